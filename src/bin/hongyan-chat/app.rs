@@ -1,5 +1,5 @@
-//! What the screen shows and how it changes: pure state. News come in, orders go out; no terminal,
-//! no clock, no file.
+//! The state of the screen and how it changes: pure state, without terminal, clock or files. It
+//! takes [`News`] from the session and returns [`Order`]s to it.
 
 mod heard;
 mod input;
@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a sentence stands at the bottom.
+/// How long a sentence is shown at the bottom.
 const SAID_FOR: Duration = Duration::from_secs(20);
 
-/// The part that the keys go to.
+/// The part of the screen that gets the keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Focus {
     #[default]
@@ -26,18 +26,18 @@ pub(crate) enum Focus {
     Chat,
 }
 
-/// A window over the others.
+/// A window in front of the others.
 #[derive(Clone, Debug)]
 pub(crate) enum Popup {
     /// Text to read.
     Text { title: String, text: String, scroll: usize },
-    /// Something that cannot be taken back.
+    /// A question before something that cannot be undone.
     Confirm { question: String, order: Order },
     /// A secret, which is not shown.
     Secret { label: String, editor: Editor, then: Then },
 }
 
-/// What a secret is for.
+/// The use of the secret that is asked for.
 #[derive(Clone, Debug)]
 pub(crate) enum Then {
     Export { file: PathBuf },
@@ -60,26 +60,27 @@ pub(crate) struct App {
     pub(crate) outgoing: Vec<Ask>,
     pub(crate) chats: BTreeMap<String, Chat>,
     pub(crate) selected: Option<Row>,
-    /// Whose chat is open.
+    /// The friend whose chat is open.
     pub(crate) open: Option<String>,
     pub(crate) focus: Focus,
     /// The input line while no chat is open.
     pub(crate) loose: Editor,
     pub(crate) popup: Option<Popup>,
-    /// Text that came while a question waited for its answer.
+    /// Text to show that arrived while a question was waiting for its answer.
     next_popup: Option<Popup>,
-    /// The last thing that was said, and whether it is a warning.
+    /// The sentence at the bottom, and whether it is a warning.
     pub(crate) said: (String, bool),
-    /// For how long it has stood there; a warning, since the next key.
+    /// How long it has been shown; for a warning, the time since the next key.
     said_for: Duration,
     is_seen: bool,
     pub(crate) size: (u16, u16),
-    /// Of local time, in seconds.
+    /// The offset of local time from UTC, in seconds.
     pub(crate) offset: i32,
-    /// Something else has written on the terminal.
+    /// Another program has written on the terminal, so the screen must be redrawn.
     pub(crate) wants_redraw: bool,
     pub(crate) is_over: bool,
-    /// Why, if it is not the user's wish, and whether the log-in was refused.
+    /// Set when the session has ended: the reason, and whether the log-in was refused. `None` if
+    /// the user ends the program.
     pub(crate) ended: Option<(String, bool)>,
 }
 
@@ -140,8 +141,8 @@ impl App {
         (self.said_for, self.is_seen) = (Duration::ZERO, false);
     }
 
-    /// So much time has passed; true if something changed by that. A sentence goes after a while, a
-    /// warning only once the user is there to see it.
+    /// Handles the passing of time; true if that changed something. A sentence disappears after a
+    /// while, a warning only after the user has pressed a key, and so has had a chance to see it.
     pub(crate) fn pass(&mut self, time: Duration) -> bool {
         if self.is_seen {
             self.said_for = self.said_for.saturating_add(time);
@@ -164,7 +165,7 @@ impl App {
         orders
     }
 
-    /// The user sees the newest messages of the open chat, if it is not scrolled back.
+    /// Marks the newest messages of the open chat as seen, if the chat is not scrolled back.
     pub(super) fn see(&mut self) -> Option<Order> {
         if self.focus != Focus::Chat {
             return None;

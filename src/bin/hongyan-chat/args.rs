@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What is to be done.
+/// The command to execute.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Chat { who: Who, is_new: bool },
@@ -14,7 +14,7 @@ pub(crate) enum Command {
     Print(String),
 }
 
-/// Which user, where, and their files.
+/// The user, the server, and the user's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Who {
     pub(crate) server: String,
@@ -30,14 +30,14 @@ pub(crate) struct Who {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Send {
     pub(crate) to: String,
-    /// None: what stdin has.
+    /// `None`: the text is read from stdin.
     pub(crate) text: Option<String>,
     pub(crate) id: Option<String>,
     pub(crate) is_plain: bool,
     pub(crate) timeout: Duration,
 }
 
-/// What happens with each push.
+/// How each push is handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listen {
     pub(crate) exec: Option<String>,
@@ -45,11 +45,11 @@ pub(crate) struct Listen {
     pub(crate) count: Option<u64>,
 }
 
-/// The server of somebody who tries it.
+/// The default server: one on this machine, for trying the program.
 const SERVER: &str = "tcp://127.0.0.1:1102";
 const TIMEOUT: Duration = Duration::from_secs(30);
 const EXEC_TIMEOUT: Duration = Duration::from_secs(60);
-/// A day, for whatever waits.
+/// The maximum for every time limit: one day.
 const SECONDS_MAX: u64 = 86_400;
 
 const COMMON: &[&str] =
@@ -102,7 +102,7 @@ impl Given {
     }
 }
 
-/// Reads the arguments, without the program's name.
+/// Parses the arguments, without the program's name.
 ///
 /// # Errors
 /// One sentence.
@@ -185,26 +185,28 @@ fn version() -> String {
     concat!("hongyan-chat ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
 }
 
-// A line break behind a backslash would take the spaces of the first line away.
+// A line break after a backslash would remove the leading spaces of the first line.
 const HELP_OF_ALL: &str = "  --server URL
       tcp://HOST:PORT, tls://HOST:PORT, ws://HOST:PORT or wss://HOST:PORT
       [default tcp://127.0.0.1:1102]
   --user NAME
-      The user; without it, the terminal is asked.
+      The user. Without it, the program asks on the terminal.
   --password-file FILE
-      The password is the first line of this file. Without it, the terminal is asked, if it is
-      needed.
+      A file whose first line is the password. Without it, the program asks on the terminal, if
+      the password is needed.
   --token-file FILE
-      The log-in of the next time, so that it needs no password; readable by its owner only.
+      The file of the resume token, with which the next log-in needs no password; readable by its
+      owner only.
   --keys FILE
-      The user's own keys, readable by their owner only.
+      The file of the user's own keys; readable by its owner only.
   --data FOLDER
-      Where token, keys, trusted keys of friends and messages are kept
+      The folder of the token, the keys, the trusted keys of friends, and the messages
       [default $XDG_DATA_HOME/hongyan or ~/.local/share/hongyan].
   --ca-file FILE
-      Certificates (PEM) to trust for tls:// and wss:// instead of those of the web.
+      Certificates (PEM) to trust for tls:// and wss://, instead of the public certificate
+      authorities.
   -h, --help
-      Print this and exit.
+      Print this help and exit.
 ";
 
 fn help(verb: &str) -> String {
@@ -216,23 +218,24 @@ Chats in the terminal. F1 shows the keys and commands.
 Usage: hongyan chat [OPTIONS]
 
   --sign-up
-      Make a new account first, with new keys.
+      Create a new account first, with new keys.
 "
         }
         "send" => {
             "\
 Sends one message, encrypted if the receiver has keys, and waits until the server has promised to
-deliver it. Pushes that wait for the user stay there; a hongyan chat of the same user is ended.
+deliver it. The user's undelivered pushes stay on the server. This log-in ends a hongyan chat of the
+same user.
 
-Usage: hongyan send --to NAME [OPTIONS] TEXT     (- instead of TEXT: what stdin has)
+Usage: hongyan send --to NAME [OPTIONS] TEXT     (with - as TEXT: read from stdin)
 
   --to NAME
       The receiver, a friend.
   --id ID
-      The id of the message. One that was sent in the last 10 minutes, with status 3, is not
-      delivered twice.
+      The id of the message. Use it to try again after status 3: within 10 minutes, a message with
+      the same id is not delivered twice.
   --plain
-      Send without encryption where that is not possible, although the receiver has keys.
+      Send without encryption if encryption is not possible, although the receiver has keys.
   --timeout SECONDS
       How long to try [default 30].
 "
@@ -240,17 +243,17 @@ Usage: hongyan send --to NAME [OPTIONS] TEXT     (- instead of TEXT: what stdin 
         "listen" => {
             "\
 Prints one line of JSON for each push: messages, friend requests, answers to requests. A push is
-acked after its line was written; one that was not acked comes again. With a hongyan chat or
-another listen of the same user open here, the exit status is 2: leave the chat with Ctrl-Q first.
-One on another machine is ended.
+acked after its line was written; the server sends a push that was not acked again. If a hongyan
+chat or another listen of the same user is open on this machine, the exit status is 2: leave the
+chat with Ctrl-Q first. This log-in ends one on another machine.
 
 Usage: hongyan listen [OPTIONS]
 
   --exec CMD
-      Do not print; run CMD in a shell for each push, with the line on its stdin. The push is acked
-      if CMD succeeds, and comes again some seconds later if not.
+      Instead of printing, run CMD in a shell for each push, with the line on its stdin. The push is
+      acked if CMD succeeds; otherwise the server sends it again some seconds later.
   --exec-timeout SECONDS
-      A CMD that takes longer is killed, and has failed [default 60].
+      How long CMD may take; then it is killed and counts as failed [default 60].
   --count N
       Exit after N pushes.
 "
@@ -258,23 +261,24 @@ Usage: hongyan listen [OPTIONS]
         _ => {
             return version()
                 + "\nUsage: hongyan chat [OPTIONS]\n       hongyan send --to NAME [OPTIONS] TEXT\n       \
-                   hongyan listen [OPTIONS]\n\nEach has --help.\n";
+                   hongyan listen [OPTIONS]\n\nEach command has --help.\n";
         }
     };
     let end = match verb {
         "send" => {
-            "\nThe exit status is 0 when the server has promised to deliver the message; 1 when it refuses, or the
-receiver is no friend; 2 when something is wrong here; 3 when it is not known (try again with the
-id that is printed; without a connection, nothing was sent and there is none); 4 when the log-in is
-refused; 5 when the receiver's keys stop it.
+            "\nThe exit status is 0 when the server has promised to deliver the message; 1 when the server refused
+it, or the receiver is not a friend; 2 after an error on this machine; 3 when the result is unknown
+(try again with the printed id; without a connection nothing was sent, and no id is printed); 4 when
+the log-in was refused; 5 when the receiver's keys prevented it.
 "
         }
         "listen" => {
-            "\nThe exit status is 0 after a signal or N pushes, 1 when the connection is over for good (another
-log-in of the user, for example), 2 when something is wrong here, 4 when the log-in is refused.
+            "\nThe exit status is 0 after a signal or N pushes, 1 when the connection has ended for good (because
+of another log-in of the user, for example), 2 after an error on this machine, 4 when the log-in was
+refused.
 "
         }
-        _ => "\nThe exit status is 0 when the user leaves, 2 when something is wrong, 4 when the log-in is refused.\n",
+        _ => "\nThe exit status is 0 when the user leaves, 2 after an error, 4 when the log-in was refused.\n",
     };
     format!("{}{text}{HELP_OF_ALL}{end}", version())
 }

@@ -4,7 +4,7 @@ use crate::editor::Editor;
 use crate::message::{Message, Seal, Trust, Way};
 use crate::text;
 
-/// Messages of one chat that can be scrolled back to.
+/// How many messages of one chat can be scrolled back to.
 const MESSAGES_MAX: usize = 10_000;
 
 /// Everything about one friend that the screen needs.
@@ -13,12 +13,12 @@ pub(crate) struct Chat {
     messages: Vec<Message>,
     pub(crate) trust: Trust,
     pub(crate) draft: Editor,
-    /// Up to when the user has seen what came.
+    /// The time up to which the user has seen the received messages.
     seen: u64,
     pub(crate) unread: usize,
-    /// Rows between the last one and the lower edge.
+    /// How many rows are below the lower edge of the screen.
     pub(crate) scroll: usize,
-    /// Only messages with this in them are shown.
+    /// Only messages that contain this text are shown.
     pub(crate) search: Option<String>,
 }
 
@@ -27,7 +27,7 @@ impl Chat {
         &self.messages
     }
 
-    /// Those that are to be shown, the newest first.
+    /// The messages to show, newest first.
     pub(crate) fn shown(&self) -> impl Iterator<Item = &Message> {
         let wanted = self.search.as_ref().map(|search| search.to_lowercase());
         self.messages.iter().rev().filter(move |message| {
@@ -66,7 +66,7 @@ impl Chat {
         self.unread = self.messages.iter().filter(|it| it.way == Way::Received && it.time > self.seen).count();
     }
 
-    /// Marks everything as seen; the time up to which it is, if anything was new.
+    /// Marks everything as seen. Returns the time up to which it is seen, if anything was new.
     pub(crate) fn see_all(&mut self) -> Option<u64> {
         let newest = self.messages.iter().filter(|it| it.way == Way::Received).map(|it| it.time).max()?;
         let is_new = newest > self.seen;
@@ -79,7 +79,7 @@ impl Chat {
     }
 }
 
-/// The text of a message, or what stands in its place.
+/// The text of a message, or the text that is shown in its place.
 pub(crate) fn visible(message: &Message) -> String {
     match message.seal {
         Seal::Doubtful => "(not shown: not signed with the keys that you trust, or not readable)".to_owned(),
@@ -87,7 +87,7 @@ pub(crate) fn visible(message: &Message) -> String {
     }
 }
 
-/// The mark of how far a message got.
+/// The mark that shows the state of a message.
 pub(crate) fn mark(message: &Message) -> &'static str {
     match message.way {
         Way::Received => " ",
@@ -97,7 +97,7 @@ pub(crate) fn mark(message: &Message) -> &'static str {
     }
 }
 
-/// What has to be said of a message beside its text.
+/// What must be shown about a message, besides its text.
 pub(crate) fn remark(message: &Message, is_sealed_usually: bool) -> Option<String> {
     if let Way::Failed(why) = &message.way {
         return Some(format!("{}; /retry sends it again", text::line(why)));

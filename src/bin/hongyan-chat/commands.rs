@@ -1,4 +1,4 @@
-//! What the user writes behind a slash.
+//! The commands that the user enters after a slash.
 
 use std::path::PathBuf;
 
@@ -35,40 +35,40 @@ pub(crate) enum Command {
     },
     Password,
     DeleteAccount,
-    /// For the test of what a panic leaves behind.
+    /// For the test that a panic restores the terminal.
     #[cfg(debug_assertions)]
     Panic,
 }
 
-/// The name, what stands behind it, and what it does.
+/// Of each command: the name, the arguments, and the description.
 pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
     ("open", "NAME", "open the chat with a friend"),
     ("find", "NAME", "show a user's profile"),
-    ("request", "NAME [TEXT]", "ask a user to become a friend"),
-    ("withdraw", "NAME", "take a request back"),
-    ("accept", "NAME", "accept the request of a user"),
-    ("reject", "NAME", "reject it"),
+    ("request", "NAME [TEXT]", "send a friend request to a user"),
+    ("withdraw", "NAME", "withdraw a friend request"),
+    ("accept", "NAME", "accept the friend request of a user"),
+    ("reject", "NAME", "reject the friend request of a user"),
     ("remove", "[NAME]", "end a friendship"),
-    ("block", "[NAME]", "block a user, who is not told"),
-    ("unblock", "NAME", "take that back"),
-    ("blocked", "", "show who is blocked"),
+    ("block", "[NAME]", "block a user, without telling them"),
+    ("unblock", "NAME", "unblock a user"),
+    ("blocked", "", "show the blocked users"),
     ("search", "TEXT", "show only the messages with this text; Esc shows all"),
     ("safety", "", "show the safety number of this chat"),
-    ("agree", "", "trust the friend's new keys: shows their safety number, asks y/n"),
-    ("retry", "", "send messages again that failed"),
-    ("export", "FILE", "write your keys to a file with a passphrase"),
-    ("import", "FILE", "read your keys from such a file"),
-    ("newkeys", "", "make new keys; your friends are warned"),
+    ("agree", "", "trust the friend's new keys: shows their safety number and asks y/n"),
+    ("retry", "", "send failed messages again"),
+    ("export", "FILE", "write your keys to a file, encrypted with a passphrase"),
+    ("import", "FILE", "read your keys from a file written by export"),
+    ("newkeys", "", "make new keys; your friends will see a warning"),
     ("profile", "KEY TEXT", "change nick, mail, picture, location or about"),
     ("password", "", "change your password"),
-    ("delete-account", "", "delete your account for good"),
+    ("delete-account", "", "delete your account permanently"),
     ("connect", "", "connect again"),
-    ("logout", "", "end all kept log-ins, of other clients too"),
+    ("logout", "", "log out, and end the stored log-ins of all other clients too"),
     ("quit", "", "leave (also Ctrl-Q)"),
     ("help", "", "show the keys and commands (also F1)"),
 ];
 
-/// The keys of a profile by the words for them.
+/// The keys of a profile, by the words that the user enters for them.
 const PROFILE: &[(&str, &str)] = &[
     ("nick", "nickName"),
     ("mail", "emailAddress"),
@@ -77,8 +77,8 @@ const PROFILE: &[(&str, &str)] = &[
     ("about", "personalDescription"),
 ];
 
-/// Reads a line that begins with a slash, which is left out here. `open` is the friend whose chat
-/// is open.
+/// Parses a line that begins with a slash; the slash is left out here. `open` is the friend whose
+/// chat is open.
 ///
 /// # Errors
 /// One sentence.
@@ -134,7 +134,7 @@ pub(crate) fn parse(line: &str, open: Option<&str>) -> Result<Command, String> {
     })
 }
 
-/// A name and what follows; a name with spaces stands in quotes.
+/// Splits a name from the rest of the line; a name with spaces is in quotes.
 fn quoted(text: &str) -> Option<(String, String)> {
     let (name, rest) = match text.strip_prefix('"') {
         Some(text) => text.split_once('"')?,

@@ -1,27 +1,27 @@
-//! The line in which the user writes: text, a cursor, and a window that shows where it is.
+//! The input line: text, a cursor, and the part of the text around the cursor that fits on the
+//! screen.
 
 use crate::text;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Bytes of a text that is being written. The server takes 64 KiB for a whole envelope, and what is
-/// encrypted grows by a third.
+/// The maximum length of the text in bytes. The server accepts 64 KiB for a whole envelope, and
+/// encryption makes a text longer by a third.
 pub(crate) const BYTES_MAX: usize = 32 * 1024;
 
-/// Texts that are put aside at most.
+/// How many texts can be put aside.
 const ASIDE_MAX: usize = 64;
 
 /// One text and a cursor in it.
 #[derive(Clone, Default)]
 pub(crate) struct Editor {
     text: String,
-    /// In bytes, always between two letters.
+    /// The position in bytes, always between two letters.
     cursor: usize,
-    /// Texts that could not be sent, the oldest first. They come back into the line when it is
-    /// empty.
+    /// Texts that could not be sent, oldest first. They come back into the line when it is empty.
     aside: Vec<String>,
 }
 
-/// The text may be a secret.
+/// The text is not shown: it may be a secret.
 impl std::fmt::Debug for Editor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Editor").field("cursor", &self.cursor).finish_non_exhaustive()
@@ -48,7 +48,7 @@ impl Editor {
         self.cursor = 0;
     }
 
-    /// Takes the text away.
+    /// Removes and returns the text.
     pub(crate) fn take(&mut self) -> String {
         self.cursor = 0;
         std::mem::take(&mut self.text)
@@ -63,7 +63,7 @@ impl Editor {
         has_room
     }
 
-    /// The oldest text that was put aside comes back into the line, if the line is empty.
+    /// Puts the oldest text that was put aside back into the line, if the line is empty.
     pub(crate) fn give_back(&mut self) -> bool {
         let comes = self.text.is_empty() && !self.aside.is_empty();
         if comes {
@@ -73,8 +73,8 @@ impl Editor {
         comes
     }
 
-    /// Puts text where the cursor is. Line ends and tabs stay, other control characters are left
-    /// out, and so is what is too much.
+    /// Inserts text at the cursor. Line ends and tabs are kept; other control characters are left
+    /// out, and so is everything beyond the maximum length.
     pub(crate) fn insert(&mut self, text: &str) {
         for char in text.replace("\r\n", "\n").replace('\r', "\n").chars() {
             let is_kept = !char.is_control() || matches!(char, '\n' | '\t');
@@ -133,7 +133,7 @@ impl Editor {
     fn remove(&mut self, from: usize, to: usize) {
         self.text.replace_range(from..to, "");
         self.cursor = from;
-        // Two letters that were apart may have become one.
+        // Two letters that were separate may have combined into one.
         while !self.is_boundary() {
             self.cursor += self.text[self.cursor..].chars().next().map_or(1, char::len_utf8);
         }
@@ -144,7 +144,7 @@ impl Editor {
         self.cursor >= self.text.len() || starts()
     }
 
-    /// What fits into a row of this width, and the column of the cursor in it.
+    /// The part of the text that fits into a row of this width, and the column of the cursor in it.
     pub(crate) fn window(&self, width: usize) -> (String, usize) {
         let width = width.max(3);
         let before = text::line(&self.text[..self.cursor]);
@@ -152,7 +152,7 @@ impl Editor {
         let (mut start, mut at) = (before.len(), 0);
         for (index, cluster) in before.grapheme_indices(true).rev() {
             let wide = text::cluster_columns(cluster);
-            // One column is left for the cursor behind the last letter.
+            // One column is reserved for the cursor after the last letter.
             if at + wide >= width {
                 break;
             }

@@ -1,4 +1,5 @@
-//! What the two halves tell each other: the screen, which never waits, and the session, which does.
+//! The messages between the two halves of the program: the screen, which never blocks, and the
+//! session, which does.
 
 use crate::message::{Message, Trust, Way};
 use crate::secret::Secret;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 /// From the session to the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// What the files hold, once at the start.
+    /// The contents of the files, once at the start.
     Kept {
         messages: Vec<Message>,
         seen: Vec<(String, u64)>,
@@ -18,9 +19,9 @@ pub(crate) enum News {
         name: String,
         is_online: bool,
     },
-    /// A message that is on the disk: one that came, or one that was written here.
+    /// A message that is on the disk: one that was received, or one that was written here.
     Message(Message),
-    /// A message that was entered and is neither on the disk nor sent.
+    /// A message that was entered but could not be written to the disk, and so was not sent.
     NotKept {
         with: String,
         text: String,
@@ -31,7 +32,7 @@ pub(crate) enum News {
         id: String,
         way: Way,
     },
-    /// A message that was in doubt can be read now.
+    /// A message that was doubtful and can be read now.
     Cleared(Message),
     Asked(Ask),
     Answered {
@@ -43,14 +44,14 @@ pub(crate) enum News {
         name: String,
         trust: Trust,
     },
-    /// Something that the user asked for, in a window of its own.
+    /// A text that the user asked for, to be shown in its own window.
     Shown {
         title: String,
         text: String,
     },
-    /// One sentence.
+    /// A sentence for the bottom of the screen.
     Said(String),
-    /// One sentence that the user must not miss.
+    /// A warning: a sentence that the user must not miss.
     Warned(String),
     /// The session is over: the program ends with this sentence.
     Ended {
@@ -65,13 +66,13 @@ pub(crate) enum Link {
     #[default]
     Connecting,
     Here,
-    /// It is tried again by itself.
+    /// Not reachable; the client tries again automatically.
     Away(String),
-    /// It is not, until the user says so.
+    /// The client has stopped, and connects again only if the user asks for it.
     Over(String),
 }
 
-/// Friends and pending requests, as the server knows them.
+/// Friends and pending requests, as stored on the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Roster {
     pub(crate) friends: Vec<Friend>,
@@ -89,7 +90,7 @@ pub(crate) struct Friend {
 /// A friend request that waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ask {
-    /// The other one: who asked, or who was asked.
+    /// The other user: who asked, or who was asked.
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) text: String,
@@ -110,9 +111,9 @@ pub(crate) enum Order {
         with: String,
         time: u64,
     },
-    /// A chat was opened: are the friend's keys the pinned ones?
+    /// A chat was opened: compare the friend's keys to the pinned ones.
     LookAt(String),
-    /// To these keys, which the user was shown; an empty text: to none.
+    /// The user agrees to these keys, which they were shown; an empty text means no keys.
     Agree {
         name: String,
         keys: String,

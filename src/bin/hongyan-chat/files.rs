@@ -1,10 +1,11 @@
-//! Where a user's files are, and how they are written: for their eyes only, whole or not at all.
+//! Where a user's files are, and how they are written: readable by the user only, and either
+//! completely or not at all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a file with one secret.
+/// The maximum length of a file with one secret.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// The folder of one user on one server.
@@ -14,7 +15,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes it, if it is not there.
+    /// Opens the folder; creates it if it does not exist.
     ///
     /// # Errors
     /// One sentence.
@@ -28,10 +29,10 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// Keeps other processes out for as long as the file is open.
+    /// Locks the folder against other processes, for as long as the returned file is open.
     ///
     /// # Errors
-    /// One sentence, also when another process has it.
+    /// One sentence, also when another process holds the lock.
     pub(crate) fn lock(&self) -> Result<File, String> {
         let path = self.file("lock");
         let cannot = |error: io::Error| format!("cannot lock {}: {error}", path.display());
@@ -61,18 +62,18 @@ pub(crate) fn default_base(variable: impl Fn(&str) -> Option<std::ffi::OsString>
     data.map(|data| data.join("hongyan")).ok_or_else(|| "neither HOME nor --data says where files belong".to_owned())
 }
 
-/// A name of a file that no other text has, whatever is in it.
+/// A file name for any text. Different texts get different names.
 fn as_file_name(text: &str) -> String {
     let mut name = String::new();
     for byte in text.bytes() {
         match byte {
-            // Capitals differ from small letters only on some disks.
+            // Some file systems do not distinguish capitals from small letters.
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
             b'.' if !name.is_empty() => name.push('.'),
             other => name.push_str(&format!("%{other:02x}")),
         }
     }
-    // A name has at most 255 bytes; that of a user has up to 256, and each may become three.
+    // A file name has at most 255 bytes; a user name has up to 256, and each may become three.
     if name.len() > 200 {
         let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
         name.truncate(120);
@@ -93,7 +94,7 @@ fn make(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
-/// Files are made for their owner alone.
+/// Makes the created file accessible to its owner only.
 pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     {
@@ -103,7 +104,7 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Writes a file that was not there.
+/// Writes a new file; fails if it exists.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = private(OpenOptions::new().create_new(true).write(true)).open(path)?;
     file.write_all(bytes)?;
@@ -136,7 +137,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
     if line.is_empty() { Err(cannot("its first line is empty")) } else { Ok(line.to_owned()) }
 }
 
-/// Reads a whole file up to a size, if it is there.
+/// Reads a whole file; `None` if it does not exist. A file larger than the limit is an error.
 pub(crate) fn read_up_to(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,

@@ -1,5 +1,5 @@
-//! What was written and read, in a file of lines of JSON: each is on the disk before anything else
-//! happens with it, and there are only so many.
+//! The sent and received messages, in a file of lines of JSON. Each message is on the disk before
+//! it is sent or acked, and the number of messages is limited.
 
 use crate::files;
 use crate::message::{Message, Way};
@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// What is kept at most.
+/// How much is kept at most.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) messages_max: usize,
@@ -23,9 +23,9 @@ impl Default for Bounds {
     }
 }
 
-/// A file that cannot be written anew grows beyond its bound, up to so many times.
+/// If the file cannot be rewritten, it may grow to this many times its limit.
 const GROWTH_MAX: u64 = 4;
-/// Lines until it is tried again.
+/// How many lines are written before rewriting is tried again.
 const PATIENCE: u32 = 100;
 
 /// One line of the file.
@@ -33,46 +33,47 @@ const PATIENCE: u32 = 100;
 #[serde(rename_all = "lowercase")]
 enum Record {
     Message(Message),
-    /// What became of a message that was sent.
+    /// The new state of a sent message.
     Became {
         with: String,
         id: String,
         way: Way,
     },
     /// A message was handed to a connection for the first time, or for the first time since the
-    /// user wanted it to be sent again.
+    /// user asked to send it again.
     Tried {
         with: String,
         id: String,
         time: u64,
     },
-    /// What was in doubt, and is not any more.
+    /// A message that was doubtful and can be read now.
     Cleared(Message),
-    /// The user has seen everything from this friend up to here.
+    /// The user has seen everything from this friend up to this time.
     Seen {
         with: String,
         time: u64,
     },
 }
 
-/// Whose message it is, who wrote it, and its id. A friend may use one id for several messages.
+/// The friend, whether this user wrote the message, and its id. A friend may use one id for several
+/// messages.
 type Key = (String, bool, String);
 
 fn key_of(message: &Message) -> Key {
     (message.with.clone(), message.is_mine(), message.id.clone())
 }
 
-/// The messages that are kept, and the file that they are in.
+/// The stored messages, and their file.
 #[derive(Debug)]
 pub(crate) struct History {
     path: PathBuf,
-    /// None once the file may be another one at this path.
+    /// `None` when the path may refer to another file than the open one.
     file: Option<File>,
     bytes: u64,
     bounds: Bounds,
     kept: Kept,
-    /// Why the file could not be written anew, until somebody asks; and lines that are written
-    /// before it is tried again.
+    /// The reason why the file could not be rewritten, until it is reported; and how many lines are
+    /// written before that is tried again.
     trouble: Option<io::Error>,
     patience: u32,
 }
@@ -81,13 +82,14 @@ pub(crate) struct History {
 struct Kept {
     messages: Vec<Message>,
     places: HashMap<Key, Vec<usize>>,
-    /// Of messages whose fate is not known, by friend and id.
+    /// When each message whose result is unknown was first tried, by friend and id.
     tried: BTreeMap<(String, String), u64>,
     seen: BTreeMap<String, u64>,
 }
 
 impl History {
-    /// Reads what there is. The last line may have been cut off by a crash; it was not acked then.
+    /// Opens the file and reads its messages. The last line may have been cut off by a crash; in
+    /// that case its message was not acked.
     ///
     /// # Errors
     /// The file cannot be read or written.
@@ -95,7 +97,7 @@ impl History {
         let bytes = files::read_up_to(path, bounds.bytes_max.saturating_mul(GROWTH_MAX))?.unwrap_or_default();
         let mut kept = Kept::default();
         for line in bytes.split(|byte| *byte == b'\n') {
-            // A line that is not ours is not worth the loss of all others.
+            // An unknown line is skipped, rather than losing all others.
             if let Ok(record) = serde_json::from_slice(line) {
                 kept.take(record);
             }
@@ -118,12 +120,12 @@ impl History {
         Ok(history)
     }
 
-    /// All that is kept, in the order in which it was written.
+    /// All stored messages, in the order in which they were written.
     pub(crate) fn messages(&self) -> &[Message] {
         &self.kept.messages
     }
 
-    /// Up to when the user has seen what each friend wrote.
+    /// For each friend, the time up to which the user has seen the friend's messages.
     pub(crate) fn seen(&self) -> &BTreeMap<String, u64> {
         &self.kept.seen
     }
@@ -132,7 +134,7 @@ impl History {
         self.kept.of(&(with.to_owned(), true, id.to_owned())).next()
     }
 
-    /// Keeps a message; false if it is here already (see [`Message::repeats`]).
+    /// Stores a message; false if it is stored already (see [`Message::repeats`]).
     ///
     /// # Errors
     /// It is not on the disk.
@@ -144,7 +146,7 @@ impl History {
         Ok(true)
     }
 
-    /// Keeps what became of a message that was sent.
+    /// Stores the new state of a sent message.
     ///
     /// # Errors
     /// It is not on the disk.
@@ -152,7 +154,8 @@ impl History {
         self.write(Record::Became { with: with.to_owned(), id: id.to_owned(), way: way.clone() })
     }
 
-    /// Keeps when a message was first handed to a connection, before it is.
+    /// Stores the time at which a message is first handed to a connection. To be called before that
+    /// happens.
     ///
     /// # Errors
     /// It is not on the disk.
@@ -160,12 +163,12 @@ impl History {
         self.write(Record::Tried { with: with.to_owned(), id: id.to_owned(), time })
     }
 
-    /// When that was, if it was.
+    /// The time stored by [`History::tries`], if there is one.
     pub(crate) fn tried(&self, with: &str, id: &str) -> Option<u64> {
         self.kept.tried.get(&(with.to_owned(), id.to_owned())).copied()
     }
 
-    /// Replaces a message that was in doubt.
+    /// Replaces a message that was doubtful.
     ///
     /// # Errors
     /// It is not on the disk.
@@ -173,7 +176,7 @@ impl History {
         self.write(Record::Cleared(message.clone()))
     }
 
-    /// Keeps how far the user has read.
+    /// Stores how far the user has read.
     ///
     /// # Errors
     /// It is not on the disk.
@@ -184,7 +187,7 @@ impl History {
         self.write(Record::Seen { with: with.to_owned(), time })
     }
 
-    /// Why the file has grown beyond its bound, said once each time.
+    /// The reason why the file has grown beyond its limit. Each reason is returned once.
     pub(crate) fn take_trouble(&mut self) -> Option<io::Error> {
         self.trouble.take()
     }
@@ -202,13 +205,13 @@ impl History {
         line.push(b'\n');
         let bytes = self.bytes + line.len() as u64;
         if bytes > self.bounds.bytes_max.saturating_mul(GROWTH_MAX) {
-            // Larger, it could not be read again.
+            // If it grew larger, it could not be read again.
             self.write_anew()?;
         }
         let length = self.bytes;
         let file = self.file()?;
         if let Err(error) = file.write_all(&line).and_then(|()| file.sync_data()) {
-            // Half a line must not become one with the next.
+            // Half a line must not be joined with the next one.
             file.set_len(length)?;
             return Err(error);
         }
@@ -218,7 +221,8 @@ impl History {
         Ok(())
     }
 
-    /// Writes the file anew, if it is too large. Whatever comes of it: the last line is safe.
+    /// Rewrites the file if it is too large. Whether that succeeds or not, the last line is on the
+    /// disk.
     fn shrink(&mut self) {
         if self.patience > 0 {
             self.patience -= 1;
@@ -233,8 +237,8 @@ impl History {
         self.kept.messages.len() >= self.bounds.messages_max.saturating_mul(2) || self.bytes > self.bounds.bytes_max
     }
 
-    /// The newest messages into a new file: as many as the bounds allow, and half of the bytes, so
-    /// that this is seldom.
+    /// Writes the newest messages to a new file: as many as the limit of messages allows, and up to
+    /// half of the limit of bytes, so that rewriting is rare.
     fn write_anew(&mut self) -> io::Result<()> {
         let mut lines: Vec<Vec<u8>> = Vec::new();
         let mut first = self.kept.messages.len();
@@ -259,7 +263,7 @@ impl History {
         if !text.is_empty() {
             text.push(b'\n');
         }
-        // After an error, too, the path may be that of the new file.
+        // After an error, too, the path may already refer to the new file.
         self.file = None;
         let replaced = write_private(&self.path, &text);
         self.bytes = self.file()?.metadata()?.len();
@@ -287,7 +291,8 @@ impl Kept {
                 }
             }
             Record::Cleared(clear) => {
-                // The time of one's own is that of this machine, and there is one of an id.
+                // The time of the user's own messages is that of this machine, and each of their
+                // ids occurs once.
                 let time = if clear.is_mine() { None } else { Some(clear.time) };
                 if let Some(message) = self.place(&key_of(&clear), time) {
                     *message = clear;
@@ -395,7 +400,7 @@ mod tests {
         let path = folder.path().join("history");
         let bounds = Bounds { messages_max: 1_000, bytes_max: 2_000 };
         let mut history = History::open(&path, bounds).unwrap();
-        // A folder in the place of the file that would be written beside it.
+        // A folder has the name of the temporary file for rewriting.
         let beside = folder.path().join(format!("history.{}.new", std::process::id()));
         std::fs::create_dir(&beside).unwrap();
         let is_full = |history: &History| history.bytes > 7_800;
@@ -406,7 +411,7 @@ mod tests {
         }
         assert!(history.take_trouble().is_some() && history.take_trouble().is_none());
         assert_eq!(History::open(&path, bounds).unwrap().messages().len() as u64, id);
-        // There is an end to it; what is not kept is said to be so.
+        // The growth is limited; a message that is not stored is reported as such.
         assert!((0..10).any(|more| history.add(&message(&(id + more).to_string(), id, Way::Received)).is_err()));
         assert!(History::open(&path, bounds).is_ok());
         std::fs::remove_dir(&beside).unwrap();
@@ -426,7 +431,7 @@ mod tests {
         history.write_anew().unwrap();
         let mut history = History::open(&path, Bounds::default()).unwrap();
         assert_eq!(history.tried("bob", "1"), Some(5));
-        // The user wants it again: it begins anew.
+        // The user asks to send it again: the time starts anew.
         history.became("bob", "1", &Way::Sent).unwrap();
         assert_eq!(History::open(&path, Bounds::default()).unwrap().tried("bob", "1"), None);
     }

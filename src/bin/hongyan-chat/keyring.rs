@@ -1,5 +1,5 @@
-//! The user's own keys and those of friends that are trusted: which message is sealed, which is
-//! genuine, and where a change of keys stops everything.
+//! The user's own keys and the trusted keys of friends. They decide which message is encrypted,
+//! which one is genuine, and where a change of keys stops a chat.
 
 use crate::files::{self, Folder};
 use crate::message::{Seal, Trust};
@@ -10,55 +10,57 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The ending of the file with keys that are not in the profile yet.
+/// The suffix of the file with new keys that are not in the profile yet.
 const NEXT: &str = "next";
-/// That of the keys before.
+/// The suffix of the file with the previous keys.
 const OLD: &str = "old";
-/// Bytes of a file of exported keys.
+/// The maximum length of a file of exported keys.
 const EXPORT_BYTES_MAX: u64 = 64 * 1024;
 
-/// All keys that one user has and trusts, and their files.
+/// The keys that a user has and trusts, and their files.
 #[derive(Debug)]
 pub(crate) struct Keyring {
     me: String,
     keys: Option<Keys>,
-    /// Those that take the place of `keys` once one's own profile shows them.
+    /// New keys, which replace `keys` once the user's own profile shows them.
     next: Option<Keys>,
-    /// False while our profile shows other keys: messages signed with ours would alarm friends.
+    /// False while the user's profile shows other keys: messages signed with these keys would cause
+    /// warnings at friends.
     is_published: bool,
     pins: Pins,
-    /// Friends whose keys were found changed or gone: nothing is sealed for them.
+    /// Friends whose keys have changed or disappeared: nothing is encrypted for them.
     stopped: BTreeSet<String>,
     keys_path: PathBuf,
     pins_path: PathBuf,
     lock_path: PathBuf,
 }
 
-/// What goes over the wire.
+/// A text in the form in which it is sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sealed {
     pub(crate) content: String,
     pub(crate) seal: Seal,
 }
 
-/// What one's own profile says about one's keys.
+/// The result of comparing the user's own profile with the keys on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Own {
-    /// The keys that are here.
+    /// The profile has the keys that are on this machine.
     Good,
-    /// Neither here nor there.
+    /// There are no keys, neither in the profile nor on this machine.
     None,
-    /// Only here: they are to be published.
+    /// There are keys on this machine only: they must be published.
     Unpublished,
-    /// Others than here.
+    /// The profile has other keys than this machine.
     Others,
 }
 
 impl Keyring {
-    /// Reads the files, if they are there.
+    /// Reads the files that exist.
     ///
     /// # Errors
-    /// One sentence. Without the trusted keys a change would not be seen, so nothing is done then.
+    /// One sentence. Without the trusted keys a change of keys could not be detected, so the
+    /// program does not start.
     pub(crate) fn open(me: &str, folder: &Folder, keys_path: Option<&Path>) -> Result<Self, String> {
         let keys_path = keys_path.map_or_else(|| folder.file("keys"), Path::to_owned);
         let (keys, next) = (load_keys(me, &keys_path)?, load_keys(me, &keys_path.with_extension(NEXT))?);
@@ -73,12 +75,12 @@ impl Keyring {
         self.keys.as_ref().filter(|_| self.is_published)
     }
 
-    /// What stands in the profile for them.
+    /// The text of the public keys for the profile.
     pub(crate) fn public_text(&self) -> Option<String> {
         self.keys.as_ref().map(|keys| keys.public().text())
     }
 
-    /// Compares one's own profile with what is here.
+    /// Compares the user's own profile with the keys on this machine.
     pub(crate) fn look_at_own(&mut self, in_profile: &str) -> Own {
         let published = PublicKeys::read(in_profile).ok();
         let own = match (&self.keys, published) {
@@ -91,7 +93,7 @@ impl Keyring {
         own
     }
 
-    /// Makes the next keys and keeps them beside those of now; gives what is to be published.
+    /// Generates new keys and stores them beside the present ones. Returns the text to publish.
     ///
     /// # Errors
     /// One sentence.
@@ -102,11 +104,12 @@ impl Keyring {
         Ok(self.next.insert(keys).public().text())
     }
 
-    /// The next keys become those of now if the user's profile shows them, and stay if not: it may
-    /// yet. Tells whether they did.
+    /// Makes the new keys the present ones if the user's profile shows them. If not, the new keys
+    /// are kept, because the profile may still change. Returns whether they became the present
+    /// ones.
     ///
     /// # Errors
-    /// One sentence: they cannot be kept.
+    /// One sentence: they cannot be stored.
     pub(crate) fn take_next(&mut self, in_profile: &str) -> Result<bool, String> {
         let published = PublicKeys::read(in_profile).ok();
         if published.is_none() || self.next.as_ref().map(Keys::public) != published.as_ref() {
@@ -126,7 +129,7 @@ impl Keyring {
         Keys::generate(&self.me).map_err(|fault| format!("cannot make keys: {fault}"))
     }
 
-    /// Makes new keys and keeps them; those before stay in a file beside.
+    /// Generates new keys and stores them; the previous ones stay in another file beside.
     ///
     /// # Errors
     /// One sentence.
@@ -146,7 +149,7 @@ impl Keyring {
         Ok(text)
     }
 
-    /// Removes keys that nobody has seen.
+    /// Removes keys that were never published.
     ///
     /// # Errors
     /// One sentence.
@@ -156,7 +159,7 @@ impl Keyring {
         std::fs::remove_file(path).map_err(|error| format!("cannot remove {}: {error}", path.display()))
     }
 
-    /// Writes one's keys to a new file, encrypted with a passphrase.
+    /// Writes the user's keys to a new file, encrypted with a passphrase.
     ///
     /// # Errors
     /// One sentence.
@@ -166,7 +169,7 @@ impl Keyring {
         files::create(file, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", file.display()))
     }
 
-    /// Reads keys that were exported. They must be those that one's profile shows.
+    /// Reads exported keys. They must be those that the user's profile shows.
     ///
     /// # Errors
     /// One sentence.
@@ -185,17 +188,19 @@ impl Keyring {
         self.keep(keys).map(|_| ())
     }
 
-    /// Compares a friend's profile with what is trusted; trusts it if it is the first.
+    /// Compares the keys in a friend's profile with the trusted ones; trusts them if they are the
+    /// friend's first ones.
     ///
     /// # Errors
-    /// One sentence: what is trusted cannot be kept.
+    /// One sentence: the trusted keys cannot be stored.
     pub(crate) fn look(&mut self, name: &str, in_profile: &str) -> Result<Trust, String> {
         let mut standing = self.pins.look(name, in_profile);
         if let Standing::Known(keys) = &standing
             && load_pins(&self.pins_path)?.of(name) != Some(keys)
         {
             self.change_pins(|pins| drop(pins.look(name, in_profile)))?;
-            // Another process may have trusted other keys meanwhile.
+            // Another process may have trusted other keys meanwhile, so the keys are compared
+            // again.
             standing = self.pins.look(name, in_profile);
         }
         if let Standing::Changed(_) = standing {
@@ -223,11 +228,11 @@ impl Keyring {
         safety_number((&self.me, own.public()), (name, keys))
     }
 
-    /// The user agrees to the keys that they were shown, as [`Trust::Changed`] has them, or to none
-    /// (an empty text). If the profile shows others by now, nothing is agreed to.
+    /// The user agrees to the keys that they were shown, as [`Trust::Changed`] has them, or to no
+    /// keys (an empty text). If the profile shows others meanwhile, nothing is changed.
     ///
     /// # Errors
-    /// One sentence: it cannot be kept.
+    /// One sentence: it cannot be stored.
     pub(crate) fn agree(&mut self, name: &str, shown: &str, in_profile: &str) -> Result<Trust, String> {
         let found = PublicKeys::read(in_profile).map(|keys| keys.text()).unwrap_or_default();
         if found == shown {
@@ -236,7 +241,7 @@ impl Keyring {
         self.look(name, in_profile)
     }
 
-    /// Reads the file again, changes it and writes it, while no other process does.
+    /// Reads the file again, changes it and writes it, under a lock against other processes.
     fn change_pins(&mut self, change: impl FnOnce(&mut Pins)) -> Result<(), String> {
         let cannot = |error: io::Error| format!("cannot keep the keys in {}: {error}", self.pins_path.display());
         let lock: File =
@@ -253,12 +258,12 @@ impl Keyring {
         self.pins.of(name).is_some()
     }
 
-    /// Is this an encrypted message of somebody whose keys are not known?
+    /// Is this an encrypted message of a user whose keys are not known?
     pub(crate) fn needs_keys_of(&self, push: &Push) -> bool {
         is_encrypted(&push.content) && !self.has_pinned(&push.sender)
     }
 
-    /// What goes over the wire for a text, as far as the keys that are trusted allow it.
+    /// Prepares a text for sending, if the trusted keys allow it.
     ///
     /// # Errors
     /// One sentence.
@@ -275,7 +280,8 @@ impl Keyring {
         Ok(Sealed { content, seal: Seal::Sealed })
     }
 
-    /// The text of a message and what is known of it. Of a doubtful one the text is what came.
+    /// Returns the text of a message and its [`Seal`]. The text of a doubtful message is its
+    /// content as received.
     pub(crate) fn open_message(&self, sender: &str, id: &str, content: &str) -> (String, Seal) {
         let pinned = self.pins.of(sender);
         if !is_encrypted(content) {
@@ -341,7 +347,7 @@ mod tests {
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
         assert_eq!(bob.ring.look("ann", "").unwrap(), Trust::Gone);
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
-        // What is in the profile by now is not what the user was shown.
+        // The keys in the profile are no longer those that the user was shown.
         for other in [of_bob.as_str(), &of_ann, ""] {
             bob.ring.agree("ann", &shown, other).unwrap();
             assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, Seal::Doubtful);
@@ -377,10 +383,11 @@ mod tests {
         let mut ann = user("ann");
         let first = ann.ring.renew().unwrap();
         let second = ann.ring.make_next().unwrap();
-        // Refused, or not known: those of now are the user's keys still.
+        // The change was refused, or its result is unknown: the present keys remain the user's
+        // keys.
         assert!(!ann.ring.take_next(&first).unwrap() && !ann.ring.take_next("").unwrap());
         assert_eq!(ann.ring.look_at_own(&first), Own::Good);
-        // It was done after all, and the program was killed meanwhile.
+        // The change was made after all, and the program was killed meanwhile.
         let folder = Folder::open(ann._folder.path(), "server", "ann").unwrap();
         let mut again = Keyring::open("ann", &folder, None).unwrap();
         assert_eq!(again.public_text().as_ref(), Some(&first));

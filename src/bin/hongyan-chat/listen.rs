@@ -1,5 +1,5 @@
 //! `hongyan listen`: pushes as lines of JSON, for scripts. A push is acked when its line was
-//! written, or when a command has dealt with it.
+//! written, or when a command has handled it.
 
 use crate::args::{self, Who};
 use crate::keyring::Keyring;
@@ -16,15 +16,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a signal waits to be seen.
+/// How long it takes at most to notice a signal.
 const WAIT: Duration = Duration::from_millis(200);
-/// How often a command is looked at.
+/// How often a running command is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What went wrong: the exit status and a sentence.
 type Failed = (u8, String);
 
-/// Listens until a signal, the last push that is wanted, or the end of the connection.
+/// Listens until a signal, the last wanted push, or the end of the connection.
 ///
 /// # Errors
 /// The exit status and one sentence.
@@ -45,7 +45,7 @@ pub(crate) fn run(who: &Who, listen: &args::Listen) -> Result<(), Failed> {
         match client.next(WAIT).map_err(|error| ended(&error))? {
             Some(Event::Push(delivery)) => {
                 let Some(line) = line(&client, &mut keyring, &delivery) else { continue };
-                // Not acked, it comes again.
+                // A push that is not acked is sent again by the server.
                 if deal_with(&line, listen, &stop)? {
                     delivery.ack();
                     left = left.map(|left| left - 1);
@@ -71,7 +71,7 @@ fn ended(error: &Error) -> Failed {
     (status, text::line(&error.to_string()))
 }
 
-/// The line for a push; `None` if the sender's keys cannot be asked for at the moment.
+/// The line for a push; `None` if the sender's keys cannot be fetched at the moment.
 fn line(client: &Client, keyring: &mut Keyring, push: &Push) -> Option<String> {
     if push.kind == PushKind::Message && keyring.needs_keys_of(push) {
         let profile = client.profile(&push.sender).ok()?.unwrap_or_default();
@@ -98,7 +98,7 @@ fn line_of(keyring: &Keyring, push: &Push) -> String {
         _ => (push.content.clone(), Seal::Plain),
     };
     match seal {
-        // Scripts read `text`: nothing stands there that is not genuine.
+        // Scripts read `text`: it must not contain anything that is not genuine.
         Seal::Doubtful => {
             line["encrypted"] = true.into();
             line["doubtful"] = content.into();
@@ -114,12 +114,13 @@ fn line_of(keyring: &Keyring, push: &Push) -> String {
     text::json(&line.to_string())
 }
 
-/// Writes the line, or has the command deal with it. False: it is to come again.
+/// Writes the line, or runs the command with it. False: the push is not acked, so that the server
+/// sends it again.
 fn deal_with(line: &str, listen: &args::Listen, stop: &AtomicBool) -> Result<bool, Failed> {
     let Some(command) = &listen.exec else {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{line}").and_then(|()| out.flush());
-        // Nobody reads any more.
+        // The reader has closed stdout.
         return written.map(|()| true).map_err(|error| (2, format!("cannot write: {error}")));
     };
     match run_command(command, line, listen.exec_timeout, stop) {
@@ -134,13 +135,14 @@ fn deal_with(line: &str, listen: &args::Listen, stop: &AtomicBool) -> Result<boo
 fn run_command(command: &str, line: &str, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).stdin(Stdio::piped());
-    // Whatever the shell starts is in its group, and ends with it.
+    // All processes that the shell starts are in its process group, and are ended with it.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut shell, 0);
     let mut child = shell.spawn().map_err(|error| format!("sh does not start: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         let line = format!("{line}\n");
-        // A command need not read it, and may be slow to. This thread ends with the command.
+        // A command need not read the line, and may read it slowly. This thread ends with the
+        // command.
         let write = move || stdin.write_all(line.as_bytes()).unwrap_or(());
         thread::Builder::new().spawn(write).map_err(|error| error.to_string())?;
     }
@@ -158,16 +160,16 @@ fn run_command(command: &str, line: &str, limit: Duration, stop: &AtomicBool) ->
 }
 
 fn end(child: &mut Child, why: &str) -> Result<(), String> {
-    // It may have ended by itself meanwhile.
+    // The command may have ended by itself meanwhile.
     kill(child).and_then(|()| child.wait().map(|_| ())).unwrap_or(());
     Err(why.to_owned())
 }
 
-/// The shell, and all that it has started.
+/// Kills the shell and all processes that it has started.
 #[cfg(target_os = "linux")]
 fn kill(child: &Child) -> io::Result<()> {
     use rustix::process::{Pid, Signal, kill_process_group};
-    // It was not waited for, so the number is no other one's.
+    // The process was not waited for, so its process id cannot belong to another process.
     kill_process_group(Pid::from_child(child), Signal::KILL).map_err(io::Error::from)
 }
 
@@ -213,7 +215,7 @@ mod tests {
         assert_eq!(run_command("sleep 60", "", long, &stop), Err("it was stopped".into()));
     }
 
-    /// Programs that ended and are not waited for by anybody are there, too.
+    /// Programs that ended and that nobody waited for (zombies) are listed, too.
     #[cfg(target_os = "linux")]
     fn runs(pid: &str) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

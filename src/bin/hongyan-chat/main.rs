@@ -1,5 +1,5 @@
-//! `hongyan chat`, `hongyan send` and `hongyan listen`: a client for terminals and scripts. A
-//! program of its own beside the server, which stays without it as small as it is.
+//! `hongyan chat`, `hongyan send` and `hongyan listen`: a client for terminals and scripts. It is a
+//! separate program, so that the server's program does not become larger.
 
 mod app;
 mod args;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Ok(Command::Chat { who, is_new }) => chat_as(&who, is_new),
         Ok(Command::Send { who, send }) => send::run(&who, &send),
         Ok(Command::Listen { who, listen }) => listen::run(&who, &listen),
-        // A reader that closed stdout has seen enough.
+        // A reader that closed stdout needs nothing more.
         Ok(Command::Print(text)) => {
             io::stdout().write_all(text.as_bytes()).unwrap_or(());
             Ok(())
@@ -52,14 +52,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// One sentence on stderr.
+/// Writes one sentence to stderr.
 fn complain(sentence: &str) {
     writeln!(io::stderr(), "hongyan: {sentence}").unwrap_or(());
 }
 
 fn chat_as(who: &Who, is_new: bool) -> Result<(), (u8, String)> {
     let wrong = |why: String| (2, why);
-    // Known only as long as there is one thread.
+    // The offset can be determined only while there is a single thread.
     let offset = UtcOffset::current_local_offset().map_or(0, UtcOffset::whole_seconds);
     let mut setup = Setup::new(who).map_err(wrong)?;
     let _lock = setup.folder.lock().map_err(wrong)?;
@@ -71,7 +71,7 @@ fn chat_as(who: &Who, is_new: bool) -> Result<(), (u8, String)> {
     loop {
         match terminal::run(&setup, offset).map_err(wrong)? {
             Outcome::Left => return Ok(()),
-            // The token is not good any more.
+            // The token is no longer valid.
             Outcome::Ended(why, true) if setup.hash.is_none() && io::stdin().is_terminal() => {
                 complain(&why);
                 setup.ask_password().map_err(wrong)?;
@@ -81,13 +81,14 @@ fn chat_as(who: &Who, is_new: bool) -> Result<(), (u8, String)> {
                 complain(&why);
                 return Ok(());
             }
-            // The panic has said so.
+            // The panic has printed its message.
             Outcome::Panicked => return Err((101, String::new())),
         }
     }
 }
 
-/// A new account with keys. Keys that were made for a name which is taken are of no use.
+/// Creates an account with keys. If the name is taken, the keys that were generated for it are
+/// removed.
 fn sign_up(setup: &mut Setup) -> Result<(), String> {
     setup.need_new_secret()?;
     let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
@@ -96,7 +97,8 @@ fn sign_up(setup: &mut Setup) -> Result<(), String> {
     let public = kept.map_or_else(|| keyring.renew(), Ok)?;
     let Err(error) = setup.sign_up(public) else { return Ok(()) };
     let may_be_made = error.may_be_done();
-    // The only private keys of an account that shows their public halves must not be lost.
+    // If the account may exist with these public keys in its profile, the only copy of the private
+    // keys must not be lost.
     if !may_be_made && !is_kept {
         keyring.forget()?;
     }
@@ -119,7 +121,7 @@ mod tests {
             let mut lines = BufReader::new(socket.try_clone().unwrap()).lines();
             assert!(lines.next().unwrap().unwrap().contains("hashValue"));
             socket.write_all(format!("{frame}\n").as_bytes()).unwrap();
-            // Until the client has enough.
+            // Until the client closes the connection.
             lines.for_each(drop);
         });
         url

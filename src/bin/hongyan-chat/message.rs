@@ -1,4 +1,4 @@
-//! One message of a chat, as it is kept and shown.
+//! One message of a chat, as it is stored and shown.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,8 @@ pub(crate) struct Message {
     /// The friend at the other end.
     pub(crate) with: String,
     pub(crate) id: String,
-    /// By the server for what was received, by this machine for what was written here; in ms since
-    /// the epoch.
+    /// In ms since the epoch: the server's time for a received message, this machine's time for one
+    /// that was written here.
     pub(crate) time: u64,
     pub(crate) text: String,
     pub(crate) way: Way,
@@ -21,11 +21,13 @@ impl Message {
         !matches!(self.way, Way::Received)
     }
 
-    /// Is it `old` once more, which has the same id, the same friend and the same writer?
+    /// Is this message a repetition of `old`, which has the same id, the same friend and the same
+    /// writer?
     ///
-    /// The server repeats a push with its time. One that was restarted may deliver an acked message
-    /// with another time: that is the same text under an id that was drawn at random. If both are
-    /// signed, it cannot be anything else, whatever the id, because the signature covers the id.
+    /// When the server repeats a push, the push has the same time. After a restart the server may
+    /// deliver an acked message again with another time; then the text is the same, and the id was
+    /// chosen at random. If both messages are signed, any id suffices, because the signature covers
+    /// the id.
     pub(crate) fn repeats(&self, old: &Self) -> bool {
         if self.is_mine() || self.time == old.time {
             return true;
@@ -35,7 +37,7 @@ impl Message {
     }
 }
 
-/// 128 bits in hexadecimal digits, as of a UUID: nobody uses such an id twice.
+/// Is it 128 bits in hexadecimal digits, as in a UUID? Nobody uses such an id twice.
 fn is_random(id: &str) -> bool {
     let is_place = |at| matches!(at, 8 | 12 | 16 | 20);
     let mut digits = 0;
@@ -52,49 +54,51 @@ fn is_random(id: &str) -> bool {
     digits == 32
 }
 
-/// Whether it came or went, and how far it got.
+/// Whether the message was received or sent, and the state of a sent one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Way {
     Received,
-    /// The server has not promised yet to deliver it.
+    /// Sent, but the server has not promised yet to deliver it.
     Sent,
-    /// It has.
+    /// The server has promised to deliver it.
     Safe,
-    /// It will not, for this reason.
+    /// The server will not deliver it, for this reason.
     Failed(String),
 }
 
-/// What is known of who can have read or written it.
+/// What is known about who could have read or written the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Seal {
-    /// Encrypted from end to end, and signed by the keys that are pinned.
+    /// Encrypted from end to end, and signed with the pinned keys.
     Sealed,
     /// The operator of the server can read it.
     Plain,
     /// Plain text from a friend who has keys: anybody may have written it.
     Unsealed,
-    /// Not by the keys that are pinned, or not readable; the text is what came, and is not shown.
+    /// Signed with other keys than the pinned ones, or not readable. The text is the content as
+    /// received, and is not shown.
     Doubtful,
 }
 
 /// The keys of a friend, compared with those that are pinned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// Not asked yet.
+    /// Not fetched yet.
     #[default]
     Unknown,
     /// The friend never had keys: plain text.
     NoKeys,
-    /// The pinned ones.
+    /// The keys are the pinned ones.
     Pinned { safety: String },
-    /// Others than the pinned ones (`keys`, as a profile has them); nothing is sent until the user
-    /// agrees. The safety number is that of the new keys; empty without keys of one's own.
+    /// The keys differ from the pinned ones (`keys`, as given in the profile); nothing is sent
+    /// until the user agrees. The safety number is that of the new keys; empty if this user has no
+    /// keys.
     Changed { safety: String, keys: String },
-    /// There were keys, and there are none now.
+    /// The friend had keys, and has none now.
     Gone,
-    /// The friend has keys and we have none.
+    /// The friend has keys and this user has none.
     CannotSeal,
 }
 

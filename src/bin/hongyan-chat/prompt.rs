@@ -1,13 +1,14 @@
-//! Questions before the screen is there. The letters of a secret are not shown, not even as dots.
+//! Questions that are asked before the screen is drawn. The letters of a secret are not shown, not
+//! even as dots.
 
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use crossterm::terminal;
 use std::io::{self, IsTerminal, Write};
 
-/// Characters of a secret.
+/// The maximum number of characters of a secret.
 const CHARS_MAX: usize = 1_024;
 
-/// Asks for a line that may be seen.
+/// Asks for a line, which is shown while it is typed.
 ///
 /// # Errors
 /// One sentence.
@@ -50,8 +51,8 @@ pub(crate) fn secret(question: &str) -> Result<String, String> {
     if entered && !secret.is_empty() { Ok(secret) } else { Err("no password was entered".to_owned()) }
 }
 
-/// Asks for a new password, twice. If the two differ, it asks anew: a shell would show what the
-/// user enters once more, and keep it.
+/// Asks for a new password, twice. If the two differ, it asks again. If the program ended instead,
+/// the user might type the password again into the shell, which would show and store it.
 ///
 /// # Errors
 /// One sentence, also when the user gives up.
@@ -87,7 +88,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // There is nothing else that could be done.
+        // An error here cannot be handled.
         terminal::disable_raw_mode().unwrap_or(());
     }
 }

@@ -1,4 +1,4 @@
-//! `hongyan send`: one message, for scripts. Its exit status says what became of it.
+//! `hongyan send`: one message, for scripts. The exit status is its result.
 
 use crate::args::{self, Who};
 use crate::keyring::Keyring;
@@ -11,15 +11,15 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The server refuses it.
+/// The server refused the message.
 const REFUSED: u8 = 1;
-/// Something is wrong here.
+/// An error on this machine.
 const WRONG: u8 = 2;
-/// It may have been taken.
+/// The server may have accepted the message.
 const UNKNOWN: u8 = 3;
-/// The log-in is refused.
+/// The log-in was refused.
 const NO_LOG_IN: u8 = 4;
-/// The keys stop it.
+/// The message was not sent because of the keys.
 const KEYS: u8 = 5;
 
 /// What went wrong: the exit status and a sentence.
@@ -29,7 +29,7 @@ fn wrong(why: impl Into<String>) -> Failed {
     (WRONG, why.into())
 }
 
-/// Sends it.
+/// Sends the message.
 ///
 /// # Errors
 /// The exit status and one sentence.
@@ -44,7 +44,7 @@ pub(crate) fn run(who: &Who, send: &args::Send) -> Result<(), Failed> {
     let until = Instant::now() + send.timeout;
     let mut options = setup.options();
     (options.connect_limit, options.request_limit) = (send.timeout, send.timeout);
-    // Pushes wait for a client that acks them.
+    // This client acks no pushes: they wait for a client that does.
     let client = Client::connect(options).map_err(|error| failed_to_connect(&error))?;
     let id = match &send.id {
         Some(id) => id.clone(),
@@ -53,7 +53,7 @@ pub(crate) fn run(who: &Who, send: &args::Send) -> Result<(), Failed> {
     let (tell, told) = sync_channel(1);
     let deliver = {
         let (client, send, id) = (client.clone(), send.clone(), id.clone());
-        // After the deadline nobody is told, and the thread ends with the process.
+        // After the deadline nobody receives the result, and the thread ends with the process.
         move || tell.send(deliver(&client, &mut keyring, &send, &id, &text)).unwrap_or(())
     };
     thread::Builder::new().spawn(deliver).map_err(|error| wrong(error.to_string()))?;
@@ -100,7 +100,7 @@ fn deliver(client: &Client, keyring: &mut Keyring, send: &args::Send, id: &str, 
     Ok(())
 }
 
-/// Keys that our profile does not show are not used. It is not changed here either.
+/// Keys that the user's profile does not show are not used. The profile is not changed here either.
 fn look_at_own(client: &Client, keyring: &mut Keyring) -> Result<(), Failed> {
     let own = client.profile(client.user()).map_err(|error| failed(&error, None))?.unwrap_or_default();
     keyring.take_next(&own.rsa_public_key).map_err(wrong)?;
@@ -118,7 +118,7 @@ fn read_stdin() -> Result<String, Failed> {
     if text.len() as u64 > max {
         return Err(wrong(format!("the text has more than {max} bytes")));
     }
-    // As a shell's $(…) does.
+    // The same as `$(…)` in a shell.
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
@@ -137,7 +137,7 @@ fn failed(error: &Error, id: Option<&str>) -> Failed {
     match error {
         Error::Setting(_) | Error::Token(_) => wrong(sentence),
         Error::Ended(End::WrongPassword | End::Forbidden(_)) if id.is_none() => (NO_LOG_IN, sentence),
-        // Of the message itself: it was on its way before whatever happened then.
+        // The error is about the message itself: it had been sent before.
         error if error.may_be_done() => (UNKNOWN, format!("{sentence}{again}")),
         Error::NotFriends | Error::Refused(_) | Error::TooLarge { .. } => (REFUSED, sentence),
         _ => (UNKNOWN, format!("{sentence}{again}")),
@@ -152,7 +152,7 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
 
-    /// A server that takes its time for each answer.
+    /// A server that delays each answer.
     fn slow_server(delay: Duration) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("tcp://{}", listener.local_addr().unwrap());
@@ -169,7 +169,7 @@ mod tests {
                 let id = if kind == "RE_MESSAGE" { &request["CONTENT"]["messageId"] } else { &request["MID"] };
                 let answer = json!({"TYPE": kind, "CONTENT": {"MessageId": id, "Content": content}});
                 thread::sleep(delay);
-                // The client may have gone.
+                // The client may have closed the connection.
                 socket.write_all(format!("{answer}\n").as_bytes()).unwrap_or(());
             }
         });
@@ -192,7 +192,7 @@ mod tests {
                 ca_file: None,
             };
             let (to, text) = ("bob".into(), Some("x".into()));
-            // Each answer alone would come in time.
+            // Each answer by itself would arrive in time.
             let timeout = if delay.is_zero() { Duration::from_secs(60) } else { Duration::from_secs(5) };
             let sent = run(&who, &args::Send { to, text, id: None, is_plain: false, timeout });
             assert_eq!(sent.err().map(|(status, _)| status), status);

@@ -1,5 +1,5 @@
-//! The half that waits: for the server, and for the disk. It does what the screen orders, one order
-//! after another, and tells what came of it.
+//! The half of the program that may block, on the server and on the disk. It executes the orders of
+//! the screen one after another, and reports the results.
 
 mod account;
 mod incoming;
@@ -20,22 +20,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Orders that may wait.
+/// How many orders may wait.
 const TASKS_MAX: usize = 4_096;
-/// How often messages that are on their way are looked after.
+/// How often the results of messages that are being sent are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What the session's thread is told.
+/// The tasks of the session's thread.
 #[derive(Debug)]
 pub(crate) enum Task {
     Order(Order),
-    /// A message is kept, and is to be sent.
+    /// A message is stored and must be sent.
     Send {
         to: String,
         id: String,
     },
-    /// Logged in, for the first time or again.
+    /// The client has logged in, for the first time or again.
     Online,
     /// Friends or requests have changed.
     Refresh,
@@ -43,10 +43,10 @@ pub(crate) enum Task {
     Over(End),
 }
 
-/// Where news go: a closure, since the screen has one queue for news and keys.
+/// The receiver of news: a closure, because the screen has one queue for news and keys.
 pub(crate) type Tell = Arc<dyn Fn(News) + Send + Sync>;
 
-/// What the two threads of a session share.
+/// The state that the two threads of a session share.
 pub(crate) struct Desk {
     history: Mutex<History>,
     keyring: Mutex<Keyring>,
@@ -58,14 +58,15 @@ impl Desk {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the messages on the disk, and tells what else the screen is to hear of it.
+    /// Changes the stored messages, and reports any problem of the file to the screen.
     fn keep<T>(&self, change: impl FnOnce(&mut History) -> io::Result<T>) -> io::Result<T> {
         let (kept, news) = self.change(change);
         news.into_iter().for_each(|news| self.tell(news));
         kept
     }
 
-    /// The same for the screen itself, which cannot be told anything while it does this.
+    /// Does the same for the screen's own thread, which cannot receive news meanwhile, and so gets
+    /// them as a result.
     fn change<T>(&self, change: impl FnOnce(&mut History) -> io::Result<T>) -> (io::Result<T>, Vec<News>) {
         let mut history = self.history();
         let kept = change(&mut history);
@@ -90,7 +91,7 @@ impl Desk {
     }
 }
 
-/// The screen's end of a session.
+/// The session as the screen uses it.
 pub(crate) struct Session {
     desk: Arc<Desk>,
     tasks: SyncSender<Task>,
@@ -98,7 +99,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts it: reads the files, and begins to connect.
+    /// Starts a session: reads the files, and begins to connect.
     ///
     /// # Errors
     /// One sentence.
@@ -110,7 +111,8 @@ impl Session {
         let seen = history.seen().iter().map(|(with, time)| (with.clone(), *time)).collect();
         tell(News::Kept { messages: history.messages().to_vec(), seen });
         let mut outbox = Outbox::default();
-        // The server's promise did not arrive before the program ended, or they were never sent.
+        // For these messages the server's promise did not arrive before the program ended, or they
+        // were never sent.
         for message in history.messages().iter().filter(|message| message.way == Way::Sent) {
             outbox.push(&message.with, &message.id);
         }
@@ -133,8 +135,8 @@ impl Session {
         Ok(Self { desk, tasks, thread: Some(thread) })
     }
 
-    /// Gives an order, and returns what the screen is to hear of it at once. Never waits for the
-    /// server. A message is on the disk after this.
+    /// Gives an order, and returns the news for the screen that it causes at once. Never waits for
+    /// the server. After this a message to send is on the disk.
     pub(crate) fn order(&self, order: Order) -> Vec<News> {
         if let Order::Send { to, text } = order {
             return outbox::keep(&self.desk, &self.tasks, to, text);
@@ -145,7 +147,7 @@ impl Session {
         }
     }
 
-    /// Waits for the end, which was ordered, but not for ever.
+    /// Waits for the session to end, after the order to do so, for at most `limit`.
     pub(crate) fn finish(mut self, limit: Duration) {
         if let Some(thread) = self.thread.take() {
             wait_for_end(&thread, limit);
@@ -153,7 +155,7 @@ impl Session {
     }
 }
 
-/// Waits for a thread, but not for ever.
+/// Waits for a thread to end, for at most `limit`.
 pub(crate) fn wait_for_end(thread: &JoinHandle<()>, limit: Duration) {
     let until = Instant::now() + limit;
     while !thread.is_finished() && Instant::now() < until {
@@ -161,17 +163,18 @@ pub(crate) fn wait_for_end(thread: &JoinHandle<()>, limit: Duration) {
     }
 }
 
-/// The thread that does what is ordered.
+/// The thread that executes the orders.
 struct Worker {
     desk: Arc<Desk>,
     setup: Setup,
     client: Option<Client>,
     tasks: SyncSender<Task>,
     outbox: Outbox,
-    /// Friends whose keys were compared since the last log-in; when, if they let messages pass.
+    /// Friends whose keys were compared since the last log-in, with the time of that if the keys
+    /// allow sending.
     checked: BTreeMap<String, Option<Instant>>,
     is_online: bool,
-    /// One's own profile was compared with the keys that are here.
+    /// Has the user's own profile been compared with the keys on this machine?
     knows_own_keys: bool,
 }
 
@@ -195,7 +198,7 @@ impl Worker {
         }
     }
 
-    /// A thread hands on what comes, for as long as this client lasts.
+    /// Starts a thread that passes on the events of this client until the client ends.
     fn listen_to(&mut self, client: Client) -> Result<(), String> {
         let (desk, tasks, listened) = (Arc::clone(&self.desk), self.tasks.clone(), client.clone());
         let run = move || incoming::listen(&desk, &listened, &tasks);
@@ -204,7 +207,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The client, if it is logged in; what a request needs.
+    /// The client, if it is logged in. Requests need this.
     fn online(&self) -> Option<Client> {
         let client = self.client.clone().filter(|client| client.is_online());
         if client.is_none() {
@@ -245,7 +248,7 @@ impl Worker {
         }
     }
 
-    /// Tells the result of a request that only succeeds or fails.
+    /// Reports the result of a request that has no other result than success or failure.
     fn report<T>(&self, result: Result<T, Error>, done: &str) -> bool {
         match &result {
             Ok(_) => self.desk.say(done),

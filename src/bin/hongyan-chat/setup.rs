@@ -1,4 +1,4 @@
-//! From the options to a client: who it is, which files, which secrets.
+//! From the options to a client: the user, the files, and the secrets.
 
 use crate::args::Who;
 use crate::files::{self, Folder};
@@ -20,12 +20,12 @@ pub(crate) struct Setup {
     pub(crate) keys: Option<PathBuf>,
     token_file: PathBuf,
     ca_file: Option<PathBuf>,
-    /// Of the password, if it is known.
+    /// The hash of the password, if it is known.
     pub(crate) hash: Option<Secret>,
 }
 
 impl Setup {
-    /// Reads what the options name, and asks for the user, if they do not.
+    /// Reads the files that the options name, and asks for the user's name if they do not give it.
     ///
     /// # Errors
     /// One sentence.
@@ -40,7 +40,7 @@ impl Setup {
         Ok(Self { server, user, folder, keys, token_file, ca_file, hash })
     }
 
-    /// Asks for the password, if neither it nor a token is there.
+    /// Asks for the password, if neither it nor a token is available.
     ///
     /// # Errors
     /// One sentence.
@@ -58,7 +58,7 @@ impl Setup {
         Ok(())
     }
 
-    /// What the library is told.
+    /// The options for the library.
     pub(crate) fn options(&self) -> Options {
         let mut options = Options::new(&self.server, &self.user).tokens(TokenFile::new(&self.token_file));
         options.request_limit = REQUEST_LIMIT;
@@ -83,7 +83,7 @@ impl Setup {
         Ok(())
     }
 
-    /// Makes an account with these keys in its profile.
+    /// Creates an account with these keys in its profile.
     ///
     /// # Errors
     /// As the library.

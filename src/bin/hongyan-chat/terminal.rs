@@ -1,4 +1,5 @@
-//! The terminal: taken over at the start, given back at the end, after a signal and after a panic.
+//! The terminal: its state is changed at the start, and restored at the end, after a signal and
+//! after a panic.
 
 use crate::app::App;
 use crate::exchange::{News, Order};
@@ -19,34 +20,34 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// News and keys that may wait for the screen.
+/// How many news and keys may wait for the screen.
 const INPUTS_MAX: usize = 4_096;
-/// How long a signal waits to be seen.
+/// How long it takes at most to notice a signal.
 const WAIT: Duration = Duration::from_millis(200);
-/// How long the reader of the terminal takes to see that it is over.
+/// How long the reader of the terminal takes at most to notice the end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// For what was acked to be on its way.
+/// How long the end waits until all acks are written.
 const FINISH: Duration = Duration::from_secs(3);
 
-/// Some thread has panicked: the terminal was given back already.
+/// A thread has panicked, and the terminal has been restored already.
 static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
 
 enum Input {
     Terminal(Event),
     News(Box<News>),
-    /// The terminal cannot be read any more.
+    /// The terminal can no longer be read.
     Gone,
 }
 
-/// How it ended.
+/// How the chat ended.
 pub(crate) enum Outcome {
     Left,
-    /// Why, and whether the log-in was refused.
+    /// The reason, and whether the log-in was refused.
     Ended(String, bool),
     Panicked,
 }
 
-/// The terminal as long as it is taken over.
+/// The terminal while its state is changed. Dropping this restores it.
 struct Screen {
     terminal: Terminal<CrosstermBackend<io::Stdout>>,
 }
@@ -56,7 +57,7 @@ impl Screen {
         terminal::enable_raw_mode()?;
         let taken = execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste)
             .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())))
-            // A program that was killed may have left its picture.
+            // A program that was killed may have left its output on the screen.
             .and_then(|mut terminal| terminal.clear().map(|()| terminal));
         if taken.is_err() {
             give_back();
@@ -74,12 +75,12 @@ impl Drop for Screen {
 }
 
 fn give_back() {
-    // A terminal that is gone needs nothing of this.
+    // If the terminal is gone, nothing needs to be restored.
     execute!(io::stdout(), DisableBracketedPaste, LeaveAlternateScreen, cursor::Show).unwrap_or(());
     terminal::disable_raw_mode().unwrap_or(());
 }
 
-/// From now on a panic of any thread gives the terminal back before it says anything.
+/// From now on a panic of any thread restores the terminal before it prints its message.
 fn give_back_on_panic() {
     let say = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -90,7 +91,7 @@ fn give_back_on_panic() {
     }));
 }
 
-/// Chats until the user leaves. `offset` is that of local time, in seconds.
+/// Runs the chat until the user leaves. `offset` is the offset of local time from UTC, in seconds.
 ///
 /// # Errors
 /// One sentence.
@@ -105,7 +106,7 @@ pub(crate) fn run(setup: &Setup, offset: i32) -> Result<Outcome, String> {
     }
     let (sender, inputs) = sync_channel(INPUTS_MAX);
     let news = sender.clone();
-    // After the end nobody reads them.
+    // After the end nobody reads the news.
     let tell = Arc::new(move |it| news.send(Input::News(Box::new(it))).unwrap_or(()));
     let session = Session::start(setup.clone(), tell)?;
     give_back_on_panic();
@@ -120,9 +121,10 @@ pub(crate) fn run(setup: &Setup, offset: i32) -> Result<Outcome, String> {
     let app = App::new(&setup.user, &setup.server, offset);
     let ended = chat(app, screen, &session, &inputs, &stop);
     session.order(Order::Quit);
-    // Whatever it still tells must not keep it.
+    // So that the session does not block on news that nobody reads.
     drop(inputs);
-    // The next one who reads the terminal, a question for the password or the shell, gets all keys.
+    // The next reader of the terminal (a question for the password, or the shell) must get all
+    // keys.
     is_over.store(true, Ordering::SeqCst);
     wait_for_end(&keys, FINISH);
     session.finish(FINISH);
@@ -163,7 +165,7 @@ fn chat(
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return Ok(Outcome::Left),
         };
-        // All that is there, then one new picture.
+        // Handles all inputs that are waiting, then draws once.
         let mut left = INPUTS_MAX;
         while let Some(input) = next.take() {
             is_stale = true;
@@ -182,7 +184,7 @@ fn chat(
     }
 }
 
-/// Takes a key or news, and gives the orders that follow.
+/// Handles a key or news, and gives the resulting orders to the session.
 fn take(app: &mut App, session: &Session, input: Input) {
     let mut orders = VecDeque::new();
     match input {
@@ -199,7 +201,7 @@ fn take(app: &mut App, session: &Session, input: Input) {
     }
 }
 
-/// Hands on what the terminal says, until it is over.
+/// Passes on the events of the terminal, until the end.
 fn read_terminal(inputs: &SyncSender<Input>, is_over: &AtomicBool) {
     while !is_over.load(Ordering::SeqCst) {
         let input = match event::poll(LOOK_EVERY) {

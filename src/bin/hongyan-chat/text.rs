@@ -1,14 +1,15 @@
-//! Text of others as a terminal may get it: nothing in it moves the cursor, changes a colour or
-//! turns the order of letters around. Measured in columns and wrapped to a width.
+//! Makes the text of other users safe for a terminal: nothing in the result moves the cursor,
+//! changes a colour or reverses the order of letters. Also measures text in columns and wraps it to
+//! a width.
 
 use hongyan::shown::is_shown;
 use std::fmt::Write;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// Marks on one letter that are shown; what people write has fewer.
+/// How many combining marks of one letter are shown; normal text has fewer.
 const MARKS_MAX: usize = 6;
-/// Columns from one stop of a tab to the next.
+/// How many columns there are from one tab stop to the next.
 const TAB: usize = 4;
 
 /// Text on one line: a name, a line of the log.
@@ -23,7 +24,7 @@ pub(crate) fn line(text: &str) -> String {
     tame(&shown)
 }
 
-/// Text on as many lines as it has.
+/// The text in its own lines.
 pub(crate) fn lines(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for char in text.replace("\r\n", "\n").chars() {
@@ -48,7 +49,7 @@ pub(crate) fn lines(text: &str) -> Vec<String> {
 fn push(shown: &mut String, char: char) {
     match char {
         char if is_shown(char) => shown.push(char),
-        // Joiners: without them an emoji shows as its parts, and letters as letters.
+        // Joiners are removed: without them an emoji shows as its parts, and letters as letters.
         '\u{200c}' | '\u{200d}' => {}
         '\u{3000}' => shown.push_str("  "),
         char if char.is_whitespace() && !char.is_control() && !matches!(char, '\u{2028}' | '\u{2029}') => {
@@ -59,8 +60,7 @@ fn push(shown: &mut String, char: char) {
     }
 }
 
-/// Letters with more marks than a letter can have lose the rest of them, and marks without a letter
-/// get a circle to stand on.
+/// Limits the combining marks of each letter, and puts marks without a letter on a dotted circle.
 fn tame(text: &str) -> String {
     if text.is_ascii() {
         return text.to_owned();
@@ -75,17 +75,17 @@ fn tame(text: &str) -> String {
     tame
 }
 
-/// The columns that a text takes which was made ready by [`line()`] or [`lines`].
+/// How many columns a text takes that was prepared by [`line()`] or [`lines`].
 pub(crate) fn columns(text: &str) -> usize {
     text.graphemes(true).map(cluster_columns).sum()
 }
 
-/// The columns of one letter with its marks.
+/// How many columns one letter with its marks takes.
 pub(crate) fn cluster_columns(cluster: &str) -> usize {
     cluster.width()
 }
 
-/// The beginning of a text that fits, with an ellipsis if the rest does not.
+/// The part of a text that fits, with an ellipsis if something is cut off.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
@@ -109,8 +109,8 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
 const CLOSING: &str = ".,:;!?)]}'\"%/…’”»，。、！？：；）」』》〉】～";
 const OPENING: &str = "([{‘“«（「『《〈【";
 
-/// The pieces between which a line can be broken: words with the signs at them, spaces, and each
-/// letter of a script that has no spaces.
+/// Splits a text into the pieces between which a line can be broken: words with their punctuation,
+/// spaces, and each letter of a script that has no spaces.
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let (mut start, mut before) = (0, "");
@@ -134,12 +134,12 @@ fn can_break(before: &str, behind: &str) -> bool {
     (is_wide(before) || is_wide(behind)) && !OPENING.contains(last) && !CLOSING.contains(first)
 }
 
-/// A line in pieces that fit: broken between words where there are any, between letters otherwise.
+/// Wraps a line: it is broken between words where possible, and between letters otherwise.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     wrap_behind(text, width, width)
 }
 
-/// The same, with a first row that has less room than the others.
+/// Wraps a line as [`wrap`] does, with a first row that has less room than the others.
 pub(crate) fn wrap_behind(text: &str, first: usize, others: usize) -> Vec<String> {
     let (mut width, others) = (first.max(2), others.max(2));
     let mut rows = Vec::new();
@@ -152,8 +152,8 @@ pub(crate) fn wrap_behind(text: &str, first: usize, others: usize) -> Vec<String
             continue;
         }
         let is_space = word.trim().is_empty();
-        // A word that is too long for any row begins on this one. Space at the end of a row is not
-        // needed on the next.
+        // A word that is too long for any row begins on this one. A space at the end of a row is
+        // dropped.
         if is_space || (at > 0 && wide <= others) {
             rows.push(std::mem::take(&mut row).trim_end().to_owned());
             (at, width) = (0, others);
@@ -175,7 +175,7 @@ pub(crate) fn wrap_behind(text: &str, first: usize, others: usize) -> Vec<String
     rows
 }
 
-/// A JSON text that means the same and may be shown on a terminal.
+/// An equivalent JSON text that is safe to show on a terminal.
 pub(crate) fn json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {

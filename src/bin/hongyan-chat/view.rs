@@ -1,5 +1,5 @@
-//! The state as rows and columns: where each part is and what stands in it. No terminal: it draws
-//! into ratatui's buffer.
+//! Draws the state: where each part of the screen is and what it shows. This needs no terminal,
+//! because it draws into ratatui's buffer.
 
 mod list;
 mod look;
@@ -15,11 +15,11 @@ use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
-/// From this width on the list and the chat are beside each other.
+/// From this width on, the list and the chat are side by side.
 const WIDE: u16 = 60;
 const SMALLEST: (u16, u16) = (16, 5);
 
-/// Where the parts are.
+/// The areas of the parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Parts {
     title: Rect,
@@ -43,20 +43,21 @@ fn parts(app: &App) -> Parts {
     Parts { title: row(0), list, chat, status: row(height.saturating_sub(1)) }
 }
 
-/// Rows that a page of the chat has.
+/// How many rows a page of the chat has.
 pub(crate) fn page(app: &App) -> usize {
     let rows = parts(app).chat.map_or(0, |area| talk::height(app, area));
     rows.saturating_sub(1).max(1)
 }
 
-/// How far the open chat can be scrolled back, as far as it is scrolled now.
+/// How far the open chat can be scrolled back, counted only as far as needed for its present
+/// position.
 pub(crate) fn scroll_max(app: &App) -> usize {
     let (Some(area), Some(chat)) = (parts(app).chat, app.chat()) else { return 0 };
     let height = talk::height(app, area);
     talk::rows(app, chat, area.width, chat.scroll.saturating_add(height), Look::default()).len().saturating_sub(height)
 }
 
-/// The rows that a message of the open chat takes.
+/// How many rows a message of the open chat takes.
 pub(crate) fn rows_of(app: &App, message: &Message) -> usize {
     parts(app).chat.map_or(0, |area| talk::rows_of_message(app, message, area))
 }
@@ -96,7 +97,7 @@ pub(crate) fn draw(app: &App, look: Look, frame: &mut Frame<'_>) {
     }
 }
 
-/// Puts a line into a row of an area; what does not fit is cut.
+/// Writes a line into a row of an area, and cuts off what does not fit.
 fn put(frame: &mut Frame<'_>, area: Rect, row: u16, line: Line<'_>) {
     if row < area.height {
         let (x, y) = (area.x, area.y + row);
@@ -123,7 +124,8 @@ fn title(app: &App, look: Look, width: u16) -> Line<'static> {
     ])
 }
 
-/// The last thing that was said; while the connection is away and nothing was said, why.
+/// The sentence at the bottom: the last one that was said, or, if there is none and the connection
+/// is lost, the reason.
 fn status(app: &App, look: Look, width: u16) -> Line<'static> {
     let (said, is_warning) = &app.said;
     let (shown, style) = match app.trouble() {

@@ -1,4 +1,4 @@
-//! What changes when the session tells something.
+//! How the state changes when news arrive from the session.
 
 use super::App;
 use crate::exchange::{Ask, Link, News, Order, Roster};
@@ -6,11 +6,11 @@ use crate::message::Trust;
 use crate::text;
 use crate::view;
 
-/// Requests that the screen keeps, each way; the server tells of no more.
+/// How many requests the screen keeps in each direction; the server never sends more.
 const ASKS_MAX: usize = 200;
 
 impl App {
-    /// Takes news.
+    /// Handles news from the session.
     pub(crate) fn hear(&mut self, news: News) -> Vec<Order> {
         match news {
             News::Kept { messages, seen } => {
@@ -37,7 +37,7 @@ impl App {
                 if is_mine {
                     chat.scroll = 0;
                 } else if is_open && chat.scroll > 0 && chat.search.is_none() {
-                    // What the user looks at stays where it is.
+                    // The messages that the user is looking at stay where they are.
                     chat.scroll += rows;
                 }
                 if self.open.as_ref() == Some(&with) {
@@ -46,7 +46,7 @@ impl App {
             }
             News::NotKept { with, text, why } => {
                 self.warn(text::line(&why));
-                // As it was entered.
+                // The text as it was entered.
                 let slash = if text.starts_with('/') { "/" } else { "" };
                 let draft = &mut self.chats.entry(with).or_default().draft;
                 draft.put_aside(&format!("{slash}{text}"));
@@ -107,7 +107,7 @@ impl App {
     }
 }
 
-/// A request that is told twice is one.
+/// Adds a request; one that is reported twice is kept once.
 fn note(asks: &mut Vec<Ask>, ask: Ask) {
     asks.retain(|known| known.name != ask.name);
     if asks.len() < ASKS_MAX {

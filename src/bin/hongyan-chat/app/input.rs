@@ -1,4 +1,4 @@
-//! What changes when a key is pressed.
+//! How the state changes when a key is pressed.
 
 use super::{App, Focus, Popup, Row, Then};
 use crate::editor::Editor;
@@ -8,11 +8,12 @@ use crate::text;
 use crate::view;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// As on the page. Somebody who has the file can try passphrases for as long as they like.
+/// The same as on the web page. Anybody who has the file can try passphrases for as long as they
+/// like.
 const PASSPHRASE_CHARS_MIN: usize = 12;
 
 impl App {
-    /// Takes a key.
+    /// Handles a key.
     pub(crate) fn press(&mut self, key: KeyEvent) -> Vec<Order> {
         if key.kind == KeyEventKind::Release {
             return Vec::new();
@@ -47,7 +48,7 @@ impl App {
         Vec::new()
     }
 
-    /// Takes text that was pasted: never as commands or keys.
+    /// Handles pasted text. It is never taken as commands or keys.
     pub(crate) fn paste(&mut self, text: &str) {
         match &mut self.popup {
             Some(Popup::Secret { editor, .. }) => editor.insert(text.lines().next().unwrap_or_default()),
@@ -89,7 +90,7 @@ impl App {
     fn begin_command(&mut self) {
         self.focus = Focus::Chat;
         let draft = self.editor().text().to_owned();
-        // What is being written comes back behind the command.
+        // The text that is being written comes back after the command.
         if draft.is_empty() || self.editor_mut().put_aside(&draft) {
             self.editor_mut().set("/");
         }
@@ -107,7 +108,7 @@ impl App {
         }
     }
 
-    /// What the user who asks has written.
+    /// Shows the text of a friend request.
     fn show_request(&mut self, name: &str) {
         let Some(ask) = self.incoming.iter().find(|ask| ask.name == name) else { return };
         let words = if ask.text.trim().is_empty() { "(without words)" } else { &ask.text };
@@ -119,7 +120,7 @@ impl App {
         self.show("Friend request", &text);
     }
 
-    /// The short way to a command about the chosen row.
+    /// Handles a letter in the list: a shortcut for a command about the chosen row.
     fn press_letter(&mut self, letter: char) -> Vec<Order> {
         let command = match (letter, self.current_row()) {
             ('a', Some(Row::Asks(name))) => format!("accept {name}"),
@@ -154,7 +155,7 @@ impl App {
         Vec::new()
     }
 
-    /// Esc ends the search, then the look back, then the chat.
+    /// Handles Esc: it ends the search first, then scrolling back, then the chat.
     fn step_out(&mut self) -> Vec<Order> {
         let Some(chat) = self.chat_mut() else {
             self.focus = Focus::List;
@@ -198,8 +199,8 @@ impl App {
             (Some(Popup::Text { scroll, .. }), KeyCode::Down) => *scroll = (*scroll + 1).min(last),
             (Some(Popup::Text { scroll, .. }), KeyCode::PageDown) => *scroll = (*scroll + 10).min(last),
             (Some(Popup::Text { .. }), KeyCode::Enter) => self.popup = None,
-            // Letters do not close it: the rest of a word would go where the user does not look,
-            // perhaps to a friend.
+            // Letters do not close the window: the rest of the word would go somewhere else
+            // unnoticed, perhaps to a friend.
             (Some(Popup::Text { .. } | Popup::Confirm { .. }), KeyCode::Char('/')) => {
                 self.popup = None;
                 self.begin_command();
@@ -226,8 +227,8 @@ impl App {
         Vec::new()
     }
 
-    /// A secret that is of no use is asked for again. If the window closed, the user might enter
-    /// the secret once more, and send it to a friend.
+    /// Asks again if the secret cannot be used. If the window closed, the user might enter the
+    /// secret once more, and send it to a friend.
     fn take_secret(&mut self, label: &str, secret: Secret, then: Then) -> Vec<Order> {
         if secret.is_empty() {
             self.warn("nothing was entered; Esc leaves");
@@ -263,7 +264,7 @@ impl App {
         self.popup = Some(Popup::Secret { label: label.to_owned(), editor: Editor::default(), then });
     }
 
-    /// A sentence about the connection, where it is not as it should be.
+    /// A sentence about a problem of the connection, if there is one.
     pub(crate) fn trouble(&self) -> Option<String> {
         match &self.link {
             Link::Here => None,

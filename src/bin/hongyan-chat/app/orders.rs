@@ -1,4 +1,4 @@
-//! What a line means that the user has entered: a message, or a command behind a slash.
+//! How a line that the user has entered is handled: as a message, or as a command after a slash.
 
 use super::{App, Popup, Then};
 use crate::commands::{self, COMMANDS, Command};
@@ -7,7 +7,7 @@ use crate::message::{Trust, Way};
 use crate::text;
 
 impl App {
-    /// Enter: sends the line, or does what it says.
+    /// Handles Enter: sends the line, or executes its command.
     pub(super) fn enter_line(&mut self) -> Vec<Order> {
         let line = self.editor().text().to_owned();
         if line.trim().is_empty() {
@@ -34,19 +34,20 @@ impl App {
         vec![Order::Send { to, text }]
     }
 
-    /// A text that cannot be sent makes room for the command that the user is told to enter.
+    /// Puts aside a text that cannot be sent, so that the user can enter the command that the
+    /// sentence names.
     fn refuse(&mut self, to: &str, line: &str) {
         let comes_back = to != "system" && self.editor_mut().put_aside(line);
         if comes_back {
             self.editor_mut().clear();
             self.warn("nothing is sent, see above; your text comes back when the chat goes on");
         } else {
-            // It stays where it is.
+            // The text stays in the line.
             self.warn("nothing is sent, see above");
         }
     }
 
-    /// What could not be sent comes back into the line, once it can.
+    /// Puts a text that could not be sent back into the line, once it can be sent.
     pub(super) fn give_back(&mut self, name: &str) {
         if self.blocks_sending(name).is_none()
             && let Some(chat) = self.chats.get_mut(name)
@@ -55,7 +56,7 @@ impl App {
         }
     }
 
-    /// Why nothing can be sent in a chat, if that is so.
+    /// The reason why nothing can be sent in a chat; `None` if sending is possible.
     pub(crate) fn blocks_sending(&self, to: &str) -> Option<String> {
         let name = text::line(to);
         match self.chats.get(to).map(|chat| &chat.trust) {
@@ -73,7 +74,7 @@ impl App {
         }
     }
 
-    /// Does what a command says, without its slash.
+    /// Executes a command, given without its slash.
     pub(super) fn command(&mut self, line: &str) -> Vec<Order> {
         let command = match commands::parse(line.trim(), self.open.as_deref()) {
             Ok(command) => command,
@@ -140,7 +141,8 @@ impl App {
         vec![Order::Answer { ask: ask.clone(), is_accepted }]
     }
 
-    /// Asks with the number of the keys that the answer is about: the profile may show others then.
+    /// Asks the user with the safety number of the keys that the answer is about, because the
+    /// profile may have other keys by the time of the answer.
     fn agree(&mut self) {
         let trust = self.chat().map(|chat| chat.trust.clone());
         let (Some(name), Some(trust)) = (self.open.clone(), trust) else {
@@ -170,7 +172,7 @@ impl App {
         }
     }
 
-    /// All that failed in the open chat, oldest first.
+    /// Retries all messages of the open chat that failed, oldest first.
     pub(super) fn retry(&mut self) -> Vec<Order> {
         let (Some(with), Some(chat)) = (self.open.clone(), self.chat_mut()) else { return Vec::new() };
         let ids: Vec<String> = chat.failed().map(|message| message.id.clone()).collect();
@@ -234,14 +236,14 @@ impl App {
         let commands =
             COMMANDS.iter().map(|(name, usage, what)| format!("{:<width$} {what}", format!("/{name} {usage}")));
         let commands: Vec<String> = commands.collect();
-        let keys = "Tab          between the list and the chat\n\
-            Enter        opens what is chosen; sends\n\
-            Alt-Enter    a new line (also Ctrl-J)\n\
-            Ctrl-U       empties the line; Ctrl-W: its last word\n\
-            PgUp, PgDn   look back (also Up, Down)\n\
-            Ctrl-N       the next chat with something unread\n\
-            Ctrl-R       send messages again that failed\n\
-            Ctrl-L       draw everything again\n\
+        let keys = "Tab          switch between the list and the chat\n\
+            Enter        open the chosen chat; send\n\
+            Alt-Enter    start a new line (also Ctrl-J)\n\
+            Ctrl-U       clear the line; Ctrl-W: delete its last word\n\
+            PgUp, PgDn   scroll back (also Up, Down)\n\
+            Ctrl-N       open the next chat with unread messages\n\
+            Ctrl-R       send failed messages again\n\
+            Ctrl-L       redraw the screen\n\
             Ctrl-Q       leave (also Ctrl-C)\n\
             In the list: a accept, r reject, w withdraw, d remove, b block\n\n\
             · sent   ✓ the server has promised to deliver it   ✗ failed\n\n";
@@ -249,7 +251,7 @@ impl App {
     }
 }
 
-/// A safety number as it is read aloud.
+/// A safety number in rows, for reading aloud.
 fn in_rows(safety: &str) -> String {
     let groups: Vec<&str> = safety.split(' ').collect();
     groups.chunks(4).map(|row| row.join(" ")).collect::<Vec<_>>().join("\n")

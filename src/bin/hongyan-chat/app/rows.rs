@@ -1,16 +1,17 @@
-//! The list beside the chat: who asks, friends, others with whom there was a chat, who was asked.
+//! The list beside the chat: users who have sent a friend request, friends, other users with whom
+//! there was a chat, and users to whom this user has sent a request.
 
 use super::App;
 
 /// One row of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
-    /// Asks to become a friend.
+    /// A user who has sent a friend request.
     Asks(String),
     Friend(String),
-    /// No friend (any more), but there are messages.
+    /// A user who is not a friend (any more), but there are messages.
     Other(String),
-    /// Was asked by us.
+    /// A user to whom this user has sent a request.
     Asked(String),
 }
 
@@ -35,7 +36,7 @@ impl App {
         asks.chain(friends).chain(others).chain(asked).collect()
     }
 
-    /// The row that the keys are about; the first one if the chosen one is gone.
+    /// The row that keys act on; the first one if the chosen one is gone.
     pub(crate) fn current_row(&self) -> Option<Row> {
         let rows = self.rows();
         let chosen = self.selected.as_ref().filter(|row| rows.contains(row));
@@ -52,7 +53,7 @@ impl App {
         }
     }
 
-    /// Moves the choice by so many rows.
+    /// Moves the selection by a number of rows.
     pub(super) fn step(&mut self, by: isize) {
         let rows = self.rows();
         let Some(current) = self.current_row() else { return };
@@ -61,7 +62,7 @@ impl App {
         self.selected = rows.get(at.saturating_add_signed(by).min(last)).cloned();
     }
 
-    /// The next chat with something unread, behind the chosen one.
+    /// The next chat after the chosen one that has unread messages.
     pub(super) fn next_unread(&self) -> Option<String> {
         let names: Vec<&String> = self.chats.iter().filter(|(_, chat)| chat.unread > 0).map(|(name, _)| name).collect();
         let open = self.open.clone().unwrap_or_default();

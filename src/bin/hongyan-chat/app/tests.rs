@@ -70,7 +70,7 @@ fn changed_keys_stop_a_chat_until_the_user_agrees() {
         assert!(enter(&mut app, "/agree").is_empty(), "it asks first");
         let Some(Popup::Confirm { question, .. }) = &app.popup else { panic!() };
         assert_eq!(question.contains("1 2"), keys == "new", "with the number of these keys: {question}");
-        // Others by now: the answer is about those that were shown.
+        // The keys have changed meanwhile: the answer is about those that were shown.
         let other = Trust::Changed { safety: "3 4".into(), keys: "other".into() };
         app.hear(News::Trust { name: "bob".into(), trust: other });
         let agree = Order::Agree { name: "bob".into(), keys: keys.into() };
@@ -95,7 +95,7 @@ fn a_text_that_is_not_sent_comes_back() {
     let why = "the disk is full".to_owned();
     app.hear(News::NotKept { with: "bob".into(), text: "/etc".into(), why });
     assert_eq!((app.editor().text(), app.said.1), ("//etc", true), "as it was entered");
-    // A command from the list does not wipe out what is being written.
+    // A command from the list does not delete the text that is being written.
     press(&mut app, KeyCode::Tab);
     press(&mut app, KeyCode::Char('/'));
     assert_eq!(app.editor().text(), "/");
@@ -129,7 +129,7 @@ fn what_is_typed_over_a_window_is_a_command_or_nothing() {
         app.focus = Focus::List;
         entered
     };
-    // With letters that the list knows, and a space.
+    // With letters that are shortcuts of the list, and a space.
     assert_eq!(typed("/accept carl"), [Order::Answer { ask: ask("carl"), is_accepted: true }]);
     assert_eq!(typed("/request zed hi"), [Order::Ask { name: "zed".into(), text: "hi".into() }]);
     assert_eq!(typed("q reject b d"), [], "Enter closes it");
@@ -209,7 +209,7 @@ fn a_secret_goes_where_it_was_asked_for() {
     let order = Order::Export { file: "my keys".into(), passphrase: secret_of(good) };
     assert_eq!(secret(&mut app, good), std::slice::from_ref(&order));
     enter(&mut app, "/export my keys");
-    // What is of no use is asked for again, and goes nowhere else.
+    // A secret that cannot be used is asked for again, and goes nowhere else.
     for (text, label) in [
         ("", "A passphrase"),
         ("elevenchars", "at least 12"),

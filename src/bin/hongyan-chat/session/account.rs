@@ -29,13 +29,13 @@ impl Worker {
             Order::DeleteAccount { password } => self.delete_account(&password),
             Order::Password { old, new } => self.change_password(&old, &new),
             Order::Profile { key, value } => self.change_profile(&key, value),
-            // What the session does itself, and what ends it.
+            // These orders are handled by the session itself.
             Order::Send { .. } | Order::Quit => {}
             other => self.obey_about_others(other),
         }
     }
 
-    /// Orders about one other user, after which the roster may be another.
+    /// Executes orders about one other user. They may change the roster.
     fn obey_about_others(&mut self, order: Order) {
         let Some(client) = self.online() else { return };
         match order {
@@ -98,7 +98,7 @@ impl Worker {
         self.refresh();
     }
 
-    /// Asks for friends and requests.
+    /// Fetches friends and requests.
     pub(super) fn refresh(&mut self) {
         let Some(client) = self.client.clone().filter(|client| client.is_online()) else { return };
         let ask =

@@ -1,4 +1,4 @@
-//! What comes from the server: each message is on the disk before it is acked.
+//! Handles what arrives from the server. Each message is on the disk before it is acked.
 
 use super::{Desk, Task, trust};
 use crate::exchange::{Ask, Link, News};
@@ -9,10 +9,11 @@ use std::time::Duration;
 
 const WAIT: Duration = Duration::from_secs(1);
 
-/// Hands on what comes until the client has stopped for good.
+/// Passes on the events of the client until it has stopped for good.
 pub(super) fn listen(desk: &Desk, client: &Client, tasks: &SyncSender<Task>) {
     loop {
-        // The worker may be waiting for an answer. Its queue is long, and it does not wait for us.
+        // The worker may be waiting for an answer of the server. Its queue is long, and it never
+        // waits for this thread.
         let tell_worker = |task| tasks.send(task).unwrap_or(());
         match client.next(WAIT) {
             Ok(Some(Event::Push(delivery))) => {
@@ -42,12 +43,13 @@ pub(super) fn listen(desk: &Desk, client: &Client, tasks: &SyncSender<Task>) {
     }
 }
 
-/// Whether it can be acked: it is kept, and will be seen.
+/// Handles a push. True if it can be acked: it is stored, or the user will learn of it.
 fn take(desk: &Desk, client: &Client, push: &Push) -> bool {
     let name = push.sender.clone();
     match push.kind {
         PushKind::Message => take_message(desk, client, push),
-        // The server keeps a request until it is answered, and a friendship as long as it lasts.
+        // The server stores a request until it is answered, and a friendship for as long as it
+        // exists.
         PushKind::FriendRequest => {
             desk.tell(News::Asked(Ask { name, id: push.message_id.clone(), text: push.content.clone() }));
             true
@@ -61,13 +63,13 @@ fn take(desk: &Desk, client: &Client, push: &Push) -> bool {
 }
 
 fn take_message(desk: &Desk, client: &Client, push: &Push) -> bool {
-    // Without the answer nothing can be said of the message. It comes again.
+    // Without the sender's keys the message cannot be verified. The server will send it again.
     if desk.keyring().needs_keys_of(push) && trust::look(desk, client, &push.sender).is_none() {
         return false;
     }
     let (text, seal) = desk.keyring().open_message(&push.sender, &push.message_id, &push.content);
     if seal == Seal::Doubtful {
-        // Has the sender new keys? The user is told, and asked.
+        // Has the sender new keys? If so, the user is warned and asked.
         trust::look(desk, client, &push.sender);
     }
     let message = Message {

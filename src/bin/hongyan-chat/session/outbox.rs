@@ -1,5 +1,5 @@
-//! Messages that the server has not promised to deliver yet, in their order. One whose fate is
-//! unknown is sent again under the same id.
+//! Messages that the server has not promised to deliver yet, in their order. A message whose result
+//! is unknown is sent again under the same id.
 
 use super::{Desk, Task, Worker};
 use crate::exchange::News;
@@ -9,19 +9,19 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// In ms. The server recognises a message that is sent again for 10 minutes, if its operator has
-/// not changed that.
+/// In ms. The server recognises a repeated message for 10 minutes, unless its operator has changed
+/// that.
 const TRY_FOR: u64 = 8 * 60 * 1_000;
-/// Before keys that could not be asked for are asked for again.
+/// The delay before keys that could not be fetched are fetched again.
 const PAUSE: Duration = Duration::from_secs(1);
 const MAY_BE_DELIVERED: &str = "no answer came: it may have been delivered, and would arrive twice";
-/// Messages on their way at once; the library has a bound, too.
+/// How many messages may be in flight at once; the library has a limit, too.
 const IN_FLIGHT_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     entries: Vec<Entry>,
-    /// Nothing is begun before this.
+    /// No message is begun before this time.
     paused_until: Option<Instant>,
 }
 
@@ -45,7 +45,7 @@ impl Outbox {
     }
 }
 
-/// What is done with an entry.
+/// The next step for an entry.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Keep,
@@ -56,15 +56,15 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Keeps a message and has the worker put it on its way. The screen does this itself, because the
-/// worker may be waiting for the server. Returns what the screen is to hear.
+/// Stores a message and gives it to the worker for sending. The screen's thread does this itself,
+/// because the worker may be waiting for the server. Returns news for the screen.
 pub(super) fn keep(desk: &Desk, tasks: &SyncSender<Task>, to: String, text: String) -> Vec<News> {
     let id = match new_id() {
         Ok(id) => id,
         Err(error) => return vec![News::NotKept { with: to, text, why: format!("not sent: {error}") }],
     };
-    // A guess, which is corrected when the message is sent. The keyring is locked for a while when
-    // keys are made.
+    // A guess, which is corrected when the message is sent. The keyring may be locked for a while,
+    // when keys are being generated.
     let is_pinned = desk.keyring.try_lock().is_ok_and(|keyring| keyring.has_pinned(&to));
     let seal = if is_pinned { Seal::Sealed } else { Seal::Plain };
     let mut message = Message { with: to.clone(), id: id.clone(), time: now(), text, way: Way::Sent, seal };
@@ -98,7 +98,7 @@ impl Worker {
         self.desk.tell(News::Became { with: with.to_owned(), id: id.to_owned(), way });
     }
 
-    /// Looks after all messages that are on their way.
+    /// Takes the next step for all messages that are not finished.
     pub(super) fn work_outbox(&mut self) {
         let entries = std::mem::take(&mut self.outbox.entries);
         self.outbox.entries = one_by_one(entries, |entry, has_room| {
@@ -125,7 +125,7 @@ impl Worker {
         }
         let trust = if self.is_fresh(&entry.with) { None } else { Some(self.trust(&entry.with)) };
         match trust {
-            // It could not be asked; it will be again.
+            // The keys could not be fetched; it will be tried again.
             Some(None) => {
                 self.outbox.paused_until = Some(Instant::now() + PAUSE);
                 return Step::Keep;
@@ -176,16 +176,16 @@ fn not_delivered(why: &str) -> Step {
     Step::Done(Way::Failed(format!("not delivered: {why}")))
 }
 
-/// Would the server take a message that was first tried then for a new one? The clock may have been
-/// set back meanwhile.
+/// Might the server no longer recognise a message that was first sent at `tried`, and treat it as a
+/// new one? The clock may have been set back meanwhile.
 fn is_too_late(tried: u64, now: u64) -> bool {
     now.abs_diff(tried) > TRY_FOR
 }
 
-/// Has `work` look after the first message to each friend, and after the next one once that is
-/// done; gives those that are left. A message that has to be sent again would be overtaken by
-/// others that are on their way with it. `work` is told whether there is room for one more, and
-/// says whether the message stays.
+/// Calls `work` for the first message to each friend, and for the next one when that one is
+/// finished. Returns the messages that are left. If several messages to one friend were in flight,
+/// one that has to be sent again would be overtaken by the others. `work` gets whether there is
+/// room for one more message in flight, and returns whether the message stays.
 fn one_by_one(mut entries: Vec<Entry>, mut work: impl FnMut(&mut Entry, bool) -> bool) -> Vec<Entry> {
     let mut busy = BTreeSet::new();
     let mut in_flight = entries.iter().filter(|entry| entry.sending.is_some()).count();
@@ -211,11 +211,11 @@ fn look_at(entry: &mut Entry) -> Step {
     became(result)
 }
 
-/// What an answer means.
+/// The step that follows an answer.
 fn became(result: Result<(), Error>) -> Step {
     match result {
         Ok(()) => Step::Done(Way::Safe),
-        // It is sent again, as long as the server recognises it.
+        // The message is sent again for as long as the server recognises it.
         Err(error) if error.may_be_done() || error == Error::Busy => Step::Keep,
         Err(error) => not_delivered(&error.to_string()),
     }
@@ -259,7 +259,7 @@ mod tests {
             });
             (left, seen)
         };
-        // The first one has to be sent again and again.
+        // The first message has to be sent several times.
         let (left, seen) = worked(outbox.entries, &[]);
         assert_eq!(seen, ["1", "3"]);
         let (left, seen) = worked(left, &["3"]);

@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::mpsc::channel;
 
-/// Nothing that is to happen takes longer, however slow the machine is.
+/// No expected event takes longer, however slow the machine is.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn server() -> Handle {
@@ -40,18 +40,18 @@ fn setup_at(folder: &Path, server: String, user: &str) -> Setup {
     .unwrap()
 }
 
-/// A session, and what it tells.
+/// A session, and its news.
 struct Told {
     session: Session,
     news: Receiver<News>,
 }
 
 impl Told {
-    /// One that is logged in.
+    /// Starts a session and waits until it is logged in.
     fn start(setup: &Setup) -> Self {
         let (sender, news) = channel();
         let sender = Mutex::new(sender);
-        // At the end nobody listens.
+        // At the end nobody receives them.
         let tell = Arc::new(move |it| sender.lock().unwrap().send(it).unwrap_or(()));
         let told = Self { session: Session::start(setup.clone(), tell).unwrap(), news };
         told.wait("a log-in", |news| (news == News::Link(Link::Here)).then_some(()));
@@ -70,7 +70,7 @@ impl Told {
         }
     }
 
-    /// What comes of messages that are sent again by themselves.
+    /// The result of a message that the session sends again by itself.
     #[track_caller]
     fn became(&self, what: &str) -> Way {
         self.wait(what, |news| match news {
@@ -79,7 +79,7 @@ impl Told {
         })
     }
 
-    /// What comes of a message that is sent now.
+    /// The result of a message that is sent now.
     #[track_caller]
     fn send(&self, text: &str) -> Way {
         self.order(Order::Send { to: "bob".into(), text: text.into() });
@@ -124,7 +124,7 @@ fn friends(folder: &Path, server: &Handle) -> (Setup, Client) {
     (ann, bob)
 }
 
-/// What stands in a profile.
+/// The text of new public keys for a profile.
 fn new_keys() -> String {
     Keys::generate("bob").unwrap().public().text()
 }
@@ -143,13 +143,13 @@ fn keys_that_changed_unseen_stop_the_next_message() {
     assert!(matches!(session.trust(), Trust::Pinned { .. }));
     session.end();
     change_keys(&bob, new_keys());
-    // Nobody has opened the chat since.
+    // The chat has not been opened since.
     let session = Told::start(&ann);
     for text in ["one", "and again"] {
         assert!(matches!(session.send(text), Way::Failed(_)), "{text} was sealed for keys that bob has no more");
     }
     session.end();
-    // What came before this answer is there.
+    // Everything before this answer has arrived.
     bob.profile("ann").unwrap();
     assert!(!bob.receive(Duration::ZERO, |push| panic!("{push:?}")).unwrap());
 }
@@ -196,7 +196,7 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     assert!(why.contains("may have been delivered"), "{why}");
     assert_eq!(session.became("never tried"), Way::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "never tried")).unwrap());
-    // The user wants it all the same.
+    // The user asks to send it all the same.
     session.order(Order::Retry { with: "bob".into(), id: "tried".into() });
     assert_eq!(session.became("tried"), Way::Sent);
     assert_eq!(session.became("tried"), Way::Safe);
@@ -204,7 +204,7 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     session.end();
 }
 
-/// A server that lets users in and answers nothing else.
+/// A server that accepts log-ins and answers nothing else.
 fn silent_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
@@ -215,7 +215,7 @@ fn silent_server() -> String {
             if request["TYPE"] == "2" {
                 let content = serde_json::json!({"MessageId": request["MID"], "Content": "LS"});
                 let answer = serde_json::json!({"TYPE": "RE_SIGNUP", "CONTENT": content});
-                // The client may have gone.
+                // The client may have closed the connection.
                 socket.write_all(format!("{answer}\n").as_bytes()).unwrap_or(());
             }
         }
@@ -227,7 +227,7 @@ fn silent_server() -> String {
 fn a_message_is_kept_before_anything_waits_for_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let setup = setup_at(folder.path(), silent_server(), "ann");
-    // The session's thread asks for the user's own keys now, for as long as a request may take.
+    // The session's thread is now waiting for the user's own keys, until the request times out.
     let session = Told::start(&setup);
     session.order(Order::LookAt("bob".into()));
     let news = session.session.order(Order::Send { to: "bob".into(), text: "the geese fly".into() });
@@ -242,7 +242,8 @@ fn a_message_that_cannot_be_kept_goes_back_to_the_user() {
     let folder = tempfile::tempdir().unwrap();
     let setup = setup_at(folder.path(), silent_server(), "ann");
     let session = Told::start(&setup);
-    // Nothing fits into this file, and it cannot be written anew: a folder is in the way.
+    // Nothing can be written to this file, and it cannot be rewritten: a folder has the name of the
+    // temporary file.
     std::fs::create_dir(folder.path().join(format!("full.{}.new", std::process::id()))).unwrap();
     let full = History::open(&folder.path().join("full"), Bounds { messages_max: 1, bytes_max: 0 }).unwrap();
     *session.session.desk.history() = full;

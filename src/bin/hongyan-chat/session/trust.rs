@@ -1,4 +1,4 @@
-//! Keys: one's own in the profile, and those of friends.
+//! Keys: the user's own in the profile, and those of friends.
 
 use super::{Desk, Worker};
 use crate::exchange::{News, Order};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const FRESH: Duration = Duration::from_secs(5);
 
-/// Asks for a friend's keys, compares them and tells. `None` without an answer.
+/// Fetches a friend's keys, compares them and reports the result. `None` if there was no answer.
 pub(super) fn look(desk: &Desk, client: &Client, name: &str) -> Option<Trust> {
     let in_profile = profile(desk, client, name)?.rsa_public_key;
     let looked = desk.keyring().look(name, &in_profile);
@@ -38,7 +38,7 @@ fn profile(desk: &Desk, client: &Client, name: &str) -> Option<Profile> {
 }
 
 impl Worker {
-    /// The friend's keys, compared now.
+    /// Compares the friend's keys now.
     pub(super) fn trust(&mut self, name: &str) -> Option<Trust> {
         let client = self.client.clone().filter(|client| self.is_online && client.is_online())?;
         let trust = look(&self.desk, &client, name)?;
@@ -48,13 +48,13 @@ impl Worker {
         Some(trust)
     }
 
-    /// Were the friend's keys compared a moment ago, and good? A person writes several messages
-    /// behind each other, and keys change seldom.
+    /// Were the friend's keys compared a moment ago, and allowed sending? A person writes several
+    /// messages in a row, and keys rarely change.
     pub(super) fn is_fresh(&self, name: &str) -> bool {
         self.checked.get(name).copied().flatten().is_some_and(|at| at.elapsed() < FRESH)
     }
 
-    /// What one's own profile shows, and what is done about it.
+    /// Compares the keys in the user's own profile, and acts on the result.
     pub(super) fn check_own_keys(&mut self) {
         let Some(client) = self.client.clone().filter(Client::is_online) else { return };
         let Some(own) = profile(&self.desk, &client, &self.setup.user.clone()) else { return };
@@ -75,7 +75,7 @@ impl Worker {
         }
     }
 
-    /// The first keys.
+    /// Generates the user's first keys.
     fn make_keys(&mut self, client: &Client) {
         let made = self.desk.keyring().renew();
         match made {
@@ -98,8 +98,9 @@ impl Worker {
         published.is_ok()
     }
 
-    /// New keys are on the disk before they are published, and in use once they are: friends see no
-    /// others than those that sign, and none are lost however it ends.
+    /// Replaces the user's keys. The new keys are on the disk before they are published, and used
+    /// only when they are. So the keys that friends see are always those that sign, and no keys are
+    /// lost, whatever fails.
     pub(super) fn new_keys(&mut self) {
         let Some(client) = self.online() else { return };
         let made = self.desk.keyring().make_next();
@@ -108,7 +109,8 @@ impl Worker {
             Err(why) => return self.desk.warn(why),
         };
         if !self.publish(&client, text.clone()) {
-            // They may be in the profile all the same: it is asked before the next message.
+            // The new keys may be in the profile all the same: the profile is checked before the
+            // next message.
             self.knows_own_keys = false;
         } else if self.take_next_keys(&text) {
             self.desk.say("you have new keys; your friends are warned");
@@ -123,7 +125,7 @@ impl Worker {
             false
         });
         if is_taken {
-            // What friends have sealed for them meanwhile.
+            // Messages that friends have encrypted for the new keys meanwhile.
             self.read_again(None);
         }
         is_taken
@@ -154,7 +156,7 @@ impl Worker {
         }
     }
 
-    /// What stopped chats may not stop them any more.
+    /// Compares again the keys of stopped chats: the reason may no longer exist.
     fn look_at_checked(&mut self) {
         let names = std::mem::take(&mut self.checked);
         for name in names.keys() {
@@ -183,7 +185,7 @@ impl Worker {
         }
     }
 
-    /// Messages that were in doubt may be readable with the keys that are known now.
+    /// Reads doubtful messages again: with the keys that are known now they may be readable.
     fn read_again(&self, of: Option<&str>) {
         let is_meant = |message: &&Message| {
             message.way == Way::Received && message.seal == Seal::Doubtful && of.is_none_or(|name| message.with == name)

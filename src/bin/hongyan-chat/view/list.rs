@@ -20,7 +20,7 @@ pub(super) fn draw(app: &App, look: Look, frame: &mut Frame<'_>, area: Rect) {
     let current = app.current_row();
     let at = rows.iter().position(|row| Some(row) == current.as_ref()).unwrap_or(0);
     let height = usize::from(area.height);
-    // The chosen row is always among those that are shown.
+    // The selected row is always visible.
     let first = (at + 1).saturating_sub(height);
     for (row, entry) in (0..area.height).zip(rows.iter().skip(first)) {
         let is_chosen = Some(entry) == current.as_ref();

@@ -1,8 +1,8 @@
-//! Colours, or none: everything that a colour says is also said by a word or a sign.
+//! Colours, or no colours: everything that is shown by a colour is also shown by a word or a sign.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// How text is set off.
+/// How text is highlighted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Look {
     pub(crate) has_colours: bool,

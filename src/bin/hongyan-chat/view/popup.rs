@@ -1,4 +1,4 @@
-//! Windows over the others: text to read, a question, a secret.
+//! Windows in front of the others: text to read, a question, a secret.
 
 use super::{Look, put};
 use crate::app::Popup;
@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear};
 
-/// Draws it; gives the place of the cursor, if it asks for text.
+/// Draws the window. Returns the position of the cursor, if the window asks for text.
 pub(super) fn draw(popup: &Popup, look: Look, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
     let (width, inside) = widths(area);
     let (title, rows, scroll, end) = match popup {
@@ -21,7 +21,7 @@ pub(super) fn draw(popup: &Popup, look: Look, frame: &mut Frame<'_>, area: Rect)
     let last = rows.len().saturating_sub(usize::from(height.saturating_sub(2)));
     let scroll = scroll.min(last);
     let end = match popup {
-        // There is more than fits.
+        // The text is longer than the window.
         Popup::Text { .. } if last > 0 => {
             format!("{}–{} of {}, Up/Down, {end}", scroll + 1, scroll + rows.len() - last, rows.len())
         }
@@ -37,19 +37,19 @@ pub(super) fn draw(popup: &Popup, look: Look, frame: &mut Frame<'_>, area: Rect)
         put(frame, inner, row, Line::styled(line, look.plain()));
     }
     match popup {
-        // Not even its length is shown.
+        // Not even the length of the secret is shown.
         Popup::Secret { .. } => Some((inner.x, inner.y)),
         _ => None,
     }
 }
 
-/// With and without its frame.
+/// The width of the window with and without its frame.
 fn widths(area: Rect) -> (u16, usize) {
     let width = area.width.min(78);
     (width, usize::from(width.saturating_sub(4)))
 }
 
-/// How far it can be scrolled.
+/// How far the window can be scrolled.
 pub(super) fn scroll_max(popup: &Popup, area: Rect) -> usize {
     let Popup::Text { text, .. } = popup else { return 0 };
     body(text, widths(area).1).len().saturating_sub(usize::from(area.height.saturating_sub(2)))

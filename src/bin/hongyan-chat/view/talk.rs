@@ -1,4 +1,5 @@
-//! The chat with one friend: who it is, the messages, what stops it, the line to write in.
+//! The chat with one friend: the name, the messages, the reason why it is stopped (if it is), and
+//! the input line.
 
 use super::{Look, put};
 use crate::app::{App, Focus};
@@ -11,18 +12,18 @@ use ratatui::text::{Line, Span};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// Rows for what is said above the input line.
+/// How many rows the text above the input line may take.
 const BANNER_ROWS_MAX: usize = 3;
 /// The prompt before the input.
 const PROMPT: &str = "> ";
 
-/// Draws it; gives the place of the cursor.
+/// Draws the chat. Returns the position of the cursor.
 pub(super) fn draw(app: &App, look: Look, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
     put(frame, area, 0, head(app, look, area.width.into()));
     let height = height(app, area);
     if let Some(chat) = app.chat() {
         let mut rows = rows(app, chat, area.width, chat.scroll + height, look);
-        // The newest first: those below the lower edge, then those that are shown.
+        // The rows, newest first: those below the lower edge, then the visible ones.
         let below = chat.scroll.min(rows.len().saturating_sub(height));
         let shown: Vec<Line<'static>> = rows.drain(..).skip(below).take(height).collect();
         for (row, line) in (1..).zip(shown.into_iter().rev()) {
@@ -42,7 +43,7 @@ pub(super) fn draw(app: &App, look: Look, frame: &mut Frame<'_>, area: Rect) -> 
     (app.focus == Focus::Chat).then_some((x, area.bottom() - 1))
 }
 
-/// Rows for messages.
+/// How many rows there are for messages.
 pub(super) fn height(app: &App, area: Rect) -> usize {
     let banner = banner(app, area.width.into());
     usize::from(area.height.saturating_sub(2 + rows_of_banner(&banner)))
@@ -52,7 +53,7 @@ fn rows_of_banner(banner: &[String]) -> u16 {
     u16::try_from(banner.len()).unwrap_or(0)
 }
 
-/// What stops the chat until the user has agreed.
+/// The reason why the chat is stopped until the user has agreed.
 fn banner(app: &App, width: usize) -> Vec<String> {
     let why = app.open.as_ref().and_then(|open| app.blocks_sending(open));
     let Some(why) = why else { return Vec::new() };
@@ -100,7 +101,7 @@ fn head(app: &App, look: Look, width: usize) -> Line<'static> {
     ])
 }
 
-/// Rows of messages, from the newest to older ones, up to a number.
+/// The rows of the messages, newest first, at most `most`.
 pub(super) fn rows(app: &App, chat: &Chat, width: u16, most: usize, look: Look) -> Vec<Line<'static>> {
     let mut rows = Vec::new();
     let is_sealed_usually = is_sealed_usually(app, chat);
@@ -121,12 +122,13 @@ pub(super) fn rows(app: &App, chat: &Chat, width: u16, most: usize, look: Look) 
     rows
 }
 
-/// Is it worth a word that a message is not encrypted? The head of the chat says it, otherwise.
+/// Must each unencrypted message be marked as such? If not, the heading of the chat says it for
+/// all.
 fn is_sealed_usually(app: &App, chat: &Chat) -> bool {
     !matches!(chat.trust, Trust::NoKeys) && app.open.as_deref() != Some("system")
 }
 
-/// The rows that one message takes.
+/// How many rows one message takes.
 pub(super) fn rows_of_message(app: &App, message: &Message, area: Rect) -> usize {
     let is_sealed_usually = app.chat().is_some_and(|chat| is_sealed_usually(app, chat));
     rows_of(app, message, area.width.into(), is_sealed_usually, Look::default()).len()
@@ -146,7 +148,7 @@ fn rows_of(app: &App, message: &Message, width: usize, is_sealed_usually: bool, 
     let mut pieces = Vec::new();
     let used = text::columns(&before) + text::columns(&name) + 2;
     for (number, line) in text::lines(&visible(message)).iter().enumerate() {
-        // The first piece stands behind the name, if there is room for some of it.
+        // The first piece is on the same row as the name, if there is room for part of it.
         let first = if number == 0 && !is_narrow { width.saturating_sub(used) } else { 0 };
         if first >= 10 {
             pieces.extend(text::wrap_behind(line, first, width.saturating_sub(indent)));
