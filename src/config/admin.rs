@@ -240,43 +240,45 @@ impl Words {
 pub fn help() -> String {
     version()
         + "\
-Asks a running server through its admin interface, or has it do something.
+Queries or controls a running server through its admin interface.
 
 Usage: hongyan admin [OPTIONS] COMMAND
 
-  status                     is it ready, and if not, why; the numbers that matter most
+  status                     whether the server is ready, and if not, why; the main numbers
   users                      who is online
-  user NAME                  online since when and from where, waiting messages, banned or not
-  where RECEIVER ID          where the messages to RECEIVER with this messageId are
-  notice NAME TEXT           a message from system to one user
-  notice --all TEXT          the same to all users that there are
+  user NAME                  since when and from where the user is online, how many messages are
+                             waiting, whether the user is banned
+  where RECEIVER ID          the state of the messages to RECEIVER with this messageId
+  notice NAME TEXT           send a message from system to one user
+  notice --all TEXT          send a message from system to all users
   disconnect NAME            close the user's connection; their client may log in again
   ban NAME                   refuse the user's log-ins; end their session and resume tokens
-  unban NAME                 take a ban back
-  reset-password NAME        a new random password, which is printed; it works until it is changed;
-                             ends session and tokens
-  delete NAME --yes          delete an account for good; nobody gets its name
+  unban NAME                 end a ban
+  reset-password NAME        set and print a new random password, which stays valid until it is
+                             changed; end the user's session and resume tokens
+  delete NAME --yes          delete an account permanently; nobody can register its name again
   drain                      take no log-ins any more, close all connections, a slice at a time over
                              the server's --drain, and stop it
-  backup FILE                the same as hongyan backup, of the store that is configured
+  backup FILE                the same as hongyan backup, for the configured store
 
   --admin unix:PATH|ADDR:PORT
-      Where the server is asked. Without it: as a server with the same --config and --store, and
-      the same environment, would choose. [environment: HONGYAN_ADMIN]
+      The address of the admin interface. Default: the one that a server with the same --config,
+      --store and environment would use. [environment: HONGYAN_ADMIN]
   --admin-token-file FILE
       The file with the token, for ADDR:PORT. [environment: HONGYAN_ADMIN_TOKEN_FILE]
   --config FILE, --store URL
-      As for a server. [environment: HONGYAN_CONFIG, HONGYAN_STORE]
+      The same as for a server. [environment: HONGYAN_CONFIG, HONGYAN_STORE]
   --plain
-      With reset-password: clients send the password itself, and not its hash by the recipe in
-      docs/protocol.md.
+      With reset-password: for clients that send the password itself, and not its hash as
+      described in docs/protocol.md.
   --json
       Print the server's answer as JSON.
   -h, --help
-      Print this and exit.
+      Print this help and exit.
 
-The exit status is 0 when it is done, 1 when the server refuses, does not know or is not ready, and
-2 when it cannot be asked. A word that begins with a dash stands behind -- (two dashes).
+The exit status is 0 when the command succeeded, 1 when the server refused it, does not know the
+user or message, or is not ready, and 2 when the server could not be reached. Put words that begin
+with a dash after -- (two dashes).
 "
 }
 

@@ -310,7 +310,7 @@ pub fn help() -> String {
     }
     text.push_str(
         "\nOther:\n  --check-config\n      Check all options and exit; neither the store nor the port is opened.\n  \
-         -h, --help\n      Print this and exit.\n  -V, --version\n      Print the version and exit.\n",
+         -h, --help\n      Print this help and exit.\n  -V, --version\n      Print the version and exit.\n",
     );
     text
 }

@@ -66,22 +66,22 @@ pub(super) fn read(
 pub fn help() -> String {
     version()
         + "\
-Writes a backup of a SQLite store into one new file and verifies it. A server may use the store
-meanwhile: no commit waits for the backup, and what was committed before it began is in it.
+Writes a backup of a SQLite store to one new file and verifies it. A server may use the store
+meanwhile: no commit waits for the backup, and everything committed before it began is in it.
 
 Usage: hongyan backup --store sqlite:PATH FILE
 
   FILE
-      The new file, readable by its owner only. It must not be there. Until the backup is verified
-      it is named FILE.partial.
+      The new file, readable by its owner only. It must not exist. Until the backup is verified it
+      is named FILE.partial.
   --store URL
       The store to back up: sqlite:PATH. [environment: HONGYAN_STORE]
   -h, --help
-      Print this and exit.
+      Print this help and exit.
 
-What was written goes to stdout. The exit status is 0 when the backup is verified and on the disk,
-and 2, with one sentence and without FILE, when anything is wrong. A MySQL or MariaDB database is
-backed up by its own tools: docs/operations.md has the command.
+A summary of what was written goes to stdout. The exit status is 0 when the backup is verified and
+on the disk, and 2, with one sentence and without FILE, when anything failed. Back up a MySQL or
+MariaDB database with its own tools: docs/operations.md has the command.
 "
 }
 

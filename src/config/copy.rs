@@ -82,23 +82,24 @@ pub fn help() -> String {
     version()
         + "\
 Copies a whole store into an empty one, of the same kind or another, and verifies it: accounts with
-their passwords, friendships, friend requests and the pushes that wait.
+their passwords, friendships, friend requests and undelivered pushes.
 
 Usage: hongyan copy --from URL --to URL
 
   --from URL
-      The store to copy: sqlite:PATH or mysql://USER:PASSWORD@HOST:PORT/DATABASE. It must be there,
-      and is not changed. [environment: HONGYAN_FROM]
+      The store to copy: sqlite:PATH or mysql://USER:PASSWORD@HOST:PORT/DATABASE. It must exist, and
+      is not changed. [environment: HONGYAN_FROM]
   --to URL
-      The store to copy into. A SQLite file is made if it is not there; a MySQL database must be
-      there and hold nothing. [environment: HONGYAN_TO]
+      The store to copy into. A SQLite file is created if it does not exist; a MySQL database must
+      exist and be empty. [environment: HONGYAN_TO]
   -h, --help
-      Print this and exit.
+      Print this help and exit.
 
-No server may run on either of them. A password on the command line can be seen by others on the
-machine: give it in the environment. Progress goes to stderr, the number of records of each kind to
-stdout. The exit status is 0 when every record was compared and is the same, and 2, with one
-sentence, when anything is wrong. What an interrupted copy leaves is marked: no server starts on it.
+No server may use either store meanwhile. Other users of the machine can see a password on the
+command line, so give it in the environment. Progress is written to stderr, and the number of
+records of each kind to stdout. The exit status is 0 when every record was compared and is equal,
+and 2, with one sentence, when anything failed. An incomplete copy is marked as such, and no server
+starts on it.
 "
 }
 
