@@ -1,10 +1,10 @@
-//! A bot that becomes everybody's friend and sends each message back.
+//! A bot that accepts every friend request and sends each message back.
 //!
 //! `cargo run --example echo_bot -- tcp://127.0.0.1:1102 echo PASSWORD_FILE TOKEN_FILE`
 //!
-//! It makes its account if the name is free. It may be stopped at any time: a message is acked when
-//! its echo is promised or the server does not take it, and the echo's id is made from the message,
-//! so that one that is handled twice is answered once.
+//! It creates its account if the name is free. It may be stopped at any time: it acks a message
+//! when the server has promised to deliver the echo or has refused it, and derives the echo's id
+//! from the message, so that a message that is handled twice is answered once.
 #![allow(missing_docs, unreachable_pub, reason = "a program, which a test runs as well")]
 
 use hongyan::client::{
@@ -40,7 +40,7 @@ pub fn run(url: &str, user: &str, password: &str, token_file: &str) -> Result<st
     let options = || Options::new(url, user).password(password).tokens(TokenFile::new(token_file));
     match sign_up(&options(), &Profile::default()) {
         Ok(()) | Err(Error::NameTaken) => {}
-        // It may be there already: the log-in tells.
+        // The account may exist already: the log-in shows whether it does.
         Err(error) if error.may_be_done() => {}
         Err(error) => return Err(error),
     }
@@ -56,7 +56,7 @@ pub fn run(url: &str, user: &str, password: &str, token_file: &str) -> Result<st
     }
 }
 
-/// Acks a push once it is dealt with. One that is dropped without an ack comes again.
+/// Acks a push once it is handled. If it is dropped without an ack, the server sends it again.
 fn answer(client: &Client, push: Delivery) {
     let result = match push.kind {
         PushKind::Message if push.is_notice() => Ok(()),
@@ -74,15 +74,16 @@ fn answer(client: &Client, push: Delivery) {
             if is_final(push.kind, &error) {
                 push.ack();
             }
-            // Any other push comes again in 15 s.
+            // The server sends any other push again after 15 s.
         }
     }
 }
 
-/// Is it not to be tried again? Another try may change nothing: the sender is no friend any more,
-/// say, or the request was withdrawn. And what others can keep up for ever must not hold a push
-/// back, as the server waits for acks once so many pushes have none: a mailbox that is full, or a
-/// limit on friends. The friend request stays pending then.
+/// Is the error final, so that the push must not be tried again? Another try may be useless: for
+/// example, the sender may no longer be a friend, or the request may have been withdrawn. An error
+/// that other users can cause for ever (a full mailbox, or a limit on friends) must not keep a push
+/// unacked either, because the server stops sending when too many pushes are unacked. In this case
+/// the friend request stays pending.
 pub fn is_final(kind: PushKind, error: &Error) -> bool {
     use WhatToDo::{AskTheUser, ChangeTheRequest, FixTheClient, ForgetIt, SlowDown, Stop, TryLater};
     match error.what_to_do() {

@@ -52,7 +52,7 @@ fn serve(mut socket: TcpStream) -> Result<()> {
     }
 }
 
-/// Gives the bytes behind the head.
+/// Returns the bytes after the head.
 fn shake_hands(socket: &mut TcpStream) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut buffer = [0; 1024];

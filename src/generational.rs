@@ -98,8 +98,8 @@ impl<K: Key, T> GenerationalSlab<K, T> {
         let slot = key.slot() as usize;
         let generation = self.generations.get_mut(slot).filter(|generation| **generation == key.generation())?;
         let value = self.slab.try_remove(slot)?;
-        // After 2^32 values in one slot its first key comes again: at a thousand a second that is
-        // fifty days, in which nothing refers to the first one any more.
+        // After 2^32 values in one slot its first key is used again. At a thousand per second this
+        // takes fifty days; by then nothing refers to the first one any more.
         *generation = generation.wrapping_add(1);
         Some(value)
     }

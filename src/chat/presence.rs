@@ -275,8 +275,8 @@ impl Chat {
         let Some(session) = self.sessions.get(conn) else {
             return false;
         };
-        // If the friendship is in doubt, it is owed: when the doubt is settled, it is told or
-        // dropped.
+        // If the friendship is in doubt, the news is kept as owed: when the doubt is settled, it is
+        // sent or dropped.
         if session.blocked || self.may_be_friends(to, Some(about)) {
             self.owe(to, about);
             return false;

@@ -1,6 +1,6 @@
 //! Sends the files of the web page. They are in the binary, and are written to a connection piece
-//! by piece, as it takes them: so many connections hold little memory, and a turn spends little
-//! time on all of them.
+//! by piece, as it accepts them. So even many connections use little memory, and one turn of the
+//! loop spends little time on all of them.
 
 use super::conn::{Conn, Waits};
 use super::counters::CloseCause;

@@ -59,8 +59,8 @@ pub enum Sniffed {
 /// The first byte of a TLS record that holds a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// The methods of RFC 9110 and PATCH: with a space behind it, each begins a request whatever
-/// follows.
+/// The methods of RFC 9110, and PATCH. Each of them, followed by a space, begins a request,
+/// whatever follows.
 const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
 /// A longer word is not a method.
 const METHOD_BYTES_MAX: usize = 256;

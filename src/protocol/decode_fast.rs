@@ -377,7 +377,7 @@ mod tests {
             if let (Some(fast), slow) = both(&text) {
                 read += 1;
                 assert_eq!(fast, slow, "{text}");
-                // In a stream it ends where the splitter says, whatever comes behind it.
+                // In a stream the envelope ends where the splitter says, whatever follows it.
                 let stream = format!("{text}{}", ["", "{", "\"", "\\", " x\n"][below(5)]);
                 let length = super::read(stream.as_bytes()).map(|(_, length)| length).unwrap_or_default();
                 let envelope = stream[..length].trim_ascii();

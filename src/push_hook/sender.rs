@@ -145,7 +145,7 @@ fn failed_connection(error: &io::Error) -> String {
         return "its host is not found".to_owned();
     }
     let why = if error.raw_os_error().is_some() { text } else { error.kind().to_string() };
-    // Without the number that Rust puts behind it.
+    // Without the number that Rust appends.
     format!("the connection failed: {}", why.split(" (os error").next().unwrap_or_default())
 }
 

@@ -61,7 +61,7 @@ const SIZES: [usize; 3] = [100, 10, 1];
 /// The largest size of the texts in one statement, in bytes, unless it has a single row.
 const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
 /// If the database server is read-only, a connection at least this old is dropped: the same name
-/// may lead to another server by now that takes writes.
+/// may meanwhile lead to another server, which accepts writes.
 const DEMOTED_AFTER: Duration = Duration::from_secs(1);
 /// A generous bound on the size of a row beside its content, in bytes.
 pub(super) const ROW_BYTES: usize = 4 * 1024;

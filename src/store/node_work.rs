@@ -1,6 +1,7 @@
-//! One batch of jobs of a node of a cluster. What it does beside a server alone: it asks to whom
-//! users belong before it reads anything for them, and behind every commit to whom the receivers of
-//! what was saved belong; and what follows a claim is read behind its commit.
+//! One batch of jobs of a node of a cluster. What it does in addition to a single server: it asks
+//! which node users belong to before it reads anything for them, and after every commit asks which
+//! node the receivers of the saved pushes belong to; and what depends on a claim is read after the
+//! claim's commit.
 
 use super::job_kinds::{accounts_to_lock, is_write};
 use super::node::Nodes;

@@ -182,12 +182,13 @@ impl Unreadable {
     }
 }
 
-/// A user who logs in stands among the young. When those are half of all that may be remembered
-/// they become the old, and the old are forgotten: so the longest unused go first, and nobody ever
-/// searches for them.
+/// Users are remembered in two generations, the young and the old. A user who logs in is put among
+/// the young. When the young are half of all that may be remembered, they become the old, and the
+/// previous old ones are forgotten. So the longest unused ones go first, without any search for
+/// them.
 ///
-/// A user is known by a number that nobody outside can foresee. Two who share one push each other
-/// out, no more: the tag is of the name, too.
+/// A user is identified by a number that nobody outside can predict. Two users with the same number
+/// replace each other here; this does no other harm, because the tag covers the name, too.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashTable<(u64, Tag)>,

@@ -411,9 +411,9 @@ impl AuthWorker {
     fn run(mut self) {
         loop {
             // The lock is held while waiting: the others wait for the lock instead. It guards
-            // nothing that could be torn. A worker that finds no job for a moment, or another
-            // one waiting for a job, gives the memory back: to get it anew for each of two log-ins
-            // that follow each other would cost some milliseconds.
+            // nothing that could be torn. A worker that finds no job for a moment, or another one
+            // waiting for a job, gives the memory back: allocating it again for each of two
+            // consecutive log-ins would cost some milliseconds.
             let next = {
                 let jobs = self.jobs.try_lock().unwrap_or_else(|_| {
                     self.hasher.release_memory();
@@ -427,7 +427,8 @@ impl AuthWorker {
             let Ok((ticket, job)) = next else {
                 return;
             };
-            // A panic leaves nothing but blocks of memory behind, which every run fills anew.
+            // A panic leaves only blocks of memory in an undefined state, and every run overwrites
+            // them.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.work(&job))).unwrap_or(Outcome::Failed);
             if self.done.send((ticket, outcome)).is_err() {
                 return;

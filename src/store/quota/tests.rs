@@ -284,7 +284,7 @@ fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: Quotas) -> Batch 
     Batch::new(first, Arc::new(Box::new(open)), verified, MailboxCounts::new(quotas, 20))
 }
 
-/// All rows of a receiver, counted anew.
+/// Counts all rows of a receiver again.
 fn recount(tables: &MemoryStore, receiver: &str) -> (Usage, Vec<Share>) {
     let mut mailbox = MailboxUsage::new(false);
     let all = tables.clone().pushes(&user(receiver), 0, u32::MAX, usize::MAX).unwrap();

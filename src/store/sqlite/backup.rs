@@ -1,9 +1,9 @@
 //! A backup of the file, which a server may use meanwhile.
 //!
-//! It is a snapshot: one read transaction lasts from its first page to its last. In WAL mode that
-//! keeps no commit waiting; the log grows meanwhile, because it cannot begin anew under the
-//! snapshot. Only SQLite opens the source here: closing any other handle of the file would end the
-//! POSIX locks of a server in the same process.
+//! It is a snapshot: one read transaction lasts from its first page to its last. In WAL mode no
+//! commit has to wait for it; the log grows meanwhile, because it cannot be restarted while the
+//! snapshot exists. Only SQLite opens the source here: closing any other handle of the file would
+//! end the POSIX locks of a server in the same process.
 
 use super::open::{Lock, check_beside, check_kind, check_log, check_owner, plain_path, version_of};
 use crate::store::portable::Role;

@@ -1,5 +1,5 @@
-//! A store that takes some jobs and not others: what becomes of those beside them, and what is said
-//! of it.
+//! A store that executes some jobs and not others: what happens to the other jobs of the batch, and
+//! what is logged.
 
 use super::*;
 use crate::store::health::PROBE_EVERY;
