@@ -20,8 +20,8 @@
 //! and the push hook belong to one node: the ordinary simulation has them. Blocks, profiles,
 //! passwords, notices, bans and deletions are jobs in the store like a friendship's end, of which
 //! only the latter is begun here; tests over processes (`tests/cluster.rs`) cover what such a job
-//! does in the other nodes' memory. Each node counts quotas in the store, and may know a mailbox 5 s
-//! late: the model store knows at once, and would find nothing.
+//! does in the other nodes' memory. Each node counts quotas in the store, and may know a mailbox
+//! 5 s late: the model store knows at once, and would find nothing.
 //!
 //! Jobs of a node take their time in lanes, each in its order; what is read behind a commit is read
 //! at another moment. A node that is killed or paused leaves jobs that may still be done. Records
