@@ -352,10 +352,10 @@ impl Chat {
         let view = &cluster.view;
         let lives = |at: &Incarnation| view.node(at.node).is_some_and(|node| node.last == *at && node.lives);
         let Some(bus) = &mut cluster.bus else { return };
-        bus.foreign.keep(&lives);
+        bus.foreign.keep(lives);
         let dead: Vec<Incarnation> = bus.links.values().map(|(to, _)| *to).filter(|to| !lives(to)).collect();
         let removed: Vec<Link> = dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
-        let forgotten = bus.remotes.all_but(&lives);
+        let forgotten = bus.remotes.all_but(lives);
         for mut link in removed {
             let given_up = link.give_up();
             self.acks_given_up(given_up.records, out);
