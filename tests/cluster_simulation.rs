@@ -69,6 +69,11 @@ fn in_a_harsh_world_the_promises_are_kept() {
 }
 
 #[test]
+fn what_is_handed_over_keeps_its_promises() {
+    run_all(Cluster::of_moving_pairs);
+}
+
+#[test]
 fn friends_on_two_nodes_with_a_bus_who_ack_cost_no_job_in_the_store() {
     let mut handed_over = 0;
     for seed in 0..8 {

@@ -17,6 +17,8 @@ pub(super) struct Bus {
     late: u64,
     cuts: u64,
     away: u64,
+    /// So many steps of a thousand have somebody talk to a friend of theirs.
+    pairs: u64,
     cut: BTreeSet<(usize, usize)>,
     /// Nodes that can publish nothing, and know it.
     away_from: BTreeSet<usize>,
@@ -41,6 +43,7 @@ impl Bus {
             late,
             cuts,
             away,
+            pairs: 500,
             cut: BTreeSet::new(),
             away_from: BTreeSet::new(),
             last_ms: BTreeMap::new(),
@@ -52,6 +55,12 @@ impl Bus {
         let mut rate = |max: u64| if self.random.chance(700) { self.random.below(max) } else { 0 };
         (self.lost, self.twice, self.late, self.cuts, self.away) =
             (rate(300), rate(200), rate(300), rate(50), rate(40));
+    }
+
+    pub(super) fn fails_a_little(&mut self) {
+        let mut rate = |max: u64| if self.random.chance(500) { self.random.below(max) } else { 0 };
+        (self.lost, self.twice, self.late, self.cuts, self.away) = (rate(60), rate(100), rate(100), rate(20), rate(10));
+        self.pairs = 900;
     }
 
     pub(super) fn ends(&mut self, node: usize) {
@@ -144,7 +153,7 @@ impl Cluster {
         if !self.bus.is_there {
             return;
         }
-        if self.bus.random.chance(500) {
+        if self.bus.random.chance(self.bus.pairs) {
             self.talk_in_pairs();
         }
         let count = self.nodes.len();

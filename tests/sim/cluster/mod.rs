@@ -124,6 +124,33 @@ impl Cluster {
         cluster
     }
 
+    /// Few users on few nodes with a bus that fails, who talk much and move often: most messages
+    /// are handed over, and something happens to many of them.
+    pub fn of_moving_pairs(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x3A_1125);
+        let save_after_ms = [5, 50, 200][random.below(3) as usize];
+        let list_max = [2, 6, 1_024][random.below(3) as usize];
+        let rules = Rules { save_after_ms, list_max, page_max: 4, ..Rules::default() };
+        let size = (2 + random.below(2) as usize, 3);
+        let mut cluster = Self::of_nodes((seed, random), size, rules, true).with_bus(true);
+        cluster.oracle.tolerates_second_deliveries();
+        let random = &mut cluster.random;
+        let mut rate = |max: u64| if random.chance(500) { random.below(max) } else { 0 };
+        cluster.faults = Faults {
+            jobs: rate(60),
+            kills: rate(6),
+            pauses: rate(10),
+            fences: rate(6),
+            leaves: 20 + rate(100),
+            late: rate(100),
+            friends: 0,
+            ..Faults::default()
+        };
+        cluster.are_all_friends = true;
+        cluster.bus.fails_a_little();
+        cluster
+    }
+
     /// Two nodes with a bus, nothing fails, nobody leaves, and clients ack at once.
     pub fn of_pairs(seed: u64) -> Self {
         let mut cluster = Self::of_two(seed, Rules { save_after_ms: 200, ..Rules::default() }).with_bus(true);
