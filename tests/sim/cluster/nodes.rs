@@ -225,7 +225,10 @@ impl Cluster {
         self.nodes[node].conns.insert(conn, entry);
         let life = self.nodes[node].life;
         self.when_running(node, life, move |cluster| {
-            cluster.feed(node, Event::Opened { conn, address_key: None });
+            // A client that left while the node was paused was never there.
+            if cluster.nodes[node].conns.contains_key(&conn) {
+                cluster.feed(node, Event::Opened { conn, address_key: None });
+            }
         });
         conn
     }
