@@ -180,6 +180,25 @@ fn what_a_node_with_the_key_makes_of_anything_harms_nobody() {
 }
 
 #[test]
+fn a_record_has_no_more_bytes_than_it_needs() {
+    let (a, b) = pair();
+    // The header, the view, the flags, a place and the number of records stand before it.
+    let at = HEADER_BYTES + 8 + 1 + 16 + 4;
+    for record in records() {
+        let has_end = !matches!(record, BusRecord::Push { .. });
+        let batch = Some(Batch { place: Place { link: 1, number: 1 }, records: vec![record] });
+        let frame = Frame { view: 1, confirmed: None, refused: None, batch };
+        let mut bytes = a.write(FRAME_MAX, b.me(), &frame).unwrap();
+        let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        bytes[at..at + 4].copy_from_slice(&(length + 1).to_le_bytes());
+        bytes.push(b'x');
+        a.seal(&mut bytes);
+        // The text of a push goes as far as its record does.
+        assert_eq!(b.read(&bytes) == Err(Dropped::Broken), has_end, "{frame:?}");
+    }
+}
+
+#[test]
 fn random_bytes_are_no_frame() {
     let (_, b) = pair();
     let mut random = fastrand::Rng::with_seed(22);
