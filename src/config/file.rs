@@ -281,6 +281,8 @@ mod tests {
             (with, 0o640, &[], false),
             (with, 0o644, &elsewhere, false),
             ("store = \"mysql://u@h/d\"\n", 0o644, &[], false),
+            ("store = \"mysql://u@h/d\"\nnode-name = \"a\"\nbus = \"redis://:geheim@h\"\n", 0o644, &[], true),
+            ("store = \"mysql://u@h/d\"\nnode-name = \"a\"\nbus = \"redis://h\"\n", 0o644, &[], false),
             ("log = \"info\"\n", 0o644, &elsewhere, false),
         ] {
             fs::write(&path, text).unwrap();
