@@ -114,6 +114,8 @@ enum Timer {
     AdminDeletions,
     /// Close the next slice of connections, as the operator wants.
     AdminDrain,
+    /// Tell other nodes who has come and gone, and go on with what they have told.
+    Elsewhere,
     /// PRESENCE frames are due.
     Presence,
     /// Retry whatever waits for other nodes, or for the store to give a user's whereabouts.
@@ -413,6 +415,7 @@ impl Chat {
                 Timer::AdminNotices => self.notices_timer_fired(out),
                 Timer::AdminDeletions => self.deletions_timer_fired(out),
                 Timer::AdminDrain => self.drain_on(out),
+                Timer::Elsewhere => self.elsewhere_timer_fired(out),
                 Timer::Presence => self.presence_timer_fired(out),
                 Timer::Cluster => self.cluster_timer_fired(out),
                 Timer::Sweep => self.sweep(out),

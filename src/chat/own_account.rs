@@ -28,6 +28,7 @@ impl Chat {
         let verb = request.verb();
         match request {
             AccountRequest::Roster { after, watch } => {
+                self.want_presence(out);
                 if watch {
                     self.watch_friends(to.0);
                 }

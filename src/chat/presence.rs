@@ -156,11 +156,12 @@ impl Chat {
 
     /// Is the friend online, and may this user see it?
     pub(super) fn is_shown_online(&self, user: UserId, friend: UserId) -> bool {
-        self.users.is_here(friend) && self.users.are_friends(user, friend)
+        self.is_online(friend) && self.users.are_friends(user, friend)
     }
 
     /// This user has come online.
     pub(super) fn say_here(&mut self, user: UserId) {
+        self.note_move(user, true);
         if self.presence.watching > 0 || self.presence.changes.contains_key(&user) {
             self.note_change(user, Vec::new());
         }
@@ -169,6 +170,7 @@ impl Chat {
     /// This user has gone offline: their friends who watch are told, and the references to all
     /// friends are released afterwards.
     pub(super) fn say_gone(&mut self, user: UserId) {
+        self.note_move(user, false);
         self.presence.remove(user);
         if self.stopping || (self.presence.watching == 0 && !self.presence.changes.contains_key(&user)) {
             return self.users.release_friends(user);
@@ -212,6 +214,10 @@ impl Chat {
                 self.owe(to, about);
                 self.owed_presence_may_go(to);
             }
+            if self.users.is_here(to) && !self.users.is_here(about) {
+                // Their node must know that they are friends.
+                self.note_move(to, true);
+            }
         }
     }
 
@@ -224,6 +230,10 @@ impl Chat {
             new.into_iter().for_each(|friend| self.owe(user, friend));
         }
         self.owed_presence_may_go(user);
+        let has_new = |friend: &UserId| before.binary_search(friend).is_err() && !self.users.is_here(*friend);
+        if self.has_other_nodes() && self.users.get(user).friends.iter().any(has_new) {
+            self.note_move(user, true);
+        }
     }
 
     /// The output of a user who watches moves again: what is owed to them may go out.
@@ -251,6 +261,20 @@ impl Chat {
         {
             change.told = None;
         }
+    }
+
+    /// A user of another node has come or gone: this one is told, if they watch.
+    pub(super) fn owe_presence(&mut self, to: UserId, about: UserId) {
+        if self.watching_conn(to).is_some() {
+            self.owe(to, about);
+            self.owed_presence_may_go(to);
+        }
+    }
+
+    /// The users who watch, in the order of their connections.
+    pub(super) fn users_who_watch(&self) -> Vec<UserId> {
+        let watching = self.sessions.ids().filter_map(|conn| self.sessions.get(conn));
+        watching.filter(|session| session.watches).filter_map(|session| session.user).collect()
     }
 
     fn owe(&mut self, to: UserId, about: UserId) {
@@ -282,7 +306,7 @@ impl Chat {
             return false;
         }
         let user = self.users.get(about);
-        let (form, online) = (session.push_form, user.is_here());
+        let (form, online) = (session.push_form, self.is_online(about));
         out.push(Action::Presence { conn, form, user: user.name.clone(), online });
         self.totals.presence += 1;
         true

@@ -4,7 +4,7 @@
 //! length. In `mail` the number of the encoding, the epoch of the receiving node and the sender
 //! precede it.
 
-use crate::chat::contract::{Ending, Incarnation, NodeId, Record, Released, Said};
+use crate::chat::contract::{Ending, Incarnation, Moved, NodeId, Record, Released, Said};
 use crate::protocol::field::UserName;
 
 /// The newest version of what nodes say to each other that this program reads and writes, by the
@@ -21,9 +21,14 @@ const ACK: u8 = 20;
 const NO: u8 = 21;
 const END: u8 = 6;
 const ENDED: u8 = 7;
+const WHO: u8 = 8;
+const PRESENT: u8 = 9;
+const MOVED: u8 = 10;
 /// Why something ends: the place in this list, from 1 on.
 const ENDINGS: [Ending; 5] =
     [Ending::Disconnected, Ending::Banned, Ending::NewPassword, Ending::OwnNewPassword, Ending::Deleted];
+/// A user who has moved takes so many bytes at least.
+const MOVED_BYTES_MIN: usize = 2 + 1 + 4;
 /// The bytes of one entry of a dedup window.
 const SAID_BYTES: usize = 16;
 
@@ -89,6 +94,25 @@ pub fn append(out: &mut Vec<u8>, record: &Record) {
             write_name(out, user);
             out.extend(seq.to_le_bytes());
         }
+        Record::Who => out.push(WHO),
+        Record::Present { number, is_first, is_last, users } => {
+            out.push(PRESENT);
+            out.extend(number.to_le_bytes());
+            out.extend([u8::from(*is_first), u8::from(*is_last)]);
+            write_count(out, users.len());
+            users.iter().for_each(|user| out.extend(user.to_le_bytes()));
+        }
+        Record::Moved { number, users } => {
+            out.push(MOVED);
+            out.extend(number.to_le_bytes());
+            write_count(out, users.len());
+            for Moved { user, is_online, friends } in users {
+                write_name(out, user);
+                out.push(u8::from(*is_online));
+                write_count(out, friends.len());
+                friends.iter().for_each(|friend| write_name(out, friend));
+            }
+        }
         Record::Missed => out.push(MISSED),
     }
 }
@@ -145,6 +169,17 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
         ENDED => Record::Ended { order: rest.long()?, was_here: rest.byte()? != 0 },
         ACK => Record::Ack { user: rest.name()?, seq: rest.long()? },
         NO => Record::No { user: rest.name()?, seq: rest.long()? },
+        WHO => Record::Who,
+        PRESENT => {
+            let (number, is_first, is_last) = (rest.long()?, rest.byte()? != 0, rest.byte()? != 0);
+            let users = (0..rest.count(8)?).map(|_| rest.long()).collect::<Option<Vec<_>>>()?;
+            Record::Present { number, is_first, is_last, users }
+        }
+        MOVED => {
+            let number = rest.long()?;
+            let users = (0..rest.count(MOVED_BYTES_MIN)?).map(|_| rest.moved()).collect::<Option<Vec<_>>>()?;
+            Record::Moved { number, users }
+        }
         MISSED => Record::Missed,
         _ => return None,
     };
@@ -182,6 +217,12 @@ impl Rest<'_> {
     fn name(&mut self) -> Option<UserName> {
         let count = self.short()?.into();
         UserName::new(std::str::from_utf8(self.take(count)?).ok()?).ok()
+    }
+
+    fn moved(&mut self) -> Option<Moved> {
+        let (user, is_online) = (self.name()?, self.byte()? != 0);
+        let friends = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
+        Some(Moved { user, is_online, friends })
     }
 
     fn ending(&mut self) -> Option<Ending> {
@@ -226,6 +267,16 @@ mod tests {
             Record::Ended { order: 1, was_here: false },
             Record::Ack { user: user("ann"), seq: u64::MAX },
             Record::No { user: user("ann"), seq: 1 << 40 },
+            Record::Who,
+            Record::Present { number: 1, is_first: true, is_last: false, users: vec![0, u64::MAX] },
+            Record::Present { number: 2, is_first: false, is_last: true, users: Vec::new() },
+            Record::Moved {
+                number: u64::MAX,
+                users: vec![
+                    Moved { user: user("ann"), is_online: true, friends: vec![user("bob"), user("鸿雁")] },
+                    Moved { user: user("bob"), is_online: false, friends: Vec::new() },
+                ],
+            },
             Record::Missed,
         ]
         .into_iter()

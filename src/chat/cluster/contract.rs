@@ -144,8 +144,39 @@ pub enum Record {
         /// Its number.
         seq: u64,
     },
+    /// Who is online on the receiving node? → `Present`, and `Moved` from then on.
+    Who,
+    /// All users who are online on the sending node, in parts that follow each other.
+    Present {
+        /// Counts these and `Moved` from this sender to this receiver, from 1 on.
+        number: u64,
+        /// The first part: nothing said before counts.
+        is_first: bool,
+        /// The last part.
+        is_last: bool,
+        /// The hashes of their names.
+        users: Vec<u64>,
+    },
+    /// Users of the sending node have come or gone.
+    Moved {
+        /// As in `Present`.
+        number: u64,
+        /// Who.
+        users: Vec<Moved>,
+    },
     /// Records of this sender could not be kept: anything may have been among them.
     Missed,
+}
+
+/// A user of a node who has come or gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Who.
+    pub user: UserName,
+    /// They are online there.
+    pub is_online: bool,
+    /// Those of their friends who are not online on that node.
+    pub friends: Vec<UserName>,
 }
 
 /// Why what a user has on all nodes ends.
@@ -277,6 +308,14 @@ impl Record {
             }
             Self::End { user, .. } => user.as_str().len() + 12,
             Self::Ended { .. } => 10,
+            Self::Who => 0,
+            Self::Present { users, .. } => 16 + size_of_val(&**users),
+            Self::Moved { users, .. } => {
+                let names = users.iter().map(|one| {
+                    one.friends.iter().fold(one.user.as_str().len() + 8, |sum, friend| sum + friend.as_str().len() + 2)
+                });
+                4 + names.sum::<usize>()
+            }
             Self::Missed => 0,
         }
     }

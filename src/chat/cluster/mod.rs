@@ -15,10 +15,11 @@
 //! | `taken.rs` | whose messages are not safe yet: who is let go of waits for theirs |
 //! | `dirty.rs` | for whom the next node of a sender must look |
 //! | `views.rs` | which nodes have died from one view to the next |
+//! | `presence.rs` | who is online on other nodes |
+//! | `endings.rs` | a ban, a deletion, another password: connections and log-ins end on all nodes |
 //!
 //! What is done for one user costs nothing that grows with all others: `steps.rs` counts that in
 //! unit tests.
-//! | `endings.rs` | a ban, a deletion, another password: connections and log-ins end on all nodes |
 //!
 //! With a bus what is said between nodes goes over it first, and a message for a user on another
 //! node is handed over before it is saved:
@@ -50,6 +51,7 @@ mod foreign;
 mod letting_go;
 mod link;
 mod looks;
+mod presence;
 mod recent;
 mod steps;
 mod taken;
@@ -92,6 +94,8 @@ pub(super) struct Cluster {
     taken: taken::Taken,
     /// What is to end on all nodes.
     endings: endings::Endings,
+    /// Who is online on other nodes, and who of this one they are told of.
+    presence: presence::Presence,
     /// Whose list is to be read in the background, and so many at a time. They may be gone.
     sweep: VecDeque<UserId>,
     sweep_at_once: usize,
@@ -157,6 +161,7 @@ impl Cluster {
         self.dirty.check(|user| self.telling.contains_key(&user));
         assert!(self.timer_set || !self.waits(), "what waits is tried again");
         self.check_bus();
+        self.presence.check();
     }
 
     #[cfg(debug_assertions)]
@@ -185,6 +190,7 @@ impl Cluster {
             + self.dirty.held_bytes()
             + self.taken.held_bytes()
             + self.sweep.capacity() * size_of::<UserId>()
+            + self.presence.held_bytes()
     }
 }
 
@@ -212,6 +218,7 @@ impl Chat {
             dirty: dirty::Dirty::default(),
             taken: taken::Taken::default(),
             endings: endings::Endings::default(),
+            presence: presence::Presence::default(),
             sweep: VecDeque::new(),
             sweep_at_once: 0,
             timer_set: false,
@@ -259,6 +266,7 @@ impl Chat {
         }
         self.order_endings(true, out);
         self.take_waiting_frames(out);
+        self.presence_by_view(out);
     }
 
     /// Another node says something by the mail.
@@ -295,9 +303,21 @@ impl Chat {
             Record::Ended { order, was_here } => self.ended_on(from, order, was_here, out),
             Record::Ack { user, seq } => self.acked_there(user, seq, out),
             Record::No { user, seq } => self.refused_there(&user, seq, out),
+            Record::Who => self.who_is_asked(from, out),
+            Record::Present { number, is_first, is_last, users } => {
+                if self.is_next_of_presence(from, number, is_first, out) {
+                    self.present_there(from, (is_first, is_last), &users);
+                }
+            }
+            Record::Moved { number, users } => {
+                if self.is_next_of_presence(from, number, false, out) {
+                    self.moved_there(from, users);
+                }
+            }
             Record::Missed => {
                 self.end_directs_at(from.node, out);
                 self.look_at_all(out);
+                self.presence_missed(from, out);
             }
         }
     }

@@ -6,6 +6,7 @@ use super::nodes::Peer;
 use hongyan::chat::contract::ConnId;
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
+use std::collections::BTreeMap;
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -18,19 +19,26 @@ pub(super) struct Client {
     /// What it said and was not answered, by receiver and id.
     pub(super) unanswered: Vec<(&'static str, String)>,
     said: u64,
+    /// It watches who of its user's friends is online, and was shown this.
+    pub(super) watches: bool,
+    pub(super) shown: BTreeMap<String, bool>,
+    /// It does not come back for now.
+    pub(super) stays_away: bool,
 }
 
 impl Cluster {
     pub(super) fn add_client(&mut self, user: &'static str) {
         let (at, serial, on) = (None, 0, false);
-        self.clients.push(Client { user, at, serial, on, unanswered: Vec::new(), said: 0 });
+        let (watches, shown, stays_away) = (false, BTreeMap::new(), false);
+        let unanswered = Vec::new();
+        self.clients.push(Client { user, at, serial, on, unanswered, said: 0, watches, shown, stays_away });
         let client = self.clients.len() - 1;
         let wait_ms = self.random.below(500);
         self.later(wait_ms, move |cluster| cluster.connect(client));
     }
 
-    fn connect(&mut self, client: usize) {
-        if self.clients[client].at.is_some() {
+    pub(super) fn connect(&mut self, client: usize) {
+        if self.clients[client].at.is_some() || self.clients[client].stays_away {
             return;
         }
         let open: Vec<usize> = (0..self.nodes.len()).filter(|&node| self.nodes[node].is_up()).collect();
@@ -69,7 +77,7 @@ impl Cluster {
         }
     }
 
-    fn client_says(&mut self, client: usize, say: Say) {
+    pub(super) fn client_says(&mut self, client: usize, say: Say) {
         if let Some((node, conn)) = self.clients[client].at {
             let life = self.nodes[node].life;
             self.later(1, move |cluster| cluster.node_hears(node, life, conn, say));
@@ -178,6 +186,7 @@ impl Cluster {
             Frame::Reply { reply: Reply::Login { done: true }, .. } => {
                 self.oracle.count("log-ins");
                 self.clients[client].on = true;
+                self.watch(client);
                 self.say_all(client);
             }
             Frame::Reply { reply: Reply::Login { done: false }, .. } => {
@@ -216,6 +225,8 @@ impl Cluster {
                     }
                 });
             }
+            Frame::Reply { reply: Reply::Roster(roster), .. } => self.is_shown_roster(peer, roster),
+            Frame::Presence { user, online } => self.is_shown(peer, user, *online),
             _ => {}
         }
     }

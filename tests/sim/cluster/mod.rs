@@ -15,10 +15,13 @@
 //! - Duplicates are delivered once while nothing fails: an acked message never arrives again. A
 //!   fault may double it, since a killed node takes its dedup window along.
 //! - The friends in memory are those in the store: checked at the end, on the nodes of both.
+//! - Who watches is shown whether friends are online: at the end, whichever nodes they are on; when
+//!   some have gone; and when they are back.
+//! - A ban that is done leaves no session on nodes that are not fenced.
 //!
-//! The others do not run here. Idle closes, resends, held input, throttles, tries, tokens, presence
-//! and the push hook belong to one node: the ordinary simulation has them. Blocks, profiles,
-//! passwords, notices, bans and deletions are jobs in the store like a friendship's end, of which
+//! The others do not run here. Idle closes, resends, held input, throttles, tries, tokens and
+//! the push hook belong to one node: the ordinary simulation has them. Blocks, profiles,
+//! passwords and deletions are jobs in the store like a friendship's end, of which
 //! only the latter is begun here; tests over processes (`tests/cluster.rs`) cover what such a job
 //! does in the other nodes' memory. Each node counts quotas in the store, and may know a mailbox
 //! 5 s late: the model store knows at once, and would find nothing.
@@ -35,6 +38,7 @@ mod operator;
 mod oracle;
 mod shared;
 pub mod store;
+mod watchers;
 
 use super::random::Random;
 use super::rules;
@@ -81,6 +85,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     clients: Vec<Client>,
     operator: operator::Operator,
+    /// Of a thousand clients so many watch who is online.
+    watchers: u64,
     faults: Faults,
     /// Nobody begins or ends a friendship: all are friends.
     are_all_friends: bool,
@@ -243,6 +249,7 @@ impl Cluster {
             clients: Vec::new(),
             are_all_friends: faults.friends == 0,
             operator: operator::Operator::default(),
+            watchers: 0,
             faults,
             oracle: Oracle::new(checks_acked_ms),
             poll_every_ms,
@@ -250,6 +257,7 @@ impl Cluster {
             acks_at_once: false,
             tell: std::env::var_os("TELL").is_some(),
         };
+        cluster.watchers = if cluster.random.chance(500) { 700 } else { 0 };
         for node in 0..count {
             let skew_ms = cluster.random.below(4_000) as i64 - 2_000;
             cluster.nodes.push(Node::new(skew_ms));
@@ -346,6 +354,7 @@ impl Cluster {
         self.pass_until_quiet();
         self.probe_friends();
         self.pass_until_quiet();
+        self.check_presence();
         self.oracle.check_end(&self.store);
         self.check_all_answered();
         for client in &self.clients {

@@ -310,7 +310,10 @@ impl Cluster {
                 let life = self.nodes[node].life;
                 self.later(0, move |cluster| cluster.poll(node, life));
             }
-            Action::Presence { .. } | Action::LoggedIn { .. } | Action::Note(_) => {}
+            Action::Presence { conn, user, online, .. } => {
+                self.write(node, conn, Frame::Presence { user, online }, true);
+            }
+            Action::LoggedIn { .. } | Action::Note(_) => {}
             Action::Admin { ticket, answer } => self.operator_is_told(ticket, &answer),
             Action::PushHook(_) | Action::Draining { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
         }

@@ -16,7 +16,7 @@ fn lane_of(job: &Job) -> Option<String> {
         Job::LogIn { user, .. } | Job::Prove { user, .. } | Job::Load { user, .. } | Job::LoadPage { user, .. } => {
             user.as_str().into()
         }
-        Job::Cluster { user, .. } | Job::Admin { user, .. } => user.as_str().into(),
+        Job::Cluster { user, .. } | Job::Admin { user, .. } | Job::Account { user, .. } => user.as_str().into(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver().into(),
         Job::DeletePush { receiver, .. } => receiver.as_str().into(),
         Job::Unfriend { other, .. } => other.as_str().into(),
