@@ -254,7 +254,9 @@ impl Cluster {
             if node != at && !fault.is_for_all() {
                 continue;
             }
-            let but_to = if fault.leaves_neighbours() { users.clone() } else { Vec::new() };
+            // If all are neighbours, there is nobody else.
+            let has_others = users.len() < USERS.len();
+            let but_to = if fault.leaves_neighbours() && has_others { users.clone() } else { Vec::new() };
             waiting.extend(users.into_iter().map(|user| Waiting { user, but_to: but_to.clone() }));
         }
         waiting
