@@ -128,17 +128,19 @@ impl Talking {
     fn window(&mut self, work: impl FnOnce(&mut Load) -> Fallible<Duration>) -> Fallible<Window> {
         self.load.latencies = Histogram::new();
         self.load.pushes = Some(Histogram::new());
-        let (completed, cpu_us) = (self.load.completed, self.nodes.cpu_us()?);
+        let (completed, done, cpu_us) = (self.load.completed, self.load.done(), self.nodes.cpu_us()?);
         let (rows, commits) = self.nodes.database.written()?;
         let frames = self.nodes.frames()?;
         let seconds = work(&mut self.load)?.as_secs_f64();
         let (rows_now, commits_now) = self.nodes.database.written()?;
+        let slowest = self.load.done().iter().zip(done).map(|(now, before)| now - before).min();
         Ok(Window {
+            if_all_were_slowest: slowest.unwrap_or(0) as f64 * SHAPE.pairs as f64,
             messages: (self.load.completed - completed) as f64,
             seconds,
             cpu_us: self.nodes.cpu_us()? - cpu_us,
             promised: self.load.latencies.clone(),
-            pushed: self.load.pushes.take().unwrap_or_default(),
+            pushed: self.load.pushes.replace(Histogram::new()).unwrap_or_default(),
             rows: rows_now - rows,
             commits: commits_now - commits,
             frames: self.nodes.frames()? - frames,

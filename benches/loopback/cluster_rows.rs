@@ -48,6 +48,9 @@ pub fn cluster(starter: &Starter, settings: &Settings, report: &mut Report) -> F
 #[derive(Clone, Default)]
 pub struct Window {
     pub messages: f64,
+    /// As many if every pair had done no more than the slowest one. Pairs on one node are much
+    /// faster than those across as long as each sends when it is answered.
+    pub if_all_were_slowest: f64,
     pub seconds: f64,
     /// Of all nodes.
     pub cpu_us: f64,
@@ -63,6 +66,7 @@ pub struct Window {
 impl Window {
     fn add(&mut self, other: &Self) {
         self.messages += other.messages;
+        self.if_all_were_slowest += other.if_all_were_slowest;
         self.seconds += other.seconds;
         self.cpu_us += other.cpu_us;
         self.rows += other.rows;
@@ -124,7 +128,7 @@ fn messages(starter: &Starter, settings: &Settings, report: &mut Report, mariadb
             }
         }
         for (number, nodes) in all.iter_mut().enumerate() {
-            let rate = full[number].messages / full[number].seconds / 2.0;
+            let rate = full[number].if_all_were_slowest / full[number].seconds / 2.0;
             half[number].add(&nodes.measure_paced(rate, settings)?);
         }
     }
@@ -146,8 +150,8 @@ fn table(title: &str) -> Table {
 
 fn table_of_latency() -> Table {
     Table::new(
-        "The same at half of the rate: latency in µs until the sender has MS, and until the receiver has the message",
-        &["", "messages/s", "MS p50", "MS p99", "received p50", "received p99"],
+        "The same at half of the rate of the slowest pair: latency in µs until the sender has MS, and until the receiver has the message",
+        &["", "messages/s", "CPU µs", "MS p50", "MS p99", "received p50", "received p99"],
     )
 }
 
@@ -168,11 +172,13 @@ fn add(
     let name = &contender.name;
     table.row(&[name, &shown[0], &thousands(rate), &shown[1], &shown[2], &shown[3], &shown[4], &shown[5]]);
     let times = [p50, p99, received50, received99].map(significant);
-    paced.row(&[name, &thousands(half.messages / half.seconds), &times[0], &times[1], &times[2], &times[3]]);
+    let (paced_rate, paced_cpu) = (half.messages / half.seconds, half.cpu_us / half.messages);
+    let shown = (thousands(paced_rate), significant(paced_cpu));
+    paced.row(&[name, &shown.0, &shown.1, &times[0], &times[1], &times[2], &times[3]]);
     report.value(
         "cluster",
         json!({"subject": name, "cpu_us": cpu_us, "per_second": rate, "p50_us": promised[0], "p99_us": promised[1],
-            "rows": rows, "transactions": commits, "frames": frames, "half_per_second": half.messages / half.seconds,
+            "rows": rows, "transactions": commits, "frames": frames, "half_per_second": paced_rate, "half_cpu_us": paced_cpu,
             "half_p50_us": p50, "half_p99_us": p99, "half_received_p50_us": received50, "half_received_p99_us": received99}),
     );
 }

@@ -103,8 +103,7 @@ impl Database {
 
     /// Rows that the whole server inserted or deleted so far, and its commits.
     pub fn written(&self) -> Fallible<(f64, f64)> {
-        let sql =
-            "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_rows_inserted', 'Innodb_rows_deleted', 'Com_commit')";
+        let sql = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Handler_write', 'Handler_delete', 'Com_commit')";
         let found: Vec<(String, u64)> = connect(&self.base)?.query(sql)?;
         fn commits(name: &str) -> bool {
             name.eq_ignore_ascii_case("com_commit")
