@@ -83,3 +83,10 @@ fn friends_on_two_nodes_with_a_bus_who_ack_cost_no_job_in_the_store() {
     }
     assert!(handed_over > 1_000, "{handed_over}: they are on two nodes");
 }
+
+#[test]
+fn a_frame_that_is_lost_delays_a_message_by_less_than_a_poll() {
+    for seed in 0..8 {
+        Cluster::of_pairs(seed).run_losing_pairs();
+    }
+}

@@ -30,33 +30,29 @@ const RETRY_MS: u64 = 1_000;
 impl Chat {
     /// Starts the delivery of a push that was just taken.
     pub(super) fn deliver(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
-        let Some(found) = self.deliveries.get(delivery) else {
-            return;
-        };
-        let online = match self.users.route(found.receiver) {
-            Route::Here(_) => true,
-            // The next log-in reads it.
-            Route::Away => false,
-            Route::Elsewhere => return self.deliver_elsewhere(delivery, out),
-        };
-        self.deliver_to(delivery, online, out);
+        self.deliver_by::<true>(delivery, out);
     }
 
-    /// Hands it over to the node where they are, or saves it.
+    /// Hands a push over to the node on which its receiver is, or saves it.
     #[inline(never)]
     fn deliver_elsewhere(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         if !self.hand_over(delivery, out) {
-            self.deliver_to(delivery, false, out);
+            self.deliver_by::<false>(delivery, out);
         }
     }
 
-    #[inline]
-    fn deliver_to(&mut self, delivery: DeliveryRef, online: bool, out: &mut Vec<Action>) {
+    fn deliver_by<const HANDS_OVER: bool>(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
         let user = self.users.get_mut(receiver);
+        let online = match user.route() {
+            Route::Here(_) => true,
+            Route::Elsewhere if HANDS_OVER => return self.deliver_elsewhere(delivery, out),
+            // The next log-in reads it.
+            Route::Away | Route::Elsewhere => false,
+        };
         if online && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }

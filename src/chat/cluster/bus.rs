@@ -372,8 +372,17 @@ impl Chat {
             return;
         }
         bus.waiting_bytes = 0;
+        let before = out.len();
         for (from, frame) in std::mem::take(&mut bus.waiting) {
             self.bus_frame(from, frame, out);
+        }
+        if self.bus().is_some_and(|bus| !bus.waiting.is_empty()) {
+            // The database has answered with an old view. The next one is read in a second, not at
+            // once again and again.
+            let is_it = |action: &Action| matches!(action, Action::ReadView);
+            if let Some(place) = out[before..].iter().position(is_it) {
+                out.remove(before + place);
+            }
         }
     }
 }

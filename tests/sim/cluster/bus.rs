@@ -57,6 +57,10 @@ impl Bus {
             (rate(300), rate(200), rate(300), rate(50), rate(40));
     }
 
+    pub(super) fn loses(&mut self, rate: u64) {
+        self.lost = rate;
+    }
+
     pub(super) fn fails_a_little(&mut self) {
         let mut rate = |max: u64| if self.random.chance(500) { self.random.below(max) } else { 0 };
         (self.lost, self.twice, self.late, self.cuts, self.away) = (rate(60), rate(100), rate(100), rate(20), rate(10));

@@ -144,9 +144,9 @@ impl Cluster {
         let mut rate = |max: u64| if random.chance(500) { random.below(max) } else { 0 };
         cluster.faults = Faults {
             jobs: rate(60),
-            kills: rate(6),
+            kills: rate(12),
             pauses: rate(10),
-            fences: rate(6),
+            fences: rate(12),
             leaves: 20 + rate(100),
             late: rate(100),
             friends: 0,
@@ -163,6 +163,25 @@ impl Cluster {
         cluster.faults = Faults::default();
         cluster.acks_at_once = true;
         cluster
+    }
+
+    /// The same with a bus that loses frames, and nothing else: each message is late by the time
+    /// in which a node finds that out, and a few jobs, but not by a poll.
+    pub fn run_losing_pairs(&mut self) {
+        const LATE_MS: u64 = 900;
+        self.pass(3_000);
+        self.bus.loses(30);
+        for _ in 0..60 {
+            for client in 0..self.clients.len() {
+                self.say_new(client, (client + 1) % self.clients.len());
+            }
+            let end_ms = self.now_ms + LATE_MS;
+            while !self.is_quiet() {
+                self.pass(10);
+                assert!(self.now_ms < end_ms, "a message is late by {LATE_MS} ms");
+            }
+        }
+        self.recover();
     }
 
     /// Friends on two nodes talk to each other: after a moment nothing is written any more, and
