@@ -90,3 +90,10 @@ fn a_frame_that_is_lost_delays_a_message_by_less_than_a_poll() {
         Cluster::of_pairs(seed).run_losing_pairs();
     }
 }
+
+#[test]
+fn an_answer_of_the_store_that_is_lost_holds_up_nothing_behind_it() {
+    for seed in 0..8 {
+        Cluster::of_pairs(seed).run_pairs_with_lost_answers();
+    }
+}

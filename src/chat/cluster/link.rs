@@ -395,6 +395,9 @@ impl Link {
         {
             self.drop_kept(serial);
         }
+        if self.kept.is_empty() {
+            self.unmailed_ms = None;
+        }
         self.open_again_ms = 0;
         !std::mem::replace(&mut self.is_up, true)
     }

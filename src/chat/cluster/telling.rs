@@ -81,7 +81,8 @@ impl Chat {
                 self.look(receiver, out);
             }
         } else if is_handed_over && self.saved_in_direct(delivery, (receiver, sender), owner, out) {
-            // Their node has it already.
+            // Their node has it already, or gets it now.
+            self.consider_direct(receiver, delivery.seq, owner, out);
         } else {
             let told = owner.is_some_and(|owner| self.tell_node(receiver, owner, What::PUSHES, out));
             if !told {

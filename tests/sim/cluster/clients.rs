@@ -215,7 +215,7 @@ impl Cluster {
             }
             Frame::Push(push) => {
                 self.say(|| format!("{} sees {} {}", self.clients[client].user, push.seq, push.id()));
-                self.oracle.saw(push, self.now_ms);
+                self.oracle.saw(push, (self.now_ms, peer.serial));
                 let (id, sender) = (push.id().to_owned(), Some(push.sender().to_owned()));
                 let wait_ms = [1, 2, 10, 250, 700][self.random.below(5) as usize];
                 let wait_ms = if self.acks_at_once { 1 } else { wait_ms };

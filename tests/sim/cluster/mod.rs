@@ -184,6 +184,34 @@ impl Cluster {
         self.recover();
     }
 
+    /// The same with a store whose answers are lost for a moment: what comes behind one that was
+    /// lost is not held up by it.
+    pub fn run_pairs_with_lost_answers(&mut self) {
+        const LATE_MS: u64 = 6_000;
+        self.oracle.tolerates_second_deliveries();
+        self.pass(3_000);
+        for round in 0..20 {
+            let count = self.clients.len();
+            self.leave(round % count);
+            self.pass(30);
+            self.faults.jobs = 200;
+            for _ in 0..4 {
+                for client in 0..count {
+                    self.say_new(client, (client + 1) % count);
+                }
+                self.pass(3);
+            }
+            self.pass(20);
+            self.faults.jobs = 0;
+            let end_ms = self.now_ms + LATE_MS;
+            while !self.is_quiet() {
+                self.pass(50);
+                assert!(self.now_ms < end_ms, "a message is late by {LATE_MS} ms");
+            }
+        }
+        self.recover();
+    }
+
     /// Friends on two nodes talk to each other: after a moment nothing is written any more, and
     /// nobody looks into the store.
     pub fn run_pairs(&mut self) {

@@ -267,7 +267,8 @@ impl Cluster {
                     let receiver = entry.user.clone().unwrap_or_default();
                     let key = (sender.clone(), receiver, id.clone());
                     if entry.outstanding.remove(&key) {
-                        self.oracle.was_acked(key, self.now_ms);
+                        let on = (self.now_ms, entry.peer.serial);
+                        self.oracle.was_acked(key, on);
                     }
                 }
                 _ => {}
