@@ -6,6 +6,7 @@ use super::process::Process;
 use crate::chat::contract::{AdminAnswer, NodeId, OnlineUser, PushReport, PushState, UserReport};
 use crate::net::admin::Snapshot;
 use crate::protocol::http::Health;
+use crate::store::cluster::{Member, Members};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -57,6 +58,27 @@ pub(super) fn of_question(answer: AdminAnswer, addresses: &[Option<IpAddr>]) -> 
         other => return of_change(&other),
     };
     Response::json(200, &value)
+}
+
+/// The nodes of a cluster.
+pub(super) fn nodes(members: &Members) -> Response {
+    let node = |member: &Member| {
+        let age = member.lease_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        json!({
+            "node": member.node,
+            "name": member.name,
+            "this": member.is_this,
+            "lives": member.lives,
+            "epoch": member.epoch,
+            "lease_age_ms": age,
+            "build": member.build,
+            "frame_version_max": member.frame_max,
+            "mail_waiting": member.mail_waiting,
+        })
+    };
+    let nodes: Vec<Value> = members.nodes.iter().map(node).collect();
+    let (view, schema, frame_version) = (members.view, members.schema, members.frame_version);
+    Response::json(200, &json!({"view": view, "schema": schema, "frame_version": frame_version, "nodes": nodes}))
 }
 
 /// Nodes by their numbers.

@@ -73,6 +73,7 @@ fn request_of(verb: &AdminVerb) -> Request {
     let post = |target: String, body: &Value| Request { method: "POST", target, body: body.to_string() };
     match verb {
         AdminVerb::Status => get("/health".to_owned()),
+        AdminVerb::Nodes => get("/nodes".to_owned()),
         AdminVerb::Users => get("/users".to_owned()),
         AdminVerb::Drain => post("/drain".to_owned(), &json!({})),
         AdminVerb::User(name) => get(format!("/users/{}", encode(name))),

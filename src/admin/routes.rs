@@ -21,6 +21,7 @@ const USERS_MAX: u32 = 100;
 enum Route {
     Health,
     Metrics,
+    Nodes,
     Users,
     User(UserName),
     Messages,
@@ -35,6 +36,7 @@ impl Route {
         Ok(match path[..] {
             ["health"] => Self::Health,
             ["metrics"] => Self::Metrics,
+            ["nodes"] => Self::Nodes,
             ["users"] => Self::Users,
             ["users", name] => Self::User(user_name(name)?),
             ["messages"] => Self::Messages,
@@ -101,6 +103,7 @@ impl Context {
         match route {
             Route::Health => Ok(self.health(within)),
             Route::Metrics => self.metrics(within),
+            Route::Nodes => self.nodes(within),
             Route::Users => {
                 // An empty name comes before all names.
                 let after = query.get("after").filter(|after| !after.is_empty());
@@ -137,7 +140,7 @@ impl Context {
         }
         match self.asker.ask(Question::Core(request), within) {
             Ok(Told::Core { answer: given, addresses }) => Ok(answer(given, &addresses)),
-            Ok(Told::Snapshot(_) | Told::Busy) | Err(Unanswered::Busy) => {
+            Ok(Told::Snapshot(_) | Told::Nodes(_) | Told::Busy) | Err(Unanswered::Busy) => {
                 Err(Response::error(429, "busy", "Too many requests are in progress; ask again.")
                     .with("Retry-After", "1"))
             }
@@ -160,6 +163,28 @@ impl Context {
             Err(Unanswered::Gone) => Err("stopping"),
             Ok(_) | Err(Unanswered::Busy) => Err("busy"),
             Err(Unanswered::Late) => Err("loop"),
+        }
+    }
+
+    /// The database is read by this thread.
+    fn nodes(&self, within: Duration) -> Result<Response, Response> {
+        if !self.is_serving() {
+            return Err(Response::error(503, "not_serving", "The server does not serve yet; /health says why."));
+        }
+        let reader = match self.asker.ask(Question::Nodes, within) {
+            Ok(Told::Nodes(Some(reader))) => reader,
+            Ok(Told::Nodes(None)) => {
+                let message = "This server is no node of a cluster (--node-name).";
+                return Err(Response::error(404, "no_cluster", message));
+            }
+            Ok(_) | Err(Unanswered::Busy) => return Err(super::too_many()),
+            Err(_) => return Err(Response::error(503, "too_late", "The server did not answer in time.")),
+        };
+        match reader.read() {
+            Ok(members) => Ok(answers::nodes(&members)),
+            Err(error) => {
+                Err(Response::error(503, "store", format!("The nodes cannot be read from the database: {error}.")))
+            }
         }
     }
 

@@ -39,6 +39,8 @@ pub enum AdminVerb {
     Status,
     /// The users who are online.
     Users,
+    /// How the nodes of the cluster are.
+    Nodes,
     /// A report about a user.
     User(String),
     /// The messages to a user with one id, and where they are.
@@ -142,8 +144,20 @@ pub(super) fn read(
 }
 
 /// The names of the commands, for hints.
-const VERBS: [&str; 11] =
-    ["status", "users", "user", "where", "notice", "disconnect", "ban", "unban", "reset-password", "delete", "drain"];
+const VERBS: [&str; 12] = [
+    "status",
+    "nodes",
+    "users",
+    "user",
+    "where",
+    "notice",
+    "disconnect",
+    "ban",
+    "unban",
+    "reset-password",
+    "delete",
+    "drain",
+];
 
 impl Words {
     fn command(self, variables: &Variables) -> Result<Command, String> {
@@ -174,6 +188,7 @@ impl Words {
         let change = |change| AdminVerb::Change { name: words.first().cloned().unwrap_or_default(), change };
         let (usage, count, read) = match verb.as_str() {
             "status" => ("", 0, AdminVerb::Status),
+            "nodes" => ("", 0, AdminVerb::Nodes),
             "users" => ("", 0, AdminVerb::Users),
             "drain" => ("", 0, AdminVerb::Drain),
             "user" => ("NAME", 1, AdminVerb::User(words.first().cloned().unwrap_or_default())),
@@ -246,6 +261,7 @@ Usage: hongyan admin [OPTIONS] COMMAND
 
   status                     whether the server is ready, and if not, why; the main numbers
   users                      who is online
+  nodes                      the nodes of the cluster: do they live, and what waits for them
   user NAME                  since when and from where the user is online, how many messages are
                              waiting, whether the user is banned
   where RECEIVER ID          the state of the messages to RECEIVER with this messageId
@@ -349,6 +365,7 @@ mod tests {
         let change = |change| AdminVerb::Change { name: name(), change };
         for (words, verb) in [
             (&["users"][..], AdminVerb::Users),
+            (&["nodes"], AdminVerb::Nodes),
             (&["drain"], AdminVerb::Drain),
             (&["user", "ann"], AdminVerb::User(name())),
             (&["where", "ann", "m1"], AdminVerb::Where { receiver: name(), id: "m1".into() }),

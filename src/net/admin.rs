@@ -11,6 +11,7 @@ use crate::bus::Figures;
 use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ConnId, Event, Gauges, Totals};
 use crate::histogram::Histogram;
 use crate::protocol::http::Health;
+use crate::store::cluster::{Cluster, MembersReader};
 use crate::store::pool::StoreHealth;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -28,6 +29,8 @@ pub enum Question {
     Snapshot,
     /// A request to the core. → [`Told::Core`] or [`Told::Busy`]
     Core(AdminRequest),
+    /// How the nodes of the cluster are. → [`Told::Nodes`]
+    Nodes,
 }
 
 /// The answer to a [`Question`].
@@ -35,6 +38,8 @@ pub enum Question {
 pub enum Told {
     /// The numbers of this moment.
     Snapshot(Box<Snapshot>),
+    /// What reads how they are; `None`: the server is no node of a cluster.
+    Nodes(Option<MembersReader>),
     /// The answer of the core.
     Core {
         /// The answer.
@@ -167,6 +172,7 @@ impl<S: Stream> Hub<S> {
             let Ok(Call { question, reply }) = calls.calls.try_recv() else { return false };
             match question {
                 Question::Snapshot => give(&reply, Told::Snapshot(Box::new(self.snapshot(of_loop)))),
+                Question::Nodes => give(&reply, Told::Nodes(self.cluster.as_ref().map(Cluster::members))),
                 Question::Core(_) if self.desk.waiting.len() >= calls.waiting_max => give(&reply, Told::Busy),
                 Question::Core(request) => {
                     self.desk.last_ticket += 1;

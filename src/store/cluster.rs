@@ -8,7 +8,7 @@ use crate::config::Config;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::mysql::{FenceCause as Cause, News};
+pub use super::mysql::{FenceCause as Cause, Member, Members, MembersReader, News};
 
 /// How long a node that leaves waits until what it said is written.
 const MAIL_WITHIN: Duration = Duration::from_secs(2);
@@ -80,6 +80,12 @@ impl Cluster {
     /// Says something to another node. Never waits.
     pub fn send(&self, to: Incarnation, record: Record) {
         self.outbox.send(to, record);
+    }
+
+    /// Reads how all nodes are.
+    #[must_use]
+    pub fn members(&self) -> MembersReader {
+        self.lease.members()
     }
 
     /// Reads the view now.

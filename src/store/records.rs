@@ -27,6 +27,11 @@ const MOVED: u8 = 10;
 /// Why something ends: the place in this list, from 1 on.
 const ENDINGS: [Ending; 5] =
     [Ending::Disconnected, Ending::Banned, Ending::NewPassword, Ending::OwnNewPassword, Ending::Deleted];
+/// All kinds that are known.
+const KINDS: [u8; 12] = [LOOK, FRIEND, RELEASE, RELEASED, MISSED, END, ENDED, WHO, PRESENT, MOVED, ACK, NO];
+/// A newer program that has something to say which an older one need not know gives it this kind or
+/// a greater one.
+const MAY_BE_SKIPPED: u8 = 128;
 /// A user who has moved takes so many bytes at least.
 const MOVED_BYTES_MIN: usize = 2 + 1 + 4;
 /// The bytes of one entry of a dedup window.
@@ -153,7 +158,16 @@ pub(super) fn read(bytes: &[u8], to: Incarnation) -> Option<Letter> {
         return None;
     }
     let from = Incarnation { node: NodeId::new(rest.short()?)?, epoch: rest.long()? };
-    Some(Letter { from, record: parse(rest.0)? })
+    let record = parse(rest.0).or_else(|| unknown(rest.0))?;
+    Some(Letter { from, record })
+}
+
+/// What stands for a record of a kind that this program does not know, of a newer one: it is
+/// skipped if its kind says that it may be. Otherwise anything may have been in it.
+fn unknown(bytes: &[u8]) -> Option<Record> {
+    let kind = *bytes.first()?;
+    let is_known = KINDS.contains(&kind);
+    (!is_known && kind < MAY_BE_SKIPPED).then_some(Record::Missed)
 }
 
 /// Reads the record that these bytes are. `None`: they are none.
@@ -291,6 +305,23 @@ mod tests {
             let bytes = write(from, to, &record);
             assert_eq!(read(&bytes, to), Some(Letter { from, record }));
             assert_eq!(read(&bytes, life(2, 6)), None);
+        }
+    }
+
+    #[test]
+    fn what_a_newer_program_says_counts_as_missed_unless_it_may_be_skipped() {
+        let (from, to) = (life(1, 1), life(2, 5));
+        let mut known = write(from, to, &Record::Missed);
+        let at = known.len() - 1;
+        for (kind, record) in [(11, Some(Record::Missed)), (127, Some(Record::Missed)), (128, None), (255, None)] {
+            known[at] = kind;
+            let mut newer = known.clone();
+            newer.extend(b"whatever");
+            assert_eq!(read(&newer, to), record.map(|record| Letter { from, record }), "{kind}");
+        }
+        for record in all() {
+            let kind = write(from, to, &record)[at];
+            assert!(KINDS.contains(&kind), "{record:?}");
         }
     }
 

@@ -158,12 +158,14 @@ fn operations(file: &Value) -> Vec<(String, String, Value)> {
 fn every_path_and_method_answers_as_the_file_says() {
     let (file, managed) = (file(), Managed::start());
     let operations = operations(&file);
-    assert_eq!(operations.len(), 11);
+    assert_eq!(operations.len(), 13);
     let ids: Vec<&str> =
         operations.iter().map(|(_, _, operation)| operation["operationId"].as_str().unwrap()).collect();
-    // Deleting comes last, whatever the order in the file.
+    // Deleting comes last, whatever the order in the file, and behind it the end of the server.
     let mut order: Vec<usize> = (0..operations.len()).collect();
     order.sort_by_key(|&at| ids[at] == "delete");
+    let drain = ids.iter().position(|id| *id == "drain").unwrap();
+    order.retain(|at| *at != drain);
     let (mut ann, mut bob) = (managed.server.user("ann"), managed.server.user("bob"));
     befriend(&mut ann, &mut bob);
     bob.say("m1", "ann", "hello", "MS");
@@ -181,6 +183,8 @@ fn every_path_and_method_answers_as_the_file_says() {
             check(&file, operation, &answer);
             let expected: &[u16] = match (ids[at], name) {
                 ("health" | "metrics" | "users" | "messages", _) => &[200],
+                // It is no cluster.
+                ("nodes", _) => &[404],
                 ("disconnect", "nobody") => &[404, 409],
                 (_, "nobody") => &[404],
                 // A ban or a new password has ended the connection.
@@ -190,6 +194,10 @@ fn every_path_and_method_answers_as_the_file_says() {
             assert!(expected.contains(&answer.status), "{method} {target}: {answer:?}");
         }
     }
+    let (path, method, operation) = &operations[drain];
+    let answer = ask(managed.admin, method, path, "");
+    check(&file, operation, &answer);
+    assert_eq!(answer.status, 202);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::make_friends;
 use crate::common::{Client, MariaDb, Node, PATIENCE, health};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
@@ -162,4 +162,57 @@ fn a_drained_node_gives_its_users_away_a_few_at_a_time_and_stops() {
     assert_eq!(a.node.status(), Some(0));
     u1.say("m2", "u0", "on one node now", "MS");
     assert!(health(a.node.addr).is_empty());
+}
+
+#[test]
+fn the_nodes_say_of_each_other_how_they_are() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, mut b] = two(&database);
+    let nodes = |a: &Managed| serde_json::from_str::<Value>(&a.done(&["nodes", "--json"])).unwrap();
+    let found = nodes(&a);
+    let all = found["nodes"].as_array().unwrap();
+    assert_eq!(all.len(), 2, "{found}");
+    for (node, name) in all.iter().zip(["a", "b"]) {
+        assert_eq!((&node["name"], &node["lives"], &node["this"]), (&json!(name), &json!(true), &json!(name == "a")));
+        assert!(node["lease_age_ms"].as_u64().unwrap() < 2_000 && node["build"] == env!("CARGO_PKG_VERSION"), "{node}");
+    }
+    assert!(a.done(&["nodes"]).contains("a (this one)"));
+    b.node.signal("-TERM");
+    assert_eq!(b.node.status(), Some(0));
+    assert_eq!(nodes(&a)["nodes"][1]["lives"], false, "it has left, and nobody waits for its lease");
+}
+
+#[test]
+fn friends_on_other_nodes_are_shown_as_they_come_and_go() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, mut b] = two(&database);
+    make_friends(a.node.addr, &["ann", "bob"]);
+    let until = Instant::now() + PATIENCE;
+    while !a.done(&["user", "bob"]).contains("not online") {
+        assert!(Instant::now() < until, "his connection does not end");
+    }
+    let mut ann = a.node.log_in("ann");
+    ann.send(r#"{"MID":"r","CONTENT":{"watch":true},"TYPE":"ROSTER"}"#);
+    let roster = ann.recv();
+    assert!(roster.contains("RE_ROSTER") && roster.contains("false") && !roster.contains("true"), "{roster}");
+    let told = |ann: &mut Client, online: bool| {
+        let asked = Instant::now();
+        let frame = ann.recv();
+        assert!(frame.contains("PRESENCE") && frame.contains(&format!("{online}")), "{frame}");
+        println!("{online} was told after {:?}", asked.elapsed());
+    };
+    let bob = b.node.log_in("bob");
+    told(&mut ann, true);
+    // Somebody who asks now is told at once.
+    let mut again = a.node.log_in("ann");
+    again.send(r#"{"MID":"r","CONTENT":{"watch":true},"TYPE":"ROSTER"}"#);
+    let roster = again.recv();
+    assert!(roster.contains("RE_ROSTER") && roster.contains("true"), "{roster}");
+    drop(bob);
+    told(&mut again, false);
+    let _bob = b.node.log_in("bob");
+    told(&mut again, true);
+    // His node is killed: he is nowhere, a while after the fence.
+    b.node.kill();
+    told(&mut again, false);
 }

@@ -4,6 +4,7 @@
 use super::background_close;
 use super::fault;
 use super::lanes::BEAT_LANE;
+use super::members::MembersReader;
 use super::named_lock::{holder, kill, take};
 use super::nodes::{NodeServer, VIEW, frame_version_of, lock, view_of};
 use crate::chat::contract::{Incarnation, MS_SHIFT, Record, View};
@@ -70,12 +71,35 @@ struct Shared {
     changed: Condvar,
     /// The `seq` of this node's next push.
     clock: AtomicU64,
+    seen: Arc<Seen>,
 }
 
 impl Shared {
     fn asked(&self) -> MutexGuard<'_, Asked> {
         // Nothing that is done under it can panic half-way.
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When a new sign of life of each node was seen last.
+#[derive(Default)]
+pub(super) struct Seen(Mutex<HashMap<u16, ((u64, u64), Instant)>>);
+
+impl Seen {
+    fn note(&self, view: &View, beats: &[u64]) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (state, &beats) in view.nodes.iter().zip(beats) {
+            let sign = (state.last.epoch, beats);
+            let last = seen.entry(state.last.node.get()).or_insert_with(|| (sign, Instant::now()));
+            if last.0 != sign {
+                *last = (sign, Instant::now());
+            }
+        }
+    }
+
+    pub(super) fn age_of(&self, node: u16) -> Option<Duration> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&node).map(|(_, at)| at.elapsed())
     }
 }
 
@@ -126,6 +150,12 @@ impl Lease {
     /// Appends what there is.
     pub fn take(&self, out: &mut Vec<News>) {
         out.append(&mut self.shared.asked().news);
+    }
+
+    /// Reads how all nodes are.
+    #[must_use]
+    pub fn members(&self) -> MembersReader {
+        MembersReader { server: self.server.clone(), seen: Arc::clone(&self.shared.seen) }
     }
 
     /// Reads the view now.
@@ -329,6 +359,7 @@ impl Keeper {
 
     /// Notes what a look has shown.
     fn note(&mut self, looked: &Looked, renewed: bool) {
+        self.shared.seen.note(&looked.view, &looked.beats);
         let seat = self.server.seat();
         if let Some(state) = looked.view.node(seat.me.node) {
             seat.seq_max.store(state.hlc_limit, Ordering::Release);
