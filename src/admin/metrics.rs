@@ -3,12 +3,13 @@
 
 use super::bus_metrics;
 use super::process::{Process, descriptors, resident_bytes};
-use crate::chat::contract::{CredentialKind, RefusalCause};
+use crate::chat::contract::{ClusterGauges, CredentialKind, RefusalCause};
 use crate::histogram::Histogram;
 use crate::net::admin::Snapshot;
 use crate::net::census::Transport;
 use crate::net::counters::CloseCause;
 use crate::protocol::http::Health;
+use crate::store::cluster::ClusterFigures;
 use std::fmt::{Debug, Display, Write};
 
 /// The version of the program.
@@ -118,6 +119,9 @@ pub(super) fn text(snapshot: Option<&Snapshot>, process: &Process) -> String {
         log_ins(&mut text, snapshot);
         messages(&mut text, snapshot);
         store(&mut text, snapshot);
+        if let Some((figures, gauges)) = &snapshot.cluster {
+            cluster(&mut text, figures, gauges);
+        }
         if let Some(figures) = &snapshot.bus {
             bus_metrics::write(&mut text, figures);
         }
@@ -206,6 +210,20 @@ fn messages(text: &mut Text, snapshot: &Snapshot) {
     let oldest = snapshot.gauges.oldest_unacked_ms.map_or(0, |said_ms| snapshot.wall_ms.saturating_sub(said_ms));
     let help = "Age of the oldest push that was sent again of late, since it was said; 0: none was.";
     text.gauge("oldest_unacked_seconds", help, seconds(oldest * 1_000));
+}
+
+fn cluster(text: &mut Text, figures: &ClusterFigures, gauges: &ClusterGauges) {
+    text.gauge("cluster_nodes", "Nodes of the cluster that live.", figures.living);
+    let help = "Age of the oldest of the last signs of life of the nodes that live.";
+    text.gauge("cluster_sign_of_life_seconds", help, figures.sign_of_life_age.as_secs_f64());
+    text.counter("cluster_fences", "Other nodes that this one has fenced.", figures.fences);
+    let help = "Records to other nodes that wait to be written into the database.";
+    text.gauge("cluster_mail_unwritten", help, figures.mail_unwritten);
+    text.gauge("cluster_claims", "Log-ins of users whom another node is to let go of.", gauges.claims);
+    text.gauge("cluster_let_gos", "Users whom this node is letting go of.", gauges.let_gos);
+    text.gauge("cluster_untold", "Users whose node is still to be told something.", gauges.untold);
+    let help = "Bans, disconnections and the like that not all nodes have confirmed.";
+    text.gauge("cluster_endings", help, gauges.endings);
 }
 
 fn store(text: &mut Text, snapshot: &Snapshot) {

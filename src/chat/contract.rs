@@ -12,8 +12,8 @@ pub use super::admin_contract::{
 pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
 pub use super::close_reason::CloseReason;
 pub use super::cluster::contract::{
-    BATCH_BYTES_MAX, Batch, BusRecord, ClusterJob, ClusterOutcome, Ending, Frame, Incarnation, MS_SHIFT, Moved, NodeId,
-    NodeState, Owner, Place, Record, Released, Said, View,
+    BATCH_BYTES_MAX, Batch, BusRecord, ClusterGauges, ClusterJob, ClusterOutcome, Ending, Frame, Incarnation, MS_SHIFT,
+    Moved, NodeId, NodeState, Owner, Place, Record, Released, Said, View,
 };
 pub use super::found::{Answered, Asked, Page, Quota};
 pub use super::gauges::Gauges;

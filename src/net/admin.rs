@@ -8,10 +8,10 @@ use super::counters::Counters;
 use super::hub::Hub;
 use super::socket::Stream;
 use crate::bus::Figures;
-use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ConnId, Event, Gauges, Totals};
+use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ClusterGauges, ConnId, Event, Gauges, Totals};
 use crate::histogram::Histogram;
 use crate::protocol::http::Health;
-use crate::store::cluster::{Cluster, MembersReader};
+use crate::store::cluster::{Cluster, ClusterFigures, MembersReader};
 use crate::store::pool::StoreHealth;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -82,6 +82,8 @@ pub struct Snapshot {
     pub store: Arc<StoreHealth>,
     /// The numbers of the bus between nodes, if there is one.
     pub bus: Option<Figures>,
+    /// The nodes of the cluster, and what waits for them.
+    pub cluster: Option<(ClusterFigures, ClusterGauges)>,
 }
 
 /// Why there is no answer.
@@ -220,6 +222,7 @@ impl<S: Stream> Hub<S> {
             jobs_in_flight: of_loop.jobs_in_flight,
             turns: of_loop.turns.clone(),
             wall_ms: self.now.wall_ms,
+            cluster: self.cluster.as_ref().map(Cluster::figures).zip(self.chat.cluster_gauges()),
             store,
             bus: self.bus.as_ref().map(|bus| bus.figures()),
         }

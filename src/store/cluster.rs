@@ -16,6 +16,19 @@ const MAIL_WITHIN: Duration = Duration::from_secs(2);
 /// Called when this life of this node is over.
 pub type OnFenced = Arc<dyn Fn(FenceCause) + Send + Sync>;
 
+/// How the nodes are, as this one sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterFigures {
+    /// The nodes that live.
+    pub living: usize,
+    /// The age of the oldest of their last signs of life.
+    pub sign_of_life_age: Duration,
+    /// Nodes that this one has fenced.
+    pub fences: u64,
+    /// Records to others that wait to be written.
+    pub mail_unwritten: usize,
+}
+
 /// This node among the others.
 #[derive(Debug)]
 pub struct Cluster {
@@ -80,6 +93,13 @@ impl Cluster {
     /// Says something to another node. Never waits.
     pub fn send(&self, to: Incarnation, record: Record) {
         self.outbox.send(to, record);
+    }
+
+    /// How the nodes are, as this one sees them.
+    #[must_use]
+    pub fn figures(&self) -> ClusterFigures {
+        let (living, sign_of_life_age, fences) = self.lease.figures();
+        ClusterFigures { living, sign_of_life_age, fences, mail_unwritten: self.outbox.waiting() }
     }
 
     /// Reads how all nodes are.

@@ -168,6 +168,19 @@ pub enum Record {
     Missed,
 }
 
+/// What waits in the core of a node for others, or for the store to tell where users are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterGauges {
+    /// Log-ins of users whom another node is to let go of.
+    pub claims: usize,
+    /// Users whom this node is letting go of.
+    pub let_gos: usize,
+    /// Users whose node is still to be told something.
+    pub untold: usize,
+    /// Bans, disconnections and the like that not all nodes have confirmed.
+    pub endings: usize,
+}
+
 /// A user of a node who has come or gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {

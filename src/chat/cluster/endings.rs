@@ -57,6 +57,10 @@ pub(super) struct Endings {
 }
 
 impl Endings {
+    pub(super) fn len(&self) -> usize {
+        self.orders.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.orders.is_empty()
     }

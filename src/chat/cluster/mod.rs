@@ -227,6 +227,18 @@ impl Chat {
         self.looks_after_events = true;
     }
 
+    /// What waits for other nodes. `None`: there are none.
+    #[must_use]
+    pub fn cluster_gauges(&self) -> Option<contract::ClusterGauges> {
+        let cluster = self.cluster.as_ref()?;
+        Some(contract::ClusterGauges {
+            claims: cluster.claims.len(),
+            let_gos: cluster.letting_go.len(),
+            untold: cluster.telling.len(),
+            endings: cluster.endings.len(),
+        })
+    }
+
     /// The `seq` of this node's next push. The shell keeps the node's `hlc_limit` far above this,
     /// and above the wall clock (in ms, shifted by [`MS_SHIFT`](contract::MS_SHIFT)): by as much as
     /// can be taken until it is written again.

@@ -72,6 +72,8 @@ struct Shared {
     /// The `seq` of this node's next push.
     clock: AtomicU64,
     seen: Arc<Seen>,
+    /// Other nodes that were fenced.
+    fences: AtomicU64,
 }
 
 impl Shared {
@@ -95,6 +97,14 @@ impl Seen {
                 *last = (sign, Instant::now());
             }
         }
+    }
+
+    /// The nodes that live, and how old the last sign of life is of the one that gave none for the
+    /// longest time.
+    fn living(&self) -> (usize, Duration) {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let living = seen.values().filter(|((_, beats), _)| *beats > 0);
+        living.fold((0, Duration::ZERO), |(count, age), (_, at)| (count + 1, age.max(at.elapsed())))
     }
 
     pub(super) fn age_of(&self, node: u16) -> Option<Duration> {
@@ -150,6 +160,14 @@ impl Lease {
     /// Appends what there is.
     pub fn take(&self, out: &mut Vec<News>) {
         out.append(&mut self.shared.asked().news);
+    }
+
+    /// The nodes that live, the age of the oldest of their last signs of life, and how many others
+    /// this node has fenced.
+    #[must_use]
+    pub fn figures(&self) -> (usize, Duration, u64) {
+        let (living, age) = self.shared.seen.living();
+        (living, age, self.shared.fences.load(Ordering::Relaxed))
     }
 
     /// Reads how all nodes are.
@@ -389,13 +407,17 @@ impl Keeper {
     /// Fences another node, one at a time, on a thread of its own: that may wait for locks.
     fn fence(&self, who: Incarnation) {
         let (server, is_fencing) = (self.server.clone(), Arc::clone(&self.is_fencing));
+        let shared = Arc::clone(&self.shared);
         if is_fencing.try_lock().is_err() {
             return;
         }
         let work = move || {
             let Ok(_one) = is_fencing.try_lock() else { return };
             match server.fence(who) {
-                Ok(true) => log::warn!("the node {} gives no sign of life: it was fenced", who.node.get()),
+                Ok(true) => {
+                    shared.fences.fetch_add(1, Ordering::Relaxed);
+                    log::warn!("the node {} gives no sign of life: it was fenced", who.node.get());
+                }
                 Ok(false) => {}
                 Err(error) => log::warn!("the node {} is silent and cannot be fenced yet: {error}", who.node.get()),
             }

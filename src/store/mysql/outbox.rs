@@ -153,6 +153,12 @@ impl Outbox {
 }
 
 impl Outbox {
+    /// Records that wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting().records.len()
+    }
+
     /// Waits until all is written, or this time is over.
     pub fn finish(self, within: Duration) {
         let mut waiting = self.shared.waiting();
