@@ -70,11 +70,24 @@ fn the_commands_make_a_cluster() {
     let folder = tempfile::tempdir().unwrap();
     put_programs(folder.path(), &database);
     let commands = blocks("sh");
-    let [make_database, first, second, check_proxy, ask] = commands[..] else { panic!("five blocks: {commands:#?}") };
+    let [make_database, first, second, start_bus, check_proxy, ask] = commands[..] else {
+        panic!("six blocks: {commands:#?}");
+    };
     let run = |block| sh(folder.path(), block, &database);
     assert!(run(make_database).status().unwrap().success());
+    let (name, bus) = blocks("env")[0].trim().split_once('=').unwrap();
+    let has_bus = run("command -v redis-server").status().unwrap().success();
+    if has_bus {
+        assert!(run(start_bus).status().unwrap().success());
+    }
     // They end with the network.
-    let _nodes = [first, second].map(|block| run(block).spawn().unwrap());
+    let _nodes = [first, second].map(|block| {
+        let mut node = run(block);
+        if has_bus {
+            node.env(name, bus);
+        }
+        node.spawn().unwrap()
+    });
     fs::write(folder.path().join("haproxy.cfg"), blocks("haproxy")[0]).unwrap();
     if run("command -v haproxy").status().unwrap().success() {
         assert!(run(check_proxy).status().unwrap().success());
