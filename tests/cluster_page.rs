@@ -91,9 +91,11 @@ fn the_commands_make_a_cluster() {
     fs::write(folder.path().join("haproxy.cfg"), blocks("haproxy")[0]).unwrap();
     if run("command -v haproxy").status().unwrap().success() {
         assert!(run(check_proxy).status().unwrap().success());
-        let _proxy = run("exec haproxy -q -db -f /etc/haproxy/haproxy.cfg").spawn().unwrap();
+        let mut proxy = run("exec haproxy -q -db -f /etc/haproxy/haproxy.cfg").spawn().unwrap();
         wait_for_health("10.0.0.3:1102");
         assert_eq!(run(ask).output().unwrap().stdout, b"ok\n");
+        proxy.kill().unwrap();
+        proxy.wait().unwrap();
     }
     let [a, b] = ["10.0.0.5:1102", "10.0.0.6:1102"].map(|place| {
         wait_for_health(place);

@@ -54,7 +54,7 @@ impl Nodes {
         let place = |number: usize| {
             let far = match across {
                 Across::None => false,
-                Across::Half => number / count % 2 == 0,
+                Across::Half => (number / count).is_multiple_of(2),
                 Across::All => true,
             };
             (number % count, (number + usize::from(far)) % count)

@@ -133,10 +133,10 @@ pub fn measure(
     storm.calm(Duration::from_millis(500))?;
     storm.latencies = Histogram::new();
     storm.calm(settings.time)?;
-    let calm = std::mem::replace(&mut storm.latencies, Histogram::new());
+    let calm = std::mem::take(&mut storm.latencies);
     let before = subject.process.resident_bytes()?;
     let outcome = storm.rage(guests, want_tokens)?;
-    let storm = std::mem::replace(&mut storm.latencies, Histogram::new());
+    let storm = std::mem::take(&mut storm.latencies);
     let resident = [before, subject.process.resident_bytes()?, subject.process.peak_bytes()?];
     let users = guests.iter().filter(|guest| !matches!(guest.proof, Proof::WrongPassword)).count();
     Ok(Measured { title, users, outcome, calm, storm, resident })

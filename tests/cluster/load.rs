@@ -34,6 +34,7 @@ pub(crate) type Pair = (&'static str, &'static str);
 
 /// A promise: when the message was sent, when the answer came, and to whom it was.
 #[derive(Clone, Copy)]
+#[allow(dead_code, reason = "only the test of faults reads it")]
 pub(crate) struct Answer {
     pub(crate) sent: Instant,
     pub(crate) came: Instant,
