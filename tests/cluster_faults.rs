@@ -113,11 +113,8 @@ impl Fault {
 
     /// Do those who are on one node talk on with each other there?
     fn leaves_neighbours(self) -> bool {
-        match self {
-            Self::CutFromDatabase | Self::CutFromBus | Self::CutFromDatabaseAndBus => true,
-            Self::OneBusKilled | Self::BusesKilled | Self::OneBusFrozen | Self::BusesFrozen => true,
-            _ => false,
-        }
+        let is_of_bus = matches!(self, Self::OneBusKilled | Self::BusesKilled | Self::OneBusFrozen | Self::BusesFrozen);
+        is_of_bus || matches!(self, Self::CutFromDatabase | Self::CutFromBus | Self::CutFromDatabaseAndBus)
     }
 
     /// Is the node fenced?
@@ -233,6 +230,15 @@ impl Cluster {
         })
     }
 
+    /// Where everything is, for whoever reads the log of a test.
+    fn explain(&self) -> String {
+        let mut root = self.database.root();
+        let pushes: Vec<(String, String, String)> =
+            root.query("SELECT sender, receiver, message_id FROM pushes").unwrap();
+        let mail: Vec<(u16, u64)> = root.query("SELECT node, COUNT(*) FROM mail GROUP BY node").unwrap();
+        format!("users {:?}, pushes in the database {pushes:?}, letters by node {mail:?}", self.users())
+    }
+
     /// The node with the most users.
     fn fullest(&self) -> usize {
         let until = Instant::now() + PATIENCE;
@@ -329,10 +335,10 @@ impl Cluster {
         let waiting = self.waiting(fault, at);
         let since = self.fail(fault, at, plan);
         let talks = known.wait_until_they_talk(&waiting, since);
-        known.wait_until_delivered();
+        known.wait_until_delivered(|| self.explain());
         let delivered = since.elapsed();
         self.mend(fault, at, since, plan);
-        known.wait_until_delivered();
+        known.wait_until_delivered(|| self.explain());
         (talks, delivered)
     }
 }

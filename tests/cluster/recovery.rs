@@ -40,8 +40,9 @@ impl Known {
         }
     }
 
-    /// Waits until all that was promised by now has come, in its order.
-    pub(crate) fn wait_until_delivered(&self) {
+    /// Waits until all that was promised by now has come, in its order. If that takes long, it is
+    /// explained.
+    pub(crate) fn wait_until_delivered(&self, explain: impl Fn() -> String) {
         let promised: BTreeSet<(Pair, u64)> = {
             let promised = self.promised.lock().unwrap();
             promised.iter().flat_map(|(pair, numbers)| numbers.iter().map(|number| (*pair, *number))).collect()
@@ -59,7 +60,7 @@ impl Known {
             }
             assert!(since.elapsed() < PATIENCE, "promised and not delivered: {missing:?}");
             if since.elapsed() > Duration::from_secs(5) && !std::mem::replace(&mut was_said, true) {
-                println!("    promised and not delivered for long: {missing:?}");
+                println!("    promised and not delivered for long: {missing:?}; {}", explain());
             }
             thread::sleep(TICK);
         }
