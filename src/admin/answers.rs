@@ -4,9 +4,8 @@ use super::http::Response;
 use super::metrics::VERSION;
 use super::process::Process;
 use crate::chat::contract::{AdminAnswer, NodeId, OnlineUser, PushReport, PushState, UserReport};
-use crate::net::admin::Snapshot;
+use crate::net::admin::{Member, Members, Snapshot};
 use crate::protocol::http::Health;
-use crate::store::cluster::{Member, Members};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 

@@ -5,11 +5,10 @@ use super::bus_metrics;
 use super::process::{Process, descriptors, resident_bytes};
 use crate::chat::contract::{ClusterGauges, CredentialKind, RefusalCause};
 use crate::histogram::Histogram;
-use crate::net::admin::Snapshot;
+use crate::net::admin::{ClusterFigures, Snapshot};
 use crate::net::census::Transport;
 use crate::net::counters::CloseCause;
 use crate::protocol::http::Health;
-use crate::store::cluster::ClusterFigures;
 use std::fmt::{Debug, Display, Write};
 
 /// The version of the program.

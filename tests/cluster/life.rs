@@ -3,6 +3,7 @@
 
 use super::make_friends;
 use crate::common::{Client, MariaDb, Node, PATIENCE, health};
+use mysql::prelude::Queryable;
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::process::Command;
@@ -215,4 +216,46 @@ fn friends_on_other_nodes_are_shown_as_they_come_and_go() {
     // His node is killed: he is nowhere, a while after the fence.
     b.node.kill();
     told(&mut again, false);
+}
+
+/// `hongyan copy`: its exit status, and what it says.
+fn copy(from: &str, to: &str) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));
+    let output = command.args(["copy", "--from", from, "--to", to]).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn a_copy_of_a_cluster_and_back_into_another_one_loses_nothing() {
+    let Some(database) = MariaDb::start() else { return };
+    let [mut a, mut b] = two(&database);
+    make_friends(a.node.addr, &["ann", "bob"]);
+    let mut bob = b.node.log_in("bob");
+    bob.say("m1", "ann", "honk", "MS");
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("sqlite:{}", folder.path().join("a.db").display());
+    let (status, said) = copy(&database.url(), &file);
+    assert!(status == 2 && said.contains("of its cluster uses it: stop all nodes first"), "{status} {said}");
+    a.node.signal("-TERM");
+    assert_eq!(a.node.status(), Some(0));
+    // One that was killed is not waited for.
+    b.node.kill();
+    let (status, said) = copy(&database.url(), &file);
+    assert!(status == 0 && said.contains("pushes: 1, verified") && said.contains("accounts: 2, verified"), "{said}");
+    let (status, said) = copy(&file, &database.url());
+    assert!(status == 2 && said.contains("that of a cluster: copy into an empty database"), "{status} {said}");
+    let mut root = database.root();
+    root.query_drop("CREATE DATABASE again").unwrap();
+    root.query_drop("GRANT ALL ON again.* TO geese@'127.0.0.1'").unwrap();
+    let url = database.url();
+    let again = format!("{}/again", url.rsplit_once('/').unwrap().0);
+    let (status, said) = copy(&file, &again);
+    assert!(status == 0, "{said}");
+    root.query_drop("DELETE FROM again.lanes WHERE node = 0").unwrap();
+    let node = Managed::start(&again, "a", &[]);
+    let mut ann = node.node.log_in("ann");
+    ann.take("m1");
+    ann.say("m2", "bob", "honk", "MS");
+    ann.fence();
 }

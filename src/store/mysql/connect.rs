@@ -3,7 +3,7 @@
 
 use super::lanes::{self, ALONE, Held, Lane, Lanes, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
-use super::nodes::check_no_cluster;
+use super::nodes::{check_no_cluster, check_no_node_lives, check_target_is_no_cluster};
 use super::said;
 use super::schema::{KNOWN, check_all_ours, known_version, make_marked, migrate, set_version, version};
 use super::{MysqlStore, fault, signs};
@@ -262,8 +262,11 @@ impl MysqlServer {
             Role::CopyInto | Role::Serve if known_version(&mut conn)? == KNOWN => {}
             Role::CopyInto | Role::Serve => migrate(&mut self.session_with(&patient(&self.opts))?)?,
         }
-        if !guard.was_held {
-            check_no_cluster(&mut conn)?;
+        match self.role {
+            _ if guard.was_held => {}
+            Role::Serve => check_no_cluster(&mut conn)?,
+            Role::CopyFrom => check_no_node_lives(&mut conn)?,
+            Role::CopyInto => check_target_is_no_cluster(&mut conn)?,
         }
         if self.role != Role::CopyFrom && !guard.was_held {
             if self.predecessor.is_none() {
