@@ -298,16 +298,9 @@ impl Chat {
     }
 
     /// Is the receiver online? Then their ack may make the push durable, whatever the store does.
-    fn may_be_acked(&mut self, delivery: DeliveryRef) -> bool {
+    fn may_be_acked(&self, delivery: DeliveryRef) -> bool {
         let listed = self.deliveries.get(delivery).filter(|found| found.listed && found.waits());
-        let Some(receiver) = listed.map(|found| found.receiver) else {
-            return false;
-        };
-        match self.users.route(receiver) {
-            Route::Here(_) => true,
-            Route::Away => false,
-            Route::Elsewhere => self.is_handed_over(receiver, delivery.seq),
-        }
+        listed.is_some_and(|found| self.users.is_here(found.receiver))
     }
 
     /// Waiters go on waiting until their deadline: for the ack, or until the store works again.
@@ -335,6 +328,7 @@ impl Chat {
     }
 
     fn not_saved(&mut self, delivery: DeliveryRef, save: Save, fault: Fault, out: &mut Vec<Action>) {
+        self.forget_handed_over(delivery);
         if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save = save;
             self.refuse_waiters(delivery, None, fault, out);

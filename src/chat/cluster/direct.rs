@@ -232,7 +232,7 @@ impl Chat {
     }
 
     /// Is this one handed over, and does it wait for its ack?
-    pub(in super::super) fn is_handed_over(&mut self, receiver: UserId, seq: u64) -> bool {
+    pub(super) fn is_handed_over(&mut self, receiver: UserId, seq: u64) -> bool {
         self.remote(receiver).is_some_and(|remote| remote.items.contains_key(&seq))
     }
 
@@ -370,6 +370,24 @@ impl Chat {
             let sender = self.deliveries.get(delivery).and_then(|found| found.sender);
             if !self.hand_one(delivery, sender, out) {
                 return self.end_direct(receiver, out);
+            }
+        }
+    }
+
+    /// The save of a message that was handed over has failed: it is refused like any other, and not
+    /// saved later. A later one may be saved already, and read by another node.
+    pub(in super::super) fn forget_handed_over(&mut self, delivery: DeliveryRef) {
+        let Some(found) = self.deliveries.get(delivery) else { return };
+        let (receiver, weight) = (found.receiver, found.weight_bytes());
+        if self.users.route(receiver) == Route::Elsewhere
+            && let Some(remotes) = self.remotes()
+            && let Some(remote) = remotes.of.get_mut(&receiver)
+            && remote.items.remove(&delivery.seq).is_some()
+        {
+            remote.bytes = remote.bytes.saturating_sub(weight);
+            remotes.items -= 1;
+            if let Some(found) = self.deliveries.get_mut(delivery) {
+                found.listed = false;
             }
         }
     }
