@@ -83,9 +83,12 @@ impl Shared {
     }
 }
 
+/// A sign of life: the epoch of a node, and how many it gave.
+type Sign = (u64, u64);
+
 /// When a new sign of life of each node was seen last.
 #[derive(Default)]
-pub(super) struct Seen(Mutex<HashMap<u16, ((u64, u64), Instant)>>);
+pub(super) struct Seen(Mutex<HashMap<u16, (Sign, Instant)>>);
 
 impl Seen {
     fn note(&self, view: &View, beats: &[u64]) {
