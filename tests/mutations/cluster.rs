@@ -172,4 +172,22 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "                    order.left.insert(others.clone())",
         "                    order.left = Some(Vec::new());\n                    &others",
     ),
+    of(
+        "a user of another node is not shown as online",
+        "src/chat/cluster/presence.rs",
+        "            if is_online && !is_here {\n                there.insert(hash, from.node);",
+        "            if is_online && !is_here && hash == 0 {\n                there.insert(hash, from.node);",
+    ),
+    of(
+        "the users of a node that has died stay online",
+        "src/chat/cluster/presence.rs",
+        "            !is_faded\n",
+        "            !is_faded || *hash > 0\n",
+    ),
+    of(
+        "a friend who is new is not told of one on another node",
+        "src/chat/presence.rs",
+        "            if self.users.is_here(to) && !self.users.is_here(about) {",
+        "            if self.users.is_here(to) && !self.users.is_here(about) && self.stopping {",
+    ),
 ];
