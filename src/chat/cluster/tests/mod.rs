@@ -185,16 +185,11 @@ impl Node {
 
     /// The answers to that.
     fn released(&self) -> Vec<&Released> {
-        let released = |(_, record): &'_ (Incarnation, Record)| match record {
-            Record::Released(_) => true,
-            _ => false,
-        };
-        let all = self.sent.iter().filter(|sent| released(sent));
-        all.map(|(_, record)| match record {
-            Record::Released(released) => &**released,
-            other => panic!("{other:?}"),
-        })
-        .collect()
+        let all = self.sent.iter().filter_map(|(_, record)| match record {
+            Record::Released(released) => Some(&**released),
+            _ => None,
+        });
+        all.collect()
     }
 
     fn has_sent(&self, record: &Record) -> bool {
