@@ -189,6 +189,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "src/chat/presence.rs",
         "            if self.users.is_here(to) && !self.users.is_here(about) {",
         "            if self.users.is_here(to) && !self.users.is_here(about) && self.stopping {",
+    ),
+    of(
         "a gap between batches is not seen",
         "src/chat/cluster/link.rs",
         "        if place.number == next {",
