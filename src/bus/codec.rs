@@ -41,7 +41,7 @@ const RECORD: u8 = 3;
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Decoded {
     /// Another node says this to this one.
     Frame {
         /// Which.
@@ -145,7 +145,7 @@ impl Codec {
     ///
     /// # Errors
     /// Why it is to be dropped.
-    pub fn read(&self, bytes: &[u8]) -> Result<Heard, Dropped> {
+    pub fn read(&self, bytes: &[u8]) -> Result<Decoded, Dropped> {
         if bytes.len() < HEADER_BYTES + MAC_BYTES || bytes.len() > FRAME_BYTES_MAX {
             return Err(Dropped::Size);
         }
@@ -165,9 +165,9 @@ impl Codec {
         }
         let heard = match kind {
             kind if kind == Kind::Frame as u8 && !is_own => {
-                rest.frame().map(|frame| Heard::Frame { from, frame: Box::new(frame) })
+                rest.frame().map(|frame| Decoded::Frame { from, frame: Box::new(frame) })
             }
-            kind if kind == Kind::Beat as u8 && is_own => rest.long().map(Heard::Beat),
+            kind if kind == Kind::Beat as u8 && is_own => rest.long().map(Decoded::Beat),
             _ => None,
         };
         heard.filter(|_| rest.0.is_empty()).ok_or(Dropped::Broken)

@@ -49,7 +49,7 @@ pub(super) enum Lost {
     /// Too much waited for the loop.
     Inbox,
     /// What came was none for this node.
-    Heard(Dropped),
+    Undecoded(Dropped),
 }
 
 impl Lost {
@@ -60,11 +60,11 @@ impl Lost {
         Self::Failed,
         Self::Nobody,
         Self::Inbox,
-        Self::Heard(Dropped::Size),
-        Self::Heard(Dropped::Version),
-        Self::Heard(Dropped::Mac),
-        Self::Heard(Dropped::NotForMe),
-        Self::Heard(Dropped::Broken),
+        Self::Undecoded(Dropped::Size),
+        Self::Undecoded(Dropped::Version),
+        Self::Undecoded(Dropped::Mac),
+        Self::Undecoded(Dropped::NotForMe),
+        Self::Undecoded(Dropped::Broken),
     ];
 
     fn at(self) -> usize {
@@ -75,11 +75,11 @@ impl Lost {
             Self::Failed => 3,
             Self::Nobody => 4,
             Self::Inbox => 5,
-            Self::Heard(Dropped::Size) => 6,
-            Self::Heard(Dropped::Version) => 7,
-            Self::Heard(Dropped::Mac) => 8,
-            Self::Heard(Dropped::NotForMe) => 9,
-            Self::Heard(Dropped::Broken) => 10,
+            Self::Undecoded(Dropped::Size) => 6,
+            Self::Undecoded(Dropped::Version) => 7,
+            Self::Undecoded(Dropped::Mac) => 8,
+            Self::Undecoded(Dropped::NotForMe) => 9,
+            Self::Undecoded(Dropped::Broken) => 10,
         }
     }
 
@@ -91,11 +91,11 @@ impl Lost {
             Self::Failed => "instance_failed",
             Self::Nobody => "nobody_subscribed",
             Self::Inbox => "loop_busy",
-            Self::Heard(Dropped::Size) => "bad_size",
-            Self::Heard(Dropped::Version) => "unknown_version",
-            Self::Heard(Dropped::Mac) => "wrong_mac",
-            Self::Heard(Dropped::NotForMe) => "other_node",
-            Self::Heard(Dropped::Broken) => "malformed",
+            Self::Undecoded(Dropped::Size) => "bad_size",
+            Self::Undecoded(Dropped::Version) => "unknown_version",
+            Self::Undecoded(Dropped::Mac) => "wrong_mac",
+            Self::Undecoded(Dropped::NotForMe) => "other_node",
+            Self::Undecoded(Dropped::Broken) => "malformed",
         }
     }
 }

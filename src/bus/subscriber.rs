@@ -1,6 +1,6 @@
 //! The thread that listens on one instance.
 
-use super::codec::Heard;
+use super::codec::Decoded;
 use super::connection::{Connection, Fault, unexpected};
 use super::figures::Lost;
 use super::instance::{BEAT_EVERY, Pause, Shared, Side};
@@ -67,17 +67,17 @@ fn take(shared: &Shared, at: usize, value: Value) -> Result<bool, Fault> {
         return Err(unexpected(&Value::Nil));
     };
     match shared.codec.read(&bytes) {
-        Ok(Heard::Beat(number)) => {
+        Ok(Decoded::Beat(number)) => {
             shared.beat_heard(at, number);
             return Ok(true);
         }
-        Ok(Heard::Frame { from, frame }) => {
+        Ok(Decoded::Frame { from, frame }) => {
             shared.instances[at].heard.add(bytes.len());
             if !shared.inbox.push(from, frame, bytes.len()) {
                 shared.losses.add(Lost::Inbox, 1);
             }
         }
-        Err(why) => shared.losses.add(Lost::Heard(why), 1),
+        Err(why) => shared.losses.add(Lost::Undecoded(why), 1),
     }
     Ok(false)
 }

@@ -3,7 +3,7 @@
 
 use super::Chat;
 use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, SIGN_UPS_CLOSED, fault_of};
-use super::auth_queue::{Purpose, Room, Waiting};
+use super::auth_queue::{Purpose, QueuedHash, Room};
 use super::contract::{Action, ConnId, EmailTo, Job, Note, Outcome, RefusalCause, TOKEN_SLACK_MS, Ticket};
 use super::ids::UserId;
 use super::job::JobPurpose;
@@ -32,7 +32,7 @@ impl Chat {
             return self.refuse_try(to, Verb::SignUp, profile.user_name.clone(), limit, out);
         }
         let request = self.ask_as(to, Verb::SignUp, profile.user_name.clone(), out);
-        let waiting = Waiting { request, address_key, purpose: Purpose::SignUp { profile, secret } };
+        let waiting = QueuedHash { request, address_key, purpose: Purpose::SignUp { profile, secret } };
         match self.auth_queue.enter(Room::SignUps, waiting, &self.rules) {
             Ok(()) => self.start_auth_runs(out),
             Err(_) => self.refuse_waiting(request, Some(CROWDED), out),

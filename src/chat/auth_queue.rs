@@ -37,7 +37,7 @@ pub(super) enum Purpose {
 
 /// A password that waits to be hashed.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct QueuedHash {
     pub(super) request: Ticket,
     pub(super) address_key: Option<AddressKey>,
     pub(super) purpose: Purpose,
@@ -65,17 +65,17 @@ impl Room {
 
 /// The request whose turn it is.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum NextHash {
     /// Hash it now, and call [`AuthQueue::run_ended`] afterwards.
-    Run(Waiting),
+    Run(QueuedHash),
     /// Nobody waits for the answer any more, so it is not hashed.
-    Gone(Waiting),
+    Gone(QueuedHash),
 }
 
 /// The queue of passwords to be hashed.
 #[derive(Debug, Default)]
 pub(super) struct AuthQueue {
-    rooms: [VecDeque<Waiting>; 3],
+    rooms: [VecDeque<QueuedHash>; 3],
     /// The number of waiting requests from each address; loopback is not counted.
     by_address: HashMap<AddressKey, usize>,
     /// Unsuspected log-ins that were taken since the last request from another room.
@@ -95,7 +95,7 @@ impl AuthQueue {
     }
 
     /// Adds a request, or gives it back if there is no room.
-    pub(super) fn enter(&mut self, room: Room, waiting: Waiting, rules: &Rules) -> Result<(), Waiting> {
+    pub(super) fn enter(&mut self, room: Room, waiting: QueuedHash, rules: &Rules) -> Result<(), QueuedHash> {
         if !self.has_place(room, waiting.address_key, rules) {
             return Err(waiting);
         }
@@ -107,16 +107,16 @@ impl AuthQueue {
     }
 
     /// Takes the next request, if a worker is free. Call it until it gives `None`.
-    pub(super) fn next(&mut self, rules: &Rules, is_awaited: impl Fn(Ticket) -> bool) -> Option<Turn> {
+    pub(super) fn next(&mut self, rules: &Rules, is_awaited: impl Fn(Ticket) -> bool) -> Option<NextHash> {
         if self.running >= rules.auth_running_max {
             return None;
         }
         let waiting = self.take_first()?;
         if !is_awaited(waiting.request) {
-            return Some(Turn::Gone(waiting));
+            return Some(NextHash::Gone(waiting));
         }
         self.running += 1;
-        Some(Turn::Run(waiting))
+        Some(NextHash::Run(waiting))
     }
 
     /// Counts a run that waited elsewhere, if a worker is free. Call [`run_ended`](Self::run_ended)
@@ -134,12 +134,12 @@ impl AuthQueue {
     }
 
     /// Takes all waiting requests out.
-    pub(super) fn clear(&mut self) -> impl Iterator<Item = Waiting> + use<> {
+    pub(super) fn clear(&mut self) -> impl Iterator<Item = QueuedHash> + use<> {
         self.by_address.clear();
         std::mem::take(&mut self.rooms).into_iter().flatten()
     }
 
-    fn take_first(&mut self) -> Option<Waiting> {
+    fn take_first(&mut self) -> Option<QueuedHash> {
         let order = if self.sign_up_next { [Room::SignUps, Room::Suspect] } else { [Room::Suspect, Room::SignUps] };
         let others = order.into_iter().find(|room| !self.rooms[*room as usize].is_empty());
         let others_turn = self.in_a_row >= FIRST_IN_A_ROW || self.rooms[Room::Unsuspected as usize].is_empty();

@@ -11,7 +11,7 @@
 use super::Chat;
 use super::answer::ReplyTo;
 use super::answer::{CROWDED, Fault, PendingRequest, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
-use super::auth_queue::{Purpose, Room, Turn, Waiting};
+use super::auth_queue::{NextHash, Purpose, QueuedHash, Room};
 use super::contract::{
     Action, Client, CloseReason, ConnId, CredentialKind, Job, Limit, Note, Outcome, Page, RefusalCause, Ticket,
 };
@@ -210,7 +210,7 @@ impl Chat {
         let room = if is_clean { Room::Unsuspected } else { Room::Suspect };
         let (request, address_key) = (one.request, attempt.address_key);
         let id = self.logins.insert(one);
-        let waiting = Waiting { request, address_key, purpose: Purpose::Login(id) };
+        let waiting = QueuedHash { request, address_key, purpose: Purpose::Login(id) };
         if self.is_awaited(request) && self.auth_queue.enter(room, waiting, &self.rules).is_ok() {
             self.start_auth_runs(out);
         } else {
@@ -228,19 +228,19 @@ impl Chat {
             let is_awaited =
                 |request| requests.get(request).is_some_and(|pending| sessions.get(pending.conn).is_some());
             match self.auth_queue.next(&self.rules, is_awaited) {
-                Some(Turn::Run(Waiting { purpose: Purpose::Login(id), .. }))
-                | Some(Turn::Gone(Waiting { purpose: Purpose::Login(id), .. })) => {
+                Some(NextHash::Run(QueuedHash { purpose: Purpose::Login(id), .. }))
+                | Some(NextHash::Gone(QueuedHash { purpose: Purpose::Login(id), .. })) => {
                     self.login_event(id, LoginEvent::HashingTurn, out);
                 }
-                Some(Turn::Run(Waiting { purpose: Purpose::NewPassword { new, secret }, .. })) => {
+                Some(NextHash::Run(QueuedHash { purpose: Purpose::NewPassword { new, secret }, .. })) => {
                     self.submit_new_password(new, secret, out);
                 }
                 // Nobody waits for the answer.
-                Some(Turn::Gone(Waiting { purpose: Purpose::NewPassword { .. }, .. })) => {}
-                Some(Turn::Run(Waiting { request, purpose: Purpose::SignUp { profile, secret }, .. })) => {
+                Some(NextHash::Gone(QueuedHash { purpose: Purpose::NewPassword { .. }, .. })) => {}
+                Some(NextHash::Run(QueuedHash { request, purpose: Purpose::SignUp { profile, secret }, .. })) => {
                     self.submit_for(request, Job::Hash { secret }, JobPurpose::Hash { request, profile }, out);
                 }
-                Some(Turn::Gone(Waiting { request, purpose: Purpose::SignUp { .. }, .. })) => {
+                Some(NextHash::Gone(QueuedHash { request, purpose: Purpose::SignUp { .. }, .. })) => {
                     self.refuse_waiting(request, Some(CROWDED), out);
                 }
                 None => return,

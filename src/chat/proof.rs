@@ -5,7 +5,7 @@
 
 use super::Chat;
 use super::answer::{BUSY, CROWDED, Fault, ReplyTo};
-use super::auth_queue::{Purpose, Room, Waiting};
+use super::auth_queue::{Purpose, QueuedHash, Room};
 use super::cluster::Then;
 use super::contract::{AccountJob, Action, CloseReason, Ending, Job, Note, Outcome, RefusalCause, Ticket};
 use super::ids::UserId;
@@ -72,7 +72,7 @@ impl Chat {
                 let new = Box::new(NewPassword { request, user, old_hash });
                 let purpose = Purpose::NewPassword { new, secret };
                 let address_key = session.and_then(|session| session.address_key);
-                let waiting = Waiting { request, address_key, purpose };
+                let waiting = QueuedHash { request, address_key, purpose };
                 if self.auth_queue.enter(Room::Unsuspected, waiting, &self.rules).is_err() {
                     return self.refuse_waiting(request, Some(CROWDED), out);
                 }

@@ -9,7 +9,7 @@ use super::output::Written;
 use super::socket::Stream;
 use super::state::{LastWords, Lists, WriteState};
 use super::turns::CLOSING;
-use super::wire::{Framing, Wire};
+use super::wire::{Framing, InputDecoder};
 use crate::chat::contract::{ConnId, Event};
 use std::collections::HashSet;
 
@@ -73,7 +73,7 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     pub(super) fn expire(&mut self) {
         let now_ms = self.now.mono_ms;
-        if self.deadlines.next_ms().is_some_and(|deadline_ms| self.heard.is_to_come(deadline_ms, now_ms)) {
+        if self.deadlines.next_ms().is_some_and(|deadline_ms| self.input_progress.is_to_come(deadline_ms, now_ms)) {
             return;
         }
         self.close_half_closed();
@@ -81,7 +81,8 @@ impl<S: Stream> Hub<S> {
             let Some(id) = self.deadlines.pop_handshake(now_ms) else { break };
             let waits_for_head = self.conns.get(id).is_some_and(|conn| {
                 // A connection that is sent a file has sent its request in time.
-                conn.is_handshaking() || (conn.framing == Framing::Http && !matches!(conn.wire, Wire::File(_)))
+                conn.is_handshaking()
+                    || (conn.framing == Framing::Http && !matches!(conn.decoder, InputDecoder::File(_)))
             });
             if waits_for_head || self.proxies.is_in_header(id) {
                 self.close(id, CloseCause::HandshakeTimeout);

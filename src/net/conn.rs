@@ -6,7 +6,7 @@ use super::output::{Output, Spare, Written};
 use super::socket::Stream;
 use super::state::{Lists, ReadState, WriteState};
 use super::tls::{OpenBuffers, Opened, Sealing, Tls};
-use super::wire::{Framing, Wire};
+use super::wire::{Framing, InputDecoder};
 use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -125,11 +125,11 @@ pub struct Conn<S> {
     /// The key of its address.
     pub address_key: Option<AddressKey>,
     /// How its input is read.
-    pub wire: Wire,
+    pub decoder: InputDecoder,
     /// How its output is wrapped.
     pub framing: Framing,
     /// Unused input: first bytes that do not show the protocol yet, input beyond its quantum, or
-    /// everything while it is held. (An incomplete envelope is in the wire.)
+    /// everything while it is held. (An incomplete envelope is in the decoder.)
     input: Option<Box<Kept>>,
     /// Its unwritten output.
     pub output: Output,
@@ -160,7 +160,7 @@ impl<S: Stream> Conn<S> {
             socket,
             tls: None,
             address_key,
-            wire: Wire::default(),
+            decoder: InputDecoder::default(),
             framing: Framing::default(),
             input: None,
             output: Output::default(),
@@ -184,7 +184,7 @@ impl<S: Stream> Conn<S> {
     /// Updates `sum` by the present memory of its input.
     pub fn count_input(&mut self, sum: &mut usize) {
         let tls = self.tls.as_ref().map_or(0, |tls| tls.held_bytes());
-        let held = tls + self.wire.held_bytes() + self.input.as_ref().map_or(0, |input| input.bytes.capacity());
+        let held = tls + self.decoder.held_bytes() + self.input.as_ref().map_or(0, |input| input.bytes.capacity());
         // Input is bounded by the largest envelope and a few reads.
         let held = u32::try_from(held).unwrap_or(u32::MAX);
         *sum = *sum - self.counted_input as usize + held as usize;
@@ -364,13 +364,13 @@ impl<S: Stream> Conn<S> {
     #[cfg(test)]
     pub(super) fn owns_memory(&self) -> bool {
         let tls = self.tls.as_ref().is_some_and(|tls| tls.owns_buffers());
-        tls || self.input.is_some() || self.wire.owns_memory() || !self.output.owns_nothing()
+        tls || self.input.is_some() || self.decoder.owns_memory() || !self.output.owns_nothing()
     }
 
     /// Begins to close it: drops input, and sends a WebSocket the close code.
     pub fn begin_close(&mut self, cause: CloseCause, spare: &mut Spare) {
         self.input = None;
-        self.wire = Wire::default();
+        self.decoder = InputDecoder::default();
         self.write = WriteState::after(cause);
         if self.write == WriteState::Dead {
             self.output.discard(spare);

@@ -7,7 +7,7 @@ use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
 use super::turns::PIECE;
-use super::wire::{Sending, Wire};
+use super::wire::{InputDecoder, Sending};
 use crate::chat::contract::ConnId;
 use crate::page::File;
 
@@ -32,7 +32,8 @@ impl<S: Stream> Hub<S> {
 
     /// Queues a connection for its next piece, if it is sent a file and has taken the last piece.
     pub(super) fn queue_reader(&mut self, id: ConnId) {
-        let reads = |conn: &Conn<S>| conn.is_open() && matches!(conn.wire, Wire::File(_)) && !conn.has_output();
+        let reads =
+            |conn: &Conn<S>| conn.is_open() && matches!(conn.decoder, InputDecoder::File(_)) && !conn.has_output();
         if self.conns.get(id).is_some_and(reads) {
             self.readers.push_back(id);
         }
@@ -43,17 +44,17 @@ impl<S: Stream> Hub<S> {
         for _ in 0..PIECES_PER_TURN {
             let Some(id) = self.readers.pop_front() else { return };
             let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { continue };
-            match std::mem::take(&mut conn.wire) {
+            match std::mem::take(&mut conn.decoder) {
                 // Only now, so that a slow reader has as much time for the last piece as for
                 // others.
-                Wire::File(sending) if sending.rest.is_empty() => self.close(id, CloseCause::HttpDone),
-                Wire::File(mut sending) => {
+                InputDecoder::File(sending) if sending.rest.is_empty() => self.close(id, CloseCause::HttpDone),
+                InputDecoder::File(mut sending) => {
                     self.send_piece(id, &mut sending);
                     if let Some(conn) = self.conns.get_mut(id) {
-                        conn.wire = Wire::File(sending);
+                        conn.decoder = InputDecoder::File(sending);
                     }
                 }
-                other => conn.wire = other,
+                other => conn.decoder = other,
             }
         }
     }

@@ -9,7 +9,7 @@ use super::conn::{Conn, Waits};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
 use super::deadlines::Deadlines;
-use super::heard::{Heard, LATE_MS};
+use super::input_progress::{InputProgress, LATE_MS};
 use super::line_rates::LineRates;
 use super::memory::Memory;
 use super::proxied::Proxies;
@@ -87,7 +87,7 @@ pub struct Hub<S> {
     /// The work that the connection being served may still use.
     pub(super) work_left: i64,
     /// Everything that clients had sent by this time was handed to the core.
-    pub(super) heard: Heard,
+    pub(super) input_progress: InputProgress,
     /// Connections to be written before the loop sleeps.
     pub(super) dirty: Vec<ConnId>,
     /// Connections to be closed for a cause that occurred while actions were applied.
@@ -133,7 +133,7 @@ impl<S: Stream> Hub<S> {
             handshakes: VecDeque::new(),
             readers: VecDeque::new(),
             work_left: 0,
-            heard: Heard::default(),
+            input_progress: InputProgress::default(),
             dirty: Vec::new(),
             failed: Vec::new(),
             closing: Vec::new(),
@@ -170,14 +170,14 @@ impl<S: Stream> Hub<S> {
     /// Begins a turn all of whose events will be handed in. All input that had arrived when the
     /// last turn began is among them.
     pub fn begin_turn(&mut self, now: Now) {
-        self.heard.polled_ms = self.now.mono_ms;
-        self.heard.polled_all = true;
+        self.input_progress.polled_ms = self.now.mono_ms;
+        self.input_progress.polled_all = true;
         self.now = now;
     }
 
     /// There may be more events than this turn has, or the poll was interrupted and gave none.
     pub fn more_events_wait(&mut self) {
-        self.heard.polled_all = false;
+        self.input_progress.polled_all = false;
     }
 
     /// The id the next connection will have, to register its socket under.
@@ -326,13 +326,13 @@ impl<S: Stream> Hub<S> {
         self.serve_ready();
         self.send_files();
         let nobody_waits = self.is_nobody_ready();
-        self.heard.note(nobody_waits);
+        self.input_progress.note(nobody_waits);
         if self.is_due(self.chat.next_deadline()) {
             if self.is_late() {
                 // A client that reads its waiting output is active, too.
                 self.flush_dirty();
             }
-            self.dispatch(Event::Tick { heard_ms: self.heard.by_ms });
+            self.dispatch(Event::Tick { heard_ms: self.input_progress.by_ms });
         }
         self.flush_dirty();
         if self.is_due(self.deadlines.next_ms()) {

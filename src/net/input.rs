@@ -8,7 +8,7 @@ use super::socket::Stream;
 use super::state::{Lists, ReadState};
 use super::turns::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
 use super::web::AfterHead;
-use super::wire::{Framing, Sniffed, Wire, sniff};
+use super::wire::{Framing, InputDecoder, Sniffed, sniff};
 use crate::chat::contract::{ConnId, Event};
 use crate::protocol::envelope;
 use crate::protocol::error::ErrorCode;
@@ -26,7 +26,7 @@ pub(super) const PREFETCHED_AT_ONCE: usize = 8;
 
 /// The result of handing an envelope in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Heard {
+enum EnvelopeOutcome {
     /// The core got a request.
     Readable,
     /// The core was told that it is not a JSON object.
@@ -116,24 +116,26 @@ impl<S: Stream> Hub<S> {
     /// yet.
     fn decode(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
         let Some(conn) = self.conns.get_mut(id) else { return bytes.len() };
-        let mut wire = std::mem::take(&mut conn.wire);
-        let used = self.decode_as(id, &mut wire, bytes);
+        let mut decoder = std::mem::take(&mut conn.decoder);
+        let used = self.decode_as(id, &mut decoder, bytes);
         if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {
-            conn.wire = wire;
+            conn.decoder = decoder;
             return used;
         }
         bytes.len()
     }
 
-    fn decode_as(&mut self, id: ConnId, wire: &mut Wire, bytes: &mut [u8]) -> usize {
+    fn decode_as(&mut self, id: ConnId, decoder: &mut InputDecoder, bytes: &mut [u8]) -> usize {
         let mut used = 0;
         loop {
-            match wire {
-                Wire::Sniff if self.proxies.awaits_header(id) => match self.decode_proxy_header(id, &bytes[used..]) {
-                    Some(length) => used += length,
-                    None => return used,
-                },
-                Wire::Sniff => match sniff(&bytes[used..]) {
+            match decoder {
+                InputDecoder::Sniff if self.proxies.awaits_header(id) => {
+                    match self.decode_proxy_header(id, &bytes[used..]) {
+                        Some(length) => used += length,
+                        None => return used,
+                    }
+                }
+                InputDecoder::Sniff => match sniff(&bytes[used..]) {
                     Sniffed::Wait => return used,
                     Sniffed::Raw if self.refuses_plain(id) => {
                         self.set_framing(id, Framing::Lines);
@@ -147,11 +149,11 @@ impl<S: Stream> Hub<S> {
                     }
                     Sniffed::Raw if !self.settle_address(id) => return used,
                     Sniffed::Raw => {
-                        *wire = Wire::Raw(None);
+                        *decoder = InputDecoder::Raw(None);
                         self.set_framing(id, Framing::Lines);
                     }
                     Sniffed::Http => {
-                        *wire = Wire::Http;
+                        *decoder = InputDecoder::Http;
                         self.set_framing(id, Framing::Http);
                         self.deadlines.begin_handshake(self.now.mono_ms, id);
                     }
@@ -160,28 +162,28 @@ impl<S: Stream> Hub<S> {
                         return bytes.len();
                     }
                 },
-                Wire::Http => match self.decode_head(id, &bytes[used..]) {
+                InputDecoder::Http => match self.decode_head(id, &bytes[used..]) {
                     AfterHead::WebSocket(length) => {
                         used += length;
-                        *wire = Wire::Ws(None);
+                        *decoder = InputDecoder::Ws(None);
                         self.set_framing(id, Framing::WebSocket);
                     }
                     AfterHead::File(sending) => {
-                        *wire = Wire::File(sending);
+                        *decoder = InputDecoder::File(sending);
                         return bytes.len();
                     }
                     AfterHead::Nothing => return used,
                 },
-                Wire::File(_) => return bytes.len(),
+                InputDecoder::File(_) => return bytes.len(),
                 // Between two envelopes there is no state to keep, so most connections need no
                 // memory for it.
-                Wire::Raw(kept) => {
+                InputDecoder::Raw(kept) => {
                     let mut raw = kept.take().map_or_else(RawInput::default, |raw| *raw);
                     used += self.decode_raw(id, &mut raw, &bytes[used..]);
                     *kept = (!raw.is_between()).then(|| Box::new(raw));
                     return used;
                 }
-                Wire::Ws(kept) => {
+                InputDecoder::Ws(kept) => {
                     let mut ws = kept.take().map_or_else(WsInput::default, |ws| *ws);
                     used += self.decode_ws(id, &mut ws, &mut bytes[used..]);
                     *kept = (!ws.is_between()).then(|| Box::new(ws));
@@ -226,7 +228,7 @@ impl<S: Stream> Hub<S> {
             let heard = match item {
                 RawItem::More => break,
                 RawItem::Envelope(envelope) => match self.on_envelope(id, envelope, gate) {
-                    Heard::Held => {
+                    EnvelopeOutcome::Held => {
                         self.buffers.hold_back(|out| out.extend_from_slice(envelope));
                         break;
                     }
@@ -234,14 +236,14 @@ impl<S: Stream> Hub<S> {
                 },
                 RawItem::Bad => {
                     self.on_bad_input(id, ErrorCode::BadJson, NOT_JSON);
-                    Heard::Readable
+                    EnvelopeOutcome::Readable
                 }
                 RawItem::TooLarge => {
                     self.on_bad_input(id, ErrorCode::TooLarge, TOO_LARGE);
                     break;
                 }
             };
-            if heard == Heard::Unreadable {
+            if heard == EnvelopeOutcome::Unreadable {
                 raw.skip_line();
             }
         }
@@ -262,7 +264,7 @@ impl<S: Stream> Hub<S> {
             match item {
                 WsItem::More => break,
                 WsItem::Text(envelope) => {
-                    if self.on_text(id, envelope, gate) == Heard::Held {
+                    if self.on_text(id, envelope, gate) == EnvelopeOutcome::Held {
                         self.buffers.hold_back(|out| ws::write_as_client(out, envelope));
                         break;
                     }
@@ -316,18 +318,18 @@ impl<S: Stream> Hub<S> {
 
     /// Hands one envelope to the core.
     #[inline(never)]
-    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], gate: Gate) -> Heard {
+    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], gate: Gate) -> EnvelopeOutcome {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.on_text(id, text, gate),
             Err(_) => {
                 self.on_bad_input(id, ErrorCode::BadJson, envelope::NOT_UTF8);
-                Heard::Unreadable
+                EnvelopeOutcome::Unreadable
             }
         }
     }
 
     /// Like `on_envelope`, for an envelope that is known to be UTF-8.
-    fn on_text(&mut self, id: ConnId, text: &str, gate: Gate) -> Heard {
+    fn on_text(&mut self, id: ConnId, text: &str, gate: Gate) -> EnvelopeOutcome {
         if let Some(request) = envelope::read_fast_text(text) {
             self.work_left -= INPUT;
             return self.on_request(id, Ok(request), gate);
@@ -343,15 +345,15 @@ impl<S: Stream> Hub<S> {
         heard
     }
 
-    fn on_request(&mut self, id: ConnId, input: Result<Request<'_>, BadInput>, gate: Gate) -> Heard {
+    fn on_request(&mut self, id: ConnId, input: Result<Request<'_>, BadInput>, gate: Gate) -> EnvelopeOutcome {
         if gate == Gate::Narrow && input.as_ref().is_ok_and(|request| !request.passes_held_requests()) {
             self.stall(id);
-            return Heard::Held;
+            return EnvelopeOutcome::Held;
         }
         let unreadable = matches!(&input, Err(fault) if fault.code == ErrorCode::BadJson);
         self.note_heard(id);
         self.dispatch(Event::Input { conn: id, input });
-        if unreadable { Heard::Unreadable } else { Heard::Readable }
+        if unreadable { EnvelopeOutcome::Unreadable } else { EnvelopeOutcome::Readable }
     }
 
     #[cold]
@@ -369,7 +371,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Writes something on behalf of the wire, not of the core.
+    /// Writes something on behalf of the decoder, not of the core.
     pub(super) fn answer(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(conn) = self.conns.get_mut(id) {
             let before = conn.output.len();

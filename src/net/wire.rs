@@ -8,7 +8,7 @@ use crate::protocol::ws::{self, WsInput, close_code};
 /// The decoder that makes envelopes of input. It is taken out of its connection while input is
 /// read, since an envelope may lie in its memory.
 #[derive(Debug, Default)]
-pub enum Wire {
+pub enum InputDecoder {
     /// Not known yet.
     #[default]
     Sniff,
@@ -145,7 +145,7 @@ impl Framing {
     }
 }
 
-impl Wire {
+impl InputDecoder {
     /// The memory that an incomplete envelope holds.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

@@ -16,7 +16,7 @@ use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use accounts::Entry;
-use friendships::Request;
+use friendships::PendingRequest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,7 +27,7 @@ type Pair = (UserName, UserName);
 struct Tables {
     accounts: HashMap<UserName, Entry>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
-    requests: HashMap<Pair, Request>,
+    requests: HashMap<Pair, PendingRequest>,
     /// Pending requests by the `seq` of their pushes: `asking` has for each user whom they asked,
     /// and `asked` who asked them, without hidden requests.
     asking: HashMap<UserName, BTreeSet<(u64, UserName)>>,
@@ -47,7 +47,7 @@ enum Undo {
     Account(UserName, Option<Entry>),
     Befriended(UserName, UserName),
     Unfriended(UserName, UserName),
-    Request(Pair, Option<Request>),
+    Request(Pair, Option<PendingRequest>),
     /// Whether the first blocked the second.
     Blocked(UserName, UserName, bool),
     Saved(UserName, u64),

@@ -74,7 +74,7 @@ fn every_frame_comes_back_as_it_was() {
     let (a, b) = pair();
     for frame in frames() {
         let bytes = sealed(&a, b.me(), &frame);
-        assert_eq!(b.read(&bytes), Ok(Heard::Frame { from: a.me(), frame: Box::new(frame) }));
+        assert_eq!(b.read(&bytes), Ok(Decoded::Frame { from: a.me(), frame: Box::new(frame) }));
         // What is published elsewhere, or was meant for an earlier life, or comes back.
         for me in [life(2, 5), life(1_023, 4), a.me()] {
             assert_eq!(Codec::new(me, &KEY).read(&bytes), Err(Dropped::NotForMe));
@@ -87,7 +87,7 @@ fn a_beat_is_heard_by_the_same_life_of_its_node_only() {
     let (a, b) = pair();
     let mut beat = a.write_beat(77);
     a.seal(&mut beat);
-    assert_eq!(a.read(&beat), Ok(Heard::Beat(77)));
+    assert_eq!(a.read(&beat), Ok(Decoded::Beat(77)));
     assert_eq!(b.read(&beat), Err(Dropped::NotForMe));
     assert_eq!(Codec::new(life(1, 6), &KEY).read(&beat), Err(Dropped::NotForMe));
 }
@@ -171,7 +171,7 @@ fn what_a_node_with_the_key_makes_of_anything_harms_nobody() {
         }
         a.seal(&mut bytes);
         match b.read(&bytes) {
-            Ok(Heard::Frame { .. }) => taken += 1,
+            Ok(Decoded::Frame { .. }) => taken += 1,
             Err(Dropped::Broken) => broken += 1,
             other => panic!("{other:?}"),
         }

@@ -12,16 +12,16 @@ fn ticket(slot: u32) -> Ticket {
 }
 
 /// A log-in of this number, from the address of this number; 0 is loopback.
-fn log_in(number: u32, from: u32) -> Waiting {
+fn log_in(number: u32, from: u32) -> QueuedHash {
     let address_key = NonZeroU32::new(from).map(AddressKey);
-    Waiting { request: ticket(number), address_key, purpose: Purpose::Login(LoginId(ticket(number))) }
+    QueuedHash { request: ticket(number), address_key, purpose: Purpose::Login(LoginId(ticket(number))) }
 }
 
 /// The numbers of all waiting requests in the order in which they are taken, if each run ends
 /// before the next one begins.
 fn order(queue: &mut AuthQueue, rules: &Rules) -> Vec<u32> {
     let mut taken = Vec::new();
-    while let Some(Turn::Run(waiting)) = queue.next(rules, |_| true) {
+    while let Some(NextHash::Run(waiting)) = queue.next(rules, |_| true) {
         queue.run_ended();
         queue.check(rules);
         taken.push(waiting.request.slot);
@@ -98,11 +98,11 @@ fn so_many_are_with_the_workers_and_those_nobody_waits_for_cost_no_run() {
         assert!(queue.enter(Room::Unsuspected, log_in(number, 5), &rules).is_ok());
     }
     let is_awaited = |request: Ticket| request.slot != 1;
-    assert!(matches!(queue.next(&rules, is_awaited), Some(Turn::Gone(one)) if one.request.slot == 1));
-    assert!(matches!(queue.next(&rules, is_awaited), Some(Turn::Run(one)) if one.request.slot == 2));
+    assert!(matches!(queue.next(&rules, is_awaited), Some(NextHash::Gone(one)) if one.request.slot == 1));
+    assert!(matches!(queue.next(&rules, is_awaited), Some(NextHash::Run(one)) if one.request.slot == 2));
     assert!(queue.next(&rules, is_awaited).is_none(), "one runs, and no more may");
     queue.run_ended();
-    assert!(matches!(queue.next(&rules, is_awaited), Some(Turn::Run(one)) if one.request.slot == 3));
+    assert!(matches!(queue.next(&rules, is_awaited), Some(NextHash::Run(one)) if one.request.slot == 3));
     queue.run_ended();
     assert!(queue.next(&rules, is_awaited).is_none() && queue.by_address.is_empty());
 }

@@ -70,7 +70,7 @@ pub(super) struct GivenUp {
 
 /// What a frame means for the one who hears it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct Received {
     /// To be taken, in this order.
     pub(super) records: Vec<BusRecord>,
     /// Something of this epoch was confirmed for the first time.
@@ -371,9 +371,9 @@ impl Link {
     }
 
     /// A frame of the other one.
-    pub(super) fn hear(&mut self, frame: Frame, now_ms: u64) -> Heard {
+    pub(super) fn hear(&mut self, frame: Frame, now_ms: u64) -> Received {
         let Frame { confirmed, refused, batch, .. } = frame;
-        let mut heard = Heard::default();
+        let mut heard = Received::default();
         if let Some(confirmed) = confirmed.filter(|place| self.epoch > 0 && place.link == self.epoch) {
             heard.came_up = self.confirmed(confirmed.number);
         }

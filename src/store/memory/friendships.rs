@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 /// A pending request, with its text.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
+pub(super) struct PendingRequest {
     pub(super) found: FriendRequest,
     pub(super) text: Box<str>,
 }
@@ -45,14 +45,14 @@ impl Tables {
     }
 
     /// Sets or removes the pending request of a pair; gives the previous one.
-    pub(super) fn put_request(&mut self, pair: Pair, request: Option<Request>) -> Option<Request> {
+    pub(super) fn put_request(&mut self, pair: Pair, request: Option<PendingRequest>) -> Option<PendingRequest> {
         let before = self.requests.remove(&pair);
         let (receiver, sender) = &pair;
-        if let Some(Request { found, .. }) = &before {
+        if let Some(PendingRequest { found, .. }) = &before {
             remove(&mut self.asking, sender, found.seq, receiver);
             remove(&mut self.asked, receiver, found.seq, sender);
         }
-        if let Some(Request { found, .. }) = &request {
+        if let Some(PendingRequest { found, .. }) = &request {
             insert(&mut self.asking, sender, found.seq, receiver);
             if !found.is_hidden {
                 insert(&mut self.asked, receiver, found.seq, sender);
@@ -64,7 +64,7 @@ impl Tables {
         before
     }
 
-    fn change_request(&mut self, pair: &Pair, request: Option<Request>) {
+    fn change_request(&mut self, pair: &Pair, request: Option<PendingRequest>) {
         let before = self.put_request(pair.clone(), request);
         self.undo.push(Undo::Request(pair.clone(), before));
     }
@@ -115,7 +115,7 @@ impl Friendships for MemoryStore {
             return Err(StoreError::Refused("a request of the same two is pending".into()));
         }
         let found = FriendRequest { id: push.id().into(), time_ms: push.time_ms, seq: push.seq, is_hidden };
-        tables.change_request(&pair, Some(Request { found, text: push.content().into() }));
+        tables.change_request(&pair, Some(PendingRequest { found, text: push.content().into() }));
         Ok(())
     }
 

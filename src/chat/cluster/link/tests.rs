@@ -47,7 +47,7 @@ impl End {
         frames
     }
 
-    fn hear(&mut self, frame: Frame) -> Heard {
+    fn hear(&mut self, frame: Frame) -> Received {
         let heard = self.link.hear(frame, self.now_ms);
         self.link.check();
         heard
@@ -91,7 +91,7 @@ fn a_link_is_up_when_its_first_batch_is_confirmed() {
     assert!(!one.link.push(1, &push(1), BYTES_MAX), "nobody may be there");
     let first = one.frames();
     assert_eq!(first.len(), 1);
-    assert_eq!(other.hear(first[0].clone()), Heard::default());
+    assert_eq!(other.hear(first[0].clone()), Received::default());
     assert!(one.frames().is_empty(), "nothing to say");
     let answer = other.frames();
     assert_eq!(answer[0].confirmed, Some(Place { link: 1, number: 1 }));
