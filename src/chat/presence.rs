@@ -61,7 +61,7 @@ struct Owed {
 
 /// The next thing to tell.
 #[derive(Clone, Copy, Debug)]
-enum Announcement {
+enum PresenceWork {
     /// The change of this user.
     Of(UserId),
     /// What is owed to this user.
@@ -78,7 +78,7 @@ pub(super) struct Presence {
     friends_len: usize,
     owed: HashMap<UserId, Owed>,
     owed_len: usize,
-    queue: VecDeque<Announcement>,
+    queue: VecDeque<PresenceWork>,
     /// Changes that were told, with the end of their rest.
     resting: VecDeque<(u64, UserId)>,
     timer: Option<(u64, TimerId)>,
@@ -109,7 +109,7 @@ impl Presence {
 
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        const CHANGE_BYTES: usize = size_of::<Change>() + 2 * size_of::<Announcement>() + 16;
+        const CHANGE_BYTES: usize = size_of::<Change>() + 2 * size_of::<PresenceWork>() + 16;
         (self.friends_len + self.owed_len) * size_of::<UserId>() + (self.changes.len() + self.owed.len()) * CHANGE_BYTES
     }
 
@@ -127,7 +127,7 @@ impl Presence {
         assert_eq!(self.owed_len, self.owed.values().map(|owed| owed.about.len()).sum::<usize>());
         let resting = self.changes.values().filter(|change| change.phase == Phase::Resting);
         assert_eq!(resting.count(), self.resting.len());
-        let waiting = self.queue.iter().filter(|turn| matches!(turn, Announcement::Of(_))).count();
+        let waiting = self.queue.iter().filter(|turn| matches!(turn, PresenceWork::Of(_))).count();
         assert_eq!(waiting + self.resting.len(), self.changes.len(), "each change has one place");
         let is_idle = self.queue.is_empty() && self.resting.is_empty();
         assert!(is_idle || self.timer.is_some(), "nothing that is to be told is forgotten");
@@ -188,7 +188,7 @@ impl Chat {
         match presence.changes.get_mut(&user) {
             None => {
                 presence.changes.insert(user, Change { phase: Phase::Queued, told: Some(!is_here), friends });
-                presence.queue.push_back(Announcement::Of(user));
+                presence.queue.push_back(PresenceWork::Of(user));
                 self.users.hold(user);
             }
             Some(change) => {
@@ -241,7 +241,7 @@ impl Chat {
         if let Some(owed) = self.presence.owed.get_mut(&user)
             && !std::mem::replace(&mut owed.is_queued, true)
         {
-            self.presence.queue.push_back(Announcement::To(user));
+            self.presence.queue.push_back(PresenceWork::To(user));
             self.arm_presence();
         }
     }
@@ -338,8 +338,8 @@ impl Chat {
         {
             let looks_max = LOOKS_PER_TURN.min(looks_left);
             let used = match turn {
-                Announcement::Of(user) => self.tell_of(user, looks_max, out),
-                Announcement::To(user) => self.tell_owed(user, looks_max, out),
+                PresenceWork::Of(user) => self.tell_of(user, looks_max, out),
+                PresenceWork::To(user) => self.tell_owed(user, looks_max, out),
             };
             looks_left = looks_left.saturating_sub(used.max(1));
         }
@@ -357,7 +357,7 @@ impl Chat {
                 self.remove_change(user);
             } else {
                 change.phase = Phase::Queued;
-                self.presence.queue.push_back(Announcement::Of(user));
+                self.presence.queue.push_back(PresenceWork::Of(user));
             }
         }
     }
@@ -404,7 +404,7 @@ impl Chat {
                 self.users.release(friend);
             }
         }
-        self.presence.queue.push_back(Announcement::Of(user));
+        self.presence.queue.push_back(PresenceWork::Of(user));
         used
     }
 
