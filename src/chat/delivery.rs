@@ -33,15 +33,7 @@ impl Chat {
         self.deliver_by::<true>(delivery, out);
     }
 
-    /// Hands a push over to the node on which its receiver is, or saves it.
-    #[inline(never)]
-    fn deliver_elsewhere(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
-        if !self.hand_over(delivery, out) {
-            self.deliver_by::<false>(delivery, out);
-        }
-    }
-
-    fn deliver_by<const HANDS_OVER: bool>(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    pub(super) fn deliver_by<const HANDS_OVER: bool>(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
@@ -430,10 +422,10 @@ impl Chat {
             && found.save != Save::InFlight
         {
             debug_assert!(found.save != Save::None, "what is neither listed nor saved is lost");
-            if found.save == Save::Foreign {
-                return self.release_foreign(delivery);
+            match found.save {
+                Save::Foreign => self.release_foreign(delivery),
+                _ => self.release_delivery(delivery),
             }
-            self.release_delivery(delivery);
         }
     }
 

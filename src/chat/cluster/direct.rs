@@ -1,13 +1,11 @@
 //! Receivers who belong to another node, as the node has them that takes messages for them.
 //!
 //! Each is in one of two states. *Stored*: what is taken is saved, and their node told to look.
-//! *Direct*: it is handed over to their node at once and saved only if it is not acked within the
-//! usual delay. Between the two the direct state is *opening*: messages wait for the last save
-//! that was submitted before, so that none of them overtakes it.
+//! *Direct*: it is handed over at once and saved only if it is not acked within the usual delay.
+//! Between them it is *opening*: messages wait for the last save that was submitted before.
 //!
-//! A direct state ends when their node says `No`, when the link to it is down or full, and when
-//! they belong to another node. What is not saved then is saved, in its order, and whoever owns the
-//! user is told to look.
+//! It ends when their node says `No`, when the link is down or full, and when they belong to
+//! another node. Then what is not saved is, in its order, and the owner is told to look.
 
 use super::super::Chat;
 use super::super::contract::Action;
@@ -163,8 +161,16 @@ impl Chat {
         self.remotes()?.of.get_mut(&user)
     }
 
+    /// Hands a push over to the node on which its receiver is, or saves it.
+    #[inline(never)]
+    pub(in super::super) fn deliver_elsewhere(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        if !self.hand_over(delivery, out) {
+            self.deliver_by::<false>(delivery, out);
+        }
+    }
+
     /// A message for somebody on another node was taken. `true`: it is handed over, or will be.
-    pub(in super::super) fn hand_over(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) -> bool {
+    fn hand_over(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) -> bool {
         let Some(found) = self.deliveries.get(delivery) else { return true };
         let (receiver, sender, weight) = (found.receiver, found.sender, found.weight_bytes());
         let (count_max, bytes_max) = (self.rules.list_max as usize, self.rules.list_bytes_max);
@@ -236,7 +242,6 @@ impl Chat {
         self.remote(receiver).is_some_and(|remote| remote.items.contains_key(&seq))
     }
 
-    /// The node to which messages for them are handed over.
     pub(super) fn is_direct(&mut self, user: UserId) -> Option<Incarnation> {
         let remote = self.remote(user)?;
         matches!(remote.state, State::Direct { .. }).then_some(remote.at)
@@ -357,15 +362,14 @@ impl Chat {
     fn begin_direct(&mut self, receiver: UserId, out: &mut Vec<Action>) {
         let user = self.users.get(receiver).name.clone();
         let Some(remotes) = self.remotes() else { return };
-        let came = remotes.came;
-        let Some(remote) = remotes.of.get_mut(&receiver) else { return };
         remotes.last_phase += 1;
-        let phase = remotes.last_phase;
-        remote.state = State::Direct { phase, looked: came };
+        let (phase, looked) = (remotes.last_phase, remotes.came);
+        let Some(remote) = remotes.of.get_mut(&receiver) else { return };
+        remote.state = State::Direct { phase, looked };
         remotes.by_node.insert((remote.at.node, receiver));
-        let (at, items) = (remote.at, remote.items.iter().map(|(&seq, &slot)| DeliveryRef { slot, seq }).collect());
+        let items = remote.items.iter().map(|(&seq, &slot)| DeliveryRef { slot, seq });
+        let (at, items) = (remote.at, items.collect::<Vec<_>>());
         self.say_begin(at, BusRecord::Begin { user, phase });
-        let items: Vec<DeliveryRef> = items;
         for delivery in items {
             let sender = self.deliveries.get(delivery).and_then(|found| found.sender);
             if !self.hand_one(delivery, sender, out) {
