@@ -1,5 +1,5 @@
 //! The state of the screen and how it changes: pure state, without terminal, clock or files. It
-//! takes [`News`] from the session and returns [`Order`]s to it.
+//! takes news from the session and returns [`Order`]s to it.
 
 mod heard;
 mod input;
