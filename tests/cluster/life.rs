@@ -2,10 +2,11 @@
 //! each other how they are.
 
 use super::make_friends;
-use crate::common::{Client, MariaDb, Node, PATIENCE, health};
+use crate::common::{Client, MariaDb, Node, PATIENCE, Redis, health};
 use mysql::prelude::Queryable;
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -258,4 +259,21 @@ fn a_copy_of_a_cluster_and_back_into_another_one_loses_nothing() {
     ann.take("m1");
     ann.say("m2", "bob", "honk", "MS");
     ann.fence();
+}
+
+#[test]
+fn the_alerts_of_a_cluster_name_metrics_that_a_node_has() {
+    let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
+    let node = Managed::start(&database.url(), "a", &["--bus", &redis.url()]);
+    let mut socket = TcpStream::connect(&node.admin).unwrap();
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    socket.read_to_string(&mut metrics).unwrap();
+    let rules = include_str!("../../packaging/prometheus/hongyan.cluster.rules.yml");
+    let words = rules.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+    let names: Vec<&str> = words.filter(|word| word.starts_with("hongyan_")).collect();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        assert!(metrics.lines().any(|line| line.starts_with(name)), "there is no {name}:\n{metrics}");
+    }
 }
