@@ -197,10 +197,12 @@ impl Cluster {
         let page = include_str!("../docs/cluster.md").replace(last, &format!("{last}{more}"));
         let shown = ["10.0.0.5:1102", "10.0.0.6:1102", "10.0.0.7:1102"];
         let addresses: Vec<_> = shown.into_iter().zip(hosts.iter().map(Host::listen)).collect();
-        let proxy = HaProxy::start(&page, "### The load balancer", &addresses)?;
+        // Before HAProxy, whose checks of it must not fail: it closes connections to a node for which
+        // two have failed.
         let mut nodes = vec![begin(&hosts[0], NAMES[0])];
         nodes[0].wait_for("listening on");
-        proxy.settles();
+        let proxy = HaProxy::start(&page, "### The load balancer", &addresses)?;
+        proxy.wait_for_servers(1);
         // All on the first node: friends who are made on another one are known a moment later.
         load::make_friends(proxy.addr, &USERS);
         for (host, name) in hosts.iter().zip(NAMES).skip(1) {

@@ -171,9 +171,18 @@ fn the_nodes_say_of_each_other_how_they_are() {
     let Some(database) = MariaDb::start() else { return };
     let [a, mut b] = two(&database);
     let nodes = |a: &Managed| serde_json::from_str::<Value>(&a.done(&["nodes", "--json"])).unwrap();
-    let found = nodes(&a);
+    // A node has seen a sign of life of the other one, and of itself, within a second or so.
+    let until = Instant::now() + PATIENCE;
+    let found = loop {
+        let found = nodes(&a);
+        let all = found["nodes"].as_array().unwrap();
+        if all.len() == 2 && all.iter().all(|node| node["lease_age_ms"].is_u64()) {
+            break found;
+        }
+        assert!(Instant::now() < until, "{found}");
+        thread::sleep(Duration::from_millis(20));
+    };
     let all = found["nodes"].as_array().unwrap();
-    assert_eq!(all.len(), 2, "{found}");
     for (node, name) in all.iter().zip(["a", "b"]) {
         assert_eq!((&node["name"], &node["lives"], &node["this"]), (&json!(name), &json!(true), &json!(name == "a")));
         assert!(node["lease_age_ms"].as_u64().unwrap() < 2_000 && node["build"] == env!("CARGO_PKG_VERSION"), "{node}");

@@ -42,22 +42,33 @@ impl HaProxy {
         Some(Self { addr, child, folder })
     }
 
-    /// Waits until it takes so many servers for well.
+    /// Waits until it takes so many servers for well, and is sure that the others are not: a
+    /// connection to one that goes down meanwhile would be closed.
     pub fn wait_for_servers(&self, count: usize) {
         let until = Instant::now() + 2 * PATIENCE;
-        while self.servers() != count {
-            assert!(Instant::now() < until, "HAProxy finds {} servers, not {count}", self.servers());
+        loop {
+            let states = self.states();
+            let are = |state: &str| states.iter().filter(|is| *is == state).count();
+            if are("UP") == count && are("UP") + are("DOWN") == states.len() {
+                return;
+            }
+            assert!(Instant::now() < until, "HAProxy finds {states:?}, not {count} servers");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    fn servers(&self) -> usize {
-        let Ok(mut stats) = UnixStream::connect(self.folder.path().join("stats")) else { return 0 };
+    /// Of each server, as its statistics have it.
+    fn states(&self) -> Vec<String> {
+        const STATE_COLUMN: usize = 17;
+        let Ok(mut stats) = UnixStream::connect(self.folder.path().join("stats")) else { return Vec::new() };
         stats.write_all(b"show stat\n").unwrap();
         let mut text = String::new();
         stats.read_to_string(&mut text).unwrap();
-        // The sum of a backend has a line, too.
-        text.lines().filter(|line| line.contains(",UP,") && !line.contains(",BACKEND,")).count()
+        let servers = text.lines().filter(|line| {
+            let name = line.split(',').nth(1).unwrap_or_default();
+            !line.starts_with('#') && !["", "FRONTEND", "BACKEND"].contains(&name)
+        });
+        servers.map(|line| line.split(',').nth(STATE_COLUMN).unwrap_or_default().to_owned()).collect()
     }
 
     /// Waits until it has found out which server serves.
