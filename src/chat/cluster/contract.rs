@@ -17,6 +17,11 @@ pub const MS_SHIFT: u32 = 20;
 pub struct NodeId(NonZeroU16);
 
 impl NodeId {
+    /// The first one there can be.
+    pub(super) const FIRST: Self = Self(NonZeroU16::MIN);
+    /// No number is greater.
+    pub(super) const LAST: Self = Self(NonZeroU16::MAX);
+
     /// `None` when there can be no such node.
     #[must_use]
     pub fn new(number: u16) -> Option<Self> {

@@ -16,7 +16,7 @@ use super::super::ids::UserId;
 use super::super::{Chat, Timer};
 use super::contract::{Incarnation, Moved, NodeId, Record};
 use crate::protocol::field::UserName;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 /// What happens within this time is told together.
 const TELL_EVERY_MS: u64 = 500;
@@ -64,8 +64,9 @@ pub(super) struct Presence {
     asked: BTreeMap<Incarnation, Asked>,
     /// The nodes that have asked, with the number of the last record to each.
     listeners: BTreeMap<Incarnation, u64>,
-    /// The node on which a user is, by the hash of the name.
-    there: HashMap<u64, NodeId>,
+    /// The nodes that say that a user is there, by the hash of the name. For a moment there may be
+    /// two of them: what the one says that a user has left may come behind what the other one says.
+    there: BTreeSet<(u64, NodeId)>,
     /// Answers of which the last part has not come.
     coming: BTreeMap<Incarnation, HashSet<u64>>,
     moves: BTreeMap<UserName, Move>,
@@ -95,8 +96,19 @@ impl Presence {
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         const ENTRY_BYTES: usize = size_of::<(u64, NodeId)>() + 2;
-        (self.there.capacity() + self.doubted.capacity()) * ENTRY_BYTES
+        (2 * self.there.len() + self.doubted.capacity()) * ENTRY_BYTES
             + self.moves.values().map(|one| 64 + one.friends.len() * size_of::<UserName>()).sum::<usize>()
+    }
+
+    fn is_there(&self, hash: u64) -> bool {
+        self.there.range((hash, NodeId::FIRST)..=(hash, NodeId::LAST)).next().is_some()
+    }
+
+    /// The user is here: whatever other nodes say is over.
+    fn is_here(&mut self, hash: u64) {
+        while let Some(&there) = self.there.range((hash, NodeId::FIRST)..=(hash, NodeId::LAST)).next() {
+            self.there.remove(&there);
+        }
     }
 
     #[cfg(debug_assertions)]
@@ -111,8 +123,7 @@ impl Chat {
         let entry = self.users.get(user);
         entry.is_here()
             || self.cluster.as_ref().is_some_and(|cluster| {
-                !cluster.presence.there.is_empty()
-                    && cluster.presence.there.contains_key(&self.users.hash(entry.name.as_str()))
+                !cluster.presence.there.is_empty() && cluster.presence.is_there(self.users.hash(entry.name.as_str()))
             })
     }
 
@@ -241,7 +252,7 @@ impl Chat {
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
         if comes {
-            presence.there.remove(&hash);
+            presence.is_here(hash);
         }
         if presence.listeners.is_empty() || presence.tells_all {
             return;
@@ -331,11 +342,10 @@ impl Chat {
             let is_here = id.is_some_and(|id| self.users.is_here(id));
             let Some(cluster) = &mut self.cluster else { return };
             let there = &mut cluster.presence.there;
-            let was_there = there.get(&hash) == Some(&from.node);
             if is_online && !is_here {
-                there.insert(hash, from.node);
-            } else if !is_online && was_there {
-                there.remove(&hash);
+                there.insert((hash, from.node));
+            } else if !is_online {
+                there.remove(&(hash, from.node));
             }
             let Some(about) = id else { continue };
             for friend in friends {
@@ -364,7 +374,7 @@ impl Chat {
         }
         presence.fading.remove(&from.node);
         let Presence { there, doubted, .. } = presence;
-        there.retain(|hash, node| {
+        there.retain(|(hash, node)| {
             let stays = *node != from.node || now.contains(hash);
             if !stays {
                 doubted.insert(*hash);
@@ -372,14 +382,14 @@ impl Chat {
             stays
         });
         for hash in now {
-            if there.insert(hash, from.node).is_none() {
+            if there.insert((hash, from.node)) {
                 doubted.insert(hash);
             }
         }
         // One who is here now is not there any more, whatever that node thinks.
         let here = self.users.iter().filter(|(_, user, _)| user.is_here());
         for (_, user, _) in here {
-            there.remove(&self.users.hash(user.name.as_str()));
+            presence.is_here(self.users.hash(user.name.as_str()));
         }
         self.begin_presence_sweep();
     }
@@ -395,7 +405,7 @@ impl Chat {
         if faded.is_empty() {
             return;
         }
-        there.retain(|hash, node| {
+        there.retain(|(hash, node)| {
             let is_faded = faded.contains(node);
             if is_faded {
                 doubted.insert(*hash);

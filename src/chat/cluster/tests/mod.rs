@@ -2,11 +2,15 @@
 //! is looked at.
 
 mod coming;
+mod handing_over;
 mod letting_go;
+mod presence;
 mod steps;
 mod telling;
 
-use super::contract::{ClusterJob, ClusterOutcome, Incarnation, NodeId, NodeState, Owner, Record, Released, View};
+use super::contract::{
+    ClusterJob, ClusterOutcome, Frame, Incarnation, NodeId, NodeState, Owner, Record, Released, View,
+};
 use crate::chat::Chat;
 use crate::chat::contract::{Action, ConnId, Event, Job, Now, Outcome, Page, Rules, Ticket};
 use crate::protocol::field::{Id, Name, Secret, UserName};
@@ -71,6 +75,8 @@ struct Node {
     jobs: VecDeque<(Ticket, Job)>,
     /// Said to others.
     sent: Vec<(Incarnation, Record)>,
+    /// For node 2, over the bus.
+    published: Vec<Frame>,
     views_asked: usize,
     replies: Vec<(ConnId, Reply)>,
     pushes: Vec<(ConnId, Push)>,
@@ -94,6 +100,7 @@ impl Node {
             now: Now { mono_ms: 1_000, wall_ms: 1_000 },
             jobs: VecDeque::new(),
             sent: Vec::new(),
+            published: Vec::new(),
             views_asked: 0,
             replies: Vec::new(),
             pushes: Vec::new(),
@@ -109,6 +116,7 @@ impl Node {
             match action {
                 Action::Submit { ticket, job } => self.jobs.push_back((ticket, job)),
                 Action::Send { to, record } => self.sent.push((to, record)),
+                Action::Publish { frame, .. } => self.published.push(*frame),
                 Action::ReadView => self.views_asked += 1,
                 Action::Reply { conn, reply, .. } | Action::Refuse { conn, reply, .. } => {
                     self.replies.push((conn, reply));

@@ -1,0 +1,33 @@
+//! Who is online on other nodes, by what these say.
+
+use super::super::contract::Moved;
+use super::*;
+
+fn says(node: &mut Node, from: u16, record: Record) {
+    node.event(Event::Frame { from: life(from, 1), record });
+}
+
+fn moved(node: &mut Node, from: u16, number: u64, is_online: bool) {
+    let users = vec![Moved { user: user("bob"), is_online, friends: vec![user("ann")] }];
+    says(node, from, Record::Moved { number, users });
+}
+
+#[test]
+fn a_node_that_tells_late_of_a_user_who_has_moved_on_makes_nobody_offline() {
+    let mut node = Node::new();
+    node.event(Event::View(view(2, &[(2, 1), (3, 1)])));
+    node.log_in("ann", &["bob"]);
+    node.chat.want_presence(&mut Vec::new());
+    for from in [2, 3] {
+        says(&mut node, from, Record::Present { number: 1, is_first: true, is_last: true, users: Vec::new() });
+    }
+    let bob = node.chat.users.find("bob").unwrap();
+    // Bob was on node 3, and is on node 2 now, which says so first.
+    moved(&mut node, 2, 2, true);
+    moved(&mut node, 3, 2, true);
+    assert!(node.chat.is_online(bob));
+    moved(&mut node, 3, 3, false);
+    assert!(node.chat.is_online(bob), "on node 2");
+    moved(&mut node, 2, 3, false);
+    assert!(!node.chat.is_online(bob));
+}
