@@ -266,10 +266,10 @@ impl Chat {
         self.arm_elsewhere();
     }
 
-    /// The friends of a user who are not here: those who are, are told by this node.
+    /// The friends of a user, also those who are here: they may have moved to the node that is told
+    /// before it hears of it.
     fn names_of_friends(&self, user: UserId) -> Vec<UserName> {
-        let friends = self.users.get(user).friends.iter().map(|friend| self.users.get(*friend));
-        friends.filter(|friend| !friend.is_here()).map(|friend| friend.name.clone()).collect()
+        self.users.get(user).friends.iter().map(|friend| self.users.get(*friend).name.clone()).collect()
     }
 
     fn arm_elsewhere(&mut self) {

@@ -31,3 +31,17 @@ fn a_node_that_tells_late_of_a_user_who_has_moved_on_makes_nobody_offline() {
     moved(&mut node, 2, 3, false);
     assert!(!node.chat.is_online(bob));
 }
+
+#[test]
+fn a_friend_who_is_here_is_named_to_other_nodes_since_they_may_move_there() {
+    let mut node = Node::new();
+    node.log_in("ann", &["bob"]);
+    node.frame(Record::Who);
+    node.log_in("bob", &["ann"]);
+    node.pass(500);
+    let moved = node.sent.iter().find_map(|(_, record)| match record {
+        Record::Moved { users, .. } => Some(users.clone()),
+        _ => None,
+    });
+    assert_eq!(moved, Some(vec![Moved { user: user("bob"), is_online: true, friends: vec![user("ann")] }]));
+}
