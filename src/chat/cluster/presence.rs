@@ -215,6 +215,13 @@ impl Chat {
     fn tell_all_present(&mut self, listeners: &[Incarnation], out: &mut Vec<Action>) {
         let here = self.users.iter().filter(|(_, user, _)| user.is_here());
         let here: Vec<u64> = here.map(|(_, user, _)| self.users.hash(user.name.as_str())).collect();
+        if let Some(cluster) = &mut self.cluster {
+            // Who has come and was not told of is known from now on.
+            for (name, one) in &mut cluster.presence.moves {
+                let user = self.users.find(name.as_str());
+                one.was_here |= user.is_some_and(|user| self.users.is_here(user));
+            }
+        }
         let parts: Vec<&[u64]> = if here.is_empty() { vec![&[]] } else { here.chunks(PRESENT_MAX).collect() };
         for &to in listeners {
             for (place, part) in parts.iter().enumerate() {

@@ -45,3 +45,22 @@ fn a_friend_who_is_here_is_named_to_other_nodes_since_they_may_move_there() {
     });
     assert_eq!(moved, Some(vec![Moved { user: user("bob"), is_online: true, friends: vec![user("ann")] }]));
 }
+
+#[test]
+fn one_who_was_told_among_all_and_goes_at_once_is_told_to_be_gone() {
+    let mut node = Node::new();
+    node.log_in("ann", &["bob"]);
+    node.frame(Record::Who);
+    let bob = node.log_in("bob", &["ann"]);
+    // Node 2 asks again before it was told of Bob.
+    node.frame(Record::Who);
+    node.event(Event::Closed { conn: bob });
+    for _ in 0..4 {
+        node.pass(500);
+    }
+    let is_gone = |record: &Record| match record {
+        Record::Moved { users, .. } => users.iter().any(|moved| moved.user == user("bob") && !moved.is_online),
+        _ => false,
+    };
+    assert!(node.sent.iter().any(|(_, record)| is_gone(record)), "{:?}", node.sent);
+}
