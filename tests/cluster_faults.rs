@@ -197,8 +197,8 @@ impl Cluster {
         let page = include_str!("../docs/cluster.md").replace(last, &format!("{last}{more}"));
         let shown = ["10.0.0.5:1102", "10.0.0.6:1102", "10.0.0.7:1102"];
         let addresses: Vec<_> = shown.into_iter().zip(hosts.iter().map(Host::listen)).collect();
-        // Before HAProxy, whose checks of it must not fail: it closes connections to a node for which
-        // two have failed.
+        // Before HAProxy, whose checks of it must not fail: after two failed ones it closes the
+        // connections to a node.
         let mut nodes = vec![begin(&hosts[0], NAMES[0])];
         nodes[0].wait_for("listening on");
         let proxy = HaProxy::start(&page, "### The load balancer", &addresses)?;
