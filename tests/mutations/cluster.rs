@@ -175,8 +175,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a user of another node is not shown as online",
         "src/chat/cluster/presence.rs",
-        "            if is_online && !is_here {\n                there.insert(hash, from.node);",
-        "            if is_online && !is_here && hash == 0 {\n                there.insert(hash, from.node);",
+        "            if is_online && !is_here {\n                there.insert((hash, from.node));",
+        "            if is_online && !is_here && hash == 0 {\n                there.insert((hash, from.node));",
     ),
     of(
         "the users of a node that has died stay online",
