@@ -66,6 +66,18 @@ fn a_node_that_is_dead_is_not_asked() {
     assert_eq!(node.count(floor), 1, "its numbers end at its limit");
 }
 
+/// The limit of the node by now is that of this life: nothing beyond it is saved.
+#[test]
+fn a_claim_from_an_earlier_life_of_this_node_does_not_jump_to_its_own_limit() {
+    let mut node = Node::new();
+    node.ask_log_in("ann");
+    node.answer(log_in_of("ann"), elsewhere(life(1, 0), 5));
+    let floor =
+        |job: &Job| cluster_job(job, "ann", |job| matches!(job, ClusterJob::Claim { floor, .. } if *floor < 1 << 40));
+    assert_eq!(node.count(floor), 1);
+    assert!(node.chat.clock() < 1 << 40);
+}
+
 #[test]
 fn where_they_are_is_asked_again_at_intervals() {
     let mut node = Node::new();
