@@ -24,6 +24,7 @@ mod roster;
 mod rows;
 mod said;
 mod schema;
+mod seq_max;
 mod signs;
 mod standby;
 mod tokens;

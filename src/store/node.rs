@@ -4,6 +4,7 @@ use super::StoreError;
 use crate::chat::contract::{Incarnation, Owner};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
+use std::time::Duration;
 
 /// A store that several nodes use. See [`Store::nodes`](super::Store::nodes).
 pub trait Nodes {
@@ -11,6 +12,8 @@ pub trait Nodes {
     fn me(&self) -> Incarnation;
     /// No push with a greater `seq` may be written.
     fn seq_max(&self) -> u64;
+    /// Waits until that is at least `seq`, or for so long, and gives what it is then.
+    fn wait_for_seq_max(&self, seq: u64, within: Duration) -> u64;
     /// To whom a user belongs; the default if nobody ever had them.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! node the receivers of the saved pushes belong to; and what depends on a claim is read after the
 //! claim's commit.
 
-use super::job_kinds::{accounts_to_lock, is_write};
+use super::job_kinds::{accounts_to_lock, is_write, push_seq};
 use super::node::Nodes;
 use super::password::VerifiedLogins;
 use super::quota::MailboxCounts;
@@ -13,6 +13,7 @@ use super::work::{Progress, single};
 use super::{Store, StoreError, waiting};
 use crate::chat::contract::{ClusterJob, ClusterOutcome, Job, Outcome, Owner};
 use crate::protocol::field::UserName;
+use std::time::Duration;
 
 /// What is still to be done behind the commit, and for which job.
 enum Behind<'a> {
@@ -20,6 +21,32 @@ enum Behind<'a> {
     Saved { job: usize, receiver: &'a str, is_first: bool },
     /// To read what a log-in needs.
     Claimed { job: usize, user: &'a UserName, epoch: u64, pushes_max: u32, bytes_max: usize },
+}
+
+/// The limit of the numbers follows the core's clock within a round trip to the database. A batch
+/// waits for that no longer than this.
+const RAISED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The limit of the numbers, as a batch applies it.
+#[derive(Default)]
+pub(super) struct Limit {
+    /// A batch has waited in vain while it was this: no other one does.
+    stuck_at: Option<u64>,
+}
+
+impl Limit {
+    /// A push with a greater `seq` than this is not written. If there is one in the batch, the
+    /// clock has jumped to that of another node, and the limit follows: waits for that.
+    pub(super) fn of(&mut self, nodes: &dyn Nodes, jobs: &[Job]) -> u64 {
+        let seq_max = nodes.seq_max();
+        let Some(seq) = jobs.iter().filter_map(push_seq).max().filter(|&seq| seq > seq_max) else { return seq_max };
+        if self.stuck_at == Some(seq_max) {
+            return seq_max;
+        }
+        let raised = nodes.wait_for_seq_max(seq, RAISED_WITHIN);
+        self.stuck_at = (raised < seq).then_some(raised);
+        raised
+    }
 }
 
 pub(super) fn transact(

@@ -59,6 +59,7 @@ pub(super) struct Batch {
     watch: Watch,
     /// This server is a node of a cluster: other nodes use the store as well.
     is_node: bool,
+    limit: node_work::Limit,
     /// When the counts of mailboxes were last dropped, because other nodes change mailboxes, too.
     forgotten_at: Instant,
 }
@@ -123,6 +124,7 @@ impl Batch {
         let is_node = store.nodes().is_some();
         Self {
             is_node,
+            limit: node_work::Limit::default(),
             forgotten_at: Instant::now(),
             link: Link::Open(store),
             opener,
@@ -205,7 +207,7 @@ impl Batch {
             self.mailbox_counts.forget();
         }
         let seq_max = match &mut self.link {
-            Link::Open(store) => store.nodes().map_or(u64::MAX, |nodes| nodes.seq_max()),
+            Link::Open(store) => store.nodes().map_or(u64::MAX, |nodes| self.limit.of(nodes, jobs)),
             Link::Opening(_) | Link::Lost => u64::MAX,
         };
         let fits = |job: &Job| job.push_bytes() <= row_bytes_max;

@@ -228,6 +228,29 @@ fn friends_on_other_nodes_are_shown_as_they_come_and_go() {
     told(&mut again, false);
 }
 
+#[test]
+fn who_belonged_to_an_earlier_life_of_a_node_is_promised_the_first_message() {
+    let Some(database) = MariaDb::start() else { return };
+    let [mut a, mut b] = two(&database);
+    make_friends(a.node.addr, &["ann", "bob"]);
+    for life in 0..3 {
+        a.node.signal("-TERM");
+        assert_eq!(a.node.status(), Some(0));
+        a.node.start_again();
+        a.node.log_in("ann").say(&format!("m{life}"), "bob", "honk", "MS");
+    }
+    // To that of another one, whose numbers are far ahead.
+    drop(b.node.log_in("ann"));
+    for node in [&mut b, &mut a] {
+        node.node.signal("-TERM");
+        assert_eq!(node.node.status(), Some(0));
+    }
+    let ahead = "UPDATE geese.nodes SET hlc_limit = hlc_limit + (3600000 << 20) WHERE name = 'b'";
+    database.root().query_drop(ahead).unwrap();
+    a.node.start_again();
+    a.node.log_in("ann").say("m3", "bob", "honk", "MS");
+}
+
 /// `hongyan copy`: its exit status, and what it says.
 fn copy(from: &str, to: &str) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));

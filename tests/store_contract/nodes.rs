@@ -391,6 +391,21 @@ fn the_limit_of_the_numbers_stays_above_the_clock() {
     assert!(again.seat().floor >= limit(&view), "what it gave before is below");
 }
 
+/// With a bus a node looks once a second by itself: 20 jumps would take 20 s.
+#[test]
+fn the_limit_of_the_numbers_follows_a_jump_of_the_clock_at_once() {
+    let Some(database) = Database::new() else { return };
+    let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
+    a.lease.look_rarely(true);
+    let (mut ahead, began) = (a.first_view.nodes[0].hlc_limit, Instant::now());
+    for _ in 0..20 {
+        ahead += 3_600_000 << 20;
+        a.lease.note_clock(ahead);
+        a.wait_for_view(|view| view.nodes[0].hlc_limit > ahead);
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
 #[test]
 fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     let Some(mut database) = Database::new() else { return };

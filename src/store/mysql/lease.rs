@@ -62,6 +62,8 @@ struct Asked {
     view: bool,
     /// What nodes say to each other comes by another way, too.
     rarely: bool,
+    /// The clock has jumped near the limit or beyond it.
+    limit: bool,
     is_over: bool,
 }
 
@@ -71,6 +73,8 @@ struct Shared {
     changed: Condvar,
     /// The `seq` of this node's next push.
     clock: AtomicU64,
+    /// The clock for which the limit was last to be raised at once.
+    jumped_to: AtomicU64,
     seen: Arc<Seen>,
     /// Other nodes that were fenced.
     fences: AtomicU64,
@@ -193,6 +197,13 @@ impl Lease {
     /// Told of the `seq` of the next push, so that the limit stays above it.
     pub fn note_clock(&self, seq: u64) {
         self.shared.clock.store(seq, Ordering::Release);
+        let near = LIMIT_NEAR_MS << MS_SHIFT;
+        // Not at each turn while the limit cannot be raised: only after another jump.
+        if self.server.seat().seq_max.get() < seq + near && self.shared.jumped_to.load(Ordering::Relaxed) + near < seq {
+            self.shared.jumped_to.store(seq, Ordering::Relaxed);
+            self.shared.asked().limit = true;
+            self.shared.changed.notify_one();
+        }
     }
 
     /// Ends this life of this node.
@@ -293,15 +304,16 @@ impl Keeper {
         let (mut asked, _) = self
             .shared
             .changed
-            .wait_timeout_while(asked, time, |asked| !asked.view && !asked.is_over)
+            .wait_timeout_while(asked, time, |asked| !asked.view && !asked.limit && !asked.is_over)
             .unwrap_or_else(PoisonError::into_inner);
         let view = std::mem::take(&mut asked.view);
+        asked.limit = false;
         (!asked.is_over).then_some(view)
     }
 
     fn is_to_renew(&self) -> bool {
         let clock = self.shared.clock.load(Ordering::Acquire);
-        let limit = self.server.seat().seq_max.load(Ordering::Acquire);
+        let limit = self.server.seat().seq_max.get();
         let is_near = limit < clock.max(wall_seq()) + (LIMIT_NEAR_MS << MS_SHIFT);
         is_near || self.renewed.elapsed() >= RENEW_EVERY || self.server.seat().is_fenced()
     }
@@ -383,7 +395,7 @@ impl Keeper {
         self.shared.seen.note(&looked.view, &looked.beats);
         let seat = self.server.seat();
         if let Some(state) = looked.view.node(seat.me.node) {
-            seat.seq_max.store(state.hlc_limit, Ordering::Release);
+            seat.seq_max.set(state.hlc_limit);
         }
         if !renewed {
             return;

@@ -9,6 +9,7 @@ use super::fault;
 use super::lanes::{ALONE, BEAT_LANE, FENCE_PAUSE_MAX, FENCE_TRIES, LANES, Lane, Lanes, PROBE_LANE, kill_holders};
 use super::named_lock::{LOCK_NAME, holder, take};
 use super::schema::{KNOWN, check_all_ours, known_version, migrate};
+use super::seq_max::SeqMax;
 use super::signs::cluster as cluster_of_databases;
 use super::{MysqlStore, lanes::Held};
 use crate::chat::contract::{Incarnation, NodeId, NodeState, View};
@@ -16,7 +17,7 @@ use crate::store::StoreError;
 use crate::store::records::FRAME_MAX;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ pub struct Seat {
     /// No `seq` of this node from before this life is greater.
     pub floor: u64,
     /// A push with a greater `seq` is not written: the database does not know of such yet.
-    pub(super) seq_max: AtomicU64,
+    pub(super) seq_max: SeqMax,
     /// The newest version of frames that all living nodes read, as was last seen.
     pub(super) frame_version: AtomicU16,
     /// A transaction has found that this node was fenced.
@@ -367,7 +368,7 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<Seat, StoreErro
         mac_key,
         floor: hlc_limit,
         // Until the limit is written anew, nothing may be.
-        seq_max: AtomicU64::new(hlc_limit),
+        seq_max: SeqMax::new(hlc_limit),
         // No node reads a lower version.
         frame_version: AtomicU16::new(1),
         is_fenced: AtomicBool::new(false),

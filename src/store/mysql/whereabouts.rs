@@ -11,7 +11,7 @@ use mysql::prelude::Queryable;
 use mysql::{Row, Value};
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 const OWNER: &str =
     "SELECT user_name, node, node_epoch, epoch, floor FROM whereabouts WHERE device = '' AND user_name = ?";
@@ -67,7 +67,11 @@ impl Nodes for MysqlStore {
     }
 
     fn seq_max(&self) -> u64 {
-        self.lock.seat.as_ref().map_or(u64::MAX, |seat| seat.seq_max.load(Ordering::Acquire))
+        self.lock.seat.as_ref().map_or(u64::MAX, |seat| seat.seq_max.get())
+    }
+
+    fn wait_for_seq_max(&self, seq: u64, within: Duration) -> u64 {
+        self.lock.seat.as_ref().map_or(u64::MAX, |seat| seat.seq_max.wait_for(seq, within))
     }
 
     fn owner(&mut self, user: &UserName) -> Result<Owner, StoreError> {

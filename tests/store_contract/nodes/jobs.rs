@@ -194,6 +194,22 @@ fn a_push_beyond_the_limit_of_the_numbers_is_not_written() {
 }
 
 #[test]
+fn a_push_beyond_the_limit_of_the_numbers_is_written_when_the_limit_has_followed_the_clock() {
+    let Some(database) = Database::new() else { return };
+    let mut a = Node::new(&database, "a");
+    let limit = a.cluster.first_view().nodes[0].hlc_limit;
+    let save = |seq, id: &str| Job::SavePush { push: message(seq, "bob", "ann", id) };
+    // As with a bus: it looks seldom by itself.
+    a.cluster.look_rarely(true);
+    for jump in 1..=20 {
+        // As the loop does: the clock first, then the jobs.
+        let ahead = limit + (jump * 3_600_000 << 20);
+        a.cluster.note_clock(ahead);
+        assert!(saved(&a.run([save(ahead, &format!("m{jump}"))])[0]).is_some(), "jump {jump}");
+    }
+}
+
+#[test]
 fn a_fenced_node_answers_no_job_that_writes_and_is_told() {
     let Some(database) = Database::new() else { return };
     let mut a = Node::new(&database, "a");
