@@ -26,6 +26,7 @@ mod said;
 mod schema;
 mod seq_max;
 mod signs;
+mod silence;
 mod standby;
 mod tokens;
 mod values;

@@ -7,6 +7,7 @@ use super::lanes::BEAT_LANE;
 use super::members::MembersReader;
 use super::named_lock::{holder, kill, take};
 use super::nodes::{NodeServer, VIEW, frame_version_of, lock, view_of};
+use super::silence::Silence;
 use crate::chat::contract::{Incarnation, MS_SHIFT, Record, View};
 use crate::store::{StoreError, records};
 use mysql::prelude::Queryable;
@@ -20,9 +21,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// The interval between two looks at the mail and at the view.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// One look counts for so much silence of another node at most: this process may have been frozen
-/// itself, perhaps together with the database.
-const LOOK_COUNTS_FOR: Duration = Duration::from_millis(1_500);
 /// How far the limit of the numbers is above the clock when it is written, and when it is written
 /// early.
 const LIMIT_AHEAD_MS: u64 = 5_000;
@@ -486,42 +484,4 @@ fn wall_seq() -> u64 {
     // Milliseconds fit for half a million years; shifted, for five hundred.
     let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     ms << MS_SHIFT
-}
-
-/// For how long a node has shown no sign of life, as far as this process has seen.
-#[derive(Default)]
-struct Silence {
-    last: Option<((u64, u64), Instant)>,
-    so_far: Duration,
-}
-
-impl Silence {
-    fn judge(&mut self, found: (u64, u64), now: Instant) -> Duration {
-        match self.last {
-            Some((last, at)) if last == found => {
-                self.so_far += now.saturating_duration_since(at).min(LOOK_COUNTS_FOR);
-            }
-            _ => self.so_far = Duration::ZERO,
-        }
-        self.last = Some((found, now));
-        self.so_far
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn silence_is_counted_from_look_to_look_and_a_gap_counts_little() {
-        let (start, mut silence) = (Instant::now(), Silence::default());
-        let at = |ms| start + Duration::from_millis(ms);
-        assert_eq!(silence.judge((1, 5), at(0)), Duration::ZERO);
-        assert_eq!(silence.judge((1, 5), at(1_000)), Duration::from_secs(1));
-        assert_eq!(silence.judge((1, 5), at(2_200)), Duration::from_millis(2_200));
-        // It was this process that was frozen.
-        assert_eq!(silence.judge((1, 5), at(60_000)), Duration::from_millis(3_700));
-        assert_eq!(silence.judge((1, 6), at(61_000)), Duration::ZERO);
-        assert_eq!(silence.judge((2, 6), at(62_000)), Duration::ZERO, "another life of it");
-    }
 }
