@@ -118,8 +118,8 @@ impl Chat {
         let mut asks = None;
         let floor = match claim.owner.at.map(|at| (at, cluster.life(at))) {
             None | Some((_, Life::Me)) => Some(claim.owner.floor),
-            // An earlier life of this node: this one began above its limit. The limit by now is that
-            // of this life, which no push may exceed.
+            // An earlier life of this node: this one began above its limit. The limit by now is
+            // that of this life, which no push may exceed.
             Some((at, Life::Dead { .. })) if at.node == cluster.me.node => Some(claim.owner.floor),
             Some((_, Life::Dead { hlc_limit })) => Some(claim.owner.floor.max(hlc_limit)),
             Some(_) if claim.is_free => Some(claim.owner.floor),
