@@ -18,6 +18,7 @@ mod lease;
 mod mailbox;
 mod members;
 mod named_lock;
+mod node_names;
 mod nodes;
 mod outbox;
 mod roster;

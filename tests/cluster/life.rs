@@ -194,6 +194,23 @@ fn the_nodes_say_of_each_other_how_they_are() {
 }
 
 #[test]
+fn the_log_names_this_node_and_those_that_come_and_go() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, mut b] = two(&database);
+    a.node.wait_for("the node b (number 2) has joined: 2 nodes live");
+    b.node.signal("-TERM");
+    assert_eq!(b.node.status(), Some(0));
+    a.node.wait_for("the node b (number 2) has left or was fenced: 1 node lives");
+    b.node.start_again();
+    a.node.wait_for("the node b (number 2) is back: 2 nodes live");
+    let c = Node::begin(&["--store", &database.url(), "--node-name", "c"]);
+    c.wait_for("this server is the node c (number 3) of a cluster: 3 nodes live, this one included");
+    b.node.signal("-STOP");
+    a.node.wait_for("the node b (number 2) gives no sign of life: it was fenced");
+    b.node.signal("-CONT");
+}
+
+#[test]
 fn friends_on_other_nodes_are_shown_as_they_come_and_go() {
     let Some(database) = MariaDb::start() else { return };
     let [a, mut b] = two(&database);

@@ -6,7 +6,8 @@ use super::fault;
 use super::lanes::BEAT_LANE;
 use super::members::MembersReader;
 use super::named_lock::{holder, kill, take};
-use super::nodes::{NodeServer, VIEW, frame_version_of, lock, view_of};
+use super::node_names::NodeNames;
+use super::nodes::{NodeServer, VIEW, frame_version_of, lock, names_of, view_of};
 use super::silence::Silence;
 use crate::chat::contract::{Incarnation, MS_SHIFT, Record, View};
 use crate::store::{StoreError, records};
@@ -243,6 +244,7 @@ struct Keeper {
     conn: Option<Conn>,
     silent_max: Duration,
     silences: HashMap<u16, Silence>,
+    names: NodeNames,
     /// Letters that were handed over and are to be deleted.
     handed: Vec<u64>,
     last_view: u64,
@@ -258,6 +260,7 @@ impl Keeper {
             conn: None,
             silent_max,
             silences: HashMap::new(),
+            names: NodeNames::default(),
             handed: Vec::new(),
             last_view: 0,
             renewed: Instant::now(),
@@ -328,6 +331,7 @@ impl Keeper {
                 self.conn = Some(conn);
                 self.handed.clear();
                 let (view, beats) = view_of(&rows)?;
+                self.say_changes(&view, &rows);
                 self.server.seat().frame_version.store(frame_version_of(&rows), Ordering::Release);
                 let mail = mail.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
                 Ok(Looked { view, beats, mail })
@@ -341,6 +345,14 @@ impl Keeper {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Logs which nodes have come and gone.
+    fn say_changes(&mut self, view: &View, rows: &[Row]) {
+        if !self.names.has(view) {
+            let lines = self.names.note(view, names_of(rows), self.server.seat().me.node);
+            lines.iter().for_each(|line| log::info!("{line}"));
         }
     }
 
@@ -420,7 +432,7 @@ impl Keeper {
     /// Fences another node, one at a time, on a thread of its own: that may wait for locks.
     fn fence(&self, who: Incarnation) {
         let (server, is_fencing) = (self.server.clone(), Arc::clone(&self.is_fencing));
-        let shared = Arc::clone(&self.shared);
+        let (shared, called) = (Arc::clone(&self.shared), self.names.of(who.node));
         if is_fencing.try_lock().is_err() {
             return;
         }
@@ -429,10 +441,10 @@ impl Keeper {
             match server.fence(who) {
                 Ok(true) => {
                     shared.fences.fetch_add(1, Ordering::Relaxed);
-                    log::warn!("the node {} gives no sign of life: it was fenced", who.node.get());
+                    log::warn!("{called} gives no sign of life: it was fenced");
                 }
                 Ok(false) => {}
-                Err(error) => log::warn!("the node {} is silent and cannot be fenced yet: {error}", who.node.get()),
+                Err(error) => log::warn!("{called} is silent and cannot be fenced yet: {error}"),
             }
         };
         if let Err(error) = std::thread::Builder::new().name("fence".to_owned()).spawn(work) {

@@ -215,7 +215,7 @@ fn wait_until_read(conn: &mut Conn, me: NodeId) -> Result<(), StoreError> {
 
 /// The view and all nodes, in the order of their numbers.
 pub(super) const VIEW: &str = "SELECT cluster.view, nodes.node, nodes.epoch, nodes.renewed, nodes.hlc_limit, \
-                               nodes.frame_max FROM cluster, nodes ORDER BY nodes.node";
+                               nodes.frame_max, nodes.name FROM cluster, nodes ORDER BY nodes.node";
 
 /// The view, and the signs of life of each node in it.
 pub(super) fn view_of(rows: &[Row]) -> Result<(View, Vec<u64>), StoreError> {
@@ -234,6 +234,12 @@ pub(super) fn view_of(rows: &[Row]) -> Result<(View, Vec<u64>), StoreError> {
         renewed.push(beats);
     }
     Ok((View { number, nodes: nodes.into() }, renewed))
+}
+
+/// The names of the nodes in the same rows.
+pub(super) fn names_of(rows: &[Row]) -> Vec<String> {
+    let name = |row: &Row| row.get_opt::<Vec<u8>, _>(6).and_then(Result::ok).unwrap_or_default();
+    rows.iter().map(|row| String::from_utf8_lossy(&name(row)).into_owned()).collect()
 }
 
 /// The newest version of frames that every node which lives can read; the rows are those of the

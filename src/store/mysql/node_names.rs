@@ -1,0 +1,99 @@
+//! What the log says of the nodes of a cluster. Operators know them by their names.
+
+use crate::chat::contract::{NodeId, NodeState, View};
+use std::collections::BTreeMap;
+
+struct Known {
+    name: String,
+    epoch: u64,
+    lives: bool,
+}
+
+/// The nodes of the last view.
+#[derive(Default)]
+pub(super) struct NodeNames {
+    view: Option<u64>,
+    nodes: BTreeMap<u16, Known>,
+}
+
+impl NodeNames {
+    pub(super) fn has(&self, view: &View) -> bool {
+        self.view == Some(view.number)
+    }
+
+    /// What a line of the log calls a node.
+    pub(super) fn of(&self, node: NodeId) -> String {
+        let number = node.get();
+        match self.nodes.get(&number) {
+            Some(known) => format!("the node {} (number {number})", known.name),
+            None => format!("the node with the number {number}"),
+        }
+    }
+
+    /// Another view, with the names of its nodes. Gives the lines that say what has changed.
+    pub(super) fn note(&mut self, view: &View, names: Vec<String>, me: NodeId) -> Vec<String> {
+        let is_first = self.view.replace(view.number).is_none();
+        let known = |(state, name): (&NodeState, String)| {
+            (state.last.node.get(), Known { name, epoch: state.last.epoch, lives: state.lives })
+        };
+        let before = std::mem::replace(&mut self.nodes, view.nodes.iter().zip(names).map(known).collect());
+        let living = self.nodes.values().filter(|known| known.lives).count();
+        let living = if living == 1 { "1 node lives".to_owned() } else { format!("{living} nodes live") };
+        if is_first {
+            return vec![format!("this server is {} of a cluster: {living}, this one included", self.of(me))];
+        }
+        let others = self.nodes.iter().filter(|(number, _)| **number != me.get());
+        let changes = others.filter_map(|(number, now)| {
+            let change = match before.get(number) {
+                None if now.lives => "has joined",
+                Some(was) if !was.lives && now.lives => "is back",
+                Some(was) if was.lives && !now.lives => "has left or was fenced",
+                Some(was) if now.lives && was.epoch != now.epoch => "has started again",
+                _ => return None,
+            };
+            Some(format!("the node {} (number {number}) {change}: {living}", now.name))
+        });
+        changes.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::contract::Incarnation;
+
+    #[test]
+    fn a_line_says_who_has_come_or_gone_and_nothing_else_does() {
+        let id = |node| NodeId::new(node).unwrap();
+        let view = |number, nodes: &[(u16, u64, bool)]| {
+            let state = |&(node, epoch, lives): &_| NodeState {
+                last: Incarnation { node: id(node), epoch },
+                hlc_limit: 0,
+                lives,
+            };
+            View { number, nodes: nodes.iter().map(state).collect() }
+        };
+        let mut known = NodeNames::default();
+        let steps: [(&[_], &[&str]); 7] = [
+            (&[(1, 1, true)], &["this server is the node a (number 1) of a cluster: 1 node lives, this one included"]),
+            (&[(1, 1, true), (2, 1, true)], &["the node b (number 2) has joined: 2 nodes live"]),
+            (&[(1, 1, true), (2, 3, true)], &["the node b (number 2) has started again: 2 nodes live"]),
+            (&[(1, 1, true), (2, 4, false)], &["the node b (number 2) has left or was fenced: 1 node lives"]),
+            (&[(1, 1, true), (2, 4, false), (3, 0, false)], &[]),
+            (
+                &[(1, 1, true), (2, 5, true), (3, 1, true)],
+                &["the node b (number 2) is back: 3 nodes live", "the node c (number 3) is back: 3 nodes live"],
+            ),
+            (&[(1, 2, false), (2, 5, true), (3, 1, true)], &[]),
+        ];
+        for (number, (nodes, lines)) in (1..).zip(steps) {
+            let view = view(number, nodes);
+            assert!(!known.has(&view));
+            let names = ["a", "b", "c"][..nodes.len()].iter().map(ToString::to_string).collect();
+            assert_eq!(known.note(&view, names, id(1)), lines);
+            assert!(known.has(&view));
+        }
+        assert_eq!(known.of(id(2)), "the node b (number 2)");
+        assert_eq!(known.of(id(4)), "the node with the number 4");
+    }
+}
