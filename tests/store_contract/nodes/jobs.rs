@@ -203,7 +203,7 @@ fn a_push_beyond_the_limit_of_the_numbers_is_written_when_the_limit_has_followed
     a.cluster.look_rarely(true);
     for jump in 1..=20 {
         // As the loop does: the clock first, then the jobs.
-        let ahead = limit + (jump * 3_600_000 << 20);
+        let ahead = limit + ((jump * 3_600_000) << 20);
         a.cluster.note_clock(ahead);
         assert!(saved(&a.run([save(ahead, &format!("m{jump}"))])[0]).is_some(), "jump {jump}");
     }
