@@ -27,6 +27,9 @@ impl Chat {
                 self.acked_foreign(user, &delivery, out);
                 self.acked(delivery, out);
             } else {
+                if stored && self.cluster.is_some() {
+                    self.acked_row(user, &delivery);
+                }
                 self.acked(delivery, out);
                 if stored {
                     self.delete(name.seq, user, out);

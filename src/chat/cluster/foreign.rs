@@ -4,6 +4,10 @@
 //! message saves it, deletes it, and answers its sender. It learns by `Ack` that the push was
 //! acked, and by `No` that it is not on the list, or no more. After a `No` nothing more is taken
 //! of that taker until it begins anew, so that nothing overtakes what was refused.
+//!
+//! The bus may be slower than the store: the push that is handed over may come after its row was
+//! read here, acked and deleted. So acks of other nodes' rows are noted like those of pushes that
+//! were handed over.
 
 use super::super::Chat;
 use super::super::contract::Action;
@@ -29,7 +33,7 @@ pub(super) struct Foreign {
     /// Of users who are here: whose pushes are taken, and of which phase.
     begun: BTreeMap<UserId, Vec<(Incarnation, u64)>>,
     begun_len: usize,
-    /// Pushes that were acked here, by their `seq`.
+    /// Pushes of other nodes that were acked here, by their `seq`.
     acked: Recent,
     /// The same, by receiver, sender and id: their takers may have died before they knew.
     messages: Recent,
@@ -184,14 +188,11 @@ impl Chat {
     /// The client has acked a push that was handed over; its delivery is removed.
     #[cold]
     pub(in super::super) fn acked_foreign(&mut self, user: UserId, delivery: &Delivery, out: &mut Vec<Action>) {
-        let (now_ms, seq) = (self.now.mono_ms, delivery.seq);
-        let span_ms = self.rules.dedup_age_ms / 2;
+        let seq = delivery.seq;
         let name = self.users.get(user).name.clone();
-        let message = self.deliveries.hash([name.as_str(), delivery.body.sender(), delivery.body.id()]);
+        self.note_acked(&name, delivery);
         let taker = self.living_taker(seq);
         let Some(foreign) = self.foreign() else { return };
-        foreign.acked.insert(seq, now_ms, ACKED_SPAN_MS);
-        foreign.messages.insert(message, now_ms, span_ms);
         let is_takers = taker.is_some_and(|taker| foreign.phase(user, taker).is_some());
         if let Some(taker) = taker {
             self.say_ack(taker, name.clone(), seq);
@@ -199,6 +200,27 @@ impl Chat {
         if !is_takers {
             // It may have died meanwhile: then nobody else deletes it.
             self.submit_delete(seq, name, out);
+        }
+    }
+
+    /// The client has acked a push that is, or may be, in the store. If another node took it, its
+    /// frame may still be on the way: it is not listed then.
+    #[cold]
+    pub(in super::super) fn acked_row(&mut self, user: UserId, delivery: &Delivery) {
+        let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.bus.is_some()) else { return };
+        let is_own = taker_of(delivery.seq) == Some(cluster.me.node);
+        if !is_own && delivery.body.kind == PushKind::Message {
+            let name = self.users.get(user).name.clone();
+            self.note_acked(&name, delivery);
+        }
+    }
+
+    fn note_acked(&mut self, receiver: &UserName, delivery: &Delivery) {
+        let (now_ms, span_ms) = (self.now.mono_ms, self.rules.dedup_age_ms / 2);
+        let message = self.deliveries.hash([receiver.as_str(), delivery.body.sender(), delivery.body.id()]);
+        if let Some(foreign) = self.foreign() {
+            foreign.acked.insert(delivery.seq, now_ms, ACKED_SPAN_MS);
+            foreign.messages.insert(message, now_ms, span_ms);
         }
     }
 

@@ -2,6 +2,7 @@
 //! is looked at.
 
 mod coming;
+mod handed_over;
 mod handing_over;
 mod letting_go;
 mod presence;

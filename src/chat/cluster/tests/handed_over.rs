@@ -1,0 +1,86 @@
+//! What the owner of a receiver makes of pushes that another node hands over late: their rows were
+//! read, acked and deleted before.
+
+use super::super::contract::{Batch, BusRecord, Place};
+use super::*;
+
+const SEQ: u64 = (7 << 22) | OTHER as u64;
+
+/// Ann is here. Node 2 begins to hand over for her, and its next batch is late: meanwhile it has
+/// saved m1 and told this node to look, and Ann acks m1.
+fn ann_acks_a_row() -> Node {
+    let mut node = Node::new();
+    node.chat.use_bus();
+    let ann = node.log_in("ann", &["bob"]);
+    hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
+    node.answer(page_of("ann"), Outcome::Page(Page::default()));
+    node.frame(Record::Look { user: user("ann") });
+    node.answer(page_of("ann"), Outcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
+    node.ack(ann, "m1");
+    node.answer(delete_of(SEQ), Outcome::Deleted);
+    assert_eq!(pushed(&node), ["m1"]);
+    node.event(Event::TurnEnded);
+    node.published.clear();
+    node
+}
+
+/// A batch of one record from node 2.
+fn hear(node: &mut Node, number: u64, record: BusRecord) {
+    let batch = Batch { place: Place { link: 1, number }, records: vec![record] };
+    let frame = Frame { view: 1, confirmed: None, refused: None, batch: Some(batch) };
+    node.event(Event::Bus { from: life(OTHER, 1), frame: Box::new(frame) });
+}
+
+/// Node 2 hands over this one, and the turn ends; gives what it is answered.
+fn hand_over(node: &mut Node, seq: u64, id: &str) -> Vec<BusRecord> {
+    hear(node, 2, BusRecord::Push { phase: 1, push: message(seq, "bob", id, "ann") });
+    node.event(Event::TurnEnded);
+    let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
+    batches.flat_map(|batch| batch.records).collect()
+}
+
+fn pushed(node: &Node) -> Vec<&str> {
+    node.pushes.iter().map(|(_, push)| push.id()).collect()
+}
+
+fn ack_of(seq: u64) -> BusRecord {
+    BusRecord::Record(Record::Ack { user: user("ann"), seq })
+}
+
+#[test]
+fn a_push_that_comes_after_the_ack_of_its_row_is_not_sent_again() {
+    let mut node = ann_acks_a_row();
+    let answers = hand_over(&mut node, SEQ, "m1");
+    assert_eq!(pushed(&node), ["m1"]);
+    assert!(answers.contains(&ack_of(SEQ)), "its taker need do no more: {answers:?}");
+}
+
+#[test]
+fn a_message_that_comes_under_another_number_after_the_ack_of_its_row_is_not_sent_again() {
+    let mut node = ann_acks_a_row();
+    let again = SEQ + (1 << 22);
+    let answers = hand_over(&mut node, again, "m1");
+    assert_eq!(pushed(&node), ["m1"]);
+    assert!(answers.contains(&ack_of(again)), "{answers:?}");
+}
+
+#[test]
+fn another_message_is_sent_after_the_ack_of_a_row() {
+    let mut node = ann_acks_a_row();
+    hand_over(&mut node, SEQ + (1 << 22), "m2");
+    assert_eq!(pushed(&node), ["m1", "m2"]);
+}
+
+#[test]
+fn a_friend_request_that_was_acked_is_no_message_of_the_same_id() {
+    let mut node = Node::new();
+    node.chat.use_bus();
+    let ann = node.log_in("ann", &[]);
+    hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
+    let (id, sender) = (Id::new("m1").unwrap(), Name::new("bob").unwrap());
+    let request = Push::new(SEQ, 1, PushKind::FriendRequest, &id, &sender, user("ann"), "");
+    node.answer(page_of("ann"), Outcome::Page(page(vec![request])));
+    node.ack(ann, "m1");
+    hand_over(&mut node, SEQ + (1 << 22), "m1");
+    assert_eq!(pushed(&node), ["m1", "m1"]);
+}
