@@ -92,6 +92,13 @@ fn a_frame_that_is_lost_delays_a_message_by_less_than_a_poll() {
 }
 
 #[test]
+fn a_bus_that_stands_still_brings_nothing_that_was_acked_meanwhile() {
+    for seed in 0..8 {
+        Cluster::of_pairs(seed).run_pairs_with_a_stalling_bus();
+    }
+}
+
+#[test]
 fn an_answer_of_the_store_that_is_lost_holds_up_nothing_behind_it() {
     for seed in 0..8 {
         Cluster::of_pairs(seed).run_pairs_with_lost_answers();

@@ -232,4 +232,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "        for delivery in unsaved {\n            self.save_if_unsaved(delivery, out);",
         "        for delivery in unsaved {\n            self.save_later(delivery);",
     ),
+    of(
+        "the ack of another node's row is not noted",
+        "src/chat/cluster/foreign.rs",
+        "        if !is_own && delivery.body.kind == PushKind::Message {",
+        "        if !is_own && delivery.body.kind != PushKind::Message {",
+    ),
 ];

@@ -24,6 +24,8 @@ pub(super) struct Bus {
     away_from: BTreeSet<usize>,
     /// When the last frame from one node to another arrives.
     last_ms: BTreeMap<(usize, usize), u64>,
+    /// It stands still until then: what is published comes, in order, when it goes on.
+    stalled_until_ms: u64,
     /// Nodes whose turn is about to end.
     turns: BTreeSet<(usize, u64)>,
 }
@@ -47,6 +49,7 @@ impl Bus {
             cut: BTreeSet::new(),
             away_from: BTreeSet::new(),
             last_ms: BTreeMap::new(),
+            stalled_until_ms: 0,
             turns: BTreeSet::new(),
         }
     }
@@ -59,6 +62,10 @@ impl Bus {
 
     pub(super) fn loses(&mut self, rate: u64) {
         self.lost = rate;
+    }
+
+    pub(super) fn stalls(&mut self, until_ms: u64) {
+        self.stalled_until_ms = until_ms;
     }
 
     pub(super) fn fails_a_little(&mut self) {
@@ -124,7 +131,7 @@ impl Cluster {
             }
             let is_late = self.bus.random.chance(self.bus.late);
             let wait_ms = if is_late { 1 + self.bus.random.below(600) } else { 1 + self.bus.random.below(3) };
-            let mut at_ms = self.now_ms + wait_ms;
+            let mut at_ms = self.now_ms.max(self.bus.stalled_until_ms) + wait_ms;
             if !is_late {
                 let last_ms = self.bus.last_ms.entry((node, other)).or_default();
                 at_ms = at_ms.max(*last_ms);

@@ -184,6 +184,26 @@ impl Cluster {
         self.recover();
     }
 
+    /// The same with a bus that stands still now and then, for longer than a `Look` takes by the
+    /// mail, and nothing else fails: what is read from the store meanwhile, and acked, does not
+    /// come again with a late frame.
+    pub fn run_pairs_with_a_stalling_bus(&mut self) {
+        self.pass(3_000);
+        for _ in 0..3 {
+            for turn in 0..20 {
+                if turn == 10 {
+                    self.bus.stalls(self.now_ms + 2_500);
+                }
+                for client in 0..self.clients.len() {
+                    self.say_new(client, (client + 1) % self.clients.len());
+                }
+                self.pass(50);
+            }
+            self.pass(4_000);
+        }
+        self.recover();
+    }
+
     /// The same with a store whose answers are lost for a moment: what comes behind one that was
     /// lost is not held up by it.
     pub fn run_pairs_with_lost_answers(&mut self) {
