@@ -5,9 +5,9 @@
 //! the key. Numbers are little-endian; texts, lists and records stand behind their length.
 
 use crate::chat::contract::{Batch, BusRecord, Frame, Incarnation, NodeId, Place};
-use crate::protocol::field::{Id, Name, UserName};
+use crate::protocol::field::{Id, Name};
 use crate::protocol::push::{Push, PushKind};
-use crate::store::records::{self, FRAME_MAX};
+use crate::store::records::{self, FRAME_MAX, Rest};
 use blake2::Blake2bMac;
 use blake2::digest::consts::U16;
 use blake2::digest::{KeyInit, Mac as _};
@@ -239,46 +239,13 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-struct Rest<'a>(&'a [u8]);
-
-impl<'a> Rest<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
-    }
-
-    fn short(&mut self) -> Option<u16> {
-        self.take(2)?.try_into().ok().map(u16::from_le_bytes)
-    }
-
-    fn length(&mut self) -> Option<usize> {
-        self.take(4)?.try_into().ok().map(|bytes| u32::from_le_bytes(bytes) as usize)
-    }
-
-    fn long(&mut self) -> Option<u64> {
-        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
-    }
-
+impl Rest<'_> {
     fn life(&mut self) -> Option<Incarnation> {
         Some(Incarnation { node: NodeId::new(self.short()?)?, epoch: self.long()? })
     }
 
     fn place(&mut self) -> Option<Place> {
         Some(Place { link: self.long()?, number: self.long()? })
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let length = self.short()?.into();
-        std::str::from_utf8(self.take(length)?).ok()
-    }
-
-    fn user(&mut self) -> Option<UserName> {
-        UserName::new(self.text()?).ok()
     }
 
     fn frame(&mut self) -> Option<Frame> {
@@ -306,7 +273,7 @@ impl<'a> Rest<'a> {
     /// All that is left is one record.
     fn record(mut self) -> Option<BusRecord> {
         let record = match self.byte()? {
-            BEGIN => BusRecord::Begin { user: self.user()?, phase: self.long()? },
+            BEGIN => BusRecord::Begin { user: self.name()?, phase: self.long()? },
             PUSH => return self.push(),
             RECORD => return records::parse(self.0).map(BusRecord::Record),
             _ => return None,
@@ -317,7 +284,7 @@ impl<'a> Rest<'a> {
     fn push(mut self) -> Option<BusRecord> {
         let kind = PushKind::from_code(self.byte()?)?;
         let (phase, seq, time_ms) = (self.long()?, self.long()?, self.long()?);
-        let (receiver, id, sender) = (self.user()?, Id::new(self.text()?).ok()?, Name::new(self.text()?).ok()?);
+        let (receiver, id, sender) = (self.name()?, Id::new(self.text()?).ok()?, Name::new(self.text()?).ok()?);
         let content = std::str::from_utf8(self.0).ok()?;
         let push = Push::new(seq, time_ms, kind, &id, &sender, receiver, content);
         Some(BusRecord::Push { phase, push })

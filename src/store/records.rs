@@ -200,37 +200,47 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
     rest.0.is_empty().then_some(record)
 }
 
-struct Rest<'a>(&'a [u8]);
+/// The bytes of an encoding that are not read yet. Each method reads one value from their front;
+/// `None`: they are too short, or are no such value. The frames of the bus are read with it, too.
+pub(crate) struct Rest<'a>(pub(crate) &'a [u8]);
 
-impl Rest<'_> {
-    fn take(&mut self, count: usize) -> Option<&[u8]> {
+impl<'a> Rest<'a> {
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn byte(&mut self) -> Option<u8> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
         self.take(1)?.first().copied()
     }
 
-    fn short(&mut self) -> Option<u16> {
+    pub(crate) fn short(&mut self) -> Option<u16> {
         self.take(2)?.try_into().ok().map(u16::from_le_bytes)
     }
 
-    fn long(&mut self) -> Option<u64> {
+    pub(crate) fn length(&mut self) -> Option<usize> {
+        self.take(4)?.try_into().ok().map(|bytes| u32::from_le_bytes(bytes) as usize)
+    }
+
+    pub(crate) fn long(&mut self) -> Option<u64> {
         self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
+        let length = self.short()?.into();
+        std::str::from_utf8(self.take(length)?).ok()
+    }
+
+    pub(crate) fn name(&mut self) -> Option<UserName> {
+        UserName::new(self.text()?).ok()
     }
 
     /// The number of elements that follow; each has at least `bytes_min` bytes, so a number that
     /// does not fit the rest is refused.
     fn count(&mut self, bytes_min: usize) -> Option<usize> {
-        let count = self.take(4)?.try_into().ok().map(u32::from_le_bytes)? as usize;
+        let count = self.length()?;
         (count <= self.0.len() / bytes_min).then_some(count)
-    }
-
-    fn name(&mut self) -> Option<UserName> {
-        let count = self.short()?.into();
-        UserName::new(std::str::from_utf8(self.take(count)?).ok()?).ok()
     }
 
     fn moved(&mut self) -> Option<Moved> {

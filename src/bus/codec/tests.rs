@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::chat::contract::{Record, Released, Said};
+use crate::protocol::field::UserName;
 
 const KEY: [u8; 32] = [7; 32];
 
