@@ -227,6 +227,11 @@ fn seed_15348734_a_request_that_nobody_waited_for_was_acked() {
 }
 
 #[test]
+fn seed_15647700_an_answered_request_of_a_blocked_user_stayed_in_the_store() {
+    run(15_647_700, 1_500);
+}
+
+#[test]
 fn seed_15466848_a_push_was_saved_behind_the_last_step_of_a_deletion() {
     run(15_466_848, 1_500);
 }

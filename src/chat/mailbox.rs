@@ -88,7 +88,7 @@ pub(super) struct Mailbox {
     /// ones are in the store.
     tail_lost: bool,
     /// Users who were blocked since the page in flight was requested: their friend requests on that
-    /// page are ignored.
+    /// page are deleted.
     #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
     pub(super) unwanted: Option<Box<Vec<UserName>>>,
     /// Fires when a failed page is to be requested again.

@@ -125,7 +125,12 @@ impl Chat {
             }
             let is_unwanted = push.kind == PushKind::FriendRequest
                 && unwanted.iter().flat_map(|all| all.iter()).any(|sender| sender.as_str() == push.sender());
-            if is_unwanted || here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
+            if here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
+                continue;
+            }
+            if is_unwanted {
+                // It may be one that was answered and never acked, which the store keeps.
+                self.delete(push.seq, user, out);
                 continue;
             }
             if self.was_acked_here(user, push.seq, out) {

@@ -79,8 +79,8 @@ fn what_was_asked_either_way_is_moot_when_one_blocks_the_other() {
     assert!(!w.store.model.is_pending("bob", "ann"));
 }
 
-#[test]
-fn a_request_on_a_page_that_was_read_before_the_block_does_not_come() {
+/// A page with Bob's request is read before Ann blocks him, and comes behind that.
+fn block_beside_a_page(is_answered: bool) {
     let rules = Rules { page_max: 1, list_max: 2, ..rules() };
     let mut w = World::new(rules);
     for name in ["ann", "bob", "cid"] {
@@ -95,15 +95,19 @@ fn a_request_on_a_page_that_was_read_before_the_block_does_not_come() {
     w.run_for(100);
     let ann = w.online("ann");
     w.run_for(100);
-    // Her lane answers late: the page with Bob's request is read before the block is done, and
-    // comes behind it.
+    if is_answered {
+        w.friend(ann, FriendVerb::Reject, "b1", "bob");
+        w.run_for(100);
+        assert!(!w.store.model.is_pending("bob", "ann"));
+    }
+    // Her lane answers late.
     w.store.plan(|job| {
         let is_page = matches!(job, Job::LoadPage { .. });
         Plan { takes_ms: 1, answer_after_ms: if is_page { 500 } else { 0 }, fate: Fate::Do }
     });
-    for n in 0..3 {
-        w.ack(ann, &format!("m{n}"));
-        w.run_for(3);
+    for (id, ms) in [("m0", 1_000), ("m1", 3)] {
+        w.ack(ann, id);
+        w.run_for(ms);
     }
     w.say(ann, Say::Block { mid: "b".into(), other: Some(("bob".into(), true)) });
     w.run_for(2_000);
@@ -114,6 +118,16 @@ fn a_request_on_a_page_that_was_read_before_the_block_does_not_come() {
     w.run_for(20_000);
     assert!(!w.heard(ann).contains(&"ask bob b1".to_owned()));
     assert!(w.store.model.waiting_for("ann").is_empty());
+}
+
+#[test]
+fn a_request_on_a_page_that_was_read_before_the_block_does_not_come() {
+    block_beside_a_page(false);
+}
+
+#[test]
+fn an_answered_request_on_such_a_page_does_not_stay_in_the_store() {
+    block_beside_a_page(true);
 }
 
 #[test]

@@ -440,8 +440,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request that was read before its asker was blocked comes all the same",
         "src/chat/paging.rs",
-        "if is_unwanted || here.contains",
-        "if (is_unwanted && after_seq == 1) || here.contains",
+        "            if is_unwanted {",
+        "            if is_unwanted && after_seq == 1 {",
+    ),
+    of(
+        "an answered request of a blocked user stays in the store",
+        "src/chat/paging.rs",
+        "                self.delete(push.seq, user, out);\n                continue;",
+        "                continue;",
     ),
     of(
         "what a blocked user asked stays on the list",
