@@ -10,6 +10,8 @@ const COUNT_MAX: usize = 1 << 15;
 pub(super) struct Recent {
     newer: HashSet<u64>,
     older: HashSet<u64>,
+    /// The greatest number so far. Most questions are about a greater one, and need no look-up.
+    greatest: u64,
     /// When the newer generation began.
     since_ms: u64,
 }
@@ -23,6 +25,7 @@ impl Recent {
             self.since_ms = now_ms;
         }
         self.newer.insert(number);
+        self.greatest = self.greatest.max(number);
     }
 
     fn pass(&mut self, now_ms: u64, span_ms: u64) {
@@ -35,7 +38,7 @@ impl Recent {
     }
 
     pub(super) fn contains(&mut self, number: u64, now_ms: u64, span_ms: u64) -> bool {
-        if self.newer.is_empty() && self.older.is_empty() {
+        if number > self.greatest || (self.newer.is_empty() && self.older.is_empty()) {
             return false;
         }
         self.pass(now_ms, span_ms);
