@@ -15,7 +15,7 @@ use bus::proxy::Proxy;
 use common::{PATIENCE, Redis};
 use hongyan::bus::Bus;
 use hongyan::bus::codec::Codec;
-use hongyan::chat::contract::{Batch, BusRecord, Frame, Place};
+use hongyan::chat::contract::{BusFrame, BusRecord, LinkBatch, LinkPosition};
 use hongyan::protocol::field::{Id, Name, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use std::io::{Read, Write};
@@ -250,7 +250,7 @@ fn a_node_that_reads_too_slowly_is_cut_off_and_comes_back() {
     let receiver = UserName::new("bob").unwrap();
     let push = Push::new(1, 1, PushKind::Message, &id, &sender, receiver, &"long ".repeat(20_000));
     let records = vec![BusRecord::Push { phase: 1, push }];
-    let long = Frame { batch: Some(Batch { place: Place { link: 1, number: 1 }, records }), ..frame(1) };
+    let long = BusFrame { batch: Some(LinkBatch { place: LinkPosition { link: 1, number: 1 }, records }), ..frame(1) };
     let until = Instant::now() + PATIENCE;
     // The buffers of the system are filled first.
     while subscribers_of(&redis) == 2 {

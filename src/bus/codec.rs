@@ -4,7 +4,7 @@
 //! Then what is said, and a keyed MAC of all of it: only a node that can read the database knows
 //! the key. Numbers are little-endian; texts, lists and records stand behind their length.
 
-use crate::chat::contract::{Batch, BusRecord, Frame, Incarnation, NodeId, Place};
+use crate::chat::contract::{BusFrame, BusRecord, Incarnation, LinkBatch, LinkPosition, NodeId};
 use crate::protocol::field::{Id, Name};
 use crate::protocol::push::{Push, PushKind};
 use crate::store::records::{self, FRAME_MAX, Rest};
@@ -47,7 +47,7 @@ pub enum Decoded {
         /// Which.
         from: Incarnation,
         /// What.
-        frame: Box<Frame>,
+        frame: Box<BusFrame>,
     },
     /// A beat of this node's own.
     Beat(u64),
@@ -107,7 +107,7 @@ impl Codec {
     /// Writes a frame, of a version that its receiver reads, without its MAC. `None`: it is too
     /// long.
     #[must_use]
-    pub fn write(&self, version: u16, to: Incarnation, frame: &Frame) -> Option<Vec<u8>> {
+    pub fn write(&self, version: u16, to: Incarnation, frame: &BusFrame) -> Option<Vec<u8>> {
         let records = frame.batch.iter().flat_map(|batch| &batch.records);
         let expected: usize = records.map(BusRecord::weight_bytes).sum();
         let mut out = self.header(version, Kind::Frame, to, expected.min(FRAME_BYTES_MAX) + 128);
@@ -174,8 +174,8 @@ impl Codec {
     }
 }
 
-fn write_frame(out: &mut Vec<u8>, frame: &Frame) {
-    let Frame { view, confirmed, refused, batch } = frame;
+fn write_frame(out: &mut Vec<u8>, frame: &BusFrame) {
+    let BusFrame { view, confirmed, refused, batch } = frame;
     out.extend(view.to_le_bytes());
     let flag = |is_there, flag| if is_there { flag } else { 0 };
     out.push(flag(confirmed.is_some(), CONFIRMED) | flag(refused.is_some(), REFUSED) | flag(batch.is_some(), BATCH));
@@ -223,7 +223,7 @@ fn write_record(out: &mut Vec<u8>, record: &BusRecord) {
     }
 }
 
-fn write_place(out: &mut Vec<u8>, Place { link, number }: Place) {
+fn write_place(out: &mut Vec<u8>, LinkPosition { link, number }: LinkPosition) {
     out.extend(link.to_le_bytes());
     out.extend(number.to_le_bytes());
 }
@@ -244,11 +244,11 @@ impl Rest<'_> {
         Some(Incarnation { node: NodeId::new(self.short()?)?, epoch: self.long()? })
     }
 
-    fn place(&mut self) -> Option<Place> {
-        Some(Place { link: self.long()?, number: self.long()? })
+    fn place(&mut self) -> Option<LinkPosition> {
+        Some(LinkPosition { link: self.long()?, number: self.long()? })
     }
 
-    fn frame(&mut self) -> Option<Frame> {
+    fn frame(&mut self) -> Option<BusFrame> {
         let (view, flags) = (self.long()?, self.byte()?);
         if flags & !(CONFIRMED | REFUSED | BATCH) != 0 {
             return None;
@@ -256,10 +256,10 @@ impl Rest<'_> {
         let confirmed = if flags & CONFIRMED == 0 { None } else { Some(self.place()?) };
         let refused = if flags & REFUSED == 0 { None } else { Some(self.long()?) };
         let batch = if flags & BATCH == 0 { None } else { Some(self.batch()?) };
-        Some(Frame { view, confirmed, refused, batch })
+        Some(BusFrame { view, confirmed, refused, batch })
     }
 
-    fn batch(&mut self) -> Option<Batch> {
+    fn batch(&mut self) -> Option<LinkBatch> {
         let (place, count) = (self.place()?, self.length()?);
         let one = |rest: &mut Self| {
             let length = rest.length()?;
@@ -267,7 +267,7 @@ impl Rest<'_> {
         };
         // No room is made beforehand: `count` may be anything.
         let records = (0..count).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
-        Some(Batch { place, records })
+        Some(LinkBatch { place, records })
     }
 
     /// All that is left is one record.

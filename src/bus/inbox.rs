@@ -2,7 +2,7 @@
 
 use super::News;
 use super::settings::Bounds;
-use crate::chat::contract::{Frame, Incarnation};
+use crate::chat::contract::{BusFrame, Incarnation};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ const TAKEN_MAX: usize = 1_024;
 
 struct Waiting {
     /// With the size that each had on its way.
-    frames: VecDeque<(Incarnation, Box<Frame>, usize)>,
+    frames: VecDeque<(Incarnation, Box<BusFrame>, usize)>,
     bytes: usize,
     works: bool,
     /// What the loop thinks.
@@ -39,7 +39,7 @@ impl Inbox {
     }
 
     /// Takes one more frame. `false`: too much waits, and it is dropped.
-    pub(super) fn push(&self, from: Incarnation, frame: Box<Frame>, bytes: usize) -> bool {
+    pub(super) fn push(&self, from: Incarnation, frame: Box<BusFrame>, bytes: usize) -> bool {
         let mut waiting = self.waiting();
         let all = waiting.bytes + bytes;
         if waiting.frames.len() >= self.bounds.frames_max || all > self.bounds.bytes_max {
@@ -101,7 +101,7 @@ mod tests {
             }),
         );
         let from = Incarnation { node: NodeId::new(1).unwrap(), epoch: 1 };
-        let frame = || Box::new(Frame { view: 1, confirmed: None, refused: None, batch: None });
+        let frame = || Box::new(BusFrame { view: 1, confirmed: None, refused: None, batch: None });
         let mut news = Vec::new();
         inbox.take(&mut news);
         assert_eq!(news, [News::Works(false)], "it counted as one that works");

@@ -18,7 +18,7 @@
 //! the first that works. That one works is known by the *beat*: a node says something to itself
 //! each second, and treats an instance over which it does not hear that as dead.
 
-use crate::chat::contract::{Frame, Incarnation};
+use crate::chat::contract::{BusFrame, Incarnation};
 
 pub mod codec;
 mod connection;
@@ -45,14 +45,14 @@ pub enum News {
         /// By this life of it. The MAC shows it.
         from: Incarnation,
         /// What.
-        frame: Box<Frame>,
+        frame: Box<BusFrame>,
     },
 }
 
 /// A bus, as the loop sees it.
 pub trait Bus: Send {
     /// Publishes a frame for another node, or drops it. Never waits.
-    fn publish(&self, to: Incarnation, frame: &Frame);
+    fn publish(&self, to: Incarnation, frame: &BusFrame);
     /// Appends what has come. At first a bus counts as one that works. Never waits.
     fn take(&self, out: &mut Vec<News>);
     /// Writes frames of this version from now on.

@@ -6,7 +6,7 @@ use super::instance::{Instance, Shared};
 use super::queue::{Outgoing, Pushed};
 use super::settings::Settings;
 use super::{Bus, News, publisher, subscriber};
-use crate::chat::contract::{Frame, Incarnation};
+use crate::chat::contract::{BusFrame, Incarnation};
 use crate::store::records::FRAME_MAX;
 use std::io;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl PubSub {
 }
 
 impl Bus for PubSub {
-    fn publish(&self, to: Incarnation, frame: &Frame) {
+    fn publish(&self, to: Incarnation, frame: &BusFrame) {
         let Some(bytes) = self.shared.codec.write(self.version.load(Ordering::Relaxed), to, frame) else {
             return self.shared.losses.add(Lost::TooLong, 1);
         };

@@ -4,9 +4,9 @@
 
 use super::admin_op::{AdminOp, AdminStep};
 use super::answer::{BANNED, Fault};
-use super::cluster::Then;
+use super::cluster::EndRequester;
 use super::contract::{
-    Action, AdminAnswer, AdminJob, AdminOutcome, AdminRequest, AdminTicket, CloseReason, Ending, Job, Note, Outcome,
+    Action, AdminAnswer, AdminJob, AdminOutcome, AdminRequest, AdminTicket, CloseReason, EndCause, Job, Note, Outcome,
     Quota, RefusalCause,
 };
 use super::job::JobPurpose;
@@ -82,10 +82,15 @@ impl Chat {
             AdminRequest::Notice { to: Some(user), text } => self.notice_one(ticket, user, &text, out),
             AdminRequest::Notice { to: None, text } => self.notice_all(ticket, &text, out),
             AdminRequest::Disconnect { name } => {
-                if self.end_here(&name, Ending::Disconnected, out) {
+                if self.end_here(&name, EndCause::Disconnected, out) {
                     self.answer_admin(ticket, AdminAnswer::Done, out);
                 } else {
-                    self.end_elsewhere(&name, (Ending::Disconnected, false), Some(Then::Operator(ticket)), out);
+                    self.end_elsewhere(
+                        &name,
+                        (EndCause::Disconnected, false),
+                        Some(EndRequester::Operator(ticket)),
+                        out,
+                    );
                 }
             }
             AdminRequest::Ban { name } => self.set_banned(ticket, name, true, out),
@@ -154,14 +159,14 @@ impl Chat {
             AdminStep::Find { ticket, id, found } => self.found_pushes(ticket, user, (id, found), outcome, out),
             AdminStep::SetBanned { ticket, is_banned } => {
                 if outcome == Some(AdminOutcome::Done) && is_banned {
-                    return self.end_all(&user, Ending::Banned, Some(Then::Operator(ticket)), out);
+                    return self.end_all(&user, EndCause::Banned, Some(EndRequester::Operator(ticket)), out);
                 }
                 self.answer_admin(ticket, answer_of(outcome), out);
             }
             AdminStep::SetPassword { ticket } => {
                 self.admin.new_password_done(&user);
                 if outcome == Some(AdminOutcome::Done) {
-                    return self.end_all(&user, Ending::NewPassword, Some(Then::Operator(ticket)), out);
+                    return self.end_all(&user, EndCause::NewPassword, Some(EndRequester::Operator(ticket)), out);
                 }
                 self.answer_admin(ticket, answer_of(outcome), out);
             }
@@ -172,20 +177,20 @@ impl Chat {
     }
 
     /// Ends on all nodes what a user has there, and then does what is to follow.
-    fn end_all(&mut self, user: &UserName, why: Ending, then: Option<Then>, out: &mut Vec<Action>) {
+    fn end_all(&mut self, user: &UserName, why: EndCause, then: Option<EndRequester>, out: &mut Vec<Action>) {
         let was_here = self.end_here(user, why, out);
         self.end_elsewhere(user, (why, was_here), then, out);
     }
 
     /// Closes the connection of a user, if they are online, and refuses log-ins in progress: what
     /// is being checked was compared with what was stored before.
-    pub(super) fn end_here(&mut self, user: &UserName, why: Ending, out: &mut Vec<Action>) -> bool {
+    pub(super) fn end_here(&mut self, user: &UserName, why: EndCause, out: &mut Vec<Action>) -> bool {
         let (cause, fault, reason) = match why {
-            Ending::Disconnected => (None, DISCONNECTED, CloseReason::ByOperator),
-            Ending::Banned => (Some(RefusalCause::Banned), BANNED, CloseReason::ByOperator),
-            Ending::NewPassword => (Some(RefusalCause::WrongPassword), NEW_PASSWORD, CloseReason::ByOperator),
-            Ending::OwnNewPassword => (Some(RefusalCause::WrongPassword), CHANGED_ELSEWHERE, CloseReason::Replaced),
-            Ending::Deleted => (Some(RefusalCause::WrongPassword), DELETED, CloseReason::ByOperator),
+            EndCause::Disconnected => (None, DISCONNECTED, CloseReason::ByOperator),
+            EndCause::Banned => (Some(RefusalCause::Banned), BANNED, CloseReason::ByOperator),
+            EndCause::NewPassword => (Some(RefusalCause::WrongPassword), NEW_PASSWORD, CloseReason::ByOperator),
+            EndCause::OwnNewPassword => (Some(RefusalCause::WrongPassword), CHANGED_ELSEWHERE, CloseReason::Replaced),
+            EndCause::Deleted => (Some(RefusalCause::WrongPassword), DELETED, CloseReason::ByOperator),
         };
         if let Some(cause) = cause {
             self.logins.bar(user, cause);

@@ -12,8 +12,9 @@ pub use super::admin_contract::{
 pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
 pub use super::close_reason::CloseReason;
 pub use super::cluster::contract::{
-    BATCH_BYTES_MAX, Batch, BusRecord, ClusterGauges, ClusterJob, ClusterOutcome, Ending, Frame, Incarnation, MS_SHIFT,
-    Moved, NodeId, NodeState, Owner, Place, Record, Released, Said, View,
+    BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterGauges, ClusterJob, ClusterOutcome, ClusterView, DedupEntry, EndCause,
+    Incarnation, LinkBatch, LinkPosition, MS_SHIFT, NodeId, NodeRecord, NodeState, PresenceUpdate, ReleasedUser,
+    UserOwner,
 };
 pub use super::found::{Answered, Asked, Page, Quota};
 pub use super::gauges::Gauges;
@@ -121,14 +122,14 @@ pub enum Event<'a> {
     },
     /// Only on a node of a cluster: the view was read again, because something has changed or
     /// because of [`Action::ReadView`]. At least once a second, as long as the store can be read.
-    View(View),
+    View(ClusterView),
     /// Only on a node of a cluster: another node has sent a record. A view that contains the sender
     /// was handed in before.
     Frame {
         /// The sender.
         from: Incarnation,
         /// The record.
-        record: Record,
+        record: NodeRecord,
     },
     /// Of a node with a bus: this came over it, for this life of the node. The view need not know
     /// its sender.
@@ -136,7 +137,7 @@ pub enum Event<'a> {
         /// From this one.
         from: Incarnation,
         /// What it is.
-        frame: Box<Frame>,
+        frame: Box<BusFrame>,
     },
     /// Of a node with a bus: all that happened in this turn of the loop was handed in. Whatever the
     /// turn has for another node is published now, together. Needed if
@@ -256,12 +257,12 @@ pub enum Action {
         /// The answer.
         answer: AdminAnswer,
     },
-    /// Of a node in a cluster: carry this to another one, as [`Record`] says.
+    /// Of a node in a cluster: carry this to another one, as [`NodeRecord`] says.
     Send {
         /// The receiver: this life of the node, and no later one.
         to: Incarnation,
         /// What is said.
-        record: Record,
+        record: NodeRecord,
     },
     /// Of a node with a bus: publish this for another one, or drop it. Only given for
     /// [`Event::TurnEnded`].
@@ -269,7 +270,7 @@ pub enum Action {
         /// For this one; for no later life of that node.
         to: Incarnation,
         /// What is published.
-        frame: Box<Frame>,
+        frame: Box<BusFrame>,
     },
     /// Only on a node of a cluster: read the view now, and hand it in even if it has not changed.
     ReadView,

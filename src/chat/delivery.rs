@@ -2,7 +2,7 @@
 //! again until it is acked. Its `MS` is sent when it is acked or committed, whichever is first.
 
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
-use super::cluster::What;
+use super::cluster::LookScope;
 use super::contract::{Action, Job, Outcome};
 use super::cursor::Window;
 use super::dedup::Key;
@@ -80,7 +80,7 @@ impl Chat {
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
         self.watch_for(receiver, push.seq);
         if !self.users.is_here(receiver) {
-            self.tell_owner(receiver, What::PUSHES, None, out);
+            self.tell_owner(receiver, LookScope::PUSHES, None, out);
         }
         let user = self.users.get_mut(receiver);
         if user.is_here() && user.list.is_none() {

@@ -2,7 +2,7 @@
 //! because the store refuses an operation that it may have done before. Then the friends of both
 //! users are read again. Until the outcome is known, nobody is told that the two are not friends.
 
-use super::cluster::What;
+use super::cluster::LookScope;
 use super::contract::{Action, Job, Page};
 use super::friend_op::Pair;
 use super::friendship_ops::RETRY_MS;
@@ -149,7 +149,7 @@ impl Chat {
             Route::Here(_) => {}
             // The receiver's next log-in reads it, or the node on which they are.
             Route::Away | Route::Elsewhere => {
-                self.tell_owner(receiver, What::PUSHES, None, out);
+                self.tell_owner(receiver, LookScope::PUSHES, None, out);
                 return self.users.release(receiver);
             }
         }

@@ -21,7 +21,7 @@
 //! Failure is `NotSubmitted` or `Failed`.
 
 use super::answer::{BANNED, BUSY, CROWDED, DAMAGED, Fault, NO_HASHING, UNAVAILABLE};
-use super::contract::{ClusterJob, ConnId, Job, Now, Owner, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket};
+use super::contract::{ClusterJob, ConnId, Job, Now, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket, UserOwner};
 use super::ids::LoginId;
 use super::own_op::Aim;
 use super::table::Table;
@@ -65,7 +65,7 @@ pub(super) enum Login {
     Loading,
     /// The credential is good. The user belongs to another node, which must let go of them. The
     /// user is loading and is referred to.
-    Claiming { owner: Owner },
+    Claiming { owner: UserOwner },
     /// The other node has let go. The store notes that the user belongs to this node, then reads
     /// friends and the first page. The user is loading and is referred to.
     Taking { epoch: u64, floor: u64 },
@@ -94,7 +94,7 @@ pub(super) enum LoginEvent {
     /// Friends and the first page are here.
     Loaded,
     /// The user belongs to another node.
-    Elsewhere(Owner),
+    Elsewhere(UserOwner),
     /// The other node has let go of the user.
     LetGo { epoch: u64, floor: u64 },
     /// The queue in which it was to wait is full.

@@ -213,7 +213,7 @@ pub struct Chat {
     outstanding: u64,
     oldest: gauges::Oldest,
     /// The state of a cluster node; `None`: this server is alone.
-    cluster: Option<Box<cluster::Cluster>>,
+    cluster: Option<Box<cluster::ClusterState>>,
     /// A stop has begun, of which each event may have brought the end, or this is a node of a
     /// cluster.
     looks_after_events: bool,

@@ -6,8 +6,8 @@
 use super::Chat;
 use super::answer::{BUSY, CROWDED, Fault, ReplyTo};
 use super::auth_queue::{Purpose, QueuedHash, Room};
-use super::cluster::Then;
-use super::contract::{AccountJob, Action, CloseReason, Ending, Job, Note, Outcome, RefusalCause, Ticket};
+use super::cluster::EndRequester;
+use super::contract::{AccountJob, Action, CloseReason, EndCause, Job, Note, Outcome, RefusalCause, Ticket};
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::login_state::{InProgress, Login, LoginEvent, fault_of};
@@ -118,7 +118,7 @@ impl Chat {
         let client = conn.and_then(|conn| self.client(conn));
         out.push(Action::Note(Note::PasswordChanged { user: user.clone(), client }));
         // The answer comes when no other node lets the old one in any more.
-        self.end_elsewhere(&user, (Ending::OwnNewPassword, false), Some(Then::User(request)), out);
+        self.end_elsewhere(&user, (EndCause::OwnNewPassword, false), Some(EndRequester::User(request)), out);
     }
 
     /// It is not known whether the password was changed: log-ins in progress with the old one must

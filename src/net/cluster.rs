@@ -3,7 +3,7 @@
 use super::hub::Hub;
 use super::socket::Stream;
 use crate::bus;
-use crate::chat::contract::{Event, Frame, Incarnation, Record};
+use crate::chat::contract::{BusFrame, Event, Incarnation, NodeRecord};
 use crate::store::cluster::News;
 
 impl<S: Stream> Hub<S> {
@@ -48,7 +48,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    pub(super) fn publish(&self, to: Incarnation, frame: &Frame) {
+    pub(super) fn publish(&self, to: Incarnation, frame: &BusFrame) {
         if let Some(bus) = &self.bus {
             bus.publish(to, frame);
         }
@@ -62,7 +62,7 @@ impl<S: Stream> Hub<S> {
     }
 
     #[cold]
-    pub(super) fn send_to_node(&self, to: Incarnation, record: Record) {
+    pub(super) fn send_to_node(&self, to: Incarnation, record: NodeRecord) {
         if let Some(cluster) = &self.cluster {
             cluster.send(to, record);
         }

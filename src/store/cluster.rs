@@ -3,7 +3,7 @@
 
 use super::StoreError;
 use super::mysql::{FenceCause, Lease, LeaseCalls, MailBounds, NodeServer, Outbox};
-use crate::chat::contract::{Incarnation, Record, View};
+use crate::chat::contract::{ClusterView, Incarnation, NodeRecord};
 use crate::config::Config;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub struct Cluster {
     server: NodeServer,
     lease: Lease,
     outbox: Outbox,
-    view: View,
+    view: ClusterView,
 }
 
 impl Cluster {
@@ -81,7 +81,7 @@ impl Cluster {
 
     /// The nodes when this life had begun.
     #[must_use]
-    pub fn first_view(&self) -> View {
+    pub fn first_view(&self) -> ClusterView {
         self.view.clone()
     }
 
@@ -91,7 +91,7 @@ impl Cluster {
     }
 
     /// Says something to another node. Never waits.
-    pub fn send(&self, to: Incarnation, record: Record) {
+    pub fn send(&self, to: Incarnation, record: NodeRecord) {
         self.outbox.send(to, record);
     }
 

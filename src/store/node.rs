@@ -1,7 +1,7 @@
 //! What only a node of a cluster asks of a store: to whom users belong, and pages without a cursor.
 
 use super::StoreError;
-use crate::chat::contract::{Incarnation, Owner};
+use crate::chat::contract::{Incarnation, UserOwner};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub trait Nodes {
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
-    fn owner(&mut self, user: &UserName) -> Result<Owner, StoreError>;
+    fn owner(&mut self, user: &UserName) -> Result<UserOwner, StoreError>;
     /// Makes a user belong to this node, if the epoch of their whereabouts is still this one: then
     /// it is one more. In a transaction.
     ///
@@ -30,7 +30,7 @@ pub trait Nodes {
     ///
     /// # Errors
     /// Those of a commit.
-    fn commit_and_read(&mut self, users: &[&str]) -> Result<Option<Vec<Owner>>, StoreError>;
+    fn commit_and_read(&mut self, users: &[&str]) -> Result<Option<Vec<UserOwner>>, StoreError>;
     /// The first pushes that wait for a user and are not among these, ascending, `count_max` at
     /// most; the one with which their texts reach `bytes_max` is the last.
     ///

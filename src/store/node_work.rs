@@ -11,7 +11,7 @@ use super::reading::{load, may_log_in, page_of, prove};
 use super::token::Span;
 use super::work::{Progress, single};
 use super::{Store, StoreError, waiting};
-use crate::chat::contract::{ClusterJob, ClusterOutcome, Job, Outcome, Owner};
+use crate::chat::contract::{ClusterJob, ClusterOutcome, Job, Outcome, UserOwner};
 use crate::protocol::field::UserName;
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ fn cluster(outcome: ClusterOutcome) -> Outcome {
     Outcome::Cluster(Box::new(outcome))
 }
 
-fn saved(is_first: bool, owner: Option<Owner>) -> Outcome {
+fn saved(is_first: bool, owner: Option<UserOwner>) -> Outcome {
     cluster(ClusterOutcome::Saved { is_first, owner })
 }
 
@@ -219,7 +219,7 @@ fn of_cluster(store: &mut dyn Store, user: &UserName, job: &ClusterJob) -> Resul
 
 /// Makes a user belong to this node. That an earlier try did it is the same. Gives to whom they
 /// belong if not.
-fn claim(store: &mut dyn Store, user: &UserName, (epoch, floor): (u64, u64)) -> Result<Option<Owner>, StoreError> {
+fn claim(store: &mut dyn Store, user: &UserName, (epoch, floor): (u64, u64)) -> Result<Option<UserOwner>, StoreError> {
     let nodes = nodes(store)?;
     if nodes.claim(user, epoch, floor)? {
         return Ok(None);

@@ -4,7 +4,7 @@
 //! length. In `mail` the number of the encoding, the epoch of the receiving node and the sender
 //! precede it.
 
-use crate::chat::contract::{Ending, Incarnation, Moved, NodeId, Record, Released, Said};
+use crate::chat::contract::{DedupEntry, EndCause, Incarnation, NodeId, NodeRecord, PresenceUpdate, ReleasedUser};
 use crate::protocol::field::UserName;
 
 /// The newest version of what nodes say to each other that this program reads and writes, by the
@@ -25,8 +25,8 @@ const WHO: u8 = 8;
 const PRESENT: u8 = 9;
 const MOVED: u8 = 10;
 /// Why something ends: the place in this list, from 1 on.
-const ENDINGS: [Ending; 5] =
-    [Ending::Disconnected, Ending::Banned, Ending::NewPassword, Ending::OwnNewPassword, Ending::Deleted];
+const ENDINGS: [EndCause; 5] =
+    [EndCause::Disconnected, EndCause::Banned, EndCause::NewPassword, EndCause::OwnNewPassword, EndCause::Deleted];
 /// All kinds that are known.
 const KINDS: [u8; 12] = [LOOK, FRIEND, RELEASE, RELEASED, MISSED, END, ENDED, WHO, PRESENT, MOVED, ACK, NO];
 /// A newer program that has something to say which an older one need not know gives it this kind or
@@ -43,10 +43,10 @@ pub(super) struct Letter {
     /// The sender.
     pub(super) from: Incarnation,
     /// The record.
-    pub(super) record: Record,
+    pub(super) record: NodeRecord,
 }
 
-pub(super) fn write(from: Incarnation, to: Incarnation, record: &Record) -> Vec<u8> {
+pub(super) fn write(from: Incarnation, to: Incarnation, record: &NodeRecord) -> Vec<u8> {
     let mut out = vec![FORM];
     out.extend(to.epoch.to_le_bytes());
     out.extend(from.node.get().to_le_bytes());
@@ -56,27 +56,27 @@ pub(super) fn write(from: Incarnation, to: Incarnation, record: &Record) -> Vec<
 }
 
 /// Writes a record behind what there is.
-pub fn append(out: &mut Vec<u8>, record: &Record) {
+pub fn append(out: &mut Vec<u8>, record: &NodeRecord) {
     match record {
-        Record::Look { user } => {
+        NodeRecord::Look { user } => {
             out.push(LOOK);
             write_name(out, user);
         }
-        Record::Friend { user } => {
+        NodeRecord::Friend { user } => {
             out.push(FRIEND);
             write_name(out, user);
         }
-        Record::Release { user, epoch, claim } => {
+        NodeRecord::Release { user, epoch, claim } => {
             out.push(RELEASE);
             write_name(out, user);
             out.extend(epoch.to_le_bytes());
             out.extend(claim.to_le_bytes());
         }
-        Record::Released(released) => {
+        NodeRecord::Released(released) => {
             out.push(RELEASED);
             write_released(out, released);
         }
-        Record::End { user, why, order } => {
+        NodeRecord::End { user, why, order } => {
             out.push(END);
             write_name(out, user);
             let place = ENDINGS.iter().position(|ending| ending == why).map_or(0, |place| place + 1);
@@ -84,45 +84,45 @@ pub fn append(out: &mut Vec<u8>, record: &Record) {
             out.push(place as u8);
             out.extend(order.to_le_bytes());
         }
-        Record::Ended { order, was_here } => {
+        NodeRecord::Ended { order, was_here } => {
             out.push(ENDED);
             out.extend(order.to_le_bytes());
             out.push(u8::from(*was_here));
         }
-        Record::Ack { user, seq } => {
+        NodeRecord::Ack { user, seq } => {
             out.push(ACK);
             write_name(out, user);
             out.extend(seq.to_le_bytes());
         }
-        Record::No { user, seq } => {
+        NodeRecord::No { user, seq } => {
             out.push(NO);
             write_name(out, user);
             out.extend(seq.to_le_bytes());
         }
-        Record::Who => out.push(WHO),
-        Record::Present { number, is_first, is_last, users } => {
+        NodeRecord::Who => out.push(WHO),
+        NodeRecord::Present { number, is_first, is_last, users } => {
             out.push(PRESENT);
             out.extend(number.to_le_bytes());
             out.extend([u8::from(*is_first), u8::from(*is_last)]);
             write_count(out, users.len());
             users.iter().for_each(|user| out.extend(user.to_le_bytes()));
         }
-        Record::Moved { number, users } => {
+        NodeRecord::Moved { number, users } => {
             out.push(MOVED);
             out.extend(number.to_le_bytes());
             write_count(out, users.len());
-            for Moved { user, is_online, friends } in users {
+            for PresenceUpdate { user, is_online, friends } in users {
                 write_name(out, user);
                 out.push(u8::from(*is_online));
                 write_count(out, friends.len());
                 friends.iter().for_each(|friend| write_name(out, friend));
             }
         }
-        Record::Missed => out.push(MISSED),
+        NodeRecord::Missed => out.push(MISSED),
     }
 }
 
-fn write_released(out: &mut Vec<u8>, released: &Released) {
+fn write_released(out: &mut Vec<u8>, released: &ReleasedUser) {
     write_name(out, &released.user);
     for number in [released.claim, released.epoch, released.clock] {
         out.extend(number.to_le_bytes());
@@ -164,37 +164,37 @@ pub(super) fn read(bytes: &[u8], to: Incarnation) -> Option<Letter> {
 
 /// What stands for a record of a kind that this program does not know, of a newer one: it is
 /// skipped if its kind says that it may be. Otherwise anything may have been in it.
-fn unknown(bytes: &[u8]) -> Option<Record> {
+fn unknown(bytes: &[u8]) -> Option<NodeRecord> {
     let kind = *bytes.first()?;
     let is_known = KINDS.contains(&kind);
-    (!is_known && kind < MAY_BE_SKIPPED).then_some(Record::Missed)
+    (!is_known && kind < MAY_BE_SKIPPED).then_some(NodeRecord::Missed)
 }
 
 /// Reads the record that these bytes are. `None`: they are none.
 #[must_use]
-pub fn parse(bytes: &[u8]) -> Option<Record> {
+pub fn parse(bytes: &[u8]) -> Option<NodeRecord> {
     let mut rest = Rest(bytes);
     let record = match rest.byte()? {
-        LOOK => Record::Look { user: rest.name()? },
-        FRIEND => Record::Friend { user: rest.name()? },
-        RELEASE => Record::Release { user: rest.name()?, epoch: rest.long()?, claim: rest.long()? },
-        RELEASED => Record::Released(Box::new(rest.released()?)),
-        END => Record::End { user: rest.name()?, why: rest.ending()?, order: rest.long()? },
-        ENDED => Record::Ended { order: rest.long()?, was_here: rest.byte()? != 0 },
-        ACK => Record::Ack { user: rest.name()?, seq: rest.long()? },
-        NO => Record::No { user: rest.name()?, seq: rest.long()? },
-        WHO => Record::Who,
+        LOOK => NodeRecord::Look { user: rest.name()? },
+        FRIEND => NodeRecord::Friend { user: rest.name()? },
+        RELEASE => NodeRecord::Release { user: rest.name()?, epoch: rest.long()?, claim: rest.long()? },
+        RELEASED => NodeRecord::Released(Box::new(rest.released()?)),
+        END => NodeRecord::End { user: rest.name()?, why: rest.ending()?, order: rest.long()? },
+        ENDED => NodeRecord::Ended { order: rest.long()?, was_here: rest.byte()? != 0 },
+        ACK => NodeRecord::Ack { user: rest.name()?, seq: rest.long()? },
+        NO => NodeRecord::No { user: rest.name()?, seq: rest.long()? },
+        WHO => NodeRecord::Who,
         PRESENT => {
             let (number, is_first, is_last) = (rest.long()?, rest.byte()? != 0, rest.byte()? != 0);
             let users = (0..rest.count(8)?).map(|_| rest.long()).collect::<Option<Vec<_>>>()?;
-            Record::Present { number, is_first, is_last, users }
+            NodeRecord::Present { number, is_first, is_last, users }
         }
         MOVED => {
             let number = rest.long()?;
             let users = (0..rest.count(MOVED_BYTES_MIN)?).map(|_| rest.moved()).collect::<Option<Vec<_>>>()?;
-            Record::Moved { number, users }
+            NodeRecord::Moved { number, users }
         }
-        MISSED => Record::Missed,
+        MISSED => NodeRecord::Missed,
         _ => return None,
     };
     rest.0.is_empty().then_some(record)
@@ -243,22 +243,22 @@ impl<'a> Rest<'a> {
         (count <= self.0.len() / bytes_min).then_some(count)
     }
 
-    fn moved(&mut self) -> Option<Moved> {
+    fn moved(&mut self) -> Option<PresenceUpdate> {
         let (user, is_online) = (self.name()?, self.byte()? != 0);
         let friends = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
-        Some(Moved { user, is_online, friends })
+        Some(PresenceUpdate { user, is_online, friends })
     }
 
-    fn ending(&mut self) -> Option<Ending> {
+    fn ending(&mut self) -> Option<EndCause> {
         ENDINGS.get(usize::from(self.byte()?).checked_sub(1)?).copied()
     }
 
-    fn released(&mut self) -> Option<Released> {
+    fn released(&mut self) -> Option<ReleasedUser> {
         let (user, claim, epoch, clock) = (self.name()?, self.long()?, self.long()?, self.long()?);
         let dirty = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
-        let one = |rest: &mut Self| Some(Said { key: rest.long()?, age_ms: rest.long()? });
+        let one = |rest: &mut Self| Some(DedupEntry { key: rest.long()?, age_ms: rest.long()? });
         let window = (0..self.count(SAID_BYTES)?).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
-        Some(Released { user, claim, epoch, clock, dirty, window })
+        Some(ReleasedUser { user, claim, epoch, clock, dirty, window })
     }
 }
 
@@ -270,10 +270,10 @@ mod tests {
         Incarnation { node: NodeId::new(node).unwrap(), epoch }
     }
 
-    fn all() -> Vec<Record> {
+    fn all() -> Vec<NodeRecord> {
         let user = |name| UserName::new(name).unwrap();
-        let window = (0..3).map(|n| Said { key: u64::MAX - n, age_ms: n }).collect();
-        let released = Released {
+        let window = (0..3).map(|n| DedupEntry { key: u64::MAX - n, age_ms: n }).collect();
+        let released = ReleasedUser {
             user: user("ann"),
             claim: 7,
             epoch: 8,
@@ -282,29 +282,29 @@ mod tests {
             window,
         };
         vec![
-            Record::Look { user: user("ann") },
-            Record::Friend { user: user("鸿雁 🪿") },
-            Record::Release { user: user("ann"), epoch: u64::MAX, claim: 1 },
-            Record::Released(Box::new(released.clone())),
-            Record::Released(Box::new(Released { dirty: Vec::new(), window: Vec::new(), ..released })),
-            Record::Ended { order: u64::MAX, was_here: true },
-            Record::Ended { order: 1, was_here: false },
-            Record::Ack { user: user("ann"), seq: u64::MAX },
-            Record::No { user: user("ann"), seq: 1 << 40 },
-            Record::Who,
-            Record::Present { number: 1, is_first: true, is_last: false, users: vec![0, u64::MAX] },
-            Record::Present { number: 2, is_first: false, is_last: true, users: Vec::new() },
-            Record::Moved {
+            NodeRecord::Look { user: user("ann") },
+            NodeRecord::Friend { user: user("鸿雁 🪿") },
+            NodeRecord::Release { user: user("ann"), epoch: u64::MAX, claim: 1 },
+            NodeRecord::Released(Box::new(released.clone())),
+            NodeRecord::Released(Box::new(ReleasedUser { dirty: Vec::new(), window: Vec::new(), ..released })),
+            NodeRecord::Ended { order: u64::MAX, was_here: true },
+            NodeRecord::Ended { order: 1, was_here: false },
+            NodeRecord::Ack { user: user("ann"), seq: u64::MAX },
+            NodeRecord::No { user: user("ann"), seq: 1 << 40 },
+            NodeRecord::Who,
+            NodeRecord::Present { number: 1, is_first: true, is_last: false, users: vec![0, u64::MAX] },
+            NodeRecord::Present { number: 2, is_first: false, is_last: true, users: Vec::new() },
+            NodeRecord::Moved {
                 number: u64::MAX,
                 users: vec![
-                    Moved { user: user("ann"), is_online: true, friends: vec![user("bob"), user("鸿雁")] },
-                    Moved { user: user("bob"), is_online: false, friends: Vec::new() },
+                    PresenceUpdate { user: user("ann"), is_online: true, friends: vec![user("bob"), user("鸿雁")] },
+                    PresenceUpdate { user: user("bob"), is_online: false, friends: Vec::new() },
                 ],
             },
-            Record::Missed,
+            NodeRecord::Missed,
         ]
         .into_iter()
-        .chain(ENDINGS.map(|why| Record::End { user: user("ann"), why, order: 7 }))
+        .chain(ENDINGS.map(|why| NodeRecord::End { user: user("ann"), why, order: 7 }))
         .collect()
     }
 
@@ -321,9 +321,11 @@ mod tests {
     #[test]
     fn what_a_newer_program_says_counts_as_missed_unless_it_may_be_skipped() {
         let (from, to) = (life(1, 1), life(2, 5));
-        let mut known = write(from, to, &Record::Missed);
+        let mut known = write(from, to, &NodeRecord::Missed);
         let at = known.len() - 1;
-        for (kind, record) in [(11, Some(Record::Missed)), (127, Some(Record::Missed)), (128, None), (255, None)] {
+        for (kind, record) in
+            [(11, Some(NodeRecord::Missed)), (127, Some(NodeRecord::Missed)), (128, None), (255, None)]
+        {
             known[at] = kind;
             let mut newer = known.clone();
             newer.extend(b"whatever");

@@ -3,7 +3,7 @@
 use crate::common::PATIENCE;
 use hongyan::bus::codec::Codec;
 use hongyan::bus::{Bus, Figures, News, PubSub, Settings};
-use hongyan::chat::contract::{Frame, Incarnation, NodeId, Place};
+use hongyan::chat::contract::{BusFrame, Incarnation, LinkPosition, NodeId};
 use hongyan::config::{BusUrls, Config};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -16,8 +16,8 @@ pub(crate) fn life(node: u16) -> Incarnation {
     Incarnation { node: NodeId::new(node).unwrap(), epoch: 3 }
 }
 
-pub(crate) fn frame(number: u64) -> Frame {
-    Frame { view: number, confirmed: Some(Place { link: 1, number }), refused: None, batch: None }
+pub(crate) fn frame(number: u64) -> BusFrame {
+    BusFrame { view: number, confirmed: Some(LinkPosition { link: 1, number }), refused: None, batch: None }
 }
 
 /// A node, as far as the bus is concerned.

@@ -6,8 +6,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the owner is not told that something was saved",
         "src/chat/cluster/telling.rs",
-        "                if what.pushes {\n                    self.say(at, Record::Look",
-        "                if what.pushes && name.as_str().is_empty() {\n                    self.say(at, Record::Look",
+        "                if what.pushes {\n                    self.say(at, NodeRecord::Look",
+        "                if what.pushes && name.as_str().is_empty() {\n                    self.say(at, NodeRecord::Look",
     ),
     of(
         "a death in the view marks no list",
@@ -66,20 +66,20 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a save that seems to have failed is told to nobody",
         "src/chat/cluster/telling.rs",
-        "            let (receiver, sender) = (found.receiver, found.sender);\n            self.tell_owner(receiver, What::PUSHES, sender, out);\n",
+        "            let (receiver, sender) = (found.receiver, found.sender);\n            self.tell_owner(receiver, LookScope::PUSHES, sender, out);\n",
         "            _ = (found, out);\n",
     ),
     of(
         "an owner that is younger than the view counts as dead",
         "src/chat/cluster/mod.rs",
-        "            _ => Life::Unknown,",
-        "            _ => Life::Dead { hlc_limit: 0 },",
+        "            _ => IncarnationState::Unknown,",
+        "            _ => IncarnationState::Dead { hlc_limit: 0 },",
     ),
     of(
         "an owner that was asked for too early is believed",
         "src/chat/cluster/telling.rs",
-        "            Asking::Asked => telling.asking = Asking::AskedTooEarly,",
-        "            Asking::Asked => {}",
+        "            OwnerLookup::Asked => telling.asking = OwnerLookup::AskedTooEarly,",
+        "            OwnerLookup::Asked => {}",
     ),
     of(
         "that records were missed changes nothing",
@@ -109,14 +109,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a user is claimed before the other node has let go",
         "src/chat/cluster/claims.rs",
-        "                None\n            }\n            Some((_, Life::Unknown)) => {",
-        "                Some(claim.owner.floor)\n            }\n            Some((_, Life::Unknown)) => {",
+        "                None\n            }\n            Some((_, IncarnationState::Unknown)) => {",
+        "                Some(claim.owner.floor)\n            }\n            Some((_, IncarnationState::Unknown)) => {",
     ),
     of(
         "a user is let go of before what was taken for them is saved",
         "src/chat/cluster/letting_go.rs",
-        "            going.settling = Settling::Barrier;\n        }\n",
-        "            (going.settling, going.barriers) = (Settling::Asked, 1);\n            return self.let_go(user, out);\n        }\n",
+        "            going.settling = ReleaseStage::Barrier;\n        }\n",
+        "            (going.settling, going.barriers) = (ReleaseStage::Asked, 1);\n            return self.let_go(user, out);\n        }\n",
     ),
     of(
         "what an earlier claim was answered is believed",
@@ -133,8 +133,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a barrier from before they were here again counts",
         "src/chat/cluster/letting_go.rs",
-        "        if going.barriers > 0 || going.settling != Settling::Asked {",
-        "        if going.barriers > 0 && going.settling != Settling::Asked {",
+        "        if going.barriers > 0 || going.settling != ReleaseStage::Asked {",
+        "        if going.barriers > 0 && going.settling != ReleaseStage::Asked {",
     ),
     of(
         "a life that was overlooked marks no list",
@@ -158,7 +158,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "what a user has on other nodes goes on after a ban",
         "src/chat/cluster/endings.rs",
         "            None => self.end_here(user, why, out),",
-        "            None => why == Ending::Disconnected && self.end_here(user, why, out),",
+        "            None => why == EndCause::Disconnected && self.end_here(user, why, out),",
     ),
     of(
         "a log-in in progress on another node survives a ban",
@@ -211,19 +211,19 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "direct begins before the last save",
         "src/chat/cluster/direct.rs",
-        "State::Stored { last })) if last == seq",
-        "State::Stored { last })) if last >= seq",
+        "ReceiverState::Stored { last })) if last == seq",
+        "ReceiverState::Stored { last })) if last >= seq",
     ),
     of(
         "what was saved while direct is not looked for",
         "src/chat/cluster/direct.rs",
-        "            self.tell_owner(receiver, What::PUSHES, sender, out);\n            self.release_delivery(delivery);",
+        "            self.tell_owner(receiver, LookScope::PUSHES, sender, out);\n            self.release_delivery(delivery);",
         "            self.release_delivery(delivery);",
     ),
     of(
         "records are not said again in the next epoch",
         "src/chat/cluster/link.rs",
-        "            self.waiting.push(Waiting::Kept(*serial));\n        }\n        // If",
+        "            self.waiting.push(QueuedItem::Kept(*serial));\n        }\n        // If",
         "            _ = serial;\n        }\n        // If",
     ),
     of(

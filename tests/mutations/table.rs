@@ -319,14 +319,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a log-in by an old password goes on",
         "src/chat/admin.rs",
-        "Ending::NewPassword => (Some(RefusalCause::WrongPassword), NEW_PASSWORD,",
-        "Ending::NewPassword => (None, NEW_PASSWORD,",
+        "EndCause::NewPassword => (Some(RefusalCause::WrongPassword), NEW_PASSWORD,",
+        "EndCause::NewPassword => (None, NEW_PASSWORD,",
     ),
     of(
         "a ban ends no session",
         "src/chat/admin.rs",
         "            Some(Route::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
-        "            Some(Route::Here(_)) if why == Ending::Banned => false,\n            Some(Route::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
+        "            Some(Route::Here(_)) if why == EndCause::Banned => false,\n            Some(Route::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
     ),
     of(
         "a deleted user goes on as if nothing had happened",

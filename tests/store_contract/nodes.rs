@@ -5,7 +5,7 @@ mod jobs;
 
 use super::mysql::{Database, refusal};
 use crate::common::store::*;
-use hongyan::chat::contract::{Incarnation, Owner, Record, Released, View};
+use hongyan::chat::contract::{ClusterView, Incarnation, NodeRecord, ReleasedUser, UserOwner};
 use hongyan::store::mysql::{FenceCause, Lease, LeaseCalls, MailBounds, News, NodeServer, Outbox};
 use hongyan::store::{Store, StoreError};
 use mysql::prelude::Queryable;
@@ -27,7 +27,7 @@ fn me(node: &NodeServer) -> Incarnation {
     node.seat().me
 }
 
-fn last(view: &View, node: &NodeServer) -> u64 {
+fn last(view: &ClusterView, node: &NodeServer) -> u64 {
     view.node(me(node).node).unwrap().last.epoch
 }
 
@@ -35,7 +35,7 @@ fn last(view: &View, node: &NodeServer) -> u64 {
 struct Living {
     server: NodeServer,
     lease: Lease,
-    first_view: View,
+    first_view: ClusterView,
     fenced: Receiver<FenceCause>,
     news: Vec<News>,
 }
@@ -64,7 +64,7 @@ impl Living {
     }
 
     #[track_caller]
-    fn wait_for_view(&mut self, is_it: impl Fn(&View) -> bool) -> View {
+    fn wait_for_view(&mut self, is_it: impl Fn(&ClusterView) -> bool) -> ClusterView {
         self.wait_for(|news| match news {
             News::View(view) if is_it(view) => Some(view.clone()),
             _ => None,
@@ -72,7 +72,7 @@ impl Living {
     }
 
     #[track_caller]
-    fn next_record(&mut self) -> (Incarnation, Record) {
+    fn next_record(&mut self) -> (Incarnation, NodeRecord) {
         self.wait_for(|news| match news {
             News::Frame { from, record } => Some((*from, record.clone())),
             News::View(_) => None,
@@ -80,8 +80,8 @@ impl Living {
     }
 }
 
-fn look(name: &str) -> Record {
-    Record::Look { user: user(name) }
+fn look(name: &str) -> NodeRecord {
+    NodeRecord::Look { user: user(name) }
 }
 
 #[test]
@@ -376,7 +376,7 @@ fn a_node_that_leaves_is_news_at_once() {
 fn the_limit_of_the_numbers_stays_above_the_clock() {
     let Some(database) = Database::new() else { return };
     let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
-    let limit = |view: &View| view.nodes[0].hlc_limit;
+    let limit = |view: &ClusterView| view.nodes[0].hlc_limit;
     let first = limit(&a.first_view);
     assert!(first > 0 && a.server.seat().floor == 0);
     a.wait_for_view(|view| limit(view) > first);
@@ -415,12 +415,12 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     let outbox = Outbox::start(a.clone(), mail(10_000)).unwrap();
     let (to, earlier) = (me(&b.server), Incarnation { epoch: 0, ..me(&b.server) });
     outbox.send(earlier, look("nobody"));
-    let release = |claim| Record::Release { user: user("ann"), epoch: 1, claim };
-    let window = (0..20_000).map(|n| hongyan::chat::contract::Said { key: n, age_ms: n }).collect();
-    let released = Released { user: user("ann"), claim: 1, epoch: 2, clock: 3, dirty: vec![user("bob")], window };
-    let sent: Vec<Record> = (0..500)
+    let release = |claim| NodeRecord::Release { user: user("ann"), epoch: 1, claim };
+    let window = (0..20_000).map(|n| hongyan::chat::contract::DedupEntry { key: n, age_ms: n }).collect();
+    let released = ReleasedUser { user: user("ann"), claim: 1, epoch: 2, clock: 3, dirty: vec![user("bob")], window };
+    let sent: Vec<NodeRecord> = (0..500)
         .map(|n| look(&format!("user {n}")))
-        .chain([release(1), Record::Released(Box::new(released))])
+        .chain([release(1), NodeRecord::Released(Box::new(released))])
         .chain((2..300).map(release))
         .collect();
     sent.iter().for_each(|record| outbox.send(to, record.clone()));
@@ -459,8 +459,8 @@ fn records_that_cannot_be_kept_are_missed_in_their_place() {
         outbox.send(to, look(name));
     }
     database.admin.query_drop("UNLOCK TABLES").unwrap();
-    let heard: Vec<Record> = (0..5).map(|_| b.next_record().1).collect();
-    assert_eq!(heard, [look("first"), look("ann"), look("bob"), look("cid"), Record::Missed]);
+    let heard: Vec<NodeRecord> = (0..5).map(|_| b.next_record().1).collect();
+    assert_eq!(heard, [look("first"), look("ann"), look("bob"), look("cid"), NodeRecord::Missed]);
     outbox.send(to, look("ann"));
     assert_eq!(b.next_record().1, look("ann"));
 }
@@ -474,19 +474,19 @@ fn a_user_belongs_to_whoever_claimed_them_first() {
     let claim = |store: &mut dyn Store, epoch, floor| {
         with(store, |store| store.nodes().unwrap().claim(&user("ann"), epoch, floor))
     };
-    assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), Owner::default());
+    assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), UserOwner::default());
     assert!(claim(&mut one, 0, 70));
     assert!(!claim(&mut other, 0, 90), "the other one was faster");
-    let owner = Owner { at: Some(me(&a)), epoch: 1, floor: 70 };
+    let owner = UserOwner { at: Some(me(&a)), epoch: 1, floor: 70 };
     assert_eq!(other.nodes().unwrap().owner(&ann).unwrap(), owner);
     assert!(claim(&mut other, 1, 50));
-    let owner = Owner { at: Some(me(&b)), epoch: 2, floor: 70 };
+    let owner = UserOwner { at: Some(me(&b)), epoch: 2, floor: 70 };
     assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), owner, "a floor never sinks");
     // Read behind the commit, in the order that was asked for.
     one.begin().unwrap();
     one.save_pushes(&[message(1, "bob", "ann", "m")]).unwrap();
     let owners = one.nodes().unwrap().commit_and_read(&["nobody'); DROP TABLE pushes; --", "ann", "ann"]);
-    assert_eq!(owners.unwrap(), Some(vec![Owner::default(), owner, owner]));
+    assert_eq!(owners.unwrap(), Some(vec![UserOwner::default(), owner, owner]));
     assert_eq!(waiting(&mut other, "ann"), [1]);
     one.begin().unwrap();
     assert_eq!(one.nodes().unwrap().commit_and_read(&[]).unwrap(), Some(Vec::new()));

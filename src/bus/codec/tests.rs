@@ -1,7 +1,7 @@
 //! Every record comes back as it was; nothing that is no frame is taken for one, or harms.
 
 use super::*;
-use crate::chat::contract::{Record, Released, Said};
+use crate::chat::contract::{DedupEntry, NodeRecord, ReleasedUser};
 use crate::protocol::field::UserName;
 
 const KEY: [u8; 32] = [7; 32];
@@ -20,8 +20,8 @@ fn push(content: &str) -> Push {
 }
 
 fn records() -> Vec<BusRecord> {
-    let said = |key| Said { key, age_ms: 9 };
-    let released = Released {
+    let said = |key| DedupEntry { key, age_ms: 9 };
+    let released = ReleasedUser {
         user: user("ann"),
         claim: 1,
         epoch: 2,
@@ -34,29 +34,29 @@ fn records() -> Vec<BusRecord> {
         BusRecord::Push { phase: 3, push: push("honk \" \\ \n 雁") },
         BusRecord::Push { phase: 0, push: push("") },
         BusRecord::Push { phase: 1, push: push(&"long ".repeat(20_000)) },
-        BusRecord::Record(Record::Ack { user: user("鸿雁"), seq: 5 }),
-        BusRecord::Record(Record::No { user: user("ann"), seq: u64::MAX }),
-        BusRecord::Record(Record::Look { user: user("ann") }),
-        BusRecord::Record(Record::Friend { user: user("bob") }),
-        BusRecord::Record(Record::Release { user: user("bob"), epoch: 7, claim: 8 }),
-        BusRecord::Record(Record::Released(Box::new(released))),
-        BusRecord::Record(Record::Missed),
+        BusRecord::Record(NodeRecord::Ack { user: user("鸿雁"), seq: 5 }),
+        BusRecord::Record(NodeRecord::No { user: user("ann"), seq: u64::MAX }),
+        BusRecord::Record(NodeRecord::Look { user: user("ann") }),
+        BusRecord::Record(NodeRecord::Friend { user: user("bob") }),
+        BusRecord::Record(NodeRecord::Release { user: user("bob"), epoch: 7, claim: 8 }),
+        BusRecord::Record(NodeRecord::Released(Box::new(released))),
+        BusRecord::Record(NodeRecord::Missed),
     ]
 }
 
 /// Of every shape.
-fn frames() -> Vec<Frame> {
-    let place = |link, number| Place { link, number };
-    let batch = |records| Some(Batch { place: place(u64::MAX, 2), records });
-    let bare = Frame { view: 1, confirmed: None, refused: None, batch: None };
+fn frames() -> Vec<BusFrame> {
+    let place = |link, number| LinkPosition { link, number };
+    let batch = |records| Some(LinkBatch { place: place(u64::MAX, 2), records });
+    let bare = BusFrame { view: 1, confirmed: None, refused: None, batch: None };
     let mut all = vec![
         bare.clone(),
-        Frame { confirmed: Some(place(1, u64::MAX)), ..bare.clone() },
-        Frame { refused: Some(9), view: u64::MAX, ..bare.clone() },
-        Frame { batch: batch(Vec::new()), ..bare.clone() },
-        Frame { confirmed: Some(place(1, 2)), refused: Some(3), batch: batch(records()), ..bare.clone() },
+        BusFrame { confirmed: Some(place(1, u64::MAX)), ..bare.clone() },
+        BusFrame { refused: Some(9), view: u64::MAX, ..bare.clone() },
+        BusFrame { batch: batch(Vec::new()), ..bare.clone() },
+        BusFrame { confirmed: Some(place(1, 2)), refused: Some(3), batch: batch(records()), ..bare.clone() },
     ];
-    all.extend(records().into_iter().map(|record| Frame { batch: batch(vec![record]), ..bare.clone() }));
+    all.extend(records().into_iter().map(|record| BusFrame { batch: batch(vec![record]), ..bare.clone() }));
     all
 }
 
@@ -64,7 +64,7 @@ fn pair() -> (Codec, Codec) {
     (Codec::new(life(1, 5), &KEY), Codec::new(life(1_023, u64::MAX), &KEY))
 }
 
-fn sealed(codec: &Codec, to: Incarnation, frame: &Frame) -> Vec<u8> {
+fn sealed(codec: &Codec, to: Incarnation, frame: &BusFrame) -> Vec<u8> {
     let mut bytes = codec.write(FRAME_MAX, to, frame).unwrap();
     codec.seal(&mut bytes);
     bytes
@@ -119,8 +119,8 @@ fn what_is_too_long_is_neither_written_nor_read() {
     let (a, b) = pair();
     let with = |bytes| {
         let records = vec![BusRecord::Push { phase: 1, push: push(&"x".repeat(bytes)) }];
-        let batch = Some(Batch { place: Place { link: 1, number: 1 }, records });
-        a.write(FRAME_MAX, b.me(), &Frame { view: 1, confirmed: None, refused: None, batch })
+        let batch = Some(LinkBatch { place: LinkPosition { link: 1, number: 1 }, records });
+        a.write(FRAME_MAX, b.me(), &BusFrame { view: 1, confirmed: None, refused: None, batch })
     };
     assert!(with(FRAME_BYTES_MAX).is_none());
     let mut longest = with(FRAME_BYTES_MAX - 200).unwrap();
@@ -187,8 +187,8 @@ fn a_record_has_no_more_bytes_than_it_needs() {
     let at = HEADER_BYTES + 8 + 1 + 16 + 4;
     for record in records() {
         let has_end = !matches!(record, BusRecord::Push { .. });
-        let batch = Some(Batch { place: Place { link: 1, number: 1 }, records: vec![record] });
-        let frame = Frame { view: 1, confirmed: None, refused: None, batch };
+        let batch = Some(LinkBatch { place: LinkPosition { link: 1, number: 1 }, records: vec![record] });
+        let frame = BusFrame { view: 1, confirmed: None, refused: None, batch };
         let mut bytes = a.write(FRAME_MAX, b.me(), &frame).unwrap();
         let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
         bytes[at..at + 4].copy_from_slice(&(length + 1).to_le_bytes());

@@ -9,7 +9,7 @@
 
 use super::super::admin_op::{AdminOp, AdminStep};
 use super::super::answer::{BUSY, UNAVAILABLE};
-use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, Ending, Note, Ticket};
+use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, EndCause, Note, Ticket};
 use super::super::deliveries::Save;
 use super::super::ids::DeliveryRef;
 use super::super::{Chat, Timer};
@@ -148,7 +148,7 @@ impl Chat {
     /// Nobody is logged in as this user any more, or will be, on any node.
     fn account_is_gone(&mut self, user: &UserName, out: &mut Vec<Action>) {
         self.account_is_gone_here(user, out);
-        self.end_elsewhere(user, (Ending::Deleted, false), None, out);
+        self.end_elsewhere(user, (EndCause::Deleted, false), None, out);
     }
 
     fn account_is_gone_here(&mut self, user: &UserName, out: &mut Vec<Action>) {
@@ -156,7 +156,7 @@ impl Chat {
         if let Some(request) = of_user {
             self.own_account_gone(request, user, out);
         }
-        self.end_here(user, Ending::Deleted, out);
+        self.end_here(user, EndCause::Deleted, out);
     }
 
     fn step_later(&mut self, user: &UserName, wait_ms: u64, out: &mut Vec<Action>) {

@@ -5,11 +5,11 @@
 
 use super::super::contract::Action;
 use super::super::{Chat, Timer};
-use super::contract::{BusRecord, Frame, Incarnation, NodeId, Record};
-use super::direct::Remotes;
-use super::foreign::Foreign;
-use super::link::{Link, RECORD_BYTES_MAX};
-use super::{Cluster, Life};
+use super::contract::{BusFrame, BusRecord, Incarnation, NodeId, NodeRecord};
+use super::direct::RemoteReceivers;
+use super::foreign::ForeignPushes;
+use super::link::{NodeLink, RECORD_BYTES_MAX};
+use super::{ClusterState, IncarnationState};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Of a frame that waits, beside its records.
@@ -17,25 +17,25 @@ const FRAME_BYTES: usize = 128;
 
 /// What a node with a bus knows.
 #[derive(Debug)]
-pub(super) struct Bus {
+pub(super) struct BusState {
     /// It can publish.
     works: bool,
-    links: BTreeMap<NodeId, (Incarnation, Link)>,
+    links: BTreeMap<NodeId, (Incarnation, NodeLink)>,
     last_epoch: u64,
     /// Frames of a view that is still to be read.
-    waiting: VecDeque<(Incarnation, Frame)>,
+    waiting: VecDeque<(Incarnation, BusFrame)>,
     waiting_bytes: usize,
     /// When the timer fires next.
     timer_ms: Option<u64>,
     /// Something waits for the end of the turn.
     publishes: bool,
     /// Receivers on other nodes.
-    pub(super) remotes: Remotes,
+    pub(super) remotes: RemoteReceivers,
     /// What other nodes hand over to this one.
-    pub(super) foreign: Foreign,
+    pub(super) foreign: ForeignPushes,
 }
 
-impl Bus {
+impl BusState {
     fn new() -> Self {
         Self {
             works: true,
@@ -45,25 +45,25 @@ impl Bus {
             waiting_bytes: 0,
             timer_ms: None,
             publishes: false,
-            remotes: Remotes::default(),
-            foreign: Foreign::default(),
+            remotes: RemoteReceivers::default(),
+            foreign: ForeignPushes::default(),
         }
     }
 
     /// The link to this life of a node.
-    fn link(&mut self, to: Incarnation) -> &mut Link {
-        let entry = self.links.entry(to.node).or_insert_with(|| (to, Link::default()));
+    fn link(&mut self, to: Incarnation) -> &mut NodeLink {
+        let entry = self.links.entry(to.node).or_insert_with(|| (to, NodeLink::default()));
         if entry.0 != to {
             // The view is to tell of it; what was kept for the earlier life is of no use to this
             // one.
             debug_assert!(false, "links of the dead are removed with them");
-            *entry = (to, Link::default());
+            *entry = (to, NodeLink::default());
         }
         &mut entry.1
     }
 
     /// The same, and it begins to say things unless the bus is away.
-    fn open_link(&mut self, to: Incarnation) -> &mut Link {
+    fn open_link(&mut self, to: Incarnation) -> &mut NodeLink {
         let (works, mut last_epoch) = (self.works, self.last_epoch);
         let link = self.link(to);
         if works {
@@ -74,7 +74,7 @@ impl Bus {
         self.link(to)
     }
 
-    fn frame_bytes(frame: &Frame) -> usize {
+    fn frame_bytes(frame: &BusFrame) -> usize {
         let records = frame.batch.iter().flat_map(|batch| &batch.records).map(BusRecord::weight_bytes);
         FRAME_BYTES + records.sum::<usize>()
     }
@@ -87,15 +87,15 @@ impl Bus {
     }
 }
 
-impl Cluster {
+impl ClusterState {
     /// The bus, of a node that has one.
-    pub(super) fn bus_mut(&mut self) -> Option<&mut Bus> {
+    pub(super) fn bus_mut(&mut self) -> Option<&mut BusState> {
         self.bus.as_deref_mut()
     }
 
     /// Does this life of another node last, by the view?
     pub(super) fn is_alive(&self, at: Incarnation) -> bool {
-        self.life(at) == Life::Lives && self.view.node(at.node).is_some_and(|node| node.lives)
+        self.life(at) == IncarnationState::Lives && self.view.node(at.node).is_some_and(|node| node.lives)
     }
 
     #[cfg(debug_assertions)]
@@ -113,7 +113,7 @@ impl Chat {
     /// gives no [`Action::Publish`].
     pub fn use_bus(&mut self) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.bus = Some(Box::new(Bus::new()));
+            cluster.bus = Some(Box::new(BusState::new()));
         }
     }
 
@@ -123,7 +123,7 @@ impl Chat {
         self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref()).is_some_and(|bus| bus.publishes)
     }
 
-    pub(super) fn bus(&mut self) -> Option<&mut Bus> {
+    pub(super) fn bus(&mut self) -> Option<&mut BusState> {
         self.cluster.as_mut()?.bus_mut()
     }
 
@@ -133,7 +133,7 @@ impl Chat {
     }
 
     /// Says something to another node: over the bus, and by the mail if that takes long.
-    pub(super) fn say(&mut self, to: Incarnation, record: Record, out: &mut Vec<Action>) {
+    pub(super) fn say(&mut self, to: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         let lives = self.cluster.as_ref().is_some_and(|cluster| cluster.is_alive(to));
         let Some(bus) = self.bus().filter(|_| lives) else {
@@ -158,7 +158,7 @@ impl Chat {
     }
 
     /// The same of what is small and begins nothing: if the bus is away, the timer mails it.
-    pub(super) fn say_quietly(&mut self, to: Incarnation, record: Record) {
+    pub(super) fn say_quietly(&mut self, to: Incarnation, record: NodeRecord) {
         self.say_begin(to, BusRecord::Record(record));
     }
 
@@ -198,14 +198,14 @@ impl Chat {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         let Some(bus) = self.bus() else { return };
         let given_up = bus.link(to).give_up();
-        _ = bus.link(to).say(BusRecord::Record(Record::Missed), now_ms, bytes_max);
+        _ = bus.link(to).say(BusRecord::Record(NodeRecord::Missed), now_ms, bytes_max);
         self.acks_given_up(given_up.records, out);
     }
 
     /// What was acked is gone, even if its taker does not learn of it.
-    fn acks_given_up(&mut self, records: Vec<Record>, out: &mut Vec<Action>) {
+    fn acks_given_up(&mut self, records: Vec<NodeRecord>, out: &mut Vec<Action>) {
         for record in records {
-            if let Record::Ack { user, seq } = record {
+            if let NodeRecord::Ack { user, seq } = record {
                 self.submit_delete(seq, user, out);
             }
         }
@@ -302,17 +302,17 @@ impl Chat {
     }
 
     /// Something came over the bus.
-    pub(in super::super) fn bus_frame(&mut self, from: Incarnation, frame: Frame, out: &mut Vec<Action>) {
+    pub(in super::super) fn bus_frame(&mut self, from: Incarnation, frame: BusFrame, out: &mut Vec<Action>) {
         let bytes_max = self.rules.link_bytes_max;
         let Some(cluster) = &mut self.cluster else { return };
         let (life, view) = (cluster.life(from), cluster.view.number);
         let Some(bus) = &mut cluster.bus else { return };
         match life {
-            Life::Me | Life::Dead { .. } => {}
-            Life::Lives if frame.view <= view => self.take_frame(from, frame, out),
-            Life::Lives | Life::Unknown => {
+            IncarnationState::Me | IncarnationState::Dead { .. } => {}
+            IncarnationState::Lives if frame.view <= view => self.take_frame(from, frame, out),
+            IncarnationState::Lives | IncarnationState::Unknown => {
                 // Its sender knows of a death, or of a birth, of which this node is to know first.
-                let bytes = Bus::frame_bytes(&frame);
+                let bytes = BusState::frame_bytes(&frame);
                 if bus.waiting_bytes + bytes <= bytes_max {
                     if bus.waiting.is_empty() {
                         out.push(Action::ReadView);
@@ -324,7 +324,7 @@ impl Chat {
         }
     }
 
-    fn take_frame(&mut self, from: Incarnation, frame: Frame, out: &mut Vec<Action>) {
+    fn take_frame(&mut self, from: Incarnation, frame: BusFrame, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
         let link = bus.link(from);
@@ -354,7 +354,7 @@ impl Chat {
         let Some(bus) = &mut cluster.bus else { return };
         bus.foreign.keep(lives);
         let dead: Vec<Incarnation> = bus.links.values().map(|(to, _)| *to).filter(|to| !lives(to)).collect();
-        let removed: Vec<Link> = dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
+        let removed: Vec<NodeLink> = dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
         let forgotten = bus.remotes.all_but(lives);
         for mut link in removed {
             let given_up = link.give_up();

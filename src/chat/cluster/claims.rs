@@ -12,27 +12,29 @@ use super::super::ids::{LoginId, UserId};
 use super::super::job::JobPurpose;
 use super::super::log_in::Read;
 use super::super::login_state::{InProgress, LoginEvent};
-use super::contract::{ClusterJob, ClusterOutcome, Incarnation, NodeId, Owner, Record, Released, Said};
-use super::{Cluster, Life, RETRY_MS, steps};
+use super::contract::{
+    ClusterJob, ClusterOutcome, DedupEntry, Incarnation, NodeId, NodeRecord, ReleasedUser, UserOwner,
+};
+use super::{ClusterState, IncarnationState, RETRY_MS, steps};
 
 /// How long after a claim began, or was asked about, it is asked about again, at least.
 const ASK_AGAIN_MS: u64 = RETRY_MS / 2;
 
 /// A log-in that waits for the whereabouts of its user.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct LoginClaim {
     /// Names it to the other node.
     serial: u64,
     /// In the state `Claiming`.
     login: LoginId,
-    owner: Owner,
+    owner: UserOwner,
     /// Who was asked to let go.
     asked: Option<Incarnation>,
     /// The other one has let go, or is dead.
     is_free: bool,
 }
 
-impl Claim {
+impl LoginClaim {
     #[cfg(debug_assertions)]
     pub(super) fn login(&self) -> LoginId {
         self.login
@@ -44,13 +46,13 @@ impl Claim {
     }
 }
 
-impl Cluster {
-    fn insert_claim(&mut self, user: UserId, claim: Claim) {
+impl ClusterState {
+    fn insert_claim(&mut self, user: UserId, claim: LoginClaim) {
         self.claims_at.extend(claim.node().map(|node| (node, user)));
         self.claims.insert(user, claim);
     }
 
-    fn remove_claim(&mut self, user: UserId) -> Option<Claim> {
+    fn remove_claim(&mut self, user: UserId) -> Option<LoginClaim> {
         let claim = self.claims.remove(&user)?;
         if let Some(node) = claim.node() {
             self.claims_at.remove(&(node, user));
@@ -81,16 +83,16 @@ impl Chat {
 
     /// They belong to this node. But another one may have been told that it may claim them: then
     /// the whereabouts must change, so that it cannot.
-    fn must_claim(&self, login: LoginId, epoch: u64) -> Option<Owner> {
+    fn must_claim(&self, login: LoginId, epoch: u64) -> Option<UserOwner> {
         let (cluster, one) = (self.cluster.as_ref()?, self.logins.get(login)?);
         let is_claimed = one.login.takes();
         let hash = self.users.hash(one.user.as_str());
-        let owner = Owner { at: Some(cluster.me), epoch, floor: 0 };
+        let owner = UserOwner { at: Some(cluster.me), epoch, floor: 0 };
         cluster.let_go.may_be_claimed(hash, epoch, is_claimed).then_some(owner)
     }
 
     /// A log-in enters the state in which it waits for the whereabouts.
-    pub(in super::super) fn begin_claim(&mut self, one: InProgress, owner: Owner, out: &mut Vec<Action>) {
+    pub(in super::super) fn begin_claim(&mut self, one: InProgress, owner: UserOwner, out: &mut Vec<Action>) {
         let user = self.users.find(one.user.as_str());
         let login = self.logins.insert(one);
         let (Some(cluster), Some(user)) = (&mut self.cluster, user) else {
@@ -98,7 +100,7 @@ impl Chat {
             return self.login_event(login, LoginEvent::Dropped, out);
         };
         cluster.last_claim += 1;
-        let claim = Claim { serial: cluster.last_claim, login, owner, asked: None, is_free: false };
+        let claim = LoginClaim { serial: cluster.last_claim, login, owner, asked: None, is_free: false };
         cluster.claims_to_ask.push_back((self.now.mono_ms + ASK_AGAIN_MS, user, claim.serial));
         cluster.insert_claim(user, claim);
         self.arm_cluster();
@@ -117,21 +119,21 @@ impl Chat {
         let Some(cluster) = &mut self.cluster else { return };
         let mut asks = None;
         let floor = match claim.owner.at.map(|at| (at, cluster.life(at))) {
-            None | Some((_, Life::Me)) => Some(claim.owner.floor),
+            None | Some((_, IncarnationState::Me)) => Some(claim.owner.floor),
             // An earlier life of this node: this one began above its limit. The limit by now is
             // that of this life, which no push may exceed.
-            Some((at, Life::Dead { .. })) if at.node == cluster.me.node => Some(claim.owner.floor),
-            Some((_, Life::Dead { hlc_limit })) => Some(claim.owner.floor.max(hlc_limit)),
+            Some((at, IncarnationState::Dead { .. })) if at.node == cluster.me.node => Some(claim.owner.floor),
+            Some((_, IncarnationState::Dead { hlc_limit })) => Some(claim.owner.floor.max(hlc_limit)),
             Some(_) if claim.is_free => Some(claim.owner.floor),
-            Some((at, Life::Lives)) => {
+            Some((at, IncarnationState::Lives)) => {
                 if claim.asked.replace(at) != Some(at) {
                     let user = self.users.get(user).name.clone();
-                    let record = Record::Release { user, epoch: claim.owner.epoch, claim: claim.serial };
+                    let record = NodeRecord::Release { user, epoch: claim.owner.epoch, claim: claim.serial };
                     asks = Some((at, record));
                 }
                 None
             }
-            Some((_, Life::Unknown)) => {
+            Some((_, IncarnationState::Unknown)) => {
                 out.push(Action::ReadView);
                 None
             }
@@ -172,8 +174,8 @@ impl Chat {
     }
 
     /// The other node has let go.
-    pub(super) fn released(&mut self, released: Released, out: &mut Vec<Action>) {
-        let Released { user, claim: serial, epoch, clock, dirty, window } = released;
+    pub(super) fn released(&mut self, released: ReleasedUser, out: &mut Vec<Action>) {
+        let ReleasedUser { user, claim: serial, epoch, clock, dirty, window } = released;
         let Some(user) = self.users.find(user.as_str()) else { return };
         let claim = self.cluster.as_mut().and_then(|cluster| cluster.claims.get_mut(&user));
         let Some(claim) = claim.filter(|claim| claim.serial == serial && claim.owner.epoch == epoch) else {
@@ -192,7 +194,7 @@ impl Chat {
     }
 
     /// What they have sent of late through another node is known here, too.
-    fn take_over_window(&mut self, user: UserId, window: &[Said]) {
+    fn take_over_window(&mut self, user: UserId, window: &[DedupEntry]) {
         if window.is_empty() {
             return;
         }
@@ -248,7 +250,7 @@ impl Chat {
         if let Some(owner) = Self::owner_in(outcome)
             && let Some(claim) = cluster.remove_claim(user)
         {
-            cluster.insert_claim(user, Claim { owner, asked: None, ..claim });
+            cluster.insert_claim(user, LoginClaim { owner, asked: None, ..claim });
         }
         self.consider_claim(user, out);
     }

@@ -59,14 +59,14 @@ pub struct NodeState {
 
 /// All nodes, read from the store in one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
+pub struct ClusterView {
     /// Grows with every fence and every start.
     pub number: u64,
     /// In the order of their numbers, this node included.
     pub nodes: Box<[NodeState]>,
 }
 
-impl View {
+impl ClusterView {
     /// What is known of a node.
     #[must_use]
     pub fn node(&self, node: NodeId) -> Option<&NodeState> {
@@ -78,7 +78,7 @@ impl View {
 /// Which node a user belongs to: the one on which they logged in last, whether they are still
 /// connected or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Owner {
+pub struct UserOwner {
     /// `None`: they never logged in since there are nodes.
     pub at: Option<Incarnation>,
     /// Grows with every change of `at`; 0 when there is no row.
@@ -90,10 +90,10 @@ pub struct Owner {
 /// What one node says to another.
 ///
 /// Records from one incarnation to another arrive in the order in which they were sent, each at
-/// least once (a run of them may come again), or [`Record::Missed`] in the place of those that
+/// least once (a run of them may come again), or [`NodeRecord::Missed`] in the place of those that
 /// could not be kept. All are lost when either of the two is fenced.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
+pub enum NodeRecord {
     /// Something was saved for this user: read what waits for them. Of several that wait to be sent
     /// the shell may drop all but the first, if nothing but `Look` and `Friend` is between them.
     Look {
@@ -115,14 +115,14 @@ pub enum Record {
         claim: u64,
     },
     /// The answer to `Release`: nothing of theirs is unsaved any more.
-    Released(Box<Released>),
+    Released(Box<ReleasedUser>),
     /// Close this user's connection on the receiving node, and drop log-ins of theirs whose
     /// credential was checked before. Sent again until `Ended` arrives.
     End {
         /// The user.
         user: UserName,
         /// Why.
-        why: Ending,
+        why: EndCause,
         /// To answer with; greater than all before it of this sender.
         order: u64,
     },
@@ -149,11 +149,11 @@ pub enum Record {
         /// Its number.
         seq: u64,
     },
-    /// Who is online on the receiving node? → `Present`, and `Moved` from then on.
+    /// Who is online on the receiving node? → `Present`, and `PresenceUpdate` from then on.
     Who,
     /// All users who are online on the sending node, in parts that follow each other.
     Present {
-        /// Counts these and `Moved` from this sender to this receiver, from 1 on.
+        /// Counts these and `PresenceUpdate` from this sender to this receiver, from 1 on.
         number: u64,
         /// The first part: nothing said before counts.
         is_first: bool,
@@ -167,7 +167,7 @@ pub enum Record {
         /// As in `Present`.
         number: u64,
         /// Who.
-        users: Vec<Moved>,
+        users: Vec<PresenceUpdate>,
     },
     /// Records of this sender could not be kept: anything may have been among them.
     Missed,
@@ -188,7 +188,7 @@ pub struct ClusterGauges {
 
 /// A user of a node who has come or gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moved {
+pub struct PresenceUpdate {
     /// Who.
     pub user: UserName,
     /// They are online there.
@@ -199,7 +199,7 @@ pub struct Moved {
 
 /// Why what a user has on all nodes ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum EndCause {
     /// The operator closes their connection, and that is all: log-ins go on.
     Disconnected,
     /// They are banned.
@@ -214,7 +214,7 @@ pub enum Ending {
 
 /// What a node hands over with a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Released {
+pub struct ReleasedUser {
     /// The user.
     pub user: UserName,
     /// That of the `Release`.
@@ -226,12 +226,12 @@ pub struct Released {
     /// Those for whom something of theirs may have been saved of which nobody was told.
     pub dirty: Vec<UserName>,
     /// Their dedup window, the oldest first.
-    pub window: Vec<Said>,
+    pub window: Vec<DedupEntry>,
 }
 
 /// A message in a dedup window that is handed over. It is promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct DedupEntry {
     /// Stands for its receiver and id; all nodes have the same hash key.
     pub key: u64,
     /// How long ago it was taken.
@@ -241,21 +241,21 @@ pub struct Said {
 /// What one life of a node publishes on the bus for one life of another: it may be lost, come twice
 /// or late. Nothing else is promised of the bus, but that it is whole and from that sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct BusFrame {
     /// The number of the sender's view.
     pub view: u64,
     /// The sender has taken the receiver's records up to here. The same may be said again and
     /// again.
-    pub confirmed: Option<Place>,
+    pub confirmed: Option<LinkPosition>,
     /// The sender misses records of this epoch of the receiver's link: begin another.
     pub refused: Option<u64>,
     /// Records of the sender's own link. Nothing but this has to come in order.
-    pub batch: Option<Batch>,
+    pub batch: Option<LinkBatch>,
 }
 
 /// A place among what one node says to another over the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct LinkPosition {
     /// The epoch of the link, from 1 on; no other epoch of links of this life of the node has the
     /// same, later ones have greater ones.
     pub link: u64,
@@ -265,9 +265,9 @@ pub struct Place {
 
 /// Records that are taken together, in this order, and only behind the batch before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
+pub struct LinkBatch {
     /// Where they stand.
-    pub place: Place,
+    pub place: LinkPosition,
     /// There may be none: the first of an epoch only asks to be confirmed.
     pub records: Vec<BusRecord>,
 }
@@ -292,7 +292,7 @@ pub enum BusRecord {
         push: Push,
     },
     /// The same as may come by the table `mail`, and perhaps does.
-    Record(Record),
+    Record(NodeRecord),
 }
 
 /// What a batch holds without its last record, at most, as [`BusRecord::weight_bytes`] counts.
@@ -313,7 +313,7 @@ impl BusRecord {
     }
 }
 
-impl Record {
+impl NodeRecord {
     /// About how long it is when it is written down.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
@@ -322,7 +322,10 @@ impl Record {
             Self::Release { user, .. } | Self::Ack { user, .. } | Self::No { user, .. } => user.as_str().len() + 16,
             Self::Released(released) => {
                 let dirty = released.dirty.iter().map(|user| user.as_str().len() + 1);
-                released.user.as_str().len() + 24 + dirty.sum::<usize>() + size_of::<Said>() * released.window.len()
+                released.user.as_str().len()
+                    + 24
+                    + dirty.sum::<usize>()
+                    + size_of::<DedupEntry>() * released.window.len()
             }
             Self::End { user, .. } => user.as_str().len() + 12,
             Self::Ended { .. } => 10,
@@ -387,8 +390,8 @@ impl ClusterJob {
 /// What the store answers to a node of a cluster only.
 #[derive(Clone, Debug)]
 pub enum ClusterOutcome {
-    /// `Owner`.
-    Owner(Owner),
+    /// Of `ClusterJob::Owner`.
+    Owner(UserOwner),
     /// `SavePush`, instead of `Saved` and `Duplicate`: it is committed, and this is who owns its
     /// receiver, read behind the commit in the same round trip. A push whose `seq` is beyond
     /// this node's `hlc_limit` is `Failed`, and not written, by this and all other jobs.
@@ -396,7 +399,7 @@ pub enum ClusterOutcome {
         /// `false`: another one with this receiver, sender and id is in the store (`Duplicate`).
         is_first: bool,
         /// `None` if that could not be read.
-        owner: Option<Owner>,
+        owner: Option<UserOwner>,
     },
     /// `LogIn`, `Load` for a log-in (pushes are asked for) and `Claim`, instead of `Loaded`: they
     /// belong to this incarnation.
@@ -410,5 +413,5 @@ pub enum ClusterOutcome {
     },
     /// The same jobs: they do not, or another epoch has begun. The credential is good, and nothing
     /// was read or changed.
-    Elsewhere(Owner),
+    Elsewhere(UserOwner),
 }

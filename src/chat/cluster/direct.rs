@@ -12,8 +12,8 @@ use super::super::contract::Action;
 use super::super::deliveries::Save;
 use super::super::ids::{DeliveryRef, UserId};
 use super::super::users::Route;
-use super::contract::{BusRecord, Incarnation, NodeId, Owner, Record};
-use super::{What, steps};
+use super::contract::{BusRecord, Incarnation, NodeId, NodeRecord, UserOwner};
+use super::{LookScope, steps};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -26,11 +26,11 @@ const CAME_MAX: usize = 65_536;
 /// So many receivers of one sender are handed over with the sender.
 const UNACKED_MAX: usize = 1_024;
 /// Of a remote receiver, and of a message that was handed over, beside the delivery.
-const REMOTE_BYTES: usize = size_of::<Remote>() + 128;
+const REMOTE_BYTES: usize = size_of::<RemoteReceiver>() + 128;
 const ITEM_BYTES: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ReceiverState {
     /// All is saved. The last one whose save was submitted since this node knows of them, or 0.
     Stored { last: u64 },
     /// Direct as soon as this save is answered.
@@ -40,9 +40,9 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Remote {
+struct RemoteReceiver {
     at: Incarnation,
-    state: State,
+    state: ReceiverState,
     /// When it was looked at last, among all.
     turn: u64,
     /// What waits for its ack, by `seq`: where its delivery is.
@@ -50,17 +50,17 @@ struct Remote {
     bytes: usize,
 }
 
-impl Remote {
+impl RemoteReceiver {
     fn is_stored(&self) -> bool {
-        matches!(self.state, State::Stored { .. })
+        matches!(self.state, ReceiverState::Stored { .. })
     }
 }
 
 /// All remote receivers of this node.
 #[derive(Debug, Default)]
-pub(super) struct Remotes {
+pub(super) struct RemoteReceivers {
     /// Each is held.
-    of: BTreeMap<UserId, Remote>,
+    of: BTreeMap<UserId, RemoteReceiver>,
     /// Those that are not in the state Stored, by their node.
     by_node: BTreeSet<(NodeId, UserId)>,
     /// In which order they are looked at for being idle.
@@ -79,7 +79,7 @@ pub(super) struct Remotes {
     came_unknown: u64,
 }
 
-impl Remotes {
+impl RemoteReceivers {
     pub(super) fn held_bytes(&self) -> usize {
         self.of.len() * REMOTE_BYTES
             + self.items * ITEM_BYTES
@@ -134,7 +134,7 @@ impl Remotes {
             return Vec::new();
         };
         let items = std::mem::take(&mut remote.items);
-        (remote.bytes, remote.state) = (0, State::Stored { last: 0 });
+        (remote.bytes, remote.state) = (0, ReceiverState::Stored { last: 0 });
         self.by_node.remove(&(remote.at.node, user));
         self.items -= items.len();
         items.into_iter().map(|(seq, slot)| DeliveryRef { slot, seq }).collect()
@@ -153,11 +153,11 @@ impl Remotes {
 }
 
 impl Chat {
-    fn remotes(&mut self) -> Option<&mut Remotes> {
+    fn remotes(&mut self) -> Option<&mut RemoteReceivers> {
         Some(&mut self.bus()?.remotes)
     }
 
-    fn remote(&mut self, user: UserId) -> Option<&mut Remote> {
+    fn remote(&mut self, user: UserId) -> Option<&mut RemoteReceiver> {
         self.remotes()?.of.get_mut(&user)
     }
 
@@ -180,14 +180,14 @@ impl Chat {
         };
         let is_full = remote.items.len() >= count_max || (remote.bytes > 0 && remote.bytes + weight > bytes_max);
         let is_handed = match remote.state {
-            State::Stored { .. } => false,
+            ReceiverState::Stored { .. } => false,
             _ if is_full => false,
-            State::Opening { .. } => true,
-            State::Direct { .. } => self.hand_one(delivery, sender, out),
+            ReceiverState::Opening { .. } => true,
+            ReceiverState::Direct { .. } => self.hand_one(delivery, sender, out),
         };
         if !is_handed {
             self.end_direct(receiver, out);
-            if let Some(Remote { state: State::Stored { last }, .. }) = self.remote(receiver) {
+            if let Some(RemoteReceiver { state: ReceiverState::Stored { last }, .. }) = self.remote(receiver) {
                 *last = delivery.seq;
             }
             return false;
@@ -216,7 +216,9 @@ impl Chat {
         let Some(remotes) = self.remotes() else { return false };
         let came = sender.map_or(0, |sender| remotes.came(sender));
         let came_last = remotes.came;
-        let Some(Remote { at, state: State::Direct { phase, looked }, .. }) = remotes.of.get_mut(&receiver) else {
+        let Some(RemoteReceiver { at, state: ReceiverState::Direct { phase, looked }, .. }) =
+            remotes.of.get_mut(&receiver)
+        else {
             return false;
         };
         let (at, phase) = (*at, *phase);
@@ -224,7 +226,7 @@ impl Chat {
             // What they sent through the node from which they came may be in the store, unknown to
             // the receiver's node.
             *looked = came_last;
-            self.say(at, Record::Look { user: name }, out);
+            self.say(at, NodeRecord::Look { user: name }, out);
         }
         self.hand_push(at, phase, &push)
     }
@@ -244,7 +246,7 @@ impl Chat {
 
     pub(super) fn is_direct(&mut self, user: UserId) -> Option<Incarnation> {
         let remote = self.remote(user)?;
-        matches!(remote.state, State::Direct { .. }).then_some(remote.at)
+        matches!(remote.state, ReceiverState::Direct { .. }).then_some(remote.at)
     }
 
     /// A message that was handed over is committed, since it was not acked in time. `owner` was
@@ -253,7 +255,7 @@ impl Chat {
         &mut self,
         delivery: DeliveryRef,
         (receiver, sender): (UserId, Option<UserId>),
-        owner: Option<Owner>,
+        owner: Option<UserOwner>,
         out: &mut Vec<Action>,
     ) -> bool {
         let save = self.deliveries.get(delivery).map(|found| found.save);
@@ -272,7 +274,13 @@ impl Chat {
 
     /// The save of a message to somebody who is not here was answered: all saves for them up to
     /// this one were.
-    pub(super) fn consider_direct(&mut self, receiver: UserId, seq: u64, owner: Option<Owner>, out: &mut Vec<Action>) {
+    pub(super) fn consider_direct(
+        &mut self,
+        receiver: UserId,
+        seq: u64,
+        owner: Option<UserOwner>,
+        out: &mut Vec<Action>,
+    ) {
         if self.cluster.as_ref().is_none_or(|cluster| cluster.bus.is_none()) {
             return;
         }
@@ -292,22 +300,22 @@ impl Chat {
             }
             None => self.know_remote(receiver, at),
             Some(_) if !is_up => self.end_direct(receiver, out),
-            Some((_, State::Stored { last })) if last == seq => self.begin_direct(receiver, out),
-            Some((_, State::Stored { last })) if last > seq => {
+            Some((_, ReceiverState::Stored { last })) if last == seq => self.begin_direct(receiver, out),
+            Some((_, ReceiverState::Stored { last })) if last > seq => {
                 if let Some(remotes) = self.remotes()
                     && let Some(remote) = remotes.of.get_mut(&receiver)
                 {
-                    remote.state = State::Opening { until: last };
+                    remote.state = ReceiverState::Opening { until: last };
                     remotes.by_node.insert((at.node, receiver));
                 }
             }
-            Some((_, State::Opening { until })) if seq >= until => self.begin_direct(receiver, out),
+            Some((_, ReceiverState::Opening { until })) if seq >= until => self.begin_direct(receiver, out),
             Some(_) => {}
         }
     }
 
     /// It was read to whom they belong.
-    pub(super) fn owner_is(&mut self, user: UserId, owner: Owner, out: &mut Vec<Action>) {
+    pub(super) fn owner_is(&mut self, user: UserId, owner: UserOwner, out: &mut Vec<Action>) {
         if self.remote(user).is_some_and(|remote| Some(remote.at) != owner.at) {
             self.forget_remote(user, out);
         }
@@ -332,8 +340,8 @@ impl Chat {
         }
         let Some(remotes) = self.remotes().filter(|remotes| remotes.of.len() < REMOTES_MAX) else { return };
         remotes.last_turn += 1;
-        let (state, turn) = (State::Stored { last: 0 }, remotes.last_turn);
-        remotes.of.insert(user, Remote { at, state, turn, items: BTreeMap::new(), bytes: 0 });
+        let (state, turn) = (ReceiverState::Stored { last: 0 }, remotes.last_turn);
+        remotes.of.insert(user, RemoteReceiver { at, state, turn, items: BTreeMap::new(), bytes: 0 });
         remotes.turns.insert(turn, user);
         self.users.hold(user);
         self.users.goes_elsewhere(user);
@@ -365,7 +373,7 @@ impl Chat {
         remotes.last_phase += 1;
         let (phase, looked) = (remotes.last_phase, remotes.came);
         let Some(remote) = remotes.of.get_mut(&receiver) else { return };
-        remote.state = State::Direct { phase, looked };
+        remote.state = ReceiverState::Direct { phase, looked };
         remotes.by_node.insert((remote.at.node, receiver));
         let items = remote.items.iter().map(|(&seq, &slot)| DeliveryRef { slot, seq });
         let (at, items) = (remote.at, items.collect::<Vec<_>>());
@@ -417,7 +425,7 @@ impl Chat {
         }
         for delivery in unsaved {
             self.save_if_unsaved(delivery, out);
-            if let Some(Remote { state: State::Stored { last }, .. }) = self.remote(receiver) {
+            if let Some(RemoteReceiver { state: ReceiverState::Stored { last }, .. }) = self.remote(receiver) {
                 *last = delivery.seq;
             }
         }
@@ -426,7 +434,7 @@ impl Chat {
             if let (Some(remotes), Some(sender)) = (self.remotes(), sender) {
                 remotes.note_acked(sender, receiver);
             }
-            self.tell_owner(receiver, What::PUSHES, sender, out);
+            self.tell_owner(receiver, LookScope::PUSHES, sender, out);
             self.release_delivery(delivery);
         }
         self.users.release(receiver);
@@ -449,7 +457,7 @@ impl Chat {
         let receivers: Vec<UserId> = receivers.collect();
         steps::count(receivers.len());
         if receivers.len() > UNACKED_MAX {
-            self.say(at, Record::Missed, out);
+            self.say(at, NodeRecord::Missed, out);
             return Vec::new();
         }
         let is_there = |receiver: &UserId| remotes.of.get(receiver).is_some_and(|remote| remote.at == at);

@@ -4,7 +4,7 @@
 use super::super::Chat;
 use super::super::contract::Action;
 use super::super::ids::UserId;
-use super::contract::{Incarnation, Record};
+use super::contract::{Incarnation, NodeRecord};
 use super::steps;
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ const OF_SENDER_MAX: usize = 1_024;
 /// The pairs. Senders may be in no table any more, so each is the hash of the name; if two have
 /// the same, too much is looked for.
 #[derive(Debug, Default)]
-pub(super) struct Dirty {
+pub(super) struct DirtyPairs {
     by_sender: BTreeSet<(u64, UserId)>,
     by_receiver: BTreeSet<(UserId, u64)>,
     /// How often something was not kept.
@@ -26,7 +26,7 @@ pub(super) struct Dirty {
     told: BTreeMap<Incarnation, u64>,
 }
 
-impl Dirty {
+impl DirtyPairs {
     /// The owner of the receiver is still to be told.
     pub(super) fn insert(&mut self, sender: u64, receiver: UserId) {
         if self.by_sender.len() >= PAIRS_MAX && !self.by_sender.contains(&(sender, receiver)) {
@@ -99,7 +99,7 @@ impl Chat {
             Some(receivers) => receivers.into_iter().map(|user| self.users.get(user).name.clone()).collect(),
             None => {
                 cluster.dirty.note_told(to);
-                self.say(to, Record::Missed, out);
+                self.say(to, NodeRecord::Missed, out);
                 Vec::new()
             }
         }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn what_is_too_much_is_told_to_each_node_once() {
         let to = Incarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
-        let mut dirty = Dirty::default();
+        let mut dirty = DirtyPairs::default();
         (0..PAIRS_MAX as u64).for_each(|sender| dirty.insert(sender, UserId::of(sender as usize % 100)));
         dirty.insert(1, UserId::of(1));
         assert_eq!(dirty.of(1, to), Some(vec![UserId::of(1)]), "that one is known");

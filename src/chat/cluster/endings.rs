@@ -8,7 +8,7 @@
 
 use super::super::Chat;
 use super::super::contract::{Action, AdminAnswer, AdminTicket, Ticket};
-use super::contract::{Ending, Incarnation, NodeId, Record};
+use super::contract::{EndCause, Incarnation, NodeId, NodeRecord};
 use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,7 +27,7 @@ const GIVEN_UP_AFTER_MS: u64 = 60_000;
 
 /// What follows when it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Then {
+pub(in super::super) enum EndRequester {
     /// The operator is answered.
     Operator(AdminTicket),
     /// The user is answered, who has changed their password.
@@ -36,12 +36,12 @@ pub(in super::super) enum Then {
 
 /// What is to end.
 #[derive(Debug)]
-struct Order {
+struct SessionEnd {
     user: UserName,
-    why: Ending,
+    why: EndCause,
     /// The user was connected somewhere.
     was_here: bool,
-    then: Vec<Then>,
+    then: Vec<EndRequester>,
     began_ms: u64,
     said_ms: u64,
     /// The nodes that have not done it; `None` until it was read which there are.
@@ -50,13 +50,13 @@ struct Order {
 
 /// Orders in progress, and those of others that are done.
 #[derive(Debug, Default)]
-pub(super) struct Endings {
-    orders: BTreeMap<u64, Order>,
+pub(super) struct SessionEnds {
+    orders: BTreeMap<u64, SessionEnd>,
     last: u64,
     done: VecDeque<(Incarnation, u64, bool)>,
 }
 
-impl Endings {
+impl SessionEnds {
     pub(super) fn len(&self) -> usize {
         self.orders.len()
     }
@@ -72,8 +72,8 @@ impl Chat {
     pub(in super::super) fn end_elsewhere(
         &mut self,
         user: &UserName,
-        (why, was_here): (Ending, bool),
-        then: Option<Then>,
+        (why, was_here): (EndCause, bool),
+        then: Option<EndRequester>,
         out: &mut Vec<Action>,
     ) {
         let now_ms = self.now.mono_ms;
@@ -86,7 +86,8 @@ impl Chat {
             return self.not_confirmed(&[], then, out);
         }
         endings.last += 1;
-        let order = Order { user: user.clone(), why, was_here, then, began_ms: now_ms, said_ms: now_ms, left: None };
+        let order =
+            SessionEnd { user: user.clone(), why, was_here, then, began_ms: now_ms, said_ms: now_ms, left: None };
         endings.orders.insert(endings.last, order);
         // Behind what is in the store: who begins later reads that.
         out.push(Action::ReadView);
@@ -96,8 +97,8 @@ impl Chat {
     /// The operator is answered when what they have ended has ended everywhere.
     pub(in super::super) fn answer_when_ended(&mut self, user: &UserName, ticket: AdminTicket, out: &mut Vec<Action>) {
         let orders = self.cluster.iter_mut().flat_map(|cluster| cluster.endings.orders.values_mut());
-        match { orders }.find(|order| order.user == *user && order.why == Ending::Deleted) {
-            Some(order) => order.then.push(Then::Operator(ticket)),
+        match { orders }.find(|order| order.user == *user && order.why == EndCause::Deleted) {
+            Some(order) => order.then.push(EndRequester::Operator(ticket)),
             None => self.answer_admin(ticket, AdminAnswer::Done, out),
         }
     }
@@ -105,7 +106,7 @@ impl Chat {
     /// The answer to the operator whose time is over, if nothing but other nodes is waited for.
     pub(in super::super) fn unconfirmed(&self, ticket: AdminTicket) -> Option<AdminAnswer> {
         let mut orders = self.cluster.iter().flat_map(|cluster| cluster.endings.orders.values());
-        let order = orders.find(|order| order.then.contains(&Then::Operator(ticket)))?;
+        let order = orders.find(|order| order.then.contains(&EndRequester::Operator(ticket)))?;
         Some(AdminAnswer::Unconfirmed { nodes: numbers(order.left.as_deref().unwrap_or_default()) })
     }
 
@@ -138,14 +139,14 @@ impl Chat {
                 }
             };
             for &to in to_say {
-                let record = Record::End { user: order.user.clone(), why: order.why, order: number };
+                let record = NodeRecord::End { user: order.user.clone(), why: order.why, order: number };
                 said.push((to, record));
             }
             let age_ms = now_ms - order.began_ms;
             if order.left.as_ref().is_some_and(Vec::is_empty) || age_ms >= GIVEN_UP_AFTER_MS {
                 over.push(number);
             } else if age_ms >= USER_WAITS_MS {
-                users.extend(order.then.extract_if(.., |then| matches!(then, Then::User(_))));
+                users.extend(order.then.extract_if(.., |then| matches!(then, EndRequester::User(_))));
             }
         }
         for (to, record) in said {
@@ -154,7 +155,7 @@ impl Chat {
         for number in over {
             self.ending_is_over(number, out);
         }
-        self.ended_everywhere((Ending::OwnNewPassword, true), users, out);
+        self.ended_everywhere((EndCause::OwnNewPassword, true), users, out);
     }
 
     /// Another node orders it.
@@ -162,10 +163,10 @@ impl Chat {
         &mut self,
         from: Incarnation,
         user: &UserName,
-        (why, order): (Ending, u64),
+        (why, order): (EndCause, u64),
         out: &mut Vec<Action>,
     ) {
-        let known = |cluster: &super::Cluster| {
+        let known = |cluster: &super::ClusterState| {
             let mut done = cluster.endings.done.iter();
             done.find(|(by, number, _)| (*by, *number) == (from, order)).map(|&(.., was_here)| was_here)
         };
@@ -180,7 +181,7 @@ impl Chat {
             }
             done.push_back((from, order, was_here));
         }
-        self.say(from, Record::Ended { order, was_here }, out);
+        self.say(from, NodeRecord::Ended { order, was_here }, out);
     }
 
     /// Another node has done it.
@@ -198,7 +199,7 @@ impl Chat {
 
     fn ending_is_over(&mut self, number: u64, out: &mut Vec<Action>) {
         let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.remove(&number));
-        let Some(Order { why, was_here, then, left, .. }) = order else {
+        let Some(SessionEnd { why, was_here, then, left, .. }) = order else {
             return;
         };
         match left.as_deref() {
@@ -207,27 +208,27 @@ impl Chat {
         }
     }
 
-    fn ended_everywhere(&mut self, (why, was_here): (Ending, bool), then: Vec<Then>, out: &mut Vec<Action>) {
+    fn ended_everywhere(&mut self, (why, was_here): (EndCause, bool), then: Vec<EndRequester>, out: &mut Vec<Action>) {
         for then in then {
             match then {
-                Then::Operator(ticket) => {
-                    let is_done = was_here || why != Ending::Disconnected;
+                EndRequester::Operator(ticket) => {
+                    let is_done = was_here || why != EndCause::Disconnected;
                     let answer = if is_done { AdminAnswer::Done } else { AdminAnswer::NotOnline };
                     self.answer_admin(ticket, answer, out);
                 }
-                Then::User(request) => self.answer(request, Reply::PasswordChanged, out),
+                EndRequester::User(request) => self.answer(request, Reply::PasswordChanged, out),
             }
         }
     }
 
-    fn not_confirmed(&mut self, left: &[Incarnation], then: Vec<Then>, out: &mut Vec<Action>) {
+    fn not_confirmed(&mut self, left: &[Incarnation], then: Vec<EndRequester>, out: &mut Vec<Action>) {
         for then in then {
             match then {
-                Then::Operator(ticket) => {
+                EndRequester::Operator(ticket) => {
                     self.answer_admin(ticket, AdminAnswer::Unconfirmed { nodes: numbers(left) }, out);
                 }
                 // It is changed.
-                Then::User(request) => self.answer(request, Reply::PasswordChanged, out),
+                EndRequester::User(request) => self.answer(request, Reply::PasswordChanged, out),
             }
         }
     }

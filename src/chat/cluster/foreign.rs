@@ -15,8 +15,8 @@ use super::super::deliveries::{Delivery, Save};
 use super::super::ids::{DeliveryRef, UserId};
 use super::super::list::AckList;
 use super::super::mailbox::Backfill;
-use super::contract::{Incarnation, NODE_BITS, NodeId, Record};
-use super::recent::Recent;
+use super::contract::{Incarnation, NODE_BITS, NodeId, NodeRecord};
+use super::recent::RecentNumbers;
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 use std::collections::BTreeMap;
@@ -29,17 +29,17 @@ const BEGUN_BYTES: usize = size_of::<(UserId, Incarnation, u64)>() + 48;
 
 /// What a node knows of the pushes that others hand over.
 #[derive(Debug, Default)]
-pub(super) struct Foreign {
+pub(super) struct ForeignPushes {
     /// Of users who are here: whose pushes are taken, and of which phase.
     begun: BTreeMap<UserId, Vec<(Incarnation, u64)>>,
     begun_len: usize,
     /// Pushes of other nodes that were acked here, by their `seq`.
-    acked: Recent,
+    acked: RecentNumbers,
     /// The same, by receiver, sender and id: their takers may have died before they knew.
-    messages: Recent,
+    messages: RecentNumbers,
 }
 
-impl Foreign {
+impl ForeignPushes {
     pub(super) fn held_bytes(&self) -> usize {
         self.begun_len * BEGUN_BYTES + self.acked.held_bytes() + self.messages.held_bytes()
     }
@@ -90,7 +90,7 @@ fn taker_of(seq: u64) -> Option<NodeId> {
 }
 
 impl Chat {
-    fn foreign(&mut self) -> Option<&mut Foreign> {
+    fn foreign(&mut self) -> Option<&mut ForeignPushes> {
         Some(&mut self.bus()?.foreign)
     }
 
@@ -122,7 +122,7 @@ impl Chat {
             if let Some(user) = user {
                 foreign.ends(user, from.node);
             }
-            return self.say_quietly(from, Record::No { user: push.receiver, seq });
+            return self.say_quietly(from, NodeRecord::No { user: push.receiver, seq });
         };
         if foreign.messages.contains(message, now_ms, message_span_ms) {
             // Its first taker died, or its user moved, before they knew of the ack.
@@ -166,7 +166,7 @@ impl Chat {
     }
 
     fn say_ack(&mut self, taker: Incarnation, user: UserName, seq: u64) {
-        self.say_quietly(taker, Record::Ack { user, seq });
+        self.say_quietly(taker, NodeRecord::Ack { user, seq });
     }
 
     /// Nothing more is taken of this phase.
@@ -175,7 +175,7 @@ impl Chat {
             foreign.ends(user, taker.node);
         }
         let user = self.users.get(user).name.clone();
-        self.say_quietly(taker, Record::No { user, seq });
+        self.say_quietly(taker, NodeRecord::No { user, seq });
     }
 
     /// The taker of a push, if it lives; perhaps not that life in which it handed the push over.

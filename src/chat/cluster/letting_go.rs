@@ -9,7 +9,7 @@ use super::super::contract::{Action, CloseReason, Job};
 use super::super::ids::UserId;
 use super::super::job::JobPurpose;
 use super::super::log_in::REPLACED;
-use super::contract::{ClusterJob, Incarnation, Record, Released, Said};
+use super::contract::{ClusterJob, DedupEntry, Incarnation, NodeRecord, ReleasedUser};
 use crate::protocol::field::UserName;
 use std::collections::HashMap;
 
@@ -19,14 +19,14 @@ const MARKS_MAX: usize = 1 << 17;
 /// Whom other nodes may claim, each by the hash of the name, with the epoch of the whereabouts at
 /// which they may. Never walked through.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
+pub(super) struct ClaimableUsers {
     newer: HashMap<u64, u64>,
     older: HashMap<u64, u64>,
     /// Some were forgotten: everybody may be claimed whom this node has not claimed itself.
     some_lost: bool,
 }
 
-impl Marks {
+impl ClaimableUsers {
     fn insert(&mut self, user: u64, epoch: u64) {
         if self.newer.len() >= MARKS_MAX {
             self.older = std::mem::take(&mut self.newer);
@@ -49,7 +49,7 @@ impl Marks {
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Settling {
+enum ReleaseStage {
     /// Messages of theirs are neither acked nor committed.
     Open,
     /// Jobs about them are still on their way: one behind all of them is to be submitted.
@@ -60,11 +60,11 @@ enum Settling {
 
 /// A user who is let go of.
 #[derive(Debug)]
-pub(super) struct LettingGo {
+pub(super) struct UserRelease {
     to: Incarnation,
     epoch: u64,
     claim: u64,
-    settling: Settling,
+    settling: ReleaseStage,
     /// Of the jobs that come behind all others about them, so many are not answered.
     barriers: u32,
 }
@@ -86,15 +86,15 @@ impl Chat {
             return self.users.release(user);
         }
         cluster.let_go.insert(hash, epoch);
-        let settling = Settling::Open;
+        let settling = ReleaseStage::Open;
         match cluster.letting_go.get_mut(&user) {
             None => {
-                let going = LettingGo { to, epoch, claim, settling, barriers: 0 };
+                let going = UserRelease { to, epoch, claim, settling, barriers: 0 };
                 cluster.letting_go.insert(user, going);
             }
             Some(going) if epoch > going.epoch => {
                 // They have been here once more since that began: it begins anew.
-                *going = LettingGo { to, epoch, claim, settling, barriers: going.barriers };
+                *going = UserRelease { to, epoch, claim, settling, barriers: going.barriers };
                 self.users.release(user);
             }
             Some(going) => {
@@ -117,19 +117,19 @@ impl Chat {
     pub(in super::super) fn go_on_letting_go(&mut self, user: UserId, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.letting_go.get_mut(&user) else { return };
-        if going.settling == Settling::Open {
+        if going.settling == ReleaseStage::Open {
             if !cluster.taken.is_settled(user, &self.deliveries) {
                 return;
             }
-            going.settling = Settling::Barrier;
+            going.settling = ReleaseStage::Barrier;
         }
-        if going.settling == Settling::Barrier {
+        if going.settling == ReleaseStage::Barrier {
             let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
             if self.submit(job, JobPurpose::LettingGo(user), out).is_ok()
                 && let Some(cluster) = &mut self.cluster
                 && let Some(going) = cluster.letting_go.get_mut(&user)
             {
-                going.settling = Settling::Asked;
+                going.settling = ReleaseStage::Asked;
                 going.barriers += 1;
             }
         }
@@ -138,7 +138,7 @@ impl Chat {
     /// Tries again what could not be saved or submitted.
     pub(super) fn let_go_on(&mut self, out: &mut Vec<Action>) {
         let Some(cluster) = &self.cluster else { return };
-        let waiting = cluster.letting_go.iter().filter(|(_, going)| going.settling != Settling::Asked);
+        let waiting = cluster.letting_go.iter().filter(|(_, going)| going.settling != ReleaseStage::Asked);
         let waiting: Vec<UserId> = waiting.map(|(user, _)| *user).collect();
         for user in waiting {
             self.save_open(user, out);
@@ -155,29 +155,29 @@ impl Chat {
             return;
         };
         going.barriers -= 1;
-        if going.barriers > 0 || going.settling != Settling::Asked {
+        if going.barriers > 0 || going.settling != ReleaseStage::Asked {
             // It has begun anew.
             return;
         }
-        let LettingGo { to, epoch, claim, .. } = *going;
+        let UserRelease { to, epoch, claim, .. } = *going;
         cluster.letting_go.remove(&user);
         self.await_messages(user, false);
         let name = self.users.get(user).name.clone();
         let mut dirty = self.dirty_of(user, to, out);
         dirty.extend(self.unacked_of(user, to, out));
         let window = self.window_of(user);
-        let released = Released { user: name, claim, epoch, clock: self.next_seq, dirty, window };
-        self.say(to, Record::Released(Box::new(released)), out);
+        let released = ReleasedUser { user: name, claim, epoch, clock: self.next_seq, dirty, window };
+        self.say(to, NodeRecord::Released(Box::new(released)), out);
         self.users.release(user);
     }
 
-    fn window_of(&self, user: UserId) -> Vec<Said> {
+    fn window_of(&self, user: UserId) -> Vec<DedupEntry> {
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let Some(dedup) = &self.users.get(user).dedup else {
             return Vec::new();
         };
         let is_open = |delivery| self.deliveries.get(delivery).is_some_and(|found| !found.durable);
         let said = dedup.promised(is_open).into_iter().filter(|&(_, at_ms)| at_ms >= oldest_ms);
-        said.map(|(key, at_ms)| Said { key: key.number(), age_ms: self.now.mono_ms - at_ms }).collect()
+        said.map(|(key, at_ms)| DedupEntry { key: key.number(), age_ms: self.now.mono_ms - at_ms }).collect()
     }
 }

@@ -7,7 +7,7 @@
 //! after a second also go by the mail. Pushes are not kept: whoever hands one over saves it when
 //! the epoch ends.
 
-use super::contract::{BATCH_BYTES_MAX, Batch, BusRecord, Frame, Place, Record};
+use super::contract::{BATCH_BYTES_MAX, BusFrame, BusRecord, LinkBatch, LinkPosition, NodeRecord};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -33,7 +33,7 @@ const KEPT_BYTES: usize = 96;
 
 /// Something that must arrive.
 #[derive(Debug)]
-struct Kept {
+struct RetainedRecord {
     record: BusRecord,
     bytes: usize,
     /// When it was said; of a `Look` when the first was said that is folded into it.
@@ -44,7 +44,7 @@ struct Kept {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Unconfirmed {
+struct UnconfirmedBatch {
     number: u64,
     sent_ms: u64,
     bytes: usize,
@@ -52,7 +52,7 @@ struct Unconfirmed {
 
 /// What waits for the end of the turn, in its order.
 #[derive(Debug)]
-enum Waiting {
+enum QueuedItem {
     /// A record that is kept, by its serial.
     Kept(u64),
     Push {
@@ -63,14 +63,14 @@ enum Waiting {
 
 /// What becomes of the records that a link gives up.
 #[derive(Debug, Default)]
-pub(super) struct GivenUp {
+pub(super) struct AbandonedRecords {
     /// In the order in which they were said.
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<NodeRecord>,
 }
 
 /// What a frame means for the one who hears it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Received {
+pub(super) struct ReceivedRecords {
     /// To be taken, in this order.
     pub(super) records: Vec<BusRecord>,
     /// Something of this epoch was confirmed for the first time.
@@ -81,18 +81,18 @@ pub(super) struct Received {
 
 /// Both directions of one pair of lives.
 #[derive(Debug, Default)]
-pub(super) struct Link {
+pub(super) struct NodeLink {
     /// Of what goes out; 0 while nothing was said yet.
     epoch: u64,
     /// Of the last batch that went out.
     number: u64,
     /// Something of this epoch was confirmed.
     is_up: bool,
-    unconfirmed: VecDeque<Unconfirmed>,
-    waiting: Vec<Waiting>,
+    unconfirmed: VecDeque<UnconfirmedBatch>,
+    waiting: Vec<QueuedItem>,
     waiting_bytes: usize,
     unconfirmed_bytes: usize,
-    kept: BTreeMap<u64, Kept>,
+    kept: BTreeMap<u64, RetainedRecord>,
     kept_bytes: usize,
     last_serial: u64,
     /// The kept `Look` of a user, by its serial.
@@ -107,14 +107,14 @@ pub(super) struct Link {
     open_at_ms: Option<u64>,
     open_again_ms: u64,
     /// Of what comes in: the last batch that was taken.
-    taken: Option<Place>,
+    taken: Option<LinkPosition>,
     /// Until when that must be said.
     confirm_ms: Option<u64>,
     /// An epoch of what comes in that is to be refused.
     refuse: Option<u64>,
 }
 
-impl Link {
+impl NodeLink {
     /// May pushes be handed over?
     pub(super) fn is_up(&self) -> bool {
         self.is_up
@@ -128,7 +128,7 @@ impl Link {
 
     /// What it holds.
     pub(super) fn held_bytes(&self) -> usize {
-        self.waiting_bytes + self.kept_bytes + self.unconfirmed.len() * size_of::<Unconfirmed>()
+        self.waiting_bytes + self.kept_bytes + self.unconfirmed.len() * size_of::<UnconfirmedBatch>()
     }
 
     /// The part that other nodes have not confirmed.
@@ -152,7 +152,7 @@ impl Link {
         self.waiting.clear();
         for (serial, kept) in &mut self.kept {
             kept.number = 0;
-            self.waiting.push(Waiting::Kept(*serial));
+            self.waiting.push(QueuedItem::Kept(*serial));
         }
         // If there is nothing, an empty batch asks to be confirmed.
         self.waiting_bytes = self.kept_bytes;
@@ -165,7 +165,7 @@ impl Link {
             return false;
         }
         self.waiting_bytes += bytes;
-        self.waiting.push(Waiting::Push { phase, push: push.clone() });
+        self.waiting.push(QueuedItem::Push { phase, push: push.clone() });
         true
     }
 
@@ -175,7 +175,7 @@ impl Link {
         let serial = self.last_serial;
         let mut said_ms = now_ms;
         match &record {
-            BusRecord::Record(Record::Look { user }) => {
+            BusRecord::Record(NodeRecord::Look { user }) => {
                 if let Some(&earlier) = self.looks.get(user).filter(|earlier| **earlier > self.barrier) {
                     // What it asks for is asked for by this one, which waits no longer for that.
                     let unmailed = self.drop_kept(earlier).filter(|kept| !kept.mailed);
@@ -183,27 +183,27 @@ impl Link {
                 }
                 self.looks.insert(user.clone(), serial);
             }
-            BusRecord::Record(Record::Friend { .. } | Record::Ack { .. } | Record::No { .. }) => {}
+            BusRecord::Record(NodeRecord::Friend { .. } | NodeRecord::Ack { .. } | NodeRecord::No { .. }) => {}
             _ => self.barrier = serial,
         }
         let bytes = record.weight_bytes() + KEPT_BYTES;
-        self.kept.insert(serial, Kept { record, bytes, said_ms, number: 0, mailed: false });
+        self.kept.insert(serial, RetainedRecord { record, bytes, said_ms, number: 0, mailed: false });
         self.unmailed_ms = self.unmailed_ms.into_iter().chain([said_ms]).min();
         self.kept_bytes += bytes;
         if self.epoch > 0 {
             self.waiting_bytes += bytes;
-            self.waiting.push(Waiting::Kept(serial));
+            self.waiting.push(QueuedItem::Kept(serial));
         }
         self.kept_bytes > bytes_max
     }
 
-    fn drop_kept(&mut self, serial: u64) -> Option<Kept> {
+    fn drop_kept(&mut self, serial: u64) -> Option<RetainedRecord> {
         let kept = self.kept.remove(&serial)?;
         self.kept_bytes -= kept.bytes;
         if kept.number == 0 {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(kept.bytes);
         }
-        if let BusRecord::Record(Record::Look { user }) = &kept.record
+        if let BusRecord::Record(NodeRecord::Look { user }) = &kept.record
             && self.looks.get(user) == Some(&serial)
         {
             self.looks.remove(user);
@@ -212,7 +212,7 @@ impl Link {
     }
 
     /// Gives up all that is kept: there is too much of it, or its receiver is dead.
-    pub(super) fn give_up(&mut self) -> GivenUp {
+    pub(super) fn give_up(&mut self) -> AbandonedRecords {
         self.looks.clear();
         self.kept_bytes = 0;
         let kept = std::mem::take(&mut self.kept).into_values();
@@ -220,7 +220,7 @@ impl Link {
             BusRecord::Record(record) => Some(record),
             BusRecord::Begin { .. } | BusRecord::Push { .. } => None,
         });
-        GivenUp { records: records.collect() }
+        AbandonedRecords { records: records.collect() }
     }
 
     /// Ends the epoch. Whoever calls it puts all receivers of this node into the state Stored.
@@ -238,7 +238,7 @@ impl Link {
         for (serial, kept) in &mut self.kept {
             kept.number = 0;
             if let BusRecord::Begin { user, .. } = &kept.record {
-                kept.record = BusRecord::Record(Record::Look { user: user.clone() });
+                kept.record = BusRecord::Record(NodeRecord::Look { user: user.clone() });
                 kept.mailed = false;
                 self.mailed_to = self.mailed_to.min(*serial);
                 self.unmailed_ms = self.unmailed_ms.into_iter().chain([kept.said_ms]).min();
@@ -260,7 +260,7 @@ impl Link {
     }
 
     /// Time has passed: begins an epoch that is due, and says what is to go by the mail now.
-    pub(super) fn pass(&mut self, now_ms: u64, works: bool, last_epoch: &mut u64) -> Vec<Record> {
+    pub(super) fn pass(&mut self, now_ms: u64, works: bool, last_epoch: &mut u64) -> Vec<NodeRecord> {
         if works && self.open_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.begin(last_epoch);
         }
@@ -277,13 +277,13 @@ impl Link {
 
     /// If something that was said so long ago did not go by the mail yet, it goes now, behind all
     /// that was said before it.
-    pub(super) fn mail(&mut self, now_ms: u64, after_ms: u64) -> Vec<Record> {
+    pub(super) fn mail(&mut self, now_ms: u64, after_ms: u64) -> Vec<NodeRecord> {
         let mut mailed = Vec::new();
         if self.unmailed_ms.is_none_or(|unmailed_ms| unmailed_ms + after_ms > now_ms) {
             return mailed;
         }
         let unmailed = self.kept.range_mut(self.mailed_to..);
-        let is_due = |kept: &Kept| !kept.mailed && kept.said_ms + after_ms <= now_ms;
+        let is_due = |kept: &RetainedRecord| !kept.mailed && kept.said_ms + after_ms <= now_ms;
         let last_due = unmailed.filter(|(_, kept)| is_due(kept)).map(|(serial, _)| *serial).last();
         if let Some(last_due) = last_due {
             for kept in self.kept.range_mut(self.mailed_to..=last_due).map(|(_, kept)| kept) {
@@ -317,22 +317,22 @@ impl Link {
     }
 
     /// The turn is over, or a confirmation is due: what is to be published.
-    pub(super) fn frames(&mut self, view: u64, now_ms: u64) -> Vec<Frame> {
+    pub(super) fn frames(&mut self, view: u64, now_ms: u64) -> Vec<BusFrame> {
         let mut batches = self.batches(now_ms).into_iter();
-        let first = Frame { view, confirmed: self.taken, refused: self.refuse.take(), batch: batches.next() };
+        let first = BusFrame { view, confirmed: self.taken, refused: self.refuse.take(), batch: batches.next() };
         self.confirm_ms = None;
         if first.batch.is_none() && first.confirmed.is_none() && first.refused.is_none() {
             return Vec::new();
         }
-        let rest = batches.map(|batch| Frame { view, confirmed: None, refused: None, batch: Some(batch) });
+        let rest = batches.map(|batch| BusFrame { view, confirmed: None, refused: None, batch: Some(batch) });
         std::iter::once(first).chain(rest).collect()
     }
 
-    fn batches(&mut self, now_ms: u64) -> Vec<Batch> {
+    fn batches(&mut self, now_ms: u64) -> Vec<LinkBatch> {
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
         let is_first = self.epoch > 0 && self.number == 0;
-        let mut batches: Vec<(Batch, usize)> = Vec::new();
+        let mut batches: Vec<(LinkBatch, usize)> = Vec::new();
         if self.epoch == 0 || (waiting.is_empty() && !is_first) {
             return Vec::new();
         }
@@ -343,7 +343,7 @@ impl Link {
             }
             let Some((batch, bytes)) = batches.last_mut() else { break };
             match one {
-                Waiting::Kept(serial) => {
+                QueuedItem::Kept(serial) => {
                     // It may have been folded into a later one.
                     if let Some(kept) = self.kept.get_mut(&serial) {
                         kept.number = batch.place.number;
@@ -351,7 +351,7 @@ impl Link {
                         batch.records.push(kept.record.clone());
                     }
                 }
-                Waiting::Push { phase, push } => {
+                QueuedItem::Push { phase, push } => {
                     *bytes += push.weight_bytes() + KEPT_BYTES;
                     batch.records.push(BusRecord::Push { phase, push });
                 }
@@ -359,21 +359,21 @@ impl Link {
         }
         for (batch, bytes) in &batches {
             self.unconfirmed_bytes += bytes;
-            self.unconfirmed.push_back(Unconfirmed { number: batch.place.number, sent_ms: now_ms, bytes: *bytes });
+            self.unconfirmed.push_back(UnconfirmedBatch { number: batch.place.number, sent_ms: now_ms, bytes: *bytes });
         }
         batches.into_iter().map(|(batch, _)| batch).collect()
     }
 
-    fn next_batch(&mut self, batches: &mut Vec<(Batch, usize)>) {
+    fn next_batch(&mut self, batches: &mut Vec<(LinkBatch, usize)>) {
         self.number += 1;
-        let place = Place { link: self.epoch, number: self.number };
-        batches.push((Batch { place, records: Vec::new() }, 0));
+        let place = LinkPosition { link: self.epoch, number: self.number };
+        batches.push((LinkBatch { place, records: Vec::new() }, 0));
     }
 
     /// A frame of the other one.
-    pub(super) fn hear(&mut self, frame: Frame, now_ms: u64) -> Received {
-        let Frame { confirmed, refused, batch, .. } = frame;
-        let mut heard = Received::default();
+    pub(super) fn hear(&mut self, frame: BusFrame, now_ms: u64) -> ReceivedRecords {
+        let BusFrame { confirmed, refused, batch, .. } = frame;
+        let mut heard = ReceivedRecords::default();
         if let Some(confirmed) = confirmed.filter(|place| self.epoch > 0 && place.link == self.epoch) {
             heard.came_up = self.confirmed(confirmed.number);
         }
@@ -389,7 +389,7 @@ impl Link {
             self.unconfirmed_bytes -= oldest.bytes;
             self.unconfirmed.pop_front();
         }
-        let is_done = |kept: &Kept| kept.number > 0 && kept.number <= number;
+        let is_done = |kept: &RetainedRecord| kept.number > 0 && kept.number <= number;
         while let Some((&serial, kept)) = self.kept.first_key_value()
             && is_done(kept)
         {
@@ -402,7 +402,7 @@ impl Link {
         !std::mem::replace(&mut self.is_up, true)
     }
 
-    fn take(&mut self, Batch { place, records }: Batch, now_ms: u64) -> Vec<BusRecord> {
+    fn take(&mut self, LinkBatch { place, records }: LinkBatch, now_ms: u64) -> Vec<BusRecord> {
         let taken = self.taken.filter(|taken| taken.link >= place.link);
         let next = taken.map_or(1, |taken| if taken.link == place.link { taken.number + 1 } else { u64::MAX });
         if place.number == next {

@@ -98,7 +98,7 @@ impl Chat {
             if self.users.is_here(user) {
                 self.friends_changed(user, out);
             } else {
-                self.tell_owner(user, super::telling::What::FRIENDS, None, out);
+                self.tell_owner(user, super::telling::LookScope::FRIENDS, None, out);
             }
         }
     }

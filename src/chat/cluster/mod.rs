@@ -31,13 +31,13 @@
 //! | `direct.rs` | the taker: receivers on other nodes, and what was handed over for them |
 //! | `foreign.rs` | the owner: what others hand over for users who are here |
 //!
-//! A node alone has no `Cluster`, and does nothing of all this.
+//! A node alone has no `ClusterState`, and does nothing of all this.
 
 use super::Chat;
 use super::Timer;
 use super::contract::Action;
 use super::ids::UserId;
-use contract::{Incarnation, NodeId, NodeState, Owner, Record, View};
+use contract::{ClusterView, Incarnation, NodeId, NodeRecord, NodeState, UserOwner};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 mod bus;
@@ -60,54 +60,54 @@ mod telling;
 mod tests;
 mod views;
 
-pub(super) use endings::Then;
-pub(super) use telling::What;
+pub(super) use endings::EndRequester;
+pub(super) use telling::LookScope;
 
 /// How long after something could not be done, or was not answered, it is tried again.
 const RETRY_MS: u64 = 1_000;
 
 /// The state of one node of a cluster.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(super) struct ClusterState {
     me: Incarnation,
-    view: View,
+    view: ClusterView,
     /// Of users who are here: the epoch of their whereabouts. Never walked through.
     epochs: HashMap<UserId, u64>,
     /// Log-ins of users who belong to another node. They are loading.
-    claims: BTreeMap<UserId, claims::Claim>,
+    claims: BTreeMap<UserId, claims::LoginClaim>,
     /// The same, by the node from which each waits to hear.
     claims_at: BTreeSet<(NodeId, UserId)>,
     /// The same, each with the time at which it is asked about again, in order. They may be over.
     claims_to_ask: VecDeque<(u64, UserId, u64)>,
     last_claim: u64,
     /// Users who log in elsewhere; each is held.
-    letting_go: BTreeMap<UserId, letting_go::LettingGo>,
+    letting_go: BTreeMap<UserId, letting_go::UserRelease>,
     /// Users whom other nodes may claim.
-    let_go: letting_go::Marks,
+    let_go: letting_go::ClaimableUsers,
     /// Those whose owner is to be told something; each is held.
-    telling: BTreeMap<UserId, telling::Telling>,
+    telling: BTreeMap<UserId, telling::OwnerUpdate>,
     /// Of these, whose owner is to be asked for; it may be known by now.
     to_ask: BTreeSet<UserId>,
     /// There were too many: all look at everything.
     tells_everybody: bool,
-    dirty: dirty::Dirty,
-    taken: taken::Taken,
+    dirty: dirty::DirtyPairs,
+    taken: taken::TakenMessages,
     /// What is to end on all nodes.
-    endings: endings::Endings,
+    endings: endings::SessionEnds,
     /// Who is online on other nodes, and who of this one they are told of.
-    presence: presence::Presence,
+    presence: presence::RemotePresence,
     /// Whose list is to be read in the background, and so many at a time. They may be gone.
     sweep: VecDeque<UserId>,
     sweep_at_once: usize,
     /// The timer is set at which all that waits is tried again.
     timer_set: bool,
     /// If there is one.
-    bus: Option<Box<bus::Bus>>,
+    bus: Option<Box<bus::BusState>>,
 }
 
 /// What is known of an incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
+enum IncarnationState {
     /// It is this one.
     Me,
     /// It lives, by the view.
@@ -118,13 +118,15 @@ enum Life {
     Unknown,
 }
 
-impl Cluster {
-    fn life(&self, at: Incarnation) -> Life {
+impl ClusterState {
+    fn life(&self, at: Incarnation) -> IncarnationState {
         match self.view.node(at.node) {
-            _ if at == self.me => Life::Me,
-            Some(NodeState { last, .. }) if *last == at => Life::Lives,
-            Some(NodeState { last, hlc_limit, .. }) if last.epoch > at.epoch => Life::Dead { hlc_limit: *hlc_limit },
-            _ => Life::Unknown,
+            _ if at == self.me => IncarnationState::Me,
+            Some(NodeState { last, .. }) if *last == at => IncarnationState::Lives,
+            Some(NodeState { last, hlc_limit, .. }) if last.epoch > at.epoch => {
+                IncarnationState::Dead { hlc_limit: *hlc_limit }
+            }
+            _ => IncarnationState::Unknown,
         }
     }
 
@@ -137,7 +139,7 @@ impl Cluster {
     /// Log-ins that wait for the whereabouts of their users.
     #[cfg(debug_assertions)]
     pub(super) fn claiming(&self) -> impl Iterator<Item = super::ids::LoginId> + '_ {
-        self.claims.values().map(claims::Claim::login)
+        self.claims.values().map(claims::LoginClaim::login)
     }
 
     /// The references that it holds.
@@ -152,7 +154,7 @@ impl Cluster {
         let here = users.iter().filter(|(_, user, _)| user.is_here()).map(|(id, ..)| id);
         assert!({ here }.all(|user| self.epochs.contains_key(&user)), "somebody is here whom the node does not own");
         assert!(self.claims.keys().all(|user| users.get(*user).loading.is_some()));
-        let at = |claim: &claims::Claim| claim.node();
+        let at = |claim: &claims::LoginClaim| claim.node();
         let claims_at: BTreeSet<_> = self.claims.iter().filter_map(|(user, claim)| Some((at(claim)?, *user))).collect();
         assert_eq!(claims_at, self.claims_at);
         assert!(self.claims_to_ask.iter().is_sorted_by_key(|to_ask| to_ask.0));
@@ -179,13 +181,13 @@ impl Cluster {
     /// The memory of what users can make grow: of what is in trees, about.
     pub(super) fn held_bytes(&self) -> usize {
         const OF_TREE: usize = 2;
-        const CLAIM_BYTES: usize = size_of::<claims::Claim>() + 2 * size_of::<(NodeId, UserId)>();
+        const CLAIM_BYTES: usize = size_of::<claims::LoginClaim>() + 2 * size_of::<(NodeId, UserId)>();
         self.epochs.capacity() * size_of::<(UserId, u64)>()
             + self.claims.len() * OF_TREE * CLAIM_BYTES
             + self.claims_to_ask.capacity() * size_of::<(u64, UserId, u64)>()
-            + self.letting_go.len() * OF_TREE * size_of::<(UserId, letting_go::LettingGo)>()
+            + self.letting_go.len() * OF_TREE * size_of::<(UserId, letting_go::UserRelease)>()
             + self.let_go.held_bytes()
-            + self.telling.len() * OF_TREE * size_of::<(UserId, telling::Telling)>()
+            + self.telling.len() * OF_TREE * size_of::<(UserId, telling::OwnerUpdate)>()
             + self.to_ask.len() * OF_TREE * size_of::<UserId>()
             + self.dirty.held_bytes()
             + self.taken.held_bytes()
@@ -199,10 +201,10 @@ impl Chat {
     /// once, before the first event. The `hash_key` that [`Chat::new`] was given is that of all
     /// nodes, and its `first_seq` is not less than the node's `hlc_limit` at the beginning of this
     /// life.
-    pub fn join(&mut self, me: Incarnation, view: View) {
+    pub fn join(&mut self, me: Incarnation, view: ClusterView) {
         self.next_seq = clock::after(self.next_seq, me.node);
         self.seq_step = clock::STEP;
-        self.cluster = Some(Box::new(Cluster {
+        self.cluster = Some(Box::new(ClusterState {
             me,
             view,
             epochs: HashMap::new(),
@@ -211,14 +213,14 @@ impl Chat {
             claims_to_ask: VecDeque::new(),
             last_claim: 0,
             letting_go: BTreeMap::new(),
-            let_go: letting_go::Marks::default(),
+            let_go: letting_go::ClaimableUsers::default(),
             telling: BTreeMap::new(),
             to_ask: BTreeSet::new(),
             tells_everybody: false,
-            dirty: dirty::Dirty::default(),
-            taken: taken::Taken::default(),
-            endings: endings::Endings::default(),
-            presence: presence::Presence::default(),
+            dirty: dirty::DirtyPairs::default(),
+            taken: taken::TakenMessages::default(),
+            endings: endings::SessionEnds::default(),
+            presence: presence::RemotePresence::default(),
             sweep: VecDeque::new(),
             sweep_at_once: 0,
             timer_set: false,
@@ -255,7 +257,7 @@ impl Chat {
     }
 
     /// The store was read again.
-    pub(super) fn view_read(&mut self, view: View, out: &mut Vec<Action>) {
+    pub(super) fn view_read(&mut self, view: ClusterView, out: &mut Vec<Action>) {
         self.merge_clock(clock::at(self.now.wall_ms));
         let Some(cluster) = &mut self.cluster else {
             debug_assert!(false, "a node alone has no view");
@@ -264,7 +266,7 @@ impl Chat {
         if view.number < cluster.view.number {
             return;
         }
-        let changes = views::Changes::between(&cluster.view, &view, cluster.me.node);
+        let changes = views::ViewChanges::between(&cluster.view, &view, cluster.me.node);
         cluster.view = view;
         if !changes.nodes.is_empty() {
             self.bus_view_changed(out);
@@ -282,14 +284,14 @@ impl Chat {
     }
 
     /// Another node says something by the mail.
-    pub(super) fn frame(&mut self, from: Incarnation, record: Record, out: &mut Vec<Action>) {
+    pub(super) fn frame(&mut self, from: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
         let Some(cluster) = &self.cluster else {
             debug_assert!(false, "a node alone hears nobody");
             return;
         };
-        if cluster.life(from) == Life::Lives {
+        if cluster.life(from) == IncarnationState::Lives {
             self.heard_record(from, record, out);
-        } else if let Record::Ack { user, seq } = record {
+        } else if let NodeRecord::Ack { user, seq } = record {
             // That is so, whoever says it.
             self.acked_there(user, seq, out);
         }
@@ -297,36 +299,36 @@ impl Chat {
     }
 
     /// A node that lives says something.
-    fn heard_record(&mut self, from: Incarnation, record: Record, out: &mut Vec<Action>) {
+    fn heard_record(&mut self, from: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
         match record {
-            Record::Look { user } => {
+            NodeRecord::Look { user } => {
                 if let Some(user) = self.users.find(user.as_str()) {
                     self.look(user, out);
                 }
             }
-            Record::Friend { user } => {
+            NodeRecord::Friend { user } => {
                 if let Some(user) = self.users.find(user.as_str()) {
                     self.friends_changed(user, out);
                 }
             }
-            Record::Release { user, epoch, claim } => self.release_user(from, user, (epoch, claim), out),
-            Record::Released(released) => self.released(*released, out),
-            Record::End { user, why, order } => self.end_for(from, &user, (why, order), out),
-            Record::Ended { order, was_here } => self.ended_on(from, order, was_here, out),
-            Record::Ack { user, seq } => self.acked_there(user, seq, out),
-            Record::No { user, seq } => self.refused_there(&user, seq, out),
-            Record::Who => self.who_is_asked(from, out),
-            Record::Present { number, is_first, is_last, users } => {
+            NodeRecord::Release { user, epoch, claim } => self.release_user(from, user, (epoch, claim), out),
+            NodeRecord::Released(released) => self.released(*released, out),
+            NodeRecord::End { user, why, order } => self.end_for(from, &user, (why, order), out),
+            NodeRecord::Ended { order, was_here } => self.ended_on(from, order, was_here, out),
+            NodeRecord::Ack { user, seq } => self.acked_there(user, seq, out),
+            NodeRecord::No { user, seq } => self.refused_there(&user, seq, out),
+            NodeRecord::Who => self.who_is_asked(from, out),
+            NodeRecord::Present { number, is_first, is_last, users } => {
                 if self.is_next_of_presence(from, number, is_first, out) {
                     self.present_there(from, (is_first, is_last), &users);
                 }
             }
-            Record::Moved { number, users } => {
+            NodeRecord::Moved { number, users } => {
                 if self.is_next_of_presence(from, number, false, out) {
                     self.moved_there(from, users);
                 }
             }
-            Record::Missed => {
+            NodeRecord::Missed => {
                 self.end_directs_at(from.node, out);
                 self.look_at_all(out);
                 self.presence_missed(from, out);
@@ -375,7 +377,7 @@ impl Chat {
     }
 
     /// The owner, as the store said.
-    fn owner_in(outcome: &super::contract::Outcome) -> Option<Owner> {
+    fn owner_in(outcome: &super::contract::Outcome) -> Option<UserOwner> {
         match outcome {
             super::contract::Outcome::Cluster(outcome) => match **outcome {
                 contract::ClusterOutcome::Owner(owner) => Some(owner),

@@ -1,12 +1,12 @@
 //! Who is online on other nodes, for those who ask here who of their friends is.
 //!
 //! As long as nobody asks, nothing of this is done. The first one who does makes this node ask all
-//! others ([`Record::Who`]). Each answers with all its users ([`Record::Present`]), as hashes of
-//! their names, and from then on tells who has come and gone ([`Record::Moved`]), with the names of
-//! their friends: so the friends who are here are found without a search. What happens within
-//! [`TELL_EVERY_MS`] is told together; a user who goes is told of later, so that one who comes back
-//! or moves to another node meanwhile is not shown as gone. If very many come and go at once, all
-//! users are told instead.
+//! others ([`NodeRecord::Who`]). Each answers with all its users ([`NodeRecord::Present`]), as
+//! hashes of their names, and from then on tells who has come and gone ([`NodeRecord::Moved`]),
+//! with the names of their friends: so the friends who are here are found without a search. What
+//! happens within [`TELL_EVERY_MS`] is told together; a user who goes is told of later, so that one
+//! who comes back or moves to another node meanwhile is not shown as gone. If very many come and go
+//! at once, all users are told instead.
 //!
 //! When a node has died, or could not keep what it had to say, what its users are is in doubt:
 //! those who watch are looked through in the background, and told what has changed.
@@ -14,7 +14,7 @@
 use super::super::contract::Action;
 use super::super::ids::UserId;
 use super::super::{Chat, Timer};
-use super::contract::{Incarnation, Moved, NodeId, Record};
+use super::contract::{Incarnation, NodeId, NodeRecord, PresenceUpdate};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
@@ -28,9 +28,9 @@ const FADES_AFTER_MS: u64 = 5_000;
 const ASK_AGAIN_MS: u64 = 3_000;
 /// If more users come and go until they are told of, all are told instead.
 const MOVES_MAX: usize = 10_000;
-/// Users in one [`Record::Present`].
+/// Users in one [`NodeRecord::Present`].
 const PRESENT_MAX: usize = 4_096;
-/// The bytes of names in one [`Record::Moved`], without its last user.
+/// The bytes of names in one [`NodeRecord::Moved`], without its last user.
 const MOVED_BYTES_MAX: usize = 32 * 1024;
 /// Those who watch are looked through in so many parts, but at least so many users at a time.
 const SWEEP_PARTS: usize = 100;
@@ -38,7 +38,7 @@ const SWEEP_AT_ONCE_MIN: usize = 64;
 
 /// A user who has come or gone.
 #[derive(Debug)]
-struct Move {
+struct PresenceMove {
     due_ms: u64,
     /// What the other nodes know.
     was_here: bool,
@@ -48,7 +48,7 @@ struct Move {
 
 /// What a node was asked, and has told.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct RosterInquiry {
     at_ms: u64,
     has_answered: bool,
     /// The number of its last record.
@@ -57,11 +57,11 @@ struct Asked {
 
 /// What is known of users of other nodes, and told to them. No map is walked through but in order.
 #[derive(Debug, Default)]
-pub(super) struct Presence {
+pub(super) struct RemotePresence {
     /// Somebody here has asked who is online.
     is_wanted: bool,
     /// The nodes that were asked.
-    asked: BTreeMap<Incarnation, Asked>,
+    asked: BTreeMap<Incarnation, RosterInquiry>,
     /// The nodes that have asked, with the number of the last record to each.
     listeners: BTreeMap<Incarnation, u64>,
     /// The nodes that say that a user is there, by the hash of the name. For a moment there may be
@@ -69,7 +69,7 @@ pub(super) struct Presence {
     there: BTreeSet<(u64, NodeId)>,
     /// Answers of which the last part has not come.
     coming: BTreeMap<Incarnation, HashSet<u64>>,
-    moves: BTreeMap<UserName, Move>,
+    moves: BTreeMap<UserName, PresenceMove>,
     /// There were too many: all users are to be told.
     tells_all: bool,
     /// Nodes that have died, and when their users are nowhere.
@@ -84,7 +84,7 @@ pub(super) struct Presence {
     timer_set: bool,
 }
 
-impl Presence {
+impl RemotePresence {
     fn waits(&self) -> bool {
         !self.moves.is_empty()
             || self.tells_all
@@ -163,8 +163,8 @@ impl Chat {
             let asked = cluster.presence.asked.get(&to);
             if asked.is_none_or(|asked| !asked.has_answered && now_ms - asked.at_ms >= ASK_AGAIN_MS) {
                 let last = asked.map_or(0, |asked| asked.last);
-                cluster.presence.asked.insert(to, Asked { at_ms: now_ms, has_answered: false, last });
-                out.push(Action::Send { to, record: Record::Who });
+                cluster.presence.asked.insert(to, RosterInquiry { at_ms: now_ms, has_answered: false, last });
+                out.push(Action::Send { to, record: NodeRecord::Who });
             }
         }
         self.arm_elsewhere();
@@ -177,7 +177,7 @@ impl Chat {
         if let Some(asked) = cluster.presence.asked.get_mut(&from) {
             (asked.at_ms, asked.has_answered) = (now_ms, false);
             cluster.presence.coming.remove(&from);
-            out.push(Action::Send { to: from, record: Record::Who });
+            out.push(Action::Send { to: from, record: NodeRecord::Who });
             self.arm_elsewhere();
         }
     }
@@ -227,7 +227,7 @@ impl Chat {
             for (place, part) in parts.iter().enumerate() {
                 let (is_first, is_last) = (place == 0, place + 1 == parts.len());
                 let number = self.next_of_presence(to);
-                let record = Record::Present { number, is_first, is_last, users: part.to_vec() };
+                let record = NodeRecord::Present { number, is_first, is_last, users: part.to_vec() };
                 out.push(Action::Send { to, record });
             }
         }
@@ -264,7 +264,7 @@ impl Chat {
         if presence.listeners.is_empty() || presence.tells_all {
             return;
         }
-        let one = presence.moves.entry(name).or_insert(Move { due_ms, was_here: !comes, friends: Vec::new() });
+        let one = presence.moves.entry(name).or_insert(PresenceMove { due_ms, was_here: !comes, friends: Vec::new() });
         (one.due_ms, one.friends) = (due_ms, friends);
         if presence.moves.len() > MOVES_MAX {
             presence.moves.clear();
@@ -313,9 +313,9 @@ impl Chat {
         }
         let (due, later) = std::mem::take(&mut presence.moves).into_iter().partition(|(_, one)| one.due_ms <= now_ms);
         presence.moves = later;
-        let due: BTreeMap<UserName, Move> = due;
+        let due: BTreeMap<UserName, PresenceMove> = due;
         let (mut moved, mut bytes) = (Vec::new(), 0);
-        for (name, Move { was_here, friends, .. }) in due {
+        for (name, PresenceMove { was_here, friends, .. }) in due {
             let user = self.users.find(name.as_str()).filter(|user| self.users.is_here(*user));
             if user.is_none() && !was_here {
                 // Nobody knew. One who has come back may have been on another node meanwhile.
@@ -323,7 +323,7 @@ impl Chat {
             }
             let friends = user.map_or(friends, |user| self.names_of_friends(user));
             bytes += name.as_str().len() + friends.iter().map(|friend| 2 + friend.as_str().len()).sum::<usize>();
-            moved.push(Moved { user: name, is_online: user.is_some(), friends });
+            moved.push(PresenceUpdate { user: name, is_online: user.is_some(), friends });
             if bytes >= MOVED_BYTES_MAX {
                 self.say_moved(&listeners, std::mem::take(&mut moved), out);
                 bytes = 0;
@@ -332,19 +332,19 @@ impl Chat {
         self.say_moved(&listeners, moved, out);
     }
 
-    fn say_moved(&mut self, listeners: &[Incarnation], moved: Vec<Moved>, out: &mut Vec<Action>) {
+    fn say_moved(&mut self, listeners: &[Incarnation], moved: Vec<PresenceUpdate>, out: &mut Vec<Action>) {
         if moved.is_empty() {
             return;
         }
         for &to in listeners {
             let number = self.next_of_presence(to);
-            out.push(Action::Send { to, record: Record::Moved { number, users: moved.clone() } });
+            out.push(Action::Send { to, record: NodeRecord::Moved { number, users: moved.clone() } });
         }
     }
 
     /// Users of another node have come and gone.
-    pub(super) fn moved_there(&mut self, from: Incarnation, moved: Vec<Moved>) {
-        for Moved { user, is_online, friends } in moved {
+    pub(super) fn moved_there(&mut self, from: Incarnation, moved: Vec<PresenceUpdate>) {
+        for PresenceUpdate { user, is_online, friends } in moved {
             let (hash, id) = (self.users.hash(user.as_str()), self.users.find(user.as_str()));
             let is_here = id.is_some_and(|id| self.users.is_here(id));
             let Some(cluster) = &mut self.cluster else { return };
@@ -380,7 +380,7 @@ impl Chat {
             asked.has_answered = true;
         }
         presence.fading.remove(&from.node);
-        let Presence { there, doubted, .. } = presence;
+        let RemotePresence { there, doubted, .. } = presence;
         there.retain(|(hash, node)| {
             let stays = *node != from.node || now.contains(hash);
             if !stays {
@@ -405,7 +405,7 @@ impl Chat {
     fn fade(&mut self) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
-        let Presence { fading, there, doubted, .. } = &mut cluster.presence;
+        let RemotePresence { fading, there, doubted, .. } = &mut cluster.presence;
         let due = |(node, due_ms): (&NodeId, &u64)| (*due_ms <= now_ms).then_some(*node);
         let faded: Vec<NodeId> = fading.iter().filter_map(due).collect();
         fading.retain(|node, _| !faded.contains(node));

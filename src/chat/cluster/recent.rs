@@ -7,7 +7,7 @@ const COUNT_MAX: usize = 1 << 15;
 
 /// Each is known for one generation at least, and for two at most. Never walked through.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(super) struct RecentNumbers {
     newer: HashSet<u64>,
     older: HashSet<u64>,
     /// The greatest number so far. Most questions are about a greater one, and need no look-up.
@@ -16,7 +16,7 @@ pub(super) struct Recent {
     since_ms: u64,
 }
 
-impl Recent {
+impl RecentNumbers {
     /// A generation ends when it is full, or has lasted for `span_ms`.
     pub(super) fn insert(&mut self, number: u64, now_ms: u64, span_ms: u64) {
         self.pass(now_ms, span_ms);
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_number_is_known_for_one_generation_at_least_and_two_at_most() {
-        let mut recent = Recent::default();
+        let mut recent = RecentNumbers::default();
         recent.insert(7, 5, 100);
         assert!(recent.contains(7, 104, 100) && !recent.contains(8, 104, 100));
         recent.insert(8, 150, 100);

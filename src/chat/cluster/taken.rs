@@ -18,12 +18,12 @@ const OVER_MAX: usize = 1_024;
 
 /// May be over by now.
 #[derive(Debug)]
-struct OfSender {
+struct SenderMessages {
     taken: Vec<DeliveryRef>,
     look_through_at: usize,
 }
 
-impl Default for OfSender {
+impl Default for SenderMessages {
     fn default() -> Self {
         Self { taken: Vec::new(), look_through_at: LOOKED_THROUGH_FROM }
     }
@@ -31,9 +31,9 @@ impl Default for OfSender {
 
 /// Of all senders.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct TakenMessages {
     /// Never walked through to decide anything.
-    by_sender: HashMap<UserId, OfSender>,
+    by_sender: HashMap<UserId, SenderMessages>,
     /// All of them together.
     len: usize,
     /// Where the next delivery stands.
@@ -49,7 +49,7 @@ fn is_awaited(user: UserId, found: &Delivery) -> bool {
     is_open(user, found) && (found.save != Save::Full || found.waits())
 }
 
-impl Taken {
+impl TakenMessages {
     fn note(&mut self, deliveries: &Deliveries) {
         let place = std::mem::replace(&mut self.next_place, deliveries.next_place());
         let Some((delivery, found)) = deliveries.at(place) else { return };
@@ -121,7 +121,7 @@ impl Taken {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        2 * self.len * size_of::<DeliveryRef>() + self.by_sender.capacity() * size_of::<(UserId, OfSender)>()
+        2 * self.len * size_of::<DeliveryRef>() + self.by_sender.capacity() * size_of::<(UserId, SenderMessages)>()
     }
 
     /// It has all that is open.
@@ -141,7 +141,7 @@ impl Taken {
     }
 }
 
-impl OfSender {
+impl SenderMessages {
     /// Gives how many.
     fn forget_what_is_over(&mut self, user: UserId, deliveries: &Deliveries) -> usize {
         let before = self.taken.len();

@@ -10,8 +10,8 @@ use super::super::contract::{Action, Job, Outcome};
 use super::super::deliveries::Save;
 use super::super::ids::{DeliveryRef, UserId};
 use super::super::job::JobPurpose;
-use super::Life;
-use super::contract::{ClusterJob, ClusterOutcome, Owner, Record};
+use super::IncarnationState;
+use super::contract::{ClusterJob, ClusterOutcome, NodeRecord, UserOwner};
 use super::steps;
 
 /// Beyond so many, all nodes are told to look at everything.
@@ -19,7 +19,7 @@ pub(super) const TELLING_MAX: usize = if cfg!(test) { 40 } else { 100_000 };
 
 /// How far the question for the owner has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asking {
+enum OwnerLookup {
     /// To be asked for.
     Waits,
     /// On its way.
@@ -30,25 +30,25 @@ enum Asking {
 
 /// What the owner of a user is to be told.
 #[derive(Debug)]
-pub(super) struct Telling {
-    asking: Asking,
-    what: What,
+pub(super) struct OwnerUpdate {
+    asking: OwnerLookup,
+    what: LookScope,
 }
 
-impl Telling {
+impl OwnerUpdate {
     pub(super) fn waits(&self) -> bool {
-        self.asking == Asking::Waits
+        self.asking == OwnerLookup::Waits
     }
 }
 
 /// What is to be read anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct What {
+pub(in super::super) struct LookScope {
     pub(in super::super) pushes: bool,
     pub(in super::super) friends: bool,
 }
 
-impl What {
+impl LookScope {
     pub(in super::super) const PUSHES: Self = Self { pushes: true, friends: false };
     pub(in super::super) const FRIENDS: Self = Self { pushes: false, friends: true };
 }
@@ -84,9 +84,9 @@ impl Chat {
             // Their node has it already, or gets it now.
             self.consider_direct(receiver, delivery.seq, owner, out);
         } else {
-            let told = owner.is_some_and(|owner| self.tell_node(receiver, owner, What::PUSHES, out));
+            let told = owner.is_some_and(|owner| self.tell_node(receiver, owner, LookScope::PUSHES, out));
             if !told {
-                self.tell_owner(receiver, What::PUSHES, sender, out);
+                self.tell_owner(receiver, LookScope::PUSHES, sender, out);
             }
             self.consider_direct(receiver, delivery.seq, owner, out);
         }
@@ -103,7 +103,7 @@ impl Chat {
             && found.save != Save::Full
         {
             let (receiver, sender) = (found.receiver, found.sender);
-            self.tell_owner(receiver, What::PUSHES, sender, out);
+            self.tell_owner(receiver, LookScope::PUSHES, sender, out);
         }
     }
 
@@ -111,7 +111,7 @@ impl Chat {
     pub(in super::super) fn tell_owner(
         &mut self,
         user: UserId,
-        what: What,
+        what: LookScope,
         sender: Option<UserId>,
         out: &mut Vec<Action>,
     ) {
@@ -119,7 +119,7 @@ impl Chat {
             && let Some(at) = self.is_direct(user)
         {
             // Before anything more is handed over; and whoever owns them by now is told as well.
-            self.say(at, Record::Look { user: self.users.get(user).name.clone() }, out);
+            self.say(at, NodeRecord::Look { user: self.users.get(user).name.clone() }, out);
         }
         let Some(cluster) = &mut self.cluster else {
             return;
@@ -128,12 +128,15 @@ impl Chat {
         if is_new && cluster.telling.len() >= TELLING_MAX {
             return self.tell_everybody_soon();
         }
-        let telling = cluster.telling.entry(user).or_insert(Telling { asking: Asking::Waits, what: What::default() });
+        let telling = cluster
+            .telling
+            .entry(user)
+            .or_insert(OwnerUpdate { asking: OwnerLookup::Waits, what: LookScope::default() });
         telling.what.pushes |= what.pushes;
         telling.what.friends |= what.friends;
         match telling.asking {
-            Asking::Asked => telling.asking = Asking::AskedTooEarly,
-            Asking::Waits | Asking::AskedTooEarly => {}
+            OwnerLookup::Asked => telling.asking = OwnerLookup::AskedTooEarly,
+            OwnerLookup::Waits | OwnerLookup::AskedTooEarly => {}
         }
         if let Some(sender) = sender {
             cluster.dirty.insert(self.users.hash(self.users.get(sender).name.as_str()), user);
@@ -164,12 +167,12 @@ impl Chat {
             if let Some(cluster) = &mut self.cluster {
                 cluster.dirty.note_told(to);
             }
-            self.say(to, Record::Missed, out);
+            self.say(to, NodeRecord::Missed, out);
         }
         self.look_at_all(out);
     }
 
-    fn telling(&mut self, user: UserId) -> Option<&mut Telling> {
+    fn telling(&mut self, user: UserId) -> Option<&mut OwnerUpdate> {
         self.cluster.as_mut()?.telling.get_mut(&user)
     }
 
@@ -181,7 +184,7 @@ impl Chat {
         let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
         let is_asked = self.submit(job, JobPurpose::Owner(user), out).is_ok();
         if let Some(telling) = self.telling(user).filter(|_| is_asked) {
-            telling.asking = Asking::Asked;
+            telling.asking = OwnerLookup::Asked;
         }
         if !is_asked {
             self.ask_owner_later(user);
@@ -217,8 +220,8 @@ impl Chat {
             debug_assert!(false, "what was asked for is told");
             return;
         };
-        let (what, too_early) = (telling.what, telling.asking == Asking::AskedTooEarly);
-        telling.asking = Asking::Waits;
+        let (what, too_early) = (telling.what, telling.asking == OwnerLookup::AskedTooEarly);
+        telling.asking = OwnerLookup::Waits;
         match Self::owner_in(outcome) {
             Some(_) if too_early => _ = self.ask_owner(user, out),
             Some(owner) if self.tell_node(user, owner, what, out) => {
@@ -241,13 +244,13 @@ impl Chat {
     }
 
     /// Tells the owner; `false` if it cannot be told yet: the view does not know it.
-    fn tell_node(&mut self, user: UserId, owner: Owner, what: What, out: &mut Vec<Action>) -> bool {
+    fn tell_node(&mut self, user: UserId, owner: UserOwner, what: LookScope, out: &mut Vec<Action>) -> bool {
         let (Some(cluster), Some(at)) = (&self.cluster, owner.at) else {
             // They belong to nobody: their next log-in reads it.
             return true;
         };
         match cluster.life(at) {
-            Life::Me => {
+            IncarnationState::Me => {
                 if what.pushes {
                     self.look(user, out);
                 }
@@ -255,18 +258,18 @@ impl Chat {
                     self.friends_changed(user, out);
                 }
             }
-            Life::Lives => {
+            IncarnationState::Lives => {
                 let name = self.users.get(user).name.clone();
                 if what.pushes {
-                    self.say(at, Record::Look { user: name.clone() }, out);
+                    self.say(at, NodeRecord::Look { user: name.clone() }, out);
                 }
                 if what.friends {
-                    self.say(at, Record::Friend { user: name }, out);
+                    self.say(at, NodeRecord::Friend { user: name }, out);
                 }
             }
             // Their next log-in, elsewhere, reads it.
-            Life::Dead { .. } => {}
-            Life::Unknown => {
+            IncarnationState::Dead { .. } => {}
+            IncarnationState::Unknown => {
                 out.push(Action::ReadView);
                 return false;
             }

@@ -1,19 +1,19 @@
 //! What has changed from one view to the next.
 
-use super::contract::{NodeId, View};
+use super::contract::{ClusterView, NodeId};
 
 /// Of which nodes lives began or ended.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Changes {
+pub(super) struct ViewChanges {
     /// Those with another life, or none any more.
     pub(super) nodes: Vec<NodeId>,
     /// A life of another node is over that may have owed something: once for each.
     pub(super) any_died: bool,
 }
 
-impl Changes {
+impl ViewChanges {
     /// Those that `new` shows beside `old`, for the node `me`.
-    pub(super) fn between(old: &View, new: &View, me: NodeId) -> Self {
+    pub(super) fn between(old: &ClusterView, new: &ClusterView, me: NodeId) -> Self {
         let mut changes = Self::default();
         for state in &new.nodes {
             let node = state.last.node;
@@ -43,18 +43,18 @@ mod tests {
         NodeId::new(number).unwrap()
     }
 
-    fn view(nodes: &[(u16, u64, bool)]) -> View {
+    fn view(nodes: &[(u16, u64, bool)]) -> ClusterView {
         let state = |&(number, epoch, lives): &(u16, u64, bool)| NodeState {
             last: Incarnation { node: node(number), epoch },
             hlc_limit: 0,
             lives,
         };
-        View { number: 1, nodes: nodes.iter().map(state).collect() }
+        ClusterView { number: 1, nodes: nodes.iter().map(state).collect() }
     }
 
     #[test]
     fn each_life_dies_once() {
-        let died = |old: &[_], new: &[_]| Changes::between(&view(old), &view(new), node(9)).any_died;
+        let died = |old: &[_], new: &[_]| ViewChanges::between(&view(old), &view(new), node(9)).any_died;
         // Fenced, and only then started again.
         assert!(died(&[(1, 3, true)], &[(1, 4, false)]));
         assert!(!died(&[(1, 4, false)], &[(1, 5, true)]));
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn only_the_nodes_that_changed_are_considered() {
         let (old, new) = ([(1, 3, true), (2, 4, false), (3, 1, true)], [(1, 3, true), (2, 5, true), (4, 1, true)]);
-        let changes = Changes::between(&view(&old), &view(&new), node(1));
+        let changes = ViewChanges::between(&view(&old), &view(&new), node(1));
         assert_eq!(changes.nodes, [2, 4, 3].map(node));
     }
 }

@@ -9,7 +9,7 @@ use super::named_lock::{holder, kill, take};
 use super::node_names::NodeNames;
 use super::nodes::{NodeServer, VIEW, frame_version_of, lock, names_of, view_of};
 use super::silence::Silence;
-use crate::chat::contract::{Incarnation, MS_SHIFT, Record, View};
+use crate::chat::contract::{ClusterView, Incarnation, MS_SHIFT, NodeRecord};
 use crate::store::{StoreError, records};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
@@ -35,13 +35,13 @@ const NEWS_MAX: usize = 4_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// The nodes.
-    View(View),
+    View(ClusterView),
     /// Another node says something.
     Frame {
         /// By this one.
         from: Incarnation,
         /// What it says.
-        record: Record,
+        record: NodeRecord,
     },
 }
 
@@ -94,7 +94,7 @@ type Sign = (u64, u64);
 pub(super) struct Seen(Mutex<HashMap<u16, (Sign, Instant)>>);
 
 impl Seen {
-    fn note(&self, view: &View, beats: &[u64]) {
+    fn note(&self, view: &ClusterView, beats: &[u64]) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (state, &beats) in view.nodes.iter().zip(beats) {
             let sign = (state.last.epoch, beats);
@@ -145,7 +145,11 @@ impl Lease {
     ///
     /// # Errors
     /// The database cannot be used, or the system starts no thread.
-    pub fn start(server: NodeServer, silent_max: Duration, calls: LeaseCalls) -> Result<(Self, View), StoreError> {
+    pub fn start(
+        server: NodeServer,
+        silent_max: Duration,
+        calls: LeaseCalls,
+    ) -> Result<(Self, ClusterView), StoreError> {
         let shared = Arc::new(Shared::default());
         shared.clock.store(server.seat().floor, Ordering::Release);
         let mut keeper = Keeper::new(server.clone(), Arc::clone(&shared), silent_max);
@@ -232,7 +236,7 @@ impl Drop for Lease {
 
 /// One look.
 struct Looked {
-    view: View,
+    view: ClusterView,
     /// The signs of life of each node of the view.
     beats: Vec<u64>,
     mail: Vec<(u64, Vec<u8>)>,
@@ -349,7 +353,7 @@ impl Keeper {
     }
 
     /// Logs which nodes have come and gone.
-    fn say_changes(&mut self, view: &View, rows: &[Row]) {
+    fn say_changes(&mut self, view: &ClusterView, rows: &[Row]) {
         if !self.names.has(view) {
             let lines = self.names.note(view, names_of(rows), self.server.seat().me.node);
             lines.iter().for_each(|line| log::info!("{line}"));

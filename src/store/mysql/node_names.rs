@@ -1,6 +1,6 @@
 //! What the log says of the nodes of a cluster. Operators know them by their names.
 
-use crate::chat::contract::{NodeId, NodeState, View};
+use crate::chat::contract::{ClusterView, NodeId, NodeState};
 use std::collections::BTreeMap;
 
 struct Known {
@@ -17,7 +17,7 @@ pub(super) struct NodeNames {
 }
 
 impl NodeNames {
-    pub(super) fn has(&self, view: &View) -> bool {
+    pub(super) fn has(&self, view: &ClusterView) -> bool {
         self.view == Some(view.number)
     }
 
@@ -31,7 +31,7 @@ impl NodeNames {
     }
 
     /// Another view, with the names of its nodes. Gives the lines that say what has changed.
-    pub(super) fn note(&mut self, view: &View, names: Vec<String>, me: NodeId) -> Vec<String> {
+    pub(super) fn note(&mut self, view: &ClusterView, names: Vec<String>, me: NodeId) -> Vec<String> {
         let is_first = self.view.replace(view.number).is_none();
         let known = |(state, name): (&NodeState, String)| {
             (state.last.node.get(), Known { name, epoch: state.last.epoch, lives: state.lives })
@@ -71,7 +71,7 @@ mod tests {
                 hlc_limit: 0,
                 lives,
             };
-            View { number, nodes: nodes.iter().map(state).collect() }
+            ClusterView { number, nodes: nodes.iter().map(state).collect() }
         };
         let mut known = NodeNames::default();
         let steps: [(&[_], &[&str]); 7] = [

@@ -12,7 +12,7 @@ use super::schema::{KNOWN, check_all_ours, known_version, migrate};
 use super::seq_max::SeqMax;
 use super::signs::cluster as cluster_of_databases;
 use super::{MysqlStore, lanes::Held};
-use crate::chat::contract::{Incarnation, NodeId, NodeState, View};
+use crate::chat::contract::{ClusterView, Incarnation, NodeId, NodeState};
 use crate::store::StoreError;
 use crate::store::records::FRAME_MAX;
 use mysql::prelude::Queryable;
@@ -168,7 +168,7 @@ impl NodeServer {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn view(&self) -> Result<View, StoreError> {
+    pub fn view(&self) -> Result<ClusterView, StoreError> {
         let rows: Vec<Row> = self.session()?.query(VIEW).map_err(|error| fault(&error).0)?;
         Ok(view_of(&rows)?.0)
     }
@@ -218,7 +218,7 @@ pub(super) const VIEW: &str = "SELECT cluster.view, nodes.node, nodes.epoch, nod
                                nodes.frame_max, nodes.name FROM cluster, nodes ORDER BY nodes.node";
 
 /// The view, and the signs of life of each node in it.
-pub(super) fn view_of(rows: &[Row]) -> Result<(View, Vec<u64>), StoreError> {
+pub(super) fn view_of(rows: &[Row]) -> Result<(ClusterView, Vec<u64>), StoreError> {
     let strange = || StoreError::Corrupt("its tables of nodes are not what this server writes".into());
     let (mut number, mut nodes, mut renewed) = (0, Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
     for row in rows {
@@ -233,7 +233,7 @@ pub(super) fn view_of(rows: &[Row]) -> Result<(View, Vec<u64>), StoreError> {
         nodes.push(NodeState { last: Incarnation { node, epoch }, hlc_limit, lives: beats > 0 });
         renewed.push(beats);
     }
-    Ok((View { number, nodes: nodes.into() }, renewed))
+    Ok((ClusterView { number, nodes: nodes.into() }, renewed))
 }
 
 /// The names of the nodes in the same rows.

@@ -2,7 +2,7 @@
 
 use super::nodes::NodeServer;
 use super::{MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, repeated, size_of_group};
-use crate::chat::contract::{Incarnation, Record};
+use crate::chat::contract::{Incarnation, NodeRecord};
 use crate::protocol::field::UserName;
 use crate::store::{Store, StoreError, records};
 use mysql::Value;
@@ -29,7 +29,7 @@ pub struct MailBounds {
 /// What waits to be written.
 #[derive(Default)]
 struct Waiting {
-    records: VecDeque<(Incarnation, Record)>,
+    records: VecDeque<(Incarnation, NodeRecord)>,
     bytes: usize,
     /// The `Look`s among them behind which nothing else is but such and `Friend`s.
     looks: HashSet<(Incarnation, UserName)>,
@@ -44,14 +44,14 @@ struct Waiting {
 
 impl Waiting {
     /// Keeps one more, if there is room. `false`: there is nothing new to be written.
-    fn push(&mut self, to: Incarnation, record: Record, bounds: MailBounds) -> bool {
+    fn push(&mut self, to: Incarnation, record: NodeRecord, bounds: MailBounds) -> bool {
         match &record {
-            Record::Look { user } => {
+            NodeRecord::Look { user } => {
                 if self.looks.contains(&(to, user.clone())) {
                     return false;
                 }
             }
-            Record::Friend { .. } => {}
+            NodeRecord::Friend { .. } => {}
             _ => self.looks.clear(),
         }
         let bytes = RECORD_BYTES + record.weight_bytes();
@@ -62,7 +62,7 @@ impl Waiting {
             return false;
         }
         self.bytes += bytes;
-        if let Record::Look { user } = &record {
+        if let NodeRecord::Look { user } = &record {
             self.looks.insert((to, user.clone()));
         }
         self.records.push_back((to, record));
@@ -70,11 +70,11 @@ impl Waiting {
     }
 
     /// All of it, with a word in the place of what was not kept.
-    fn take(&mut self) -> VecDeque<(Incarnation, Record)> {
+    fn take(&mut self) -> VecDeque<(Incarnation, NodeRecord)> {
         let mut records = std::mem::take(&mut self.records);
         self.looks.clear();
         self.bytes = 0;
-        records.extend(std::mem::take(&mut self.missed).into_iter().map(|to| (to, Record::Missed)));
+        records.extend(std::mem::take(&mut self.missed).into_iter().map(|to| (to, NodeRecord::Missed)));
         records
     }
 }
@@ -99,7 +99,7 @@ impl Shared {
 
     /// All that waits, as soon as there is something, with a word in the place of what was not
     /// kept. `None`: it is over.
-    fn take(&self) -> Option<VecDeque<(Incarnation, Record)>> {
+    fn take(&self) -> Option<VecDeque<(Incarnation, NodeRecord)>> {
         let mut waiting = self.waiting();
         while waiting.records.is_empty() && !waiting.is_over && !waiting.is_last {
             waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +145,7 @@ impl Outbox {
     }
 
     /// Takes one more. Never waits.
-    pub fn send(&self, to: Incarnation, record: Record) {
+    pub fn send(&self, to: Incarnation, record: NodeRecord) {
         if self.shared.waiting().push(to, record, self.bounds) {
             self.shared.filled.notify_one();
         }
@@ -216,7 +216,7 @@ fn deliver(server: &NodeServer, shared: &Shared) {
 fn write_some(
     server: &NodeServer,
     store: &mut Option<MysqlStore>,
-    records: &VecDeque<(Incarnation, Record)>,
+    records: &VecDeque<(Incarnation, NodeRecord)>,
 ) -> Result<usize, StoreError> {
     let store = match store {
         Some(store) => store,
@@ -228,7 +228,7 @@ fn write_some(
     for (to, record) in records.iter().take(SIZES[0]) {
         let mut text = records::write(me, *to, record);
         if text.len() > row_max {
-            text = records::write(me, *to, &Record::Missed);
+            text = records::write(me, *to, &NodeRecord::Missed);
         }
         weight += text.len();
         if weight > STATEMENT_BYTES_MAX.min(row_max) && !rows.is_empty() {
@@ -255,23 +255,23 @@ fn insert(store: &mut MysqlStore, rows: Vec<(u16, Vec<u8>)>) -> Result<(), Store
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{NodeId, Released, Said};
+    use crate::chat::contract::{DedupEntry, NodeId, ReleasedUser};
 
     fn node(number: u16) -> Incarnation {
         Incarnation { node: NodeId::new(number).unwrap(), epoch: 1 }
     }
 
-    fn look(name: &str) -> Record {
-        Record::Look { user: UserName::new(name).unwrap() }
+    fn look(name: &str) -> NodeRecord {
+        NodeRecord::Look { user: UserName::new(name).unwrap() }
     }
 
-    fn released(messages: usize) -> Record {
-        let window = vec![Said { key: 1, age_ms: 1 }; messages];
+    fn released(messages: usize) -> NodeRecord {
+        let window = vec![DedupEntry { key: 1, age_ms: 1 }; messages];
         let user = UserName::new("ann").unwrap();
-        Record::Released(Box::new(Released { user, claim: 1, epoch: 1, clock: 1, dirty: Vec::new(), window }))
+        NodeRecord::Released(Box::new(ReleasedUser { user, claim: 1, epoch: 1, clock: 1, dirty: Vec::new(), window }))
     }
 
-    fn taken(waiting: &mut Waiting) -> Vec<(u16, Record)> {
+    fn taken(waiting: &mut Waiting) -> Vec<(u16, NodeRecord)> {
         waiting.take().into_iter().map(|(to, record)| (to.node.get(), record)).collect()
     }
 
@@ -283,7 +283,7 @@ mod tests {
             waiting.push(node(1), look(name), few);
         }
         waiting.push(node(2), look("ann"), few);
-        let missed = |to: u16| (to, Record::Missed);
+        let missed = |to: u16| (to, NodeRecord::Missed);
         assert_eq!(taken(&mut waiting), [(1, look("ann")), (1, look("bob")), missed(1), missed(2)]);
         assert_eq!(taken(&mut waiting), []);
     }
@@ -296,11 +296,11 @@ mod tests {
         assert!(!waiting.push(node(1), released(1_024), bounds));
         assert!(waiting.push(node(2), look("ann"), bounds), "there is room for a small one");
         assert!(waiting.bytes <= bounds.bytes_max);
-        assert_eq!(taken(&mut waiting), [(1, released(1_024)), (2, look("ann")), (1, Record::Missed)]);
+        assert_eq!(taken(&mut waiting), [(1, released(1_024)), (2, look("ann")), (1, NodeRecord::Missed)]);
         // One alone may be as large as it is: it would never go otherwise.
         assert!(waiting.push(node(1), released(4_096), bounds));
         assert!(!waiting.push(node(1), look("ann"), bounds));
-        assert_eq!(taken(&mut waiting), [(1, released(4_096)), (1, Record::Missed)]);
+        assert_eq!(taken(&mut waiting), [(1, released(4_096)), (1, NodeRecord::Missed)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::values::{bytes, corrupt, number, text};
 use super::{MysqlStore, fault, read_page};
-use crate::chat::contract::{Incarnation, NodeId, Owner};
+use crate::chat::contract::{Incarnation, NodeId, UserOwner};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
@@ -27,11 +27,11 @@ fn literal(name: &str) -> String {
     text
 }
 
-fn owner_of(row: &Row) -> Result<Owner, StoreError> {
+fn owner_of(row: &Row) -> Result<UserOwner, StoreError> {
     let node = u16::try_from(number(row, 1)?).map_err(|_| corrupt("no node has this number"))?;
     let epoch = number(row, 2)?;
     let at = NodeId::new(node).map(|node| Incarnation { node, epoch });
-    Ok(Owner { at, epoch: number(row, 3)?, floor: number(row, 4)? })
+    Ok(UserOwner { at, epoch: number(row, 3)?, floor: number(row, 4)? })
 }
 
 impl MysqlStore {
@@ -74,8 +74,8 @@ impl Nodes for MysqlStore {
         self.lock.seat.as_ref().map_or(u64::MAX, |seat| seat.seq_max.wait_for(seq, within))
     }
 
-    fn owner(&mut self, user: &UserName) -> Result<Owner, StoreError> {
-        self.row(OWNER, vec![bytes(user.as_str())])?.map_or(Ok(Owner::default()), |row| owner_of(&row))
+    fn owner(&mut self, user: &UserName) -> Result<UserOwner, StoreError> {
+        self.row(OWNER, vec![bytes(user.as_str())])?.map_or(Ok(UserOwner::default()), |row| owner_of(&row))
     }
 
     fn claim(&mut self, user: &UserName, epoch: u64, floor: u64) -> Result<bool, StoreError> {
@@ -98,7 +98,7 @@ impl Nodes for MysqlStore {
         Ok(self.change(sql, values)? == 1)
     }
 
-    fn commit_and_read(&mut self, users: &[&str]) -> Result<Option<Vec<Owner>>, StoreError> {
+    fn commit_and_read(&mut self, users: &[&str]) -> Result<Option<Vec<UserOwner>>, StoreError> {
         if users.is_empty() {
             return self.run(|conn| conn.query_drop("COMMIT")).map(|()| Some(Vec::new()));
         }

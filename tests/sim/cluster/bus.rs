@@ -4,7 +4,7 @@
 use super::super::random::Random;
 use super::Cluster;
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{BusRecord, Event, Frame, Incarnation, Record};
+use hongyan::chat::contract::{BusFrame, BusRecord, Event, Incarnation, NodeRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct Bus {
@@ -107,7 +107,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn publish(&mut self, node: usize, to: Incarnation, frame: Frame) {
+    pub(super) fn publish(&mut self, node: usize, to: Incarnation, frame: BusFrame) {
         let Some(from) = self.nodes[node].me else { return };
         let other = usize::from(to.node.get()) - 1;
         self.oracle.count("frames");
@@ -116,7 +116,7 @@ impl Cluster {
             match record {
                 BusRecord::Begin { .. } => self.oracle.count("begins"),
                 BusRecord::Push { .. } => self.oracle.count("handed over"),
-                BusRecord::Record(Record::No { .. }) => self.oracle.count("refused"),
+                BusRecord::Record(NodeRecord::No { .. }) => self.oracle.count("refused"),
                 BusRecord::Record(_) => {}
             }
         }

@@ -3,7 +3,7 @@
 use super::Cluster;
 use super::store::{Done, Letter};
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Event, Incarnation, Job, Outcome, Record, Ticket};
+use hongyan::chat::contract::{Event, Incarnation, Job, NodeRecord, Outcome, Ticket};
 
 /// So long a lease is not renewed until somebody fences the node.
 const LEASE_MS: u64 = 5_000;
@@ -183,7 +183,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn send(&mut self, node: usize, to: Incarnation, record: Record) {
+    pub(super) fn send(&mut self, node: usize, to: Incarnation, record: NodeRecord) {
         let late_ms =
             if self.faults.late > 0 && self.random.chance(self.faults.late) { self.random.below(3_000) } else { 0 };
         let takes_ms = self.latency() + late_ms;
@@ -191,7 +191,7 @@ impl Cluster {
         let (life, Some(from)) = (entry.life, entry.me) else { return };
         entry.mail_ms = entry.mail_ms.max(self.now_ms + takes_ms);
         let at_ms = entry.mail_ms;
-        let record = if self.random.chance(self.faults.lost) { Record::Missed } else { record };
+        let record = if self.random.chance(self.faults.lost) { NodeRecord::Missed } else { record };
         let is_twice = self.random.chance(self.faults.twice);
         self.oracle.count("records");
         self.say(|| format!("node {node} sends {to:?}: {record:?}"));
@@ -203,7 +203,7 @@ impl Cluster {
         (node, life): (usize, u64),
         from: Incarnation,
         to: Incarnation,
-        record: Record,
+        record: NodeRecord,
         is_twice: bool,
     ) {
         let lives = self.nodes[node].life == life;

@@ -2,7 +2,8 @@
 
 use super::super::store::Model;
 use hongyan::chat::contract::{
-    AdminJob, ClusterJob, ClusterOutcome, Incarnation, Job, NodeId, NodeState, Outcome, Owner, Record, View,
+    AdminJob, ClusterJob, ClusterOutcome, ClusterView, Incarnation, Job, NodeId, NodeRecord, NodeState, Outcome,
+    UserOwner,
 };
 use hongyan::protocol::field::UserName;
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ pub struct NodeRow {
 pub struct Letter {
     pub from: Incarnation,
     pub to: Incarnation,
-    pub record: Record,
+    pub record: NodeRecord,
 }
 
 /// How far a job is when its transaction is done.
@@ -42,7 +43,7 @@ pub struct Shared {
     pub model: Model,
     pub nodes: Vec<NodeRow>,
     pub view: u64,
-    whereabouts: BTreeMap<String, Owner>,
+    whereabouts: BTreeMap<String, UserOwner>,
     pub mail: Vec<Letter>,
 }
 
@@ -64,13 +65,13 @@ impl Shared {
         self.nodes[usize::from(at.node.get()) - 1].epoch == at.epoch
     }
 
-    pub fn read_view(&self) -> View {
+    pub fn read_view(&self) -> ClusterView {
         let states = self.nodes.iter().enumerate().map(|(node, row)| NodeState {
             last: Incarnation { node: node_id(node), epoch: row.epoch },
             hlc_limit: row.hlc_limit,
             lives: row.lives,
         });
-        View { number: self.view, nodes: states.collect() }
+        ClusterView { number: self.view, nodes: states.collect() }
     }
 
     /// Whatever this life of the node writes from now on does not happen.
@@ -90,7 +91,7 @@ impl Shared {
         Incarnation { node: node_id(node), epoch: self.nodes[node].epoch }
     }
 
-    pub fn owner_of(&self, user: &str) -> Owner {
+    pub fn owner_of(&self, user: &str) -> UserOwner {
         self.whereabouts.get(user).copied().unwrap_or_default()
     }
 
@@ -149,7 +150,7 @@ impl Shared {
                     if owner.epoch != *epoch && !is_done {
                         return cluster(ClusterOutcome::Elsewhere(owner));
                     }
-                    let claimed = Owner { at: Some(me), epoch: epoch + 1, floor: owner.floor.max(*floor) };
+                    let claimed = UserOwner { at: Some(me), epoch: epoch + 1, floor: owner.floor.max(*floor) };
                     self.whereabouts.insert(user.as_str().into(), claimed);
                     let (user, pushes_max, bytes_max) = (user.clone(), *pushes_max, *bytes_max);
                     Done::ThenLoad { epoch: epoch + 1, user, pushes_max, bytes_max }

@@ -3,7 +3,7 @@
 use super::super::mysql::Database;
 use super::join;
 use crate::common::store::*;
-use hongyan::chat::contract::{AdminJob, ClusterJob, ClusterOutcome, Incarnation, Job, Outcome, Owner, Ticket};
+use hongyan::chat::contract::{AdminJob, ClusterJob, ClusterOutcome, Incarnation, Job, Outcome, Ticket, UserOwner};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::request::Credential;
@@ -63,7 +63,7 @@ impl Node {
         self.cluster(name, ClusterJob::Claim { epoch, floor: 7, pushes_max: 2, bytes_max: usize::MAX })
     }
 
-    fn owner(&mut self, name: &str) -> Owner {
+    fn owner(&mut self, name: &str) -> UserOwner {
         match self.cluster(name, ClusterJob::Owner) {
             Outcome::Cluster(outcome) => match *outcome {
                 ClusterOutcome::Owner(owner) => owner,
@@ -74,7 +74,7 @@ impl Node {
     }
 }
 
-fn elsewhere(outcome: &Outcome) -> Option<Owner> {
+fn elsewhere(outcome: &Outcome) -> Option<UserOwner> {
     match outcome {
         Outcome::Cluster(outcome) => match **outcome {
             ClusterOutcome::Elsewhere(owner) => Some(owner),
@@ -97,7 +97,7 @@ fn loaded(outcome: &Outcome) -> Option<(u64, usize, Vec<u64>)> {
     }
 }
 
-fn saved(outcome: &Outcome) -> Option<(bool, Option<Owner>)> {
+fn saved(outcome: &Outcome) -> Option<(bool, Option<UserOwner>)> {
     match outcome {
         Outcome::Cluster(outcome) => match **outcome {
             ClusterOutcome::Saved { is_first, owner } => Some((is_first, owner)),
@@ -113,11 +113,11 @@ fn who_saves_is_told_to_whom_the_receiver_belongs_behind_the_commit() {
     let (mut a, mut b) = (Node::new(&database, "a"), Node::new(&database, "b"));
     a.sign_up("ann");
     assert_eq!(loaded(&b.claim("ann", 0)), Some((1, 0, vec![])));
-    let owner = Owner { at: Some(b.me()), epoch: 1, floor: 7 };
+    let owner = UserOwner { at: Some(b.me()), epoch: 1, floor: 7 };
     let save = |seq, to: &str, id: &str| Job::SavePush { push: message(seq, "bob", to, id) };
     let outcomes = a.run([save(1, "ann", "m"), save(2, "ann", "m"), save(3, "cid", "m"), save(4, "ann", "n")]);
     let told: Vec<_> = outcomes.iter().map(|outcome| saved(outcome).unwrap()).collect();
-    let nobody = Some(Owner::default());
+    let nobody = Some(UserOwner::default());
     assert_eq!(told, [(true, Some(owner)), (false, Some(owner)), (true, nobody), (true, Some(owner))]);
     // Once more, as after an answer that was lost.
     assert_eq!(saved(&a.run([save(1, "ann", "m")])[0]), Some((true, Some(owner))));
@@ -135,7 +135,7 @@ fn a_log_in_reads_only_for_a_user_who_belongs_here() {
     let (mut a, mut b) = (Node::new(&database, "a"), Node::new(&database, "b"));
     a.sign_up("ann");
     let load = |pushes_max| Job::Load { user: user("ann"), pushes_max, bytes_max: usize::MAX };
-    assert_eq!(elsewhere(&a.run([load(2)])[0]), Some(Owner::default()));
+    assert_eq!(elsewhere(&a.run([load(2)])[0]), Some(UserOwner::default()));
     assert_eq!(loaded(&a.claim("ann", 0)), Some((1, 0, vec![])));
     // Repeated, as after an answer that was lost, it is the same claim.
     assert_eq!(loaded(&a.claim("ann", 0)), Some((1, 0, vec![])));
@@ -144,12 +144,12 @@ fn a_log_in_reads_only_for_a_user_who_belongs_here() {
     let pushes: [Job; 4] = pushes.try_into().unwrap();
     a.run(pushes);
     assert_eq!(loaded(&a.run([load(2)])[0]), Some((1, 0, vec![1, 2])));
-    let owner = Owner { at: Some(a.me()), epoch: 1, floor: 7 };
+    let owner = UserOwner { at: Some(a.me()), epoch: 1, floor: 7 };
     assert_eq!(elsewhere(&b.run([load(2)])[0]), Some(owner));
     assert!(matches!(b.run([load(0)])[0], Outcome::Loaded { .. }), "only friends are asked for");
     assert_eq!(elsewhere(&b.claim("ann", 0)), Some(owner), "it was somebody else's by then");
     assert_eq!(loaded(&b.claim("ann", 1)), Some((2, 0, vec![1, 2])));
-    assert_eq!(elsewhere(&a.run([load(2)])[0]), Some(Owner { at: Some(b.me()), epoch: 2, floor: 7 }));
+    assert_eq!(elsewhere(&a.run([load(2)])[0]), Some(UserOwner { at: Some(b.me()), epoch: 2, floor: 7 }));
     assert_eq!(b.owner("ann").epoch, 2);
     let page = |except: &[u64]| ClusterJob::Page { except: except.into(), pushes_max: 2, bytes_max: usize::MAX };
     for (except, seqs, more) in [(&[][..], [1, 2], true), (&[1], [2, 3], true), (&[2, 3], [1, 4], false)] {

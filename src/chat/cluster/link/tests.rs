@@ -10,12 +10,12 @@ fn user(name: &str) -> UserName {
     UserName::new(name).unwrap()
 }
 
-fn look(name: &str) -> Record {
-    Record::Look { user: user(name) }
+fn look(name: &str) -> NodeRecord {
+    NodeRecord::Look { user: user(name) }
 }
 
-fn ack(seq: u64) -> Record {
-    Record::Ack { user: user("ann"), seq }
+fn ack(seq: u64) -> NodeRecord {
+    NodeRecord::Ack { user: user("ann"), seq }
 }
 
 fn push(seq: u64) -> Push {
@@ -24,41 +24,41 @@ fn push(seq: u64) -> Push {
 
 /// One end, with its clock.
 #[derive(Default)]
-struct End {
-    link: Link,
+struct LinkEnd {
+    link: NodeLink,
     last_epoch: u64,
     now_ms: u64,
 }
 
-impl End {
+impl LinkEnd {
     fn open() -> Self {
         let mut end = Self::default();
         end.link.open(&mut end.last_epoch);
         end
     }
 
-    fn say(&mut self, record: Record) {
+    fn say(&mut self, record: NodeRecord) {
         assert!(!self.link.say(BusRecord::Record(record), self.now_ms, BYTES_MAX));
     }
 
-    fn frames(&mut self) -> Vec<Frame> {
+    fn frames(&mut self) -> Vec<BusFrame> {
         let frames = self.link.frames(1, self.now_ms);
         self.link.check();
         frames
     }
 
-    fn hear(&mut self, frame: Frame) -> Received {
+    fn hear(&mut self, frame: BusFrame) -> ReceivedRecords {
         let heard = self.link.hear(frame, self.now_ms);
         self.link.check();
         heard
     }
 
-    fn down(&mut self) -> Vec<Record> {
+    fn down(&mut self) -> Vec<NodeRecord> {
         self.link.down(self.now_ms);
         self.pass(0)
     }
 
-    fn pass(&mut self, wait_ms: u64) -> Vec<Record> {
+    fn pass(&mut self, wait_ms: u64) -> Vec<NodeRecord> {
         self.now_ms += wait_ms;
         let mailed = self.link.pass(self.now_ms, true, &mut self.last_epoch);
         self.link.check();
@@ -67,8 +67,8 @@ impl End {
 }
 
 /// Both ends open, and each has confirmed the other's first batch.
-fn both_up() -> (End, End) {
-    let (mut one, mut other) = (End::open(), End::open());
+fn both_up() -> (LinkEnd, LinkEnd) {
+    let (mut one, mut other) = (LinkEnd::open(), LinkEnd::open());
     for _ in 0..2 {
         for frame in one.frames() {
             other.hear(frame);
@@ -81,20 +81,20 @@ fn both_up() -> (End, End) {
     (one, other)
 }
 
-fn of(records: Vec<Record>) -> Vec<BusRecord> {
+fn of(records: Vec<NodeRecord>) -> Vec<BusRecord> {
     records.into_iter().map(BusRecord::Record).collect()
 }
 
 #[test]
 fn a_link_is_up_when_its_first_batch_is_confirmed() {
-    let (mut one, mut other) = (End::open(), End::open());
+    let (mut one, mut other) = (LinkEnd::open(), LinkEnd::open());
     assert!(!one.link.push(1, &push(1), BYTES_MAX), "nobody may be there");
     let first = one.frames();
     assert_eq!(first.len(), 1);
-    assert_eq!(other.hear(first[0].clone()), Received::default());
+    assert_eq!(other.hear(first[0].clone()), ReceivedRecords::default());
     assert!(one.frames().is_empty(), "nothing to say");
     let answer = other.frames();
-    assert_eq!(answer[0].confirmed, Some(Place { link: 1, number: 1 }));
+    assert_eq!(answer[0].confirmed, Some(LinkPosition { link: 1, number: 1 }));
     assert!(one.hear(answer[0].clone()).came_up && one.link.is_up());
     assert!(!one.hear(answer[0].clone()).came_up, "once");
     assert!(one.link.push(1, &push(1), BYTES_MAX));
@@ -131,7 +131,7 @@ fn batches_are_taken_once_and_only_in_their_order() {
 #[test]
 fn a_refusal_ends_the_epoch_that_it_names_and_no_other() {
     let (mut one, _) = both_up();
-    let refusal = |link| Frame { view: 1, confirmed: None, refused: Some(link), batch: None };
+    let refusal = |link| BusFrame { view: 1, confirmed: None, refused: Some(link), batch: None };
     assert!(one.hear(refusal(1)).is_refused);
     one.down();
     assert!(!one.hear(refusal(1)).is_refused, "that one is over");
@@ -163,7 +163,7 @@ fn what_is_kept_is_said_again_in_each_epoch_and_pushes_are_not() {
 
 #[test]
 fn an_epoch_that_nobody_confirms_is_followed_by_another_after_longer_and_longer_rests() {
-    let mut one = End::open();
+    let mut one = LinkEnd::open();
     let mut opened = Vec::new();
     for _ in 0..30_000 {
         one.pass(1);
@@ -211,7 +211,7 @@ fn without_a_bus_all_goes_by_the_mail_at_once() {
 
 #[test]
 fn a_look_folds_into_the_next_unless_that_puts_it_behind_something() {
-    let release = |epoch| Record::Release { user: user("bob"), epoch, claim: 1 };
+    let release = |epoch| NodeRecord::Release { user: user("bob"), epoch, claim: 1 };
     let (mut one, _) = both_up();
     for record in [look("ann"), look("cid"), ack(1), look("ann")] {
         one.say(record);
@@ -291,7 +291,7 @@ fn a_confirmation_goes_alone_after_a_moment() {
     other.pass(CONFIRM_MS);
     assert!(other.link.has_to_publish(other.now_ms));
     let alone = other.frames().remove(0);
-    assert_eq!((alone.confirmed, alone.batch.clone()), (Some(Place { link: 1, number: 2 }), None));
+    assert_eq!((alone.confirmed, alone.batch.clone()), (Some(LinkPosition { link: 1, number: 2 }), None));
     one.hear(alone);
     assert_eq!(one.link.due_ms(true), None, "nothing is open");
 }

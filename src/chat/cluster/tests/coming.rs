@@ -2,18 +2,18 @@
 
 use super::*;
 
-fn release(name: &str, epoch: u64, claim: u64) -> Record {
-    Record::Release { user: user(name), epoch, claim }
+fn release(name: &str, epoch: u64, claim: u64) -> NodeRecord {
+    NodeRecord::Release { user: user(name), epoch, claim }
 }
 
-fn released(name: &str, epoch: u64, claim: u64, dirty: &[&str]) -> Record {
+fn released(name: &str, epoch: u64, claim: u64, dirty: &[&str]) -> NodeRecord {
     let dirty = dirty.iter().map(|name| user(name)).collect();
-    Record::Released(Box::new(Released { user: user(name), claim, epoch, clock: 0, dirty, window: Vec::new() }))
+    NodeRecord::Released(Box::new(ReleasedUser { user: user(name), claim, epoch, clock: 0, dirty, window: Vec::new() }))
 }
 
 #[test]
 fn they_are_claimed_only_when_the_other_node_has_let_go() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     let ann = node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
     assert!(node.has_sent(&release("ann", 5, 1)));
@@ -25,7 +25,7 @@ fn they_are_claimed_only_when_the_other_node_has_let_go() {
 
 #[test]
 fn what_another_claim_was_answered_counts_for_nothing() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
     // That of an earlier log-in, and that of an earlier epoch.
@@ -36,7 +36,7 @@ fn what_another_claim_was_answered_counts_for_nothing() {
 
 #[test]
 fn those_for_whom_something_may_be_saved_are_looked_for() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     node.log_in("bob", &[]);
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
@@ -47,7 +47,7 @@ fn those_for_whom_something_may_be_saved_are_looked_for() {
 
 #[test]
 fn a_node_that_is_younger_than_the_view_is_asked_when_the_view_knows_it() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 2), 5));
     assert_eq!((node.sent.len(), node.count(claim_of("ann")), node.views_asked), (0, 0, 1));
@@ -57,7 +57,7 @@ fn a_node_that_is_younger_than_the_view_is_asked_when_the_view_knows_it() {
 
 #[test]
 fn a_node_that_is_dead_is_not_asked() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
     node.event(Event::View(view(2, &[(OTHER, 2)])));
@@ -69,7 +69,7 @@ fn a_node_that_is_dead_is_not_asked() {
 /// The limit of the node by now is that of this life: nothing beyond it is saved.
 #[test]
 fn a_claim_from_an_earlier_life_of_this_node_does_not_jump_to_its_own_limit() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(1, 0), 5));
     let floor =
@@ -80,7 +80,7 @@ fn a_claim_from_an_earlier_life_of_this_node_does_not_jump_to_its_own_limit() {
 
 #[test]
 fn where_they_are_is_asked_again_at_intervals() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
     let mut asked = 0;

@@ -1,20 +1,20 @@
 //! What the owner of a receiver makes of pushes that another node hands over late: their rows were
 //! read, acked and deleted before.
 
-use super::super::contract::{Batch, BusRecord, Place};
+use super::super::contract::{BusRecord, LinkBatch, LinkPosition};
 use super::*;
 
 const SEQ: u64 = (7 << 22) | OTHER as u64;
 
 /// Ann is here. Node 2 begins to hand over for her, and its next batch is late: meanwhile it has
 /// saved m1 and told this node to look, and Ann acks m1.
-fn ann_acks_a_row() -> Node {
-    let mut node = Node::new();
+fn ann_acks_a_row() -> TestNode {
+    let mut node = TestNode::new();
     node.chat.use_bus();
     let ann = node.log_in("ann", &["bob"]);
     hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
     node.answer(page_of("ann"), Outcome::Page(Page::default()));
-    node.frame(Record::Look { user: user("ann") });
+    node.frame(NodeRecord::Look { user: user("ann") });
     node.answer(page_of("ann"), Outcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
     node.ack(ann, "m1");
     node.answer(delete_of(SEQ), Outcome::Deleted);
@@ -25,26 +25,26 @@ fn ann_acks_a_row() -> Node {
 }
 
 /// A batch of one record from node 2.
-fn hear(node: &mut Node, number: u64, record: BusRecord) {
-    let batch = Batch { place: Place { link: 1, number }, records: vec![record] };
-    let frame = Frame { view: 1, confirmed: None, refused: None, batch: Some(batch) };
+fn hear(node: &mut TestNode, number: u64, record: BusRecord) {
+    let batch = LinkBatch { place: LinkPosition { link: 1, number }, records: vec![record] };
+    let frame = BusFrame { view: 1, confirmed: None, refused: None, batch: Some(batch) };
     node.event(Event::Bus { from: life(OTHER, 1), frame: Box::new(frame) });
 }
 
 /// Node 2 hands over this one, and the turn ends; gives what it is answered.
-fn hand_over(node: &mut Node, seq: u64, id: &str) -> Vec<BusRecord> {
+fn hand_over(node: &mut TestNode, seq: u64, id: &str) -> Vec<BusRecord> {
     hear(node, 2, BusRecord::Push { phase: 1, push: message(seq, "bob", id, "ann") });
     node.event(Event::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     batches.flat_map(|batch| batch.records).collect()
 }
 
-fn pushed(node: &Node) -> Vec<&str> {
+fn pushed(node: &TestNode) -> Vec<&str> {
     node.pushes.iter().map(|(_, push)| push.id()).collect()
 }
 
 fn ack_of(seq: u64) -> BusRecord {
-    BusRecord::Record(Record::Ack { user: user("ann"), seq })
+    BusRecord::Record(NodeRecord::Ack { user: user("ann"), seq })
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn another_message_is_sent_after_the_ack_of_a_row() {
 
 #[test]
 fn a_friend_request_that_was_acked_is_no_message_of_the_same_id() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     node.chat.use_bus();
     let ann = node.log_in("ann", &[]);
     hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });

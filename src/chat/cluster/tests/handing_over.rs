@@ -1,13 +1,13 @@
 //! What a taker hands over to the owner of a receiver over the bus.
 
-use super::super::contract::{BusRecord, Place};
+use super::super::contract::{BusRecord, LinkPosition};
 use super::*;
 
 const TWO: u16 = OTHER;
 
 /// Ann is here; Bob, her friend, belongs to node 2, to which there is a link.
-fn ann() -> (Node, ConnId) {
-    let mut node = Node::new();
+fn ann() -> (TestNode, ConnId) {
+    let mut node = TestNode::new();
     node.chat.use_bus();
     let ann = node.log_in("ann", &["bob"]);
     node.say(ann, "ann", "m1", "bob");
@@ -21,7 +21,7 @@ fn saved_at_two() -> Outcome {
 }
 
 /// The turn ends, and node 2 confirms all that was said; gives the records.
-fn turn(node: &mut Node) -> Vec<BusRecord> {
+fn turn(node: &mut TestNode) -> Vec<BusRecord> {
     node.event(Event::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     let mut records = Vec::new();
@@ -36,8 +36,8 @@ fn turn(node: &mut Node) -> Vec<BusRecord> {
     records
 }
 
-fn confirm(node: &mut Node, place: Place) {
-    let frame = Frame { view: 1, confirmed: Some(place), refused: None, batch: None };
+fn confirm(node: &mut TestNode, place: LinkPosition) {
+    let frame = BusFrame { view: 1, confirmed: Some(place), refused: None, batch: None };
     node.event(Event::Bus { from: life(TWO, 1), frame: Box::new(frame) });
 }
 
@@ -50,7 +50,7 @@ fn handed(records: &[BusRecord]) -> Vec<String> {
     pushes.collect()
 }
 
-fn answers(node: &Node) -> Vec<bool> {
+fn answers(node: &TestNode) -> Vec<bool> {
     let answers = node.replies.iter().filter_map(|(_, reply)| match reply {
         Reply::Message { taken } => Some(*taken),
         _ => None,
@@ -64,12 +64,12 @@ fn what_is_acked_within_the_save_delay_is_never_saved() {
     node.say(ann, "ann", "m2", "bob");
     node.answer(save_of("m2"), saved_at_two());
     let begins = turn(&mut node);
-    assert!(matches!(begins[..], [BusRecord::Record(Record::Look { .. }), BusRecord::Begin { .. }]), "{begins:?}");
+    assert!(matches!(begins[..], [BusRecord::Record(NodeRecord::Look { .. }), BusRecord::Begin { .. }]), "{begins:?}");
     node.say(ann, "ann", "m3", "bob");
     let records = turn(&mut node);
     let [BusRecord::Push { push, .. }] = &records[..] else { panic!("{records:?}") };
     assert_eq!(push.id(), "m3");
-    node.frame(Record::Ack { user: user("bob"), seq: push.seq });
+    node.frame(NodeRecord::Ack { user: user("bob"), seq: push.seq });
     assert_eq!(answers(&node), [true, true, true]);
     node.pass(10_000);
     assert_eq!(node.count(|job| matches!(job, Job::SavePush { .. } | Job::DeletePush { .. })), 0);
@@ -92,7 +92,7 @@ fn one_whose_save_fails_is_refused_and_not_saved_behind_a_later_one() {
     node.pass(1_000);
     node.pass(10_000);
     assert_eq!(node.count(save_of("m3")), 0, "it would come behind m4");
-    let said = Record::Look { user: user("bob") };
+    let said = NodeRecord::Look { user: user("bob") };
     assert!(turn(&mut node).contains(&BusRecord::Record(said)), "it may be saved all the same");
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_user_is_let_go_of_when_their_messages_are_safe_also_those_the_window_forgot() {
-    let mut node = Node::with(Rules { dedup_messages_max: 1, ..Rules::default() });
+    let mut node = TestNode::with(Rules { dedup_messages_max: 1, ..Rules::default() });
     let ann = node.log_in("ann", &["bob", "cid"]);
     let bob = node.log_in("bob", &["ann"]);
     for id in ["m1", "m2", "m3"] {
@@ -30,7 +30,7 @@ fn a_user_is_let_go_of_when_their_messages_are_safe_also_those_the_window_forgot
 
 #[test]
 fn what_was_taken_for_them_is_saved_before_they_are_let_go_of() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob"]);
     let bob = node.log_in("bob", &["ann"]);
     node.say(bob, "bob", "to ann", "ann");
@@ -48,7 +48,7 @@ fn what_was_taken_for_them_is_saved_before_they_are_let_go_of() {
 
 #[test]
 fn they_are_let_go_of_anew_if_they_were_here_again_meanwhile() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob"]);
     node.release("ann", 1, 7);
     // The store is slow: before the barrier is answered, she is here again and says something.
@@ -70,12 +70,12 @@ fn they_are_let_go_of_anew_if_they_were_here_again_meanwhile() {
 
 #[test]
 fn those_for_whom_something_may_be_saved_are_handed_over() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob", "cid"]);
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), Outcome::Failed);
     node.say(ann, "ann", "m2", "cid");
-    node.answer(save_of("m2"), saved(Some(Owner::default())));
+    node.answer(save_of("m2"), saved(Some(UserOwner::default())));
     node.release("ann", 1, 7);
     node.answer(owner_of("ann"), Outcome::Failed);
     let [released] = node.released()[..] else { panic!("{:?}", node.sent) };
@@ -87,7 +87,7 @@ fn if_there_are_too_many_the_other_node_reads_everything() {
     const FRIENDS: usize = 1_025;
     let names: Vec<String> = (0..FRIENDS).map(|n| format!("friend{n:04}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut node = Node::with(Rules { jobs_per_connection_max: 10_000, ..Rules::default() });
+    let mut node = TestNode::with(Rules { jobs_per_connection_max: 10_000, ..Rules::default() });
     let ann = node.log_in("ann", &friends);
     for (n, friend) in friends.iter().enumerate() {
         node.say(ann, "ann", &format!("m{n}"), friend);
@@ -95,7 +95,7 @@ fn if_there_are_too_many_the_other_node_reads_everything() {
     }
     node.release("ann", 1, 7);
     node.answer(owner_of("ann"), Outcome::Failed);
-    let [.., (_, Record::Missed), (_, Record::Released(released))] = &node.sent[..] else {
+    let [.., (_, NodeRecord::Missed), (_, NodeRecord::Released(released))] = &node.sent[..] else {
         panic!("{:?}", node.sent.last())
     };
     assert!(released.dirty.is_empty());

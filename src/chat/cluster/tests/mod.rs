@@ -10,7 +10,8 @@ mod steps;
 mod telling;
 
 use super::contract::{
-    ClusterJob, ClusterOutcome, Frame, Incarnation, NodeId, NodeState, Owner, Record, Released, View,
+    BusFrame, ClusterJob, ClusterOutcome, ClusterView, Incarnation, NodeId, NodeRecord, NodeState, ReleasedUser,
+    UserOwner,
 };
 use crate::chat::Chat;
 use crate::chat::contract::{Action, ConnId, Event, Job, Now, Outcome, Page, Rules, Ticket};
@@ -31,22 +32,22 @@ fn life(node: u16, epoch: u64) -> Incarnation {
 }
 
 /// The view with this number, in which node 1 and these others live.
-fn view(number: u64, others: &[(u16, u64)]) -> View {
+fn view(number: u64, others: &[(u16, u64)]) -> ClusterView {
     let state = |&(node, epoch)| NodeState { last: life(node, epoch), hlc_limit: 1 << 40, lives: true };
-    View { number, nodes: [(1, 1)].iter().chain(others).map(state).collect() }
+    ClusterView { number, nodes: [(1, 1)].iter().chain(others).map(state).collect() }
 }
 
 /// A row of the whereabouts.
-fn owner(at: Incarnation, epoch: u64) -> Owner {
-    Owner { at: Some(at), epoch, floor: 0 }
+fn owner(at: Incarnation, epoch: u64) -> UserOwner {
+    UserOwner { at: Some(at), epoch, floor: 0 }
 }
 
 /// It is saved, and the receiver belongs to this one.
-fn saved(at: Option<Owner>) -> Outcome {
+fn saved(at: Option<UserOwner>) -> Outcome {
     Outcome::Cluster(Box::new(ClusterOutcome::Saved { is_first: true, owner: at }))
 }
 
-fn owned(by: Owner) -> Outcome {
+fn owned(by: UserOwner) -> Outcome {
     Outcome::Cluster(Box::new(ClusterOutcome::Owner(by)))
 }
 
@@ -69,15 +70,15 @@ fn page(pushes: Vec<Push>) -> Page {
 }
 
 /// Node 1, which knows node 2 and perhaps others, each in its first life.
-struct Node {
+struct TestNode {
     chat: Chat,
     now: Now,
     /// Submitted and not answered.
     jobs: VecDeque<(Ticket, Job)>,
     /// Said to others.
-    sent: Vec<(Incarnation, Record)>,
+    sent: Vec<(Incarnation, NodeRecord)>,
     /// For node 2, over the bus.
-    published: Vec<Frame>,
+    published: Vec<BusFrame>,
     views_asked: usize,
     replies: Vec<(ConnId, Reply)>,
     pushes: Vec<(ConnId, Push)>,
@@ -87,7 +88,7 @@ struct Node {
 
 const OTHER: u16 = 2;
 
-impl Node {
+impl TestNode {
     fn new() -> Self {
         Self::with(Rules::default())
     }
@@ -135,7 +136,7 @@ impl Node {
         self.event(Event::Tick { heard_ms: self.now.mono_ms });
     }
 
-    fn frame(&mut self, record: Record) {
+    fn frame(&mut self, record: NodeRecord) {
         self.event(Event::Frame { from: life(OTHER, 1), record });
     }
 
@@ -189,19 +190,19 @@ impl Node {
 
     /// Node 2 wants a user.
     fn release(&mut self, name: &str, epoch: u64, claim: u64) {
-        self.frame(Record::Release { user: user(name), epoch, claim });
+        self.frame(NodeRecord::Release { user: user(name), epoch, claim });
     }
 
     /// The answers to that.
-    fn released(&self) -> Vec<&Released> {
+    fn released(&self) -> Vec<&ReleasedUser> {
         let all = self.sent.iter().filter_map(|(_, record)| match record {
-            Record::Released(released) => Some(&**released),
+            NodeRecord::Released(released) => Some(&**released),
             _ => None,
         });
         all.collect()
     }
 
-    fn has_sent(&self, record: &Record) -> bool {
+    fn has_sent(&self, record: &NodeRecord) -> bool {
         self.sent.iter().any(|(_, sent)| sent == record)
     }
 

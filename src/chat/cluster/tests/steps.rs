@@ -4,10 +4,10 @@ use super::super::steps;
 use super::*;
 
 /// With so many messages in memory, none of them acked, and so many log-ins that wait for node 2.
-fn crowd(messages: usize, claims: usize) -> Node {
+fn crowd(messages: usize, claims: usize) -> TestNode {
     const OF_RECEIVER: usize = 500;
     let rules = Rules { jobs_per_connection_max: 1 << 20, list_max: 1_024, ..Rules::default() };
-    let mut node = Node::with(rules);
+    let mut node = TestNode::with(rules);
     let names: Vec<String> = (0..messages.div_ceil(OF_RECEIVER)).map(|n| format!("receiver{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let sender = node.log_in("sender", &names);
@@ -26,19 +26,25 @@ fn crowd(messages: usize, claims: usize) -> Node {
 }
 
 /// One user goes from node to node, so often, and says something each time.
-fn alternate(node: &mut Node, times: u64) {
+fn alternate(node: &mut TestNode, times: u64) {
     for n in 0..times {
         let epoch = 2 * n + 5;
         let ann = node.ask_log_in("ann");
         node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), epoch));
         let claim = node.sent.iter().rev().find_map(|(_, record)| match record {
-            Record::Release { claim, .. } => Some(*claim),
+            NodeRecord::Release { claim, .. } => Some(*claim),
             _ => None,
         });
         let window = Vec::new();
-        let released =
-            Released { user: user("ann"), claim: claim.unwrap(), epoch, clock: 0, dirty: vec![user("bob")], window };
-        node.frame(Record::Released(Box::new(released)));
+        let released = ReleasedUser {
+            user: user("ann"),
+            claim: claim.unwrap(),
+            epoch,
+            clock: 0,
+            dirty: vec![user("bob")],
+            window,
+        };
+        node.frame(NodeRecord::Released(Box::new(released)));
         node.answer(claim_of("ann"), loaded(epoch + 1, &["bob"], Page::default()));
         assert!(node.is_on(ann));
         let id = format!("a{n}");
@@ -83,7 +89,7 @@ fn a_view_costs_only_those_who_wait_for_what_has_changed() {
 
 #[test]
 fn what_waits_for_a_store_that_takes_nothing_is_not_walked_through() {
-    let mut node = Node::with(Rules { jobs_max: 4, ..Rules::default() });
+    let mut node = TestNode::with(Rules { jobs_max: 4, ..Rules::default() });
     let names: Vec<String> = (0..40).map(|n| format!("friend{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let ann = node.log_in("ann", &names);
@@ -104,7 +110,7 @@ fn what_waits_for_a_store_that_takes_nothing_is_not_walked_through() {
 
 #[test]
 fn what_others_make_a_node_hold_is_counted() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     let before = node.chat.held_bytes();
     for n in 0..100 {
         let name = format!("comes{n}");

@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn look(name: &str) -> Record {
-    Record::Look { user: user(name) }
+fn look(name: &str) -> NodeRecord {
+    NodeRecord::Look { user: user(name) }
 }
 
-fn ann() -> (Node, ConnId) {
-    let mut node = Node::new();
+fn ann() -> (TestNode, ConnId) {
+    let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob", "cid"]);
     (node, ann)
 }
@@ -73,7 +73,7 @@ fn an_owner_that_cannot_be_read_is_asked_for_later() {
 fn if_too_many_are_to_be_told_all_read_everything() {
     let names: Vec<String> = (0..super::super::telling::TELLING_MAX + 3).map(|n| format!("friend{n}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut node = Node::with(Rules { jobs_per_connection_max: 10_000, ..Rules::default() });
+    let mut node = TestNode::with(Rules { jobs_per_connection_max: 10_000, ..Rules::default() });
     let ann = node.log_in("ann", &friends);
     for (n, friend) in friends.iter().enumerate() {
         node.say(ann, "ann", &format!("m{n}"), friend);
@@ -81,7 +81,7 @@ fn if_too_many_are_to_be_told_all_read_everything() {
     }
     assert!(node.sent.is_empty());
     node.pass(1_000);
-    assert_eq!(node.sent, [(life(OTHER, 1), Record::Missed)], "once, and later");
+    assert_eq!(node.sent, [(life(OTHER, 1), NodeRecord::Missed)], "once, and later");
     assert_eq!(node.count(page_of("ann")), 1, "this node as well");
     // What was lost was said; the others are told one by one.
     for friend in &friends[..super::super::telling::TELLING_MAX] {
@@ -89,7 +89,7 @@ fn if_too_many_are_to_be_told_all_read_everything() {
     }
     node.release("ann", 1, 7);
     node.answer(owner_of("ann"), Outcome::Failed);
-    assert_eq!(node.sent.iter().filter(|(_, record)| *record == Record::Missed).count(), 1);
+    assert_eq!(node.sent.iter().filter(|(_, record)| *record == NodeRecord::Missed).count(), 1);
 }
 
 #[test]
@@ -109,19 +109,19 @@ fn a_look_while_a_page_is_read_is_followed_by_another_one() {
 fn if_records_were_missed_all_lists_are_read() {
     let (mut node, _) = ann();
     node.log_in("bob", &["ann"]);
-    node.frame(Record::Missed);
+    node.frame(NodeRecord::Missed);
     assert_eq!((node.count(page_of("ann")), node.count(page_of("bob"))), (1, 1));
 }
 
 #[test]
 fn however_often_records_are_missed_everybody_has_their_turn() {
     const USERS: usize = 100;
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     for n in 0..USERS {
         node.log_in(&format!("user{n:02}"), &[]);
     }
     for _ in 0..2 * USERS / 16 {
-        node.frame(Record::Missed);
+        node.frame(NodeRecord::Missed);
         node.pass(100);
     }
     let unread: Vec<_> =
@@ -145,7 +145,7 @@ fn a_life_that_ends_and_another_that_begins_mark_the_lists_once() {
 /// The same message was sent again elsewhere while nobody knew that it was saved here.
 #[test]
 fn a_message_that_is_on_the_list_and_on_a_page_under_another_number_is_one() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob"]);
     let bob = node.log_in("bob", &["ann"]);
     node.say(bob, "bob", "m1", "ann");
