@@ -2,7 +2,7 @@
 
 use crate::config::StoreUrl;
 use crate::config::backup::BackupOrder;
-use crate::store::sqlite::{self, Contents};
+use crate::store::sqlite::{self, BackupContents};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ pub fn run(order: &BackupOrder, stop: &AtomicBool) -> Result<(), String> {
     if let StoreUrl::Sqlite(path) = &order.store {
         sqlite::check_source(path)?;
     }
-    let Contents { bytes, accounts, pushes } = backup(&order.store, &order.file, stop)?;
+    let BackupContents { bytes, accounts, pushes } = backup(&order.store, &order.file, stop)?;
     // The work is done: from here on the first signal ends the process.
     stop.store(true, Ordering::Release);
     let (store, file) = (&order.store, order.file.display());
@@ -30,7 +30,7 @@ pub fn run(order: &BackupOrder, stop: &AtomicBool) -> Result<(), String> {
 ///
 /// # Errors
 /// One sentence. Then the file does not exist, or is unchanged.
-pub fn backup(store: &StoreUrl, file: &Path, stop: &AtomicBool) -> Result<Contents, String> {
+pub fn backup(store: &StoreUrl, file: &Path, stop: &AtomicBool) -> Result<BackupContents, String> {
     match store {
         StoreUrl::Sqlite(path) => sqlite::backup(path, file, stop),
         StoreUrl::Mysql(_) => Err(format!(

@@ -1,8 +1,8 @@
 //! hongyan, the wild goose that carries letters: a small, fast instant-messaging server.
 //!
 //! ```text
-//!  clients ═ TCP ═►┌──────────── loop thread ────────────┐   Job   ┌ data workers: one
-//!                  │ net: poll, sockets, buffers, wires  │ ──────► │   `Box<dyn Store>` each (jobs
+//!  clients ═ TCP ═►┌──────────── loop thread ────────────┐   Job   ┌ data workers: each with a
+//!                  │ net: poll, sockets, buffers, wires  │ ──────► │   `StoreConnection` (the jobs
 //!                  │   │ Event, Now        ▲ Vec<Action> │ ◄────── │   about one user: one worker)
 //!                  │   └─► chat::Chat::handle ──┘ (pure) │ done,   └ auth workers: Argon2id
 //!                  └─────────────────────────────────────┘ one wake

@@ -23,9 +23,9 @@ use crate::net::standby::StandbyPort;
 use crate::net::{Loop, Parts};
 use crate::push_hook::{self, PushHook};
 use crate::store::StoreError;
-use crate::store::cluster::Cluster;
+use crate::store::cluster::ClusterMembership;
 use crate::store::mysql::MysqlServer;
-use crate::store::pool::{Pool, Wake};
+use crate::store::pool::{Pool, WakeFn};
 use admin::Admin;
 use files::Limit;
 use mio::net::TcpListener;
@@ -241,7 +241,7 @@ fn launch(
     let waker = Arc::new(waker);
     let woken = Arc::clone(&waker);
     // It can fail only if the poll is gone, and then nobody waits for the answer.
-    let wake: Wake = Arc::new(move || woken.wake().unwrap_or(()));
+    let wake: WakeFn = Arc::new(move || woken.wake().unwrap_or(()));
     let stop = Arc::<AtomicBool>::default();
     let over = Over::new(&stop, &wake);
     let admin = Admin::open(&config, &wake, is_process)?;
@@ -295,7 +295,7 @@ fn on_hang_up(
     files: Limit,
     pool: &Pool,
     to_loop: Sender<Reloaded>,
-    wake: Wake,
+    wake: WakeFn,
 ) -> Box<dyn FnMut() + Send> {
     let Some(program) = program else { return Box::new(|| ()) };
     let work = Work { config: config.clone(), program, files, store: pool.limits(), to_loop, wake };
@@ -309,7 +309,12 @@ fn on_hang_up(
 }
 
 /// Makes the core, and its key for hash tables.
-fn chat(live: &Live, pool: &Pool, cluster: Option<&Cluster>, has_bus: bool) -> Result<(Chat, [u64; 2]), StartError> {
+fn chat(
+    live: &Live,
+    pool: &Pool,
+    cluster: Option<&ClusterMembership>,
+    has_bus: bool,
+) -> Result<(Chat, [u64; 2]), StartError> {
     let Some(cluster) = cluster else {
         let hash_key = random_key()?;
         return Ok((Chat::new(live.rules.clone(), pool.first_seq(), hash_key), hash_key));
@@ -326,8 +331,8 @@ fn chat(live: &Live, pool: &Pool, cluster: Option<&Cluster>, has_bus: bool) -> R
 /// What carries frames to the other nodes. One that does not work yet is no reason not to start.
 fn start_bus(
     settings: Option<bus::Settings>,
-    cluster: Option<&Cluster>,
-    wake: &Wake,
+    cluster: Option<&ClusterMembership>,
+    wake: &WakeFn,
 ) -> Result<Option<Box<dyn Bus>>, StartError> {
     let (Some(settings), Some(cluster)) = (settings, cluster) else { return Ok(None) };
     let codec = Codec::new(cluster.me(), &cluster.mac_key());
@@ -353,7 +358,7 @@ fn on_stop(is_process: bool, over: &Over) -> Box<dyn Fn() + Send> {
 fn open_store(
     config: &Config,
     signals: &mut Option<Signals>,
-    (wake, over): (&Wake, &Over),
+    (wake, over): (&WakeFn, &Over),
     listener: StdListener,
 ) -> Result<Option<(Pool, StdListener)>, StartError> {
     if config.is_standby {

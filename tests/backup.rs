@@ -5,7 +5,7 @@
 mod common;
 
 use common::{CHEAP_PASSWORDS, ContentForm, MariaDb, Program, befriend};
-use hongyan::store::Store;
+use hongyan::store::StoreConnection;
 use hongyan::store::sqlite::SqliteStore;
 use rusqlite::Connection;
 use std::fs::{self, File};

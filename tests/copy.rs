@@ -18,7 +18,7 @@ use copy::data::{assert_same, fill};
 use hongyan::config::StoreUrl;
 use hongyan::copy::progress::{Progress, Style};
 use hongyan::protocol::push::PushKind;
-use hongyan::store::Store;
+use hongyan::store::StoreConnection;
 use hongyan::store::portable::{Column, TABLES};
 use hongyan::store::sqlite::SqliteStore;
 use rusqlite::{Connection, OpenFlags};

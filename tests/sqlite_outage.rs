@@ -8,7 +8,7 @@ mod common;
 
 use common::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, Program, Server, befriend, content};
 use hongyan::config::StoreUrl;
-use hongyan::store::Store;
+use hongyan::store::StoreConnection;
 use hongyan::store::sqlite::SqliteStore;
 use std::io::{Read, Write};
 use std::net::TcpStream;

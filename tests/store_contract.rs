@@ -24,9 +24,9 @@ use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::memory::MemoryStore;
 use hongyan::store::sqlite::SqliteStore;
-use hongyan::store::{SavedAs, Store, StoreError, friendship, token};
+use hongyan::store::{SavedAs, StoreConnection, StoreError, friendship, token};
 
-fn on_each(test: fn(&mut dyn Store)) {
+fn on_each(test: fn(&mut dyn StoreConnection)) {
     println!("memory");
     test(&mut MemoryStore::default());
     println!("sqlite");
@@ -453,7 +453,7 @@ fn resume_tokens_expire_make_room_and_are_revoked() {
             with(store, |store| token::save(store, &ann, &(hash(n), expires_ms), span(0, 10_000), 3));
         }
         with(store, |store| token::save(store, &bob, &(hash(9), 9_000), span(0, 10_000), 3));
-        let usable = |store: &mut dyn Store, now_ms| -> Vec<u8> {
+        let usable = |store: &mut dyn StoreConnection, now_ms| -> Vec<u8> {
             (0..10).filter(|n| token::is_usable(store, &ann, &hash(*n), span(now_ms, 10_000)).unwrap()).collect()
         };
         assert_eq!(usable(store, 0), [1, 2, 3]);
@@ -485,10 +485,10 @@ fn resume_tokens_outlive_a_clock_that_is_wrong() {
     on_each(|store| {
         let ann = user("ann");
         let hash = |n: u8| token::hash(&user("ann"), &Secret::new(&n.to_string()), &Secret::new("p"));
-        let make = |store: &mut dyn Store, n, now_ms| {
+        let make = |store: &mut dyn StoreConnection, n, now_ms| {
             with(store, |store| token::save(store, &ann, &(hash(n), now_ms + 1_000), span(now_ms, now_ms + 1_100), 2));
         };
-        let usable = |store: &mut dyn Store, now_ms| -> Vec<u8> {
+        let usable = |store: &mut dyn StoreConnection, now_ms| -> Vec<u8> {
             (0..20)
                 .filter(|n| token::is_usable(store, &ann, &hash(*n), span(now_ms, now_ms + 1_100)).unwrap())
                 .collect()

@@ -14,7 +14,7 @@ use super::settings::Settings;
 use super::subjects::Starter;
 use super::{Fallible, check_interrupt, median};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::Store;
+use hongyan::store::StoreConnection;
 use hongyan::store::mysql::MysqlServer;
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
@@ -31,13 +31,13 @@ const IN_FLIGHT: [usize; 3] = [10, 100, 1_000];
 const MYSQL_THREADS: usize = 4;
 
 /// One connection for each worker that the server would have.
-fn open(kept: &Kept, starter: &Starter) -> Fallible<Vec<Box<dyn Store>>> {
+fn open(kept: &Kept, starter: &Starter) -> Fallible<Vec<Box<dyn StoreConnection>>> {
     let url = kept.fresh(starter)?;
     Ok(match kept {
         Kept::Sqlite(_) => vec![Box::new(SqliteStore::open(url.trim_start_matches("sqlite:").as_ref())?)],
         Kept::Mysql(_) => {
             let server = MysqlServer::new(&url)?;
-            let mut stores: Vec<Box<dyn Store>> = vec![];
+            let mut stores: Vec<Box<dyn StoreConnection>> = vec![];
             for _ in 0..MYSQL_THREADS {
                 stores.push(Box::new(server.connect()?));
             }
@@ -50,7 +50,7 @@ fn friend(of: usize, number: usize) -> String {
     format!("away{of:04}of{number:04}")
 }
 
-fn fill(store: &mut dyn Store) -> Fallible<()> {
+fn fill(store: &mut dyn StoreConnection) -> Fallible<()> {
     let mut filler = Filler::new(store)?;
     for of in 0..SENDERS {
         filler.account(&sender(of))?;
@@ -152,7 +152,7 @@ fn serve(starter: &Starter, settings: &Settings, binary: &Path, store: &str, in_
 
 /// Rows a second that the store alone takes, when the open transactions of all threads together
 /// hold `in_flight` rows.
-fn store_alone(mut stores: Vec<Box<dyn Store>>, in_flight: usize, time: Duration) -> Fallible<f64> {
+fn store_alone(mut stores: Vec<Box<dyn StoreConnection>>, in_flight: usize, time: Duration) -> Fallible<f64> {
     let (threads, batch) = (stores.len(), in_flight.div_ceil(stores.len()));
     // Read once, before any thread writes: all threads begin behind the same number.
     let first = stores.first_mut().map_or(Ok(0), |store| store.last_seq())? + 1;
@@ -170,7 +170,7 @@ fn store_alone(mut stores: Vec<Box<dyn Store>>, in_flight: usize, time: Duration
 }
 
 fn save_for(
-    mut store: Box<dyn Store>,
+    mut store: Box<dyn StoreConnection>,
     first: u64,
     thread: usize,
     threads: usize,

@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::subjects::{Starter, Subject};
 use super::{Fallible, check_interrupt, median};
 use hongyan::protocol::field::UserName;
-use hongyan::store::Store;
+use hongyan::store::StoreConnection;
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub fn ring(
 }
 
 /// The same in any store.
-pub fn fill_ring(store: &mut dyn Store, users: usize, neighbours: usize, waiting: usize) -> Fallible<()> {
+pub fn fill_ring(store: &mut dyn StoreConnection, users: usize, neighbours: usize, waiting: usize) -> Fallible<()> {
     let mut filler = Filler::new(store)?;
     for number in 0..users {
         filler.account(&user(number))?;

@@ -7,7 +7,7 @@ use hongyan::chat::contract::{Answered, Asked};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::password::Hasher;
-use hongyan::store::{Store, friendship};
+use hongyan::store::{StoreConnection, friendship};
 
 /// Rows in one transaction.
 const BATCH: usize = 5_000;
@@ -29,7 +29,7 @@ pub fn user(number: usize) -> String {
 
 /// A store that is being filled.
 pub struct Filler<'a> {
-    store: &'a mut dyn Store,
+    store: &'a mut dyn StoreConnection,
     hash: Secret,
     seq: u64,
     rows: usize,
@@ -38,12 +38,12 @@ pub struct Filler<'a> {
 impl<'a> Filler<'a> {
     /// All accounts get the same password. Its hash is the cheapest of Argon2id: a stored hash is
     /// verified at its own cost.
-    pub fn new(store: &'a mut dyn Store) -> Fallible<Self> {
+    pub fn new(store: &'a mut dyn StoreConnection) -> Fallible<Self> {
         Self::at_cost(store, 8, 1)
     }
 
     /// The same, with a hash of this cost.
-    pub fn at_cost(store: &'a mut dyn Store, memory_kib: u32, passes: u32) -> Fallible<Self> {
+    pub fn at_cost(store: &'a mut dyn StoreConnection, memory_kib: u32, passes: u32) -> Fallible<Self> {
         let hash = Hasher::new(memory_kib, passes)?.hash(&Secret::new(PASSWORD))?;
         let seq = store.last_seq()?;
         store.begin()?;
@@ -118,7 +118,7 @@ pub fn message(seq: u64, kind: PushKind, from: &str, to: &str, id: &str, content
 }
 
 /// Senders and receivers, who are friends in pairs.
-pub fn pairs(store: &mut dyn Store, count: usize) -> Fallible<()> {
+pub fn pairs(store: &mut dyn StoreConnection, count: usize) -> Fallible<()> {
     let mut filler = Filler::new(store)?;
     for number in 0..count {
         let (one, other) = (sender(number), receiver(number));

@@ -7,7 +7,7 @@
 use crate::chat::contract::{BusFrame, BusRecord, Incarnation, LinkBatch, LinkPosition, NodeId};
 use crate::protocol::field::{Id, Name};
 use crate::protocol::push::{Push, PushKind};
-use crate::store::records::{self, FRAME_MAX, Rest};
+use crate::store::records::{self, ByteReader, FRAME_MAX};
 use blake2::Blake2bMac;
 use blake2::digest::consts::U16;
 use blake2::digest::{KeyInit, Mac as _};
@@ -150,7 +150,7 @@ impl Codec {
             return Err(Dropped::Size);
         }
         let (said, mac) = bytes.split_at(bytes.len() - MAC_BYTES);
-        let mut rest = Rest(said);
+        let mut rest = ByteReader(said);
         let version = rest.short().ok_or(Dropped::Size)?;
         // A newer one may have another MAC.
         if !(1..=FRAME_MAX).contains(&version) {
@@ -239,7 +239,7 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-impl Rest<'_> {
+impl ByteReader<'_> {
     fn life(&mut self) -> Option<Incarnation> {
         Some(Incarnation { node: NodeId::new(self.short()?)?, epoch: self.long()? })
     }
@@ -263,7 +263,7 @@ impl Rest<'_> {
         let (place, count) = (self.place()?, self.length()?);
         let one = |rest: &mut Self| {
             let length = rest.length()?;
-            Rest(rest.take(length)?).record()
+            ByteReader(rest.take(length)?).record()
         };
         // No room is made beforehand: `count` may be anything.
         let records = (0..count).map(|_| one(self)).collect::<Option<Vec<_>>>()?;

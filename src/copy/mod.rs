@@ -11,7 +11,7 @@ mod transfer;
 use crate::config::StoreUrl;
 use crate::config::copy::CopyOrder;
 use crate::store::StoreError;
-use crate::store::mysql::{MysqlPortable, MysqlServer};
+use crate::store::mysql::{MysqlExport, MysqlServer};
 use crate::store::portable::{Portable, Role, Table};
 use crate::store::sqlite::SqliteStore;
 use progress::{Progress, Style};
@@ -154,7 +154,7 @@ fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<Both, String> {
         StoreUrl::Mysql(url) => {
             let server = MysqlServer::new_for(Role::CopyFrom, url).map_err(source_error)?;
             source_server = Some(server.clone());
-            Box::new(MysqlPortable::open(server).map_err(source_error)?)
+            Box::new(MysqlExport::open(server).map_err(source_error)?)
         }
         StoreUrl::Memory => return Err(NO_MEMORY.to_owned()),
     };
@@ -167,7 +167,7 @@ fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<Both, String> {
             {
                 return Err(same());
             }
-            Box::new(MysqlPortable::open(server).map_err(target_error)?)
+            Box::new(MysqlExport::open(server).map_err(target_error)?)
         }
         StoreUrl::Memory => return Err(NO_MEMORY.to_owned()),
     };

@@ -11,7 +11,7 @@ use crate::bus::Figures;
 use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ClusterGauges, ConnId, Event, Gauges, Totals};
 use crate::histogram::Histogram;
 use crate::protocol::http::Health;
-use crate::store::cluster::Cluster;
+use crate::store::cluster::ClusterMembership;
 pub use crate::store::cluster::{ClusterFigures, Member, Members, MembersReader};
 use crate::store::pool::StoreHealth;
 use std::collections::HashMap;
@@ -175,7 +175,7 @@ impl<S: Stream> Hub<S> {
             let Ok(Call { question, reply }) = calls.calls.try_recv() else { return false };
             match question {
                 Question::Snapshot => give(&reply, Told::Snapshot(Box::new(self.snapshot(of_loop)))),
-                Question::Nodes => give(&reply, Told::Nodes(self.cluster.as_ref().map(Cluster::members))),
+                Question::Nodes => give(&reply, Told::Nodes(self.cluster.as_ref().map(ClusterMembership::members))),
                 Question::Core(_) if self.desk.waiting.len() >= calls.waiting_max => give(&reply, Told::Busy),
                 Question::Core(request) => {
                     self.desk.last_ticket += 1;
@@ -223,7 +223,7 @@ impl<S: Stream> Hub<S> {
             jobs_in_flight: of_loop.jobs_in_flight,
             turns: of_loop.turns.clone(),
             wall_ms: self.now.wall_ms,
-            cluster: self.cluster.as_ref().map(Cluster::figures).zip(self.chat.cluster_gauges()),
+            cluster: self.cluster.as_ref().map(ClusterMembership::figures).zip(self.chat.cluster_gauges()),
             store,
             bus: self.bus.as_ref().map(|bus| bus.figures()),
         }

@@ -4,7 +4,7 @@ use super::hub::Hub;
 use super::socket::Stream;
 use crate::bus;
 use crate::chat::contract::{BusFrame, Event, Incarnation, NodeRecord};
-use crate::store::cluster::News;
+use crate::store::cluster::LeaseEvent;
 
 impl<S: Stream> Hub<S> {
     /// Hands in views of the database, and the records of other nodes.
@@ -17,8 +17,8 @@ impl<S: Stream> Hub<S> {
         }
         for one in news {
             self.dispatch(match one {
-                News::View(view) => Event::View(view),
-                News::Frame { from, record } => Event::Frame { from, record },
+                LeaseEvent::View(view) => Event::View(view),
+                LeaseEvent::Frame { from, record } => Event::Frame { from, record },
             });
         }
         self.take_from_bus();

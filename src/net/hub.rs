@@ -25,7 +25,7 @@ use crate::protocol::encode_fast::write_push;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, write_presence, write_reply};
 use crate::push_hook::PushHook;
-use crate::store::cluster::Cluster;
+use crate::store::cluster::ClusterMembership;
 use crate::store::pool::StoreHealth;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -107,7 +107,7 @@ pub struct Hub<S> {
     pub(super) tls_was_logged: bool,
     pub(super) memory: Memory,
     pub(super) push_hook: Option<PushHook>,
-    pub(super) cluster: Option<Cluster>,
+    pub(super) cluster: Option<ClusterMembership>,
     pub(super) bus: Option<Box<dyn Bus>>,
     pub(super) line_rates: LineRates,
     pub(super) census: Census,

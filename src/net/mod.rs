@@ -49,7 +49,7 @@ use crate::chat::Chat;
 use crate::chat::contract::{Now, Outcome, Ticket};
 use crate::histogram::Histogram;
 use crate::push_hook::PushHook;
-use crate::store::cluster::Cluster;
+use crate::store::cluster::ClusterMembership;
 use crate::store::pool::Pool;
 use accept::Acceptor;
 use admin::{Calls, OfLoop};
@@ -105,7 +105,7 @@ pub struct Parts {
     /// Called when the stop begins; must not wait.
     pub on_stop: Box<dyn Fn() + Send>,
     /// The other nodes, if this is one of a cluster.
-    pub cluster: Option<Cluster>,
+    pub cluster: Option<ClusterMembership>,
     /// What carries frames between them, if there is one.
     pub bus: Option<Box<dyn Bus>>,
     /// The calls of operators; the sender wakes the loop.

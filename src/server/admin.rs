@@ -5,7 +5,7 @@ use super::StartError;
 use crate::admin::{AdminConfig, AdminServer, Stage};
 use crate::config::{AdminPlace, Config, StoreUrl};
 use crate::net::admin::{Asker, Calls, channel};
-use crate::store::pool::Wake;
+use crate::store::pool::WakeFn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Admin {
     /// store, since another server with the same store would have the same socket; a standby may
     /// wait for weeks. A server inside another process has an admin interface only if its
     /// configuration gives a place.
-    pub(super) fn open(config: &Config, wake: &Wake, is_process: bool) -> Result<Self, StartError> {
+    pub(super) fn open(config: &Config, wake: &WakeFn, is_process: bool) -> Result<Self, StartError> {
         let is_default = config.admin == AdminPlace::Auto;
         let place = config.admin.of(&config.store).filter(|_| is_process || !is_default);
         let admin_config = place.map(|endpoint| AdminConfig {

@@ -3,7 +3,7 @@
 //! new promises.
 
 use crate::store::cluster::{Cause, OnFenced};
-use crate::store::pool::{Claim, Wake};
+use crate::store::pool::{DatabaseTakeover, WakeFn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,13 +21,13 @@ pub(super) struct Over {
     is_taken_over: Arc<AtomicBool>,
     /// This node was fenced; it may join again.
     is_fenced: Arc<AtomicBool>,
-    pub(super) on_taken_over: Wake,
+    pub(super) on_taken_over: WakeFn,
     on_fenced: OnFenced,
 }
 
 impl Over {
     /// When it happens, sets `stop` and wakes the loop.
-    pub(super) fn new(stop: &Arc<AtomicBool>, wake: &Wake) -> Self {
+    pub(super) fn new(stop: &Arc<AtomicBool>, wake: &WakeFn) -> Self {
         let (is_taken_over, is_fenced) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let end = {
             let (stop, wake) = (Arc::clone(stop), Arc::clone(wake));
@@ -61,8 +61,8 @@ impl Over {
     }
 
     /// The claim of a server that does not take over from another one.
-    pub(super) fn claim(&self) -> Claim {
-        Claim {
+    pub(super) fn claim(&self) -> DatabaseTakeover {
+        DatabaseTakeover {
             predecessor: None,
             on_taken_over: Some(Arc::clone(&self.on_taken_over)),
             on_fenced: Some(Arc::clone(&self.on_fenced)),

@@ -14,7 +14,7 @@ use crate::config::{Config, LogFormat};
 use crate::net::hub::Bounds;
 use crate::net::live::{Live, Reloaded};
 use crate::net::tls::Certificates;
-use crate::store::pool::{StoreLimits, Wake};
+use crate::store::pool::{StoreLimits, WakeFn};
 use log::LevelFilter;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,7 +77,7 @@ pub(super) struct Work {
     pub(super) files: Limit,
     pub(super) store: Arc<StoreLimits>,
     pub(super) to_loop: Sender<Reloaded>,
-    pub(super) wake: Wake,
+    pub(super) wake: WakeFn,
 }
 
 /// The result of reading the files.
@@ -248,7 +248,7 @@ mod tests {
         let config = config();
         let poll = Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), WAKER).unwrap();
-        let wake: Wake = Arc::new(move || waker.wake().unwrap_or(()));
+        let wake: WakeFn = Arc::new(move || waker.wake().unwrap_or(()));
         let pool = Pool::start(&config, Arc::clone(&wake)).unwrap();
         let store = pool.limits();
         let live = live(&config, config.connections_max, None);

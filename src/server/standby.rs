@@ -5,8 +5,8 @@ use super::supervisor;
 use super::{Over, StartError};
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
-use crate::store::mysql::{MysqlServer, Seen, Watch};
-use crate::store::pool::{Claim, Pool, Wake};
+use crate::store::mysql::{ActiveServerCheck, ActiveServerWatch, MysqlServer};
+use crate::store::pool::{DatabaseTakeover, Pool, WakeFn};
 use signal_hook_mio::v1_0::Signals;
 use std::sync::Arc;
 use std::thread;
@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(super) fn wait_and_open(
     config: &Config,
     signals: &mut Option<Signals>,
-    wake: &Wake,
+    wake: &WakeFn,
     over: &Over,
 ) -> Result<Option<Pool>, StartError> {
     let StoreUrl::Mysql(url) = &config.store else {
@@ -27,7 +27,7 @@ pub(super) fn wait_and_open(
     };
     let cannot_use = |error: StoreError| StartError(format!("cannot use the store {}: {error}", config.store));
     let silent_max = Duration::from_millis(config.silent_server_max_ms);
-    let mut watch = Watch::new(MysqlServer::new(url).map_err(cannot_use)?, silent_max);
+    let mut watch = ActiveServerWatch::new(MysqlServer::new(url).map_err(cannot_use)?, silent_max);
     // The last logged reason why it cannot take over, and whether it has ever seen the active
     // server.
     let (mut said, mut has_seen) = (String::new(), false);
@@ -41,16 +41,16 @@ pub(super) fn wait_and_open(
         let (seen, same_watch) = looked.map_err(cannot_use)?;
         watch = same_watch;
         let tried = match seen {
-            Ok(Seen::Active) => {
+            Ok(ActiveServerCheck::Active) => {
                 (said, has_seen) = (String::new(), true);
                 Ok(None)
             }
-            Ok(Seen::Gone { epoch }) => {
+            Ok(ActiveServerCheck::Gone { epoch }) => {
                 let asked = Instant::now();
                 log::info!("standby: the active server is gone: this one takes its place");
                 let (config, wake) = (config.clone(), Arc::clone(wake));
                 let on_taken_over = Some(Arc::clone(&over.on_taken_over));
-                let claim = Claim { predecessor: Some(epoch), on_taken_over, on_fenced: None };
+                let claim = DatabaseTakeover { predecessor: Some(epoch), on_taken_over, on_fenced: None };
                 let opened = on_a_thread(signals, "open-store", move || Pool::start_as(&config, claim, wake))?;
                 let Some(opened) = opened else { return Ok(None) };
                 opened.map(|pool| {

@@ -3,7 +3,7 @@
 use super::{Over, StartError};
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
-use crate::store::pool::{Pool, Wake};
+use crate::store::pool::{Pool, WakeFn};
 use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(50);
 pub(super) fn open(
     config: &Config,
     signals: &mut Option<Signals>,
-    wake: &Wake,
+    wake: &WakeFn,
     over: &Over,
     on_wait: impl FnOnce(),
 ) -> Result<Option<Pool>, StartError> {

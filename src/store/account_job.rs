@@ -2,13 +2,13 @@
 //! store.
 
 use super::quota::MailboxCounts;
-use super::{Store, StoreError, waiting};
+use super::{StoreConnection, StoreError, waiting};
 use crate::chat::contract::{AccountJob, AccountOutcome, PendingEntry, Roster};
 use crate::protocol::field::{Secret, UserName};
 
 /// Does one job of a user.
 pub(super) fn run(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     user: &UserName,
     job: &AccountJob,
@@ -30,7 +30,7 @@ pub(super) fn run(
 }
 
 fn roster(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     user: &UserName,
     after: Option<&UserName>,
     rows_max: u32,
@@ -64,7 +64,7 @@ fn within(mut requests: Vec<PendingEntry>, bytes_max: usize) -> Vec<PendingEntry
 /// Changes the password and deletes all tokens, if the stored hash is still that of the old
 /// password.
 fn change_password(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     user: &UserName,
     old_hash: Option<&Secret>,
     new_hash: &Secret,
@@ -88,7 +88,7 @@ fn change_password(
 /// the blocked user is hidden. The push of the hidden request is left to the lane that counts the
 /// user's mailbox.
 fn block(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     user: &UserName,
     other: &UserName,
@@ -114,7 +114,7 @@ fn block(
     Ok(AccountOutcome::Blocked { names, hidden_push: request.map(|request| request.seq) })
 }
 
-fn unblock(store: &mut dyn Store, user: &UserName, other: &UserName) -> Result<AccountOutcome, StoreError> {
+fn unblock(store: &mut dyn StoreConnection, user: &UserName, other: &UserName) -> Result<AccountOutcome, StoreError> {
     store.blocks().remove(user, other)?;
     if store.friendships().request(user, other)?.is_some_and(|request| request.is_hidden) {
         store.friendships().remove_request(user, other)?;

@@ -27,7 +27,7 @@ pub(super) fn state_of(is_banned: bool) -> u8 {
 }
 
 /// The table of accounts, and that of deletions in progress: plain reads and writes without a rule.
-/// They are part of a [`Store`](super::Store)'s transaction.
+/// They are part of a [`StoreConnection`](super::StoreConnection)'s transaction.
 pub trait Accounts {
     /// The account of this name.
     ///

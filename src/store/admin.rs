@@ -1,14 +1,14 @@
 //! The jobs for the operator: what is checked and what changes together, for every store.
 
 use super::quota::MailboxCounts;
-use super::{Store, StoreError, waiting};
+use super::{StoreConnection, StoreError, waiting};
 use crate::chat::contract::{AdminJob, AdminOutcome, Job, Outcome};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 
 /// Does one job about a user.
 pub(super) fn run(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     user: &UserName,
     job: &AdminJob,
@@ -36,7 +36,7 @@ pub(super) fn run(
     })
 }
 
-fn look(store: &mut dyn Store, user: &UserName, rows_max: u32) -> Result<AdminOutcome, StoreError> {
+fn look(store: &mut dyn StoreConnection, user: &UserName, rows_max: u32) -> Result<AdminOutcome, StoreError> {
     let Some(account) = store.accounts().account(user)? else {
         return Ok(AdminOutcome::NoSuchUser);
     };
@@ -48,7 +48,7 @@ fn look(store: &mut dyn Store, user: &UserName, rows_max: u32) -> Result<AdminOu
 }
 
 fn keep_notice(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     user: &UserName,
     push: &Push,
@@ -66,9 +66,9 @@ fn keep_notice(
 
 /// Changes an account, and deletes all of its tokens.
 fn change(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     user: &UserName,
-    change: impl FnOnce(&mut dyn Store) -> Result<(), StoreError>,
+    change: impl FnOnce(&mut dyn StoreConnection) -> Result<(), StoreError>,
 ) -> Result<AdminOutcome, StoreError> {
     if store.accounts().account(user)?.is_none() {
         return Ok(AdminOutcome::NoSuchUser);
@@ -82,7 +82,7 @@ fn change(
 /// only names the pairs. The first step is never the last one. So if it is repeated because its
 /// answer was lost, the account is not taken for one that never existed.
 fn delete(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     user: &UserName,
     rows_max: u32,
@@ -118,7 +118,11 @@ fn delete(
 }
 
 /// Some of the pairs with this user that are friends, or of which the first has asked the second.
-fn pairs(store: &mut dyn Store, user: &UserName, rows_max: u32) -> Result<Vec<(UserName, UserName)>, StoreError> {
+fn pairs(
+    store: &mut dyn StoreConnection,
+    user: &UserName,
+    rows_max: u32,
+) -> Result<Vec<(UserName, UserName)>, StoreError> {
     let mut pairs: Vec<(UserName, UserName)> = store.accounts().requests(user, rows_max)?;
     let room = (rows_max as usize).saturating_sub(pairs.len());
     let friends = store.friends(user)?;

@@ -5,7 +5,7 @@ use super::StoreError;
 use crate::protocol::field::UserName;
 
 /// The table of blocked users: reads and writes without a rule. They are part of a
-/// [`Store`](super::Store)'s transaction.
+/// [`StoreConnection`](super::StoreConnection)'s transaction.
 pub trait Blocks {
     /// All users whom a user blocks, in byte order of the names.
     ///

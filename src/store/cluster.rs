@@ -2,13 +2,13 @@
 //! they say, and what is said to them.
 
 use super::StoreError;
-use super::mysql::{FenceCause, Lease, LeaseCalls, MailBounds, NodeServer, Outbox};
+use super::mysql::{FenceCause, Lease, LeaseCalls, MailBounds, MailOutbox, NodeServer};
 use crate::chat::contract::{ClusterView, Incarnation, NodeRecord};
 use crate::config::Config;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::mysql::{FenceCause as Cause, Member, Members, MembersReader, News};
+pub use super::mysql::{FenceCause as Cause, LeaseEvent, Member, Members, MembersReader};
 
 /// How long a node that leaves waits until what it said is written.
 const MAIL_WITHIN: Duration = Duration::from_secs(2);
@@ -31,14 +31,14 @@ pub struct ClusterFigures {
 
 /// This node among the others.
 #[derive(Debug)]
-pub struct Cluster {
+pub struct ClusterMembership {
     server: NodeServer,
     lease: Lease,
-    outbox: Outbox,
+    outbox: MailOutbox,
     view: ClusterView,
 }
 
-impl Cluster {
+impl ClusterMembership {
     /// Begins a life of the node.
     pub(super) fn start(
         config: &Config,
@@ -50,7 +50,7 @@ impl Cluster {
         let calls = LeaseCalls { on_news, on_fenced: Box::new(move |cause| on_fenced(cause)) };
         let (lease, view) = Lease::start(server.clone(), silent_max, calls)?;
         let bounds = MailBounds { records_max: config.mail_max, bytes_max: config.mail_bytes_max };
-        let outbox = Outbox::start(server.clone(), bounds);
+        let outbox = MailOutbox::start(server.clone(), bounds);
         let outbox = outbox.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
         Ok(Self { server, lease, outbox, view })
     }
@@ -86,7 +86,7 @@ impl Cluster {
     }
 
     /// Appends what there is to be told.
-    pub fn take(&self, out: &mut Vec<News>) {
+    pub fn take(&self, out: &mut Vec<LeaseEvent>) {
         self.lease.take(out);
     }
 

@@ -49,7 +49,7 @@ const KEPT: usize = 1_024;
 
 /// A keyed hash of a user: clients cannot predict it. Two users with the same key share a flow,
 /// nothing else.
-type Key = u64;
+type UserKey = u64;
 
 /// The user whose data lane a job belongs to; `None`: the auth lane.
 pub(super) fn lane_user(job: &Job) -> Option<&str> {
@@ -134,17 +134,17 @@ fn admin_cost(job: &AdminJob) -> u64 {
 
 /// The kinds of jobs that can share one statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum StatementKind {
     Save,
     Delete,
     Other,
 }
 
-fn kind(job: &Job) -> Kind {
+fn kind(job: &Job) -> StatementKind {
     match job {
-        Job::SavePush { .. } => Kind::Save,
-        Job::DeletePush { .. } => Kind::Delete,
-        _ => Kind::Other,
+        Job::SavePush { .. } => StatementKind::Save,
+        Job::DeletePush { .. } => StatementKind::Delete,
+        _ => StatementKind::Other,
     }
 }
 
@@ -155,24 +155,24 @@ struct JobRef {
     number: u64,
 }
 
-struct Waiting {
+struct QueuedJob {
     submission: Submission,
     number: u64,
     cost: u64,
-    flow: Key,
+    flow: UserKey,
     /// The user whose data it is about, if it must keep its place in that user's order.
-    about: Option<Key>,
+    about: Option<UserKey>,
 }
 
 /// The flow of one user.
 #[derive(Default)]
-struct Flow {
+struct UserFlow {
     /// Its jobs. Some of them may be done already, because others had to follow them.
     jobs: VecDeque<JobRef>,
     /// The number of its jobs that are not done yet.
     waiting: usize,
     /// Its place among the turns.
-    turn: Turn,
+    turn: VirtualStart,
     /// It has no job. When its turn comes, it is forgotten: by then its credit is full again.
     rests: bool,
     /// The part of its next job's cost that its start time includes already: among newcomers, the
@@ -182,7 +182,7 @@ struct Flow {
 
 /// A virtual start time; among equal ones, the order of arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
+struct VirtualStart {
     start: u64,
     number: u64,
 }
@@ -190,14 +190,14 @@ struct Turn {
 /// All jobs that wait for one worker.
 #[derive(Default)]
 pub(super) struct FairQueue {
-    jobs: Slab<Waiting>,
+    jobs: Slab<QueuedJob>,
     /// The order of the jobs about each user.
-    orders: HashMap<Key, VecDeque<usize>>,
+    orders: HashMap<UserKey, VecDeque<usize>>,
     /// The flow of each user who causes jobs. A flow without a job stays until the virtual time has
     /// reached its start time: the used credit still counts.
-    flows: HashMap<Key, Flow>,
+    flows: HashMap<UserKey, UserFlow>,
     /// The turns of all flows, each flow once.
-    turns: BTreeSet<(Turn, Key)>,
+    turns: BTreeSet<(VirtualStart, UserKey)>,
     /// The number of flows that have a job.
     busy: usize,
     virtual_time: u64,
@@ -240,7 +240,7 @@ impl FairQueue {
         // order.
         let about = (!matches!(job, Job::GetProfile { .. } | Job::Prove { .. })).then_some(lane);
         let (number, cost) = (self.take_number(), cost(job));
-        let slot = self.jobs.insert(Waiting { submission, number, cost, flow, about });
+        let slot = self.jobs.insert(QueuedJob { submission, number, cost, flow, about });
         if let Some(about) = about {
             self.orders.entry(about).or_default().push_back(slot);
         }
@@ -252,7 +252,7 @@ impl FairQueue {
                 self.short_batches = SHORT_BATCHES;
             }
             entry.prepaid = cost;
-            entry.turn = Turn { start: used.max(self.virtual_time.saturating_sub(CREDIT)) + cost, number };
+            entry.turn = VirtualStart { start: used.max(self.virtual_time.saturating_sub(CREDIT)) + cost, number };
             self.turns.insert((entry.turn, flow));
             self.busy += 1;
         }
@@ -302,7 +302,7 @@ impl FairQueue {
     }
 
     /// Does one turn of a flow that was taken out of `turns`.
-    fn take_turn(&mut self, key: Key, cost_max: u64, batch: &mut TakenBatch) {
+    fn take_turn(&mut self, key: UserKey, cost_max: u64, batch: &mut TakenBatch) {
         if self.first_of(key).is_none() {
             self.rest(key);
             return;
@@ -320,13 +320,13 @@ impl FairQueue {
         }
         let number = self.take_number();
         if let Some(flow) = self.flows.get_mut(&key) {
-            flow.turn = Turn { start: flow.turn.start + of_others, number };
+            flow.turn = VirtualStart { start: flow.turn.start + of_others, number };
             self.turns.insert((flow.turn, key));
         }
     }
 
     /// A flow has become empty. It is forgotten when its credit is full again.
-    fn rest(&mut self, key: Key) {
+    fn rest(&mut self, key: UserKey) {
         if let Some(flow) = self.flows.get_mut(&key).filter(|flow| !flow.rests) {
             flow.rests = true;
             flow.turn.start += CREDIT;
@@ -337,7 +337,7 @@ impl FairQueue {
     }
 
     /// The first job of a flow that is still to be done.
-    fn first_of(&mut self, key: Key) -> Option<JobRef> {
+    fn first_of(&mut self, key: UserKey) -> Option<JobRef> {
         let flow = self.flows.get_mut(&key)?;
         while let Some(&next) = flow.jobs.front() {
             if self.jobs.get(next.slot).is_some_and(|job| job.number == next.number) {
@@ -350,8 +350,8 @@ impl FairQueue {
 
     /// Moves a job into the batch, and charges it to the user who caused it. `now`: the flow whose
     /// turn it is. Returns the cost if another flow was charged.
-    fn done(&mut self, slot: usize, now: Key, batch: &mut TakenBatch) -> u64 {
-        let Waiting { submission, cost, flow: key, about, .. } = self.jobs.remove(slot);
+    fn done(&mut self, slot: usize, now: UserKey, batch: &mut TakenBatch) -> u64 {
+        let QueuedJob { submission, cost, flow: key, about, .. } = self.jobs.remove(slot);
         if let Some(about) = about
             && self.orders.get(&about).is_some_and(VecDeque::is_empty)
         {
@@ -361,7 +361,7 @@ impl FairQueue {
             flow.waiting -= 1;
             self.busy -= usize::from(flow.waiting == 0);
             let left_to_pay = cost.saturating_sub(std::mem::take(&mut flow.prepaid));
-            let turn = Turn { start: flow.turn.start + left_to_pay, ..flow.turn };
+            let turn = VirtualStart { start: flow.turn.start + left_to_pay, ..flow.turn };
             if key != now {
                 self.turns.remove(&(flow.turn, key));
                 self.turns.insert((turn, key));
@@ -393,9 +393,9 @@ impl FairQueue {
 /// not before the stage of the preceding job in its user's order.
 #[derive(Default)]
 struct TakenBatch {
-    stages: Vec<(Kind, Vec<Submission>)>,
+    stages: Vec<(StatementKind, Vec<Submission>)>,
     /// The stage of the last job about a user.
-    last: HashMap<Key, usize>,
+    last: HashMap<UserKey, usize>,
     /// It has jobs other than saves and deletions: those gain little by a common transaction.
     has_others: bool,
     len: usize,
@@ -403,7 +403,7 @@ struct TakenBatch {
 }
 
 impl TakenBatch {
-    fn push(&mut self, submission: Submission, cost: u64, about: Option<Key>) {
+    fn push(&mut self, submission: Submission, cost: u64, about: Option<UserKey>) {
         let kind = kind(&submission.1);
         let from = about.and_then(|about| self.last.get(&about)).copied().unwrap_or(0);
         let found = self.stages.iter().skip(from).position(|(other, _)| *other == kind);
@@ -415,7 +415,7 @@ impl TakenBatch {
         if let Some(about) = about {
             self.last.insert(about, stage);
         }
-        self.has_others |= kind == Kind::Other;
+        self.has_others |= kind == StatementKind::Other;
         self.len += 1;
         self.cost += cost;
     }

@@ -2,7 +2,7 @@
 //! which order, and what changes together. They are the same for every store: a store has the
 //! tables ([`Friendships`]), and no rule.
 
-use super::{SavedAs, Store, StoreError, Weight};
+use super::{PushWeight, SavedAs, StoreConnection, StoreError};
 use crate::chat::contract::{Answered, Asked, Quota};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
@@ -22,7 +22,7 @@ pub struct FriendRequest {
 
 /// The relation between two users.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tie {
+pub struct UserRelation {
     /// They are friends.
     pub are_friends: bool,
     /// The first user blocks the second.
@@ -32,13 +32,13 @@ pub struct Tie {
 }
 
 /// The tables of friendships and friend requests: reads and writes without a rule. They are part of
-/// a [`Store`]'s transaction.
+/// a [`StoreConnection`]'s transaction.
 pub trait Friendships {
     /// The relation of a user to another.
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
-    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<Tie, StoreError>;
+    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError>;
     /// How many friends a user has; counting stops at `limit`.
     ///
     /// # Errors
@@ -88,27 +88,27 @@ pub trait Friendships {
 
 /// A pending request that was removed together with its push.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Withdrawn {
+pub struct WithdrawnRequest {
     /// The asked user.
     pub receiver: UserName,
     /// The number of its push, which may have been acked before.
     pub seq: u64,
     /// Sender and size of its push, if that was requested and the push was still stored.
-    pub push: Option<Weight>,
+    pub push: Option<PushWeight>,
 }
 
 /// The result of an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct FriendAnswerEffect {
     /// The outcome.
     pub answered: Answered,
     /// Its push was saved by this try, not by an earlier one.
     pub is_new: bool,
     /// The request that crossed the accepted one and was removed.
-    pub crossed: Option<Withdrawn>,
+    pub crossed: Option<WithdrawnRequest>,
 }
 
-impl From<Answered> for Reply {
+impl From<Answered> for FriendAnswerEffect {
     fn from(answered: Answered) -> Self {
         Self { answered, is_new: false, crossed: None }
     }
@@ -126,7 +126,7 @@ impl From<Answered> for Reply {
 /// # Errors
 /// See [`StoreError`].
 pub fn ask(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     push: &Push,
     pending_max: u32,
     exceeded: Option<Quota>,
@@ -175,11 +175,11 @@ pub fn ask(
 /// # Errors
 /// See [`StoreError`].
 pub fn answer(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     push: &Push,
     friends_max: u32,
     exceeded: Option<Quota>,
-) -> Result<Reply, StoreError> {
+) -> Result<FriendAnswerEffect, StoreError> {
     let (asked, asker) = (name(push.sender())?, name(push.receiver())?);
     let request = store.friendships().request(&asked, &asker)?;
     if request.is_none_or(|request| request.is_hidden || *request.id != *push.id()) {
@@ -202,7 +202,7 @@ pub fn answer(
         tables.add_friendship(&asked, &asker)?;
         crossed = withdraw(store, &asker, &asked, true)?;
     }
-    Ok(Reply { answered: Answered::Done, is_new: save(store, push)?, crossed })
+    Ok(FriendAnswerEffect { answered: Answered::Done, is_new: save(store, push)?, crossed })
 }
 
 /// Ends a friendship in both directions, and withdraws the pending request from `user` to `other`,
@@ -212,21 +212,21 @@ pub fn answer(
 /// # Errors
 /// See [`StoreError`].
 pub fn end(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     user: &UserName,
     other: &UserName,
     weigh: bool,
-) -> Result<Option<Withdrawn>, StoreError> {
+) -> Result<Option<WithdrawnRequest>, StoreError> {
     store.friendships().remove_friendship(user, other)?;
     withdraw(store, other, user, weigh)
 }
 
 fn withdraw(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     receiver: &UserName,
     sender: &UserName,
     weigh: bool,
-) -> Result<Option<Withdrawn>, StoreError> {
+) -> Result<Option<WithdrawnRequest>, StoreError> {
     let Some(request) = store.friendships().request(receiver, sender)? else {
         return Ok(None);
     };
@@ -235,16 +235,16 @@ fn withdraw(
     store.friendships().remove_request(receiver, sender)?;
     store.delete_pushes(&key)?;
     let [(receiver, seq)] = key;
-    Ok(Some(Withdrawn { receiver, seq, push }))
+    Ok(Some(WithdrawnRequest { receiver, seq, push }))
 }
 
 /// Saves a push; `false`: it was in the store already.
-fn save(store: &mut dyn Store, push: &Push) -> Result<bool, StoreError> {
+fn save(store: &mut dyn StoreConnection, push: &Push) -> Result<bool, StoreError> {
     Ok(store.save_pushes(std::slice::from_ref(push))? == [SavedAs::Itself])
 }
 
 /// Is this very push in the store?
-fn is_kept(store: &mut dyn Store, push: &Push) -> Result<bool, StoreError> {
+fn is_kept(store: &mut dyn StoreConnection, push: &Push) -> Result<bool, StoreError> {
     Ok(store.find_pushes(std::slice::from_ref(push))? == [Some(SavedAs::Before)])
 }
 

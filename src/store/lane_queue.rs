@@ -14,7 +14,7 @@ pub(super) type Submission = (Ticket, Job);
 const KEPT: usize = 1_024;
 
 #[derive(Debug, Default)]
-struct State {
+struct LaneQueueState {
     jobs: Vec<Submission>,
     /// The number of queued jobs at which a waiting worker is woken; 0: it does not wait.
     needed: usize,
@@ -23,13 +23,13 @@ struct State {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct LaneQueue {
+    state: Mutex<LaneQueueState>,
     enough: Condvar,
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl LaneQueue {
+    fn state(&self) -> MutexGuard<'_, LaneQueueState> {
         // A panic cannot leave a job half moved.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,13 +37,13 @@ impl Shared {
 
 /// A queue's two ends. Its length is bounded by what the loop submits at most.
 pub(super) fn lane_queue() -> (LaneSender, LaneReceiver) {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(LaneQueue::default());
     (LaneSender(Arc::clone(&shared)), LaneReceiver { shared, taken: Vec::new() })
 }
 
 /// The loop's end. When it is dropped, the worker does the jobs that are queued, and ends.
 #[derive(Debug)]
-pub(super) struct LaneSender(Arc<Shared>);
+pub(super) struct LaneSender(Arc<LaneQueue>);
 
 impl LaneSender {
     /// Queues all of `jobs`, and leaves it empty. Holds the lock only while `jobs` is appended to
@@ -86,7 +86,7 @@ pub(super) struct WorkerIsGone;
 /// The worker's end.
 #[derive(Debug)]
 pub(super) struct LaneReceiver {
-    shared: Arc<Shared>,
+    shared: Arc<LaneQueue>,
     /// The jobs that were taken last; kept for its capacity.
     taken: Vec<Submission>,
 }

@@ -1,6 +1,6 @@
 //! The settings of the store that can change while the server runs.
 
-use super::Store;
+use super::StoreConnection;
 use super::password::VerifiedLogins;
 use super::quota::{MailboxCounts, Quotas};
 use super::wal::WalWatch;
@@ -15,18 +15,18 @@ use std::time::Instant;
 pub struct StoreLimits {
     /// The number of changes so far.
     version: AtomicU64,
-    held: Mutex<Held>,
+    held: Mutex<WorkerLimits>,
     verified: Arc<VerifiedLogins>,
 }
 
 /// The limits of the data workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct WorkerLimits {
     pub(super) quotas: Quotas,
     pub(super) wal_warn_bytes: u64,
 }
 
-impl Held {
+impl WorkerLimits {
     fn of(config: &Config) -> Self {
         Self { quotas: Quotas::of(config), wal_warn_bytes: config.wal_warn_bytes }
     }
@@ -34,19 +34,19 @@ impl Held {
 
 impl StoreLimits {
     pub(super) fn new(config: &Config, verified: Arc<VerifiedLogins>) -> Self {
-        Self { version: AtomicU64::new(0), held: Mutex::new(Held::of(config)), verified }
+        Self { version: AtomicU64::new(0), held: Mutex::new(WorkerLimits::of(config)), verified }
     }
 
     /// Applies the limits of this configuration from now on. Pushes beyond a lower quota stay.
     pub fn hold_to(&self, config: &Config) {
         // Only whole values are written, so a panic cannot leave them torn.
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Held::of(config);
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = WorkerLimits::of(config);
         self.verified.set_users_max(config.verified_logins_max);
         self.version.fetch_add(1, Ordering::Release);
     }
 
     /// The present limits, if they have changed since the version in `seen`.
-    pub(super) fn newer_than(&self, seen: &mut u64) -> Option<Held> {
+    pub(super) fn newer_than(&self, seen: &mut u64) -> Option<WorkerLimits> {
         let version = self.version.load(Ordering::Acquire);
         if version == *seen {
             return None;
@@ -61,28 +61,28 @@ impl StoreLimits {
         format!("{:?} {}", self.held(), self.verified.users_max())
     }
 
-    pub(super) fn held(&self) -> Held {
+    pub(super) fn held(&self) -> WorkerLimits {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The checks of a worker between two transactions.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct LimitChecks {
     /// The shared limits, and the version that was seen last.
     limits: Option<(Arc<StoreLimits>, u64)>,
     wal: WalWatch,
     wal_warn_bytes: u64,
 }
 
-impl Watch {
+impl LimitChecks {
     pub(super) fn new(limits: Arc<StoreLimits>) -> Self {
         let wal_warn_bytes = limits.held().wal_warn_bytes;
         Self { limits: Some((limits, 0)), wal: WalWatch::default(), wal_warn_bytes }
     }
 
     /// Applies changed limits, and checks the size of the store's write-ahead log.
-    pub(super) fn look(&mut self, now: Instant, store: Option<&dyn Store>, counts: &mut MailboxCounts) {
+    pub(super) fn look(&mut self, now: Instant, store: Option<&dyn StoreConnection>, counts: &mut MailboxCounts) {
         let Some((limits, seen)) = &mut self.limits else { return };
         if let Some(held) = limits.newer_than(seen) {
             counts.set_quotas(held.quotas);

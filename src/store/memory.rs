@@ -12,22 +12,22 @@ use super::blocks::Blocks;
 use super::friendship::Friendships;
 use super::roster::Rosters;
 use super::token::{StoredToken, Tokens};
-use super::{SavedAs, Store, StoreError, Weight};
+use super::{PushWeight, SavedAs, StoreConnection, StoreError};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
-use accounts::Entry;
-use friendships::PendingRequest;
+use accounts::AccountEntry;
+use friendships::StoredRequest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The asked user and the asking user.
-type Pair = (UserName, UserName);
+type RequestPair = (UserName, UserName);
 
 #[derive(Debug, Default)]
 struct Tables {
-    accounts: HashMap<UserName, Entry>,
+    accounts: HashMap<UserName, AccountEntry>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
-    requests: HashMap<Pair, PendingRequest>,
+    requests: HashMap<RequestPair, StoredRequest>,
     /// Pending requests by the `seq` of their pushes: `asking` has for each user whom they asked,
     /// and `asked` who asked them, without hidden requests.
     asking: HashMap<UserName, BTreeSet<(u64, UserName)>>,
@@ -39,15 +39,15 @@ struct Tables {
     messages: HashMap<(UserName, Box<str>, Box<str>), u64>,
     last_seq: u64,
     /// How to undo the writes since `begin`; the last one is undone first.
-    undo: Vec<Undo>,
+    undo: Vec<UndoEntry>,
 }
 
 #[derive(Debug)]
-enum Undo {
-    Account(UserName, Option<Entry>),
+enum UndoEntry {
+    Account(UserName, Option<AccountEntry>),
     Befriended(UserName, UserName),
     Unfriended(UserName, UserName),
-    Request(Pair, Option<PendingRequest>),
+    Request(RequestPair, Option<StoredRequest>),
     /// Whether the first blocked the second.
     Blocked(UserName, UserName, bool),
     Saved(UserName, u64),
@@ -96,32 +96,32 @@ impl Tables {
         if let Some(found) = self.find(push, &receiver)? {
             return Ok(found);
         }
-        self.undo.push(Undo::Saved(receiver.clone(), push.seq));
+        self.undo.push(UndoEntry::Saved(receiver.clone(), push.seq));
         self.put(push.clone(), receiver);
         Ok(SavedAs::Itself)
     }
 
     fn delete(&mut self, receiver: &UserName, seq: u64) {
         if let Some(push) = self.remove(receiver, seq) {
-            self.undo.push(Undo::Deleted(push));
+            self.undo.push(UndoEntry::Deleted(push));
         }
     }
 
     fn undo(&mut self) {
         while let Some(undo) = self.undo.pop() {
             match undo {
-                Undo::Account(name, before) => self.restore_account(name, before),
-                Undo::Befriended(user, friend) => {
+                UndoEntry::Account(name, before) => self.restore_account(name, before),
+                UndoEntry::Befriended(user, friend) => {
                     self.friends.entry(user).or_default().remove(&friend);
                 }
-                Undo::Unfriended(user, friend) => {
+                UndoEntry::Unfriended(user, friend) => {
                     self.friends.entry(user).or_default().insert(friend);
                 }
-                Undo::Request(pair, before) => drop(self.put_request(pair, before)),
-                Undo::Blocked(user, other, is_blocked) => self.restore_blocked(&user, &other, is_blocked),
-                Undo::Tokens(user, tokens) => self.restore_tokens(&user, tokens),
-                Undo::Saved(receiver, seq) => drop(self.remove(&receiver, seq)),
-                Undo::Deleted(push) => {
+                UndoEntry::Request(pair, before) => drop(self.put_request(pair, before)),
+                UndoEntry::Blocked(user, other, is_blocked) => self.restore_blocked(&user, &other, is_blocked),
+                UndoEntry::Tokens(user, tokens) => self.restore_tokens(&user, tokens),
+                UndoEntry::Saved(receiver, seq) => drop(self.remove(&receiver, seq)),
+                UndoEntry::Deleted(push) => {
                     if let Ok(receiver) = name(push.receiver()) {
                         self.put(push, receiver);
                     }
@@ -149,7 +149,7 @@ impl MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
+impl StoreConnection for MemoryStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         self.tables().undo();
         Ok(())
@@ -176,7 +176,7 @@ impl Store for MemoryStore {
             return Ok(stored == Some(password_hash));
         }
         let account = Account { password_hash: password_hash.clone(), is_banned: false };
-        tables.set_account(&profile.user_name, Entry::There { profile: profile.clone(), account });
+        tables.set_account(&profile.user_name, AccountEntry::There { profile: profile.clone(), account });
         Ok(true)
     }
 
@@ -234,7 +234,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
         let tables = self.tables();
         let size = |push: &Push| (push.sender().into(), push.text_bytes() as u64);
         let found = |(receiver, seq): &(UserName, u64)| tables.pushes.get(receiver)?.get(seq).map(size);

@@ -37,7 +37,7 @@ use crate::protocol::push::Push;
 use accounts::Accounts;
 use blocks::Blocks;
 use friendship::Friendships;
-use node::Nodes;
+use node::NodeStore;
 use roster::Rosters;
 use std::fmt;
 use token::Tokens;
@@ -102,14 +102,14 @@ pub enum SavedAs {
 }
 
 /// The sender of a push, and the size of its four texts in bytes.
-pub type Weight = (Box<str>, u64);
+pub type PushWeight = (Box<str>, u64);
 
 /// One connection to a store, owned by one worker.
 ///
 /// Every method between `begin` and `commit` takes effect at `commit` or not at all. After any
 /// error the caller rolls back. Every write may be repeated with the same arguments and then
 /// changes nothing more.
-pub trait Store: Send {
+pub trait StoreConnection: Send {
     /// Starts a transaction that may write.
     ///
     /// # Errors
@@ -161,7 +161,7 @@ pub trait Store: Send {
         false
     }
     /// The operations that only a node of a cluster needs, if this server is one.
-    fn nodes(&mut self) -> Option<&mut dyn Nodes> {
+    fn nodes(&mut self) -> Option<&mut dyn NodeStore> {
         None
     }
     /// The size of the largest push that the store accepts, in bytes.
@@ -239,7 +239,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError>;
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError>;
     /// Deletes pushes, which are given as (receiver, `seq`).
     ///
     /// # Errors

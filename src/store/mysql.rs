@@ -34,23 +34,23 @@ mod values;
 mod whereabouts;
 
 pub use connect::MysqlServer;
-pub use export::MysqlPortable;
-pub use keeper::Keeper;
-use lanes::Held;
-pub use lease::{FenceCause, Lease, LeaseCalls, News};
+pub use export::MysqlExport;
+pub use keeper::ActiveServerHeartbeat;
+use lanes::WriterLane;
+pub use lease::{FenceCause, Lease, LeaseCalls, LeaseEvent};
 pub use members::{Member, Members, MembersReader};
-pub use nodes::{NodeServer, Seat};
-pub use outbox::{MailBounds, Outbox};
-pub use standby::{Seen, Watch};
+pub use nodes::{NodeIdentity, NodeServer};
+pub use outbox::{MailBounds, MailOutbox};
+pub use standby::{ActiveServerCheck, ActiveServerWatch};
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
 use super::accounts::Accounts;
 use super::blocks::Blocks;
 use super::friendship::Friendships;
-use super::node::Nodes;
+use super::node::NodeStore;
 use super::roster::Rosters;
 use super::token::Tokens;
-use super::{SavedAs, Store, StoreError, Weight};
+use super::{PushWeight, SavedAs, StoreConnection, StoreError};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use mysql::prelude::Queryable;
@@ -138,7 +138,7 @@ pub struct MysqlStore {
     opened: Instant,
     packet_max: u64,
     /// The lane of this connection, and what keeps the lock on the database held.
-    lock: Held,
+    lock: WriterLane,
 }
 
 impl std::fmt::Debug for MysqlStore {
@@ -147,7 +147,7 @@ impl std::fmt::Debug for MysqlStore {
     }
 }
 
-impl Store for MysqlStore {
+impl StoreConnection for MysqlStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         // In the same round trip the lock is checked: it may have been lost without notice, and
         // another server may have it now.
@@ -199,8 +199,8 @@ impl Store for MysqlStore {
         self.conn.is_none()
     }
 
-    fn nodes(&mut self) -> Option<&mut dyn Nodes> {
-        self.lock.seat.is_some().then_some(self as &mut dyn Nodes)
+    fn nodes(&mut self) -> Option<&mut dyn NodeStore> {
+        self.lock.seat.is_some().then_some(self as &mut dyn NodeStore)
     }
 
     fn row_bytes_max(&self) -> usize {
@@ -303,7 +303,7 @@ impl Store for MysqlStore {
         self.read_waiting(receivers, count_max, note)
     }
 
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
         self.read_sizes(pushes)
     }
 

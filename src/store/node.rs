@@ -6,8 +6,8 @@ use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::time::Duration;
 
-/// A store that several nodes use. See [`Store::nodes`](super::Store::nodes).
-pub trait Nodes {
+/// A store that several nodes use. See [`StoreConnection::nodes`](super::StoreConnection::nodes).
+pub trait NodeStore {
     /// This node.
     fn me(&self) -> Incarnation;
     /// No push with a greater `seq` may be written.

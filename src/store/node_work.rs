@@ -4,19 +4,19 @@
 //! claim's commit.
 
 use super::job_kinds::{accounts_to_lock, is_write, push_seq};
-use super::node::Nodes;
+use super::node::NodeStore;
 use super::password::VerifiedLogins;
 use super::quota::MailboxCounts;
 use super::reading::{load, may_log_in, page_of, prove};
-use super::token::Span;
-use super::work::{Progress, single};
-use super::{Store, StoreError, waiting};
+use super::token::TokenValidity;
+use super::work::{TransactionProgress, single};
+use super::{StoreConnection, StoreError, waiting};
 use crate::chat::contract::{ClusterJob, ClusterOutcome, Job, Outcome, UserOwner};
 use crate::protocol::field::UserName;
 use std::time::Duration;
 
 /// What is still to be done behind the commit, and for which job.
-enum Behind<'a> {
+enum AfterCommit<'a> {
     /// To tell the owner of its receiver.
     Saved { job: usize, receiver: &'a str, is_first: bool },
     /// To read what a log-in needs.
@@ -29,15 +29,15 @@ const RAISED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The limit of the numbers, as a batch applies it.
 #[derive(Default)]
-pub(super) struct Limit {
+pub(super) struct SeqLimit {
     /// A batch has waited in vain while it was this: no other one does.
     stuck_at: Option<u64>,
 }
 
-impl Limit {
+impl SeqLimit {
     /// A push with a greater `seq` than this is not written. If there is one in the batch, the
     /// clock has jumped to that of another node, and the limit follows: waits for that.
-    pub(super) fn of(&mut self, nodes: &dyn Nodes, jobs: &[Job]) -> u64 {
+    pub(super) fn of(&mut self, nodes: &dyn NodeStore, jobs: &[Job]) -> u64 {
         let seq_max = nodes.seq_max();
         let Some(seq) = jobs.iter().filter_map(push_seq).max().filter(|&seq| seq > seq_max) else { return seq_max };
         if self.stuck_at == Some(seq_max) {
@@ -50,11 +50,11 @@ impl Limit {
 }
 
 pub(super) fn transact(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     jobs: &[Job],
     verified: &VerifiedLogins,
-    progress: &mut Progress,
+    progress: &mut TransactionProgress,
 ) -> Result<Vec<Outcome>, StoreError> {
     let writes = jobs.iter().any(is_write);
     if writes {
@@ -94,8 +94,8 @@ pub(super) fn transact(
     let receivers: Vec<&str> = behind
         .iter()
         .filter_map(|one| match one {
-            Behind::Saved { receiver, .. } => Some(*receiver),
-            Behind::Claimed { .. } => None,
+            AfterCommit::Saved { receiver, .. } => Some(*receiver),
+            AfterCommit::Claimed { .. } => None,
         })
         .collect();
     progress.committing = true;
@@ -103,8 +103,8 @@ pub(super) fn transact(
     let mut owners = owners.unwrap_or_default().into_iter();
     for one in behind {
         let (job, outcome) = match one {
-            Behind::Saved { job, is_first, .. } => (job, saved(is_first, owners.next())),
-            Behind::Claimed { job, user, epoch, pushes_max, bytes_max } => {
+            AfterCommit::Saved { job, is_first, .. } => (job, saved(is_first, owners.next())),
+            AfterCommit::Claimed { job, user, epoch, pushes_max, bytes_max } => {
                 // It is committed, so a later try succeeds as well.
                 let read = load(store, user, pushes_max, bytes_max).unwrap_or(Outcome::Failed);
                 (job, loaded(epoch, read))
@@ -117,7 +117,7 @@ pub(super) fn transact(
     Ok(outcomes)
 }
 
-fn nodes(store: &mut dyn Store) -> Result<&mut dyn Nodes, StoreError> {
+fn nodes(store: &mut dyn StoreConnection) -> Result<&mut dyn NodeStore, StoreError> {
     store.nodes().ok_or_else(|| StoreError::Refused("this store is not that of a cluster".into()))
 }
 
@@ -137,7 +137,7 @@ fn loaded(epoch: u64, read: Outcome) -> Outcome {
 }
 
 /// Of the savings at the front of these jobs, whose outcomes begin at `first`.
-fn note_saved<'a>(jobs: &'a [Job], (first, outcomes): (usize, &[Outcome]), behind: &mut Vec<Behind<'a>>) {
+fn note_saved<'a>(jobs: &'a [Job], (first, outcomes): (usize, &[Outcome]), behind: &mut Vec<AfterCommit<'a>>) {
     for (place, (job, outcome)) in jobs.iter().zip(&outcomes[first..]).enumerate() {
         let Job::SavePush { push } = job else { return };
         let is_first = match outcome {
@@ -145,27 +145,27 @@ fn note_saved<'a>(jobs: &'a [Job], (first, outcomes): (usize, &[Outcome]), behin
             Outcome::Duplicate => false,
             _ => continue,
         };
-        behind.push(Behind::Saved { job: first + place, receiver: push.receiver(), is_first });
+        behind.push(AfterCommit::Saved { job: first + place, receiver: push.receiver(), is_first });
     }
 }
 
-fn note_claimed<'a>(job: &'a Job, (place, outcome): (usize, &Outcome), behind: &mut Vec<Behind<'a>>) {
+fn note_claimed<'a>(job: &'a Job, (place, outcome): (usize, &Outcome), behind: &mut Vec<AfterCommit<'a>>) {
     let Job::Cluster { user, job } = job else { return };
     let ClusterJob::Claim { epoch, pushes_max, bytes_max, .. } = **job else { return };
     if matches!(outcome, Outcome::Proven) {
-        behind.push(Behind::Claimed { job: place, user, epoch: epoch + 1, pushes_max, bytes_max });
+        behind.push(AfterCommit::Claimed { job: place, user, epoch: epoch + 1, pushes_max, bytes_max });
     }
 }
 
 fn one(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     job: &Job,
     verified: &VerifiedLogins,
 ) -> Result<Outcome, StoreError> {
     match job {
         Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
-            let span = Span { now_ms: *now_ms, latest_ms: *latest_ms };
+            let span = TokenValidity { now_ms: *now_ms, latest_ms: *latest_ms };
             match prove(store, user, credential, span, verified)? {
                 Outcome::Proven => load_if_here(store, user, *pushes_max, *bytes_max),
                 outcome => Ok(outcome),
@@ -181,7 +181,7 @@ fn one(
 }
 
 fn load_if_here(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     user: &UserName,
     pushes_max: u32,
     bytes_max: usize,
@@ -195,7 +195,7 @@ fn load_if_here(
 }
 
 /// A claim comes to `Proven` here: what it reads is read behind the commit.
-fn of_cluster(store: &mut dyn Store, user: &UserName, job: &ClusterJob) -> Result<Outcome, StoreError> {
+fn of_cluster(store: &mut dyn StoreConnection, user: &UserName, job: &ClusterJob) -> Result<Outcome, StoreError> {
     Ok(match job {
         ClusterJob::Owner => cluster(ClusterOutcome::Owner(nodes(store)?.owner(user)?)),
         ClusterJob::Claim { epoch, floor, .. } => {
@@ -219,7 +219,11 @@ fn of_cluster(store: &mut dyn Store, user: &UserName, job: &ClusterJob) -> Resul
 
 /// Makes a user belong to this node. That an earlier try did it is the same. Gives to whom they
 /// belong if not.
-fn claim(store: &mut dyn Store, user: &UserName, (epoch, floor): (u64, u64)) -> Result<Option<UserOwner>, StoreError> {
+fn claim(
+    store: &mut dyn StoreConnection,
+    user: &UserName,
+    (epoch, floor): (u64, u64),
+) -> Result<Option<UserOwner>, StoreError> {
     let nodes = nodes(store)?;
     if nodes.claim(user, epoch, floor)? {
         return Ok(None);

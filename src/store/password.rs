@@ -139,11 +139,11 @@ impl Hasher {
 }
 
 /// Half of a MAC: to guess it takes 2^127 tries.
-type Tag = [u8; 16];
+type MacTag = [u8; 16];
 
 /// The answer of the cache about a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compared {
+pub enum CachedComparison {
     /// It is the one that was verified before.
     Fits,
     /// Another one was.
@@ -159,18 +159,18 @@ pub struct VerifiedLogins {
     key: [u8; 32],
     numbers: RandomState,
     users_max: AtomicUsize,
-    tags: Mutex<Generations>,
-    unreadable: Mutex<Unreadable>,
+    tags: Mutex<UserGenerations>,
+    unreadable: Mutex<UnreadableLog>,
 }
 
 /// Log lines about stored passwords that cannot be read: clients may try them again and again.
 #[derive(Debug, Default)]
-struct Unreadable {
+struct UnreadableLog {
     said: Option<Instant>,
     unsaid: u64,
 }
 
-impl Unreadable {
+impl UnreadableLog {
     /// The number of lines left out since the last one, if it is time for one more.
     fn count(&mut self, now: Instant) -> Option<u64> {
         if self.said.is_some_and(|said| now.saturating_duration_since(said) < SAY_UNREADABLE_EVERY) {
@@ -190,22 +190,22 @@ impl Unreadable {
 /// A user is identified by a number that nobody outside can predict. Two users with the same number
 /// replace each other here; this does no other harm, because the tag covers the name, too.
 #[derive(Debug, Default)]
-struct Generations {
-    young: HashTable<(u64, Tag)>,
-    old: HashTable<(u64, Tag)>,
+struct UserGenerations {
+    young: HashTable<(u64, MacTag)>,
+    old: HashTable<(u64, MacTag)>,
 }
 
-fn find(tags: &HashTable<(u64, Tag)>, user: u64) -> Option<Tag> {
+fn find(tags: &HashTable<(u64, MacTag)>, user: u64) -> Option<MacTag> {
     tags.find(user, |&(other, _)| other == user).map(|&(_, tag)| tag)
 }
 
-impl Generations {
-    fn insert(&mut self, user: u64, tag: Tag, users_max: usize) {
+impl UserGenerations {
+    fn insert(&mut self, user: u64, tag: MacTag, users_max: usize) {
         let young_max = users_max.div_ceil(2);
         if young_max == 0 {
             return;
         }
-        let same = |&(other, _): &(u64, Tag)| other == user;
+        let same = |&(other, _): &(u64, MacTag)| other == user;
         if let Ok(old) = self.old.find_entry(user, same) {
             old.remove();
         }
@@ -242,7 +242,7 @@ impl VerifiedLogins {
         self.users_max.load(Ordering::Relaxed)
     }
 
-    fn tags(&self) -> MutexGuard<'_, Generations> {
+    fn tags(&self) -> MutexGuard<'_, UserGenerations> {
         // Tables of finished tags are whole whatever happened to the thread that held them.
         self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -284,7 +284,7 @@ impl VerifiedLogins {
     /// Nothing is known of this user any more.
     pub(super) fn remove(&self, user: &UserName) {
         let (number, mut tags) = (self.number(user), self.tags());
-        let Generations { young, old } = &mut *tags;
+        let UserGenerations { young, old } = &mut *tags;
         for generation in [young, old] {
             if let Ok(entry) = generation.find_entry(number, |&(other, _)| other == number) {
                 entry.remove();
@@ -294,14 +294,14 @@ impl VerifiedLogins {
 
     /// Was this very password verified against what is stored now? Compared in constant time.
     #[must_use]
-    pub fn compare(&self, user: &UserName, password: &Secret, stored: &Secret) -> Compared {
+    pub fn compare(&self, user: &UserName, password: &Secret, stored: &Secret) -> CachedComparison {
         let number = self.number(user);
         let (known, is_old) = {
             let tags = self.tags();
             match (find(&tags.young, number), find(&tags.old, number)) {
                 (Some(known), _) => (known, false),
                 (None, Some(known)) => (known, true),
-                (None, None) => return Compared::WithNothing,
+                (None, None) => return CachedComparison::WithNothing,
             }
         };
         let mac = self.mac(&[user.as_str(), password.expose(), stored.expose()]);
@@ -309,7 +309,7 @@ impl VerifiedLogins {
         if fits && is_old {
             self.tags().insert(number, known, self.users_max());
         }
-        if fits { Compared::Fits } else { Compared::Differs }
+        if fits { CachedComparison::Fits } else { CachedComparison::Differs }
     }
 }
 
@@ -319,7 +319,7 @@ mod tests {
 
     impl VerifiedLogins {
         fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
-            self.compare(user, password, stored) == Compared::Fits
+            self.compare(user, password, stored) == CachedComparison::Fits
         }
     }
 
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn the_log_hears_of_an_unreadable_password_once_in_a_while() {
-        let (mut unreadable, start) = (Unreadable::default(), Instant::now());
+        let (mut unreadable, start) = (UnreadableLog::default(), Instant::now());
         assert_eq!(unreadable.count(start), Some(0));
         for _ in 0..100 {
             assert_eq!(unreadable.count(start + SAY_UNREADABLE_EVERY / 2), None);

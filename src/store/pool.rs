@@ -2,21 +2,21 @@
 //! takes what waits, fairly shared among those who ask, as one transaction; jobs about one user
 //! always go to the same one. Auth workers hash, and never delay a commit.
 
-use super::cluster::{Cluster, OnFenced};
+use super::cluster::{ClusterMembership, OnFenced};
 use super::fair_queue::{FairQueue, lane_user};
 use super::group_commit::GroupCommit;
 pub use super::health::StoreHealth;
 use super::lane_queue::{LaneReceiver, LaneSender, Submission, lane_queue};
 pub use super::limits::StoreLimits;
 use super::memory::MemoryStore;
-use super::mysql::{Keeper, MysqlServer, MysqlStore, NodeServer, ROW_BYTES};
+use super::mysql::{ActiveServerHeartbeat, MysqlServer, MysqlStore, NodeServer, ROW_BYTES};
 use super::password::{Hasher, VerifiedLogins};
 use super::quota::{MailboxCounts, Quotas};
-use super::reopen::Opener;
+use super::reopen::StoreOpener;
 use super::sqlite::SqliteStore;
-use super::undelivered::{Taker, Undelivered};
-use super::work::Batch;
-use super::{Store, StoreError};
+use super::undelivered::{OutcomeReceiver, Undelivered};
+use super::work::DataWorker;
+use super::{StoreConnection, StoreError};
 use crate::chat::contract::{Job, Outcome, Ticket};
 use crate::config::{Config, StoreUrl};
 use crate::protocol::field::UserName;
@@ -29,8 +29,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Called when there is something to take.
-pub type Wake = Arc<dyn Fn() + Send + Sync>;
-type Done = (Ticket, Outcome);
+pub type WakeFn = Arc<dyn Fn() + Send + Sync>;
+type JobDone = (Ticket, Outcome);
 
 /// Mailboxes, and senders in them, of which the workers together remember how full they are.
 const MAILBOX_ENTRIES_MAX: usize = 131_072;
@@ -53,14 +53,14 @@ struct DataLane {
 pub struct Pool {
     data: Vec<DataLane>,
     auth: Sender<Submission>,
-    done: Receiver<Done>,
-    taker: Taker,
+    done: Receiver<JobDone>,
+    taker: OutcomeReceiver,
     threads: Vec<JoinHandle<()>>,
     first_seq: u64,
     unfinished_deletions: Vec<UserName>,
     health: Arc<StoreHealth>,
     limits: Arc<StoreLimits>,
-    cluster: Option<Cluster>,
+    cluster: Option<ClusterMembership>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -72,17 +72,21 @@ impl std::fmt::Debug for Pool {
 /// How a server comes to a database that several servers may want. SQLite and memory need none of
 /// it.
 #[derive(Clone, Default)]
-pub struct Claim {
+pub struct DatabaseTakeover {
     /// The epoch of the server whose place is taken, even if it holds the lock.
     pub predecessor: Option<u64>,
     /// Called once when another server has taken the place of this one.
-    pub on_taken_over: Option<Wake>,
+    pub on_taken_over: Option<WakeFn>,
     /// In a cluster, called once when this node was fenced.
     pub on_fenced: Option<OnFenced>,
 }
 
 /// The function that opens the store, and the number of workers that may.
-fn opener(config: &Config, claim: Claim, health: &Arc<StoreHealth>) -> Result<(Opener, usize), StoreError> {
+fn opener(
+    config: &Config,
+    claim: DatabaseTakeover,
+    health: &Arc<StoreHealth>,
+) -> Result<(StoreOpener, usize), StoreError> {
     Ok(match config.store.clone() {
         StoreUrl::Memory => {
             let tables = MemoryStore::default();
@@ -101,11 +105,11 @@ fn opener(config: &Config, claim: Claim, health: &Arc<StoreHealth>) -> Result<(O
                 health.end();
                 claim.on_taken_over.into_iter().for_each(|call| call());
             };
-            let keeper = Keeper::start(server.clone(), on_taken_over);
+            let keeper = ActiveServerHeartbeat::start(server.clone(), on_taken_over);
             let keeper = keeper.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
             let connect = move || {
                 // It lives as long as anybody may open a connection.
-                let _: &Keeper = &keeper;
+                let _: &ActiveServerHeartbeat = &keeper;
                 server.connect()
             };
             (mysql_opener(config, connect), config.data_threads.max(1))
@@ -117,7 +121,7 @@ fn opener(config: &Config, claim: Claim, health: &Arc<StoreHealth>) -> Result<(O
 fn mysql_opener(
     config: &Config,
     connect: impl Fn() -> Result<MysqlStore, StoreError> + Send + Sync + 'static,
-) -> Opener {
+) -> StoreOpener {
     let (frame_bytes_max, last_said) = (config.frame_bytes_max, AtomicUsize::new(usize::MAX));
     Box::new(move || {
         let store = connect()?;
@@ -146,7 +150,7 @@ fn small_packets(row_bytes_max: usize, frame_bytes_max: usize) -> Option<String>
 
 /// The core deletes the push of a request that a block has hidden; a server that was stopped
 /// meanwhile did not.
-fn delete_hidden_pushes(store: &mut dyn Store) -> Result<(), StoreError> {
+fn delete_hidden_pushes(store: &mut dyn StoreConnection) -> Result<(), StoreError> {
     loop {
         let pushes = store.blocks().hidden_pushes(HIDDEN_PUSHES_MAX)?;
         if pushes.is_empty() {
@@ -166,15 +170,15 @@ impl Pool {
     ///
     /// # Errors
     /// When the store cannot be used.
-    pub fn start(config: &Config, wake: Wake) -> Result<Self, StoreError> {
-        Self::start_as(config, Claim::default(), wake)
+    pub fn start(config: &Config, wake: WakeFn) -> Result<Self, StoreError> {
+        Self::start_as(config, DatabaseTakeover::default(), wake)
     }
 
     /// The same for a server that takes another one's place, or must know when it loses its own.
     ///
     /// # Errors
     /// When the store cannot be used.
-    pub fn start_as(config: &Config, claim: Claim, wake: Wake) -> Result<Self, StoreError> {
+    pub fn start_as(config: &Config, claim: DatabaseTakeover, wake: WakeFn) -> Result<Self, StoreError> {
         if let Some(name) = &config.node_name {
             return Self::start_as_node(config, name, claim, wake);
         }
@@ -184,7 +188,7 @@ impl Pool {
     }
 
     /// The same for a node of a cluster.
-    fn start_as_node(config: &Config, name: &str, claim: Claim, wake: Wake) -> Result<Self, StoreError> {
+    fn start_as_node(config: &Config, name: &str, claim: DatabaseTakeover, wake: WakeFn) -> Result<Self, StoreError> {
         let StoreUrl::Mysql(url) = &config.store else {
             return Err(StoreError::Unusable("a node of a cluster needs a MySQL store".into()));
         };
@@ -195,7 +199,7 @@ impl Pool {
             ended.end();
             claim.on_fenced.iter().for_each(|call| call(cause));
         });
-        let cluster = Cluster::start(config, server.clone(), Arc::clone(&wake), on_fenced)?;
+        let cluster = ClusterMembership::start(config, server.clone(), Arc::clone(&wake), on_fenced)?;
         let opener = mysql_opener(config, move || server.connect());
         let pool = Self::start_of(config, (opener, config.data_threads.max(1)), health, wake);
         match pool {
@@ -208,20 +212,25 @@ impl Pool {
     }
 
     /// The loop's end of the cluster, if this is a node of one.
-    pub fn take_cluster(&mut self) -> Option<Cluster> {
+    pub fn take_cluster(&mut self) -> Option<ClusterMembership> {
         self.cluster.take()
     }
 
     #[cfg(test)]
-    pub(super) fn start_with(config: &Config, opener: Opener, workers: usize, wake: Wake) -> Result<Self, StoreError> {
+    pub(super) fn start_with(
+        config: &Config,
+        opener: StoreOpener,
+        workers: usize,
+        wake: WakeFn,
+    ) -> Result<Self, StoreError> {
         Self::start_of(config, (opener, workers), Arc::default(), wake)
     }
 
     fn start_of(
         config: &Config,
-        (opener, workers): (Opener, usize),
+        (opener, workers): (StoreOpener, usize),
         health: Arc<StoreHealth>,
-        wake: Wake,
+        wake: WakeFn,
     ) -> Result<Self, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
         let verified = Arc::new(VerifiedLogins::new(config.verified_logins_max).map_err(|error| unavailable(&error))?);
@@ -232,7 +241,7 @@ impl Pool {
             data: Vec::new(),
             auth: channel().0,
             done,
-            taker: Taker::default(),
+            taker: OutcomeReceiver::default(),
             threads: Vec::new(),
             first_seq: 0,
             unfinished_deletions: Vec::new(),
@@ -250,7 +259,7 @@ impl Pool {
             let (sender, jobs) = lane_queue();
             pool.data.push(DataLane { sender, jobs: Vec::new() });
             let mailbox_counts = MailboxCounts::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
-            let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified), mailbox_counts);
+            let batch = DataWorker::new(store, Arc::clone(&opener), Arc::clone(&verified), mailbox_counts);
             let batch = batch.report_to(worker, Arc::clone(&pool.health)).hold_to(Arc::clone(&pool.limits));
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
             let undelivered = pool.taker.0.clone();
@@ -334,7 +343,7 @@ impl Pool {
 
     /// Appends what is done.
     #[inline(never)]
-    pub fn take(&mut self, out: &mut Vec<Done>) {
+    pub fn take(&mut self, out: &mut Vec<JobDone>) {
         let before = out.len();
         out.extend(self.done.try_iter());
         self.taker.took(out[before..].iter().map(|(_, outcome)| outcome));
@@ -353,7 +362,13 @@ impl Pool {
     }
 }
 
-fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undelivered, done: &Sender<Done>, wake: &Wake) {
+fn data_worker(
+    mut batch: DataWorker,
+    mut jobs: LaneReceiver,
+    undelivered: &Undelivered,
+    done: &Sender<JobDone>,
+    wake: &WakeFn,
+) {
     let (mut waiting, mut tickets, mut work) = (FairQueue::default(), Vec::new(), Vec::new());
     let mut group_commit = GroupCommit::default();
     loop {
@@ -402,8 +417,8 @@ fn delay_commit(waiting: &mut FairQueue, jobs: &mut LaneReceiver, group_commit: 
 struct AuthWorker {
     hasher: Hasher,
     jobs: Arc<Mutex<Receiver<Submission>>>,
-    done: Sender<Done>,
-    wake: Wake,
+    done: Sender<JobDone>,
+    wake: WakeFn,
     verified: Arc<VerifiedLogins>,
 }
 

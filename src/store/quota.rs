@@ -72,7 +72,7 @@ impl Quotas {
 
 /// May a push be saved?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum QuotaCheck {
     /// Yes. It counts from now on.
     Room,
     /// No, because of this quota; except if it is in the store already.
@@ -86,22 +86,22 @@ pub enum Verdict {
 
 /// How far a mailbox has been counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Counted {
+enum CountedPart {
     All,
     /// Rows with a greater `seq` have not been counted.
     UpTo(u64),
 }
 
 /// A sender, and their usage of a mailbox.
-type Share = (Box<str>, Usage);
+type SenderUsage = (Box<str>, Usage);
 
 /// The counted usage of one mailbox.
 #[derive(Debug)]
 struct MailboxUsage {
     total: Usage,
     /// The usage of each sender, in the order of the names; without senders of whom nothing waits.
-    shares: Vec<Share>,
-    counted: Counted,
+    shares: Vec<SenderUsage>,
+    counted: CountedPart,
     /// It was counted while a transaction with an unknown outcome could still be committed.
     in_doubt: bool,
     /// The last rounds in which a push was admitted, and in which one was postponed.
@@ -111,7 +111,7 @@ struct MailboxUsage {
 
 impl MailboxUsage {
     fn new(in_doubt: bool) -> Self {
-        let counted = Counted::UpTo(0);
+        let counted = CountedPart::UpTo(0);
         Self { total: Usage::default(), shares: Vec::new(), counted, in_doubt, admitted: 0, put_off: 0 }
     }
 
@@ -126,8 +126,8 @@ impl MailboxUsage {
     /// Is this `seq` in the range that has been counted?
     fn covers(&self, seq: u64) -> bool {
         match self.counted {
-            Counted::All => true,
-            Counted::UpTo(last) => seq <= last,
+            CountedPart::All => true,
+            CountedPart::UpTo(last) => seq <= last,
         }
     }
 
@@ -135,7 +135,7 @@ impl MailboxUsage {
     /// anyway.
     fn uncounted(&self, quotas: &Quotas) -> Option<u64> {
         match self.counted {
-            Counted::UpTo(last) if self.total.has_room(Usage::of_one(0), quotas.receiver) => Some(last),
+            CountedPart::UpTo(last) if self.total.has_room(Usage::of_one(0), quotas.receiver) => Some(last),
             _ => None,
         }
     }
@@ -180,7 +180,7 @@ impl MailboxUsage {
 
 /// A change of the present transaction, to be undone by a rollback.
 #[derive(Debug)]
-enum Change {
+enum UsageChange {
     Added(Push),
     NotAdded(Push),
     Removed { receiver: UserName, sender: Box<str>, seq: u64, one: Usage },
@@ -197,7 +197,7 @@ pub struct MailboxCounts {
     /// cheapest to count again are dropped.
     entries_max: usize,
     /// The changes of the transaction under way.
-    journal: Vec<Change>,
+    journal: Vec<UsageChange>,
     /// Mailboxes that the transaction has counted, partly or completely.
     counting: Vec<Box<str>>,
     /// Mailboxes for which the transaction has found a contradiction: they are counted again.
@@ -266,9 +266,9 @@ impl MailboxCounts {
         }
         while let Some(change) = self.journal.pop() {
             match change {
-                Change::Added(push) => self.change_by(&push, false),
-                Change::NotAdded(push) => self.change_by(&push, true),
-                Change::Removed { receiver, sender, seq, one } => {
+                UsageChange::Added(push) => self.change_by(&push, false),
+                UsageChange::NotAdded(push) => self.change_by(&push, true),
+                UsageChange::Removed { receiver, sender, seq, one } => {
                     self.change(receiver.as_str(), &sender, seq, one, true);
                 }
             }
@@ -283,8 +283,8 @@ impl MailboxCounts {
         self.in_doubt = true;
         for change in std::mem::take(&mut self.journal) {
             match change {
-                Change::Added(push) | Change::NotAdded(push) => self.remove(push.receiver()),
-                Change::Removed { receiver, .. } => self.remove(receiver.as_str()),
+                UsageChange::Added(push) | UsageChange::NotAdded(push) => self.remove(push.receiver()),
+                UsageChange::Removed { receiver, .. } => self.remove(receiver.as_str()),
             }
         }
         for name in std::mem::take(&mut self.counting) {
@@ -330,7 +330,7 @@ impl MailboxCounts {
     pub fn count(&mut self, receiver: &str, seq: u64, sender: &str, text_bytes: u64) {
         self.rows_left = self.rows_left.saturating_sub(1);
         if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
-            mailbox.counted = Counted::UpTo(seq);
+            mailbox.counted = CountedPart::UpTo(seq);
             let shares = mailbox.change(sender, Usage::of_one(text_bytes), true);
             self.shares = self.shares.saturating_add_signed(shares);
         }
@@ -339,7 +339,7 @@ impl MailboxCounts {
     /// All rows of a receiver have been counted.
     pub fn counted_all(&mut self, receiver: &str) {
         if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
-            mailbox.counted = Counted::All;
+            mailbox.counted = CountedPart::All;
         }
     }
 
@@ -350,34 +350,34 @@ impl MailboxCounts {
 
     /// Is there room for a push? If so, it counts from now on. `counted`: no more rows will be
     /// counted now, so decide by the present counts.
-    pub fn admit(&mut self, push: &Push, counted: bool) -> Verdict {
+    pub fn admit(&mut self, push: &Push, counted: bool) -> QuotaCheck {
         let one = Usage::of_one(push.text_bytes() as u64);
         let Some(mailbox) = self.by_receiver.get_mut(push.receiver()) else {
             debug_assert!(!counted, "begun to be counted at least");
-            return if counted { Verdict::Room } else { Verdict::Uncounted };
+            return if counted { QuotaCheck::Room } else { QuotaCheck::Uncounted };
         };
         if !counted && mailbox.uncounted(&self.quotas).is_some() {
-            return Verdict::Uncounted;
+            return QuotaCheck::Uncounted;
         }
         if mailbox.put_off == self.round {
             // An earlier push was postponed: postpone this one, too, so that pushes of one sender
             // keep their order.
-            return Verdict::Later;
+            return QuotaCheck::Later;
         }
         if let Some(quota) = mailbox.exceeded(push.sender(), one, &self.quotas) {
             if mailbox.admitted == self.round {
                 mailbox.put_off = self.round;
-                return Verdict::Later;
+                return QuotaCheck::Later;
             }
-            return Verdict::Full(quota);
+            return QuotaCheck::Full(quota);
         }
         mailbox.admitted = self.round;
         if mailbox.covers(push.seq) {
             let shares = mailbox.change(push.sender(), one, true);
             self.shares = self.shares.saturating_add_signed(shares);
         }
-        self.journal.push(Change::Added(push.clone()));
-        Verdict::Room
+        self.journal.push(UsageChange::Added(push.clone()));
+        QuotaCheck::Room
     }
 
     /// The quota that a push would exceed.
@@ -390,20 +390,20 @@ impl MailboxCounts {
     /// A push was saved.
     pub fn added(&mut self, push: &Push) {
         self.change_by(push, true);
-        self.journal.push(Change::Added(push.clone()));
+        self.journal.push(UsageChange::Added(push.clone()));
     }
 
     /// An admitted push was not saved: it does not count any more.
     pub fn not_added(&mut self, push: &Push) {
         self.change_by(push, false);
-        self.journal.push(Change::NotAdded(push.clone()));
+        self.journal.push(UsageChange::NotAdded(push.clone()));
     }
 
     /// A push was deleted.
     pub fn removed(&mut self, receiver: &UserName, seq: u64, sender: Box<str>, text_bytes: u64) {
         let one = Usage::of_one(text_bytes);
         self.change(receiver.as_str(), &sender, seq, one, false);
-        self.journal.push(Change::Removed { receiver: receiver.clone(), sender, seq, one });
+        self.journal.push(UsageChange::Removed { receiver: receiver.clone(), sender, seq, one });
     }
 
     /// A contradiction about this mailbox was found: it is counted again after this transaction.
@@ -452,8 +452,8 @@ impl MailboxCounts {
 
     /// The usage of a receiver and the shares in it, if all of it has been counted.
     #[cfg(test)]
-    pub(super) fn usage(&self, receiver: &str) -> Option<(Usage, Vec<Share>)> {
-        let mailbox = self.by_receiver.get(receiver).filter(|mailbox| mailbox.counted == Counted::All)?;
+    pub(super) fn usage(&self, receiver: &str) -> Option<(Usage, Vec<SenderUsage>)> {
+        let mailbox = self.by_receiver.get(receiver).filter(|mailbox| mailbox.counted == CountedPart::All)?;
         Some((mailbox.total, mailbox.shares.clone()))
     }
 }

@@ -2,19 +2,19 @@
 //! pushes.
 
 use super::accounts::Account;
-use super::password::{Compared, VerifiedLogins};
-use super::token::{self, Span};
-use super::{Store, StoreError};
+use super::password::{CachedComparison, VerifiedLogins};
+use super::token::{self, TokenValidity};
+use super::{StoreConnection, StoreError};
 use crate::chat::contract::{Outcome, Page};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::protocol::request::Credential;
 
 pub(super) fn prove(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     user: &UserName,
     credential: &Credential,
-    span: Span,
+    span: TokenValidity,
     verified: &VerifiedLogins,
 ) -> Result<Outcome, StoreError> {
     let account = match store.accounts().account(user) {
@@ -31,8 +31,8 @@ pub(super) fn prove(
     let proven = if is_banned { Outcome::Banned } else { Outcome::Proven };
     Ok(match credential {
         Credential::Password(secret) => match verified.compare(user, secret, &stored) {
-            Compared::Fits => proven,
-            compared => unproven(Some(stored), compared == Compared::Differs),
+            CachedComparison::Fits => proven,
+            compared => unproven(Some(stored), compared == CachedComparison::Differs),
         },
         Credential::Token(token) if !token::is_usable(store, user, &token::hash(user, token, &stored), span)? => {
             unproven(None, false)
@@ -43,7 +43,7 @@ pub(super) fn prove(
 
 /// May a user whose credential is good log in? Since it was compared, the account may have been
 /// banned or deleted.
-pub(super) fn may_log_in(store: &mut dyn Store, user: &UserName) -> Result<Outcome, StoreError> {
+pub(super) fn may_log_in(store: &mut dyn StoreConnection, user: &UserName) -> Result<Outcome, StoreError> {
     Ok(match store.accounts().account(user)? {
         None => Outcome::Unproven { password_hash: None, differs: false },
         Some(account) if account.is_banned => Outcome::Banned,
@@ -53,7 +53,7 @@ pub(super) fn may_log_in(store: &mut dyn Store, user: &UserName) -> Result<Outco
 
 /// Reads the friends and the first page for a log-in.
 pub(super) fn load_proven(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     user: &UserName,
     pushes_max: u32,
     bytes_max: usize,
@@ -65,7 +65,7 @@ pub(super) fn load_proven(
 }
 
 pub(super) fn load(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     user: &UserName,
     pushes_max: u32,
     bytes_max: usize,
@@ -75,7 +75,7 @@ pub(super) fn load(
 }
 
 pub(super) fn page(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     user: &UserName,
     after_seq: u64,
     count_max: u32,

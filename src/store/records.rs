@@ -39,7 +39,7 @@ const SAID_BYTES: usize = 16;
 
 /// One record with its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Letter {
+pub(super) struct MailRecord {
     /// The sender.
     pub(super) from: Incarnation,
     /// The record.
@@ -151,15 +151,15 @@ fn write_name(out: &mut Vec<u8>, user: &UserName) {
 
 /// Decodes a record that was written to this life of a node. `None`: it is to another life, or not
 /// a valid record.
-pub(super) fn read(bytes: &[u8], to: Incarnation) -> Option<Letter> {
-    let mut rest = Rest(bytes);
+pub(super) fn read(bytes: &[u8], to: Incarnation) -> Option<MailRecord> {
+    let mut rest = ByteReader(bytes);
     let (form, epoch) = (rest.byte()?, rest.long()?);
     if form != FORM || epoch != to.epoch {
         return None;
     }
     let from = Incarnation { node: NodeId::new(rest.short()?)?, epoch: rest.long()? };
     let record = parse(rest.0).or_else(|| unknown(rest.0))?;
-    Some(Letter { from, record })
+    Some(MailRecord { from, record })
 }
 
 /// What stands for a record of a kind that this program does not know, of a newer one: it is
@@ -173,7 +173,7 @@ fn unknown(bytes: &[u8]) -> Option<NodeRecord> {
 /// Reads the record that these bytes are. `None`: they are none.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<NodeRecord> {
-    let mut rest = Rest(bytes);
+    let mut rest = ByteReader(bytes);
     let record = match rest.byte()? {
         LOOK => NodeRecord::Look { user: rest.name()? },
         FRIEND => NodeRecord::Friend { user: rest.name()? },
@@ -202,9 +202,9 @@ pub fn parse(bytes: &[u8]) -> Option<NodeRecord> {
 
 /// The bytes of an encoding that are not read yet. Each method reads one value from their front;
 /// `None`: they are too short, or are no such value. The frames of the bus are read with it, too.
-pub(crate) struct Rest<'a>(pub(crate) &'a [u8]);
+pub(crate) struct ByteReader<'a>(pub(crate) &'a [u8]);
 
-impl<'a> Rest<'a> {
+impl<'a> ByteReader<'a> {
     pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
@@ -313,7 +313,7 @@ mod tests {
         let (from, to) = (life(1_023, u64::MAX), life(2, 5));
         for record in all() {
             let bytes = write(from, to, &record);
-            assert_eq!(read(&bytes, to), Some(Letter { from, record }));
+            assert_eq!(read(&bytes, to), Some(MailRecord { from, record }));
             assert_eq!(read(&bytes, life(2, 6)), None);
         }
     }
@@ -329,7 +329,7 @@ mod tests {
             known[at] = kind;
             let mut newer = known.clone();
             newer.extend(b"whatever");
-            assert_eq!(read(&newer, to), record.map(|record| Letter { from, record }), "{kind}");
+            assert_eq!(read(&newer, to), record.map(|record| MailRecord { from, record }), "{kind}");
         }
         for record in all() {
             let kind = write(from, to, &record)[at];

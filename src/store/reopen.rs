@@ -1,29 +1,29 @@
 //! Reopens a lost store on a thread of its own. Meanwhile the worker fails its jobs at once, and
 //! never waits for a connection that hangs.
 
-use super::{Store, StoreError};
+use super::{StoreConnection, StoreError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// Opens a connection to the store.
-pub(super) type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync>;
+pub(super) type StoreOpener = Box<dyn Fn() -> Result<Box<dyn StoreConnection>, StoreError> + Send + Sync>;
 
 /// The first pause after a failed try, and the longest one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-type Opened = Result<Box<dyn Store>, StoreError>;
+type OpenResult = Result<Box<dyn StoreConnection>, StoreError>;
 
 /// The time for which jobs wait for the first try. A try that takes longer hangs, and jobs fail at
 /// once from then on.
 const FIRST_TRY_WAIT: Duration = Duration::from_secs(1);
 
 /// A store that is being opened, again and again until it works.
-pub(super) struct Opening {
+pub(super) struct StoreOpening {
     /// Receives the store; before that, if the first try failed, the error.
-    opened: Receiver<Opened>,
+    opened: Receiver<OpenResult>,
     /// When this is dropped, the thread that opens gives up.
     _wanted: Sender<()>,
     /// Until when jobs wait for the first try.
@@ -31,9 +31,9 @@ pub(super) struct Opening {
     why: StoreError,
 }
 
-impl Opening {
+impl StoreOpening {
     /// Starts to open the store at once.
-    pub(super) fn start(opener: Arc<Opener>) -> Self {
+    pub(super) fn start(opener: Arc<StoreOpener>) -> Self {
         let (sender, opened) = channel();
         let (wanted, unwanted) = channel();
         let thread = std::thread::Builder::new().name("reopen".into());
@@ -49,7 +49,7 @@ impl Opening {
     ///
     /// # Errors
     /// Why it is not open. It counts as an outage, whatever the reason: no job is the cause.
-    pub(super) fn take(&mut self, opener: &Arc<Opener>) -> Result<Box<dyn Store>, StoreError> {
+    pub(super) fn take(&mut self, opener: &Arc<StoreOpener>) -> Result<Box<dyn StoreConnection>, StoreError> {
         loop {
             match self.opened.recv_timeout(self.wait_until.saturating_duration_since(Instant::now())) {
                 Ok(Ok(store)) => return Ok(store),
@@ -67,7 +67,7 @@ impl Opening {
     }
 }
 
-fn open_until_it_works(opener: &Opener, opened: &Sender<Opened>, unwanted: &Receiver<()>) {
+fn open_until_it_works(opener: &StoreOpener, opened: &Sender<OpenResult>, unwanted: &Receiver<()>) {
     let (mut backoff, mut is_first) = (FIRST_BACKOFF, true);
     loop {
         // After a panic of a driver, its partly made connection is dropped.

@@ -4,7 +4,8 @@ use super::StoreError;
 use crate::chat::contract::{PendingEntry, RosterFriend};
 use crate::protocol::field::UserName;
 
-/// Reads for a user's roster. They are part of a [`Store`](super::Store)'s transaction.
+/// Reads for a user's roster. They are part of a [`StoreConnection`](super::StoreConnection)'s
+/// transaction.
 pub trait Rosters {
     /// A user's friends whose names follow `after` in byte order, at most `rows_max`.
     ///

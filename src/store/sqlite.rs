@@ -12,18 +12,18 @@ mod place;
 mod roster;
 mod tokens;
 
-pub use backup::{Contents, backup, check_source};
+pub use backup::{BackupContents, backup, check_source};
 
 use super::accounts::Accounts;
 use super::blocks::Blocks;
 use super::friendship::Friendships;
 use super::roster::Rosters;
 use super::token::Tokens;
-use super::{SavedAs, Store, StoreError, Weight};
+use super::{PushWeight, SavedAs, StoreConnection, StoreError};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
-use open::Lock;
-use place::Place;
+use open::FileLock;
+use place::StoreFiles;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ pub struct SqliteStore {
     /// releases SQLite's own locks on it.
     db: Connection,
     /// Held so that a second server on the same file is refused.
-    _lock: Lock,
-    place: Place,
+    _lock: FileLock,
+    place: StoreFiles,
     /// A write-ahead log is used, and the file is marked so.
     has_log: bool,
 }
@@ -182,7 +182,7 @@ fn profile_of(user: &UserName, row: &Row<'_>) -> rusqlite::Result<Profile> {
     })
 }
 
-impl Store for SqliteStore {
+impl StoreConnection for SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         self.place.check_now_and_then()?;
         self.run("BEGIN IMMEDIATE")
@@ -333,7 +333,7 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
         let mut find = self.db.prepare_cached(SIZE)?;
         let mut size = |receiver: &UserName, seq: u64| {
             let row = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));

@@ -2,7 +2,7 @@
 //! of it. This module decides for every store which tokens are valid and which make room for a new
 //! one; a store only provides the table ([`Tokens`]).
 
-use super::{Store, StoreError};
+use super::{StoreConnection, StoreError};
 use crate::protocol::field::{Secret, UserName};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -34,8 +34,8 @@ impl TokenHash {
 /// A stored hash, and when its token expires, in ms since the epoch.
 pub type StoredToken = (TokenHash, u64);
 
-/// The table of resume tokens: reads and writes without a rule. They are part of a [`Store`]'s
-/// transaction.
+/// The table of resume tokens: reads and writes without a rule. They are part of a
+/// [`StoreConnection`]'s transaction.
 pub trait Tokens {
     /// The tokens of a user, in no particular order.
     ///
@@ -67,14 +67,14 @@ pub trait Tokens {
 /// The times that decide whether a token is valid: it must expire after `now_ms`, and not after
 /// `latest_ms`, which no token exceeds unless a clock was wrong.
 #[derive(Clone, Copy, Debug)]
-pub struct Span {
+pub struct TokenValidity {
     /// The present time, in ms since the epoch.
     pub now_ms: u64,
     /// The latest time at which a token may expire, in ms since the epoch.
     pub latest_ms: u64,
 }
 
-impl Span {
+impl TokenValidity {
     fn is_usable(self, expires_ms: u64) -> bool {
         expires_ms > self.now_ms && expires_ms <= self.latest_ms
     }
@@ -95,10 +95,10 @@ fn others_max(tokens_max: usize) -> usize {
 /// # Errors
 /// See [`StoreError`].
 pub fn save(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     user: &UserName,
     token: &StoredToken,
-    span: Span,
+    span: TokenValidity,
     tokens_max: u32,
 ) -> Result<(), StoreError> {
     let mut before = store.tokens().of_user(user)?;
@@ -111,7 +111,7 @@ pub fn save(
 }
 
 /// The tokens that must be deleted so that one more has room.
-fn surplus(tokens: Vec<StoredToken>, span: Span, tokens_max: usize) -> Vec<TokenHash> {
+fn surplus(tokens: Vec<StoredToken>, span: TokenValidity, tokens_max: usize) -> Vec<TokenHash> {
     let (mut usable, mut others): (Vec<_>, Vec<_>) =
         tokens.into_iter().partition(|(_, expires_ms)| span.is_usable(*expires_ms));
     usable.sort_by_key(|(_, expires_ms)| Reverse(*expires_ms));
@@ -124,7 +124,12 @@ fn surplus(tokens: Vec<StoredToken>, span: Span, tokens_max: usize) -> Vec<Token
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn is_usable(store: &mut dyn Store, user: &UserName, hash: &TokenHash, span: Span) -> Result<bool, StoreError> {
+pub fn is_usable(
+    store: &mut dyn StoreConnection,
+    user: &UserName,
+    hash: &TokenHash,
+    span: TokenValidity,
+) -> Result<bool, StoreError> {
     Ok(store.tokens().expiry(user, hash)?.is_some_and(|expires_ms| span.is_usable(expires_ms)))
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Default)]
-struct State {
+struct UndeliveredState {
     bytes: usize,
     /// The loop takes no more outcomes.
     given_up: bool,
@@ -17,17 +17,17 @@ struct State {
 
 /// Outcomes that the loop has not taken yet; the workers' end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Undelivered(Arc<(Mutex<State>, Condvar)>);
+pub(super) struct Undelivered(Arc<(Mutex<UndeliveredState>, Condvar)>);
 
 impl Undelivered {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, UndeliveredState> {
         // A number and a flag stay consistent after a panic.
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the loop has taken enough outcomes for another batch to have room.
     pub(super) fn wait_for_room(&self) {
-        let waits = |state: &mut State| state.bytes > BYTES_MAX && !state.given_up;
+        let waits = |state: &mut UndeliveredState| state.bytes > BYTES_MAX && !state.given_up;
         drop(self.0.1.wait_while(self.state(), waits).unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -42,9 +42,9 @@ impl Undelivered {
 
 /// The loop's end. When it is dropped, all waiting workers go on.
 #[derive(Debug, Default)]
-pub(super) struct Taker(pub(super) Undelivered);
+pub(super) struct OutcomeReceiver(pub(super) Undelivered);
 
-impl Taker {
+impl OutcomeReceiver {
     /// The loop has taken these outcomes.
     pub(super) fn took<'a>(&self, outcomes: impl IntoIterator<Item = &'a Outcome>) {
         let bytes: usize = outcomes.into_iter().map(weight_bytes).sum();
@@ -57,7 +57,7 @@ impl Taker {
     }
 }
 
-impl Drop for Taker {
+impl Drop for OutcomeReceiver {
     fn drop(&mut self) {
         self.0.state().given_up = true;
         self.0.0.1.notify_all();
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_worker_waits_while_too_much_is_not_taken_and_goes_on_when_it_is_or_nobody_takes() {
-        let taker = Taker::default();
+        let taker = OutcomeReceiver::default();
         let undelivered = taker.0.clone();
         let (there, said) = channel();
         let worker = std::thread::spawn(move || {

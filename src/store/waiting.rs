@@ -1,9 +1,9 @@
 //! The work on pushes in the store, within the quotas: a worker counts a mailbox that it does not
 //! know yet, saves the pushes for which there is room, and notes those that are gone.
 
-use super::friendship::{self, Withdrawn};
-use super::quota::{MailboxCounts, Verdict};
-use super::{SavedAs, Store, StoreError};
+use super::friendship::{self, WithdrawnRequest};
+use super::quota::{MailboxCounts, QuotaCheck};
+use super::{SavedAs, StoreConnection, StoreError};
 use crate::chat::contract::{Answered, Asked, Job, Outcome, Quota};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
@@ -16,7 +16,7 @@ const NEXT_ROWS: u32 = 5_000;
 
 /// Does the saves at the front of `jobs`; gives the jobs after them.
 pub(super) fn save_all<'a>(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     jobs: &'a [Job],
     outcomes: &mut Vec<Outcome>,
@@ -44,7 +44,7 @@ pub(super) fn save_all<'a>(
 /// Saves the pushes for which there is room; gives those that must be checked again, because they
 /// depend on the results of this round.
 fn save_round(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     pushes: &[Push],
     open: &[usize],
@@ -56,10 +56,10 @@ fn save_round(
     let mut sort = |mailbox_counts: &mut MailboxCounts, places: &[usize], counted: bool| {
         for &at in places {
             match mailbox_counts.admit(&pushes[at], counted) {
-                Verdict::Room => room.push(at),
-                Verdict::Full(quota) => full.push((at, quota)),
-                Verdict::Later => later.push(at),
-                Verdict::Uncounted => uncounted.push(at),
+                QuotaCheck::Room => room.push(at),
+                QuotaCheck::Full(quota) => full.push((at, quota)),
+                QuotaCheck::Later => later.push(at),
+                QuotaCheck::Uncounted => uncounted.push(at),
             }
         }
         std::mem::take(&mut uncounted)
@@ -99,7 +99,7 @@ fn save_round(
 
 /// Does the deletions at the front of `jobs`; gives the jobs after them.
 pub(super) fn delete_all<'a>(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     jobs: &'a [Job],
     outcomes: &mut Vec<Outcome>,
@@ -127,7 +127,7 @@ pub(super) fn delete_all<'a>(
 }
 
 pub(super) fn ask_friend(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     push: &Push,
     pending_max: u32,
@@ -141,7 +141,7 @@ pub(super) fn ask_friend(
 }
 
 pub(super) fn answer_friend(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     push: &Push,
     friends_max: u32,
@@ -160,7 +160,7 @@ pub(super) fn answer_friend(
 /// Ends a friendship. If this deletes the push of a pending request of `user`, the counts are
 /// updated.
 pub(super) fn unfriend(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     user: &UserName,
     other: &UserName,
@@ -172,7 +172,7 @@ pub(super) fn unfriend(
     Ok(())
 }
 
-fn note_withdrawn(mailbox_counts: &mut MailboxCounts, withdrawn: Withdrawn) {
+fn note_withdrawn(mailbox_counts: &mut MailboxCounts, withdrawn: WithdrawnRequest) {
     if let Some((sender, text_bytes)) = withdrawn.push {
         mailbox_counts.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);
     }
@@ -181,7 +181,7 @@ fn note_withdrawn(mailbox_counts: &mut MailboxCounts, withdrawn: Withdrawn) {
 /// Counts those mailboxes of these receivers whose usage is not known well enough, as far as one
 /// transaction may.
 fn count<'a>(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     receivers: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), StoreError> {

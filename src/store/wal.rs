@@ -17,7 +17,7 @@ pub(super) struct WalWatch {
 
 /// A line for the log.
 #[derive(Debug, PartialEq, Eq)]
-enum Said {
+enum WalLogLine {
     Nothing,
     Large,
     SmallAgain,
@@ -32,30 +32,30 @@ impl WalWatch {
         self.looked = Some(now);
         let Some(bytes) = size() else { return };
         match self.judge(now, bytes > warn_bytes) {
-            Said::Nothing => {}
-            Said::Large => log::warn!(
+            WalLogLine::Nothing => {}
+            WalLogLine::Large => log::warn!(
                 bytes, wal_warn_bytes = warn_bytes;
                 "the write-ahead log of the store is large: something keeps it from starting again"
             ),
-            Said::SmallAgain => log::info!(bytes; "the write-ahead log of the store is small again"),
+            WalLogLine::SmallAgain => log::info!(bytes; "the write-ahead log of the store is small again"),
         }
     }
 
-    fn judge(&mut self, now: Instant, is_large: bool) -> Said {
+    fn judge(&mut self, now: Instant, is_large: bool) -> WalLogLine {
         match self.warned {
             None if is_large => {
                 self.warned = Some(now);
-                Said::Large
+                WalLogLine::Large
             }
             Some(warned) if is_large && now.saturating_duration_since(warned) >= WARN_EVERY => {
                 self.warned = Some(now);
-                Said::Large
+                WalLogLine::Large
             }
             Some(_) if !is_large => {
                 self.warned = None;
-                Said::SmallAgain
+                WalLogLine::SmallAgain
             }
-            _ => Said::Nothing,
+            _ => WalLogLine::Nothing,
         }
     }
 }
@@ -76,8 +76,15 @@ mod tests {
         assert_eq!(looks, 10);
         let mut watch = WalWatch::default();
         let mut at = |seconds, is_large| watch.judge(start + Duration::from_secs(seconds), is_large);
-        assert_eq!([at(0, false), at(10, true), at(20, true)], [Said::Nothing, Said::Large, Said::Nothing]);
-        assert_eq!([at(609, true), at(610, true)], [Said::Nothing, Said::Large], "and now and then while it stays so");
-        assert_eq!([at(620, false), at(630, false)], [Said::SmallAgain, Said::Nothing]);
+        assert_eq!(
+            [at(0, false), at(10, true), at(20, true)],
+            [WalLogLine::Nothing, WalLogLine::Large, WalLogLine::Nothing]
+        );
+        assert_eq!(
+            [at(609, true), at(610, true)],
+            [WalLogLine::Nothing, WalLogLine::Large],
+            "and now and then while it stays so"
+        );
+        assert_eq!([at(620, false), at(630, false)], [WalLogLine::SmallAgain, WalLogLine::Nothing]);
     }
 }

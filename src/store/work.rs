@@ -3,13 +3,13 @@
 
 use super::health::{StoreHealth, WorkerHealth};
 use super::job_kinds::{accounts_to_lock, is_write, push_seq};
-use super::limits::{StoreLimits, Watch};
+use super::limits::{LimitChecks, StoreLimits};
 use super::password::VerifiedLogins;
 use super::quota::MailboxCounts;
 use super::reading::{load, load_proven, page, prove};
-use super::reopen::{Opener, Opening};
-use super::token::Span;
-use super::{Store, StoreError, account_job, admin, node_work, token, waiting};
+use super::reopen::{StoreOpener, StoreOpening};
+use super::token::TokenValidity;
+use super::{StoreConnection, StoreError, account_job, admin, node_work, token, waiting};
 use crate::chat::contract::{AccountJob, AccountOutcome, Job, Outcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -44,9 +44,9 @@ const FORGOTTEN_EVERY: Duration = Duration::from_secs(5);
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
 /// The state of a data worker: its connection, and what it knows.
-pub(super) struct Batch {
-    link: Link,
-    opener: Arc<Opener>,
+pub(super) struct DataWorker {
+    link: ConnectionState,
+    opener: Arc<StoreOpener>,
     verified: Arc<VerifiedLogins>,
     /// The counted mailboxes of the users whose pushes this worker owns.
     mailbox_counts: MailboxCounts,
@@ -55,23 +55,23 @@ pub(super) struct Batch {
     health: WorkerHealth,
     /// Another process holds the store: until this time writes fail without being tried.
     rest_until: Option<Instant>,
-    complaints: Complaints,
-    watch: Watch,
+    complaints: JobLogLimiter,
+    watch: LimitChecks,
     /// This server is a node of a cluster: other nodes use the store as well.
     is_node: bool,
-    limit: node_work::Limit,
+    limit: node_work::SeqLimit,
     /// When the counts of mailboxes were last dropped, because other nodes change mailboxes, too.
     forgotten_at: Instant,
 }
 
 /// Limits log lines about single jobs to one a second: clients can cause any number of them.
 #[derive(Default)]
-struct Complaints {
+struct JobLogLimiter {
     last: Option<Instant>,
     unsaid: u64,
 }
 
-impl Complaints {
+impl JobLogLimiter {
     fn say(&mut self, what: &str, why: &str) {
         const EVERY: Duration = Duration::from_secs(1);
         if self.last.is_some_and(|last| last.elapsed() < EVERY) {
@@ -88,25 +88,25 @@ impl Complaints {
 }
 
 /// The connection to the store.
-enum Link {
+enum ConnectionState {
     /// It is open.
-    Open(Box<dyn Store>),
+    Open(Box<dyn StoreConnection>),
     /// It is lost or in doubt, and another thread opens it again. Until that is done, all jobs fail
     /// at once.
-    Opening(Opening),
+    Opening(StoreOpening),
     /// A transient state between the two.
     Lost,
 }
 
 /// The limits within which a batch is split.
-struct Bisect {
+struct BatchSplit {
     /// After this time, jobs with locks or unknown errors fail together.
     until: Instant,
     /// The number of splits for unknown errors that are left.
     unknown_left: u32,
 }
 
-impl Bisect {
+impl BatchSplit {
     fn of_unknown(&mut self) -> bool {
         let goes_on = self.unknown_left > 0 && Instant::now() < self.until;
         self.unknown_left = self.unknown_left.saturating_sub(1);
@@ -114,40 +114,40 @@ impl Bisect {
     }
 }
 
-impl Batch {
+impl DataWorker {
     pub(super) fn new(
-        mut store: Box<dyn Store>,
-        opener: Arc<Opener>,
+        mut store: Box<dyn StoreConnection>,
+        opener: Arc<StoreOpener>,
         verified: Arc<VerifiedLogins>,
         mailbox_counts: MailboxCounts,
     ) -> Self {
         let is_node = store.nodes().is_some();
         Self {
             is_node,
-            limit: node_work::Limit::default(),
+            limit: node_work::SeqLimit::default(),
             forgotten_at: Instant::now(),
-            link: Link::Open(store),
+            link: ConnectionState::Open(store),
             opener,
             verified,
             mailbox_counts,
             unknown_at: None,
             health: WorkerHealth::default(),
             rest_until: None,
-            complaints: Complaints::default(),
-            watch: Watch::default(),
+            complaints: JobLogLimiter::default(),
+            watch: LimitChecks::default(),
         }
     }
 
     /// Applies these limits, and watches for changes.
     pub(super) fn hold_to(mut self, limits: Arc<StoreLimits>) -> Self {
-        self.watch = Watch::new(limits);
+        self.watch = LimitChecks::new(limits);
         self
     }
 
     /// The checks between two transactions: changed limits, and the size of the store's write-ahead
     /// log.
     pub(super) fn look_around(&mut self, now: Instant) {
-        let store = if let Link::Open(store) = &self.link { Some(&**store) } else { None };
+        let store = if let ConnectionState::Open(store) = &self.link { Some(&**store) } else { None };
         self.watch.look(now, store, &mut self.mailbox_counts);
     }
 
@@ -166,8 +166,8 @@ impl Batch {
     pub(super) fn probe(&mut self) {
         let done = self.try_run(&self.health.probe());
         let done = done.and_then(|_| match &mut self.link {
-            Link::Open(store) => store.touch(),
-            Link::Opening(_) | Link::Lost => Ok(()),
+            ConnectionState::Open(store) => store.touch(),
+            ConnectionState::Opening(_) | ConnectionState::Lost => Ok(()),
         });
         match done {
             Ok(()) => self.health.note_success(true),
@@ -182,10 +182,10 @@ impl Batch {
 
     /// Does all jobs; gives one outcome for each, in order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<Outcome> {
-        let bisect = &mut Bisect { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
+        let bisect = &mut BatchSplit { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
         let row_bytes_max = match &self.link {
-            Link::Open(store) => store.row_bytes_max(),
-            Link::Opening(_) | Link::Lost => usize::MAX,
+            ConnectionState::Open(store) => store.row_bytes_max(),
+            ConnectionState::Opening(_) | ConnectionState::Lost => usize::MAX,
         };
         if self.is_node {
             return self.run_as_node(bisect, jobs, row_bytes_max);
@@ -201,14 +201,14 @@ impl Batch {
     /// Like `run`, for a node of a cluster: a push whose `seq` is beyond the limit in the database
     /// is not written.
     #[cold]
-    fn run_as_node(&mut self, bisect: &mut Bisect, jobs: &[Job], row_bytes_max: usize) -> Vec<Outcome> {
+    fn run_as_node(&mut self, bisect: &mut BatchSplit, jobs: &[Job], row_bytes_max: usize) -> Vec<Outcome> {
         if self.forgotten_at.elapsed() > FORGOTTEN_EVERY {
             self.forgotten_at = Instant::now();
             self.mailbox_counts.forget();
         }
         let seq_max = match &mut self.link {
-            Link::Open(store) => store.nodes().map_or(u64::MAX, |nodes| self.limit.of(nodes, jobs)),
-            Link::Opening(_) | Link::Lost => u64::MAX,
+            ConnectionState::Open(store) => store.nodes().map_or(u64::MAX, |nodes| self.limit.of(nodes, jobs)),
+            ConnectionState::Opening(_) | ConnectionState::Lost => u64::MAX,
         };
         let fits = |job: &Job| job.push_bytes() <= row_bytes_max;
         let may = |job: &Job| push_seq(job).is_none_or(|seq| seq <= seq_max);
@@ -228,7 +228,7 @@ impl Batch {
     /// Runs the jobs for which the condition is true; the others get the given outcome.
     fn run_some(
         &mut self,
-        bisect: &mut Bisect,
+        bisect: &mut BatchSplit,
         jobs: &[Job],
         is_run: impl Fn(&Job) -> bool,
         others: &Outcome,
@@ -239,7 +239,7 @@ impl Batch {
         jobs.iter().map(outcome).map(|outcome| outcome.unwrap_or(Outcome::Failed)).collect()
     }
 
-    fn run_by(&mut self, bisect: &mut Bisect, jobs: &[Job]) -> Vec<Outcome> {
+    fn run_by(&mut self, bisect: &mut BatchSplit, jobs: &[Job]) -> Vec<Outcome> {
         let writes = jobs.iter().any(is_write);
         let is_read = |job: &Job| !is_write(job);
         if writes && self.rest_until.is_some_and(|until| Instant::now() < until) {
@@ -282,7 +282,8 @@ impl Batch {
                 self.health.note_failure(writes, &error);
                 // A store that does not take writes may still be read: do the reads of the batch
                 // alone.
-                let is_there = matches!(self.link, Link::Open(_)) || !matches!(error, StoreError::Unavailable(_));
+                let is_there =
+                    matches!(self.link, ConnectionState::Open(_)) || !matches!(error, StoreError::Unavailable(_));
                 if writes && is_there {
                     return self.run_some(bisect, jobs, is_read, &Outcome::Failed);
                 }
@@ -291,7 +292,7 @@ impl Batch {
         }
     }
 
-    fn run_halves(&mut self, bisect: &mut Bisect, jobs: &[Job]) -> Vec<Outcome> {
+    fn run_halves(&mut self, bisect: &mut BatchSplit, jobs: &[Job]) -> Vec<Outcome> {
         let (first, second) = jobs.split_at(jobs.len() / 2);
         let mut outcomes = self.run_by(bisect, first);
         outcomes.extend(self.run_by(bisect, second));
@@ -302,8 +303,8 @@ impl Batch {
         let (mut pause, mut tries, mut was_reopened) = (FIRST_PAUSE, 1, false);
         let first_tried = Instant::now();
         loop {
-            if let Link::Opening(opening) = &mut self.link {
-                self.link = Link::Open(opening.take(&self.opener)?);
+            if let ConnectionState::Opening(opening) = &mut self.link {
+                self.link = ConnectionState::Open(opening.take(&self.opener)?);
             }
             let started = Instant::now();
             match self.attempt(jobs) {
@@ -315,7 +316,9 @@ impl Batch {
                 // Every write can be repeated, so a batch with an unknown outcome is simply done
                 // again.
                 Err(StoreError::Unavailable(_))
-                    if matches!(self.link, Link::Opening(_)) && !was_reopened && started.elapsed() < RETRY_WITHIN =>
+                    if matches!(self.link, ConnectionState::Opening(_))
+                        && !was_reopened
+                        && started.elapsed() < RETRY_WITHIN =>
                 {
                     was_reopened = true;
                 }
@@ -325,7 +328,7 @@ impl Batch {
     }
 
     fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
-        let Link::Open(store) = &mut self.link else {
+        let ConnectionState::Open(store) = &mut self.link else {
             return Err(StoreError::Unavailable("it is not open".into()));
         };
         let (verified, mailbox_counts, is_node) = (&self.verified, &mut self.mailbox_counts, self.is_node);
@@ -334,7 +337,7 @@ impl Batch {
             mailbox_counts.settled();
         }
         mailbox_counts.begin();
-        let (mut progress, began) = (Progress::default(), Instant::now());
+        let (mut progress, began) = (TransactionProgress::default(), Instant::now());
         let done = catch_panic(|| {
             let result = if is_node {
                 node_work::transact(store.as_mut(), mailbox_counts, jobs, verified, &mut progress)
@@ -363,11 +366,11 @@ impl Batch {
             self.rest_until = is_held.then(|| Instant::now() + began.elapsed().min(REST_MAX));
         }
         if is_broken {
-            let torn = std::mem::replace(&mut self.link, Link::Lost);
+            let torn = std::mem::replace(&mut self.link, ConnectionState::Lost);
             // Dropped with whatever a panic left half done; the drop itself may panic. It is done
             // before the store is opened again, because it may hold locks.
             catch_panic(move || drop(torn));
-            self.link = Link::Opening(Opening::start(Arc::clone(&self.opener)));
+            self.link = ConnectionState::Opening(StoreOpening::start(Arc::clone(&self.opener)));
         }
         result
     }
@@ -386,7 +389,7 @@ fn panicked() -> StoreError {
 
 /// How far a transaction came, whatever its outcome.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct TransactionProgress {
     /// It has begun.
     pub(super) has_begun: bool,
     /// The commit was requested: if it fails, the outcome is not known.
@@ -394,11 +397,11 @@ pub(super) struct Progress {
 }
 
 fn transact(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     jobs: &[Job],
     verified: &VerifiedLogins,
-    progress: &mut Progress,
+    progress: &mut TransactionProgress,
 ) -> Result<Vec<Outcome>, StoreError> {
     let writes = jobs.iter().any(is_write);
     if writes {
@@ -433,7 +436,7 @@ fn transact(
 }
 
 pub(super) fn single(
-    store: &mut dyn Store,
+    store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxCounts,
     job: &Job,
     verified: &VerifiedLogins,
@@ -447,14 +450,14 @@ pub(super) fn single(
             }
         }
         Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
-            let span = Span { now_ms: *now_ms, latest_ms: *latest_ms };
+            let span = TokenValidity { now_ms: *now_ms, latest_ms: *latest_ms };
             match prove(store, user, credential, span, verified)? {
                 Outcome::Proven => load(store, user, *pushes_max, *bytes_max)?,
                 outcome => outcome,
             }
         }
         Job::Prove { user, credential, now_ms, latest_ms } => {
-            prove(store, user, credential, Span { now_ms: *now_ms, latest_ms: *latest_ms }, verified)?
+            prove(store, user, credential, TokenValidity { now_ms: *now_ms, latest_ms: *latest_ms }, verified)?
         }
         Job::Load { user, pushes_max: 0, bytes_max } => load(store, user, 0, *bytes_max)?,
         Job::Load { user, pushes_max, bytes_max } => load_proven(store, user, *pushes_max, *bytes_max)?,
@@ -474,7 +477,7 @@ pub(super) fn single(
             };
             let token = token::make()?;
             let hash = token::hash(user, &token, &stored);
-            let span = Span { now_ms: *now_ms, latest_ms: *latest_ms };
+            let span = TokenValidity { now_ms: *now_ms, latest_ms: *latest_ms };
             token::save(store, user, &(hash, *expires_ms), span, *tokens_max)?;
             Outcome::Token(token)
         }

@@ -3,7 +3,7 @@
 
 use crate::common::store::message;
 use hongyan::store::mysql::NodeServer;
-use hongyan::store::{Store, StoreError};
+use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
 use std::sync::Arc;

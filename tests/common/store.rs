@@ -3,8 +3,8 @@
 use hongyan::chat::contract::{Answered, Asked, Quota};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::token::Span;
-use hongyan::store::{SavedAs, Store, StoreError, friendship};
+use hongyan::store::token::TokenValidity;
+use hongyan::store::{SavedAs, StoreConnection, StoreError, friendship};
 use std::collections::BTreeSet;
 
 /// Four bytes, a NUL, quotes, a combining mark, trailing space: what has to come back as it was.
@@ -45,28 +45,31 @@ pub(crate) fn answer(seq: u64, kind: PushKind, asked: &str, asker: &str, id: &st
 }
 
 /// One transaction.
-pub(crate) fn with<T>(store: &mut dyn Store, work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>) -> T {
+pub(crate) fn with<T>(
+    store: &mut dyn StoreConnection,
+    work: impl FnOnce(&mut dyn StoreConnection) -> Result<T, StoreError>,
+) -> T {
     store.begin().unwrap();
     let result = work(store).unwrap();
     store.commit().unwrap();
     result
 }
 
-pub(crate) fn sign_up(store: &mut dyn Store, names: &[&str]) {
+pub(crate) fn sign_up(store: &mut dyn StoreConnection, names: &[&str]) {
     for name in names {
         assert!(with(store, |store| store.create_account(&account(name), &Secret::new(&format!("hash of {name}")))));
     }
 }
 
-pub(crate) fn save(store: &mut dyn Store, pushes: &[Push]) -> Vec<SavedAs> {
+pub(crate) fn save(store: &mut dyn StoreConnection, pushes: &[Push]) -> Vec<SavedAs> {
     with(store, |store| store.save_pushes(pushes))
 }
 
-pub(crate) fn waiting(store: &mut dyn Store, name: &str) -> Vec<u64> {
+pub(crate) fn waiting(store: &mut dyn StoreConnection, name: &str) -> Vec<u64> {
     store.pushes(&user(name), 0, 10_000, usize::MAX).unwrap().iter().map(|push| push.seq).collect()
 }
 
-pub(crate) fn friends(store: &mut dyn Store, name: &str) -> BTreeSet<String> {
+pub(crate) fn friends(store: &mut dyn StoreConnection, name: &str) -> BTreeSet<String> {
     store.friends(&user(name)).unwrap().iter().map(ToString::to_string).collect()
 }
 
@@ -74,27 +77,27 @@ pub(crate) fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-pub(crate) fn ask(store: &mut dyn Store, push: &Push) -> Asked {
+pub(crate) fn ask(store: &mut dyn StoreConnection, push: &Push) -> Asked {
     ask_within(store, push, u32::MAX, true)
 }
 
-pub(crate) fn reply(store: &mut dyn Store, push: &Push) -> Answered {
+pub(crate) fn reply(store: &mut dyn StoreConnection, push: &Push) -> Answered {
     reply_within(store, push, u32::MAX, true)
 }
 
-pub(crate) fn ask_within(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool) -> Asked {
+pub(crate) fn ask_within(store: &mut dyn StoreConnection, push: &Push, pending_max: u32, has_room: bool) -> Asked {
     with(store, |store| friendship::ask(store, push, pending_max, (!has_room).then_some(Quota::Receiver))).0
 }
 
-pub(crate) fn reply_within(store: &mut dyn Store, push: &Push, friends_max: u32, has_room: bool) -> Answered {
+pub(crate) fn reply_within(store: &mut dyn StoreConnection, push: &Push, friends_max: u32, has_room: bool) -> Answered {
     with(store, |store| friendship::answer(store, push, friends_max, (!has_room).then_some(Quota::Receiver))).answered
 }
 
 /// Ends a friendship; gives the number of the push of the request that was withdrawn.
-pub(crate) fn end(store: &mut dyn Store, name: &str, other: &str) -> Option<u64> {
+pub(crate) fn end(store: &mut dyn StoreConnection, name: &str, other: &str) -> Option<u64> {
     with(store, |store| friendship::end(store, &user(name), &user(other), false)).map(|withdrawn| withdrawn.seq)
 }
 
-pub(crate) fn span(now_ms: u64, latest_ms: u64) -> Span {
-    Span { now_ms, latest_ms }
+pub(crate) fn span(now_ms: u64, latest_ms: u64) -> TokenValidity {
+    TokenValidity { now_ms, latest_ms }
 }

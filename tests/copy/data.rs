@@ -4,7 +4,7 @@ use crate::common::store::{ODD, account, answer, push, request, span, user, with
 use hongyan::chat::contract::{Answered, Asked, PendingEntry, RosterFriend};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::{Store, friendship, token};
+use hongyan::store::{StoreConnection, friendship, token};
 use std::collections::BTreeSet;
 
 /// More than a page of accounts, if not by their number then by their size.
@@ -65,7 +65,7 @@ fn profile(number: u64) -> Profile {
 
 /// Fills a store: everybody is the hub's friend or has asked the hub, and `pushes` wait, those of
 /// the friendships apart.
-pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
+pub(crate) fn fill(store: &mut dyn StoreConnection, pushes: u64) {
     let hub = name(0);
     let mut seq = 0;
     let mut next = || {
@@ -143,7 +143,7 @@ fn token_of(number: u64) -> token::TokenHash {
     token::hash(&user(&name(number)), &Secret::new("token"), &Secret::new("hash"))
 }
 
-fn known(store: &mut dyn Store, number: u64) -> Known {
+fn known(store: &mut dyn StoreConnection, number: u64) -> Known {
     let (me, hub) = (user(&name(number)), name(0));
     store.begin().unwrap();
     // Numbers that nothing in the store has.
@@ -171,7 +171,7 @@ fn known(store: &mut dyn Store, number: u64) -> Known {
 }
 
 #[track_caller]
-fn assert_deleted(store: &mut dyn Store) {
+fn assert_deleted(store: &mut dyn StoreConnection) {
     assert_eq!(store.accounts().deletions(9).unwrap(), [user(DELETED[1])]);
     store.begin().unwrap();
     for gone in DELETED {
@@ -182,7 +182,7 @@ fn assert_deleted(store: &mut dyn Store) {
 
 /// Compares two stores, user by user.
 #[track_caller]
-pub(crate) fn assert_same(one: &mut dyn Store, other: &mut dyn Store) {
+pub(crate) fn assert_same(one: &mut dyn StoreConnection, other: &mut dyn StoreConnection) {
     assert_eq!(one.last_seq().unwrap(), other.last_seq().unwrap());
     assert_deleted(one);
     assert_deleted(other);

@@ -2,8 +2,8 @@
 //! other has taken its place.
 
 use crate::common::store::message;
-use hongyan::store::mysql::{MysqlServer, Seen, Watch};
-use hongyan::store::{Store, StoreError};
+use hongyan::store::mysql::{ActiveServerCheck, ActiveServerWatch, MysqlServer};
+use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
 use std::sync::Arc;
@@ -47,11 +47,11 @@ fn write(server: MysqlServer, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
 }
 
 fn epoch(url: &str) -> u64 {
-    let mut watch = Watch::new(MysqlServer::new(url).unwrap(), Duration::ZERO);
+    let mut watch = ActiveServerWatch::new(MysqlServer::new(url).unwrap(), Duration::ZERO);
     loop {
         match watch.look() {
-            Ok(Seen::Gone { epoch }) => return epoch,
-            Ok(Seen::Active) => panic!("it was silent for longer than 0 s"),
+            Ok(ActiveServerCheck::Gone { epoch }) => return epoch,
+            Ok(ActiveServerCheck::Active) => panic!("it was silent for longer than 0 s"),
             // The node has much to apply.
             Err(StoreError::Busy(_) | StoreError::Unavailable(_)) => {}
             Err(error) => panic!("{error}"),

@@ -9,14 +9,14 @@ use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Secret, UserName};
 use hongyan::protocol::push::PushKind;
 use hongyan::protocol::request::Credential;
-use hongyan::store::Store;
+use hongyan::store::StoreConnection;
 use hongyan::store::accounts::Account;
 
 fn stored(hash: &str, is_banned: bool) -> Option<Account> {
     Some(Account { password_hash: Secret::new(hash), is_banned })
 }
 
-fn all_names(store: &mut dyn Store, after: Option<&str>, rows_max: u32) -> Vec<String> {
+fn all_names(store: &mut dyn StoreConnection, after: Option<&str>, rows_max: u32) -> Vec<String> {
     let names = store.accounts().names(after.map(user).as_ref(), rows_max).unwrap();
     names.iter().map(ToString::to_string).collect()
 }

@@ -6,7 +6,7 @@ use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::PushKind;
 use hongyan::store::mysql::MysqlServer;
 use hongyan::store::portable::Role;
-use hongyan::store::{SavedAs, Store, StoreError};
+use hongyan::store::{SavedAs, StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -7,7 +7,7 @@ use hongyan::chat::contract::{AccountJob, Answered, Asked, Job, Outcome, Profile
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::PushKind;
-use hongyan::store::Store;
+use hongyan::store::StoreConnection;
 use hongyan::store::friendship::Friendships;
 use hongyan::store::pool::Pool;
 use std::collections::HashMap;

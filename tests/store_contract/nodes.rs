@@ -6,8 +6,8 @@ mod jobs;
 use super::mysql::{Database, refusal};
 use crate::common::store::*;
 use hongyan::chat::contract::{ClusterView, Incarnation, NodeRecord, ReleasedUser, UserOwner};
-use hongyan::store::mysql::{FenceCause, Lease, LeaseCalls, MailBounds, News, NodeServer, Outbox};
-use hongyan::store::{Store, StoreError};
+use hongyan::store::mysql::{FenceCause, Lease, LeaseCalls, LeaseEvent, MailBounds, MailOutbox, NodeServer};
+use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -37,7 +37,7 @@ struct Living {
     lease: Lease,
     first_view: ClusterView,
     fenced: Receiver<FenceCause>,
-    news: Vec<News>,
+    news: Vec<LeaseEvent>,
 }
 
 impl Living {
@@ -51,7 +51,7 @@ impl Living {
 
     /// Waits until something is among the news; takes all up to it.
     #[track_caller]
-    fn wait_for<T>(&mut self, find: impl Fn(&News) -> Option<T>) -> T {
+    fn wait_for<T>(&mut self, find: impl Fn(&LeaseEvent) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
         loop {
             self.lease.take(&mut self.news);
@@ -66,7 +66,7 @@ impl Living {
     #[track_caller]
     fn wait_for_view(&mut self, is_it: impl Fn(&ClusterView) -> bool) -> ClusterView {
         self.wait_for(|news| match news {
-            News::View(view) if is_it(view) => Some(view.clone()),
+            LeaseEvent::View(view) if is_it(view) => Some(view.clone()),
             _ => None,
         })
     }
@@ -74,8 +74,8 @@ impl Living {
     #[track_caller]
     fn next_record(&mut self) -> (Incarnation, NodeRecord) {
         self.wait_for(|news| match news {
-            News::Frame { from, record } => Some((*from, record.clone())),
-            News::View(_) => None,
+            LeaseEvent::Frame { from, record } => Some((*from, record.clone())),
+            LeaseEvent::View(_) => None,
         })
     }
 }
@@ -318,7 +318,7 @@ fn a_silent_node_is_fenced_by_those_that_live_and_hears_of_it() {
     b.lease.read_view();
     b.wait_for_view(|view| view.number == was);
     b.lease.take(&mut b.news);
-    let views = b.news.iter().filter(|news| matches!(news, News::View(_))).count();
+    let views = b.news.iter().filter(|news| matches!(news, LeaseEvent::View(_))).count();
     assert!(b.news.len() == views, "{:?}", b.news);
     // It cannot say anything any more.
     drop(a.lease);
@@ -412,7 +412,7 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     let a = join(&database, "a");
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
     let mut writer = a.connect().unwrap();
-    let outbox = Outbox::start(a.clone(), mail(10_000)).unwrap();
+    let outbox = MailOutbox::start(a.clone(), mail(10_000)).unwrap();
     let (to, earlier) = (me(&b.server), Incarnation { epoch: 0, ..me(&b.server) });
     outbox.send(earlier, look("nobody"));
     let release = |claim| NodeRecord::Release { user: user("ann"), epoch: 1, claim };
@@ -438,7 +438,7 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     outbox.send(to, look("late"));
     writer.begin().unwrap_err();
     let c = join(&database, "c");
-    let outbox = Outbox::start(c.clone(), mail(10_000)).unwrap();
+    let outbox = MailOutbox::start(c.clone(), mail(10_000)).unwrap();
     outbox.send(to, look("ann"));
     assert_eq!(b.next_record(), (me(&c), look("ann")));
 }
@@ -449,7 +449,7 @@ fn records_that_cannot_be_kept_are_missed_in_their_place() {
     let a = join(&database, "a");
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
     let to = me(&b.server);
-    let outbox = Outbox::start(a.clone(), mail(3)).unwrap();
+    let outbox = MailOutbox::start(a.clone(), mail(3)).unwrap();
     // Nothing can be written for a while.
     database.admin.query_drop("LOCK TABLES mail READ, nodes WRITE, cluster WRITE").unwrap();
     outbox.send(to, look("first"));
@@ -471,7 +471,7 @@ fn a_user_belongs_to_whoever_claimed_them_first() {
     let (a, b) = (join(&database, "a"), join(&database, "b"));
     let (mut one, mut other) = (a.connect().unwrap(), b.connect().unwrap());
     let ann = user("ann");
-    let claim = |store: &mut dyn Store, epoch, floor| {
+    let claim = |store: &mut dyn StoreConnection, epoch, floor| {
         with(store, |store| store.nodes().unwrap().claim(&user("ann"), epoch, floor))
     };
     assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), UserOwner::default());

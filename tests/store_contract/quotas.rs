@@ -8,14 +8,14 @@ use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Quota, Ticket};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::pool::Pool;
-use hongyan::store::{SavedAs, Store};
+use hongyan::store::{SavedAs, StoreConnection};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 type Row = (u64, String, u64);
 
 /// What waits for each of these receivers.
-fn read(store: &mut dyn Store, receivers: &[(&str, u64)], count_max: u32) -> Vec<Vec<Row>> {
+fn read(store: &mut dyn StoreConnection, receivers: &[(&str, u64)], count_max: u32) -> Vec<Vec<Row>> {
     let mut found = vec![Vec::new(); receivers.len()];
     store
         .waiting(receivers, count_max, &mut |place, seq, sender, bytes| {
@@ -95,8 +95,8 @@ fn the_result_of_a_save_can_be_found_without_saving() {
 fn without_room_a_request_and_its_answer_change_nothing_and_say_so_last() {
     on_each(|store| {
         sign_up(store, &["ann", "bob"]);
-        let asks = |store: &mut dyn Store, push: &Push| ask_within(store, push, 1, false);
-        let pending = |store: &mut dyn Store, receiver: &str, sender: &str| {
+        let asks = |store: &mut dyn StoreConnection, push: &Push| ask_within(store, push, 1, false);
+        let pending = |store: &mut dyn StoreConnection, receiver: &str, sender: &str| {
             store.friendships().request(&user(receiver), &user(sender)).unwrap().map(|request| request.seq)
         };
         assert_eq!(asks(store, &request(1, "bob", "nobody", "r")), Asked::NoSuchUser);
@@ -106,7 +106,7 @@ fn without_room_a_request_and_its_answer_change_nothing_and_say_so_last() {
         assert_eq!(pending(store, "ann", "bob"), Some(2));
         assert_eq!(pending(store, "bob", "ann"), None);
         assert_eq!(asks(store, &request(2, "bob", "ann", "r")), Asked::Pending, "the very same job");
-        let answers = |store: &mut dyn Store, push: &Push| reply_within(store, push, 9, false);
+        let answers = |store: &mut dyn StoreConnection, push: &Push| reply_within(store, push, 9, false);
         for kind in [PushKind::FriendAccept, PushKind::FriendReject] {
             assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "other")), Answered::NoSuchRequest);
             assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "r")), Answered::Full(Quota::Receiver));

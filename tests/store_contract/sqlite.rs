@@ -4,7 +4,7 @@ use crate::common::store::*;
 use hongyan::chat::contract::Answered;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::sqlite::SqliteStore;
-use hongyan::store::{Store, StoreError};
+use hongyan::store::{StoreConnection, StoreError};
 use std::path::Path;
 
 #[test]

@@ -3,8 +3,8 @@
 
 use super::mysql::{Database, kill_lock, refusal};
 use crate::common::store::*;
-use hongyan::store::mysql::{Keeper, MysqlServer, MysqlStore, Seen, Watch};
-use hongyan::store::{Store, StoreError};
+use hongyan::store::mysql::{ActiveServerCheck, ActiveServerHeartbeat, ActiveServerWatch, MysqlServer, MysqlStore};
+use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use std::time::{Duration, Instant};
 
@@ -75,15 +75,15 @@ fn rows_that_are_missing_or_changed_by_hand_are_mended_by_the_next_server() {
 fn a_standby_waits_for_silence_and_takes_the_place_of_a_server_that_holds_its_lock() {
     let Some(mut database) = Database::new() else { return };
     let silent_max = Duration::from_millis(300);
-    let mut watch = Watch::new(database.server(), silent_max);
+    let mut watch = ActiveServerWatch::new(database.server(), silent_max);
     // Nobody was ever there.
-    assert_eq!(watch.look().unwrap(), Seen::Gone { epoch: 0 });
+    assert_eq!(watch.look().unwrap(), ActiveServerCheck::Gone { epoch: 0 });
     let first = database.server();
     let mut store = first.connect().unwrap();
     let until = Instant::now() + 2 * silent_max;
     for seq in 1.. {
         save(&mut store, &[message(seq, "bob", "ann", &format!("m{seq}"))]);
-        assert_eq!(watch.look().unwrap(), Seen::Active, "every transaction is a sign of life");
+        assert_eq!(watch.look().unwrap(), ActiveServerCheck::Active, "every transaction is a sign of life");
         if Instant::now() > until {
             break;
         }
@@ -91,7 +91,7 @@ fn a_standby_waits_for_silence_and_takes_the_place_of_a_server_that_holds_its_lo
     let last = store.last_seq().unwrap();
     store.begin().unwrap();
     let epoch = loop {
-        if let Seen::Gone { epoch } = watch.look().unwrap() {
+        if let ActiveServerCheck::Gone { epoch } = watch.look().unwrap() {
             break epoch;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -111,13 +111,13 @@ fn a_standby_waits_for_silence_and_takes_the_place_of_a_server_that_holds_its_lo
 #[test]
 fn a_clean_stop_tells_a_standby_at_once() {
     let Some(database) = Database::new() else { return };
-    let mut watch = Watch::new(database.server(), Duration::from_secs(3_600));
+    let mut watch = ActiveServerWatch::new(database.server(), Duration::from_secs(3_600));
     let first = database.server();
-    let keeper = Keeper::start(first.clone(), || panic!("nobody takes over")).unwrap();
+    let keeper = ActiveServerHeartbeat::start(first.clone(), || panic!("nobody takes over")).unwrap();
     drop(first.connect().unwrap());
-    assert_eq!(watch.look().unwrap(), Seen::Active);
+    assert_eq!(watch.look().unwrap(), ActiveServerCheck::Active);
     drop((keeper, first));
-    assert_eq!(watch.look().unwrap(), Seen::Gone { epoch: 0 });
+    assert_eq!(watch.look().unwrap(), ActiveServerCheck::Gone { epoch: 0 });
 }
 
 #[test]
@@ -125,10 +125,10 @@ fn a_server_that_has_nothing_to_write_finds_out_that_another_one_has_taken_over(
     let Some(database) = Database::new() else { return };
     let first = database.server();
     let (told, taken_over) = std::sync::mpsc::channel();
-    let _keeper = Keeper::start(first.clone(), move || told.send(()).unwrap()).unwrap();
+    let _keeper = ActiveServerHeartbeat::start(first.clone(), move || told.send(()).unwrap()).unwrap();
     let _store = first.connect().unwrap();
-    let mut watch = Watch::new(database.server(), Duration::ZERO);
-    let Seen::Gone { epoch } = watch.look().unwrap() else { panic!("it was silent for longer than 0 s") };
+    let mut watch = ActiveServerWatch::new(database.server(), Duration::ZERO);
+    let ActiveServerCheck::Gone { epoch } = watch.look().unwrap() else { panic!("it was silent for longer than 0 s") };
     let second = database.server().succeed(epoch);
     let _other = second.connect().unwrap();
     taken_over.recv_timeout(Duration::from_secs(20)).unwrap();

@@ -15,7 +15,7 @@ use super::attacks::{ATTACKS, Attack, GROUP, NEIGHBOUR, VICTIM, absent_friend, n
 use super::honest::{AllMet, CONTENT, Honest, LONELY, Met, TALKS};
 use super::namespace::{Namespace, OUR_END};
 use hongyan::config::Config;
-use hongyan::store::Store;
+use hongyan::store::StoreConnection;
 use hongyan::store::mysql::MysqlServer;
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
@@ -31,7 +31,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const P99_MS: f64 = 20.0;
 const LOG_IN_MS: f64 = 1_000.0;
 
-fn fill(store: &mut dyn Store) -> Fallible<()> {
+fn fill(store: &mut dyn StoreConnection) -> Fallible<()> {
     let default = Config::default();
     // The user who logs in again has a password at its usual cost.
     let mut filler = Filler::at_cost(store, default.argon2_memory_kib, default.argon2_passes)?;

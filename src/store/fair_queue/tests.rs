@@ -44,12 +44,12 @@ fn ask(sender: &str, receiver: &str) -> Job {
 
 /// A queue, and tickets in the order of submission.
 #[derive(Default)]
-struct Bench {
+struct TestQueue {
     queue: FairQueue,
     next: u32,
 }
 
-impl Bench {
+impl TestQueue {
     fn submit(&mut self, job: Job) -> u32 {
         self.next += 1;
         self.queue.extend([(Ticket { slot: self.next, generation: 0 }, job)]);
@@ -96,7 +96,7 @@ fn a_newcomer_is_in_one_of_the_next_two_batches_whatever_waits() {
     for (what, flood) in floods {
         for newcomer in honest {
             for taken_before in [0, 1, 3] {
-                let mut bench = Bench::default();
+                let mut bench = TestQueue::default();
                 (0..2_500).for_each(|n| _ = bench.submit(flood(n)));
                 (0..taken_before).for_each(|_| drop(bench.take()));
                 let job = bench.submit(newcomer());
@@ -113,7 +113,7 @@ fn a_newcomer_is_in_one_of_the_next_two_batches_whatever_waits() {
 
 #[test]
 fn a_user_who_rarely_has_a_job_is_in_the_next_batch_beside_very_many_who_always_have() {
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     for n in 0..100 * 200 {
         let sender = format!("eve{}", n % 200);
         bench.submit(if n % 2 == 0 { token(&sender) } else { save(&sender, "ann") });
@@ -128,7 +128,7 @@ fn a_user_who_rarely_has_a_job_is_in_the_next_batch_beside_very_many_who_always_
 
 #[test]
 fn those_who_always_have_jobs_are_served_beside_very_many_who_have_one_at_a_time() {
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     (0..2_000).for_each(|_| _ = bench.submit(save("dee", "fay")));
     let (mut saves, mut tokens) = (0, 0);
     (0..100).for_each(|n| _ = bench.submit(token(&format!("eve{n}"))));
@@ -148,7 +148,7 @@ fn those_who_always_have_jobs_are_served_beside_very_many_who_have_one_at_a_time
 
 #[test]
 fn while_newcomers_come_a_batch_takes_what_was_measured_to_be_quick() {
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     (0..6_000).for_each(|n| _ = bench.submit(save(["ann", "dee"][n % 2], "bob")));
     assert_eq!(bench.take().len(), SHARED_COST_MAX as usize);
     (0..20).for_each(|_| bench.queue.took(Duration::from_millis(500)));
@@ -163,7 +163,7 @@ fn while_newcomers_come_a_batch_takes_what_was_measured_to_be_quick() {
 
 #[test]
 fn between_the_jobs_of_a_newcomer_a_batch_of_one_who_always_has_jobs_is_short() {
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     (0..5_000).for_each(|_| _ = bench.submit(save("eve", "dan")));
     assert_eq!(bench.take().len(), BATCH_MAX, "nobody else has any");
     for _ in 0..3 {
@@ -192,7 +192,7 @@ fn requests_of_a_user_do_not_wait_for_attempts_to_log_in_as_that_user() {
         bytes_max: 1,
     };
     for job in [save("dee", "cy"), profile("dee", "cy"), ask("dee", "cy")] {
-        let mut bench = Bench::default();
+        let mut bench = TestQueue::default();
         (0..1_000).for_each(|_| _ = bench.submit(log_in()));
         let job = bench.submit(job);
         assert!(bench.batches_until(job) <= 2);
@@ -201,7 +201,7 @@ fn requests_of_a_user_do_not_wait_for_attempts_to_log_in_as_that_user() {
 
 #[test]
 fn credentials_that_are_checked_for_a_user_hold_up_neither_saves_to_them_nor_their_own_jobs() {
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     for _ in 0..2_000 {
         bench.submit(Job::Prove {
             user: user("bob"),
@@ -219,7 +219,7 @@ fn credentials_that_are_checked_for_a_user_hold_up_neither_saves_to_them_nor_the
 
 #[test]
 fn earlier_jobs_about_the_same_user_are_done_first_and_soon() {
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     let before: Vec<u32> = (0..1_024).map(|_| bench.submit(save("eve", "ann"))).collect();
     (0..10_000).for_each(|_| _ = bench.submit(token("mallory")));
     let job = bench.submit(save("dee", "ann"));
@@ -234,7 +234,7 @@ fn earlier_jobs_about_the_same_user_are_done_first_and_soon() {
 
 #[test]
 fn the_floods_to_users_who_have_a_job_of_their_own_behind_them_do_not_hold_up_others() {
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     for (receiver, n) in (0..12).flat_map(|receiver| (0..900).map(move |n| (receiver, n))) {
         bench.submit(save(&format!("{receiver}, sender {}", n % 3), &format!("receiver {receiver}")));
     }
@@ -253,7 +253,7 @@ fn the_floods_to_users_who_have_a_job_of_their_own_behind_them_do_not_hold_up_ot
 #[test]
 fn a_user_alone_fills_a_batch_and_shares_it_when_others_come() {
     for receivers in [1, 7, 1_000] {
-        let mut bench = Bench::default();
+        let mut bench = TestQueue::default();
         (0..3_000).for_each(|n| _ = bench.submit(save("ann", &format!("u{}", n % receivers))));
         assert_eq!(bench.take().len(), 1_000);
         bench.submit(page("dee"));
@@ -261,7 +261,7 @@ fn a_user_alone_fills_a_batch_and_shares_it_when_others_come() {
         assert!((400..600).contains(&shared.len()), "{}", shared.len());
         assert!((400..600).contains(&bench.take().len()), "and soon after");
     }
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     (0..3_000).for_each(|n| _ = bench.submit(if n % 2 == 0 { large("ann", "bob") } else { token("ann") }));
     let alone = cost_of(&bench.take());
     bench.submit(page("dee"));
@@ -271,7 +271,7 @@ fn a_user_alone_fills_a_batch_and_shares_it_when_others_come() {
 
 #[test]
 fn those_who_ask_share_the_work_by_its_cost() {
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     for _ in 0..5_000 {
         bench.submit(token("eve"));
         bench.submit(save("ann", "bob"));
@@ -293,7 +293,7 @@ fn those_who_ask_share_the_work_by_its_cost() {
 
 #[test]
 fn saves_and_deletions_stand_side_by_side_as_far_as_the_order_allows() {
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     for n in 0..100 {
         bench.submit(save("ann", &format!("u{n}")));
         bench.submit(delete(&format!("v{n}")));
@@ -309,7 +309,7 @@ fn saves_and_deletions_stand_side_by_side_as_far_as_the_order_allows() {
 
 #[test]
 fn the_memory_of_what_waited_is_given_back() {
-    let mut bench = Bench::default();
+    let mut bench = TestQueue::default();
     (0..50_000).for_each(|n| _ = bench.submit(save(&format!("a{n}"), &format!("b{n}"))));
     while !bench.take().is_empty() {}
     let queue = &bench.queue;
@@ -322,7 +322,7 @@ fn the_memory_of_what_waited_is_given_back() {
 fn whatever_comes_nothing_is_lost_and_each_user_is_served_in_order_and_newcomers_soon() {
     for seed in 0..12 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut bench = Bench::default();
+        let mut bench = TestQueue::default();
         // The jobs about each user that were submitted and are still to come, in order.
         let mut expected: HashMap<String, VecDeque<u32>> = HashMap::new();
         let (mut open, mut newcomers) = (0, HashMap::new());

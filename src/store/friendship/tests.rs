@@ -400,7 +400,7 @@ fn step(store: &mut MemoryStore, step: Step, has_room: bool) -> String {
     }
 }
 
-fn shown(withdrawn: Withdrawn) -> String {
+fn shown(withdrawn: WithdrawnRequest) -> String {
     let Some((sender, bytes)) = withdrawn.push else {
         return withdrawn.seq.to_string();
     };
@@ -438,6 +438,6 @@ fn what_is_withdrawn_is_weighed_only_when_that_is_asked_for() {
     let mut store = people();
     step(&mut store, Ask(1, "bob", "ann"), true);
     let withdrawn = end(&mut store, &user("bob"), &user("ann"), false).unwrap();
-    assert_eq!(withdrawn, Some(Withdrawn { receiver: user("ann"), seq: 1, push: None }));
+    assert_eq!(withdrawn, Some(WithdrawnRequest { receiver: user("ann"), seq: 1, push: None }));
     assert_eq!(seen(&mut store), "");
 }

@@ -1,6 +1,6 @@
 //! The tables of accounts and deletions.
 
-use super::{MemoryStore, Tables, Undo};
+use super::{MemoryStore, Tables, UndoEntry};
 use crate::chat::contract::{ProfileChange, StoredPush};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::store::StoreError;
@@ -8,7 +8,7 @@ use crate::store::accounts::{Account, Accounts};
 
 /// The entry of an account.
 #[derive(Clone, Debug)]
-pub(super) enum Entry {
+pub(super) enum AccountEntry {
     /// It exists.
     There { profile: Profile, account: Account },
     /// It is deleted, and nobody else gets its name. Something of it may be left.
@@ -18,25 +18,25 @@ pub(super) enum Entry {
 impl Tables {
     pub(super) fn account(&self, user: &UserName) -> Option<&Account> {
         match self.accounts.get(user)? {
-            Entry::There { account, .. } => Some(account),
-            Entry::Deleted { .. } => None,
+            AccountEntry::There { account, .. } => Some(account),
+            AccountEntry::Deleted { .. } => None,
         }
     }
 
     pub(super) fn profile(&self, user: &UserName) -> Option<&Profile> {
         match self.accounts.get(user)? {
-            Entry::There { profile, .. } => Some(profile),
-            Entry::Deleted { .. } => None,
+            AccountEntry::There { profile, .. } => Some(profile),
+            AccountEntry::Deleted { .. } => None,
         }
     }
 
     /// Sets the entry of an account.
-    pub(super) fn set_account(&mut self, user: &UserName, entry: Entry) {
+    pub(super) fn set_account(&mut self, user: &UserName, entry: AccountEntry) {
         let before = self.accounts.insert(user.clone(), entry);
-        self.undo.push(Undo::Account(user.clone(), before));
+        self.undo.push(UndoEntry::Account(user.clone(), before));
     }
 
-    pub(super) fn restore_account(&mut self, user: UserName, before: Option<Entry>) {
+    pub(super) fn restore_account(&mut self, user: UserName, before: Option<AccountEntry>) {
         match before {
             Some(before) => drop(self.accounts.insert(user, before)),
             None => drop(self.accounts.remove(&user)),
@@ -44,10 +44,10 @@ impl Tables {
     }
 
     fn change_account(&mut self, user: &UserName, change: impl FnOnce(&mut Account)) {
-        if let Some(Entry::There { profile, account }) = self.accounts.get(user).cloned() {
+        if let Some(AccountEntry::There { profile, account }) = self.accounts.get(user).cloned() {
             let mut account = account;
             change(&mut account);
-            self.set_account(user, Entry::There { profile, account });
+            self.set_account(user, AccountEntry::There { profile, account });
         }
     }
 }
@@ -74,7 +74,7 @@ impl Accounts for MemoryStore {
 
     fn change_profile(&mut self, user: &UserName, change: &ProfileChange) -> Result<(), StoreError> {
         let mut tables = self.tables();
-        let Some(Entry::There { mut profile, account }) = tables.accounts.get(user).cloned() else {
+        let Some(AccountEntry::There { mut profile, account }) = tables.accounts.get(user).cloned() else {
             return Ok(());
         };
         for (field, new) in [
@@ -89,13 +89,13 @@ impl Accounts for MemoryStore {
                 field.clone_from(new);
             }
         }
-        tables.set_account(user, Entry::There { profile, account });
+        tables.set_account(user, AccountEntry::There { profile, account });
         Ok(())
     }
 
     fn names(&mut self, after: Option<&UserName>, rows_max: u32) -> Result<Vec<UserName>, StoreError> {
         let tables = self.tables();
-        let there = tables.accounts.iter().filter(|(_, entry)| matches!(entry, Entry::There { .. }));
+        let there = tables.accounts.iter().filter(|(_, entry)| matches!(entry, AccountEntry::There { .. }));
         let behind = there.map(|(name, _)| name).filter(|name| after.is_none_or(|after| *name > after));
         let mut names: Vec<UserName> = behind.cloned().collect();
         names.sort_unstable();
@@ -106,26 +106,27 @@ impl Accounts for MemoryStore {
     fn begin_deletion(&mut self, user: &UserName) -> Result<(), StoreError> {
         let mut tables = self.tables();
         if tables.account(user).is_some() {
-            tables.set_account(user, Entry::Deleted { is_deleting: true });
+            tables.set_account(user, AccountEntry::Deleted { is_deleting: true });
         }
         Ok(())
     }
 
     fn end_deletion(&mut self, user: &UserName) -> Result<(), StoreError> {
         let mut tables = self.tables();
-        if matches!(tables.accounts.get(user), Some(Entry::Deleted { .. })) {
-            tables.set_account(user, Entry::Deleted { is_deleting: false });
+        if matches!(tables.accounts.get(user), Some(AccountEntry::Deleted { .. })) {
+            tables.set_account(user, AccountEntry::Deleted { is_deleting: false });
         }
         Ok(())
     }
 
     fn is_deleting(&mut self, user: &UserName) -> Result<bool, StoreError> {
-        Ok(matches!(self.tables().accounts.get(user), Some(Entry::Deleted { is_deleting: true })))
+        Ok(matches!(self.tables().accounts.get(user), Some(AccountEntry::Deleted { is_deleting: true })))
     }
 
     fn deletions(&mut self, rows_max: u32) -> Result<Vec<UserName>, StoreError> {
         let tables = self.tables();
-        let begun = tables.accounts.iter().filter(|(_, entry)| matches!(entry, Entry::Deleted { is_deleting: true }));
+        let begun =
+            tables.accounts.iter().filter(|(_, entry)| matches!(entry, AccountEntry::Deleted { is_deleting: true }));
         let mut names: Vec<UserName> = begun.map(|(name, _)| name.clone()).collect();
         names.sort_unstable();
         names.truncate(rows_max as usize);

@@ -1,6 +1,6 @@
 //! The table of blocked users.
 
-use super::{MemoryStore, Tables, Undo};
+use super::{MemoryStore, Tables, UndoEntry};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
 use crate::store::blocks::Blocks;
@@ -13,7 +13,7 @@ impl Tables {
     fn set_blocked(&mut self, user: &UserName, other: &UserName, is_blocked: bool) {
         if self.blocks(user, other) != is_blocked {
             self.restore_blocked(user, other, is_blocked);
-            self.undo.push(Undo::Blocked(user.clone(), other.clone(), !is_blocked));
+            self.undo.push(UndoEntry::Blocked(user.clone(), other.clone(), !is_blocked));
         }
     }
 

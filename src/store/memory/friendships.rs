@@ -1,15 +1,15 @@
 //! The tables of friendships and friend requests.
 
-use super::{MemoryStore, Pair, Tables, Undo, name};
+use super::{MemoryStore, RequestPair, Tables, UndoEntry, name};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, Friendships, Tie};
+use crate::store::friendship::{FriendRequest, Friendships, UserRelation};
 use std::collections::{BTreeSet, HashMap};
 
 /// A pending request, with its text.
 #[derive(Clone, Debug)]
-pub(super) struct PendingRequest {
+pub(super) struct StoredRequest {
     pub(super) found: FriendRequest,
     pub(super) text: Box<str>,
 }
@@ -38,21 +38,21 @@ impl Tables {
     fn set_friend(&mut self, user: &UserName, friend: &UserName, are_friends: bool) {
         let list = self.friends.entry(user.clone()).or_default();
         if are_friends && list.insert(friend.clone()) {
-            self.undo.push(Undo::Befriended(user.clone(), friend.clone()));
+            self.undo.push(UndoEntry::Befriended(user.clone(), friend.clone()));
         } else if !are_friends && list.remove(friend) {
-            self.undo.push(Undo::Unfriended(user.clone(), friend.clone()));
+            self.undo.push(UndoEntry::Unfriended(user.clone(), friend.clone()));
         }
     }
 
     /// Sets or removes the pending request of a pair; gives the previous one.
-    pub(super) fn put_request(&mut self, pair: Pair, request: Option<PendingRequest>) -> Option<PendingRequest> {
+    pub(super) fn put_request(&mut self, pair: RequestPair, request: Option<StoredRequest>) -> Option<StoredRequest> {
         let before = self.requests.remove(&pair);
         let (receiver, sender) = &pair;
-        if let Some(PendingRequest { found, .. }) = &before {
+        if let Some(StoredRequest { found, .. }) = &before {
             remove(&mut self.asking, sender, found.seq, receiver);
             remove(&mut self.asked, receiver, found.seq, sender);
         }
-        if let Some(PendingRequest { found, .. }) = &request {
+        if let Some(StoredRequest { found, .. }) = &request {
             insert(&mut self.asking, sender, found.seq, receiver);
             if !found.is_hidden {
                 insert(&mut self.asked, receiver, found.seq, sender);
@@ -64,17 +64,17 @@ impl Tables {
         before
     }
 
-    fn change_request(&mut self, pair: &Pair, request: Option<PendingRequest>) {
+    fn change_request(&mut self, pair: &RequestPair, request: Option<StoredRequest>) {
         let before = self.put_request(pair.clone(), request);
-        self.undo.push(Undo::Request(pair.clone(), before));
+        self.undo.push(UndoEntry::Request(pair.clone(), before));
     }
 }
 
 impl Friendships for MemoryStore {
-    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<Tie, StoreError> {
+    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let tables = self.tables();
         let are_friends = tables.friends.get(user).is_some_and(|friends| friends.contains(other));
-        Ok(Tie { are_friends, blocks: tables.blocks(user, other), is_blocked: tables.blocks(other, user) })
+        Ok(UserRelation { are_friends, blocks: tables.blocks(user, other), is_blocked: tables.blocks(other, user) })
     }
 
     fn count_friends(&mut self, user: &UserName, limit: u32) -> Result<u32, StoreError> {
@@ -115,7 +115,7 @@ impl Friendships for MemoryStore {
             return Err(StoreError::Refused("a request of the same two is pending".into()));
         }
         let found = FriendRequest { id: push.id().into(), time_ms: push.time_ms, seq: push.seq, is_hidden };
-        tables.change_request(&pair, Some(PendingRequest { found, text: push.content().into() }));
+        tables.change_request(&pair, Some(StoredRequest { found, text: push.content().into() }));
         Ok(())
     }
 

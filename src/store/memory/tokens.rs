@@ -1,6 +1,6 @@
 //! The table of resume tokens.
 
-use super::{MemoryStore, Tables, Undo};
+use super::{MemoryStore, Tables, UndoEntry};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
 use crate::store::token::{StoredToken, TokenHash, Tokens};
@@ -11,7 +11,7 @@ impl Tables {
         let before = self.tokens.get(user).cloned().unwrap_or_default();
         let mut after = before.clone();
         change(&mut after);
-        self.undo.push(Undo::Tokens(user.clone(), before));
+        self.undo.push(UndoEntry::Tokens(user.clone(), before));
         self.restore_tokens(user, after);
     }
 

@@ -1,7 +1,7 @@
 //! Connecting to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the
 //! lock that keeps a second server away.
 
-use super::lanes::{self, ALONE, Held, Lane, Lanes, lane_lock, mark_of};
+use super::lanes::{self, ALONE, Lane, Lanes, WriterLane, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
 use super::nodes::{check_no_cluster, check_no_node_lives, check_target_is_no_cluster};
 use super::said;
@@ -46,7 +46,7 @@ const SESSION: &[&str] = &[
 pub struct MysqlServer {
     pub(super) opts: Opts,
     role: Role,
-    guard: Arc<Mutex<Guard>>,
+    guard: Arc<Mutex<LockState>>,
     /// The epoch that marks the transactions of this process.
     pub(super) epoch: u64,
     /// The epoch of the server that this one replaces; `None`: any server whose lock is free.
@@ -57,7 +57,7 @@ pub struct MysqlServer {
 /// The state of the lock, which a connection of its own holds. Other servers that want the database
 /// do not get it.
 #[derive(Default)]
-pub(super) struct Guard {
+pub(super) struct LockState {
     pub(super) conn: Option<Conn>,
     /// The lock was held at some time.
     pub(super) was_held: bool,
@@ -127,7 +127,7 @@ impl MysqlServer {
         Self { predecessor: Some(predecessor), ..self }
     }
 
-    pub(super) fn locked_guard(&self) -> MutexGuard<'_, Guard> {
+    pub(super) fn locked_guard(&self) -> MutexGuard<'_, LockState> {
         // After a panic the guard is checked like any other: by asking its connection.
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,7 +154,7 @@ impl MysqlServer {
         }
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").map_err(|error| fault(&error).0)?;
         let guard = Arc::clone(&self.guard);
-        let lock = Held::new(lane, self.epoch, connection, guard);
+        let lock = WriterLane::new(lane, self.epoch, connection, guard);
         Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
     }
 
@@ -226,7 +226,7 @@ impl MysqlServer {
         }
     }
 
-    fn lock(&self, guard: &mut Guard) -> Result<Conn, StoreError> {
+    fn lock(&self, guard: &mut LockState) -> Result<Conn, StoreError> {
         let mut conn = self.session()?;
         self.check_not_taken_over(guard, &mut conn)?;
         // Connection ids begin again when the database restarts: only a connection that holds the
@@ -285,7 +285,7 @@ impl MysqlServer {
     /// Promises depend on commits: a database server that answers a commit before its log is on the
     /// disk is refused at the start. If it is configured so later, that is only logged, because
     /// stopping would help no user.
-    fn check_commits_are_safe(&self, guard: &mut Guard, conn: &mut Conn) -> Result<(), StoreError> {
+    fn check_commits_are_safe(&self, guard: &mut LockState, conn: &mut Conn) -> Result<(), StoreError> {
         if self.role != Role::Serve {
             return Ok(());
         }
@@ -304,7 +304,7 @@ impl MysqlServer {
     }
 
     /// Fails for good if the lock was held before and another server has taken over since.
-    fn check_not_taken_over(&self, guard: &mut Guard, conn: &mut Conn) -> Result<(), StoreError> {
+    fn check_not_taken_over(&self, guard: &mut LockState, conn: &mut Conn) -> Result<(), StoreError> {
         if self.role != Role::Serve || !guard.was_held || lanes::epoch(conn)? == Some(self.epoch) {
             return Ok(());
         }

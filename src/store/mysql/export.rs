@@ -4,18 +4,18 @@ use super::{
     MysqlServer, MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, corrupt, number, repeated, size_of_group, text,
 };
 use crate::store::portable::{Column, Field, PageMax, Portable, Row, Table, row_weight_bytes};
-use crate::store::{Store, StoreError};
+use crate::store::{StoreConnection, StoreError};
 use mysql::Value;
 use mysql::prelude::Queryable;
 
 /// A store, and the server connection that holds its lock.
 #[derive(Debug)]
-pub struct MysqlPortable {
+pub struct MysqlExport {
     store: MysqlStore,
     server: MysqlServer,
 }
 
-impl MysqlPortable {
+impl MysqlExport {
     /// Opens the store in the role of `server`.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ fn weight_bytes(row: &mysql::Row) -> usize {
     (0..row.len()).map(|at| row.as_ref(at).map_or(0, |value| value.bin_len() as usize)).sum()
 }
 
-impl Portable for MysqlPortable {
+impl Portable for MysqlExport {
     fn count(&mut self, table: &Table) -> Result<u64, StoreError> {
         let row = self.store.row(&format!("SELECT count(*) FROM {}", table.name), Vec::new())?;
         row.map_or_else(|| Err(corrupt("no count")), |row| number(&row, 0))

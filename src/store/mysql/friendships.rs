@@ -5,7 +5,7 @@ use super::values::{bytes, number, text};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, Friendships, Tie};
+use crate::store::friendship::{FriendRequest, Friendships, UserRelation};
 use mysql::Value;
 
 const REQUESTS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE sender = ? LIMIT ?) AS some";
@@ -37,13 +37,13 @@ impl MysqlStore {
 }
 
 impl Friendships for MysqlStore {
-    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<Tie, StoreError> {
+    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let both = |one: &UserName, other: &UserName| [bytes(one.as_str()), bytes(other.as_str())];
         let params = [both(user, other), both(user, other), both(other, user)].into_iter().flatten();
         let rows = self.rows(TIE, params.collect())?;
         let found = rows.iter().map(|row| number(row, 0)).collect::<Result<Vec<_>, _>>()?;
         let [are_friends, blocks, is_blocked] = [0, 1, 2].map(|which| found.contains(&which));
-        Ok(Tie { are_friends, blocks, is_blocked })
+        Ok(UserRelation { are_friends, blocks, is_blocked })
     }
 
     fn count_friends(&mut self, user: &UserName, limit: u32) -> Result<u32, StoreError> {

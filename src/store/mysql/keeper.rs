@@ -17,12 +17,12 @@ const RELEASE_WAIT: Duration = Duration::from_secs(1);
 
 /// Gives signs of life until it is dropped, and then notes in the database that this server has
 /// stopped.
-pub struct Keeper {
+pub struct ActiveServerHeartbeat {
     stop: Option<Sender<()>>,
     stopped: Mutex<Receiver<()>>,
 }
 
-impl Keeper {
+impl ActiveServerHeartbeat {
     /// Starts its thread; `on_taken_over` is called there, once.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for ActiveServerHeartbeat {
     fn drop(&mut self) {
         self.stop = None;
         // The end of the sender is the signal; a time-out is no error.

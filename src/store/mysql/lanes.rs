@@ -9,7 +9,7 @@
 
 use super::fault;
 use super::named_lock::{LOCK_NAME, kill};
-use super::nodes::Seat;
+use super::nodes::NodeIdentity;
 use crate::store::StoreError;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
@@ -63,18 +63,18 @@ impl Drop for Lane {
 }
 
 /// What a connection that writes holds.
-pub(super) struct Held {
+pub(super) struct WriterLane {
     /// The statements that begin a transaction. The second one changes one row; if it does not,
     /// another server has taken over or this node was fenced.
     pub(super) begin: Arc<str>,
     /// The place in a cluster.
-    pub(super) seat: Option<Arc<Seat>>,
+    pub(super) seat: Option<Arc<NodeIdentity>>,
     _lane: Lane,
     /// Keeps the lock held as long as a connection may write.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-impl Held {
+impl WriterLane {
     /// For a lane of a server alone; `connection` is the one that holds the lock. The lock itself
     /// is checked, too: a copy takes it without taking over.
     pub(super) fn new(lane: Lane, epoch: u64, connection: u64, guard: Arc<dyn Any + Send + Sync>) -> Self {
@@ -87,7 +87,7 @@ impl Held {
     }
 
     /// For a lane of a cluster node.
-    pub(super) fn of_node(lane: Lane, seat: Arc<Seat>) -> Self {
+    pub(super) fn of_node(lane: Lane, seat: Arc<NodeIdentity>) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 WHERE node = {} AND lane = {} AND epoch = {}",
             seat.me.node.get(),

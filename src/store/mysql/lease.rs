@@ -8,7 +8,7 @@ use super::members::MembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::NodeNames;
 use super::nodes::{NodeServer, VIEW, frame_version_of, lock, names_of, view_of};
-use super::silence::Silence;
+use super::silence::NodeSilence;
 use crate::chat::contract::{ClusterView, Incarnation, MS_SHIFT, NodeRecord};
 use crate::store::{StoreError, records};
 use mysql::prelude::Queryable;
@@ -33,7 +33,7 @@ const NEWS_MAX: usize = 4_000;
 
 /// What the database told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum LeaseEvent {
     /// The nodes.
     View(ClusterView),
     /// Another node says something.
@@ -55,8 +55,8 @@ pub enum FenceCause {
 }
 
 #[derive(Default)]
-struct Asked {
-    news: Vec<News>,
+struct LeaseRequests {
+    news: Vec<LeaseEvent>,
     /// The view is to be read now and handed over.
     view: bool,
     /// What nodes say to each other comes by another way, too.
@@ -67,33 +67,33 @@ struct Asked {
 }
 
 #[derive(Default)]
-struct Shared {
-    asked: Mutex<Asked>,
+struct LeaseShared {
+    asked: Mutex<LeaseRequests>,
     changed: Condvar,
     /// The `seq` of this node's next push.
     clock: AtomicU64,
     /// The clock for which the limit was last to be raised at once.
     jumped_to: AtomicU64,
-    seen: Arc<Seen>,
+    seen: Arc<LastSigns>,
     /// Other nodes that were fenced.
     fences: AtomicU64,
 }
 
-impl Shared {
-    fn asked(&self) -> MutexGuard<'_, Asked> {
+impl LeaseShared {
+    fn asked(&self) -> MutexGuard<'_, LeaseRequests> {
         // Nothing that is done under it can panic half-way.
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A sign of life: the epoch of a node, and how many it gave.
-type Sign = (u64, u64);
+type LifeSign = (u64, u64);
 
 /// When a new sign of life of each node was seen last.
 #[derive(Default)]
-pub(super) struct Seen(Mutex<HashMap<u16, (Sign, Instant)>>);
+pub(super) struct LastSigns(Mutex<HashMap<u16, (LifeSign, Instant)>>);
 
-impl Seen {
+impl LastSigns {
     fn note(&self, view: &ClusterView, beats: &[u64]) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (state, &beats) in view.nodes.iter().zip(beats) {
@@ -121,7 +121,7 @@ impl Seen {
 
 /// Gives signs of life until it is dropped, and then says that this node has left.
 pub struct Lease {
-    shared: Arc<Shared>,
+    shared: Arc<LeaseShared>,
     server: NodeServer,
 }
 
@@ -150,9 +150,9 @@ impl Lease {
         silent_max: Duration,
         calls: LeaseCalls,
     ) -> Result<(Self, ClusterView), StoreError> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(LeaseShared::default());
         shared.clock.store(server.seat().floor, Ordering::Release);
-        let mut keeper = Keeper::new(server.clone(), Arc::clone(&shared), silent_max);
+        let mut keeper = LeaseKeeper::new(server.clone(), Arc::clone(&shared), silent_max);
         let looked = keeper.look(true)?;
         keeper.note(&looked, true);
         let view = looked.view.clone();
@@ -168,7 +168,7 @@ impl Lease {
     }
 
     /// Appends what there is.
-    pub fn take(&self, out: &mut Vec<News>) {
+    pub fn take(&self, out: &mut Vec<LeaseEvent>) {
         out.append(&mut self.shared.asked().news);
     }
 
@@ -235,19 +235,19 @@ impl Drop for Lease {
 }
 
 /// One look.
-struct Looked {
+struct LeasePoll {
     view: ClusterView,
     /// The signs of life of each node of the view.
     beats: Vec<u64>,
     mail: Vec<(u64, Vec<u8>)>,
 }
 
-struct Keeper {
+struct LeaseKeeper {
     server: NodeServer,
-    shared: Arc<Shared>,
+    shared: Arc<LeaseShared>,
     conn: Option<Conn>,
     silent_max: Duration,
-    silences: HashMap<u16, Silence>,
+    silences: HashMap<u16, NodeSilence>,
     names: NodeNames,
     /// Letters that were handed over and are to be deleted.
     handed: Vec<u64>,
@@ -256,8 +256,8 @@ struct Keeper {
     is_fencing: Arc<Mutex<()>>,
 }
 
-impl Keeper {
-    fn new(server: NodeServer, shared: Arc<Shared>, silent_max: Duration) -> Self {
+impl LeaseKeeper {
+    fn new(server: NodeServer, shared: Arc<LeaseShared>, silent_max: Duration) -> Self {
         Self {
             server,
             shared,
@@ -324,7 +324,7 @@ impl Keeper {
     }
 
     /// Looks once, in one round trip.
-    fn look(&mut self, renews: bool) -> Result<Looked, StoreError> {
+    fn look(&mut self, renews: bool) -> Result<LeasePoll, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => self.connect()?,
@@ -338,7 +338,7 @@ impl Keeper {
                 self.say_changes(&view, &rows);
                 self.server.seat().frame_version.store(frame_version_of(&rows), Ordering::Release);
                 let mail = mail.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
-                Ok(Looked { view, beats, mail })
+                Ok(LeasePoll { view, beats, mail })
             }
             Err(error) => {
                 let (error, usable) = fault(&error);
@@ -394,7 +394,7 @@ impl Keeper {
     }
 
     /// Has another epoch of this node begun?
-    fn why_over(&self, looked: &Looked) -> Option<FenceCause> {
+    fn why_over(&self, looked: &LeasePoll) -> Option<FenceCause> {
         let me = self.server.seat().me;
         let now = looked.view.nodes.iter().zip(&looked.beats).find(|(state, _)| state.last.node == me.node);
         match now {
@@ -405,7 +405,7 @@ impl Keeper {
     }
 
     /// Notes what a look has shown.
-    fn note(&mut self, looked: &Looked, renewed: bool) {
+    fn note(&mut self, looked: &LeasePoll, renewed: bool) {
         self.shared.seen.note(&looked.view, &looked.beats);
         let seat = self.server.seat();
         if let Some(state) = looked.view.node(seat.me.node) {
@@ -457,23 +457,23 @@ impl Keeper {
     }
 
     /// Hands over the view, and the letters of nodes that live in it.
-    fn hand_over(&mut self, looked: Looked, on_news: &dyn Fn()) {
+    fn hand_over(&mut self, looked: LeasePoll, on_news: &dyn Fn()) {
         let me = self.server.seat().me;
         let mut frames = Vec::new();
         for (id, text) in looked.mail {
             self.handed.push(id);
             let Some(letter) = records::read(&text, me) else { continue };
             if looked.view.node(letter.from.node).is_some_and(|state| state.last == letter.from) {
-                frames.push(News::Frame { from: letter.from, record: letter.record });
+                frames.push(LeaseEvent::Frame { from: letter.from, record: letter.record });
             }
         }
         self.last_view = looked.view.number;
         let mut asked = self.shared.asked();
         // An older one that was not taken yet says nothing more.
-        if let Some(News::View(last)) = asked.news.last_mut() {
+        if let Some(LeaseEvent::View(last)) = asked.news.last_mut() {
             *last = looked.view;
         } else {
-            asked.news.push(News::View(looked.view));
+            asked.news.push(LeaseEvent::View(looked.view));
         }
         asked.news.append(&mut frames);
         drop(asked);

@@ -6,7 +6,7 @@ use super::values::{bytes, number, text};
 use super::{MysqlStore, READ_BACKS, SIZES, repeated, size_of_group};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
-use crate::store::{SavedAs, StoreError, Weight};
+use crate::store::{PushWeight, SavedAs, StoreError};
 use mysql::Value;
 use mysql::prelude::Queryable;
 use std::collections::{HashMap, HashSet};
@@ -52,7 +52,7 @@ static SAME: LazyLock<[String; 3]> = LazyLock::new(|| {
 });
 
 impl MysqlStore {
-    /// See [`Store::waiting`](crate::store::Store::waiting).
+    /// See [`StoreConnection::waiting`](crate::store::StoreConnection::waiting).
     pub(super) fn read_waiting(
         &mut self,
         receivers: &[(&str, u64)],
@@ -88,8 +88,8 @@ impl MysqlStore {
         Ok(())
     }
 
-    /// See [`Store::sizes`](crate::store::Store::sizes).
-    pub(super) fn read_sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
+    /// See [`StoreConnection::sizes`](crate::store::StoreConnection::sizes).
+    pub(super) fn read_sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
         let (mut rest, mut sizes) = (pushes, Vec::with_capacity(pushes.len()));
         while !rest.is_empty() {
             let size = size_of_group(rest.len(), |_| true);
@@ -107,7 +107,7 @@ impl MysqlStore {
         Ok(sizes)
     }
 
-    /// See [`Store::find_pushes`](crate::store::Store::find_pushes).
+    /// See [`StoreConnection::find_pushes`](crate::store::StoreConnection::find_pushes).
     pub(super) fn find(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
         let (mut rest, mut found) = (pushes, Vec::with_capacity(pushes.len()));
         while !rest.is_empty() {

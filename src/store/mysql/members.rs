@@ -1,7 +1,7 @@
 //! How the nodes of a cluster are, for operators. Read by the thread of the one who asks.
 
 use super::fault;
-use super::lease::Seen;
+use super::lease::LastSigns;
 use super::nodes::NodeServer;
 use super::schema::version;
 use crate::store::StoreError;
@@ -50,7 +50,7 @@ pub struct Members {
 #[derive(Clone)]
 pub struct MembersReader {
     pub(super) server: NodeServer,
-    pub(super) seen: Arc<Seen>,
+    pub(super) seen: Arc<LastSigns>,
 }
 
 impl std::fmt::Debug for MembersReader {

@@ -3,7 +3,7 @@
 use crate::chat::contract::{ClusterView, NodeId, NodeState};
 use std::collections::BTreeMap;
 
-struct Known {
+struct NamedNode {
     name: String,
     epoch: u64,
     lives: bool,
@@ -13,7 +13,7 @@ struct Known {
 #[derive(Default)]
 pub(super) struct NodeNames {
     view: Option<u64>,
-    nodes: BTreeMap<u16, Known>,
+    nodes: BTreeMap<u16, NamedNode>,
 }
 
 impl NodeNames {
@@ -34,7 +34,7 @@ impl NodeNames {
     pub(super) fn note(&mut self, view: &ClusterView, names: Vec<String>, me: NodeId) -> Vec<String> {
         let is_first = self.view.replace(view.number).is_none();
         let known = |(state, name): (&NodeState, String)| {
-            (state.last.node.get(), Known { name, epoch: state.last.epoch, lives: state.lives })
+            (state.last.node.get(), NamedNode { name, epoch: state.last.epoch, lives: state.lives })
         };
         let before = std::mem::replace(&mut self.nodes, view.nodes.iter().zip(names).map(known).collect());
         let living = self.nodes.values().filter(|known| known.lives).count();

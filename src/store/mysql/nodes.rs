@@ -11,7 +11,7 @@ use super::named_lock::{LOCK_NAME, holder, take};
 use super::schema::{KNOWN, check_all_ours, known_version, migrate};
 use super::seq_max::SeqMax;
 use super::signs::cluster as cluster_of_databases;
-use super::{MysqlStore, lanes::Held};
+use super::{MysqlStore, lanes::WriterLane};
 use crate::chat::contract::{ClusterView, Incarnation, NodeId, NodeState};
 use crate::store::StoreError;
 use crate::store::records::FRAME_MAX;
@@ -38,7 +38,7 @@ const HASH_KEY_BYTES: usize = 16;
 const MAC_KEY_BYTES: usize = 32;
 
 /// The place of this process in a cluster: one life of one node.
-pub struct Seat {
+pub struct NodeIdentity {
     /// Who this is.
     pub me: Incarnation,
     /// The key under which all nodes remember messages.
@@ -55,7 +55,7 @@ pub struct Seat {
     pub(super) is_fenced: AtomicBool,
 }
 
-impl Seat {
+impl NodeIdentity {
     /// Was a transaction refused because this node was fenced?
     #[must_use]
     pub fn is_fenced(&self) -> bool {
@@ -70,7 +70,7 @@ impl Seat {
 }
 
 /// The keys are not shown.
-impl std::fmt::Debug for Seat {
+impl std::fmt::Debug for NodeIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Seat").field("me", &self.me).field("floor", &self.floor).finish_non_exhaustive()
     }
@@ -86,7 +86,7 @@ impl std::fmt::Debug for NodeServer {
 #[derive(Clone)]
 pub struct NodeServer {
     pub(super) server: MysqlServer,
-    seat: Arc<Seat>,
+    seat: Arc<NodeIdentity>,
     lanes: Arc<Mutex<Lanes>>,
 }
 
@@ -122,7 +122,7 @@ impl NodeServer {
 
     /// Its place.
     #[must_use]
-    pub fn seat(&self) -> &Arc<Seat> {
+    pub fn seat(&self) -> &Arc<NodeIdentity> {
         &self.seat
     }
 
@@ -143,7 +143,7 @@ impl NodeServer {
         let found: Option<(u64, Option<u8>, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
         match found {
             Some((epoch, Some(1), packet)) if epoch == self.seat.me.epoch => {
-                Ok(MysqlStore::new(conn, packet, Held::of_node(lane, Arc::clone(&self.seat))))
+                Ok(MysqlStore::new(conn, packet, WriterLane::of_node(lane, Arc::clone(&self.seat))))
             }
             Some((epoch, ..)) if epoch == self.seat.me.epoch => {
                 Err(StoreError::Unavailable("the connection that had its lane before has not ended yet".into()))
@@ -179,7 +179,7 @@ impl NodeServer {
     /// # Errors
     /// When the database cannot be used, or its transactions do not end.
     pub fn fence(&self, who: Incarnation) -> Result<bool, StoreError> {
-        raise_until(&mut self.session()?, who, Raised::Over)
+        raise_until(&mut self.session()?, who, EpochRaise::Over)
     }
 
     /// Ends this life of this node.
@@ -190,7 +190,7 @@ impl NodeServer {
         let mut conn = self.session()?;
         // What a node says that has left is not heard any more.
         wait_until_read(&mut conn, self.seat.me.node)?;
-        raise_until(&mut conn, self.seat.me, Raised::Over)
+        raise_until(&mut conn, self.seat.me, EpochRaise::Over)
     }
 }
 
@@ -351,7 +351,7 @@ fn number_of(conn: &mut Conn, name: &str) -> Result<NodeId, StoreError> {
 }
 
 /// Begins a life of a node.
-fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<Seat, StoreError> {
+fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, StoreError> {
     let last = end_last(conn, node, name)?;
     let epoch = last.epoch;
     let sql = format!(
@@ -368,7 +368,7 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<Seat, StoreErro
     let (Some(one), Some(other), Ok(mac_key)) = (word(0), word(8), mac_key.try_into()) else {
         return Err(StoreError::Corrupt("a key of its cluster has another length than it should".into()));
     };
-    Ok(Seat {
+    Ok(NodeIdentity {
         me: Incarnation { node, epoch: epoch + 1 },
         hash_key: [one, other],
         mac_key,
@@ -390,7 +390,7 @@ fn end_last(conn: &mut Conn, node: NodeId, name: &str) -> Result<Incarnation, St
             return Err(StoreError::InUse(format!("another process lives in it as the node {name:?}")));
         }
         // If not, others have fenced it meanwhile, or another process was faster.
-        if raise_until(conn, last, Raised::Begins)? {
+        if raise_until(conn, last, EpochRaise::Begins)? {
             return Ok(last);
         }
     }
@@ -418,7 +418,7 @@ fn lives(conn: &mut Conn, who: Incarnation, beats: u64) -> Result<bool, StoreErr
 
 /// What an epoch is raised for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Raised {
+enum EpochRaise {
     /// A life is over.
     Over,
     /// Another one begins.
@@ -427,7 +427,7 @@ enum Raised {
 
 /// Raises the epoch of a node from this one; a transaction that does not end is ended. `false`: it
 /// has another one.
-fn raise_until(conn: &mut Conn, from: Incarnation, to: Raised) -> Result<bool, StoreError> {
+fn raise_until(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> Result<bool, StoreError> {
     let mut pause = Duration::from_millis(1);
     for tried in 1.. {
         // What it has begun would be waited for.
@@ -443,7 +443,7 @@ fn raise_until(conn: &mut Conn, from: Incarnation, to: Raised) -> Result<bool, S
     Err(StoreError::Busy("it is not tried any more".into()))
 }
 
-fn raise(conn: &mut Conn, from: Incarnation, to: Raised) -> Result<bool, StoreError> {
+fn raise(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> Result<bool, StoreError> {
     run(conn, "START TRANSACTION".into())?;
     let raised = raise_in_transaction(conn, from, to);
     let end = if matches!(raised, Ok(true)) { "COMMIT" } else { "ROLLBACK" };
@@ -452,13 +452,13 @@ fn raise(conn: &mut Conn, from: Incarnation, to: Raised) -> Result<bool, StoreEr
     ended.map(|_| raised)
 }
 
-fn raise_in_transaction(conn: &mut Conn, from: Incarnation, to: Raised) -> Result<bool, StoreError> {
+fn raise_in_transaction(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> Result<bool, StoreError> {
     let (node, old, new) = (from.node.get(), from.epoch, from.epoch + 1);
     let lanes = run(conn, format!("UPDATE lanes SET epoch = {new} WHERE node = {node} AND epoch = {old}"))?;
     let change = match to {
         // It keeps its limit: that is where its numbers end.
-        Raised::Over => "renewed = 0".to_owned(),
-        Raised::Begins => {
+        EpochRaise::Over => "renewed = 0".to_owned(),
+        EpochRaise::Begins => {
             format!("renewed = 1, build = '{}', frame_max = {FRAME_MAX}", env!("CARGO_PKG_VERSION"))
         }
     };
@@ -466,7 +466,7 @@ fn raise_in_transaction(conn: &mut Conn, from: Incarnation, to: Raised) -> Resul
     if run(conn, sql)? != 1 {
         return Ok(false);
     }
-    if to == Raised::Begins && lanes != LANES {
+    if to == EpochRaise::Begins && lanes != LANES {
         // At its first start it has none.
         let rows: Vec<String> = (BEAT_LANE..=PROBE_LANE).map(|lane| format!("({node}, {lane}, {new}, 0)")).collect();
         let rows = rows.join(", ");

@@ -4,7 +4,7 @@ use super::nodes::NodeServer;
 use super::{MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, repeated, size_of_group};
 use crate::chat::contract::{Incarnation, NodeRecord};
 use crate::protocol::field::UserName;
-use crate::store::{Store, StoreError, records};
+use crate::store::{StoreConnection, StoreError, records};
 use mysql::Value;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ pub struct MailBounds {
 
 /// What waits to be written.
 #[derive(Default)]
-struct Waiting {
+struct OutboxState {
     records: VecDeque<(Incarnation, NodeRecord)>,
     bytes: usize,
     /// The `Look`s among them behind which nothing else is but such and `Friend`s.
@@ -42,7 +42,7 @@ struct Waiting {
     has_ended: bool,
 }
 
-impl Waiting {
+impl OutboxState {
     /// Keeps one more, if there is room. `false`: there is nothing new to be written.
     fn push(&mut self, to: Incarnation, record: NodeRecord, bounds: MailBounds) -> bool {
         match &record {
@@ -80,19 +80,19 @@ impl Waiting {
 }
 
 /// Takes records to other nodes. Its thread ends with it.
-pub struct Outbox {
-    shared: Arc<Shared>,
+pub struct MailOutbox {
+    shared: Arc<OutboxShared>,
     bounds: MailBounds,
 }
 
 #[derive(Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
+struct OutboxShared {
+    waiting: Mutex<OutboxState>,
     filled: Condvar,
 }
 
-impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+impl OutboxShared {
+    fn waiting(&self) -> MutexGuard<'_, OutboxState> {
         // Nothing that is done under it can panic half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,19 +121,19 @@ impl Shared {
     }
 }
 
-impl std::fmt::Debug for Outbox {
+impl std::fmt::Debug for MailOutbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Outbox").field("bounds", &self.bounds).finish_non_exhaustive()
     }
 }
 
-impl Outbox {
+impl MailOutbox {
     /// Starts its thread. Of what is beyond the bounds nothing is kept but that there was some.
     ///
     /// # Errors
     /// The system starts no thread.
     pub fn start(server: NodeServer, bounds: MailBounds) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(OutboxShared::default());
         let of_thread = Arc::clone(&shared);
         let work = move || {
             deliver(&server, &of_thread);
@@ -152,7 +152,7 @@ impl Outbox {
     }
 }
 
-impl Outbox {
+impl MailOutbox {
     /// Records that wait to be written.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -175,14 +175,14 @@ impl Outbox {
     }
 }
 
-impl Drop for Outbox {
+impl Drop for MailOutbox {
     fn drop(&mut self) {
         self.shared.waiting().is_over = true;
         self.shared.filled.notify_one();
     }
 }
 
-fn deliver(server: &NodeServer, shared: &Shared) {
+fn deliver(server: &NodeServer, shared: &OutboxShared) {
     let mut store = None;
     while let Some(mut records) = shared.take() {
         let mut pause = FIRST_PAUSE;
@@ -271,14 +271,14 @@ mod tests {
         NodeRecord::Released(Box::new(ReleasedUser { user, claim: 1, epoch: 1, clock: 1, dirty: Vec::new(), window }))
     }
 
-    fn taken(waiting: &mut Waiting) -> Vec<(u16, NodeRecord)> {
+    fn taken(waiting: &mut OutboxState) -> Vec<(u16, NodeRecord)> {
         waiting.take().into_iter().map(|(to, record)| (to.node.get(), record)).collect()
     }
 
     #[test]
     fn what_is_beyond_a_bound_is_told_as_missed_once() {
         let few = MailBounds { records_max: 2, bytes_max: 1 << 20 };
-        let mut waiting = Waiting::default();
+        let mut waiting = OutboxState::default();
         for name in ["ann", "bob", "cid", "dan"] {
             waiting.push(node(1), look(name), few);
         }
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_in_bytes() {
         let bounds = MailBounds { records_max: 1_000, bytes_max: 32 << 10 };
-        let mut waiting = Waiting::default();
+        let mut waiting = OutboxState::default();
         assert!(waiting.push(node(1), released(1_024), bounds));
         assert!(!waiting.push(node(1), released(1_024), bounds));
         assert!(waiting.push(node(2), look("ann"), bounds), "there is room for a small one");
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn looks_between_which_nothing_else_is_are_one() {
         let bounds = MailBounds { records_max: 1_000, bytes_max: 1 << 20 };
-        let mut waiting = Waiting::default();
+        let mut waiting = OutboxState::default();
         assert!(waiting.push(node(1), look("ann"), bounds));
         assert!(!waiting.push(node(1), look("ann"), bounds));
         assert!(waiting.push(node(1), released(1), bounds));

@@ -16,7 +16,7 @@ const LIVES_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// The state of the active server, as read from the database.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct ActiveServerState {
     pub(super) epoch: u64,
     /// The count of its signs of life; every transaction is one.
     pub(super) beats: u64,
@@ -24,14 +24,14 @@ pub(super) struct Found {
     pub(super) is_locked: bool,
 }
 
-pub(super) fn read(conn: &mut Conn) -> Result<Found, StoreError> {
+pub(super) fn read(conn: &mut Conn) -> Result<ActiveServerState, StoreError> {
     let sql = format!(
         "SELECT COALESCE(MAX(IF(lane = {BEAT_LANE}, epoch, 0)), 0), CAST(COALESCE(SUM(n), 0) AS UNSIGNED), \
          IS_USED_LOCK({LOCK_NAME}) IS NOT NULL FROM lanes WHERE node = {ALONE} AND lane < {PROBE_LANE}"
     );
     let found: Option<(u64, u64, bool)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
     let (epoch, beats, is_locked) = found.unwrap_or_default();
-    Ok(Found { epoch, beats, is_locked })
+    Ok(ActiveServerState { epoch, beats, is_locked })
 }
 
 pub(super) fn is_locked(conn: &mut Conn) -> Result<bool, StoreError> {
@@ -43,14 +43,14 @@ pub(super) fn is_locked(conn: &mut Conn) -> Result<bool, StoreError> {
 /// The kind of database cluster: several database servers with the same data, all of which take
 /// writes.
 #[derive(Clone, Copy)]
-pub(super) enum Cluster {
+pub(super) enum DatabaseCluster {
     /// Galera.
     Galera,
     /// MySQL's group replication.
     Group,
 }
 
-impl Cluster {
+impl DatabaseCluster {
     /// The statement after which the session's reads see everything that was committed on any node
     /// before.
     pub(super) fn reads_are_current(self) -> &'static str {
@@ -62,11 +62,11 @@ impl Cluster {
 }
 
 /// The kind of cluster to which this database server belongs; `None`: it is alone.
-pub(super) fn cluster(conn: &mut Conn) -> Result<Option<Cluster>, StoreError> {
+pub(super) fn cluster(conn: &mut Conn) -> Result<Option<DatabaseCluster>, StoreError> {
     let sql = "SHOW GLOBAL VARIABLES WHERE (Variable_name = 'wsrep_on' AND Value = 'ON') \
                OR (Variable_name = 'group_replication_group_name' AND Value <> '')";
     let found: Option<(String, String)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
-    Ok(found.map(|(name, _)| if name == "wsrep_on" { Cluster::Galera } else { Cluster::Group }))
+    Ok(found.map(|(name, _)| if name == "wsrep_on" { DatabaseCluster::Galera } else { DatabaseCluster::Group }))
 }
 
 /// Fails if a hongyan server shows signs of life. On a database cluster, the lock is free on this

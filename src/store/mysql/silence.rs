@@ -8,12 +8,12 @@ const LOOK_COUNTS_FOR: Duration = Duration::from_millis(1_500);
 
 /// For how long a node has shown no sign of life, as far as this process has seen.
 #[derive(Default)]
-pub(super) struct Silence {
+pub(super) struct NodeSilence {
     last: Option<((u64, u64), Instant)>,
     so_far: Duration,
 }
 
-impl Silence {
+impl NodeSilence {
     pub(super) fn judge(&mut self, found: (u64, u64), now: Instant) -> Duration {
         match self.last {
             Some((last, at)) if last == found => {
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn silence_is_counted_from_look_to_look_and_a_gap_counts_little() {
-        let (start, mut silence) = (Instant::now(), Silence::default());
+        let (start, mut silence) = (Instant::now(), NodeSilence::default());
         let at = |ms| start + Duration::from_millis(ms);
         assert_eq!(silence.judge((1, 5), at(0)), Duration::ZERO);
         assert_eq!(silence.judge((1, 5), at(1_000)), Duration::from_secs(1));

@@ -4,7 +4,7 @@ use super::connect::MysqlServer;
 use super::fault;
 use super::lanes::{ALONE, PROBE_LANE};
 use super::schema::{KNOWN, known_version};
-use super::signs::{Found, cluster, is_locked, read};
+use super::signs::{ActiveServerState, cluster, is_locked, read};
 use crate::store::StoreError;
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -19,7 +19,7 @@ const LOOK_COUNTS_FOR: Duration = Duration::from_secs(1);
 
 /// The result of one look at the active server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum ActiveServerCheck {
     /// It is active, or may be.
     Active,
     /// It has stopped, or shows no sign of life.
@@ -30,18 +30,18 @@ pub enum Seen {
 }
 
 /// Watches a database for the end of its active server.
-pub struct Watch {
+pub struct ActiveServerWatch {
     server: MysqlServer,
     silent_max: Duration,
     conn: Option<Conn>,
-    silence: Silence,
+    silence: ActiveServerSilence,
 }
 
-impl Watch {
+impl ActiveServerWatch {
     /// A server that holds the lock and is silent for longer than `silent_max` counts as gone.
     #[must_use]
     pub fn new(server: MysqlServer, silent_max: Duration) -> Self {
-        Self { server, silent_max, conn: None, silence: Silence::default() }
+        Self { server, silent_max, conn: None, silence: ActiveServerSilence::default() }
     }
 
     /// Looks once.
@@ -49,18 +49,18 @@ impl Watch {
     /// # Errors
     /// The database cannot be used. That says nothing about the active server, so the measured
     /// silence is reset.
-    pub fn look(&mut self) -> Result<Seen, StoreError> {
+    pub fn look(&mut self) -> Result<ActiveServerCheck, StoreError> {
         let found = self.found();
         if found.is_err() {
-            (self.conn, self.silence) = (None, Silence::default());
+            (self.conn, self.silence) = (None, ActiveServerSilence::default());
         }
-        let Some(found) = found? else { return Ok(Seen::Active) };
+        let Some(found) = found? else { return Ok(ActiveServerCheck::Active) };
         Ok(self.silence.judge(found, Instant::now(), self.silent_max))
     }
 
     /// Reads the state. `None`: the tables are of an older version, whose servers show no signs of
     /// life, and one of them holds the lock.
-    fn found(&mut self) -> Result<Option<Found>, StoreError> {
+    fn found(&mut self) -> Result<Option<ActiveServerState>, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => {
@@ -80,7 +80,7 @@ impl Watch {
             Some(read(&mut conn)?)
         } else {
             let is_locked = is_locked(&mut conn)?;
-            (!is_locked).then_some(Found { epoch: 0, beats: 0, is_locked })
+            (!is_locked).then_some(ActiveServerState { epoch: 0, beats: 0, is_locked })
         };
         self.conn = Some(conn);
         Ok(found)
@@ -89,17 +89,17 @@ impl Watch {
 
 /// The time without a sign of life of the active server, as far as this process has seen.
 #[derive(Default)]
-struct Silence {
-    last: Option<(Found, Instant)>,
+struct ActiveServerSilence {
+    last: Option<(ActiveServerState, Instant)>,
     so_far: Duration,
     /// It was seen to hold the lock here, so a free lock means something. On a database cluster it
     /// may hold the lock on another node.
     has_held_lock: bool,
 }
 
-impl Silence {
-    fn judge(&mut self, found: Found, now: Instant, silent_max: Duration) -> Seen {
-        let gone = Seen::Gone { epoch: found.epoch };
+impl ActiveServerSilence {
+    fn judge(&mut self, found: ActiveServerState, now: Instant, silent_max: Duration) -> ActiveServerCheck {
+        let gone = ActiveServerCheck::Gone { epoch: found.epoch };
         if found.epoch == 0 {
             return gone;
         }
@@ -113,7 +113,7 @@ impl Silence {
         self.has_held_lock |= found.is_locked;
         let was_killed = self.has_held_lock && !found.is_locked;
         let enough = if was_killed { SILENT_WITHOUT_LOCK.min(silent_max) } else { silent_max };
-        if self.so_far >= enough { gone } else { Seen::Active }
+        if self.so_far >= enough { gone } else { ActiveServerCheck::Active }
     }
 }
 
@@ -123,40 +123,47 @@ mod tests {
 
     const SILENT_MAX: Duration = Duration::from_secs(5);
 
-    fn found(beats: u64, is_locked: bool) -> Found {
-        Found { epoch: 7, beats, is_locked }
+    fn found(beats: u64, is_locked: bool) -> ActiveServerState {
+        ActiveServerState { epoch: 7, beats, is_locked }
     }
 
     /// The number of looks, twice a second, until a server counts as gone.
-    fn looks(silence: &mut Silence, start: Instant, found: Found) -> Option<u32> {
+    fn looks(silence: &mut ActiveServerSilence, start: Instant, found: ActiveServerState) -> Option<u32> {
         (0..60).find(|&look| {
             let now = start + look * Duration::from_millis(500);
-            silence.judge(found, now, SILENT_MAX) == Seen::Gone { epoch: 7 }
+            silence.judge(found, now, SILENT_MAX) == ActiveServerCheck::Gone { epoch: 7 }
         })
     }
 
     #[test]
     fn a_server_is_gone_after_silence_and_sooner_when_its_lock_is_seen_to_go() {
         let start = Instant::now();
-        assert_eq!(looks(&mut Silence::default(), start, found(1, true)), Some(10));
-        assert_eq!(looks(&mut Silence::default(), start, found(1, false)), Some(10), "its lock may be elsewhere");
-        let mut silence = Silence::default();
+        assert_eq!(looks(&mut ActiveServerSilence::default(), start, found(1, true)), Some(10));
+        assert_eq!(
+            looks(&mut ActiveServerSilence::default(), start, found(1, false)),
+            Some(10),
+            "its lock may be elsewhere"
+        );
+        let mut silence = ActiveServerSilence::default();
         silence.judge(found(1, true), start, SILENT_MAX);
         assert_eq!(looks(&mut silence, start, found(1, false)), Some(4));
-        let stopped = Found { epoch: 0, ..found(1, true) };
-        assert_eq!(Silence::default().judge(stopped, start, SILENT_MAX), Seen::Gone { epoch: 0 });
+        let stopped = ActiveServerState { epoch: 0, ..found(1, true) };
+        assert_eq!(
+            ActiveServerSilence::default().judge(stopped, start, SILENT_MAX),
+            ActiveServerCheck::Gone { epoch: 0 }
+        );
     }
 
     #[test]
     fn a_sign_of_life_begins_the_silence_anew_and_a_gap_between_looks_counts_little() {
         let start = Instant::now();
-        let mut silence = Silence::default();
+        let mut silence = ActiveServerSilence::default();
         for second in 0..60 {
             let now = start + Duration::from_secs(second);
-            assert_eq!(silence.judge(found(second / 4, true), now, SILENT_MAX), Seen::Active);
+            assert_eq!(silence.judge(found(second / 4, true), now, SILENT_MAX), ActiveServerCheck::Active);
         }
         // This process was frozen, perhaps with all others.
         let later = start + Duration::from_secs(3_600);
-        assert_eq!(silence.judge(found(14, true), later, SILENT_MAX), Seen::Active);
+        assert_eq!(silence.judge(found(14, true), later, SILENT_MAX), ActiveServerCheck::Active);
     }
 }

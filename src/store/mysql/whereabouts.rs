@@ -6,7 +6,7 @@ use crate::chat::contract::{Incarnation, NodeId, UserOwner};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::node::Nodes;
+use crate::store::node::NodeStore;
 use mysql::prelude::Queryable;
 use mysql::{Row, Value};
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ impl MysqlStore {
     }
 }
 
-impl Nodes for MysqlStore {
+impl NodeStore for MysqlStore {
     fn me(&self) -> Incarnation {
         // It is asked only if there is one; the other could not write anything.
         match &self.lock.seat {

@@ -12,14 +12,14 @@ use crate::store::blocks::Blocks;
 use crate::store::friendship::Friendships;
 use crate::store::roster::Rosters;
 use crate::store::token::Tokens;
-use crate::store::{SavedAs, Store, Weight};
+use crate::store::{PushWeight, SavedAs, StoreConnection};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The behaviour of a test store, and the calls it got.
 #[derive(Default)]
-struct Script {
+struct StoreScript {
     opened: AtomicUsize,
     begun: AtomicUsize,
     committed: AtomicUsize,
@@ -49,13 +49,13 @@ fn take_one(count: &AtomicUsize) -> bool {
     count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
-struct Scripted {
+struct ScriptedStore {
     inner: MemoryStore,
-    script: Arc<Script>,
+    script: Arc<StoreScript>,
     broken: bool,
 }
 
-impl Store for Scripted {
+impl StoreConnection for ScriptedStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         self.script.begun.fetch_add(1, Ordering::SeqCst);
         if take_one(&self.script.busy) {
@@ -140,7 +140,7 @@ impl Store for Scripted {
     ) -> Result<(), StoreError> {
         self.inner.waiting(receivers, count_max, note)
     }
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
         self.inner.sizes(pushes)
     }
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
@@ -166,27 +166,27 @@ impl Store for Scripted {
     }
 }
 
-struct Bench {
+struct TestPool {
     pool: Pool,
-    script: Arc<Script>,
+    script: Arc<StoreScript>,
     tables: MemoryStore,
     next: u32,
 }
 
-impl Bench {
+impl TestPool {
     fn new() -> Self {
         let config = Config { argon2_memory_kib: 8, argon2_passes: 1, auth_threads: 2, ..Config::default() };
-        let (script, tables) = (Arc::new(Script::default()), MemoryStore::default());
+        let (script, tables) = (Arc::new(StoreScript::default()), MemoryStore::default());
         let (opening, inner, waking) = (Arc::clone(&script), tables.clone(), Arc::clone(&script));
-        let opener: Opener = Box::new(move || {
+        let opener: StoreOpener = Box::new(move || {
             opening.opened.fetch_add(1, Ordering::SeqCst);
             drop(opening.opening.lock().unwrap_or_else(PoisonError::into_inner));
             if opening.gone.load(Ordering::SeqCst) > 0 {
                 return Err(StoreError::Unavailable("nobody listens".into()));
             }
-            Ok(Box::new(Scripted { inner: inner.clone(), script: Arc::clone(&opening), broken: false }))
+            Ok(Box::new(ScriptedStore { inner: inner.clone(), script: Arc::clone(&opening), broken: false }))
         });
-        let wake: Wake = Arc::new(move || {
+        let wake: WakeFn = Arc::new(move || {
             waking.wakes.fetch_add(1, Ordering::SeqCst);
         });
         let pool = Pool::start_with(&config, opener, 1, wake).unwrap();
@@ -244,11 +244,11 @@ fn seqs(outcome: &Outcome) -> (Vec<u64>, bool) {
 
 #[test]
 fn waiting_jobs_share_one_transaction_statement_and_wake_and_are_answered_after_the_commit() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     let script = Arc::clone(&bench.script);
     let gate = script.gate.lock().unwrap();
     bench.submit(save(1, "first"));
-    while Bench::count(&script.saves) == 0 {
+    while TestPool::count(&script.saves) == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
     for seq in 2..=501 {
@@ -260,18 +260,18 @@ fn waiting_jobs_share_one_transaction_statement_and_wake_and_are_answered_after_
     assert!(early.is_empty(), "answered before the commit");
     drop(gate);
     assert!(bench.answers().iter().all(|outcome| matches!(outcome, Outcome::Saved)));
-    assert_eq!((Bench::count(&script.committed), Bench::count(&script.saves)), (2, 2));
-    while Bench::count(&script.wakes) < 2 {
+    assert_eq!((TestPool::count(&script.committed), TestPool::count(&script.saves)), (2, 2));
+    while TestPool::count(&script.wakes) < 2 {
         std::thread::yield_now();
     }
-    assert_eq!(Bench::count(&script.wakes), 2);
+    assert_eq!(TestPool::count(&script.wakes), 2);
     assert!(matches!(bench.ask(page(10)), Outcome::Page(_)));
-    assert_eq!(Bench::count(&script.committed), 2, "reading needs no transaction");
+    assert_eq!(TestPool::count(&script.committed), 2, "reading needs no transaction");
 }
 
 #[test]
 fn jobs_of_one_user_are_done_in_their_order() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     let delete = |seq| Job::DeletePush { receiver: user("ann"), seq };
     for job in [save(1, "a"), save(2, "b"), save(3, "c"), page(2), delete(1), delete(9), page(2), delete(2), page(2)] {
         bench.submit(job);
@@ -284,7 +284,7 @@ fn jobs_of_one_user_are_done_in_their_order() {
 
 #[test]
 fn outcomes_of_one_lane_arrive_in_the_order_of_their_jobs_also_when_some_fail() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     bench.script.busy.store(2, Ordering::SeqCst);
     for seq in 1..=3_000 {
         bench.submit(match seq % 7 {
@@ -307,7 +307,7 @@ fn outcomes_of_one_lane_arrive_in_the_order_of_their_jobs_also_when_some_fail() 
 
 #[test]
 fn while_opening_the_store_hangs_jobs_fail_at_once_and_the_store_is_taken_when_it_comes() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     let script = Arc::clone(&bench.script);
     let hang = script.opening.lock().unwrap();
     script.lost_commits.store(1, Ordering::SeqCst);
@@ -323,12 +323,12 @@ fn while_opening_the_store_hangs_jobs_fail_at_once_and_the_store_is_taken_when_i
         assert!(Instant::now() < deadline, "it is not taken");
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(Bench::count(&script.opened), 2, "opened once more, and no more than that");
+    assert_eq!(TestPool::count(&script.opened), 2, "opened once more, and no more than that");
 }
 
 #[test]
 fn a_bad_row_fails_alone() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     for seq in 1..=50 {
         bench.submit(save(seq, if seq == 17 || seq == 44 { "refused" } else { "good" }));
     }
@@ -342,7 +342,7 @@ fn a_bad_row_fails_alone() {
 
 #[test]
 fn a_row_at_which_the_store_says_what_nobody_knows_fails_alone() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     // Sent in one piece, so that they are one batch.
     let jobs = (0..600).map(|slot| {
         let content = if slot == 417 { "unknown" } else { "good" };
@@ -358,27 +358,27 @@ fn a_row_at_which_the_store_says_what_nobody_knows_fails_alone() {
 
 #[test]
 fn a_store_that_says_nothing_but_what_nobody_knows_is_not_come_to_for_each_job() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     bench.pool.submit((0..600).map(|slot| (Ticket { slot, generation: 0 }, save(u64::from(slot) + 1, "unknown"))));
     bench.next = 600;
     let started = Instant::now();
     assert!(bench.answers().iter().all(|outcome| matches!(outcome, Outcome::Failed)));
     assert!(started.elapsed() < Duration::from_secs(3));
-    let opened = Bench::count(&bench.script.opened);
+    let opened = TestPool::count(&bench.script.opened);
     assert!(opened <= 60, "{opened}");
 }
 
 #[test]
 fn a_driver_that_panics_takes_only_its_own_batch_with_it() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     assert!(matches!(bench.ask(save(1, "panic")), Outcome::Failed));
     assert!(matches!(bench.ask(save(2, "good")), Outcome::Saved));
-    assert!(Bench::count(&bench.script.opened) >= 2, "the torn one is not used again");
+    assert!(TestPool::count(&bench.script.opened) >= 2, "the torn one is not used again");
 }
 
 #[test]
 fn a_lost_connection_is_replaced_and_the_batch_done_again() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     bench.script.lost_commits.store(1, Ordering::SeqCst);
     assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
     bench.script.lost_commits.store(2, Ordering::SeqCst);
@@ -388,7 +388,7 @@ fn a_lost_connection_is_replaced_and_the_batch_done_again() {
 
 #[test]
 fn a_deadlock_is_tried_again() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     bench.script.busy.store(2, Ordering::SeqCst);
     assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
     bench.script.busy.store(100, Ordering::SeqCst);
@@ -397,13 +397,13 @@ fn a_deadlock_is_tried_again() {
 
 #[test]
 fn a_row_that_blocks_others_fails_alone() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     let gate = Arc::clone(&bench.script);
     let held = gate.gate.lock().unwrap();
     // While the first waits, the others come together.
     for seq in 1..=6 {
         bench.submit(save(seq, if seq == 4 { "locked" } else { "good" }));
-        while seq == 1 && Bench::count(&bench.script.saves) == 0 {
+        while seq == 1 && TestPool::count(&bench.script.saves) == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -414,7 +414,7 @@ fn a_row_that_blocks_others_fails_alone() {
 
 #[test]
 fn while_the_store_is_gone_jobs_fail_at_once_and_it_is_left_alone() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     bench.script.gone.store(1, Ordering::SeqCst);
     bench.script.lost_commits.store(1, Ordering::SeqCst);
     let started = Instant::now();
@@ -422,7 +422,7 @@ fn while_the_store_is_gone_jobs_fail_at_once_and_it_is_left_alone() {
         assert!(matches!(bench.ask(save(seq, "good")), Outcome::Failed));
     }
     assert!(started.elapsed() < Duration::from_secs(3));
-    assert!(Bench::count(&bench.script.opened) < 12, "{}", Bench::count(&bench.script.opened));
+    assert!(TestPool::count(&bench.script.opened) < 12, "{}", TestPool::count(&bench.script.opened));
     bench.script.gone.store(0, Ordering::SeqCst);
     let deadline = Instant::now() + Duration::from_secs(6);
     while !matches!(bench.ask(save(300, "good")), Outcome::Saved) {
@@ -433,7 +433,7 @@ fn while_the_store_is_gone_jobs_fail_at_once_and_it_is_left_alone() {
 
 #[test]
 fn a_stop_finishes_what_was_submitted() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     for seq in 1..=2_500 {
         bench.submit(save(seq, "good"));
     }
@@ -443,7 +443,7 @@ fn a_stop_finishes_what_was_submitted() {
 
 #[test]
 fn a_password_that_was_verified_is_known_from_then_on() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     let (right, wrong) = (Secret::new("right"), Secret::new("wrong"));
     let ask = |secret: &Secret| Job::LogIn {
         user: user("ann"),

@@ -12,8 +12,8 @@ use crate::store::memory::MemoryStore;
 use crate::store::password::VerifiedLogins;
 use crate::store::roster::Rosters;
 use crate::store::token::Tokens;
-use crate::store::work::Batch;
-use crate::store::{SavedAs, Store, StoreError, Weight};
+use crate::store::work::DataWorker;
+use crate::store::{PushWeight, SavedAs, StoreConnection, StoreError};
 use fastrand::Rng;
 use std::sync::{Arc, Mutex};
 
@@ -61,13 +61,13 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
             for n in 0..6 {
                 mailbox_counts.next_round();
                 let verdict = mailbox_counts.admit(&message(n, sender, "ann"), false);
-                assert_eq!(verdict == Verdict::Room, n < taken, "{sender} {n} {quotas:?}");
-                assert!(n < taken || matches!(verdict, Verdict::Full(_)), "{sender} {n} {quotas:?}");
+                assert_eq!(verdict == QuotaCheck::Room, n < taken, "{sender} {n} {quotas:?}");
+                assert!(n < taken || matches!(verdict, QuotaCheck::Full(_)), "{sender} {n} {quotas:?}");
             }
         }
         mailbox_counts.removed(&user("ann"), 0, "bob".into(), message(0, "bob", "ann").text_bytes() as u64);
         mailbox_counts.next_round();
-        assert_eq!(mailbox_counts.admit(&message(9, "bob", "ann"), false), Verdict::Room, "what is gone makes room");
+        assert_eq!(mailbox_counts.admit(&message(9, "bob", "ann"), false), QuotaCheck::Room, "what is gone makes room");
         assert!(mailbox_counts.exceeded(&message(10, "bob", "ann")).is_some());
     }
 }
@@ -84,7 +84,7 @@ fn the_quota_that_is_exceeded_is_told() {
             mailbox_counts.next_round();
             mailbox_counts.admit(&message(n, "bob", "ann"), false)
         };
-        assert_eq!([0, 1, 2].map(&mut admit), [Verdict::Room, Verdict::Room, Verdict::Full(exceeded)]);
+        assert_eq!([0, 1, 2].map(&mut admit), [QuotaCheck::Room, QuotaCheck::Room, QuotaCheck::Full(exceeded)]);
         assert_eq!(mailbox_counts.exceeded(&message(3, "bob", "ann")), Some(exceeded));
     }
 }
@@ -95,13 +95,13 @@ fn a_push_that_depends_on_its_round_is_put_off_with_all_that_follow() {
     mailbox_counts.begin();
     mailbox_counts.next_round();
     let verdicts: Vec<_> = (0..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
-    assert_eq!(verdicts, [Verdict::Room, Verdict::Room, Verdict::Later, Verdict::Later]);
+    assert_eq!(verdicts, [QuotaCheck::Room, QuotaCheck::Room, QuotaCheck::Later, QuotaCheck::Later]);
     mailbox_counts.not_added(&message(1, "bob", "ann"));
     mailbox_counts.next_round();
     let verdicts: Vec<_> = (2..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
-    assert_eq!(verdicts, [Verdict::Room, Verdict::Later]);
+    assert_eq!(verdicts, [QuotaCheck::Room, QuotaCheck::Later]);
     mailbox_counts.next_round();
-    assert_eq!(mailbox_counts.admit(&message(3, "bob", "ann"), false), Verdict::Full(Quota::Receiver));
+    assert_eq!(mailbox_counts.admit(&message(3, "bob", "ann"), false), QuotaCheck::Full(Quota::Receiver));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn too_many_mailboxes_are_not_remembered_and_the_dear_ones_stay() {
 }
 
 /// A store that fails at some of the calls, drawn from a seed.
-struct Shaky {
+struct FlakyStore {
     inner: MemoryStore,
     dice: Arc<Mutex<Rng>>,
     broken: bool,
@@ -169,7 +169,7 @@ fn draw(dice: &Mutex<Rng>, below: u64) -> u64 {
     dice.lock().unwrap().u64(..below)
 }
 
-impl Shaky {
+impl FlakyStore {
     fn may_fail(&mut self) -> Result<(), StoreError> {
         match draw(&self.dice, 60) {
             0 => Err(StoreError::Busy("a lock".into())),
@@ -186,13 +186,13 @@ impl Shaky {
 
 /// Rolls back, as a database does when a connection ends in the middle of a transaction, here by a
 /// panic.
-impl Drop for Shaky {
+impl Drop for FlakyStore {
     fn drop(&mut self) {
         self.inner.rollback();
     }
 }
 
-impl Store for Shaky {
+impl StoreConnection for FlakyStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         self.inner.begin()
     }
@@ -250,7 +250,7 @@ impl Store for Shaky {
         self.inner.waiting(receivers, count_max, note)?;
         self.may_fail()
     }
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
         self.inner.sizes(pushes)
     }
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
@@ -274,18 +274,18 @@ impl Store for Shaky {
     }
 }
 
-fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: Quotas) -> Batch {
+fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: Quotas) -> DataWorker {
     let (inner, dice) = (tables.clone(), Arc::clone(dice));
-    let open = move || -> Result<Box<dyn Store>, StoreError> {
-        Ok(Box::new(Shaky { inner: inner.clone(), dice: Arc::clone(&dice), broken: false }))
+    let open = move || -> Result<Box<dyn StoreConnection>, StoreError> {
+        Ok(Box::new(FlakyStore { inner: inner.clone(), dice: Arc::clone(&dice), broken: false }))
     };
     let first = open().unwrap();
     let verified = Arc::new(VerifiedLogins::new(1).unwrap());
-    Batch::new(first, Arc::new(Box::new(open)), verified, MailboxCounts::new(quotas, 20))
+    DataWorker::new(first, Arc::new(Box::new(open)), verified, MailboxCounts::new(quotas, 20))
 }
 
 /// Counts all rows of a receiver again.
-fn recount(tables: &MemoryStore, receiver: &str) -> (Usage, Vec<Share>) {
+fn recount(tables: &MemoryStore, receiver: &str) -> (Usage, Vec<SenderUsage>) {
     let mut mailbox = MailboxUsage::new(false);
     let all = tables.clone().pushes(&user(receiver), 0, u32::MAX, usize::MAX).unwrap();
     for push in all {
@@ -399,16 +399,16 @@ fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
 }
 
 /// A worker whose store never fails, with Bob's pushes to Ann in it.
-fn calm(quotas: Quotas, waiting: u64) -> Batch {
+fn calm(quotas: Quotas, waiting: u64) -> DataWorker {
     let mut tables = MemoryStore::default();
     tables.begin().unwrap();
     let all: Vec<Push> = (1..=waiting).map(|seq| message(seq, "bob", "ann")).collect();
     tables.save_pushes(&all).unwrap();
     tables.commit().unwrap();
-    let open = move || -> Result<Box<dyn Store>, StoreError> { Ok(Box::new(tables.clone())) };
+    let open = move || -> Result<Box<dyn StoreConnection>, StoreError> { Ok(Box::new(tables.clone())) };
     let first = open().unwrap();
     let verified = Arc::new(VerifiedLogins::new(1).unwrap());
-    Batch::new(first, Arc::new(Box::new(open)), verified, MailboxCounts::new(quotas, 1_000))
+    DataWorker::new(first, Arc::new(Box::new(open)), verified, MailboxCounts::new(quotas, 1_000))
 }
 
 fn said(outcomes: &[Outcome]) -> Vec<&'static str> {

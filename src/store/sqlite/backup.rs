@@ -5,7 +5,7 @@
 //! snapshot exists. Only SQLite opens the source here: closing any other handle of the file would
 //! end the POSIX locks of a server in the same process.
 
-use super::open::{Lock, check_beside, check_kind, check_log, check_owner, plain_path, version_of};
+use super::open::{FileLock, check_beside, check_kind, check_log, check_owner, plain_path, version_of};
 use crate::store::portable::Role;
 use crate::store::{StoreError, plain};
 use rusqlite::backup::{Backup, StepResult};
@@ -32,7 +32,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The content of a backup, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contents {
+pub struct BackupContents {
     /// The size of the file in bytes.
     pub bytes: u64,
     /// The number of accounts.
@@ -47,11 +47,11 @@ pub struct Contents {
 ///
 /// # Errors
 /// One sentence. Then `target` does not exist, or is unchanged.
-pub fn backup(source: &Path, target: &Path, stop: &AtomicBool) -> Result<Contents, String> {
+pub fn backup(source: &Path, target: &Path, stop: &AtomicBool) -> Result<BackupContents, String> {
     let of_source = |error: StoreError| format!("cannot back up {}: {error}", source.display());
     let of_target = |error: StoreError| format!("cannot write the backup {}: {error}", target.display());
     let snapshot = snapshot(source).map_err(of_source)?;
-    let partial = Partial::make(source, target).map_err(of_target)?;
+    let partial = PartialBackup::make(source, target).map_err(of_target)?;
     let copied = partial.copy(&snapshot, stop);
     // From here on the server's log may be reset, while the copy is verified.
     drop(snapshot);
@@ -168,14 +168,14 @@ fn is_own(_: &File, _: &Path) -> std::io::Result<bool> {
 }
 
 /// The file of an incomplete backup.
-struct Partial {
+struct PartialBackup {
     path: PathBuf,
     /// The lock by which a second backup into the same file is refused, and a file that an earlier
     /// one left is reused.
-    lock: Lock,
+    lock: FileLock,
 }
 
-impl Partial {
+impl PartialBackup {
     fn make(source: &Path, target: &Path) -> Result<Self, StoreError> {
         // With such a name SQLite would take it for a part of the store.
         if ["-wal", "-shm", "-journal"].iter().any(|end| with_suffix(source, end) == target) {
@@ -198,7 +198,7 @@ impl Partial {
             // name, and a killed one may have left it with both names: then it is complete, and is
             // not touched.
             if is_own(&file, &path).map_err(unavailable)? {
-                let partial = Self { path, lock: Lock(file) };
+                let partial = Self { path, lock: FileLock(file) };
                 partial.empty().map_err(unavailable)?;
                 return Ok(partial);
             }
@@ -250,7 +250,7 @@ impl Partial {
     }
 
     /// Opens it as a server would, and lets SQLite check every page.
-    fn verify(&self) -> Result<Contents, StoreError> {
+    fn verify(&self) -> Result<BackupContents, StoreError> {
         let db = connect(&self.path)?;
         // Everything in one file, without a log mark: so a log beside it is recognised as foreign.
         let mode: String = db.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
@@ -265,11 +265,11 @@ impl Partial {
         }
         let (accounts, pushes) = (count(&db, "accounts")?, count(&db, "pushes")?);
         drop(db);
-        Ok(Contents { bytes: self.file().metadata().map_err(unavailable)?.len(), accounts, pushes })
+        Ok(BackupContents { bytes: self.file().metadata().map_err(unavailable)?.len(), accounts, pushes })
     }
 
     /// Gives it its final name, durably, unless another file has that name by now.
-    fn publish(&self, target: &Path, contents: Contents) -> Result<Contents, StoreError> {
+    fn publish(&self, target: &Path, contents: BackupContents) -> Result<BackupContents, StoreError> {
         self.file().sync_all().map_err(unavailable)?;
         match std::fs::hard_link(&self.path, target) {
             Ok(()) => std::fs::remove_file(&self.path).map_err(unavailable)?,

@@ -2,7 +2,7 @@
 
 use super::{SqliteStore, corrupt};
 use crate::store::portable::{Column, Field, PageMax, Portable, Row, Table, UNFINISHED, row_weight_bytes};
-use crate::store::{Store, StoreError};
+use crate::store::{StoreConnection, StoreError};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value};
 

@@ -4,7 +4,7 @@ use super::{SqliteStore, corrupt, signed, time};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, Friendships, Tie};
+use crate::store::friendship::{FriendRequest, Friendships, UserRelation};
 use rusqlite::{OptionalExtension, Row, params};
 
 impl SqliteStore {
@@ -15,13 +15,14 @@ impl SqliteStore {
 }
 
 impl Friendships for SqliteStore {
-    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<Tie, StoreError> {
+    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let mut find = self.db.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM friendships WHERE user_name = ?1 AND friend_name = ?2),
                 EXISTS (SELECT 1 FROM blocks WHERE user_name = ?1 AND blocked_name = ?2),
                 EXISTS (SELECT 1 FROM blocks WHERE user_name = ?2 AND blocked_name = ?1)",
         )?;
-        let tie = |row: &Row<'_>| Ok(Tie { are_friends: row.get(0)?, blocks: row.get(1)?, is_blocked: row.get(2)? });
+        let tie =
+            |row: &Row<'_>| Ok(UserRelation { are_friends: row.get(0)?, blocks: row.get(1)?, is_blocked: row.get(2)? });
         Ok(find.query_row([user.as_str(), other.as_str()], tie)?)
     }
 

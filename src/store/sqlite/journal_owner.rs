@@ -5,7 +5,7 @@
 //! A store in use has a write-ahead log, and a journal only for the moment in which the log is
 //! begun or given up. Other programs may leave one when they write to a store that no server uses.
 
-use super::log_owner::{Head, LOG_BYTES_MAX, number, read_all};
+use super::log_owner::{DatabaseHeader, LOG_BYTES_MAX, number, read_all};
 use crate::store::{StoreError, plain};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
@@ -24,7 +24,7 @@ const CHANGED: [Range<usize>; 3] = [18..20, 24..28, 92..100];
 const ALL: u32 = u32::MAX;
 
 /// The file before the change, as the journal describes it.
-struct Before {
+struct JournaledState {
     page_bytes: usize,
     pages: u32,
     /// The beginning of its first page, if the journal has that page.
@@ -33,7 +33,7 @@ struct Before {
     has_pages: bool,
 }
 
-impl Before {
+impl JournaledState {
     /// Reads a journal; `None`: SQLite ignores it.
     fn read(journal: impl Read) -> std::io::Result<Option<Self>> {
         let mut journal = BufReader::new(journal.take(LOG_BYTES_MAX));
@@ -82,7 +82,7 @@ impl Before {
 
     /// May the journal belong to a file with this beginning and this size in bytes?
     fn is_of(&self, page: &[u8; HEAD_BYTES], file_bytes: u64) -> bool {
-        let head = Head::of(page);
+        let head = DatabaseHeader::of(page);
         let file_pages = file_bytes / head.page_bytes.max(1) as u64;
         if self.pages == 0 {
             // The file was empty.
@@ -95,7 +95,8 @@ impl Before {
         match &self.first {
             // The file is in the state before the change or after it.
             Some(first) => {
-                page == first || (head.changes == Head::of(first).changes.wrapping_add(1) && is_like(page, first))
+                page == first
+                    || (head.changes == DatabaseHeader::of(first).changes.wrapping_add(1) && is_like(page, first))
             }
             // The journal would only truncate the file to its present size.
             None => !self.has_pages && file_pages == u64::from(self.pages),
@@ -130,7 +131,7 @@ pub(super) fn check(mut file: &File, journal_path: &Path) -> Result<(), StoreErr
         return Ok(());
     }
     let file_bytes = file.metadata().map_err(unavailable)?.len();
-    let before = Before::read(journal).map_err(unavailable)?;
+    let before = JournaledState::read(journal).map_err(unavailable)?;
     if before.is_none_or(|before| before.is_of(&page, file_bytes)) {
         return Ok(());
     }

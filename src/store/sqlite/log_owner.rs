@@ -19,7 +19,7 @@ pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// The database header of a file (SQLite's file format, §1.3).
-pub(super) struct Head {
+pub(super) struct DatabaseHeader {
     pub(super) page_bytes: usize,
     /// The file is marked as used with a write-ahead log.
     has_log: bool,
@@ -27,7 +27,7 @@ pub(super) struct Head {
     pub(super) changes: u32,
 }
 
-impl Head {
+impl DatabaseHeader {
     pub(super) fn of(page: &[u8; 100]) -> Self {
         let page_bytes = match u16::from_be_bytes([page[16], page[17]]) {
             1 => 65_536,
@@ -38,12 +38,12 @@ impl Head {
 }
 
 /// The running checksum of a log.
-struct Sum {
+struct LogChecksum {
     is_big_endian: bool,
     sums: [u32; 2],
 }
 
-impl Sum {
+impl LogChecksum {
     fn add(&mut self, bytes: &[u8]) {
         let word = |four: &[u8]| {
             let value = number(four, 0);
@@ -70,7 +70,7 @@ fn committed(log: impl Read) -> std::io::Result<Option<(usize, Option<u32>)>> {
     if !read_all(&mut log, &mut head)? || number(&head, 0) & !1 != MAGIC {
         return Ok(None);
     }
-    let mut sum = Sum { is_big_endian: number(&head, 0) & 1 == 1, sums: [0; 2] };
+    let mut sum = LogChecksum { is_big_endian: number(&head, 0) & 1 == 1, sums: [0; 2] };
     sum.add(&head[..24]);
     let page_bytes = number(&head, 8) as usize;
     if !sum.is(&head, 24) || !page_bytes.is_power_of_two() || !(512..=65_536).contains(&page_bytes) {
@@ -129,7 +129,7 @@ pub(super) fn check(mut file: &File, log_path: &Path) -> Result<(), StoreError> 
     let Some((page_bytes, changes)) = committed(log).map_err(unavailable)? else {
         return Ok(());
     };
-    let head = Head::of(&page);
+    let head = DatabaseHeader::of(&page);
     // A file is marked before its log is begun, and unmarked after the log is deleted: so backups
     // and closed stores are not marked. And the file has everything from before the log was begun,
     // so the log continues its change counter.

@@ -1,7 +1,7 @@
 //! Opening the file: checks that it is ours and unused, sets how it is used, and upgrades its
 //! schema.
 
-use super::place::Place;
+use super::place::StoreFiles;
 use super::{SqliteStore, journal_owner, log_owner};
 use crate::store::portable::{Role, TABLES, UNFINISHED, check_current, tables_of, unfinished};
 use crate::store::{StoreError, plain};
@@ -39,9 +39,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
 
 /// A lock on the file, released when this is dropped.
 #[derive(Debug)]
-pub(super) struct Lock(pub(super) File);
+pub(super) struct FileLock(pub(super) File);
 
-impl Drop for Lock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         // Unlock explicitly: a child process that inherited the handle would otherwise keep the
         // lock until it closes it. If this fails, closing releases it.
@@ -206,7 +206,7 @@ impl SqliteStore {
             Err(TryLockError::WouldBlock) => return Err(StoreError::Unavailable("another server uses it".into())),
             Err(TryLockError::Error(error)) => return Err(unavailable(error)),
         }
-        let lock = Lock(file);
+        let lock = FileLock(file);
         // SQLite takes a file of a few bytes for an empty database and overwrites it.
         let mut head = Vec::new();
         (&lock.0).take(MAGIC.len() as u64).read_to_end(&mut head).map_err(unavailable)?;
@@ -225,7 +225,7 @@ impl SqliteStore {
             let (why, shown) = (error.to_string(), format!(": {}", path.display()));
             StoreError::Unavailable(why.strip_suffix(&shown).unwrap_or(&why).to_owned())
         })?;
-        let place = Place::of(&path, &lock.0).map_err(unavailable)?;
+        let place = StoreFiles::of(&path, &lock.0).map_err(unavailable)?;
         let mut store = Self { db, _lock: lock, place, has_log: false };
         store.prepare(role)?;
         // From now on all three files are known: if one disappears before the first job, that is

@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 const FRESH: Duration = Duration::from_millis(250);
 
 /// Device and inode number: they identify a file, whatever its name.
-type Identity = (u64, u64);
+type FileIdentity = (u64, u64);
 
 #[cfg(unix)]
-fn identity(of: &Metadata) -> Identity {
+fn identity(of: &Metadata) -> FileIdentity {
     use std::os::unix::fs::MetadataExt;
     (of.dev(), of.ino())
 }
 
 /// On other systems an open file cannot be deleted.
 #[cfg(not(unix))]
-fn identity(_: &Metadata) -> Identity {
+fn identity(_: &Metadata) -> FileIdentity {
     (0, 0)
 }
 
@@ -31,39 +31,39 @@ fn identity(_: &Metadata) -> Identity {
 /// Linux is asked for the inode number only. If times are requested, the kernel stores a finer time
 /// at the next write, so that each commit also writes the inode: that costs 5 to 8 % of the rate.
 #[cfg(target_os = "linux")]
-fn of_name(path: &Path) -> std::io::Result<Identity> {
+fn of_name(path: &Path) -> std::io::Result<FileIdentity> {
     use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
     let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO)?;
     Ok((makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn of_name(path: &Path) -> std::io::Result<Identity> {
+fn of_name(path: &Path) -> std::io::Result<FileIdentity> {
     path.symlink_metadata().map(|found| identity(&found))
 }
 
 /// The identity of the file to which this name leads.
-fn behind_link(path: &Path) -> std::io::Result<Identity> {
+fn behind_link(path: &Path) -> std::io::Result<FileIdentity> {
     path.metadata().map(|found| identity(&found))
 }
 
 /// The names of the store's files, and their identities when the store was opened.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct StoreFiles {
     /// The path as it was given, if it has links: to notice a link that leads elsewhere by now.
     link: Option<PathBuf>,
     /// The path of the file itself. SQLite keeps the log beside it: if the file was moved and
     /// replaced by a link, the next start would open it without its log.
     path: PathBuf,
-    file: Identity,
+    file: FileIdentity,
     /// The write-ahead log, which alone has the latest commits, and its index, by which other
     /// processes know that the log is in use. Both are created by the first transaction and stay.
-    beside: [(PathBuf, Option<Identity>); 2],
+    beside: [(PathBuf, Option<FileIdentity>); 2],
     /// When the last check succeeded.
     seen: Option<Instant>,
 }
 
-impl Place {
+impl StoreFiles {
     /// The place of an open file, which was opened by this path.
     pub(super) fn of(path: &Path, file: &File) -> std::io::Result<Self> {
         // The other files are beside the file itself, not beside a link to it.
@@ -119,7 +119,7 @@ impl Place {
     }
 }
 
-fn look(path: &Path, how: fn(&Path) -> std::io::Result<Identity>) -> Result<Option<Identity>, StoreError> {
+fn look(path: &Path, how: fn(&Path) -> std::io::Result<FileIdentity>) -> Result<Option<FileIdentity>, StoreError> {
     match how(path) {
         Ok(found) => Ok(Some(found)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),

@@ -142,7 +142,7 @@ fn pages_are_read_beside_writes_that_fail() {
         store.save_pushes(&[push(1, "before")]).unwrap();
         store.commit().unwrap();
         drop(store);
-        let opener = move || -> Result<Box<dyn Store>, StoreError> {
+        let opener = move || -> Result<Box<dyn StoreConnection>, StoreError> {
             let store = SqliteStore::open(&path)?;
             // Limit the file to its present pages, or forbid all writes.
             store.db.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(|error| match error {

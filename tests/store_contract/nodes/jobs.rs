@@ -7,14 +7,14 @@ use hongyan::chat::contract::{AdminJob, ClusterJob, ClusterOutcome, Incarnation,
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::request::Credential;
-use hongyan::store::cluster::Cluster;
+use hongyan::store::cluster::ClusterMembership;
 use hongyan::store::pool::Pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 struct Node {
     pool: Pool,
-    cluster: Cluster,
+    cluster: ClusterMembership,
     next: u32,
 }
 

@@ -14,7 +14,7 @@ fn deletion(seq: u64) -> Job {
 
 #[test]
 fn reads_beside_writes_that_fail_are_done() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
     bench.script.read_only.store(1, Ordering::SeqCst);
     let jobs = [deletion(1), page(9), save(2, "good"), profile("bob"), page(9)];
@@ -30,12 +30,12 @@ fn reads_beside_writes_that_fail_are_done() {
 
 #[test]
 fn while_somebody_holds_the_store_reads_are_done_in_between_and_writes_fail_soon() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
     bench.script.held.store(1, Ordering::SeqCst);
-    let begun = Bench::count(&bench.script.begun);
+    let begun = TestPool::count(&bench.script.begun);
     assert!(matches!(bench.ask(save(2, "good")), Outcome::Failed));
-    let tried = Bench::count(&bench.script.begun) - begun;
+    let tried = TestPool::count(&bench.script.begun) - begun;
     assert!(tried <= 4, "tried {tried} times");
     // For as long as that took, nobody waits for the store again.
     let started = Instant::now();
@@ -44,7 +44,7 @@ fn while_somebody_holds_the_store_reads_are_done_in_between_and_writes_fail_soon
     let outcomes = bench.answers();
     assert!(matches!(outcomes[0], Outcome::Failed));
     assert_eq!(seqs(&outcomes[1]).0, [1]);
-    assert!(Bench::count(&bench.script.begun) - begun == tried || started.elapsed() > Duration::from_millis(500));
+    assert!(TestPool::count(&bench.script.begun) - begun == tried || started.elapsed() > Duration::from_millis(500));
     bench.script.held.store(0, Ordering::SeqCst);
     let deadline = Instant::now() + Duration::from_secs(10);
     while !matches!(bench.ask(save(4, "good")), Outcome::Saved) {
@@ -55,11 +55,11 @@ fn while_somebody_holds_the_store_reads_are_done_in_between_and_writes_fail_soon
 
 #[test]
 fn a_row_that_is_too_large_is_reported_and_harms_no_other() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     let content = |seq: u64| if seq.is_multiple_of(3) { "larger than a packet" } else { "good" };
     for row_bytes_max in [0, save(10, "good").push_bytes()] {
         bench.script.row_bytes_max.store(row_bytes_max, Ordering::SeqCst);
-        let begun = Bench::count(&bench.script.begun);
+        let begun = TestPool::count(&bench.script.begun);
         bench
             .pool
             .submit((1..=30).map(|seq| (Ticket { slot: seq as u32 - 1, generation: 0 }, save(seq, content(seq)))));
@@ -67,7 +67,7 @@ fn a_row_that_is_too_large_is_reported_and_harms_no_other() {
         for (outcome, seq) in bench.answers().iter().zip(1..) {
             assert_eq!(matches!(outcome, Outcome::TooLarge), content(seq) != "good", "{seq}: {outcome:?}");
         }
-        let begun = Bench::count(&bench.script.begun) - begun;
+        let begun = TestPool::count(&bench.script.begun) - begun;
         assert!(row_bytes_max == 0 || begun == 1, "known before: one transaction, not {begun}");
     }
     assert_eq!(seqs(&bench.ask(page(100))).0.len(), 20);
@@ -75,7 +75,7 @@ fn a_row_that_is_too_large_is_reported_and_harms_no_other() {
 
 #[test]
 fn a_row_that_cannot_be_read_is_no_outage() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     bench.pool.submit(
         (0..3).map(|slot| (Ticket { slot, generation: 0 }, profile(if slot == 1 { "damaged" } else { "bob" }))),
     );
@@ -92,11 +92,11 @@ fn a_row_that_cannot_be_read_is_no_outage() {
 
 #[test]
 fn a_flood_of_one_does_not_keep_the_others_waiting() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     let script = Arc::clone(&bench.script);
     let gate = script.gate.lock().unwrap();
     bench.submit(save(1, "first"));
-    while Bench::count(&script.saves) == 0 {
+    while TestPool::count(&script.saves) == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
     for _ in 0..2_000 {
@@ -125,7 +125,7 @@ fn packets_that_are_smaller_than_what_clients_may_send_are_told_of() {
 }
 
 /// Waits until the server would say so.
-fn is_seen(bench: &Bench, works: bool) {
+fn is_seen(bench: &TestPool, works: bool) {
     let health = bench.pool.health();
     let deadline = Instant::now() + 4 * PROBE_EVERY;
     while health.works() != works {
@@ -136,7 +136,7 @@ fn is_seen(bench: &Bench, works: bool) {
 
 #[test]
 fn an_outage_and_its_end_are_seen_without_traffic() {
-    let bench = Bench::new();
+    let bench = TestPool::new();
     assert!(bench.pool.health().works());
     bench.script.busy.store(usize::MAX, Ordering::SeqCst);
     is_seen(&bench, false);
@@ -150,15 +150,15 @@ fn an_outage_and_its_end_are_seen_without_traffic() {
 
 #[test]
 fn a_store_that_takes_no_writes_is_not_well_until_it_takes_one() {
-    let mut bench = Bench::new();
+    let mut bench = TestPool::new();
     bench.script.full.store(1, Ordering::SeqCst);
     assert!(matches!(bench.ask(save(1, "good")), Outcome::Failed));
     assert!(!bench.pool.health().works());
     assert!(matches!(bench.ask(page(1)), Outcome::Page(_)));
     assert!(!bench.pool.health().works(), "it can be read");
-    let saves = Bench::count(&bench.script.saves);
+    let saves = TestPool::count(&bench.script.saves);
     let deadline = Instant::now() + 4 * PROBE_EVERY;
-    while Bench::count(&bench.script.saves) == saves {
+    while TestPool::count(&bench.script.saves) == saves {
         assert!(Instant::now() < deadline, "it is not probed");
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -4,7 +4,7 @@ use super::super::SqliteStore;
 use super::*;
 use crate::protocol::field::{Id, Name};
 use crate::protocol::push::{Push, PushKind};
-use crate::store::Store;
+use crate::store::StoreConnection;
 use std::sync::atomic::AtomicU64;
 
 fn save(store: &mut SqliteStore, numbers: std::ops::Range<u64>) {

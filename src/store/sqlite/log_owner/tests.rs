@@ -4,7 +4,7 @@ use super::super::SqliteStore;
 use super::*;
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
-use crate::store::Store;
+use crate::store::StoreConnection;
 use rusqlite::Connection;
 use std::path::PathBuf;
 
