@@ -13,7 +13,7 @@ mod supervisor;
 mod validity;
 
 use crate::admin::AdminServer;
-use crate::bus::codec::Codec;
+use crate::bus::codec::FrameCodec;
 use crate::bus::{self, Bus, PubSub};
 use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
@@ -195,7 +195,7 @@ pub fn check(config: &Config) -> Result<Option<Notice>, StartError> {
     }
     let (_, notice) = certificates::open(config).map_err(StartError)?;
     push_hook::Settings::open(config).map_err(StartError)?;
-    bus::Settings::open(config).map_err(StartError)?;
+    bus::BusSettings::open(config).map_err(StartError)?;
     Ok(notice)
 }
 
@@ -233,7 +233,7 @@ fn launch(
     let is_process = signals.is_some();
     let (certificates, notice) = certificates::open(&config).map_err(StartError)?;
     let push_hook = push_hook::Settings::open(&config).map_err(StartError)?;
-    let bus = bus::Settings::open(&config).map_err(StartError)?;
+    let bus = bus::BusSettings::open(&config).map_err(StartError)?;
     // Bind first, so that a port in use is reported at once.
     let listener = bind(&config)?;
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
@@ -330,12 +330,12 @@ fn chat(
 
 /// What carries frames to the other nodes. One that does not work yet is no reason not to start.
 fn start_bus(
-    settings: Option<bus::Settings>,
+    settings: Option<bus::BusSettings>,
     cluster: Option<&ClusterMembership>,
     wake: &WakeFn,
 ) -> Result<Option<Box<dyn Bus>>, StartError> {
     let (Some(settings), Some(cluster)) = (settings, cluster) else { return Ok(None) };
-    let codec = Codec::new(cluster.me(), &cluster.mac_key());
+    let codec = FrameCodec::new(cluster.me(), &cluster.mac_key());
     let bus = PubSub::start(settings, codec, Arc::clone(wake));
     let bus = bus.map_err(|error| cannot("start the threads of the bus", &error))?;
     bus.speak(cluster.frame_version());

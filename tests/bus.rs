@@ -14,7 +14,7 @@ use bus::node::{KEY, Node, frame, pair};
 use bus::proxy::Proxy;
 use common::{PATIENCE, Redis};
 use hongyan::bus::Bus;
-use hongyan::bus::codec::Codec;
+use hongyan::bus::codec::FrameCodec;
 use hongyan::chat::contract::{BusFrame, BusRecord, LinkBatch, LinkPosition};
 use hongyan::protocol::field::{Id, Name, UserName};
 use hongyan::protocol::push::{Push, PushKind};
@@ -54,7 +54,7 @@ fn what_is_published_arrives_in_order_and_only_where_it_is_for() {
 fn what_others_publish_on_its_channel_is_dropped() {
     let Some(redis) = Redis::start() else { return };
     let [a, mut b] = pair(&redis.url());
-    let channel = format!("hongyan:{}:2", Codec::new(b.me, &KEY).cluster_name());
+    let channel = format!("hongyan:{}:2", FrameCodec::new(b.me, &KEY).cluster_name());
     let mut other = TcpStream::connect(redis.addr()).unwrap();
     for payload in [&b"rubbish"[..], &[1; 100], &vec![0; 2_000_000]] {
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), payload.len());

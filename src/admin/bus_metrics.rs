@@ -1,11 +1,11 @@
 //! The numbers of the bus between nodes.
 
 use super::metrics::{Text, seconds};
-use crate::bus::Figures;
-use crate::bus::figures::OfInstance;
+use crate::bus::BusFigures;
+use crate::bus::figures::InstanceFigures;
 
 /// A family and the number of each instance for it.
-type Family = (&'static str, &'static str, fn(&OfInstance) -> u64);
+type Family = (&'static str, &'static str, fn(&InstanceFigures) -> u64);
 
 const COUNTERS: [Family; 5] = [
     ("bus_failures", "How often an instance of the bus stopped working.", |one| one.failures),
@@ -15,7 +15,7 @@ const COUNTERS: [Family; 5] = [
     ("bus_received_bytes", "The bytes of these frames.", |one| one.bytes_in),
 ];
 
-pub(super) fn write(text: &mut Text, figures: &Figures) {
+pub(super) fn write(text: &mut Text, figures: &BusFigures) {
     text.family("bus_works", "gauge", "1: the instance of the bus works.");
     for instance in &figures.instances {
         let (place, works) = (label(&instance.place), u8::from(instance.is_up));
@@ -45,16 +45,16 @@ mod tests {
 
     #[test]
     fn each_instance_and_each_cause_has_its_line() {
-        let instance = |place: &str, is_up| OfInstance {
+        let instance = |place: &str, is_up| InstanceFigures {
             place: place.into(),
             is_up,
             frames_out: 7,
             beat_us: 250,
-            ..OfInstance::default()
+            ..InstanceFigures::default()
         };
         let instances = vec![instance("a:6379", true), instance("b\"\n:1", false)];
         let mut text = Text::default();
-        write(&mut text, &Figures { instances, dropped: vec![("wrong_mac", 3)] });
+        write(&mut text, &BusFigures { instances, dropped: vec![("wrong_mac", 3)] });
         for line in [
             "hongyan_bus_works{instance=\"a:6379\"} 1",
             "hongyan_bus_works{instance=\"b__:1\"} 0",

@@ -24,7 +24,7 @@ type FrameMac = Blake2bMac<U16>;
 
 /// What a message on the bus is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum MessageKind {
     /// A frame of the core.
     Frame = 0,
     /// What a node says to itself, to hear whether it is heard.
@@ -41,7 +41,7 @@ const RECORD: u8 = 3;
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Decoded {
+pub enum DecodedMessage {
     /// Another node says this to this one.
     Frame {
         /// Which.
@@ -55,7 +55,7 @@ pub enum Decoded {
 
 /// Why something that came was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dropped {
+pub enum DropCause {
     /// It is shorter or longer than any frame.
     Size,
     /// It is of a version that this program does not read.
@@ -70,20 +70,20 @@ pub enum Dropped {
 
 /// Writes and reads the frames of one life of a node.
 #[derive(Clone)]
-pub struct Codec {
+pub struct FrameCodec {
     me: Incarnation,
     /// With the key in it already.
     mac: FrameMac,
 }
 
 /// The key is not shown.
-impl std::fmt::Debug for Codec {
+impl std::fmt::Debug for FrameCodec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Codec").field("me", &self.me).finish_non_exhaustive()
     }
 }
 
-impl Codec {
+impl FrameCodec {
     /// For this life of a node, in the cluster with this key.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a key of 32 bytes is none that BLAKE2b refuses: it takes up to 64")]
@@ -110,7 +110,7 @@ impl Codec {
     pub fn write(&self, version: u16, to: Incarnation, frame: &BusFrame) -> Option<Vec<u8>> {
         let records = frame.batch.iter().flat_map(|batch| &batch.records);
         let expected: usize = records.map(BusRecord::weight_bytes).sum();
-        let mut out = self.header(version, Kind::Frame, to, expected.min(FRAME_BYTES_MAX) + 128);
+        let mut out = self.header(version, MessageKind::Frame, to, expected.min(FRAME_BYTES_MAX) + 128);
         write_frame(&mut out, frame);
         (out.len() + MAC_BYTES <= FRAME_BYTES_MAX).then_some(out)
     }
@@ -119,12 +119,12 @@ impl Codec {
     #[must_use]
     pub fn write_beat(&self, number: u64) -> Vec<u8> {
         // Nobody else reads it, so it is always of the newest version.
-        let mut out = self.header(FRAME_MAX, Kind::Beat, self.me, 64);
+        let mut out = self.header(FRAME_MAX, MessageKind::Beat, self.me, 64);
         out.extend(number.to_le_bytes());
         out
     }
 
-    fn header(&self, version: u16, kind: Kind, to: Incarnation, capacity: usize) -> Vec<u8> {
+    fn header(&self, version: u16, kind: MessageKind, to: Incarnation, capacity: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES + capacity);
         out.extend(version.to_le_bytes());
         out.push(kind as u8);
@@ -145,32 +145,32 @@ impl Codec {
     ///
     /// # Errors
     /// Why it is to be dropped.
-    pub fn read(&self, bytes: &[u8]) -> Result<Decoded, Dropped> {
+    pub fn read(&self, bytes: &[u8]) -> Result<DecodedMessage, DropCause> {
         if bytes.len() < HEADER_BYTES + MAC_BYTES || bytes.len() > FRAME_BYTES_MAX {
-            return Err(Dropped::Size);
+            return Err(DropCause::Size);
         }
         let (said, mac) = bytes.split_at(bytes.len() - MAC_BYTES);
         let mut rest = ByteReader(said);
-        let version = rest.short().ok_or(Dropped::Size)?;
+        let version = rest.short().ok_or(DropCause::Size)?;
         // A newer one may have another MAC.
         if !(1..=FRAME_MAX).contains(&version) {
-            return Err(Dropped::Version);
+            return Err(DropCause::Version);
         }
-        self.mac.clone().chain_update(said).verify_slice(mac).map_err(|_| Dropped::Mac)?;
-        let kind = rest.byte().ok_or(Dropped::Broken)?;
-        let (from, to) = (rest.life().ok_or(Dropped::Broken)?, rest.life().ok_or(Dropped::Broken)?);
+        self.mac.clone().chain_update(said).verify_slice(mac).map_err(|_| DropCause::Mac)?;
+        let kind = rest.byte().ok_or(DropCause::Broken)?;
+        let (from, to) = (rest.life().ok_or(DropCause::Broken)?, rest.life().ok_or(DropCause::Broken)?);
         let is_own = from.node == self.me.node;
         if to != self.me || (is_own && from != self.me) {
-            return Err(Dropped::NotForMe);
+            return Err(DropCause::NotForMe);
         }
         let heard = match kind {
-            kind if kind == Kind::Frame as u8 && !is_own => {
-                rest.frame().map(|frame| Decoded::Frame { from, frame: Box::new(frame) })
+            kind if kind == MessageKind::Frame as u8 && !is_own => {
+                rest.frame().map(|frame| DecodedMessage::Frame { from, frame: Box::new(frame) })
             }
-            kind if kind == Kind::Beat as u8 && is_own => rest.long().map(Decoded::Beat),
+            kind if kind == MessageKind::Beat as u8 && is_own => rest.long().map(DecodedMessage::Beat),
             _ => None,
         };
-        heard.filter(|_| rest.0.is_empty()).ok_or(Dropped::Broken)
+        heard.filter(|_| rest.0.is_empty()).ok_or(DropCause::Broken)
     }
 }
 

@@ -4,7 +4,7 @@
 //! is the bound on what one answer may take.
 
 use super::codec::FRAME_BYTES_MAX;
-use super::settings::{Place, Tls};
+use super::settings::{BusTls, InstanceAddress};
 use redis::{Cmd, Parser, Value};
 use rustls::{ClientConnection, StreamOwned};
 use std::fmt;
@@ -21,15 +21,15 @@ const SAID_CHARS_MAX: usize = 120;
 
 /// Why an instance cannot be used, as the end of a sentence. Without a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault(pub(super) String);
+pub(super) struct InstanceError(pub(super) String);
 
-impl fmt::Display for Fault {
+impl fmt::Display for InstanceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for InstanceError {
     fn from(error: io::Error) -> Self {
         let said = match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer came in time".to_owned(),
@@ -50,18 +50,18 @@ fn plain(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-fn fault(why: &str) -> Fault {
-    Fault(why.to_owned())
+fn fault(why: &str) -> InstanceError {
+    InstanceError(why.to_owned())
 }
 
 const RUBBISH: &str = "what answers there does not speak the protocol of Redis";
 
-enum Stream {
+enum InstanceStream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-impl Stream {
+impl InstanceStream {
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
@@ -71,29 +71,29 @@ impl Stream {
 }
 
 /// What the parser may read: no more than one answer may have.
-struct Bounded {
-    stream: Stream,
+struct BoundedReader {
+    stream: InstanceStream,
     left: usize,
     /// Why the last read failed, which the crate does not tell.
     failed: Option<io::Error>,
 }
 
-impl Bounded {
+impl BoundedReader {
     fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
             return Err(io::Error::other(RUBBISH));
         }
         let room = buffer.len().min(self.left);
         let count = match &mut self.stream {
-            Stream::Plain(socket) => socket.read(&mut buffer[..room]),
-            Stream::Tls(stream) => stream.read(&mut buffer[..room]),
+            InstanceStream::Plain(socket) => socket.read(&mut buffer[..room]),
+            InstanceStream::Tls(stream) => stream.read(&mut buffer[..room]),
         }?;
         self.left -= count;
         if count == 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(count) }
     }
 }
 
-impl Read for Bounded {
+impl Read for BoundedReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_some(buffer).map_err(|error| {
             let kind = error.kind();
@@ -104,29 +104,29 @@ impl Read for Bounded {
 }
 
 /// A connection on which the server has let this node in.
-pub(super) struct Connection {
-    reader: Bounded,
+pub(super) struct InstanceConnection {
+    reader: BoundedReader,
     parser: Parser,
 }
 
-impl Connection {
+impl InstanceConnection {
     /// Connects, and logs in. Each step takes `timeout` at most.
-    pub(super) fn open(place: &Place, timeout: Duration) -> Result<Self, Fault> {
+    pub(super) fn open(place: &InstanceAddress, timeout: Duration) -> Result<Self, InstanceError> {
         let socket = connect(&place.url.host, place.url.port, timeout)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(timeout))?;
         socket.set_write_timeout(Some(timeout))?;
         let stream = match &place.tls {
-            None => Stream::Plain(socket),
-            Some(tls) => Stream::Tls(Box::new(shake_hands(tls, socket, timeout)?)),
+            None => InstanceStream::Plain(socket),
+            Some(tls) => InstanceStream::Tls(Box::new(shake_hands(tls, socket, timeout)?)),
         };
-        let reader = Bounded { stream, left: ANSWER_BYTES_MAX, failed: None };
+        let reader = BoundedReader { stream, left: ANSWER_BYTES_MAX, failed: None };
         let mut connection = Self { reader, parser: Parser::new() };
         connection.log_in(place, timeout)?;
         Ok(connection)
     }
 
-    fn log_in(&mut self, place: &Place, timeout: Duration) -> Result<(), Fault> {
+    fn log_in(&mut self, place: &InstanceAddress, timeout: Duration) -> Result<(), InstanceError> {
         if let Some(password) = &place.url.password {
             let mut auth = redis::cmd("AUTH");
             if let Some(user) = &place.url.user {
@@ -155,15 +155,15 @@ impl Connection {
     }
 
     /// Sends one command.
-    pub(super) fn send(&mut self, command: &Cmd) -> Result<(), Fault> {
+    pub(super) fn send(&mut self, command: &Cmd) -> Result<(), InstanceError> {
         self.send_bytes(&command.get_packed_command())
     }
 
     /// Sends commands that are written already.
-    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), InstanceError> {
         match &mut self.reader.stream {
-            Stream::Plain(socket) => socket.write_all(bytes)?,
-            Stream::Tls(stream) => {
+            InstanceStream::Plain(socket) => socket.write_all(bytes)?,
+            InstanceStream::Tls(stream) => {
                 stream.write_all(bytes)?;
                 stream.flush()?;
             }
@@ -172,20 +172,20 @@ impl Connection {
     }
 
     /// The next answer, if it comes in time.
-    pub(super) fn answer(&mut self, timeout: Duration) -> Result<Value, Fault> {
+    pub(super) fn answer(&mut self, timeout: Duration) -> Result<Value, InstanceError> {
         let until = Instant::now() + timeout;
         loop {
             if let Some(value) = self.try_answer()? {
                 return Ok(value);
             }
             if Instant::now() >= until {
-                return Err(Fault::from(io::Error::from(ErrorKind::TimedOut)));
+                return Err(InstanceError::from(io::Error::from(ErrorKind::TimedOut)));
             }
         }
     }
 
     /// The next answer; `None` if none came within the time that a read may take.
-    pub(super) fn try_answer(&mut self) -> Result<Option<Value>, Fault> {
+    pub(super) fn try_answer(&mut self) -> Result<Option<Value>, InstanceError> {
         match self.parser.parse_value(&mut self.reader) {
             Ok(value) => {
                 self.reader.left = ANSWER_BYTES_MAX;
@@ -200,20 +200,20 @@ impl Connection {
     }
 
     /// How long one read waits.
-    pub(super) fn set_read_timeout(&self, timeout: Duration) -> Result<(), Fault> {
+    pub(super) fn set_read_timeout(&self, timeout: Duration) -> Result<(), InstanceError> {
         Ok(self.reader.stream.socket().set_read_timeout(Some(timeout))?)
     }
 
     /// A handle by which another thread can end it.
-    pub(super) fn closer(&self) -> Result<Closer, Fault> {
-        Ok(Closer(self.reader.stream.socket().try_clone()?))
+    pub(super) fn closer(&self) -> Result<ConnectionCloser, InstanceError> {
+        Ok(ConnectionCloser(self.reader.stream.socket().try_clone()?))
     }
 }
 
 /// Ends a connection on which another thread waits.
-pub(super) struct Closer(TcpStream);
+pub(super) struct ConnectionCloser(TcpStream);
 
-impl Closer {
+impl ConnectionCloser {
     pub(super) fn close(&self) {
         // It may be closed already.
         self.0.shutdown(Shutdown::Both).ok();
@@ -221,22 +221,22 @@ impl Closer {
 }
 
 /// What a server should not have said here.
-pub(super) fn unexpected(value: &Value) -> Fault {
+pub(super) fn unexpected(value: &Value) -> InstanceError {
     match value {
         Value::ServerError(error) => {
             let said: String =
                 error.to_string().chars().filter(|char| !char.is_control()).take(SAID_CHARS_MAX).collect();
-            Fault(format!("it says {said:?}"))
+            InstanceError(format!("it says {said:?}"))
         }
         _ => fault(RUBBISH),
     }
 }
 
-fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Fault> {
+fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, InstanceError> {
     let addresses = (host, port).to_socket_addrs().map_err(|error| {
         let why = plain(&error);
         let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
-        Fault(format!("the address of its host cannot be found: {why}"))
+        InstanceError(format!("the address of its host cannot be found: {why}"))
     })?;
     let mut last = fault("the name of its host has no address");
     for address in addresses.take(ADDRESSES_MAX) {
@@ -257,16 +257,16 @@ fn is_itself(socket: &TcpStream) -> bool {
 }
 
 fn shake_hands(
-    tls: &Tls,
+    tls: &BusTls,
     mut socket: TcpStream,
     timeout: Duration,
-) -> Result<StreamOwned<ClientConnection, TcpStream>, Fault> {
-    let of_tls = |error: rustls::Error| Fault(format!("TLS does not work with it: {error}"));
+) -> Result<StreamOwned<ClientConnection, TcpStream>, InstanceError> {
+    let of_tls = |error: rustls::Error| InstanceError(format!("TLS does not work with it: {error}"));
     let mut connection = ClientConnection::new(tls.config.clone(), tls.name.clone()).map_err(of_tls)?;
     let until = Instant::now() + timeout;
     while connection.is_handshaking() {
         if Instant::now() >= until {
-            return Err(Fault::from(io::Error::from(ErrorKind::TimedOut)));
+            return Err(InstanceError::from(io::Error::from(ErrorKind::TimedOut)));
         }
         connection.complete_io(&mut socket)?;
     }

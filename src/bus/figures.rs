@@ -1,20 +1,20 @@
 //! What is counted.
 
-use super::codec::Dropped;
+use super::codec::DropCause;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What has happened on a bus so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct BusFigures {
     /// Each of its instances.
-    pub instances: Vec<OfInstance>,
+    pub instances: Vec<InstanceFigures>,
     /// Frames that were dropped, by cause; words that can stand in a label.
     pub dropped: Vec<(&'static str, u64)>,
 }
 
 /// What has happened on one instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OfInstance {
+pub struct InstanceFigures {
     /// Host and port.
     pub place: String,
     /// It works.
@@ -35,7 +35,7 @@ pub struct OfInstance {
 
 /// Why a frame was not published, or not handed over.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Lost {
+pub(super) enum LossCause {
     /// No instance worked.
     Away,
     /// Too much waited to be published.
@@ -49,10 +49,10 @@ pub(super) enum Lost {
     /// Too much waited for the loop.
     Inbox,
     /// What came was none for this node.
-    Undecoded(Dropped),
+    Undecoded(DropCause),
 }
 
-impl Lost {
+impl LossCause {
     const ALL: [Self; 11] = [
         Self::Away,
         Self::Queue,
@@ -60,11 +60,11 @@ impl Lost {
         Self::Failed,
         Self::Nobody,
         Self::Inbox,
-        Self::Undecoded(Dropped::Size),
-        Self::Undecoded(Dropped::Version),
-        Self::Undecoded(Dropped::Mac),
-        Self::Undecoded(Dropped::NotForMe),
-        Self::Undecoded(Dropped::Broken),
+        Self::Undecoded(DropCause::Size),
+        Self::Undecoded(DropCause::Version),
+        Self::Undecoded(DropCause::Mac),
+        Self::Undecoded(DropCause::NotForMe),
+        Self::Undecoded(DropCause::Broken),
     ];
 
     fn at(self) -> usize {
@@ -75,11 +75,11 @@ impl Lost {
             Self::Failed => 3,
             Self::Nobody => 4,
             Self::Inbox => 5,
-            Self::Undecoded(Dropped::Size) => 6,
-            Self::Undecoded(Dropped::Version) => 7,
-            Self::Undecoded(Dropped::Mac) => 8,
-            Self::Undecoded(Dropped::NotForMe) => 9,
-            Self::Undecoded(Dropped::Broken) => 10,
+            Self::Undecoded(DropCause::Size) => 6,
+            Self::Undecoded(DropCause::Version) => 7,
+            Self::Undecoded(DropCause::Mac) => 8,
+            Self::Undecoded(DropCause::NotForMe) => 9,
+            Self::Undecoded(DropCause::Broken) => 10,
         }
     }
 
@@ -91,37 +91,37 @@ impl Lost {
             Self::Failed => "instance_failed",
             Self::Nobody => "nobody_subscribed",
             Self::Inbox => "loop_busy",
-            Self::Undecoded(Dropped::Size) => "bad_size",
-            Self::Undecoded(Dropped::Version) => "unknown_version",
-            Self::Undecoded(Dropped::Mac) => "wrong_mac",
-            Self::Undecoded(Dropped::NotForMe) => "other_node",
-            Self::Undecoded(Dropped::Broken) => "malformed",
+            Self::Undecoded(DropCause::Size) => "bad_size",
+            Self::Undecoded(DropCause::Version) => "unknown_version",
+            Self::Undecoded(DropCause::Mac) => "wrong_mac",
+            Self::Undecoded(DropCause::NotForMe) => "other_node",
+            Self::Undecoded(DropCause::Broken) => "malformed",
         }
     }
 }
 
 /// Counts frames that were dropped.
 #[derive(Debug, Default)]
-pub(super) struct Losses([AtomicU64; Lost::ALL.len()]);
+pub(super) struct LossCounts([AtomicU64; LossCause::ALL.len()]);
 
-impl Losses {
-    pub(super) fn add(&self, lost: Lost, count: usize) {
+impl LossCounts {
+    pub(super) fn add(&self, lost: LossCause, count: usize) {
         self.0[lost.at()].fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub(super) fn all(&self) -> Vec<(&'static str, u64)> {
-        Lost::ALL.iter().map(|lost| (lost.word(), self.0[lost.at()].load(Ordering::Relaxed))).collect()
+        LossCause::ALL.iter().map(|lost| (lost.word(), self.0[lost.at()].load(Ordering::Relaxed))).collect()
     }
 }
 
 /// Frames and their size.
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
+pub(super) struct FrameTraffic {
     frames: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Traffic {
+impl FrameTraffic {
     pub(super) fn add(&self, bytes: usize) {
         self.frames.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Frames that wait for the loop.
 
-use super::News;
-use super::settings::Bounds;
+use super::BusEvent;
+use super::settings::QueueBounds;
 use crate::chat::contract::{BusFrame, Incarnation};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Frames that the loop takes in one turn.
 const TAKEN_MAX: usize = 1_024;
 
-struct Waiting {
+struct InboxState {
     /// With the size that each had on its way.
     frames: VecDeque<(Incarnation, Box<BusFrame>, usize)>,
     bytes: usize,
@@ -18,22 +18,22 @@ struct Waiting {
     told: bool,
 }
 
-pub(super) struct Inbox {
-    waiting: Mutex<Waiting>,
-    bounds: Bounds,
+pub(super) struct BusInbox {
+    waiting: Mutex<InboxState>,
+    bounds: QueueBounds,
     /// Wakes the loop.
     on_news: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Inbox {
+impl BusInbox {
     /// The bus does not work yet, which the loop is told.
-    pub(super) fn new(bounds: Bounds, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
+    pub(super) fn new(bounds: QueueBounds, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
         on_news();
-        let waiting = Waiting { frames: VecDeque::new(), bytes: 0, works: false, told: true };
+        let waiting = InboxState { frames: VecDeque::new(), bytes: 0, works: false, told: true };
         Self { waiting: Mutex::new(waiting), bounds, on_news }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, InboxState> {
         // Nothing that is done under it can panic half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,16 +64,16 @@ impl Inbox {
         changed
     }
 
-    pub(super) fn take(&self, out: &mut Vec<News>) {
+    pub(super) fn take(&self, out: &mut Vec<BusEvent>) {
         let mut waiting = self.waiting();
         if waiting.told != waiting.works {
             waiting.told = waiting.works;
-            out.push(News::Works(waiting.works));
+            out.push(BusEvent::Works(waiting.works));
         }
         for _ in 0..TAKEN_MAX {
             let Some((from, frame, bytes)) = waiting.frames.pop_front() else { return };
             waiting.bytes -= bytes;
-            out.push(News::Frame { from, frame });
+            out.push(BusEvent::Frame { from, frame });
         }
         let is_more = !waiting.frames.is_empty();
         drop(waiting);
@@ -93,8 +93,8 @@ mod tests {
     fn it_is_bounded_and_wakes_once_for_all_that_waits() {
         let wakes = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&wakes);
-        let bounds = Bounds { frames_max: TAKEN_MAX + 1, bytes_max: 1_000_000 };
-        let inbox = Inbox::new(
+        let bounds = QueueBounds { frames_max: TAKEN_MAX + 1, bytes_max: 1_000_000 };
+        let inbox = BusInbox::new(
             bounds,
             Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);
@@ -104,7 +104,7 @@ mod tests {
         let frame = || Box::new(BusFrame { view: 1, confirmed: None, refused: None, batch: None });
         let mut news = Vec::new();
         inbox.take(&mut news);
-        assert_eq!(news, [News::Works(false)], "it counted as one that works");
+        assert_eq!(news, [BusEvent::Works(false)], "it counted as one that works");
         assert!(!inbox.push(from, frame(), 1_000_001));
         for _ in 0..=TAKEN_MAX {
             assert!(inbox.push(from, frame(), 1));
@@ -114,7 +114,7 @@ mod tests {
         assert!(inbox.works(true) && !inbox.works(true));
         news.clear();
         inbox.take(&mut news);
-        assert_eq!((news.len(), &news[0]), (TAKEN_MAX + 1, &News::Works(true)));
+        assert_eq!((news.len(), &news[0]), (TAKEN_MAX + 1, &BusEvent::Works(true)));
         assert_eq!(wakes.load(Ordering::SeqCst), 4, "there is more");
         news.clear();
         inbox.take(&mut news);

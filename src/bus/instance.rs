@@ -1,11 +1,11 @@
 //! One instance of the bus: does it work?
 
-use super::codec::Codec;
-use super::connection::{Closer, Connection, Fault};
-use super::figures::{Losses, Lost, OfInstance, Traffic};
-use super::inbox::Inbox;
-use super::queue::Queue;
-use super::settings::{Place, Settings};
+use super::codec::FrameCodec;
+use super::connection::{ConnectionCloser, InstanceConnection, InstanceError};
+use super::figures::{FrameTraffic, InstanceFigures, LossCause, LossCounts};
+use super::inbox::BusInbox;
+use super::queue::PublishQueue;
+use super::settings::{BusSettings, InstanceAddress};
 use crate::chat::contract::NodeId;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,11 +20,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const CAUSES_MAX: usize = 8;
 
 /// All instances, and what they share.
-pub(super) struct Shared {
-    pub(super) codec: Codec,
-    pub(super) instances: Vec<Instance>,
-    pub(super) inbox: Inbox,
-    pub(super) losses: Losses,
+pub(super) struct InstanceSet {
+    pub(super) codec: FrameCodec,
+    pub(super) instances: Vec<BusInstance>,
+    pub(super) inbox: BusInbox,
+    pub(super) losses: LossCounts,
     pub(super) timeout: Duration,
     started: Instant,
     /// Before the number of a node in the name of its channel.
@@ -33,33 +33,33 @@ pub(super) struct Shared {
 
 /// One of the two connections of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum ConnectionSide {
     Out = 0,
     In = 1,
 }
 
-pub(super) struct Instance {
-    pub(super) place: Place,
-    pub(super) queue: Queue,
-    pub(super) sent: Traffic,
-    pub(super) heard: Traffic,
-    state: Mutex<State>,
+pub(super) struct BusInstance {
+    pub(super) place: InstanceAddress,
+    pub(super) queue: PublishQueue,
+    pub(super) sent: FrameTraffic,
+    pub(super) heard: FrameTraffic,
+    state: Mutex<InstanceState>,
     failures: AtomicU64,
     beat_us: AtomicU64,
 }
 
 #[derive(Default)]
-struct State {
+struct InstanceState {
     is_up: bool,
     /// Beats from before this time say nothing, in µs since the start.
     down_at_us: u64,
     /// What was said of it since it last worked.
-    causes: Vec<Fault>,
-    closers: [Option<Closer>; 2],
+    causes: Vec<InstanceError>,
+    closers: [Option<ConnectionCloser>; 2],
 }
 
-impl Instance {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl BusInstance {
+    fn state(&self) -> MutexGuard<'_, InstanceState> {
         // Nothing that is done under it can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,12 +71,12 @@ impl Instance {
     /// Wakes its threads for the end.
     pub(super) fn end(&self) {
         self.queue.end();
-        self.state().closers.iter().flatten().for_each(Closer::close);
+        self.state().closers.iter().flatten().for_each(ConnectionCloser::close);
     }
 
-    pub(super) fn figures(&self) -> OfInstance {
+    pub(super) fn figures(&self) -> InstanceFigures {
         let ((frames_out, bytes_out), (frames_in, bytes_in)) = (self.sent.both(), self.heard.both());
-        OfInstance {
+        InstanceFigures {
             place: self.place.url.place(),
             is_up: self.is_up(),
             failures: self.failures.load(Ordering::Relaxed),
@@ -89,14 +89,14 @@ impl Instance {
     }
 }
 
-impl Shared {
-    pub(super) fn new(settings: Settings, codec: Codec, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
-        let Settings { instances, timeout, bounds } = settings;
-        let instance = |place| Instance {
+impl InstanceSet {
+    pub(super) fn new(settings: BusSettings, codec: FrameCodec, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
+        let BusSettings { instances, timeout, bounds } = settings;
+        let instance = |place| BusInstance {
             place,
-            queue: Queue::new(bounds),
-            sent: Traffic::default(),
-            heard: Traffic::default(),
+            queue: PublishQueue::new(bounds),
+            sent: FrameTraffic::default(),
+            heard: FrameTraffic::default(),
             state: Mutex::default(),
             failures: AtomicU64::new(0),
             beat_us: AtomicU64::new(0),
@@ -105,8 +105,8 @@ impl Shared {
             channels: format!("hongyan:{}:", codec.cluster_name()),
             codec,
             instances: instances.into_iter().map(instance).collect(),
-            inbox: Inbox::new(bounds, on_news),
-            losses: Losses::default(),
+            inbox: BusInbox::new(bounds, on_news),
+            losses: LossCounts::default(),
             timeout,
             started: Instant::now(),
         }
@@ -124,9 +124,9 @@ impl Shared {
     }
 
     /// Connects one side of an instance.
-    pub(super) fn open(&self, at: usize, side: Side) -> Result<Connection, Fault> {
+    pub(super) fn open(&self, at: usize, side: ConnectionSide) -> Result<InstanceConnection, InstanceError> {
         let instance = &self.instances[at];
-        let connection = Connection::open(&instance.place, self.timeout)?;
+        let connection = InstanceConnection::open(&instance.place, self.timeout)?;
         let closer = connection.closer()?;
         let mut state = instance.state();
         // It may have ended meanwhile.
@@ -155,7 +155,7 @@ impl Shared {
     }
 
     /// One side of an instance has failed.
-    pub(super) fn failed(&self, at: usize, side: Side, fault: &Fault) {
+    pub(super) fn failed(&self, at: usize, side: ConnectionSide, fault: &InstanceError) {
         let instance = &self.instances[at];
         if instance.queue.is_over() {
             return;
@@ -179,12 +179,12 @@ impl Shared {
         } else {
             log::debug!("the bus {url} still does not work: {fault}");
         }
-        self.losses.add(Lost::Failed, lost);
+        self.losses.add(LossCause::Failed, lost);
         self.look_whether_it_works();
     }
 
     fn look_whether_it_works(&self) {
-        let works = self.instances.iter().any(Instance::is_up);
+        let works = self.instances.iter().any(BusInstance::is_up);
         if self.inbox.works(works) && !works {
             log::warn!("no instance of the bus works: nodes talk through the database until one does");
         }
@@ -192,9 +192,9 @@ impl Shared {
 }
 
 /// The pauses between tries.
-pub(super) struct Pause(Duration);
+pub(super) struct RetryPause(Duration);
 
-impl Pause {
+impl RetryPause {
     pub(super) fn new() -> Self {
         Self(FIRST_PAUSE)
     }

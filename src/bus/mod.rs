@@ -31,13 +31,13 @@ mod queue;
 mod settings;
 mod subscriber;
 
-pub use figures::Figures;
+pub use figures::BusFigures;
 pub use pubsub::PubSub;
-pub use settings::Settings;
+pub use settings::BusSettings;
 
 /// What came over the bus.
 #[derive(Debug, PartialEq, Eq)]
-pub enum News {
+pub enum BusEvent {
     /// Something can be published over it from now on, or nothing any more.
     Works(bool),
     /// Another node has published this for this one.
@@ -54,9 +54,9 @@ pub trait Bus: Send {
     /// Publishes a frame for another node, or drops it. Never waits.
     fn publish(&self, to: Incarnation, frame: &BusFrame);
     /// Appends what has come. At first a bus counts as one that works. Never waits.
-    fn take(&self, out: &mut Vec<News>);
+    fn take(&self, out: &mut Vec<BusEvent>);
     /// Writes frames of this version from now on.
     fn speak(&self, version: u16);
     /// What has happened so far.
-    fn figures(&self) -> Figures;
+    fn figures(&self) -> BusFigures;
 }

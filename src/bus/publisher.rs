@@ -1,25 +1,25 @@
 //! The thread that publishes on one instance.
 
-use super::connection::{Connection, Fault, unexpected};
-use super::figures::Lost;
-use super::instance::{BEAT_EVERY, Pause, Shared, Side};
-use super::queue::{Batch, Outgoing, Pushed};
+use super::connection::{InstanceConnection, InstanceError, unexpected};
+use super::figures::LossCause;
+use super::instance::{BEAT_EVERY, ConnectionSide, InstanceSet, RetryPause};
+use super::queue::{OutgoingFrame, PublishBatch, QueueResult};
 use crate::chat::contract::NodeId;
 use redis::Value;
 use std::time::Instant;
 
 /// Until it is over.
-pub(super) fn run(shared: &Shared, at: usize) {
+pub(super) fn run(shared: &InstanceSet, at: usize) {
     let instance = &shared.instances[at];
-    let mut pause = Pause::new();
+    let mut pause = RetryPause::new();
     while !instance.queue.is_over() {
         let mut has_worked = false;
-        let fault = match shared.open(at, Side::Out) {
+        let fault = match shared.open(at, ConnectionSide::Out) {
             Ok(connection) => publish(shared, at, connection, &mut has_worked),
             Err(fault) => Err(fault),
         };
         let Err(fault) = fault else { return };
-        shared.failed(at, Side::Out, &fault);
+        shared.failed(at, ConnectionSide::Out, &fault);
         if !instance.queue.pause(pause.next(has_worked)) {
             return;
         }
@@ -27,11 +27,16 @@ pub(super) fn run(shared: &Shared, at: usize) {
 }
 
 /// Publishes what is to be published, until the connection fails or it is over.
-fn publish(shared: &Shared, at: usize, mut connection: Connection, has_worked: &mut bool) -> Result<(), Fault> {
+fn publish(
+    shared: &InstanceSet,
+    at: usize,
+    mut connection: InstanceConnection,
+    has_worked: &mut bool,
+) -> Result<(), InstanceError> {
     let instance = &shared.instances[at];
     let mut next_beat = Instant::now();
     let mut commands = Vec::new();
-    while let Some(Batch { mut frames, beat }) = instance.queue.take(next_beat) {
+    while let Some(PublishBatch { mut frames, beat }) = instance.queue.take(next_beat) {
         *has_worked |= instance.is_up();
         commands.clear();
         let beats = beat || Instant::now() >= next_beat;
@@ -52,26 +57,26 @@ fn publish(shared: &Shared, at: usize, mut connection: Connection, has_worked: &
         }
         let sent = send(shared, at, &mut connection, &commands, beats, &mut frames);
         if let Err(fault) = sent {
-            shared.losses.add(Lost::Failed, frames.len());
+            shared.losses.add(LossCause::Failed, frames.len());
             return Err(fault);
         }
     }
     Ok(())
 }
 
-fn write(shared: &Shared, to: NodeId, bytes: &[u8], commands: &mut Vec<u8>) {
+fn write(shared: &InstanceSet, to: NodeId, bytes: &[u8], commands: &mut Vec<u8>) {
     redis::cmd("PUBLISH").arg(shared.channel(to)).arg(bytes).write_packed_command(commands);
 }
 
 /// Sends the commands and waits for their answers; takes out of `frames` what was answered.
 fn send(
-    shared: &Shared,
+    shared: &InstanceSet,
     at: usize,
-    connection: &mut Connection,
+    connection: &mut InstanceConnection,
     commands: &[u8],
     beats: bool,
-    frames: &mut Vec<Outgoing>,
-) -> Result<(), Fault> {
+    frames: &mut Vec<OutgoingFrame>,
+) -> Result<(), InstanceError> {
     connection.send_bytes(commands)?;
     // A beat that nobody hears is missed by the subscriber.
     if beats {
@@ -91,7 +96,7 @@ fn send(
 }
 
 /// How many have subscribed to the channel.
-fn subscribers(answer: &Value) -> Result<i64, Fault> {
+fn subscribers(answer: &Value) -> Result<i64, InstanceError> {
     match answer {
         Value::Int(count) => Ok(*count),
         other => Err(unexpected(other)),
@@ -99,13 +104,13 @@ fn subscribers(answer: &Value) -> Result<i64, Fault> {
 }
 
 /// Its receiver has no connection to this instance: it may have one to another.
-fn try_the_next(shared: &Shared, at: usize, mut frame: Outgoing) {
+fn try_the_next(shared: &InstanceSet, at: usize, mut frame: OutgoingFrame) {
     for other in &shared.instances[at + 1..] {
         match other.queue.push(frame) {
-            Pushed::Taken => return,
-            Pushed::Full => return shared.losses.add(Lost::Queue, 1),
-            Pushed::Closed(back) => frame = back,
+            QueueResult::Taken => return,
+            QueueResult::Full => return shared.losses.add(LossCause::Queue, 1),
+            QueueResult::Closed(back) => frame = back,
         }
     }
-    shared.losses.add(Lost::Nobody, 1);
+    shared.losses.add(LossCause::Nobody, 1);
 }

@@ -1,11 +1,11 @@
 //! All instances as one bus.
 
-use super::codec::Codec;
-use super::figures::{Figures, Lost};
-use super::instance::{Instance, Shared};
-use super::queue::{Outgoing, Pushed};
-use super::settings::Settings;
-use super::{Bus, News, publisher, subscriber};
+use super::codec::FrameCodec;
+use super::figures::{BusFigures, LossCause};
+use super::instance::{BusInstance, InstanceSet};
+use super::queue::{OutgoingFrame, QueueResult};
+use super::settings::BusSettings;
+use super::{Bus, BusEvent, publisher, subscriber};
 use crate::chat::contract::{BusFrame, Incarnation};
 use crate::store::records::FRAME_MAX;
 use std::io;
@@ -15,7 +15,7 @@ use std::thread;
 
 /// A bus of Redis or Valkey servers: one channel for each node, and nothing that stays.
 pub struct PubSub {
-    shared: Arc<Shared>,
+    shared: Arc<InstanceSet>,
     version: AtomicU16,
 }
 
@@ -30,8 +30,8 @@ impl PubSub {
     ///
     /// # Errors
     /// The system starts no thread.
-    pub fn start(settings: Settings, codec: Codec, on_news: Arc<dyn Fn() + Send + Sync>) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(settings, codec, on_news));
+    pub fn start(settings: BusSettings, codec: FrameCodec, on_news: Arc<dyn Fn() + Send + Sync>) -> io::Result<Self> {
+        let shared = Arc::new(InstanceSet::new(settings, codec, on_news));
         let bus = Self { shared, version: AtomicU16::new(FRAME_MAX) };
         for at in 0..bus.shared.instances.len() {
             let (out, into) = (Arc::clone(&bus.shared), Arc::clone(&bus.shared));
@@ -45,20 +45,20 @@ impl PubSub {
 impl Bus for PubSub {
     fn publish(&self, to: Incarnation, frame: &BusFrame) {
         let Some(bytes) = self.shared.codec.write(self.version.load(Ordering::Relaxed), to, frame) else {
-            return self.shared.losses.add(Lost::TooLong, 1);
+            return self.shared.losses.add(LossCause::TooLong, 1);
         };
-        let mut outgoing = Outgoing { to: to.node, bytes, is_sealed: false };
+        let mut outgoing = OutgoingFrame { to: to.node, bytes, is_sealed: false };
         for instance in &self.shared.instances {
             match instance.queue.push(outgoing) {
-                Pushed::Taken => return,
-                Pushed::Full => return self.shared.losses.add(Lost::Queue, 1),
-                Pushed::Closed(back) => outgoing = back,
+                QueueResult::Taken => return,
+                QueueResult::Full => return self.shared.losses.add(LossCause::Queue, 1),
+                QueueResult::Closed(back) => outgoing = back,
             }
         }
-        self.shared.losses.add(Lost::Away, 1);
+        self.shared.losses.add(LossCause::Away, 1);
     }
 
-    fn take(&self, out: &mut Vec<News>) {
+    fn take(&self, out: &mut Vec<BusEvent>) {
         self.shared.inbox.take(out);
     }
 
@@ -66,9 +66,9 @@ impl Bus for PubSub {
         self.version.store(version.clamp(1, FRAME_MAX), Ordering::Relaxed);
     }
 
-    fn figures(&self) -> Figures {
-        Figures {
-            instances: self.shared.instances.iter().map(Instance::figures).collect(),
+    fn figures(&self) -> BusFigures {
+        BusFigures {
+            instances: self.shared.instances.iter().map(BusInstance::figures).collect(),
             dropped: self.shared.losses.all(),
         }
     }
@@ -76,6 +76,6 @@ impl Bus for PubSub {
 
 impl Drop for PubSub {
     fn drop(&mut self) {
-        self.shared.instances.iter().for_each(Instance::end);
+        self.shared.instances.iter().for_each(BusInstance::end);
     }
 }

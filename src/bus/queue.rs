@@ -1,6 +1,6 @@
 //! Frames that wait for one instance.
 
-use super::settings::Bounds;
+use super::settings::QueueBounds;
 use crate::chat::contract::NodeId;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ const BATCH_BYTES_MAX: usize = 256 * 1024;
 
 /// One frame on its way out.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct OutgoingFrame {
     pub(super) to: NodeId,
     pub(super) bytes: Vec<u8>,
     /// It has its MAC.
@@ -21,25 +21,25 @@ pub(super) struct Outgoing {
 
 /// What became of a frame.
 #[derive(Debug)]
-pub(super) enum Pushed {
+pub(super) enum QueueResult {
     Taken,
     /// Too much waits.
     Full,
     /// The instance does not work; here it is again.
-    Closed(Outgoing),
+    Closed(OutgoingFrame),
 }
 
 /// What is to be published now.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) frames: Vec<Outgoing>,
+pub(super) struct PublishBatch {
+    pub(super) frames: Vec<OutgoingFrame>,
     /// A beat is asked for.
     pub(super) beat: bool,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
-    frames: VecDeque<Outgoing>,
+struct QueueState {
+    frames: VecDeque<OutgoingFrame>,
     bytes: usize,
     beat: bool,
     /// The instance works.
@@ -48,36 +48,36 @@ struct Waiting {
 }
 
 #[derive(Debug)]
-pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+pub(super) struct PublishQueue {
+    waiting: Mutex<QueueState>,
     filled: Condvar,
-    bounds: Bounds,
+    bounds: QueueBounds,
 }
 
-impl Queue {
+impl PublishQueue {
     /// A closed one.
-    pub(super) fn new(bounds: Bounds) -> Self {
+    pub(super) fn new(bounds: QueueBounds) -> Self {
         Self { waiting: Mutex::default(), filled: Condvar::new(), bounds }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, QueueState> {
         // Nothing that is done under it can panic half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, frame: Outgoing) -> Pushed {
+    pub(super) fn push(&self, frame: OutgoingFrame) -> QueueResult {
         let mut waiting = self.waiting();
         if !waiting.is_open {
-            return Pushed::Closed(frame);
+            return QueueResult::Closed(frame);
         }
         let bytes = waiting.bytes + frame.bytes.len();
         if waiting.frames.len() >= self.bounds.frames_max || bytes > self.bounds.bytes_max {
-            return Pushed::Full;
+            return QueueResult::Full;
         }
         waiting.bytes = bytes;
         waiting.frames.push_back(frame);
         self.filled.notify_one();
-        Pushed::Taken
+        QueueResult::Taken
     }
 
     /// Takes frames from now on.
@@ -100,8 +100,8 @@ impl Queue {
     }
 
     /// Waits until there is something to publish, or until this time. `None`: it is over.
-    pub(super) fn take(&self, until: Instant) -> Option<Batch> {
-        let has_nothing = |waiting: &mut Waiting| waiting.frames.is_empty() && !waiting.beat && !waiting.is_over;
+    pub(super) fn take(&self, until: Instant) -> Option<PublishBatch> {
+        let has_nothing = |waiting: &mut QueueState| waiting.frames.is_empty() && !waiting.beat && !waiting.is_over;
         let time = until.saturating_duration_since(Instant::now());
         let (mut waiting, _) =
             self.filled.wait_timeout_while(self.waiting(), time, has_nothing).unwrap_or_else(PoisonError::into_inner);
@@ -115,7 +115,7 @@ impl Queue {
             frames.push(frame);
         }
         waiting.bytes -= bytes;
-        Some(Batch { frames, beat: std::mem::take(&mut waiting.beat) })
+        Some(PublishBatch { frames, beat: std::mem::take(&mut waiting.beat) })
     }
 
     /// Waits for this time, unless it is over. `false`: it is.
@@ -142,30 +142,30 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn frame(bytes: usize) -> Outgoing {
-        Outgoing { to: NodeId::new(1).unwrap(), bytes: vec![0; bytes], is_sealed: false }
+    fn frame(bytes: usize) -> OutgoingFrame {
+        OutgoingFrame { to: NodeId::new(1).unwrap(), bytes: vec![0; bytes], is_sealed: false }
     }
 
-    fn queue(frames_max: usize, bytes_max: usize) -> Queue {
-        Queue::new(Bounds { frames_max, bytes_max })
+    fn queue(frames_max: usize, bytes_max: usize) -> PublishQueue {
+        PublishQueue::new(QueueBounds { frames_max, bytes_max })
     }
 
     #[test]
     fn it_takes_no_more_than_its_bounds_and_nothing_while_it_is_closed() {
         let queue = queue(3, 100);
-        assert!(matches!(queue.push(frame(1)), Pushed::Closed(_)));
+        assert!(matches!(queue.push(frame(1)), QueueResult::Closed(_)));
         queue.open();
         for bytes in [40, 40] {
-            assert!(matches!(queue.push(frame(bytes)), Pushed::Taken));
+            assert!(matches!(queue.push(frame(bytes)), QueueResult::Taken));
         }
-        assert!(matches!(queue.push(frame(21)), Pushed::Full), "in bytes");
-        assert!(matches!(queue.push(frame(20)), Pushed::Taken));
-        assert!(matches!(queue.push(frame(0)), Pushed::Full), "in frames");
+        assert!(matches!(queue.push(frame(21)), QueueResult::Full), "in bytes");
+        assert!(matches!(queue.push(frame(20)), QueueResult::Taken));
+        assert!(matches!(queue.push(frame(0)), QueueResult::Full), "in frames");
         assert_eq!(queue.take(Instant::now()).unwrap().frames.len(), 3);
-        assert!(matches!(queue.push(frame(100)), Pushed::Taken));
+        assert!(matches!(queue.push(frame(100)), QueueResult::Taken));
         assert_eq!(queue.close(), 1);
         queue.open();
-        assert!(matches!(queue.push(frame(100)), Pushed::Taken), "what is lost has no size");
+        assert!(matches!(queue.push(frame(100)), QueueResult::Taken), "what is lost has no size");
         queue.end();
         assert!(queue.take(Instant::now()).is_none() && queue.is_over());
         assert!(!queue.pause(Duration::from_secs(60)));
@@ -176,12 +176,12 @@ mod tests {
         let queue = queue(1_000, 10 << 20);
         queue.open();
         queue.ask_for_beat();
-        (0..300).for_each(|_| assert!(matches!(queue.push(frame(10)), Pushed::Taken)));
+        (0..300).for_each(|_| assert!(matches!(queue.push(frame(10)), QueueResult::Taken)));
         let first = queue.take(Instant::now()).unwrap();
         assert_eq!((first.frames.len(), first.beat), (BATCH_FRAMES_MAX, true));
         let rest = queue.take(Instant::now()).unwrap();
         assert_eq!((rest.frames.len(), rest.beat), (300 - BATCH_FRAMES_MAX, false));
-        (0..3).for_each(|_| assert!(matches!(queue.push(frame(BATCH_BYTES_MAX / 2 + 1)), Pushed::Taken)));
+        (0..3).for_each(|_| assert!(matches!(queue.push(frame(BATCH_BYTES_MAX / 2 + 1)), QueueResult::Taken)));
         assert_eq!(queue.take(Instant::now()).unwrap().frames.len(), 2);
     }
 }

@@ -10,34 +10,34 @@ use std::time::Duration;
 
 /// The settings of a bus.
 #[derive(Debug)]
-pub struct Settings {
+pub struct BusSettings {
     /// In the order in which they are used to publish.
-    pub(super) instances: Vec<Place>,
+    pub(super) instances: Vec<InstanceAddress>,
     pub(super) timeout: Duration,
-    pub(super) bounds: Bounds,
+    pub(super) bounds: QueueBounds,
 }
 
 /// Of frames that wait for one instance, or for the loop.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct QueueBounds {
     pub(super) frames_max: usize,
     pub(super) bytes_max: usize,
 }
 
 /// Where an instance is, and how it is talked to.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct InstanceAddress {
     pub(super) url: BusUrl,
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<BusTls>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Tls {
+pub(super) struct BusTls {
     pub(super) config: Arc<ClientConfig>,
     pub(super) name: ServerName<'static>,
 }
 
-impl Settings {
+impl BusSettings {
     /// Reads the files that the configuration names; `None` if there is no bus.
     ///
     /// # Errors
@@ -49,14 +49,14 @@ impl Settings {
         Ok(Some(Self {
             instances: config.bus.iter().map(place).collect::<Result<_, _>>()?,
             timeout: Duration::from_millis(config.bus_timeout_ms),
-            bounds: Bounds { frames_max: config.bus_frames_max, bytes_max: config.bus_bytes_max },
+            bounds: QueueBounds { frames_max: config.bus_frames_max, bytes_max: config.bus_bytes_max },
         }))
     }
 }
 
-fn place(url: &BusUrl) -> Result<Place, String> {
+fn place(url: &BusUrl) -> Result<InstanceAddress, String> {
     if !url.tls {
-        return Ok(Place { url: url.clone(), tls: None });
+        return Ok(InstanceAddress { url: url.clone(), tls: None });
     }
     let wrong = |why: &dyn std::fmt::Display| format!("the bus {url} cannot be used: {why}");
     let name = ServerName::try_from(url.host.clone())
@@ -77,7 +77,7 @@ fn place(url: &BusUrl) -> Result<Place, String> {
         .map_err(|error| wrong(&error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(Place { url: url.clone(), tls: Some(Tls { config: Arc::new(config), name }) })
+    Ok(InstanceAddress { url: url.clone(), tls: Some(BusTls { config: Arc::new(config), name }) })
 }
 
 fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -97,12 +97,12 @@ mod tests {
 
     fn why(urls: &str) -> String {
         let config = Config { bus: BusUrls::parse(urls).unwrap(), ..Config::default() };
-        Settings::open(&config).unwrap_err()
+        BusSettings::open(&config).unwrap_err()
     }
 
     #[test]
     fn a_ca_file_that_cannot_be_used_is_refused_in_one_sentence() {
-        assert!(Settings::open(&Config::default()).unwrap().is_none());
+        assert!(BusSettings::open(&Config::default()).unwrap().is_none());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
         let url = format!("redis://a,rediss://u:geheim@h?root_cert_path={}", path.display());

@@ -1,9 +1,9 @@
 //! The thread that listens on one instance.
 
-use super::codec::Decoded;
-use super::connection::{Connection, Fault, unexpected};
-use super::figures::Lost;
-use super::instance::{BEAT_EVERY, Pause, Shared, Side};
+use super::codec::DecodedMessage;
+use super::connection::{InstanceConnection, InstanceError, unexpected};
+use super::figures::LossCause;
+use super::instance::{BEAT_EVERY, ConnectionSide, InstanceSet, RetryPause};
 use redis::Value;
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 const READ_WAITS: Duration = Duration::from_millis(250);
 
 /// Until it is over.
-pub(super) fn run(shared: &Shared, at: usize) {
+pub(super) fn run(shared: &InstanceSet, at: usize) {
     let instance = &shared.instances[at];
-    let mut pause = Pause::new();
+    let mut pause = RetryPause::new();
     while !instance.queue.is_over() {
         let mut has_worked = false;
-        let fault = match shared.open(at, Side::In) {
+        let fault = match shared.open(at, ConnectionSide::In) {
             Ok(connection) => listen(shared, at, connection, &mut has_worked),
             Err(fault) => Err(fault),
         };
         let Err(fault) = fault else { return };
-        shared.failed(at, Side::In, &fault);
+        shared.failed(at, ConnectionSide::In, &fault);
         if !instance.queue.pause(pause.next(has_worked)) {
             return;
         }
@@ -29,7 +29,12 @@ pub(super) fn run(shared: &Shared, at: usize) {
 }
 
 /// Takes what comes, until the connection fails or it is over.
-fn listen(shared: &Shared, at: usize, mut connection: Connection, has_worked: &mut bool) -> Result<(), Fault> {
+fn listen(
+    shared: &InstanceSet,
+    at: usize,
+    mut connection: InstanceConnection,
+    has_worked: &mut bool,
+) -> Result<(), InstanceError> {
     let instance = &shared.instances[at];
     connection.send(redis::cmd("SUBSCRIBE").arg(shared.channel(shared.codec.me().node)))?;
     match connection.answer(shared.timeout)? {
@@ -47,7 +52,7 @@ fn listen(shared: &Shared, at: usize, mut connection: Connection, has_worked: &m
             *has_worked = true;
         }
         if heard_itself.elapsed() > BEAT_EVERY + shared.timeout {
-            return Err(Fault("this node does not hear itself over it".to_owned()));
+            return Err(InstanceError("this node does not hear itself over it".to_owned()));
         }
     }
     Ok(())
@@ -58,7 +63,7 @@ fn is_word(value: Option<&Value>, word: &[u8]) -> bool {
 }
 
 /// Takes one message. `true`: it was a beat.
-fn take(shared: &Shared, at: usize, value: Value) -> Result<bool, Fault> {
+fn take(shared: &InstanceSet, at: usize, value: Value) -> Result<bool, InstanceError> {
     let said = match value {
         Value::Array(said) if is_word(said.first(), b"message") => said,
         other => return Err(unexpected(&other)),
@@ -67,17 +72,17 @@ fn take(shared: &Shared, at: usize, value: Value) -> Result<bool, Fault> {
         return Err(unexpected(&Value::Nil));
     };
     match shared.codec.read(&bytes) {
-        Ok(Decoded::Beat(number)) => {
+        Ok(DecodedMessage::Beat(number)) => {
             shared.beat_heard(at, number);
             return Ok(true);
         }
-        Ok(Decoded::Frame { from, frame }) => {
+        Ok(DecodedMessage::Frame { from, frame }) => {
             shared.instances[at].heard.add(bytes.len());
             if !shared.inbox.push(from, frame, bytes.len()) {
-                shared.losses.add(Lost::Inbox, 1);
+                shared.losses.add(LossCause::Inbox, 1);
             }
         }
-        Err(why) => shared.losses.add(Lost::Undecoded(why), 1),
+        Err(why) => shared.losses.add(LossCause::Undecoded(why), 1),
     }
     Ok(false)
 }

@@ -7,7 +7,7 @@ use super::census::Census;
 use super::counters::Counters;
 use super::hub::Hub;
 use super::socket::Stream;
-use crate::bus::Figures;
+use crate::bus::BusFigures;
 use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ClusterGauges, ConnId, Event, Gauges, Totals};
 use crate::histogram::Histogram;
 use crate::protocol::http::Health;
@@ -82,7 +82,7 @@ pub struct Snapshot {
     /// The health of the store, as its workers report it.
     pub store: Arc<StoreHealth>,
     /// The numbers of the bus between nodes, if there is one.
-    pub bus: Option<Figures>,
+    pub bus: Option<BusFigures>,
     /// The nodes of the cluster, and what waits for them.
     pub cluster: Option<(ClusterFigures, ClusterGauges)>,
 }

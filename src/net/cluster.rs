@@ -30,13 +30,13 @@ impl<S: Stream> Hub<S> {
         bus.take(&mut news);
         for one in news {
             self.dispatch(match one {
-                bus::News::Works(works) => {
+                bus::BusEvent::Works(works) => {
                     if let Some(cluster) = &self.cluster {
                         cluster.look_rarely(works);
                     }
                     Event::BusWorks(works)
                 }
-                bus::News::Frame { from, frame } => Event::Bus { from, frame },
+                bus::BusEvent::Frame { from, frame } => Event::Bus { from, frame },
             });
         }
     }

@@ -26,7 +26,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "shown",
             "logging",
-            "bus::Figures",
+            "bus::BusFigures",
             "bus::figures",
             "net::admin",
             "net::census",

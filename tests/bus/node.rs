@@ -1,8 +1,8 @@
 //! A node, as far as the bus is concerned.
 
 use crate::common::PATIENCE;
-use hongyan::bus::codec::Codec;
-use hongyan::bus::{Bus, Figures, News, PubSub, Settings};
+use hongyan::bus::codec::FrameCodec;
+use hongyan::bus::{Bus, BusEvent, BusFigures, BusSettings, PubSub};
 use hongyan::chat::contract::{BusFrame, Incarnation, LinkPosition, NodeId};
 use hongyan::config::{BusUrls, Config};
 use std::sync::Arc;
@@ -39,9 +39,9 @@ impl Node {
         tune(&mut config);
         let (wake, woken) = channel();
         let wake = Arc::new(move || wake.send(()).unwrap_or(()));
-        let settings = Settings::open(&config).unwrap().unwrap();
+        let settings = BusSettings::open(&config).unwrap().unwrap();
         let me = life(number);
-        let bus = PubSub::start(settings, Codec::new(me, &key), wake).unwrap();
+        let bus = PubSub::start(settings, FrameCodec::new(me, &key), wake).unwrap();
         Self { me, bus, woken, works: true, heard: Vec::new() }
     }
 
@@ -50,8 +50,8 @@ impl Node {
         self.bus.take(&mut news);
         for one in news {
             match one {
-                News::Works(works) => self.works = works,
-                News::Frame { from, frame } => self.heard.push((from, frame.view)),
+                BusEvent::Works(works) => self.works = works,
+                BusEvent::Frame { from, frame } => self.heard.push((from, frame.view)),
             }
         }
     }
@@ -111,7 +111,7 @@ impl Node {
     }
 }
 
-pub(crate) fn dropped(figures: &Figures, word: &str) -> u64 {
+pub(crate) fn dropped(figures: &BusFigures, word: &str) -> u64 {
     figures.dropped.iter().find(|(found, _)| *found == word).unwrap().1
 }
 

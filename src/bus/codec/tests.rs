@@ -60,11 +60,11 @@ fn frames() -> Vec<BusFrame> {
     all
 }
 
-fn pair() -> (Codec, Codec) {
-    (Codec::new(life(1, 5), &KEY), Codec::new(life(1_023, u64::MAX), &KEY))
+fn pair() -> (FrameCodec, FrameCodec) {
+    (FrameCodec::new(life(1, 5), &KEY), FrameCodec::new(life(1_023, u64::MAX), &KEY))
 }
 
-fn sealed(codec: &Codec, to: Incarnation, frame: &BusFrame) -> Vec<u8> {
+fn sealed(codec: &FrameCodec, to: Incarnation, frame: &BusFrame) -> Vec<u8> {
     let mut bytes = codec.write(FRAME_MAX, to, frame).unwrap();
     codec.seal(&mut bytes);
     bytes
@@ -75,10 +75,10 @@ fn every_frame_comes_back_as_it_was() {
     let (a, b) = pair();
     for frame in frames() {
         let bytes = sealed(&a, b.me(), &frame);
-        assert_eq!(b.read(&bytes), Ok(Decoded::Frame { from: a.me(), frame: Box::new(frame) }));
+        assert_eq!(b.read(&bytes), Ok(DecodedMessage::Frame { from: a.me(), frame: Box::new(frame) }));
         // What is published elsewhere, or was meant for an earlier life, or comes back.
         for me in [life(2, 5), life(1_023, 4), a.me()] {
-            assert_eq!(Codec::new(me, &KEY).read(&bytes), Err(Dropped::NotForMe));
+            assert_eq!(FrameCodec::new(me, &KEY).read(&bytes), Err(DropCause::NotForMe));
         }
     }
 }
@@ -88,17 +88,17 @@ fn a_beat_is_heard_by_the_same_life_of_its_node_only() {
     let (a, b) = pair();
     let mut beat = a.write_beat(77);
     a.seal(&mut beat);
-    assert_eq!(a.read(&beat), Ok(Decoded::Beat(77)));
-    assert_eq!(b.read(&beat), Err(Dropped::NotForMe));
-    assert_eq!(Codec::new(life(1, 6), &KEY).read(&beat), Err(Dropped::NotForMe));
+    assert_eq!(a.read(&beat), Ok(DecodedMessage::Beat(77)));
+    assert_eq!(b.read(&beat), Err(DropCause::NotForMe));
+    assert_eq!(FrameCodec::new(life(1, 6), &KEY).read(&beat), Err(DropCause::NotForMe));
 }
 
 #[test]
 fn who_does_not_know_the_key_is_not_heard() {
     let (a, b) = pair();
-    let stranger = Codec::new(a.me(), &[8; 32]);
+    let stranger = FrameCodec::new(a.me(), &[8; 32]);
     let frame = &frames()[4];
-    assert_eq!(b.read(&sealed(&stranger, b.me(), frame)), Err(Dropped::Mac));
+    assert_eq!(b.read(&sealed(&stranger, b.me(), frame)), Err(DropCause::Mac));
     assert_ne!(a.cluster_name(), stranger.cluster_name(), "two clusters use other channels");
     assert_eq!(a.cluster_name(), b.cluster_name());
     assert!(!format!("{a:?}").contains("07"), "{a:?}");
@@ -110,7 +110,7 @@ fn an_unknown_version_is_dropped() {
     for version in [0, FRAME_MAX + 1, u16::MAX] {
         let mut bytes = a.write(version, b.me(), &frames()[0]).unwrap();
         a.seal(&mut bytes);
-        assert_eq!(b.read(&bytes), Err(Dropped::Version));
+        assert_eq!(b.read(&bytes), Err(DropCause::Version));
     }
 }
 
@@ -127,7 +127,7 @@ fn what_is_too_long_is_neither_written_nor_read() {
     a.seal(&mut longest);
     assert!(b.read(&longest).is_ok());
     for length in [0, 1, HEADER_BYTES + MAC_BYTES - 1, FRAME_BYTES_MAX + 1] {
-        assert_eq!(b.read(&vec![1; length]), Err(Dropped::Size));
+        assert_eq!(b.read(&vec![1; length]), Err(DropCause::Size));
     }
 }
 
@@ -172,8 +172,8 @@ fn what_a_node_with_the_key_makes_of_anything_harms_nobody() {
         }
         a.seal(&mut bytes);
         match b.read(&bytes) {
-            Ok(Decoded::Frame { .. }) => taken += 1,
-            Err(Dropped::Broken) => broken += 1,
+            Ok(DecodedMessage::Frame { .. }) => taken += 1,
+            Err(DropCause::Broken) => broken += 1,
             other => panic!("{other:?}"),
         }
     }
@@ -195,7 +195,7 @@ fn a_record_has_no_more_bytes_than_it_needs() {
         bytes.push(b'x');
         a.seal(&mut bytes);
         // The text of a push goes as far as its record does.
-        assert_eq!(b.read(&bytes) == Err(Dropped::Broken), has_end, "{frame:?}");
+        assert_eq!(b.read(&bytes) == Err(DropCause::Broken), has_end, "{frame:?}");
     }
 }
 

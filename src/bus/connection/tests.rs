@@ -8,7 +8,7 @@ use std::thread;
 const SHORT: Duration = Duration::from_millis(300);
 
 /// Answers the first connection with this, after it has read something.
-fn server(says: impl FnOnce(TcpStream) + Send + 'static) -> Place {
+fn server(says: impl FnOnce(TcpStream) + Send + 'static) -> InstanceAddress {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -17,10 +17,10 @@ fn server(says: impl FnOnce(TcpStream) + Send + 'static) -> Place {
         says(socket);
     });
     let urls = BusUrls::parse(&format!("redis://u:geheim@127.0.0.1:{port}")).unwrap();
-    Place { url: urls.iter().next().unwrap().clone(), tls: None }
+    InstanceAddress { url: urls.iter().next().unwrap().clone(), tls: None }
 }
 
-fn answers(bytes: &'static [u8]) -> Place {
+fn answers(bytes: &'static [u8]) -> InstanceAddress {
     server(move |mut socket| {
         socket.write_all(bytes).ok();
         // Until the other side goes.
@@ -28,8 +28,8 @@ fn answers(bytes: &'static [u8]) -> Place {
     })
 }
 
-fn why(place: &Place) -> String {
-    let Err(fault) = Connection::open(place, SHORT) else { panic!("it is let in") };
+fn why(place: &InstanceAddress) -> String {
+    let Err(fault) = InstanceConnection::open(place, SHORT) else { panic!("it is let in") };
     assert!(!fault.0.contains("geheim") && !fault.0.contains('\n'), "{fault}");
     fault.0
 }
@@ -50,7 +50,8 @@ fn what_is_wrong_is_said_without_the_password() {
         assert!(why.starts_with(said), "{answer:?}: {why}");
     }
     assert_eq!(why(&server(drop)), "the connection was closed");
-    let nowhere = |url: &str| Place { url: BusUrls::parse(url).unwrap().iter().next().unwrap().clone(), tls: None };
+    let nowhere =
+        |url: &str| InstanceAddress { url: BusUrls::parse(url).unwrap().iter().next().unwrap().clone(), tls: None };
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     assert_eq!(why(&nowhere(&format!("redis://127.0.0.1:{free}"))), "nobody listens there");
     assert!(why(&nowhere("redis://no.such.host.invalid")).starts_with("the address of its host cannot be found"));
