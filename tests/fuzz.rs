@@ -86,6 +86,11 @@ fn frames_are_read_as_tungstenite_reads_them() {
 }
 
 #[test]
+fn what_nodes_say_is_read_without_harm() {
+    run("bus", 100_000);
+}
+
+#[test]
 fn chat_keeps_its_promises_whatever_is_decided() {
     run("chat", 60);
 }

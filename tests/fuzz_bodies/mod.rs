@@ -2,6 +2,7 @@
 //! finds; `tests/fuzz.rs` feeds them mutations of the seeds in `fuzz/seeds/` in every run of the
 //! tests.
 
+pub mod bus;
 pub mod chat;
 pub mod envelope;
 pub mod frames;
@@ -15,7 +16,8 @@ use crate::sim::random::Random;
 pub type Body = fn(&[u8]);
 
 /// All of them, by the name of their target.
-pub const BODIES: [(&str, Body); 5] = [
+pub const BODIES: [(&str, Body); 6] = [
+    ("bus", bus::bus),
     ("raw", raw::raw),
     ("envelope", envelope::envelope),
     ("head", head::head),

@@ -1,0 +1,34 @@
+//! What nodes say to each other over the bus. The bytes are a frame behind its header, of somebody
+//! who knows the key: whatever they say, they are read without harm, and a frame that is accepted
+//! is written in the same bytes again.
+
+use hongyan::bus::codec::{DecodedMessage, FrameCodec};
+use hongyan::chat::contract::{BusFrame, Incarnation, NodeId};
+
+/// The first bytes of a frame: version, kind, sender and receiver.
+const HEADER_BYTES: usize = 23;
+
+fn codec(node: u16) -> FrameCodec {
+    let node = NodeId::new(node).expect("there are such nodes");
+    FrameCodec::new(Incarnation { node, epoch: 7 }, &[7; 32])
+}
+
+pub fn bus(data: &[u8]) {
+    let (writer, reader) = (codec(1), codec(2));
+    assert!(reader.read(data).is_err(), "nobody guesses the MAC");
+    let empty = BusFrame { view: 0, confirmed: None, refused: None, batch: None };
+    let mut bytes = writer.write(1, reader.me(), &empty).expect("it is short");
+    bytes.truncate(HEADER_BYTES);
+    bytes.extend(data);
+    writer.seal(&mut bytes);
+    match reader.read(&bytes) {
+        Ok(DecodedMessage::Frame { from, frame }) => {
+            assert_eq!(from, writer.me());
+            let mut again = writer.write(1, reader.me(), &frame).expect("it was short enough");
+            writer.seal(&mut again);
+            assert_eq!(again, bytes);
+        }
+        Ok(DecodedMessage::Beat(number)) => panic!("a frame was taken for the beat {number}"),
+        Err(_) => {}
+    }
+}
