@@ -9,7 +9,7 @@ mod in_core;
 
 use hongyan::chat::Chat;
 use hongyan::chat::contract::{Event, Now, Rules};
-use hongyan::net::hub::{Bounds, Hub};
+use hongyan::net::hub::{ConnectionBounds, Hub};
 use hongyan::net::socket::Stream;
 use hongyan::net::tls::{self, Certificates};
 use in_core::{Core, ack, answer, friends, login, message};
@@ -159,7 +159,7 @@ impl Stream for Fake {
 }
 
 fn hub<S: Stream>() -> Hub<S> {
-    let bounds = Bounds {
+    let bounds = ConnectionBounds {
         frame_bytes_max: 64 * 1024,
         output_bytes_max: 16 * 1024 * 1024,
         stranger_output_bytes_max: 8 * 1024,

@@ -11,7 +11,7 @@ pub use sink::lines_lost;
 use line::plain_line;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
-use sink::Sink;
+use sink::LogSink;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const FLUSH_WAIT: Duration = Duration::from_millis(100);
 const ROOM_LOOK: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
-enum Item {
+enum LogItem {
     Line(Vec<u8>),
     /// It is answered when everything before it is written.
     Finish(SyncSender<()>),
@@ -40,7 +40,7 @@ enum Item {
 /// A handle of the writer of stderr; `main` keeps it so that the last lines are not lost.
 #[derive(Clone, Debug)]
 pub struct Stderr {
-    items: SyncSender<Item>,
+    items: SyncSender<LogItem>,
     lost: Arc<AtomicU64>,
     /// Each line is a JSON object.
     is_json: Arc<AtomicBool>,
@@ -81,7 +81,7 @@ impl Stderr {
     }
 
     fn pass_on(&self, line: Vec<u8>) {
-        match self.items.try_send(Item::Line(line)) {
+        match self.items.try_send(LogItem::Line(line)) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +98,7 @@ impl Stderr {
     fn wait_until_written(&self, within: Duration) {
         let until = Instant::now() + within;
         let (done, finished) = sync_channel(1);
-        let mut item = Item::Finish(done);
+        let mut item = LogItem::Finish(done);
         // The writer lives as long as the process. If it is stuck, stderr is blocked, and the error
         // could not be shown: so there is none.
         while let Err(error) = self.items.try_send(item) {
@@ -219,11 +219,11 @@ impl Write for LineSender {
     }
 }
 
-fn write_lines(out: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64, is_json: &AtomicBool) {
-    let mut sink = Sink::new(out);
+fn write_lines(out: impl Write, waiting: &Receiver<LogItem>, lost: &AtomicU64, is_json: &AtomicBool) {
+    let mut sink = LogSink::new(out);
     for item in waiting {
         let is_json = is_json.load(Ordering::Relaxed);
-        if let Item::Line(line) = &item {
+        if let LogItem::Line(line) = &item {
             sink.line(line, is_json);
         }
         // Lines are lost only while others wait, so this loop always has another iteration to
@@ -232,7 +232,7 @@ fn write_lines(out: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64, is_j
         if lines > 0 {
             sink.dropped(lines, is_json);
         }
-        if let Item::Finish(done) = item {
+        if let LogItem::Finish(done) = item {
             sink.finish(is_json);
             done.send(()).unwrap_or(());
         }
@@ -246,9 +246,9 @@ mod tests {
 
     /// A sink that blocks while its lock is held.
     #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
+    struct BlockedSink(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Sink {
+    impl Write for BlockedSink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn lines_come_out_whole_and_in_order() {
-        let sink = Sink::default();
+        let sink = BlockedSink::default();
         let stderr = Stderr::start_on(sink.clone()).unwrap();
         let logger = Logger::new(&stderr);
         log::set_max_level(LevelFilter::Info);
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_full_is_written_before_the_end() {
-        let sink = Sink::default();
+        let sink = BlockedSink::default();
         let stuck = sink.0.lock().unwrap();
         let stderr = Stderr::start_on(sink.clone()).unwrap();
         for _ in 0..2 * LINES_MAX {
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_sink_that_stands_still_keeps_nobody_from_the_end() {
-        let sink = Sink::default();
+        let sink = BlockedSink::default();
         let stuck = sink.0.lock().unwrap();
         let stderr = Stderr::start_on(sink.clone()).unwrap();
         for _ in 0..2 * LINES_MAX {
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_sink_that_stands_still_stops_nobody_and_what_was_lost_is_said() {
-        let sink = Sink::default();
+        let sink = BlockedSink::default();
         let stuck = sink.0.lock().unwrap();
         let stderr = Stderr::start_on(sink.clone()).unwrap();
         let many = LINES_MAX + 100;
@@ -322,11 +322,11 @@ mod tests {
             stderr.say("x");
         }
         drop(stuck);
-        while stderr.items.try_send(Item::Line(b"last\n".to_vec())).is_err() {
+        while stderr.items.try_send(LogItem::Line(b"last\n".to_vec())).is_err() {
             thread::yield_now();
         }
         let (done, finished) = sync_channel(1);
-        assert!(stderr.items.send(Item::Finish(done)).is_ok());
+        assert!(stderr.items.send(LogItem::Finish(done)).is_ok());
         finished.recv().unwrap();
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         let written = text.lines().filter(|line| *line == "x").count();

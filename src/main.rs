@@ -4,8 +4,8 @@ use hongyan::admin::client;
 use hongyan::config::LogFormat;
 use hongyan::config::args::{self, Command, Settings};
 use hongyan::logging::{self, Stderr};
-use hongyan::server::reload::Program;
-use hongyan::server::{self, Ended};
+use hongyan::server::reload::ReloadHooks;
+use hongyan::server::{self, ServerEnd};
 use hongyan::{backup, beside, copy};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -46,10 +46,10 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             }
             let ended = server::run(config, program(stderr), |line| stderr.say(line)).map_err(|error| error.0)?;
             Ok(match ended {
-                Ended::Stopped => ExitCode::SUCCESS,
-                Ended::TakenOver => ExitCode::from(3),
+                ServerEnd::Stopped => ExitCode::SUCCESS,
+                ServerEnd::TakenOver => ExitCode::from(3),
                 // The panic was reported; 101 is the exit status of a panic in `main`.
-                Ended::Panicked => ExitCode::from(101),
+                ServerEnd::Panicked => ExitCode::from(101),
             })
         }
         Command::Check(settings) => {
@@ -98,9 +98,9 @@ fn read_command() -> Result<Command, String> {
 }
 
 /// How the server reloads its settings and the settings of the log.
-fn program(stderr: &Stderr) -> Program {
+fn program(stderr: &Stderr) -> ReloadHooks {
     let stderr = stderr.clone();
-    Program {
+    ReloadHooks {
         read_again: Arc::new(|| match read_command()? {
             Command::Run(settings) => Ok(*settings),
             // The arguments are those of the start, so they give a server again.

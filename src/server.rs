@@ -18,20 +18,20 @@ use crate::bus::{self, Bus, PubSub};
 use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
-use crate::net::live::{Live, Reloaded};
+use crate::net::live::{LoopSettings, ReloadedSettings};
 use crate::net::standby::StandbyPort;
-use crate::net::{Loop, Parts};
+use crate::net::{Loop, LoopParts};
 use crate::push_hook::{self, PushHook};
 use crate::store::StoreError;
 use crate::store::cluster::ClusterMembership;
 use crate::store::mysql::MysqlServer;
 use crate::store::pool::{Pool, WakeFn};
-use admin::Admin;
-use files::Limit;
+use admin::AdminParts;
+use files::FileLimit;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
-use over::Over;
-use reload::{Program, Reloader, Work};
+use over::EndSignals;
+use reload::{ReloadHooks, ReloadWork, Reloader};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Socket, Type};
 use std::fmt;
@@ -43,7 +43,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-pub use validity::Notice;
+pub use validity::ValidityNotice;
 
 /// The pause before a node that was fenced joins again.
 const JOIN_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -62,16 +62,16 @@ impl std::error::Error for StartError {}
 
 /// A running server. Dropping it stops the server and waits for it.
 #[derive(Debug)]
-pub struct Handle {
+pub struct ServerHandle {
     addr: SocketAddr,
-    over: Over,
+    over: EndSignals,
     waker: Arc<Waker>,
     admin: Option<AdminServer>,
     /// `None` after it was joined.
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
-impl Handle {
+impl ServerHandle {
     /// The address on which it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
@@ -114,7 +114,7 @@ impl Handle {
     }
 }
 
-impl Drop for Handle {
+impl Drop for ServerHandle {
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.ask_to_stop();
@@ -132,8 +132,8 @@ impl Drop for Handle {
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
-pub fn start(config: Config) -> Result<Handle, StartError> {
-    match launch(config, None, Limit::read(), None)? {
+pub fn start(config: Config) -> Result<ServerHandle, StartError> {
+    match launch(config, None, FileLimit::read(), None)? {
         Some(handle) => Ok(handle),
         None => Err(StartError("it was stopped before it had started".to_owned())),
     }
@@ -141,7 +141,7 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
 
 /// How a server has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum ServerEnd {
     /// It was stopped by a signal.
     Stopped,
     /// Another server has taken over the database.
@@ -156,15 +156,15 @@ pub enum Ended {
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
-pub fn run(mut config: Config, program: Program, say: impl Fn(&str)) -> Result<Ended, StartError> {
+pub fn run(mut config: Config, program: ReloadHooks, say: impl Fn(&str)) -> Result<ServerEnd, StartError> {
     let signals = |error| cannot("watch for signals", &error);
     let asked_to_stop = signals::ignore_others().and_then(|()| signals::note_stop()).map_err(signals)?;
     loop {
         let watched = Signals::new(signals::OF_A_SERVER).map_err(signals)?;
-        let Some(mut handle) = launch(config.clone(), Some(watched), Limit::raise(), Some(program.clone()))? else {
+        let Some(mut handle) = launch(config.clone(), Some(watched), FileLimit::raise(), Some(program.clone()))? else {
             supervisor::stopping();
             log::info!("stopped while the store was waited for");
-            return Ok(Ended::Stopped);
+            return Ok(ServerEnd::Stopped);
         };
         say(&format!("listening on {}", handle.addr));
         supervisor::ready();
@@ -177,9 +177,9 @@ pub fn run(mut config: Config, program: Program, say: impl Fn(&str)) -> Result<E
             continue;
         }
         return Ok(match joined {
-            Err(_) => Ended::Panicked,
-            Ok(()) if handle.over.is_taken_over() => Ended::TakenOver,
-            Ok(()) => Ended::Stopped,
+            Err(_) => ServerEnd::Panicked,
+            Ok(()) if handle.over.is_taken_over() => ServerEnd::TakenOver,
+            Ok(()) => ServerEnd::Stopped,
         });
     }
 }
@@ -189,12 +189,12 @@ pub fn run(mut config: Config, program: Program, say: impl Fn(&str)) -> Result<E
 ///
 /// # Errors
 /// A server could not start with this configuration.
-pub fn check(config: &Config) -> Result<Option<Notice>, StartError> {
+pub fn check(config: &Config) -> Result<Option<ValidityNotice>, StartError> {
     if let StoreUrl::Mysql(url) = &config.store {
         MysqlServer::new(url).map_err(|error| cannot_use_store(config, &error))?;
     }
     let (_, notice) = certificates::open(config).map_err(StartError)?;
-    push_hook::Settings::open(config).map_err(StartError)?;
+    push_hook::HookSettings::open(config).map_err(StartError)?;
     bus::BusSettings::open(config).map_err(StartError)?;
     Ok(notice)
 }
@@ -226,13 +226,13 @@ fn bind(config: &Config) -> Result<StdListener, StartError> {
 fn launch(
     config: Config,
     mut signals: Option<Signals>,
-    files: Limit,
-    program: Option<Program>,
-) -> Result<Option<Handle>, StartError> {
+    files: FileLimit,
+    program: Option<ReloadHooks>,
+) -> Result<Option<ServerHandle>, StartError> {
     let conns_max = files.conns_max(&config)?;
     let is_process = signals.is_some();
     let (certificates, notice) = certificates::open(&config).map_err(StartError)?;
-    let push_hook = push_hook::Settings::open(&config).map_err(StartError)?;
+    let push_hook = push_hook::HookSettings::open(&config).map_err(StartError)?;
     let bus = bus::BusSettings::open(&config).map_err(StartError)?;
     // Bind first, so that a port in use is reported at once.
     let listener = bind(&config)?;
@@ -243,8 +243,8 @@ fn launch(
     // It can fail only if the poll is gone, and then nobody waits for the answer.
     let wake: WakeFn = Arc::new(move || woken.wake().unwrap_or(()));
     let stop = Arc::<AtomicBool>::default();
-    let over = Over::new(&stop, &wake);
-    let admin = Admin::open(&config, &wake, is_process)?;
+    let over = EndSignals::new(&stop, &wake);
+    let admin = AdminParts::open(&config, &wake, is_process)?;
     let Some((mut pool, listener)) = open_store(&config, &mut signals, (&wake, &over), listener)? else {
         return Ok(None);
     };
@@ -258,7 +258,7 @@ fn launch(
     let on_hang_up = on_hang_up(&config, program, files, &pool, to_loop, wake);
     let push_hook = push_hook.map(PushHook::start).transpose();
     let push_hook = push_hook.map_err(|error| cannot("start the threads of the push hook", &error))?;
-    let parts = Parts {
+    let parts = LoopParts {
         poll,
         listener: TcpListener::from_std(listener),
         signals,
@@ -285,20 +285,20 @@ fn launch(
         notice.log();
     }
     files.log(&config);
-    Ok(Some(Handle { addr, over, waker, admin, thread: Some(thread) }))
+    Ok(Some(ServerHandle { addr, over, waker, admin, thread: Some(thread) }))
 }
 
 /// The handler of SIGHUP, which only a server that is the whole process gets.
 fn on_hang_up(
     config: &Config,
-    program: Option<Program>,
-    files: Limit,
+    program: Option<ReloadHooks>,
+    files: FileLimit,
     pool: &Pool,
-    to_loop: Sender<Reloaded>,
+    to_loop: Sender<ReloadedSettings>,
     wake: WakeFn,
 ) -> Box<dyn FnMut() + Send> {
     let Some(program) = program else { return Box::new(|| ()) };
-    let work = Work { config: config.clone(), program, files, store: pool.limits(), to_loop, wake };
+    let work = ReloadWork { config: config.clone(), program, files, store: pool.limits(), to_loop, wake };
     let reloader = Reloader::new(work);
     if config.is_standby {
         // The standby may have waited for weeks.
@@ -310,7 +310,7 @@ fn on_hang_up(
 
 /// Makes the core, and its key for hash tables.
 fn chat(
-    live: &Live,
+    live: &LoopSettings,
     pool: &Pool,
     cluster: Option<&ClusterMembership>,
     has_bus: bool,
@@ -344,7 +344,7 @@ fn start_bus(
 
 /// The function to call when the stop begins: it notifies the supervisor, unless the server runs
 /// inside another program, or is a fenced node that will join again.
-fn on_stop(is_process: bool, over: &Over) -> Box<dyn Fn() + Send> {
+fn on_stop(is_process: bool, over: &EndSignals) -> Box<dyn Fn() + Send> {
     let over = over.clone();
     Box::new(move || {
         if is_process && !over.is_fenced() {
@@ -358,7 +358,7 @@ fn on_stop(is_process: bool, over: &Over) -> Box<dyn Fn() + Send> {
 fn open_store(
     config: &Config,
     signals: &mut Option<Signals>,
-    (wake, over): (&WakeFn, &Over),
+    (wake, over): (&WakeFn, &EndSignals),
     listener: StdListener,
 ) -> Result<Option<(Pool, StdListener)>, StartError> {
     if config.is_standby {
@@ -406,7 +406,7 @@ mod tests {
         Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), store: StoreUrl::Memory, ..Config::default() }
     }
 
-    fn connect(handle: &Handle) -> TcpStream {
+    fn connect(handle: &ServerHandle) -> TcpStream {
         let stream = TcpStream::connect(handle.addr()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream

@@ -19,7 +19,7 @@ mod admin {
 
 use common::{Server, config};
 use hongyan::config::{AdminPlace, Config};
-use hongyan::server::{self, Handle};
+use hongyan::server::{self, ServerHandle};
 use std::net::SocketAddr;
 
 /// A server in this process with its admin interface on a free port of loopback.
@@ -37,7 +37,7 @@ impl Managed {
         let mut config = config();
         config.admin = AdminPlace::parse("127.0.0.1:0").unwrap();
         tune(&mut config);
-        let handle: Handle = server::start(config).unwrap();
+        let handle: ServerHandle = server::start(config).unwrap();
         let admin = handle.admin_addr().unwrap();
         Self { server: Server::of(handle), admin }
     }

@@ -2,7 +2,7 @@
 //! protected by a token, and against requests that web pages cause in browsers.
 
 use super::AdminConfig;
-use super::http::{Request, Response};
+use super::http::{HttpRequest, HttpResponse};
 use crate::config::{Endpoint, StoreUrl, regular};
 use ring::hmac;
 use std::fmt;
@@ -18,12 +18,12 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The token that callers must send. Both tokens are hashed with a secret key before they are
 /// compared, so that the time of a comparison reveals nothing about the token.
-struct Secret {
+struct AdminToken {
     key: hmac::Key,
     tag: hmac::Tag,
 }
 
-impl Secret {
+impl AdminToken {
     fn new(token: &[u8]) -> Result<Self, String> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| format!("the system has no random numbers: {error}"))?;
@@ -69,35 +69,35 @@ fn is_world_readable(_: &Path) -> bool {
 }
 
 /// The access rules of an interface.
-pub(super) struct Access {
+pub(super) struct AccessRules {
     is_port: bool,
-    secret: Option<Secret>,
+    secret: Option<AdminToken>,
     /// The store of this server.
     store: StoreUrl,
-    refused: Mutex<Refused>,
-    dropped: Mutex<Refused>,
+    refused: Mutex<RefusedCallers>,
+    dropped: Mutex<RefusedCallers>,
 }
 
 /// Callers who were refused since that was last said.
 #[derive(Default)]
-struct Refused {
+struct RefusedCallers {
     last: Option<Instant>,
     unsaid: u64,
 }
 
-impl fmt::Debug for Access {
+impl fmt::Debug for AccessRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Access").field("is_port", &self.is_port).finish_non_exhaustive()
     }
 }
 
-impl Access {
+impl AccessRules {
     /// # Errors
     /// One sentence.
     pub(super) fn new(config: &AdminConfig) -> Result<Self, String> {
         let secret = match (&config.endpoint, &config.token_file) {
             (Endpoint::Tcp(_), Some(path)) => {
-                let secret = Secret::new(read_token(path)?.as_bytes())?;
+                let secret = AdminToken::new(read_token(path)?.as_bytes())?;
                 if is_world_readable(path) {
                     let path = path.display();
                     log::warn!("everybody on this machine may read the token in {path}: chmod o-r {path}");
@@ -119,7 +119,7 @@ impl Access {
     }
 
     /// The refusal of a request, if it is not allowed.
-    pub(super) fn refusal(&self, request: &Request, who: &str) -> Option<Response> {
+    pub(super) fn refusal(&self, request: &HttpRequest, who: &str) -> Option<HttpResponse> {
         let (refusal, why) = self.check(request).err()?;
         if let Some(unsaid) = is_due(&self.refused) {
             log::warn!("admin: a request by {who} was refused: {why}; {unsaid} more since this was last said");
@@ -135,7 +135,7 @@ impl Access {
         }
     }
 
-    fn check(&self, request: &Request) -> Result<(), (Response, &'static str)> {
+    fn check(&self, request: &HttpRequest) -> Result<(), (HttpResponse, &'static str)> {
         if self.is_port {
             self.check_of_port(request)?;
         }
@@ -144,13 +144,13 @@ impl Access {
                 "The store of this server is {}, which is not the one that was meant; --admin says which server is asked.",
                 self.store
             );
-            return Err((Response::error(409, "other_store", message), "it is for a server with another store"));
+            return Err((HttpResponse::error(409, "other_store", message), "it is for a server with another store"));
         }
         Ok(())
     }
 
-    fn check_of_port(&self, request: &Request) -> Result<(), (Response, &'static str)> {
-        let forbidden = |message: &str| Response::error(403, "forbidden", message);
+    fn check_of_port(&self, request: &HttpRequest) -> Result<(), (HttpResponse, &'static str)> {
+        let forbidden = |message: &str| HttpResponse::error(403, "forbidden", message);
         if request.has_origin {
             return Err((forbidden("Requests of web pages (with an Origin header) are refused."), "an Origin header"));
         }
@@ -170,14 +170,14 @@ impl Access {
             return Ok(());
         }
         let message = "The request needs the header Authorization: Bearer TOKEN, with the token of --admin-token-file.";
-        let refusal = Response::error(401, "unauthorized", message).with("WWW-Authenticate", "Bearer");
+        let refusal = HttpResponse::error(401, "unauthorized", message).with("WWW-Authenticate", "Bearer");
         Err((refusal, if given.is_some() { "a wrong token" } else { "no token" }))
     }
 }
 
 /// Limits the log lines about refused callers. If a line is due, gives the number of callers that
 /// were not logged before it.
-fn is_due(refused: &Mutex<Refused>) -> Option<u64> {
+fn is_due(refused: &Mutex<RefusedCallers>) -> Option<u64> {
     // Only whole values are written, so a panic cannot leave them torn.
     let mut refused = refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if refused.last.is_some_and(|last| last.elapsed() < LOG_EVERY) {
@@ -215,11 +215,11 @@ fn is_plain_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::http::Method;
+    use crate::admin::http::HttpMethod;
 
-    fn request(host: &str, authorization: Option<&str>, has_origin: bool) -> Request {
-        Request {
-            method: Method::Get,
+    fn request(host: &str, authorization: Option<&str>, has_origin: bool) -> HttpRequest {
+        HttpRequest {
+            method: HttpMethod::Get,
             target: "/health".to_owned(),
             host: Some(host.to_owned()),
             has_origin,
@@ -230,13 +230,13 @@ mod tests {
         }
     }
 
-    fn access(endpoint: &str, token_file: Option<&Path>) -> Result<Access, String> {
+    fn access(endpoint: &str, token_file: Option<&Path>) -> Result<AccessRules, String> {
         let crate::config::AdminPlace::At(endpoint) = crate::config::AdminPlace::parse(endpoint).unwrap() else {
             panic!()
         };
         let (token_file, timeout) = (token_file.map(Path::to_owned), Duration::from_secs(1));
         let store = StoreUrl::Mysql("mysql://u:geheim@h/prod".to_owned());
-        Access::new(&AdminConfig { endpoint, token_file, store, connections_max: 1, timeout, notice_bytes_max: 1 })
+        AccessRules::new(&AdminConfig { endpoint, token_file, store, connections_max: 1, timeout, notice_bytes_max: 1 })
     }
 
     #[test]
@@ -273,11 +273,11 @@ mod tests {
     #[test]
     fn pages_without_an_origin_and_requests_without_a_host_are_refused() {
         let access = access("127.0.0.1:0", None).unwrap();
-        let status = |request: &Request| access.refusal(request, "a test").map_or(200, |refusal| refusal.status);
+        let status = |request: &HttpRequest| access.refusal(request, "a test").map_or(200, |refusal| refusal.status);
         let plain = || request("127.0.0.1", None, false);
         assert_eq!(status(&plain()), 200);
-        assert_eq!(status(&Request { is_of_page: true, ..plain() }), 403);
-        assert_eq!(status(&Request { host: None, ..plain() }), 403);
+        assert_eq!(status(&HttpRequest { is_of_page: true, ..plain() }), 403);
+        assert_eq!(status(&HttpRequest { host: None, ..plain() }), 403);
     }
 
     #[test]
@@ -286,7 +286,7 @@ mod tests {
             let access = access(place, None).unwrap();
             let asked = |url: &str| {
                 let store_id = StoreUrl::parse(url).unwrap().id();
-                access.refusal(&Request { store_id, ..request("127.0.0.1", None, false) }, "a test")
+                access.refusal(&HttpRequest { store_id, ..request("127.0.0.1", None, false) }, "a test")
             };
             assert!(asked("mysql://other:words@h:3306/prod").is_none());
             let refusal = asked("mysql://u:geheim@h/test").unwrap();

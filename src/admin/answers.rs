@@ -1,10 +1,10 @@
 //! The answers of the core and the shell as JSON.
 
-use super::http::Response;
+use super::http::HttpResponse;
 use super::metrics::VERSION;
-use super::process::Process;
+use super::process::ProcessFacts;
 use crate::chat::contract::{AdminAnswer, NodeId, OnlineUser, PushReport, PushState, UserReport};
-use crate::net::admin::{Member, Members, Snapshot};
+use crate::net::admin::{Member, Members, ServerSnapshot};
 use crate::protocol::http::Health;
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -44,7 +44,7 @@ fn push(report: &PushReport) -> Value {
 }
 
 /// The answer to a question.
-pub(super) fn of_question(answer: AdminAnswer, addresses: &[Option<IpAddr>]) -> Response {
+pub(super) fn of_question(answer: AdminAnswer, addresses: &[Option<IpAddr>]) -> HttpResponse {
     let address = |at: usize| addresses.get(at).copied().flatten();
     let value = match answer {
         AdminAnswer::Users { users, more } => {
@@ -56,11 +56,11 @@ pub(super) fn of_question(answer: AdminAnswer, addresses: &[Option<IpAddr>]) -> 
         AdminAnswer::Pushes(pushes) => json!({"messages": pushes.iter().map(push).collect::<Vec<_>>()}),
         other => return of_change(&other),
     };
-    Response::json(200, &value)
+    HttpResponse::json(200, &value)
 }
 
 /// The nodes of a cluster.
-pub(super) fn nodes(members: &Members) -> Response {
+pub(super) fn nodes(members: &Members) -> HttpResponse {
     let node = |member: &Member| {
         let age = member.lease_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         json!({
@@ -77,7 +77,7 @@ pub(super) fn nodes(members: &Members) -> Response {
     };
     let nodes: Vec<Value> = members.nodes.iter().map(node).collect();
     let (view, schema, frame_version) = (members.view, members.schema, members.frame_version);
-    Response::json(200, &json!({"view": view, "schema": schema, "frame_version": frame_version, "nodes": nodes}))
+    HttpResponse::json(200, &json!({"view": view, "schema": schema, "frame_version": frame_version, "nodes": nodes}))
 }
 
 /// Nodes by their numbers.
@@ -86,32 +86,34 @@ pub(super) fn numbers(nodes: &[NodeId]) -> Vec<u16> {
 }
 
 /// The answer to a change.
-pub(super) fn of_change(answer: &AdminAnswer) -> Response {
+pub(super) fn of_change(answer: &AdminAnswer) -> HttpResponse {
     match answer {
-        AdminAnswer::Done => Response::json(200, &json!({"done": true})),
-        AdminAnswer::NoSuchUser => Response::error(404, "no_such_user", "There is no account of this name."),
-        AdminAnswer::NotOnline => Response::error(409, "not_online", "The user is not online."),
+        AdminAnswer::Done => HttpResponse::json(200, &json!({"done": true})),
+        AdminAnswer::NoSuchUser => HttpResponse::error(404, "no_such_user", "There is no account of this name."),
+        AdminAnswer::NotOnline => HttpResponse::error(409, "not_online", "The user is not online."),
         AdminAnswer::Draining { connections, left_ms } => {
-            Response::json(202, &json!({"draining": true, "connections": connections, "left_ms": left_ms}))
+            HttpResponse::json(202, &json!({"draining": true, "connections": connections, "left_ms": left_ms}))
         }
         AdminAnswer::Unconfirmed { nodes } => {
-            Response::json(202, &json!({"done": true, "unconfirmed_nodes": numbers(nodes)}))
+            HttpResponse::json(202, &json!({"done": true, "unconfirmed_nodes": numbers(nodes)}))
         }
-        AdminAnswer::Full => Response::error(409, "full", "There is no room for one more message to this user."),
-        AdminAnswer::InProgress => {
-            Response::error(409, "in_progress", "Another notice to all users is on its way; wait until it has ended.")
-        }
+        AdminAnswer::Full => HttpResponse::error(409, "full", "There is no room for one more message to this user."),
+        AdminAnswer::InProgress => HttpResponse::error(
+            409,
+            "in_progress",
+            "Another notice to all users is on its way; wait until it has ended.",
+        ),
         AdminAnswer::NoticeCut { users } => {
             let message = format!("The store has failed for too long; {users} users get the notice, no more of them.");
-            Response::error(503, "store", message)
+            HttpResponse::error(503, "store", message)
         }
         // The other variants answer other requests: then the outcome of this one is not known.
-        _ => Response::error(503, "store", "The store could not do it, or could not say so in time; ask again."),
+        _ => HttpResponse::error(503, "store", "The store could not do it, or could not say so in time; ask again."),
     }
 }
 
 /// The health.
-pub(super) fn health(snapshot: &Snapshot, process: &Process) -> Response {
+pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessFacts) -> HttpResponse {
     let (is_ready, why) = match snapshot.health {
         Health::Ok => (true, "ok"),
         Health::Store => (false, "store"),
@@ -135,7 +137,7 @@ pub(super) fn health(snapshot: &Snapshot, process: &Process) -> Response {
         "memory_held_bytes": snapshot.held_bytes,
         "memory_max_bytes": snapshot.held_bytes_max,
     });
-    Response::json(if is_ready { 200 } else { 503 }, &value)
+    HttpResponse::json(if is_ready { 200 } else { 503 }, &value)
 }
 
 #[cfg(test)]
@@ -149,7 +151,7 @@ mod tests {
         OnlineUser { name: UserName::new(name).unwrap(), conn, since_ms: 7, outstanding: 2 }
     }
 
-    fn value(response: &Response) -> Value {
+    fn value(response: &HttpResponse) -> Value {
         serde_json::from_slice(&response.body).unwrap()
     }
 

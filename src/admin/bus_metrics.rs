@@ -1,13 +1,13 @@
 //! The numbers of the bus between nodes.
 
-use super::metrics::{Text, seconds};
+use super::metrics::{MetricsText, seconds};
 use crate::bus::BusFigures;
 use crate::bus::figures::InstanceFigures;
 
 /// A family and the number of each instance for it.
-type Family = (&'static str, &'static str, fn(&InstanceFigures) -> u64);
+type MetricFamily = (&'static str, &'static str, fn(&InstanceFigures) -> u64);
 
-const COUNTERS: [Family; 5] = [
+const COUNTERS: [MetricFamily; 5] = [
     ("bus_failures", "How often an instance of the bus stopped working.", |one| one.failures),
     ("bus_frames_sent", "Frames for other nodes that an instance of the bus took.", |one| one.frames_out),
     ("bus_sent_bytes", "The bytes of these frames.", |one| one.bytes_out),
@@ -15,7 +15,7 @@ const COUNTERS: [Family; 5] = [
     ("bus_received_bytes", "The bytes of these frames.", |one| one.bytes_in),
 ];
 
-pub(super) fn write(text: &mut Text, figures: &BusFigures) {
+pub(super) fn write(text: &mut MetricsText, figures: &BusFigures) {
     text.family("bus_works", "gauge", "1: the instance of the bus works.");
     for instance in &figures.instances {
         let (place, works) = (label(&instance.place), u8::from(instance.is_up));
@@ -53,7 +53,7 @@ mod tests {
             ..InstanceFigures::default()
         };
         let instances = vec![instance("a:6379", true), instance("b\"\n:1", false)];
-        let mut text = Text::default();
+        let mut text = MetricsText::default();
         write(&mut text, &BusFigures { instances, dropped: vec![("wrong_mac", 3)] });
         for line in [
             "hongyan_bus_works{instance=\"a:6379\"} 1",

@@ -2,8 +2,8 @@
 //! before anything is done, which remains even if the process is killed, and one with the result.
 
 use super::answers;
-use super::http::Response;
-use super::routes::Context;
+use super::http::HttpResponse;
+use super::routes::AdminContext;
 use super::secret;
 use super::target::user_name;
 use crate::chat::contract::{AdminAnswer, AdminRequest};
@@ -18,7 +18,7 @@ const LOGGED_CHARS_MAX: usize = 200;
 
 /// The changes of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum UserChange {
     Disconnect,
     Ban,
     Unban,
@@ -26,7 +26,7 @@ pub(super) enum Change {
     Delete,
 }
 
-impl Change {
+impl UserChange {
     fn name(self) -> &'static str {
         match self {
             Self::Disconnect => "disconnect",
@@ -39,15 +39,15 @@ impl Change {
 }
 
 /// The change that the last segment of a path names.
-pub(super) fn change_of(segment: &str) -> Option<Change> {
-    use Change::{Ban, Delete, Disconnect, Password, Unban};
+pub(super) fn change_of(segment: &str) -> Option<UserChange> {
+    use UserChange::{Ban, Delete, Disconnect, Password, Unban};
     [Disconnect, Ban, Unban, Password, Delete].into_iter().find(|change| change.name() == segment)
 }
 
 /// The body of a notice.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Notice {
+struct NoticeBody {
     to: Option<String>,
     text: String,
 }
@@ -55,7 +55,7 @@ struct Notice {
 /// The body of a password reset.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reset {
+struct ResetBody {
     #[serde(default)]
     plain: bool,
 }
@@ -63,19 +63,23 @@ struct Reset {
 /// The body of a change that needs none.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct EmptyBody {}
 
 /// Parses a body; an empty one gives the defaults.
-fn read<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, Response> {
+fn read<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, HttpResponse> {
     if body.trim_ascii().is_empty() { Ok(T::default()) } else { parse(body) }
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Response> {
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HttpResponse> {
     // serde also accepts an array for a struct, which the interface does not allow.
     let is_object = body.trim_ascii().first() == Some(&b'{');
     let parsed = serde_json::from_slice(body).ok().filter(|_| is_object);
     parsed.ok_or_else(|| {
-        Response::error(400, "bad_request", "The body is not the JSON object that docs/admin.openapi.json describes.")
+        HttpResponse::error(
+            400,
+            "bad_request",
+            "The body is not the JSON object that docs/admin.openapi.json describes.",
+        )
     })
 }
 
@@ -93,7 +97,7 @@ fn audit(what: &str, who: &str, user: Option<&UserName>, result: &str) {
 }
 
 /// The result of a change in one word.
-fn result_of(response: &Response) -> String {
+fn result_of(response: &HttpResponse) -> String {
     match response.status {
         200 => "done".to_owned(),
         // It says which, but the log of each node says when it has.
@@ -128,27 +132,27 @@ fn shown(text: &str) -> String {
     format!("{short:?}{more}")
 }
 
-impl Context {
-    pub(super) fn notice(&self, body: &[u8], who: &str, within: Duration) -> Result<Response, Response> {
-        let Notice { to, text } = parse(body)?;
+impl AdminContext {
+    pub(super) fn notice(&self, body: &[u8], who: &str, within: Duration) -> Result<HttpResponse, HttpResponse> {
+        let NoticeBody { to, text } = parse(body)?;
         let to = to.as_deref().map(user_name).transpose()?;
         if text.is_empty() {
-            return Err(Response::error(400, "bad_request", "The text of a notice must not be empty."));
+            return Err(HttpResponse::error(400, "bad_request", "The text of a notice must not be empty."));
         }
         if text.len() > self.notice_bytes_max {
             let message = format!("The text of a notice may have {} bytes.", self.notice_bytes_max);
-            return Err(Response::error(413, "too_large", message));
+            return Err(HttpResponse::error(413, "too_large", message));
         }
         let is_to_all = to.is_none();
         let receivers = to.as_ref().map_or_else(|| "all users".to_owned(), |name| format!("{:?}", name.as_str()));
         let what = format!("notice {} to {receivers}", shown(&text));
         let sent = self.do_it(&what, who, AdminRequest::Notice { to, text }, within, |answer, _| match answer {
-            AdminAnswer::Noticed { users } => Response::json(200, &json!({"users": users})),
+            AdminAnswer::Noticed { users } => HttpResponse::json(200, &json!({"users": users})),
             other => answers::of_change(&other),
         });
         match sent {
             // A notice to very many users takes minutes.
-            Err(late) if is_to_all && late.is_too_late() => Ok(Response::json(202, &json!({"users": null}))),
+            Err(late) if is_to_all && late.is_too_late() => Ok(HttpResponse::json(202, &json!({"users": null}))),
             sent => sent,
         }
     }
@@ -156,28 +160,28 @@ impl Context {
     pub(super) fn change(
         &self,
         name: UserName,
-        change: Change,
+        change: UserChange,
         body: &[u8],
         who: &str,
         within: Duration,
-    ) -> Result<Response, Response> {
+    ) -> Result<HttpResponse, HttpResponse> {
         let what = format!("{} of user {:?}", change.name(), name.as_str());
         let request = match change {
-            Change::Password => {
-                let Reset { plain } = read(body)?;
+            UserChange::Password => {
+                let ResetBody { plain } = read(body)?;
                 return self.reset(&what, who, name, plain, within);
             }
-            Change::Disconnect => AdminRequest::Disconnect { name },
-            Change::Ban => AdminRequest::Ban { name },
-            Change::Unban => AdminRequest::Unban { name },
-            Change::Delete => AdminRequest::Delete { name },
+            UserChange::Disconnect => AdminRequest::Disconnect { name },
+            UserChange::Ban => AdminRequest::Ban { name },
+            UserChange::Unban => AdminRequest::Unban { name },
+            UserChange::Delete => AdminRequest::Delete { name },
         };
-        let Nothing {} = read(body)?;
+        let EmptyBody {} = read(body)?;
         self.do_it(&what, who, request, within, |answer, _| answers::of_change(&answer))
     }
 
-    pub(super) fn drain(&self, body: &[u8], who: &str, within: Duration) -> Result<Response, Response> {
-        let Nothing {} = read(body)?;
+    pub(super) fn drain(&self, body: &[u8], who: &str, within: Duration) -> Result<HttpResponse, HttpResponse> {
+        let EmptyBody {} = read(body)?;
         self.do_it("drain", who, AdminRequest::Drain, within, |answer, _| answers::of_change(&answer))
     }
 
@@ -188,17 +192,17 @@ impl Context {
         name: UserName,
         plain: bool,
         within: Duration,
-    ) -> Result<Response, Response> {
+    ) -> Result<HttpResponse, HttpResponse> {
         let password = secret::one_time().map_err(|error| {
-            Response::error(503, "no_randomness", format!("The system has no random numbers: {error}."))
+            HttpResponse::error(503, "no_randomness", format!("The system has no random numbers: {error}."))
         })?;
         let sent = if plain { password.clone() } else { secret::hash_value(name.as_str(), &password) };
         let request = AdminRequest::SetPassword { name, secret: Secret::new(&sent) };
         self.do_it(what, who, request, within, |answer, _| match answer {
-            AdminAnswer::Done => Response::json(200, &json!({"password": password})),
+            AdminAnswer::Done => HttpResponse::json(200, &json!({"password": password})),
             AdminAnswer::Unconfirmed { nodes } => {
                 let nodes = answers::numbers(&nodes);
-                Response::json(202, &json!({"password": password, "unconfirmed_nodes": nodes}))
+                HttpResponse::json(202, &json!({"password": password, "unconfirmed_nodes": nodes}))
             }
             other => answers::of_change(&other),
         })
@@ -210,8 +214,8 @@ impl Context {
         who: &str,
         request: AdminRequest,
         within: Duration,
-        answer: impl FnOnce(AdminAnswer, &[Option<IpAddr>]) -> Response,
-    ) -> Result<Response, Response> {
+        answer: impl FnOnce(AdminAnswer, &[Option<IpAddr>]) -> HttpResponse,
+    ) -> Result<HttpResponse, HttpResponse> {
         let user = user_of(&request).cloned();
         audit(what, who, user.as_ref(), BEGINS);
         // Every change is in the log before it is done, unless the log is blocked.
@@ -228,17 +232,17 @@ mod tests {
 
     #[test]
     fn a_body_is_the_object_that_is_described() {
-        assert!(read::<Nothing>(b"").is_ok() && read::<Nothing>(b" {} \n").is_ok());
-        assert!(read::<Reset>(b"{\"plain\":true}").is_ok_and(|reset| reset.plain));
-        assert!(read::<Reset>(b"").is_ok_and(|reset| !reset.plain));
+        assert!(read::<EmptyBody>(b"").is_ok() && read::<EmptyBody>(b" {} \n").is_ok());
+        assert!(read::<ResetBody>(b"{\"plain\":true}").is_ok_and(|reset| reset.plain));
+        assert!(read::<ResetBody>(b"").is_ok_and(|reset| !reset.plain));
         for bad in [&b"[]"[..], b"{", b"null", b"1", b"{\"x\":1}", b"{}{}", b"\xff"] {
-            assert!(read::<Nothing>(bad).is_err_and(|response| response.status == 400));
+            assert!(read::<EmptyBody>(bad).is_err_and(|response| response.status == 400));
         }
         for bad in [&b""[..], b"{\"to\":\"ann\"}", b"[null,\"x\"]", b"{\"text\":1}", b"{\"text\":\"a\",\"text\":\"b\"}"]
         {
-            assert!(parse::<Notice>(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+            assert!(parse::<NoticeBody>(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
-        assert!(parse::<Notice>(b"{\"to\":null,\"text\":\"x\"}").is_ok_and(|notice| notice.to.is_none()));
+        assert!(parse::<NoticeBody>(b"{\"to\":null,\"text\":\"x\"}").is_ok_and(|notice| notice.to.is_none()));
     }
 
     #[test]
@@ -251,7 +255,7 @@ mod tests {
     #[test]
     fn changes_have_the_names_of_their_paths() {
         for name in ["disconnect", "ban", "unban", "password", "delete"] {
-            assert_eq!(change_of(name).map(Change::name), Some(name));
+            assert_eq!(change_of(name).map(UserChange::name), Some(name));
         }
         assert_eq!(change_of("Ban").or(change_of("")), None);
     }

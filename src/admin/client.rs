@@ -4,7 +4,7 @@ use super::access::read_token;
 use super::escape;
 use super::http::STORE_HEADER;
 use super::show;
-use super::stream::{Stream, Timed};
+use super::stream::{AdminStream, TimedStream};
 use super::target::encode;
 use crate::config::Endpoint;
 use crate::config::admin::{AdminOrder, AdminVerb, Change};
@@ -21,7 +21,7 @@ const HEADERS_MAX: usize = 64;
 
 /// The result of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct OrderResult {
     /// It is done, or could be answered.
     pub is_good: bool,
     /// What goes to stdout, with its line ends.
@@ -34,25 +34,29 @@ pub struct Told {
 ///
 /// # Errors
 /// One sentence: the server cannot be reached.
-pub fn run(order: &AdminOrder) -> Result<Told, String> {
-    let caller = Caller::new(order)?;
+pub fn run(order: &AdminOrder) -> Result<OrderResult, String> {
+    let caller = AdminClient::new(order)?;
     let (status, value) = match &order.verb {
         AdminVerb::Users => caller.all_users()?,
         verb => caller.ask(&request_of(verb))?,
     };
     if order.is_json {
         let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-        return Ok(Told {
+        return Ok(OrderResult {
             is_good: is_good(status, &order.verb, &value),
             out: escape::json(&text) + "\n",
             err: String::new(),
         });
     }
     if let (Some(_), Some(message)) = (value["error"].as_str(), value["message"].as_str()) {
-        return Ok(Told { is_good: false, out: String::new(), err: format!("hongyan: {}", escape::plain(message)) });
+        return Ok(OrderResult {
+            is_good: false,
+            out: String::new(),
+            err: format!("hongyan: {}", escape::plain(message)),
+        });
     }
     let out = show::show(&order.verb, &value);
-    Ok(Told { is_good: is_good(status, &order.verb, &value), out, err: String::new() })
+    Ok(OrderResult { is_good: is_good(status, &order.verb, &value), out, err: String::new() })
 }
 
 fn is_good(status: u16, verb: &AdminVerb, value: &Value) -> bool {
@@ -62,15 +66,15 @@ fn is_good(status: u16, verb: &AdminVerb, value: &Value) -> bool {
 
 /// A request to the admin interface.
 #[derive(Debug, PartialEq, Eq)]
-struct Request {
+struct AdminHttpRequest {
     method: &'static str,
     target: String,
     body: String,
 }
 
-fn request_of(verb: &AdminVerb) -> Request {
-    let get = |target: String| Request { method: "GET", target, body: String::new() };
-    let post = |target: String, body: &Value| Request { method: "POST", target, body: body.to_string() };
+fn request_of(verb: &AdminVerb) -> AdminHttpRequest {
+    let get = |target: String| AdminHttpRequest { method: "GET", target, body: String::new() };
+    let post = |target: String, body: &Value| AdminHttpRequest { method: "POST", target, body: body.to_string() };
     match verb {
         AdminVerb::Status => get("/health".to_owned()),
         AdminVerb::Nodes => get("/nodes".to_owned()),
@@ -93,13 +97,13 @@ fn request_of(verb: &AdminVerb) -> Request {
     }
 }
 
-struct Caller {
+struct AdminClient {
     endpoint: Endpoint,
     token: Option<String>,
     store_id: Option<String>,
 }
 
-impl Caller {
+impl AdminClient {
     fn new(order: &AdminOrder) -> Result<Self, String> {
         let token = match (&order.endpoint, &order.token_file) {
             (Endpoint::Tcp(_), Some(path)) => Some(read_token(path)?),
@@ -112,7 +116,7 @@ impl Caller {
     fn all_users(&self) -> Result<(u16, Value), String> {
         let (mut users, mut target) = (Vec::new(), "/users".to_owned());
         loop {
-            let (status, mut page) = self.ask(&Request { method: "GET", target, body: String::new() })?;
+            let (status, mut page) = self.ask(&AdminHttpRequest { method: "GET", target, body: String::new() })?;
             let Some(found) = page["users"].as_array_mut().filter(|_| status == 200) else { return Ok((status, page)) };
             users.append(found);
             match page["next"].as_str() {
@@ -122,17 +126,17 @@ impl Caller {
         }
     }
 
-    fn ask(&self, request: &Request) -> Result<(u16, Value), String> {
+    fn ask(&self, request: &AdminHttpRequest) -> Result<(u16, Value), String> {
         let place = self.endpoint.absolute();
         let cannot = |error: io::Error| format!("cannot ask the server at {place}: {}", why(&error));
-        let mut stream = Timed::new(self.connect().map_err(cannot)?, WITHIN);
+        let mut stream = TimedStream::new(self.connect().map_err(cannot)?, WITHIN);
         let host = match &place {
             Endpoint::Tcp(addr) => addr.to_string(),
             Endpoint::Unix(_) => "localhost".to_owned(),
         };
         let token = self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let store = self.store_id.as_ref().map(|id| format!("{STORE_HEADER}: {id}\r\n")).unwrap_or_default();
-        let Request { method, target, body } = request;
+        let AdminHttpRequest { method, target, body } = request;
         let (kind, length) = ("Content-Type: application/json", body.len());
         let text = format!(
             "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{token}{store}{kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
@@ -152,12 +156,12 @@ impl Caller {
         answer_in(&bytes).ok_or_else(|| format!("what answers at {place} is no admin interface of hongyan"))
     }
 
-    fn connect(&self) -> io::Result<Stream> {
+    fn connect(&self) -> io::Result<AdminStream> {
         match &self.endpoint {
-            Endpoint::Tcp(addr) => Stream::connect_tcp(&reachable(*addr), WITHIN),
+            Endpoint::Tcp(addr) => AdminStream::connect_tcp(&reachable(*addr), WITHIN),
             #[cfg(unix)]
             Endpoint::Unix(path) => {
-                Ok(Stream::Unix(std::sync::Arc::new(std::os::unix::net::UnixStream::connect(path)?)))
+                Ok(AdminStream::Unix(std::sync::Arc::new(std::os::unix::net::UnixStream::connect(path)?)))
             }
             #[cfg(not(unix))]
             Endpoint::Unix(_) => Err(ErrorKind::Unsupported.into()),

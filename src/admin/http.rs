@@ -15,7 +15,7 @@ pub(super) const STORE_HEADER: &str = "Hongyan-Store";
 
 /// The methods that are distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub(super) enum HttpMethod {
     Get,
     Head,
     Post,
@@ -24,8 +24,8 @@ pub(super) enum Method {
 
 /// A complete request.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: Method,
+pub(super) struct HttpRequest {
+    pub(super) method: HttpMethod,
     /// The target as it was sent, percent-encoded.
     pub(super) target: String,
     pub(super) host: Option<String>,
@@ -40,7 +40,7 @@ pub(super) struct Request {
 
 /// A response.
 #[derive(Debug)]
-pub(super) struct Response {
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -48,7 +48,7 @@ pub(super) struct Response {
     too_late: bool,
 }
 
-impl Response {
+impl HttpResponse {
     pub(super) fn json(status: u16, value: &Value) -> Self {
         let mut body = super::escape::json(&value.to_string());
         body.push('\n');
@@ -120,35 +120,35 @@ fn reason(status: u16) -> &'static str {
 
 /// Why no request was read.
 #[derive(Debug)]
-pub(super) enum Unread {
+pub(super) enum ReadFault {
     /// The request is not valid: send this response.
-    Bad(Box<Response>),
+    Bad(Box<HttpResponse>),
     /// The connection is broken.
     Broken(io::Error),
 }
 
-impl From<Response> for Unread {
-    fn from(response: Response) -> Self {
+impl From<HttpResponse> for ReadFault {
+    fn from(response: HttpResponse) -> Self {
         Self::Bad(Box::new(response))
     }
 }
 
-impl From<io::Error> for Unread {
+impl From<io::Error> for ReadFault {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::TimedOut {
-            return Response::error(408, "too_slow", "The request took too long to come.").into();
+            return HttpResponse::error(408, "too_slow", "The request took too long to come.").into();
         }
         Self::Broken(error)
     }
 }
 
-fn bad(message: &str) -> Unread {
-    Response::error(400, "bad_request", message).into()
+fn bad(message: &str) -> ReadFault {
+    HttpResponse::error(400, "bad_request", message).into()
 }
 
 /// The data in the head of a request.
-struct Head {
-    request: Request,
+struct RequestHead {
+    request: HttpRequest,
     head_bytes: usize,
     body_bytes: usize,
     expects_continue: bool,
@@ -157,24 +157,24 @@ struct Head {
 /// Reads a request. If its head is not admitted, the body is not read.
 pub(super) fn read<S: Read + Write>(
     stream: &mut S,
-    admit: impl FnOnce(&Request, &mut S) -> Result<(), Unread>,
-) -> Result<Request, Unread> {
+    admit: impl FnOnce(&HttpRequest, &mut S) -> Result<(), ReadFault>,
+) -> Result<HttpRequest, ReadFault> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-    let Head { mut request, head_bytes, body_bytes, expects_continue } = loop {
+    let RequestHead { mut request, head_bytes, body_bytes, expects_continue } = loop {
         if let Some(head) = read_head(&bytes)? {
             break head;
         }
         if bytes.len() >= HEAD_BYTES_MAX {
-            return Err(Response::error(431, "head_too_large", "The head of a request may be 8 KiB long.").into());
+            return Err(HttpResponse::error(431, "head_too_large", "The head of a request may be 8 KiB long.").into());
         }
         match stream.read(&mut chunk)? {
-            0 => return Err(Unread::Broken(io::ErrorKind::UnexpectedEof.into())),
+            0 => return Err(ReadFault::Broken(io::ErrorKind::UnexpectedEof.into())),
             count => bytes.extend_from_slice(&chunk[..count]),
         }
     };
     admit(&request, stream)?;
     if body_bytes > BODY_BYTES_MAX {
-        return Err(Response::error(413, "too_large", "The body of a request may be 64 KiB long.").into());
+        return Err(HttpResponse::error(413, "too_large", "The body of a request may be 64 KiB long.").into());
     }
     bytes.drain(..head_bytes);
     if expects_continue && bytes.len() < body_bytes {
@@ -192,14 +192,14 @@ pub(super) fn read<S: Read + Write>(
 }
 
 /// Reads the head; `None`: it is incomplete.
-fn read_head(bytes: &[u8]) -> Result<Option<Head>, Unread> {
+fn read_head(bytes: &[u8]) -> Result<Option<RequestHead>, ReadFault> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
     let head_bytes = match parsed.parse(&bytes[..bytes.len().min(HEAD_BYTES_MAX)]) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(Response::error(431, "head_too_large", "A request may have 64 headers.").into());
+            return Err(HttpResponse::error(431, "head_too_large", "A request may have 64 headers.").into());
         }
         Err(_) => return Err(bad("This is no HTTP request.")),
     };
@@ -221,12 +221,12 @@ fn read_head(bytes: &[u8]) -> Result<Option<Head>, Unread> {
         [host] => Some(String::from_utf8_lossy(host.trim_ascii()).into_owned()),
         _ => return Err(bad("The request has more than one Host header.")),
     };
-    let request = Request {
+    let request = HttpRequest {
         method: match parsed.method.unwrap_or_default() {
-            "GET" => Method::Get,
-            "HEAD" => Method::Head,
-            "POST" => Method::Post,
-            _ => Method::Other,
+            "GET" => HttpMethod::Get,
+            "HEAD" => HttpMethod::Head,
+            "POST" => HttpMethod::Post,
+            _ => HttpMethod::Other,
         },
         target: parsed.path.unwrap_or_default().to_owned(),
         host,
@@ -237,7 +237,7 @@ fn read_head(bytes: &[u8]) -> Result<Option<Head>, Unread> {
         body: Vec::new(),
     };
     let expects_continue = values("Expect").any(|value| value.trim_ascii().eq_ignore_ascii_case(b"100-continue"));
-    Ok(Some(Head { request, head_bytes, body_bytes, expects_continue }))
+    Ok(Some(RequestHead { request, head_bytes, body_bytes, expects_continue }))
 }
 
 /// The value of `Content-Length`: only digits, no sign and no list. A number that overflows is too
@@ -252,13 +252,13 @@ mod tests {
     use super::*;
 
     /// Input that is read in pieces of one size, and the output so far.
-    struct Pieces<'a> {
+    struct PieceReader<'a> {
         rest: &'a [u8],
         size: usize,
         written: Vec<u8>,
     }
 
-    impl Read for Pieces<'_> {
+    impl Read for PieceReader<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let count = self.size.min(self.rest.len()).min(buffer.len());
             buffer[..count].copy_from_slice(&self.rest[..count]);
@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    impl Write for Pieces<'_> {
+    impl Write for PieceReader<'_> {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.written.extend_from_slice(bytes);
             Ok(bytes.len())
@@ -278,14 +278,14 @@ mod tests {
         }
     }
 
-    fn read_all(bytes: &[u8], size: usize) -> Result<(Request, Vec<u8>), Unread> {
-        let mut pieces = Pieces { rest: bytes, size, written: Vec::new() };
+    fn read_all(bytes: &[u8], size: usize) -> Result<(HttpRequest, Vec<u8>), ReadFault> {
+        let mut pieces = PieceReader { rest: bytes, size, written: Vec::new() };
         read(&mut pieces, |_, _| Ok(())).map(|request| (request, pieces.written))
     }
 
     fn status_of(bytes: &[u8]) -> u16 {
         match read_all(bytes, 1_000) {
-            Err(Unread::Bad(response)) => response.status,
+            Err(ReadFault::Bad(response)) => response.status,
             other => panic!("{other:?}: {}", String::from_utf8_lossy(bytes)),
         }
     }
@@ -296,7 +296,7 @@ mod tests {
             Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}behind";
         for size in [1, 2, 7, 4096] {
             let (request, written) = read_all(bytes, size).unwrap();
-            assert_eq!((request.method, request.target.as_str()), (Method::Post, "/users/a%20b/ban?x=y"));
+            assert_eq!((request.method, request.target.as_str()), (HttpMethod::Post, "/users/a%20b/ban?x=y"));
             assert_eq!(request.host.as_deref(), Some("localhost"));
             assert_eq!(request.authorization.as_deref(), Some(&b"Bearer t"[..]));
             assert_eq!((request.body.as_slice(), request.has_origin), (&b"{}"[..], false));
@@ -309,9 +309,9 @@ mod tests {
     #[test]
     fn nothing_is_read_behind_the_head_of_one_who_is_not_admitted() {
         let bytes = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nnine byte";
-        let mut pieces = Pieces { rest: bytes, size: 1, written: Vec::new() };
+        let mut pieces = PieceReader { rest: bytes, size: 1, written: Vec::new() };
         let refused = read(&mut pieces, |_, _| Err(bad("No."))).unwrap_err();
-        assert!(matches!(refused, Unread::Bad(_)));
+        assert!(matches!(refused, ReadFault::Bad(_)));
         assert_eq!(pieces.rest, b"nine byte");
     }
 
@@ -338,13 +338,13 @@ mod tests {
             assert_eq!(status_of(&bytes), status, "{}", String::from_utf8_lossy(&bytes[..bytes.len().min(90)]));
         }
         for bytes in [&b""[..], b"GET / HT"] {
-            assert!(matches!(read_all(bytes, 4), Err(Unread::Broken(_))));
+            assert!(matches!(read_all(bytes, 4), Err(ReadFault::Broken(_))));
         }
     }
 
     #[test]
     fn a_head_gets_the_same_without_its_body() {
-        let response = Response::error(404, "not_found", "There is no such page.").with("Allow", "GET");
+        let response = HttpResponse::error(404, "not_found", "There is no such page.").with("Allow", "GET");
         let (mut whole, mut head) = (Vec::new(), Vec::new());
         response.write(&mut whole, false).unwrap();
         response.write(&mut head, true).unwrap();

@@ -1,6 +1,6 @@
 //! Where the admin interface listens: a port, or a socket that only its owner may use.
 
-use super::stream::Stream;
+use super::stream::AdminStream;
 use crate::config::Endpoint;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind};
@@ -54,11 +54,11 @@ impl Listener {
     }
 
     /// Accepts the next waiting connection.
-    pub(super) fn accept(&self) -> io::Result<Stream> {
+    pub(super) fn accept(&self) -> io::Result<AdminStream> {
         match self {
-            Self::Tcp(listener) => Stream::Tcp(Arc::new(listener.accept()?.0.into())),
+            Self::Tcp(listener) => AdminStream::Tcp(Arc::new(listener.accept()?.0.into())),
             #[cfg(unix)]
-            Self::Unix { listener, .. } => Stream::Unix(Arc::new(listener.accept()?.0.into())),
+            Self::Unix { listener, .. } => AdminStream::Unix(Arc::new(listener.accept()?.0.into())),
         }
         .block()
     }

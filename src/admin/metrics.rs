@@ -2,10 +2,10 @@
 //! client library can keep them, and the format needs only a few lines.
 
 use super::bus_metrics;
-use super::process::{Process, descriptors, resident_bytes};
+use super::process::{ProcessFacts, descriptors, resident_bytes};
 use crate::chat::contract::{ClusterGauges, CredentialKind, RefusalCause};
 use crate::histogram::Histogram;
-use crate::net::admin::{ClusterFigures, Snapshot};
+use crate::net::admin::{ClusterFigures, ServerSnapshot};
 use crate::net::census::Transport;
 use crate::net::counters::CloseCause;
 use crate::protocol::http::Health;
@@ -16,9 +16,9 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The text under construction.
 #[derive(Default)]
-pub(super) struct Text(pub(super) String);
+pub(super) struct MetricsText(pub(super) String);
 
-impl Text {
+impl MetricsText {
     pub(super) fn line(&mut self, line: std::fmt::Arguments<'_>) {
         // Writing into a String cannot fail.
         self.0.write_fmt(line).unwrap_or(());
@@ -94,8 +94,8 @@ fn words(cause: impl Debug) -> String {
 }
 
 /// The whole text; without a snapshot for a server that does not serve yet.
-pub(super) fn text(snapshot: Option<&Snapshot>, process: &Process) -> String {
-    let mut text = Text::default();
+pub(super) fn text(snapshot: Option<&ServerSnapshot>, process: &ProcessFacts) -> String {
+    let mut text = MetricsText::default();
     text.family("build", "info", "The version of the server.");
     text.line(format_args!("hongyan_build_info{{version=\"{VERSION}\"}} 1"));
     text.gauge("start_time_seconds", "When the server was started, since the epoch.", process.started_at());
@@ -132,7 +132,7 @@ pub(super) fn text(snapshot: Option<&Snapshot>, process: &Process) -> String {
     text.0
 }
 
-fn connections(text: &mut Text, snapshot: &Snapshot) {
+fn connections(text: &mut MetricsText, snapshot: &ServerSnapshot) {
     let counters = &snapshot.counters;
     text.family("connections", "gauge", "Open connections.");
     for (kind, count) in snapshot.census.kinds() {
@@ -166,7 +166,7 @@ fn connections(text: &mut Text, snapshot: &Snapshot) {
     text.counter("sent_bytes", "Bytes to clients, inside of TLS.", snapshot.bytes_out);
 }
 
-fn log_ins(text: &mut Text, snapshot: &Snapshot) {
+fn log_ins(text: &mut MetricsText, snapshot: &ServerSnapshot) {
     let noted = &snapshot.counters.noted;
     // Metrics for alerts exist from the start, with the value 0, so that the first event counts as
     // a change.
@@ -194,7 +194,7 @@ fn log_ins(text: &mut Text, snapshot: &Snapshot) {
     text.counters("limits_reached", "limit", "Requests refused, or connections closed, at a limit.", limits);
 }
 
-fn messages(text: &mut Text, snapshot: &Snapshot) {
+fn messages(text: &mut MetricsText, snapshot: &ServerSnapshot) {
     let (totals, noted) = (&snapshot.totals, &snapshot.counters.noted);
     text.counter("messages_taken", "New messages that were taken.", totals.taken);
     text.counter("messages_duplicate", "Messages that their senders sent again.", totals.duplicates);
@@ -211,7 +211,7 @@ fn messages(text: &mut Text, snapshot: &Snapshot) {
     text.gauge("oldest_unacked_seconds", help, seconds(oldest * 1_000));
 }
 
-fn cluster(text: &mut Text, figures: &ClusterFigures, gauges: &ClusterGauges) {
+fn cluster(text: &mut MetricsText, figures: &ClusterFigures, gauges: &ClusterGauges) {
     text.gauge("cluster_nodes", "Nodes of the cluster that live.", figures.living);
     let help = "Age of the oldest of the last signs of life of the nodes that live.";
     text.gauge("cluster_sign_of_life_seconds", help, figures.sign_of_life_age.as_secs_f64());
@@ -225,7 +225,7 @@ fn cluster(text: &mut Text, figures: &ClusterFigures, gauges: &ClusterGauges) {
     text.gauge("cluster_endings", help, gauges.endings);
 }
 
-fn store(text: &mut Text, snapshot: &Snapshot) {
+fn store(text: &mut MetricsText, snapshot: &ServerSnapshot) {
     let (store, noted) = (&snapshot.store, &snapshot.counters.noted);
     text.gauge("store_works", "1: the store did what was asked of it last.", u8::from(store.works()));
     if let Some(since) = store.since_commit() {
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_server_that_waits_has_numbers_of_its_process() {
-        let text = text(None, &Process::new());
+        let text = text(None, &ProcessFacts::new());
         assert!(
             text.contains("\nhongyan_ready 0\n")
                 && text.contains("\nhongyan_log_lines_lost_total ")

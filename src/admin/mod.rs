@@ -23,14 +23,14 @@ mod stream;
 mod target;
 
 use crate::config::{Endpoint, StoreUrl};
-use crate::net::admin::Asker;
-use access::Access;
-use http::{Method, Request, Response, Unread};
+use crate::net::admin::LoopCaller;
+use access::AccessRules;
+use http::{HttpMethod, HttpRequest, HttpResponse, ReadFault};
 use listener::Listener;
 use mio::{Events, Poll, Token, Waker};
 pub use newcomers::NEWCOMERS_MAX;
-use newcomers::{Newcomer, Newcomers};
-use routes::Context;
+use newcomers::{UnauthorisedConnection, UnauthorisedConnections};
+use routes::AdminContext;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use stream::{Stream, Timed};
+use stream::{AdminStream, TimedStream};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -52,32 +52,32 @@ const HEAD_WITHIN: Duration = Duration::from_secs(3);
 
 /// The stage of the process, for the admin interface.
 #[derive(Clone, Debug, Default)]
-pub struct Stage(Arc<AtomicU8>);
+pub struct StageCell(Arc<AtomicU8>);
 
 /// The stages of a process, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Now {
+enum ProcessStage {
     Starting,
     Standby,
     Serving,
 }
 
-impl Stage {
+impl StageCell {
     /// It waits for the end of another server.
     pub fn stand_by(&self) {
-        self.0.store(Now::Standby as u8, Ordering::Release);
+        self.0.store(ProcessStage::Standby as u8, Ordering::Release);
     }
 
     /// Its loop runs.
     pub fn serve(&self) {
-        self.0.store(Now::Serving as u8, Ordering::Release);
+        self.0.store(ProcessStage::Serving as u8, Ordering::Release);
     }
 
-    fn now(&self) -> Now {
+    fn now(&self) -> ProcessStage {
         match self.0.load(Ordering::Acquire) {
-            0 => Now::Starting,
-            1 => Now::Standby,
-            _ => Now::Serving,
+            0 => ProcessStage::Starting,
+            1 => ProcessStage::Standby,
+            _ => ProcessStage::Serving,
         }
     }
 }
@@ -118,8 +118,8 @@ impl AdminServer {
     ///
     /// # Errors
     /// One sentence.
-    pub fn start(config: &AdminConfig, asker: Asker, stage: Stage) -> Result<Self, String> {
-        let access = Access::new(config)?;
+    pub fn start(config: &AdminConfig, asker: LoopCaller, stage: StageCell) -> Result<Self, String> {
+        let access = AccessRules::new(config)?;
         let mut listener = Listener::bind(&config.endpoint)?;
         let addr = listener.addr();
         if access.is_open() {
@@ -131,17 +131,17 @@ impl AdminServer {
         let waker = Waker::new(poll.registry(), WAKER).map_err(cannot)?;
         listener.register(poll.registry(), LISTENER).map_err(cannot)?;
         let stop = Arc::<AtomicBool>::default();
-        let acceptor = Acceptor {
+        let acceptor = AdminAcceptor {
             poll,
             listener,
             stop: Arc::clone(&stop),
             newcomers: Arc::default(),
-            desk: Arc::new(Desk {
+            desk: Arc::new(AdminShared {
                 connections: Arc::default(),
                 connections_max: config.connections_max,
                 timeout: config.timeout,
                 access,
-                context: Context::new(asker, stage, config.notice_bytes_max),
+                context: AdminContext::new(asker, stage, config.notice_bytes_max),
             }),
         };
         let thread = thread::Builder::new().name("admin".to_owned()).spawn(move || acceptor.run()).map_err(cannot)?;
@@ -168,15 +168,15 @@ impl Drop for AdminServer {
     }
 }
 
-struct Acceptor {
+struct AdminAcceptor {
     poll: Poll,
     listener: Listener,
     stop: Arc<AtomicBool>,
-    newcomers: Arc<Newcomers>,
-    desk: Arc<Desk>,
+    newcomers: Arc<UnauthorisedConnections>,
+    desk: Arc<AdminShared>,
 }
 
-impl Acceptor {
+impl AdminAcceptor {
     fn run(mut self) {
         let mut events = Events::with_capacity(4);
         let mut pause = None;
@@ -212,7 +212,7 @@ impl Acceptor {
         }
     }
 
-    fn take(&self, stream: Stream) {
+    fn take(&self, stream: AdminStream) {
         let (newcomer, gone) = self.newcomers.take(stream.clone());
         if let Some(gone) = gone {
             self.desk.access.log_dropped(&gone.peer());
@@ -232,52 +232,52 @@ impl Acceptor {
 }
 
 /// A request in progress, counted until it is dropped.
-struct Place(Arc<AtomicUsize>);
+struct RequestSlot(Arc<AtomicUsize>);
 
-impl Place {
+impl RequestSlot {
     fn take(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(count))
     }
 }
 
-impl Drop for Place {
+impl Drop for RequestSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn too_many() -> Response {
+fn too_many() -> HttpResponse {
     let sentence = "Too many requests are in progress (--admin-connections-max); ask again.";
-    Response::error(429, "busy", sentence).with("Retry-After", "1")
+    HttpResponse::error(429, "busy", sentence).with("Retry-After", "1")
 }
 
 /// What all requests share.
-struct Desk {
+struct AdminShared {
     /// The number of authorised requests in progress.
     connections: Arc<AtomicUsize>,
     connections_max: usize,
     timeout: Duration,
-    access: Access,
-    context: Context,
+    access: AccessRules,
+    context: AdminContext,
 }
 
-impl Desk {
+impl AdminShared {
     /// Reads the one request of a connection and answers it.
-    fn answer(&self, stream: Stream, newcomer: &Newcomer) -> io::Result<()> {
+    fn answer(&self, stream: AdminStream, newcomer: &UnauthorisedConnection) -> io::Result<()> {
         let who = stream.peer();
-        let mut stream = Timed::new(stream, self.timeout.min(HEAD_WITHIN));
+        let mut stream = TimedStream::new(stream, self.timeout.min(HEAD_WITHIN));
         let (mut place, mut is_head) = (None, false);
         let read = http::read(&mut stream, |request, stream| {
-            is_head = request.method == Method::Head;
+            is_head = request.method == HttpMethod::Head;
             place = Some(self.admit(request, &who, newcomer)?);
             stream.leave_at_least(self.timeout);
             Ok(())
         });
         let response = match read {
             Ok(request) => self.context.answer(&request, &who, stream.left()),
-            Err(Unread::Bad(response)) => *response,
-            Err(Unread::Broken(error)) => return Err(error),
+            Err(ReadFault::Bad(response)) => *response,
+            Err(ReadFault::Broken(error)) => return Err(error),
         };
         // Leave time to read an answer that came late.
         stream.leave_at_least(DRAIN_WITHIN);
@@ -286,14 +286,19 @@ impl Desk {
     }
 
     /// Gives an authorised request a place that others cannot take.
-    fn admit(&self, request: &Request, who: &str, newcomer: &Newcomer) -> Result<Place, Unread> {
+    fn admit(
+        &self,
+        request: &HttpRequest,
+        who: &str,
+        newcomer: &UnauthorisedConnection,
+    ) -> Result<RequestSlot, ReadFault> {
         if let Some(refusal) = self.access.refusal(request, who) {
             return Err(refusal.into());
         }
-        let place = Place::take(&self.connections);
+        let place = RequestSlot::take(&self.connections);
         if self.connections.load(Ordering::Relaxed) > self.connections_max {
             return Err(too_many().into());
         }
-        if newcomer.leave() { Ok(place) } else { Err(Unread::Broken(ErrorKind::ConnectionAborted.into())) }
+        if newcomer.leave() { Ok(place) } else { Err(ReadFault::Broken(ErrorKind::ConnectionAborted.into())) }
     }
 }

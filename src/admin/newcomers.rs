@@ -1,7 +1,7 @@
 //! Newcomers: connections that are not authorised yet. They have a few separate places, and take
 //! none of those for authorised requests; when there are too many, the oldest one is closed.
 
-use super::stream::Stream;
+use super::stream::AdminStream;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,31 +12,31 @@ pub const NEWCOMERS_MAX: usize = 16;
 const STAY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
-pub(super) struct Newcomers(Mutex<List>);
+pub(super) struct UnauthorisedConnections(Mutex<UnauthorisedList>);
 
 #[derive(Debug, Default)]
-struct List {
+struct UnauthorisedList {
     next_id: u64,
     /// The oldest first.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingConnection>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingConnection {
     id: u64,
     since: Instant,
-    stream: Stream,
+    stream: AdminStream,
 }
 
 /// A place among them, until it is left or dropped.
 #[derive(Debug)]
-pub(super) struct Newcomer {
+pub(super) struct UnauthorisedConnection {
     id: u64,
-    list: Arc<Newcomers>,
+    list: Arc<UnauthorisedConnections>,
 }
 
-impl Newcomers {
-    fn lock(&self) -> MutexGuard<'_, List> {
+impl UnauthorisedConnections {
+    fn lock(&self) -> MutexGuard<'_, UnauthorisedList> {
         // A panic cannot leave a change half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,18 +50,18 @@ impl Newcomers {
     }
 
     /// Adds a newcomer; gives the connection that must be closed for it, if any.
-    pub(super) fn take(self: &Arc<Self>, stream: Stream) -> (Newcomer, Option<Stream>) {
+    pub(super) fn take(self: &Arc<Self>, stream: AdminStream) -> (UnauthorisedConnection, Option<AdminStream>) {
         let mut list = self.lock();
         let gone = if list.waiting.len() >= NEWCOMERS_MAX { list.waiting.pop_front() } else { None };
         let id = list.next_id;
         list.next_id += 1;
-        list.waiting.push_back(Waiting { id, since: Instant::now(), stream });
+        list.waiting.push_back(WaitingConnection { id, since: Instant::now(), stream });
         drop(list);
-        (Newcomer { id, list: Arc::clone(self) }, gone.map(|gone| gone.stream))
+        (UnauthorisedConnection { id, list: Arc::clone(self) }, gone.map(|gone| gone.stream))
     }
 }
 
-impl Newcomer {
+impl UnauthorisedConnection {
     /// Leaves the place, after authorisation. `false`: it was taken away before.
     pub(super) fn leave(&self) -> bool {
         let mut list = self.list.lock();
@@ -70,7 +70,7 @@ impl Newcomer {
     }
 }
 
-impl Drop for Newcomer {
+impl Drop for UnauthorisedConnection {
     fn drop(&mut self) {
         self.leave();
     }

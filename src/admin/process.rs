@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The process, with the time of its start.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(super) struct ProcessFacts {
     started: Instant,
     started_at: SystemTime,
 }
 
-impl Process {
+impl ProcessFacts {
     pub(super) fn new() -> Self {
         Self { started: Instant::now(), started_at: SystemTime::now() }
     }

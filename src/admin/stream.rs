@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 /// A blocking stream. Clones are the same connection.
 #[derive(Clone, Debug)]
-pub(super) enum Stream {
+pub(super) enum AdminStream {
     Tcp(Arc<TcpStream>),
     #[cfg(unix)]
     Unix(Arc<UnixStream>),
 }
 
-impl Stream {
+impl AdminStream {
     pub(super) fn connect_tcp(addr: &SocketAddr, within: Duration) -> io::Result<Self> {
         Ok(Self::Tcp(Arc::new(TcpStream::connect_timeout(addr, within)?)))
     }
@@ -98,13 +98,13 @@ impl Stream {
 
 /// A stream with a deadline for all reads and writes.
 #[derive(Debug)]
-pub(super) struct Timed {
-    stream: Stream,
+pub(super) struct TimedStream {
+    stream: AdminStream,
     until: Instant,
 }
 
-impl Timed {
-    pub(super) fn new(stream: Stream, within: Duration) -> Self {
+impl TimedStream {
+    pub(super) fn new(stream: AdminStream, within: Duration) -> Self {
         Self { stream, until: Instant::now() + within }
     }
 
@@ -146,7 +146,7 @@ fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-impl Read for Timed {
+impl Read for TimedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.arm()?;
@@ -159,7 +159,7 @@ impl Read for Timed {
     }
 }
 
-impl Write for Timed {
+impl Write for TimedStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             self.arm()?;

@@ -19,7 +19,7 @@ pub(super) fn note_lost() {
     LINES_LOST.fetch_add(1, Ordering::Relaxed);
 }
 
-pub(super) struct Sink<W> {
+pub(super) struct LogSink<W> {
     out: W,
     /// The last line was written only partly.
     is_torn: bool,
@@ -31,7 +31,7 @@ pub(super) struct Sink<W> {
     unfit: u64,
 }
 
-impl<W: Write> Sink<W> {
+impl<W: Write> LogSink<W> {
     pub(super) fn new(out: W) -> Self {
         Self { out, is_torn: false, unwritten: 0, why: ErrorKind::Other, unfit: 0 }
     }
@@ -112,12 +112,12 @@ mod tests {
     use super::*;
 
     /// A disk with room for so many bytes more.
-    struct Disk {
+    struct SmallDisk {
         written: Vec<u8>,
         room: usize,
     }
 
-    impl Write for Disk {
+    impl Write for SmallDisk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let count = bytes.len().min(self.room);
             if count == 0 {
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn lines_that_a_full_disk_did_not_take_are_counted_and_said() {
         let before = lines_lost();
-        let mut sink = Sink::new(Disk { written: Vec::new(), room: 9 });
+        let mut sink = LogSink::new(SmallDisk { written: Vec::new(), room: 9 });
         for line in ["first\n", "second\n", "third\n"] {
             sink.line(line.as_bytes(), false);
         }
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn lines_that_did_not_fit_while_the_disk_was_full_are_said_later() {
-        let mut sink = Sink::new(Disk { written: Vec::new(), room: 0 });
+        let mut sink = LogSink::new(SmallDisk { written: Vec::new(), room: 0 });
         sink.line(b"first\n", false);
         sink.dropped(7, false);
         sink.line(b"second\n", false);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_say_it_as_well() {
-        let mut sink = Sink::new(Disk { written: Vec::new(), room: 0 });
+        let mut sink = LogSink::new(SmallDisk { written: Vec::new(), room: 0 });
         sink.line(b"lost\n", true);
         sink.out.room = 1_000;
         sink.finish(true);

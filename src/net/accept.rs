@@ -22,7 +22,7 @@ const ENFILE: i32 = 23;
 
 /// The listener, and whether it should be asked for connections.
 #[derive(Debug)]
-pub(super) struct Acceptor {
+pub(super) struct LoopAcceptor {
     listener: TcpListener,
     conns_max: usize,
     /// There may be connections to accept: set by a readiness edge, cleared when the listener has
@@ -37,7 +37,7 @@ pub(super) struct Acceptor {
     full: bool,
 }
 
-impl Acceptor {
+impl LoopAcceptor {
     /// Registers the listener.
     ///
     /// # Errors

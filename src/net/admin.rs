@@ -3,7 +3,7 @@
 //! which may answer after a job. The loop never waits: each caller brings a channel with room for
 //! its one answer, and may have given up.
 
-use super::census::Census;
+use super::census::ConnectionCounts;
 use super::counters::Counters;
 use super::hub::Hub;
 use super::socket::Stream;
@@ -25,20 +25,20 @@ pub(super) const CALLS_PER_TURN: usize = 4;
 
 /// A question or order of a caller.
 #[derive(Debug)]
-pub enum Question {
-    /// The numbers of the shell and the core. → [`Told::Snapshot`]
+pub enum LoopQuestion {
+    /// The numbers of the shell and the core. → [`LoopAnswer::Snapshot`]
     Snapshot,
-    /// A request to the core. → [`Told::Core`] or [`Told::Busy`]
+    /// A request to the core. → [`LoopAnswer::Core`] or [`LoopAnswer::Busy`]
     Core(AdminRequest),
-    /// How the nodes of the cluster are. → [`Told::Nodes`]
+    /// How the nodes of the cluster are. → [`LoopAnswer::Nodes`]
     Nodes,
 }
 
-/// The answer to a [`Question`].
+/// The answer to a [`LoopQuestion`].
 #[derive(Debug)]
-pub enum Told {
+pub enum LoopAnswer {
     /// The numbers of this moment.
-    Snapshot(Box<Snapshot>),
+    Snapshot(Box<ServerSnapshot>),
     /// What reads how they are; `None`: the server is no node of a cluster.
     Nodes(Option<MembersReader>),
     /// The answer of the core.
@@ -54,7 +54,7 @@ pub enum Told {
 
 /// The numbers of a moment.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub struct ServerSnapshot {
     /// The health, as the public port reports it.
     pub health: Health,
     /// The counters of connections.
@@ -64,7 +64,7 @@ pub struct Snapshot {
     /// The gauges of the core.
     pub gauges: Gauges,
     /// The number of connections of each kind.
-    pub census: Census,
+    pub census: ConnectionCounts,
     /// The limit on connections.
     pub conns_max: usize,
     /// The number of bytes written to clients.
@@ -89,7 +89,7 @@ pub struct Snapshot {
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unanswered {
+pub enum NoAnswer {
     /// Too many callers wait.
     Busy,
     /// It did not come in time.
@@ -99,63 +99,63 @@ pub enum Unanswered {
 }
 
 #[derive(Debug)]
-struct Call {
-    question: Question,
-    reply: SyncSender<Told>,
+struct LoopCall {
+    question: LoopQuestion,
+    reply: SyncSender<LoopAnswer>,
 }
 
 /// The callers' side of the channel to the loop.
 #[derive(Clone)]
-pub struct Asker {
-    calls: SyncSender<Call>,
+pub struct LoopCaller {
+    calls: SyncSender<LoopCall>,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl std::fmt::Debug for Asker {
+impl std::fmt::Debug for LoopCaller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Asker").finish_non_exhaustive()
     }
 }
 
-impl Asker {
+impl LoopCaller {
     /// Asks the loop, and waits for the answer.
     ///
     /// # Errors
     /// Why there is no answer.
-    pub fn ask(&self, question: Question, within: Duration) -> Result<Told, Unanswered> {
+    pub fn ask(&self, question: LoopQuestion, within: Duration) -> Result<LoopAnswer, NoAnswer> {
         let (reply, answer) = sync_channel(1);
-        self.calls.try_send(Call { question, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => Unanswered::Busy,
-            TrySendError::Disconnected(_) => Unanswered::Gone,
+        self.calls.try_send(LoopCall { question, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => NoAnswer::Busy,
+            TrySendError::Disconnected(_) => NoAnswer::Gone,
         })?;
         (self.wake)();
         match answer.recv_timeout(within) {
-            Ok(Told::Busy) => Err(Unanswered::Busy),
+            Ok(LoopAnswer::Busy) => Err(NoAnswer::Busy),
             Ok(told) => Ok(told),
-            Err(RecvTimeoutError::Timeout) => Err(Unanswered::Late),
-            Err(RecvTimeoutError::Disconnected) => Err(Unanswered::Gone),
+            Err(RecvTimeoutError::Timeout) => Err(NoAnswer::Late),
+            Err(RecvTimeoutError::Disconnected) => Err(NoAnswer::Gone),
         }
     }
 }
 
 /// The loop's side of the channel.
 #[derive(Debug)]
-pub struct Calls {
-    calls: Receiver<Call>,
+pub struct LoopCalls {
+    calls: Receiver<LoopCall>,
     waiting_max: usize,
 }
 
 /// A channel for at most `callers_max` callers at a time. `wake` wakes the loop.
 #[must_use]
-pub fn channel(callers_max: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (Asker, Calls) {
+pub fn channel(callers_max: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (LoopCaller, LoopCalls) {
     let (sender, calls) = sync_channel(callers_max.max(1));
     // A caller that has given up leaves its call until the core answers it.
-    (Asker { calls: sender, wake }, Calls { calls, waiting_max: 4 * callers_max.max(1) })
+    (LoopCaller { calls: sender, wake }, LoopCalls { calls, waiting_max: 4 * callers_max.max(1) })
 }
 
 /// The parts of a snapshot that only the loop knows.
 #[derive(Debug)]
-pub(super) struct OfLoop<'a> {
+pub(super) struct LoopFigures<'a> {
     pub(super) conns_max: usize,
     pub(super) jobs_in_flight: usize,
     pub(super) turns: &'a Histogram,
@@ -163,21 +163,23 @@ pub(super) struct OfLoop<'a> {
 
 /// The calls that wait for the core.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
-    waiting: HashMap<AdminTicket, SyncSender<Told>>,
+pub(super) struct WaitingCalls {
+    waiting: HashMap<AdminTicket, SyncSender<LoopAnswer>>,
     last_ticket: u64,
 }
 
 impl<S: Stream> Hub<S> {
     /// Takes some of the waiting calls. `true`: there may be more.
-    pub(super) fn take_calls(&mut self, calls: &Calls, of_loop: &OfLoop<'_>) -> bool {
+    pub(super) fn take_calls(&mut self, calls: &LoopCalls, of_loop: &LoopFigures<'_>) -> bool {
         for _ in 0..CALLS_PER_TURN {
-            let Ok(Call { question, reply }) = calls.calls.try_recv() else { return false };
+            let Ok(LoopCall { question, reply }) = calls.calls.try_recv() else { return false };
             match question {
-                Question::Snapshot => give(&reply, Told::Snapshot(Box::new(self.snapshot(of_loop)))),
-                Question::Nodes => give(&reply, Told::Nodes(self.cluster.as_ref().map(ClusterMembership::members))),
-                Question::Core(_) if self.desk.waiting.len() >= calls.waiting_max => give(&reply, Told::Busy),
-                Question::Core(request) => {
+                LoopQuestion::Snapshot => give(&reply, LoopAnswer::Snapshot(Box::new(self.snapshot(of_loop)))),
+                LoopQuestion::Nodes => {
+                    give(&reply, LoopAnswer::Nodes(self.cluster.as_ref().map(ClusterMembership::members)))
+                }
+                LoopQuestion::Core(_) if self.desk.waiting.len() >= calls.waiting_max => give(&reply, LoopAnswer::Busy),
+                LoopQuestion::Core(request) => {
                     self.desk.last_ticket += 1;
                     let ticket = AdminTicket(self.desk.last_ticket);
                     self.desk.waiting.insert(ticket, reply);
@@ -199,8 +201,8 @@ impl<S: Stream> Hub<S> {
             _ => Vec::new(),
         };
         let addresses = conns.into_iter().map(|id| self.address_of(id)).collect();
-        if let Err(TrySendError::Disconnected(Told::Core { answer, .. })) =
-            reply.try_send(Told::Core { answer, addresses })
+        if let Err(TrySendError::Disconnected(LoopAnswer::Core { answer, .. })) =
+            reply.try_send(LoopAnswer::Core { answer, addresses })
         {
             // No answer contains a secret.
             log::info!("admin: a request that was answered too late has ended: {answer:?}");
@@ -208,9 +210,9 @@ impl<S: Stream> Hub<S> {
     }
 
     #[cold]
-    fn snapshot(&self, of_loop: &OfLoop<'_>) -> Snapshot {
+    fn snapshot(&self, of_loop: &LoopFigures<'_>) -> ServerSnapshot {
         let (health, store) = self.web.health_of_store();
-        Snapshot {
+        ServerSnapshot {
             health,
             counters: self.counters.clone(),
             totals: self.chat.totals(),
@@ -231,6 +233,6 @@ impl<S: Stream> Hub<S> {
 }
 
 /// Gives an answer to a caller, unless the caller has given up.
-fn give(reply: &SyncSender<Told>, told: Told) {
+fn give(reply: &SyncSender<LoopAnswer>, told: LoopAnswer) {
     reply.try_send(told).unwrap_or(());
 }

@@ -1,8 +1,8 @@
 //! The memory that all connections share for reading and writing, lent to the one that is being
 //! served, so that an idle connection owns none.
 
-use super::conn::Kept;
-use super::output::Spare;
+use super::conn::UnusedInput;
+use super::output::SpareBuffers;
 use super::tls::OpenBuffers;
 use crate::protocol::envelope::Scratch;
 
@@ -11,7 +11,7 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// The memory that connections share.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub(super) struct SharedBuffers {
     /// The read buffer; empty only while it is lent.
     shared: Vec<u8>,
     scratch: Scratch,
@@ -22,10 +22,10 @@ pub(super) struct Buffers {
     /// The buffer in which output is encrypted.
     pub(super) sealed: Vec<u8>,
     /// Spare output buffers.
-    pub(super) spare: Spare,
+    pub(super) spare: SpareBuffers,
 }
 
-impl Default for Buffers {
+impl Default for SharedBuffers {
     fn default() -> Self {
         Self {
             shared: vec![0; READ_BYTES],
@@ -33,12 +33,12 @@ impl Default for Buffers {
             held_back: Vec::new(),
             opened: OpenBuffers::default(),
             sealed: Vec::new(),
-            spare: Spare::default(),
+            spare: SpareBuffers::default(),
         }
     }
 }
 
-impl Buffers {
+impl SharedBuffers {
     /// Lends the read buffer.
     #[must_use]
     pub(super) fn lend_shared(&mut self) -> Vec<u8> {
@@ -79,7 +79,7 @@ impl Buffers {
     }
 
     /// Gives a connection its unused input back, after the envelope that was held back.
-    pub(super) fn put_back(&mut self, own: &mut Kept, rest: &[u8]) {
+    pub(super) fn put_back(&mut self, own: &mut UnusedInput, rest: &[u8]) {
         own.put(&self.held_back, rest);
         if !self.held_back.is_empty() {
             self.held_back = Vec::new();
@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn what_is_held_back_comes_before_the_rest_and_once() {
-        let mut buffers = Buffers::default();
-        let mut own = Kept::default();
+        let mut buffers = SharedBuffers::default();
+        let mut own = UnusedInput::default();
         buffers.put_back(&mut own, b"abcdef");
         own.use_up(3);
         buffers.hold_back(|out| out.extend_from_slice(b"bc"));
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_lent_comes_back_whole() {
-        let mut buffers = Buffers::default();
+        let mut buffers = SharedBuffers::default();
         let shared = buffers.lend_shared();
         assert_eq!(shared.len(), READ_BYTES);
         assert!(buffers.shared.is_empty(), "nobody else reads into it meanwhile");

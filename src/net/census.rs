@@ -51,9 +51,9 @@ fn index_of<S>(conn: &Conn<S>) -> u8 {
 
 /// The numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Census([usize; KINDS]);
+pub struct ConnectionCounts([usize; KINDS]);
 
-impl Census {
+impl ConnectionCounts {
     /// Each possible kind, with its number of connections.
     pub fn kinds(&self) -> impl Iterator<Item = (ConnKind, usize)> + '_ {
         self.0.iter().enumerate().map(|(index, &count)| {
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_own_place() {
-        let census = Census(std::array::from_fn(|index| index));
+        let census = ConnectionCounts(std::array::from_fn(|index| index));
         let kinds: Vec<_> = census.kinds().collect();
         assert_eq!(kinds.len(), KINDS);
         for (index, (kind, count)) in kinds.iter().enumerate() {

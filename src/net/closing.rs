@@ -1,13 +1,13 @@
 //! Closing of connections. They are put on a list that is handled at the end of the turn, so that
 //! no connection disappears while it is in use.
 
-use super::conn::Filled;
+use super::conn::ReadResult;
 use super::counters::CloseCause;
-use super::deadlines::Watched;
+use super::deadlines::OutputCheck;
 use super::hub::Hub;
-use super::output::Written;
+use super::output::WriteResult;
 use super::socket::Stream;
-use super::state::{LastWords, Lists, WriteState};
+use super::state::{FinalOutput, HubLists, WriteState};
 use super::turns::CLOSING;
 use super::wire::{Framing, InputDecoder};
 use crate::chat::contract::{ConnId, Event};
@@ -121,14 +121,14 @@ impl<S: Stream> Hub<S> {
 
     /// Closes a connection that has taken nothing of its output for too long.
     #[cold]
-    fn on_watched(&mut self, id: ConnId, watched: Watched) {
+    fn on_watched(&mut self, id: ConnId, watched: OutputCheck) {
         match watched {
-            Watched::Stuck => self.close(id, CloseCause::OutputTimeout),
-            Watched::Takes => {}
+            OutputCheck::Stuck => self.close(id, CloseCause::OutputTimeout),
+            OutputCheck::Takes => {}
             // If output waits again, it will be watched again.
-            Watched::Out => {
+            OutputCheck::Out => {
                 if let Some(conn) = self.conns.get_mut(id) {
-                    conn.lists.leave(Lists::WATCHED);
+                    conn.lists.leave(HubLists::WATCHED);
                 }
             }
         }
@@ -162,7 +162,7 @@ impl<S: Stream> Hub<S> {
             WriteState::Free | WriteState::Blocked => return true,
             WriteState::Dead => return false,
             WriteState::Closing(last_words) => match conn.flush_last(&mut self.buffers) {
-                Ok(Written::All) => {
+                Ok(WriteResult::All) => {
                     if conn.socket.end().is_err() {
                         return false;
                     }
@@ -173,10 +173,10 @@ impl<S: Stream> Hub<S> {
                     // An earlier edge may have been consumed by a read that stopped early.
                     conn.read.on_edge(false);
                 }
-                Ok(Written::Blocked) => {
-                    if last_words == LastWords::Reason {
+                Ok(WriteResult::Blocked) => {
+                    if last_words == FinalOutput::Reason {
                         conn.output.keep_last_words(LAST_WORDS_BYTES_MAX, &mut self.buffers.spare);
-                        conn.write = WriteState::Closing(LastWords::Everything);
+                        conn.write = WriteState::Closing(FinalOutput::Everything);
                     }
                 }
                 Err(_) => return false,
@@ -190,10 +190,10 @@ impl<S: Stream> Hub<S> {
         // Input that a client still sends is read, once a turn, and dropped.
         if ended && conn.read.is_readable() {
             match conn.fill(shared) {
-                Filled::Eof | Filled::Broken(_) => return false,
+                ReadResult::Eof | ReadResult::Broken(_) => return false,
                 // `fill` itself reads no records.
-                Filled::Blocked | Filled::BadRecords(_) => {}
-                Filled::Some(count) => {
+                ReadResult::Blocked | ReadResult::BadRecords(_) => {}
+                ReadResult::Some(count) => {
                     // A read is far smaller than this conversion allows.
                     conn.debt_us = conn.debt_us.saturating_add((count / DRAINED_BYTES_PER_US + 1) as u16);
                     if conn.debt_us > DRAIN_US_MAX {
@@ -206,7 +206,7 @@ impl<S: Stream> Hub<S> {
             // All output is written and all input is read: closing now loses nothing.
             return false;
         }
-        if conn.lists.enter(Lists::LINGERING) {
+        if conn.lists.enter(HubLists::LINGERING) {
             self.deadlines.linger(self.now.mono_ms, id);
         }
         if ended && conn.read.is_readable() {

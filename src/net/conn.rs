@@ -1,11 +1,11 @@
 //! One connection: its socket, its protocol, unused input and unwritten output.
 
-use super::buffers::Buffers;
+use super::buffers::SharedBuffers;
 use super::counters::CloseCause;
-use super::output::{Output, Spare, Written};
+use super::output::{Output, SpareBuffers, WriteResult};
 use super::socket::Stream;
-use super::state::{Lists, ReadState, WriteState};
-use super::tls::{OpenBuffers, Opened, Sealing, Tls};
+use super::state::{HubLists, ReadState, WriteState};
+use super::tls::{DecryptResult, EncryptingSocket, OpenBuffers, TlsSession};
 use super::wire::{Framing, InputDecoder};
 use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
@@ -19,9 +19,9 @@ pub const REPLIES_SOFT_MAX: usize = 128 * 1024;
 
 /// The reasons why a connection's input waits: one bit for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Waits(u8);
+pub struct WaitReasons(u8);
 
-impl Waits {
+impl WaitReasons {
     /// The core holds all input.
     pub const HELD: Self = Self(1);
     /// The core holds requests.
@@ -53,7 +53,7 @@ impl Waits {
 
 /// The kinds of input that may be handed to the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub enum InputGate {
     /// Everything.
     Open,
     /// Only input that passes held requests.
@@ -64,13 +64,13 @@ pub enum Gate {
 
 /// Input that was read and not used up.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct UnusedInput {
     bytes: Vec<u8>,
     /// The number of bytes that are used up.
     used: usize,
 }
 
-impl Kept {
+impl UnusedInput {
     /// The unused bytes.
     pub fn rest(&mut self) -> &mut [u8] {
         &mut self.bytes[self.used..]
@@ -102,7 +102,7 @@ impl Kept {
 
 /// The result of a read.
 #[derive(Debug)]
-pub enum Filled {
+pub enum ReadResult {
     /// This many bytes were read.
     Some(usize),
     /// Nothing more for now.
@@ -121,7 +121,7 @@ pub struct Conn<S> {
     /// Its socket.
     pub socket: S,
     /// Its TLS session, if its client speaks TLS.
-    pub tls: Option<Box<Tls>>,
+    pub tls: Option<Box<TlsSession>>,
     /// The key of its address.
     pub address_key: Option<AddressKey>,
     /// How its input is read.
@@ -130,7 +130,7 @@ pub struct Conn<S> {
     pub framing: Framing,
     /// Unused input: first bytes that do not show the protocol yet, input beyond its quantum, or
     /// everything while it is held. (An incomplete envelope is in the decoder.)
-    input: Option<Box<Kept>>,
+    input: Option<Box<UnusedInput>>,
     /// Its unwritten output.
     pub output: Output,
     /// When its last input was handed to the core.
@@ -140,12 +140,12 @@ pub struct Conn<S> {
     /// The state of its writing side.
     pub write: WriteState,
     /// The reasons why its input waits.
-    pub waits: Waits,
+    pub waits: WaitReasons,
     /// Work that it used beyond its quantum, in µs. After its close: all work that was spent on it
     /// since.
     pub debt_us: u16,
     /// The lists of the hub that it is on.
-    pub lists: Lists,
+    pub lists: HubLists,
     /// A user is or was logged in on it.
     pub known: bool,
     /// The memory of its input at the last count, in bytes.
@@ -167,9 +167,9 @@ impl<S: Stream> Conn<S> {
             heard_ms: now_ms,
             read: ReadState::default(),
             write: WriteState::default(),
-            waits: Waits::default(),
+            waits: WaitReasons::default(),
             debt_us: 0,
-            lists: Lists::default(),
+            lists: HubLists::default(),
             known: false,
             counted_input: 0,
         }
@@ -211,41 +211,41 @@ impl<S: Stream> Conn<S> {
 
     /// The kinds of its input that may be handed to the core now.
     #[must_use]
-    pub fn gate(&self) -> Gate {
+    pub fn gate(&self) -> InputGate {
         match self.waits {
-            _ if !self.is_open() => Gate::Shut,
-            waits if waits == Waits::default() => Gate::Open,
-            waits if waits.has(Waits::ALL) || waits.has(Waits::STALLED) => Gate::Shut,
-            _ => Gate::Narrow,
+            _ if !self.is_open() => InputGate::Shut,
+            waits if waits == WaitReasons::default() => InputGate::Open,
+            waits if waits.has(WaitReasons::ALL) || waits.has(WaitReasons::STALLED) => InputGate::Shut,
+            _ => InputGate::Narrow,
         }
     }
 
     /// May anything be read?
     #[must_use]
     pub fn can_read(&self) -> bool {
-        self.gate() != Gate::Shut
+        self.gate() != InputGate::Shut
     }
 
     /// Reads once into `buffer`, and remembers whether there may be more.
-    pub fn fill(&mut self, buffer: &mut [u8]) -> Filled {
+    pub fn fill(&mut self, buffer: &mut [u8]) -> ReadResult {
         loop {
             return match self.socket.read(buffer) {
                 Ok(0) => {
                     self.read.on_end();
-                    Filled::Eof
+                    ReadResult::Eof
                 }
                 Ok(count) => {
                     self.read.on_read(count == buffer.len());
-                    Filled::Some(count)
+                    ReadResult::Some(count)
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.read.on_blocked();
-                    Filled::Blocked
+                    ReadResult::Blocked
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
                     self.read.on_blocked();
-                    Filled::Broken(error)
+                    ReadResult::Broken(error)
                 }
             };
         }
@@ -259,27 +259,27 @@ impl<S: Stream> Conn<S> {
 
     /// Like [`fill`](Self::fill) with TLS: reads records once, at most `bytes_max`, and decrypts
     /// the complete ones. Gives the size of the plaintext, which may be 0.
-    pub(super) fn fill_tls(&mut self, buffers: &mut OpenBuffers, bytes_max: usize) -> Filled {
-        let Some(mut tls) = self.tls.take() else { return Filled::Blocked };
+    pub(super) fn fill_tls(&mut self, buffers: &mut OpenBuffers, bytes_max: usize) -> ReadResult {
+        let Some(mut tls) = self.tls.take() else { return ReadResult::Blocked };
         let filled = self.fill(tls.space(buffers, bytes_max));
         let opened = match filled {
-            Filled::Some(count) => tls.open(buffers, count),
-            Filled::Blocked | Filled::Eof => tls.open(buffers, 0),
-            Filled::Broken(_) | Filled::BadRecords(_) => Ok(Opened::More),
+            ReadResult::Some(count) => tls.open(buffers, count),
+            ReadResult::Blocked | ReadResult::Eof => tls.open(buffers, 0),
+            ReadResult::Broken(_) | ReadResult::BadRecords(_) => Ok(DecryptResult::More),
         };
         self.tls = Some(tls);
         match (opened, filled) {
-            (_, Filled::Broken(error)) => Filled::Broken(error),
-            (Err(error), _) => Filled::BadRecords(error),
+            (_, ReadResult::Broken(error)) => ReadResult::Broken(error),
+            (Err(error), _) => ReadResult::BadRecords(error),
             (Ok(opened), filled) => {
-                if opened == Opened::End {
+                if opened == DecryptResult::End {
                     self.read.on_end();
                 }
                 match (buffers.plain.len(), filled) {
-                    (0, _) if opened == Opened::End => Filled::Eof,
-                    (0, Filled::Some(_)) => Filled::Some(0),
+                    (0, _) if opened == DecryptResult::End => ReadResult::Eof,
+                    (0, ReadResult::Some(_)) => ReadResult::Some(0),
                     (0, filled) => filled,
-                    (count, _) => Filled::Some(count),
+                    (count, _) => ReadResult::Some(count),
                 }
             }
         }
@@ -301,7 +301,7 @@ impl<S: Stream> Conn<S> {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) fn flush(&mut self, buffers: &mut Buffers) -> io::Result<Written> {
+    pub(super) fn flush(&mut self, buffers: &mut SharedBuffers) -> io::Result<WriteResult> {
         match &mut self.tls {
             None => self.output.flush(&mut self.socket, &mut buffers.spare),
             Some(_) => self.flush_tls(buffers),
@@ -309,27 +309,27 @@ impl<S: Stream> Conn<S> {
     }
 
     #[inline(never)]
-    fn flush_tls(&mut self, buffers: &mut Buffers) -> io::Result<Written> {
-        let Some(tls) = &mut self.tls else { return Ok(Written::All) };
-        let mut written = Written::All;
+    fn flush_tls(&mut self, buffers: &mut SharedBuffers) -> io::Result<WriteResult> {
+        let Some(tls) = &mut self.tls else { return Ok(WriteResult::All) };
+        let mut written = WriteResult::All;
         if tls.can_seal() {
-            let mut sealing = Sealing { tls, socket: &mut self.socket, sealed: &mut buffers.sealed };
+            let mut sealing = EncryptingSocket { tls, socket: &mut self.socket, sealed: &mut buffers.sealed };
             written = self.output.flush(&mut sealing, &mut buffers.spare)?;
         } else if !self.write.is_open() {
             // The client cannot read it any more, or could not read it yet.
             self.output.discard(&mut buffers.spare);
         }
-        if tls.flush(&mut self.socket)? && self.output.is_empty() { Ok(written) } else { Ok(Written::Blocked) }
+        if tls.flush(&mut self.socket)? && self.output.is_empty() { Ok(written) } else { Ok(WriteResult::Blocked) }
     }
 
     /// Writes the waiting output, and then the TLS message that closes the session.
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) fn flush_last(&mut self, buffers: &mut Buffers) -> io::Result<Written> {
+    pub(super) fn flush_last(&mut self, buffers: &mut SharedBuffers) -> io::Result<WriteResult> {
         let written = self.flush(buffers)?;
         match &mut self.tls {
-            Some(tls) if written == Written::All => {
+            Some(tls) if written == WriteResult::All => {
                 tls.close(&mut buffers.sealed);
                 self.flush_tls(buffers)
             }
@@ -339,12 +339,12 @@ impl<S: Stream> Conn<S> {
 
     /// Takes what was kept.
     #[must_use]
-    pub fn take_input(&mut self) -> Kept {
-        self.input.take().map_or_else(Kept::default, |input| *input)
+    pub fn take_input(&mut self) -> UnusedInput {
+        self.input.take().map_or_else(UnusedInput::default, |input| *input)
     }
 
     /// Keeps unused input in no more memory than needed: an idle connection owns no buffer.
-    pub fn keep(&mut self, mut input: Kept) {
+    pub fn keep(&mut self, mut input: UnusedInput) {
         if input.is_empty() {
             return;
         }
@@ -368,7 +368,7 @@ impl<S: Stream> Conn<S> {
     }
 
     /// Begins to close it: drops input, and sends a WebSocket the close code.
-    pub fn begin_close(&mut self, cause: CloseCause, spare: &mut Spare) {
+    pub fn begin_close(&mut self, cause: CloseCause, spare: &mut SpareBuffers) {
         self.input = None;
         self.decoder = InputDecoder::default();
         self.write = WriteState::after(cause);

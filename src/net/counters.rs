@@ -1,6 +1,6 @@
 //! Counters of connections. Every close has a cause.
 
-use super::noted::Noted;
+use super::noted::NoteCounts;
 use crate::chat::contract::CloseReason;
 use std::fmt;
 
@@ -168,7 +168,7 @@ pub struct Counters {
     /// Replies and pushes written.
     pub frames: u64,
     /// The counts of the core's notes.
-    pub noted: Noted,
+    pub noted: NoteCounts,
     closed: [u64; CloseCause::ALL.len()],
 }
 

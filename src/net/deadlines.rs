@@ -20,11 +20,11 @@ const HANDSHAKE_STEPS: u64 = 50;
 const DRAINED_EVERY_MS: u64 = 1_000;
 
 /// Connections in the order of their deadlines.
-type Queue = VecDeque<(u64, ConnId)>;
+type DeadlineQueue = VecDeque<(u64, ConnId)>;
 
 /// When a connection last took some of its waiting output.
 #[derive(Clone, Copy, Debug)]
-struct Took {
+struct OutputProgress {
     /// The last time.
     at_ms: u64,
     /// When the core was last told so.
@@ -33,7 +33,7 @@ struct Took {
 
 /// The result of checking a watched connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Watched {
+pub(super) enum OutputCheck {
     /// All its output is written. It is not watched any more.
     Out,
     /// It took some output recently, and is still watched.
@@ -48,15 +48,15 @@ pub(super) struct Deadlines {
     handshake_timeout_ms: u64,
     output_timeout_ms: u64,
     /// Closing connections whose last frames wait.
-    lingering: Queue,
+    lingering: DeadlineQueue,
     /// Connections whose client has ended its side and may be owed answers.
-    half_closed: Queue,
+    half_closed: DeadlineQueue,
     /// Connections with a TLS handshake or an HTTP request in progress.
-    handshakes: Queue,
+    handshakes: DeadlineQueue,
     /// Connections whose output waits, or has waited since the last check.
-    watched: Queue,
+    watched: DeadlineQueue,
     /// For each connection whose output waits, when it last took some of it.
-    took: HashMap<ConnId, Took>,
+    took: HashMap<ConnId, OutputProgress>,
 }
 
 impl Deadlines {
@@ -66,10 +66,10 @@ impl Deadlines {
         Self {
             handshake_timeout_ms,
             output_timeout_ms,
-            lingering: Queue::new(),
-            half_closed: Queue::new(),
-            handshakes: Queue::new(),
-            watched: Queue::new(),
+            lingering: DeadlineQueue::new(),
+            half_closed: DeadlineQueue::new(),
+            handshakes: DeadlineQueue::new(),
+            watched: DeadlineQueue::new(),
             took: HashMap::new(),
         }
     }
@@ -84,7 +84,7 @@ impl Deadlines {
     /// The next deadline.
     #[must_use]
     pub(super) fn next_ms(&self) -> Option<u64> {
-        let first_ms = |queue: &Queue| queue.front().map(|(due_ms, _)| *due_ms);
+        let first_ms = |queue: &DeadlineQueue| queue.front().map(|(due_ms, _)| *due_ms);
         let step_ms = (self.handshake_timeout_ms / HANDSHAKE_STEPS).max(1);
         let handshake_ms = first_ms(&self.handshakes).map(|due_ms| due_ms.next_multiple_of(step_ms));
         [first_ms(&self.lingering), first_ms(&self.half_closed), handshake_ms, first_ms(&self.watched)]
@@ -128,7 +128,7 @@ impl Deadlines {
 
     /// Output of a connection waits from now on.
     pub(super) fn begin_blocked(&mut self, now_ms: u64, id: ConnId) {
-        self.took.insert(id, Took { at_ms: now_ms, told_ms: now_ms });
+        self.took.insert(id, OutputProgress { at_ms: now_ms, told_ms: now_ms });
     }
 
     /// Its output does not wait any longer, or does not matter any more.
@@ -155,16 +155,16 @@ impl Deadlines {
     }
 
     /// Checks the next watched connection that is due.
-    pub(super) fn pop_watched(&mut self, now_ms: u64) -> Option<(ConnId, Watched)> {
+    pub(super) fn pop_watched(&mut self, now_ms: u64) -> Option<(ConnId, OutputCheck)> {
         let id = pop_due(&mut self.watched, now_ms)?;
-        let Some(took) = self.took.get(&id) else { return Some((id, Watched::Out)) };
+        let Some(took) = self.took.get(&id) else { return Some((id, OutputCheck::Out)) };
         let deadline_ms = took.at_ms + self.output_timeout_ms;
         if deadline_ms <= now_ms {
-            return Some((id, Watched::Stuck));
+            return Some((id, OutputCheck::Stuck));
         }
         let place = self.watched.partition_point(|(look_ms, _)| *look_ms <= deadline_ms);
         self.watched.insert(place, (deadline_ms, id));
-        Some((id, Watched::Takes))
+        Some((id, OutputCheck::Takes))
     }
 
     /// The length of the queue of watched connections.
@@ -175,14 +175,14 @@ impl Deadlines {
 }
 
 /// Takes the first entry of a queue, if it is due.
-fn pop_due(queue: &mut Queue, now_ms: u64) -> Option<ConnId> {
+fn pop_due(queue: &mut DeadlineQueue, now_ms: u64) -> Option<ConnId> {
     let &(_, id) = queue.front().filter(|(due_ms, _)| *due_ms <= now_ms)?;
     queue.pop_front();
     Some(id)
 }
 
 /// Changes the wait of all entries in a queue from `old_ms` to `new_ms`. Their order stays.
-fn move_all(queue: &mut Queue, now_ms: u64, old_ms: u64, new_ms: u64) {
+fn move_all(queue: &mut DeadlineQueue, now_ms: u64, old_ms: u64, new_ms: u64) {
     if old_ms != new_ms {
         for (due_ms, _) in queue {
             *due_ms = (*due_ms + new_ms).saturating_sub(old_ms).max(now_ms);
@@ -271,12 +271,12 @@ mod tests {
         assert!(deadlines.note_taken(50_000, id(2)));
         deadlines.end_blocked(id(3));
         assert_eq!(deadlines.pop_watched(OUTPUT_MS - 1), None);
-        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), Watched::Stuck)));
-        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(2), Watched::Takes)));
-        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(3), Watched::Out)));
+        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), OutputCheck::Stuck)));
+        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(2), OutputCheck::Takes)));
+        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(3), OutputCheck::Out)));
         assert_eq!(deadlines.pop_watched(OUTPUT_MS), None);
         assert_eq!(deadlines.next_ms(), Some(50_000 + OUTPUT_MS), "a whole time-out after it took something");
-        assert_eq!(deadlines.pop_watched(50_000 + OUTPUT_MS), Some((id(2), Watched::Stuck)));
+        assert_eq!(deadlines.pop_watched(50_000 + OUTPUT_MS), Some((id(2), OutputCheck::Stuck)));
     }
 
     #[test]
@@ -288,9 +288,9 @@ mod tests {
         }
         let tells = deadlines.note_taken(20, id(1));
         assert!(!tells, "the core hears of it at most once a second");
-        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), Watched::Takes)));
+        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), OutputCheck::Takes)));
         let order: Vec<_> = std::iter::from_fn(|| deadlines.pop_watched(30 + OUTPUT_MS)).collect();
-        assert_eq!(order, [2, 1, 3].map(|slot| (id(slot), Watched::Stuck)));
+        assert_eq!(order, [2, 1, 3].map(|slot| (id(slot), OutputCheck::Stuck)));
     }
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!((deadlines.pop_handshake(9_499), deadlines.pop_handshake(9_500)), (None, Some(id(1))), "overdue");
         assert_eq!((deadlines.pop_handshake(9_999), deadlines.pop_handshake(10_000)), (None, Some(id(2))));
         assert_eq!(deadlines.pop_watched(2 * OUTPUT_MS - 1), None);
-        assert_eq!(deadlines.pop_watched(2 * OUTPUT_MS), Some((id(1), Watched::Stuck)));
+        assert_eq!(deadlines.pop_watched(2 * OUTPUT_MS), Some((id(1), OutputCheck::Stuck)));
         assert_eq!(deadlines.next_ms(), Some(9_000 + 2 * OUTPUT_MS));
     }
 

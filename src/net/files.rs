@@ -2,12 +2,12 @@
 //! by piece, as it accepts them. So even many connections use little memory, and one turn of the
 //! loop spends little time on all of them.
 
-use super::conn::{Conn, Waits};
+use super::conn::{Conn, WaitReasons};
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
 use super::turns::PIECE;
-use super::wire::{InputDecoder, Sending};
+use super::wire::{FileSending, InputDecoder};
 use crate::chat::contract::ConnId;
 use crate::page::File;
 
@@ -18,14 +18,14 @@ const PIECES_PER_TURN: usize = 16;
 
 impl<S: Stream> Hub<S> {
     /// Begins to send a file: its head and a first piece are written in this turn.
-    pub(super) fn begin_file(&mut self, id: ConnId, file: &'static File) -> Box<Sending> {
+    pub(super) fn begin_file(&mut self, id: ConnId, file: &'static File) -> Box<FileSending> {
         if let Some(conn) = self.conns.get_mut(id) {
             // Further input of the client is ignored.
-            conn.waits.set(Waits::HELD, true);
+            conn.waits.set(WaitReasons::HELD, true);
         }
         self.answer(id, |out| out.extend_from_slice(file.head().as_bytes()));
         self.work_left -= PIECE;
-        let mut sending = Box::new(Sending { rest: file.bytes });
+        let mut sending = Box::new(FileSending { rest: file.bytes });
         self.send_piece(id, &mut sending);
         sending
     }
@@ -60,7 +60,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Appends a piece to the output of a connection.
-    fn send_piece(&mut self, id: ConnId, sending: &mut Sending) {
+    fn send_piece(&mut self, id: ConnId, sending: &mut FileSending) {
         let room_max = PIECE_BYTES.min(self.bounds.stranger_output_bytes_max);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         let count = room_max.saturating_sub(conn.unwritten()).min(sending.rest.len());

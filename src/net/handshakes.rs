@@ -4,11 +4,11 @@
 //! handshake steps have a queue of their own, of which each turn does a few: a storm of handshakes
 //! waits there without delaying open connections.
 
-use super::conn::{Filled, Kept};
+use super::conn::{ReadResult, UnusedInput};
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
-use super::tls::{Certificates, Tls};
+use super::tls::{Certificates, TlsSession};
 use super::turns::{BYTE, CLOSING, MICROSECOND, QUANTUM_MAX};
 use super::wire::Framing;
 use crate::chat::contract::ConnId;
@@ -50,7 +50,7 @@ impl<S: Stream> Hub<S> {
             }
             return self.close(id, CloseCause::TlsUnsupported);
         };
-        match Tls::new(certificates, first) {
+        match TlsSession::new(certificates, first) {
             Ok(tls) => {
                 conn.tls = Some(Box::new(tls));
                 // Handle these bytes even if nothing more arrives.
@@ -70,7 +70,7 @@ impl<S: Stream> Hub<S> {
     #[cold]
     pub(super) fn queue_handshake(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(super::state::Lists::TO_READ)
+            && conn.lists.enter(super::state::HubLists::TO_READ)
         {
             self.handshakes.push_back(id);
         }
@@ -92,7 +92,7 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     fn serve_handshake(&mut self, id: ConnId, shared: &mut [u8]) -> i64 {
         let Some(conn) = self.conns.get_mut(id) else { return 0 };
-        conn.lists.leave(super::state::Lists::TO_READ);
+        conn.lists.leave(super::state::HubLists::TO_READ);
         if !conn.is_open() {
             self.closing.push(id);
             return CLOSING;
@@ -103,7 +103,7 @@ impl<S: Stream> Hub<S> {
     /// Reads the records of a connection once, and hands in their plaintext. `true`: reading again
     /// may bring more.
     #[inline(never)]
-    pub(super) fn read_tls(&mut self, id: ConnId, bytes_max: usize, own: &mut Kept) -> bool {
+    pub(super) fn read_tls(&mut self, id: ConnId, bytes_max: usize, own: &mut UnusedInput) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let step = match &conn.tls {
             Some(tls) if tls.is_new() => FIRST_STEP,
@@ -117,18 +117,18 @@ impl<S: Stream> Hub<S> {
             self.mark_dirty(id);
         }
         let goes_on = match filled {
-            Filled::Some(0) => true,
-            Filled::Some(_) => {
+            ReadResult::Some(0) => true,
+            ReadResult::Some(_) => {
                 self.take_in(id, &mut buffers.plain, own);
                 true
             }
-            Filled::Blocked | Filled::Eof => false,
-            Filled::Broken(error) => {
+            ReadResult::Blocked | ReadResult::Eof => false,
+            ReadResult::Broken(error) => {
                 log::trace!("connection {}.{}: {error}", id.slot, id.generation);
                 self.close(id, CloseCause::IoError);
                 false
             }
-            Filled::BadRecords(error) => {
+            ReadResult::BadRecords(error) => {
                 log::debug!("connection {}.{}: TLS: {error}", id.slot, id.generation);
                 self.close(id, CloseCause::TlsBroken);
                 false

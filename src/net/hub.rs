@@ -2,21 +2,21 @@
 //! left open, so that tests can put torn and broken ones underneath.
 
 use super::address_keys::AddressKeys;
-use super::admin::Desk;
-use super::buffers::Buffers;
-use super::census::Census;
-use super::conn::{Conn, Waits};
+use super::admin::WaitingCalls;
+use super::buffers::SharedBuffers;
+use super::census::ConnectionCounts;
+use super::conn::{Conn, WaitReasons};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
 use super::deadlines::Deadlines;
 use super::input_progress::{InputProgress, LATE_MS};
 use super::line_rates::LineRates;
-use super::memory::Memory;
-use super::proxied::Proxies;
+use super::memory::MemoryUsage;
+use super::proxied::ProxyConnections;
 use super::socket::Stream;
 use super::state::ReadState;
 use super::tls::Certificates;
-use super::web::Web;
+use super::web::WebSettings;
 use crate::bus::Bus;
 use crate::chat::Chat;
 use crate::chat::contract::{Action, AddressKey, AdminRequest, AdminTicket, ConnId, Event, Job, Now, Outcome, Ticket};
@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 /// The limits of connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct ConnectionBounds {
     /// The largest envelope.
     pub frame_bytes_max: usize,
     /// Unwritten output beyond which a connection is closed.
@@ -57,7 +57,7 @@ pub struct Bounds {
 /// The permission to open one connection.
 #[derive(Debug)]
 #[must_use]
-pub enum Admitted {
+pub enum ConnectionPermit {
     /// It counts for this address.
     Client(Option<AddressKey>),
     /// It comes from a trusted proxy with this address; the client's address will be known later.
@@ -68,10 +68,10 @@ pub enum Admitted {
 pub struct Hub<S> {
     pub(super) conns: Conns<Conn<S>>,
     pub(super) chat: Chat,
-    pub(super) bounds: Bounds,
+    pub(super) bounds: ConnectionBounds,
     pub(super) counters: Counters,
     pub(super) now: Now,
-    pub(super) buffers: Buffers,
+    pub(super) buffers: SharedBuffers,
     pub(super) deadlines: Deadlines,
     actions: Vec<Action>,
     /// To be read: connections that an edge has woken.
@@ -95,8 +95,8 @@ pub struct Hub<S> {
     /// Connections to be closed at the end of the turn.
     pub(super) closing: Vec<ConnId>,
     pub(super) address_keys: AddressKeys,
-    pub(super) proxies: Proxies,
-    pub(super) web: Web,
+    pub(super) proxies: ProxyConnections,
+    pub(super) web: WebSettings,
     jobs: Vec<(Ticket, Job)>,
     pub(super) removed: u64,
     pub(super) stopping: bool,
@@ -105,26 +105,26 @@ pub struct Hub<S> {
     stopped: bool,
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tls_was_logged: bool,
-    pub(super) memory: Memory,
+    pub(super) memory: MemoryUsage,
     pub(super) push_hook: Option<PushHook>,
     pub(super) cluster: Option<ClusterMembership>,
     pub(super) bus: Option<Box<dyn Bus>>,
     pub(super) line_rates: LineRates,
-    pub(super) census: Census,
-    pub(super) desk: Desk,
+    pub(super) census: ConnectionCounts,
+    pub(super) desk: WaitingCalls,
 }
 
 impl<S: Stream> Hub<S> {
     /// A hub without connections. `hash_key` should be random.
     #[must_use]
-    pub fn new(chat: Chat, bounds: Bounds, hash_key: [u64; 2]) -> Self {
+    pub fn new(chat: Chat, bounds: ConnectionBounds, hash_key: [u64; 2]) -> Self {
         Self {
             conns: Conns::default(),
             chat,
             bounds,
             counters: Counters::default(),
             now: Now::default(),
-            buffers: Buffers::default(),
+            buffers: SharedBuffers::default(),
             deadlines: Deadlines::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
             actions: Vec::new(),
             ready: Vec::new(),
@@ -138,8 +138,8 @@ impl<S: Stream> Hub<S> {
             failed: Vec::new(),
             closing: Vec::new(),
             address_keys: AddressKeys::new(bounds.conns_per_address_max, hash_key),
-            proxies: Proxies::default(),
-            web: Web::default(),
+            proxies: ProxyConnections::default(),
+            web: WebSettings::default(),
             jobs: Vec::new(),
             removed: 0,
             stopping: false,
@@ -147,13 +147,13 @@ impl<S: Stream> Hub<S> {
             stopped: false,
             certificates: None,
             tls_was_logged: false,
-            memory: Memory::default(),
+            memory: MemoryUsage::default(),
             push_hook: None,
             cluster: None,
             bus: None,
             line_rates: LineRates::new(bounds.log_lines_per_second_max),
-            census: Census::default(),
-            desk: Desk::default(),
+            census: ConnectionCounts::default(),
+            desk: WaitingCalls::default(),
         }
     }
 
@@ -164,7 +164,7 @@ impl<S: Stream> Hub<S> {
 
     /// Sets the allowed origins and the store's health for answers to HTTP requests.
     pub fn answer_http_by(&mut self, allowed_origins: Origins, store: Arc<StoreHealth>) {
-        self.web = Web::new(allowed_origins, store);
+        self.web = WebSettings::new(allowed_origins, store);
     }
 
     /// Begins a turn all of whose events will be handed in. All input that had arrived when the
@@ -212,31 +212,31 @@ impl<S: Stream> Hub<S> {
 
     /// May one more connection from this address be opened? If so, pass the result to `open`, or to
     /// `not_opened`.
-    pub fn admit(&mut self, address: IpAddr) -> Option<Admitted> {
+    pub fn admit(&mut self, address: IpAddr) -> Option<ConnectionPermit> {
         if self.is_over_memory() {
             self.counters.refused_for_memory += 1;
             return None;
         }
         if self.proxies.trusts(address) {
-            return Some(Admitted::Proxy(address));
+            return Some(ConnectionPermit::Proxy(address));
         }
-        self.enter(address).map(Admitted::Client)
+        self.enter(address).map(ConnectionPermit::Client)
     }
 
     /// An admitted connection was not opened.
-    pub fn not_opened(&mut self, admitted: Admitted) {
-        if let Admitted::Client(address_key) = admitted {
+    pub fn not_opened(&mut self, admitted: ConnectionPermit) {
+        if let ConnectionPermit::Client(address_key) = admitted {
             self.address_keys.leave(address_key);
         }
     }
 
     /// Opens an admitted connection.
     #[inline(never)]
-    pub fn open(&mut self, socket: S, admitted: Admitted) -> ConnId {
+    pub fn open(&mut self, socket: S, admitted: ConnectionPermit) -> ConnId {
         self.counters.accepted += 1;
         let (address_key, proxy) = match admitted {
-            Admitted::Client(address_key) => (address_key, None),
-            Admitted::Proxy(address) => (None, Some(address)),
+            ConnectionPermit::Client(address_key) => (address_key, None),
+            ConnectionPermit::Proxy(address) => (None, Some(address)),
         };
         let id = self.conns.insert(Conn::new(socket, address_key, self.now.mono_ms));
         self.count_opened(id);
@@ -412,10 +412,10 @@ impl<S: Stream> Hub<S> {
             Action::Presence { conn, form, user, online } => {
                 self.write(conn, false, |out| write_presence(out, form, &user, online));
             }
-            Action::Hold { conn } => self.set_waits(conn, Waits::HELD, true),
-            Action::Resume { conn } => self.set_waits(conn, Waits::HELD, false),
-            Action::HoldRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, true),
-            Action::ResumeRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, false),
+            Action::Hold { conn } => self.set_waits(conn, WaitReasons::HELD, true),
+            Action::Resume { conn } => self.set_waits(conn, WaitReasons::HELD, false),
+            Action::HoldRequests { conn } => self.set_waits(conn, WaitReasons::REQUESTS_HELD, true),
+            Action::ResumeRequests { conn } => self.set_waits(conn, WaitReasons::REQUESTS_HELD, false),
             Action::LoggedIn { conn } => {
                 if let Some(known) = self.conns.get_mut(conn) {
                     known.known = true;
@@ -445,7 +445,7 @@ impl<S: Stream> Hub<S> {
 
     /// Sets or clears a reason for a connection's input to wait. When it is cleared, kept input may
     /// be handed in.
-    pub(super) fn set_waits(&mut self, id: ConnId, reason: Waits, there: bool) {
+    pub(super) fn set_waits(&mut self, id: ConnId, reason: WaitReasons, there: bool) {
         if let Some(conn) = self.conns.get_mut(id) {
             let was_there = conn.waits.has(reason);
             conn.waits.set(reason, there);

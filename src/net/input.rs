@@ -1,14 +1,14 @@
 //! Reading: bytes → envelopes → the core.
 
-use super::conn::{Filled, Gate, Kept, REPLIES_SOFT_MAX, Waits};
+use super::conn::{InputGate, REPLIES_SOFT_MAX, ReadResult, UnusedInput, WaitReasons};
 use super::counters::CloseCause;
 use super::deadlines::HALF_CLOSED_MS;
 use super::hub::Hub;
 use super::socket::Stream;
-use super::state::{Lists, ReadState};
+use super::state::{HubLists, ReadState};
 use super::turns::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
 use super::web::AfterHead;
-use super::wire::{Framing, InputDecoder, Sniffed, sniff};
+use super::wire::{Framing, InputDecoder, SniffedProtocol, sniff};
 use crate::chat::contract::{ConnId, Event};
 use crate::protocol::envelope;
 use crate::protocol::error::ErrorCode;
@@ -45,7 +45,7 @@ impl<S: Stream> Hub<S> {
     pub(super) fn prefetch(&self, some: &[ConnId]) {
         if some.len() > 1 {
             let seen = some.iter().map(|&id| {
-                let queued = self.conns.get(id).is_some_and(|conn| conn.lists.has(Lists::TO_READ));
+                let queued = self.conns.get(id).is_some_and(|conn| conn.lists.has(HubLists::TO_READ));
                 usize::from(queued).wrapping_add(self.chat.prefetch(id))
             });
             // So that the compiler does not remove the reads.
@@ -71,7 +71,7 @@ impl<S: Stream> Hub<S> {
 
     /// Reads until there is no more input or the quantum is used up. Unused input goes to `own`.
     /// While input may not be handed in, no more is read.
-    fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut Kept) {
+    fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut UnusedInput) {
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.conns.get_mut(id) else { return };
             if self.work_left <= 0 || !conn.can_read() || !conn.read.is_readable() {
@@ -85,20 +85,20 @@ impl<S: Stream> Hub<S> {
                 return;
             }
             match conn.fill(shared) {
-                Filled::Some(count) => self.take_in(id, &mut shared[..count], own),
-                Filled::Blocked | Filled::Eof => return,
-                Filled::Broken(error) => {
+                ReadResult::Some(count) => self.take_in(id, &mut shared[..count], own),
+                ReadResult::Blocked | ReadResult::Eof => return,
+                ReadResult::Broken(error) => {
                     log::trace!("connection {}.{}: {error}", id.slot, id.generation);
                     self.close(id, CloseCause::IoError);
                     return;
                 }
-                Filled::BadRecords(_) => return,
+                ReadResult::BadRecords(_) => return,
             }
         }
     }
 
     /// Hands in the bytes that were read, after the kept ones.
-    pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8], own: &mut Kept) {
+    pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8], own: &mut UnusedInput) {
         self.counters.bytes_in += bytes.len() as u64;
         if own.is_empty() {
             let used = self.decode(id, bytes);
@@ -136,28 +136,28 @@ impl<S: Stream> Hub<S> {
                     }
                 }
                 InputDecoder::Sniff => match sniff(&bytes[used..]) {
-                    Sniffed::Wait => return used,
-                    Sniffed::Raw if self.refuses_plain(id) => {
+                    SniffedProtocol::Wait => return used,
+                    SniffedProtocol::Raw if self.refuses_plain(id) => {
                         self.set_framing(id, Framing::Lines);
                         self.refuse_plain(id, Framing::Lines, bytes);
                         return used;
                     }
-                    Sniffed::Http if self.refuses_plain(id) => {
+                    SniffedProtocol::Http if self.refuses_plain(id) => {
                         self.set_framing(id, Framing::Http);
                         self.refuse_plain(id, Framing::Http, bytes);
                         return used;
                     }
-                    Sniffed::Raw if !self.settle_address(id) => return used,
-                    Sniffed::Raw => {
+                    SniffedProtocol::Raw if !self.settle_address(id) => return used,
+                    SniffedProtocol::Raw => {
                         *decoder = InputDecoder::Raw(None);
                         self.set_framing(id, Framing::Lines);
                     }
-                    Sniffed::Http => {
+                    SniffedProtocol::Http => {
                         *decoder = InputDecoder::Http;
                         self.set_framing(id, Framing::Http);
                         self.deadlines.begin_handshake(self.now.mono_ms, id);
                     }
-                    Sniffed::Tls => {
+                    SniffedProtocol::Tls => {
                         self.begin_tls(id, &bytes[used..]);
                         return bytes.len();
                     }
@@ -204,7 +204,7 @@ impl<S: Stream> Hub<S> {
         let mut rest = bytes;
         loop {
             let gate = self.gate(id);
-            if gate == Gate::Shut {
+            if gate == InputGate::Shut {
                 break;
             }
             // The usual case: a complete message or ack, which is parsed in one pass.
@@ -212,7 +212,7 @@ impl<S: Stream> Hub<S> {
                 && let Some((request, length)) = envelope::read_fast(rest)
                 && length <= self.bounds.frame_bytes_max
             {
-                if gate == Gate::Narrow && !request.passes_held_requests() {
+                if gate == InputGate::Narrow && !request.passes_held_requests() {
                     self.stall(id);
                     break;
                 }
@@ -255,7 +255,7 @@ impl<S: Stream> Hub<S> {
         let mut rest = bytes;
         loop {
             let gate = self.gate(id);
-            if gate == Gate::Shut {
+            if gate == InputGate::Shut {
                 break;
             }
             let before = rest.len();
@@ -294,17 +294,17 @@ impl<S: Stream> Hub<S> {
 
     /// The kinds of input that may go from this connection to the core now. If too much output
     /// waits, it is written first to make room.
-    fn gate(&mut self, id: ConnId) -> Gate {
+    fn gate(&mut self, id: ConnId) -> InputGate {
         if self.work_left <= 0 {
-            return Gate::Shut;
+            return InputGate::Shut;
         }
         match self.conns.get(id) {
             Some(conn) if conn.output.len() <= REPLIES_SOFT_MAX => conn.gate(),
             Some(_) => {
                 self.relieve(id);
-                self.conns.get(id).map_or(Gate::Shut, super::conn::Conn::gate)
+                self.conns.get(id).map_or(InputGate::Shut, super::conn::Conn::gate)
             }
-            None => Gate::Shut,
+            None => InputGate::Shut,
         }
     }
 
@@ -312,13 +312,13 @@ impl<S: Stream> Hub<S> {
     #[cold]
     fn stall(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.waits.set(Waits::STALLED, true);
+            conn.waits.set(WaitReasons::STALLED, true);
         }
     }
 
     /// Hands one envelope to the core.
     #[inline(never)]
-    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], gate: Gate) -> EnvelopeOutcome {
+    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], gate: InputGate) -> EnvelopeOutcome {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.on_text(id, text, gate),
             Err(_) => {
@@ -329,7 +329,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Like `on_envelope`, for an envelope that is known to be UTF-8.
-    fn on_text(&mut self, id: ConnId, text: &str, gate: Gate) -> EnvelopeOutcome {
+    fn on_text(&mut self, id: ConnId, text: &str, gate: InputGate) -> EnvelopeOutcome {
         if let Some(request) = envelope::read_fast_text(text) {
             self.work_left -= INPUT;
             return self.on_request(id, Ok(request), gate);
@@ -345,8 +345,8 @@ impl<S: Stream> Hub<S> {
         heard
     }
 
-    fn on_request(&mut self, id: ConnId, input: Result<Request<'_>, BadInput>, gate: Gate) -> EnvelopeOutcome {
-        if gate == Gate::Narrow && input.as_ref().is_ok_and(|request| !request.passes_held_requests()) {
+    fn on_request(&mut self, id: ConnId, input: Result<Request<'_>, BadInput>, gate: InputGate) -> EnvelopeOutcome {
+        if gate == InputGate::Narrow && input.as_ref().is_ok_and(|request| !request.passes_held_requests()) {
             self.stall(id);
             return EnvelopeOutcome::Held;
         }
@@ -387,7 +387,7 @@ impl<S: Stream> Hub<S> {
     /// once or after its answers.
     pub(super) fn end_if_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let has_more = conn.lists.has(Lists::TO_READ) || !conn.can_read() || conn.waits.has(Waits::CHOKED);
+        let has_more = conn.lists.has(HubLists::TO_READ) || !conn.can_read() || conn.waits.has(WaitReasons::CHOKED);
         if conn.read != ReadState::Ended || has_more {
             return;
         }

@@ -66,7 +66,7 @@ const US_PER_S: u64 = 1_000_000;
 
 /// The rate limit of one kind.
 #[derive(Clone, Copy, Debug, Default)]
-struct Rate {
+struct LineRate {
     /// When the budget is full again.
     clean_at_us: u64,
     left_out: u64,
@@ -76,7 +76,7 @@ struct Rate {
 #[derive(Debug)]
 pub(super) struct LineRates {
     every_us: u64,
-    rates: [Rate; LineKind::ALL.len()],
+    rates: [LineRate; LineKind::ALL.len()],
     /// When the next line with counts is due.
     due_ms: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! The settings that can change while the server runs. The start applies them by the same code as a
 //! reload, so that no setting is applied in only one of the two cases.
 
-use super::hub::{Bounds, Hub};
+use super::hub::{ConnectionBounds, Hub};
 use super::socket::Stream;
 use super::tls::Certificates;
 use crate::chat::contract::Rules;
@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 /// The settings of the loop.
 #[derive(Clone, Debug)]
-pub struct Live {
+pub struct LoopSettings {
     /// The settings of the core.
     pub rules: Rules,
     /// The limits of connections.
-    pub bounds: Bounds,
+    pub bounds: ConnectionBounds,
     /// The limit on open connections.
     pub conns_max: usize,
     /// The time limit of a stop, in ms.
@@ -30,9 +30,9 @@ pub struct Live {
 }
 
 /// The settings of a reload.
-pub struct Reloaded {
+pub struct ReloadedSettings {
     /// The settings.
-    pub live: Live,
+    pub live: LoopSettings,
     /// Called when they are applied; must not wait.
     pub then: Box<dyn FnOnce() + Send>,
 }
@@ -40,7 +40,7 @@ pub struct Reloaded {
 impl<S: Stream> Hub<S> {
     /// Applies these settings from now on. Connections beyond a new limit keep what they have, but
     /// get no more until they are below it.
-    pub fn hold_to(&mut self, live: Live) {
+    pub fn hold_to(&mut self, live: LoopSettings) {
         let now_ms = self.now.mono_ms;
         self.chat.set_rules(live.rules);
         self.bounds = live.bounds;

@@ -2,7 +2,7 @@
 //! Only when the budget is exceeded, the largest holders are searched; then enough is released to
 //! make that rare.
 
-use super::conn::Waits;
+use super::conn::WaitReasons;
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
@@ -25,7 +25,7 @@ const LARGE_BYTES: usize = 16 * 1024;
 
 /// The order in which connections are closed: higher ranks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
+enum CloseRank {
     /// Logged in, and holding little.
     Small,
     /// Not logged in: very many such connections can fill a small budget even if idle.
@@ -38,7 +38,7 @@ enum Rank {
 
 /// The state of the memory budget.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct MemoryUsage {
     /// Bytes of unused input.
     pub(super) input_bytes: usize,
     /// Releasable bytes that were left after the last search for holders.
@@ -110,15 +110,15 @@ impl<S: Stream> Hub<S> {
         if self.releasable_bytes() <= goal {
             return;
         }
-        let mut holders: Vec<((Rank, usize), ConnId, bool)> = Vec::new();
+        let mut holders: Vec<((CloseRank, usize), ConnId, bool)> = Vec::new();
         let (mut all_bytes, mut strangers_bytes) = (0, 0);
         for id in self.conns.keys() {
             let Some(conn) = self.conns.get(id) else { continue };
             let held = CONN_BYTES + conn.held_bytes() + self.chat.held_bytes_of(id);
             let rank = match held {
-                LARGE_BYTES.. => Rank::Large,
-                _ if !conn.known => Rank::Stranger,
-                _ => Rank::Small,
+                LARGE_BYTES.. => CloseRank::Large,
+                _ if !conn.known => CloseRank::Stranger,
+                _ => CloseRank::Small,
             };
             all_bytes += held;
             strangers_bytes += if conn.known { 0 } else { held };
@@ -128,7 +128,7 @@ impl<S: Stream> Hub<S> {
             // Each of them holds little, and together they fill the budget: close them before a
             // user with much output.
             let strangers = holders.iter_mut().filter(|(_, _, known)| !known);
-            strangers.for_each(|((rank, _), _, _)| *rank = Rank::Crowd);
+            strangers.for_each(|((rank, _), _, _)| *rank = CloseRank::Crowd);
         }
         holders.sort_unstable_by_key(|&(key, _, _)| std::cmp::Reverse(key));
         // Connections that are closed now leave the tables a little later.
@@ -190,7 +190,7 @@ impl<S: Stream> Hub<S> {
             self.failed.push((id, CloseCause::IoError));
         } else if conn.output.len() > max {
             // Its further input is not handled before it is closed.
-            conn.waits.set(Waits::SHUT, true);
+            conn.waits.set(WaitReasons::SHUT, true);
             self.failed.push((id, CloseCause::SlowReader));
         }
     }

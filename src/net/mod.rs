@@ -51,12 +51,12 @@ use crate::histogram::Histogram;
 use crate::push_hook::PushHook;
 use crate::store::cluster::ClusterMembership;
 use crate::store::pool::Pool;
-use accept::Acceptor;
-use admin::{Calls, OfLoop};
+use accept::LoopAcceptor;
+use admin::{LoopCalls, LoopFigures};
 use alarm::Alarm;
 use conns::{ALARM, LISTENER, SIGNALS, WAKER, conn_of};
 use hub::Hub;
-use live::{Live, Reloaded};
+use live::{LoopSettings, ReloadedSettings};
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll};
@@ -79,7 +79,7 @@ const EVENTS_PER_TURN: usize = 1_024;
 const FINISHED_PER_TURN: usize = 1_024;
 
 /// The parts of a loop.
-pub struct Parts {
+pub struct LoopParts {
     /// The poll, with the waker registered under [`WAKER`].
     pub poll: Poll,
     /// The listener, bound and not registered yet.
@@ -89,9 +89,9 @@ pub struct Parts {
     /// Called at SIGHUP; must not wait.
     pub on_hang_up: Box<dyn FnMut() + Send>,
     /// The settings that can change while it runs.
-    pub live: Live,
+    pub live: LoopSettings,
     /// Changed settings; the sender wakes the loop for each.
-    pub reloads: Receiver<Reloaded>,
+    pub reloads: Receiver<ReloadedSettings>,
     /// Set (and the waker woken) to stop the server.
     pub stop: Arc<AtomicBool>,
     /// The core.
@@ -109,12 +109,12 @@ pub struct Parts {
     /// What carries frames between them, if there is one.
     pub bus: Option<Box<dyn Bus>>,
     /// The calls of operators; the sender wakes the loop.
-    pub calls: Option<Calls>,
+    pub calls: Option<LoopCalls>,
 }
 
 /// The stages of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+enum StopStage {
     /// Not asked for.
     No,
     /// The core makes taken messages durable; given up at this time.
@@ -129,12 +129,12 @@ enum Stop {
 pub struct Loop {
     poll: Poll,
     alarm: Alarm,
-    acceptor: Option<Acceptor>,
+    acceptor: Option<LoopAcceptor>,
     signals: Option<Signals>,
     on_hang_up: Box<dyn FnMut() + Send>,
-    reloads: Receiver<Reloaded>,
+    reloads: Receiver<ReloadedSettings>,
     stop_asked: Arc<AtomicBool>,
-    stop: Stop,
+    stop: StopStage,
     stop_wait_ms: u64,
     on_stop: Box<dyn Fn() + Send>,
     hub: Hub<Socket>,
@@ -145,7 +145,7 @@ pub struct Loop {
     /// The number of jobs in flight.
     jobs_in_flight: usize,
     /// The calls of operators, and whether some may be waiting.
-    calls: Option<Calls>,
+    calls: Option<LoopCalls>,
     calls_wait: bool,
     conns_max: usize,
     /// The durations of turns.
@@ -162,8 +162,8 @@ impl Loop {
     ///
     /// # Errors
     /// The system refuses to register the listener or the signals, or has no timer.
-    pub fn new(parts: Parts) -> io::Result<Self> {
-        let Parts {
+    pub fn new(parts: LoopParts) -> io::Result<Self> {
+        let LoopParts {
             poll,
             listener,
             mut signals,
@@ -182,7 +182,7 @@ impl Loop {
         } = parts;
         let mut hub = Hub::new(chat, live.bounds, hash_key);
         hub.answer_http_by(live.allowed_origins.clone(), pool.health());
-        let acceptor = Acceptor::new(listener, live.conns_max, poll.registry())?;
+        let acceptor = LoopAcceptor::new(listener, live.conns_max, poll.registry())?;
         let (stop_wait_ms, conns_max) = (live.stop_wait_ms, live.conns_max);
         hub.hold_to(live);
         hub.push_hook = push_hook;
@@ -200,7 +200,7 @@ impl Loop {
             on_hang_up,
             reloads,
             stop_asked: stop,
-            stop: Stop::No,
+            stop: StopStage::No,
             stop_wait_ms,
             on_stop,
             hub,
@@ -302,11 +302,11 @@ impl Loop {
         self.hub.turn();
         self.hub.note_clock();
         self.submit_jobs();
-        if self.hub.is_drained() && self.stop == Stop::No {
+        if self.hub.is_drained() && self.stop == StopStage::No {
             log::info!("drained: all connections are closed");
             self.begin_stop();
         }
-        if self.stop != Stop::No {
+        if self.stop != StopStage::No {
             self.advance_stop(now.mono_ms);
         }
         // A turn reads the clock twice; this is the second time.
@@ -325,7 +325,8 @@ impl Loop {
     #[cold]
     fn answer_calls(&mut self) {
         let Some(calls) = &self.calls else { return self.calls_wait = false };
-        let of_loop = OfLoop { conns_max: self.conns_max, jobs_in_flight: self.jobs_in_flight, turns: &self.turns };
+        let of_loop =
+            LoopFigures { conns_max: self.conns_max, jobs_in_flight: self.jobs_in_flight, turns: &self.turns };
         self.calls_wait = self.hub.take_calls(calls, &of_loop);
     }
 
@@ -348,7 +349,7 @@ impl Loop {
         self.calls_wait = self.calls.is_some();
         self.pool.take(&mut self.finished);
         self.hub.take_news();
-        if self.stop_asked.load(Ordering::Acquire) && self.stop == Stop::No {
+        if self.stop_asked.load(Ordering::Acquire) && self.stop == StopStage::No {
             self.begin_stop();
         }
         while let Ok(reloaded) = self.reloads.try_recv() {
@@ -358,7 +359,7 @@ impl Loop {
 
     /// Applies other settings.
     #[cold]
-    pub(crate) fn reload(&mut self, Reloaded { live, then }: Reloaded) {
+    pub(crate) fn reload(&mut self, ReloadedSettings { live, then }: ReloadedSettings) {
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.set_conns_max(live.conns_max);
         }
@@ -385,12 +386,12 @@ impl Loop {
         for signal in signals.pending() {
             if signal == SIGHUP {
                 (self.on_hang_up)();
-            } else if self.stop == Stop::No {
+            } else if self.stop == StopStage::No {
                 log::info!("a signal asks for the stop");
                 self.begin_stop();
             } else {
                 log::warn!("a second signal: nothing is waited for any more");
-                self.stop = Stop::Now;
+                self.stop = StopStage::Now;
             }
         }
     }
@@ -399,28 +400,28 @@ impl Loop {
     fn begin_stop(&mut self) {
         (self.on_stop)();
         self.acceptor = None;
-        self.stop = Stop::Saving { until_ms: self.mono_ms() + self.stop_wait_ms };
+        self.stop = StopStage::Saving { until_ms: self.mono_ms() + self.stop_wait_ms };
         self.hub.shut_down();
     }
 
     #[cold]
     fn advance_stop(&mut self, now_ms: u64) {
-        if let Stop::Saving { until_ms } = self.stop
+        if let StopStage::Saving { until_ms } = self.stop
             && (self.hub.is_stopped() || now_ms >= until_ms)
         {
             if !self.hub.is_stopped() {
                 log::error!("the store did not finish within the time a stop may take");
             }
             self.hub.close_all();
-            self.stop = Stop::Closing { until_ms };
+            self.stop = StopStage::Closing { until_ms };
         }
     }
 
     fn is_over(&self) -> bool {
         match self.stop {
-            Stop::No | Stop::Saving { .. } => false,
-            Stop::Closing { until_ms } => self.hub.conns_len() == 0 || self.mono_ms() >= until_ms,
-            Stop::Now => true,
+            StopStage::No | StopStage::Saving { .. } => false,
+            StopStage::Closing { until_ms } => self.hub.conns_len() == 0 || self.mono_ms() >= until_ms,
+            StopStage::Now => true,
         }
     }
 
@@ -430,11 +431,11 @@ impl Loop {
             return Some(Duration::ZERO);
         }
         let stop = match self.stop {
-            Stop::No => None,
-            Stop::Saving { until_ms } | Stop::Closing { until_ms } => Some(until_ms),
-            Stop::Now => Some(0),
+            StopStage::No => None,
+            StopStage::Saving { until_ms } | StopStage::Closing { until_ms } => Some(until_ms),
+            StopStage::Now => Some(0),
         };
-        let accept = self.acceptor.as_ref().and_then(Acceptor::next_deadline);
+        let accept = self.acceptor.as_ref().and_then(LoopAcceptor::next_deadline);
         let deadline_ms = [self.hub.next_deadline(), accept, stop].into_iter().flatten().min()?;
         // Computed from the beginning of this turn: the clock is not read again, and it does not
         // matter if a deadline is late by one turn.

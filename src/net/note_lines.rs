@@ -20,7 +20,7 @@ use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 /// A field of a line and its value.
-type Field<'a> = (&'static str, Value<'a>);
+type LineField<'a> = (&'static str, Value<'a>);
 
 impl<S: Stream> Hub<S> {
     /// Logs a note of the core.
@@ -67,7 +67,7 @@ impl<S: Stream> Hub<S> {
                 self.say(
                     LineKind::Replaced,
                     Some(client.conn),
-                    Some(("by", Value::from_display(&Shown(*by)))),
+                    Some(("by", Value::from_display(&ShownConnection(*by)))),
                     Some(user),
                 );
             }
@@ -77,7 +77,7 @@ impl<S: Stream> Hub<S> {
             }
             Note::MailboxFull { user, sender, quota } => {
                 if self.admits_line(LineKind::MailboxFull) {
-                    let fields: [Field<'_>; 3] = [
+                    let fields: [LineField<'_>; 3] = [
                         ("cause", quota_name(*quota).into()),
                         ("sender", Value::from_display(sender)),
                         ("user", user.as_str().into()),
@@ -116,7 +116,7 @@ impl<S: Stream> Hub<S> {
             CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
                 self.say(LineKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
             }
-            _ => log::debug!("connection {} closed: {}", Shown(conn), cause.as_str()),
+            _ => log::debug!("connection {} closed: {}", ShownConnection(conn), cause.as_str()),
         }
     }
 
@@ -152,15 +152,15 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    fn say(&mut self, kind: LineKind, conn: Option<ConnId>, field: Option<Field<'_>>, user: Option<&UserName>) {
+    fn say(&mut self, kind: LineKind, conn: Option<ConnId>, field: Option<LineField<'_>>, user: Option<&UserName>) {
         if self.admits_line(kind) {
             let user = user.map(|user| ("user", user.as_str().into()));
-            let fields: Vec<Field<'_>> = field.into_iter().chain(user).collect();
+            let fields: Vec<LineField<'_>> = field.into_iter().chain(user).collect();
             self.write_line(Level::Info, kind.as_str(), conn, &fields);
         }
     }
 
-    fn say_at_debug(&self, message: &str, conn: Option<ConnId>, fields: &[Field<'_>]) {
+    fn say_at_debug(&self, message: &str, conn: Option<ConnId>, fields: &[LineField<'_>]) {
         if log_enabled!(Level::Debug) {
             self.write_line(Level::Debug, message, conn, fields);
         }
@@ -172,12 +172,12 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Writes a line, through a bounded queue (`src/logging.rs`): this does not wait.
-    fn write_line(&self, level: Level, message: &str, conn: Option<ConnId>, fields: &[Field<'_>]) {
+    fn write_line(&self, level: Level, message: &str, conn: Option<ConnId>, fields: &[LineField<'_>]) {
         let address = conn.and_then(|conn| self.address_of(conn));
-        let shown = conn.map(Shown);
+        let shown = conn.map(ShownConnection);
         let address = address.as_ref().map(|address| ("address", Value::from_display(address)));
         let conn = shown.as_ref().map(|conn| ("conn", Value::from_display(conn)));
-        let fields: Vec<Field<'_>> = address.into_iter().chain(conn).chain(fields.iter().cloned()).collect();
+        let fields: Vec<LineField<'_>> = address.into_iter().chain(conn).chain(fields.iter().cloned()).collect();
         let args = format_args!("{message}");
         log::logger().log(&Record::builder().level(level).target(TARGET).args(args).key_values(&fields).build());
     }
@@ -193,9 +193,9 @@ impl<S: Stream> Hub<S> {
 const TARGET: &str = "hongyan::clients";
 
 /// A connection, as log lines show it.
-struct Shown(ConnId);
+struct ShownConnection(ConnId);
 
-impl Display for Shown {
+impl Display for ShownConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0.slot, self.0.generation)
     }

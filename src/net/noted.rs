@@ -6,7 +6,7 @@ use std::fmt;
 
 /// The counts since the start. The maps have at most one entry for each cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Noted {
+pub struct NoteCounts {
     /// Log-ins by password, and by token.
     pub log_ins: BTreeMap<CredentialKind, u64>,
     /// Refused log-ins, by cause.
@@ -39,7 +39,7 @@ pub struct Noted {
     pub jobs_failed: BTreeMap<JobKind, u64>,
 }
 
-impl Noted {
+impl NoteCounts {
     /// Counts a note.
     pub fn count(&mut self, note: &Note) {
         match note {
@@ -66,7 +66,7 @@ impl Noted {
     }
 }
 
-impl fmt::Display for Noted {
+impl fmt::Display for NoteCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sum = |counts: &mut dyn Iterator<Item = &u64>| counts.sum::<u64>();
         let (log_ins, refused) = (sum(&mut self.log_ins.values()), sum(&mut self.log_in_refusals.values()));
@@ -88,7 +88,7 @@ mod tests {
     fn each_note_is_counted_under_its_cause() {
         let user = UserName::new("ann").unwrap();
         let client = Client { conn: ConnId { slot: 1, generation: 2 }, address_key: None };
-        let mut noted = Noted::default();
+        let mut noted = NoteCounts::default();
         for (note, times) in [
             (Note::LoggedIn { user: user.clone(), client, by: CredentialKind::Token }, 2),
             (Note::LogInRefused { user: None, client, cause: RefusalCause::WrongPassword }, 3),
@@ -108,7 +108,7 @@ mod tests {
         ] {
             (0..times).for_each(|_| noted.count(&note));
         }
-        let expected = Noted {
+        let expected = NoteCounts {
             log_ins: [(CredentialKind::Token, 2)].into(),
             log_in_refusals: [(RefusalCause::WrongPassword, 3), (RefusalCause::Limit(Limit::PasswordsPerUser), 1)]
                 .into(),

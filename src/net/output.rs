@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 
 /// Bytes to be written, of which the first `offset` are written already.
 #[derive(Debug, Default)]
-struct Buffer {
+struct OutputBuffer {
     bytes: Vec<u8>,
     offset: usize,
     /// A lower bound on the waiting bytes that are answers to the client's own requests: it assumes
@@ -31,7 +31,7 @@ fn frame_length(bytes: &[u8]) -> usize {
     length.unwrap_or(bytes.len()).clamp(1, bytes.len().max(1))
 }
 
-impl Buffer {
+impl OutputBuffer {
     /// The number of waiting bytes that belong to a partly written frame.
     fn unfinished(&self) -> usize {
         let mut boundary = self.begun;
@@ -69,9 +69,9 @@ impl Buffer {
 /// Empty buffers, kept for the next connection with output, so that a busy server does not allocate
 /// for each answer and an idle connection owns no buffer.
 #[derive(Debug, Default)]
-pub struct Spare {
+pub struct SpareBuffers {
     #[allow(clippy::vec_box, reason = "a connection owns a pointer, and the buffer moves between it and here")]
-    buffers: Vec<Box<Buffer>>,
+    buffers: Vec<Box<OutputBuffer>>,
     /// The sum of their capacities.
     bytes: usize,
     /// The total capacity of the buffers that connections have.
@@ -80,7 +80,7 @@ pub struct Spare {
     written: u64,
 }
 
-impl Spare {
+impl SpareBuffers {
     /// The largest number of kept buffers: one for each connection with output in one turn of a
     /// busy loop.
     const BUFFERS_MAX: usize = 2_048;
@@ -103,19 +103,19 @@ impl Spare {
     }
 
     /// Updates the count of a connection's buffer.
-    fn count(&mut self, buffer: &mut Buffer) {
+    fn count(&mut self, buffer: &mut OutputBuffer) {
         let capacity = buffer.bytes.capacity();
         self.lent = self.lent - buffer.counted + capacity;
         buffer.counted = capacity;
     }
 
-    fn take(&mut self) -> Box<Buffer> {
+    fn take(&mut self) -> Box<OutputBuffer> {
         let buffer = self.buffers.pop().unwrap_or_default();
         self.bytes -= buffer.bytes.capacity();
         buffer
     }
 
-    fn put(&mut self, mut buffer: Box<Buffer>) {
+    fn put(&mut self, mut buffer: Box<OutputBuffer>) {
         self.lent -= std::mem::take(&mut buffer.counted);
         let bytes = buffer.bytes.capacity();
         if self.buffers.len() < Self::BUFFERS_MAX
@@ -132,7 +132,7 @@ impl Spare {
 
 /// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum WriteResult {
     /// Everything is written.
     All,
     /// The socket takes no more for now.
@@ -141,7 +141,7 @@ pub enum Written {
 
 /// Bytes that wait to be written. Empty output is a null pointer.
 #[derive(Debug, Default)]
-pub struct Output(Option<Box<Buffer>>);
+pub struct Output(Option<Box<OutputBuffer>>);
 
 impl Output {
     /// When less than a large buffer's capacity divided by this is left, the rest is moved to a
@@ -187,7 +187,7 @@ impl Output {
     }
 
     /// The buffer, to append to.
-    pub fn tail(&mut self, spare: &mut Spare) -> &mut Vec<u8> {
+    pub fn tail(&mut self, spare: &mut SpareBuffers) -> &mut Vec<u8> {
         let buffer = self.0.get_or_insert_with(|| spare.take());
         if buffer.offset > buffer.bytes.len() / 2 {
             // More than half is written: moving the rest costs less than the writes since the last
@@ -204,7 +204,7 @@ impl Output {
     }
 
     /// Updates the count of its memory, after bytes were appended.
-    pub fn count(&mut self, spare: &mut Spare) {
+    pub fn count(&mut self, spare: &mut SpareBuffers) {
         if let Some(buffer) = &mut self.0 {
             spare.count(buffer);
         }
@@ -213,7 +213,7 @@ impl Output {
     /// Drops the waiting output except the rest of a partly written frame and the last frames, up
     /// to `bytes_max` (but at least one frame): the rest is useless for a client that is closed and
     /// does not read.
-    pub fn keep_last_words(&mut self, bytes_max: usize, spare: &mut Spare) {
+    pub fn keep_last_words(&mut self, bytes_max: usize, spare: &mut SpareBuffers) {
         if let Some(buffer) = &mut self.0 {
             buffer.keep_last_words(bytes_max);
             spare.count(buffer);
@@ -225,7 +225,7 @@ impl Output {
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn flush(&mut self, socket: &mut impl Write, spare: &mut Spare) -> io::Result<Written> {
+    pub fn flush(&mut self, socket: &mut impl Write, spare: &mut SpareBuffers) -> io::Result<WriteResult> {
         if let Some(buffer) = &mut self.0 {
             while buffer.offset < buffer.bytes.len() {
                 match socket.write(&buffer.bytes[buffer.offset..]) {
@@ -242,7 +242,7 @@ impl Output {
                             buffer.bytes.shrink_to(2 * waits);
                         }
                         spare.count(buffer);
-                        return Ok(Written::Blocked);
+                        return Ok(WriteResult::Blocked);
                     }
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
@@ -250,11 +250,11 @@ impl Output {
             }
         }
         self.discard(spare);
-        Ok(Written::All)
+        Ok(WriteResult::All)
     }
 
     /// Drops the waiting output.
-    pub fn discard(&mut self, spare: &mut Spare) {
+    pub fn discard(&mut self, spare: &mut SpareBuffers) {
         if let Some(buffer) = self.0.take() {
             spare.put(buffer);
         }
@@ -266,12 +266,12 @@ mod tests {
     use super::*;
 
     /// Takes what `room` says, then blocks.
-    struct Narrow {
+    struct NarrowWriter {
         room: usize,
         got: Vec<u8>,
     }
 
-    impl Write for Narrow {
+    impl Write for NarrowWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if self.room == 0 {
                 return Err(ErrorKind::WouldBlock.into());
@@ -288,8 +288,8 @@ mod tests {
 
     #[test]
     fn bytes_come_out_once_and_in_order_however_the_socket_tears_them() {
-        let (mut spare, mut output) = (Spare::default(), Output::default());
-        let mut socket = Narrow { room: 0, got: Vec::new() };
+        let (mut spare, mut output) = (SpareBuffers::default(), Output::default());
+        let mut socket = NarrowWriter { room: 0, got: Vec::new() };
         let mut expected = Vec::new();
         for round in 0..200_usize {
             let piece: Vec<u8> = (0..round % 17).map(|n| (round + n) as u8).collect();
@@ -297,37 +297,38 @@ mod tests {
             expected.extend_from_slice(&piece);
             socket.room = round % 11;
             let written = output.flush(&mut socket, &mut spare).unwrap();
-            assert_eq!(written == Written::All, output.is_empty());
+            assert_eq!(written == WriteResult::All, output.is_empty());
             assert_eq!(socket.got.len() + output.len(), expected.len());
         }
         socket.room = usize::MAX;
-        assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), Written::All);
+        assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), WriteResult::All);
         assert_eq!(socket.got, expected);
     }
 
     #[test]
     fn emptied_it_owns_nothing_and_large_buffers_are_not_kept() {
-        let (mut spare, mut output) = (Spare::default(), Output::default());
-        for size in [10, Spare::BYTES_MAX * 2] {
+        let (mut spare, mut output) = (SpareBuffers::default(), Output::default());
+        for size in [10, SpareBuffers::BYTES_MAX * 2] {
             output.tail(&mut spare).extend_from_slice(&vec![b'x'; size]);
             output.flush(&mut io::sink(), &mut spare).unwrap();
             assert!(output.owns_nothing());
-            assert!(spare.buffers.iter().all(|buffer| buffer.bytes.capacity() <= Spare::BYTES_MAX));
+            assert!(spare.buffers.iter().all(|buffer| buffer.bytes.capacity() <= SpareBuffers::BYTES_MAX));
         }
-        for _ in 0..Spare::BUFFERS_MAX * 2 {
+        for _ in 0..SpareBuffers::BUFFERS_MAX * 2 {
             spare.put(Box::default());
         }
-        assert_eq!(spare.buffers.len(), Spare::BUFFERS_MAX);
+        assert_eq!(spare.buffers.len(), SpareBuffers::BUFFERS_MAX);
     }
 
     #[test]
     fn spare_buffers_are_bounded_by_what_they_hold_together() {
-        let mut spare = Spare::default();
-        let grown = || Box::new(Buffer { bytes: Vec::with_capacity(Spare::BYTES_MAX), ..Buffer::default() });
+        let mut spare = SpareBuffers::default();
+        let grown =
+            || Box::new(OutputBuffer { bytes: Vec::with_capacity(SpareBuffers::BYTES_MAX), ..OutputBuffer::default() });
         for _ in 0..100 {
             spare.put(grown());
         }
-        assert_eq!(spare.buffers.len(), Spare::TOTAL_BYTES_MAX / Spare::BYTES_MAX);
+        assert_eq!(spare.buffers.len(), SpareBuffers::TOTAL_BYTES_MAX / SpareBuffers::BYTES_MAX);
         while !spare.buffers.is_empty() {
             spare.take();
         }
@@ -338,7 +339,7 @@ mod tests {
 
     #[test]
     fn buffers_are_counted_by_capacity_and_given_back() {
-        let mut spare = Spare::default();
+        let mut spare = SpareBuffers::default();
         let mut outputs: Vec<Output> = (0..5).map(|_| Output::default()).collect();
         for (number, output) in outputs.iter_mut().enumerate() {
             output.tail(&mut spare).extend_from_slice(&vec![b'x'; 100_000 * number]);
@@ -348,8 +349,8 @@ mod tests {
         assert!(held >= 1_000_000);
         assert_eq!(spare.held_bytes(), held);
         // Nearly all of the largest is written: its buffer shrinks, and the others are given back.
-        let mut socket = Narrow { room: 399_000, got: Vec::new() };
-        assert_eq!(outputs[4].flush(&mut socket, &mut spare).unwrap(), Written::Blocked);
+        let mut socket = NarrowWriter { room: 399_000, got: Vec::new() };
+        assert_eq!(outputs[4].flush(&mut socket, &mut spare).unwrap(), WriteResult::Blocked);
         assert!(outputs[4].held_bytes() < 10_000, "{}", outputs[4].held_bytes());
         for output in &mut outputs[..4] {
             output.discard(&mut spare);
@@ -377,8 +378,8 @@ mod tests {
         for frames in [lines, frames] {
             let whole = frames.concat();
             for out in (0..whole.len()).filter(|out| *out < 600 || out % 7_001 == 0 || *out > 70_200) {
-                let (mut spare, mut output) = (Spare::default(), Output::default());
-                let mut socket = Narrow { room: out, got: Vec::new() };
+                let (mut spare, mut output) = (SpareBuffers::default(), Output::default());
+                let mut socket = NarrowWriter { room: out, got: Vec::new() };
                 let mut expected = Vec::new();
                 for frame in &frames {
                     output.tail(&mut spare).extend_from_slice(frame);
@@ -391,7 +392,7 @@ mod tests {
                 output.keep_last_words(30, &mut spare);
                 assert!(output.held_bytes() < 80_000 && spare.lent == output.held_bytes());
                 socket.room = usize::MAX;
-                assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), Written::All);
+                assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), WriteResult::All);
                 // Frames are written whole: the begun one first, then the last one.
                 let got = &socket.got;
                 let mut at = 0;
@@ -417,7 +418,7 @@ mod tests {
                 Ok(())
             }
         }
-        let (mut spare, mut output) = (Spare::default(), Output::default());
+        let (mut spare, mut output) = (SpareBuffers::default(), Output::default());
         output.tail(&mut spare).push(b'x');
         assert!(output.flush(&mut Broken, &mut spare).is_err());
     }

@@ -19,7 +19,7 @@ const ENTRY_BYTES: usize = 64;
 
 /// How far the address of a client is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum AddressStage {
     /// No input has arrived.
     Opened,
     /// The beginning of a PROXY header has arrived.
@@ -32,22 +32,22 @@ enum Stage {
 }
 
 #[derive(Debug)]
-struct Proxied {
+struct ProxiedConnection {
     /// The client's, as far as it is known; the proxy's own at first.
     address: IpAddr,
     /// The address was given by a proxy.
     is_told: bool,
-    stage: Stage,
+    stage: AddressStage,
 }
 
 /// The trusted proxies, and the connections from them.
 #[derive(Debug, Default)]
-pub(super) struct Proxies {
+pub(super) struct ProxyConnections {
     trusted: Networks,
-    conns: HashMap<ConnId, Proxied>,
+    conns: HashMap<ConnId, ProxiedConnection>,
 }
 
-impl Proxies {
+impl ProxyConnections {
     /// Sets the trusted proxies.
     pub(super) fn trust(&mut self, trusted: Networks) {
         self.trusted = trusted;
@@ -60,7 +60,10 @@ impl Proxies {
 
     /// A proxy has opened a connection.
     pub(super) fn opened(&mut self, id: ConnId, proxy: IpAddr) {
-        self.conns.insert(id, Proxied { address: proxy.to_canonical(), is_told: false, stage: Stage::Opened });
+        self.conns.insert(
+            id,
+            ProxiedConnection { address: proxy.to_canonical(), is_told: false, stage: AddressStage::Opened },
+        );
     }
 
     /// A connection was removed, from a proxy or not.
@@ -85,19 +88,19 @@ impl Proxies {
         self.conns.len() * ENTRY_BYTES
     }
 
-    fn stage(&self, id: ConnId) -> Option<Stage> {
+    fn stage(&self, id: ConnId) -> Option<AddressStage> {
         // Without trusted proxies, this is all it costs.
         if self.conns.is_empty() { None } else { self.conns.get(&id).map(|proxied| proxied.stage) }
     }
 
     /// May a PROXY header, or the rest of one, follow?
     pub(super) fn awaits_header(&self, id: ConnId) -> bool {
-        matches!(self.stage(id), Some(Stage::Opened | Stage::Header))
+        matches!(self.stage(id), Some(AddressStage::Opened | AddressStage::Header))
     }
 
     /// Has an incomplete PROXY header begun?
     pub(super) fn is_in_header(&self, id: ConnId) -> bool {
-        self.stage(id) == Some(Stage::Header)
+        self.stage(id) == Some(AddressStage::Header)
     }
 }
 
@@ -110,18 +113,18 @@ impl<S: Stream> Hub<S> {
         let proxied = self.proxies.conns.get_mut(&id)?;
         match header {
             ProxyHeader::More => {
-                if !bytes.is_empty() && proxied.stage == Stage::Opened {
-                    proxied.stage = Stage::Header;
+                if !bytes.is_empty() && proxied.stage == AddressStage::Opened {
+                    proxied.stage = AddressStage::Header;
                     self.deadlines.begin_handshake(self.now.mono_ms, id);
                 }
                 None
             }
             ProxyHeader::Absent => {
-                proxied.stage = Stage::Head;
+                proxied.stage = AddressStage::Head;
                 Some(0)
             }
             ProxyHeader::Whole { client, length } => {
-                proxied.stage = Stage::Head;
+                proxied.stage = AddressStage::Head;
                 if let Some(client) = client {
                     (proxied.address, proxied.is_told) = (client.to_canonical(), true);
                 }
@@ -141,9 +144,9 @@ impl<S: Stream> Hub<S> {
     /// Reads the client's address from the head of a WebSocket request, if a trusted proxy sent it.
     /// `Err`: its headers contradict each other. `Ok(false)`: the connection was closed.
     pub(super) fn settle_by_head(&mut self, id: ConnId, head: &[u8]) -> Result<bool, ()> {
-        if self.proxies.stage(id) == Some(Stage::Head) {
+        if self.proxies.stage(id) == Some(AddressStage::Head) {
             let [x_forwarded_for, forwarded] = ["X-Forwarded-For", "Forwarded"].map(|name| header_values(head, name));
-            let Proxies { trusted, conns } = &mut self.proxies;
+            let ProxyConnections { trusted, conns } = &mut self.proxies;
             if let Some(proxied) = conns.get_mut(&id) {
                 let address = client_address(proxied.address, &x_forwarded_for, &forwarded, trusted).ok_or(())?;
                 proxied.is_told |= address != proxied.address;
@@ -156,11 +159,11 @@ impl<S: Stream> Hub<S> {
     /// The connection counts for its known address from now on. `false`: it was closed, because
     /// that address has reached the limit.
     pub(super) fn settle_address(&mut self, id: ConnId) -> bool {
-        if self.proxies.stage(id).is_none_or(|stage| stage == Stage::Known) {
+        if self.proxies.stage(id).is_none_or(|stage| stage == AddressStage::Known) {
             return true;
         }
         let Some(proxied) = self.proxies.conns.get_mut(&id) else { return true };
-        proxied.stage = Stage::Known;
+        proxied.stage = AddressStage::Known;
         let address = proxied.address;
         if proxied.is_told {
             log::debug!("connection {}.{} comes from {address}, through a proxy", id.slot, id.generation);

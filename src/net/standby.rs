@@ -6,7 +6,7 @@
 
 use super::proxy_header::{self, ProxyHeader};
 use super::tls::Certificates;
-use super::wire::{Sniffed, sniff};
+use super::wire::{SniffedProtocol, sniff};
 use crate::protocol::http::{self, Head, Health};
 use rustls::ServerConnection;
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ const STAY: Duration = Duration::from_millis(20);
 
 /// Reads the present certificates, if TLS is configured: a standby may wait for longer than a
 /// certificate is valid.
-pub type ReadCertificates = dyn Fn() -> Option<Arc<Certificates>> + Send + Sync;
+pub type CertificateReader = dyn Fn() -> Option<Arc<Certificates>> + Send + Sync;
 
 /// Answers on a port until it is dropped.
 #[derive(Debug)]
@@ -47,10 +47,10 @@ impl StandbyPort {
     ///
     /// # Errors
     /// The system starts no thread.
-    pub fn start(listener: TcpListener, certificates: Arc<ReadCertificates>) -> io::Result<Self> {
+    pub fn start(listener: TcpListener, certificates: Arc<CertificateReader>) -> io::Result<Self> {
         let (stop, asked_to_stop) = channel::<()>();
         let thread = thread::Builder::new().name("standby-port".to_owned()).spawn(move || {
-            let askers = Arc::<Askers>::default();
+            let askers = Arc::<StandbyConnections>::default();
             while asked_to_stop.recv_timeout(ACCEPT_EVERY) == Err(RecvTimeoutError::Timeout) {
                 // Errors of a connection that is gone already, or of a lack of descriptors, are
                 // temporary.
@@ -76,17 +76,17 @@ impl Drop for StandbyPort {
 
 /// The connections without an answer yet.
 #[derive(Debug, Default)]
-struct Askers(Mutex<VecDeque<Asker>>);
+struct StandbyConnections(Mutex<VecDeque<StandbyConnection>>);
 
 #[derive(Debug)]
-struct Asker {
+struct StandbyConnection {
     since: Instant,
     stream: Arc<TcpStream>,
 }
 
-impl Askers {
+impl StandbyConnections {
     /// The oldest first.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Asker>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<StandbyConnection>> {
         // A panic cannot leave a change half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,7 +106,7 @@ impl Askers {
             // The thread that reads from it sees the end. The connection may be gone already.
             oldest.stream.shutdown(Shutdown::Both).unwrap_or(());
         }
-        askers.push_back(Asker { since: Instant::now(), stream: Arc::clone(stream) });
+        askers.push_back(StandbyConnection { since: Instant::now(), stream: Arc::clone(stream) });
     }
 
     fn leave(&self, stream: &Arc<TcpStream>) {
@@ -115,7 +115,7 @@ impl Askers {
 }
 
 /// Answers on a thread of its own, so that a silent connection does not delay others.
-fn answer_aside(stream: TcpStream, askers: &Arc<Askers>, certificates: &Arc<ReadCertificates>) {
+fn answer_aside(stream: TcpStream, askers: &Arc<StandbyConnections>, certificates: &Arc<CertificateReader>) {
     let stream = Arc::new(stream);
     askers.enter(&stream);
     let (list, asker, certificates) = (Arc::clone(askers), Arc::clone(&stream), Arc::clone(certificates));
@@ -129,13 +129,13 @@ fn answer_aside(stream: TcpStream, askers: &Arc<Askers>, certificates: &Arc<Read
     }
 }
 
-fn answer(stream: &TcpStream, certificates: &ReadCertificates) -> io::Result<()> {
+fn answer(stream: &TcpStream, certificates: &CertificateReader) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(REQUEST_WITHIN))?;
-    let mut timed = Timed { stream, until: Instant::now() + REQUEST_WITHIN, again: Vec::new() };
+    let mut timed = TimedSocket { stream, until: Instant::now() + REQUEST_WITHIN, again: Vec::new() };
     let mut head = Vec::new();
     let Some(asked) = read_asked(&mut timed, &mut head)? else { return Ok(()) };
-    let Asked::Tls { at } = asked else { return answer_to(asked, &mut timed) };
+    let RequestStart::Tls { at } = asked else { return answer_to(asked, &mut timed) };
     let Some(certificates) = certificates() else { return Ok(()) };
     timed.again = head.split_off(at);
     let mut session = ServerConnection::new(certificates.config()).map_err(io::Error::other)?;
@@ -149,7 +149,7 @@ fn answer(stream: &TcpStream, certificates: &ReadCertificates) -> io::Result<()>
 }
 
 /// Reads into `head` until the kind of request is known. `None`: the input ended before.
-fn read_asked(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<Asked>> {
+fn read_asked(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<RequestStart>> {
     let mut chunk = [0; 1024];
     while head.len() <= HEAD_BYTES_MAX {
         match stream.read(&mut chunk) {
@@ -159,29 +159,29 @@ fn read_asked(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<A
             Err(error) => return Err(error),
         }
         match kind_of(head) {
-            Asked::Begun => {}
+            RequestStart::Begun => {}
             asked => return Ok(Some(asked)),
         }
     }
     Ok(None)
 }
 
-fn answer_to(asked: Asked, stream: &mut impl Write) -> io::Result<()> {
-    let Asked::Http { no_body } = asked else { return Ok(()) };
+fn answer_to(asked: RequestStart, stream: &mut impl Write) -> io::Result<()> {
+    let RequestStart::Http { no_body } = asked else { return Ok(()) };
     let mut response = Vec::new();
     http::write_health(&mut response, Health::Standby, no_body);
     stream.write_all(&response)
 }
 
 /// A socket with a deadline for reads.
-struct Timed<'a> {
+struct TimedSocket<'a> {
     stream: &'a TcpStream,
     until: Instant,
     /// Bytes that were read already, and are returned by the next reads.
     again: Vec<u8>,
 }
 
-impl Read for Timed<'_> {
+impl Read for TimedSocket<'_> {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
         if !self.again.is_empty() {
             let count = self.again.as_slice().read(space)?;
@@ -197,7 +197,7 @@ impl Read for Timed<'_> {
     }
 }
 
-impl Write for Timed<'_> {
+impl Write for TimedSocket<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes)
     }
@@ -209,7 +209,7 @@ impl Write for Timed<'_> {
 
 /// The kind of request, by the input so far.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+enum RequestStart {
     /// It may be HTTP.
     Begun,
     Http {
@@ -223,20 +223,20 @@ enum Asked {
     Other,
 }
 
-fn kind_of(bytes: &[u8]) -> Asked {
+fn kind_of(bytes: &[u8]) -> RequestStart {
     // A load balancer may send a PROXY header first.
     let head = match proxy_header::read(bytes) {
-        ProxyHeader::More => return Asked::Begun,
+        ProxyHeader::More => return RequestStart::Begun,
         ProxyHeader::Absent => bytes,
         ProxyHeader::Whole { length, .. } => &bytes[length..],
-        ProxyHeader::Bad => return Asked::Other,
+        ProxyHeader::Bad => return RequestStart::Other,
     };
     match sniff(head) {
-        Sniffed::Wait => Asked::Begun,
-        Sniffed::Raw => Asked::Other,
-        Sniffed::Tls => Asked::Tls { at: bytes.len() - head.len() },
-        Sniffed::Http if http::read_head(head) == Head::More => Asked::Begun,
-        Sniffed::Http => Asked::Http { no_body: http::wants_no_body(head) },
+        SniffedProtocol::Wait => RequestStart::Begun,
+        SniffedProtocol::Raw => RequestStart::Other,
+        SniffedProtocol::Tls => RequestStart::Tls { at: bytes.len() - head.len() },
+        SniffedProtocol::Http if http::read_head(head) == Head::More => RequestStart::Begun,
+        SniffedProtocol::Http => RequestStart::Http { no_body: http::wants_no_body(head) },
     }
 }
 
@@ -256,19 +256,19 @@ mod tests {
     #[test]
     fn http_is_told_from_everything_else_by_its_first_bytes() {
         for (bytes, asked) in [
-            (&b"G"[..], Asked::Begun),
-            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n", Asked::Begun),
-            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", Asked::Http { no_body: false }),
-            (b"HEAD / HTTP/1.0\r\n\r\n", Asked::Http { no_body: true }),
-            (b"GET nonsense\r\n\r\n", Asked::Http { no_body: false }),
-            (b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\n", Asked::Begun),
-            (b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\nHEAD / HTTP/1.0\r\n\r\n", Asked::Http { no_body: true }),
-            (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET / HTTP/1.0\r\n\r\n", Asked::Http { no_body: false }),
-            (b"PROXY TCP4 nonsense\r\nHEAD / HTTP/1.0\r\n\r\n", Asked::Other),
-            (b"{\"TYPE\":", Asked::Other),
-            (b" {", Asked::Other),
-            (b"\x16\x03\x01", Asked::Tls { at: 0 }),
-            (b"PROXY UNKNOWN\r\n\x16", Asked::Tls { at: 15 }),
+            (&b"G"[..], RequestStart::Begun),
+            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n", RequestStart::Begun),
+            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", RequestStart::Http { no_body: false }),
+            (b"HEAD / HTTP/1.0\r\n\r\n", RequestStart::Http { no_body: true }),
+            (b"GET nonsense\r\n\r\n", RequestStart::Http { no_body: false }),
+            (b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\n", RequestStart::Begun),
+            (b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\nHEAD / HTTP/1.0\r\n\r\n", RequestStart::Http { no_body: true }),
+            (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET / HTTP/1.0\r\n\r\n", RequestStart::Http { no_body: false }),
+            (b"PROXY TCP4 nonsense\r\nHEAD / HTTP/1.0\r\n\r\n", RequestStart::Other),
+            (b"{\"TYPE\":", RequestStart::Other),
+            (b" {", RequestStart::Other),
+            (b"\x16\x03\x01", RequestStart::Tls { at: 0 }),
+            (b"PROXY UNKNOWN\r\n\x16", RequestStart::Tls { at: 15 }),
         ] {
             assert_eq!(kind_of(bytes), asked, "{}", String::from_utf8_lossy(bytes));
         }
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn load_balancers_may_ask_over_tls_where_there_is_a_certificate() {
-        let start = |certificates: Arc<ReadCertificates>| {
+        let start = |certificates: Arc<CertificateReader>| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.set_nonblocking(true).unwrap();
             (listener.local_addr().unwrap(), StandbyPort::start(listener, certificates).unwrap())

@@ -67,7 +67,7 @@ impl ReadState {
 
 /// The output that is written before a closing connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastWords {
+pub enum FinalOutput {
     /// Everything that waits.
     Everything,
     /// If it cannot be written at once, only the last frames with the reason of the close.
@@ -84,7 +84,7 @@ pub enum WriteState {
     Blocked,
     /// The core has forgotten the connection. Its output is written, then the writing side is
     /// ended.
-    Closing(LastWords),
+    Closing(FinalOutput),
     /// Our side is ended. Input of the client is read and dropped until it ends its side, too:
     /// otherwise a reset could destroy the last output.
     Ended,
@@ -124,8 +124,8 @@ impl WriteState {
             CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => Self::Dead,
             // As for a connection without a proxy: it is closed at once, and holds no descriptor.
             CloseCause::AddressFull => Self::Dead,
-            cause if cause.says_all() => Self::Closing(LastWords::Reason),
-            _ => Self::Closing(LastWords::Everything),
+            cause if cause.says_all() => Self::Closing(FinalOutput::Reason),
+            _ => Self::Closing(FinalOutput::Everything),
         }
     }
 }
@@ -134,9 +134,9 @@ impl WriteState {
 /// other four bits are its kind as it was counted last (`census`): a byte of its own would make a
 /// connection larger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lists(u8);
+pub struct HubLists(u8);
 
-impl Lists {
+impl HubLists {
     /// Connections to be read.
     pub const TO_READ: Self = Self(1);
     /// Connections to be written.
@@ -217,7 +217,7 @@ mod tests {
         let mut state = WriteState::default();
         assert!(!state.end_blocked() && state.begin_blocked() && !state.begin_blocked());
         assert!(state.is_open() && state.end_blocked() && !state.end_blocked());
-        for closed in [WriteState::Closing(LastWords::Reason), WriteState::Ended, WriteState::Dead] {
+        for closed in [WriteState::Closing(FinalOutput::Reason), WriteState::Ended, WriteState::Dead] {
             let mut state = closed;
             assert!(!state.is_open() && !state.begin_blocked() && !state.end_blocked());
             assert_eq!(state, closed, "what is closed is in use never again");
@@ -236,8 +236,8 @@ mod tests {
                     CloseReason::Idle | CloseReason::Replaced | CloseReason::Garbage | CloseReason::TooLarge,
                 )
                 | CloseCause::WebSocketClosed
-                | CloseCause::WebSocketProtocol => WriteState::Closing(LastWords::Reason),
-                _ => WriteState::Closing(LastWords::Everything),
+                | CloseCause::WebSocketProtocol => WriteState::Closing(FinalOutput::Reason),
+                _ => WriteState::Closing(FinalOutput::Everything),
             };
             assert_eq!(WriteState::after(cause), expected, "{cause:?}");
         }
@@ -245,8 +245,8 @@ mod tests {
 
     #[test]
     fn it_is_on_each_list_once() {
-        let mut lists = Lists::default();
-        let all = [Lists::TO_READ, Lists::TO_WRITE, Lists::LINGERING, Lists::WATCHED];
+        let mut lists = HubLists::default();
+        let all = [HubLists::TO_READ, HubLists::TO_WRITE, HubLists::LINGERING, HubLists::WATCHED];
         for list in all {
             assert!(!lists.has(list) && lists.enter(list) && !lists.enter(list) && lists.has(list));
         }
@@ -255,10 +255,10 @@ mod tests {
             assert_eq!(all.map(|list| lists.has(list)), [0, 1, 2, 3].map(|other| other > place));
         }
         for kind in 0..16 {
-            assert!(lists.enter(Lists::WATCHED));
+            assert!(lists.enter(HubLists::WATCHED));
             lists.count_kind(kind);
-            assert!(lists.counted_kind() == kind && lists.has(Lists::WATCHED) && !lists.has(Lists::TO_READ));
-            lists.leave(Lists::WATCHED);
+            assert!(lists.counted_kind() == kind && lists.has(HubLists::WATCHED) && !lists.has(HubLists::TO_READ));
+            lists.leave(HubLists::WATCHED);
             assert_eq!(lists.counted_kind(), kind);
         }
     }

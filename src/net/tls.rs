@@ -119,7 +119,7 @@ impl OpenBuffers {
 
 /// The result of decrypting records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opened {
+pub enum DecryptResult {
     /// The plaintext of all complete records is available; the client may send more.
     More,
     /// As `More`, and the client has announced its end.
@@ -127,7 +127,7 @@ pub enum Opened {
 }
 
 /// The session of one connection.
-pub struct Tls {
+pub struct TlsSession {
     session: UnbufferedServerConnection,
     /// An incomplete record.
     incoming: Vec<u8>,
@@ -144,14 +144,14 @@ pub struct Tls {
     has_ended: bool,
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for TlsSession {
     /// Shows nothing of its keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("incoming", &self.incoming.len()).field("unwritten", &self.unwritten()).finish()
     }
 }
 
-impl Tls {
+impl TlsSession {
     /// A session that begins with these bytes.
     ///
     /// # Errors
@@ -217,7 +217,7 @@ impl Tls {
     ///
     /// # Errors
     /// The client violated the protocol. The alert about it is among the outgoing records.
-    pub(super) fn open(&mut self, buffers: &mut OpenBuffers, count: usize) -> Result<Opened, rustls::Error> {
+    pub(super) fn open(&mut self, buffers: &mut OpenBuffers, count: usize) -> Result<DecryptResult, rustls::Error> {
         self.has_begun = true;
         let shakes_hands = self.is_handshaking();
         let end = self.incoming.len() + count;
@@ -227,11 +227,11 @@ impl Tls {
         *count = count_records(&records[..end]);
         self.incoming = Vec::new();
         let opened = match self.open_all(&mut records[..end], plain) {
-            Ok(_) if self.has_ended => Ok(Opened::End),
+            Ok(_) if self.has_ended => Ok(DecryptResult::End),
             Ok(used) if end - used <= INCOMING_BYTES_MAX => {
                 // Kept in no more memory than needed.
                 self.incoming = records[used..end].to_vec();
-                Ok(Opened::More)
+                Ok(DecryptResult::More)
             }
             Ok(_) => Err(TOO_LARGE),
             Err(error) => Err(error),
@@ -293,7 +293,7 @@ impl Tls {
     fn seal(
         &mut self,
         sealed: &mut Vec<u8>,
-        mut write: impl FnMut(&mut WriteTraffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
+        mut write: impl FnMut(&mut TrafficWriter<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> io::Result<usize> {
         if sealed.is_empty() {
             sealed.resize(SEALED_BYTES_MAX, 0);
@@ -372,7 +372,7 @@ impl Tls {
     }
 }
 
-type WriteTraffic<'a> = rustls::unbuffered::WriteTraffic<'a, ServerConnectionData>;
+type TrafficWriter<'a> = rustls::unbuffered::WriteTraffic<'a, ServerConnectionData>;
 
 /// The number of records in these bytes, complete or not: a small record costs nearly as much as a
 /// large one, and may be empty.
@@ -399,14 +399,14 @@ fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) 
 }
 
 /// A socket that encrypts what is written to it.
-pub(super) struct Sealing<'a, W> {
-    pub(super) tls: &'a mut Tls,
+pub(super) struct EncryptingSocket<'a, W> {
+    pub(super) tls: &'a mut TlsSession,
     pub(super) socket: &'a mut W,
     /// Memory to encrypt in, which all sessions share.
     pub(super) sealed: &'a mut Vec<u8>,
 }
 
-impl<W: Write> Write for Sealing<'_, W> {
+impl<W: Write> Write for EncryptingSocket<'_, W> {
     /// Takes some plaintext if all earlier records are written. Encrypted plaintext counts as
     /// taken, whatever the socket accepts: the rest of the ciphertext is kept.
     fn write(&mut self, plain: &[u8]) -> io::Result<usize> {

@@ -3,7 +3,7 @@
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
-use super::wire::Sending;
+use super::wire::FileSending;
 use crate::chat::contract::ConnId;
 use crate::config::Origins;
 use crate::page;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The settings by which requests are answered.
 #[derive(Debug, Default)]
-pub(super) struct Web {
+pub(super) struct WebSettings {
     allowed_origins: Origins,
     store: Arc<StoreHealth>,
     /// The web page is served.
@@ -24,7 +24,7 @@ pub(super) struct Web {
     is_stopping: bool,
 }
 
-impl Web {
+impl WebSettings {
     pub(super) fn new(allowed_origins: Origins, store: Arc<StoreHealth>) -> Self {
         // Prepare the files now, so that the first request does not have to wait.
         page::files();
@@ -77,7 +77,7 @@ pub(super) enum AfterHead {
     /// The connection is a WebSocket; the head has this many bytes.
     WebSocket(usize),
     /// The connection is sent a file.
-    File(Box<Sending>),
+    File(Box<FileSending>),
 }
 
 impl<S: Stream> Hub<S> {

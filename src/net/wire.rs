@@ -19,12 +19,12 @@ pub enum InputDecoder {
     /// WebSocket frames. `None`: nothing of the next one has come yet.
     Ws(Option<Box<WsInput>>),
     /// No further input: the connection is sent a file.
-    File(Box<Sending>),
+    File(Box<FileSending>),
 }
 
 /// A file that a connection is sent.
 #[derive(Debug)]
-pub struct Sending {
+pub struct FileSending {
     /// The part that is not in the output yet.
     pub(super) rest: &'static [u8],
 }
@@ -45,7 +45,7 @@ pub enum Framing {
 
 /// The protocol that the first bytes announce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sniffed {
+pub enum SniffedProtocol {
     /// Not enough of them.
     Wait,
     /// HTTP, which may become a WebSocket.
@@ -69,22 +69,22 @@ const METHOD_BYTES_MAX: usize = 256;
 /// another site counts as HTTP: the known methods with a space, and any other method name (a page
 /// may invent one) followed by a space and a path.
 #[must_use]
-pub fn sniff(bytes: &[u8]) -> Sniffed {
+pub fn sniff(bytes: &[u8]) -> SniffedProtocol {
     match bytes {
-        [] => return Sniffed::Wait,
-        [TLS_HANDSHAKE, ..] => return Sniffed::Tls,
+        [] => return SniffedProtocol::Wait,
+        [TLS_HANDSHAKE, ..] => return SniffedProtocol::Tls,
         _ => {}
     }
     let seen = &bytes[..bytes.len().min(METHOD_BYTES_MAX + 1)];
     let Some(length) = seen.iter().position(|&byte| !is_method_byte(byte)) else {
-        return if seen.len() > METHOD_BYTES_MAX { Sniffed::Raw } else { Sniffed::Wait };
+        return if seen.len() > METHOD_BYTES_MAX { SniffedProtocol::Raw } else { SniffedProtocol::Wait };
     };
     let (method, rest) = bytes.split_at(length);
     match rest {
-        [b' ', ..] if METHODS.contains(&method) => Sniffed::Http,
-        [b' '] if length > 0 => Sniffed::Wait,
-        [b' ', b'/' | b'*', ..] if length > 0 => Sniffed::Http,
-        _ => Sniffed::Raw,
+        [b' ', ..] if METHODS.contains(&method) => SniffedProtocol::Http,
+        [b' '] if length > 0 => SniffedProtocol::Wait,
+        [b' ', b'/' | b'*', ..] if length > 0 => SniffedProtocol::Http,
+        _ => SniffedProtocol::Raw,
     }
 }
 
@@ -151,7 +151,7 @@ impl InputDecoder {
     pub fn held_bytes(&self) -> usize {
         match self {
             Self::Sniff | Self::Http => 0,
-            Self::File(_) => size_of::<Sending>(),
+            Self::File(_) => size_of::<FileSending>(),
             Self::Raw(raw) => raw.as_ref().map_or(0, |raw| raw.held_bytes()),
             Self::Ws(ws) => ws.as_ref().map_or(0, |ws| ws.held_bytes()),
         }
@@ -176,42 +176,42 @@ mod tests {
     #[test]
     fn the_first_bytes_choose() {
         for (bytes, expected) in [
-            (&b""[..], Sniffed::Wait),
-            (b"G", Sniffed::Wait),
-            (b"GE", Sniffed::Wait),
-            (b"GET", Sniffed::Wait),
-            (b"GET ", Sniffed::Http),
-            (b"GET / HTTP", Sniffed::Http),
-            (b"GEX", Sniffed::Wait),
-            (b"GET/", Sniffed::Raw),
-            (b"get ", Sniffed::Wait),
-            (b"get /", Sniffed::Http),
-            (b"P", Sniffed::Wait),
-            (b"POST / HTTP/1.1", Sniffed::Http),
-            (b"HEAD ", Sniffed::Http),
-            (b"OPTIONS ", Sniffed::Http),
-            (b"CONNECT ", Sniffed::Http),
-            (b"PRI * HTTP/2.0", Sniffed::Http),
-            (b"{\"TYPE\" /", Sniffed::Raw),
-            (b"M-SEARCH * HTTP/1.1", Sniffed::Http),
-            (b"a+b /", Sniffed::Http),
-            (b"hello ", Sniffed::Wait),
-            (b"hello you", Sniffed::Raw),
-            (b"hello\n", Sniffed::Raw),
-            (b" /", Sniffed::Raw),
-            (b"{\"", Sniffed::Raw),
-            (b"{", Sniffed::Raw),
-            (b"[", Sniffed::Raw),
-            (b"\"", Sniffed::Raw),
-            (b"\n", Sniffed::Raw),
-            (b"\0", Sniffed::Raw),
-            (b"\xef\xbb\xbf", Sniffed::Raw),
-            (b"\xef", Sniffed::Raw),
-            (b" GET ", Sniffed::Raw),
-            (&[b'A'; METHOD_BYTES_MAX], Sniffed::Wait),
-            (&[b'A'; METHOD_BYTES_MAX + 1], Sniffed::Raw),
-            (&[0x16], Sniffed::Tls),
-            (&[0x16, 3, 1], Sniffed::Tls),
+            (&b""[..], SniffedProtocol::Wait),
+            (b"G", SniffedProtocol::Wait),
+            (b"GE", SniffedProtocol::Wait),
+            (b"GET", SniffedProtocol::Wait),
+            (b"GET ", SniffedProtocol::Http),
+            (b"GET / HTTP", SniffedProtocol::Http),
+            (b"GEX", SniffedProtocol::Wait),
+            (b"GET/", SniffedProtocol::Raw),
+            (b"get ", SniffedProtocol::Wait),
+            (b"get /", SniffedProtocol::Http),
+            (b"P", SniffedProtocol::Wait),
+            (b"POST / HTTP/1.1", SniffedProtocol::Http),
+            (b"HEAD ", SniffedProtocol::Http),
+            (b"OPTIONS ", SniffedProtocol::Http),
+            (b"CONNECT ", SniffedProtocol::Http),
+            (b"PRI * HTTP/2.0", SniffedProtocol::Http),
+            (b"{\"TYPE\" /", SniffedProtocol::Raw),
+            (b"M-SEARCH * HTTP/1.1", SniffedProtocol::Http),
+            (b"a+b /", SniffedProtocol::Http),
+            (b"hello ", SniffedProtocol::Wait),
+            (b"hello you", SniffedProtocol::Raw),
+            (b"hello\n", SniffedProtocol::Raw),
+            (b" /", SniffedProtocol::Raw),
+            (b"{\"", SniffedProtocol::Raw),
+            (b"{", SniffedProtocol::Raw),
+            (b"[", SniffedProtocol::Raw),
+            (b"\"", SniffedProtocol::Raw),
+            (b"\n", SniffedProtocol::Raw),
+            (b"\0", SniffedProtocol::Raw),
+            (b"\xef\xbb\xbf", SniffedProtocol::Raw),
+            (b"\xef", SniffedProtocol::Raw),
+            (b" GET ", SniffedProtocol::Raw),
+            (&[b'A'; METHOD_BYTES_MAX], SniffedProtocol::Wait),
+            (&[b'A'; METHOD_BYTES_MAX + 1], SniffedProtocol::Raw),
+            (&[0x16], SniffedProtocol::Tls),
+            (&[0x16, 3, 1], SniffedProtocol::Tls),
         ] {
             assert_eq!(sniff(bytes), expected, "{bytes:?}");
         }
@@ -222,8 +222,8 @@ mod tests {
         for whole in
             ["GET / HTTP/1.1", "POST /x HTTP/1.1", "hello you there", "OPTIONS * HTTP/1.1", "{\"TYPE\":\"0\"}", "odd /"]
         {
-            let decided: Vec<Sniffed> = (0..=whole.len()).map(|end| sniff(&whole.as_bytes()[..end])).collect();
-            let at = decided.iter().position(|sniffed| *sniffed != Sniffed::Wait).unwrap();
+            let decided: Vec<SniffedProtocol> = (0..=whole.len()).map(|end| sniff(&whole.as_bytes()[..end])).collect();
+            let at = decided.iter().position(|sniffed| *sniffed != SniffedProtocol::Wait).unwrap();
             assert!(decided[at..].iter().all(|sniffed| *sniffed == decided[at]), "{whole}: {decided:?}");
         }
     }

@@ -1,13 +1,13 @@
 //! Writing: frames → the output of a connection → its socket, and the handling of clients that do
 //! not read.
 
-use super::conn::{Conn, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX, Waits};
+use super::conn::{Conn, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX, WaitReasons};
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::input::PREFETCHED_AT_ONCE;
-use super::output::Written;
+use super::output::WriteResult;
 use super::socket::Stream;
-use super::state::{Lists, WriteState};
+use super::state::{HubLists, WriteState};
 use super::turns::WRITE;
 use crate::chat::contract::{ConnId, Event};
 
@@ -42,7 +42,7 @@ impl<S: Stream> Hub<S> {
         self.counters.frames += 1;
         let large =
             conn.output.len() > if conn.known { REPLIES_SOFT_MAX } else { self.bounds.stranger_output_bytes_max };
-        if conn.lists.enter(Lists::TO_WRITE) {
+        if conn.lists.enter(HubLists::TO_WRITE) {
             self.work_left -= WRITE;
             self.dirty.push(id);
         }
@@ -63,15 +63,15 @@ impl<S: Stream> Hub<S> {
         // If it is blocked, another try before the edge would cost a system call for each frame and
         // would not help.
         let blocked = conn.write == WriteState::Blocked;
-        let flushed = if blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.buffers) };
+        let flushed = if blocked { Ok(WriteResult::Blocked) } else { conn.flush(&mut self.buffers) };
         match flushed {
-            Ok(Written::All) => {}
-            Ok(Written::Blocked) => {
+            Ok(WriteResult::All) => {}
+            Ok(WriteResult::Blocked) => {
                 if conn.output.replies() > REPLIES_SOFT_MAX {
-                    conn.waits.set(Waits::CHOKED, true);
+                    conn.waits.set(WaitReasons::CHOKED, true);
                 }
                 if conn.output.replies() > OUTPUT_SOFT_MAX {
-                    conn.waits.set(Waits::SHUT, true);
+                    conn.waits.set(WaitReasons::SHUT, true);
                 }
                 if conn.output.len() > self.bounds.output_bytes_max {
                     self.failed.push((id, CloseCause::SlowReader));
@@ -83,20 +83,20 @@ impl<S: Stream> Hub<S> {
 
     /// Lets its input continue as soon as enough answers are written.
     fn ease(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get(id).filter(|conn| conn.waits != Waits::default()) else { return };
+        let Some(conn) = self.conns.get(id).filter(|conn| conn.waits != WaitReasons::default()) else { return };
         let replies = conn.output.replies();
         if replies <= REPLIES_SOFT_MAX {
-            self.set_waits(id, Waits::SHUT, false);
+            self.set_waits(id, WaitReasons::SHUT, false);
         }
         if replies <= REPLIES_SOFT_MAX / 2 {
-            self.set_waits(id, Waits::CHOKED, false);
+            self.set_waits(id, WaitReasons::CHOKED, false);
         }
         self.queue_reader(id);
     }
 
     pub(super) fn mark_dirty(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(Lists::TO_WRITE)
+            && conn.lists.enter(HubLists::TO_WRITE)
         {
             self.work_left -= WRITE;
             self.dirty.push(id);
@@ -129,7 +129,7 @@ impl<S: Stream> Hub<S> {
 
     fn flush(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.lists.leave(Lists::TO_WRITE);
+        conn.lists.leave(HubLists::TO_WRITE);
         if !conn.is_open() {
             self.closing.push(id);
             return;
@@ -140,13 +140,13 @@ impl<S: Stream> Hub<S> {
             conn.count_input(&mut self.memory.input_bytes);
         }
         match flushed {
-            Ok(Written::All) => {
+            Ok(WriteResult::All) => {
                 if conn.write.end_blocked() {
                     self.deadlines.end_blocked(id);
                     self.dispatch(Event::Flushed { conn: id });
                 }
             }
-            Ok(Written::Blocked) => {
+            Ok(WriteResult::Blocked) => {
                 let took_some = conn.unwritten() < waited;
                 if conn.write.begin_blocked() {
                     self.begin_blocked(id);
@@ -164,7 +164,7 @@ impl<S: Stream> Hub<S> {
         let now_ms = self.now.mono_ms;
         self.deadlines.begin_blocked(now_ms, id);
         if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(Lists::WATCHED)
+            && conn.lists.enter(HubLists::WATCHED)
         {
             self.deadlines.watch(now_ms, id);
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The numbers since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct HookCounts {
     /// Announcements by the core.
     pub announced: u64,
     /// Announcements that the receiver accepted.
@@ -15,7 +15,7 @@ pub struct Counts {
     pub failed: u64,
 }
 
-impl fmt::Display for Counts {
+impl fmt::Display for HookCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { announced, delivered, dropped, failed } = self;
         write!(f, "{announced} announced, {delivered} delivered, {dropped} dropped, {failed} requests failed")

@@ -11,7 +11,7 @@ const CONTENT_BYTES_MAX: usize = 1_024;
 
 /// One announcement on its way.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct HookMessage {
     /// The body, a JSON text.
     pub(super) body: Vec<u8>,
     /// When it was made.
@@ -22,7 +22,7 @@ pub(super) struct Message {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct HookBody<'a> {
     receiver: &'a str,
     sender: &'a str,
     kind: &'static str,
@@ -49,12 +49,12 @@ fn cut(text: &str) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-impl Message {
+impl HookMessage {
     /// Makes the body for an announcement. It has content only if `with_content` is set.
     pub(super) fn of(notice: &PushNotice, with_content: bool, now: Instant) -> Self {
         let PushNotice { push, waiting, more } = notice;
         let content = with_content.then(|| cut(push.content()));
-        let body = Body {
+        let body = HookBody {
             receiver: push.receiver(),
             sender: push.sender(),
             kind: kind_of(push.kind),
@@ -80,7 +80,7 @@ mod tests {
         let (id, sender) = (Id::new("m1").unwrap(), Name::new(sender).unwrap());
         let push = Push::new(7, 1, kind, &id, &sender, UserName::new(receiver).unwrap(), content);
         let notice = PushNotice { push, waiting: 3, more: false };
-        serde_json::from_slice(&Message::of(&notice, with_content, Instant::now()).body).unwrap()
+        serde_json::from_slice(&HookMessage::of(&notice, with_content, Instant::now()).body).unwrap()
     }
 
     #[test]

@@ -11,11 +11,11 @@ mod sender;
 mod settings;
 
 use crate::chat::contract::PushNotice;
-pub use counts::Counts;
-use message::Message;
-use queue::{Next, Queue, Retries};
-use sender::{Sender, Verdict};
-pub use settings::Settings;
+pub use counts::HookCounts;
+use message::HookMessage;
+use queue::{HookQueue, NextSend, RetryTimes};
+use sender::{HookResult, HookSender};
+pub use settings::HookSettings;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -30,21 +30,21 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// The hook of a running server.
 pub struct PushHook {
-    shared: Arc<Shared>,
+    shared: Arc<HookShared>,
     with_content: bool,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct HookShared {
+    state: Mutex<HookState>,
     changed: Condvar,
-    sender: Sender,
+    sender: HookSender,
     /// The URL as it may be logged.
     place: String,
 }
 
-struct State {
-    queue: Queue,
-    counts: Counts,
+struct HookState {
+    queue: HookQueue,
+    counts: HookCounts,
     /// The number of threads that have not ended.
     running: usize,
     complained: Option<Instant>,
@@ -55,14 +55,18 @@ impl PushHook {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(settings: Settings) -> io::Result<Self> {
-        let Settings { url, content, queue_max, .. } = &settings;
+    pub fn start(settings: HookSettings) -> io::Result<Self> {
+        let HookSettings { url, content, queue_max, .. } = &settings;
         let (place, with_content) = (url.to_string(), *content);
-        let retries = Retries { first: settings.retry_after, give_up_after: settings.give_up_after };
-        let state =
-            State { queue: Queue::new(*queue_max, retries), counts: Counts::default(), running: 0, complained: None };
-        let sender = Sender::new(settings);
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), sender, place });
+        let retries = RetryTimes { first: settings.retry_after, give_up_after: settings.give_up_after };
+        let state = HookState {
+            queue: HookQueue::new(*queue_max, retries),
+            counts: HookCounts::default(),
+            running: 0,
+            complained: None,
+        };
+        let sender = HookSender::new(settings);
+        let shared = Arc::new(HookShared { state: Mutex::new(state), changed: Condvar::new(), sender, place });
         let hook = Self { shared, with_content };
         for _ in 0..SENDERS {
             let shared = Arc::clone(&hook.shared);
@@ -78,7 +82,7 @@ impl PushHook {
 
     /// Sends one request for this notice, sooner or later; never waits.
     pub fn announce(&self, notice: &PushNotice) {
-        let message = Message::of(notice, self.with_content, Instant::now());
+        let message = HookMessage::of(notice, self.with_content, Instant::now());
         let mut state = self.shared.lock();
         state.counts.announced += 1;
         if state.queue.push(message) {
@@ -93,7 +97,7 @@ impl PushHook {
     /// Ends its threads, and drops what waits. A request that is being made is waited for only for
     /// a moment.
     #[must_use]
-    pub fn stop(self) -> Counts {
+    pub fn stop(self) -> HookCounts {
         let mut state = self.shared.stop();
         let until = Instant::now() + STOP_WAIT;
         while state.running > 0 {
@@ -117,13 +121,13 @@ impl Drop for PushHook {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl HookShared {
+    fn lock(&self) -> MutexGuard<'_, HookState> {
         // A panic cannot leave a change half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stop(&self) -> MutexGuard<'_, State> {
+    fn stop(&self) -> MutexGuard<'_, HookState> {
         let mut state = self.lock();
         state.queue.stop();
         self.changed.notify_all();
@@ -141,7 +145,7 @@ impl Shared {
                 self.complain(&mut state, "it is too slow");
             }
             match state.queue.next(now) {
-                Next::Send(message) => {
+                NextSend::Send(message) => {
                     if state.queue.has_fresh() {
                         self.changed.notify_one();
                     }
@@ -150,30 +154,30 @@ impl Shared {
                     state = self.lock();
                     self.note(&mut state, message, verdict);
                 }
-                Next::WaitUntil(until) => {
+                NextSend::WaitUntil(until) => {
                     let wait = until.saturating_duration_since(now).max(Duration::from_millis(1));
                     let waited = self.changed.wait_timeout(state, wait);
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                Next::Wait => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Next::Stop => break,
+                NextSend::Wait => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                NextSend::Stop => break,
             }
         }
         state.running -= 1;
         self.changed.notify_all();
     }
 
-    fn note(&self, state: &mut State, message: Message, verdict: Verdict) {
+    fn note(&self, state: &mut HookState, message: HookMessage, verdict: HookResult) {
         let why = match verdict {
-            Verdict::Delivered => {
+            HookResult::Delivered => {
                 state.counts.delivered += 1;
                 return;
             }
-            Verdict::Refused(why) => {
+            HookResult::Refused(why) => {
                 state.counts.dropped += 1;
                 why
             }
-            Verdict::Failed(why) => {
+            HookResult::Failed(why) => {
                 if state.queue.retry(message, Instant::now()) {
                     // Another thread may be waiting without a time-out.
                     self.changed.notify_one();
@@ -187,7 +191,7 @@ impl Shared {
         self.complain(state, &why);
     }
 
-    fn complain(&self, state: &mut State, why: &str) {
+    fn complain(&self, state: &mut HookState, why: &str) {
         if state.complained.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
             return;
         }

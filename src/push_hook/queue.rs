@@ -1,7 +1,7 @@
 //! The announcements that wait for a thread, or for their next try. It has no clock and no thread:
 //! the time is passed in.
 
-use super::message::Message;
+use super::message::HookMessage;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ const PAUSE_GROWS: u32 = 4;
 
 /// When a request that failed is made again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Retries {
+pub(super) struct RetryTimes {
     /// The first pause.
     pub(super) first: Duration,
     /// An older announcement is dropped: the user may be announced again by then.
@@ -21,8 +21,8 @@ pub(super) struct Retries {
 
 /// What a thread is to do next.
 #[derive(Debug)]
-pub(super) enum Next {
-    Send(Message),
+pub(super) enum NextSend {
+    Send(HookMessage),
     /// Wait until that time, or until something arrives.
     WaitUntil(Instant),
     /// Wait until something arrives.
@@ -32,18 +32,18 @@ pub(super) enum Next {
 
 /// The waiting announcements.
 #[derive(Debug)]
-pub(super) struct Queue {
-    fresh: VecDeque<Message>,
+pub(super) struct HookQueue {
+    fresh: VecDeque<HookMessage>,
     /// Announcements to be retried, by their time, and by a number because times may be equal.
-    again: BTreeMap<(Instant, u64), Message>,
+    again: BTreeMap<(Instant, u64), HookMessage>,
     serial: u64,
     len_max: usize,
-    retries: Retries,
+    retries: RetryTimes,
     stopped: bool,
 }
 
-impl Queue {
-    pub(super) fn new(len_max: usize, retries: Retries) -> Self {
+impl HookQueue {
+    pub(super) fn new(len_max: usize, retries: RetryTimes) -> Self {
         let (fresh, again) = (VecDeque::new(), BTreeMap::new());
         Self { fresh, again, serial: 0, len_max, retries, stopped: false }
     }
@@ -54,7 +54,7 @@ impl Queue {
 
     /// Takes an announcement in; `false` if there is no room.
     #[must_use]
-    pub(super) fn push(&mut self, message: Message) -> bool {
+    pub(super) fn push(&mut self, message: HookMessage) -> bool {
         let has_room = !self.stopped && !self.is_full();
         if has_room {
             self.fresh.push_back(message);
@@ -64,7 +64,7 @@ impl Queue {
 
     /// A request failed: it is made again later. `false` if it was the last, or there is no room.
     #[must_use]
-    pub(super) fn retry(&mut self, mut message: Message, now: Instant) -> bool {
+    pub(super) fn retry(&mut self, mut message: HookMessage, now: Instant) -> bool {
         message.failures += 1;
         let pause = self.retries.first.saturating_mul(PAUSE_GROWS.saturating_pow(message.failures - 1));
         let at = now + pause;
@@ -90,15 +90,15 @@ impl Queue {
         dropped
     }
 
-    pub(super) fn next(&mut self, now: Instant) -> Next {
+    pub(super) fn next(&mut self, now: Instant) -> NextSend {
         if self.stopped {
-            return Next::Stop;
+            return NextSend::Stop;
         }
         let due = self.again.first_entry().filter(|entry| entry.key().0 <= now);
         if let Some(message) = due.map(|entry| entry.remove()).or_else(|| self.fresh.pop_front()) {
-            return Next::Send(message);
+            return NextSend::Send(message);
         }
-        self.again.keys().next().map_or(Next::Wait, |&(at, _)| Next::WaitUntil(at))
+        self.again.keys().next().map_or(NextSend::Wait, |&(at, _)| NextSend::WaitUntil(at))
     }
 
     /// Is there something that can be sent at once?
@@ -120,18 +120,18 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn message(text: &str, since: Instant) -> Message {
-        Message { body: text.into(), since, failures: 0 }
+    fn message(text: &str, since: Instant) -> HookMessage {
+        HookMessage { body: text.into(), since, failures: 0 }
     }
 
-    fn queue(len_max: usize) -> Queue {
-        Queue::new(len_max, Retries { first: SECOND, give_up_after: 900 * SECOND })
+    fn queue(len_max: usize) -> HookQueue {
+        HookQueue::new(len_max, RetryTimes { first: SECOND, give_up_after: 900 * SECOND })
     }
 
     /// What is to be sent, as text.
-    fn sends(queue: &mut Queue, now: Instant) -> Option<Message> {
+    fn sends(queue: &mut HookQueue, now: Instant) -> Option<HookMessage> {
         match queue.next(now) {
-            Next::Send(message) => Some(message),
+            NextSend::Send(message) => Some(message),
             _ => None,
         }
     }
@@ -139,14 +139,14 @@ mod tests {
     #[test]
     fn the_order_is_kept_and_the_queue_is_bounded() {
         let (mut queue, now) = (queue(2), Instant::now());
-        assert!(matches!(queue.next(now), Next::Wait));
+        assert!(matches!(queue.next(now), NextSend::Wait));
         assert!(queue.push(message("a", now)) && queue.push(message("b", now)));
         assert!(!queue.push(message("c", now)), "full");
         assert_eq!(sends(&mut queue, now).unwrap().body, b"a");
         assert!(queue.push(message("d", now)));
         assert_eq!(sends(&mut queue, now).unwrap().body, b"b");
         assert_eq!(sends(&mut queue, now).unwrap().body, b"d");
-        assert!(matches!(queue.next(now), Next::Wait));
+        assert!(matches!(queue.next(now), NextSend::Wait));
     }
 
     #[test]
@@ -158,12 +158,12 @@ mod tests {
             let failed = sends(&mut queue, now).unwrap();
             assert!(queue.retry(failed, now));
             let due = now + pause * SECOND;
-            assert!(matches!(queue.next(due - SECOND / 2), Next::WaitUntil(at) if at == due));
+            assert!(matches!(queue.next(due - SECOND / 2), NextSend::WaitUntil(at) if at == due));
             now = due;
         }
         let failed = sends(&mut queue, now).unwrap();
         assert!(!queue.retry(failed, now), "that was the last");
-        assert!(matches!(queue.next(now), Next::Wait));
+        assert!(matches!(queue.next(now), NextSend::Wait));
     }
 
     #[test]
@@ -198,6 +198,6 @@ mod tests {
         assert!(queue.push(message("b", now)));
         queue.stop();
         assert!(!queue.push(message("c", now)) && !queue.retry(failed, now));
-        assert!(matches!(queue.next(now + 900 * SECOND), Next::Stop));
+        assert!(matches!(queue.next(now + 900 * SECOND), NextSend::Stop));
     }
 }

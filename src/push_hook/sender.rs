@@ -1,7 +1,7 @@
 //! One request: signed, sent, and judged by the status of its answer.
 
-use super::message::Message;
-use super::settings::Settings;
+use super::message::HookMessage;
+use super::settings::HookSettings;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
@@ -26,7 +26,7 @@ const BUFFER_BYTES: usize = 16 * 1_024;
 
 /// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum HookResult {
     Delivered,
     /// The receiver refuses it for good.
     Refused(String),
@@ -35,7 +35,7 @@ pub(super) enum Verdict {
 }
 
 /// Makes requests; for all threads.
-pub(super) struct Sender {
+pub(super) struct HookSender {
     agent: Agent,
     target: String,
     /// The header of basic authentication.
@@ -43,8 +43,8 @@ pub(super) struct Sender {
     key: hmac::Key,
 }
 
-impl Sender {
-    pub(super) fn new(settings: Settings) -> Self {
+impl HookSender {
+    pub(super) fn new(settings: HookSettings) -> Self {
         let roots = settings.roots.map_or(RootCerts::WebPki, |roots| {
             RootCerts::Specific(Arc::new(roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect()))
         });
@@ -70,13 +70,13 @@ impl Sender {
     }
 
     /// Sends an announcement once.
-    pub(super) fn send(&self, message: &Message) -> Verdict {
+    pub(super) fn send(&self, message: &HookMessage) -> HookResult {
         // The agent is reused after a panic: at worst a connection of its pool is torn.
         let sent = catch_unwind(AssertUnwindSafe(|| self.post(message)));
-        sent.unwrap_or_else(|_| Verdict::Failed("the HTTP client panicked".to_owned()))
+        sent.unwrap_or_else(|_| HookResult::Failed("the HTTP client panicked".to_owned()))
     }
 
-    fn post(&self, message: &Message) -> Verdict {
+    fn post(&self, message: &HookMessage) -> HookResult {
         // With a clock before 1970 the signature is too old; nothing else is affected.
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut request = self
@@ -89,7 +89,7 @@ impl Sender {
         }
         let response = match request.send(&message.body[..]) {
             Ok(response) => response,
-            Err(error) => return Verdict::Failed(reason(&error)),
+            Err(error) => return HookResult::Failed(reason(&error)),
         };
         let status = response.status().as_u16();
         // Neither the body nor a read error matters.
@@ -98,13 +98,13 @@ impl Sender {
     }
 }
 
-fn judge(status: u16) -> Verdict {
+fn judge(status: u16) -> HookResult {
     let why = format!("it answered with status {status}");
     match status {
-        200..=299 => Verdict::Delivered,
-        408 | 429 | 500..=599 => Verdict::Failed(why),
-        300..=399 => Verdict::Refused(format!("{why}, and redirects are not followed")),
-        _ => Verdict::Refused(why),
+        200..=299 => HookResult::Delivered,
+        408 | 429 | 500..=599 => HookResult::Failed(why),
+        300..=399 => HookResult::Refused(format!("{why}, and redirects are not followed")),
+        _ => HookResult::Refused(why),
     }
 }
 
@@ -181,9 +181,9 @@ mod tests {
 
     #[test]
     fn what_may_get_better_is_tried_again() {
-        let failed = |status| matches!(judge(status), Verdict::Failed(_));
-        let refused = |status| matches!(judge(status), Verdict::Refused(_));
-        assert!([200, 201, 202, 204, 299].into_iter().all(|status| judge(status) == Verdict::Delivered));
+        let failed = |status| matches!(judge(status), HookResult::Failed(_));
+        let refused = |status| matches!(judge(status), HookResult::Refused(_));
+        assert!([200, 201, 202, 204, 299].into_iter().all(|status| judge(status) == HookResult::Delivered));
         assert!([408, 429, 500, 502, 503, 599].into_iter().all(failed));
         assert!([100, 301, 302, 307, 308, 400, 401, 404, 410, 422, 600].into_iter().all(refused));
     }

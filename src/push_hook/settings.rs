@@ -11,7 +11,7 @@ use std::time::Duration;
 const SECRET_BYTES_MIN: usize = 16;
 
 /// The settings of a push hook.
-pub struct Settings {
+pub struct HookSettings {
     pub(super) url: HookUrl,
     pub(super) secret: Vec<u8>,
     /// The trusted root certificates; `None`: those that browsers trust.
@@ -24,13 +24,13 @@ pub struct Settings {
 }
 
 /// The secret is not shown.
-impl fmt::Debug for Settings {
+impl fmt::Debug for HookSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
-impl Settings {
+impl HookSettings {
     /// Reads the files that the configuration names; `None` if there is no push hook.
     ///
     /// # Errors
@@ -93,12 +93,12 @@ mod tests {
 
     #[test]
     fn the_secret_is_the_file_without_the_end_of_its_line() {
-        assert!(Settings::open(&Config::default()).unwrap().is_none());
+        assert!(HookSettings::open(&Config::default()).unwrap().is_none());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         for end in ["", "\n", "\r\n"] {
             std::fs::write(&path, format!("0123456789 abcdef{end}")).unwrap();
-            let settings = Settings::open(&config(Some(&path))).unwrap().unwrap();
+            let settings = HookSettings::open(&config(Some(&path))).unwrap().unwrap();
             assert_eq!(settings.secret, b"0123456789 abcdef");
             assert!(!format!("{settings:?}").contains("0123"));
         }
@@ -108,7 +108,7 @@ mod tests {
     fn a_file_that_cannot_be_used_is_refused_in_one_sentence() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let why = |config: &Config| Settings::open(config).unwrap_err();
+        let why = |config: &Config| HookSettings::open(config).unwrap_err();
         assert!(why(&config(None)).contains("--push-hook-secret-file"));
         assert!(why(&config(Some(&path))).ends_with("there is no such file"));
         assert!(why(&config(Some(folder.path()))).ends_with("it is a folder"));

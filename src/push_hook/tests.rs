@@ -19,7 +19,7 @@ fn hook(listener: &TcpListener, tune: impl FnOnce(&mut Config)) -> PushHook {
         ..Config::default()
     };
     tune(&mut config);
-    PushHook::start(Settings::open(&config).unwrap().unwrap()).unwrap()
+    PushHook::start(HookSettings::open(&config).unwrap().unwrap()).unwrap()
 }
 
 fn notice() -> PushNotice {
@@ -79,7 +79,7 @@ fn it_is_tried_five_times_and_not_more() {
         assert!(Instant::now() < until, "it is given up");
         thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(hook.stop(), Counts { announced: 1, delivered: 0, dropped: 1, failed: 5 });
+    assert_eq!(hook.stop(), HookCounts { announced: 1, delivered: 0, dropped: 1, failed: 5 });
 }
 
 #[test]
@@ -97,5 +97,5 @@ fn an_answer_without_an_end_is_not_read() {
         assert!(Instant::now() < until, "it is delivered");
         thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(hook.stop(), Counts { announced: 1, delivered: 1, dropped: 0, failed: 0 });
+    assert_eq!(hook.stop(), HookCounts { announced: 1, delivered: 1, dropped: 0, failed: 0 });
 }

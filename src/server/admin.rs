@@ -2,9 +2,9 @@
 //! used.
 
 use super::StartError;
-use crate::admin::{AdminConfig, AdminServer, Stage};
+use crate::admin::{AdminConfig, AdminServer, StageCell};
 use crate::config::{AdminPlace, Config, StoreUrl};
-use crate::net::admin::{Asker, Calls, channel};
+use crate::net::admin::{LoopCaller, LoopCalls, channel};
 use crate::store::pool::WakeFn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +14,17 @@ const NOTICE_BYTES_MAX: usize = 16 * 1024;
 const ENVELOPE_BYTES: usize = 1024;
 
 /// The admin interface and its channel to the loop, until both run.
-pub(super) struct Admin {
+pub(super) struct AdminParts {
     config: Option<AdminConfig>,
     /// Its place is the default one.
     is_default: bool,
-    asker: Asker,
-    calls: Calls,
-    stage: Stage,
+    asker: LoopCaller,
+    calls: LoopCalls,
+    stage: StageCell,
     server: Option<AdminServer>,
 }
 
-impl Admin {
+impl AdminParts {
     /// Opens it, unless it is the default socket: that one is opened when this server has its
     /// store, since another server with the same store would have the same socket; a standby may
     /// wait for weeks. A server inside another process has an admin interface only if its
@@ -42,7 +42,7 @@ impl Admin {
             notice_bytes_max: config.frame_bytes_max.saturating_sub(ENVELOPE_BYTES).clamp(1, NOTICE_BYTES_MAX),
         });
         let (asker, calls) = channel(config.admin_connections_max, Arc::clone(wake));
-        let (stage, server) = (Stage::default(), None);
+        let (stage, server) = (StageCell::default(), None);
         if config.is_standby {
             stage.stand_by();
         }
@@ -73,7 +73,7 @@ impl Admin {
     }
 
     /// The server has its store: starts the admin interface if it is not open yet.
-    pub(super) fn serve(mut self) -> Result<(Option<AdminServer>, Calls), StartError> {
+    pub(super) fn serve(mut self) -> Result<(Option<AdminServer>, LoopCalls), StartError> {
         if self.server.is_none() {
             self.start()?;
         }

@@ -7,7 +7,7 @@ use crate::store::pool::{DatabaseTakeover, WakeFn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-impl std::fmt::Debug for Over {
+impl std::fmt::Debug for EndSignals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Over").field("stop", &self.stop).finish_non_exhaustive()
     }
@@ -15,7 +15,7 @@ impl std::fmt::Debug for Over {
 
 /// What has happened, and how to stop the loop.
 #[derive(Clone)]
-pub(super) struct Over {
+pub(super) struct EndSignals {
     stop: Arc<AtomicBool>,
     /// Another server has taken over.
     is_taken_over: Arc<AtomicBool>,
@@ -25,7 +25,7 @@ pub(super) struct Over {
     on_fenced: OnFenced,
 }
 
-impl Over {
+impl EndSignals {
     /// When it happens, sets `stop` and wakes the loop.
     pub(super) fn new(stop: &Arc<AtomicBool>, wake: &WakeFn) -> Self {
         let (is_taken_over, is_fenced) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());

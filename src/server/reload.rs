@@ -6,13 +6,13 @@
 //! nothing changes.
 
 use super::certificates;
-use super::files::Limit;
-use super::validity::Notice;
+use super::files::FileLimit;
+use super::validity::ValidityNotice;
 use crate::config::args::Settings;
 use crate::config::options::{OPTIONS, Reload};
 use crate::config::{Config, LogFormat};
-use crate::net::hub::Bounds;
-use crate::net::live::{Live, Reloaded};
+use crate::net::hub::ConnectionBounds;
+use crate::net::live::{LoopSettings, ReloadedSettings};
 use crate::net::tls::Certificates;
 use crate::store::pool::{StoreLimits, WakeFn};
 use log::LevelFilter;
@@ -25,7 +25,7 @@ const JOBS_PART: usize = 8;
 
 /// What the program that runs a server does at a reload.
 #[derive(Clone)]
-pub struct Program {
+pub struct ReloadHooks {
     /// Reads the arguments, the environment and the configuration file again.
     pub read_again: Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>,
     /// Sets the log level and the form of log lines.
@@ -33,16 +33,16 @@ pub struct Program {
 }
 
 /// The certificates in use, and how long they are valid.
-type InUse = (Option<Arc<Certificates>>, Option<Notice>);
+type UsedCertificates = (Option<Arc<Certificates>>, Option<ValidityNotice>);
 
 /// The loop's settings of a configuration.
-pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<Certificates>>) -> Live {
+pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<Certificates>>) -> LoopSettings {
     let mut rules = config.rules.clone();
     // Jobs cannot be cancelled, so they may take only a part of the memory budget.
     rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
-    Live {
+    LoopSettings {
         rules,
-        bounds: Bounds {
+        bounds: ConnectionBounds {
             frame_bytes_max: config.frame_bytes_max,
             output_bytes_max: config.output_bytes_max,
             stranger_output_bytes_max: config.stranger_output_bytes_max,
@@ -65,40 +65,40 @@ pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<C
 /// Reloads on request.
 #[derive(Clone)]
 pub(super) struct Reloader {
-    reading: Arc<Mutex<Reading>>,
-    work: Arc<Mutex<Work>>,
+    reading: Arc<Mutex<ReloadState>>,
+    work: Arc<Mutex<ReloadWork>>,
 }
 
 /// The state that a reload needs.
-pub(super) struct Work {
+pub(super) struct ReloadWork {
     /// The settings in force.
     pub(super) config: Config,
-    pub(super) program: Program,
-    pub(super) files: Limit,
+    pub(super) program: ReloadHooks,
+    pub(super) files: FileLimit,
     pub(super) store: Arc<StoreLimits>,
-    pub(super) to_loop: Sender<Reloaded>,
+    pub(super) to_loop: Sender<ReloadedSettings>,
     pub(super) wake: WakeFn,
 }
 
 /// The result of reading the files.
-struct Read {
+struct ReadSettings {
     /// The settings to apply, without changes that need a restart.
     next: Config,
-    certificates: InUse,
+    certificates: UsedCertificates,
     conns_max: usize,
     /// The number of changed options that need a restart.
     waiting: usize,
 }
 
 impl Reloader {
-    pub(super) fn new(work: Work) -> Self {
+    pub(super) fn new(work: ReloadWork) -> Self {
         Self { reading: Arc::default(), work: Arc::new(Mutex::new(work)) }
     }
 
     /// Starts a reload on a thread, and does not wait for it.
     pub(super) fn ask(&self) {
-        let before = std::mem::replace(&mut *lock(&self.reading), Reading::Again);
-        if before != Reading::No {
+        let before = std::mem::replace(&mut *lock(&self.reading), ReloadState::Again);
+        if before != ReloadState::No {
             log::debug!("SIGHUP: the configuration is still being read; it is read once more after that");
             return;
         }
@@ -109,13 +109,13 @@ impl Reloader {
             }
         };
         if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(read) {
-            *lock(&self.reading) = Reading::No;
+            *lock(&self.reading) = ReloadState::No;
             log::error!("SIGHUP: nothing can be read again: no thread can be started: {error}");
         }
     }
 }
 
-impl Work {
+impl ReloadWork {
     fn reload(&mut self) {
         match self.read() {
             Ok(read) => self.put_in_force(read),
@@ -126,7 +126,7 @@ impl Work {
     }
 
     /// Reads everything that a reload needs.
-    fn read(&self) -> Result<Read, String> {
+    fn read(&self) -> Result<ReadSettings, String> {
         let Settings { config: given, warning, .. } = (self.program.read_again)()?;
         let mut next = self.config.clone();
         for opt in OPTIONS.iter().filter(|opt| opt.reload == Reload::Live) {
@@ -143,10 +143,13 @@ impl Work {
             log::warn!("SIGHUP: {name} is {new} from the next start on; until then it stays {now}");
             waiting += 1;
         }
-        Ok(Read { next, certificates, conns_max, waiting })
+        Ok(ReadSettings { next, certificates, conns_max, waiting })
     }
 
-    fn put_in_force(&mut self, Read { next, certificates: (certificates, notice), conns_max, waiting }: Read) {
+    fn put_in_force(
+        &mut self,
+        ReadSettings { next, certificates: (certificates, notice), conns_max, waiting }: ReadSettings,
+    ) {
         let mut lines = vec![said(&changes(&self.config, &next), waiting)];
         if let Some(path) = next.tls_cert.as_ref().filter(|_| certificates.is_some()) {
             lines.push(format!("the certificate {} was read again; new connections get it", path.display()));
@@ -166,7 +169,7 @@ impl Work {
             set_log(next.log, next.log_format);
         };
         // The loop is gone only when the server stops.
-        if self.to_loop.send(Reloaded { live, then: Box::new(then) }).is_ok() {
+        if self.to_loop.send(ReloadedSettings { live, then: Box::new(then) }).is_ok() {
             (self.wake)();
         }
     }
@@ -196,7 +199,7 @@ fn changes(old: &Config, new: &Config) -> String {
 
 /// The progress of a reload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reading {
+enum ReloadState {
     #[default]
     No,
     /// A thread reads the files; no newer request has come.
@@ -211,10 +214,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Must the files be read (again)? If not, the thread ends.
-fn is_asked(reading: &Mutex<Reading>) -> bool {
+fn is_asked(reading: &Mutex<ReloadState>) -> bool {
     let mut reading = lock(reading);
-    let is_asked = *reading == Reading::Again;
-    *reading = if is_asked { Reading::Now } else { Reading::No };
+    let is_asked = *reading == ReloadState::Again;
+    *reading = if is_asked { ReloadState::Now } else { ReloadState::No };
     is_asked
 }
 
@@ -225,16 +228,16 @@ mod tests {
     use crate::config::StoreUrl;
     use crate::config::options::{Kind, Opt};
     use crate::net::conns::WAKER;
-    use crate::net::{Loop, Parts};
+    use crate::net::{Loop, LoopParts};
     use crate::store::pool::Pool;
     use mio::{Poll, Waker};
     use std::sync::mpsc::{Receiver, channel};
 
     /// A loop that does not run, its reloads, and the settings that the next reload will read.
-    struct World {
+    struct TestReload {
         server_loop: Loop,
-        work: Work,
-        reloads: Receiver<Reloaded>,
+        work: ReloadWork,
+        reloads: Receiver<ReloadedSettings>,
         given: Arc<Mutex<Result<Config, String>>>,
         log: Arc<Mutex<(LevelFilter, LogFormat)>>,
     }
@@ -244,7 +247,7 @@ mod tests {
         Config { listen, store: StoreUrl::Memory, argon2_memory_kib: 8, argon2_passes: 1, ..Config::default() }
     }
 
-    fn world() -> World {
+    fn world() -> TestReload {
         let config = config();
         let poll = Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), WAKER).unwrap();
@@ -252,7 +255,7 @@ mod tests {
         let pool = Pool::start(&config, Arc::clone(&wake)).unwrap();
         let store = pool.limits();
         let live = live(&config, config.connections_max, None);
-        let parts = Parts {
+        let parts = LoopParts {
             poll,
             listener: mio::net::TcpListener::bind(config.listen).unwrap(),
             signals: None,
@@ -272,7 +275,7 @@ mod tests {
         let given = Arc::new(Mutex::new(Ok(config.clone())));
         let log = Arc::new(Mutex::new((config.log, config.log_format)));
         let (read, set) = (Arc::clone(&given), Arc::clone(&log));
-        let program = Program {
+        let program = ReloadHooks {
             read_again: Arc::new(move || {
                 let config = lock(&read).clone()?;
                 Ok(Settings { config, summary: String::new(), warning: None, names_store: false })
@@ -280,11 +283,11 @@ mod tests {
             set_log: Arc::new(move |level, format| *lock(&set) = (level, format)),
         };
         let (to_loop, reloads) = channel();
-        let work = Work { config, program, files: Limit::read(), store, to_loop, wake };
-        World { server_loop: Loop::new(parts).unwrap(), work, reloads, given, log }
+        let work = ReloadWork { config, program, files: FileLimit::read(), store, to_loop, wake };
+        TestReload { server_loop: Loop::new(parts).unwrap(), work, reloads, given, log }
     }
 
-    impl World {
+    impl TestReload {
         /// The settings in force after a reload with this configuration.
         fn with(&mut self, given: Result<Config, String>) -> String {
             *lock(&self.given) = given;
@@ -372,14 +375,14 @@ mod tests {
 
     #[test]
     fn files_are_read_by_one_thread_and_once_more_if_that_was_asked_meanwhile() {
-        let reading = Mutex::new(Reading::Again);
+        let reading = Mutex::new(ReloadState::Again);
         assert!(is_asked(&reading), "the first round");
         for _ in 0..1_000 {
-            let before = std::mem::replace(&mut *lock(&reading), Reading::Again);
-            assert_ne!(before, Reading::No, "no other thread is started");
+            let before = std::mem::replace(&mut *lock(&reading), ReloadState::Again);
+            assert_ne!(before, ReloadState::No, "no other thread is started");
         }
         assert!(is_asked(&reading), "a round for all who asked meanwhile");
         assert!(!is_asked(&reading));
-        assert_eq!(*lock(&reading), Reading::No, "the next to ask starts a thread");
+        assert_eq!(*lock(&reading), ReloadState::No, "the next to ask starts a thread");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::store_wait::{self, LOOK, on_a_thread};
 use super::supervisor;
-use super::{Over, StartError};
+use super::{EndSignals, StartError};
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
 use crate::store::mysql::{ActiveServerCheck, ActiveServerWatch, MysqlServer};
@@ -20,7 +20,7 @@ pub(super) fn wait_and_open(
     config: &Config,
     signals: &mut Option<Signals>,
     wake: &WakeFn,
-    over: &Over,
+    over: &EndSignals,
 ) -> Result<Option<Pool>, StartError> {
     let StoreUrl::Mysql(url) = &config.store else {
         return Err(StartError("a standby needs a MySQL store".to_owned()));

@@ -21,7 +21,7 @@ pub use program::{CHEAP_PASSWORDS, Program};
 pub use redis_server::Redis;
 
 use hongyan::config::{Config, StoreUrl};
-use hongyan::server::{self, Handle};
+use hongyan::server::{self, ServerHandle};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -49,7 +49,7 @@ pub const TRANSPORTS: [Transport; 2] = [Transport::Raw, Transport::WebSocket];
 
 /// A running server.
 pub struct Server {
-    handle: Option<Handle>,
+    handle: Option<ServerHandle>,
     pub addr: SocketAddr,
 }
 
@@ -72,7 +72,7 @@ impl Server {
     }
 
     /// One that was started already.
-    pub fn of(handle: Handle) -> Self {
+    pub fn of(handle: ServerHandle) -> Self {
         let addr = handle.addr();
         Self { handle: Some(handle), addr }
     }

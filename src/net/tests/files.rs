@@ -7,8 +7,8 @@ use crate::page;
 /// What strangers may hold of output in these tests, and about the size of a piece.
 const PIECE: usize = 8 * 1024;
 
-fn world(seed: u64, piece_max: usize) -> World {
-    let mut world = World::new(seed, piece_max);
+fn world(seed: u64, piece_max: usize) -> TestHub {
+    let mut world = TestHub::new(seed, piece_max);
     world.hub.web.serve_page(true);
     world
 }
@@ -32,7 +32,7 @@ fn whole(file: &page::File) -> Vec<u8> {
 fn files_come_whole_however_they_are_torn_and_whoever_else_reads() {
     for (seed, piece_max) in [(1, 0), (2, 3_000), (3, 20_000)] {
         let mut world = world(seed, piece_max);
-        let clients: Vec<(Client, &page::File)> =
+        let clients: Vec<(TestClient, &page::File)> =
             page::files().iter().chain(page::files()).map(|file| (world.connect(), file)).collect();
         for (client, file) in &clients {
             client.send(get(&file.path()));
@@ -74,14 +74,14 @@ fn who_takes_nothing_holds_one_piece_and_is_closed_by_the_time_for_output() {
 fn very_many_who_read_at_full_speed_leave_the_turn_to_others() {
     let (file, request) = largest();
     let mut world = world(5, 0);
-    let readers: Vec<Client> = (0..500).map(|_| world.connect()).collect();
+    let readers: Vec<TestClient> = (0..500).map(|_| world.connect()).collect();
     let ann = world.connect();
     ann.send(sign_up("ann") + &login("ann"));
     world.settle();
     readers.iter().for_each(|client| client.send(&request));
     world.turn();
     world.turn();
-    let taken = |readers: &[Client]| readers.iter().map(|client| client.received().len()).sum::<usize>();
+    let taken = |readers: &[TestClient]| readers.iter().map(|client| client.received().len()).sum::<usize>();
     let mut turns = 0;
     while readers.iter().any(|client| !client.server_ended()) {
         let before = taken(&readers);

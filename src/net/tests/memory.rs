@@ -9,7 +9,7 @@ const BEAT: &str = r#"{"MID":"h","TYPE":"0"}"#;
 #[test]
 fn when_the_budget_is_reached_those_who_hold_the_most_go_and_others_do_not_notice() {
     let budget = 4 * MIB;
-    let mut world = World::within(20, 0, |bounds| bounds.memory_bytes_max = budget);
+    let mut world = TestHub::within(20, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());
     ann.send(login("ann"));
     bob.send(login("bob"));
@@ -50,12 +50,12 @@ fn when_the_budget_is_reached_those_who_hold_the_most_go_and_others_do_not_notic
 #[test]
 fn very_many_who_only_connect_go_before_those_who_talk() {
     let budget = 2 * MIB;
-    let mut world = World::within(25, 0, |bounds| bounds.memory_bytes_max = budget);
+    let mut world = TestHub::within(25, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());
     ann.send(login("ann"));
     bob.send(login("bob"));
     world.settle();
-    let mut strangers: Vec<Client> = Vec::new();
+    let mut strangers: Vec<TestClient> = Vec::new();
     for round in 0..80 {
         strangers.extend((0..100).filter_map(|_| world.connect_from("127.0.0.1")));
         bob.send(message(round, "hello"));
@@ -65,7 +65,7 @@ fn very_many_who_only_connect_go_before_those_who_talk() {
         world.now_ms += 1_000;
     }
     assert!(world.hub.held_bytes() <= budget, "{} bytes are held", world.hub.held_bytes());
-    assert!(strangers.iter().any(Client::dropped));
+    assert!(strangers.iter().any(TestClient::dropped));
     assert!(!ann.dropped() && !bob.dropped());
     assert!((0..80).all(|round| bob.text().contains(&ms(round))));
 }
@@ -73,7 +73,7 @@ fn very_many_who_only_connect_go_before_those_who_talk() {
 #[test]
 fn a_user_with_a_backlog_does_not_lose_to_very_many_who_hold_a_little_each() {
     let budget = 4 * MIB;
-    let mut world = World::within(26, 0, |bounds| bounds.memory_bytes_max = budget);
+    let mut world = TestHub::within(26, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());
     ann.send(login("ann"));
     bob.send(login("bob"));
@@ -95,12 +95,12 @@ fn a_user_with_a_backlog_does_not_lose_to_very_many_who_hold_a_little_each() {
 #[test]
 fn input_that_is_not_whole_counts_and_is_given_back() {
     let budget = 2 * MIB;
-    let mut world = World::within(21, 0, |bounds| bounds.memory_bytes_max = budget);
+    let mut world = TestHub::within(21, 0, |bounds| bounds.memory_bytes_max = budget);
     let ann = world.connect();
     ann.send(login("ann"));
     world.settle();
     let idle = world.hub.held_bytes();
-    let clients: Vec<Client> = (0..60).map(|_| world.connect()).collect();
+    let clients: Vec<TestClient> = (0..60).map(|_| world.connect()).collect();
     for client in &clients {
         client.send(format!("{{\"TYPE\":\"{}", "x".repeat(60_000)));
     }
@@ -114,13 +114,13 @@ fn input_that_is_not_whole_counts_and_is_given_back() {
     world.settle();
     world.now_ms += 20_000;
     world.settle();
-    assert!(clients.iter().all(Client::dropped));
+    assert!(clients.iter().all(TestClient::dropped));
     assert!(world.hub.held_bytes() < idle + MIB / 2, "{} bytes are held", world.hub.held_bytes());
 }
 
 #[test]
 fn while_too_much_is_held_nobody_new_is_let_in() {
-    let mut world = World::within(22, 0, |bounds| bounds.memory_bytes_max = 0);
+    let mut world = TestHub::within(22, 0, |bounds| bounds.memory_bytes_max = 0);
     assert!(world.connect_from("127.0.0.1").is_some(), "nothing is held yet");
     assert!(world.connect_from("127.0.0.1").is_none());
     assert_eq!(world.hub.counters().refused_for_memory, 1);
@@ -128,8 +128,8 @@ fn while_too_much_is_held_nobody_new_is_let_in() {
 
 #[test]
 fn a_client_that_has_not_logged_in_and_does_not_read_holds_little() {
-    let mut world = World::new(23, 0);
-    let strangers: Vec<Client> = (0..50).map(|_| world.connect()).collect();
+    let mut world = TestHub::new(23, 0);
+    let strangers: Vec<TestClient> = (0..50).map(|_| world.connect()).collect();
     let (known, reader) = (world.connect(), world.connect());
     known.send(login("ann"));
     world.settle();
@@ -142,7 +142,7 @@ fn a_client_that_has_not_logged_in_and_does_not_read_holds_little() {
     world.turn();
     assert!(world.hub.held_bytes() < 2 * MIB, "{} bytes are held", world.hub.held_bytes());
     world.settle();
-    assert!(strangers.iter().all(Client::dropped));
+    assert!(strangers.iter().all(TestClient::dropped));
     assert_eq!(world.hub.counters().closed(CloseCause::SlowReader), 50);
     assert!(!known.dropped() && !reader.dropped());
     assert_eq!(reader.text().lines().count(), 3_000, "who reads is told everything");
@@ -150,7 +150,7 @@ fn a_client_that_has_not_logged_in_and_does_not_read_holds_little() {
 
 #[test]
 fn a_client_that_is_replaced_and_does_not_read_keeps_the_last_words_only() {
-    let mut world = World::new(24, 0);
+    let mut world = TestHub::new(24, 0);
     let first = world.connect();
     first.send(login("ann"));
     world.settle();

@@ -13,9 +13,9 @@ mod trouble;
 mod turns;
 mod websocket;
 
-use super::hub::{Bounds, Hub};
+use super::hub::{ConnectionBounds, Hub};
 use super::socket::Stream;
-use super::state::{Lists, WriteState};
+use super::state::{HubLists, WriteState};
 use crate::chat::Chat;
 use crate::chat::contract::{ConnId, Job, Now, Outcome, Page, Rules};
 use crate::protocol::field::{Secret, UserName};
@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 /// Which call of a socket fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum SocketFault {
     Read,
     Write,
     /// A write takes nothing and says so.
@@ -38,7 +38,7 @@ enum Fault {
 }
 
 /// The far end of a fake socket.
-struct Pipe {
+struct FakePipe {
     /// Bytes that the client has sent and the server has not read.
     to_server: VecDeque<u8>,
     /// Bytes that the client has received.
@@ -52,7 +52,7 @@ struct Pipe {
     /// The next call fails.
     broken: bool,
     /// The fault to come, after so many calls of its kind that succeed.
-    fault: Option<(Fault, usize)>,
+    fault: Option<(SocketFault, usize)>,
     /// The bytes for which the client's window has room.
     room: usize,
     /// Pieces are at most this large; 0 for whole.
@@ -63,18 +63,18 @@ struct Pipe {
 }
 
 #[derive(Clone)]
-struct Client(Rc<RefCell<Pipe>>);
+struct TestClient(Rc<RefCell<FakePipe>>);
 
-struct Fake(Rc<RefCell<Pipe>>);
+struct FakeSocket(Rc<RefCell<FakePipe>>);
 
-impl Drop for Fake {
+impl Drop for FakeSocket {
     fn drop(&mut self) {
         self.0.borrow_mut().dropped = true;
     }
 }
 
-impl Pipe {
-    fn fails(&mut self, at: Fault) -> bool {
+impl FakePipe {
+    fn fails(&mut self, at: SocketFault) -> bool {
         match &mut self.fault {
             Some((fault, 0)) => *fault == at,
             Some((fault, calls)) => {
@@ -100,10 +100,10 @@ impl Pipe {
     }
 }
 
-impl Read for Fake {
+impl Read for FakeSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut pipe = self.0.borrow_mut();
-        if pipe.fails(Fault::Read) {
+        if pipe.fails(SocketFault::Read) {
             return Err(ErrorKind::TimedOut.into());
         }
         let wanted = buffer.len().min(pipe.to_server.len());
@@ -118,14 +118,14 @@ impl Read for Fake {
     }
 }
 
-impl Write for Fake {
+impl Write for FakeSocket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut pipe = self.0.borrow_mut();
         assert!(!pipe.server_ended, "written after the end");
-        if pipe.fails(Fault::Write) {
+        if pipe.fails(SocketFault::Write) {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        if pipe.fails(Fault::WriteZero) {
+        if pipe.fails(SocketFault::WriteZero) {
             return Ok(0);
         }
         let room = pipe.room;
@@ -144,10 +144,10 @@ impl Write for Fake {
     }
 }
 
-impl Stream for Fake {
+impl Stream for FakeSocket {
     fn end(&mut self) -> io::Result<()> {
         let mut pipe = self.0.borrow_mut();
-        if pipe.fails(Fault::End) {
+        if pipe.fails(SocketFault::End) {
             return Err(ErrorKind::NotConnected.into());
         }
         pipe.server_ended = true;
@@ -155,7 +155,7 @@ impl Stream for Fake {
     }
 }
 
-impl Client {
+impl TestClient {
     fn send(&self, bytes: impl AsRef<[u8]>) {
         self.0.borrow_mut().to_server.extend(bytes.as_ref());
     }
@@ -180,10 +180,10 @@ impl Client {
 }
 
 /// A hub, its clock and its clients.
-struct World {
-    hub: Hub<Fake>,
+struct TestHub {
+    hub: Hub<FakeSocket>,
     now_ms: u64,
-    clients: Vec<(ConnId, Client)>,
+    clients: Vec<(ConnId, TestClient)>,
     seed: u64,
     piece_max: usize,
     /// Sign-ups and log-ins wait until this is set.
@@ -191,14 +191,14 @@ struct World {
     waiting: Vec<(crate::chat::contract::Ticket, Job)>,
 }
 
-impl World {
+impl TestHub {
     fn new(seed: u64, piece_max: usize) -> Self {
         Self::within(seed, piece_max, |_| {})
     }
 
     /// With other bounds.
-    fn within(seed: u64, piece_max: usize, tune: impl FnOnce(&mut Bounds)) -> Self {
-        let mut bounds = Bounds {
+    fn within(seed: u64, piece_max: usize, tune: impl FnOnce(&mut ConnectionBounds)) -> Self {
+        let mut bounds = ConnectionBounds {
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 1024 * 1024,
             stranger_output_bytes_max: 8 * 1024,
@@ -224,14 +224,14 @@ impl World {
         Self { hub, now_ms: 0, clients: Vec::new(), seed, piece_max, store_answers: true, waiting: Vec::new() }
     }
 
-    fn connect(&mut self) -> Client {
+    fn connect(&mut self) -> TestClient {
         self.connect_from("127.0.0.1").expect("loopback may always")
     }
 
     /// `None` if the address may not have one more.
-    fn connect_from(&mut self, address: &str) -> Option<Client> {
+    fn connect_from(&mut self, address: &str) -> Option<TestClient> {
         let admitted = self.hub.admit(address.parse().unwrap())?;
-        let pipe = Rc::new(RefCell::new(Pipe {
+        let pipe = Rc::new(RefCell::new(FakePipe {
             to_server: VecDeque::new(),
             to_client: Vec::new(),
             writes: Vec::new(),
@@ -244,8 +244,8 @@ impl World {
             random: Rng::with_seed(self.seed ^ (self.clients.len() as u64) << 32),
             dropped: false,
         }));
-        let id = self.hub.open(Fake(Rc::clone(&pipe)), admitted);
-        let client = Client(pipe);
+        let id = self.hub.open(FakeSocket(Rc::clone(&pipe)), admitted);
+        let client = TestClient(pipe);
         self.clients.push((id, client.clone()));
         Some(client)
     }
@@ -285,18 +285,18 @@ impl World {
     }
 }
 
-impl Hub<Fake> {
+impl Hub<FakeSocket> {
     /// Invariants of the hub's own lists.
     fn chat_is_sound(&self) {
         for id in self.conns.keys() {
             let conn = self.conns.get(id).unwrap();
             let queued = self.ready.contains(&id)
                 || [&self.backlog, &self.strangers, &self.handshakes].iter().any(|queue| queue.contains(&id));
-            assert_eq!(conn.lists.has(Lists::TO_READ), queued, "it knows whether it is on that list");
-            let dirty = conn.lists.has(Lists::TO_WRITE);
+            assert_eq!(conn.lists.has(HubLists::TO_READ), queued, "it knows whether it is on that list");
+            let dirty = conn.lists.has(HubLists::TO_WRITE);
             assert_eq!(dirty, self.dirty.contains(&id), "it knows whether it is on that list");
             assert!(!dirty, "every dirty connection was written before the end of the turn");
-            assert!(conn.is_open() || conn.lists.has(Lists::LINGERING), "what closes has a deadline");
+            assert!(conn.is_open() || conn.lists.has(HubLists::LINGERING), "what closes has a deadline");
             assert!(!conn.has_output() || conn.write != WriteState::Free, "what waits, waits for the edge");
         }
     }

@@ -9,8 +9,8 @@ use crate::net::proxy_header::tests::v2;
 const PROXY: &str = "127.0.0.1";
 const BEAT: &str = "{\"TYPE\":\"0\",\"MID\":\"h\"}\n";
 
-fn world(piece_max: usize) -> World {
-    let mut world = World::new(21, piece_max);
+fn world(piece_max: usize) -> TestHub {
+    let mut world = TestHub::new(21, piece_max);
     world.hub.trust_proxies(Networks::parse("127.0.0.1,10.0.0.0/8").unwrap());
     world
 }
@@ -166,7 +166,7 @@ fn the_rules_of_the_core_concern_the_client_and_not_the_proxy() {
     let mut world = world(0);
     world.hub = Hub::new(Chat::new(rules, 1, [1, 2]), world.hub.bounds, [1, 2]);
     world.hub.trust_proxies(Networks::parse(PROXY).unwrap());
-    let talk = |world: &mut World, header: &str| {
+    let talk = |world: &mut TestHub, header: &str| {
         let client = world.connect_from(PROXY).unwrap();
         client.send(header.to_owned() + &BEAT.repeat(6));
         world.settle();
@@ -206,7 +206,7 @@ fn a_header_that_is_bad_or_slow_is_the_end_and_silence_is_not() {
 fn nothing_of_a_connection_through_a_proxy_is_kept_when_it_is_gone() {
     let mut world = world(0);
     let held = world.hub.held_bytes();
-    let clients: Vec<Client> = (0..3).map(|_| world.connect_from(PROXY).unwrap()).collect();
+    let clients: Vec<TestClient> = (0..3).map(|_| world.connect_from(PROXY).unwrap()).collect();
     clients[0].send(v1("192.0.2.7") + BEAT);
     clients[1].send("PROXY");
     world.settle();
@@ -215,7 +215,7 @@ fn nothing_of_a_connection_through_a_proxy_is_kept_when_it_is_gone() {
         client.0.borrow_mut().broken = true;
     }
     world.settle();
-    assert!(clients.iter().all(Client::dropped));
+    assert!(clients.iter().all(TestClient::dropped));
     assert_eq!(world.hub.proxies.held_bytes(), 0);
     for _ in 0..3 {
         assert!(world.connect_from("192.0.2.7").is_some());
@@ -224,7 +224,7 @@ fn nothing_of_a_connection_through_a_proxy_is_kept_when_it_is_gone() {
 
 #[test]
 fn only_pages_of_allowed_origins_open_a_websocket() {
-    let mut world = World::new(22, 3);
+    let mut world = TestHub::new(22, 3);
     world.hub.answer_http_by(Origins::parse("https://chat.example").unwrap(), Arc::default());
     for (headers, status) in [
         ("", "101"),
@@ -246,7 +246,7 @@ fn only_pages_of_allowed_origins_open_a_websocket() {
 
 #[test]
 fn a_server_that_stops_says_so_to_who_asks_how_it_is() {
-    let mut world = World::new(23, 0);
+    let mut world = TestHub::new(23, 0);
     world.store_answers = false;
     let (ann, asks) = (world.connect(), world.connect());
     ann.send(sign_up("ann"));

@@ -43,7 +43,7 @@ pub(super) fn frames(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
 #[test]
 fn a_websocket_talks_pings_and_closes() {
     for piece_max in [0, 1, 9] {
-        let mut world = World::new(12, piece_max);
+        let mut world = TestHub::new(12, piece_max);
         let ann = world.connect();
         ann.send(HANDSHAKE);
         // The first frame may come with the handshake.
@@ -65,14 +65,15 @@ fn a_websocket_talks_pings_and_closes() {
 
 #[test]
 fn a_websocket_is_told_why_it_is_closed() {
-    let mut world = World::new(13, 0);
-    let clients: Vec<Client> = (0..5).map(|_| world.connect()).collect();
+    let mut world = TestHub::new(13, 0);
+    let clients: Vec<TestClient> = (0..5).map(|_| world.connect()).collect();
     for client in &clients {
         client.send(HANDSHAKE);
     }
     world.settle();
-    let code =
-        |client: &Client| frames(&client.received()).last().map(|(opcode, payload)| (*opcode, payload[..2].to_vec()));
+    let code = |client: &TestClient| {
+        frames(&client.received()).last().map(|(opcode, payload)| (*opcode, payload[..2].to_vec()))
+    };
     let of = |code: u16| Some((0x88, code.to_be_bytes().to_vec()));
     clients[0].send(masked(2, b"binary"));
     clients[1].send([0x81, 1, b'x']);

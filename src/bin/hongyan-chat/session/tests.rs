@@ -6,7 +6,7 @@ use crate::message::{Message, Seal, Trust};
 use hongyan::client::e2e::Keys;
 use hongyan::client::{ProfileChange, PushKind};
 use hongyan::config::{Config, StoreUrl};
-use hongyan::server::{self, Handle};
+use hongyan::server::{self, ServerHandle};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -15,13 +15,13 @@ use std::sync::mpsc::channel;
 /// No expected event takes longer, however slow the machine is.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn server() -> Handle {
+fn server() -> ServerHandle {
     let mut config = Config { listen: ([127, 0, 0, 1], 0).into(), store: StoreUrl::Memory, ..Config::default() };
     (config.argon2_memory_kib, config.argon2_passes) = (8, 1);
     server::start(config).unwrap()
 }
 
-fn setup(folder: &Path, server: &Handle, user: &str) -> Setup {
+fn setup(folder: &Path, server: &ServerHandle, user: &str) -> Setup {
     setup_at(folder, format!("tcp://{}", server.addr()), user)
 }
 
@@ -109,7 +109,7 @@ impl Told {
 }
 
 /// Ann, and bob, who is her friend and has keys.
-fn friends(folder: &Path, server: &Handle) -> (Setup, Client) {
+fn friends(folder: &Path, server: &ServerHandle) -> (Setup, Client) {
     let [ann, bob] = ["ann", "bob"].map(|user| setup(folder, server, user));
     ann.sign_up(String::new()).unwrap();
     bob.sign_up(new_keys()).unwrap();
