@@ -8,7 +8,7 @@
 mod in_core;
 
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Event, Now, Rules};
+use hongyan::chat::contract::{Event, Rules, TurnTime};
 use hongyan::net::hub::{ConnectionBounds, Hub};
 use hongyan::net::socket::Stream;
 use hongyan::net::tls::{self, Certificates};
@@ -171,7 +171,7 @@ fn hub<S: Stream>() -> Hub<S> {
         conns_per_address_max: 1_000,
     };
     let mut hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds, [3, 4]);
-    hub.begin_turn(Now { mono_ms: 1, wall_ms: 1 });
+    hub.begin_turn(TurnTime { mono_ms: 1, wall_ms: 1 });
     hub
 }
 

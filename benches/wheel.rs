@@ -2,14 +2,14 @@
 #![allow(missing_docs, reason = "a program of its own")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use hongyan::chat::wheel::Wheel;
+use hongyan::chat::wheel::TimerWheel;
 use std::hint::black_box;
 
 /// Timers that wait beside the one that is measured.
 const WAITING: [u64; 3] = [0, 1_000, 100_000];
 
-fn filled(count: u64) -> Wheel<u64> {
-    let mut wheel = Wheel::new();
+fn filled(count: u64) -> TimerWheel<u64> {
+    let mut wheel = TimerWheel::new();
     for number in 0..count {
         // Spread over the time in which idle connections are looked at.
         wheel.insert(60_000 + number * 7_919 % 120_000, number);
@@ -32,7 +32,7 @@ fn wheel(criterion: &mut Criterion) {
         });
     }
     criterion.bench_function("wheel/insert and fire/1000 timers of 15 s", |bench| {
-        let new = || (Wheel::new(), 0_u64);
+        let new = || (TimerWheel::new(), 0_u64);
         bench.iter_batched_ref(
             new,
             |(wheel, fired)| {

@@ -4,7 +4,7 @@
 //! `cargo run --example websocket_echo -- 127.0.0.1:9001`
 #![allow(missing_docs, reason = "a program")]
 
-use hongyan::protocol::http::{Head, read_head, write_upgrade};
+use hongyan::protocol::http::{HttpHead, read_head, write_upgrade};
 use hongyan::protocol::ws::{WsInput, WsItem, begin_text, close_code, end_text, write_close, write_pong};
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -60,8 +60,8 @@ fn shake_hands(socket: &mut TcpStream) -> Result<Vec<u8>> {
         let count = socket.read(&mut buffer)?;
         head.extend_from_slice(&buffer[..count]);
         match read_head(&head) {
-            Head::More if count > 0 => {}
-            Head::Upgrade { accept, speaks_hongyan, length } => {
+            HttpHead::More if count > 0 => {}
+            HttpHead::Upgrade { accept, speaks_hongyan, length } => {
                 let mut out = Vec::new();
                 write_upgrade(&mut out, &accept, speaks_hongyan);
                 socket.write_all(&out)?;

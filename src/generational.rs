@@ -8,7 +8,7 @@
 use slab::Slab;
 
 /// The name of a value: its slot, and the number of values that had the slot before.
-pub trait Key: Copy {
+pub trait SlabKey: Copy {
     /// A key of these parts.
     fn new(slot: u32, generation: u32) -> Self;
     /// The place in the slab.
@@ -17,10 +17,10 @@ pub trait Key: Copy {
     fn generation(self) -> u32;
 }
 
-/// Makes a [`Key`] of a type that has the fields `slot` and `generation`.
+/// Makes a [`SlabKey`] of a type that has the fields `slot` and `generation`.
 macro_rules! impl_key {
     ($key:ty) => {
-        impl $crate::generational::Key for $key {
+        impl $crate::generational::SlabKey for $key {
             fn new(slot: u32, generation: u32) -> Self {
                 Self { slot, generation }
             }
@@ -53,7 +53,7 @@ impl<K, T> Default for GenerationalSlab<K, T> {
     }
 }
 
-impl<K: Key, T> GenerationalSlab<K, T> {
+impl<K: SlabKey, T> GenerationalSlab<K, T> {
     /// The key that [`insert`](Self::insert) gives next.
     #[must_use]
     pub fn next_key(&self) -> K {
@@ -137,9 +137,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    struct Name(u32, u32);
+    struct TestKey(u32, u32);
 
-    impl Key for Name {
+    impl SlabKey for TestKey {
         fn new(slot: u32, generation: u32) -> Self {
             Self(slot, generation)
         }
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_old_key_never_finds_the_next_value_of_its_slot() {
-        let mut slab = GenerationalSlab::<Name, char>::default();
+        let mut slab = GenerationalSlab::<TestKey, char>::default();
         let first = slab.insert('a');
         assert_eq!(slab.remove(first), Some('a'));
         assert!(slab.remove(first).is_none());
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_next_key_is_the_one_that_is_given() {
-        let mut slab = GenerationalSlab::<Name, u32>::default();
+        let mut slab = GenerationalSlab::<TestKey, u32>::default();
         let mut live = Vec::new();
         for round in 0..1_000_u32 {
             let next = slab.next_key();
@@ -187,10 +187,10 @@ mod tests {
 
     #[test]
     fn a_freed_slot_is_the_next_to_be_used() {
-        let mut slab = GenerationalSlab::<Name, u32>::default();
-        let keys: Vec<Name> = (0..3).map(|number| slab.insert(number)).collect();
+        let mut slab = GenerationalSlab::<TestKey, u32>::default();
+        let keys: Vec<TestKey> = (0..3).map(|number| slab.insert(number)).collect();
         slab.remove(keys[0]);
         slab.remove(keys[2]);
-        assert_eq!([slab.insert(3), slab.insert(4), slab.insert(5)], [Name(2, 1), Name(0, 1), Name(3, 0)]);
+        assert_eq!([slab.insert(3), slab.insert(4), slab.insert(5)], [TestKey(2, 1), TestKey(0, 1), TestKey(3, 0)]);
     }
 }

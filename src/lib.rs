@@ -3,7 +3,7 @@
 //! ```text
 //!  clients ═ TCP ═►┌──────────── loop thread ────────────┐   Job   ┌ data workers: each with a
 //!                  │ net: poll, sockets, buffers, wires  │ ──────► │   `StoreConnection` (the jobs
-//!                  │   │ Event, Now        ▲ Vec<Action> │ ◄────── │   about one user: one worker)
+//!                  │   │ Event, TurnTime   ▲ Vec<Action> │ ◄────── │   about one user: one worker)
 //!                  │   └─► chat::Chat::handle ──┘ (pure) │ done,   └ auth workers: Argon2id
 //!                  └─────────────────────────────────────┘ one wake
 //! ```

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use fastrand::Rng;
-use hongyan::protocol::envelope::{Scratch, parse};
+use hongyan::protocol::envelope::{ContentBuffer, parse};
 use hongyan::protocol::request::Request;
 use hongyan::protocol::split::{RawInput, RawItem};
 use hongyan::protocol::ws::{WsInput, WsItem, begin_text, end_text};
@@ -157,7 +157,7 @@ fn both_forms_of_a_message_say_the_same_and_what_serde_json_says() {
         words["more"] = random.text(5).into();
         for content in [words.clone(), words.to_string().into()] {
             let envelope = json!({"TYPE": 4, "CONTENT": content, "x": random.value(2)}).to_string();
-            let mut scratch = Scratch::default();
+            let mut scratch = ContentBuffer::default();
             let Ok(Request::Message { id, sender, receiver, content, .. }) = parse(envelope.as_bytes(), &mut scratch)
             else {
                 panic!("seed {seed}: {envelope}");
@@ -183,7 +183,7 @@ fn no_mutation_of_an_envelope_makes_it_panic() {
             let place = random.below(bytes.len());
             bytes[place] = b"{}[]\",:\\u0dD8x\xff\x00"[random.below(16)];
         }
-        let mut scratch = Scratch::default();
+        let mut scratch = ContentBuffer::default();
         // Read or refused; what serde_json reads as an object is never called no JSON object,
         // surrogates aside.
         let result = parse(&bytes, &mut scratch);

@@ -6,7 +6,9 @@
 mod common;
 
 use common::{MariaDb, PATIENCE, config};
-use hongyan::chat::contract::{AccountJob, Answered, Asked, Job, Outcome, ProfileChange, Ticket};
+use hongyan::chat::contract::{
+    AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, Outcome, ProfileChange, Ticket,
+};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
@@ -111,16 +113,21 @@ fn a_job_about_friendships_asks_the_database_so_often() {
         |seq, kind, from: &str, to: &str| Job::AnswerFriend { push: push(seq, kind, from, to), friends_max: 9 };
     let end = |one: &str, other: &str| Job::Unfriend { user: user(one), other: user(other) };
     let (accept, reject) = (PushKind::FriendAccept, PushKind::FriendReject);
-    let (pending, done) = (Outcome::Asked(Asked::Pending), Outcome::Answered(Answered::Done));
+    let (pending, done) = (Outcome::Asked(FriendRequestOutcome::Pending), Outcome::Answered(FriendAnswerOutcome::Done));
     for (what, job, expected, questions) in [
         ("a request, and its mailbox is counted", ask(1, "bob", "ann"), pending.clone(), 10),
         ("the same once more", ask(1, "bob", "ann"), pending.clone(), 5),
-        ("a request to nobody", ask(2, "bob", "eve"), Outcome::Asked(Asked::NoSuchUser), 4),
-        ("one that is pending", ask(2, "bob", "ann"), Outcome::Asked(Asked::AlreadyPending { time_ms: 1 }), 4),
+        ("a request to nobody", ask(2, "bob", "eve"), Outcome::Asked(FriendRequestOutcome::NoSuchUser), 4),
+        (
+            "one that is pending",
+            ask(2, "bob", "ann"),
+            Outcome::Asked(FriendRequestOutcome::AlreadyPending { time_ms: 1 }),
+            4,
+        ),
         ("one that crosses it, and its mailbox is counted", ask(3, "ann", "bob"), pending.clone(), 10),
-        ("an answer to none", answer(4, accept, "cy", "bob"), Outcome::Answered(Answered::NoSuchRequest), 4),
+        ("an answer to none", answer(4, accept, "cy", "bob"), Outcome::Answered(FriendAnswerOutcome::NoSuchRequest), 4),
         ("an accept, beside one that crosses", answer(5, accept, "ann", "bob"), done.clone(), 12),
-        ("a request between friends", ask(6, "ann", "bob"), Outcome::Asked(Asked::AlreadyFriends), 5),
+        ("a request between friends", ask(6, "ann", "bob"), Outcome::Asked(FriendRequestOutcome::AlreadyFriends), 5),
         ("the answer once more", answer(5, accept, "ann", "bob"), done.clone(), 4),
         ("the end", end("ann", "bob"), Outcome::Unfriended, 4),
         ("another request", ask(7, "cy", "ann"), pending.clone(), 9),
@@ -170,7 +177,10 @@ fn a_job_about_ones_own_account_asks_the_database_so_often() {
         ("a roster", of_ann(AccountJob::Roster { after: None, rows_max: 9, bytes_max: 999 }), 0),
     ] {
         let (outcome, asked) = worker.run(job);
-        assert!(matches!(outcome, Outcome::Account(_) | Outcome::Asked(Asked::Hidden)), "{what}: {outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Account(_) | Outcome::Asked(FriendRequestOutcome::Hidden)),
+            "{what}: {outcome:?}"
+        );
         assert_eq!(asked, questions, "{what}");
     }
     worker.pool.stop();

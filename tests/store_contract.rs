@@ -19,7 +19,7 @@ mod store_contract {
 }
 
 use common::store::*;
-use hongyan::chat::contract::{Answered, Asked};
+use hongyan::chat::contract::{FriendAnswerOutcome as Answered, FriendRequestOutcome as Asked};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::memory::MemoryStore;

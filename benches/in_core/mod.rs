@@ -2,9 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each user needs its part of it")]
 
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Action, ConnId, Event, Job, Now, Outcome, Page, Rules};
+use hongyan::chat::contract::{Action, ConnId, Event, Job, Outcome, PushPage, Rules, TurnTime};
 use hongyan::protocol::encode_fast::write_push;
-use hongyan::protocol::envelope::{Scratch, parse};
+use hongyan::protocol::envelope::{ContentBuffer, parse};
 use hongyan::protocol::field::UserName;
 use hongyan::protocol::reply::{Reply, write_reply};
 
@@ -36,7 +36,7 @@ fn answer_by(job: &Job, users: usize, friends: fn(usize, usize) -> Vec<UserName>
     match job {
         Job::LogIn { user, .. } => {
             let number = user.as_str()["user".len()..].parse().expect("a name of the ring");
-            Outcome::Loaded { friends: friends(number, users), page: Page::default() }
+            Outcome::Loaded { friends: friends(number, users), page: PushPage::default() }
         }
         Job::Prove { .. } => Outcome::Proven,
         Job::SavePush { .. } => Outcome::Saved,
@@ -77,7 +77,7 @@ pub fn ack(id: u64) -> String {
 /// The core, and the state that the shell around it keeps from turn to turn.
 pub struct Core {
     pub chat: Chat,
-    pub now: Now,
+    pub now: TurnTime,
     /// The output to all connections since it was last cleared.
     pub output: Vec<u8>,
     pub pushes: u64,
@@ -86,7 +86,7 @@ pub struct Core {
     friends: fn(usize, usize) -> Vec<UserName>,
     conns: u32,
     actions: Vec<Action>,
-    scratch: Scratch,
+    scratch: ContentBuffer,
 }
 
 impl Core {
@@ -94,7 +94,7 @@ impl Core {
     pub fn new(rules: Rules, users: usize) -> Self {
         Self {
             chat: Chat::new(rules, 1, [1, 2]),
-            now: Now { mono_ms: 1, wall_ms: 1_652_804_254_778 },
+            now: TurnTime { mono_ms: 1, wall_ms: 1_652_804_254_778 },
             output: Vec::with_capacity(64 * 1024),
             pushes: 0,
             replies: 0,
@@ -102,7 +102,7 @@ impl Core {
             friends,
             conns: 0,
             actions: Vec::with_capacity(64),
-            scratch: Scratch::default(),
+            scratch: ContentBuffer::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::clients::PASSWORD;
 use super::{Fallible, check_interrupt};
-use hongyan::chat::contract::{Answered, Asked};
+use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::password::Hasher;
@@ -70,10 +70,10 @@ impl<'a> Filler<'a> {
     pub fn friends(&mut self, one: &str, other: &str) -> Fallible<()> {
         let ask = self.push(PushKind::FriendRequest, one, other, "friends", "")?;
         let answer = self.push(PushKind::FriendAccept, other, one, "friends", "")?;
-        if friendship::ask(self.store, &ask, u32::MAX, None)?.0 != Asked::Pending {
+        if friendship::ask(self.store, &ask, u32::MAX, None)?.0 != FriendRequestOutcome::Pending {
             return Err(format!("{one} cannot ask {other}").into());
         }
-        if friendship::answer(self.store, &answer, u32::MAX, None)?.answered != Answered::Done {
+        if friendship::answer(self.store, &answer, u32::MAX, None)?.answered != FriendAnswerOutcome::Done {
             return Err(format!("{other} cannot answer {one}").into());
         }
         self.store.delete_pushes(&[(UserName::new(other)?, ask.seq), (UserName::new(one)?, answer.seq)])?;

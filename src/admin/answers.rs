@@ -5,7 +5,7 @@ use super::metrics::VERSION;
 use super::process::ProcessFacts;
 use crate::chat::contract::{AdminAnswer, NodeId, OnlineUser, PushReport, PushState, UserReport};
 use crate::net::admin::{Member, Members, ServerSnapshot};
-use crate::protocol::http::Health;
+use crate::protocol::http::ServerHealth;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -115,11 +115,11 @@ pub(super) fn of_change(answer: &AdminAnswer) -> HttpResponse {
 /// The health.
 pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessFacts) -> HttpResponse {
     let (is_ready, why) = match snapshot.health {
-        Health::Ok => (true, "ok"),
-        Health::Store => (false, "store"),
-        Health::Draining => (false, "draining"),
-        Health::Stopping => (false, "stopping"),
-        Health::Standby => (false, "standby"),
+        ServerHealth::Ok => (true, "ok"),
+        ServerHealth::Store => (false, "store"),
+        ServerHealth::Draining => (false, "draining"),
+        ServerHealth::Stopping => (false, "stopping"),
+        ServerHealth::Standby => (false, "standby"),
     };
     let logged_in = snapshot.census.kinds().filter(|(kind, _)| kind.is_logged_in).map(|(_, count)| count);
     let value = json!({

@@ -8,7 +8,7 @@ use crate::histogram::Histogram;
 use crate::net::admin::{ClusterFigures, ServerSnapshot};
 use crate::net::census::Transport;
 use crate::net::counters::CloseCause;
-use crate::protocol::http::Health;
+use crate::protocol::http::ServerHealth;
 use std::fmt::{Debug, Display, Write};
 
 /// The version of the program.
@@ -99,7 +99,7 @@ pub(super) fn text(snapshot: Option<&ServerSnapshot>, process: &ProcessFacts) ->
     text.family("build", "info", "The version of the server.");
     text.line(format_args!("hongyan_build_info{{version=\"{VERSION}\"}} 1"));
     text.gauge("start_time_seconds", "When the server was started, since the epoch.", process.started_at());
-    let is_ready = snapshot.is_some_and(|snapshot| snapshot.health == Health::Ok);
+    let is_ready = snapshot.is_some_and(|snapshot| snapshot.health == ServerHealth::Ok);
     text.gauge("ready", "1: the server serves and its store works.", u8::from(is_ready));
     if let Some(bytes) = resident_bytes() {
         text.gauge("resident_memory_bytes", "Resident memory of the process.", bytes);
@@ -241,12 +241,12 @@ fn store(text: &mut MetricsText, snapshot: &ServerSnapshot) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::Limit;
+    use crate::chat::contract::ClientLimit;
 
     #[test]
     fn causes_are_words() {
         assert_eq!(words(RefusalCause::WrongPassword), "wrong_password");
-        assert_eq!(words(RefusalCause::Limit(Limit::PasswordsPerUser)), "limit_passwords_per_user");
+        assert_eq!(words(RefusalCause::Limit(ClientLimit::PasswordsPerUser)), "limit_passwords_per_user");
         assert_eq!(words(CredentialKind::Token), "token");
     }
 

@@ -3,7 +3,7 @@
 
 use super::Chat;
 use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, SIGN_UPS_CLOSED, fault_of};
-use super::auth_queue::{Purpose, QueuedHash, Room};
+use super::auth_queue::{AuthRoom, HashPurpose, QueuedHash};
 use super::contract::{Action, ConnId, EmailTo, Job, Note, Outcome, RefusalCause, TOKEN_SLACK_MS, Ticket};
 use super::ids::UserId;
 use super::job::JobPurpose;
@@ -24,7 +24,7 @@ impl Chat {
             return self.say_no(to, Some(Verb::SignUp), Some(SIGN_UPS_CLOSED), out);
         }
         let address_key = self.sessions.get(to.0).and_then(|session| session.address_key);
-        if !self.auth_queue.has_place(Room::SignUps, address_key, &self.rules) {
+        if !self.auth_queue.has_place(AuthRoom::SignUps, address_key, &self.rules) {
             let user = Some(profile.user_name.clone());
             return self.refuse_claim(to, Some(Verb::SignUp), user, Some(CROWDED), out);
         }
@@ -32,8 +32,8 @@ impl Chat {
             return self.refuse_try(to, Verb::SignUp, profile.user_name.clone(), limit, out);
         }
         let request = self.ask_as(to, Verb::SignUp, profile.user_name.clone(), out);
-        let waiting = QueuedHash { request, address_key, purpose: Purpose::SignUp { profile, secret } };
-        match self.auth_queue.enter(Room::SignUps, waiting, &self.rules) {
+        let waiting = QueuedHash { request, address_key, purpose: HashPurpose::SignUp { profile, secret } };
+        match self.auth_queue.enter(AuthRoom::SignUps, waiting, &self.rules) {
             Ok(()) => self.start_auth_runs(out),
             Err(_) => self.refuse_waiting(request, Some(CROWDED), out),
         }

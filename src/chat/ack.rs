@@ -2,7 +2,7 @@
 
 use super::Chat;
 use super::contract::{Action, ConnId};
-use super::deliveries::Save;
+use super::deliveries::SaveProgress;
 use super::ids::UserId;
 use crate::protocol::reply::{Reply, ReplyId};
 
@@ -22,8 +22,8 @@ impl Chat {
         if let Some(delivery) = self.deliveries.remove(name) {
             // A push whose save failed may be in the store nevertheless, if only the answer to the
             // commit was lost.
-            let stored = !matches!(delivery.save, Save::None | Save::Full);
-            if stored && delivery.save == Save::Foreign {
+            let stored = !matches!(delivery.save, SaveProgress::None | SaveProgress::Full);
+            if stored && delivery.save == SaveProgress::Foreign {
                 self.acked_foreign(user, &delivery, out);
                 self.acked(delivery, out);
             } else {

@@ -2,18 +2,18 @@
 //! it, or as failed when the store takes too long. In the last case, what the store does later
 //! still takes effect.
 
-use super::admin_op::{AdminOp, AdminStep};
-use super::answer::{BANNED, Fault};
+use super::admin_op::{AdminOperation, AdminStep};
+use super::answer::{BANNED, FollowingError};
 use super::cluster::EndRequester;
 use super::contract::{
-    Action, AdminAnswer, AdminJob, AdminOutcome, AdminRequest, AdminTicket, CloseReason, EndCause, Job, Note, Outcome,
-    Quota, RefusalCause,
+    Action, AdminAnswer, AdminJob, AdminOutcome, AdminRequest, AdminTicket, CloseReason, EndCause, Job, MailboxQuota,
+    Note, Outcome, RefusalCause,
 };
 use super::job::JobPurpose;
 use super::proof::CHANGED_ELSEWHERE;
-use super::users::Route;
+use super::users::UserRoute;
 use super::wheel::TimerId;
-use super::{Chat, Timer};
+use super::{Chat, ChatTimer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{RESERVED_NAME, Secret, UserName};
 use std::collections::{BTreeMap, VecDeque};
@@ -24,31 +24,32 @@ mod notices;
 mod report;
 mod scan;
 
-const DISCONNECTED: Fault =
-    Fault(ErrorCode::Unavailable, "the operator of the server ended this connection, log in again");
-const NEW_PASSWORD: Fault =
-    Fault(ErrorCode::Forbidden, "the operator of the server has changed the password of this account");
-const DELETED: Fault = Fault(ErrorCode::Forbidden, "the operator of the server has deleted this account");
+const DISCONNECTED: FollowingError =
+    FollowingError(ErrorCode::Unavailable, "the operator of the server ended this connection, log in again");
+const NEW_PASSWORD: FollowingError =
+    FollowingError(ErrorCode::Forbidden, "the operator of the server has changed the password of this account");
+const DELETED: FollowingError =
+    FollowingError(ErrorCode::Forbidden, "the operator of the server has deleted this account");
 
 /// The operator's requests in progress.
 #[derive(Debug, Default)]
-pub(super) struct Admin {
+pub(super) struct AdminRequests {
     /// The unanswered requests by ticket, each with the timer of its time limit.
     open: BTreeMap<u64, Option<TimerId>>,
     /// Scans of the table of users, done one after the other.
-    scans: VecDeque<scan::Scan>,
+    scans: VecDeque<scan::UserScan>,
     /// New passwords that wait to be hashed.
     to_hash: VecDeque<(AdminTicket, UserName, Secret)>,
     /// The notice to all users that is being sent.
-    to_all: Option<Box<notices::ToAll>>,
-    deletions: BTreeMap<UserName, deletion::Deletion>,
+    to_all: Option<Box<notices::NoticeToAll>>,
+    deletions: BTreeMap<UserName, deletion::AccountDeletion>,
     /// The connections are being closed, a slice at a time.
-    drain: Option<Box<drain::Drain>>,
+    drain: Option<Box<drain::ConnectionDrain>>,
     /// Users whose new password the store is writing, with the number of such jobs.
     new_passwords: BTreeMap<UserName, u32>,
 }
 
-impl Admin {
+impl AdminRequests {
     /// Is a change of this user's password by the operator in progress?
     pub(super) fn sets_password_of(&self, user: &UserName) -> bool {
         self.new_passwords.contains_key(user)
@@ -108,7 +109,7 @@ impl Chat {
     /// A request has arrived. If it has a time limit, that is the same as for a client's request.
     fn open_admin(&mut self, ticket: AdminTicket, has_limit: bool) {
         let due_ms = self.now.mono_ms + self.rules.answer_within_ms;
-        let timer = has_limit.then(|| self.wheel.insert(due_ms, Timer::AdminLimit(ticket)));
+        let timer = has_limit.then(|| self.wheel.insert(due_ms, ChatTimer::AdminLimit(ticket)));
         let before = self.admin.open.insert(ticket.0, timer);
         debug_assert!(before.is_none(), "a ticket is given once");
     }
@@ -118,7 +119,7 @@ impl Chat {
         let due_ms = self.now.mono_ms + self.rules.answer_within_ms;
         if let Some(Some(timer)) = self.admin.open.get_mut(&ticket.0) {
             self.wheel.cancel(*timer);
-            *timer = self.wheel.insert(due_ms, Timer::AdminLimit(ticket));
+            *timer = self.wheel.insert(due_ms, ChatTimer::AdminLimit(ticket));
         }
     }
 
@@ -140,7 +141,7 @@ impl Chat {
     }
 
     /// Submits a job for the operator. If too many jobs are in flight, it counts as failed.
-    fn submit_admin(&mut self, op: AdminOp, job: AdminJob, out: &mut Vec<Action>) {
+    fn submit_admin(&mut self, op: AdminOperation, job: AdminJob, out: &mut Vec<Action>) {
         let job = Job::Admin { user: op.user.clone(), job: Box::new(job) };
         if let Err(JobPurpose::Admin(op)) = self.submit(job, JobPurpose::Admin(Box::new(op)), out) {
             self.admin_job_done(*op, Outcome::Failed, out);
@@ -148,12 +149,12 @@ impl Chat {
     }
 
     /// A job for the operator has ended. If the store failed, there is no outcome.
-    pub(super) fn admin_job_done(&mut self, op: AdminOp, outcome: Outcome, out: &mut Vec<Action>) {
+    pub(super) fn admin_job_done(&mut self, op: AdminOperation, outcome: Outcome, out: &mut Vec<Action>) {
         let outcome = match outcome {
             Outcome::Admin(outcome) => Some(*outcome),
             _ => None,
         };
-        let AdminOp { user, step } = op;
+        let AdminOperation { user, step } = op;
         match step {
             AdminStep::Look { ticket, unsaved } => self.looked_at_user(ticket, user, &unsaved, outcome, out),
             AdminStep::Find { ticket, id, found } => self.found_pushes(ticket, user, (id, found), outcome, out),
@@ -197,16 +198,16 @@ impl Chat {
         }
         let route = self.users.find(user.as_str()).map(|user| self.users.route(user));
         match route {
-            Some(Route::Here(conn)) => {
+            Some(UserRoute::Here(conn)) => {
                 self.say_and_close(conn, fault, reason, out);
                 true
             }
-            Some(Route::Away | Route::Elsewhere) | None => false,
+            Some(UserRoute::Away | UserRoute::Elsewhere) | None => false,
         }
     }
 
     fn set_banned(&mut self, ticket: AdminTicket, user: UserName, is_banned: bool, out: &mut Vec<Action>) {
-        let op = AdminOp { user, step: AdminStep::SetBanned { ticket, is_banned } };
+        let op = AdminOperation { user, step: AdminStep::SetBanned { ticket, is_banned } };
         self.submit_admin(op, AdminJob::SetBanned { is_banned }, out);
     }
 
@@ -216,7 +217,7 @@ impl Chat {
             let Some((ticket, user, secret)) = self.admin.to_hash.pop_front() else {
                 return self.auth_queue.run_ended();
             };
-            let op = AdminOp { user, step: AdminStep::SetPassword { ticket } };
+            let op = AdminOperation { user, step: AdminStep::SetPassword { ticket } };
             if !self.admin.open.contains_key(&ticket.0) {
                 // Nobody waits for it any more.
                 self.auth_queue.run_ended();
@@ -228,7 +229,7 @@ impl Chat {
     }
 
     /// A new password was hashed, or could not be.
-    pub(super) fn admin_hashed(&mut self, op: AdminOp, outcome: Outcome, out: &mut Vec<Action>) {
+    pub(super) fn admin_hashed(&mut self, op: AdminOperation, outcome: Outcome, out: &mut Vec<Action>) {
         self.auth_queue.run_ended();
         match outcome {
             Outcome::Hashed(password_hash) => {
@@ -264,7 +265,7 @@ impl Chat {
         }
     }
 
-    fn note_mailbox_full(&self, user: UserName, quota: Quota, out: &mut Vec<Action>) {
+    fn note_mailbox_full(&self, user: UserName, quota: MailboxQuota, out: &mut Vec<Action>) {
         out.push(Action::Note(Note::MailboxFull { user, sender: RESERVED_NAME.into(), quota }));
     }
 }

@@ -1,6 +1,6 @@
 //! The jobs for the operator's requests, and their outcomes.
 
-use super::found::Quota;
+use super::found::MailboxQuota;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 
@@ -70,7 +70,7 @@ pub enum AdminOutcome {
     /// It is done.
     Done,
     /// `Notice`: it would exceed this quota of the user's mailbox, and is not stored.
-    Full(Quota),
+    Full(MailboxQuota),
     /// `Look`: the account, and the pushes that wait.
     Account {
         /// Their log-ins are refused.

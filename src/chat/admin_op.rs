@@ -6,7 +6,7 @@ use crate::protocol::push::Push;
 
 /// A request of an operator whose job is in flight.
 #[derive(Debug)]
-pub(super) struct AdminOp {
+pub(super) struct AdminOperation {
     /// The user it is about.
     pub(super) user: UserName,
     pub(super) step: AdminStep,

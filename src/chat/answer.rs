@@ -1,7 +1,7 @@
 //! Answers to requests: the request's own reply, and the error that gives the reason.
 
 use super::contract::{Action, CloseReason, ConnId, Outcome, RefusalCause, Ticket};
-use super::{Chat, Due};
+use super::{AnswerDeadline, Chat};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, ReplyId};
@@ -9,45 +9,58 @@ use crate::protocol::request::{ContentForm, Verb};
 
 /// The error that follows a request's own answer: a code, and a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault(pub(super) ErrorCode, pub(super) &'static str);
+pub(super) struct FollowingError(pub(super) ErrorCode, pub(super) &'static str);
 
-pub(super) const STOPPING: Fault = Fault(ErrorCode::ShuttingDown, "the server stops, connect again in a while");
-pub(super) const SILENT: Fault =
-    Fault(ErrorCode::Idle, "no heartbeat, message or ack came for too long, send a heartbeat (TYPE 0) every 30 s");
-pub(super) const UNAVAILABLE: Fault =
-    Fault(ErrorCode::Unavailable, "this was not done in time, it is not promised but may be done later, send it again");
-pub(super) const BUSY: Fault = Fault(ErrorCode::Unavailable, "too much waits for the store, try again");
-pub(super) const FULL: Fault =
-    Fault(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
-pub(super) const CROWDED: Fault = Fault(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
-pub(super) const NO_HASHING: Fault =
-    Fault(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
+pub(super) const STOPPING: FollowingError =
+    FollowingError(ErrorCode::ShuttingDown, "the server stops, connect again in a while");
+pub(super) const SILENT: FollowingError = FollowingError(
+    ErrorCode::Idle,
+    "no heartbeat, message or ack came for too long, send a heartbeat (TYPE 0) every 30 s",
+);
+pub(super) const UNAVAILABLE: FollowingError = FollowingError(
+    ErrorCode::Unavailable,
+    "this was not done in time, it is not promised but may be done later, send it again",
+);
+pub(super) const BUSY: FollowingError =
+    FollowingError(ErrorCode::Unavailable, "too much waits for the store, try again");
+pub(super) const FULL: FollowingError =
+    FollowingError(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
+pub(super) const CROWDED: FollowingError =
+    FollowingError(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
+pub(super) const NO_HASHING: FollowingError =
+    FollowingError(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
 /// Not `TOO_LARGE`: that would announce that the connection is closed, but the envelope is within
 /// its limit.
-pub(super) const LARGER_THAN_ROWS: Fault =
-    Fault(ErrorCode::BadField, "this is larger than the database of this server takes, sent again it is refused again");
-pub(super) const REFUSED: Fault =
-    Fault(ErrorCode::BadField, "the store refuses what this says, sent again it is refused again");
-pub(super) const DAMAGED: Fault = Fault(
+pub(super) const LARGER_THAN_ROWS: FollowingError = FollowingError(
+    ErrorCode::BadField,
+    "this is larger than the database of this server takes, sent again it is refused again",
+);
+pub(super) const REFUSED: FollowingError =
+    FollowingError(ErrorCode::BadField, "the store refuses what this says, sent again it is refused again");
+pub(super) const DAMAGED: FollowingError = FollowingError(
     ErrorCode::Unavailable,
     "what is stored for this is damaged, trying again does not help: tell the operator of the server",
 );
-pub(super) const LOG_IN_FIRST: Fault = Fault(ErrorCode::NotLoggedIn, "log in first");
-pub(super) const BANNED: Fault = Fault(ErrorCode::Forbidden, "this account is banned, ask the operator of the server");
-pub(super) const NOT_YOU: Fault = Fault(ErrorCode::Forbidden, "sender must be you");
-pub(super) const TOO_FAST: Fault = Fault(ErrorCode::RateLimited, "too many requests a second, slow down");
-pub(super) const TOO_MANY_TRIES: Fault =
-    Fault(ErrorCode::RateLimited, "too many passwords were tried, try again later");
-pub(super) const TOO_MANY_TOKENS: Fault =
-    Fault(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
-pub(super) const TOO_MANY_SIGN_UPS: Fault = Fault(ErrorCode::RateLimited, "too many sign-ups, try again later");
-pub(super) const SIGN_UPS_CLOSED: Fault =
-    Fault(ErrorCode::Forbidden, "this server takes no sign-ups, ask its operator for an account");
+pub(super) const LOG_IN_FIRST: FollowingError = FollowingError(ErrorCode::NotLoggedIn, "log in first");
+pub(super) const BANNED: FollowingError =
+    FollowingError(ErrorCode::Forbidden, "this account is banned, ask the operator of the server");
+pub(super) const NOT_YOU: FollowingError = FollowingError(ErrorCode::Forbidden, "sender must be you");
+pub(super) const TOO_FAST: FollowingError =
+    FollowingError(ErrorCode::RateLimited, "too many requests a second, slow down");
+pub(super) const TOO_MANY_TRIES: FollowingError =
+    FollowingError(ErrorCode::RateLimited, "too many passwords were tried, try again later");
+pub(super) const TOO_MANY_TOKENS: FollowingError =
+    FollowingError(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
+pub(super) const TOO_MANY_SIGN_UPS: FollowingError =
+    FollowingError(ErrorCode::RateLimited, "too many sign-ups, try again later");
+pub(super) const SIGN_UPS_CLOSED: FollowingError =
+    FollowingError(ErrorCode::Forbidden, "this server takes no sign-ups, ask its operator for an account");
 /// The last error to a client that sent more than its allowance.
-pub(super) const TOO_FAST_CLOSED: Fault = Fault(ErrorCode::RateLimited, "too many requests, this connection is closed");
+pub(super) const TOO_FAST_CLOSED: FollowingError =
+    FollowingError(ErrorCode::RateLimited, "too many requests, this connection is closed");
 
 /// The fault for clients that wait for a write that was not done.
-pub(super) fn fault_of(outcome: &Outcome) -> Fault {
+pub(super) fn fault_of(outcome: &Outcome) -> FollowingError {
     match outcome {
         Outcome::TooLarge => LARGER_THAN_ROWS,
         Outcome::Refused => REFUSED,
@@ -95,7 +108,7 @@ impl Chat {
 
     /// Refuses a request, with a note if it is a log-in or sign-up.
     #[inline(never)]
-    pub(super) fn refuse(&self, to: ReplyTo, verb: Option<Verb>, fault: Option<Fault>, out: &mut Vec<Action>) {
+    pub(super) fn refuse(&self, to: ReplyTo, verb: Option<Verb>, fault: Option<FollowingError>, out: &mut Vec<Action>) {
         self.refuse_claim(to, verb, None, fault, out);
     }
 
@@ -105,7 +118,7 @@ impl Chat {
         to: ReplyTo,
         verb: Option<Verb>,
         user: Option<UserName>,
-        fault: Option<Fault>,
+        fault: Option<FollowingError>,
         out: &mut Vec<Action>,
     ) {
         self.note_refusal(to.0, verb, user, fault, out);
@@ -119,7 +132,7 @@ impl Chat {
         &self,
         (conn, form, id): ReplyTo,
         verb: Option<Verb>,
-        fault: Option<Fault>,
+        fault: Option<FollowingError>,
         out: &mut Vec<Action>,
     ) {
         let own = match verb {
@@ -129,13 +142,13 @@ impl Chat {
             _ => None,
         };
         match (own, fault) {
-            (Some(reply), Some(Fault(code, why))) => {
+            (Some(reply), Some(FollowingError(code, why))) => {
                 if self.sessions.get(conn).is_some() {
                     out.push(Action::Refuse { conn, form, id, reply, code, why });
                 }
             }
             (Some(own), None) => self.reply(conn, form, id, own, out),
-            (None, Some(Fault(code, why))) => self.reply(conn, form, id, Reply::Error { code, why }, out),
+            (None, Some(FollowingError(code, why))) => self.reply(conn, form, id, Reply::Error { code, why }, out),
             (None, None) => {}
         }
     }
@@ -150,7 +163,7 @@ impl Chat {
             out.push(Action::Hold { conn: pending.conn });
         }
         let request = self.requests.insert(pending);
-        self.answer_before(self.now.mono_ms + self.rules.answer_within_ms, Due::Request(request));
+        self.answer_before(self.now.mono_ms + self.rules.answer_within_ms, AnswerDeadline::Request(request));
         request
     }
 
@@ -197,7 +210,7 @@ impl Chat {
     }
 
     /// Refuses a request that waited.
-    pub(super) fn refuse_waiting(&mut self, request: Ticket, fault: Option<Fault>, out: &mut Vec<Action>) {
+    pub(super) fn refuse_waiting(&mut self, request: Ticket, fault: Option<FollowingError>, out: &mut Vec<Action>) {
         let user = self.claim_of(request);
         if let Some(PendingRequest { conn, form, id, verb }) = self.take_pending(request, out) {
             self.refuse_claim((conn, form, id), Some(verb), user, fault, out);
@@ -209,7 +222,7 @@ impl Chat {
         &mut self,
         request: Ticket,
         cause: RefusalCause,
-        fault: Option<Fault>,
+        fault: Option<FollowingError>,
         out: &mut Vec<Action>,
     ) {
         let user = self.claim_of(request);
@@ -234,12 +247,12 @@ impl Chat {
     /// waiting requests, so do not call it for every event.
     pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
         let requests = self.due.iter().filter_map(|&(_, due)| match due {
-            Due::Request(request) => self.requests.get(request).map(|pending| pending.conn),
-            Due::Push(_) => None,
+            AnswerDeadline::Request(request) => self.requests.get(request).map(|pending| pending.conn),
+            AnswerDeadline::Push(_) => None,
         });
         let saving = self.due.iter().filter_map(|&(_, due)| match due {
-            Due::Request(_) => None,
-            Due::Push(delivery) => Some(delivery),
+            AnswerDeadline::Request(_) => None,
+            AnswerDeadline::Push(delivery) => Some(delivery),
         });
         // Before a push is being saved, its sender waits for the save delay.
         let pushes = saving
@@ -259,9 +272,15 @@ impl Chat {
     }
 
     /// Sends an error that answers no request, and closes the connection.
-    pub(super) fn say_and_close(&mut self, conn: ConnId, fault: Fault, reason: CloseReason, out: &mut Vec<Action>) {
+    pub(super) fn say_and_close(
+        &mut self,
+        conn: ConnId,
+        fault: FollowingError,
+        reason: CloseReason,
+        out: &mut Vec<Action>,
+    ) {
         let form = self.sessions.get(conn).map_or(ContentForm::Text, |session| session.form);
-        let Fault(code, why) = fault;
+        let FollowingError(code, why) = fault;
         self.reply(conn, form, ReplyId::Empty, Reply::Error { code, why }, out);
         self.close(conn, reason, out);
     }

@@ -22,7 +22,7 @@ const FIRST_IN_A_ROW: u32 = 3;
 
 /// The purpose for which a password is hashed.
 #[derive(Debug)]
-pub(super) enum Purpose {
+pub(super) enum HashPurpose {
     SignUp {
         profile: Box<Profile>,
         secret: Secret,
@@ -40,18 +40,18 @@ pub(super) enum Purpose {
 pub(super) struct QueuedHash {
     pub(super) request: Ticket,
     pub(super) address_key: Option<AddressKey>,
-    pub(super) purpose: Purpose,
+    pub(super) purpose: HashPurpose,
 }
 
 /// The rooms of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum AuthRoom {
     Unsuspected,
     Suspect,
     SignUps,
 }
 
-impl Room {
+impl AuthRoom {
     /// The number of places: a quarter of all for suspect log-ins, a quarter for sign-ups, the rest
     /// for unsuspected log-ins; at least one.
     fn places(self, places_max: usize) -> usize {
@@ -88,14 +88,14 @@ pub(super) struct AuthQueue {
 
 impl AuthQueue {
     /// Is there room for one more from this address?
-    pub(super) fn has_place(&self, room: Room, address_key: Option<AddressKey>, rules: &Rules) -> bool {
+    pub(super) fn has_place(&self, room: AuthRoom, address_key: Option<AddressKey>, rules: &Rules) -> bool {
         let share = rules.auth_jobs_per_address_max as usize;
         let here = address_key.and_then(|address_key| self.by_address.get(&address_key)).copied().unwrap_or(0);
         here < share && self.rooms[room as usize].len() < room.places(rules.auth_jobs_max)
     }
 
     /// Adds a request, or gives it back if there is no room.
-    pub(super) fn enter(&mut self, room: Room, waiting: QueuedHash, rules: &Rules) -> Result<(), QueuedHash> {
+    pub(super) fn enter(&mut self, room: AuthRoom, waiting: QueuedHash, rules: &Rules) -> Result<(), QueuedHash> {
         if !self.has_place(room, waiting.address_key, rules) {
             return Err(waiting);
         }
@@ -140,18 +140,22 @@ impl AuthQueue {
     }
 
     fn take_first(&mut self) -> Option<QueuedHash> {
-        let order = if self.sign_up_next { [Room::SignUps, Room::Suspect] } else { [Room::Suspect, Room::SignUps] };
+        let order = if self.sign_up_next {
+            [AuthRoom::SignUps, AuthRoom::Suspect]
+        } else {
+            [AuthRoom::Suspect, AuthRoom::SignUps]
+        };
         let others = order.into_iter().find(|room| !self.rooms[*room as usize].is_empty());
-        let others_turn = self.in_a_row >= FIRST_IN_A_ROW || self.rooms[Room::Unsuspected as usize].is_empty();
+        let others_turn = self.in_a_row >= FIRST_IN_A_ROW || self.rooms[AuthRoom::Unsuspected as usize].is_empty();
         let room = match others {
             Some(room) if others_turn => {
                 self.in_a_row = 0;
-                self.sign_up_next = room == Room::Suspect;
+                self.sign_up_next = room == AuthRoom::Suspect;
                 room
             }
             _ => {
                 self.in_a_row = self.in_a_row.saturating_add(1);
-                Room::Unsuspected
+                AuthRoom::Unsuspected
             }
         };
         let waiting = self.rooms[room as usize].pop_front()?;
@@ -168,7 +172,7 @@ impl AuthQueue {
 
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, rules: &Rules) {
-        for (room, kind) in self.rooms.iter().zip([Room::Unsuspected, Room::Suspect, Room::SignUps]) {
+        for (room, kind) in self.rooms.iter().zip([AuthRoom::Unsuspected, AuthRoom::Suspect, AuthRoom::SignUps]) {
             assert!(room.len() <= kind.places(rules.auth_jobs_max), "{kind:?} is overfull");
         }
         let known = self.rooms.iter().flatten().filter(|waiting| waiting.address_key.is_some()).count();
@@ -180,8 +184,8 @@ impl AuthQueue {
     #[cfg(debug_assertions)]
     pub(super) fn log_ins(&self) -> impl Iterator<Item = LoginId> + '_ {
         self.rooms.iter().flatten().filter_map(|waiting| match waiting.purpose {
-            Purpose::Login(id) => Some(id),
-            Purpose::SignUp { .. } | Purpose::NewPassword { .. } => None,
+            HashPurpose::Login(id) => Some(id),
+            HashPurpose::SignUp { .. } | HashPurpose::NewPassword { .. } => None,
         })
     }
 

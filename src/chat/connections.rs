@@ -1,7 +1,7 @@
 //! Connections that open, become idle and close.
 
 use super::contract::{Action, AddressKey, CloseReason, ConnId};
-use super::{Chat, Timer, answer};
+use super::{Chat, ChatTimer, answer};
 
 /// The largest number of idle connections that one tick closes. Thousands that were opened together
 /// become idle together, and other clients must not wait until all are closed.
@@ -36,12 +36,12 @@ impl Chat {
                 self.say_and_close(conn, answer::SILENT, CloseReason::Idle, out);
             }
         }
-        self.wheel.insert(self.now.mono_ms + 1, Timer::Idle { look_ms });
+        self.wheel.insert(self.now.mono_ms + 1, ChatTimer::Idle { look_ms });
     }
 
     pub(super) fn arm_idle(&mut self, conn: ConnId, look_ms: u64) {
         if self.sessions.look_at(conn, look_ms) {
-            self.wheel.insert(look_ms, Timer::Idle { look_ms });
+            self.wheel.insert(look_ms, ChatTimer::Idle { look_ms });
         }
     }
 

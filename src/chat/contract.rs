@@ -16,10 +16,10 @@ pub use super::cluster::contract::{
     Incarnation, LinkBatch, LinkPosition, MS_SHIFT, NodeId, NodeRecord, NodeState, PresenceUpdate, ReleasedUser,
     UserOwner,
 };
-pub use super::found::{Answered, Asked, Page, Quota};
-pub use super::gauges::Gauges;
+pub use super::found::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota, PushPage};
+pub use super::gauges::CoreGauges;
 pub use super::handle::{AddressKey, ConnId, Ticket};
-pub use super::note::{Client, CredentialKind, JobKind, Limit, Note, RefusalCause, Totals};
+pub use super::note::{ClientConn, ClientLimit, CredentialKind, JobKind, Note, RefusalCause, Totals};
 pub use super::outcome::Outcome;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -31,7 +31,7 @@ pub use super::rules::{EmailTo, Rules};
 
 /// The time of one turn of the loop, in integer milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
+pub struct TurnTime {
     /// Since the loop started; never goes back. All deadlines are computed from it.
     pub mono_ms: u64,
     /// Wall clock, since the epoch; may jump. Only for times that users see.

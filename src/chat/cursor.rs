@@ -14,13 +14,13 @@
 
 use super::deliveries::{Deliveries, Delivery};
 use super::ids::DeliveryRef;
-use super::index::{INDEXED_FROM, INDEXED_TO, Index, id_hash};
-use super::mailbox::{Entry, Mailbox};
-use super::sparse::{Place, Placed, SparseQueue};
+use super::index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
+use super::mailbox::{Mailbox, MailboxEntry};
+use super::sparse::{QueuePosition, SparseEntry, SparseQueue};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
 use crate::protocol::request::ContentForm;
-use held::Held;
+use held::HeldBackPushes;
 
 mod held;
 #[cfg(test)]
@@ -32,10 +32,10 @@ const GAP: u32 = u32::MAX;
 /// The last sending of a push that is outstanding, in few bytes: a short queue is looked through in
 /// a few cache lines.
 #[derive(Clone, Copy, Debug)]
-struct Sending {
+struct LastSending {
     at_ms: u64,
     /// Its place in the order of the last sendings.
-    place: Place,
+    place: QueuePosition,
     /// The slot of the delivery.
     slot: u32,
     id_hash: u32,
@@ -44,8 +44,8 @@ struct Sending {
     times: u32,
 }
 
-impl Placed for Sending {
-    fn place(&self) -> Place {
+impl SparseEntry for LastSending {
+    fn place(&self) -> QueuePosition {
         self.place
     }
 
@@ -59,7 +59,7 @@ impl Placed for Sending {
 }
 
 /// How much may be outstanding, and the form in which its size is measured.
-pub(super) struct Window<'a> {
+pub(super) struct SendWindow<'a> {
     pub(super) receiver: &'a UserName,
     pub(super) form: ContentForm,
     pub(super) count_max: usize,
@@ -68,12 +68,12 @@ pub(super) struct Window<'a> {
 
 /// A push that is to be sent for the first time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Next {
-    entry: Entry,
+pub(super) struct NextPush {
+    entry: MailboxEntry,
     written_bytes: u32,
 }
 
-impl Next {
+impl NextPush {
     pub(super) fn delivery(&self) -> DeliveryRef {
         self.entry.delivery()
     }
@@ -83,17 +83,17 @@ impl Next {
 #[derive(Debug)]
 pub(super) struct Cursor {
     /// Entries before this place were sent or are held back; entries from this place on were not.
-    next: Place,
-    held: Option<Box<Held>>,
+    next: QueuePosition,
+    held: Option<Box<HeldBackPushes>>,
     /// The outstanding pushes, never two with the same id.
-    outstanding: SparseQueue<Sending>,
+    outstanding: SparseQueue<LastSending>,
     /// The outstanding bytes, as written to the connection.
     outstanding_bytes: usize,
     /// The index of the queue by id; only if the queue is long.
-    ids: Option<Box<Index>>,
+    ids: Option<Box<HashIndex>>,
     /// The entry whose written size was computed last, with that size in bytes: the entry may be
     /// examined again after each ack. Size 0: none.
-    measured: (Place, u32),
+    measured: (QueuePosition, u32),
     /// Fires when the push that was last sent the longest ago is due for a resend.
     pub(super) timer: Option<TimerId>,
 }
@@ -129,8 +129,8 @@ impl Cursor {
         &mut self,
         mailbox: &Mailbox,
         deliveries: &Deliveries,
-        window: &Window<'_>,
-    ) -> Option<Next> {
+        window: &SendWindow<'_>,
+    ) -> Option<NextPush> {
         loop {
             let candidate = self.held.as_ref().and_then(|held| held.candidate());
             let entry = mailbox.first_from(candidate.unwrap_or(self.next))?;
@@ -154,11 +154,11 @@ impl Cursor {
             if sent >= window.count_max || (sent > 0 && bytes > window.bytes_max) {
                 return None;
             }
-            return Some(Next { entry, written_bytes });
+            return Some(NextPush { entry, written_bytes });
         }
     }
 
-    fn measure(&mut self, place: Place, delivery: &Delivery, window: &Window<'_>) -> u32 {
+    fn measure(&mut self, place: QueuePosition, delivery: &Delivery, window: &SendWindow<'_>) -> u32 {
         if self.measured.0 != place || self.measured.1 == 0 {
             let written = delivery.body.written_bytes_to(window.receiver, window.form);
             // An envelope is far below 2^32 bytes.
@@ -169,7 +169,13 @@ impl Cursor {
 
     /// Must this entry be held back? Yes, if its id is outstanding or an earlier push of the same
     /// sender is held back.
-    fn must_wait(&mut self, entry: Entry, is_first_held: bool, delivery: &Delivery, deliveries: &Deliveries) -> bool {
+    fn must_wait(
+        &mut self,
+        entry: MailboxEntry,
+        is_first_held: bool,
+        delivery: &Delivery,
+        deliveries: &Deliveries,
+    ) -> bool {
         let id = delivery.body.id();
         let sender = || deliveries.hash([delivery.body.sender()]);
         if !is_first_held
@@ -187,12 +193,12 @@ impl Cursor {
     }
 
     /// Notes that the push from [`next_to_send`](Self::next_to_send) was sent.
-    pub(super) fn first_sent(&mut self, next: Next, deliveries: &Deliveries, now_ms: u64) {
-        let Next { entry, written_bytes } = next;
+    pub(super) fn first_sent(&mut self, next: NextPush, deliveries: &Deliveries, now_ms: u64) {
+        let NextPush { entry, written_bytes } = next;
         self.outstanding_bytes += written_bytes as usize;
         let DeliveryRef { slot, .. } = entry.delivery();
         let id_hash = entry.id_hash;
-        self.push(Sending { at_ms: now_ms, place: 0, slot, id_hash, written_bytes, times: 1 }, deliveries);
+        self.push(LastSending { at_ms: now_ms, place: 0, slot, id_hash, written_bytes, times: 1 }, deliveries);
         if entry.place >= self.next {
             self.next = entry.place + 1;
         } else if let Some(held) = &mut self.held
@@ -206,9 +212,9 @@ impl Cursor {
     }
 
     /// Appends an entry to the queue.
-    fn push(&mut self, sending: Sending, deliveries: &Deliveries) {
+    fn push(&mut self, sending: LastSending, deliveries: &Deliveries) {
         let place = self.outstanding.back().map_or(0, |last| last.place + 1);
-        let sending = Sending { place, ..sending };
+        let sending = LastSending { place, ..sending };
         self.outstanding.push_back(sending);
         if let Some(ids) = &mut self.ids {
             note_id(ids, &sending, deliveries);
@@ -219,13 +225,13 @@ impl Cursor {
 
     #[inline(never)]
     fn begin_index(&mut self, deliveries: &Deliveries) {
-        let mut ids = Box::<Index>::default();
+        let mut ids = Box::<HashIndex>::default();
         self.outstanding.iter().for_each(|sending| note_id(&mut ids, sending, deliveries));
         self.ids = Some(ids);
     }
 
     /// Removes an entry from the queue.
-    fn take(&mut self, sending: Sending, deliveries: &Deliveries) {
+    fn take(&mut self, sending: LastSending, deliveries: &Deliveries) {
         self.outstanding.remove_if(sending.place, |_| true);
         let Some(ids) = &mut self.ids else {
             return;
@@ -239,8 +245,8 @@ impl Cursor {
     }
 
     /// The entry with this id; `id_hash` is its [`id_hash`].
-    fn find(&self, id: &str, id_hash: u32, deliveries: &Deliveries) -> Option<&Sending> {
-        let is_it = |sending: &&Sending| deliveries.at(sending.slot).is_some_and(|(_, of)| of.body.id() == id);
+    fn find(&self, id: &str, id_hash: u32, deliveries: &Deliveries) -> Option<&LastSending> {
+        let is_it = |sending: &&LastSending| deliveries.at(sending.slot).is_some_and(|(_, of)| of.body.id() == id);
         match &self.ids {
             Some(ids) => {
                 let at = |low| self.outstanding.at(self.place_of(low));
@@ -252,7 +258,7 @@ impl Cursor {
     }
 
     /// The place whose lower 32 bits these are: the queue spans far fewer places.
-    fn place_of(&self, low: u32) -> Place {
+    fn place_of(&self, low: u32) -> QueuePosition {
         let first = self.outstanding.front().map_or(0, |sending| sending.place);
         first + u64::from(low.wrapping_sub(first as u32))
     }
@@ -268,7 +274,7 @@ impl Cursor {
         sender.is_none_or(|sender| sender == of.body.sender()).then_some(name)
     }
 
-    fn sending_of(&self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<Sending> {
+    fn sending_of(&self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<LastSending> {
         let first = self.outstanding.front()?;
         if first.slot == delivery.slot {
             return Some(*first);
@@ -284,7 +290,7 @@ impl Cursor {
 
     /// The entry at this place was removed from the mailbox. Call it while the delivery still
     /// exists. `true`: it was outstanding.
-    pub(super) fn removed(&mut self, place: Place, delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
+    pub(super) fn removed(&mut self, place: QueuePosition, delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
         if place >= self.next {
             return false;
         }
@@ -325,7 +331,7 @@ impl Cursor {
         let oldest = *self.outstanding.front()?;
         self.take(oldest, deliveries);
         let times = oldest.times.saturating_add(1);
-        self.push(Sending { at_ms: now_ms, times, ..oldest }, deliveries);
+        self.push(LastSending { at_ms: now_ms, times, ..oldest }, deliveries);
         deliveries.at(oldest.slot).map(|(delivery, _)| delivery)
     }
 
@@ -359,12 +365,14 @@ impl Cursor {
         let ids: BTreeSet<_> = sent.iter().map(|&slot| id_at(slot)).collect();
         assert_eq!((sent.len(), ids.len()), (self.outstanding.len(), sent.len()), "one of each id");
         assert!(self.outstanding.iter().all(|sending| id_at(sending.slot).map(id_hash) == Some(sending.id_hash)));
-        let (passed, ahead): (Vec<Entry>, Vec<Entry>) = entries().partition(|entry| entry.place < self.next);
-        let is_sent = |entry: &&Entry| sent.contains(&entry.delivery().slot);
+        let (passed, ahead): (Vec<MailboxEntry>, Vec<MailboxEntry>) =
+            entries().partition(|entry| entry.place < self.next);
+        let is_sent = |entry: &&MailboxEntry| sent.contains(&entry.delivery().slot);
         assert_eq!(passed.iter().filter(is_sent).count(), sent.len(), "only what is in the mailbox is outstanding");
         assert!(!ahead.iter().any(|entry| is_sent(&entry)));
         let held = self.held.as_ref().map(|held| held.places()).unwrap_or_default();
-        let unsent: BTreeSet<Place> = passed.iter().filter(|entry| !is_sent(entry)).map(|entry| entry.place).collect();
+        let unsent: BTreeSet<QueuePosition> =
+            passed.iter().filter(|entry| !is_sent(entry)).map(|entry| entry.place).collect();
         assert_eq!(held, unsent, "what is held back is what was passed over");
         if let Some(held) = &self.held {
             held.check(|place| {
@@ -378,7 +386,7 @@ impl Cursor {
     }
 }
 
-fn note_id(ids: &mut Index, sending: &Sending, deliveries: &Deliveries) {
+fn note_id(ids: &mut HashIndex, sending: &LastSending, deliveries: &Deliveries) {
     if let Some((_, of)) = deliveries.at(sending.slot) {
         ids.insert(deliveries.hash([of.body.id()]), sending.place as u32);
     }

@@ -21,7 +21,7 @@ pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() + 104;
 
 /// The progress of saving a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Save {
+pub(super) enum SaveProgress {
     /// Not requested.
     None,
     /// Submitted.
@@ -38,7 +38,7 @@ pub(super) enum Save {
 
 /// A client that waits for `MS`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Waiter {
+pub(super) struct MsWaiter {
     pub(super) conn: ConnId,
     pub(super) form: ContentForm,
     /// When to stop waiting.
@@ -59,7 +59,7 @@ pub(super) struct Delivery {
     receiver_bytes: u16,
     /// The sender of a message that this process took. Counted as a reference.
     pub(super) sender: Option<UserId>,
-    pub(super) save: Save,
+    pub(super) save: SaveProgress,
     /// It was committed: `MS` may be sent.
     pub(super) durable: bool,
     /// It is in the receiver's mailbox, or on its tail.
@@ -68,10 +68,10 @@ pub(super) struct Delivery {
     pub(super) place: u64,
     /// It counts in its sender's load in flight, for the job that it may need.
     pub(super) charged: bool,
-    pub(super) waiter: Option<Waiter>,
+    pub(super) waiter: Option<MsWaiter>,
     /// The clients that repeated the message before the first one was answered.
     #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
-    pub(super) more_waiters: Option<Box<Vec<Waiter>>>,
+    pub(super) more_waiters: Option<Box<Vec<MsWaiter>>>,
 }
 
 impl Delivery {
@@ -83,7 +83,7 @@ impl Delivery {
             // A name has at most 64 * 4 bytes.
             receiver_bytes: receiver_name.len() as u16,
             sender: None,
-            save: Save::None,
+            save: SaveProgress::None,
             durable: false,
             listed: false,
             place: 0,
@@ -98,7 +98,7 @@ impl Delivery {
         (seq, body): (u64, Body),
         sender: UserId,
         (receiver, receiver_name): (UserId, &str),
-        waiter: Waiter,
+        waiter: MsWaiter,
     ) -> Self {
         let new = Self::new(seq, body, receiver, receiver_name);
         Self { sender: Some(sender), waiter: Some(waiter), ..new }
@@ -107,13 +107,13 @@ impl Delivery {
     /// The delivery of a push that is in the store and is about to be put on a list.
     pub(super) fn of_committed(push: Push, receiver: UserId) -> Self {
         let Push { seq, receiver: name, body } = push;
-        Self { save: Save::Done, durable: true, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
+        Self { save: SaveProgress::Done, durable: true, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
     }
 
     /// That of a push that another node hands over, and that is about to stand on a list.
     pub(super) fn of_foreign(push: Push, receiver: UserId) -> Self {
         let Push { seq, receiver: name, body } = push;
-        Self { save: Save::Foreign, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
+        Self { save: SaveProgress::Foreign, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
     }
 
     /// The push for its receiver, who has this name, or for the store.
@@ -129,7 +129,7 @@ impl Delivery {
         self.waiter.is_some() || self.more_waiters.is_some()
     }
 
-    fn waiters(&self) -> impl Iterator<Item = &Waiter> {
+    fn waiters(&self) -> impl Iterator<Item = &MsWaiter> {
         self.waiter.iter().chain(self.more_waiters.iter().flat_map(|more| more.iter()))
     }
 
@@ -148,7 +148,7 @@ impl Delivery {
         self.waiters().map(|waiter| waiter.conn)
     }
 
-    pub(super) fn add_waiter(&mut self, waiter: Waiter) {
+    pub(super) fn add_waiter(&mut self, waiter: MsWaiter) {
         if self.waiter.is_none() {
             self.waiter = Some(waiter);
         } else {
@@ -158,13 +158,13 @@ impl Delivery {
 
     /// Takes out the waiters whose deadline is at or before `now_ms`, in their order; with `None`,
     /// all.
-    pub(super) fn take_waiters(&mut self, now_ms: Option<u64>) -> impl Iterator<Item = Waiter> + use<> {
-        let due = |waiter: &Waiter| now_ms.is_none_or(|now_ms| waiter.due_ms <= now_ms);
+    pub(super) fn take_waiters(&mut self, now_ms: Option<u64>) -> impl Iterator<Item = MsWaiter> + use<> {
+        let due = |waiter: &MsWaiter| now_ms.is_none_or(|now_ms| waiter.due_ms <= now_ms);
         let first = self.waiter.take_if(|waiter| due(waiter));
-        let more: Vec<Waiter> = match self.more_waiters.take() {
+        let more: Vec<MsWaiter> = match self.more_waiters.take() {
             None => Vec::new(),
             Some(more) => {
-                let (taken, kept): (_, Vec<Waiter>) = more.into_iter().partition(|waiter| due(waiter));
+                let (taken, kept): (_, Vec<MsWaiter>) = more.into_iter().partition(|waiter| due(waiter));
                 self.more_waiters = (!kept.is_empty()).then(|| Box::new(kept));
                 taken
             }
@@ -283,7 +283,7 @@ mod tests {
         let body = Body::message(1_652_791_027_673, &id, &bob, "to both of you", true);
         let shared = body.content().as_ptr();
         let names = ["ann", "carol"].map(|name| UserName::new(name).unwrap());
-        let waiter = Waiter { conn: ConnId { slot: 0, generation: 0 }, form: ContentForm::Object, due_ms: 10_000 };
+        let waiter = MsWaiter { conn: ConnId { slot: 0, generation: 0 }, form: ContentForm::Object, due_ms: 10_000 };
         let mut deliveries = Deliveries::new([1, 2]);
         let [to_ann, to_carol] = [0, 1].map(|receiver| {
             let name = names[receiver].as_str();
@@ -291,8 +291,8 @@ mod tests {
             deliveries.insert(Delivery::of_message(message, UserId::of(9), (UserId::of(receiver), name), waiter))
         });
         // Each is saved, acked and answered by itself.
-        deliveries.get_mut(to_ann).unwrap().save = Save::InFlight;
-        assert_eq!(deliveries.get(to_carol).unwrap().save, Save::None);
+        deliveries.get_mut(to_ann).unwrap().save = SaveProgress::InFlight;
+        assert_eq!(deliveries.get(to_carol).unwrap().save, SaveProgress::None);
         assert_eq!(deliveries.get_mut(to_carol).unwrap().take_waiters(None).count(), 1);
         assert!(deliveries.get(to_ann).unwrap().waits());
         for (delivery, name) in [(to_ann, &names[0]), (to_carol, &names[1])] {

@@ -1,20 +1,20 @@
 //! The way of a push: onto its receiver's list or into the store, then to its receiver, again and
 //! again until it is acked. Its `MS` is sent when it is acked or committed, whichever is first.
 
-use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
+use super::answer::{BUSY, FULL, FollowingError, UNAVAILABLE, fault_of};
 use super::cluster::LookScope;
 use super::contract::{Action, Job, Outcome};
-use super::cursor::Window;
-use super::dedup::Key;
-use super::deliveries::{Delivery, Save, Waiter};
+use super::cursor::SendWindow;
+use super::dedup::MessageKey;
+use super::deliveries::{Delivery, MsWaiter, SaveProgress};
 use super::gauges;
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::list::AckList;
 use super::mailbox::Backfill;
-use super::users::Route;
-use super::{Chat, Due, Timer};
+use super::users::UserRoute;
+use super::{AnswerDeadline, Chat, ChatTimer};
 use crate::protocol::push::{Body, Push};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::Verb;
@@ -40,10 +40,10 @@ impl Chat {
         let (receiver, weight) = (found.receiver, found.weight_bytes());
         let user = self.users.get_mut(receiver);
         let online = match user.route() {
-            Route::Here(_) => true,
-            Route::Elsewhere if HANDS_OVER => return self.deliver_elsewhere(delivery, out),
+            UserRoute::Here(_) => true,
+            UserRoute::Elsewhere if HANDS_OVER => return self.deliver_elsewhere(delivery, out),
             // The next log-in reads it.
-            Route::Away | Route::Elsewhere => false,
+            UserRoute::Away | UserRoute::Elsewhere => false,
         };
         if online && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
@@ -134,7 +134,7 @@ impl Chat {
     /// already, so that the queue does not grow with them.
     fn trim_save_delay(&mut self) {
         while let Some(&(_, delivery)) = self.save_delay.front() {
-            if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save == Save::None) {
+            if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save == SaveProgress::None) {
                 break;
             }
             self.save_delay.pop_front();
@@ -144,14 +144,14 @@ impl Chat {
     /// Sends the pushes that can be sent for the first time.
     pub(super) fn pump(&mut self, user: UserId, out: &mut Vec<Action>) {
         let entry = self.users.get_mut(user);
-        let (Route::Here(conn), Some(list)) = (entry.route(), &mut entry.list) else {
+        let (UserRoute::Here(conn), Some(list)) = (entry.route(), &mut entry.list) else {
             return;
         };
         let Some(session) = self.sessions.get(conn).filter(|session| !session.blocked) else {
             return;
         };
         let form = session.push_form;
-        let window = Window {
+        let window = SendWindow {
             receiver: &entry.name,
             form,
             count_max: self.rules.outstanding_max as usize,
@@ -180,7 +180,7 @@ impl Chat {
             return;
         };
         list.cursor.timer = None;
-        let Route::Here(conn) = route else {
+        let UserRoute::Here(conn) = route else {
             return;
         };
         let Some(session) = self.sessions.get(conn) else {
@@ -210,7 +210,7 @@ impl Chat {
             }
         }
         if wait_ms > 0 {
-            list.cursor.timer = Some(self.wheel.insert(self.now.mono_ms + wait_ms, Timer::Resend(user)));
+            list.cursor.timer = Some(self.wheel.insert(self.now.mono_ms + wait_ms, ChatTimer::Resend(user)));
         } else if list.mailbox.is_done() {
             self.release_list(user);
         } else {
@@ -232,14 +232,16 @@ impl Chat {
     /// Submits the save of a push, unless it was submitted already.
     #[inline(never)]
     pub(super) fn save_if_unsaved(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
-        let unsaved = |found: &&mut Delivery| matches!(found.save, Save::None | Save::Failed | Save::Full);
+        let unsaved = |found: &&mut Delivery| {
+            matches!(found.save, SaveProgress::None | SaveProgress::Failed | SaveProgress::Full)
+        };
         let Some(found) = self.deliveries.get_mut(delivery).filter(unsaved) else {
             return;
         };
-        let before = std::mem::replace(&mut found.save, Save::InFlight);
+        let before = std::mem::replace(&mut found.save, SaveProgress::InFlight);
         let (push, waiter) = (found.push_to(&self.users.get(found.receiver).name), found.waiter);
-        if let Some(waiter) = waiter.filter(|_| before == Save::None) {
-            self.answer_before(waiter.due_ms, Due::Push(delivery));
+        if let Some(waiter) = waiter.filter(|_| before == SaveProgress::None) {
+            self.answer_before(waiter.due_ms, AnswerDeadline::Push(delivery));
         }
         self.discharge_delivery(delivery, out);
         if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {
@@ -255,7 +257,7 @@ impl Chat {
         };
         match outcome {
             Outcome::Saved => {
-                found.save = Save::Done;
+                found.save = SaveProgress::Done;
                 let listed = found.listed;
                 self.mark_durable(delivery, out);
                 if !listed {
@@ -266,7 +268,7 @@ impl Chat {
             // retried. Until it is deleted, nothing may be promised.
             Outcome::Duplicate if self.undeleted.is_empty() => {
                 // The first message is in the store and will be delivered; this one will not.
-                found.save = Save::Done;
+                found.save = SaveProgress::Done;
                 let receiver = found.receiver;
                 self.mark_durable(delivery, out);
                 let listed = self.remove_from_list(delivery);
@@ -278,7 +280,7 @@ impl Chat {
             Outcome::Cluster(outcome) => self.saved_in_cluster(delivery, outcome, out),
             // An ack may still remove it from the list, but only the receiver can make room:
             // waiters are told at once.
-            Outcome::Full(_) => self.not_saved(delivery, Save::Full, FULL, out),
+            Outcome::Full(_) => self.not_saved(delivery, SaveProgress::Full, FULL, out),
             // A retry would not help, so waiters are told now.
             Outcome::Refused | Outcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
             _ if !self.stopping && self.may_be_acked(delivery) => self.save_again_later(delivery, out),
@@ -298,10 +300,10 @@ impl Chat {
     /// Waiters go on waiting until their deadline: for the ack, or until the store works again.
     fn save_again_later(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         if let Some(found) = self.deliveries.get_mut(delivery) {
-            found.save = Save::Failed;
+            found.save = SaveProgress::Failed;
         }
         if self.to_save.is_empty() {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Saves);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Saves);
         }
         self.to_save.push(delivery);
         self.charge_delivery(delivery, out);
@@ -309,17 +311,17 @@ impl Chat {
 
     pub(super) fn retry_saves(&mut self, out: &mut Vec<Action>) {
         for delivery in std::mem::take(&mut self.to_save) {
-            if self.deliveries.get(delivery).is_some_and(|found| found.save == Save::Failed && found.waits()) {
+            if self.deliveries.get(delivery).is_some_and(|found| found.save == SaveProgress::Failed && found.waits()) {
                 self.save_if_unsaved(delivery, out);
             }
         }
     }
 
-    fn save_failed(&mut self, delivery: DeliveryRef, fault: Fault, out: &mut Vec<Action>) {
-        self.not_saved(delivery, Save::Failed, fault, out);
+    fn save_failed(&mut self, delivery: DeliveryRef, fault: FollowingError, out: &mut Vec<Action>) {
+        self.not_saved(delivery, SaveProgress::Failed, fault, out);
     }
 
-    fn not_saved(&mut self, delivery: DeliveryRef, save: Save, fault: Fault, out: &mut Vec<Action>) {
+    fn not_saved(&mut self, delivery: DeliveryRef, save: SaveProgress, fault: FollowingError, out: &mut Vec<Action>) {
         self.forget_handed_over(delivery);
         if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save = save;
@@ -331,7 +333,7 @@ impl Chat {
     pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         self.refuse_waiters(delivery, Some(self.now.mono_ms), UNAVAILABLE, out);
         if let Some(due_ms) = self.deliveries.get(delivery).and_then(Delivery::next_due_ms) {
-            self.answer_before(due_ms, Due::Push(delivery));
+            self.answer_before(due_ms, AnswerDeadline::Push(delivery));
         }
     }
 
@@ -340,14 +342,14 @@ impl Chat {
         &mut self,
         delivery: DeliveryRef,
         due_ms: Option<u64>,
-        fault: Fault,
+        fault: FollowingError,
         out: &mut Vec<Action>,
     ) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         let body = found.body.clone();
-        for Waiter { conn, form, .. } in found.take_waiters(due_ms) {
+        for MsWaiter { conn, form, .. } in found.take_waiters(due_ms) {
             let id = ReplyId::OfBody(body.clone());
             self.owes_less(conn);
             self.refuse((conn, form, id), Some(Verb::Message), Some(fault), out);
@@ -389,7 +391,7 @@ impl Chat {
         self.users.release(receiver);
     }
 
-    fn promise(&mut self, Waiter { conn, form, .. }: Waiter, body: Body, out: &mut Vec<Action>) {
+    fn promise(&mut self, MsWaiter { conn, form, .. }: MsWaiter, body: Body, out: &mut Vec<Action>) {
         self.totals.promised += 1;
         self.owes_less(conn);
         self.reply(conn, form, ReplyId::OfBody(body), Reply::Message { taken: true }, out);
@@ -419,11 +421,11 @@ impl Chat {
     pub(super) fn release_unless_listed(&mut self, delivery: DeliveryRef) {
         if let Some(found) = self.deliveries.get(delivery)
             && !found.listed
-            && found.save != Save::InFlight
+            && found.save != SaveProgress::InFlight
         {
-            debug_assert!(found.save != Save::None, "what is neither listed nor saved is lost");
+            debug_assert!(found.save != SaveProgress::None, "what is neither listed nor saved is lost");
             match found.save {
-                Save::Foreign => self.release_foreign(delivery),
+                SaveProgress::Foreign => self.release_foreign(delivery),
                 _ => self.release_delivery(delivery),
             }
         }
@@ -439,7 +441,7 @@ impl Chat {
         if let Some(sender) = delivery.sender {
             if !delivery.durable {
                 let receiver = self.users.get(delivery.receiver).name.as_str();
-                let key = Key::of(self.users.hash(receiver), delivery.body.id());
+                let key = MessageKey::of(self.users.hash(receiver), delivery.body.id());
                 if let Some(dedup) = &mut self.users.get_mut(sender).dedup {
                     dedup.remove(key, name);
                 }
@@ -478,7 +480,7 @@ impl Chat {
             return;
         }
         if self.to_delete.is_empty() {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Deletes);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Deletes);
         }
         self.undeleted.insert(seq);
         self.to_delete.push((receiver, seq));
@@ -491,7 +493,7 @@ impl Chat {
         let later = self.to_delete.split_off(self.to_delete.len().min(AT_ONCE_MAX));
         let due = std::mem::replace(&mut self.to_delete, later);
         if !self.to_delete.is_empty() {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Deletes);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Deletes);
         }
         for (receiver, seq) in due {
             self.submit_delete(seq, receiver, out);

@@ -3,13 +3,13 @@
 //! users are read again. Until the outcome is known, nobody is told that the two are not friends.
 
 use super::cluster::LookScope;
-use super::contract::{Action, Job, Page};
-use super::friend_op::Pair;
+use super::contract::{Action, Job, PushPage};
+use super::friend_op::UserPair;
 use super::friendship_ops::RETRY_MS;
 use super::ids::UserId;
 use super::job::JobPurpose;
-use super::users::Route;
-use super::{Chat, Timer};
+use super::users::UserRoute;
+use super::{Chat, ChatTimer};
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ const LOST_MAX: usize = 100_000;
 
 /// The progress of reading a user's friends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+enum FriendsReading {
     /// Not requested yet.
     Waits,
     /// In flight.
@@ -31,16 +31,16 @@ enum Reading {
 
 /// The users and pushes about which the store is asked.
 #[derive(Debug, Default)]
-pub(super) struct Doubt {
+pub(super) struct UsersInDoubt {
     /// The online users whose friends must be read again, in the order of their ids. Each is held.
-    users: BTreeMap<UserId, Reading>,
+    users: BTreeMap<UserId, FriendsReading>,
     /// Pushes that may be in the store and must be searched, with their receivers, who are held.
     lost: Vec<(UserId, u64)>,
     /// The timer for reading these, and for retrying undecided operations, is set.
     timer_set: bool,
 }
 
-impl Doubt {
+impl UsersInDoubt {
     /// May this user's friends in memory differ from those in the store?
     pub(super) fn is_about(&self, user: UserId) -> bool {
         self.users.contains_key(&user)
@@ -59,30 +59,30 @@ impl Doubt {
     /// caller must hold the user.
     fn begin(&mut self, user: UserId) -> bool {
         match self.users.get_mut(&user) {
-            Some(reading @ Reading::Asked) => *reading = Reading::AskedTooEarly,
+            Some(reading @ FriendsReading::Asked) => *reading = FriendsReading::AskedTooEarly,
             Some(_) => {}
-            None => return self.users.insert(user, Reading::Waits).is_none(),
+            None => return self.users.insert(user, FriendsReading::Waits).is_none(),
         }
         false
     }
 
     /// The users whose friends must be requested.
     fn waiting(&self) -> Vec<UserId> {
-        let waiting = self.users.iter().filter(|(_, reading)| **reading == Reading::Waits);
+        let waiting = self.users.iter().filter(|(_, reading)| **reading == FriendsReading::Waits);
         waiting.map(|(user, _)| *user).collect()
     }
 
     /// The friends of this user were requested.
     fn asked(&mut self, user: UserId) {
-        self.users.insert(user, Reading::Asked);
+        self.users.insert(user, FriendsReading::Asked);
     }
 
     /// The friends of this user were read, or (`read` is false) could not be read. `true` if that
     /// settles the doubt.
     fn answered(&mut self, user: UserId, read: bool) -> bool {
         match self.users.get_mut(&user) {
-            Some(reading) if !read || *reading == Reading::AskedTooEarly => {
-                *reading = Reading::Waits;
+            Some(reading) if !read || *reading == FriendsReading::AskedTooEarly => {
+                *reading = FriendsReading::Waits;
                 false
             }
             _ => self.end(user),
@@ -121,7 +121,7 @@ impl Chat {
     /// Sets the timer for doubts and undecided operations, if there are any and it is not set.
     pub(super) fn arm_undecided(&mut self) {
         if !std::mem::replace(&mut self.doubt.timer_set, true) {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Undecided);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Undecided);
         }
     }
 
@@ -146,9 +146,9 @@ impl Chat {
     fn look_for_held(&mut self, receiver: UserId, seq: u64, out: &mut Vec<Action>) {
         let entry = self.users.get(receiver);
         match entry.route() {
-            Route::Here(_) => {}
+            UserRoute::Here(_) => {}
             // The receiver's next log-in reads it, or the node on which they are.
-            Route::Away | Route::Elsewhere => {
+            UserRoute::Away | UserRoute::Elsewhere => {
                 self.tell_owner(receiver, LookScope::PUSHES, None, out);
                 return self.users.release(receiver);
             }
@@ -174,7 +174,7 @@ impl Chat {
         &mut self,
         (receiver, seq): (UserId, u64),
         blocks: u64,
-        page: Page,
+        page: PushPage,
         out: &mut Vec<Action>,
     ) {
         if let Some(push) = page.pushes.into_iter().next().filter(|push| push.seq == seq) {
@@ -247,7 +247,7 @@ impl Chat {
 
     /// Is it in doubt whether these two are friends? Then an answer that they are not may be wrong.
     pub(super) fn may_be_friends(&self, me: UserId, other: Option<UserId>) -> bool {
-        let of_pair = |other| self.friendship_ops.is_in_doubt(Pair::of(me, other));
+        let of_pair = |other| self.friendship_ops.is_in_doubt(UserPair::of(me, other));
         self.doubt.is_about(me) || other.is_some_and(of_pair)
     }
 }
@@ -258,7 +258,7 @@ mod tests {
 
     /// What happens to a user's friends.
     #[derive(Clone, Copy, Debug)]
-    enum Step {
+    enum FriendsStep {
         Begin,
         Asked,
         Read,
@@ -266,13 +266,13 @@ mod tests {
         End,
     }
 
-    use Step::{Asked, Begin, End, NotRead, Read};
+    use FriendsStep::{Asked, Begin, End, NotRead, Read};
 
     #[test]
     fn it_is_read_until_nothing_came_into_doubt_meanwhile() {
         // Each step, whether the caller must hold or release the user, and whether the user's
         // friends must be requested afterwards.
-        let scripts: &[&[(Step, bool, bool)]] = &[
+        let scripts: &[&[(FriendsStep, bool, bool)]] = &[
             &[(Begin, true, true), (Asked, false, false), (Read, true, false), (Begin, true, true)],
             &[(Begin, true, true), (Begin, false, true), (Asked, false, false), (Read, true, false)],
             &[(Begin, true, true), (Asked, false, false), (NotRead, false, true), (End, true, false)],
@@ -292,7 +292,7 @@ mod tests {
         ];
         let (user, another) = (UserId::of(1), UserId::of(0));
         for script in scripts {
-            let mut doubt = Doubt::default();
+            let mut doubt = UsersInDoubt::default();
             assert!(doubt.begin(another));
             for (n, (step, changes, waits)) in script.iter().enumerate() {
                 let changed = match step {
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn so_many_pushes_are_looked_for_and_no_more() {
-        let mut doubt = Doubt::default();
+        let mut doubt = UsersInDoubt::default();
         for seq in 0..LOST_MAX as u64 {
             assert!(doubt.lose(UserId::of(0), seq));
         }

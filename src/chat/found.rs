@@ -4,7 +4,7 @@ use crate::protocol::push::Push;
 
 /// Some of the pushes that wait for a user, in ascending order of `seq`.
 #[derive(Clone, Debug, Default)]
-pub struct Page {
+pub struct PushPage {
     /// The pushes.
     pub pushes: Vec<Push>,
     /// Do more pushes follow?
@@ -13,7 +13,7 @@ pub struct Page {
 
 /// The outcome of a friend request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum FriendRequestOutcome {
     /// It is pending, and its push is stored.
     Pending,
     /// A request between these two users, in this direction, was pending already: nothing was
@@ -30,7 +30,7 @@ pub enum Asked {
     /// changed.
     TooMany,
     /// The push would exceed this quota of the asked user's mailbox: nothing was changed.
-    Full(Quota),
+    Full(MailboxQuota),
     /// The asked user blocks the asking user: the request is hidden. It is pending for the asking
     /// user only, and there is no push.
     Hidden,
@@ -40,7 +40,7 @@ pub enum Asked {
 
 /// A quota of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quota {
+pub enum MailboxQuota {
     /// The quota for everything that waits for the receiver.
     Receiver,
     /// The quota for the pushes of one sender to one receiver.
@@ -49,7 +49,7 @@ pub enum Quota {
 
 /// The outcome of the answer to a friend request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answered {
+pub enum FriendAnswerOutcome {
     /// The request was pending and is answered now; the push is stored.
     Done,
     /// No such request is pending: nothing was changed.
@@ -59,5 +59,5 @@ pub enum Answered {
     TooManyFriends,
     /// The push would exceed this quota of the asking user's mailbox: nothing was changed, the
     /// request is still pending.
-    Full(Quota),
+    Full(MailboxQuota),
 }

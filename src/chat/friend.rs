@@ -8,9 +8,11 @@
 
 use super::answer::{BUSY, PendingRequest, ReplyTo, UNAVAILABLE, id_text};
 use super::contract::{AccountJob, AccountOutcome, Action, ConnId, Job, Note, Outcome};
-use super::friend_op::{Pair, PairVerb, QueuedFriendOp, RunningOp};
-use super::friend_rules::{Decision, Effects, PushFate, decide, may_block, of_deleted, other_of, push_kind};
-use super::friendship_ops::{Finished, Submitted};
+use super::friend_op::{PairVerb, QueuedFriendOp, RunningOp, UserPair};
+use super::friend_rules::{
+    FriendDecision, FriendEffects, PushFate, decide, may_block, of_deleted, other_of, push_kind,
+};
+use super::friendship_ops::{OpResult, SubmitResult};
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::{Chat, DeliveryRef};
@@ -23,7 +25,7 @@ use crate::protocol::request::{ContentForm, FriendVerb, Verb};
 const NOBODY: ConnId = ConnId { slot: u32::MAX, generation: u32::MAX };
 
 /// The users whom a user blocks, and the push of a request that was hidden.
-type Blocked = (Vec<UserName>, Option<u64>);
+type BlockResult = (Vec<UserName>, Option<u64>);
 
 /// The fields of a TYPE 6 request.
 pub(super) struct FriendFields<'a> {
@@ -97,10 +99,10 @@ impl Chat {
         let (request, me, other) = (op.request, op.me, op.other);
         let requests = &self.requests;
         match self.friendship_ops.submit(op, |request| requests.contains(request)) {
-            Submitted::Run(op) => self.run_op(op, out),
-            Submitted::Queued => {}
-            Submitted::Joined => self.release_pair(me, other),
-            Submitted::Full => {
+            SubmitResult::Run(op) => self.run_op(op, out),
+            SubmitResult::Queued => {}
+            SubmitResult::Joined => self.release_pair(me, other),
+            SubmitResult::Full => {
                 self.release_pair(me, other);
                 self.refuse_waiting(request, Some(BUSY), out);
             }
@@ -151,7 +153,7 @@ impl Chat {
 
     /// The operation of this pair is over: takes the next one.
     fn end_op(&mut self, me: UserId, other: UserId) -> Option<QueuedFriendOp> {
-        let next = self.friendship_ops.next(Pair::of(me, other));
+        let next = self.friendship_ops.next(UserPair::of(me, other));
         self.release_pair(me, other);
         next
     }
@@ -231,24 +233,24 @@ impl Chat {
     fn finish_op(
         &mut self,
         mut op: RunningOp,
-        mut decision: Decision,
-        mut blocked: Option<Blocked>,
+        mut decision: FriendDecision,
+        mut blocked: Option<BlockResult>,
         out: &mut Vec<Action>,
     ) {
         loop {
             let (request, me, other) = (op.request, op.me, op.other);
             match self.friendship_ops.finish(op, decision, self.now.mono_ms) {
-                Finished::Retry => {
+                OpResult::Retry => {
                     // Nothing is promised. The pair stays busy until it is known whether the two
                     // are friends and whether there is a push to send.
                     self.refuse_waiting(request, Some(UNAVAILABLE), out);
                     return self.arm_undecided();
                 }
-                Finished::ReadBack(reading) => match self.submit_op(reading, out) {
+                OpResult::ReadBack(reading) => match self.submit_op(reading, out) {
                     Ok(()) => return,
-                    Err(not_submitted) => (op, decision) = (not_submitted, Decision::Unknown),
+                    Err(not_submitted) => (op, decision) = (not_submitted, FriendDecision::Unknown),
                 },
-                Finished::Done(op, effects) => {
+                OpResult::Done(op, effects) => {
                     self.carry_out(op, effects, blocked.take(), out);
                     if let Some(next) = self.end_op(me, other) {
                         self.run_op(next, out);
@@ -259,7 +261,13 @@ impl Chat {
         }
     }
 
-    fn carry_out(&mut self, op: RunningOp, effects: Effects, blocked: Option<Blocked>, out: &mut Vec<Action>) {
+    fn carry_out(
+        &mut self,
+        op: RunningOp,
+        effects: FriendEffects,
+        blocked: Option<BlockResult>,
+        out: &mut Vec<Action>,
+    ) {
         let RunningOp { request, verb, me, other, push, .. } = op;
         if effects.doubts {
             self.doubt_friends_of(me);
@@ -341,7 +349,7 @@ impl Chat {
     pub(super) fn retry_undecided(&mut self, due: Vec<RunningOp>, out: &mut Vec<Action>) {
         for op in due {
             if let Err(op) = self.submit_op(op, out) {
-                self.finish_op(op, Decision::Unknown, None, out);
+                self.finish_op(op, FriendDecision::Unknown, None, out);
             }
         }
     }

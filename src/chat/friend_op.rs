@@ -7,9 +7,9 @@ use crate::protocol::request::FriendVerb;
 
 /// A pair of users, in no direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Pair(UserId, UserId);
+pub(super) struct UserPair(UserId, UserId);
 
-impl Pair {
+impl UserPair {
     pub(super) fn of(one: UserId, other: UserId) -> Self {
         Self(one.min(other), one.max(other))
     }
@@ -54,8 +54,8 @@ pub(super) struct QueuedFriendOp {
 }
 
 impl QueuedFriendOp {
-    pub(super) fn pair(&self) -> Pair {
-        Pair::of(self.me, self.other)
+    pub(super) fn pair(&self) -> UserPair {
+        UserPair::of(self.me, self.other)
     }
 
     pub(super) fn weight_bytes(&self) -> usize {
@@ -92,8 +92,8 @@ pub(super) struct RunningOp {
 }
 
 impl RunningOp {
-    pub(super) fn pair(&self) -> Pair {
-        Pair::of(self.me, self.other)
+    pub(super) fn pair(&self) -> UserPair {
+        UserPair::of(self.me, self.other)
     }
 
     /// Can this operation change whether the two are friends?

@@ -1,23 +1,25 @@
 //! The rules about friendships as pure functions: what a request means, and what the store's
 //! outcome changes.
 
-use super::answer::{FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
-use super::contract::{AccountOutcome, Answered, Asked, Outcome};
+use super::answer::{FULL, FollowingError, NOT_YOU, UNAVAILABLE, fault_of};
+use super::contract::{AccountOutcome, FriendAnswerOutcome, FriendRequestOutcome, Outcome};
 use super::friend_op::{PairVerb, RunningOp};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Name, RESERVED_NAME, UserName};
 use crate::protocol::push::PushKind;
 use crate::protocol::request::FriendVerb;
 
-const YOURSELF: Fault = Fault(ErrorCode::BadField, "you cannot be your own friend");
-const NOBODY: Fault = Fault(ErrorCode::NoSuchUser, "there is no user of that name");
-const NOT_ASKED: Fault = Fault(ErrorCode::NoSuchRequest, "no such friend request is pending");
-const TOO_MANY_REQUESTS: Fault =
-    Fault(ErrorCode::RateLimited, "too many friend requests of yours, or to that user, are pending");
-const TOO_MANY_BLOCKED: Fault = Fault(ErrorCode::RateLimited, "you block as many users as are allowed");
-const YOU_BLOCK: Fault = Fault(ErrorCode::Forbidden, "you block this user, unblock them first");
-const NOT_BLOCKED_YOURSELF: Fault = Fault(ErrorCode::BadField, "you cannot block yourself");
-const TOO_MANY_FRIENDS: Fault = Fault(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
+const YOURSELF: FollowingError = FollowingError(ErrorCode::BadField, "you cannot be your own friend");
+const NOBODY: FollowingError = FollowingError(ErrorCode::NoSuchUser, "there is no user of that name");
+const NOT_ASKED: FollowingError = FollowingError(ErrorCode::NoSuchRequest, "no such friend request is pending");
+const TOO_MANY_REQUESTS: FollowingError =
+    FollowingError(ErrorCode::RateLimited, "too many friend requests of yours, or to that user, are pending");
+const TOO_MANY_BLOCKED: FollowingError =
+    FollowingError(ErrorCode::RateLimited, "you block as many users as are allowed");
+const YOU_BLOCK: FollowingError = FollowingError(ErrorCode::Forbidden, "you block this user, unblock them first");
+const NOT_BLOCKED_YOURSELF: FollowingError = FollowingError(ErrorCode::BadField, "you cannot block yourself");
+const TOO_MANY_FRIENDS: FollowingError =
+    FollowingError(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
 
 /// The other user of the pair, if `me` may make this request.
 pub(super) fn other_of<'a, 'b>(
@@ -25,7 +27,7 @@ pub(super) fn other_of<'a, 'b>(
     me: &UserName,
     sender: &'a Name<'b>,
     receiver: &'a Name<'b>,
-) -> Result<&'a Name<'b>, Fault> {
+) -> Result<&'a Name<'b>, FollowingError> {
     let (mine, other) = match verb {
         FriendVerb::Request | FriendVerb::Delete => (sender, receiver),
         // An answer repeats the sender and receiver of the request.
@@ -47,7 +49,7 @@ pub(super) fn other_of<'a, 'b>(
 }
 
 /// May `me` block or unblock this user?
-pub(super) fn may_block(me: &UserName, other: &Name<'_>, blocks: bool) -> Result<(), Fault> {
+pub(super) fn may_block(me: &UserName, other: &Name<'_>, blocks: bool) -> Result<(), FollowingError> {
     match other.as_str() {
         name if name == me.as_str() => Err(NOT_BLOCKED_YOURSELF),
         // Notices of the operator cannot be blocked.
@@ -58,7 +60,7 @@ pub(super) fn may_block(me: &UserName, other: &Name<'_>, blocks: bool) -> Result
 
 /// The fault of an operation with a user whose account is gone; `None`: there is nothing to do, and
 /// it succeeds.
-pub(super) fn of_deleted(verb: PairVerb) -> Option<Fault> {
+pub(super) fn of_deleted(verb: PairVerb) -> Option<FollowingError> {
     match verb {
         PairVerb::Request | PairVerb::Block | PairVerb::Unblock => Some(NOBODY),
         PairVerb::Accept | PairVerb::Reject => Some(NOT_ASKED),
@@ -78,20 +80,20 @@ pub(super) fn push_kind(verb: PairVerb) -> Option<PushKind> {
 
 /// The meaning of the store's outcome for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(super) enum FriendDecision {
     /// The job failed, or its outcome is unknown.
     Unknown,
     /// The outcome shows only in whether the two are friends now: read that.
     ReadBack,
     /// The outcome is known.
-    Known(Effects),
+    Known(FriendEffects),
 }
 
 /// The effects of a finished operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Effects {
+pub(super) struct FriendEffects {
     /// The time of the request, or why it was not done.
-    pub(super) answer: Result<u64, Fault>,
+    pub(super) answer: Result<u64, FollowingError>,
     /// Whether the two are friends from now on; `None`: unchanged.
     pub(super) friends: Option<bool>,
     /// Friend requests of this user are removed from the other user's list.
@@ -114,9 +116,9 @@ pub(super) enum PushFate {
     Unknown,
 }
 
-impl Effects {
+impl FriendEffects {
     /// An answer without other effects.
-    pub(super) fn answer(answer: Result<u64, Fault>) -> Self {
+    pub(super) fn answer(answer: Result<u64, FollowingError>) -> Self {
         Self {
             answer,
             friends: None,
@@ -134,51 +136,57 @@ impl Effects {
 }
 
 /// Decides what this outcome means for an operation between its user and `other`.
-pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Decision {
-    let (done, refused) = (Effects::answer(Ok(op.time_ms)), |fault| Effects::answer(Err(fault)));
+pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> FriendDecision {
+    let (done, refused) = (FriendEffects::answer(Ok(op.time_ms)), |fault| FriendEffects::answer(Err(fault)));
     // The two are friends: requests of the user who accepted are removed from the other user's
     // list.
-    let befriended = Effects { friends: Some(true), takes_off_requests: true, ..done };
-    Decision::Known(match outcome {
-        Outcome::Failed => return Decision::Unknown,
-        Outcome::Asked(Asked::Pending) => Effects { push: PushFate::Kept, ..done },
-        Outcome::Asked(Asked::AlreadyPending { time_ms }) => Effects::answer(Ok(*time_ms)),
-        Outcome::Asked(Asked::AlreadyFriends) => Effects { friends: Some(true), ..done },
-        Outcome::Asked(Asked::NoSuchUser) => refused(NOBODY),
-        Outcome::Asked(Asked::TooMany) => refused(TOO_MANY_REQUESTS),
-        Outcome::Asked(Asked::Hidden) => done,
-        Outcome::Asked(Asked::YouBlock) => refused(YOU_BLOCK),
-        Outcome::Asked(Asked::Full(_)) | Outcome::Answered(Answered::Full(_)) => refused(FULL),
-        Outcome::Answered(Answered::Done) if op.verb == PairVerb::Accept => {
-            Effects { push: PushFate::Kept, ..befriended }
+    let befriended = FriendEffects { friends: Some(true), takes_off_requests: true, ..done };
+    FriendDecision::Known(match outcome {
+        Outcome::Failed => return FriendDecision::Unknown,
+        Outcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: PushFate::Kept, ..done },
+        Outcome::Asked(FriendRequestOutcome::AlreadyPending { time_ms }) => FriendEffects::answer(Ok(*time_ms)),
+        Outcome::Asked(FriendRequestOutcome::AlreadyFriends) => FriendEffects { friends: Some(true), ..done },
+        Outcome::Asked(FriendRequestOutcome::NoSuchUser) => refused(NOBODY),
+        Outcome::Asked(FriendRequestOutcome::TooMany) => refused(TOO_MANY_REQUESTS),
+        Outcome::Asked(FriendRequestOutcome::Hidden) => done,
+        Outcome::Asked(FriendRequestOutcome::YouBlock) => refused(YOU_BLOCK),
+        Outcome::Asked(FriendRequestOutcome::Full(_)) | Outcome::Answered(FriendAnswerOutcome::Full(_)) => {
+            refused(FULL)
         }
-        Outcome::Answered(Answered::Done) => Effects { push: PushFate::Kept, ..done },
+        Outcome::Answered(FriendAnswerOutcome::Done) if op.verb == PairVerb::Accept => {
+            FriendEffects { push: PushFate::Kept, ..befriended }
+        }
+        Outcome::Answered(FriendAnswerOutcome::Done) => FriendEffects { push: PushFate::Kept, ..done },
         // An earlier try may have been committed and its push acked: then only the friendship shows
         // the outcome.
-        Outcome::Answered(Answered::NoSuchRequest) if op.may_have_befriended() => return Decision::ReadBack,
-        Outcome::Answered(Answered::NoSuchRequest) => refused(NOT_ASKED),
-        Outcome::Answered(Answered::TooManyFriends) => refused(TOO_MANY_FRIENDS),
+        Outcome::Answered(FriendAnswerOutcome::NoSuchRequest) if op.may_have_befriended() => {
+            return FriendDecision::ReadBack;
+        }
+        Outcome::Answered(FriendAnswerOutcome::NoSuchRequest) => refused(NOT_ASKED),
+        Outcome::Answered(FriendAnswerOutcome::TooManyFriends) => refused(TOO_MANY_FRIENDS),
         // The request that was pending is withdrawn, perhaps by a try that failed afterwards.
-        Outcome::Unfriended => Effects { friends: Some(false), takes_off_requests: true, ..done },
+        Outcome::Unfriended => FriendEffects { friends: Some(false), takes_off_requests: true, ..done },
         Outcome::Account(outcome) => match &**outcome {
             // No request in either direction is pending that the two could see.
             AccountOutcome::Blocked { .. } if op.verb == PairVerb::Block => {
-                Effects { friends: Some(false), takes_off_requests: true, takes_off_others: true, ..done }
+                FriendEffects { friends: Some(false), takes_off_requests: true, takes_off_others: true, ..done }
             }
             AccountOutcome::Blocked { .. } => done,
             // An earlier try may have blocked them, before their account was deleted.
-            AccountOutcome::NoSuchUser => Effects { doubts: op.failed > 0 && op.changes_friends(), ..refused(NOBODY) },
+            AccountOutcome::NoSuchUser => {
+                FriendEffects { doubts: op.failed > 0 && op.changes_friends(), ..refused(NOBODY) }
+            }
             AccountOutcome::TooMany => refused(TOO_MANY_BLOCKED),
             _ => refused(UNAVAILABLE),
         },
         Outcome::Loaded { friends, .. } if friends.contains(other) => {
             // An older operation that was in doubt when this one began may have made them friends.
-            Effects { answer: if op.began_in_doubt { Err(NOT_ASKED) } else { Ok(op.time_ms) }, ..befriended }
+            FriendEffects { answer: if op.began_in_doubt { Err(NOT_ASKED) } else { Ok(op.time_ms) }, ..befriended }
         }
         Outcome::Loaded { .. } => refused(NOT_ASKED),
         // An earlier try may have done it: a retry would not tell.
         Outcome::Refused | Outcome::TooLarge => {
-            Effects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome)) }
+            FriendEffects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome)) }
         }
         _ => refused(fault_of(outcome)),
     })

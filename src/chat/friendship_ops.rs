@@ -7,8 +7,8 @@
 //! The callers know the users, submit the jobs and answer the clients.
 
 use super::contract::Ticket;
-use super::friend_op::{Pair, QueuedFriendOp, RunningOp};
-use super::friend_rules::{Decision, Effects};
+use super::friend_op::{QueuedFriendOp, RunningOp, UserPair};
+use super::friend_rules::{FriendDecision, FriendEffects};
 use super::ids::UserId;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -28,7 +28,7 @@ const RETRY_MS_MAX: u64 = 4_000;
 
 /// The state of a pair with an operation under way.
 #[derive(Debug, Default)]
-struct Busy {
+struct BusyPair {
     queued: VecDeque<QueuedFriendOp>,
     /// The operation under way may have changed whether the two are friends, but its answer was
     /// lost.
@@ -37,7 +37,7 @@ struct Busy {
 
 /// An operation whose outcome is not known.
 #[derive(Debug)]
-struct Undecided {
+struct UndecidedOp {
     op: RunningOp,
     retry_at_ms: u64,
 }
@@ -46,10 +46,10 @@ struct Undecided {
 #[derive(Debug)]
 pub(super) struct FriendshipOps {
     /// Each pair here has one operation under way: the caller has it, or it is undecided.
-    pairs: HashMap<Pair, Busy>,
+    pairs: HashMap<UserPair, BusyPair>,
     /// The total size of the queued operations, in bytes.
     queued_bytes: usize,
-    undecided: BTreeMap<Pair, Undecided>,
+    undecided: BTreeMap<UserPair, UndecidedOp>,
     /// The total size of the pushes in `undecided`, in bytes.
     undecided_bytes: usize,
     undecided_max: usize,
@@ -57,7 +57,7 @@ pub(super) struct FriendshipOps {
 
 /// The result of submitting an operation.
 #[derive(Debug)]
-pub(super) enum Submitted {
+pub(super) enum SubmitResult {
     /// No operation of this pair is under way: begin this one.
     Run(QueuedFriendOp),
     /// It waits for its turn.
@@ -70,13 +70,13 @@ pub(super) enum Submitted {
 
 /// The result of one try of an operation.
 #[derive(Debug)]
-pub(super) enum Finished {
+pub(super) enum OpResult {
     /// It is kept, and tried again.
     Retry,
     /// Read whether the two are friends.
     ReadBack(RunningOp),
     /// It is over: call [`next`](FriendshipOps::next).
-    Done(RunningOp, Effects),
+    Done(RunningOp, FriendEffects),
 }
 
 impl FriendshipOps {
@@ -85,26 +85,26 @@ impl FriendshipOps {
     }
 
     /// Submits an operation. `is_awaited` tells whether a request still waits for its answer.
-    pub(super) fn submit(&mut self, op: QueuedFriendOp, is_awaited: impl Fn(Ticket) -> bool) -> Submitted {
+    pub(super) fn submit(&mut self, op: QueuedFriendOp, is_awaited: impl Fn(Ticket) -> bool) -> SubmitResult {
         let Some(busy) = self.pairs.get_mut(&op.pair()) else {
-            self.pairs.insert(op.pair(), Busy::default());
-            return Submitted::Run(op);
+            self.pairs.insert(op.pair(), BusyPair::default());
+            return SubmitResult::Run(op);
         };
         let bytes = self.queued_bytes + op.weight_bytes();
         if busy.queued.len() >= QUEUED_MAX || bytes > QUEUED_BYTES_MAX {
-            return Submitted::Full;
+            return SubmitResult::Full;
         }
         // The earlier request was answered without a promise, so this one can take its place.
-        if let Some(Undecided { op: undecided, .. }) = self.undecided.get_mut(&op.pair())
+        if let Some(UndecidedOp { op: undecided, .. }) = self.undecided.get_mut(&op.pair())
             && undecided.is_repeated_by(&op)
             && !is_awaited(undecided.request)
         {
             undecided.request = op.request;
-            return Submitted::Joined;
+            return SubmitResult::Joined;
         }
         self.queued_bytes = bytes;
         busy.queued.push_back(op);
-        Submitted::Queued
+        SubmitResult::Queued
     }
 
     /// Sets the limit on undecided operations; operations beyond it stay.
@@ -113,22 +113,22 @@ impl FriendshipOps {
     }
 
     /// Notes the result of one try of the operation under way.
-    pub(super) fn finish(&mut self, mut op: RunningOp, decision: Decision, now_ms: u64) -> Finished {
+    pub(super) fn finish(&mut self, mut op: RunningOp, decision: FriendDecision, now_ms: u64) -> OpResult {
         match decision {
-            Decision::Known(effects) => Finished::Done(op, effects),
-            Decision::ReadBack => {
+            FriendDecision::Known(effects) => OpResult::Done(op, effects),
+            FriendDecision::ReadBack => {
                 op.reads_back = true;
-                Finished::ReadBack(op)
+                OpResult::ReadBack(op)
             }
-            Decision::Unknown => self.retry_later(op, now_ms),
+            FriendDecision::Unknown => self.retry_later(op, now_ms),
         }
     }
 
-    fn retry_later(&mut self, mut op: RunningOp, now_ms: u64) -> Finished {
+    fn retry_later(&mut self, mut op: RunningOp, now_ms: u64) -> OpResult {
         let bytes = self.undecided_bytes + op.weight_bytes();
         if self.undecided.len() >= self.undecided_max || bytes > UNDECIDED_BYTES_MAX {
-            let effects = Effects::given_up(&op);
-            return Finished::Done(op, effects);
+            let effects = FriendEffects::given_up(&op);
+            return OpResult::Done(op, effects);
         }
         if op.changes_friends()
             && let Some(busy) = self.pairs.get_mut(&op.pair())
@@ -138,12 +138,12 @@ impl FriendshipOps {
         let retry_at_ms = now_ms + RETRY_MS_MAX.min(RETRY_MS << op.failed.min(8));
         op.failed = op.failed.saturating_add(1);
         self.undecided_bytes = bytes;
-        self.undecided.insert(op.pair(), Undecided { op, retry_at_ms });
-        Finished::Retry
+        self.undecided.insert(op.pair(), UndecidedOp { op, retry_at_ms });
+        OpResult::Retry
     }
 
     /// The operation under way is over: gives the next one of the pair, if there is one.
-    pub(super) fn next(&mut self, pair: Pair) -> Option<QueuedFriendOp> {
+    pub(super) fn next(&mut self, pair: UserPair) -> Option<QueuedFriendOp> {
         let next = self.pairs.get_mut(&pair).and_then(|busy| {
             busy.in_doubt = false;
             busy.queued.pop_front()
@@ -158,7 +158,7 @@ impl FriendshipOps {
     /// Takes out the undecided operations that are due for a retry.
     pub(super) fn take_due(&mut self, now_ms: u64) -> Vec<RunningOp> {
         let due = self.undecided.iter().filter(|(_, undecided)| undecided.retry_at_ms <= now_ms);
-        let due: Vec<Pair> = due.map(|(pair, _)| *pair).collect();
+        let due: Vec<UserPair> = due.map(|(pair, _)| *pair).collect();
         let due = due.iter().filter_map(|pair| self.undecided.remove(pair)).map(|undecided| undecided.op);
         let due: Vec<RunningOp> = due.collect();
         self.undecided_bytes -= due.iter().map(RunningOp::weight_bytes).sum::<usize>();
@@ -171,7 +171,7 @@ impl FriendshipOps {
     }
 
     /// Is it in doubt whether these two are friends?
-    pub(super) fn is_in_doubt(&self, pair: Pair) -> bool {
+    pub(super) fn is_in_doubt(&self, pair: UserPair) -> bool {
         self.pairs.get(&pair).is_some_and(|busy| busy.in_doubt)
     }
 
@@ -200,7 +200,7 @@ impl FriendshipOps {
         let undecided = self.undecided.values().map(|undecided| &undecided.op);
         assert_eq!(self.undecided_bytes, undecided.map(RunningOp::weight_bytes).sum::<usize>());
         assert!(self.undecided_bytes <= UNDECIDED_BYTES_MAX && self.undecided.len() <= undecided_max);
-        for (pair, Undecided { op, .. }) in &self.undecided {
+        for (pair, UndecidedOp { op, .. }) in &self.undecided {
             assert!(op.pair() == *pair && op.failed > 0);
             assert!(self.pairs.contains_key(pair), "it keeps its pair busy");
             assert!(!op.changes_friends() || self.is_in_doubt(*pair));

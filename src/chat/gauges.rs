@@ -5,7 +5,7 @@ use super::rules::Rules;
 
 /// The gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
+pub struct CoreGauges {
     /// Pushes that were sent on their receivers' present connections and are not acked.
     pub outstanding: u64,
     /// When the oldest of the recently resent pushes was taken, in ms since the epoch; `None`: none
@@ -16,13 +16,13 @@ pub struct Gauges {
 /// The oldest push that was resent in this span of time, and in the span before. An unacked push is
 /// resent once in each span, so no search for the oldest one is needed.
 #[derive(Debug)]
-pub(super) struct Oldest {
+pub(super) struct OldestPush {
     span: u64,
     now_ms: Option<u64>,
     before_ms: Option<u64>,
 }
 
-impl Oldest {
+impl OldestPush {
     pub(super) fn new() -> Self {
         Self { span: 0, now_ms: None, before_ms: None }
     }
@@ -61,9 +61,9 @@ pub(super) fn span_ms(rules: &Rules) -> u64 {
 impl Chat {
     /// The present gauges.
     #[must_use]
-    pub fn gauges(&self) -> Gauges {
+    pub fn gauges(&self) -> CoreGauges {
         let span = self.now.mono_ms / span_ms(&self.rules);
-        Gauges { outstanding: self.outstanding, oldest_unacked_ms: self.oldest.get(span) }
+        CoreGauges { outstanding: self.outstanding, oldest_unacked_ms: self.oldest.get(span) }
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_the_last_two_spans_counts() {
-        let mut oldest = Oldest::new();
+        let mut oldest = OldestPush::new();
         assert_eq!(oldest.get(7), None);
         oldest.note(50, 7);
         oldest.note(40, 7);

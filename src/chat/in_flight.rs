@@ -14,7 +14,7 @@ use super::contract::{Action, ConnId, Job};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
-use super::users::Route;
+use super::users::UserRoute;
 
 /// One user may have the free room divided by this in flight.
 const PART_OF_FREE: usize = 16;
@@ -25,9 +25,9 @@ const UNIT_BYTES: usize = 4_096;
 
 /// The load of one user.
 #[derive(Clone, Copy, Debug, Default)]
-struct Load(u32);
+struct UserLoad(u32);
 
-impl Load {
+impl UserLoad {
     /// This bit says that the limit was reached, and more than half of it is still in flight.
     const OVER: u32 = 1 << 31;
     /// Something waits until the user's messages are safe.
@@ -54,26 +54,26 @@ impl Load {
 /// The load of each user, by their slot in the table of users. A user with load counts as referred
 /// to.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
-    by_slot: Vec<Load>,
+pub(super) struct UserLoads {
+    by_slot: Vec<UserLoad>,
 }
 
-impl InFlight {
+impl UserLoads {
     fn is_over(&self, user: UserId) -> bool {
         self.by_slot.get(user.slot()).is_some_and(|load| load.is_over())
     }
 
-    fn load(&mut self, user: UserId) -> &mut Load {
+    fn load(&mut self, user: UserId) -> &mut UserLoad {
         let slot = user.slot();
         if slot >= self.by_slot.len() {
-            self.by_slot.resize(slot + 1, Load::default());
+            self.by_slot.resize(slot + 1, UserLoad::default());
         }
         &mut self.by_slot[slot]
     }
 
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        self.by_slot.capacity() * size_of::<Load>()
+        self.by_slot.capacity() * size_of::<UserLoad>()
     }
 
     /// The load of all users, for the invariants.
@@ -129,7 +129,7 @@ impl Chat {
         load.0 += units;
         let is_over = load.units() >= max && !load.is_over();
         if is_over {
-            load.set(Load::OVER, true);
+            load.set(UserLoad::OVER, true);
         }
         if is_first {
             self.users.hold(user);
@@ -143,7 +143,7 @@ impl Chat {
         let load = self.in_flight.load(user);
         debug_assert!(load.units() >= units, "discharged more than charged");
         load.0 -= units.min(load.units());
-        let (left, has_flags) = (load.units(), load.has(Load::FLAGS));
+        let (left, has_flags) = (load.units(), load.has(UserLoad::FLAGS));
         if has_flags {
             self.less_in_flight(user, out);
         }
@@ -157,24 +157,24 @@ impl Chat {
     fn less_in_flight(&mut self, user: UserId, out: &mut Vec<Action>) {
         let load = *self.in_flight.load(user);
         if load.is_over() && load.units() <= self.in_flight_max() / 2 {
-            self.in_flight.load(user).set(Load::OVER, false);
+            self.in_flight.load(user).set(UserLoad::OVER, false);
             self.settle_user(user, out);
         }
-        if load.has(Load::AWAITED) {
+        if load.has(UserLoad::AWAITED) {
             self.go_on_letting_go(user, out);
         }
     }
 
     /// Whenever a user has less in flight, the letting go of them goes on. They are held meanwhile.
     pub(super) fn await_messages(&mut self, user: UserId, on: bool) {
-        self.in_flight.load(user).set(Load::AWAITED, on);
+        self.in_flight.load(user).set(UserLoad::AWAITED, on);
     }
 
     fn settle_user(&mut self, user: UserId, out: &mut Vec<Action>) {
         match self.users.route(user) {
-            Route::Here(conn) => self.settle_requests(conn, out),
+            UserRoute::Here(conn) => self.settle_requests(conn, out),
             // The load belongs to the user: the next log-in takes what is left of it into account.
-            Route::Away | Route::Elsewhere => {}
+            UserRoute::Away | UserRoute::Elsewhere => {}
         }
     }
 

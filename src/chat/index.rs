@@ -28,13 +28,13 @@ fn spread(hash: u32) -> u64 {
 
 /// Positions by the upper half of a keyed hash of the search key.
 #[derive(Debug, Default)]
-pub(super) struct Index(HashTable<(u32, u32)>);
+pub(super) struct HashIndex(HashTable<(u32, u32)>);
 
 fn upper(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-impl Index {
+impl HashIndex {
     pub(super) fn insert(&mut self, hash: u64, at: u32) {
         let hash = upper(hash);
         self.0.insert_unique(spread(hash), (hash, at), |&(hash, _)| spread(hash));

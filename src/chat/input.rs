@@ -1,11 +1,11 @@
 //! Input of connections: which input counts as activity, which is refused at once, and which file
 //! handles the rest.
 
-use super::answer::{Fault, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSED, owned_id};
+use super::answer::{FollowingError, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSED, owned_id};
 use super::contract::{Action, AddressKey, CloseReason, ConnId};
 use super::ids::UserId;
-use super::throttle::Pace;
-use super::{Chat, Timer};
+use super::throttle::RateLimit;
+use super::{Chat, ChatTimer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::request::{BadInput, ContentForm, Request, Verb};
@@ -91,7 +91,7 @@ impl Chat {
         };
         let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, u64::from(address_key.get()));
         let every_ms = 1_000 / u64::from(rules.requests_before_login_per_address_per_second_max.clamp(1, 1_000));
-        let pace = Pace { burst: rules.requests_before_login_per_address_max, every_ms };
+        let pace = RateLimit { burst: rules.requests_before_login_per_address_max, every_ms };
         let open = self.strangers.is_open(key, now_ms, pace);
         if open {
             self.strangers.note(key, now_ms, pace, rules.throttled_max);
@@ -116,7 +116,12 @@ impl Chat {
 
     /// The fault of a request that is refused whatever it says. A 3 before log-in gets no answer at
     /// all; `dispatch` takes care of that.
-    fn refused_at_once(&self, request: &Request<'_>, user: Option<UserId>, fault: Option<Fault>) -> Option<Fault> {
+    fn refused_at_once(
+        &self,
+        request: &Request<'_>,
+        user: Option<UserId>,
+        fault: Option<FollowingError>,
+    ) -> Option<FollowingError> {
         let verb = verb_of(request);
         if user.is_none() {
             match verb {
@@ -196,7 +201,7 @@ impl Chat {
             Some(Verb::Message | Verb::Ack | Verb::Friend | Verb::Heartbeat) if !logged_in => LOG_IN_FIRST,
             Some(verb) if verb.is_word() && !logged_in => LOG_IN_FIRST,
             _ if !enough && bad.code != ErrorCode::TooLarge => TOO_FAST,
-            _ => Fault(bad.code, bad.why),
+            _ => FollowingError(bad.code, bad.why),
         };
         self.refuse((conn, form, owned_id(Some(&bad.id))), bad.verb, Some(fault), out);
         if bad.code == ErrorCode::TooLarge {
@@ -251,7 +256,7 @@ impl Chat {
     pub(super) fn resend_later(&mut self, user: UserId) {
         let later_ms = self.now.mono_ms + 1;
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.cursor.timer = Some(self.wheel.insert(later_ms, Timer::Resend(user)));
+            list.cursor.timer = Some(self.wheel.insert(later_ms, ChatTimer::Resend(user)));
         }
     }
 
@@ -263,7 +268,7 @@ impl Chat {
         if list.cursor.timer.is_none() {
             // The timer is set for an empty list, too: when it fires, the list is dropped.
             let since = list.cursor.oldest_sending_ms().unwrap_or(self.now.mono_ms);
-            list.cursor.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, Timer::Resend(user)));
+            list.cursor.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, ChatTimer::Resend(user)));
         }
     }
 }

@@ -3,12 +3,12 @@
 use super::Chat;
 use super::answer::holds_input;
 use super::contract::{ConnId, Rules};
-use super::deliveries::Save;
+use super::deliveries::SaveProgress;
 use super::ids::{LoginId, UserId};
 use super::in_flight::units;
 use super::job::JobPurpose;
 use super::login_state::Login;
-use super::users::Route;
+use super::users::UserRoute;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
 
@@ -183,7 +183,7 @@ impl Chat {
         }
         for delivery in self.deliveries.iter().filter(|delivery| delivery.charged) {
             assert!(
-                !delivery.durable && delivery.waits() && delivery.save != Save::InFlight,
+                !delivery.durable && delivery.waits() && delivery.save != SaveProgress::InFlight,
                 "nothing is to come of it: {delivery:?}"
             );
             assert!(delivery.sender.is_some(), "only messages count");
@@ -203,7 +203,7 @@ impl Chat {
                 continue;
             };
             assert_eq!(online.insert(user, conn), None, "two live connections of one user");
-            assert_eq!(self.users.route(user), Route::Here(conn));
+            assert_eq!(self.users.route(user), UserRoute::Here(conn));
         }
         for (id, user, _) in self.users.iter() {
             assert_eq!(user.route().here(), online.get(&id).copied(), "{:?} is online where they are not", user.name);

@@ -1,10 +1,10 @@
 //! The purposes of the jobs in flight.
 
-use super::admin_op::AdminOp;
+use super::admin_op::AdminOperation;
 use super::contract::Ticket;
 use super::friend_op::RunningOp;
 use super::ids::{DeliveryRef, LoginId, UserId};
-use super::own_op::{NewPassword, OwnJob};
+use super::own_op::{NewPassword, OwnAccountJob};
 use crate::protocol::field::{Profile, UserName};
 
 /// The purpose of a job in flight.
@@ -33,7 +33,7 @@ pub(super) enum JobPurpose {
     Profile {
         request: Ticket,
     },
-    Account(OwnJob),
+    Account(OwnAccountJob),
     /// Hashes the password that a user wants.
     NewPassword(Box<NewPassword>),
     Save(DeliveryRef),
@@ -61,6 +61,6 @@ pub(super) enum JobPurpose {
     /// Comes behind all jobs about a user who is let go of, and is held with that.
     LettingGo(UserId),
     /// Hashes a password that the operator gives.
-    AdminHash(Box<AdminOp>),
-    Admin(Box<AdminOp>),
+    AdminHash(Box<AdminOperation>),
+    Admin(Box<AdminOperation>),
 }

@@ -1,7 +1,7 @@
 //! The ACK list of one user: the pushes to them that are not acked yet. It has two parts: the
 //! user's mailbox, and the cursor of their device in it. A user has one device today.
 
-use super::cursor::{Cursor, Next, Window};
+use super::cursor::{Cursor, NextPush, SendWindow};
 use super::deliveries::Deliveries;
 use super::ids::DeliveryRef;
 use super::mailbox::{Backfill, Mailbox};
@@ -26,7 +26,7 @@ impl AckList {
     }
 
     /// The next push to send for the first time.
-    pub(super) fn next_to_send(&mut self, deliveries: &Deliveries, window: &Window<'_>) -> Option<Next> {
+    pub(super) fn next_to_send(&mut self, deliveries: &Deliveries, window: &SendWindow<'_>) -> Option<NextPush> {
         self.cursor.next_to_send(&self.mailbox, deliveries, window)
     }
 

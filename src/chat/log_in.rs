@@ -10,29 +10,32 @@
 
 use super::Chat;
 use super::answer::ReplyTo;
-use super::answer::{CROWDED, Fault, PendingRequest, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
-use super::auth_queue::{NextHash, Purpose, QueuedHash, Room};
+use super::answer::{CROWDED, FollowingError, PendingRequest, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
+use super::auth_queue::{AuthRoom, HashPurpose, NextHash, QueuedHash};
 use super::contract::{
-    Action, Client, CloseReason, ConnId, CredentialKind, Job, Limit, Note, Outcome, Page, RefusalCause, Ticket,
+    Action, ClientConn, ClientLimit, CloseReason, ConnId, CredentialKind, Job, Note, Outcome, PushPage, RefusalCause,
+    Ticket,
 };
 use super::ids::{LoginId, UserId};
 use super::job::JobPurpose;
-use super::login_state::{Facts, InProgress, Login, LoginEvent, Next, Step, Whereabouts, fault_of};
-use super::own_op::Aim;
-use super::tries::{Settled, Try};
-use super::users::Route;
+use super::login_state::{
+    Login, LoginEvent, LoginFacts, LoginInProgress, LoginStep, NextLoginStep, Whereabouts, fault_of,
+};
+use super::own_op::ProofPurpose;
+use super::tries::{AdmittedTry, TryOutcome};
+use super::users::UserRoute;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Credential, Verb};
 
-pub(super) const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
+pub(super) const REPLACED: FollowingError = FollowingError(ErrorCode::Replaced, "you logged in on another connection");
 
 /// The data that was read for a log-in.
-pub(super) struct Read {
+pub(super) struct LoginData {
     pub(super) friends: Vec<UserName>,
     /// The first page.
-    pub(super) page: Page,
+    pub(super) page: PushPage,
     /// In a cluster, the epoch of the user's whereabouts.
     pub(super) epoch: u64,
 }
@@ -62,7 +65,8 @@ impl Chat {
             Credential::Token(_) => CredentialKind::Token,
         };
         let login = Login::Admitted { credential, attempt };
-        let id = self.logins.insert(InProgress { request, user, aim: Aim::LogIn(by), login, barred: None });
+        let id =
+            self.logins.insert(LoginInProgress { request, user, aim: ProofPurpose::LogIn(by), login, barred: None });
         if waits {
             // The first user's requests are answered first: after the `LS`, their answers would
             // seem to belong to the second user. The wait is at most `answer_within_ms`, and no
@@ -93,8 +97,8 @@ impl Chat {
         self.requests.get(request).is_some_and(|pending| self.sessions.get(pending.conn).is_some())
     }
 
-    fn whereabouts(&self, user: &UserName, aim: &Aim) -> Whereabouts {
-        if !matches!(aim, Aim::LogIn(_)) {
+    fn whereabouts(&self, user: &UserName, aim: &ProofPurpose) -> Whereabouts {
+        if !matches!(aim, ProofPurpose::LogIn(_)) {
             // Nothing needs to be read.
             return Whereabouts::Here;
         }
@@ -111,14 +115,14 @@ impl Chat {
 
     /// Handles an event of a log-in: takes it out of its state, settles its try, and does the next
     /// step.
-    fn login_event_with(&mut self, id: LoginId, event: LoginEvent, read: Option<Read>, out: &mut Vec<Action>) {
-        let Some(InProgress { request, user, aim, login, barred }) = self.logins.remove(id) else {
+    fn login_event_with(&mut self, id: LoginId, event: LoginEvent, read: Option<LoginData>, out: &mut Vec<Action>) {
+        let Some(LoginInProgress { request, user, aim, login, barred }) = self.logins.remove(id) else {
             debug_assert!(false, "{event:?} to a log-in that is over");
             return;
         };
-        let facts = Facts { is_awaited: self.is_awaited(request), whereabouts: self.whereabouts(&user, &aim) };
+        let facts = LoginFacts { is_awaited: self.is_awaited(request), whereabouts: self.whereabouts(&user, &aim) };
         let (loads, hashes, old_hash) = (login.loads(), login.hashes(), login.compared_with().cloned());
-        let Step { settled, next } = login.on(event, facts).unless(barred);
+        let LoginStep { settled, next } = login.on(event, facts).unless(barred);
         if hashes {
             self.auth_queue.run_ended();
         }
@@ -126,14 +130,14 @@ impl Chat {
             self.settle(&user, attempt, settled);
         }
         let (next, aim) = match (next, aim) {
-            (Next::Complete, Aim::LogIn(by)) => {
+            (NextLoginStep::Complete, ProofPurpose::LogIn(by)) => {
                 self.complete_login(request, (&user, by), read, out);
-                (Next::Drop, Aim::LogIn(by))
+                (NextLoginStep::Drop, ProofPurpose::LogIn(by))
             }
-            (Next::Complete, aim) => return self.proven(request, user, (aim, old_hash), out),
+            (NextLoginStep::Complete, aim) => return self.proven(request, user, (aim, old_hash), out),
             unchanged => unchanged,
         };
-        let loads_on = matches!(&next, Next::Enter(login) if loads && login.loads());
+        let loads_on = matches!(&next, NextLoginStep::Enter(login) if loads && login.loads());
         if loads
             && !loads_on
             && let Some(user) = self.users.find(user.as_str())
@@ -142,22 +146,24 @@ impl Chat {
             self.reading_ended(user, out);
         }
         match next {
-            Next::Enter(login) => self.enter(InProgress { request, user, aim, login, barred }, loads_on, out),
-            Next::Refuse(cause) => self.refuse_in_progress(request, &aim, cause, out),
-            Next::Complete | Next::Drop => {}
+            NextLoginStep::Enter(login) => {
+                self.enter(LoginInProgress { request, user, aim, login, barred }, loads_on, out)
+            }
+            NextLoginStep::Refuse(cause) => self.refuse_in_progress(request, &aim, cause, out),
+            NextLoginStep::Complete | NextLoginStep::Drop => {}
         }
     }
 
-    fn refuse_in_progress(&mut self, request: Ticket, aim: &Aim, cause: RefusalCause, out: &mut Vec<Action>) {
+    fn refuse_in_progress(&mut self, request: Ticket, aim: &ProofPurpose, cause: RefusalCause, out: &mut Vec<Action>) {
         match aim {
-            Aim::LogIn(_) => self.refuse_for(request, cause, fault_of(cause), out),
-            Aim::ChangePassword(_) | Aim::DeleteAccount => self.refuse_proof(request, cause, out),
+            ProofPurpose::LogIn(_) => self.refuse_for(request, cause, fault_of(cause), out),
+            ProofPurpose::ChangePassword(_) | ProofPurpose::DeleteAccount => self.refuse_proof(request, cause, out),
         }
     }
 
     /// Moves a log-in to the place of its new state. `loads`: it has the user's turn to load
     /// already.
-    fn enter(&mut self, one: InProgress, loads: bool, out: &mut Vec<Action>) {
+    fn enter(&mut self, one: LoginInProgress, loads: bool, out: &mut Vec<Action>) {
         match one.login {
             Login::Queued { attempt, .. } => self.enqueue_login(one, attempt, out),
             Login::WaitingToLoad => self.wait_to_load(one, out),
@@ -175,7 +181,7 @@ impl Chat {
 
     /// Submits the job of the log-in's state; gives the log-in's id back if too many jobs are in
     /// flight.
-    fn submit_login(&mut self, one: InProgress, out: &mut Vec<Action>) -> Result<(), LoginId> {
+    fn submit_login(&mut self, one: LoginInProgress, out: &mut Vec<Action>) -> Result<(), LoginId> {
         let job = one.login.job(&one.user, self.now, &self.rules);
         debug_assert!(job.is_some(), "{one:?} waits for no job");
         let id = self.logins.insert(one);
@@ -188,7 +194,7 @@ impl Chat {
     /// The job of a log-in has ended.
     pub(super) fn login_job_done(&mut self, id: LoginId, outcome: Outcome, out: &mut Vec<Action>) {
         let (event, read) = match outcome {
-            Outcome::Loaded { friends, page } => (LoginEvent::Loaded, Some(Read { friends, page, epoch: 0 })),
+            Outcome::Loaded { friends, page } => (LoginEvent::Loaded, Some(LoginData { friends, page, epoch: 0 })),
             Outcome::Cluster(outcome) => self.read_for_login(id, *outcome),
             Outcome::Proven => (LoginEvent::Proven, None),
             Outcome::Banned => (LoginEvent::Banned, None),
@@ -204,13 +210,13 @@ impl Chat {
         self.start_auth_runs(out);
     }
 
-    fn enqueue_login(&mut self, one: InProgress, attempt: Try, out: &mut Vec<Action>) {
+    fn enqueue_login(&mut self, one: LoginInProgress, attempt: AdmittedTry, out: &mut Vec<Action>) {
         let session = self.sessions.get(attempt.conn);
         let is_clean = self.tries.is_unsuspected(&one.user, attempt, session, &self.rules, self.now.mono_ms);
-        let room = if is_clean { Room::Unsuspected } else { Room::Suspect };
+        let room = if is_clean { AuthRoom::Unsuspected } else { AuthRoom::Suspect };
         let (request, address_key) = (one.request, attempt.address_key);
         let id = self.logins.insert(one);
-        let waiting = QueuedHash { request, address_key, purpose: Purpose::Login(id) };
+        let waiting = QueuedHash { request, address_key, purpose: HashPurpose::Login(id) };
         if self.is_awaited(request) && self.auth_queue.enter(room, waiting, &self.rules).is_ok() {
             self.start_auth_runs(out);
         } else {
@@ -228,19 +234,21 @@ impl Chat {
             let is_awaited =
                 |request| requests.get(request).is_some_and(|pending| sessions.get(pending.conn).is_some());
             match self.auth_queue.next(&self.rules, is_awaited) {
-                Some(NextHash::Run(QueuedHash { purpose: Purpose::Login(id), .. }))
-                | Some(NextHash::Gone(QueuedHash { purpose: Purpose::Login(id), .. })) => {
+                Some(NextHash::Run(QueuedHash { purpose: HashPurpose::Login(id), .. }))
+                | Some(NextHash::Gone(QueuedHash { purpose: HashPurpose::Login(id), .. })) => {
                     self.login_event(id, LoginEvent::HashingTurn, out);
                 }
-                Some(NextHash::Run(QueuedHash { purpose: Purpose::NewPassword { new, secret }, .. })) => {
+                Some(NextHash::Run(QueuedHash { purpose: HashPurpose::NewPassword { new, secret }, .. })) => {
                     self.submit_new_password(new, secret, out);
                 }
                 // Nobody waits for the answer.
-                Some(NextHash::Gone(QueuedHash { purpose: Purpose::NewPassword { .. }, .. })) => {}
-                Some(NextHash::Run(QueuedHash { request, purpose: Purpose::SignUp { profile, secret }, .. })) => {
+                Some(NextHash::Gone(QueuedHash { purpose: HashPurpose::NewPassword { .. }, .. })) => {}
+                Some(NextHash::Run(QueuedHash {
+                    request, purpose: HashPurpose::SignUp { profile, secret }, ..
+                })) => {
                     self.submit_for(request, Job::Hash { secret }, JobPurpose::Hash { request, profile }, out);
                 }
-                Some(NextHash::Gone(QueuedHash { request, purpose: Purpose::SignUp { .. }, .. })) => {
+                Some(NextHash::Gone(QueuedHash { request, purpose: HashPurpose::SignUp { .. }, .. })) => {
                     self.refuse_waiting(request, Some(CROWDED), out);
                 }
                 None => return,
@@ -251,7 +259,7 @@ impl Chat {
     /// Empties the auth queue: its requests are not awaited any more.
     pub(super) fn clear_auth_queue(&mut self, out: &mut Vec<Action>) {
         for waiting in self.auth_queue.clear() {
-            if let Purpose::Login(id) = waiting.purpose {
+            if let HashPurpose::Login(id) = waiting.purpose {
                 self.login_event(id, LoginEvent::Dropped, out);
             }
         }
@@ -259,7 +267,7 @@ impl Chat {
 
     /// Lets a log-in wait for the one of the same user that loads, if there is room. Log-ins whose
     /// clients are gone do not count.
-    fn wait_to_load(&mut self, one: InProgress, out: &mut Vec<Action>) {
+    fn wait_to_load(&mut self, one: LoginInProgress, out: &mut Vec<Action>) {
         let user = self.users.find(one.user.as_str());
         let id = self.logins.insert(one);
         let waiting_max = self.rules.log_ins_waiting_per_user_max as usize;
@@ -290,24 +298,26 @@ impl Chat {
     /// A log-in has finished loading: the next waiting log-in of the same user has its turn.
     pub(super) fn reading_ended(&mut self, user: UserId, out: &mut Vec<Action>) {
         while let Some(id) = self.users.next_to_load(user) {
-            let Some(InProgress { request, user: name, aim, login, barred }) = self.logins.remove(id) else {
+            let Some(LoginInProgress { request, user: name, aim, login, barred }) = self.logins.remove(id) else {
                 debug_assert!(false, "what waits is in progress");
                 continue;
             };
             let whereabouts = if self.users.is_here(user) { Whereabouts::Here } else { Whereabouts::Loading };
-            let facts = Facts { is_awaited: self.is_awaited(request), whereabouts };
+            let facts = LoginFacts { is_awaited: self.is_awaited(request), whereabouts };
             match (login.on(LoginEvent::LoadingTurn, facts).unless(barred).next, aim) {
-                (Next::Complete, Aim::LogIn(by)) => self.complete_login(request, (&name, by), None, out),
-                (Next::Enter(login), aim) => {
-                    let one = InProgress { request, user: name, aim, login, barred };
+                (NextLoginStep::Complete, ProofPurpose::LogIn(by)) => {
+                    self.complete_login(request, (&name, by), None, out)
+                }
+                (NextLoginStep::Enter(login), aim) => {
+                    let one = LoginInProgress { request, user: name, aim, login, barred };
                     match self.submit_login(one, out) {
                         // It takes over the reference and the place of the log-in before.
                         Ok(()) => return,
                         Err(id) => self.refuse_unsubmitted(id, out),
                     }
                 }
-                (Next::Refuse(cause), aim) => self.refuse_in_progress(request, &aim, cause, out),
-                (Next::Complete | Next::Drop, _) => {}
+                (NextLoginStep::Refuse(cause), aim) => self.refuse_in_progress(request, &aim, cause, out),
+                (NextLoginStep::Complete | NextLoginStep::Drop, _) => {}
             }
         }
         self.loading_ended(user);
@@ -317,26 +327,33 @@ impl Chat {
     /// Refuses a log-in whose job could not be submitted at its turn to load; the turn goes to the
     /// next one.
     fn refuse_unsubmitted(&mut self, id: LoginId, out: &mut Vec<Action>) {
-        let Some(InProgress { request, login, .. }) = self.logins.remove(id) else {
+        let Some(LoginInProgress { request, login, .. }) = self.logins.remove(id) else {
             return;
         };
-        let facts = Facts { is_awaited: true, whereabouts: Whereabouts::Loading };
-        if let Next::Refuse(cause) = login.on(LoginEvent::NotSubmitted, facts).next {
+        let facts = LoginFacts { is_awaited: true, whereabouts: Whereabouts::Loading };
+        if let NextLoginStep::Refuse(cause) = login.on(LoginEvent::NotSubmitted, facts).next {
             self.refuse_for(request, cause, fault_of(cause), out);
         }
     }
 
-    fn settle(&mut self, user: &UserName, attempt: Try, settled: Settled) {
+    fn settle(&mut self, user: &UserName, attempt: AdmittedTry, settled: TryOutcome) {
         let session = self.sessions.get_mut(attempt.conn);
         self.tries.settle(user, attempt, settled, session, &self.rules, self.now.mono_ms);
     }
 
     /// Refuses a try that a budget does not allow, and closes a connection that keeps trying.
-    pub(super) fn refuse_try(&mut self, to: ReplyTo, verb: Verb, user: UserName, limit: Limit, out: &mut Vec<Action>) {
+    pub(super) fn refuse_try(
+        &mut self,
+        to: ReplyTo,
+        verb: Verb,
+        user: UserName,
+        limit: ClientLimit,
+        out: &mut Vec<Action>,
+    ) {
         let conn = to.0;
         let fault = match limit {
-            Limit::SignUpsPerAddress => TOO_MANY_SIGN_UPS,
-            Limit::TokensPerConnection => TOO_MANY_TOKENS,
+            ClientLimit::SignUpsPerAddress => TOO_MANY_SIGN_UPS,
+            ClientLimit::TokensPerConnection => TOO_MANY_TOKENS,
             _ => TOO_MANY_TRIES,
         };
         self.note_refusal_for(conn, verb, Some(user), RefusalCause::Limit(limit), out);
@@ -356,7 +373,7 @@ impl Chat {
         &mut self,
         request: Ticket,
         (name, by): (&UserName, CredentialKind),
-        read: Option<Read>,
+        read: Option<LoginData>,
         out: &mut Vec<Action>,
     ) {
         let Some(user) = self.users.find(name.as_str()) else {
@@ -370,7 +387,7 @@ impl Chat {
             return;
         };
         session.push_form = form;
-        let client = Client { conn, address_key: session.address_key };
+        let client = ClientConn { conn, address_key: session.address_key };
         let before = session.user.replace(user);
         if before.is_none() {
             // The allowance that it used up so far was that of a stranger.
@@ -384,7 +401,7 @@ impl Chat {
         self.forget_remote(user, out);
         let older = self.users.arrives(user, conn);
         match older {
-            Route::Here(older) if older != conn => {
+            UserRoute::Here(older) if older != conn => {
                 // Nobody is logged in on it now, so that its close does not end the user's list.
                 if let Some(session) = self.sessions.get_mut(older) {
                     session.user = None;
@@ -394,10 +411,10 @@ impl Chat {
                 }
                 self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
             }
-            Route::Here(_) | Route::Away | Route::Elsewhere => {}
+            UserRoute::Here(_) | UserRoute::Away | UserRoute::Elsewhere => {}
         }
-        debug_assert_eq!(read.is_some(), older == Route::Away, "who was not online is read, in turn");
-        if let Some(Read { friends, page, epoch }) = read {
+        debug_assert_eq!(read.is_some(), older == UserRoute::Away, "who was not online is read, in turn");
+        if let Some(LoginData { friends, page, epoch }) = read {
             self.owns_from_now_on(user, epoch);
             self.users.set_friends(user, &friends);
             self.say_here(user);

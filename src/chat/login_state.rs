@@ -20,12 +20,12 @@
 //!
 //! Failure is `NotSubmitted` or `Failed`.
 
-use super::answer::{BANNED, BUSY, CROWDED, DAMAGED, Fault, NO_HASHING, UNAVAILABLE};
-use super::contract::{ClusterJob, ConnId, Job, Now, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket, UserOwner};
+use super::answer::{BANNED, BUSY, CROWDED, DAMAGED, FollowingError, NO_HASHING, UNAVAILABLE};
+use super::contract::{ClusterJob, ConnId, Job, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket, TurnTime, UserOwner};
 use super::ids::LoginId;
-use super::own_op::Aim;
-use super::table::Table;
-use super::tries::{Settled, Try};
+use super::own_op::ProofPurpose;
+use super::table::TicketTable;
+use super::tries::{AdmittedTry, TryOutcome};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::request::Credential;
@@ -34,10 +34,10 @@ use std::collections::HashMap;
 #[cfg(test)]
 mod tests;
 
-const TOO_MANY_AT_ONCE: Fault =
-    Fault(ErrorCode::Unavailable, "too many log-ins of this user wait for each other, try again in a moment");
+const TOO_MANY_AT_ONCE: FollowingError =
+    FollowingError(ErrorCode::Unavailable, "too many log-ins of this user wait for each other, try again in a moment");
 /// A retry cannot help, so the sentence does not say *try again*.
-const UNREADABLE: Fault = Fault(
+const UNREADABLE: FollowingError = FollowingError(
     ErrorCode::Forbidden,
     "what is stored of this account's password cannot be read, trying again does not help: the operator must reset it",
 );
@@ -47,17 +47,17 @@ const UNREADABLE: Fault = Fault(
 pub(super) enum Login {
     /// Its try was admitted. It begins when all requests of another user on its connection are
     /// answered.
-    Admitted { credential: Credential, attempt: Try },
+    Admitted { credential: Credential, attempt: AdmittedTry },
     /// The store checks the credential and, if it is good, reads friends and the first page. The
     /// user is loading and is referred to.
-    ProvingAndLoading { credential: Credential, attempt: Try },
+    ProvingAndLoading { credential: Credential, attempt: AdmittedTry },
     /// The store checks the credential, and no more.
-    Proving { credential: Credential, attempt: Try },
+    Proving { credential: Credential, attempt: AdmittedTry },
     /// The password waits to be hashed. Without a stored hash (there is no such user) it is hashed
     /// all the same, so that the time does not show whether the user exists.
-    Queued { secret: Secret, password_hash: Option<Secret>, attempt: Try },
+    Queued { secret: Secret, password_hash: Option<Secret>, attempt: AdmittedTry },
     /// The password is being hashed.
-    Verifying { secret: Secret, password_hash: Option<Secret>, attempt: Try },
+    Verifying { secret: Secret, password_hash: Option<Secret>, attempt: AdmittedTry },
     /// The credential is good. Another log-in of the user is loading.
     WaitingToLoad,
     /// The credential is good. The store reads friends and the first page. The user is loading, and
@@ -117,7 +117,7 @@ pub(super) enum Whereabouts {
 
 /// The facts on which the next state depends, besides the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct LoginFacts {
     /// The client still waits: it is connected, and its deadline is not over.
     pub(super) is_awaited: bool,
     pub(super) whereabouts: Whereabouts,
@@ -125,7 +125,7 @@ pub(super) struct Facts {
 
 /// The next step of a log-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextLoginStep {
     /// It goes on in this state.
     Enter(Login),
     /// `LS`.
@@ -138,28 +138,30 @@ pub(super) enum Next {
 
 /// A step of a log-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct LoginStep {
     /// The try with its outcome, if that is known now.
-    pub(super) settled: Option<(Try, Settled)>,
-    pub(super) next: Next,
+    pub(super) settled: Option<(AdmittedTry, TryOutcome)>,
+    pub(super) next: NextLoginStep,
 }
 
-impl Step {
+impl LoginStep {
     /// Turns a success into a refusal, if the log-in is barred.
     pub(super) fn unless(self, barred: Option<RefusalCause>) -> Self {
         match (barred, self.next) {
             (
                 Some(cause),
-                Next::Complete
-                | Next::Enter(Login::WaitingToLoad | Login::Loading | Login::Claiming { .. } | Login::Taking { .. }),
-            ) => Self { next: Next::Refuse(cause), ..self },
+                NextLoginStep::Complete
+                | NextLoginStep::Enter(
+                    Login::WaitingToLoad | Login::Loading | Login::Claiming { .. } | Login::Taking { .. },
+                ),
+            ) => Self { next: NextLoginStep::Refuse(cause), ..self },
             (_, next) => Self { next, ..self },
         }
     }
 }
 
 /// The error after the `LF` for this cause. For a wrong credential there is none.
-pub(super) fn fault_of(cause: RefusalCause) -> Option<Fault> {
+pub(super) fn fault_of(cause: RefusalCause) -> Option<FollowingError> {
     match cause {
         RefusalCause::WrongPassword | RefusalCause::BadToken => None,
         RefusalCause::Banned => Some(BANNED),
@@ -174,65 +176,73 @@ pub(super) fn fault_of(cause: RefusalCause) -> Option<Fault> {
     }
 }
 
-fn step(settled: Option<(Try, Settled)>, next: Next) -> Step {
-    Step { settled, next }
+fn step(settled: Option<(AdmittedTry, TryOutcome)>, next: NextLoginStep) -> LoginStep {
+    LoginStep { settled, next }
 }
 
-fn settle(attempt: Try, settled: Settled, next: Next) -> Step {
+fn settle(attempt: AdmittedTry, settled: TryOutcome, next: NextLoginStep) -> LoginStep {
     step(Some((attempt, settled)), next)
 }
 
 impl Login {
     /// The step that follows this event.
-    pub(super) fn on(self, event: LoginEvent, facts: Facts) -> Step {
+    pub(super) fn on(self, event: LoginEvent, facts: LoginFacts) -> LoginStep {
         use LoginEvent::{
             Banned, Begins, Dropped, Elsewhere, HashingTurn, LetGo, Loaded, LoadingTurn, NoPlace, Proven, Unproven,
             Verified,
         };
         match (self, event) {
             (Self::Admitted { credential, attempt }, Begins) if facts.is_awaited => {
-                step(None, Next::Enter(Self::begin(credential, attempt, facts.whereabouts)))
+                step(None, NextLoginStep::Enter(Self::begin(credential, attempt, facts.whereabouts)))
             }
-            (Self::Admitted { attempt, .. }, Begins | Dropped) => settle(attempt, Settled::NotMade, Next::Drop),
+            (Self::Admitted { attempt, .. }, Begins | Dropped) => {
+                settle(attempt, TryOutcome::NotMade, NextLoginStep::Drop)
+            }
 
-            (Self::ProvingAndLoading { attempt, .. }, Loaded) => settle(attempt, Settled::Right, Next::Complete),
+            (Self::ProvingAndLoading { attempt, .. }, Loaded) => {
+                settle(attempt, TryOutcome::Right, NextLoginStep::Complete)
+            }
             // Only clients with a good credential learn that the account is banned.
             (Self::ProvingAndLoading { attempt, .. } | Self::Proving { attempt, .. }, Banned) => {
-                settle(attempt, Settled::Right, Next::Refuse(RefusalCause::Banned))
+                settle(attempt, TryOutcome::Right, NextLoginStep::Refuse(RefusalCause::Banned))
             }
-            (Self::Proving { attempt, .. }, Proven) => settle(attempt, Settled::Right, Self::proven(facts)),
+            (Self::Proving { attempt, .. }, Proven) => settle(attempt, TryOutcome::Right, Self::proven(facts)),
             (
                 Self::ProvingAndLoading { credential, attempt } | Self::Proving { credential, attempt },
                 Unproven { password_hash, differs },
-            ) => Self::unproven(credential, password_hash, Try { differs, ..attempt }),
+            ) => Self::unproven(credential, password_hash, AdmittedTry { differs, ..attempt }),
 
             (Self::Queued { secret, password_hash, attempt }, HashingTurn) if facts.is_awaited => {
-                step(None, Next::Enter(Self::Verifying { secret, password_hash, attempt }))
+                step(None, NextLoginStep::Enter(Self::Verifying { secret, password_hash, attempt }))
             }
             (Self::Queued { attempt, .. }, HashingTurn | NoPlace) => {
-                settle(attempt, Settled::NotMade, Next::Refuse(RefusalCause::QueueFull))
+                settle(attempt, TryOutcome::NotMade, NextLoginStep::Refuse(RefusalCause::QueueFull))
             }
-            (Self::Queued { attempt, .. }, Dropped) => settle(attempt, Settled::NotMade, Next::Drop),
-            (Self::Verifying { attempt, .. }, Verified(true)) => settle(attempt, Settled::Right, Self::proven(facts)),
+            (Self::Queued { attempt, .. }, Dropped) => settle(attempt, TryOutcome::NotMade, NextLoginStep::Drop),
+            (Self::Verifying { attempt, .. }, Verified(true)) => {
+                settle(attempt, TryOutcome::Right, Self::proven(facts))
+            }
             (Self::Verifying { attempt, .. }, Verified(false)) => {
-                settle(attempt, Settled::Wrong, Next::Refuse(RefusalCause::WrongPassword))
+                settle(attempt, TryOutcome::Wrong, NextLoginStep::Refuse(RefusalCause::WrongPassword))
             }
 
-            (Self::WaitingToLoad, NoPlace) => step(None, Next::Refuse(RefusalCause::TooManyAtOnce)),
+            (Self::WaitingToLoad, NoPlace) => step(None, NextLoginStep::Refuse(RefusalCause::TooManyAtOnce)),
             (Self::WaitingToLoad, LoadingTurn) => step(None, Self::may_load(facts)),
             (Self::ProvingAndLoading { attempt, .. }, Elsewhere(owner)) => {
-                settle(attempt, Settled::Right, Next::Enter(Self::Claiming { owner }))
+                settle(attempt, TryOutcome::Right, NextLoginStep::Enter(Self::Claiming { owner }))
             }
             (Self::Loading | Self::Taking { .. }, Elsewhere(owner)) => {
-                step(None, Next::Enter(Self::Claiming { owner }))
+                step(None, NextLoginStep::Enter(Self::Claiming { owner }))
             }
-            (Self::Claiming { .. }, LetGo { epoch, floor }) => step(None, Next::Enter(Self::Taking { epoch, floor })),
-            (Self::Claiming { .. }, Dropped) => step(None, Next::Drop),
-            (Self::Loading | Self::Taking { .. }, Loaded) => step(None, Next::Complete),
-            (Self::Loading | Self::Taking { .. }, Banned) => step(None, Next::Refuse(RefusalCause::Banned)),
+            (Self::Claiming { .. }, LetGo { epoch, floor }) => {
+                step(None, NextLoginStep::Enter(Self::Taking { epoch, floor }))
+            }
+            (Self::Claiming { .. }, Dropped) => step(None, NextLoginStep::Drop),
+            (Self::Loading | Self::Taking { .. }, Loaded) => step(None, NextLoginStep::Complete),
+            (Self::Loading | Self::Taking { .. }, Banned) => step(None, NextLoginStep::Refuse(RefusalCause::Banned)),
             // The account was deleted meanwhile, and the answer that would tell the core was lost.
             (Self::Loading | Self::Taking { .. }, Unproven { .. }) => {
-                step(None, Next::Refuse(RefusalCause::WrongPassword))
+                step(None, NextLoginStep::Refuse(RefusalCause::WrongPassword))
             }
 
             (state, event) => state.failed(&event),
@@ -242,40 +252,42 @@ impl Login {
     /// The first state after admission. A log-in reads no page of its own if the user is online, or
     /// if another log-in of the user reads it: a page is large, and a client that knows one
     /// password could ask for a thousand pages.
-    fn begin(credential: Credential, attempt: Try, whereabouts: Whereabouts) -> Self {
+    fn begin(credential: Credential, attempt: AdmittedTry, whereabouts: Whereabouts) -> Self {
         match whereabouts {
             Whereabouts::Here | Whereabouts::Loading => Self::Proving { credential, attempt },
             Whereabouts::Away => Self::ProvingAndLoading { credential, attempt },
         }
     }
 
-    fn unproven(credential: Credential, password_hash: Option<Secret>, attempt: Try) -> Step {
+    fn unproven(credential: Credential, password_hash: Option<Secret>, attempt: AdmittedTry) -> LoginStep {
         match credential {
-            Credential::Password(secret) => step(None, Next::Enter(Self::Queued { secret, password_hash, attempt })),
+            Credential::Password(secret) => {
+                step(None, NextLoginStep::Enter(Self::Queued { secret, password_hash, attempt }))
+            }
             // Nobody can guess a token: this one has expired or was revoked, and it locks nobody
             // out.
-            Credential::Token(_) => settle(attempt, Settled::Wrong, Next::Refuse(RefusalCause::BadToken)),
+            Credential::Token(_) => settle(attempt, TryOutcome::Wrong, NextLoginStep::Refuse(RefusalCause::BadToken)),
         }
     }
 
-    fn proven(facts: Facts) -> Next {
+    fn proven(facts: LoginFacts) -> NextLoginStep {
         match facts.whereabouts {
-            Whereabouts::Loading if facts.is_awaited => Next::Enter(Self::WaitingToLoad),
+            Whereabouts::Loading if facts.is_awaited => NextLoginStep::Enter(Self::WaitingToLoad),
             _ => Self::may_load(facts),
         }
     }
 
-    fn may_load(facts: Facts) -> Next {
+    fn may_load(facts: LoginFacts) -> NextLoginStep {
         match facts.whereabouts {
-            _ if !facts.is_awaited => Next::Drop,
-            Whereabouts::Here => Next::Complete,
+            _ if !facts.is_awaited => NextLoginStep::Drop,
+            Whereabouts::Here => NextLoginStep::Complete,
             // No other log-in of this user loads: it is this one's turn.
-            Whereabouts::Loading | Whereabouts::Away => Next::Enter(Self::Loading),
+            Whereabouts::Loading | Whereabouts::Away => NextLoginStep::Enter(Self::Loading),
         }
     }
 
     /// The step after a job that was not done.
-    fn failed(self, event: &LoginEvent) -> Step {
+    fn failed(self, event: &LoginEvent) -> LoginStep {
         let (refused, not_submitted) = match event {
             LoginEvent::NotSubmitted => (false, true),
             LoginEvent::Failed { refused } => (*refused, false),
@@ -285,7 +297,7 @@ impl Login {
             }
         };
         // A try that met an unreadable row counts: otherwise a client could go on for ever.
-        let tried = if refused { Settled::Wrong } else { Settled::NotMade };
+        let tried = if refused { TryOutcome::Wrong } else { TryOutcome::NotMade };
         let refusal = match &self {
             _ if not_submitted => RefusalCause::Busy,
             Self::Verifying { .. } if !refused => RefusalCause::NoHashing,
@@ -293,11 +305,11 @@ impl Login {
             _ if refused => RefusalCause::Unreadable,
             _ => RefusalCause::Unavailable,
         };
-        step(self.attempt().map(|attempt| (attempt, tried)), Next::Refuse(refusal))
+        step(self.attempt().map(|attempt| (attempt, tried)), NextLoginStep::Refuse(refusal))
     }
 
     /// Its try, if it is not settled.
-    pub(super) fn attempt(&self) -> Option<Try> {
+    pub(super) fn attempt(&self) -> Option<AdmittedTry> {
         match self {
             Self::Admitted { attempt, .. }
             | Self::ProvingAndLoading { attempt, .. }
@@ -332,7 +344,7 @@ impl Login {
     }
 
     /// The job of its state, if the state has one.
-    pub(super) fn job(&self, user: &UserName, now: Now, rules: &Rules) -> Option<Job> {
+    pub(super) fn job(&self, user: &UserName, now: TurnTime, rules: &Rules) -> Option<Job> {
         let (user, now_ms) = (user.clone(), now.wall_ms);
         let latest_ms = now_ms.saturating_add(rules.token_lifetime_ms).saturating_add(TOKEN_SLACK_MS);
         let (pushes_max, bytes_max) = (rules.page_max, rules.page_bytes_max);
@@ -359,12 +371,12 @@ impl Login {
 
 /// A log-in in progress.
 #[derive(Debug)]
-pub(super) struct InProgress {
+pub(super) struct LoginInProgress {
     /// The request that it answers.
     pub(super) request: Ticket,
     pub(super) user: UserName,
     /// The purpose of the log-in.
-    pub(super) aim: Aim,
+    pub(super) aim: ProofPurpose,
     pub(super) login: Login,
     /// It is refused for this cause even if its credential is good: the stored password or the
     /// account was changed after the comparison began.
@@ -374,7 +386,7 @@ pub(super) struct InProgress {
 /// All log-ins in progress.
 #[derive(Debug)]
 pub(super) struct Logins {
-    all: Table<InProgress>,
+    all: TicketTable<LoginInProgress>,
     /// Log-ins that wait until another user on their connection has all answers. Never iterated.
     deferred: HashMap<ConnId, LoginId>,
     /// Connections whose deferred log-in can begin.
@@ -383,18 +395,18 @@ pub(super) struct Logins {
 
 impl Logins {
     pub(super) fn new() -> Self {
-        Self { all: Table::default(), deferred: HashMap::new(), due: Vec::new() }
+        Self { all: TicketTable::default(), deferred: HashMap::new(), due: Vec::new() }
     }
 
-    pub(super) fn insert(&mut self, one: InProgress) -> LoginId {
+    pub(super) fn insert(&mut self, one: LoginInProgress) -> LoginId {
         LoginId(self.all.insert(one))
     }
 
-    pub(super) fn remove(&mut self, id: LoginId) -> Option<InProgress> {
+    pub(super) fn remove(&mut self, id: LoginId) -> Option<LoginInProgress> {
         self.all.remove(id.0)
     }
 
-    pub(super) fn get(&self, id: LoginId) -> Option<&InProgress> {
+    pub(super) fn get(&self, id: LoginId) -> Option<&LoginInProgress> {
         self.all.get(id.0)
     }
 
@@ -440,7 +452,7 @@ impl Logins {
 
 #[cfg(debug_assertions)]
 impl Logins {
-    pub(super) fn values(&self) -> impl Iterator<Item = &InProgress> {
+    pub(super) fn values(&self) -> impl Iterator<Item = &LoginInProgress> {
         self.all.values()
     }
 

@@ -8,10 +8,10 @@
 //! it is the first one; another one is found by its place.
 
 use super::contract::Rules;
-use super::deliveries::{Deliveries, Delivery, Save};
+use super::deliveries::{Deliveries, Delivery, SaveProgress};
 use super::ids::DeliveryRef;
-use super::index::{INDEXED_FROM, INDEXED_TO, Index, id_hash};
-use super::sparse::{Place, Placed, SparseQueue};
+use super::index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
+use super::sparse::{QueuePosition, SparseEntry, SparseQueue};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Body, PushKind};
@@ -40,22 +40,22 @@ pub(super) enum Backfill {
 
 /// A delivery in the mailbox, in few bytes: searching a short mailbox touches few cache lines.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct MailboxEntry {
     slot: u32,
     /// The hash of its push's id.
     pub(super) id_hash: u32,
     seq: u64,
-    pub(super) place: Place,
+    pub(super) place: QueuePosition,
 }
 
-impl Entry {
+impl MailboxEntry {
     pub(super) fn delivery(self) -> DeliveryRef {
         DeliveryRef { slot: self.slot, seq: self.seq }
     }
 }
 
-impl Placed for Entry {
-    fn place(&self) -> Place {
+impl SparseEntry for MailboxEntry {
+    fn place(&self) -> QueuePosition {
         self.place
     }
 
@@ -72,13 +72,13 @@ impl Placed for Entry {
 #[derive(Debug)]
 pub(super) struct Mailbox {
     pub(super) backfill: Backfill,
-    entries: SparseQueue<Entry>,
+    entries: SparseQueue<MailboxEntry>,
     /// The place of the next entry.
-    end: Place,
+    end: QueuePosition,
     /// Greater than the `seq` of any entry: no push with this or a greater `seq` is here.
     above_seq: u64,
     /// The index of messages by sender and id, including the tail. Only a long mailbox has it.
-    messages: Option<Box<Index>>,
+    messages: Option<Box<HashIndex>>,
     bytes: usize,
     /// Pushes that were taken while the store had more. They are also saved, and follow the last
     /// page even if the save failed. In the order of `seq`.
@@ -96,7 +96,7 @@ pub(super) struct Mailbox {
 }
 
 fn is_saved(delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
-    deliveries.get(delivery).is_some_and(|delivery| delivery.save == Save::Done)
+    deliveries.get(delivery).is_some_and(|delivery| delivery.save == SaveProgress::Done)
 }
 
 fn hash_of(body: &Body, deliveries: &Deliveries) -> u64 {
@@ -150,7 +150,7 @@ impl Mailbox {
         };
         of.place = self.end;
         let (DeliveryRef { slot, seq }, id_hash) = (delivery, id_hash(of.body.id()));
-        self.entries.push_back(Entry { slot, id_hash, seq, place: self.end });
+        self.entries.push_back(MailboxEntry { slot, id_hash, seq, place: self.end });
         self.end += 1;
         self.above_seq = self.above_seq.max(seq + 1);
         self.bytes += of.weight_bytes();
@@ -274,7 +274,7 @@ impl Mailbox {
 
     #[inline(never)]
     fn begin_index(&mut self, deliveries: &Deliveries) {
-        let mut index = Box::<Index>::default();
+        let mut index = Box::<HashIndex>::default();
         self.all().for_each(|delivery| note_message(&mut index, delivery, deliveries));
         self.messages = Some(index);
     }
@@ -315,7 +315,7 @@ impl Mailbox {
     }
 
     /// The first entry at this place or after it.
-    pub(super) fn first_from(&self, place: Place) -> Option<Entry> {
+    pub(super) fn first_from(&self, place: QueuePosition) -> Option<MailboxEntry> {
         self.entries.first_from(place).copied()
     }
 
@@ -348,7 +348,7 @@ impl Mailbox {
 
     /// Removes a delivery; gives the place of its entry, if it had one. Call it while the delivery
     /// still exists.
-    pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<Place> {
+    pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<QueuePosition> {
         let of = deliveries.get(delivery)?;
         let entry = self.entries.remove_if(of.place, |entry| entry.delivery() == delivery);
         if entry.is_some() {
@@ -383,7 +383,7 @@ impl Mailbox {
     }
 }
 
-fn note_message(index: &mut Index, delivery: DeliveryRef, deliveries: &Deliveries) {
+fn note_message(index: &mut HashIndex, delivery: DeliveryRef, deliveries: &Deliveries) {
     if let Some(of) = deliveries.get(delivery)
         && of.body.kind == PushKind::Message
     {

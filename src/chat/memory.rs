@@ -2,7 +2,7 @@
 
 use super::Chat;
 use super::contract::ConnId;
-use super::deliveries::{DELIVERY_BYTES, Save};
+use super::deliveries::{DELIVERY_BYTES, SaveProgress};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::mailbox::Backfill;
@@ -27,7 +27,7 @@ impl Chat {
             + self.jobs_bytes
             + self.jobs.len() * JOB_BYTES
             + self.requests.len() * REQUEST_BYTES
-            + self.due.capacity() * size_of::<(u64, super::Due)>()
+            + self.due.capacity() * size_of::<(u64, super::AnswerDeadline)>()
             + self.friendship_ops.held_bytes()
             + self.presence.held_bytes()
             + self.push_hook.as_ref().map_or(0, |hook| hook.held_bytes())
@@ -98,7 +98,7 @@ impl Chat {
         let entries: Vec<DeliveryRef> = list.mailbox.all().skip(1).collect();
         let is_kept_for_speed = |delivery: &&DeliveryRef| {
             let stored =
-                self.deliveries.get(**delivery).is_some_and(|found| found.save == Save::Done && !found.waits());
+                self.deliveries.get(**delivery).is_some_and(|found| found.save == SaveProgress::Done && !found.waits());
             stored && !list.cursor.is_outstanding(**delivery, &self.deliveries)
         };
         let cut: Vec<DeliveryRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();

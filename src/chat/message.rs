@@ -1,12 +1,12 @@
 //! TYPE 4: a message from one friend to another.
 
-use super::answer::{Fault, NOT_YOU};
-use super::contract::{Action, ConnId, Limit};
-use super::dedup::Key;
-use super::deliveries::{Delivery, Save, Waiter};
+use super::answer::{FollowingError, NOT_YOU};
+use super::contract::{Action, ClientLimit, ConnId};
+use super::dedup::MessageKey;
+use super::deliveries::{Delivery, MsWaiter, SaveProgress};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
-use super::{Chat, Due, Timer};
+use super::{AnswerDeadline, Chat, ChatTimer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name};
 use crate::protocol::push::Body;
@@ -15,11 +15,12 @@ use crate::protocol::request::{ContentForm, Verb};
 
 /// The largest number of repetitions of one message that wait for its answer.
 const WAITERS_MAX: usize = 16;
-const SAID_OFTEN: Fault = Fault(ErrorCode::RateLimited, "this message was sent many times and waits for its answer");
+const SAID_OFTEN: FollowingError =
+    FollowingError(ErrorCode::RateLimited, "this message was sent many times and waits for its answer");
 
 /// `MF` alone would mean that the two are not friends.
-const IN_DOUBT: Fault =
-    Fault(ErrorCode::Unavailable, "the store cannot say at present whether you are friends, try again");
+const IN_DOUBT: FollowingError =
+    FollowingError(ErrorCode::Unavailable, "the store cannot say at present whether you are friends, try again");
 
 /// The fields of a message.
 #[derive(Clone, Copy)]
@@ -46,10 +47,10 @@ impl Chat {
             let (to, verb, fault) = no(Some(NOT_YOU));
             return self.refuse(to, verb, fault, out);
         }
-        let waiter = Waiter { conn, form, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
+        let waiter = MsWaiter { conn, form, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let receiver_hash = self.users.hash(receiver.as_str());
-        let key = Key::of(receiver_hash, id.as_str());
+        let key = MessageKey::of(receiver_hash, id.as_str());
         let known = me.dedup.as_ref().and_then(|dedup| dedup.find(key, oldest_ms));
         if let Some(known) = known {
             return self.on_duplicate(known, waiter, id, out);
@@ -100,7 +101,7 @@ impl Chat {
 
     /// The same message was sent before: it gets the same answer and is not delivered twice.
     #[inline(never)]
-    fn on_duplicate(&mut self, known: DeliveryRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
+    fn on_duplicate(&mut self, known: DeliveryRef, waiter: MsWaiter, id: &Id<'_>, out: &mut Vec<Action>) {
         self.totals.duplicates += 1;
         let open = self.deliveries.get_mut(known).filter(|delivery| !delivery.durable);
         let Some(delivery) = open else {
@@ -111,7 +112,7 @@ impl Chat {
         };
         if delivery.more_waiters_len() >= WAITERS_MAX {
             let id = ReplyId::OfBody(delivery.body.clone());
-            self.note_limit(waiter.conn, Limit::RepeatedMessages, out);
+            self.note_limit(waiter.conn, ClientLimit::RepeatedMessages, out);
             return self.refuse((waiter.conn, waiter.form, id), Some(Verb::Message), Some(SAID_OFTEN), out);
         }
         delivery.add_waiter(waiter);
@@ -119,21 +120,23 @@ impl Chat {
         self.owes(waiter.conn);
         match save {
             // It is in its save delay.
-            Save::None => {}
-            Save::Failed | Save::Full => {
-                self.answer_before(waiter.due_ms, Due::Push(known));
+            SaveProgress::None => {}
+            SaveProgress::Failed | SaveProgress::Full => {
+                self.answer_before(waiter.due_ms, AnswerDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }
-            Save::InFlight | Save::Done => self.answer_before(waiter.due_ms, Due::Push(known)),
-            Save::Foreign => {
+            SaveProgress::InFlight | SaveProgress::Done => {
+                self.answer_before(waiter.due_ms, AnswerDeadline::Push(known))
+            }
+            SaveProgress::Foreign => {
                 self.take_foreign_over(known);
-                self.answer_before(waiter.due_ms, Due::Push(known));
+                self.answer_before(waiter.due_ms, AnswerDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }
         }
     }
 
-    fn remember(&mut self, sender: UserId, key: Key, delivery: DeliveryRef) {
+    fn remember(&mut self, sender: UserId, key: MessageKey, delivery: DeliveryRef) {
         let rules = &self.rules;
         let known = &mut self.users.get_mut(sender).dedup;
         let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
@@ -142,7 +145,7 @@ impl Chat {
         self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
         if dedup.timer.is_none() {
             let old_ms = self.now.mono_ms + rules.dedup_age_ms + 1;
-            dedup.timer = Some(self.wheel.insert(old_ms, Timer::Dedup(sender)));
+            dedup.timer = Some(self.wheel.insert(old_ms, ChatTimer::Dedup(sender)));
         }
     }
 
@@ -157,7 +160,7 @@ impl Chat {
             // `dedup_age_ms`.
             Some(newest_ms) => {
                 let old_ms = newest_ms + self.rules.dedup_age_ms + 1;
-                dedup.timer = Some(self.wheel.insert(old_ms, Timer::Dedup(user)));
+                dedup.timer = Some(self.wheel.insert(old_ms, ChatTimer::Dedup(user)));
             }
             None => {
                 // It has fired.

@@ -64,14 +64,14 @@ mod trust;
 mod users;
 pub mod wheel;
 
-use contract::{Action, Event, Job, Now, Outcome, Rules, Ticket};
+use contract::{Action, Event, Job, Outcome, Rules, Ticket, TurnTime};
 use deliveries::Deliveries;
 use ids::{DeliveryRef, UserId};
 use session::Sessions;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use table::Table;
+use table::TicketTable;
 use users::Users;
-use wheel::Wheel;
+use wheel::TimerWheel;
 
 use crate::protocol::field::UserName;
 
@@ -83,7 +83,7 @@ const DUE_SWEPT_FROM: usize = 1_024;
 
 /// The timers on the wheel.
 #[derive(Clone, Copy, Debug)]
-enum Timer {
+enum ChatTimer {
     /// Check whether the connections due at this time are idle.
     Idle { look_ms: u64 },
     /// A push on this user's list may be due for a resend.
@@ -128,7 +128,7 @@ enum Timer {
 
 /// A job in flight.
 #[derive(Debug)]
-struct Working {
+struct JobInFlight {
     purpose: job::JobPurpose,
     /// The size of its push in bytes.
     bytes: usize,
@@ -138,7 +138,7 @@ struct Working {
 
 /// A deadline by which something must be answered.
 #[derive(Clone, Copy, Debug)]
-enum Due {
+enum AnswerDeadline {
     /// A request that waits for a job.
     Request(Ticket),
     /// The waiters of this push.
@@ -149,7 +149,7 @@ enum Due {
 #[derive(Debug)]
 pub struct Chat {
     rules: Rules,
-    now: Now,
+    now: TurnTime,
     next_seq: u64,
     /// The step from one `seq` to the next: in a cluster the numbers of the nodes interleave.
     seq_step: u64,
@@ -157,21 +157,21 @@ pub struct Chat {
     users: Users,
     deliveries: Deliveries,
     /// Jobs in flight.
-    jobs: Table<Working>,
+    jobs: TicketTable<JobInFlight>,
     /// The total size of the pushes in them, in bytes.
     jobs_bytes: usize,
     /// Each user's load of jobs in flight.
-    in_flight: in_flight::InFlight,
+    in_flight: in_flight::UserLoads,
     /// The dedup windows of users who are offline.
-    packed: dedup::PackedAll,
+    packed: dedup::PackedWindows,
     /// The request rates of connections that are not logged in, by address.
     strangers: throttle::Throttle,
     /// Log-ins and sign-ups that wait for a password to be hashed.
     auth_queue: auth_queue::AuthQueue,
     /// The budgets for tries.
-    tries: tries::Tries,
+    tries: tries::AuthTries,
     /// Requests that wait for jobs and are not answered yet.
-    requests: Table<answer::PendingRequest>,
+    requests: TicketTable<answer::PendingRequest>,
     /// The user names that waiting log-ins and sign-ups claim.
     claims: HashMap<Ticket, UserName>,
     /// Log-ins in progress, each in one state.
@@ -181,11 +181,11 @@ pub struct Chat {
     /// The number of BLOCK operations so far.
     blocks: u64,
     /// Friendships and pushes in doubt.
-    doubt: doubt::Doubt,
+    doubt: doubt::UsersInDoubt,
     /// The PRESENCE frames that are to be sent.
     presence: presence::Presence,
     /// The operator's requests.
-    admin: admin::Admin,
+    admin: admin::AdminRequests,
     /// The `seq` of pushes whose deletion failed: they are ignored on pages until they are deleted.
     undeleted: BTreeSet<u64>,
     /// Those of them whose deletion is to be retried; the others are being retried.
@@ -194,14 +194,14 @@ pub struct Chat {
     to_save: Vec<DeliveryRef>,
     /// The total size of all dedup windows, in bytes.
     dedup_bytes: usize,
-    wheel: Wheel<Timer>,
+    wheel: TimerWheel<ChatTimer>,
     /// The push hook's watches, if there is a push hook.
-    push_hook: Option<Box<push_hook::PushHook>>,
+    push_hook: Option<Box<push_hook::PushWatches>>,
     /// Pushes to online users, each with the time at which it is saved unless it is acked. The
     /// delay is constant, so they are always in order.
     save_delay: VecDeque<(u64, DeliveryRef)>,
     /// Requests to be answered, each with its deadline, in order.
-    due: VecDeque<(u64, Due)>,
+    due: VecDeque<(u64, AnswerDeadline)>,
     /// The length at which `due` is searched for answered requests.
     sweep_due_at: usize,
     /// After a pause of the process: input that had arrived by this time must be handed in before
@@ -211,7 +211,7 @@ pub struct Chat {
     totals: contract::Totals,
     /// The number of outstanding pushes.
     outstanding: u64,
-    oldest: gauges::Oldest,
+    oldest: gauges::OldestPush,
     /// The state of a cluster node; `None`: this server is alone.
     cluster: Option<Box<cluster::ClusterState>>,
     /// A stop has begun, of which each event may have brought the end, or this is a node of a
@@ -236,41 +236,41 @@ impl Chat {
         #[cfg(debug_assertions)]
         let ceilings = invariants::Ceilings::new(&rules);
         Self {
-            push_hook: push_hook::PushHook::new(&rules),
+            push_hook: push_hook::PushWatches::new(&rules),
             rules,
-            now: Now::default(),
+            now: TurnTime::default(),
             next_seq: first_seq,
             seq_step: 1,
             sessions: Sessions::default(),
             users: Users::new(hash_key),
             deliveries: Deliveries::new(hash_key),
-            jobs: Table::default(),
+            jobs: TicketTable::default(),
             jobs_bytes: 0,
-            in_flight: in_flight::InFlight::default(),
-            packed: dedup::PackedAll::default(),
+            in_flight: in_flight::UserLoads::default(),
+            packed: dedup::PackedWindows::default(),
             strangers: throttle::Throttle::default(),
             auth_queue: auth_queue::AuthQueue::default(),
-            tries: tries::Tries::new(hash_key),
-            requests: Table::default(),
+            tries: tries::AuthTries::new(hash_key),
+            requests: TicketTable::default(),
             claims: HashMap::new(),
             logins: login_state::Logins::new(),
             friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
             blocks: 0,
-            doubt: doubt::Doubt::default(),
+            doubt: doubt::UsersInDoubt::default(),
             presence: presence::Presence::default(),
-            admin: admin::Admin::default(),
+            admin: admin::AdminRequests::default(),
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),
             dedup_bytes: 0,
-            wheel: Wheel::new(),
+            wheel: TimerWheel::new(),
             save_delay: VecDeque::new(),
             due: VecDeque::new(),
             sweep_due_at: DUE_SWEPT_FROM,
             hear_first_ms: 0,
             totals: contract::Totals::default(),
             outstanding: 0,
-            oldest: gauges::Oldest::new(),
+            oldest: gauges::OldestPush::new(),
             cluster: None,
             looks_after_events: false,
             stopping: false,
@@ -306,7 +306,7 @@ impl Chat {
     }
 
     /// Takes in one event and appends the actions that follow from it. `now` never goes back.
-    pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Vec<Action>) {
+    pub fn handle(&mut self, now: TurnTime, event: Event<'_>, out: &mut Vec<Action>) {
         debug_assert!(now.mono_ms >= self.now.mono_ms, "the mono clock went back");
         self.now = now;
         match event {
@@ -389,8 +389,8 @@ impl Chat {
         while let Some(&(_, due)) = self.due.front().filter(|(due, _)| is_heard && *due <= now_ms) {
             self.due.pop_front();
             match due {
-                Due::Request(request) => self.request_timed_out(request, out),
-                Due::Push(delivery) => self.push_timed_out(delivery, out),
+                AnswerDeadline::Request(request) => self.request_timed_out(request, out),
+                AnswerDeadline::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
         if self.due.capacity() > DUE_SWEPT_FROM && self.due.len() < self.due.capacity() / 4 {
@@ -399,35 +399,35 @@ impl Chat {
         let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
-                Timer::Idle { look_ms } => self.look_who_is_idle(look_ms, heard_ms, &mut idle_closes, out),
-                Timer::Resend(user) if !is_heard => self.resend_later(user),
-                Timer::Resend(user) => self.resend(user, out),
-                Timer::Page(user) => self.page_timer_fired(user, out),
-                Timer::Dedup(user) => self.dedup_timer_fired(user),
-                Timer::Deletes => self.retry_deletes(out),
-                Timer::Saves => self.retry_saves(out),
-                Timer::Undecided => self.undecided_timer_fired(out),
-                Timer::PushHook(user) => self.push_hook_timer_fired(user, is_heard, out),
-                Timer::Counting => self.counting_rested(out),
-                Timer::Stop => self.stop_now(out),
-                Timer::AdminLimit(ticket) => self.admin_timed_out(ticket, out),
-                Timer::AdminScan => self.scan_on(out),
-                Timer::AdminNotices => self.notices_timer_fired(out),
-                Timer::AdminDeletions => self.deletions_timer_fired(out),
-                Timer::AdminDrain => self.drain_on(out),
-                Timer::Elsewhere => self.elsewhere_timer_fired(out),
-                Timer::Presence => self.presence_timer_fired(out),
-                Timer::Cluster => self.cluster_timer_fired(out),
-                Timer::Sweep => self.sweep(out),
-                Timer::Bus => self.bus_timer_fired(out),
+                ChatTimer::Idle { look_ms } => self.look_who_is_idle(look_ms, heard_ms, &mut idle_closes, out),
+                ChatTimer::Resend(user) if !is_heard => self.resend_later(user),
+                ChatTimer::Resend(user) => self.resend(user, out),
+                ChatTimer::Page(user) => self.page_timer_fired(user, out),
+                ChatTimer::Dedup(user) => self.dedup_timer_fired(user),
+                ChatTimer::Deletes => self.retry_deletes(out),
+                ChatTimer::Saves => self.retry_saves(out),
+                ChatTimer::Undecided => self.undecided_timer_fired(out),
+                ChatTimer::PushHook(user) => self.push_hook_timer_fired(user, is_heard, out),
+                ChatTimer::Counting => self.counting_rested(out),
+                ChatTimer::Stop => self.stop_now(out),
+                ChatTimer::AdminLimit(ticket) => self.admin_timed_out(ticket, out),
+                ChatTimer::AdminScan => self.scan_on(out),
+                ChatTimer::AdminNotices => self.notices_timer_fired(out),
+                ChatTimer::AdminDeletions => self.deletions_timer_fired(out),
+                ChatTimer::AdminDrain => self.drain_on(out),
+                ChatTimer::Elsewhere => self.elsewhere_timer_fired(out),
+                ChatTimer::Presence => self.presence_timer_fired(out),
+                ChatTimer::Cluster => self.cluster_timer_fired(out),
+                ChatTimer::Sweep => self.sweep(out),
+                ChatTimer::Bus => self.bus_timer_fired(out),
             }
         }
     }
 
-    fn is_open(&self, due: Due) -> bool {
+    fn is_open(&self, due: AnswerDeadline) -> bool {
         match due {
-            Due::Request(request) => self.requests.contains(request),
-            Due::Push(delivery) => self.deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
+            AnswerDeadline::Request(request) => self.requests.contains(request),
+            AnswerDeadline::Push(delivery) => self.deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
         }
     }
 
@@ -442,7 +442,7 @@ impl Chat {
     }
 
     /// Appends to the queue of pending requests, and drops answered ones.
-    fn answer_before(&mut self, due_ms: u64, due: Due) {
+    fn answer_before(&mut self, due_ms: u64, due: AnswerDeadline) {
         while let Some((_, front)) = self.due.front()
             && !self.is_open(*front)
         {
@@ -466,7 +466,7 @@ impl Chat {
         }
         self.jobs_bytes += bytes;
         let payer = self.payer(&job, &purpose);
-        let ticket = self.jobs.insert(Working { purpose, bytes, payer });
+        let ticket = self.jobs.insert(JobInFlight { purpose, bytes, payer });
         out.push(Action::Submit { ticket, job });
         if let Some(payer) = payer {
             self.charge(payer, out);
@@ -476,7 +476,7 @@ impl Chat {
 
     #[inline(never)]
     fn finished(&mut self, ticket: Ticket, outcome: Outcome, out: &mut Vec<Action>) {
-        let Some(Working { purpose, bytes, payer }) = self.jobs.remove(ticket) else {
+        let Some(JobInFlight { purpose, bytes, payer }) = self.jobs.remove(ticket) else {
             debug_assert!(false, "a job is finished exactly once");
             return;
         };

@@ -2,13 +2,13 @@
 //! everything that a line of the log needs. Events of every message are only counted, in
 //! [`Totals`]: that costs a message no more than an addition.
 
-use super::found::Quota;
+use super::found::MailboxQuota;
 use super::handle::{AddressKey, ConnId};
 use crate::protocol::field::UserName;
 
 /// The client on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct ClientConn {
     /// Its connection.
     pub conn: ConnId,
     /// The key of its address; `None` for loopback.
@@ -24,7 +24,7 @@ pub enum Note {
         /// The user who logged in.
         user: UserName,
         /// The client.
-        client: Client,
+        client: ClientConn,
         /// The kind of credential.
         by: CredentialKind,
     },
@@ -33,7 +33,7 @@ pub enum Note {
         /// The user name that the client claimed; `None` if its request could not be read.
         user: Option<UserName>,
         /// On this connection.
-        client: Client,
+        client: ClientConn,
         /// Why.
         cause: RefusalCause,
     },
@@ -42,14 +42,14 @@ pub enum Note {
         /// The new account.
         user: UserName,
         /// Who asked for it.
-        client: Client,
+        client: ClientConn,
     },
     /// A sign-up was refused: the `SF` to this client follows directly.
     SignUpRefused {
         /// The name that the client wanted; `None` if its request could not be read.
         user: Option<UserName>,
         /// Who asked for it.
-        client: Client,
+        client: ClientConn,
         /// Why.
         cause: RefusalCause,
     },
@@ -58,7 +58,7 @@ pub enum Note {
         /// The user of both.
         user: UserName,
         /// The older connection, which is closed.
-        client: Client,
+        client: ClientConn,
         /// The newer one.
         by: ConnId,
     },
@@ -68,7 +68,7 @@ pub enum Note {
         /// Whose.
         user: UserName,
         /// Who asked for it.
-        client: Option<Client>,
+        client: Option<ClientConn>,
     },
     /// A user has deleted their account: the answer to this client follows, if it is still
     /// connected.
@@ -76,7 +76,7 @@ pub enum Note {
         /// Whose.
         user: UserName,
         /// Who asked for it.
-        client: Option<Client>,
+        client: Option<ClientConn>,
     },
     /// A user's request to change the password or delete the account was refused: they could not
     /// prove who they are.
@@ -84,7 +84,7 @@ pub enum Note {
         /// Who is logged in.
         user: Option<UserName>,
         /// On this connection.
-        client: Client,
+        client: ClientConn,
         /// Why.
         cause: RefusalCause,
     },
@@ -119,16 +119,16 @@ pub enum Note {
         /// The user who is logged in on the connection, if there is one.
         user: Option<UserName>,
         /// On this connection.
-        client: Client,
+        client: ClientConn,
         /// The limit.
-        limit: Limit,
+        limit: ClientLimit,
     },
     /// A message was refused, because its receiver is not a friend or does not exist.
     NotFriends {
         /// Its sender.
         user: UserName,
         /// On this connection.
-        client: Client,
+        client: ClientConn,
     },
     /// A push was refused, because a quota of its receiver's mailbox is used up.
     MailboxFull {
@@ -137,7 +137,7 @@ pub enum Note {
         /// The sender of the push.
         sender: Box<str>,
         /// The quota that is used up.
-        quota: Quota,
+        quota: MailboxQuota,
     },
     /// A page of waiting pushes was read from the store; not noted for the first page of a log-in.
     PageRead {
@@ -180,7 +180,7 @@ pub enum RefusalCause {
     /// The operator has closed sign-ups.
     SignUpsClosed,
     /// A budget of tries is used up: nothing was compared.
-    Limit(Limit),
+    Limit(ClientLimit),
     /// Too many passwords wait to be hashed.
     QueueFull,
     /// Too many log-ins of the same user wait.
@@ -207,7 +207,7 @@ pub enum RefusalCause {
 
 /// The limits that clients can reach; each has its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Limit {
+pub enum ClientLimit {
     /// Wrong passwords on one connection, of any user.
     PasswordsPerConnection,
     /// Wrong passwords from one address.

@@ -1,16 +1,19 @@
 //! Notes that several modules make.
 
 use super::Chat;
-use super::answer::{BUSY, CROWDED, DAMAGED, Fault, LARGER_THAN_ROWS, NO_HASHING, REFUSED, UNAVAILABLE};
+use super::answer::{BUSY, CROWDED, DAMAGED, FollowingError, LARGER_THAN_ROWS, NO_HASHING, REFUSED, UNAVAILABLE};
 use super::answer::{STOPPING, TOO_FAST, TOO_FAST_CLOSED, holds_input};
-use super::contract::{Action, Answered, Asked, Client, ConnId, JobKind, Limit, Note, Outcome, RefusalCause, Totals};
+use super::contract::{
+    Action, ClientConn, ClientLimit, ConnId, FriendAnswerOutcome, FriendRequestOutcome, JobKind, Note, Outcome,
+    RefusalCause, Totals,
+};
 use super::ids::UserId;
 use super::job::JobPurpose;
 use crate::protocol::field::UserName;
 use crate::protocol::request::Verb;
 
 /// The cause of a log-in's or sign-up's refusal with this fault.
-fn cause_of(verb: Verb, fault: Option<Fault>) -> RefusalCause {
+fn cause_of(verb: Verb, fault: Option<FollowingError>) -> RefusalCause {
     match fault {
         None if verb == Verb::SignUp => RefusalCause::NameTaken,
         None => RefusalCause::WrongPassword,
@@ -21,7 +24,7 @@ fn cause_of(verb: Verb, fault: Option<Fault>) -> RefusalCause {
         Some(DAMAGED) => RefusalCause::Damaged,
         Some(REFUSED | LARGER_THAN_ROWS) => RefusalCause::Refused,
         Some(STOPPING) => RefusalCause::Stopping,
-        Some(TOO_FAST | TOO_FAST_CLOSED) => RefusalCause::Limit(Limit::Requests),
+        Some(TOO_FAST | TOO_FAST_CLOSED) => RefusalCause::Limit(ClientLimit::Requests),
         Some(_) => RefusalCause::BadRequest,
     }
 }
@@ -50,8 +53,8 @@ impl Chat {
     }
 
     /// The client on a connection, if it is connected.
-    pub(super) fn client(&self, conn: ConnId) -> Option<Client> {
-        self.sessions.get(conn).map(|session| Client { conn, address_key: session.address_key })
+    pub(super) fn client(&self, conn: ConnId) -> Option<ClientConn> {
+        self.sessions.get(conn).map(|session| ClientConn { conn, address_key: session.address_key })
     }
 
     fn user_on(&self, conn: ConnId) -> Option<UserName> {
@@ -65,12 +68,12 @@ impl Chat {
         conn: ConnId,
         verb: Option<Verb>,
         user: Option<UserName>,
-        fault: Option<Fault>,
+        fault: Option<FollowingError>,
         out: &mut Vec<Action>,
     ) {
         if let Some(verb) = verb.filter(|verb| holds_input(*verb)) {
             let cause = match cause_of(verb, fault) {
-                RefusalCause::Limit(Limit::Requests) => RefusalCause::Limit(self.request_limit(conn)),
+                RefusalCause::Limit(ClientLimit::Requests) => RefusalCause::Limit(self.request_limit(conn)),
                 cause => cause,
             };
             self.note_refusal_for(conn, verb, user, cause, out);
@@ -99,7 +102,7 @@ impl Chat {
     }
 
     #[cold]
-    pub(super) fn note_limit(&self, conn: ConnId, limit: Limit, out: &mut Vec<Action>) {
+    pub(super) fn note_limit(&self, conn: ConnId, limit: ClientLimit, out: &mut Vec<Action>) {
         if let Some(client) = self.client(conn) {
             out.push(Action::Note(Note::LimitReached { user: self.user_on(conn), client, limit }));
         }
@@ -112,9 +115,9 @@ impl Chat {
     }
 
     /// The limit of requests that applies to a connection.
-    fn request_limit(&self, conn: ConnId) -> Limit {
+    fn request_limit(&self, conn: ConnId) -> ClientLimit {
         let is_known = self.sessions.get(conn).is_some_and(|session| session.user.is_some());
-        if is_known { Limit::Requests } else { Limit::RequestsBeforeLogin }
+        if is_known { ClientLimit::Requests } else { ClientLimit::RequestsBeforeLogin }
     }
 
     pub(super) fn note_not_friends(&self, conn: ConnId, user: UserId, out: &mut Vec<Action>) {
@@ -141,7 +144,7 @@ impl Chat {
             },
             (
                 JobPurpose::Friendship(friendship),
-                Outcome::Asked(Asked::Full(quota)) | Outcome::Answered(Answered::Full(quota)),
+                Outcome::Asked(FriendRequestOutcome::Full(quota)) | Outcome::Answered(FriendAnswerOutcome::Full(quota)),
             ) => Note::MailboxFull {
                 user: name(friendship.other),
                 sender: name(friendship.me).as_str().into(),

@@ -3,7 +3,7 @@
 use super::account_job::AccountOutcome;
 use super::admin_job::AdminOutcome;
 use super::cluster::contract::ClusterOutcome;
-use super::found::{Answered, Asked, Page, Quota};
+use super::found::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota, PushPage};
 use crate::protocol::field::{Profile, Secret, UserName};
 
 /// The outcome of a job.
@@ -39,10 +39,10 @@ pub enum Outcome {
         /// All friends of the user, in no particular order.
         friends: Vec<UserName>,
         /// The first page.
-        page: Page,
+        page: PushPage,
     },
     /// `LoadPage`.
-    Page(Page),
+    Page(PushPage),
     /// `GetProfile`: `None` when there is no such user.
     Profile(Option<Box<Profile>>),
     /// `SavePush`: committed, by this job or by an earlier one for the same push.
@@ -51,13 +51,13 @@ pub enum Outcome {
     /// store; this one was not stored.
     Duplicate,
     /// `SavePush`: it would exceed this quota of its receiver's mailbox, and was not stored.
-    Full(Quota),
+    Full(MailboxQuota),
     /// `DeletePush`: it is gone.
     Deleted,
     /// `AskFriend`: the result.
-    Asked(Asked),
+    Asked(FriendRequestOutcome),
     /// `AnswerFriend`: the result.
-    Answered(Answered),
+    Answered(FriendAnswerOutcome),
     /// `Unfriend`: the two are not friends, and no request of `user` to `other` is pending.
     Unfriended,
     /// `Account`: the outcome of the job.

@@ -3,11 +3,11 @@
 //! [`friend`](super::friend).
 
 use super::Chat;
-use super::answer::{DAMAGED, Fault, ReplyTo, UNAVAILABLE, fault_of};
+use super::answer::{DAMAGED, FollowingError, ReplyTo, UNAVAILABLE, fault_of};
 use super::contract::{AccountJob, AccountOutcome, Action, Job, Outcome, Roster, Ticket};
 use super::ids::UserId;
 use super::job::JobPurpose;
-use super::own_op::{Aim, OwnJob};
+use super::own_op::{OwnAccountJob, ProofPurpose};
 use crate::protocol::account::{AccountRequest, BlockVerb, ShownRoster};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
@@ -20,7 +20,7 @@ const ROSTER_ROWS_MAX: u32 = 100;
 /// much escaping, the frame has fewer.
 const ROSTER_BYTES_MAX: usize = 128 * 1024;
 
-const GONE: Fault = Fault(ErrorCode::NoSuchUser, "there is no such account any more");
+const GONE: FollowingError = FollowingError(ErrorCode::NoSuchUser, "there is no such account any more");
 
 impl Chat {
     #[inline(never)]
@@ -42,26 +42,30 @@ impl Chat {
             AccountRequest::Block(BlockVerb::List) => self.ask_store(to, user, verb, AccountJob::Blocked, out),
             AccountRequest::Block(BlockVerb::Block(other)) => self.change_blocked(to, user, (&other, true), out),
             AccountRequest::Block(BlockVerb::Unblock(other)) => self.change_blocked(to, user, (&other, false), out),
-            AccountRequest::Password { old, new } => self.prove(to, user, verb, (old, Aim::ChangePassword(new)), out),
-            AccountRequest::Delete { password } => self.prove(to, user, verb, (password, Aim::DeleteAccount), out),
+            AccountRequest::Password { old, new } => {
+                self.prove(to, user, verb, (old, ProofPurpose::ChangePassword(new)), out)
+            }
+            AccountRequest::Delete { password } => {
+                self.prove(to, user, verb, (password, ProofPurpose::DeleteAccount), out)
+            }
         }
     }
 
     fn ask_store(&mut self, to: ReplyTo, user: UserId, verb: Verb, job: AccountJob, out: &mut Vec<Action>) {
         let request = self.ask(to, verb, out);
         let user = self.users.get(user).name.clone();
-        self.submit_own(OwnJob { request, user, verb }, job, out);
+        self.submit_own(OwnAccountJob { request, user, verb }, job, out);
     }
 
     /// Submits a job, or refuses the request.
-    pub(super) fn submit_own(&mut self, own: OwnJob, job: AccountJob, out: &mut Vec<Action>) {
+    pub(super) fn submit_own(&mut self, own: OwnAccountJob, job: AccountJob, out: &mut Vec<Action>) {
         let (request, job) = (own.request, Job::Account { user: own.user.clone(), job: Box::new(job) });
         self.submit_for(request, job, JobPurpose::Account(own), out);
     }
 
     /// The job has ended.
-    pub(super) fn own_job_done(&mut self, own: OwnJob, outcome: Outcome, out: &mut Vec<Action>) {
-        let OwnJob { request, user, verb } = own;
+    pub(super) fn own_job_done(&mut self, own: OwnAccountJob, outcome: Outcome, out: &mut Vec<Action>) {
+        let OwnAccountJob { request, user, verb } = own;
         let outcome = match outcome {
             Outcome::Account(outcome) => *outcome,
             outcome => {

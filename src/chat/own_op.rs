@@ -9,7 +9,7 @@ const ROSTER_READS: u32 = 4;
 
 /// The purpose of a proof or log-in.
 #[derive(Debug)]
-pub(super) enum Aim {
+pub(super) enum ProofPurpose {
     /// To log in, by a credential of this kind.
     LogIn(CredentialKind),
     /// The user is logged in, and wants this password.
@@ -20,14 +20,14 @@ pub(super) enum Aim {
 
 /// A job for a user about their own account.
 #[derive(Debug)]
-pub(super) struct OwnJob {
+pub(super) struct OwnAccountJob {
     pub(super) request: Ticket,
     pub(super) user: UserName,
     /// The TYPE of the request.
     pub(super) verb: Verb,
 }
 
-impl OwnJob {
+impl OwnAccountJob {
     /// The number of reads as which it counts in its user's load.
     pub(super) fn reads(&self) -> u32 {
         if self.verb == Verb::Roster { ROSTER_READS } else { 1 }

@@ -1,13 +1,13 @@
 //! ACK lists when users come and go: a list is read from the store in pages when its user comes
 //! online, moves to their next connection, and is made durable when they go offline.
 
-use super::contract::{Action, ClusterJob, Job, Page};
+use super::contract::{Action, ClusterJob, Job, PushPage};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::list::AckList;
 use super::mailbox::Backfill;
-use super::{Chat, Timer};
+use super::{Chat, ChatTimer};
 use crate::protocol::push::PushKind;
 use std::collections::HashSet;
 
@@ -37,7 +37,7 @@ impl Chat {
     }
 
     /// Fills a list that waits for its first page.
-    pub(super) fn open_list(&mut self, user: UserId, page: Page, out: &mut Vec<Action>) {
+    pub(super) fn open_list(&mut self, user: UserId, page: PushPage, out: &mut Vec<Action>) {
         if self.users.get(user).list.as_ref().is_some_and(|list| list.mailbox.backfill == Backfill::Opening) {
             self.take_page(user, 0, page, out);
         }
@@ -76,7 +76,7 @@ impl Chat {
     }
 
     /// A page was read.
-    pub(super) fn page_read(&mut self, user: UserId, page: Page, out: &mut Vec<Action>) {
+    pub(super) fn page_read(&mut self, user: UserId, page: PushPage, out: &mut Vec<Action>) {
         if let Some(Backfill::Backlog { after_seq, asking: true }) =
             self.users.get(user).list.as_ref().map(|list| list.mailbox.backfill)
         {
@@ -94,7 +94,7 @@ impl Chat {
         {
             list.mailbox.backfill = Backfill::Backlog { after_seq, asking: false };
             list.mailbox.unwanted = None;
-            list.mailbox.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, Timer::Page(user)));
+            list.mailbox.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, ChatTimer::Page(user)));
         }
         self.users.release(user);
     }
@@ -107,7 +107,7 @@ impl Chat {
     }
 
     /// Puts a page on the list; after the last page also the tail.
-    fn take_page(&mut self, user: UserId, after_seq: u64, page: Page, out: &mut Vec<Action>) {
+    fn take_page(&mut self, user: UserId, after_seq: u64, page: PushPage, out: &mut Vec<Action>) {
         self.merge_twins(user, &page, out);
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;

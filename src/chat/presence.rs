@@ -1,10 +1,10 @@
 //! PRESENCE: watchers are told which of their friends are online.
 //!
 //! Watchers are told a state, not events. A user who comes or goes is a *change*. The changes are
-//! told to the friends who watch, one after the other and by turns. Each time ([`Timer::Presence`])
-//! only a bounded number of frames is sent, however many users come and go: messages never wait for
-//! it. A user who changes again meanwhile, or shortly afterwards, is told of once more after a
-//! rest.
+//! told to the friends who watch, one after the other and by turns. Each time
+//! ([`ChatTimer::Presence`]) only a bounded number of frames is sent, however many users come and
+//! go: messages never wait for it. A user who changes again meanwhile, or shortly afterwards, is
+//! told of once more after a rest.
 //!
 //! Nothing is written to a connection whose output is blocked. What its user was not told is
 //! *owed*: when the output is written, they are told the state at that time.
@@ -13,7 +13,7 @@ use super::contract::{Action, ConnId, Rules};
 use super::ids::UserId;
 use super::session::Session;
 use super::wheel::TimerId;
-use super::{Chat, Timer};
+use super::{Chat, ChatTimer};
 use std::collections::{HashMap, VecDeque};
 
 /// After a change of a user was told, no further change of theirs is told within this time.
@@ -29,7 +29,7 @@ const OWED_LOOKED_THROUGH: usize = 64;
 
 /// The progress of telling a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ChangePhase {
     /// It waits for its turn.
     Queued,
     /// The friends up to this one have been told, if the user is online. The friends of a user who
@@ -43,8 +43,8 @@ enum Phase {
 
 /// The change of one user. Holds a reference to the user.
 #[derive(Debug)]
-struct Change {
-    phase: Phase,
+struct PresenceChange {
+    phase: ChangePhase,
     /// The state that all friends who watch know; `None`: they know different states.
     told: Option<bool>,
     /// The friends of a user who has gone, each held.
@@ -53,7 +53,7 @@ struct Change {
 
 /// The users of whom a watcher was not told.
 #[derive(Debug, Default)]
-struct Owed {
+struct UntoldUsers {
     /// These users, in order. They may not be friends any more, and may not exist any more.
     about: Vec<UserId>,
     is_queued: bool,
@@ -73,10 +73,10 @@ enum PresenceWork {
 pub(super) struct Presence {
     /// The number of connections that watch.
     watching: usize,
-    changes: HashMap<UserId, Change>,
+    changes: HashMap<UserId, PresenceChange>,
     /// The total length of the changes' lists of friends.
     friends_len: usize,
-    owed: HashMap<UserId, Owed>,
+    owed: HashMap<UserId, UntoldUsers>,
     owed_len: usize,
     queue: VecDeque<PresenceWork>,
     /// Changes that were told, with the end of their rest.
@@ -109,7 +109,7 @@ impl Presence {
 
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        const CHANGE_BYTES: usize = size_of::<Change>() + 2 * size_of::<PresenceWork>() + 16;
+        const CHANGE_BYTES: usize = size_of::<PresenceChange>() + 2 * size_of::<PresenceWork>() + 16;
         (self.friends_len + self.owed_len) * size_of::<UserId>() + (self.changes.len() + self.owed.len()) * CHANGE_BYTES
     }
 
@@ -125,7 +125,7 @@ impl Presence {
         assert_eq!(self.watching, watching);
         assert_eq!(self.friends_len, self.changes.values().map(|change| change.friends.len()).sum::<usize>());
         assert_eq!(self.owed_len, self.owed.values().map(|owed| owed.about.len()).sum::<usize>());
-        let resting = self.changes.values().filter(|change| change.phase == Phase::Resting);
+        let resting = self.changes.values().filter(|change| change.phase == ChangePhase::Resting);
         assert_eq!(resting.count(), self.resting.len());
         let waiting = self.queue.iter().filter(|turn| matches!(turn, PresenceWork::Of(_))).count();
         assert_eq!(waiting + self.resting.len(), self.changes.len(), "each change has one place");
@@ -187,16 +187,18 @@ impl Chat {
         let mut let_go = Vec::new();
         match presence.changes.get_mut(&user) {
             None => {
-                presence.changes.insert(user, Change { phase: Phase::Queued, told: Some(!is_here), friends });
+                presence
+                    .changes
+                    .insert(user, PresenceChange { phase: ChangePhase::Queued, told: Some(!is_here), friends });
                 presence.queue.push_back(PresenceWork::Of(user));
                 self.users.hold(user);
             }
             Some(change) => {
                 let_go = std::mem::replace(&mut change.friends, friends);
-                if matches!(change.phase, Phase::Telling(_)) {
+                if matches!(change.phase, ChangePhase::Telling(_)) {
                     // Some friends know the previous state: after the rest all are told the state
                     // at that time.
-                    (change.phase, change.told) = (Phase::Interrupted, None);
+                    (change.phase, change.told) = (ChangePhase::Interrupted, None);
                 }
             }
         }
@@ -326,7 +328,7 @@ impl Chat {
             }
             self.wheel.cancel(timer);
         }
-        self.presence.timer = Some((due_ms, self.wheel.insert(due_ms, Timer::Presence)));
+        self.presence.timer = Some((due_ms, self.wheel.insert(due_ms, ChatTimer::Presence)));
     }
 
     pub(super) fn presence_timer_fired(&mut self, out: &mut Vec<Action>) {
@@ -356,7 +358,7 @@ impl Chat {
             if change.told == Some(is_here) {
                 self.remove_change(user);
             } else {
-                change.phase = Phase::Queued;
+                change.phase = ChangePhase::Queued;
                 self.presence.queue.push_back(PresenceWork::Of(user));
             }
         }
@@ -381,17 +383,17 @@ impl Chat {
             return 0;
         };
         match change.phase {
-            Phase::Queued if change.told == Some(is_here) => {
+            ChangePhase::Queued if change.told == Some(is_here) => {
                 // The state is the one that all know: nobody needs to be told.
                 self.remove_change(user);
                 return 1;
             }
-            Phase::Queued => change.phase = Phase::Telling(None),
-            Phase::Interrupted => {
+            ChangePhase::Queued => change.phase = ChangePhase::Telling(None),
+            ChangePhase::Interrupted => {
                 self.rest(user, None);
                 return 1;
             }
-            Phase::Telling(_) | Phase::Resting => {}
+            ChangePhase::Telling(_) | ChangePhase::Resting => {}
         }
         let mut used = 0;
         while used < looks_max {
@@ -417,20 +419,20 @@ impl Chat {
             self.presence.friends_len -= usize::from(friend.is_some());
             return friend;
         }
-        let Phase::Telling(after) = change.phase else {
+        let ChangePhase::Telling(after) = change.phase else {
             return None;
         };
         let friends = &self.users.get(user).friends;
         let place = after.map_or(0, |after| friends.partition_point(|friend| *friend <= after));
         let friend = friends.get(place).copied();
-        change.phase = Phase::Telling(friend.or(after));
+        change.phase = ChangePhase::Telling(friend.or(after));
         friend
     }
 
     /// The change was told: it rests, and `told` is the state that all know.
     fn rest(&mut self, user: UserId, told: Option<bool>) {
         if let Some(change) = self.presence.changes.get_mut(&user) {
-            (change.phase, change.told) = (Phase::Resting, told);
+            (change.phase, change.told) = (ChangePhase::Resting, told);
             self.presence.resting.push_back((self.now.mono_ms + REST_MS, user));
         }
     }

@@ -1,30 +1,30 @@
 //! TYPE PASSWORD and ACCOUNT: requests that need the password although the user is logged in.
 //!
-//! The proof is a log-in that ends before anything is read ([`Aim`]): it counts against the same
-//! budgets, waits in the same queue and is refused for the same causes.
+//! The proof is a log-in that ends before anything is read ([`ProofPurpose`]): it counts against
+//! the same budgets, waits in the same queue and is refused for the same causes.
 
 use super::Chat;
-use super::answer::{BUSY, CROWDED, Fault, ReplyTo};
-use super::auth_queue::{Purpose, QueuedHash, Room};
+use super::answer::{BUSY, CROWDED, FollowingError, ReplyTo};
+use super::auth_queue::{AuthRoom, HashPurpose, QueuedHash};
 use super::cluster::EndRequester;
 use super::contract::{AccountJob, Action, CloseReason, EndCause, Job, Note, Outcome, RefusalCause, Ticket};
 use super::ids::UserId;
 use super::job::JobPurpose;
-use super::login_state::{InProgress, Login, LoginEvent, fault_of};
-use super::own_op::{Aim, NewPassword, OwnJob};
-use super::users::Route;
+use super::login_state::{Login, LoginEvent, LoginInProgress, fault_of};
+use super::own_op::{NewPassword, OwnAccountJob, ProofPurpose};
+use super::users::UserRoute;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Credential, Verb};
 
-const WRONG_PASSWORD: Fault = Fault(ErrorCode::Forbidden, "this is not your password");
-const STALE: Fault = Fault(ErrorCode::Forbidden, "your password was changed meanwhile");
-pub(super) const CHANGED_ELSEWHERE: Fault =
-    Fault(ErrorCode::Replaced, "your password was changed meanwhile, log in with the new one");
+const WRONG_PASSWORD: FollowingError = FollowingError(ErrorCode::Forbidden, "this is not your password");
+const STALE: FollowingError = FollowingError(ErrorCode::Forbidden, "your password was changed meanwhile");
+pub(super) const CHANGED_ELSEWHERE: FollowingError =
+    FollowingError(ErrorCode::Replaced, "your password was changed meanwhile, log in with the new one");
 
 /// The fault for a user who could not prove who they are.
-fn fault_for(cause: RefusalCause) -> Fault {
+fn fault_for(cause: RefusalCause) -> FollowingError {
     fault_of(cause).unwrap_or(WRONG_PASSWORD)
 }
 
@@ -35,7 +35,7 @@ impl Chat {
         to: ReplyTo,
         user: UserId,
         verb: Verb,
-        (password, aim): (Secret, Aim),
+        (password, aim): (Secret, ProofPurpose),
         out: &mut Vec<Action>,
     ) {
         let (conn, name) = (to.0, self.users.get(user).name.clone());
@@ -46,7 +46,7 @@ impl Chat {
         };
         let request = self.ask(to, verb, out);
         let login = Login::Admitted { credential: Credential::Password(password), attempt };
-        let one = InProgress { request, user: name, aim, login, barred: None };
+        let one = LoginInProgress { request, user: name, aim, login, barred: None };
         let id = self.logins.insert(one);
         self.login_event(id, LoginEvent::Begins, out);
     }
@@ -61,24 +61,24 @@ impl Chat {
         &mut self,
         request: Ticket,
         user: UserName,
-        (aim, old_hash): (Aim, Option<Secret>),
+        (aim, old_hash): (ProofPurpose, Option<Secret>),
         out: &mut Vec<Action>,
     ) {
         match aim {
-            Aim::LogIn(_) => debug_assert!(false, "a log-in has another end"),
-            Aim::ChangePassword(secret) => {
+            ProofPurpose::LogIn(_) => debug_assert!(false, "a log-in has another end"),
+            ProofPurpose::ChangePassword(secret) => {
                 let conn = self.requests.get(request).map(|pending| pending.conn);
                 let session = conn.and_then(|conn| self.sessions.get(conn));
                 let new = Box::new(NewPassword { request, user, old_hash });
-                let purpose = Purpose::NewPassword { new, secret };
+                let purpose = HashPurpose::NewPassword { new, secret };
                 let address_key = session.and_then(|session| session.address_key);
                 let waiting = QueuedHash { request, address_key, purpose };
-                if self.auth_queue.enter(Room::Unsuspected, waiting, &self.rules).is_err() {
+                if self.auth_queue.enter(AuthRoom::Unsuspected, waiting, &self.rules).is_err() {
                     return self.refuse_waiting(request, Some(CROWDED), out);
                 }
                 self.start_auth_runs(out);
             }
-            Aim::DeleteAccount => self.delete_own_account(request, user, out),
+            ProofPurpose::DeleteAccount => self.delete_own_account(request, user, out),
         }
     }
 
@@ -94,7 +94,7 @@ impl Chat {
                 if old_hash.is_none() && self.admin.sets_password_of(&user) {
                     self.refuse_waiting(request, Some(BUSY), out);
                 } else {
-                    let own = OwnJob { request, user, verb: Verb::Password };
+                    let own = OwnAccountJob { request, user, verb: Verb::Password };
                     self.submit_own(own, AccountJob::ChangePassword { old_hash, new_hash }, out);
                 }
             }
@@ -110,10 +110,10 @@ impl Chat {
         self.logins.bar(&user, RefusalCause::WrongPassword);
         let conn = self.requests.get(request).map(|pending| pending.conn);
         match self.users.find(user.as_str()).map(|user| self.users.route(user)) {
-            Some(Route::Here(other)) if Some(other) != conn => {
+            Some(UserRoute::Here(other)) if Some(other) != conn => {
                 self.say_and_close(other, CHANGED_ELSEWHERE, CloseReason::Replaced, out);
             }
-            Some(Route::Here(_) | Route::Away | Route::Elsewhere) | None => {}
+            Some(UserRoute::Here(_) | UserRoute::Away | UserRoute::Elsewhere) | None => {}
         }
         let client = conn.and_then(|conn| self.client(conn));
         out.push(Action::Note(Note::PasswordChanged { user: user.clone(), client }));

@@ -7,13 +7,13 @@
 //! who is watched costs one comparison. Only at that moment the store is asked how many pushes wait
 //! for a user who is away.
 
-use super::contract::{Action, Job, Outcome, Page, PushNotice, Rules};
+use super::contract::{Action, Job, Outcome, PushNotice, PushPage, Rules};
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::mailbox::Backfill;
-use super::users::Route;
+use super::users::UserRoute;
 use super::wheel::TimerId;
-use super::{Chat, Timer};
+use super::{Chat, ChatTimer};
 use slab::Slab;
 use std::collections::VecDeque;
 
@@ -33,7 +33,7 @@ const LISTENS: u32 = 1 << 31;
 
 /// The stage of the watch over a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum WatchStage {
     /// Its push waits until the timer fires.
     Waiting(TimerId),
     /// The push has waited long enough, and the mailbox must be counted. The number distinguishes
@@ -47,19 +47,19 @@ enum Stage {
 
 /// The watch over one user, who is held.
 #[derive(Clone, Copy, Debug)]
-struct Watch {
+struct PushWatch {
     user: UserId,
     /// The `seq` of the push whose ack is awaited.
     seq: u64,
-    stage: Stage,
+    stage: WatchStage,
     /// The `seq` of the first push since the mailbox was last counted, and when it was taken.
     news: Option<(u64, u64)>,
 }
 
 /// All watches.
 #[derive(Debug)]
-pub(super) struct PushHook {
-    watches: Slab<Watch>,
+pub(super) struct PushWatches {
+    watches: Slab<PushWatch>,
     users_max: usize,
     /// For each slot of the table of users the slot of their watch, counted from 1, with
     /// [`LISTENS`]; or [`UNWATCHED`].
@@ -76,7 +76,7 @@ pub(super) struct PushHook {
     missed: u64,
 }
 
-impl PushHook {
+impl PushWatches {
     /// `None` if there is no hook.
     pub(super) fn new(rules: &Rules) -> Option<Box<Self>> {
         rules.push_hook.then(|| {
@@ -103,11 +103,11 @@ impl PushHook {
         (entry != UNWATCHED).then(|| entry as usize - 1)
     }
 
-    fn get(&self, user: UserId) -> Option<&Watch> {
+    fn get(&self, user: UserId) -> Option<&PushWatch> {
         self.watches.get(self.place(user)?)
     }
 
-    fn get_mut(&mut self, user: UserId) -> Option<&mut Watch> {
+    fn get_mut(&mut self, user: UserId) -> Option<&mut PushWatch> {
         let place = self.place(user)?;
         self.watches.get_mut(place)
     }
@@ -116,7 +116,7 @@ impl PushHook {
         self.watches.len() >= self.users_max
     }
 
-    fn insert(&mut self, watch: Watch) {
+    fn insert(&mut self, watch: PushWatch) {
         let slot = watch.user.slot();
         debug_assert!(self.place(watch.user).is_none(), "a user is watched once");
         if slot >= self.by_slot.len() {
@@ -126,7 +126,7 @@ impl PushHook {
         self.by_slot[slot] = self.watches.insert(watch) as u32 + 1;
     }
 
-    fn remove(&mut self, user: UserId) -> Option<Watch> {
+    fn remove(&mut self, user: UserId) -> Option<PushWatch> {
         let place = self.place(user)?;
         self.by_slot[user.slot()] = UNWATCHED;
         self.watches.try_remove(place)
@@ -134,18 +134,18 @@ impl PushHook {
 
     /// Moves a watch to another stage. While the push that it knows of waits, it need not be told
     /// of further ones.
-    fn enter(&mut self, user: UserId, stage: Stage) {
+    fn enter(&mut self, user: UserId, stage: WatchStage) {
         let Some(watch) = self.get_mut(user) else {
             debug_assert!(false, "who is not watched has no stage");
             return;
         };
         watch.stage = stage;
         let listens = match stage {
-            Stage::Waiting(_) | Stage::Due(_) => {
+            WatchStage::Waiting(_) | WatchStage::Due(_) => {
                 watch.news = None;
                 false
             }
-            Stage::Counting | Stage::Announced(_) => watch.news.is_none(),
+            WatchStage::Counting | WatchStage::Announced(_) => watch.news.is_none(),
         };
         if let Some(entry) = self.by_slot.get_mut(user.slot()) {
             *entry = *entry & !LISTENS | if listens { LISTENS } else { 0 };
@@ -155,7 +155,7 @@ impl PushHook {
     /// Queues a user's mailbox to be counted.
     fn is_due(&mut self, user: UserId) {
         self.serial += 1;
-        self.enter(user, Stage::Due(self.serial));
+        self.enter(user, WatchStage::Due(self.serial));
         if self.due.len() >= 2 * self.watches.len() + COUNTING_MAX {
             let due = std::mem::take(&mut self.due);
             self.due = due.into_iter().filter(|&entry| self.is_valid(entry)).collect();
@@ -164,7 +164,7 @@ impl PushHook {
     }
 
     fn is_valid(&self, (user, serial): (UserId, u64)) -> bool {
-        self.get(user).is_some_and(|watch| watch.stage == Stage::Due(serial))
+        self.get(user).is_some_and(|watch| watch.stage == WatchStage::Due(serial))
     }
 
     /// The next user whose mailbox is to be counted, with the `seq` of the push that waits.
@@ -181,7 +181,7 @@ impl PushHook {
     /// The memory that it holds in bytes, without the users.
     pub(super) fn held_bytes(&self) -> usize {
         const TIMER_BYTES: usize = 48;
-        self.watches.capacity() * (size_of::<Watch>() + TIMER_BYTES)
+        self.watches.capacity() * (size_of::<PushWatch>() + TIMER_BYTES)
             + self.by_slot.capacity() * size_of::<u32>()
             + self.due.capacity() * size_of::<(UserId, u64)>()
     }
@@ -202,11 +202,11 @@ impl PushHook {
             assert_eq!(self.place(watch.user), Some(place));
             let listens = !self.knows(watch.user);
             match watch.stage {
-                Stage::Waiting(_) => assert!(!listens && watch.news.is_none()),
-                Stage::Due(serial) => {
+                WatchStage::Waiting(_) => assert!(!listens && watch.news.is_none()),
+                WatchStage::Due(serial) => {
                     assert!(!listens && watch.news.is_none() && self.due.contains(&(watch.user, serial)));
                 }
-                Stage::Counting | Stage::Announced(_) => assert_eq!(listens, watch.news.is_none()),
+                WatchStage::Counting | WatchStage::Announced(_) => assert_eq!(listens, watch.news.is_none()),
             }
         }
         let idle = self.rests || self.counting == COUNTING_MAX || !self.due.iter().any(|&entry| self.is_valid(entry));
@@ -254,16 +254,16 @@ impl Chat {
             hook.missed += 1;
             return;
         }
-        let stage = Stage::Waiting(self.wheel.insert(due_ms, Timer::PushHook(user)));
-        hook.insert(Watch { user, seq, stage, news: None });
+        let stage = WatchStage::Waiting(self.wheel.insert(due_ms, ChatTimer::PushHook(user)));
+        hook.insert(PushWatch { user, seq, stage, news: None });
         self.users.hold(user);
     }
 
     fn unwatch(&mut self, user: UserId) {
         let Some(watch) = self.push_hook.as_mut().and_then(|hook| hook.remove(user)) else { return };
         match watch.stage {
-            Stage::Waiting(timer) | Stage::Announced(timer) => _ = self.wheel.cancel(timer),
-            Stage::Due(_) | Stage::Counting => {}
+            WatchStage::Waiting(timer) | WatchStage::Announced(timer) => _ = self.wheel.cancel(timer),
+            WatchStage::Due(_) | WatchStage::Counting => {}
         }
         self.users.release(user);
     }
@@ -273,7 +273,7 @@ impl Chat {
         let Some(hook) = &mut self.push_hook else { return };
         if let Some(watch) = hook.get_mut(user) {
             watch.seq = seq;
-            hook.enter(user, Stage::Waiting(self.wheel.insert(due_ms, Timer::PushHook(user))));
+            hook.enter(user, WatchStage::Waiting(self.wheel.insert(due_ms, ChatTimer::PushHook(user))));
         }
     }
 
@@ -305,7 +305,7 @@ impl Chat {
     /// next push.
     pub(super) fn watch_who_leaves(&mut self, user: UserId) {
         let Some(hook) = &self.push_hook else { return };
-        let waits = hook.get(user).is_some_and(|watch| matches!(watch.stage, Stage::Waiting(_)));
+        let waits = hook.get(user).is_some_and(|watch| matches!(watch.stage, WatchStage::Waiting(_)));
         if waits && self.oldest_to(user).is_none() {
             self.unwatch(user);
         }
@@ -330,19 +330,19 @@ impl Chat {
         match watch.stage {
             _ if self.stopping => self.unwatch(user),
             // The ack may be among the input that is still to be read.
-            Stage::Waiting(_) if !is_heard => self.watch_on(user, watch.seq, later_ms),
-            Stage::Announced(_) if !is_heard => self.pause_until(user, later_ms),
-            Stage::Waiting(_) => self.look_whether_it_waits(user, out),
-            Stage::Announced(_) => self.watch_on_if_news(user, out),
-            Stage::Due(_) | Stage::Counting => debug_assert!(false, "it has no timer"),
+            WatchStage::Waiting(_) if !is_heard => self.watch_on(user, watch.seq, later_ms),
+            WatchStage::Announced(_) if !is_heard => self.pause_until(user, later_ms),
+            WatchStage::Waiting(_) => self.look_whether_it_waits(user, out),
+            WatchStage::Announced(_) => self.watch_on_if_news(user, out),
+            WatchStage::Due(_) | WatchStage::Counting => debug_assert!(false, "it has no timer"),
         }
     }
 
     /// The time of a watch is over: does its push still wait?
     fn look_whether_it_waits(&mut self, user: UserId, out: &mut Vec<Action>) {
         match self.users.route(user) {
-            Route::Here(_) => self.look_at_list_of(user, out),
-            Route::Away | Route::Elsewhere => {
+            UserRoute::Here(_) => self.look_at_list_of(user, out),
+            UserRoute::Away | UserRoute::Elsewhere => {
                 if let Some(hook) = &mut self.push_hook {
                     hook.is_due(user);
                 }
@@ -379,7 +379,7 @@ impl Chat {
 
     fn pause_until(&mut self, user: UserId, until_ms: u64) {
         if let Some(hook) = &mut self.push_hook {
-            hook.enter(user, Stage::Announced(self.wheel.insert(until_ms, Timer::PushHook(user))));
+            hook.enter(user, WatchStage::Announced(self.wheel.insert(until_ms, ChatTimer::PushHook(user))));
         }
     }
 
@@ -394,7 +394,7 @@ impl Chat {
         while let Some((user, seq)) = self.push_hook.as_mut().and_then(|hook| hook.next_to_count()) {
             if let Some(hook) = &mut self.push_hook {
                 hook.counting += 1;
-                hook.enter(user, Stage::Counting);
+                hook.enter(user, WatchStage::Counting);
             }
             self.users.hold(user);
             let job = Job::LoadPage {
@@ -422,11 +422,11 @@ impl Chat {
         let Some(hook) = &mut self.push_hook else { return false };
         debug_assert!(hook.counting > 0, "each is counted once");
         hook.counting = hook.counting.saturating_sub(1);
-        hook.get(user).is_some_and(|watch| watch.stage == Stage::Counting && watch.seq == seq)
+        hook.get(user).is_some_and(|watch| watch.stage == WatchStage::Counting && watch.seq == seq)
     }
 
     /// The first page of waiting pushes was read for a user who was away at that time.
-    pub(super) fn counted(&mut self, (user, seq): (UserId, u64), page: Page, out: &mut Vec<Action>) {
+    pub(super) fn counted(&mut self, (user, seq): (UserId, u64), page: PushPage, out: &mut Vec<Action>) {
         if self.counting_ended(user, seq) {
             self.look_at_page_of(user, seq, page, out);
         }
@@ -434,8 +434,8 @@ impl Chat {
         self.count_mailboxes(out);
     }
 
-    fn look_at_page_of(&mut self, user: UserId, seq: u64, page: Page, out: &mut Vec<Action>) {
-        let Page { mut pushes, more } = page;
+    fn look_at_page_of(&mut self, user: UserId, seq: u64, page: PushPage, out: &mut Vec<Action>) {
+        let PushPage { mut pushes, more } = page;
         pushes.retain(|push| !self.undeleted.contains(&push.seq));
         let waiting = pushes.len();
         match pushes.iter().position(|push| push.seq >= seq) {
@@ -470,7 +470,7 @@ impl Chat {
                         hook.is_due(user);
                     }
                     if !std::mem::replace(&mut hook.rests, true) {
-                        self.wheel.insert(self.now.mono_ms + REST_MS, Timer::Counting);
+                        self.wheel.insert(self.now.mono_ms + REST_MS, ChatTimer::Counting);
                     }
                 }
             }

@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 
 /// The place of an entry. Places ascend, and are consecutive as long as only first entries are
 /// removed.
-pub(super) type Place = u64;
+pub(super) type QueuePosition = u64;
 
 /// An entry of such a queue.
-pub(super) trait Placed: Copy {
+pub(super) trait SparseEntry: Copy {
     /// Its place, greater than that of any entry before it.
-    fn place(&self) -> Place;
+    fn place(&self) -> QueuePosition;
     /// Is it a gap?
     fn is_gap(&self) -> bool;
     fn make_gap(&mut self);
@@ -27,7 +27,7 @@ pub(super) struct SparseQueue<T> {
     gaps: usize,
 }
 
-impl<T: Placed> SparseQueue<T> {
+impl<T: SparseEntry> SparseQueue<T> {
     pub(super) fn new() -> Self {
         Self { entries: VecDeque::new(), gaps: 0 }
     }
@@ -70,7 +70,7 @@ impl<T: Placed> SparseQueue<T> {
     }
 
     /// The position in the queue at which the entry with this place is, or would be.
-    fn position(&self, place: Place) -> usize {
+    fn position(&self, place: QueuePosition) -> usize {
         let (Some(first), Some(last)) = (self.entries.front(), self.entries.back()) else {
             return 0;
         };
@@ -85,18 +85,18 @@ impl<T: Placed> SparseQueue<T> {
     }
 
     /// The entry with this place.
-    pub(super) fn at(&self, place: Place) -> Option<&T> {
+    pub(super) fn at(&self, place: QueuePosition) -> Option<&T> {
         self.entries.get(self.position(place)).filter(|entry| entry.place() == place && !entry.is_gap())
     }
 
     /// The entry with this place, for a change; its place must stay the same.
-    pub(super) fn at_mut(&mut self, place: Place) -> Option<&mut T> {
+    pub(super) fn at_mut(&mut self, place: QueuePosition) -> Option<&mut T> {
         let position = self.position(place);
         self.entries.get_mut(position).filter(|entry| entry.place() == place && !entry.is_gap())
     }
 
     /// The first entry with this place or a later one.
-    pub(super) fn first_from(&self, place: Place) -> Option<&T> {
+    pub(super) fn first_from(&self, place: QueuePosition) -> Option<&T> {
         let mut position = self.position(place);
         while self.entries.get(position).is_some_and(|entry| entry.is_gap()) {
             position += 1;
@@ -105,7 +105,7 @@ impl<T: Placed> SparseQueue<T> {
     }
 
     /// Removes the entry with this place, if `is_it` is true for it.
-    pub(super) fn remove_if(&mut self, place: Place, is_it: impl Fn(&T) -> bool) -> Option<T> {
+    pub(super) fn remove_if(&mut self, place: QueuePosition, is_it: impl Fn(&T) -> bool) -> Option<T> {
         let position = self.position(place);
         let entry = *self.entries.get(position)?;
         let found = entry.place() == place && !entry.is_gap() && is_it(&entry);
@@ -155,10 +155,10 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    struct Entry(Place, bool);
+    struct TestEntry(QueuePosition, bool);
 
-    impl Placed for Entry {
-        fn place(&self) -> Place {
+    impl SparseEntry for TestEntry {
+        fn place(&self) -> QueuePosition {
             self.0
         }
 
@@ -171,9 +171,9 @@ mod tests {
         }
     }
 
-    fn queue(len: u64) -> SparseQueue<Entry> {
+    fn queue(len: u64) -> SparseQueue<TestEntry> {
         let mut queue = SparseQueue::new();
-        (0..len).for_each(|place| queue.push_back(Entry(place, false)));
+        (0..len).for_each(|place| queue.push_back(TestEntry(place, false)));
         queue
     }
 
@@ -182,14 +182,14 @@ mod tests {
         let mut queue = queue(2_000);
         // The first entry stays, so that the front does not move past gaps.
         for place in 1..1_900 {
-            assert_eq!(queue.remove_if(place, |_| true), Some(Entry(place, false)));
+            assert_eq!(queue.remove_if(place, |_| true), Some(TestEntry(place, false)));
             assert!(queue.span() <= 2 * queue.len() + 130, "{}", queue.span());
-            assert_eq!(queue.first_from(1), Some(&Entry(place + 1, false)));
+            assert_eq!(queue.first_from(1), Some(&TestEntry(place + 1, false)));
             #[cfg(debug_assertions)]
             queue.check();
         }
         assert_eq!(
-            queue.iter().map(Placed::place).collect::<Vec<_>>(),
+            queue.iter().map(SparseEntry::place).collect::<Vec<_>>(),
             [0].into_iter().chain(1_900..2_000).collect::<Vec<_>>()
         );
     }
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn only_what_is_there_is_found_and_taken_out() {
         let mut queue = queue(400);
-        let odd: Vec<Place> = (0..400).filter(|place| place % 2 == 1).collect();
+        let odd: Vec<QueuePosition> = (0..400).filter(|place| place % 2 == 1).collect();
         for &place in &odd {
             assert_eq!(queue.remove_if(place, |_| false), None);
             assert!(queue.remove_if(place, |_| true).is_some());
@@ -206,11 +206,11 @@ mod tests {
         for place in 0..402 {
             assert_eq!(queue.at(place).is_some(), place % 2 == 0 && place < 400);
             let next = place + place % 2;
-            assert_eq!(queue.first_from(place).map(Placed::place), (next < 400).then_some(next));
+            assert_eq!(queue.first_from(place).map(SparseEntry::place), (next < 400).then_some(next));
         }
         queue.clear();
         assert!(queue.is_empty() && queue.first_from(0).is_none());
-        queue.push_back(Entry(7, false));
-        assert_eq!((queue.len(), queue.at(7)), (1, Some(&Entry(7, false))));
+        queue.push_back(TestEntry(7, false));
+        assert_eq!((queue.len(), queue.at(7)), (1, Some(&TestEntry(7, false))));
     }
 }

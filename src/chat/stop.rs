@@ -2,7 +2,7 @@
 
 use super::answer::STOPPING;
 use super::contract::{Action, CloseReason, ConnId, Ticket};
-use super::{Chat, Timer};
+use super::{Chat, ChatTimer};
 
 impl Chat {
     #[inline(never)]
@@ -15,7 +15,7 @@ impl Chat {
             self.save_if_unsaved(delivery, out);
         }
         self.cut_off_admin(out);
-        self.wheel.insert(self.now.mono_ms + self.rules.stop_wait_ms, Timer::Stop);
+        self.wheel.insert(self.now.mono_ms + self.rules.stop_wait_ms, ChatTimer::Stop);
     }
 
     #[inline(never)]

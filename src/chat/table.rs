@@ -4,6 +4,6 @@ use super::contract::Ticket;
 use crate::generational::{GenerationalSlab, impl_key};
 
 /// Values by [`Ticket`].
-pub(super) type Table<T> = GenerationalSlab<Ticket, T>;
+pub(super) type TicketTable<T> = GenerationalSlab<Ticket, T>;
 
 impl_key!(Ticket);

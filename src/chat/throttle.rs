@@ -11,13 +11,13 @@ use std::collections::{HashMap, VecDeque};
 
 /// A rate: `burst` events at once, and one more after each `every_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pace {
+pub(super) struct RateLimit {
     pub(super) burst: u32,
     pub(super) every_ms: u64,
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct ThrottleEntry {
     /// When the key is clean again: as if it had never been seen.
     clean_at_ms: u64,
     /// Events that are reserved and not settled.
@@ -29,14 +29,14 @@ struct Entry {
 /// The recent events of each key.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, ThrottleEntry>,
     /// Each key with events, once, with a time at which it may be clean again.
     order: VecDeque<(u64, u64)>,
 }
 
 impl Throttle {
     /// May one more event happen?
-    pub(super) fn is_open(&self, key: u64, now_ms: u64, pace: Pace) -> bool {
+    pub(super) fn is_open(&self, key: u64, now_ms: u64, pace: RateLimit) -> bool {
         let Some(entry) = self.entries.get(&key) else {
             return pace.burst > 0;
         };
@@ -49,7 +49,7 @@ impl Throttle {
         // The table has one byte of its own for each slot, and an eighth of its slots is always
         // free.
         let places = self.entries.capacity() / 7 * 8;
-        places * (size_of::<(u64, Entry)>() + 1) + self.order.capacity() * size_of::<(u64, u64)>()
+        places * (size_of::<(u64, ThrottleEntry)>() + 1) + self.order.capacity() * size_of::<(u64, u64)>()
     }
 
     /// Are there no recent events, and no more reservations than this?
@@ -64,7 +64,7 @@ impl Throttle {
 
     /// Says whether a reserved event has happened. Beyond `keys_max` keys, the one whose last check
     /// is the oldest is forgotten.
-    pub(super) fn settle(&mut self, key: u64, happened: bool, now_ms: u64, pace: Pace, keys_max: usize) {
+    pub(super) fn settle(&mut self, key: u64, happened: bool, now_ms: u64, pace: RateLimit, keys_max: usize) {
         let Some(entry) = self.entries.get_mut(&key) else {
             debug_assert!(false, "settled and not reserved");
             return;
@@ -79,7 +79,7 @@ impl Throttle {
     }
 
     /// Notes an event.
-    pub(super) fn note(&mut self, key: u64, now_ms: u64, pace: Pace, keys_max: usize) {
+    pub(super) fn note(&mut self, key: u64, now_ms: u64, pace: RateLimit, keys_max: usize) {
         self.evict_clean(now_ms);
         let entry = self.entries.entry(key).or_default();
         if !std::mem::replace(&mut entry.ordered, true) {
@@ -128,7 +128,7 @@ impl Throttle {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { burst: 3, every_ms: 1_000 };
+    const PACE: RateLimit = RateLimit { burst: 3, every_ms: 1_000 };
 
     #[test]
     fn a_burst_then_one_at_a_time_and_each_key_for_itself() {

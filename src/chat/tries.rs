@@ -19,10 +19,10 @@
 //!
 //! Whether a user exists makes no difference to any of this.
 
-use super::contract::{AddressKey, ConnId, Limit, Rules};
+use super::contract::{AddressKey, ClientLimit, ConnId, Rules};
 use super::session::Session;
-use super::throttle::{Pace, Throttle};
-use super::trust::{SLOTS, Trust};
+use super::throttle::{RateLimit, Throttle};
+use super::trust::{SLOTS, TrustedAddresses};
 use crate::protocol::field::UserName;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -33,7 +33,7 @@ const UNSETTLED_MAX: u32 = 4;
 
 /// The budgets against which a try counts, besides those of its connection and its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Budget {
+pub(super) enum TryBudget {
     /// A resume token cannot be guessed: only invalid tokens on one connection are counted.
     Token,
     /// The user logged in from there recently.
@@ -43,10 +43,10 @@ pub(super) enum Budget {
 
 /// A try that was admitted. It must be settled exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Try {
+pub(super) struct AdmittedTry {
     pub(super) conn: ConnId,
     pub(super) address_key: Option<AddressKey>,
-    pub(super) budget: Budget,
+    pub(super) budget: TryBudget,
     /// The password differs from the one that was verified last: it counts as a guess even if it is
     /// never hashed.
     pub(super) differs: bool,
@@ -54,7 +54,7 @@ pub(super) struct Try {
 
 /// The outcome of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(super) enum TryOutcome {
     Right,
     Wrong,
     /// Nothing was compared.
@@ -63,7 +63,7 @@ pub(super) enum Settled {
 
 /// The budgets of tries, and the trusted addresses.
 #[derive(Debug)]
-pub(super) struct Tries {
+pub(super) struct AuthTries {
     /// A keyed hasher, so that clients cannot choose names that collide.
     keyed: DefaultHasher,
     /// Of each user: from all untrusted addresses but loopback, and separately from loopback.
@@ -72,7 +72,7 @@ pub(super) struct Tries {
     by_user_there: Throttle,
     by_address: Throttle,
     sign_ups_by_address: Throttle,
-    trust: Trust,
+    trust: TrustedAddresses,
     /// Tries that are admitted and not settled.
     #[cfg(debug_assertions)]
     open: usize,
@@ -83,13 +83,13 @@ fn number(address_key: Option<AddressKey>) -> u64 {
 }
 
 /// The budgets of a try: for each its throttle, the key there, and its pace.
-struct Budgets {
-    user: Option<(u64, Pace)>,
-    there: Option<(u64, Pace)>,
-    address: Option<(u64, Pace)>,
+struct TryBudgets {
+    user: Option<(u64, RateLimit)>,
+    there: Option<(u64, RateLimit)>,
+    address: Option<(u64, RateLimit)>,
 }
 
-impl Tries {
+impl AuthTries {
     pub(super) fn new(hash_key: [u64; 2]) -> Self {
         let mut keyed = DefaultHasher::new();
         hash_key.hash(&mut keyed);
@@ -99,7 +99,7 @@ impl Tries {
             by_user_there: Throttle::default(),
             by_address: Throttle::default(),
             sign_ups_by_address: Throttle::default(),
-            trust: Trust::default(),
+            trust: TrustedAddresses::default(),
             #[cfg(debug_assertions)]
             open: 0,
         }
@@ -124,7 +124,7 @@ impl Tries {
         all.into_iter().map(Throttle::held_bytes).sum::<usize>() + self.trust.held_bytes()
     }
 
-    fn each(&mut self, budgets: &Budgets, mut change: impl FnMut(&mut Throttle, u64, Pace)) {
+    fn each(&mut self, budgets: &TryBudgets, mut change: impl FnMut(&mut Throttle, u64, RateLimit)) {
         let throttles = [&mut self.by_user, &mut self.by_user_there, &mut self.by_address];
         for (throttle, budget) in throttles.into_iter().zip([budgets.user, budgets.there, budgets.address]) {
             if let Some((key, pace)) = budget {
@@ -134,50 +134,60 @@ impl Tries {
     }
 
     /// The first budget that is used up, if one is.
-    fn used_up(&self, budgets: &Budgets, budget: Budget, now_ms: u64) -> Option<Limit> {
-        let is_open = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
+    fn used_up(&self, budgets: &TryBudgets, budget: TryBudget, now_ms: u64) -> Option<ClientLimit> {
+        let is_open = |throttle: &Throttle, budget: Option<(u64, RateLimit)>| {
             budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
         };
         if !is_open(&self.by_address, budgets.address) {
-            Some(Limit::PasswordsPerAddress)
+            Some(ClientLimit::PasswordsPerAddress)
         } else if !is_open(&self.by_user_there, budgets.there) {
-            let is_trusted = budget == Budget::Trusted;
-            Some(if is_trusted { Limit::PasswordsPerTrustedAddress } else { Limit::PasswordsPerUserAndAddress })
+            let is_trusted = budget == TryBudget::Trusted;
+            Some(if is_trusted {
+                ClientLimit::PasswordsPerTrustedAddress
+            } else {
+                ClientLimit::PasswordsPerUserAndAddress
+            })
         } else if !is_open(&self.by_user, budgets.user) {
-            Some(Limit::PasswordsPerUser)
+            Some(ClientLimit::PasswordsPerUser)
         } else {
             None
         }
     }
 
-    fn budgets(&self, user: &UserName, address_key: Option<AddressKey>, budget: Budget, rules: &Rules) -> Budgets {
+    fn budgets(
+        &self,
+        user: &UserName,
+        address_key: Option<AddressKey>,
+        budget: TryBudget,
+        rules: &Rules,
+    ) -> TryBudgets {
         let (name, place) = (user.as_str(), number(address_key));
-        let user_pace = Pace {
+        let user_pace = RateLimit {
             burst: rules.wrong_passwords_per_user_max,
             every_ms: rules.wrong_password_per_user_forgotten_after_ms,
         };
-        let there_pace = Pace {
+        let there_pace = RateLimit {
             burst: rules.wrong_passwords_per_user_and_address_max,
             every_ms: rules.wrong_password_per_user_and_address_forgotten_after_ms,
         };
-        let trusted_pace = Pace {
+        let trusted_pace = RateLimit {
             burst: rules.wrong_passwords_per_trusted_address_max,
             every_ms: rules.wrong_password_per_trusted_address_forgotten_after_ms,
         };
-        let address_pace = Pace {
+        let address_pace = RateLimit {
             burst: rules.wrong_passwords_per_address_max,
             every_ms: rules.wrong_password_per_address_forgotten_after_ms,
         };
         let (user, there) = match budget {
-            Budget::Token => (None, None),
-            Budget::Trusted => (None, Some((self.hash_at(name, (place << 1) | 1), trusted_pace))),
-            Budget::Untrusted => {
+            TryBudget::Token => (None, None),
+            TryBudget::Trusted => (None, Some((self.hash_at(name, (place << 1) | 1), trusted_pace))),
+            TryBudget::Untrusted => {
                 let there = address_key.map(|_| (self.hash_at(name, place << 1), there_pace));
                 (Some((self.hash_at(name, u64::from(address_key.is_none())), user_pace)), there)
             }
         };
-        let address_key = address_key.filter(|_| budget != Budget::Token);
-        Budgets { user, there, address: address_key.map(|_| (place, address_pace)) }
+        let address_key = address_key.filter(|_| budget != TryBudget::Token);
+        TryBudgets { user, there, address: address_key.map(|_| (place, address_pace)) }
     }
 
     fn trusts(&self, user: &UserName, address_key: Option<AddressKey>, rules: &Rules, now_ms: u64) -> bool {
@@ -198,14 +208,14 @@ impl Tries {
         user: &UserName,
         rules: &Rules,
         now_ms: u64,
-    ) -> Result<Try, Limit> {
+    ) -> Result<AdmittedTry, ClientLimit> {
         let wrong_max = rules.wrong_passwords_per_connection_max;
         let Some(session) = session.filter(|session| u32::from(session.wrong_passwords) < wrong_max) else {
-            return Err(Limit::PasswordsPerConnection);
+            return Err(ClientLimit::PasswordsPerConnection);
         };
         let address_key = session.address_key;
         let is_trusted = self.trusts(user, address_key, rules, now_ms);
-        let budget = if is_trusted { Budget::Trusted } else { Budget::Untrusted };
+        let budget = if is_trusted { TryBudget::Trusted } else { TryBudget::Untrusted };
         let budgets = self.budgets(user, address_key, budget, rules);
         if let Some(limit) = self.used_up(&budgets, budget, now_ms) {
             return Err(limit);
@@ -216,21 +226,26 @@ impl Tries {
         {
             self.open += 1;
         }
-        Ok(Try { conn, address_key, budget, differs: false })
+        Ok(AdmittedTry { conn, address_key, budget, differs: false })
     }
 
     /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
-    pub(super) fn admit_token(&mut self, conn: ConnId, session: Option<&Session>, rules: &Rules) -> Result<Try, Limit> {
+    pub(super) fn admit_token(
+        &mut self,
+        conn: ConnId,
+        session: Option<&Session>,
+        rules: &Rules,
+    ) -> Result<AdmittedTry, ClientLimit> {
         let stale_max = rules.wrong_passwords_per_connection_max;
         let session = session.filter(|session| u32::from(session.stale_tokens) < stale_max);
         let Some(address_key) = session.map(|session| session.address_key) else {
-            return Err(Limit::TokensPerConnection);
+            return Err(ClientLimit::TokensPerConnection);
         };
         #[cfg(debug_assertions)]
         {
             self.open += 1;
         }
-        Ok(Try { conn, address_key, budget: Budget::Token, differs: false })
+        Ok(AdmittedTry { conn, address_key, budget: TryBudget::Token, differs: false })
     }
 
     /// Settles a try: gives back what it reserved, unless it was wrong. `session` is that of its
@@ -238,8 +253,8 @@ impl Tries {
     pub(super) fn settle(
         &mut self,
         user: &UserName,
-        attempt: Try,
-        settled: Settled,
+        attempt: AdmittedTry,
+        settled: TryOutcome,
         session: Option<&mut Session>,
         rules: &Rules,
         now_ms: u64,
@@ -248,15 +263,15 @@ impl Tries {
         {
             self.open -= 1;
         }
-        let Try { address_key, budget, differs, .. } = attempt;
-        let wrong = settled == Settled::Wrong || (differs && settled == Settled::NotMade);
+        let AdmittedTry { address_key, budget, differs, .. } = attempt;
+        let wrong = settled == TryOutcome::Wrong || (differs && settled == TryOutcome::NotMade);
         if let Some(session) = session {
             match (budget, wrong) {
-                (Budget::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
-                (Budget::Token, false) | (_, true) => {}
+                (TryBudget::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
+                (TryBudget::Token, false) | (_, true) => {}
                 (_, false) => session.wrong_passwords = session.wrong_passwords.saturating_sub(1),
             }
-            if settled == Settled::Right {
+            if settled == TryOutcome::Right {
                 session.refused_tries = 0;
             }
         }
@@ -266,7 +281,8 @@ impl Tries {
         // A client with a token need not know the password, so a token makes no address trusted: a
         // stolen one would give a budget for guesses at each address, and replace the owner's
         // addresses.
-        if settled == Settled::Right && (budget != Budget::Token || self.trusts(user, address_key, rules, now_ms)) {
+        if settled == TryOutcome::Right && (budget != TryBudget::Token || self.trusts(user, address_key, rules, now_ms))
+        {
             let (hash, place) = self.trust_key(user, address_key);
             self.trust.note(hash, place, now_ms, rules.trusted_addresses_max);
         }
@@ -277,7 +293,7 @@ impl Tries {
     pub(super) fn is_unsuspected(
         &self,
         user: &UserName,
-        attempt: Try,
+        attempt: AdmittedTry,
         session: Option<&Session>,
         rules: &Rules,
         now_ms: u64,
@@ -286,7 +302,7 @@ impl Tries {
             return false;
         };
         let budgets = self.budgets(user, attempt.address_key, attempt.budget, rules);
-        let is_clean = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
+        let is_clean = |throttle: &Throttle, budget: Option<(u64, RateLimit)>| {
             budget.is_none_or(|(key, _)| throttle.is_clean(key, now_ms, UNSETTLED_MAX))
         };
         // The present try is among them.
@@ -304,15 +320,15 @@ impl Tries {
         address_key: Option<AddressKey>,
         rules: &Rules,
         now_ms: u64,
-    ) -> Result<(), Limit> {
+    ) -> Result<(), ClientLimit> {
         if address_key.is_none() {
             return Ok(());
         }
         let key = number(address_key);
         let pace =
-            Pace { burst: rules.sign_ups_per_address_max, every_ms: rules.sign_up_per_address_forgotten_after_ms };
+            RateLimit { burst: rules.sign_ups_per_address_max, every_ms: rules.sign_up_per_address_forgotten_after_ms };
         if !self.sign_ups_by_address.is_open(key, now_ms, pace) {
-            return Err(Limit::SignUpsPerAddress);
+            return Err(ClientLimit::SignUpsPerAddress);
         }
         self.sign_ups_by_address.note(key, now_ms, pace, rules.throttled_max);
         Ok(())

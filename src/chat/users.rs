@@ -2,7 +2,7 @@
 //! friends.
 //!
 //! A user is in the table as long as something refers to them: a connection, a friend's list, a
-//! delivery, a job. Only this module answers where a user is: see [`Route`].
+//! delivery, a job. Only this module answers where a user is: see [`UserRoute`].
 
 use super::contract::ConnId;
 use super::dedup::DedupWindow;
@@ -16,7 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Where a user is. Callers match on all variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub(super) enum UserRoute {
     /// Online, on this connection.
     Here(ConnId),
     /// On no connection of this server: pushes for the user go to the store.
@@ -26,7 +26,7 @@ pub(super) enum Route {
     Elsewhere,
 }
 
-impl Route {
+impl UserRoute {
     /// The connection, if the user is online here.
     pub(super) fn here(self) -> Option<ConnId> {
         match self {
@@ -47,7 +47,7 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 pub(super) struct User {
     pub(super) name: UserName,
     /// Their one live connection, if they are online here: read by [`User::route`] only.
-    place: Route,
+    place: UserRoute,
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserId]>,
     /// Their ACK list; dropped when it has been empty for a while.
@@ -61,7 +61,7 @@ pub(super) struct User {
 
 impl User {
     /// Where are they?
-    pub(super) fn route(&self) -> Route {
+    pub(super) fn route(&self) -> UserRoute {
         self.place
     }
 
@@ -137,7 +137,7 @@ impl Users {
         let hash = self.hash(name.as_str());
         let slot = self.slab.insert(User {
             name: name.clone(),
-            place: Route::Away,
+            place: UserRoute::Away,
             friends: Box::default(),
             list: None,
             loading: None,
@@ -200,7 +200,7 @@ impl Users {
     }
 
     /// Where is this user?
-    pub(super) fn route(&self, user: UserId) -> Route {
+    pub(super) fn route(&self, user: UserId) -> UserRoute {
         self.get(user).route()
     }
 
@@ -210,24 +210,24 @@ impl Users {
     }
 
     /// The user is on this connection from now on; gives where they were before.
-    pub(super) fn arrives(&mut self, user: UserId, conn: ConnId) -> Route {
-        std::mem::replace(&mut self.get_mut(user).place, Route::Here(conn))
+    pub(super) fn arrives(&mut self, user: UserId, conn: ConnId) -> UserRoute {
+        std::mem::replace(&mut self.get_mut(user).place, UserRoute::Here(conn))
     }
 
     /// The user is on no connection any more.
     pub(super) fn leaves(&mut self, user: UserId) {
-        self.get_mut(user).place = Route::Away;
+        self.get_mut(user).place = UserRoute::Away;
     }
 
     /// The user, who is not here, is known to be on another node.
     pub(super) fn goes_elsewhere(&mut self, user: UserId) {
         debug_assert!(!self.is_here(user), "nobody is in two places");
-        self.get_mut(user).place = Route::Elsewhere;
+        self.get_mut(user).place = UserRoute::Elsewhere;
     }
 
     /// That is not known any more.
     pub(super) fn is_elsewhere_no_more(&mut self, user: UserId) {
-        if self.route(user) == Route::Elsewhere {
+        if self.route(user) == UserRoute::Elsewhere {
             self.leaves(user);
         }
     }

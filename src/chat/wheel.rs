@@ -3,8 +3,8 @@
 //!
 //! Inserting and cancelling cost a few instructions. A timer far away sits in a coarse slot and
 //! moves to a finer one when its time comes nearer, at most five times in its life.
-//! [`Wheel::next_wake_ms`] is never later than the next timer; it may be earlier when all that is
-//! to do then is to move timers to a finer level.
+//! [`TimerWheel::next_wake_ms`] is never later than the next timer; it may be earlier when all that
+//! is to do then is to move timers to a finer level.
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
@@ -22,7 +22,7 @@ pub struct TimerId {
 }
 
 #[derive(Debug)]
-struct Node<T> {
+struct TimerNode<T> {
     due_ms: u64,
     value: Option<T>,
     generation: u32,
@@ -32,30 +32,30 @@ struct Node<T> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct List {
+struct TimerList {
     head: u32,
     tail: u32,
 }
 
 /// A set of timers, each with a value of `T` that it hands out when it fires.
 #[derive(Debug)]
-pub struct Wheel<T> {
+pub struct TimerWheel<T> {
     elapsed_ms: u64,
     occupied: [u64; LEVELS],
-    lists: Box<[List]>,
-    nodes: Vec<Node<T>>,
+    lists: Box<[TimerList]>,
+    nodes: Vec<TimerNode<T>>,
     free: u32,
     len: usize,
 }
 
-impl<T> Wheel<T> {
+impl<T> TimerWheel<T> {
     /// An empty wheel whose time is 0.
     #[must_use]
     pub fn new() -> Self {
         Self {
             elapsed_ms: 0,
             occupied: [0; LEVELS],
-            lists: vec![List { head: NONE, tail: NONE }; LEVELS * SLOTS].into_boxed_slice(),
+            lists: vec![TimerList { head: NONE, tail: NONE }; LEVELS * SLOTS].into_boxed_slice(),
             nodes: Vec::new(),
             free: NONE,
             len: 0,
@@ -121,7 +121,8 @@ impl<T> Wheel<T> {
     /// Moves all timers of a coarse slot that has begun to finer ones. All at once: the first one
     /// that is moved would hide the others, because finer levels are searched first.
     fn spread(&mut self, level: usize, slot: usize) {
-        let mut next = std::mem::replace(&mut self.lists[level * SLOTS + slot], List { head: NONE, tail: NONE }).head;
+        let mut next =
+            std::mem::replace(&mut self.lists[level * SLOTS + slot], TimerList { head: NONE, tail: NONE }).head;
         self.occupied[level] &= !(1 << slot);
         while next != NONE {
             let index = next;
@@ -168,7 +169,7 @@ impl<T> Wheel<T> {
             node.value = Some(value);
             return index;
         }
-        self.nodes.push(Node { due_ms, value: Some(value), generation: 0, prev: NONE, next: NONE, place: 0 });
+        self.nodes.push(TimerNode { due_ms, value: Some(value), generation: 0, prev: NONE, next: NONE, place: 0 });
         (self.nodes.len() - 1) as u32
     }
 
@@ -205,7 +206,7 @@ impl<T> Wheel<T> {
     }
 
     fn unlink(&mut self, index: u32) {
-        let Node { prev, next, place, .. } = self.nodes[index as usize];
+        let TimerNode { prev, next, place, .. } = self.nodes[index as usize];
         let place = usize::from(place);
         if prev == NONE {
             self.lists[place].head = next;
@@ -223,7 +224,7 @@ impl<T> Wheel<T> {
     }
 }
 
-impl<T> Default for Wheel<T> {
+impl<T> Default for TimerWheel<T> {
     fn default() -> Self {
         Self::new()
     }
@@ -241,7 +242,7 @@ mod tests {
     fn the_wheel_does_what_a_sorted_map_does() {
         for seed in 1..=200u64 {
             let mut random = Rng::with_seed(seed);
-            let mut wheel = Wheel::new();
+            let mut wheel = TimerWheel::new();
             let mut reference: BTreeMap<(u64, u64), TimerId> = BTreeMap::new();
             let (mut now, mut serial) = (0u64, 0u64);
             for _ in 0..400 {
@@ -285,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_timer_of_two_minutes_wakes_a_sleeper_a_few_times_only() {
-        let mut wheel = Wheel::new();
+        let mut wheel = TimerWheel::new();
         wheel.insert(120_001, ());
         let mut wakes = 0;
         loop {
@@ -301,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_timers_of_a_coarse_slot_do_not_hide_each_other() {
-        let mut wheel = Wheel::new();
+        let mut wheel = TimerWheel::new();
         wheel.insert(8_000, 'b');
         wheel.insert(4_500, 'a');
         assert!(wheel.pop(4_200).is_none());
@@ -312,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_timer_beyond_all_bounds_fires_in_about_two_years() {
-        let mut wheel = Wheel::new();
+        let mut wheel = TimerWheel::new();
         assert!(wheel.pop(12_345).is_none());
         wheel.insert(u64::MAX / 2, ());
         let mut now = 12_345;
@@ -326,7 +327,7 @@ mod tests {
 
     #[test]
     fn an_overdue_timer_fires_at_the_next_tick() {
-        let mut wheel = Wheel::new();
+        let mut wheel = TimerWheel::new();
         assert!(wheel.pop(1_000).is_none());
         wheel.insert(10, 'a');
         assert_eq!(wheel.next_wake_ms(), Some(1_001));

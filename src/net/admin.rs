@@ -8,9 +8,9 @@ use super::counters::Counters;
 use super::hub::Hub;
 use super::socket::Stream;
 use crate::bus::BusFigures;
-use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ClusterGauges, ConnId, Event, Gauges, Totals};
+use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ClusterGauges, ConnId, CoreGauges, Event, Totals};
 use crate::histogram::Histogram;
-use crate::protocol::http::Health;
+use crate::protocol::http::ServerHealth;
 use crate::store::cluster::ClusterMembership;
 pub use crate::store::cluster::{ClusterFigures, Member, Members, MembersReader};
 use crate::store::pool::StoreHealth;
@@ -56,13 +56,13 @@ pub enum LoopAnswer {
 #[derive(Clone, Debug)]
 pub struct ServerSnapshot {
     /// The health, as the public port reports it.
-    pub health: Health,
+    pub health: ServerHealth,
     /// The counters of connections.
     pub counters: Counters,
     /// The totals of messages.
     pub totals: Totals,
     /// The gauges of the core.
-    pub gauges: Gauges,
+    pub gauges: CoreGauges,
     /// The number of connections of each kind.
     pub census: ConnectionCounts,
     /// The limit on connections.

@@ -4,7 +4,7 @@
 use super::conn::UnusedInput;
 use super::output::SpareBuffers;
 use super::tls::OpenBuffers;
-use crate::protocol::envelope::Scratch;
+use crate::protocol::envelope::ContentBuffer;
 
 /// The size of the buffer into which all connections are read.
 const READ_BYTES: usize = 64 * 1024;
@@ -14,7 +14,7 @@ const READ_BYTES: usize = 64 * 1024;
 pub(super) struct SharedBuffers {
     /// The read buffer; empty only while it is lent.
     shared: Vec<u8>,
-    scratch: Scratch,
+    scratch: ContentBuffer,
     /// An envelope of the connection being served that may not be handed in yet.
     held_back: Vec<u8>,
     /// The buffers into which TLS records are read.
@@ -29,7 +29,7 @@ impl Default for SharedBuffers {
     fn default() -> Self {
         Self {
             shared: vec![0; READ_BYTES],
-            scratch: Scratch::default(),
+            scratch: ContentBuffer::default(),
             held_back: Vec::new(),
             opened: OpenBuffers::default(),
             sealed: Vec::new(),
@@ -64,12 +64,12 @@ impl SharedBuffers {
 
     /// Lends the parser's scratch memory.
     #[must_use]
-    pub(super) fn lend_scratch(&mut self) -> Scratch {
+    pub(super) fn lend_scratch(&mut self) -> ContentBuffer {
         std::mem::take(&mut self.scratch)
     }
 
     /// Takes the scratch memory back.
-    pub(super) fn return_scratch(&mut self, scratch: Scratch) {
+    pub(super) fn return_scratch(&mut self, scratch: ContentBuffer) {
         self.scratch = scratch;
     }
 

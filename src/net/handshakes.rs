@@ -14,7 +14,7 @@ use super::wire::Framing;
 use crate::chat::contract::ConnId;
 
 use crate::protocol::error::ErrorCode;
-use crate::protocol::http::{self, Refusal};
+use crate::protocol::http::{self, HttpRefusal};
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::request::ContentForm;
 use std::sync::Arc;
@@ -152,7 +152,7 @@ impl<S: Stream> Hub<S> {
     pub(super) fn refuse_plain(&mut self, id: ConnId, framing: Framing, bytes: &[u8]) {
         if framing == Framing::Http {
             let no_body = http::wants_no_body(bytes);
-            self.answer(id, |out| http::write_refusal(out, Refusal::TlsOnly, no_body));
+            self.answer(id, |out| http::write_refusal(out, HttpRefusal::TlsOnly, no_body));
         } else {
             let reply = Reply::Error { code: ErrorCode::Forbidden, why: TLS_ONLY };
             self.write(id, true, |out| write_reply(out, ContentForm::Text, "", &reply));

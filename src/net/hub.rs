@@ -19,7 +19,9 @@ use super::tls::Certificates;
 use super::web::WebSettings;
 use crate::bus::Bus;
 use crate::chat::Chat;
-use crate::chat::contract::{Action, AddressKey, AdminRequest, AdminTicket, ConnId, Event, Job, Now, Outcome, Ticket};
+use crate::chat::contract::{
+    Action, AddressKey, AdminRequest, AdminTicket, ConnId, Event, Job, Outcome, Ticket, TurnTime,
+};
 use crate::config::{Networks, Origins};
 use crate::protocol::encode_fast::write_push;
 use crate::protocol::field::UserName;
@@ -70,7 +72,7 @@ pub struct Hub<S> {
     pub(super) chat: Chat,
     pub(super) bounds: ConnectionBounds,
     pub(super) counters: Counters,
-    pub(super) now: Now,
+    pub(super) now: TurnTime,
     pub(super) buffers: SharedBuffers,
     pub(super) deadlines: Deadlines,
     actions: Vec<Action>,
@@ -123,7 +125,7 @@ impl<S: Stream> Hub<S> {
             chat,
             bounds,
             counters: Counters::default(),
-            now: Now::default(),
+            now: TurnTime::default(),
             buffers: SharedBuffers::default(),
             deadlines: Deadlines::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
             actions: Vec::new(),
@@ -169,7 +171,7 @@ impl<S: Stream> Hub<S> {
 
     /// Begins a turn all of whose events will be handed in. All input that had arrived when the
     /// last turn began is among them.
-    pub fn begin_turn(&mut self, now: Now) {
+    pub fn begin_turn(&mut self, now: TurnTime) {
         self.input_progress.polled_ms = self.now.mono_ms;
         self.input_progress.polled_all = true;
         self.now = now;

@@ -46,7 +46,7 @@ mod tests;
 
 use crate::bus::Bus;
 use crate::chat::Chat;
-use crate::chat::contract::{Now, Outcome, Ticket};
+use crate::chat::contract::{Outcome, Ticket, TurnTime};
 use crate::histogram::Histogram;
 use crate::push_hook::PushHook;
 use crate::store::cluster::ClusterMembership;
@@ -152,9 +152,9 @@ pub struct Loop {
     turns: Histogram,
     started: Instant,
     /// When this turn began.
-    now: Now,
+    now: TurnTime,
     /// When the wall clock was last read, and its time then.
-    wall: Now,
+    wall: TurnTime,
 }
 
 impl Loop {
@@ -213,8 +213,8 @@ impl Loop {
             conns_max,
             turns: Histogram::default(),
             started: Instant::now(),
-            now: Now::default(),
-            wall: Now::default(),
+            now: TurnTime::default(),
+            wall: TurnTime::default(),
         })
     }
 
@@ -449,15 +449,15 @@ impl Loop {
 
     /// Reads the clocks. The wall clock is read only if some ms have passed since it was last read,
     /// and extrapolated in between.
-    fn look_at_clocks(&mut self, since_start: Duration) -> Now {
+    fn look_at_clocks(&mut self, since_start: Duration) -> TurnTime {
         // Half a billion years of milliseconds fit.
         let mono_ms = since_start.as_millis() as u64;
         if mono_ms.saturating_sub(self.wall.mono_ms) >= WALL_CLOCK_EVERY_MS || self.wall.wall_ms == 0 {
             // With a clock before 1970 users see the time 0; nothing else is affected.
             let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-            self.wall = Now { mono_ms, wall_ms };
+            self.wall = TurnTime { mono_ms, wall_ms };
         }
-        self.now = Now { mono_ms, wall_ms: self.wall.wall_ms + (mono_ms - self.wall.mono_ms) };
+        self.now = TurnTime { mono_ms, wall_ms: self.wall.wall_ms + (mono_ms - self.wall.mono_ms) };
         self.now
     }
 }

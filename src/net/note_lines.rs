@@ -11,7 +11,7 @@ use super::counters::CloseCause;
 use super::hub::Hub;
 use super::line_rates::LineKind;
 use super::socket::Stream;
-use crate::chat::contract::{ConnId, CredentialKind, JobKind, Limit, Note, Quota, RefusalCause};
+use crate::chat::contract::{ClientLimit, ConnId, CredentialKind, JobKind, MailboxQuota, Note, RefusalCause};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use log::kv::Value;
@@ -230,25 +230,25 @@ fn refusal_name(cause: RefusalCause) -> &'static str {
     }
 }
 
-fn quota_name(quota: Quota) -> &'static str {
+fn quota_name(quota: MailboxQuota) -> &'static str {
     match quota {
-        Quota::Receiver => "receiver",
-        Quota::Pair => "pair",
+        MailboxQuota::Receiver => "receiver",
+        MailboxQuota::Pair => "pair",
     }
 }
 
-fn limit_name(limit: Limit) -> &'static str {
+fn limit_name(limit: ClientLimit) -> &'static str {
     match limit {
-        Limit::PasswordsPerConnection => "passwords_per_connection",
-        Limit::PasswordsPerAddress => "passwords_per_address",
-        Limit::PasswordsPerUser => "passwords_per_user",
-        Limit::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
-        Limit::PasswordsPerTrustedAddress => "passwords_per_trusted_address",
-        Limit::TokensPerConnection => "tokens_per_connection",
-        Limit::SignUpsPerAddress => "sign_ups_per_address",
-        Limit::Requests => "requests",
-        Limit::RequestsBeforeLogin => "requests_before_login",
-        Limit::RepeatedMessages => "repeated_messages",
+        ClientLimit::PasswordsPerConnection => "passwords_per_connection",
+        ClientLimit::PasswordsPerAddress => "passwords_per_address",
+        ClientLimit::PasswordsPerUser => "passwords_per_user",
+        ClientLimit::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
+        ClientLimit::PasswordsPerTrustedAddress => "passwords_per_trusted_address",
+        ClientLimit::TokensPerConnection => "tokens_per_connection",
+        ClientLimit::SignUpsPerAddress => "sign_ups_per_address",
+        ClientLimit::Requests => "requests",
+        ClientLimit::RequestsBeforeLogin => "requests_before_login",
+        ClientLimit::RepeatedMessages => "repeated_messages",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Counts of the core's notes.
 
-use crate::chat::contract::{CredentialKind, JobKind, Limit, Note, RefusalCause};
+use crate::chat::contract::{ClientLimit, CredentialKind, JobKind, Note, RefusalCause};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub struct NoteCounts {
     /// Connections that a newer log-in of the same user ended.
     pub replaced: u64,
     /// Limits that were reached, by limit, besides those that refused a log-in or sign-up.
-    pub limits: BTreeMap<Limit, u64>,
+    pub limits: BTreeMap<ClientLimit, u64>,
     /// Messages refused because the two are no friends.
     pub not_friends: u64,
     /// Pushes refused because there is no room for them in the store.
@@ -81,24 +81,24 @@ impl fmt::Display for NoteCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{Client, ConnId, Quota};
+    use crate::chat::contract::{ClientConn, ConnId, MailboxQuota};
     use crate::protocol::field::UserName;
 
     #[test]
     fn each_note_is_counted_under_its_cause() {
         let user = UserName::new("ann").unwrap();
-        let client = Client { conn: ConnId { slot: 1, generation: 2 }, address_key: None };
+        let client = ClientConn { conn: ConnId { slot: 1, generation: 2 }, address_key: None };
         let mut noted = NoteCounts::default();
         for (note, times) in [
             (Note::LoggedIn { user: user.clone(), client, by: CredentialKind::Token }, 2),
             (Note::LogInRefused { user: None, client, cause: RefusalCause::WrongPassword }, 3),
-            (Note::LogInRefused { user: None, client, cause: RefusalCause::Limit(Limit::PasswordsPerUser) }, 1),
+            (Note::LogInRefused { user: None, client, cause: RefusalCause::Limit(ClientLimit::PasswordsPerUser) }, 1),
             (Note::SignedUp { user: user.clone(), client }, 4),
             (Note::SignUpRefused { user: Some(user.clone()), client, cause: RefusalCause::NameTaken }, 5),
             (Note::Replaced { user: user.clone(), client, by: client.conn }, 6),
-            (Note::LimitReached { user: None, client, limit: Limit::Requests }, 7),
+            (Note::LimitReached { user: None, client, limit: ClientLimit::Requests }, 7),
             (Note::NotFriends { user: user.clone(), client }, 8),
-            (Note::MailboxFull { user: user.clone(), sender: "bob".into(), quota: Quota::Pair }, 9),
+            (Note::MailboxFull { user: user.clone(), sender: "bob".into(), quota: MailboxQuota::Pair }, 9),
             (Note::PageRead { user: user.clone(), pushes: 3, more: false }, 10),
             (Note::JobFailed { job: JobKind::Save, for_good: false }, 11),
             (Note::PasswordChanged { user: user.clone(), client: Some(client) }, 12),
@@ -110,8 +110,11 @@ mod tests {
         }
         let expected = NoteCounts {
             log_ins: [(CredentialKind::Token, 2)].into(),
-            log_in_refusals: [(RefusalCause::WrongPassword, 3), (RefusalCause::Limit(Limit::PasswordsPerUser), 1)]
-                .into(),
+            log_in_refusals: [
+                (RefusalCause::WrongPassword, 3),
+                (RefusalCause::Limit(ClientLimit::PasswordsPerUser), 1),
+            ]
+            .into(),
             sign_ups: 4,
             sign_up_refusals: [(RefusalCause::NameTaken, 5)].into(),
             passwords_changed: 12,
@@ -119,7 +122,7 @@ mod tests {
             proof_refusals: [(RefusalCause::WrongPassword, 14)].into(),
             blocked: 15,
             replaced: 6,
-            limits: [(Limit::Requests, 7)].into(),
+            limits: [(ClientLimit::Requests, 7)].into(),
             not_friends: 8,
             mailbox_full: 9,
             pages: 10,

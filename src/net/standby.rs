@@ -7,7 +7,7 @@
 use super::proxy_header::{self, ProxyHeader};
 use super::tls::Certificates;
 use super::wire::{SniffedProtocol, sniff};
-use crate::protocol::http::{self, Head, Health};
+use crate::protocol::http::{self, HttpHead, ServerHealth};
 use rustls::ServerConnection;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -169,7 +169,7 @@ fn read_asked(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<R
 fn answer_to(asked: RequestStart, stream: &mut impl Write) -> io::Result<()> {
     let RequestStart::Http { no_body } = asked else { return Ok(()) };
     let mut response = Vec::new();
-    http::write_health(&mut response, Health::Standby, no_body);
+    http::write_health(&mut response, ServerHealth::Standby, no_body);
     stream.write_all(&response)
 }
 
@@ -235,7 +235,7 @@ fn kind_of(bytes: &[u8]) -> RequestStart {
         SniffedProtocol::Wait => RequestStart::Begun,
         SniffedProtocol::Raw => RequestStart::Other,
         SniffedProtocol::Tls => RequestStart::Tls { at: bytes.len() - head.len() },
-        SniffedProtocol::Http if http::read_head(head) == Head::More => RequestStart::Begun,
+        SniffedProtocol::Http if http::read_head(head) == HttpHead::More => RequestStart::Begun,
         SniffedProtocol::Http => RequestStart::Http { no_body: http::wants_no_body(head) },
     }
 }

@@ -7,7 +7,7 @@ use super::wire::FileSending;
 use crate::chat::contract::ConnId;
 use crate::config::Origins;
 use crate::page;
-use crate::protocol::http::{self, Head, Health, Refusal};
+use crate::protocol::http::{self, HttpHead, HttpRefusal, ServerHealth};
 use crate::store::pool::StoreHealth;
 use std::sync::Arc;
 
@@ -50,16 +50,16 @@ impl WebSettings {
     }
 
     /// The health of the server, and the store's health from which it is derived.
-    pub(super) fn health_of_store(&self) -> (Health, Arc<StoreHealth>) {
+    pub(super) fn health_of_store(&self) -> (ServerHealth, Arc<StoreHealth>) {
         (self.health(), Arc::clone(&self.store))
     }
 
-    fn health(&self) -> Health {
+    fn health(&self) -> ServerHealth {
         match () {
-            () if self.is_stopping => Health::Stopping,
-            () if self.is_draining => Health::Draining,
-            () if !self.store.works() => Health::Store,
-            () => Health::Ok,
+            () if self.is_stopping => ServerHealth::Stopping,
+            () if self.is_draining => ServerHealth::Draining,
+            () if !self.store.works() => ServerHealth::Store,
+            () => ServerHealth::Ok,
         }
     }
 
@@ -86,26 +86,26 @@ impl<S: Stream> Hub<S> {
     pub(super) fn decode_head(&mut self, id: ConnId, bytes: &[u8]) -> AfterHead {
         let no_body = http::wants_no_body(bytes);
         match http::read_head(bytes) {
-            Head::More => {}
-            Head::Upgrade { accept, speaks_hongyan, length } => {
+            HttpHead::More => {}
+            HttpHead::Upgrade { accept, speaks_hongyan, length } => {
                 let refusal = match self.settle_by_head(id, &bytes[..length]) {
                     Ok(false) => return AfterHead::Nothing,
                     Ok(true) if self.web.allows(&bytes[..length]) => {
                         self.answer(id, |out| http::write_upgrade(out, &accept, speaks_hongyan));
                         return AfterHead::WebSocket(length);
                     }
-                    Ok(true) => Refusal::Origin,
-                    Err(()) => Refusal::Forwarded,
+                    Ok(true) => HttpRefusal::Origin,
+                    Err(()) => HttpRefusal::Forwarded,
                 };
                 self.refuse_request(id, refusal, no_body);
             }
-            Head::File(path) => return self.answer_file(id, &path, bytes, no_body),
-            Head::Health => {
+            HttpHead::File(path) => return self.answer_file(id, &path, bytes, no_body),
+            HttpHead::Health => {
                 let health = self.web.health();
                 self.answer_request(id, |out| http::write_health(out, health, no_body));
             }
-            Head::Options => self.answer_request(id, http::write_options),
-            Head::Bad(refusal) => self.refuse_request(id, refusal, no_body),
+            HttpHead::Options => self.answer_request(id, http::write_options),
+            HttpHead::Bad(refusal) => self.refuse_request(id, refusal, no_body),
         }
         AfterHead::Nothing
     }
@@ -119,7 +119,7 @@ impl<S: Stream> Hub<S> {
             Some(file) if no_body => self.answer_request(id, |out| out.extend_from_slice(file.head().as_bytes())),
             Some(file) => return AfterHead::File(self.begin_file(id, file)),
             None if path == "/" => self.answer_request(id, |out| http::write_words(out, no_body)),
-            None => self.refuse_request(id, Refusal::NotFound, no_body),
+            None => self.refuse_request(id, HttpRefusal::NotFound, no_body),
         }
         AfterHead::Nothing
     }
@@ -129,7 +129,7 @@ impl<S: Stream> Hub<S> {
         self.close(id, CloseCause::HttpDone);
     }
 
-    fn refuse_request(&mut self, id: ConnId, refusal: Refusal, no_body: bool) {
+    fn refuse_request(&mut self, id: ConnId, refusal: HttpRefusal, no_body: bool) {
         self.answer(id, |out| http::write_refusal(out, refusal, no_body));
         self.close(id, CloseCause::HttpBad);
     }

@@ -14,13 +14,13 @@ use std::fmt;
 
 mod account;
 
-type Why = &'static str;
+type FaultText = &'static str;
 
 /// The largest number of keys that a TYPE knows.
 const KEYS_MAX: usize = 8;
 
 /// The unparsed values of the known keys, in the order of the requested keys.
-struct Values<'a> {
+struct ContentValues<'a> {
     keys: &'static [&'static str],
     raw: [Option<&'a str>; KEYS_MAX],
 }
@@ -28,14 +28,14 @@ struct Values<'a> {
 struct ValuesVisitor(&'static [&'static str]);
 
 impl<'de> Visitor<'de> for ValuesVisitor {
-    type Value = Values<'de>;
+    type Value = ContentValues<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Values<'de>, A::Error> {
-        let mut values = Values { keys: self.0, raw: [None; KEYS_MAX] };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ContentValues<'de>, A::Error> {
+        let mut values = ContentValues { keys: self.0, raw: [None; KEYS_MAX] };
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             let value = map.next_value::<&'de RawValue>()?;
             if let Some(place) = values.keys.iter().position(|known| *known == key) {
@@ -46,7 +46,7 @@ impl<'de> Visitor<'de> for ValuesVisitor {
     }
 }
 
-impl<'a> Values<'a> {
+impl<'a> ContentValues<'a> {
     fn read(text: &'a str, keys: &'static [&'static str]) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let values = deserializer.deserialize_map(ValuesVisitor(keys)).ok()?;
@@ -55,28 +55,28 @@ impl<'a> Values<'a> {
     }
 
     /// The value of a required key, as a string.
-    fn text(&self, key: usize, missing: Why, wrong: Why) -> Result<Cow<'a, str>, Why> {
+    fn text(&self, key: usize, missing: FaultText, wrong: FaultText) -> Result<Cow<'a, str>, FaultText> {
         string(self.raw[key].ok_or(missing)?).ok_or(wrong)
     }
 
     /// The value of an optional key.
-    fn given(&self, key: usize, bytes_max: usize, why: Why) -> Result<Option<Box<str>>, Why> {
+    fn given(&self, key: usize, bytes_max: usize, why: FaultText) -> Result<Option<Box<str>>, FaultText> {
         let text = |raw| string(raw).filter(|text| text.len() <= bytes_max).map(Box::from).ok_or(why);
         self.raw[key].map(text).transpose()
     }
 
     /// The value of an optional key; empty if it is missing.
-    fn optional(&self, key: usize, bytes_max: usize, why: Why) -> Result<Box<str>, Why> {
+    fn optional(&self, key: usize, bytes_max: usize, why: FaultText) -> Result<Box<str>, FaultText> {
         Ok(self.given(key, bytes_max, why)?.unwrap_or_default())
     }
 
     /// An optional name.
-    fn name(&self, key: usize, wrong: Why) -> Result<Option<Name<'a>>, Why> {
+    fn name(&self, key: usize, wrong: FaultText) -> Result<Option<Name<'a>>, FaultText> {
         self.raw[key].map(|raw| string(raw).ok_or(wrong).and_then(Name::new)).transpose()
     }
 }
 
-fn bad(verb: Verb, form: Option<ContentForm>, id: &str, why: Why) -> BadInput {
+fn bad(verb: Verb, form: Option<ContentForm>, id: &str, why: FaultText) -> BadInput {
     BadInput { verb: Some(verb), form, id: id.into(), code: ErrorCode::BadField, why }
 }
 
@@ -86,11 +86,11 @@ fn values<'a>(
     form: Option<ContentForm>,
     text: &'a str,
     keys: &'static [&'static str],
-) -> Result<(ContentForm, Values<'a>), BadInput> {
+) -> Result<(ContentForm, ContentValues<'a>), BadInput> {
     let Some(form) = form else {
         return Err(bad(verb, None, "", "CONTENT is an object, or a string that holds one"));
     };
-    let values = Values::read(text, keys);
+    let values = ContentValues::read(text, keys);
     // In the object form this was checked with the envelope. In a key it is a parse error, which is
     // distinguished from invalid JSON.
     if form == ContentForm::Text
@@ -132,12 +132,12 @@ const MESSAGE: &[&str] = &["messageId", "sender", "receiver", "content"];
 const ACK: &[&str] = &["MessageId", "sender"];
 const FRIEND: &[&str] = &["messageId", "sender", "receiver", "content", "type"];
 
-const EMAIL: Why = "emailAddress is a string of at most 255 bytes";
-const NICK_NAME: Why = "nickName is a string of at most 255 bytes";
-const PICTURE: Why = "profilePicture is a string of at most 2048 bytes";
-const LOCATION: Why = "location is a string of at most 255 bytes";
-const DESCRIPTION: Why = "personalDescription is a string of at most 8192 bytes";
-const PUBLIC_KEY: Why = "rsaPublicKey is a string of at most 8192 bytes";
+const EMAIL: FaultText = "emailAddress is a string of at most 255 bytes";
+const NICK_NAME: FaultText = "nickName is a string of at most 255 bytes";
+const PICTURE: FaultText = "profilePicture is a string of at most 2048 bytes";
+const LOCATION: FaultText = "location is a string of at most 255 bytes";
+const DESCRIPTION: FaultText = "personalDescription is a string of at most 8192 bytes";
+const PUBLIC_KEY: FaultText = "rsaPublicKey is a string of at most 8192 bytes";
 
 /// TYPE 1 and 2, and the TYPEs that are words.
 pub(super) fn with_mid<'a>(
@@ -163,11 +163,11 @@ pub(super) fn with_mid<'a>(
     request.map_err(|why| bad(verb, Some(form), &id, why))
 }
 
-fn secret(text: &str, why: Why) -> Result<Secret, Why> {
+fn secret(text: &str, why: FaultText) -> Result<Secret, FaultText> {
     if (1..=HASH_VALUE_BYTES_MAX).contains(&text.len()) { Ok(Secret::new(text)) } else { Err(why) }
 }
 
-fn sign_up(values: &Values<'_>) -> Result<(Box<Profile>, Secret), Why> {
+fn sign_up(values: &ContentValues<'_>) -> Result<(Box<Profile>, Secret), FaultText> {
     let name = values.text(0, "CONTENT lacks the key userName", "userName is a string")?;
     let name = Name::for_sign_up(name)?;
     let hash = values.text(1, "CONTENT lacks the key hashValue", "hashValue is a string")?;
@@ -184,7 +184,7 @@ fn sign_up(values: &Values<'_>) -> Result<(Box<Profile>, Secret), Why> {
     Ok((Box::new(profile), secret))
 }
 
-fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Credential), Why> {
+fn log_in<'a>(values: &ContentValues<'a>) -> Result<(Name<'a>, Credential), FaultText> {
     let user = Name::new(values.text(0, "CONTENT lacks the key USER", "USER is a string")?)?;
     let credential = match (values.raw[1], values.raw[2]) {
         (None, Some(token)) => {
@@ -200,7 +200,7 @@ fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Credential), Why> {
     Ok((user, credential))
 }
 
-fn token(values: &Values<'_>) -> Result<TokenVerb, Why> {
+fn token(values: &ContentValues<'_>) -> Result<TokenVerb, FaultText> {
     match &*values.text(0, "CONTENT lacks the key want", "want is a string")? {
         "new" => Ok(TokenVerb::New),
         "revoke" => Ok(TokenVerb::Revoke),
@@ -231,7 +231,7 @@ pub(super) fn without_mid<'a>(verb: Verb, form: Option<ContentForm>, text: &'a s
 
 /// messageId, sender, receiver and content, which a 4 and a 6 share.
 #[allow(clippy::type_complexity, reason = "the four of them, taken apart at once by both callers")]
-fn letter<'a>(values: &Values<'a>) -> Result<(Id<'a>, Name<'a>, Name<'a>, Cow<'a, str>), Why> {
+fn letter<'a>(values: &ContentValues<'a>) -> Result<(Id<'a>, Name<'a>, Name<'a>, Cow<'a, str>), FaultText> {
     let id = Id::new(values.text(0, "CONTENT lacks the key messageId", "messageId is a string")?)
         .map_err(|_| "messageId has 1 to 128 bytes")?;
     let sender = Name::new(values.text(1, "CONTENT lacks the key sender", "sender is a string")?)?;
@@ -240,19 +240,19 @@ fn letter<'a>(values: &Values<'a>) -> Result<(Id<'a>, Name<'a>, Name<'a>, Cow<'a
     Ok((id, sender, receiver, content))
 }
 
-fn message<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Why> {
+fn message<'a>(values: &ContentValues<'a>, form: ContentForm) -> Result<Request<'a>, FaultText> {
     let (id, sender, receiver, content) = letter(values)?;
     let escape_free = [id.as_str(), sender.as_str(), receiver.as_str(), &content].into_iter().all(is_escape_free);
     Ok(Request::Message { form, id, sender, receiver, content, escape_free })
 }
 
-fn ack<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Why> {
+fn ack<'a>(values: &ContentValues<'a>, form: ContentForm) -> Result<Request<'a>, FaultText> {
     let id = Id::new(values.text(0, "CONTENT lacks the key MessageId", "MessageId is a string")?)
         .map_err(|_| "MessageId has 1 to 128 bytes")?;
     Ok(Request::Ack { form, id, sender: values.name(1, "sender is a string")? })
 }
 
-fn friend<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Why> {
+fn friend<'a>(values: &ContentValues<'a>, form: ContentForm) -> Result<Request<'a>, FaultText> {
     let (id, sender, receiver, content) = letter(values)?;
     let raw = values.raw[4].ok_or("CONTENT lacks the key type")?;
     let spelled = string(raw);

@@ -13,15 +13,15 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-/// The place of a text. A brace comes before every text, so no text begins at 0, and `Option<Span>`
-/// is no larger than `Span`.
+/// The place of a text. A brace comes before every text, so no text begins at 0, and
+/// `Option<TextSpan>` is no larger than `TextSpan`.
 #[derive(Clone, Copy)]
-struct Span {
+struct TextSpan {
     start: NonZeroU32,
     end: u32,
 }
 
-impl Span {
+impl TextSpan {
     fn new(start: usize, end: usize) -> Option<Self> {
         Some(Self { start: NonZeroU32::new(u32::try_from(start).ok()?)?, end: u32::try_from(end).ok()? })
     }
@@ -33,7 +33,7 @@ impl Span {
 
 /// A position in an envelope. Methods with `INNER` read JSON inside a string, where quotes are
 /// written `\"`.
-struct Reader<'a> {
+struct EnvelopeReader<'a> {
     /// The bytes that are still to be read.
     rest: &'a [u8],
     /// The length of the whole input, in bytes.
@@ -42,7 +42,7 @@ struct Reader<'a> {
 
 /// The keys of a 4 and a 5.
 #[derive(Clone, Copy)]
-enum Key {
+enum InnerKey {
     MessageId,
     AckedId,
     Sender,
@@ -50,7 +50,7 @@ enum Key {
     Content,
 }
 
-impl Key {
+impl InnerKey {
     fn of(name: &[u8]) -> Option<Self> {
         Some(match name {
             b"messageId" => Self::MessageId,
@@ -65,20 +65,20 @@ impl Key {
 
 /// The places of the values of these keys.
 #[derive(Default)]
-struct Inner([Option<Span>; 5]);
+struct InnerSpans([Option<TextSpan>; 5]);
 
-impl Inner {
+impl InnerSpans {
     /// Notes a value. `None`: the key has one already.
-    fn note(&mut self, key: Key, value: Span) -> Option<()> {
+    fn note(&mut self, key: InnerKey, value: TextSpan) -> Option<()> {
         self.0[key as usize].replace(value).is_none().then_some(())
     }
 
-    fn get(&self, key: Key) -> Option<Span> {
+    fn get(&self, key: InnerKey) -> Option<TextSpan> {
         self.0[key as usize]
     }
 }
 
-impl Reader<'_> {
+impl EnvelopeReader<'_> {
     fn at(&self) -> usize {
         self.length - self.rest.len()
     }
@@ -120,7 +120,7 @@ impl Reader<'_> {
     }
 
     /// A string in which nothing is escaped.
-    fn string<const INNER: bool>(&mut self) -> Option<Span> {
+    fn string<const INNER: bool>(&mut self) -> Option<TextSpan> {
         self.peek::<INNER>()?;
         self.quote::<INNER>()?;
         self.rest_of_string::<INNER>()
@@ -128,12 +128,12 @@ impl Reader<'_> {
 
     /// The rest of a string, after its first quote.
     #[inline]
-    fn rest_of_string<const INNER: bool>(&mut self) -> Option<Span> {
+    fn rest_of_string<const INNER: bool>(&mut self) -> Option<TextSpan> {
         let start = self.at();
         let length = escape_free_length(self.rest);
         self.rest = self.rest.get(length..)?;
         self.quote::<INNER>()?;
-        Span::new(start, start + length)
+        TextSpan::new(start, start + length)
     }
 
     /// Reads the separator after a value: `true` for a comma, `false` for the brace that ends the
@@ -161,26 +161,26 @@ impl Reader<'_> {
     /// A known key with everything up to the first quote of its value, if it is written without any
     /// white space.
     #[inline]
-    fn compact_key<const INNER: bool>(&mut self) -> Option<Key> {
+    fn compact_key<const INNER: bool>(&mut self) -> Option<InnerKey> {
         let first = self.rest.get(if INNER { 2 } else { 1 })?;
         let (key, comes) = match (first, INNER) {
-            (b'm', true) => (Key::MessageId, self.step_over(br#"\"messageId\":\""#)),
-            (b'm', false) => (Key::MessageId, self.step_over(br#""messageId":""#)),
-            (b'M', true) => (Key::AckedId, self.step_over(br#"\"MessageId\":\""#)),
-            (b'M', false) => (Key::AckedId, self.step_over(br#""MessageId":""#)),
-            (b's', true) => (Key::Sender, self.step_over(br#"\"sender\":\""#)),
-            (b's', false) => (Key::Sender, self.step_over(br#""sender":""#)),
-            (b'r', true) => (Key::Receiver, self.step_over(br#"\"receiver\":\""#)),
-            (b'r', false) => (Key::Receiver, self.step_over(br#""receiver":""#)),
-            (b'c', true) => (Key::Content, self.step_over(br#"\"content\":\""#)),
-            (b'c', false) => (Key::Content, self.step_over(br#""content":""#)),
+            (b'm', true) => (InnerKey::MessageId, self.step_over(br#"\"messageId\":\""#)),
+            (b'm', false) => (InnerKey::MessageId, self.step_over(br#""messageId":""#)),
+            (b'M', true) => (InnerKey::AckedId, self.step_over(br#"\"MessageId\":\""#)),
+            (b'M', false) => (InnerKey::AckedId, self.step_over(br#""MessageId":""#)),
+            (b's', true) => (InnerKey::Sender, self.step_over(br#"\"sender\":\""#)),
+            (b's', false) => (InnerKey::Sender, self.step_over(br#""sender":""#)),
+            (b'r', true) => (InnerKey::Receiver, self.step_over(br#"\"receiver\":\""#)),
+            (b'r', false) => (InnerKey::Receiver, self.step_over(br#""receiver":""#)),
+            (b'c', true) => (InnerKey::Content, self.step_over(br#"\"content\":\""#)),
+            (b'c', false) => (InnerKey::Content, self.step_over(br#""content":""#)),
             _ => return None,
         };
         comes.then_some(key)
     }
 
     /// An object whose values are all strings in which nothing is escaped.
-    fn inner<const INNER: bool>(&mut self, whole: &[u8], inner: &mut Inner) -> Option<()> {
+    fn inner<const INNER: bool>(&mut self, whole: &[u8], inner: &mut InnerSpans) -> Option<()> {
         self.eat::<INNER>(b'{')?;
         loop {
             if let Some(key) = self.compact_key::<INNER>() {
@@ -190,7 +190,7 @@ impl Reader<'_> {
                 let name = self.string::<INNER>()?;
                 self.eat::<INNER>(b':')?;
                 let value = self.string::<INNER>()?;
-                if let Some(key) = Key::of(whole.get(name.range())?) {
+                if let Some(key) = InnerKey::of(whole.get(name.range())?) {
                     inner.note(key, value)?;
                 }
             }
@@ -201,7 +201,7 @@ impl Reader<'_> {
     }
 
     /// The value of CONTENT: its keys are read before the TYPE is known.
-    fn content(&mut self, whole: &[u8], inner: &mut Inner) -> Option<ContentForm> {
+    fn content(&mut self, whole: &[u8], inner: &mut InnerSpans) -> Option<ContentForm> {
         if self.peek::<false>()? == b'{' {
             self.inner::<false>(whole, inner)?;
             return Some(ContentForm::Object);
@@ -215,18 +215,18 @@ impl Reader<'_> {
 }
 
 /// The places of all values in an envelope of the usual kind.
-struct Outline {
-    kind: Span,
+struct EnvelopeSpans {
+    kind: TextSpan,
     form: ContentForm,
-    inner: Inner,
+    inner: InnerSpans,
     length: usize,
 }
 
-impl Outline {
+impl EnvelopeSpans {
     /// The outline of the envelope at the front of `bytes`.
     fn of(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader { rest: bytes, length: bytes.len() };
-        let (mut kind, mut content, mut inner) = (None, None, Inner::default());
+        let mut reader = EnvelopeReader { rest: bytes, length: bytes.len() };
+        let (mut kind, mut content, mut inner) = (None, None, InnerSpans::default());
         reader.eat::<false>(b'{')?;
         loop {
             if content.is_none() && reader.step_over(br#""CONTENT":"#) {
@@ -252,24 +252,24 @@ impl Outline {
 
     /// The request in `text`, which has this outline.
     fn request<'a>(&self, text: &'a str) -> Option<Request<'a>> {
-        let part = |span: Span| text.get(span.range());
+        let part = |span: TextSpan| text.get(span.range());
         let value = |key| self.inner.get(key).and_then(part);
         let form = self.form;
         match part(self.kind)? {
             "4" => Some(Request::Message {
                 form,
-                id: Id::new(value(Key::MessageId)?).ok()?,
-                sender: Name::new(value(Key::Sender)?).ok()?,
-                receiver: Name::new(value(Key::Receiver)?).ok()?,
-                content: Cow::Borrowed(value(Key::Content)?),
+                id: Id::new(value(InnerKey::MessageId)?).ok()?,
+                sender: Name::new(value(InnerKey::Sender)?).ok()?,
+                receiver: Name::new(value(InnerKey::Receiver)?).ok()?,
+                content: Cow::Borrowed(value(InnerKey::Content)?),
                 escape_free: true,
             }),
             "5" => {
-                let sender = match value(Key::Sender) {
+                let sender = match value(InnerKey::Sender) {
                     Some(sender) => Some(Name::new(sender).ok()?),
                     None => None,
                 };
-                Some(Request::Ack { form, id: Id::new(value(Key::AckedId)?).ok()?, sender })
+                Some(Request::Ack { form, id: Id::new(value(InnerKey::AckedId)?).ok()?, sender })
             }
             _ => None,
         }
@@ -279,21 +279,21 @@ impl Outline {
 /// Reads the envelope at the front of `bytes` if it is of the usual kind, and gives its length.
 /// `None`: it may be unusual, incomplete or faulty.
 pub(super) fn read(bytes: &[u8]) -> Option<(Request<'_>, usize)> {
-    let outline = Outline::of(bytes)?;
+    let outline = EnvelopeSpans::of(bytes)?;
     let text = std::str::from_utf8(bytes.get(..outline.length)?).ok()?;
     Some((outline.request(text)?, text.len()))
 }
 
 /// Like `read`, for a text that is a single envelope, perhaps with white space around it.
 pub(super) fn read_whole(text: &str) -> Option<Request<'_>> {
-    let outline = Outline::of(text.as_bytes())?;
+    let outline = EnvelopeSpans::of(text.as_bytes())?;
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     text.as_bytes().get(outline.length..)?.iter().all(is_space).then(|| outline.request(text))?
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::envelope::Scratch;
+    use super::super::envelope::ContentBuffer;
     use super::super::split::{RawInput, RawItem};
     use super::*;
 
@@ -337,8 +337,8 @@ mod tests {
 
     /// The results of both ways of reading, as text.
     fn both(text: &str) -> (Option<String>, String) {
-        let slow =
-            super::super::envelope::parse_any(text, &mut Scratch::default()).map(|request| format!("{request:?}"));
+        let slow = super::super::envelope::parse_any(text, &mut ContentBuffer::default())
+            .map(|request| format!("{request:?}"));
         (parse(text).map(|request| format!("{request:?}")), slow.unwrap_or_else(|bad| format!("bad: {bad:?}")))
     }
 

@@ -17,7 +17,7 @@ use std::fmt;
 /// A buffer the parser un-escapes CONTENT into, kept by the caller between envelopes so that
 /// nothing is allocated per message.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct ContentBuffer {
     text: String,
 }
 
@@ -31,7 +31,7 @@ pub(super) const NOT_AN_OBJECT: &str = "an envelope is one JSON object";
 pub(super) const LONE_SURROGATE: &str = "a text holds half of a surrogate pair";
 
 /// The unparsed values of the envelope's keys.
-struct Keys<'a> {
+struct EnvelopeValues<'a> {
     kind: Option<&'a str>,
     content: Option<&'a str>,
     mid: Option<&'a str>,
@@ -40,21 +40,21 @@ struct Keys<'a> {
 struct KeysVisitor;
 
 impl<'de> Visitor<'de> for KeysVisitor {
-    type Value = Keys<'de>;
+    type Value = EnvelopeValues<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(NOT_AN_OBJECT)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<'de>, A::Error> {
-        let mut keys = Keys { kind: None, content: None, mid: None };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EnvelopeValues<'de>, A::Error> {
+        let mut keys = EnvelopeValues { kind: None, content: None, mid: None };
         // Of a repeated key the last value counts, as usual in JSON.
-        while let Some(key) = map.next_key::<Key>()? {
+        while let Some(key) = map.next_key::<EnvelopeKey>()? {
             let place = match key {
-                Key::Kind => &mut keys.kind,
-                Key::Content => &mut keys.content,
-                Key::Mid => &mut keys.mid,
-                Key::Other => {
+                EnvelopeKey::Kind => &mut keys.kind,
+                EnvelopeKey::Content => &mut keys.content,
+                EnvelopeKey::Mid => &mut keys.mid,
+                EnvelopeKey::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 }
@@ -65,27 +65,27 @@ impl<'de> Visitor<'de> for KeysVisitor {
     }
 }
 
-enum Key {
+enum EnvelopeKey {
     Kind,
     Content,
     Mid,
     Other,
 }
 
-impl<'de> serde::Deserialize<'de> for Key {
+impl<'de> serde::Deserialize<'de> for EnvelopeKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeyVisitor;
         impl Visitor<'_> for KeyVisitor {
-            type Value = Key;
+            type Value = EnvelopeKey;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
-            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+            fn visit_str<E>(self, key: &str) -> Result<EnvelopeKey, E> {
                 Ok(match key {
-                    "TYPE" => Key::Kind,
-                    "CONTENT" => Key::Content,
-                    "MID" => Key::Mid,
-                    _ => Key::Other,
+                    "TYPE" => EnvelopeKey::Kind,
+                    "CONTENT" => EnvelopeKey::Content,
+                    "MID" => EnvelopeKey::Mid,
+                    _ => EnvelopeKey::Other,
                 })
             }
         }
@@ -93,7 +93,7 @@ impl<'de> serde::Deserialize<'de> for Key {
     }
 }
 
-fn read_keys(text: &str) -> Result<Keys<'_>, BadInput> {
+fn read_keys(text: &str) -> Result<EnvelopeValues<'_>, BadInput> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let keys = deserializer.deserialize_map(KeysVisitor).and_then(|keys| deserializer.end().map(|()| keys));
     keys.map_err(|_| BadInput::unreadable(ErrorCode::BadJson, NOT_AN_OBJECT))
@@ -163,7 +163,7 @@ pub fn read_fast_text(text: &str) -> Option<Request<'_>> {
 /// Reads one envelope.
 ///
 /// # Errors The fault, with as much of the envelope as could be read.
-pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
+pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut ContentBuffer) -> Result<Request<'a>, BadInput> {
     let text = std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, NOT_UTF8))?;
     match read_fast_text(text) {
         Some(request) => Ok(request),
@@ -175,7 +175,7 @@ pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_any<'a>(text: &'a str, scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
+pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<Request<'a>, BadInput> {
     let envelope = text.as_bytes();
     let opened = envelope.iter().filter(|&&byte| byte == b'{' || byte == b'[').count();
     if opened > DEPTH_MAX as usize && !split::is_one_envelope(envelope) {
@@ -211,7 +211,7 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut Scratch) -> Result<Request<
 }
 
 /// The form of CONTENT, and its JSON text: itself, or the text inside its string.
-fn spelled<'a>(raw: Option<&'a str>, scratch: &'a mut Scratch) -> (Option<ContentForm>, &'a str) {
+fn spelled<'a>(raw: Option<&'a str>, scratch: &'a mut ContentBuffer) -> (Option<ContentForm>, &'a str) {
     let Some(raw) = raw else {
         return (None, "");
     };

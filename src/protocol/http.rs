@@ -15,7 +15,7 @@ const SUBPROTOCOL: &str = "hongyan";
 
 /// The result of reading the head of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Head {
+pub enum HttpHead {
     /// The head is not complete.
     More,
     /// A WebSocket.
@@ -34,12 +34,12 @@ pub enum Head {
     /// A request for the allowed methods.
     Options,
     /// A request that is refused.
-    Bad(Refusal),
+    Bad(HttpRefusal),
 }
 
 /// The health of a server, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
+pub enum ServerHealth {
     /// It serves.
     Ok,
     /// Its store does not work.
@@ -54,7 +54,7 @@ pub enum Health {
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum HttpRefusal {
     /// 400: not HTTP, or an upgrade that lacks something.
     BadRequest,
     /// 403: it must be asked over TLS.
@@ -75,15 +75,15 @@ pub enum Refusal {
 
 /// Reads the head at the front of `input`.
 #[must_use]
-pub fn read_head(input: &[u8]) -> Head {
+pub fn read_head(input: &[u8]) -> HttpHead {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let seen = &input[..input.len().min(HEAD_BYTES_MAX)];
     match request.parse(seen) {
         Ok(httparse::Status::Complete(length)) => read_request(&request, length),
-        Ok(httparse::Status::Partial) if input.len() < HEAD_BYTES_MAX => Head::More,
-        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => Head::Bad(Refusal::TooLong),
-        Err(_) => Head::Bad(Refusal::BadRequest),
+        Ok(httparse::Status::Partial) if input.len() < HEAD_BYTES_MAX => HttpHead::More,
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => HttpHead::Bad(HttpRefusal::TooLong),
+        Err(_) => HttpHead::Bad(HttpRefusal::BadRequest),
     }
 }
 
@@ -100,7 +100,7 @@ pub fn header_values<'a>(input: &'a [u8], name: &str) -> Vec<&'a [u8]> {
     values.map(|header| header.value).collect()
 }
 
-fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> Head {
+fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> HttpHead {
     let has = |name: &str, fits: &dyn Fn(&str) -> bool| {
         let values = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
         values
@@ -115,28 +115,28 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> Head {
         Some("GET") if has_token("Upgrade", "websocket") => {}
         Some("GET" | "HEAD") => {
             return match path(request.path.unwrap_or_default()) {
-                "/healthz" => Head::Health,
-                "" => Head::File("/".to_owned()),
-                path => Head::File(path.to_owned()),
+                "/healthz" => HttpHead::Health,
+                "" => HttpHead::File("/".to_owned()),
+                path => HttpHead::File(path.to_owned()),
             };
         }
-        Some("OPTIONS") => return Head::Options,
-        _ => return Head::Bad(Refusal::MethodNotAllowed),
+        Some("OPTIONS") => return HttpHead::Options,
+        _ => return HttpHead::Bad(HttpRefusal::MethodNotAllowed),
     }
     if request.version != Some(1) || !has_token("Connection", "upgrade") {
-        return Head::Bad(Refusal::BadRequest);
+        return HttpHead::Bad(HttpRefusal::BadRequest);
     }
     if value("Sec-WebSocket-Version").is_none_or(|version| version.trim_ascii() != b"13") {
-        return Head::Bad(Refusal::UpgradeRequired);
+        return HttpHead::Bad(HttpRefusal::UpgradeRequired);
     }
     let key = value("Sec-WebSocket-Key").map(<[u8]>::trim_ascii).unwrap_or_default();
     if STANDARD.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
-        return Head::Bad(Refusal::BadRequest);
+        return HttpHead::Bad(HttpRefusal::BadRequest);
     }
     let accept = accept_of(key);
     // Unlike the other values, the name of a subprotocol is case-sensitive.
     let speaks_hongyan = has("Sec-WebSocket-Protocol", &|part| part == SUBPROTOCOL);
-    Head::Upgrade { accept, speaks_hongyan, length }
+    HttpHead::Upgrade { accept, speaks_hongyan, length }
 }
 
 /// The value of `Sec-WebSocket-Accept` for one of `Sec-WebSocket-Key`.
@@ -185,13 +185,13 @@ pub fn write_words(out: &mut Vec<u8>, no_body: bool) {
 }
 
 /// Appends the health; with `no_body` only the headers.
-pub fn write_health(out: &mut Vec<u8>, health: Health, no_body: bool) {
+pub fn write_health(out: &mut Vec<u8>, health: ServerHealth, no_body: bool) {
     let (status, word) = match health {
-        Health::Ok => ("200 OK", "ok\n"),
-        Health::Store => ("503 Service Unavailable", "store\n"),
-        Health::Draining => ("503 Service Unavailable", "draining\n"),
-        Health::Stopping => ("503 Service Unavailable", "stopping\n"),
-        Health::Standby => ("503 Service Unavailable", "standby\n"),
+        ServerHealth::Ok => ("200 OK", "ok\n"),
+        ServerHealth::Store => ("503 Service Unavailable", "store\n"),
+        ServerHealth::Draining => ("503 Service Unavailable", "draining\n"),
+        ServerHealth::Stopping => ("503 Service Unavailable", "stopping\n"),
+        ServerHealth::Standby => ("503 Service Unavailable", "standby\n"),
     };
     write_text(out, status, "", word, no_body);
 }
@@ -204,28 +204,28 @@ pub fn write_options(out: &mut Vec<u8>) {
 }
 
 /// Appends a refusal; with `no_body` only the headers.
-pub fn write_refusal(out: &mut Vec<u8>, refusal: Refusal, no_body: bool) {
+pub fn write_refusal(out: &mut Vec<u8>, refusal: HttpRefusal, no_body: bool) {
     let (status, headers, text) = match refusal {
-        Refusal::BadRequest => ("400 Bad Request", "", "This is no request that can be answered here.\n"),
-        Refusal::TlsOnly => ("403 Forbidden", "", "This server takes TLS connections only: use https: or wss:.\n"),
-        Refusal::Forwarded => (
+        HttpRefusal::BadRequest => ("400 Bad Request", "", "This is no request that can be answered here.\n"),
+        HttpRefusal::TlsOnly => ("403 Forbidden", "", "This server takes TLS connections only: use https: or wss:.\n"),
+        HttpRefusal::Forwarded => (
             "400 Bad Request",
             "",
             "X-Forwarded-For and Forwarded name different clients or cannot be read; a proxy must remove what a client sends of them.\n",
         ),
-        Refusal::Origin => ("403 Forbidden", "", "Pages of this origin may not open a WebSocket here.\n"),
-        Refusal::NotFound => ("404 Not Found", "", "There is no such page here; / says what this is.\n"),
-        Refusal::MethodNotAllowed => (
+        HttpRefusal::Origin => ("403 Forbidden", "", "Pages of this origin may not open a WebSocket here.\n"),
+        HttpRefusal::NotFound => ("404 Not Found", "", "There is no such page here; / says what this is.\n"),
+        HttpRefusal::MethodNotAllowed => (
             "405 Method Not Allowed",
             ALLOW,
             "Only GET, HEAD and OPTIONS are answered here; open a WebSocket to talk.\n",
         ),
-        Refusal::UpgradeRequired => (
+        HttpRefusal::UpgradeRequired => (
             "426 Upgrade Required",
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             "Only version 13 of the WebSocket protocol is spoken here.\n",
         ),
-        Refusal::TooLong => (
+        HttpRefusal::TooLong => (
             "431 Request Header Fields Too Large",
             "",
             "The head of a request may be 8 KiB long and have 64 headers.\n",
@@ -257,11 +257,11 @@ mod tests {
     #[test]
     fn the_handshake_of_rfc_6455() {
         for cut in 0..UPGRADE.len() {
-            assert_eq!(read_head(&UPGRADE.as_bytes()[..cut]), Head::More, "{cut}");
+            assert_eq!(read_head(&UPGRADE.as_bytes()[..cut]), HttpHead::More, "{cut}");
         }
         let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned();
         let with_frame = format!("{UPGRADE}\u{1}");
-        let upgrade = Head::Upgrade { accept, speaks_hongyan: false, length: UPGRADE.len() };
+        let upgrade = HttpHead::Upgrade { accept, speaks_hongyan: false, length: UPGRADE.len() };
         assert_eq!(read_head(with_frame.as_bytes()), upgrade);
     }
 
@@ -275,7 +275,7 @@ mod tests {
             ("hongyan2, chat", false),
         ] {
             let head = UPGRADE.replace("Upgrade: W", &format!("Sec-WebSocket-Protocol: {offers}\r\nUpgrade: W"));
-            let Head::Upgrade { accept, speaks_hongyan, .. } = read_head(head.as_bytes()) else { panic!("{head}") };
+            let HttpHead::Upgrade { accept, speaks_hongyan, .. } = read_head(head.as_bytes()) else { panic!("{head}") };
             assert_eq!(speaks_hongyan, expected, "{offers}");
             let mut out = Vec::new();
             write_upgrade(&mut out, &accept, speaks_hongyan);
@@ -294,36 +294,36 @@ mod tests {
     #[test]
     fn an_incomplete_upgrade_is_refused() {
         let without = |from: &str, to: &str| read_head(UPGRADE.replace(from, to).as_bytes());
-        assert_eq!(without("Version: 13", "Version: 8"), Head::Bad(Refusal::UpgradeRequired));
-        assert_eq!(without("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), Head::Bad(Refusal::BadRequest));
-        assert_eq!(without("keep-alive, Upgrade", "keep-alive"), Head::Bad(Refusal::BadRequest));
-        assert_eq!(without("Upgrade: WebSocket\r\n", ""), Head::File("/chat".to_owned()));
-        assert_eq!(without("GET", "POST"), Head::Bad(Refusal::MethodNotAllowed));
-        assert_eq!(without("GET", "get"), Head::Bad(Refusal::MethodNotAllowed));
-        assert_eq!(read_head(b"GET / HTTP/9\r\n\r\n"), Head::Bad(Refusal::BadRequest));
+        assert_eq!(without("Version: 13", "Version: 8"), HttpHead::Bad(HttpRefusal::UpgradeRequired));
+        assert_eq!(without("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), HttpHead::Bad(HttpRefusal::BadRequest));
+        assert_eq!(without("keep-alive, Upgrade", "keep-alive"), HttpHead::Bad(HttpRefusal::BadRequest));
+        assert_eq!(without("Upgrade: WebSocket\r\n", ""), HttpHead::File("/chat".to_owned()));
+        assert_eq!(without("GET", "POST"), HttpHead::Bad(HttpRefusal::MethodNotAllowed));
+        assert_eq!(without("GET", "get"), HttpHead::Bad(HttpRefusal::MethodNotAllowed));
+        assert_eq!(read_head(b"GET / HTTP/9\r\n\r\n"), HttpHead::Bad(HttpRefusal::BadRequest));
     }
 
     #[test]
     fn a_method_and_a_target_choose_the_answer() {
-        let not_allowed = Head::Bad(Refusal::MethodNotAllowed);
-        let file = |path: &str| Head::File(path.to_owned());
+        let not_allowed = HttpHead::Bad(HttpRefusal::MethodNotAllowed);
+        let file = |path: &str| HttpHead::File(path.to_owned());
         for (start, expected) in [
             ("GET /", file("/")),
             ("GET /?a=b", file("/")),
             ("HEAD /", file("/")),
             ("GET http://a.example:1102/", file("/")),
             ("GET http://a.example", file("/")),
-            ("GET /healthz", Head::Health),
-            ("HEAD /healthz?x", Head::Health),
-            ("GET http://a.example/healthz", Head::Health),
+            ("GET /healthz", HttpHead::Health),
+            ("HEAD /healthz?x", HttpHead::Health),
+            ("GET http://a.example/healthz", HttpHead::Health),
             ("GET /healthz/", file("/healthz/")),
             ("POST /healthz", not_allowed.clone()),
             ("GET /a.js?b/c", file("/a.js")),
             ("HEAD /chat", file("/chat")),
             ("GET http://a.example/x", file("/x")),
             ("GET *", file("*")),
-            ("OPTIONS *", Head::Options),
-            ("OPTIONS /x", Head::Options),
+            ("OPTIONS *", HttpHead::Options),
+            ("OPTIONS /x", HttpHead::Options),
             ("POST /", not_allowed.clone()),
             ("POST /x", not_allowed.clone()),
             ("PUT /", not_allowed.clone()),
@@ -347,8 +347,8 @@ mod tests {
     #[test]
     fn a_head_is_bounded() {
         let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(HEAD_BYTES_MAX));
-        assert_eq!(read_head(long.as_bytes()), Head::Bad(Refusal::TooLong));
+        assert_eq!(read_head(long.as_bytes()), HttpHead::Bad(HttpRefusal::TooLong));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(HEADERS_MAX + 1));
-        assert_eq!(read_head(many.as_bytes()), Head::Bad(Refusal::TooLong));
+        assert_eq!(read_head(many.as_bytes()), HttpHead::Bad(HttpRefusal::TooLong));
     }
 }

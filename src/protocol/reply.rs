@@ -175,14 +175,14 @@ pub(super) fn number(out: &mut Vec<u8>, number: u64) {
 }
 
 /// Writes one frame, and tracks in how many strings the present text is nested.
-struct Frame<'a> {
+struct FrameWriter<'a> {
     out: &'a mut Vec<u8>,
     /// The number of strings around the text that is being written.
     depth: u32,
     text: bool,
 }
 
-impl<'a> Frame<'a> {
+impl<'a> FrameWriter<'a> {
     fn begin(out: &'a mut Vec<u8>, form: ContentForm) -> Self {
         let text = form == ContentForm::Text;
         out.extend_from_slice(if text { b"{\"CONTENT\":\"{" } else { b"{\"CONTENT\":{" });
@@ -247,7 +247,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-fn write_profile(frame: &mut Frame<'_>, profile: &Profile) {
+fn write_profile(frame: &mut FrameWriter<'_>, profile: &Profile) {
     let fields = [
         ("userName", profile.user_name.as_str()),
         ("emailAddress", &profile.email_address),
@@ -272,7 +272,7 @@ pub fn write_reply(out: &mut Vec<u8>, form: ContentForm, id: &str, reply: &Reply
     if let Reply::Message { taken } = reply {
         return write_taken(out, form, id, *taken);
     }
-    let mut frame = Frame::begin(out, form);
+    let mut frame = FrameWriter::begin(out, form);
     frame.string("MessageId", id);
     frame.comma();
     let kind = match reply {

@@ -35,7 +35,7 @@ pub enum RawItem<'a> {
 /// The raw input of one connection. It owns memory only while an envelope is incomplete.
 #[derive(Debug, Default)]
 pub struct RawInput {
-    mode: Mode,
+    mode: ScanMode,
     /// The part of the present envelope that arrived in earlier chunks.
     tail: Vec<u8>,
     tail_given: bool,
@@ -44,13 +44,13 @@ pub struct RawInput {
 }
 
 #[derive(Debug, Default)]
-enum Mode {
+enum ScanMode {
     /// White space before the next envelope.
     #[default]
     Between,
     /// As `Between`, inside a byte order mark of which this many bytes were read.
     Mark(usize),
-    Envelope(Scanner),
+    Envelope(EnvelopeScanner),
     /// The rest of a line that is not an envelope.
     SkipLine,
 }
@@ -64,33 +64,33 @@ impl RawInput {
         }
         loop {
             match &mut self.mode {
-                Mode::Between => {
+                ScanMode::Between => {
                     let Some(start) = chunk.iter().position(|&byte| !is_space(byte)) else {
                         *chunk = &[];
                         return RawItem::More;
                     };
                     *chunk = &chunk[start..];
                     self.mode = match chunk[0] {
-                        b'{' => Mode::Envelope(Scanner::default()),
-                        first if first == BYTE_ORDER_MARK[0] => Mode::Mark(0),
+                        b'{' => ScanMode::Envelope(EnvelopeScanner::default()),
+                        first if first == BYTE_ORDER_MARK[0] => ScanMode::Mark(0),
                         _ => {
                             self.skip_line();
                             return RawItem::Bad;
                         }
                     };
                 }
-                Mode::Mark(seen) => {
+                ScanMode::Mark(seen) => {
                     let Some((&byte, rest)) = chunk.split_first() else { return RawItem::More };
-                    let seen = *seen;
+                    let (seen, next) = (*seen, *seen + 1);
                     if BYTE_ORDER_MARK[seen] != byte {
                         self.skip_line();
                         self.skipped = seen;
                         return RawItem::Bad;
                     }
                     *chunk = rest;
-                    self.mode = if seen + 1 < BYTE_ORDER_MARK.len() { Mode::Mark(seen + 1) } else { Mode::Between };
+                    self.mode = if next < BYTE_ORDER_MARK.len() { ScanMode::Mark(next) } else { ScanMode::Between };
                 }
-                Mode::SkipLine => {
+                ScanMode::SkipLine => {
                     let line = memchr::memchr(b'\n', chunk);
                     self.skipped += line.unwrap_or(chunk.len());
                     if self.skipped > frame_bytes_max {
@@ -101,26 +101,26 @@ impl RawInput {
                         return RawItem::More;
                     };
                     *chunk = &chunk[end + 1..];
-                    self.mode = Mode::Between;
+                    self.mode = ScanMode::Between;
                 }
-                Mode::Envelope(scanner) => {
+                ScanMode::Envelope(scanner) => {
                     let room = frame_bytes_max.saturating_sub(self.tail.len());
                     match scanner.scan(chunk) {
-                        Scan::Broken(place) if place <= room => {
+                        ScanResult::Broken(place) if place <= room => {
                             // A line that begins like an envelope is read.
                             let here = scanner.fresh_line && chunk.get(place).is_some_and(|&byte| may_begin(byte));
                             *chunk = &chunk[place..];
                             self.tail = Vec::new();
-                            self.mode = Mode::Between;
+                            self.mode = ScanMode::Between;
                             if !here {
                                 self.skip_line();
                             }
                             return RawItem::Bad;
                         }
-                        Scan::End(length) if length <= room => {
+                        ScanResult::End(length) if length <= room => {
                             let (envelope, rest) = chunk.split_at(length);
                             *chunk = rest;
-                            self.mode = Mode::Between;
+                            self.mode = ScanMode::Between;
                             if self.tail.is_empty() {
                                 return RawItem::Envelope(envelope);
                             }
@@ -128,12 +128,12 @@ impl RawInput {
                             self.tail_given = true;
                             return RawItem::Envelope(&self.tail);
                         }
-                        Scan::All if chunk.len() <= room => {
+                        ScanResult::All if chunk.len() <= room => {
                             self.tail.extend_from_slice(chunk);
                             *chunk = &[];
                             return RawItem::More;
                         }
-                        Scan::Broken(_) | Scan::End(_) | Scan::All => return RawItem::TooLarge,
+                        ScanResult::Broken(_) | ScanResult::End(_) | ScanResult::All => return RawItem::TooLarge,
                     }
                 }
             }
@@ -142,14 +142,14 @@ impl RawInput {
 
     /// Skips the rest of the line, which could not be read.
     pub fn skip_line(&mut self) {
-        self.mode = Mode::SkipLine;
+        self.mode = ScanMode::SkipLine;
         self.skipped = 0;
     }
 
     /// Is it between two envelopes? Then it has no state, and can be replaced by a new one.
     #[must_use]
     pub fn is_between(&self) -> bool {
-        matches!(self.mode, Mode::Between)
+        matches!(self.mode, ScanMode::Between)
     }
 
     /// The memory of the part of an envelope that has arrived.
@@ -182,10 +182,10 @@ pub fn trim(text: &str) -> &str {
 /// Has this text the structure of one envelope, nested no deeper than allowed?
 pub(super) fn is_one_envelope(text: &[u8]) -> bool {
     let text = text.trim_ascii();
-    matches!(Scanner::default().scan(text), Scan::End(length) if length == text.len())
+    matches!(EnvelopeScanner::default().scan(text), ScanResult::End(length) if length == text.len())
 }
 
-enum Scan {
+enum ScanResult {
     /// The whole chunk belongs to the envelope, which goes on.
     All,
     /// The envelope ends after so many bytes.
@@ -195,7 +195,7 @@ enum Scan {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Expect {
+enum NextToken {
     #[default]
     Value,
     ValueOrClose,
@@ -213,36 +213,36 @@ enum Expect {
 
 /// Follows the structure of one envelope.
 #[derive(Debug, Default)]
-struct Scanner {
+struct EnvelopeScanner {
     /// One bit for each object (1) or array (0) that is open.
     stack: u64,
     depth: u32,
-    expect: Expect,
+    expect: NextToken,
     key: bool,
     /// Nothing but white space since the last line end, and there was one.
     fresh_line: bool,
 }
 
-impl Scanner {
-    fn scan(&mut self, chunk: &[u8]) -> Scan {
+impl EnvelopeScanner {
+    fn scan(&mut self, chunk: &[u8]) -> ScanResult {
         let mut at = 0;
         while let Some(&byte) = chunk.get(at) {
-            if self.expect == Expect::Text {
+            if self.expect == NextToken::Text {
                 match self.text(&chunk[at..]) {
                     Ok(length) => at += length,
-                    Err(place) => return Scan::Broken(at + place),
+                    Err(place) => return ScanResult::Broken(at + place),
                 }
                 continue;
             }
             if !self.step(byte) {
-                return Scan::Broken(at);
+                return ScanResult::Broken(at);
             }
             at += 1;
             if self.depth == 0 {
-                return Scan::End(at);
+                return ScanResult::End(at);
             }
         }
-        Scan::All
+        ScanResult::All
     }
 
     /// Scans the inside of a string, to its end or the next escape.
@@ -256,9 +256,9 @@ impl Scanner {
             return Ok(rest.len());
         };
         self.expect = match rest[end] {
-            b'\\' => Expect::Escape,
-            _ if self.key => Expect::Colon,
-            _ => Expect::CommaOrClose,
+            b'\\' => NextToken::Escape,
+            _ if self.key => NextToken::Colon,
+            _ => NextToken::CommaOrClose,
         };
         Ok(end + 1)
     }
@@ -266,20 +266,22 @@ impl Scanner {
     /// Handles one byte outside of plain text; `false` if it is not valid here.
     fn step(&mut self, byte: u8) -> bool {
         match (self.expect, byte) {
-            (Expect::Escape, b'u') => self.expect = Expect::Hex(4),
-            (Expect::Escape, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.expect = Expect::Text,
-            (Expect::Hex(left), byte) if byte.is_ascii_hexdigit() => {
-                self.expect = if left > 1 { Expect::Hex(left - 1) } else { Expect::Text };
+            (NextToken::Escape, b'u') => self.expect = NextToken::Hex(4),
+            (NextToken::Escape, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.expect = NextToken::Text
             }
-            (Expect::Escape | Expect::Hex(_), _) => return false,
+            (NextToken::Hex(left), byte) if byte.is_ascii_hexdigit() => {
+                self.expect = if left > 1 { NextToken::Hex(left - 1) } else { NextToken::Text };
+            }
+            (NextToken::Escape | NextToken::Hex(_), _) => return false,
             (_, b' ' | b'\t' | b'\r' | b'\n') => {
-                if self.expect == Expect::Scalar {
-                    self.expect = Expect::CommaOrClose;
+                if self.expect == NextToken::Scalar {
+                    self.expect = NextToken::CommaOrClose;
                 }
                 self.fresh_line |= byte == b'\n';
                 return true;
             }
-            (Expect::Scalar, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.') => {}
+            (NextToken::Scalar, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.') => {}
             _ => return self.structure(byte),
         }
         self.fresh_line = false;
@@ -288,29 +290,31 @@ impl Scanner {
 
     fn structure(&mut self, byte: u8) -> bool {
         let object = self.stack & 1 == 1;
-        let may_close =
-            matches!(self.expect, Expect::KeyOrClose | Expect::ValueOrClose | Expect::CommaOrClose | Expect::Scalar);
-        let value = matches!(self.expect, Expect::Value | Expect::ValueOrClose);
+        let may_close = matches!(
+            self.expect,
+            NextToken::KeyOrClose | NextToken::ValueOrClose | NextToken::CommaOrClose | NextToken::Scalar
+        );
+        let value = matches!(self.expect, NextToken::Value | NextToken::ValueOrClose);
         match byte {
             b'{' | b'[' if value && self.depth < DEPTH_MAX => {
                 self.depth += 1;
                 self.stack = self.stack << 1 | u64::from(byte == b'{');
-                self.expect = if byte == b'{' { Expect::KeyOrClose } else { Expect::ValueOrClose };
+                self.expect = if byte == b'{' { NextToken::KeyOrClose } else { NextToken::ValueOrClose };
             }
             b'}' | b']' if may_close && self.depth > 0 && object == (byte == b'}') => {
                 self.depth -= 1;
                 self.stack >>= 1;
-                self.expect = Expect::CommaOrClose;
+                self.expect = NextToken::CommaOrClose;
             }
-            b',' if matches!(self.expect, Expect::CommaOrClose | Expect::Scalar) => {
-                self.expect = if object { Expect::Key } else { Expect::Value };
+            b',' if matches!(self.expect, NextToken::CommaOrClose | NextToken::Scalar) => {
+                self.expect = if object { NextToken::Key } else { NextToken::Value };
             }
-            b':' if self.expect == Expect::Colon => self.expect = Expect::Value,
-            b'"' if value || matches!(self.expect, Expect::Key | Expect::KeyOrClose) => {
+            b':' if self.expect == NextToken::Colon => self.expect = NextToken::Value,
+            b'"' if value || matches!(self.expect, NextToken::Key | NextToken::KeyOrClose) => {
                 self.key = !value;
-                self.expect = Expect::Text;
+                self.expect = NextToken::Text;
             }
-            b'0'..=b'9' | b'-' | b't' | b'f' | b'n' if value => self.expect = Expect::Scalar,
+            b'0'..=b'9' | b'-' | b't' | b'f' | b'n' if value => self.expect = NextToken::Scalar,
             _ => return false,
         }
         self.fresh_line = false;

@@ -49,7 +49,7 @@ pub enum WsItem<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Frame {
+struct WsFrame {
     fin: bool,
     opcode: u8,
     mask: [u8; 4],
@@ -60,17 +60,17 @@ struct Frame {
 }
 
 /// The input of a server, whose clients mask their frames.
-pub type WsInput = Input<true>;
+pub type WsInput = WsConnectionInput<true>;
 
 /// The input of a client: a server masks nothing.
-pub type WsClientInput = Input<false>;
+pub type WsClientInput = WsConnectionInput<false>;
 
 /// The input of one WebSocket connection.
 #[derive(Debug, Default)]
-pub struct Input<const MASKED: bool> {
+pub struct WsConnectionInput<const MASKED: bool> {
     header: [u8; HEADER_BYTES_MAX],
     header_length: u8,
-    frame: Option<Frame>,
+    frame: Option<WsFrame>,
     /// A text message has begun and goes on with continuation frames.
     in_message: bool,
     /// The part of the message that has arrived.
@@ -80,7 +80,7 @@ pub struct Input<const MASKED: bool> {
     given: bool,
 }
 
-impl<const MASKED: bool> Input<MASKED> {
+impl<const MASKED: bool> WsConnectionInput<MASKED> {
     /// Takes the next item from the front of `chunk`, un-masking in place. Call it until it gives
     /// [`WsItem::More`]; in between, the rest of the chunk may be kept elsewhere and passed again
     /// later.
@@ -206,7 +206,7 @@ impl<const MASKED: bool> Input<MASKED> {
         if opcode < CLOSE {
             self.in_message = true;
         }
-        self.frame = Some(Frame { fin, opcode, mask, left: length as usize, seen: 0 });
+        self.frame = Some(WsFrame { fin, opcode, mask, left: length as usize, seen: 0 });
         Ok(true)
     }
 

@@ -3,7 +3,7 @@
 //! tables ([`Friendships`]), and no rule.
 
 use super::{PushWeight, SavedAs, StoreConnection, StoreError};
-use crate::chat::contract::{Answered, Asked, Quota};
+use crate::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 
@@ -101,15 +101,15 @@ pub struct WithdrawnRequest {
 #[derive(Debug, PartialEq, Eq)]
 pub struct FriendAnswerEffect {
     /// The outcome.
-    pub answered: Answered,
+    pub answered: FriendAnswerOutcome,
     /// Its push was saved by this try, not by an earlier one.
     pub is_new: bool,
     /// The request that crossed the accepted one and was removed.
     pub crossed: Option<WithdrawnRequest>,
 }
 
-impl From<Answered> for FriendAnswerEffect {
-    fn from(answered: Answered) -> Self {
+impl From<FriendAnswerOutcome> for FriendAnswerEffect {
+    fn from(answered: FriendAnswerOutcome) -> Self {
         Self { answered, is_new: false, crossed: None }
     }
 }
@@ -129,42 +129,42 @@ pub fn ask(
     store: &mut dyn StoreConnection,
     push: &Push,
     pending_max: u32,
-    exceeded: Option<Quota>,
-) -> Result<(Asked, bool), StoreError> {
+    exceeded: Option<MailboxQuota>,
+) -> Result<(FriendRequestOutcome, bool), StoreError> {
     let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
     // The asking user's account may have been deleted since.
     if store.accounts().are_there(&asker, &asked)? != [true, true] {
-        return Ok((Asked::NoSuchUser, false));
+        return Ok((FriendRequestOutcome::NoSuchUser, false));
     }
     if let Some(request) = store.friendships().request(&asked, &asker)? {
         let is_repeated = request.seq == push.seq && (request.is_hidden || is_kept(store, push)?);
         return Ok(match (is_repeated, request.is_hidden) {
-            (true, true) => (Asked::Hidden, false),
-            (true, false) => (Asked::Pending, false),
-            (false, _) => (Asked::AlreadyPending { time_ms: request.time_ms }, false),
+            (true, true) => (FriendRequestOutcome::Hidden, false),
+            (true, false) => (FriendRequestOutcome::Pending, false),
+            (false, _) => (FriendRequestOutcome::AlreadyPending { time_ms: request.time_ms }, false),
         });
     }
     let tables = store.friendships();
     let tie = tables.tie(&asker, &asked)?;
     if tie.blocks {
-        return Ok((Asked::YouBlock, false));
+        return Ok((FriendRequestOutcome::YouBlock, false));
     }
     if tie.are_friends {
-        return Ok((Asked::AlreadyFriends, false));
+        return Ok((FriendRequestOutcome::AlreadyFriends, false));
     }
     if tables.count_requests_of(&asker, pending_max)? >= pending_max
         || tables.count_requests_to(&asked, pending_max)? >= pending_max
     {
-        return Ok((Asked::TooMany, false));
+        return Ok((FriendRequestOutcome::TooMany, false));
     }
     if let Some(quota) = exceeded {
-        return Ok((Asked::Full(quota), false));
+        return Ok((FriendRequestOutcome::Full(quota), false));
     }
     tables.add_request(push, tie.is_blocked)?;
     if tie.is_blocked {
-        return Ok((Asked::Hidden, false));
+        return Ok((FriendRequestOutcome::Hidden, false));
     }
-    Ok((Asked::Pending, save(store, push)?))
+    Ok((FriendRequestOutcome::Pending, save(store, push)?))
 }
 
 /// Answers a pending request that is not hidden. Nothing is changed if there is no room for the
@@ -178,23 +178,23 @@ pub fn answer(
     store: &mut dyn StoreConnection,
     push: &Push,
     friends_max: u32,
-    exceeded: Option<Quota>,
+    exceeded: Option<MailboxQuota>,
 ) -> Result<FriendAnswerEffect, StoreError> {
     let (asked, asker) = (name(push.sender())?, name(push.receiver())?);
     let request = store.friendships().request(&asked, &asker)?;
     if request.is_none_or(|request| request.is_hidden || *request.id != *push.id()) {
         let is_repeated = is_kept(store, push)?;
-        return Ok(if is_repeated { Answered::Done } else { Answered::NoSuchRequest }.into());
+        return Ok(if is_repeated { FriendAnswerOutcome::Done } else { FriendAnswerOutcome::NoSuchRequest }.into());
     }
     let (tables, is_accept) = (store.friendships(), push.kind == PushKind::FriendAccept);
     if is_accept
         && (tables.count_friends(&asked, friends_max)? >= friends_max
             || tables.count_friends(&asker, friends_max)? >= friends_max)
     {
-        return Ok(Answered::TooManyFriends.into());
+        return Ok(FriendAnswerOutcome::TooManyFriends.into());
     }
     if let Some(quota) = exceeded {
-        return Ok(Answered::Full(quota).into());
+        return Ok(FriendAnswerOutcome::Full(quota).into());
     }
     tables.remove_request(&asked, &asker)?;
     let mut crossed = None;
@@ -202,7 +202,7 @@ pub fn answer(
         tables.add_friendship(&asked, &asker)?;
         crossed = withdraw(store, &asker, &asked, true)?;
     }
-    Ok(FriendAnswerEffect { answered: Answered::Done, is_new: save(store, push)?, crossed })
+    Ok(FriendAnswerEffect { answered: FriendAnswerOutcome::Done, is_new: save(store, push)?, crossed })
 }
 
 /// Ends a friendship in both directions, and withdraws the pending request from `user` to `other`,

@@ -5,7 +5,7 @@
 //! the rows of a receiver once, keeps the usage in memory and updates it with each transaction.
 //! This module is pure; `waiting.rs` reads the store.
 
-use crate::chat::contract::Quota;
+use crate::chat::contract::MailboxQuota;
 use crate::config::Config;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
@@ -76,7 +76,7 @@ pub enum QuotaCheck {
     /// Yes. It counts from now on.
     Room,
     /// No, because of this quota; except if it is in the store already.
-    Full(Quota),
+    Full(MailboxQuota),
     /// It depends on other pushes of this round, which may be in the store already: ask again in
     /// the next round.
     Later,
@@ -141,11 +141,11 @@ impl MailboxUsage {
     }
 
     /// The quota that one more push of this sender would exceed.
-    fn exceeded(&self, sender: &str, one: Usage, quotas: &Quotas) -> Option<Quota> {
+    fn exceeded(&self, sender: &str, one: Usage, quotas: &Quotas) -> Option<MailboxQuota> {
         if !self.total.has_room(one, quotas.receiver) {
-            return Some(Quota::Receiver);
+            return Some(MailboxQuota::Receiver);
         }
-        (!self.share(sender).has_room(one, quotas.pair)).then_some(Quota::Pair)
+        (!self.share(sender).has_room(one, quotas.pair)).then_some(MailboxQuota::Pair)
     }
 
     /// Adds a push to the usage, or (`more` is false) removes it; gives the change in the number of
@@ -382,7 +382,7 @@ impl MailboxCounts {
 
     /// The quota that a push would exceed.
     #[must_use]
-    pub fn exceeded(&self, push: &Push) -> Option<Quota> {
+    pub fn exceeded(&self, push: &Push) -> Option<MailboxQuota> {
         let one = Usage::of_one(push.text_bytes() as u64);
         self.by_receiver.get(push.receiver())?.exceeded(push.sender(), one, &self.quotas)
     }

@@ -5,7 +5,7 @@ use super::accounts::Account;
 use super::password::{CachedComparison, VerifiedLogins};
 use super::token::{self, TokenValidity};
 use super::{StoreConnection, StoreError};
-use crate::chat::contract::{Outcome, Page};
+use crate::chat::contract::{Outcome, PushPage};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::protocol::request::Credential;
@@ -80,16 +80,16 @@ pub(super) fn page(
     after_seq: u64,
     count_max: u32,
     bytes_max: usize,
-) -> Result<Page, StoreError> {
+) -> Result<PushPage, StoreError> {
     // One more than asked for tells whether there are more.
     let pushes = store.pushes(user, after_seq, count_max.saturating_add(1), bytes_max)?;
     Ok(page_of(pushes, count_max, bytes_max))
 }
 
 /// Makes a page of the pushes that were read, which may be one more than allowed.
-pub(super) fn page_of(mut pushes: Vec<Push>, count_max: u32, bytes_max: usize) -> Page {
+pub(super) fn page_of(mut pushes: Vec<Push>, count_max: u32, bytes_max: usize) -> PushPage {
     let bytes: usize = pushes.iter().map(Push::text_bytes).sum();
     let more = pushes.len() > count_max as usize || bytes >= bytes_max;
     pushes.truncate(count_max as usize);
-    Page { pushes, more }
+    PushPage { pushes, more }
 }

@@ -1,7 +1,7 @@
 //! Backpressure between the data workers and the loop: profiles and pages that the loop has not
 //! taken yet are bounded in bytes.
 
-use crate::chat::contract::{Outcome, Page};
+use crate::chat::contract::{Outcome, PushPage};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// If more bytes than this are undelivered, workers wait until the loop has taken some. One batch
@@ -66,7 +66,7 @@ impl Drop for OutcomeReceiver {
 
 /// The bytes of an outcome, as far as clients determine its size.
 fn weight_bytes(outcome: &Outcome) -> usize {
-    let of_page = |page: &Page| page.pushes.iter().map(crate::protocol::push::Push::weight_bytes).sum::<usize>();
+    let of_page = |page: &PushPage| page.pushes.iter().map(crate::protocol::push::Push::weight_bytes).sum::<usize>();
     match outcome {
         Outcome::Profile(Some(profile)) => profile.weight_bytes(),
         Outcome::Loaded { page, .. } | Outcome::Page(page) => of_page(page),

@@ -4,7 +4,7 @@
 use super::friendship::{self, WithdrawnRequest};
 use super::quota::{MailboxCounts, QuotaCheck};
 use super::{SavedAs, StoreConnection, StoreError};
-use crate::chat::contract::{Answered, Asked, Job, Outcome, Quota};
+use crate::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, Job, MailboxQuota, Outcome};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 
@@ -28,7 +28,7 @@ pub(super) fn save_all<'a>(
     let pushes: Vec<Push> = jobs.iter().map_while(saving).collect();
     let behind = &jobs[pushes.len()..];
     // Every push gets its answer in some round.
-    let mut kept = vec![Err(Quota::Receiver); pushes.len()];
+    let mut kept = vec![Err(MailboxQuota::Receiver); pushes.len()];
     let mut open: Vec<usize> = (0..pushes.len()).collect();
     while !open.is_empty() {
         open = save_round(store, mailbox_counts, &pushes, &open, &mut kept)?;
@@ -48,7 +48,7 @@ fn save_round(
     mailbox_counts: &mut MailboxCounts,
     pushes: &[Push],
     open: &[usize],
-    kept: &mut [Result<SavedAs, Quota>],
+    kept: &mut [Result<SavedAs, MailboxQuota>],
 ) -> Result<Vec<usize>, StoreError> {
     let (mut room, mut full, mut later) = (Vec::with_capacity(open.len()), Vec::new(), Vec::new());
     let mut uncounted = Vec::new();
@@ -131,7 +131,7 @@ pub(super) fn ask_friend(
     mailbox_counts: &mut MailboxCounts,
     push: &Push,
     pending_max: u32,
-) -> Result<Asked, StoreError> {
+) -> Result<FriendRequestOutcome, StoreError> {
     count(store, mailbox_counts, [push.receiver()])?;
     let (asked, is_new) = friendship::ask(store, push, pending_max, mailbox_counts.exceeded(push))?;
     if is_new {
@@ -145,7 +145,7 @@ pub(super) fn answer_friend(
     mailbox_counts: &mut MailboxCounts,
     push: &Push,
     friends_max: u32,
-) -> Result<Answered, StoreError> {
+) -> Result<FriendAnswerOutcome, StoreError> {
     count(store, mailbox_counts, [push.receiver()])?;
     let reply = friendship::answer(store, push, friends_max, mailbox_counts.exceeded(push))?;
     if reply.is_new {

@@ -1,6 +1,6 @@
 //! The common parts of the tests of the stores: users, pushes and single transactions.
 
-use hongyan::chat::contract::{Answered, Asked, Quota};
+use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::token::TokenValidity;
@@ -77,20 +77,31 @@ pub(crate) fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-pub(crate) fn ask(store: &mut dyn StoreConnection, push: &Push) -> Asked {
+pub(crate) fn ask(store: &mut dyn StoreConnection, push: &Push) -> FriendRequestOutcome {
     ask_within(store, push, u32::MAX, true)
 }
 
-pub(crate) fn reply(store: &mut dyn StoreConnection, push: &Push) -> Answered {
+pub(crate) fn reply(store: &mut dyn StoreConnection, push: &Push) -> FriendAnswerOutcome {
     reply_within(store, push, u32::MAX, true)
 }
 
-pub(crate) fn ask_within(store: &mut dyn StoreConnection, push: &Push, pending_max: u32, has_room: bool) -> Asked {
-    with(store, |store| friendship::ask(store, push, pending_max, (!has_room).then_some(Quota::Receiver))).0
+pub(crate) fn ask_within(
+    store: &mut dyn StoreConnection,
+    push: &Push,
+    pending_max: u32,
+    has_room: bool,
+) -> FriendRequestOutcome {
+    with(store, |store| friendship::ask(store, push, pending_max, (!has_room).then_some(MailboxQuota::Receiver))).0
 }
 
-pub(crate) fn reply_within(store: &mut dyn StoreConnection, push: &Push, friends_max: u32, has_room: bool) -> Answered {
-    with(store, |store| friendship::answer(store, push, friends_max, (!has_room).then_some(Quota::Receiver))).answered
+pub(crate) fn reply_within(
+    store: &mut dyn StoreConnection,
+    push: &Push,
+    friends_max: u32,
+    has_room: bool,
+) -> FriendAnswerOutcome {
+    with(store, |store| friendship::answer(store, push, friends_max, (!has_room).then_some(MailboxQuota::Receiver)))
+        .answered
 }
 
 /// Ends a friendship; gives the number of the push of the request that was withdrawn.

@@ -1,7 +1,7 @@
 //! A store full of everything, and all that the ordinary way of asking a store finds in it.
 
 use crate::common::store::{ODD, account, answer, push, request, span, user, with};
-use hongyan::chat::contract::{Answered, Asked, PendingEntry, RosterFriend};
+use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, PendingEntry, RosterFriend};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::{StoreConnection, friendship, token};
@@ -88,7 +88,7 @@ pub(crate) fn fill(store: &mut dyn StoreConnection, pushes: u64) {
             store.blocks().add(&user(&hub), &user(&name(number)))?;
             store.blocks().add(&user(&name(number)), &user(&name(number - 1)))?;
             let hidden = push(next(), PushKind::FriendRequest, &name(number - 1), &name(number), &id(number), ODD);
-            assert_eq!(friendship::ask(store, &hidden, u32::MAX, None)?.0, Asked::Hidden);
+            assert_eq!(friendship::ask(store, &hidden, u32::MAX, None)?.0, FriendRequestOutcome::Hidden);
         }
         for number in 1..USERS {
             let is_hidden = number >= 9 && (number - 9) % 30 == 0;
@@ -97,10 +97,10 @@ pub(crate) fn fill(store: &mut dyn StoreConnection, pushes: u64) {
                 token::save(store, &user(&name), &(token_of(number), 2_000 + number), span(0, 1 << 40), 8)?;
             }
             let asked = friendship::ask(store, &request(next(), &name, &hub, &id), u32::MAX, None)?.0;
-            assert_eq!(asked, if is_hidden { Asked::Hidden } else { Asked::Pending });
+            assert_eq!(asked, if is_hidden { FriendRequestOutcome::Hidden } else { FriendRequestOutcome::Pending });
             if number % 3 > 0 {
                 let accept = answer(next(), PushKind::FriendAccept, &hub, &name, &id);
-                assert_eq!(friendship::answer(store, &accept, u32::MAX, None)?.answered, Answered::Done);
+                assert_eq!(friendship::answer(store, &accept, u32::MAX, None)?.answered, FriendAnswerOutcome::Done);
             }
         }
         Ok(())
@@ -127,7 +127,7 @@ struct Known {
     friends: BTreeSet<String>,
     pushes: Vec<Push>,
     /// What asking the hub once more says: already friends, or pending since when.
-    asked: Option<Asked>,
+    asked: Option<FriendRequestOutcome>,
     /// Is their request pending under its id?
     pending: bool,
     /// Whom they block.
@@ -150,7 +150,8 @@ fn known(store: &mut dyn StoreConnection, number: u64) -> Known {
     let again = request(u64::MAX >> 2, &name(number), &hub, "again");
     let asked = (number > 0).then(|| friendship::ask(store, &again, u32::MAX, None).unwrap().0);
     let reject = answer(u64::MAX >> 3, PushKind::FriendReject, &hub, &name(number), &id(number));
-    let pending = friendship::answer(store, &reject, u32::MAX, None).unwrap().answered != Answered::NoSuchRequest;
+    let pending =
+        friendship::answer(store, &reject, u32::MAX, None).unwrap().answered != FriendAnswerOutcome::NoSuchRequest;
     store.rollback();
     Known {
         profile: store.profile(&me).unwrap(),
@@ -195,7 +196,7 @@ pub(crate) fn assert_same(one: &mut dyn StoreConnection, other: &mut dyn StoreCo
         pushes += one.pushes.len();
         pending += usize::from(one.pending);
         banned += usize::from(one.is_banned);
-        hidden += usize::from(!one.pending && matches!(one.asked, Some(Asked::AlreadyPending { .. })));
+        hidden += usize::from(!one.pending && matches!(one.asked, Some(FriendRequestOutcome::AlreadyPending { .. })));
         assert_eq!(one.friends.len(), one.roster.0.len());
     }
     assert!(hidden >= 50, "{hidden}");

@@ -5,7 +5,8 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
 use hongyan::chat::contract::{
-    AddressKey, Client, ConnId, CredentialKind, JobKind, Limit, Note, Quota, RefusalCause, Rules, Totals,
+    AddressKey, ClientConn, ClientLimit, ConnId, CredentialKind, JobKind, MailboxQuota, Note, RefusalCause, Rules,
+    Totals,
 };
 use hongyan::protocol::field::UserName;
 use std::num::NonZeroU32;
@@ -14,8 +15,8 @@ fn user(name: &str) -> UserName {
     UserName::new(name).unwrap()
 }
 
-fn client(conn: ConnId, from: u32) -> Client {
-    Client { conn, address_key: NonZeroU32::new(from).map(AddressKey) }
+fn client(conn: ConnId, from: u32) -> ClientConn {
+    ClientConn { conn, address_key: NonZeroU32::new(from).map(AddressKey) }
 }
 
 fn log_in(w: &mut World, conn: ConnId, user: &str, password: &str) {
@@ -66,7 +67,7 @@ fn a_refused_log_in_is_noted_with_its_cause() {
             refused(conn, 7, "ann", RefusalCause::WrongPassword),
             refused(conn, 7, "nobody", RefusalCause::WrongPassword),
             refused(conn, 7, "ann", RefusalCause::WrongPassword),
-            refused(conn, 7, "ann", RefusalCause::Limit(Limit::PasswordsPerUserAndAddress)),
+            refused(conn, 7, "ann", RefusalCause::Limit(ClientLimit::PasswordsPerUserAndAddress)),
             refused(conn, 7, "ann", RefusalCause::BadToken),
         ]
     );
@@ -76,10 +77,10 @@ fn a_refused_log_in_is_noted_with_its_cause() {
 fn each_budget_of_tries_has_a_name() {
     let few = || Rules { refused_tries_max: 100, ..crate::rules() };
     for (rules, limit) in [
-        (Rules { wrong_passwords_per_connection_max: 1, ..few() }, Limit::PasswordsPerConnection),
-        (Rules { wrong_passwords_per_address_max: 1, ..few() }, Limit::PasswordsPerAddress),
-        (Rules { wrong_passwords_per_user_max: 1, ..few() }, Limit::PasswordsPerUser),
-        (Rules { wrong_passwords_per_user_and_address_max: 1, ..few() }, Limit::PasswordsPerUserAndAddress),
+        (Rules { wrong_passwords_per_connection_max: 1, ..few() }, ClientLimit::PasswordsPerConnection),
+        (Rules { wrong_passwords_per_address_max: 1, ..few() }, ClientLimit::PasswordsPerAddress),
+        (Rules { wrong_passwords_per_user_max: 1, ..few() }, ClientLimit::PasswordsPerUser),
+        (Rules { wrong_passwords_per_user_and_address_max: 1, ..few() }, ClientLimit::PasswordsPerUserAndAddress),
     ] {
         let mut w = World::of_friends(rules, &["ann"]);
         let conn = w.open_from(7);
@@ -94,7 +95,7 @@ fn each_budget_of_tries_has_a_name() {
     log_in(&mut w, conn, "ann", "wrong");
     noted(&mut w);
     log_in(&mut w, conn, "ann", "wrong");
-    let cause = RefusalCause::Limit(Limit::PasswordsPerTrustedAddress);
+    let cause = RefusalCause::Limit(ClientLimit::PasswordsPerTrustedAddress);
     assert_eq!(noted(&mut w), [refused(conn, 7, "ann", cause)]);
 }
 
@@ -130,7 +131,7 @@ fn sign_ups_are_noted_and_so_is_why_they_are_refused() {
         [
             Note::SignedUp { user: user("ann"), client: client(conn, 7) },
             no("ann", RefusalCause::NameTaken),
-            no("bob", RefusalCause::Limit(Limit::SignUpsPerAddress)),
+            no("bob", RefusalCause::Limit(ClientLimit::SignUpsPerAddress)),
         ]
     );
     w.chat.set_rules(Rules { sign_ups: false, ..crate::rules() });
@@ -146,7 +147,7 @@ fn requests_beyond_the_rate_are_noted_with_the_limit() {
     for _ in 0..3 {
         w.heartbeat(ann);
     }
-    let limit = Limit::Requests;
+    let limit = ClientLimit::Requests;
     assert_eq!(noted(&mut w), [Note::LimitReached { user: Some(user("ann")), client: client(ann, 0), limit }]);
 }
 
@@ -184,7 +185,10 @@ fn a_failed_save_and_a_full_mailbox_are_noted() {
     w.store.model.quotas.receiver.rows = 0;
     w.message(bob, "m2", "ann");
     w.run_for(10);
-    assert_eq!(noted(&mut w), [Note::MailboxFull { user: user("ann"), sender: "bob".into(), quota: Quota::Receiver }]);
+    assert_eq!(
+        noted(&mut w),
+        [Note::MailboxFull { user: user("ann"), sender: "bob".into(), quota: MailboxQuota::Receiver }]
+    );
 }
 
 #[test]

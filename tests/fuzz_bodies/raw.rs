@@ -3,7 +3,7 @@
 
 use super::reference::Reference;
 use super::whole_and_cut;
-use hongyan::protocol::envelope::{Scratch, parse, read_fast};
+use hongyan::protocol::envelope::{ContentBuffer, parse, read_fast};
 use hongyan::protocol::split::{DEPTH_MAX, RawInput, RawItem};
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
                     assert!(usual.is_none_or(|usual| usual == text), "the short way ends elsewhere");
                     assert!(text.len() <= FRAME_BYTES_MAX, "an envelope larger than allowed");
                     assert!(text.first() == Some(&b'{') && text.last() == Some(&b'}'), "by its braces");
-                    let unreadable = parse(text, &mut Scratch::default()).is_err();
+                    let unreadable = parse(text, &mut ContentBuffer::default()).is_err();
                     found.push(Item::Envelope(text.to_vec()));
                     if reacts && unreadable {
                         raw.skip_line();

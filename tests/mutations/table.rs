@@ -52,8 +52,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "no deletion of one whose commit was not heard of",
         "src/chat/ack.rs",
-        "!matches!(delivery.save, Save::None | Save::Full);",
-        "delivery.save == Save::Done;",
+        "!matches!(delivery.save, SaveProgress::None | SaveProgress::Full);",
+        "delivery.save == SaveProgress::Done;",
     ),
     of(
         "a connection is known by its slot alone",
@@ -138,8 +138,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request that crossed the accepted one stays on the list",
         "src/chat/friend_rules.rs",
-        "Effects { friends: Some(true), takes_off_requests: true, ..done }",
-        "Effects { friends: Some(true), ..done }",
+        "FriendEffects { friends: Some(true), takes_off_requests: true, ..done }",
+        "FriendEffects { friends: Some(true), ..done }",
     ),
     of(
         "what is taken while a page is on its way is forgotten",
@@ -156,8 +156,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request is not answered in time",
         "src/chat/mod.rs",
-        "Due::Request(request) => self.request_timed_out(request, out),",
-        "Due::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
+        "AnswerDeadline::Request(request) => self.request_timed_out(request, out),",
+        "AnswerDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
     ),
     of(
         "an answer to one user behind the log-in of another",
@@ -198,14 +198,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "what the store refused in the end is not read back",
         "src/chat/friend_rules.rs",
-        "Effects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome))",
-        "Effects { doubts: false, ..refused(fault_of(outcome))",
+        "FriendEffects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome))",
+        "FriendEffects { doubts: false, ..refused(fault_of(outcome))",
     ),
     of(
         "a withdrawn request stays on the list",
         "src/chat/friend_rules.rs",
-        "Effects { friends: Some(false), takes_off_requests: true, ..done }",
-        "Effects { friends: Some(false), ..done }",
+        "FriendEffects { friends: Some(false), takes_off_requests: true, ..done }",
+        "FriendEffects { friends: Some(false), ..done }",
     ),
     of(
         "a withdrawn request stays pending",
@@ -252,8 +252,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a guess that the cache answered is given back when it is not hashed",
         "src/chat/tries.rs",
-        "(differs && settled == Settled::NotMade)",
-        "(differs && settled == Settled::Wrong)",
+        "(differs && settled == TryOutcome::NotMade)",
+        "(differs && settled == TryOutcome::Wrong)",
     ),
     of(
         "what was answered stays in the queue",
@@ -325,8 +325,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a ban ends no session",
         "src/chat/admin.rs",
-        "            Some(Route::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
-        "            Some(Route::Here(_)) if why == EndCause::Banned => false,\n            Some(Route::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
+        "            Some(UserRoute::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
+        "            Some(UserRoute::Here(_)) if why == EndCause::Banned => false,\n            Some(UserRoute::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
     ),
     of(
         "a deleted user goes on as if nothing had happened",
@@ -349,7 +349,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request of a blocked user is shown",
         "src/store/friendship.rs",
-        "    if tie.is_blocked {\n        return Ok((Asked::Hidden, false));\n    }\n",
+        "    if tie.is_blocked {\n        return Ok((FriendRequestOutcome::Hidden, false));\n    }\n",
         "",
     ),
     of(
@@ -361,7 +361,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a user asks whom they block",
         "src/store/friendship.rs",
-        "    if tie.blocks {\n        return Ok((Asked::YouBlock, false));\n    }\n",
+        "    if tie.blocks {\n        return Ok((FriendRequestOutcome::YouBlock, false));\n    }\n",
         "",
     ),
     of(
@@ -494,7 +494,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a token makes an address trusted",
         "src/chat/tries.rs",
-        "(budget != Budget::Token || self.trusts(user, address_key, rules, now_ms))",
-        "(budget != Budget::Token || !self.trusts(user, address_key, rules, now_ms))",
+        "(budget != TryBudget::Token || self.trusts(user, address_key, rules, now_ms))",
+        "(budget != TryBudget::Token || !self.trusts(user, address_key, rules, now_ms))",
     ),
 ];

@@ -10,7 +10,7 @@ mod operator;
 mod pushes;
 use super::store::{Key, Model, key_of};
 use super::world::{EPOCH_MS, Seen};
-use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome, Rules};
+use hongyan::chat::contract::{CloseReason, ConnId, FriendAnswerOutcome, FriendRequestOutcome, Job, Outcome, Rules};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::field::RESERVED_NAME;
 use hongyan::protocol::push::{Push, PushKind};

@@ -1,21 +1,27 @@
 //! The model store: pages of what waits for a user.
 
 use super::store::Model;
-use hongyan::chat::contract::Page;
+use hongyan::chat::contract::PushPage;
 use hongyan::protocol::field::UserName;
 use hongyan::protocol::push::Push;
 
 impl Model {
-    pub(super) fn page(&self, user: &UserName, after_seq: u64, count_max: u32, bytes_max: usize) -> Page {
+    pub(super) fn page(&self, user: &UserName, after_seq: u64, count_max: u32, bytes_max: usize) -> PushPage {
         self.page_of(user, (after_seq, &[]), count_max, bytes_max)
     }
 
     /// The first pushes that are not among these.
-    pub(super) fn page_except(&self, user: &UserName, except: &[u64], count_max: u32, bytes_max: usize) -> Page {
+    pub(super) fn page_except(&self, user: &UserName, except: &[u64], count_max: u32, bytes_max: usize) -> PushPage {
         self.page_of(user, (0, except), count_max, bytes_max)
     }
 
-    fn page_of(&self, user: &UserName, (after_seq, except): (u64, &[u64]), count_max: u32, bytes_max: usize) -> Page {
+    fn page_of(
+        &self,
+        user: &UserName,
+        (after_seq, except): (u64, &[u64]),
+        count_max: u32,
+        bytes_max: usize,
+    ) -> PushPage {
         let (count_max, mut bytes) = (count_max as usize, 0);
         let all = self.pushes.range((user.as_str().to_owned(), after_seq + 1)..=(user.as_str().to_owned(), u64::MAX));
         let within = |push: &Push| {
@@ -28,6 +34,6 @@ impl Model {
         let mut pushes: Vec<Push> = all.take_while(within).collect();
         let more = pushes.len() > count_max || bytes >= bytes_max;
         pushes.truncate(count_max);
-        Page { pushes, more }
+        PushPage { pushes, more }
     }
 }

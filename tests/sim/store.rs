@@ -1,6 +1,8 @@
 //! The model store: what a job does and answers, as its contract says, in plain maps.
 
-use hongyan::chat::contract::{AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, Quota, StoredPush};
+use hongyan::chat::contract::{
+    AdminJob, AdminOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, MailboxQuota, Outcome, StoredPush,
+};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::request::Credential;
@@ -153,17 +155,17 @@ impl Model {
         self.exceeded(push).is_none()
     }
 
-    fn exceeded(&self, push: &Push) -> Option<Quota> {
+    fn exceeded(&self, push: &Push) -> Option<MailboxQuota> {
         let fits = |max: Usage, counts: &dyn Fn(&Push) -> bool| {
             let all = self.pushes.values().filter(|other| counts(other)).chain([push]);
             let bytes = all.clone().map(|one| Usage::of_one(one.text_bytes() as u64).bytes).sum::<u64>();
             all.count() as u64 <= max.rows && bytes <= max.bytes
         };
         if !fits(self.quotas.receiver, &|other| other.receiver() == push.receiver()) {
-            return Some(Quota::Receiver);
+            return Some(MailboxQuota::Receiver);
         }
         let is_of_pair = |other: &Push| (other.receiver(), other.sender()) == (push.receiver(), push.sender());
-        (!fits(self.quotas.pair, &is_of_pair)).then_some(Quota::Pair)
+        (!fits(self.quotas.pair, &is_of_pair)).then_some(MailboxQuota::Pair)
     }
 
     fn keep(&mut self, push: &Push) {
@@ -431,60 +433,60 @@ impl Model {
         Outcome::Saved
     }
 
-    fn ask(&mut self, push: &Push, pending_max: usize) -> Asked {
+    fn ask(&mut self, push: &Push, pending_max: usize) -> FriendRequestOutcome {
         let (asker, asked) = (push.sender().to_owned(), push.receiver().to_owned());
         if ![&asker, &asked].into_iter().all(|user| self.accounts.contains_key(user)) {
-            return Asked::NoSuchUser;
+            return FriendRequestOutcome::NoSuchUser;
         }
         let pair = (asker, asked);
         if self.blocks.contains(&pair) {
-            return Asked::YouBlock;
+            return FriendRequestOutcome::YouBlock;
         }
         let hidden = self.blocks.contains(&(pair.1.clone(), pair.0.clone()));
         match self.pending.get(&pair) {
-            Some(asking) if asking.seq == push.seq && asking.hidden => return Asked::Hidden,
+            Some(asking) if asking.seq == push.seq && asking.hidden => return FriendRequestOutcome::Hidden,
             Some(asking) if asking.seq == push.seq && self.pushes.contains_key(&(pair.1.clone(), push.seq)) => {
-                return Asked::Pending;
+                return FriendRequestOutcome::Pending;
             }
-            Some(asking) => return Asked::AlreadyPending { time_ms: asking.time_ms },
+            Some(asking) => return FriendRequestOutcome::AlreadyPending { time_ms: asking.time_ms },
             None => {}
         }
         if self.friends.contains(&pair) {
-            return Asked::AlreadyFriends;
+            return FriendRequestOutcome::AlreadyFriends;
         }
         let of_asker = self.pending.keys().filter(|(asker, _)| *asker == pair.0).count();
         let to_asked = self.pending.iter().filter(|((_, asked), asking)| *asked == pair.1 && !asking.hidden).count();
         if of_asker.max(to_asked) >= pending_max {
-            return Asked::TooMany;
+            return FriendRequestOutcome::TooMany;
         }
         if let Some(quota) = self.exceeded(push) {
-            return Asked::Full(quota);
+            return FriendRequestOutcome::Full(quota);
         }
         let (id, content) = (push.id().into(), push.content().to_owned());
         self.last_seq = self.last_seq.max(push.seq);
         self.pending.insert(pair, Asking { id, time_ms: push.time_ms, seq: push.seq, content, hidden });
         if hidden {
-            return Asked::Hidden;
+            return FriendRequestOutcome::Hidden;
         }
         self.keep(push);
-        Asked::Pending
+        FriendRequestOutcome::Pending
     }
 
-    fn answer(&mut self, push: &Push, friends_max: usize) -> Answered {
+    fn answer(&mut self, push: &Push, friends_max: usize) -> FriendAnswerOutcome {
         let (asked, asker) = (push.sender().to_owned(), push.receiver().to_owned());
         let pair = (asker.clone(), asked.clone());
         if self.pushes.contains_key(&(asker.clone(), push.seq)) {
-            return Answered::Done;
+            return FriendAnswerOutcome::Done;
         }
         if self.pending.get(&pair).is_none_or(|asking| asking.hidden || asking.id != push.id()) {
-            return Answered::NoSuchRequest;
+            return FriendAnswerOutcome::NoSuchRequest;
         }
         let full = |user: &str| self.friends_of(user).len() >= friends_max;
         if push.kind == PushKind::FriendAccept && (full(&asked) || full(&asker)) {
-            return Answered::TooManyFriends;
+            return FriendAnswerOutcome::TooManyFriends;
         }
         if let Some(quota) = self.exceeded(push) {
-            return Answered::Full(quota);
+            return FriendAnswerOutcome::Full(quota);
         }
         self.pending.remove(&pair);
         if push.kind == PushKind::FriendAccept {
@@ -494,6 +496,6 @@ impl Model {
             }
         }
         self.keep(push);
-        Answered::Done
+        FriendAnswerOutcome::Done
     }
 }

@@ -5,8 +5,8 @@ use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
 use hongyan::chat::Chat;
 use hongyan::chat::contract::{
-    Action, AddressKey, AdminAnswer, AdminRequest, AdminTicket, CloseReason, ConnId, Event, Job, Note, Now, Outcome,
-    PushNotice, Rules, Totals,
+    Action, AddressKey, AdminAnswer, AdminRequest, AdminTicket, CloseReason, ConnId, Event, Job, Note, Outcome,
+    PushNotice, Rules, Totals, TurnTime,
 };
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
@@ -152,8 +152,10 @@ impl World {
 
     fn feed_one(&mut self, event: Event<'_>) -> VecDeque<ConnId> {
         let mut actions = Vec::new();
-        let now =
-            Now { mono_ms: self.now_ms, wall_ms: (EPOCH_MS + self.now_ms).saturating_add_signed(self.wall_ahead_ms) };
+        let now = TurnTime {
+            mono_ms: self.now_ms,
+            wall_ms: (EPOCH_MS + self.now_ms).saturating_add_signed(self.wall_ahead_ms),
+        };
         self.chat.handle(now, event, &mut actions);
         let mut resumed = VecDeque::new();
         for action in actions {

@@ -5,8 +5,8 @@ use super::quotas::Workers;
 use crate::common::store::*;
 use crate::on_each;
 use hongyan::chat::contract::{
-    AccountJob, AccountOutcome, AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, PendingEntry, ProfileChange,
-    Roster, RosterFriend,
+    AccountJob, AccountOutcome, AdminJob, AdminOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, Outcome,
+    PendingEntry, ProfileChange, Roster, RosterFriend,
 };
 use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Profile, Secret, UserName};
@@ -45,18 +45,18 @@ fn does(workers: &mut Workers, name: &str, job: AccountJob) -> AccountOutcome {
     }
 }
 
-fn asks(workers: &mut Workers, seq: u64, from: &str, to: &str) -> Asked {
+fn asks(workers: &mut Workers, seq: u64, from: &str, to: &str) -> FriendRequestOutcome {
     asks_by(workers, request(seq, from, to, "r"), 9)
 }
 
-fn asks_by(workers: &mut Workers, push: Push, pending_max: u32) -> Asked {
+fn asks_by(workers: &mut Workers, push: Push, pending_max: u32) -> FriendRequestOutcome {
     match workers.ask([Job::AskFriend { push, pending_max }]).as_slice() {
         [Outcome::Asked(asked)] => *asked,
         other => panic!("{other:?}"),
     }
 }
 
-fn answers(workers: &mut Workers, seq: u64, kind: PushKind, asked: &str, asker: &str) -> Answered {
+fn answers(workers: &mut Workers, seq: u64, kind: PushKind, asked: &str, asker: &str) -> FriendAnswerOutcome {
     match workers.ask([Job::AnswerFriend { push: answer(seq, kind, asked, asker, "r"), friends_max: 9_999 }]).as_slice()
     {
         [Outcome::Answered(answered)] => *answered,
@@ -65,8 +65,8 @@ fn answers(workers: &mut Workers, seq: u64, kind: PushKind, asked: &str, asker: 
 }
 
 fn befriend(workers: &mut Workers, seq: u64, one: &str, other: &str) {
-    assert_eq!(asks(workers, seq, one, other), Asked::Pending);
-    assert_eq!(answers(workers, seq + 1, PushKind::FriendAccept, other, one), Answered::Done);
+    assert_eq!(asks(workers, seq, one, other), FriendRequestOutcome::Pending);
+    assert_eq!(answers(workers, seq + 1, PushKind::FriendAccept, other, one), FriendAnswerOutcome::Done);
 }
 
 fn block(workers: &mut Workers, name: &str, other: &str) -> AccountOutcome {
@@ -243,7 +243,7 @@ fn show_rosters(store: &StoreUrl) {
         ask(105, "ann", "dan", "s", "a"),
         ask(104, "ann", "cid", "s", "b"),
     ] {
-        assert_eq!(asks_by(workers, asked, 9), Asked::Pending);
+        assert_eq!(asks_by(workers, asked, 9), FriendRequestOutcome::Pending);
     }
     // With or without a push that waits.
     workers.ask([Job::DeletePush { receiver: user("ann"), seq: 103 }]);
@@ -274,7 +274,10 @@ fn a_roster_shows_friends_and_requests_in_their_order() {
 
 fn block_and_unblock(store: &StoreUrl) {
     let workers = &mut begin(store, &["ann", "bob", "cid"]);
-    assert_eq!((asks(workers, 1, "bob", "ann"), asks(workers, 2, "ann", "bob")), (Asked::Pending, Asked::Pending));
+    assert_eq!(
+        (asks(workers, 1, "bob", "ann"), asks(workers, 2, "ann", "bob")),
+        (FriendRequestOutcome::Pending, FriendRequestOutcome::Pending)
+    );
     // What was asked ends both ways; the push to Ann is left to her lane.
     for _ in 0..2 {
         assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], Some(1)));
@@ -283,40 +286,40 @@ fn block_and_unblock(store: &StoreUrl) {
         assert_eq!(seen(workers, "bob"), shown(&[], &[], &["ann"]), "he cannot tell");
     }
     workers.ask([Job::DeletePush { receiver: user("ann"), seq: 1 }]);
-    let already = Asked::AlreadyPending { time_ms: request(1, "bob", "ann", "r").time_ms };
+    let already = FriendRequestOutcome::AlreadyPending { time_ms: request(1, "bob", "ann", "r").time_ms };
     assert_eq!(asks(workers, 3, "bob", "ann"), already);
     for kind in [PushKind::FriendAccept, PushKind::FriendReject] {
-        assert_eq!(answers(workers, 4, kind, "ann", "bob"), Answered::NoSuchRequest);
+        assert_eq!(answers(workers, 4, kind, "ann", "bob"), FriendAnswerOutcome::NoSuchRequest);
     }
-    assert_eq!(asks(workers, 4, "ann", "bob"), Asked::YouBlock);
+    assert_eq!(asks(workers, 4, "ann", "bob"), FriendRequestOutcome::YouBlock);
     // He withdraws, and asks again.
     workers.ask([Job::Unfriend { user: user("bob"), other: user("ann") }]);
     assert_eq!(seen(workers, "bob"), shown(&[], &[], &[]));
     for _ in 0..2 {
-        assert_eq!(asks(workers, 5, "bob", "ann"), Asked::Hidden);
+        assert_eq!(asks(workers, 5, "bob", "ann"), FriendRequestOutcome::Hidden);
         assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], Some(5)), "no matter that there is no push");
     }
-    assert_eq!(asks(workers, 6, "cid", "ann"), Asked::Pending, "others are not disturbed");
+    assert_eq!(asks(workers, 6, "cid", "ann"), FriendRequestOutcome::Pending, "others are not disturbed");
     assert_eq!((page_of(workers, "ann"), seen(workers, "ann")), (vec![6], shown(&[], &["cid"], &[])));
     // It does not come back.
     for _ in 0..2 {
         assert_eq!(unblock(workers, "ann", "bob"), blocked(&[], None));
         assert_eq!((seen(workers, "ann"), seen(workers, "bob")), (shown(&[], &["cid"], &[]), shown(&[], &[], &[])));
     }
-    assert_eq!(asks(workers, 7, "bob", "ann"), Asked::Pending);
+    assert_eq!(asks(workers, 7, "bob", "ann"), FriendRequestOutcome::Pending);
     assert_eq!(unblock(workers, "ann", "bob"), blocked(&[], None), "whom she does not block");
     assert_eq!(seen(workers, "ann"), shown(&[], &["cid", "bob"], &[]));
     // A friendship ends both ways.
-    assert_eq!(answers(workers, 8, PushKind::FriendAccept, "ann", "bob"), Answered::Done);
+    assert_eq!(answers(workers, 8, PushKind::FriendAccept, "ann", "bob"), FriendAnswerOutcome::Done);
     assert_eq!(block(workers, "bob", "ann"), blocked(&["ann"], None));
     assert_eq!((seen(workers, "ann"), seen(workers, "bob")), (shown(&[], &["cid"], &[]), shown(&[], &[], &[])));
     assert_eq!(does(workers, "bob", AccountJob::Blocked), blocked(&["ann"], None));
     assert_eq!(does(workers, "ann", AccountJob::Blocked), blocked(&[], None));
     // Both may block.
     assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], None));
-    assert_eq!(asks(workers, 9, "bob", "ann"), Asked::YouBlock);
+    assert_eq!(asks(workers, 9, "bob", "ann"), FriendRequestOutcome::YouBlock);
     assert_eq!(unblock(workers, "bob", "ann"), blocked(&[], None));
-    assert_eq!(asks(workers, 9, "bob", "ann"), Asked::Hidden);
+    assert_eq!(asks(workers, 9, "bob", "ann"), FriendRequestOutcome::Hidden);
 }
 
 #[test]
@@ -353,7 +356,7 @@ fn count_pushes(store: &StoreUrl) {
     let message = |seq, from: &str, to: &str| Job::SavePush { push: message(seq, from, to, &format!("m{seq}")) };
     for (first, from, to) in [(1_000, "ann", "bob"), (2_000, "bob", "ann")] {
         workers.ask((first + 1..first + 200).map(|seq| message(seq, from, to)));
-        assert_eq!(asks(workers, first, from, to), Asked::Pending);
+        assert_eq!(asks(workers, first, from, to), FriendRequestOutcome::Pending);
         assert!(matches!(workers.ask([message(first + 300, from, to)])[..], [Outcome::Full(_)]));
     }
     assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], Some(2_000)));
@@ -365,9 +368,9 @@ fn count_pushes(store: &StoreUrl) {
     assert!(matches!(workers.ask(save())[..], [Outcome::Saved, Outcome::Full(_)]));
     // A request that is hidden takes no room, and needs it.
     workers.ask([Job::Unfriend { user: user("bob"), other: user("ann") }]);
-    assert!(matches!(asks(workers, 3_000, "bob", "ann"), Asked::Full(_)));
+    assert!(matches!(asks(workers, 3_000, "bob", "ann"), FriendRequestOutcome::Full(_)));
     workers.ask([Job::DeletePush { receiver: user("ann"), seq: 2_300 }]);
-    assert_eq!(asks(workers, 3_000, "bob", "ann"), Asked::Hidden);
+    assert_eq!(asks(workers, 3_000, "bob", "ann"), FriendRequestOutcome::Hidden);
     assert!(matches!(workers.ask(save())[..], [Outcome::Saved, Outcome::Full(_)]));
 }
 
@@ -379,9 +382,9 @@ fn what_a_block_takes_out_of_a_mailbox_leaves_room() {
 fn delete_an_account(store: &StoreUrl) {
     let workers = &mut begin(store, &["ann", "bob", "cid", "dan"]);
     assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], None));
-    assert_eq!(asks(workers, 1, "bob", "ann"), Asked::Hidden);
+    assert_eq!(asks(workers, 1, "bob", "ann"), FriendRequestOutcome::Hidden);
     assert_eq!(block(workers, "cid", "ann"), blocked(&["ann"], None));
-    assert_eq!(asks(workers, 2, "ann", "cid"), Asked::Hidden);
+    assert_eq!(asks(workers, 2, "ann", "cid"), FriendRequestOutcome::Hidden);
     assert_eq!(block(workers, "cid", "dan"), blocked(&["ann", "dan"], None));
     let crowd: Vec<String> = (0..20).map(|n| format!("user {n}")).collect();
     workers.ask(crowd.iter().map(|name| create(name)));
@@ -431,7 +434,7 @@ fn a_deletion_takes_blocks_along_both_ways() {
 fn start_again(store: &StoreUrl) {
     let mut workers = begin(store, &["ann", "bob", "cid"]);
     for (seq, from) in [(1, "bob"), (2, "cid")] {
-        assert_eq!(asks(&mut workers, seq, from, "ann"), Asked::Pending);
+        assert_eq!(asks(&mut workers, seq, from, "ann"), FriendRequestOutcome::Pending);
     }
     workers.ask([Job::SavePush { push: message(3, "bob", "ann", "m") }]);
     assert_eq!(block(&mut workers, "ann", "bob"), blocked(&["bob"], Some(1)));
@@ -500,7 +503,7 @@ fn thousands_of_hidden_requests_hinder_nobody() {
             Ok(())
         });
         assert_eq!(store.blocks().of_user(&user("ann")).unwrap().len(), 1_000);
-        assert_eq!(ask_within(store, &request(9_000, "bob", "ann", "r"), 1, true), Asked::Pending);
+        assert_eq!(ask_within(store, &request(9_000, "bob", "ann", "r"), 1, true), FriendRequestOutcome::Pending);
         let incoming = store.rosters().incoming(&user("ann"), 100).unwrap();
         assert_eq!(incoming.iter().map(|entry| entry.user_name.to_string()).collect::<Vec<_>>(), ["bob"]);
         assert_eq!(store.last_seq().unwrap(), 9_000);

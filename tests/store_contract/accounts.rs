@@ -4,7 +4,9 @@ use super::mysql::Database;
 use super::quotas::Workers;
 use crate::common::store::*;
 use crate::on_each;
-use hongyan::chat::contract::{AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, Page, Quota, StoredPush};
+use hongyan::chat::contract::{
+    AdminJob, AdminOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, MailboxQuota, Outcome, PushPage, StoredPush,
+};
 use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Secret, UserName};
 use hongyan::protocol::push::PushKind;
@@ -65,8 +67,12 @@ fn a_deleted_account_is_a_name_that_nobody_gets() {
             }
             with(store, |store| store.accounts().set_banned(&user("ann"), false));
             with(store, |store| store.accounts().set_password(&user("ann"), &Secret::new("new")));
-            assert_eq!(ask(store, &request(1, "ann", "bob", "r")), Asked::NoSuchUser, "she asks no more");
-            assert_eq!(ask(store, &request(1, "bob", "ann", "r")), Asked::NoSuchUser);
+            assert_eq!(
+                ask(store, &request(1, "ann", "bob", "r")),
+                FriendRequestOutcome::NoSuchUser,
+                "she asks no more"
+            );
+            assert_eq!(ask(store, &request(1, "bob", "ann", "r")), FriendRequestOutcome::NoSuchUser);
         }
         assert!(store.accounts().is_deleting(&user("ann")).unwrap());
         assert!(!store.accounts().is_deleting(&user("bob")).unwrap());
@@ -181,7 +187,7 @@ fn govern(store: &StoreUrl) {
     }
     workers.ask((2..=200).map(|seq| Job::SavePush { push: message(seq, "system", "ann", &format!("m{seq}")) }));
     let full = AdminJob::Notice { push: message(999, "system", "ann", "full") };
-    assert_eq!(one(workers, "ann", full), AdminOutcome::Full(Quota::Pair), "200 of one sender");
+    assert_eq!(one(workers, "ann", full), AdminOutcome::Full(MailboxQuota::Pair), "200 of one sender");
     let looked = one(workers, "ann", AdminJob::Look { rows_max: 9 });
     assert_eq!(looked, AdminOutcome::Account { is_banned: false, seqs: (1..=9).collect(), more: true });
     let looked = one(workers, "ann", AdminJob::Look { rows_max: 200 });
@@ -196,9 +202,9 @@ fn delete(workers: &mut Workers) {
     let ask = |seq, from: &str, to: &str| Job::AskFriend { push: request(seq, from, to, "r"), pending_max: 9 };
     let accept = Job::AnswerFriend { push: answer(1_003, PushKind::FriendAccept, "bob", "ann", "r"), friends_max: 9 };
     let outcomes = workers.ask([ask(1_001, "ann", "bob")]);
-    assert!(matches!(outcomes[..], [Outcome::Asked(Asked::Pending)]));
+    assert!(matches!(outcomes[..], [Outcome::Asked(FriendRequestOutcome::Pending)]));
     let outcomes = workers.ask([ask(1_002, "cid", "ann"), accept]);
-    let expected = [Outcome::Asked(Asked::Pending), Outcome::Answered(Answered::Done)];
+    let expected = [Outcome::Asked(FriendRequestOutcome::Pending), Outcome::Answered(FriendAnswerOutcome::Done)];
     assert_eq!(format!("{outcomes:?}"), format!("{expected:?}"));
     let step = || AdminJob::Delete { rows_max: 150 };
     let pairs = |outcome| match outcome {
@@ -215,7 +221,7 @@ fn delete(workers: &mut Workers) {
     let page = |workers: &mut Workers, name: &str| {
         let job = Job::LoadPage { user: user(name), after_seq: 0, pushes_max: 999, bytes_max: 99_999 };
         match workers.ask([job]).as_slice() {
-            [Outcome::Page(Page { pushes, .. })] => pushes.iter().map(|push| push.seq).collect::<Vec<_>>(),
+            [Outcome::Page(PushPage { pushes, .. })] => pushes.iter().map(|push| push.seq).collect::<Vec<_>>(),
             other => panic!("{other:?}"),
         }
     };

@@ -3,7 +3,9 @@
 
 use super::mysql::Database;
 use crate::common::store::*;
-use hongyan::chat::contract::{AccountJob, Answered, Asked, Job, Outcome, ProfileChange, Ticket};
+use hongyan::chat::contract::{
+    AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, Outcome, ProfileChange, Ticket,
+};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::PushKind;
@@ -153,11 +155,11 @@ fn two_who_accept_each_other_at_once_are_friends_once() {
     for (one, other) in answers {
         let done: Vec<_> = [one, other]
             .into_iter()
-            .filter(|slot| matches!(workers.done[slot], Outcome::Answered(Answered::Done)))
+            .filter(|slot| matches!(workers.done[slot], Outcome::Answered(FriendAnswerOutcome::Done)))
             .collect();
         let none: Vec<_> = [one, other]
             .into_iter()
-            .filter(|slot| matches!(workers.done[slot], Outcome::Answered(Answered::NoSuchRequest)))
+            .filter(|slot| matches!(workers.done[slot], Outcome::Answered(FriendAnswerOutcome::NoSuchRequest)))
             .collect();
         assert_eq!((done.len(), none.len()), (1, 1), "{:?} {:?}", workers.done[&one], workers.done[&other]);
     }
@@ -165,7 +167,7 @@ fn two_who_accept_each_other_at_once_are_friends_once() {
     let mut store = database.server().connect().unwrap();
     for (a, b) in &pairs {
         assert_eq!((friends(&mut store, a), friends(&mut store, b)), (names(&[b]), names(&[a])));
-        assert_eq!(ask(&mut store, &request(100_000, a, b, "s")), Asked::AlreadyFriends);
+        assert_eq!(ask(&mut store, &request(100_000, a, b, "s")), FriendRequestOutcome::AlreadyFriends);
         // The one request that was answered kept its push; of the crossing one nothing is left.
         assert_eq!(waiting(&mut store, a).len() + waiting(&mut store, b).len(), 2);
     }
@@ -194,7 +196,11 @@ fn many_who_make_friends_in_all_directions_at_once_all_get_their_answer() {
     }
     workers.wait();
     for slot in &asked {
-        assert!(matches!(workers.done[slot], Outcome::Asked(Asked::Pending)), "{:?}", workers.done[slot]);
+        assert!(
+            matches!(workers.done[slot], Outcome::Asked(FriendRequestOutcome::Pending)),
+            "{:?}",
+            workers.done[slot]
+        );
     }
     let mut answered = Vec::new();
     for (at, (one, other)) in pairs.iter().enumerate() {
@@ -211,7 +217,7 @@ fn many_who_make_friends_in_all_directions_at_once_all_get_their_answer() {
     let failed = workers.done.values().filter(|outcome| matches!(outcome, Outcome::Failed | Outcome::Refused)).count();
     assert_eq!(failed, 0);
     for slot in &answered {
-        assert!(matches!(workers.done[slot], Outcome::Answered(Answered::Done)), "{:?}", workers.done[slot]);
+        assert!(matches!(workers.done[slot], Outcome::Answered(FriendAnswerOutcome::Done)), "{:?}", workers.done[slot]);
     }
     workers.pool.stop();
 }

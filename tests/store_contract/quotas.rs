@@ -4,7 +4,7 @@
 use super::mysql::Database;
 use crate::common::store::*;
 use crate::on_each;
-use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Quota, Ticket};
+use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, Job, MailboxQuota, Outcome, Ticket};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::pool::Pool;
@@ -99,23 +99,26 @@ fn without_room_a_request_and_its_answer_change_nothing_and_say_so_last() {
         let pending = |store: &mut dyn StoreConnection, receiver: &str, sender: &str| {
             store.friendships().request(&user(receiver), &user(sender)).unwrap().map(|request| request.seq)
         };
-        assert_eq!(asks(store, &request(1, "bob", "nobody", "r")), Asked::NoSuchUser);
-        assert_eq!(asks(store, &request(1, "bob", "ann", "r")), Asked::Full(Quota::Receiver));
+        assert_eq!(asks(store, &request(1, "bob", "nobody", "r")), FriendRequestOutcome::NoSuchUser);
+        assert_eq!(asks(store, &request(1, "bob", "ann", "r")), FriendRequestOutcome::Full(MailboxQuota::Receiver));
         assert_eq!((pending(store, "ann", "bob"), waiting(store, "ann")), (None, vec![]));
-        assert_eq!(ask(store, &request(2, "bob", "ann", "r")), Asked::Pending);
+        assert_eq!(ask(store, &request(2, "bob", "ann", "r")), FriendRequestOutcome::Pending);
         assert_eq!(pending(store, "ann", "bob"), Some(2));
         assert_eq!(pending(store, "bob", "ann"), None);
-        assert_eq!(asks(store, &request(2, "bob", "ann", "r")), Asked::Pending, "the very same job");
+        assert_eq!(asks(store, &request(2, "bob", "ann", "r")), FriendRequestOutcome::Pending, "the very same job");
         let answers = |store: &mut dyn StoreConnection, push: &Push| reply_within(store, push, 9, false);
         for kind in [PushKind::FriendAccept, PushKind::FriendReject] {
-            assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "other")), Answered::NoSuchRequest);
-            assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "r")), Answered::Full(Quota::Receiver));
+            assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "other")), FriendAnswerOutcome::NoSuchRequest);
+            assert_eq!(
+                answers(store, &answer(3, kind, "ann", "bob", "r")),
+                FriendAnswerOutcome::Full(MailboxQuota::Receiver)
+            );
             assert_eq!((waiting(store, "ann"), waiting(store, "bob")), (vec![2], vec![]));
         }
         let accept = answer(3, PushKind::FriendAccept, "ann", "bob", "r");
-        assert_eq!(reply(store, &accept), Answered::Done);
-        assert_eq!(answers(store, &accept), Answered::Done, "the very same job");
-        assert_eq!(asks(store, &request(4, "bob", "ann", "r")), Asked::AlreadyFriends);
+        assert_eq!(reply(store, &accept), FriendAnswerOutcome::Done);
+        assert_eq!(answers(store, &accept), FriendAnswerOutcome::Done, "the very same job");
+        assert_eq!(asks(store, &request(4, "bob", "ann", "r")), FriendRequestOutcome::AlreadyFriends);
     });
 }
 

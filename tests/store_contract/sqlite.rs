@@ -1,7 +1,7 @@
 //! What only a file can do: last, be in use, be somebody else's, be damaged.
 
 use crate::common::store::*;
-use hongyan::chat::contract::Answered;
+use hongyan::chat::contract::FriendAnswerOutcome;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::sqlite::SqliteStore;
 use hongyan::store::{StoreConnection, StoreError};
@@ -23,7 +23,7 @@ fn a_file_keeps_everything_over_a_restart() {
     assert_eq!(store.last_seq().unwrap(), 7);
     assert_eq!(store.profile(&user("ann")).unwrap(), Some(account("ann")));
     assert_eq!(store.pushes(&user("ann"), 1, 9, usize::MAX).unwrap(), [Push::clone(&odd)]);
-    assert_eq!(reply(&mut store, &answer(8, PushKind::FriendAccept, "ann", "bob", "r")), Answered::Done);
+    assert_eq!(reply(&mut store, &answer(8, PushKind::FriendAccept, "ann", "bob", "r")), FriendAnswerOutcome::Done);
     drop(store);
     let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(files, ["a.db"], "closed: the log is part of the file again");

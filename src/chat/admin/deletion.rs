@@ -7,12 +7,12 @@
 //! The store notes the deletion in the first step. If the server stops before the last step, the
 //! deletion is resumed when it is requested again; the shell does that at the next start.
 
-use super::super::admin_op::{AdminOp, AdminStep};
+use super::super::admin_op::{AdminOperation, AdminStep};
 use super::super::answer::{BUSY, UNAVAILABLE};
 use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, EndCause, Note, Ticket};
-use super::super::deliveries::Save;
+use super::super::deliveries::SaveProgress;
 use super::super::ids::DeliveryRef;
-use super::super::{Chat, Timer};
+use super::super::{Chat, ChatTimer};
 use crate::protocol::field::UserName;
 
 /// The largest number of rows that one step removes, and of pairs that it ends.
@@ -30,7 +30,7 @@ const RETRY_MS: u64 = 1_000;
 
 /// The deletion of one account.
 #[derive(Debug, Default)]
-pub(in super::super) struct Deletion {
+pub(in super::super) struct AccountDeletion {
     /// The operator's requests for it.
     tickets: Vec<AdminTicket>,
     /// The user's own request, until it is answered.
@@ -65,7 +65,8 @@ impl Chat {
         if has_begun {
             out.push(Action::Note(Note::DeletionGoesOn { user: user.clone() }));
         }
-        let deletion = Deletion { tickets: vec![ticket], has_begun, is_resumed: has_begun, ..Deletion::default() };
+        let deletion =
+            AccountDeletion { tickets: vec![ticket], has_begun, is_resumed: has_begun, ..AccountDeletion::default() };
         self.admin.deletions.insert(user.clone(), deletion);
         self.deletion_step(user, out);
     }
@@ -80,13 +81,17 @@ impl Chat {
         if self.admin.deletions.len() >= DELETIONS_MAX {
             return self.refuse_waiting(request, Some(BUSY), out);
         }
-        let deletion = Deletion { of_user: Some(request), tries_left: TRIES_MAX, ..Deletion::default() };
+        let deletion = AccountDeletion { of_user: Some(request), tries_left: TRIES_MAX, ..AccountDeletion::default() };
         self.admin.deletions.insert(user.clone(), deletion);
         self.deletion_step(user, out);
     }
 
     fn deletion_step(&mut self, user: UserName, out: &mut Vec<Action>) {
-        self.submit_admin(AdminOp { user, step: AdminStep::Delete }, AdminJob::Delete { rows_max: ROWS_MAX }, out);
+        self.submit_admin(
+            AdminOperation { user, step: AdminStep::Delete },
+            AdminJob::Delete { rows_max: ROWS_MAX },
+            out,
+        );
     }
 
     pub(super) fn deletion_stepped(&mut self, user: &UserName, outcome: Option<AdminOutcome>, out: &mut Vec<Action>) {
@@ -138,8 +143,9 @@ impl Chat {
         let Some(user) = self.users.find(user.as_str()) else {
             return Vec::new();
         };
-        let is_left_over =
-            |of: &DeliveryRef| self.deliveries.get(*of).is_some_and(|it| it.receiver == user && it.save != Save::Done);
+        let is_left_over = |of: &DeliveryRef| {
+            self.deliveries.get(*of).is_some_and(|it| it.receiver == user && it.save != SaveProgress::Done)
+        };
         let mut seqs: Vec<u64> = self.deliveries.refs().into_iter().filter(is_left_over).map(|of| of.seq).collect();
         seqs.sort_unstable();
         seqs
@@ -167,7 +173,7 @@ impl Chat {
         let next_ms = self.now.mono_ms + wait_ms;
         if let Some(deletion) = self.admin.deletions.get_mut(user) {
             deletion.next_ms = Some(next_ms);
-            self.wheel.insert(next_ms, Timer::AdminDeletions);
+            self.wheel.insert(next_ms, ChatTimer::AdminDeletions);
         }
     }
 

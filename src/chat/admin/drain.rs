@@ -4,7 +4,7 @@
 
 use super::super::answer::{ReplyTo, STOPPING};
 use super::super::contract::{Action, AdminAnswer, AdminTicket, CloseReason, ConnId};
-use super::super::{Chat, Timer};
+use super::super::{Chat, ChatTimer};
 use crate::protocol::request::Verb;
 
 /// The time between two slices.
@@ -12,7 +12,7 @@ const SLICE_EVERY_MS: u64 = 100;
 
 /// A drain in progress.
 #[derive(Debug)]
-pub(super) struct Drain {
+pub(super) struct ConnectionDrain {
     /// All connections are closed by then.
     until_ms: u64,
     /// Those that were open at the beginning, and still are.
@@ -25,7 +25,7 @@ impl Chat {
         let begins = self.admin.drain.is_none();
         let drain = self.admin.drain.get_or_insert_with(|| {
             let conns = self.sessions.ids().collect();
-            Box::new(Drain { until_ms, conns })
+            Box::new(ConnectionDrain { until_ms, conns })
         });
         let connections = drain.conns.len() as u64;
         let left_ms = drain.until_ms.saturating_sub(self.now.mono_ms);
@@ -66,7 +66,7 @@ impl Chat {
         if is_over {
             out.push(Action::Draining { is_over: true });
         } else {
-            self.wheel.insert(now_ms + SLICE_EVERY_MS, Timer::AdminDrain);
+            self.wheel.insert(now_ms + SLICE_EVERY_MS, ChatTimer::AdminDrain);
         }
     }
 }

@@ -5,9 +5,9 @@
 //! page by page, and the number of notices on their way to the store is bounded. All of them are
 //! deliveries of one body.
 
-use super::super::admin_op::{AdminOp, AdminStep};
+use super::super::admin_op::{AdminOperation, AdminStep};
 use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, Note};
-use super::super::{Chat, Timer};
+use super::super::{Chat, ChatTimer};
 use super::answer_of;
 use crate::protocol::field::{Id, Name, RESERVED_NAME, UserName};
 use crate::protocol::push::{Body, Push, PushKind};
@@ -24,7 +24,7 @@ const FAILURES_MAX: u32 = 3 * IN_FLIGHT_MAX as u32;
 
 /// A notice to all users that is on its way.
 #[derive(Debug)]
-pub(super) struct ToAll {
+pub(super) struct NoticeToAll {
     pub(super) ticket: AdminTicket,
     /// The sender `system`, in whose lane names are read.
     system: UserName,
@@ -47,7 +47,7 @@ pub(super) struct ToAll {
 }
 
 /// The next thing to do for a notice to all users.
-enum Next {
+enum NoticeStep {
     /// Read more names.
     Read,
     /// Send the notice to this user.
@@ -59,20 +59,20 @@ enum Next {
     End,
 }
 
-impl ToAll {
-    fn next_step(&mut self) -> Next {
+impl NoticeToAll {
+    fn next_step(&mut self) -> NoticeStep {
         if self.in_flight >= IN_FLIGHT_MAX {
-            return Next::Wait;
+            return NoticeStep::Wait;
         }
-        let next = self.again.pop().map(Next::Again).or_else(|| self.names.pop_front().map(Next::To));
+        let next = self.again.pop().map(NoticeStep::Again).or_else(|| self.names.pop_front().map(NoticeStep::To));
         if let Some(next) = next {
             self.in_flight += 1;
             return next;
         }
         match (self.reading, self.more, self.in_flight) {
-            (false, true, _) => Next::Read,
-            (false, false, 0) => Next::End,
-            _ => Next::Wait,
+            (false, true, _) => NoticeStep::Read,
+            (false, false, 0) => NoticeStep::End,
+            _ => NoticeStep::Wait,
         }
     }
 }
@@ -101,7 +101,7 @@ impl Chat {
 
     fn keep_notice(&mut self, ticket: Option<AdminTicket>, push: Push, out: &mut Vec<Action>) {
         let (user, step) = (push.receiver.clone(), AdminStep::Notice { ticket, push: push.clone() });
-        self.submit_admin(AdminOp { user, step }, AdminJob::Notice { push }, out);
+        self.submit_admin(AdminOperation { user, step }, AdminJob::Notice { push }, out);
     }
 
     /// The store has answered, or (`None`) failed.
@@ -142,7 +142,7 @@ impl Chat {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         };
         out.push(Action::Note(Note::NoticeBegins { id: body.id().into() }));
-        self.admin.to_all = Some(Box::new(ToAll {
+        self.admin.to_all = Some(Box::new(NoticeToAll {
             ticket,
             system,
             body,
@@ -166,20 +166,20 @@ impl Chat {
             && !self.stopping
         {
             match to_all.next_step() {
-                Next::Wait => return,
-                Next::Read => {
+                NoticeStep::Wait => return,
+                NoticeStep::Read => {
                     to_all.reading = true;
                     let (after, user) = (to_all.after.clone(), to_all.system.clone());
                     let job = AdminJob::Accounts { after, rows_max: NAMES_MAX };
-                    self.submit_admin(AdminOp { user, step: AdminStep::Names }, job, out);
+                    self.submit_admin(AdminOperation { user, step: AdminStep::Names }, job, out);
                 }
-                Next::Again(push) => self.keep_notice(None, push, out),
-                Next::To(receiver) => {
+                NoticeStep::Again(push) => self.keep_notice(None, push, out),
+                NoticeStep::To(receiver) => {
                     let body = to_all.body.clone();
                     let push = Push { seq: self.take_seq(), receiver, body };
                     self.keep_notice(None, push, out);
                 }
-                Next::End => {
+                NoticeStep::End => {
                     let (ticket, users) = (to_all.ticket, to_all.users);
                     self.admin.to_all = None;
                     return self.answer_admin(ticket, AdminAnswer::Noticed { users }, out);
@@ -234,7 +234,7 @@ impl Chat {
             self.admin.to_all = None;
             self.answer_admin(ticket, AdminAnswer::NoticeCut { users }, out);
         } else if !std::mem::replace(&mut to_all.pauses, true) {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::AdminNotices);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::AdminNotices);
         }
     }
 

@@ -1,12 +1,12 @@
 //! Reports about one user, and about the pushes with one id.
 
 use super::super::Chat;
-use super::super::admin_op::{AdminOp, AdminStep};
+use super::super::admin_op::{AdminOperation, AdminStep};
 use super::super::contract::{
     Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, PushReport, PushState, StoredPush, UserReport,
 };
-use super::super::dedup::Key;
-use super::super::deliveries::Save;
+use super::super::dedup::MessageKey;
+use super::super::deliveries::SaveProgress;
 use super::super::ids::UserId;
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
@@ -22,11 +22,11 @@ impl Chat {
         // user are done in order.
         let unsaved = |delivery| {
             let found = self.deliveries.get(delivery)?;
-            matches!(found.save, Save::None | Save::Failed | Save::Full).then_some(found.seq)
+            matches!(found.save, SaveProgress::None | SaveProgress::Failed | SaveProgress::Full).then_some(found.seq)
         };
         let list = self.users.find(user.as_str()).and_then(|user| self.users.get(user).list.as_ref());
         let unsaved = list.map_or_else(Vec::new, |list| list.mailbox.all().filter_map(unsaved).collect());
-        let op = AdminOp { user, step: AdminStep::Look { ticket, unsaved } };
+        let op = AdminOperation { user, step: AdminStep::Look { ticket, unsaved } };
         self.submit_admin(op, AdminJob::Look { rows_max: COUNTED_MAX }, out);
     }
 
@@ -71,7 +71,7 @@ impl Chat {
         out: &mut Vec<Action>,
     ) {
         let job = AdminJob::FindPushes { id: id.clone(), after_seq, rows_max: LOOKED_AT_MAX };
-        self.submit_admin(AdminOp { user, step: AdminStep::Find { ticket, id, found } }, job, out);
+        self.submit_admin(AdminOperation { user, step: AdminStep::Find { ticket, id, found } }, job, out);
     }
 
     pub(super) fn found_pushes(
@@ -122,7 +122,7 @@ impl Chat {
                 time_ms: found.body.time_ms,
                 state: if times_sent.is_some() { PushState::Outstanding } else { PushState::Waiting },
                 times_sent: times_sent.unwrap_or(0),
-                is_stored: found.save == Save::Done,
+                is_stored: found.save == SaveProgress::Done,
             };
             Some((found.seq, report))
         };
@@ -133,7 +133,7 @@ impl Chat {
     /// who is away are not in memory, so for such a receiver there are none.
     fn acked_pushes(&self, receiver: UserId, id: &str, waiting: &[PushReport]) -> Vec<PushReport> {
         let receiver = self.users.get(receiver);
-        let key = Key::of(self.users.hash(receiver.name.as_str()), id);
+        let key = MessageKey::of(self.users.hash(receiver.name.as_str()), id);
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let acked = receiver.friends.iter().filter_map(|&friend| {
             let friend = self.users.get(friend);

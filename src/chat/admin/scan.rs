@@ -4,8 +4,8 @@
 //! go in the meantime may be missed.
 
 use super::super::contract::{Action, AdminAnswer, AdminTicket, OnlineUser};
-use super::super::users::Route;
-use super::super::{Chat, Timer};
+use super::super::users::UserRoute;
+use super::super::{Chat, ChatTimer};
 use crate::protocol::field::UserName;
 use std::collections::BinaryHeap;
 
@@ -16,7 +16,7 @@ const USERS_MAX: u32 = 1_000;
 
 /// A scan of the table of users.
 #[derive(Debug)]
-pub(in super::super) struct Scan {
+pub(in super::super) struct UserScan {
     pub(super) ticket: AdminTicket,
     after: Option<UserName>,
     users_max: usize,
@@ -25,7 +25,7 @@ pub(in super::super) struct Scan {
     first: BinaryHeap<UserName>,
 }
 
-impl Scan {
+impl UserScan {
     fn note(&mut self, name: &UserName) {
         if self.after.as_ref().is_some_and(|after| name <= after) {
             return;
@@ -50,7 +50,7 @@ impl Chat {
     ) {
         let users_max = users_max.clamp(1, USERS_MAX) as usize;
         let is_first = self.admin.scans.is_empty();
-        self.admin.scans.push_back(Scan { ticket, after, users_max, next_place: 0, first: BinaryHeap::new() });
+        self.admin.scans.push_back(UserScan { ticket, after, users_max, next_place: 0, first: BinaryHeap::new() });
         if is_first {
             self.scan_on(out);
         }
@@ -75,12 +75,12 @@ impl Chat {
             self.answer_scan(scan, out);
         }
         if !self.admin.scans.is_empty() {
-            self.wheel.insert(self.now.mono_ms + 1, Timer::AdminScan);
+            self.wheel.insert(self.now.mono_ms + 1, ChatTimer::AdminScan);
         }
     }
 
-    fn answer_scan(&mut self, scan: Scan, out: &mut Vec<Action>) {
-        let Scan { ticket, users_max, first, .. } = scan;
+    fn answer_scan(&mut self, scan: UserScan, out: &mut Vec<Action>) {
+        let UserScan { ticket, users_max, first, .. } = scan;
         let mut names = first.into_sorted_vec();
         let more = names.len() > users_max;
         names.truncate(users_max);
@@ -92,8 +92,8 @@ impl Chat {
     pub(super) fn online_user(&self, name: &UserName) -> Option<OnlineUser> {
         let user = self.users.get(self.users.find(name.as_str())?);
         let conn = match user.route() {
-            Route::Here(conn) => conn,
-            Route::Away | Route::Elsewhere => return None,
+            UserRoute::Here(conn) => conn,
+            UserRoute::Away | UserRoute::Elsewhere => return None,
         };
         let outstanding = user.list.as_ref().map_or(0, |list| list.cursor.outstanding_len());
         Some(OnlineUser {

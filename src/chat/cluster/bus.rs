@@ -4,7 +4,7 @@
 //! Without a bus all records go by the mail.
 
 use super::super::contract::Action;
-use super::super::{Chat, Timer};
+use super::super::{Chat, ChatTimer};
 use super::contract::{BusFrame, BusRecord, Incarnation, NodeId, NodeRecord};
 use super::direct::RemoteReceivers;
 use super::foreign::ForeignPushes;
@@ -240,7 +240,7 @@ impl Chat {
         {
             let due_ms = due_ms.max(now_ms + 1);
             bus.timer_ms = Some(due_ms);
-            self.wheel.insert(due_ms, Timer::Bus);
+            self.wheel.insert(due_ms, ChatTimer::Bus);
         }
     }
 

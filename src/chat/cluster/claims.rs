@@ -7,11 +7,11 @@
 
 use super::super::Chat;
 use super::super::contract::{Action, Job, Outcome};
-use super::super::dedup::Key;
+use super::super::dedup::MessageKey;
 use super::super::ids::{LoginId, UserId};
 use super::super::job::JobPurpose;
-use super::super::log_in::Read;
-use super::super::login_state::{InProgress, LoginEvent};
+use super::super::log_in::LoginData;
+use super::super::login_state::{LoginEvent, LoginInProgress};
 use super::contract::{
     ClusterJob, ClusterOutcome, DedupEntry, Incarnation, NodeId, NodeRecord, ReleasedUser, UserOwner,
 };
@@ -67,11 +67,11 @@ impl Chat {
         &mut self,
         login: LoginId,
         outcome: ClusterOutcome,
-    ) -> (LoginEvent, Option<Read>) {
+    ) -> (LoginEvent, Option<LoginData>) {
         match outcome {
             ClusterOutcome::Loaded { epoch, friends, page } => match self.must_claim(login, epoch) {
                 Some(owner) => (LoginEvent::Elsewhere(owner), None),
-                None => (LoginEvent::Loaded, Some(Read { friends, page, epoch })),
+                None => (LoginEvent::Loaded, Some(LoginData { friends, page, epoch })),
             },
             ClusterOutcome::Elsewhere(owner) => (LoginEvent::Elsewhere(owner), None),
             other => {
@@ -92,7 +92,7 @@ impl Chat {
     }
 
     /// A log-in enters the state in which it waits for the whereabouts.
-    pub(in super::super) fn begin_claim(&mut self, one: InProgress, owner: UserOwner, out: &mut Vec<Action>) {
+    pub(in super::super) fn begin_claim(&mut self, one: LoginInProgress, owner: UserOwner, out: &mut Vec<Action>) {
         let user = self.users.find(one.user.as_str());
         let login = self.logins.insert(one);
         let (Some(cluster), Some(user)) = (&mut self.cluster, user) else {
@@ -200,7 +200,7 @@ impl Chat {
         }
         self.unpack_dedup(user);
         let (now_ms, count_max) = (self.now.mono_ms, self.rules.dedup_messages_max);
-        let said = window.iter().map(|said| (Key::of_number(said.key), now_ms.saturating_sub(said.age_ms)));
+        let said = window.iter().map(|said| (MessageKey::of_number(said.key), now_ms.saturating_sub(said.age_ms)));
         let known = &mut self.users.get_mut(user).dedup;
         let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
         let dedup = known.get_or_insert_default();
@@ -208,7 +208,7 @@ impl Chat {
         self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
         if dedup.timer.is_none() {
             let old_ms = now_ms + self.rules.dedup_age_ms + 1;
-            dedup.timer = Some(self.wheel.insert(old_ms, super::super::Timer::Dedup(user)));
+            dedup.timer = Some(self.wheel.insert(old_ms, super::super::ChatTimer::Dedup(user)));
         }
         if !self.users.is_here(user) {
             self.pack_dedup(user);

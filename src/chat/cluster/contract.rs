@@ -2,7 +2,7 @@
 //!
 //! Of a node that is alone none of this is ever made.
 
-use crate::chat::found::Page;
+use crate::chat::found::PushPage;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::num::NonZeroU16;
@@ -409,7 +409,7 @@ pub enum ClusterOutcome {
         /// All friends of the user, in no order.
         friends: Vec<UserName>,
         /// The first page.
-        page: Page,
+        page: PushPage,
     },
     /// The same jobs: they do not, or another epoch has begun. The credential is good, and nothing
     /// was read or changed.

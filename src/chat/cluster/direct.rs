@@ -9,9 +9,9 @@
 
 use super::super::Chat;
 use super::super::contract::Action;
-use super::super::deliveries::Save;
+use super::super::deliveries::SaveProgress;
 use super::super::ids::{DeliveryRef, UserId};
-use super::super::users::Route;
+use super::super::users::UserRoute;
 use super::contract::{BusRecord, Incarnation, NodeId, NodeRecord, UserOwner};
 use super::{LookScope, steps};
 use crate::protocol::field::UserName;
@@ -266,7 +266,7 @@ impl Chat {
             self.end_direct(receiver, out);
             return false;
         }
-        if let Some(sender) = sender.filter(|_| save == Some(Save::Done)) {
+        if let Some(sender) = sender.filter(|_| save == Some(SaveProgress::Done)) {
             *remotes.unacked.entry((sender, receiver)).or_default() += 1;
         }
         true
@@ -360,7 +360,7 @@ impl Chat {
 
     /// They come here, or belong to yet another node.
     pub(in super::super) fn forget_remote(&mut self, user: UserId, out: &mut Vec<Action>) {
-        if self.users.route(user) == Route::Elsewhere {
+        if self.users.route(user) == UserRoute::Elsewhere {
             self.end_direct(user, out);
             self.remove_remote(user);
         }
@@ -391,7 +391,7 @@ impl Chat {
     pub(in super::super) fn forget_handed_over(&mut self, delivery: DeliveryRef) {
         let Some(found) = self.deliveries.get(delivery) else { return };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
-        if self.users.route(receiver) == Route::Elsewhere
+        if self.users.route(receiver) == UserRoute::Elsewhere
             && let Some(remotes) = self.remotes()
             && let Some(remote) = remotes.of.get_mut(&receiver)
             && remote.items.remove(&delivery.seq).is_some()
@@ -417,10 +417,12 @@ impl Chat {
             let Some(found) = self.deliveries.get_mut(delivery) else { continue };
             found.listed = false;
             match found.save {
-                Save::Done => saved.push(delivery),
+                SaveProgress::Done => saved.push(delivery),
                 // Whatever comes of it, their node is told.
-                Save::InFlight => {}
-                Save::None | Save::Failed | Save::Full | Save::Foreign => unsaved.push(delivery),
+                SaveProgress::InFlight => {}
+                SaveProgress::None | SaveProgress::Failed | SaveProgress::Full | SaveProgress::Foreign => {
+                    unsaved.push(delivery)
+                }
             }
         }
         for delivery in unsaved {
@@ -485,11 +487,11 @@ impl Chat {
             if let Some(remote) = remotes.of.get_mut(&receiver) {
                 remote.bytes = remote.bytes.saturating_sub(weight);
             }
-            if let Some(sender) = gone.sender.filter(|_| gone.save == Save::Done) {
+            if let Some(sender) = gone.sender.filter(|_| gone.save == SaveProgress::Done) {
                 remotes.note_acked(sender, receiver);
             }
         }
-        let is_stored = !matches!(gone.save, Save::None | Save::Full);
+        let is_stored = !matches!(gone.save, SaveProgress::None | SaveProgress::Full);
         self.acked(gone, out);
         if is_stored {
             self.submit_delete(seq, name, out);

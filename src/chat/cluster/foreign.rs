@@ -11,7 +11,7 @@
 
 use super::super::Chat;
 use super::super::contract::Action;
-use super::super::deliveries::{Delivery, Save};
+use super::super::deliveries::{Delivery, SaveProgress};
 use super::super::ids::{DeliveryRef, UserId};
 use super::super::list::AckList;
 use super::super::mailbox::Backfill;
@@ -259,7 +259,7 @@ impl Chat {
     #[cold]
     pub(in super::super) fn take_foreign_over(&mut self, delivery: DeliveryRef) {
         let Some(found) = self.deliveries.get_mut(delivery) else { return };
-        found.save = Save::Failed;
+        found.save = SaveProgress::Failed;
         let sender = found.body.sender().to_owned();
         found.sender = self.users.find(&sender);
         if let Some(sender) = found.sender {

@@ -4,12 +4,12 @@
 //! behind the pages. There is no cursor in the store. The commits of several nodes are not in the
 //! order of `seq`, so a page is the first pushes that are not on the list.
 
-use super::super::contract::{Action, Page};
-use super::super::deliveries::Save;
+use super::super::contract::{Action, PushPage};
+use super::super::deliveries::SaveProgress;
 use super::super::ids::{DeliveryRef, UserId};
 use super::super::list::AckList;
 use super::super::mailbox::Backfill;
-use super::super::{Chat, Timer};
+use super::super::{Chat, ChatTimer};
 use crate::protocol::push::PushKind;
 
 /// The background reads some lists so often.
@@ -71,7 +71,7 @@ impl Chat {
         let count = cluster.sweep_at_once.min(cluster.sweep.len());
         let some: Vec<UserId> = cluster.sweep.drain(..count).collect();
         if !cluster.sweep.is_empty() {
-            self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, Timer::Sweep);
+            self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, ChatTimer::Sweep);
         }
         for user in some {
             // Their place may be somebody else's by now, or nobody's.
@@ -106,7 +106,7 @@ impl Chat {
     /// A page has a message that stands on the list under another number: it was sent again
     /// elsewhere, or was sent again here while nobody knew what had become of it. They are one:
     /// what is on the list is the one in the store from now on, so that one ack serves both.
-    pub(in super::super) fn merge_twins(&mut self, user: UserId, page: &Page, out: &mut Vec<Action>) {
+    pub(in super::super) fn merge_twins(&mut self, user: UserId, page: &PushPage, out: &mut Vec<Action>) {
         if self.cluster.is_none() {
             return;
         }
@@ -121,13 +121,13 @@ impl Chat {
 
     /// A delivery on a list is the push of this number in the store.
     fn become_stored(&mut self, user: UserId, delivery: DeliveryRef, seq: u64, out: &mut Vec<Action>) {
-        if self.deliveries.get(delivery).is_some_and(|found| found.save == Save::Foreign) {
+        if self.deliveries.get(delivery).is_some_and(|found| found.save == SaveProgress::Foreign) {
             self.foreign_is_stored(user, delivery.seq);
         }
         self.mark_durable(delivery, out);
         if let Some(found) = self.deliveries.get_mut(delivery) {
             // Whatever becomes of its own save finds nobody.
-            found.save = Save::Done;
+            found.save = SaveProgress::Done;
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.mailbox.renumber(delivery, seq, &mut self.deliveries);

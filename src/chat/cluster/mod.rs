@@ -34,7 +34,7 @@
 //! A node alone has no `ClusterState`, and does nothing of all this.
 
 use super::Chat;
-use super::Timer;
+use super::ChatTimer;
 use super::contract::Action;
 use super::ids::UserId;
 use contract::{ClusterView, Incarnation, NodeId, NodeRecord, NodeState, UserOwner};
@@ -341,7 +341,7 @@ impl Chat {
         if let Some(cluster) = &mut self.cluster
             && !std::mem::replace(&mut cluster.timer_set, true)
         {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Cluster);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Cluster);
         }
     }
 

@@ -13,7 +13,7 @@
 
 use super::super::contract::Action;
 use super::super::ids::UserId;
-use super::super::{Chat, Timer};
+use super::super::{Chat, ChatTimer};
 use super::contract::{Incarnation, NodeId, NodeRecord, PresenceUpdate};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
@@ -284,7 +284,7 @@ impl Chat {
             && cluster.presence.waits()
             && !std::mem::replace(&mut cluster.presence.timer_set, true)
         {
-            self.wheel.insert(self.now.mono_ms + TELL_EVERY_MS, Timer::Elsewhere);
+            self.wheel.insert(self.now.mono_ms + TELL_EVERY_MS, ChatTimer::Elsewhere);
         }
     }
 

@@ -6,7 +6,7 @@
 //! event took a message, it is there.
 
 use super::super::Chat;
-use super::super::deliveries::{Deliveries, Delivery, Save};
+use super::super::deliveries::{Deliveries, Delivery, SaveProgress};
 use super::super::ids::{DeliveryRef, UserId};
 use super::steps;
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ fn is_open(user: UserId, found: &Delivery) -> bool {
 
 /// Will it be acked or saved? One for which there is no room will not.
 fn is_awaited(user: UserId, found: &Delivery) -> bool {
-    is_open(user, found) && (found.save != Save::Full || found.waits())
+    is_open(user, found) && (found.save != SaveProgress::Full || found.waits())
 }
 
 impl TakenMessages {

@@ -7,7 +7,7 @@
 
 use super::super::Chat;
 use super::super::contract::{Action, Job, Outcome};
-use super::super::deliveries::Save;
+use super::super::deliveries::SaveProgress;
 use super::super::ids::{DeliveryRef, UserId};
 use super::super::job::JobPurpose;
 use super::IncarnationState;
@@ -100,7 +100,7 @@ impl Chat {
     pub(in super::super) fn saved_perhaps(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         if self.cluster.is_some()
             && let Some(found) = self.deliveries.get(delivery)
-            && found.save != Save::Full
+            && found.save != SaveProgress::Full
         {
             let (receiver, sender) = (found.receiver, found.sender);
             self.tell_owner(receiver, LookScope::PUSHES, sender, out);

@@ -5,23 +5,23 @@
 //! the mailbox; one whose id turns out to be outstanding waits again. So an ack wakes one push, and
 //! a push that is sent wakes the next one of its sender: no ack searches the whole mailbox.
 
-use super::super::sparse::Place;
+use super::super::sparse::QueuePosition;
 use std::collections::{BTreeSet, HashMap};
 
 /// A keyed hash of 64 bits of an id or a sender. Two that collide only wait for each other's acks.
-pub(super) type Hash = u64;
+pub(super) type IdHash = u64;
 
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldBackPushes {
     /// All pushes that are held back, by sender.
-    senders: HashMap<Hash, BTreeSet<Place>>,
+    senders: HashMap<IdHash, BTreeSet<QueuePosition>>,
     /// First pushes that wait, by the id for which they wait.
-    waiting: HashMap<Hash, BTreeSet<Place>>,
+    waiting: HashMap<IdHash, BTreeSet<QueuePosition>>,
     /// First pushes that are to be examined.
-    candidates: BTreeSet<Place>,
+    candidates: BTreeSet<QueuePosition>,
 }
 
-fn take(map: &mut HashMap<Hash, BTreeSet<Place>>, key: Hash, place: Place) -> bool {
+fn take(map: &mut HashMap<IdHash, BTreeSet<QueuePosition>>, key: IdHash, place: QueuePosition) -> bool {
     let Some(places) = map.get_mut(&key) else {
         return false;
     };
@@ -32,29 +32,29 @@ fn take(map: &mut HashMap<Hash, BTreeSet<Place>>, key: Hash, place: Place) -> bo
     was_there
 }
 
-impl Held {
+impl HeldBackPushes {
     pub(super) fn is_empty(&self) -> bool {
         self.senders.is_empty()
     }
 
     /// Is a push of this sender held back?
-    pub(super) fn holds_of(&self, sender: Hash) -> bool {
+    pub(super) fn holds_of(&self, sender: IdHash) -> bool {
         self.senders.contains_key(&sender)
     }
 
     /// The first candidate.
-    pub(super) fn candidate(&self) -> Option<Place> {
+    pub(super) fn candidate(&self) -> Option<QueuePosition> {
         self.candidates.first().copied()
     }
 
     /// Holds a push back after others of its sender.
-    pub(super) fn hold_behind(&mut self, place: Place, sender: Hash) {
+    pub(super) fn hold_behind(&mut self, place: QueuePosition, sender: IdHash) {
         self.senders.entry(sender).or_default().insert(place);
     }
 
     /// Holds the first push of its sender back until its id is not outstanding any more; it may
     /// have been a candidate.
-    pub(super) fn wait_for(&mut self, place: Place, sender: Hash, id: Hash) {
+    pub(super) fn wait_for(&mut self, place: QueuePosition, sender: IdHash, id: IdHash) {
         self.candidates.remove(&place);
         self.senders.entry(sender).or_default().insert(place);
         self.waiting.entry(id).or_default().insert(place);
@@ -62,7 +62,7 @@ impl Held {
 
     /// Wakes one push that waits for this id: the id is not outstanding any more, or the push that
     /// was to take it is gone.
-    pub(super) fn wake(&mut self, id: Hash) {
+    pub(super) fn wake(&mut self, id: IdHash) {
         let Some(places) = self.waiting.get_mut(&id) else {
             return;
         };
@@ -75,7 +75,7 @@ impl Held {
     }
 
     /// Stops holding a push back: it was sent, or removed from the list.
-    pub(super) fn release(&mut self, place: Place, sender: Hash, id: Hash, sent: bool) {
+    pub(super) fn release(&mut self, place: QueuePosition, sender: IdHash, id: IdHash, sent: bool) {
         let was_first = self.senders.get(&sender).and_then(BTreeSet::first) == Some(&place);
         take(&mut self.senders, sender, place);
         if !was_first {
@@ -96,15 +96,15 @@ impl Held {
 
     /// The places of all pushes that are held back.
     #[cfg(debug_assertions)]
-    pub(super) fn places(&self) -> BTreeSet<Place> {
+    pub(super) fn places(&self) -> BTreeSet<QueuePosition> {
         self.senders.values().flatten().copied().collect()
     }
 
     /// Checks that exactly the first push of each sender waits for an id or is a candidate.
     #[cfg(debug_assertions)]
-    pub(super) fn check(&self, is_outstanding: impl Fn(Place) -> bool) {
-        let firsts: BTreeSet<Place> = self.senders.values().filter_map(BTreeSet::first).copied().collect();
-        let waiting: BTreeSet<Place> = self.waiting.values().flatten().copied().collect();
+    pub(super) fn check(&self, is_outstanding: impl Fn(QueuePosition) -> bool) {
+        let firsts: BTreeSet<QueuePosition> = self.senders.values().filter_map(BTreeSet::first).copied().collect();
+        let waiting: BTreeSet<QueuePosition> = self.waiting.values().flatten().copied().collect();
         assert!(waiting.is_disjoint(&self.candidates));
         assert_eq!(&waiting | &self.candidates, firsts);
         for (id, places) in &self.waiting {

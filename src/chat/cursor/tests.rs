@@ -3,18 +3,18 @@
 use super::super::deliveries::{Deliveries, ann};
 use super::super::ids::DeliveryRef;
 use super::super::mailbox::{Backfill, Mailbox};
-use super::{Cursor, INDEXED_FROM, Window};
+use super::{Cursor, INDEXED_FROM, SendWindow};
 use crate::protocol::push::PushKind;
 use crate::protocol::request::ContentForm;
 
 /// A mailbox and the pushes in it.
-struct World {
+struct TestMailbox {
     mailbox: Mailbox,
     deliveries: Deliveries,
     all: Vec<DeliveryRef>,
 }
 
-impl World {
+impl TestMailbox {
     /// A mailbox with pushes of these ids and senders.
     fn new<S: AsRef<str>>(pushes: impl IntoIterator<Item = (S, S)>) -> Self {
         let mut world =
@@ -31,7 +31,7 @@ impl World {
     /// Sends what the window has room for; gives the indexes of those pushes.
     fn pump(&self, cursor: &mut Cursor, count_max: usize, bytes_max: usize, now_ms: u64) -> Vec<usize> {
         let receiver = &ann();
-        let window = Window { receiver, form: ContentForm::Text, count_max, bytes_max };
+        let window = SendWindow { receiver, form: ContentForm::Text, count_max, bytes_max };
         let mut sent = Vec::new();
         while let Some(next) = cursor.next_to_send(&self.mailbox, &self.deliveries, &window) {
             sent.push(self.number(next.delivery()));
@@ -66,7 +66,7 @@ const MANY: usize = 1_000_000;
 
 #[test]
 fn it_sends_in_order_as_far_as_the_window_has_room() {
-    let mut world = World::new((0..10).map(|n| (format!("m{n}"), "bob".to_owned())));
+    let mut world = TestMailbox::new((0..10).map(|n| (format!("m{n}"), "bob".to_owned())));
     let mut cursor = Cursor::new();
     assert_eq!(world.pump(&mut cursor, 3, MANY, 1), [0, 1, 2]);
     assert_eq!(world.ack(&mut cursor, "m3"), None, "it was not sent");
@@ -81,7 +81,7 @@ fn it_sends_in_order_as_far_as_the_window_has_room() {
 #[test]
 fn what_has_an_outstanding_id_is_held_back_and_what_its_sender_says_later() {
     let pushes = [("x", "bob"), ("x", "carol"), ("y", "carol"), ("z", "dan"), ("x", "dan")];
-    let mut world = World::new(pushes);
+    let mut world = TestMailbox::new(pushes);
     let mut cursor = Cursor::new();
     assert_eq!(world.pump(&mut cursor, MANY, MANY, 1), [0, 3]);
     assert_eq!(world.ack(&mut cursor, "y"), None);
@@ -96,7 +96,7 @@ fn what_has_an_outstanding_id_is_held_back_and_what_its_sender_says_later() {
 #[test]
 fn the_oldest_sending_is_sent_again_first_however_many_there_are() {
     let many = 3 * INDEXED_FROM;
-    let mut world = World::new((0..many).map(|n| (format!("m{n}"), format!("s{n}"))));
+    let mut world = TestMailbox::new((0..many).map(|n| (format!("m{n}"), format!("s{n}"))));
     let mut cursor = Cursor::new();
     assert_eq!(cursor.send_oldest_again(&world.deliveries, 1), None);
     assert_eq!(world.pump(&mut cursor, many / 2, MANY, 10).len(), many / 2);
@@ -134,7 +134,7 @@ fn the_oldest_sending_is_sent_again_first_however_many_there_are() {
 
 #[test]
 fn on_a_new_connection_everything_is_ahead() {
-    let mut world = World::new([("a", "bob"), ("b", "bob"), ("a", "dan")]);
+    let mut world = TestMailbox::new([("a", "bob"), ("b", "bob"), ("a", "dan")]);
     let mut cursor = Cursor::new();
     assert_eq!(world.pump(&mut cursor, MANY, MANY, 1), [0, 1]);
     assert_eq!(world.ack(&mut cursor, "a"), Some(0));
@@ -148,7 +148,7 @@ fn on_a_new_connection_everything_is_ahead() {
 
 #[test]
 fn two_cursors_go_their_own_way_through_one_mailbox() {
-    let world = World::new((0..5).map(|n| (format!("m{n}"), "bob".to_owned())));
+    let world = TestMailbox::new((0..5).map(|n| (format!("m{n}"), "bob".to_owned())));
     let (mut phone, mut tablet) = (Cursor::new(), Cursor::new());
     assert_eq!(world.pump(&mut phone, 2, MANY, 1), [0, 1]);
     assert_eq!(world.pump(&mut tablet, MANY, MANY, 2), [0, 1, 2, 3, 4]);

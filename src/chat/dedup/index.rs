@@ -5,20 +5,20 @@
 //! tag of 16 bits of the key and a position of 16 bits, nothing else: the tag gives the slot where
 //! the search begins, and the queue has the whole key.
 
-use super::Key;
+use super::MessageKey;
 
 /// An empty slot: no tag is 0.
 const EMPTY: u32 = 0;
 const SLOTS_MIN: usize = 16;
 
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(super) struct DedupIndex {
     /// A power of two, at most 65,536 of them.
     slots: Box<[u32]>,
     len: usize,
 }
 
-impl Index {
+impl DedupIndex {
     pub(super) fn held_bytes(&self) -> usize {
         size_of_val(&*self.slots)
     }
@@ -32,7 +32,7 @@ impl Index {
     }
 
     /// The slot with this key's tag whose position fulfils `is_it`.
-    pub(super) fn find(&self, key: Key, is_it: impl Fn(u16) -> bool) -> Option<usize> {
+    pub(super) fn find(&self, key: MessageKey, is_it: impl Fn(u16) -> bool) -> Option<usize> {
         let tag = key.tag();
         let mut slot = self.home(tag);
         loop {
@@ -51,7 +51,7 @@ impl Index {
     }
 
     /// Adds a position.
-    pub(super) fn insert(&mut self, key: Key, position: u16) {
+    pub(super) fn insert(&mut self, key: MessageKey, position: u16) {
         if (self.len + 1) * 2 > self.slots.len() {
             self.grow();
         }
@@ -102,13 +102,13 @@ mod tests {
 
     #[test]
     fn it_finds_what_a_map_finds() {
-        let (mut index, mut map) = (Index::default(), HashMap::new());
+        let (mut index, mut map) = (DedupIndex::default(), HashMap::new());
         let mut random = fastrand::Rng::with_seed(1);
         for step in 0..200_000_u32 {
             // Few tags, so that searches are long and go around the end.
             let tag = [1, 2, 3, 40_000, 65_533, 65_534, 65_535][random.usize(..7)];
             let number = random.u64(..40);
-            let key = Key(tag << 48 | number);
+            let key = MessageKey(tag << 48 | number);
             let position = |number: u64| (tag ^ number << 7) as u16;
             let found = index.find(key, |other| other == position(number));
             assert_eq!(found.map(|slot| index.position(slot)), map.get(&key.0).copied(), "step {step}");

@@ -5,7 +5,7 @@
 use super::super::Chat;
 use super::super::ids::DeliveryRef;
 use super::super::ids::UserId;
-use super::{DedupWindow, GONE, Key, Sent};
+use super::{DedupWindow, GONE, MessageKey, RecentMessage};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A reference with a `seq` that no push has. It stands for a promised message whose delivery is
@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) const FORGOTTEN: DeliveryRef = DeliveryRef { slot: u32::MAX, seq: 0 };
 
 #[derive(Debug)]
-pub(super) struct Packed {
-    keys: Box<[Key]>,
+pub(super) struct PackedWindow {
+    keys: Box<[MessageKey]>,
     /// The time of each, in ms after the first.
     after_ms: Box<[u32]>,
     first_ms: u64,
@@ -24,10 +24,10 @@ pub(super) struct Packed {
     serial: u64,
 }
 
-impl Packed {
-    fn of(queue: &VecDeque<Sent>, is_open: impl Fn(DeliveryRef) -> bool, serial: u64) -> Self {
+impl PackedWindow {
+    fn of(queue: &VecDeque<RecentMessage>, is_open: impl Fn(DeliveryRef) -> bool, serial: u64) -> Self {
         let first_ms = queue.front().map_or(0, |sent| sent.at_ms);
-        let kept: Vec<&Sent> = queue.iter().filter(|sent| sent.key != GONE).collect();
+        let kept: Vec<&RecentMessage> = queue.iter().filter(|sent| sent.key != GONE).collect();
         let open = (0..).zip(&kept).filter(|(_, sent)| is_open(sent.delivery)).map(|(at, sent)| (at, sent.delivery));
         Self {
             open: open.collect(),
@@ -42,16 +42,20 @@ impl Packed {
         size_of::<Self>() + size_of::<DedupWindow>() + self.keys.len() * 12 + size_of_val(&*self.open)
     }
 
-    fn sent(&self) -> impl Iterator<Item = Sent> + '_ {
+    fn sent(&self) -> impl Iterator<Item = RecentMessage> + '_ {
         let all = self.keys.iter().zip(&self.after_ms);
-        all.map(|(&key, &after_ms)| Sent { key, at_ms: self.first_ms + u64::from(after_ms), delivery: FORGOTTEN })
+        all.map(|(&key, &after_ms)| RecentMessage {
+            key,
+            at_ms: self.first_ms + u64::from(after_ms),
+            delivery: FORGOTTEN,
+        })
     }
 
-    pub(super) fn sent_ms(&self, key: Key) -> Option<u64> {
+    pub(super) fn sent_ms(&self, key: MessageKey) -> Option<u64> {
         self.sent().find(|sent| sent.key == key).map(|sent| sent.at_ms)
     }
 
-    pub(super) fn promised(&self, is_open: impl Fn(DeliveryRef) -> bool) -> Vec<(Key, u64)> {
+    pub(super) fn promised(&self, is_open: impl Fn(DeliveryRef) -> bool) -> Vec<(MessageKey, u64)> {
         let is_open = |at: u32| self.open.iter().any(|&(place, delivery)| place == at && is_open(delivery));
         let sent = (0..).zip(self.sent()).filter(|(at, sent)| sent.key != GONE && !is_open(*at));
         sent.map(|(_, sent)| (sent.key, sent.at_ms)).collect()
@@ -75,7 +79,7 @@ impl Packed {
 
 /// All packed windows.
 #[derive(Debug, Default)]
-pub(in super::super) struct PackedAll {
+pub(in super::super) struct PackedWindows {
     /// By the time at which they were packed.
     users: BTreeMap<u64, UserId>,
     bytes: usize,
@@ -95,7 +99,7 @@ impl Chat {
         }
         let before = dedup.held_bytes();
         let is_open = |delivery| deliveries.get(delivery).is_some_and(|found| !found.durable);
-        let packed = Box::new(Packed::of(&dedup.queue, is_open, all.next_serial));
+        let packed = Box::new(PackedWindow::of(&dedup.queue, is_open, all.next_serial));
         (dedup.queue, dedup.index, dedup.base) = (VecDeque::new(), Default::default(), 0);
         all.users.insert(all.next_serial, user);
         all.next_serial += 1;

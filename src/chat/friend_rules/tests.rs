@@ -1,5 +1,5 @@
 use super::super::answer::{LARGER_THAN_ROWS, REFUSED};
-use super::super::contract::{Page, Quota, Ticket};
+use super::super::contract::{MailboxQuota, PushPage, Ticket};
 use super::super::ids::UserId;
 use super::*;
 use PairVerb::{Accept, Block, Delete, Reject, Request, Unblock};
@@ -14,7 +14,7 @@ fn name(name: &str) -> UserName {
 }
 
 fn loaded(friends: &[&str]) -> Outcome {
-    Outcome::Loaded { friends: friends.iter().map(|friend| name(friend)).collect(), page: Page::default() }
+    Outcome::Loaded { friends: friends.iter().map(|friend| name(friend)).collect(), page: PushPage::default() }
 }
 
 /// All states in which an operation may be when the store answers.
@@ -35,58 +35,68 @@ fn states(verb: PairVerb) -> impl Iterator<Item = RunningOp> {
 }
 
 /// What an answer of the store to these means, in these states.
-struct Row {
+struct DecisionRow {
     outcome: Outcome,
     verbs: &'static [PairVerb],
     when: fn(&RunningOp) -> bool,
-    means: Decision,
+    means: FriendDecision,
 }
 
 fn always(_: &RunningOp) -> bool {
     true
 }
 
-fn row(outcome: Outcome, verbs: &'static [PairVerb], when: fn(&RunningOp) -> bool, means: Decision) -> Row {
-    Row { outcome, verbs, when, means }
+fn row(
+    outcome: Outcome,
+    verbs: &'static [PairVerb],
+    when: fn(&RunningOp) -> bool,
+    means: FriendDecision,
+) -> DecisionRow {
+    DecisionRow { outcome, verbs, when, means }
 }
 
-fn done() -> Effects {
-    Effects::answer(Ok(NOW_MS))
+fn done() -> FriendEffects {
+    FriendEffects::answer(Ok(NOW_MS))
 }
 
-fn refused(fault: Fault) -> Decision {
-    Decision::Known(Effects::answer(Err(fault)))
+fn refused(fault: FollowingError) -> FriendDecision {
+    FriendDecision::Known(FriendEffects::answer(Err(fault)))
 }
 
-fn befriended(answer: Result<u64, Fault>) -> Effects {
-    Effects { friends: Some(true), takes_off_requests: true, ..Effects::answer(answer) }
+fn befriended(answer: Result<u64, FollowingError>) -> FriendEffects {
+    FriendEffects { friends: Some(true), takes_off_requests: true, ..FriendEffects::answer(answer) }
 }
 
-fn table() -> Vec<Row> {
-    use Decision::{Known, ReadBack, Unknown};
+fn table() -> Vec<DecisionRow> {
+    use FriendDecision::{Known, ReadBack, Unknown};
     use Outcome::{Answered as Answer, Asked as Ask, Failed, Refused, TooLarge, Unfriended};
-    let kept = |effects| Known(Effects { push: PushFate::Kept, ..effects });
+    let kept = |effects| Known(FriendEffects { push: PushFate::Kept, ..effects });
     let tried_before: fn(&RunningOp) -> bool = |op| op.failed > 0;
     let first_try: fn(&RunningOp) -> bool = |op| op.failed == 0;
-    let doubted_of = |fault| Effects { doubts: true, ..Effects::answer(Err(fault)) };
+    let doubted_of = |fault| FriendEffects { doubts: true, ..FriendEffects::answer(Err(fault)) };
     let account = |outcome| Outcome::Account(Box::new(outcome));
-    let blocked = Effects { takes_off_others: true, friends: Some(false), takes_off_requests: true, ..done() };
-    let unfriended = Effects { friends: Some(false), takes_off_requests: true, ..done() };
+    let blocked = FriendEffects { takes_off_others: true, friends: Some(false), takes_off_requests: true, ..done() };
+    let unfriended = FriendEffects { friends: Some(false), takes_off_requests: true, ..done() };
     vec![
         row(Failed, ALL, always, Unknown),
-        row(Ask(Asked::Pending), &[Request], always, kept(done())),
+        row(Ask(FriendRequestOutcome::Pending), &[Request], always, kept(done())),
         row(
-            Ask(Asked::AlreadyPending { time_ms: EARLIER_MS }),
+            Ask(FriendRequestOutcome::AlreadyPending { time_ms: EARLIER_MS }),
             &[Request],
             always,
-            Known(Effects::answer(Ok(EARLIER_MS))),
+            Known(FriendEffects::answer(Ok(EARLIER_MS))),
         ),
-        row(Ask(Asked::AlreadyFriends), &[Request], always, Known(Effects { friends: Some(true), ..done() })),
-        row(Ask(Asked::NoSuchUser), &[Request], always, refused(NOBODY)),
-        row(Ask(Asked::TooMany), &[Request], always, refused(TOO_MANY_REQUESTS)),
-        row(Ask(Asked::Full(Quota::Pair)), &[Request], always, refused(FULL)),
-        row(Ask(Asked::Hidden), &[Request], always, Known(done())),
-        row(Ask(Asked::YouBlock), &[Request], always, refused(YOU_BLOCK)),
+        row(
+            Ask(FriendRequestOutcome::AlreadyFriends),
+            &[Request],
+            always,
+            Known(FriendEffects { friends: Some(true), ..done() }),
+        ),
+        row(Ask(FriendRequestOutcome::NoSuchUser), &[Request], always, refused(NOBODY)),
+        row(Ask(FriendRequestOutcome::TooMany), &[Request], always, refused(TOO_MANY_REQUESTS)),
+        row(Ask(FriendRequestOutcome::Full(MailboxQuota::Pair)), &[Request], always, refused(FULL)),
+        row(Ask(FriendRequestOutcome::Hidden), &[Request], always, Known(done())),
+        row(Ask(FriendRequestOutcome::YouBlock), &[Request], always, refused(YOU_BLOCK)),
         row(
             account(AccountOutcome::Blocked { names: Vec::new(), hidden_push: None }),
             &[Block],
@@ -102,13 +112,18 @@ fn table() -> Vec<Row> {
         row(account(AccountOutcome::NoSuchUser), &[Block], first_try, refused(NOBODY)),
         row(account(AccountOutcome::NoSuchUser), &[Block], tried_before, Known(doubted_of(NOBODY))),
         row(account(AccountOutcome::TooMany), &[Block], always, refused(TOO_MANY_BLOCKED)),
-        row(Answer(Answered::Done), &[Accept], always, kept(befriended(Ok(NOW_MS)))),
-        row(Answer(Answered::Done), &[Reject], always, kept(done())),
-        row(Answer(Answered::NoSuchRequest), &[Accept], |op| op.failed > 0 && !op.were_friends, ReadBack),
-        row(Answer(Answered::NoSuchRequest), &[Accept], |op| op.failed == 0 || op.were_friends, refused(NOT_ASKED)),
-        row(Answer(Answered::NoSuchRequest), &[Reject], always, refused(NOT_ASKED)),
-        row(Answer(Answered::TooManyFriends), &[Accept], always, refused(TOO_MANY_FRIENDS)),
-        row(Answer(Answered::Full(Quota::Receiver)), &[Accept, Reject], always, refused(FULL)),
+        row(Answer(FriendAnswerOutcome::Done), &[Accept], always, kept(befriended(Ok(NOW_MS)))),
+        row(Answer(FriendAnswerOutcome::Done), &[Reject], always, kept(done())),
+        row(Answer(FriendAnswerOutcome::NoSuchRequest), &[Accept], |op| op.failed > 0 && !op.were_friends, ReadBack),
+        row(
+            Answer(FriendAnswerOutcome::NoSuchRequest),
+            &[Accept],
+            |op| op.failed == 0 || op.were_friends,
+            refused(NOT_ASKED),
+        ),
+        row(Answer(FriendAnswerOutcome::NoSuchRequest), &[Reject], always, refused(NOT_ASKED)),
+        row(Answer(FriendAnswerOutcome::TooManyFriends), &[Accept], always, refused(TOO_MANY_FRIENDS)),
+        row(Answer(FriendAnswerOutcome::Full(MailboxQuota::Receiver)), &[Accept, Reject], always, refused(FULL)),
         row(Unfriended, &[Delete], always, Known(unfriended)),
         row(loaded(&["cid", "bob"]), &[Accept], |op| !op.began_in_doubt, Known(befriended(Ok(NOW_MS)))),
         row(loaded(&["cid", "bob"]), &[Accept], |op| op.began_in_doubt, Known(befriended(Err(NOT_ASKED)))),
@@ -129,10 +144,10 @@ fn each_answer_of_the_store_means_one_thing_for_each_verb_in_each_state() {
     let mut fitted = 0;
     for outcome in outcomes {
         for verb in ALL {
-            let of_both = |row: &&Row| format!("{:?}", row.outcome) == outcome && row.verbs.contains(verb);
-            let rows: Vec<&Row> = rows.iter().filter(of_both).collect();
+            let of_both = |row: &&DecisionRow| format!("{:?}", row.outcome) == outcome && row.verbs.contains(verb);
+            let rows: Vec<&DecisionRow> = rows.iter().filter(of_both).collect();
             for op in states(*verb).filter(|_| !rows.is_empty()) {
-                let rows: Vec<&&Row> = rows.iter().filter(|row| (row.when)(&op)).collect();
+                let rows: Vec<&&DecisionRow> = rows.iter().filter(|row| (row.when)(&op)).collect();
                 assert_eq!(rows.len(), 1, "one row for {outcome} to {op:?}");
                 assert_eq!(decide(&op, &bob, &rows[0].outcome), rows[0].means, "{outcome} to {op:?}");
                 fitted += 1;
@@ -149,8 +164,8 @@ fn what_is_given_up_is_refused_and_found_out_in_another_way() {
         [(Request, false), (Accept, true), (Reject, false), (Delete, true), (Block, true), (Unblock, false)]
     {
         for op in states(verb) {
-            let effects = Effects { push: PushFate::Unknown, doubts, ..Effects::answer(Err(UNAVAILABLE)) };
-            assert_eq!(Effects::given_up(&op), effects, "{verb:?}");
+            let effects = FriendEffects { push: PushFate::Unknown, doubts, ..FriendEffects::answer(Err(UNAVAILABLE)) };
+            assert_eq!(FriendEffects::given_up(&op), effects, "{verb:?}");
         }
     }
 }

@@ -9,11 +9,11 @@ use std::collections::HashSet;
 
 /// What happens to the operations of one pair.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum OpStep {
     /// One of the two asks for this, with this id.
     Says(UserSide, PairVerb, &'static str),
     /// The operation under way was tried, with this result.
-    Tried(Decision),
+    Tried(FriendDecision),
     /// The operation under way is over.
     Ends,
     /// This many ms pass, and due operations are tried again.
@@ -26,18 +26,18 @@ enum UserSide {
     Bob,
 }
 
-use Step::{Ends, Says, Tried, Waits};
+use OpStep::{Ends, Says, Tried, Waits};
 use UserSide::{Ann, Bob};
 
-const FAILED: Step = Tried(Decision::Unknown);
-const READ_BACK: Step = Tried(Decision::ReadBack);
+const FAILED: OpStep = Tried(FriendDecision::Unknown);
+const READ_BACK: OpStep = Tried(FriendDecision::ReadBack);
 
-fn done() -> Step {
-    Tried(Decision::Known(Effects::answer(Ok(7))))
+fn done() -> OpStep {
+    Tried(FriendDecision::Known(FriendEffects::answer(Ok(7))))
 }
 
 /// The operations, and a caller who has one of them at a time. Requests are numbered from 1.
-struct Caller {
+struct TestOps {
     ops: FriendshipOps,
     running: Option<RunningOp>,
     now_ms: u64,
@@ -46,7 +46,7 @@ struct Caller {
     answered: HashSet<u32>,
 }
 
-impl Caller {
+impl TestOps {
     fn new(undecided_max: usize) -> Self {
         let ops = FriendshipOps::new(undecided_max);
         Self { ops, running: None, now_ms: 0, requests: 0, answered: HashSet::new() }
@@ -64,7 +64,7 @@ impl Caller {
         }
     }
 
-    fn submit(&mut self, op: QueuedFriendOp) -> Submitted {
+    fn submit(&mut self, op: QueuedFriendOp) -> SubmitResult {
         let submitted = self.ops.submit(op, |request| !self.answered.contains(&request.slot));
         self.check();
         submitted
@@ -76,21 +76,21 @@ impl Caller {
         format!("runs {number}")
     }
 
-    fn finish(&mut self, decision: Decision) -> String {
+    fn finish(&mut self, decision: FriendDecision) -> String {
         let op = self.running.take().expect("nothing is under way");
         let number = op.request.slot;
         match self.ops.finish(op, decision, self.now_ms) {
-            Finished::Retry => {
+            OpResult::Retry => {
                 // The user is told that nothing is promised.
                 self.answered.insert(number);
                 "retry".to_owned()
             }
-            Finished::ReadBack(op) => {
+            OpResult::ReadBack(op) => {
                 assert!(op.reads_back);
                 self.running = Some(op);
                 "read back".to_owned()
             }
-            Finished::Done(op, _) => {
+            OpResult::Done(op, _) => {
                 self.answered.insert(number);
                 self.running = Some(op);
                 format!("done {number}")
@@ -98,15 +98,15 @@ impl Caller {
         }
     }
 
-    fn step(&mut self, step: Step) -> String {
+    fn step(&mut self, step: OpStep) -> String {
         let said = match step {
             Says(who, verb, id) => {
                 let op = self.op(if matches!(who, Ann) { (0, 1) } else { (1, 0) }, verb, id, "");
                 match self.submit(op) {
-                    Submitted::Run(op) => self.begins(op),
-                    Submitted::Queued => "queued".to_owned(),
-                    Submitted::Joined => "joined".to_owned(),
-                    Submitted::Full => "full".to_owned(),
+                    SubmitResult::Run(op) => self.begins(op),
+                    SubmitResult::Queued => "queued".to_owned(),
+                    SubmitResult::Joined => "joined".to_owned(),
+                    SubmitResult::Full => "full".to_owned(),
                 }
             }
             Tried(decision) => self.finish(decision),
@@ -162,9 +162,9 @@ fn begun(op: QueuedFriendOp) -> RunningOp {
 }
 
 /// A name, then each step with its expected result.
-type Script = (&'static str, Vec<(Step, &'static str)>);
+type OpScript = (&'static str, Vec<(OpStep, &'static str)>);
 
-fn scripts_of_turns() -> Vec<Script> {
+fn scripts_of_turns() -> Vec<OpScript> {
     vec![
         ("one alone", vec![(Says(Ann, Request, "f"), "runs 1"), (done(), "done 1"), (Ends, "free")]),
         (
@@ -188,7 +188,7 @@ fn scripts_of_turns() -> Vec<Script> {
     ]
 }
 
-fn scripts_of_retries() -> Vec<Script> {
+fn scripts_of_retries() -> Vec<OpScript> {
     vec![
         (
             "what fails is tried after 1, 2, 4, 4, 4 s until it is known, and keeps the pair busy",
@@ -232,7 +232,7 @@ fn scripts_of_retries() -> Vec<Script> {
     ]
 }
 
-fn scripts_of_joining() -> Vec<Script> {
+fn scripts_of_joining() -> Vec<OpScript> {
     vec![
         (
             "the same again joins what is undecided, once",
@@ -272,7 +272,7 @@ fn scripts_of_joining() -> Vec<Script> {
 #[test]
 fn the_operations_of_a_pair_step_by_step() {
     for (name, steps) in [scripts_of_turns(), scripts_of_retries(), scripts_of_joining()].concat() {
-        let mut caller = Caller::new(10);
+        let mut caller = TestOps::new(10);
         for (n, (step, becomes)) in steps.into_iter().enumerate() {
             assert_eq!(caller.step(step), becomes, "{name}, step {n}: {step:?}");
         }
@@ -282,12 +282,12 @@ fn the_operations_of_a_pair_step_by_step() {
 #[test]
 fn a_pair_is_in_doubt_from_a_failure_that_may_have_changed_it_until_the_next_has_its_turn() {
     for (verb, doubt) in [(Request, false), (Accept, true), (Reject, false), (Delete, true)] {
-        let mut caller = Caller::new(10);
-        let mut steps = |steps: &[(Step, bool)]| {
+        let mut caller = TestOps::new(10);
+        let mut steps = |steps: &[(OpStep, bool)]| {
             for (step, in_doubt) in steps {
                 caller.step(*step);
                 for (one, other) in [(0, 1), (1, 0)] {
-                    let pair = Pair::of(UserId::of(one), UserId::of(other));
+                    let pair = UserPair::of(UserId::of(one), UserId::of(other));
                     assert_eq!(caller.ops.is_in_doubt(pair), *in_doubt, "{verb:?}: {step:?}");
                 }
             }
@@ -300,7 +300,7 @@ fn a_pair_is_in_doubt_from_a_failure_that_may_have_changed_it_until_the_next_has
 
 #[test]
 fn beyond_its_bounds_nothing_is_queued() {
-    let mut caller = Caller::new(10);
+    let mut caller = TestOps::new(10);
     caller.step(Says(Ann, Request, "f"));
     for _ in 0..QUEUED_MAX {
         assert_eq!(caller.step(Says(Ann, Delete, "d")), "queued");
@@ -312,21 +312,21 @@ fn beyond_its_bounds_nothing_is_queued() {
 
 #[test]
 fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
-    let mut caller = Caller::new(10);
+    let mut caller = TestOps::new(10);
     let large = "x".repeat(QUEUED_BYTES_MAX / 4);
     let mut became = Vec::new();
     for pair in [(0, 1), (0, 1), (0, 1), (2, 3), (2, 3), (2, 3), (4, 5)] {
         let op = caller.op(pair, Request, "f", &large);
         became.push(match caller.submit(op) {
-            Submitted::Run(_) => "run",
-            Submitted::Queued => "queued",
-            Submitted::Joined => "joined",
-            Submitted::Full => "full",
+            SubmitResult::Run(_) => "run",
+            SubmitResult::Queued => "queued",
+            SubmitResult::Joined => "joined",
+            SubmitResult::Full => "full",
         });
     }
     assert_eq!(became, ["run", "queued", "queued", "run", "queued", "full", "run"]);
     for (one, other) in [(0, 1), (2, 3), (4, 5)] {
-        while caller.ops.next(Pair::of(UserId::of(one), UserId::of(other))).is_some() {
+        while caller.ops.next(UserPair::of(UserId::of(one), UserId::of(other))).is_some() {
             caller.check();
         }
     }
@@ -335,24 +335,24 @@ fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
 
 /// Asserts that a given-up operation is over and says so.
 #[track_caller]
-fn assert_given_up(finished: &Finished) {
-    let Finished::Done(_, effects) = finished else { panic!("{finished:?}") };
+fn assert_given_up(finished: &OpResult) {
+    let OpResult::Done(_, effects) = finished else { panic!("{finished:?}") };
     assert_eq!((effects.answer, effects.push), (Err(UNAVAILABLE), PushFate::Unknown));
 }
 
 #[test]
 fn beyond_their_bounds_the_undecided_are_given_up() {
-    let mut caller = Caller::new(2);
+    let mut caller = TestOps::new(2);
     let mut fail = |other, content: &str| {
         let op = caller.op((0, other), Accept, "f", "");
-        let Submitted::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
-        let finished = caller.ops.finish(begun_with(op, content), Decision::Unknown, 0);
+        let SubmitResult::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
+        let finished = caller.ops.finish(begun_with(op, content), FriendDecision::Unknown, 0);
         caller.check();
         finished
     };
-    assert!(matches!(fail(1, ""), Finished::Retry));
+    assert!(matches!(fail(1, ""), OpResult::Retry));
     assert_given_up(&fail(2, &"x".repeat(UNDECIDED_BYTES_MAX)));
-    assert!(matches!(fail(3, ""), Finished::Retry));
+    assert!(matches!(fail(3, ""), OpResult::Retry));
     assert_given_up(&fail(4, ""));
     assert_eq!(caller.ops.take_due(RETRY_MS).len(), 2);
     assert_eq!(caller.ops.held_bytes(), 0);
@@ -360,13 +360,13 @@ fn beyond_their_bounds_the_undecided_are_given_up() {
 
 #[test]
 fn those_that_are_due_come_in_an_order_of_their_own() {
-    let mut caller = Caller::new(100);
+    let mut caller = TestOps::new(100);
     for other in [7, 3, 9, 1, 5] {
         let op = caller.op((0, other), Accept, "f", "");
-        let Submitted::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
-        caller.ops.finish(begun(op), Decision::Unknown, if other == 9 { 1 } else { 0 });
+        let SubmitResult::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
+        caller.ops.finish(begun(op), FriendDecision::Unknown, if other == 9 { 1 } else { 0 });
     }
-    let due = |caller: &mut Caller, now_ms| caller.ops.take_due(now_ms).iter().map(|op| op.other).collect::<Vec<_>>();
+    let due = |caller: &mut TestOps, now_ms| caller.ops.take_due(now_ms).iter().map(|op| op.other).collect::<Vec<_>>();
     assert_eq!(due(&mut caller, RETRY_MS - 1), []);
     assert_eq!(due(&mut caller, RETRY_MS), [1, 3, 5, 7].map(UserId::of));
     caller.check();

@@ -1,13 +1,17 @@
 //! Every state with every event.
 
 use super::LoginEvent::*;
-use super::Settled::{NotMade, Right, Wrong};
+use super::TryOutcome::{NotMade, Right, Wrong};
 use super::Whereabouts::{Away, Here, Loading};
 use super::*;
-use crate::chat::tries::Budget;
+use crate::chat::tries::TryBudget;
 
-const ATTEMPT: Try =
-    Try { conn: ConnId { slot: 1, generation: 2 }, address_key: None, budget: Budget::Untrusted, differs: false };
+const ATTEMPT: AdmittedTry = AdmittedTry {
+    conn: ConnId { slot: 1, generation: 2 },
+    address_key: None,
+    budget: TryBudget::Untrusted,
+    differs: false,
+};
 
 fn password() -> Credential {
     Credential::Password(Secret::new("p"))
@@ -29,7 +33,7 @@ fn proving(credential: Credential) -> Login {
     Login::Proving { credential, attempt: ATTEMPT }
 }
 
-fn queued_as(attempt: Try) -> Login {
+fn queued_as(attempt: AdmittedTry) -> Login {
     Login::Queued { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt }
 }
 
@@ -50,13 +54,13 @@ const WAITED: bool = true;
 /// No client waits for the answer.
 const GONE: bool = false;
 
-type Row = (Login, LoginEvent, bool, Whereabouts, Option<Settled>, Next);
+type LoginRow = (Login, LoginEvent, bool, Whereabouts, Option<TryOutcome>, NextLoginStep);
 
 #[track_caller]
-fn check(rows: Vec<Row>) {
+fn check(rows: Vec<LoginRow>) {
     for (login, event, is_awaited, whereabouts, settled, next) in rows {
         let shown = format!("{login:?}, {event:?}, awaited {is_awaited}, {whereabouts:?}");
-        let step = login.on(event, Facts { is_awaited, whereabouts });
+        let step = login.on(event, LoginFacts { is_awaited, whereabouts });
         assert_eq!((step.settled.map(|(_, settled)| settled), step.next), (settled, next), "{shown}");
     }
 }
@@ -64,86 +68,86 @@ fn check(rows: Vec<Row>) {
 #[test]
 fn a_log_in_begins_with_a_page_only_if_nobody_else_has_it() {
     check(vec![
-        (admitted(), Begins, WAITED, Away, None, Next::Enter(proving_and_loading(password()))),
-        (admitted(), Begins, WAITED, Loading, None, Next::Enter(proving(password()))),
-        (admitted(), Begins, WAITED, Here, None, Next::Enter(proving(password()))),
-        (admitted(), Begins, GONE, Away, Some(NotMade), Next::Drop),
-        (admitted(), Dropped, GONE, Away, Some(NotMade), Next::Drop),
+        (admitted(), Begins, WAITED, Away, None, NextLoginStep::Enter(proving_and_loading(password()))),
+        (admitted(), Begins, WAITED, Loading, None, NextLoginStep::Enter(proving(password()))),
+        (admitted(), Begins, WAITED, Here, None, NextLoginStep::Enter(proving(password()))),
+        (admitted(), Begins, GONE, Away, Some(NotMade), NextLoginStep::Drop),
+        (admitted(), Dropped, GONE, Away, Some(NotMade), NextLoginStep::Drop),
     ]);
 }
 
 #[test]
 fn a_credential_that_the_store_knows_needs_no_hash() {
-    let loading = Next::Enter(Login::Loading);
+    let loading = NextLoginStep::Enter(Login::Loading);
     check(vec![
-        (proving_and_loading(password()), Loaded, WAITED, Loading, Some(Right), Next::Complete),
-        (proving_and_loading(token()), Loaded, GONE, Loading, Some(Right), Next::Complete),
-        (proving(token()), Proven, WAITED, Here, Some(Right), Next::Complete),
-        (proving(token()), Proven, WAITED, Loading, Some(Right), Next::Enter(Login::WaitingToLoad)),
+        (proving_and_loading(password()), Loaded, WAITED, Loading, Some(Right), NextLoginStep::Complete),
+        (proving_and_loading(token()), Loaded, GONE, Loading, Some(Right), NextLoginStep::Complete),
+        (proving(token()), Proven, WAITED, Here, Some(Right), NextLoginStep::Complete),
+        (proving(token()), Proven, WAITED, Loading, Some(Right), NextLoginStep::Enter(Login::WaitingToLoad)),
         (proving(token()), Proven, WAITED, Away, Some(Right), loading),
-        (proving(token()), Proven, GONE, Here, Some(Right), Next::Drop),
-        (proving(token()), Proven, GONE, Loading, Some(Right), Next::Drop),
-        (proving(token()), Proven, GONE, Away, Some(Right), Next::Drop),
+        (proving(token()), Proven, GONE, Here, Some(Right), NextLoginStep::Drop),
+        (proving(token()), Proven, GONE, Loading, Some(Right), NextLoginStep::Drop),
+        (proving(token()), Proven, GONE, Away, Some(Right), NextLoginStep::Drop),
     ]);
 }
 
 #[test]
 fn a_password_that_the_store_does_not_know_is_hashed_and_a_token_is_refused() {
-    let differs = Try { differs: true, ..ATTEMPT };
+    let differs = AdmittedTry { differs: true, ..ATTEMPT };
     check(vec![
-        (proving_and_loading(password()), unproven(false), WAITED, Loading, None, Next::Enter(queued())),
-        (proving(password()), unproven(true), WAITED, Here, None, Next::Enter(queued_as(differs))),
-        (proving(password()), unproven(false), GONE, Here, None, Next::Enter(queued())),
-        (proving(token()), unproven(false), WAITED, Here, Some(Wrong), Next::Refuse(RefusalCause::BadToken)),
+        (proving_and_loading(password()), unproven(false), WAITED, Loading, None, NextLoginStep::Enter(queued())),
+        (proving(password()), unproven(true), WAITED, Here, None, NextLoginStep::Enter(queued_as(differs))),
+        (proving(password()), unproven(false), GONE, Here, None, NextLoginStep::Enter(queued())),
+        (proving(token()), unproven(false), WAITED, Here, Some(Wrong), NextLoginStep::Refuse(RefusalCause::BadToken)),
         (
             proving_and_loading(token()),
             unproven(false),
             GONE,
             Loading,
             Some(Wrong),
-            Next::Refuse(RefusalCause::BadToken),
+            NextLoginStep::Refuse(RefusalCause::BadToken),
         ),
     ]);
 }
 
 #[test]
 fn a_hash_is_made_for_those_who_wait_and_decides() {
-    let crowded = || Next::Refuse(RefusalCause::QueueFull);
+    let crowded = || NextLoginStep::Refuse(RefusalCause::QueueFull);
     check(vec![
-        (queued(), HashingTurn, WAITED, Away, None, Next::Enter(verifying())),
+        (queued(), HashingTurn, WAITED, Away, None, NextLoginStep::Enter(verifying())),
         (queued(), HashingTurn, GONE, Away, Some(NotMade), crowded()),
         (queued(), NoPlace, WAITED, Away, Some(NotMade), crowded()),
-        (queued(), Dropped, WAITED, Away, Some(NotMade), Next::Drop),
-        (verifying(), Verified(false), WAITED, Away, Some(Wrong), Next::Refuse(RefusalCause::WrongPassword)),
-        (verifying(), Verified(false), GONE, Here, Some(Wrong), Next::Refuse(RefusalCause::WrongPassword)),
-        (verifying(), Verified(true), WAITED, Away, Some(Right), Next::Enter(Login::Loading)),
-        (verifying(), Verified(true), WAITED, Loading, Some(Right), Next::Enter(Login::WaitingToLoad)),
-        (verifying(), Verified(true), WAITED, Here, Some(Right), Next::Complete),
-        (verifying(), Verified(true), GONE, Away, Some(Right), Next::Drop),
+        (queued(), Dropped, WAITED, Away, Some(NotMade), NextLoginStep::Drop),
+        (verifying(), Verified(false), WAITED, Away, Some(Wrong), NextLoginStep::Refuse(RefusalCause::WrongPassword)),
+        (verifying(), Verified(false), GONE, Here, Some(Wrong), NextLoginStep::Refuse(RefusalCause::WrongPassword)),
+        (verifying(), Verified(true), WAITED, Away, Some(Right), NextLoginStep::Enter(Login::Loading)),
+        (verifying(), Verified(true), WAITED, Loading, Some(Right), NextLoginStep::Enter(Login::WaitingToLoad)),
+        (verifying(), Verified(true), WAITED, Here, Some(Right), NextLoginStep::Complete),
+        (verifying(), Verified(true), GONE, Away, Some(Right), NextLoginStep::Drop),
     ]);
 }
 
 #[test]
 fn of_each_user_one_log_in_loads_and_the_others_follow() {
     check(vec![
-        (Login::WaitingToLoad, LoadingTurn, WAITED, Loading, None, Next::Enter(Login::Loading)),
-        (Login::WaitingToLoad, LoadingTurn, WAITED, Here, None, Next::Complete),
-        (Login::WaitingToLoad, LoadingTurn, GONE, Loading, None, Next::Drop),
-        (Login::WaitingToLoad, NoPlace, WAITED, Loading, None, Next::Refuse(RefusalCause::TooManyAtOnce)),
-        (Login::Loading, Loaded, WAITED, Loading, None, Next::Complete),
-        (Login::Loading, Loaded, GONE, Loading, None, Next::Complete),
+        (Login::WaitingToLoad, LoadingTurn, WAITED, Loading, None, NextLoginStep::Enter(Login::Loading)),
+        (Login::WaitingToLoad, LoadingTurn, WAITED, Here, None, NextLoginStep::Complete),
+        (Login::WaitingToLoad, LoadingTurn, GONE, Loading, None, NextLoginStep::Drop),
+        (Login::WaitingToLoad, NoPlace, WAITED, Loading, None, NextLoginStep::Refuse(RefusalCause::TooManyAtOnce)),
+        (Login::Loading, Loaded, WAITED, Loading, None, NextLoginStep::Complete),
+        (Login::Loading, Loaded, GONE, Loading, None, NextLoginStep::Complete),
     ]);
 }
 
 #[test]
 fn an_account_that_is_gone_by_the_time_of_loading_is_none() {
-    let refused = Next::Refuse(RefusalCause::WrongPassword);
+    let refused = NextLoginStep::Refuse(RefusalCause::WrongPassword);
     check(vec![(Login::Loading, unproven(false), WAITED, Loading, None, refused)]);
 }
 
 #[test]
 fn a_banned_user_is_told_so_once_the_credential_is_good() {
-    let refused = || Next::Refuse(RefusalCause::Banned);
+    let refused = || NextLoginStep::Refuse(RefusalCause::Banned);
     check(vec![
         (proving_and_loading(password()), Banned, WAITED, Loading, Some(Right), refused()),
         (proving_and_loading(token()), Banned, WAITED, Loading, Some(Right), refused()),
@@ -157,19 +161,19 @@ fn a_banned_user_is_told_so_once_the_credential_is_good() {
 fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
     let barred = Some(RefusalCause::Banned);
     for (login, event, whereabouts, expected) in [
-        (proving_and_loading(password()), Loaded, Loading, Next::Refuse(RefusalCause::Banned)),
-        (proving(token()), Proven, Loading, Next::Refuse(RefusalCause::Banned)),
-        (verifying(), Verified(true), Away, Next::Refuse(RefusalCause::Banned)),
-        (verifying(), Verified(true), Here, Next::Refuse(RefusalCause::Banned)),
-        (Login::WaitingToLoad, LoadingTurn, Here, Next::Refuse(RefusalCause::Banned)),
-        (Login::Loading, Loaded, Loading, Next::Refuse(RefusalCause::Banned)),
-        (proving(password()), unproven(false), Here, Next::Enter(queued())),
-        (queued(), HashingTurn, Away, Next::Enter(verifying())),
-        (verifying(), Verified(false), Away, Next::Refuse(RefusalCause::WrongPassword)),
-        (proving(token()), unproven(false), Here, Next::Refuse(RefusalCause::BadToken)),
+        (proving_and_loading(password()), Loaded, Loading, NextLoginStep::Refuse(RefusalCause::Banned)),
+        (proving(token()), Proven, Loading, NextLoginStep::Refuse(RefusalCause::Banned)),
+        (verifying(), Verified(true), Away, NextLoginStep::Refuse(RefusalCause::Banned)),
+        (verifying(), Verified(true), Here, NextLoginStep::Refuse(RefusalCause::Banned)),
+        (Login::WaitingToLoad, LoadingTurn, Here, NextLoginStep::Refuse(RefusalCause::Banned)),
+        (Login::Loading, Loaded, Loading, NextLoginStep::Refuse(RefusalCause::Banned)),
+        (proving(password()), unproven(false), Here, NextLoginStep::Enter(queued())),
+        (queued(), HashingTurn, Away, NextLoginStep::Enter(verifying())),
+        (verifying(), Verified(false), Away, NextLoginStep::Refuse(RefusalCause::WrongPassword)),
+        (proving(token()), unproven(false), Here, NextLoginStep::Refuse(RefusalCause::BadToken)),
     ] {
         let shown = format!("{login:?}, {event:?}");
-        let facts = Facts { is_awaited: true, whereabouts };
+        let facts = LoginFacts { is_awaited: true, whereabouts };
         let (usual, step) = (login.clone().on(event.clone(), facts), login.on(event, facts).unless(barred));
         assert_eq!((step.settled, step.next), (usual.settled, expected), "{shown}");
     }
@@ -179,7 +183,7 @@ fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
 fn what_will_never_work_counts_as_tried_and_is_not_to_be_tried_again() {
     let (never, now) = (Failed { refused: true }, Failed { refused: false });
     let row = |login: &Login, event: &LoginEvent, settled, refusal| {
-        (login.clone(), event.clone(), WAITED, Loading, settled, Next::Refuse(refusal))
+        (login.clone(), event.clone(), WAITED, Loading, settled, NextLoginStep::Refuse(refusal))
     };
     let mut rows = Vec::new();
     for login in [proving_and_loading(password()), proving(password()), proving(token())] {
@@ -213,7 +217,7 @@ fn a_try_is_settled_when_its_state_is_left_for_one_without_and_the_states_say_wh
     ] {
         let held = (login.attempt().is_some(), login.loads(), login.hashes());
         assert_eq!(held, (has_try, loads, hashes), "{login:?}");
-        let submitted = login.job(&user, Now::default(), &rules).map(|job| format!("{job:?}"));
+        let submitted = login.job(&user, TurnTime::default(), &rules).map(|job| format!("{job:?}"));
         let name = submitted.as_ref().and_then(|job| job.split_once(' ')).map(|(name, _)| name);
         assert_eq!(name, job, "{login:?}");
     }
@@ -225,8 +229,8 @@ fn a_deferred_log_in_is_due_when_all_is_answered_on_its_connection_and_gone_with
     let conn = |slot| ConnId { slot, generation: 0 };
     let mut deferred = |slot| {
         let request = Ticket { slot, generation: 0 };
-        let (user, aim) = (UserName::new("ann").unwrap(), Aim::DeleteAccount);
-        let id = logins.insert(InProgress { request, user, aim, login: admitted(), barred: None });
+        let (user, aim) = (UserName::new("ann").unwrap(), ProofPurpose::DeleteAccount);
+        let id = logins.insert(LoginInProgress { request, user, aim, login: admitted(), barred: None });
         logins.defer(conn(slot), id);
         id
     };

@@ -1,17 +1,17 @@
 //! A mailbox without a cursor.
 
 use super::super::contract::Rules;
-use super::super::deliveries::{Deliveries, Save};
+use super::super::deliveries::{Deliveries, SaveProgress};
 use super::super::ids::DeliveryRef;
 use super::{Backfill, INDEXED_FROM, Mailbox};
 use crate::protocol::push::PushKind;
 
-struct Filled {
+struct FilledMailbox {
     mailbox: Mailbox,
     deliveries: Deliveries,
 }
 
-impl Filled {
+impl FilledMailbox {
     /// A mailbox with `count` entries: m0 from s0, m1 from s1 and so on, numbered from 1.
     fn new(count: u64) -> (Self, Vec<DeliveryRef>) {
         let mut filled = Self { mailbox: Mailbox::new(Backfill::Live), deliveries: Deliveries::new([1, 2]) };
@@ -49,7 +49,7 @@ impl Filled {
 
 #[test]
 fn entries_stand_in_their_order_wherever_one_is_taken_off() {
-    let (mut filled, all) = Filled::new(500);
+    let (mut filled, all) = FilledMailbox::new(500);
     for (n, delivery) in all.iter().enumerate().filter(|(n, _)| n % 3 == 1) {
         assert_eq!(filled.remove(*delivery), Some(n as u64), "its place");
     }
@@ -67,14 +67,15 @@ fn entries_stand_in_their_order_wherever_one_is_taken_off() {
 #[test]
 fn a_message_is_found_by_sender_and_id_in_a_short_mailbox_and_in_a_long_one() {
     for count in [5, INDEXED_FROM as u64, INDEXED_FROM as u64 + 1, 300] {
-        let (mut filled, all) = Filled::new(count);
+        let (mut filled, all) = FilledMailbox::new(count);
         let request = (1_000, PushKind::FriendRequest);
         let request = filled.deliveries.insert_stored(request, "request", "s0", "x");
         filled.mailbox.append(request, &mut filled.deliveries);
         filled.mailbox.backfill = Backfill::Backlog { after_seq: 1_000, asking: false };
         let late = filled.append_tail(1_001, &Rules::default());
-        let find =
-            |filled: &Filled, sender: &str, id: &str| filled.mailbox.find_message(sender, id, &filled.deliveries);
+        let find = |filled: &FilledMailbox, sender: &str, id: &str| {
+            filled.mailbox.find_message(sender, id, &filled.deliveries)
+        };
         assert_eq!(find(&filled, "bob", "t1001"), late, "on the tail");
         assert_eq!(find(&filled, "s0", "request"), None, "no message");
         assert_eq!(find(&filled, "s1", "m0"), None, "of another");
@@ -91,11 +92,11 @@ fn a_message_is_found_by_sender_and_id_in_a_short_mailbox_and_in_a_long_one() {
 #[test]
 fn a_tail_that_had_no_room_takes_nothing_more_until_the_next_page_is_asked_for() {
     let rules = Rules { list_max: 2, ..Rules::default() };
-    let (mut filled, first) = Filled::new(1);
+    let (mut filled, first) = FilledMailbox::new(1);
     filled.mailbox.backfill = Backfill::Backlog { after_seq: 1, asking: true };
     let [two, three] = [2, 3].map(|seq| filled.append_tail(seq, &rules).unwrap());
     assert_eq!(filled.append_tail(4, &rules), None, "no room");
-    filled.deliveries.get_mut(three).unwrap().save = Save::InFlight;
+    filled.deliveries.get_mut(three).unwrap().save = SaveProgress::InFlight;
     assert_eq!(filled.remove(two), None, "it had no place among the entries");
     assert_eq!(filled.append_tail(5, &rules), None, "the page on its way may lack 4");
     filled.mailbox.backfill = Backfill::Backlog { after_seq: 1, asking: false };
@@ -113,7 +114,7 @@ fn a_tail_that_had_no_room_takes_nothing_more_until_the_next_page_is_asked_for()
 
 #[test]
 fn it_is_full_by_number_and_by_size_and_one_always_fits() {
-    let (filled, _) = Filled::new(3);
+    let (filled, _) = FilledMailbox::new(3);
     let is_full =
         |list_max, list_bytes_max| filled.mailbox.is_full(1, &Rules { list_max, list_bytes_max, ..Rules::default() });
     let bytes = filled.mailbox.bytes();

@@ -1,21 +1,21 @@
 //! The watches without a chat: which pushes they know, and which mailbox is counted next.
 
 use super::*;
-use crate::chat::wheel::Wheel;
+use crate::chat::wheel::TimerWheel;
 
-fn hook(users_max: usize) -> Box<PushHook> {
+fn hook(users_max: usize) -> Box<PushWatches> {
     let rules = Rules { push_hook: true, push_hook_users_max: users_max, ..Rules::default() };
-    PushHook::new(&rules).unwrap()
+    PushWatches::new(&rules).unwrap()
 }
 
-fn watch(user: UserId) -> Watch {
-    let timer = Wheel::new().insert(1, ());
-    Watch { user, seq: 1, stage: Stage::Waiting(timer), news: None }
+fn watch(user: UserId) -> PushWatch {
+    let timer = TimerWheel::new().insert(1, ());
+    PushWatch { user, seq: 1, stage: WatchStage::Waiting(timer), news: None }
 }
 
 #[test]
 fn without_a_hook_nothing_is_kept() {
-    assert!(PushHook::new(&Rules::default()).is_none());
+    assert!(PushWatches::new(&Rules::default()).is_none());
 }
 
 #[test]
@@ -27,10 +27,10 @@ fn one_who_is_watched_is_known_until_the_watch_listens() {
     assert!(hook.knows(bob) && !hook.knows(ann) && !hook.is_full());
     hook.insert(watch(ann));
     assert!(hook.is_full());
-    hook.enter(bob, Stage::Counting);
+    hook.enter(bob, WatchStage::Counting);
     assert!(!hook.knows(bob) && hook.get(bob).is_some(), "the next push is news");
     hook.get_mut(bob).unwrap().news = Some((7, 7));
-    hook.enter(bob, Stage::Counting);
+    hook.enter(bob, WatchStage::Counting);
     assert!(hook.knows(bob), "and the one after it is not");
     assert_eq!(hook.remove(bob).map(|watch| watch.user), Some(bob));
     assert!(!hook.knows(bob) && hook.remove(bob).is_none() && hook.knows(ann));
@@ -50,7 +50,7 @@ fn so_many_are_counted_at_a_time_each_once_and_in_their_order() {
     let mut counted = Vec::new();
     while let Some((user, _)) = hook.next_to_count() {
         hook.counting += 1;
-        hook.enter(user, Stage::Counting);
+        hook.enter(user, WatchStage::Counting);
         counted.push(user);
     }
     assert_eq!(counted, users[2..2 + COUNTING_MAX]);

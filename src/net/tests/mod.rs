@@ -17,7 +17,7 @@ use super::hub::{ConnectionBounds, Hub};
 use super::socket::Stream;
 use super::state::{HubLists, WriteState};
 use crate::chat::Chat;
-use crate::chat::contract::{ConnId, Job, Now, Outcome, Page, Rules};
+use crate::chat::contract::{ConnId, Job, Outcome, PushPage, Rules, TurnTime};
 use crate::protocol::field::{Secret, UserName};
 use fastrand::Rng;
 use std::cell::RefCell;
@@ -252,7 +252,7 @@ impl TestHub {
 
     /// One turn, with every edge a real poll would give (and more of them, which must do no harm).
     fn turn(&mut self) {
-        self.hub.begin_turn(Now { mono_ms: self.now_ms, wall_ms: 1_652_791_027_673 });
+        self.hub.begin_turn(TurnTime { mono_ms: self.now_ms, wall_ms: 1_652_791_027_673 });
         for (id, client) in &self.clients {
             let pipe = client.0.borrow();
             if pipe.broken || pipe.client_ended || !pipe.to_server.is_empty() {
@@ -310,9 +310,9 @@ fn yes(job: &Job) -> Outcome {
         Job::Prove { .. } => Outcome::Proven,
         Job::LogIn { user, .. } | Job::Load { user, .. } => {
             let friend = if user.as_str() == "ann" { "bob" } else { "ann" };
-            Outcome::Loaded { friends: vec![UserName::new(friend).unwrap()], page: Page::default() }
+            Outcome::Loaded { friends: vec![UserName::new(friend).unwrap()], page: PushPage::default() }
         }
-        Job::LoadPage { .. } => Outcome::Page(Page::default()),
+        Job::LoadPage { .. } => Outcome::Page(PushPage::default()),
         Job::GetProfile { .. } => Outcome::Profile(None),
         Job::SavePush { .. } => Outcome::Saved,
         Job::DeletePush { .. } => Outcome::Deleted,

@@ -12,7 +12,7 @@ const EVENTS: usize = 1_024;
 
 /// One turn that was given these edges only.
 fn turn_of(world: &mut TestHub, some: &[(ConnId, TestClient)], more: bool) {
-    world.hub.begin_turn(Now { mono_ms: world.now_ms, wall_ms: 1_652_791_027_673 });
+    world.hub.begin_turn(TurnTime { mono_ms: world.now_ms, wall_ms: 1_652_791_027_673 });
     for (id, client) in some {
         let pipe = client.0.borrow();
         if !pipe.to_server.is_empty() {

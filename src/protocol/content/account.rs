@@ -1,8 +1,8 @@
 //! Reads the requests about the user's own account.
 
 use super::{
-    DESCRIPTION, EMAIL, LOCATION, LONG_TEXT_BYTES_MAX, NICK_NAME, PICTURE, PICTURE_BYTES_MAX, PUBLIC_KEY,
-    SHORT_TEXT_BYTES_MAX, Values, Verb, Why, secret,
+    ContentValues, DESCRIPTION, EMAIL, FaultText, LOCATION, LONG_TEXT_BYTES_MAX, NICK_NAME, PICTURE, PICTURE_BYTES_MAX,
+    PUBLIC_KEY, SHORT_TEXT_BYTES_MAX, Verb, secret,
 };
 use crate::protocol::account::{AccountRequest, BlockVerb, ProfileChange};
 
@@ -24,7 +24,7 @@ pub(super) fn keys(verb: Verb) -> &'static [&'static str] {
     }
 }
 
-pub(super) fn request<'a>(verb: Verb, values: &Values<'a>) -> Result<AccountRequest<'a>, Why> {
+pub(super) fn request<'a>(verb: Verb, values: &ContentValues<'a>) -> Result<AccountRequest<'a>, FaultText> {
     match verb {
         Verb::Roster => roster(values),
         Verb::Profile => profile(values).map(|change| AccountRequest::Profile(Box::new(change))),
@@ -34,7 +34,7 @@ pub(super) fn request<'a>(verb: Verb, values: &Values<'a>) -> Result<AccountRequ
     }
 }
 
-fn roster<'a>(values: &Values<'a>) -> Result<AccountRequest<'a>, Why> {
+fn roster<'a>(values: &ContentValues<'a>) -> Result<AccountRequest<'a>, FaultText> {
     let watch = match values.raw[1] {
         None | Some("false") => false,
         Some("true") => true,
@@ -43,7 +43,7 @@ fn roster<'a>(values: &Values<'a>) -> Result<AccountRequest<'a>, Why> {
     Ok(AccountRequest::Roster { after: values.name(0, "after is a user name, as a string")?, watch })
 }
 
-fn profile(values: &Values<'_>) -> Result<ProfileChange, Why> {
+fn profile(values: &ContentValues<'_>) -> Result<ProfileChange, FaultText> {
     Ok(ProfileChange {
         email_address: values.given(0, SHORT_TEXT_BYTES_MAX, EMAIL)?,
         nick_name: values.given(1, SHORT_TEXT_BYTES_MAX, NICK_NAME)?,
@@ -54,14 +54,14 @@ fn profile(values: &Values<'_>) -> Result<ProfileChange, Why> {
     })
 }
 
-fn password<'a>(values: &Values<'a>) -> Result<AccountRequest<'a>, Why> {
+fn password<'a>(values: &ContentValues<'a>) -> Result<AccountRequest<'a>, FaultText> {
     let old = values.text(0, "CONTENT lacks the key old", "old is a string")?;
     let new = values.text(1, "CONTENT lacks the key new", "new is a string")?;
     let (old, new) = (secret(&old, "old has 1 to 256 bytes")?, secret(&new, "new has 1 to 256 bytes")?);
     Ok(AccountRequest::Password { old, new })
 }
 
-fn block<'a>(values: &Values<'a>) -> Result<BlockVerb<'a>, Why> {
+fn block<'a>(values: &ContentValues<'a>) -> Result<BlockVerb<'a>, FaultText> {
     let block = values.name(0, "block is a user name, as a string")?;
     let unblock = values.name(1, "unblock is a user name, as a string")?;
     match (block, unblock) {
@@ -72,7 +72,7 @@ fn block<'a>(values: &Values<'a>) -> Result<BlockVerb<'a>, Why> {
     }
 }
 
-fn account<'a>(values: &Values<'a>) -> Result<AccountRequest<'a>, Why> {
+fn account<'a>(values: &ContentValues<'a>) -> Result<AccountRequest<'a>, FaultText> {
     if values.text(0, "CONTENT lacks the key want", "want is a string")? != "delete" {
         return Err("want is delete");
     }
@@ -83,7 +83,7 @@ fn account<'a>(values: &Values<'a>) -> Result<AccountRequest<'a>, Why> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::envelope::{Scratch, parse};
+    use crate::protocol::envelope::{ContentBuffer, parse};
     use crate::protocol::error::ErrorCode;
     use crate::protocol::request::{ContentForm, Request};
 
@@ -93,7 +93,7 @@ mod tests {
         let forms = [(ContentForm::Object, content), (ContentForm::Text, &quoted)];
         let [object, text] = forms.map(|(form, content)| {
             let envelope = format!(r#"{{"MID":"a1","CONTENT":{content},"TYPE":"{kind}"}}"#);
-            match parse(envelope.as_bytes(), &mut Scratch::default()) {
+            match parse(envelope.as_bytes(), &mut ContentBuffer::default()) {
                 Ok(Request::Account { mid, form: found, request }) => {
                     assert_eq!((mid.as_ref().map(|mid| mid.as_str()), found), (Some("a1"), form));
                     format!("{:?} {request:?}", request.verb())
@@ -154,7 +154,7 @@ mod tests {
         }
         let long = format!(r#"{{"nickName":"{}"}}"#, "n".repeat(256));
         assert!(read("PROFILE", &long).contains("255 bytes"));
-        let bad = parse(br#"{"MID":"a1","TYPE":"ROSTER"}"#, &mut Scratch::default()).unwrap_err();
+        let bad = parse(br#"{"MID":"a1","TYPE":"ROSTER"}"#, &mut ContentBuffer::default()).unwrap_err();
         assert_eq!((bad.code, bad.verb), (ErrorCode::BadField, Some(Verb::Roster)));
     }
 }

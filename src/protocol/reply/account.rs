@@ -1,11 +1,11 @@
 //! Writes rosters, lists of blocked users, and PRESENCE.
 
-use super::Frame;
+use super::FrameWriter;
 use crate::protocol::account::{PendingEntry, RosterFriend, ShownRoster};
 use crate::protocol::field::UserName;
 use crate::protocol::request::ContentForm;
 
-impl Frame<'_> {
+impl FrameWriter<'_> {
     /// `"key":true`
     fn flag(&mut self, key: &str, is_set: bool) {
         self.key(key);
@@ -26,7 +26,7 @@ impl Frame<'_> {
     }
 }
 
-fn write_friend(frame: &mut Frame<'_>, friend: &RosterFriend, online: bool) {
+fn write_friend(frame: &mut FrameWriter<'_>, friend: &RosterFriend, online: bool) {
     frame.raw(b"{");
     frame.string("userName", friend.user_name.as_str());
     frame.comma();
@@ -38,7 +38,7 @@ fn write_friend(frame: &mut Frame<'_>, friend: &RosterFriend, online: bool) {
     frame.raw(b"}");
 }
 
-fn write_pending(frame: &mut Frame<'_>, entry: &PendingEntry) {
+fn write_pending(frame: &mut FrameWriter<'_>, entry: &PendingEntry) {
     frame.raw(b"{");
     frame.string("userName", entry.user_name.as_str());
     frame.comma();
@@ -50,7 +50,7 @@ fn write_pending(frame: &mut Frame<'_>, entry: &PendingEntry) {
     frame.raw(b"}");
 }
 
-pub(super) fn write_roster(frame: &mut Frame<'_>, ShownRoster { roster, online }: &ShownRoster) {
+pub(super) fn write_roster(frame: &mut FrameWriter<'_>, ShownRoster { roster, online }: &ShownRoster) {
     frame.object(|frame| {
         let friends = roster.friends.iter().zip(online);
         frame.list("friends", friends, |frame, (friend, online)| write_friend(frame, friend, *online));
@@ -63,7 +63,7 @@ pub(super) fn write_roster(frame: &mut Frame<'_>, ShownRoster { roster, online }
     });
 }
 
-pub(super) fn write_blocked(frame: &mut Frame<'_>, names: &[UserName]) {
+pub(super) fn write_blocked(frame: &mut FrameWriter<'_>, names: &[UserName]) {
     frame.object(|frame| {
         frame.list("blocked", names, |frame, name| {
             frame.quote();
@@ -76,7 +76,7 @@ pub(super) fn write_blocked(frame: &mut Frame<'_>, names: &[UserName]) {
 
 /// Appends the frame that tells whether a friend is online, without a line end.
 pub fn write_presence(out: &mut Vec<u8>, form: ContentForm, user: &UserName, online: bool) {
-    let mut frame = Frame::begin(out, form);
+    let mut frame = FrameWriter::begin(out, form);
     frame.string("userName", user.as_str());
     frame.comma();
     frame.flag("online", online);

@@ -1,7 +1,7 @@
 //! Each rule as a row of a table, on the store in memory.
 
 use super::*;
-use crate::chat::contract::Quota;
+use crate::chat::contract::MailboxQuota;
 use crate::protocol::field::{Id, Name, Profile, Secret};
 use crate::store::memory::MemoryStore;
 
@@ -369,7 +369,7 @@ fn seen(store: &mut MemoryStore) -> String {
 
 /// Does the step in the current transaction, and gives its result as text.
 fn step(store: &mut MemoryStore, step: Step, has_room: bool) -> String {
-    let exceeded = (!has_room).then_some(Quota::Receiver);
+    let exceeded = (!has_room).then_some(MailboxQuota::Receiver);
     let mut answers = |seq, kind, asked, asker, id| {
         let push = push(seq, kind, asked, asker, id);
         let reply = answer(store, &push, FRIENDS_MAX, exceeded).unwrap();

@@ -2,7 +2,7 @@
 //! sometimes.
 
 use super::*;
-use crate::chat::contract::{AccountJob, Answered, Asked, Job, Outcome, Quota};
+use crate::chat::contract::{AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, MailboxQuota, Outcome};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::accounts::Accounts;
@@ -75,8 +75,8 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
 #[test]
 fn the_quota_that_is_exceeded_is_told() {
     for (quotas, exceeded) in [
-        (quotas((2, NO_BYTES_MAX), (9, NO_BYTES_MAX)), Quota::Receiver),
-        (quotas((9, NO_BYTES_MAX), (2, NO_BYTES_MAX)), Quota::Pair),
+        (quotas((2, NO_BYTES_MAX), (9, NO_BYTES_MAX)), MailboxQuota::Receiver),
+        (quotas((9, NO_BYTES_MAX), (2, NO_BYTES_MAX)), MailboxQuota::Pair),
     ] {
         let mut mailbox_counts = mailbox_counts(quotas, "ann");
         mailbox_counts.begin();
@@ -101,7 +101,7 @@ fn a_push_that_depends_on_its_round_is_put_off_with_all_that_follow() {
     let verdicts: Vec<_> = (2..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
     assert_eq!(verdicts, [QuotaCheck::Room, QuotaCheck::Later]);
     mailbox_counts.next_round();
-    assert_eq!(mailbox_counts.admit(&message(3, "bob", "ann"), false), QuotaCheck::Full(Quota::Receiver));
+    assert_eq!(mailbox_counts.admit(&message(3, "bob", "ann"), false), QuotaCheck::Full(MailboxQuota::Receiver));
 }
 
 #[test]
@@ -389,7 +389,9 @@ fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
             let is_full = |outcome: &&Outcome| {
                 matches!(
                     outcome,
-                    Outcome::Full(_) | Outcome::Asked(Asked::Full(_)) | Outcome::Answered(Answered::Full(_))
+                    Outcome::Full(_)
+                        | Outcome::Asked(FriendRequestOutcome::Full(_))
+                        | Outcome::Answered(FriendAnswerOutcome::Full(_))
                 )
             };
             fulls += outcomes.iter().filter(is_full).count();

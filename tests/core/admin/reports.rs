@@ -7,7 +7,7 @@ use crate::sim::world::{EPOCH_MS, World};
 use crate::{ann_and_bob, rules, saves};
 use hongyan::chat::Chat;
 use hongyan::chat::contract::{
-    Action, AdminAnswer, AdminRequest, AdminTicket, ConnId, Event, Now, Outcome, Page, PushState, Rules,
+    Action, AdminAnswer, AdminRequest, AdminTicket, ConnId, Event, Outcome, PushPage, PushState, Rules, TurnTime,
 };
 
 fn names(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<String>, bool) {
@@ -58,14 +58,14 @@ fn crowd(count: u32) -> Chat {
         let name = crowd_name(slot);
         let log_in = Say::Login { mid: "l".into(), user: name.clone(), password: name };
         let mut actions = Vec::new();
-        chat.handle(Now::default(), Event::Opened { conn, address_key: None }, &mut actions);
-        chat.handle(Now::default(), Event::Input { conn, input: log_in.request() }, &mut actions);
+        chat.handle(TurnTime::default(), Event::Opened { conn, address_key: None }, &mut actions);
+        chat.handle(TurnTime::default(), Event::Input { conn, input: log_in.request() }, &mut actions);
         let ticket = actions.iter().find_map(|action| match action {
             Action::Submit { ticket, .. } => Some(*ticket),
             _ => None,
         });
-        let outcome = Outcome::Loaded { friends: Vec::new(), page: Page::default() };
-        chat.handle(Now::default(), Event::Finished { ticket: ticket.unwrap(), outcome }, &mut actions);
+        let outcome = Outcome::Loaded { friends: Vec::new(), page: PushPage::default() };
+        chat.handle(TurnTime::default(), Event::Finished { ticket: ticket.unwrap(), outcome }, &mut actions);
         assert!(actions.iter().any(|action| matches!(action, Action::LoggedIn { .. })));
     }
     chat
@@ -87,7 +87,7 @@ fn many_users_are_looked_at_in_parts_and_each_who_stays_is_found_once() {
     for (ticket, (after, users_max)) in asked.iter().enumerate() {
         let request = AdminRequest::Users { after: after.map(|name| super::user(name)), users_max: *users_max };
         let event = Event::Admin { ticket: AdminTicket(ticket as u64), request };
-        chat.handle(Now::default(), event, &mut actions);
+        chat.handle(TurnTime::default(), event, &mut actions);
     }
     assert!(actions.is_empty(), "not in one turn");
     let mut turns = 0;
@@ -95,7 +95,7 @@ fn many_users_are_looked_at_in_parts_and_each_who_stays_is_found_once() {
         mono_ms = chat.next_deadline().unwrap().max(mono_ms);
         turns += 1;
         assert!(turns < 20, "it takes too many turns");
-        chat.handle(Now { mono_ms, wall_ms: 0 }, Event::Tick { heard_ms: mono_ms }, &mut actions);
+        chat.handle(TurnTime { mono_ms, wall_ms: 0 }, Event::Tick { heard_ms: mono_ms }, &mut actions);
     }
     for (action, range) in actions.iter().zip([100..1_100, 0..3]) {
         let Action::Admin { answer: AdminAnswer::Users { users, more: true }, .. } = action else {

@@ -5,7 +5,7 @@ use super::super::store::Key;
 use super::super::world::EPOCH_MS;
 use super::Cluster;
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Action, ConnId, Event, Incarnation, Now};
+use hongyan::chat::contract::{Action, ConnId, Event, Incarnation, TurnTime};
 use hongyan::protocol::reply::Reply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -281,7 +281,7 @@ impl Cluster {
     pub(super) fn feed(&mut self, node: usize, event: Event<'_>) {
         let now_ms = self.now_ms;
         let entry = &mut self.nodes[node];
-        let now = Now { mono_ms: now_ms - entry.started_ms, wall_ms: entry.wall_ms(now_ms) };
+        let now = TurnTime { mono_ms: now_ms - entry.started_ms, wall_ms: entry.wall_ms(now_ms) };
         let Some(chat) = &mut entry.chat else { return };
         let mut actions = Vec::new();
         chat.handle(now, event, &mut actions);

@@ -7,8 +7,10 @@ impl Oracle {
         self.unsettled.extend(pair_in(job));
         match (job, outcome) {
             (Job::SavePush { push }, Outcome::Saved)
-            | (Job::AskFriend { push, .. }, Outcome::Asked(Asked::Pending))
-            | (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done)) => _ = self.stored.insert(push.seq),
+            | (Job::AskFriend { push, .. }, Outcome::Asked(FriendRequestOutcome::Pending))
+            | (Job::AnswerFriend { push, .. }, Outcome::Answered(FriendAnswerOutcome::Done)) => {
+                _ = self.stored.insert(push.seq)
+            }
             (Job::DeletePush { seq, .. }, Outcome::Deleted) => _ = self.stored.remove(seq),
             _ => {}
         }
@@ -26,11 +28,14 @@ impl Oracle {
             }
             (Job::AskFriend { push, .. }, Outcome::Failed) => self.note_request(push),
             (Job::AskFriend { push, .. }, Outcome::Asked(asked))
-                if !matches!(asked, Asked::NoSuchUser | Asked::Full(_) | Asked::YouBlock) =>
+                if !matches!(
+                    asked,
+                    FriendRequestOutcome::NoSuchUser | FriendRequestOutcome::Full(_) | FriendRequestOutcome::YouBlock
+                ) =>
             {
                 self.note_request(push);
                 self.befriended.insert(push.id().to_owned());
-                if *asked == Asked::Pending {
+                if *asked == FriendRequestOutcome::Pending {
                     self.pending.insert((push.sender().to_owned(), push.receiver().to_owned()), push.seq);
                 }
             }
@@ -42,7 +47,7 @@ impl Oracle {
                 }
                 self.withdrawn.extend(pending);
             }
-            (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done)) => {
+            (Job::AnswerFriend { push, .. }, Outcome::Answered(FriendAnswerOutcome::Done)) => {
                 let (asked, asker) = (push.sender().to_owned(), push.receiver().to_owned());
                 if push.kind == PushKind::FriendAccept {
                     self.friends.insert(pair_of(&asked, &asker));
@@ -65,9 +70,9 @@ impl Oracle {
     pub(super) fn told(&mut self, job: &Job, outcome: &Outcome) {
         if let Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } = job {
             match outcome {
-                Outcome::Full(_) | Outcome::Asked(Asked::Full(_)) | Outcome::Answered(Answered::Full(_)) => {
-                    self.full.insert(push.id().to_owned())
-                }
+                Outcome::Full(_)
+                | Outcome::Asked(FriendRequestOutcome::Full(_))
+                | Outcome::Answered(FriendAnswerOutcome::Full(_)) => self.full.insert(push.id().to_owned()),
                 _ => self.full.remove(push.id()),
             };
         }
@@ -99,7 +104,7 @@ impl Oracle {
                 self.lost.insert(push.seq);
                 return;
             }
-            (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done))
+            (Job::AnswerFriend { push, .. }, Outcome::Answered(FriendAnswerOutcome::Done))
                 if push.kind == PushKind::FriendAccept =>
             {
                 return self.made_friends(push.sender(), push.receiver());

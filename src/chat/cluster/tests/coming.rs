@@ -19,7 +19,7 @@ fn they_are_claimed_only_when_the_other_node_has_let_go() {
     assert!(node.has_sent(&release("ann", 5, 1)));
     assert_eq!(node.count(claim_of("ann")), 0);
     node.frame(released("ann", 5, 1, &[]));
-    node.answer(claim_of("ann"), loaded(6, &[], Page::default()));
+    node.answer(claim_of("ann"), loaded(6, &[], PushPage::default()));
     assert!(node.is_on(ann));
 }
 

@@ -13,7 +13,7 @@ fn ann_acks_a_row() -> TestNode {
     node.chat.use_bus();
     let ann = node.log_in("ann", &["bob"]);
     hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
-    node.answer(page_of("ann"), Outcome::Page(Page::default()));
+    node.answer(page_of("ann"), Outcome::Page(PushPage::default()));
     node.frame(NodeRecord::Look { user: user("ann") });
     node.answer(page_of("ann"), Outcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
     node.ack(ann, "m1");

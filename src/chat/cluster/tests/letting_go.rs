@@ -53,8 +53,8 @@ fn they_are_let_go_of_anew_if_they_were_here_again_meanwhile() {
     node.release("ann", 1, 7);
     // The store is slow: before the barrier is answered, she is here again and says something.
     let again = node.ask_log_in("ann");
-    node.answer(log_in_of("ann"), loaded(1, &["bob"], Page::default()));
-    node.answer(claim_of("ann"), loaded(2, &["bob"], Page::default()));
+    node.answer(log_in_of("ann"), loaded(1, &["bob"], PushPage::default()));
+    node.answer(claim_of("ann"), loaded(2, &["bob"], PushPage::default()));
     assert!(node.is_on(again));
     node.say(again, "ann", "m1", "bob");
     // And elsewhere again.

@@ -14,7 +14,7 @@ use super::contract::{
     UserOwner,
 };
 use crate::chat::Chat;
-use crate::chat::contract::{Action, ConnId, Event, Job, Now, Outcome, Page, Rules, Ticket};
+use crate::chat::contract::{Action, ConnId, Event, Job, Outcome, PushPage, Rules, Ticket, TurnTime};
 use crate::protocol::field::{Id, Name, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::Reply;
@@ -55,7 +55,7 @@ fn elsewhere(at: Incarnation, epoch: u64) -> Outcome {
     Outcome::Cluster(Box::new(ClusterOutcome::Elsewhere(owner(at, epoch))))
 }
 
-fn loaded(epoch: u64, friends: &[&str], page: Page) -> Outcome {
+fn loaded(epoch: u64, friends: &[&str], page: PushPage) -> Outcome {
     let friends = friends.iter().map(|name| user(name)).collect();
     Outcome::Cluster(Box::new(ClusterOutcome::Loaded { epoch, friends, page }))
 }
@@ -65,14 +65,14 @@ fn message(seq: u64, sender: &str, id: &str, receiver: &str) -> Push {
     Push::new(seq, 1, PushKind::Message, &id, &sender, user(receiver), "hello")
 }
 
-fn page(pushes: Vec<Push>) -> Page {
-    Page { pushes, more: false }
+fn page(pushes: Vec<Push>) -> PushPage {
+    PushPage { pushes, more: false }
 }
 
 /// Node 1, which knows node 2 and perhaps others, each in its first life.
 struct TestNode {
     chat: Chat,
-    now: Now,
+    now: TurnTime,
     /// Submitted and not answered.
     jobs: VecDeque<(Ticket, Job)>,
     /// Said to others.
@@ -99,7 +99,7 @@ impl TestNode {
         chat.join(life(1, 1), view(1, &[(OTHER, 1)]));
         Self {
             chat,
-            now: Now { mono_ms: 1_000, wall_ms: 1_000 },
+            now: TurnTime { mono_ms: 1_000, wall_ms: 1_000 },
             jobs: VecDeque::new(),
             sent: Vec::new(),
             published: Vec::new(),
@@ -167,7 +167,7 @@ impl TestNode {
     /// A user who belongs to this node logs in.
     fn log_in(&mut self, name: &str, friends: &[&str]) -> ConnId {
         let conn = self.ask_log_in(name);
-        self.answer(log_in_of(name), loaded(1, friends, Page::default()));
+        self.answer(log_in_of(name), loaded(1, friends, PushPage::default()));
         assert!(self.is_on(conn), "{name} is here");
         conn
     }

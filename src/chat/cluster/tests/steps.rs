@@ -45,7 +45,7 @@ fn alternate(node: &mut TestNode, times: u64) {
             window,
         };
         node.frame(NodeRecord::Released(Box::new(released)));
-        node.answer(claim_of("ann"), loaded(epoch + 1, &["bob"], Page::default()));
+        node.answer(claim_of("ann"), loaded(epoch + 1, &["bob"], PushPage::default()));
         assert!(node.is_on(ann));
         let id = format!("a{n}");
         node.say(ann, "ann", &id, "bob");

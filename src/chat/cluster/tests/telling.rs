@@ -99,7 +99,7 @@ fn a_look_while_a_page_is_read_is_followed_by_another_one() {
     assert_eq!(node.count(page_of("ann")), 1);
     node.frame(look("ann"));
     assert_eq!(node.count(page_of("ann")), 1);
-    node.answer(page_of("ann"), Outcome::Page(Page::default()));
+    node.answer(page_of("ann"), Outcome::Page(PushPage::default()));
     assert_eq!(node.count(page_of("ann")), 1, "that page may have been read before");
     node.answer(page_of("ann"), Outcome::Page(page(vec![message(9, "bob", "m1", "ann")])));
     assert_eq!((node.count(page_of("ann")), node.pushes.len()), (0, 1));
@@ -135,7 +135,7 @@ fn a_life_that_ends_and_another_that_begins_mark_the_lists_once() {
     let mut fenced = view(2, &[(OTHER, 2)]);
     fenced.nodes[1].lives = false;
     node.event(Event::View(fenced));
-    node.answer(page_of("ann"), Outcome::Page(Page::default()));
+    node.answer(page_of("ann"), Outcome::Page(PushPage::default()));
     node.event(Event::View(view(3, &[(OTHER, 3)])));
     assert_eq!(node.count(page_of("ann")), 0);
     node.event(Event::View(view(4, &[(OTHER, 4)])));
