@@ -1,11 +1,17 @@
 //! Copies the files of the web page for the binary, without what only those who change them need:
-//! lines of comment and indentation.
+//! lines of comment and indentation. Decides whether this is the build after the present one.
 
 use std::path::Path;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=web");
+    println!("cargo::rustc-check-cfg=cfg(next_build)");
+    // `--all-features` has both, and is the present build.
+    let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    if has("NEXT_BUILD") && !has("CLIENT") {
+        println!("cargo::rustc-cfg=next_build");
+    }
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
     let folder = Path::new(&out).join("web");
     fs::create_dir_all(&folder)?;

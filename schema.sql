@@ -1,4 +1,4 @@
--- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 8.
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 10.
 --
 -- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
 -- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice.
@@ -10,9 +10,10 @@
 
 CREATE TABLE IF NOT EXISTS schema_version (
     one     TINYINT  NOT NULL DEFAULT 1 COMMENT 'there is one row',
-    version INT      NOT NULL           COMMENT 'a server that knows fewer refuses the database',
+    version INT      NOT NULL           COMMENT 'which tables these are',
+    compatible INT   NOT NULL DEFAULT 10 COMMENT 'the least version that a server must know to use these tables',
     PRIMARY KEY (one)
-) ENGINE = InnoDB COMMENT = 'which tables these are';
+) ENGINE = InnoDB COMMENT = 'which builds may use these tables';
 
 CREATE TABLE IF NOT EXISTS accounts (
     user_name            VARBINARY(256) NOT NULL,
@@ -100,6 +101,8 @@ CREATE TABLE IF NOT EXISTS cluster (
     view     BIGINT UNSIGNED NOT NULL           COMMENT 'counted up whenever a node comes, leaves or is fenced',
     hash_key VARBINARY(16)   NOT NULL           COMMENT 'the key under which all nodes remember messages',
     mac_key  VARBINARY(32)   NOT NULL DEFAULT '' COMMENT 'the key by which nodes know each other on the bus; empty: none was made yet',
+    epoch_floor BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'no node that was forgotten had a greater epoch: a new one begins above it',
+    seq_floor   BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'no node that was forgotten gave a greater number to a push',
     PRIMARY KEY (one)
 ) ENGINE = InnoDB COMMENT = 'that several servers use this database';
 
@@ -110,7 +113,9 @@ CREATE TABLE IF NOT EXISTS nodes (
     renewed   BIGINT UNSIGNED   NOT NULL COMMENT 'counts its signs of life; 0: it has stopped, or was fenced',
     hlc_limit BIGINT UNSIGNED   NOT NULL COMMENT 'it gives no greater number to a push',
     build     VARBINARY(64)     NOT NULL COMMENT 'the version of its program',
+    frame_min SMALLINT UNSIGNED NOT NULL DEFAULT 1 COMMENT 'the oldest version of what nodes say to each other that it understands',
     frame_max SMALLINT UNSIGNED NOT NULL DEFAULT 1 COMMENT 'the newest version of what nodes say to each other that it understands',
+    schema_max SMALLINT UNSIGNED NOT NULL DEFAULT 9 COMMENT 'the newest version of these tables that its program knows',
     PRIMARY KEY (node),
     UNIQUE KEY by_name (name)
 ) ENGINE = InnoDB COMMENT = 'the servers of a cluster';
@@ -134,4 +139,4 @@ CREATE TABLE IF NOT EXISTS mail (
 ) ENGINE = InnoDB COMMENT = 'what nodes tell each other by way of the database';
 
 -- Last, when all of the above is there.
-INSERT IGNORE INTO schema_version (one, version) VALUES (1, 9);
+INSERT IGNORE INTO schema_version (one, version, compatible) VALUES (1, 10, 10);

@@ -34,3 +34,4 @@ pub mod push_hook;
 pub mod server;
 pub mod shown;
 pub mod store;
+pub mod versions;

@@ -1,16 +1,18 @@
 //! Frames as bytes.
 //!
 //! A header of fixed size: the version, the kind, who says it and to whom (node and epoch each).
-//! Then what is said, and a keyed MAC of all of it: only a node that can read the database knows
+//! Versions may have more behind it. Then what is said, and a keyed MAC of all of it: only a node that can read the database knows
 //! the key. Numbers are little-endian; texts, lists and records stand behind their length.
 
 use crate::chat::contract::{BusFrame, BusRecord, Incarnation, LinkBatch, LinkPosition, NodeId};
 use crate::protocol::field::{Id, Name};
 use crate::protocol::push::{Push, PushKind};
-use crate::store::records::{self, ByteReader, FRAME_MAX};
+use crate::store::records::{self, ByteReader};
+use crate::versions::{FRAME_MAX, FRAME_MIN, behind_header};
 use blake2::Blake2bMac;
 use blake2::digest::consts::U16;
 use blake2::digest::{KeyInit, Mac as _};
+use std::ops::RangeInclusive;
 
 /// A longer frame is neither published nor taken. One holds a batch of some 64 KiB at most, and
 /// what its last record has beyond that.
@@ -72,6 +74,8 @@ pub enum DropCause {
 #[derive(Clone)]
 pub struct FrameCodec {
     me: Incarnation,
+    /// The versions that it reads; the last one is the newest that it writes.
+    versions: RangeInclusive<u16>,
     /// With the key in it already.
     mac: FrameMac,
 }
@@ -86,9 +90,13 @@ impl std::fmt::Debug for FrameCodec {
 impl FrameCodec {
     /// For this life of a node, in the cluster with this key.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a key of 32 bytes is none that BLAKE2b refuses: it takes up to 64")]
     pub fn new(me: Incarnation, key: &[u8; 32]) -> Self {
-        Self { me, mac: <FrameMac as KeyInit>::new_from_slice(key).expect("a short key") }
+        Self::of_versions(me, key, FRAME_MIN..=FRAME_MAX)
+    }
+
+    #[expect(clippy::expect_used, reason = "a key of 32 bytes is none that BLAKE2b refuses: it takes up to 64")]
+    fn of_versions(me: Incarnation, key: &[u8; 32], versions: RangeInclusive<u16>) -> Self {
+        Self { me, versions, mac: <FrameMac as KeyInit>::new_from_slice(key).expect("a short key") }
     }
 
     /// The life of the node that it is of.
@@ -119,7 +127,7 @@ impl FrameCodec {
     #[must_use]
     pub fn write_beat(&self, number: u64) -> Vec<u8> {
         // Nobody else reads it, so it is always of the newest version.
-        let mut out = self.header(FRAME_MAX, MessageKind::Beat, self.me, 64);
+        let mut out = self.header(*self.versions.end(), MessageKind::Beat, self.me, 64);
         out.extend(number.to_le_bytes());
         out
     }
@@ -132,6 +140,7 @@ impl FrameCodec {
             out.extend(life.node.get().to_le_bytes());
             out.extend(life.epoch.to_le_bytes());
         }
+        out.extend(behind_header(version));
         out
     }
 
@@ -153,7 +162,7 @@ impl FrameCodec {
         let mut rest = ByteReader(said);
         let version = rest.short().ok_or(DropCause::Size)?;
         // A newer one may have another MAC.
-        if !(1..=FRAME_MAX).contains(&version) {
+        if !self.versions.contains(&version) {
             return Err(DropCause::Version);
         }
         self.mac.clone().chain_update(said).verify_slice(mac).map_err(|_| DropCause::Mac)?;
@@ -162,6 +171,10 @@ impl FrameCodec {
         let is_own = from.node == self.me.node;
         if to != self.me || (is_own && from != self.me) {
             return Err(DropCause::NotForMe);
+        }
+        let more = behind_header(version);
+        if rest.take(more.len()) != Some(more) {
+            return Err(DropCause::Broken);
         }
         let heard = match kind {
             kind if kind == MessageKind::Frame as u8 && !is_own => {

@@ -7,7 +7,7 @@ use super::queue::{OutgoingFrame, QueueResult};
 use super::settings::BusSettings;
 use super::{Bus, BusEvent, publisher, subscriber};
 use crate::chat::contract::{BusFrame, Incarnation};
-use crate::store::records::FRAME_MAX;
+use crate::versions::{FRAME_MAX, FRAME_MIN};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -63,7 +63,7 @@ impl Bus for PubSub {
     }
 
     fn speak(&self, version: u16) {
-        self.version.store(version.clamp(1, FRAME_MAX), Ordering::Relaxed);
+        self.version.store(version.clamp(FRAME_MIN, FRAME_MAX), Ordering::Relaxed);
     }
 
     fn figures(&self) -> BusFigures {

@@ -1,17 +1,13 @@
 //! The encoding of node records in the table `mail`, and within the frames of the bus.
 //!
 //! A record has its kind and its fields. Numbers are little-endian; texts and lists follow their
-//! length. In `mail` the number of the encoding, the epoch of the receiving node and the sender
-//! precede it.
+//! length. In `mail` the version, the epoch of the receiving node and the sender precede it.
 
 use crate::chat::contract::{DedupEntry, EndCause, Incarnation, NodeId, NodeRecord, PresenceUpdate, ReleasedUser};
 use crate::protocol::field::UserName;
+use crate::versions::{FRAME_MAX, FRAME_MIN, behind_header};
+use std::ops::RangeInclusive;
 
-/// The newest version of what nodes say to each other that this program reads and writes, by the
-/// mail as on the bus.
-pub const FRAME_MAX: u16 = 1;
-
-const FORM: u8 = 1;
 const LOOK: u8 = 1;
 const FRIEND: u8 = 2;
 const RELEASE: u8 = 3;
@@ -46,11 +42,14 @@ pub(super) struct MailRecord {
     pub(super) record: NodeRecord,
 }
 
-pub(super) fn write(from: Incarnation, to: Incarnation, record: &NodeRecord) -> Vec<u8> {
-    let mut out = vec![FORM];
+/// Writes a record of a version that its receiver reads.
+pub(super) fn write(version: u16, from: Incarnation, to: Incarnation, record: &NodeRecord) -> Vec<u8> {
+    // There are few.
+    let mut out = vec![version as u8];
     out.extend(to.epoch.to_le_bytes());
     out.extend(from.node.get().to_le_bytes());
     out.extend(from.epoch.to_le_bytes());
+    out.extend(behind_header(version));
     append(&mut out, record);
     out
 }
@@ -152,12 +151,20 @@ fn write_name(out: &mut Vec<u8>, user: &UserName) {
 /// Decodes a record that was written to this life of a node. `None`: it is to another life, or not
 /// a valid record.
 pub(super) fn read(bytes: &[u8], to: Incarnation) -> Option<MailRecord> {
+    read_of(FRAME_MIN..=FRAME_MAX, bytes, to)
+}
+
+fn read_of(versions: RangeInclusive<u16>, bytes: &[u8], to: Incarnation) -> Option<MailRecord> {
     let mut rest = ByteReader(bytes);
-    let (form, epoch) = (rest.byte()?, rest.long()?);
-    if form != FORM || epoch != to.epoch {
+    let (version, epoch) = (rest.byte()?.into(), rest.long()?);
+    if !versions.contains(&version) || epoch != to.epoch {
         return None;
     }
     let from = Incarnation { node: NodeId::new(rest.short()?)?, epoch: rest.long()? };
+    let more = behind_header(version);
+    if rest.take(more.len()) != Some(more) {
+        return None;
+    }
     let record = parse(rest.0).or_else(|| unknown(rest.0))?;
     Some(MailRecord { from, record })
 }
@@ -312,7 +319,7 @@ mod tests {
     fn a_record_comes_back_as_it_was_and_only_to_the_life_it_is_for() {
         let (from, to) = (life(1_023, u64::MAX), life(2, 5));
         for record in all() {
-            let bytes = write(from, to, &record);
+            let bytes = write(1, from, to, &record);
             assert_eq!(read(&bytes, to), Some(MailRecord { from, record }));
             assert_eq!(read(&bytes, life(2, 6)), None);
         }
@@ -321,7 +328,7 @@ mod tests {
     #[test]
     fn what_a_newer_program_says_counts_as_missed_unless_it_may_be_skipped() {
         let (from, to) = (life(1, 1), life(2, 5));
-        let mut known = write(from, to, &NodeRecord::Missed);
+        let mut known = write(1, from, to, &NodeRecord::Missed);
         let at = known.len() - 1;
         for (kind, record) in
             [(11, Some(NodeRecord::Missed)), (127, Some(NodeRecord::Missed)), (128, None), (255, None)]
@@ -332,7 +339,7 @@ mod tests {
             assert_eq!(read(&newer, to), record.map(|record| MailRecord { from, record }), "{kind}");
         }
         for record in all() {
-            let kind = write(from, to, &record)[at];
+            let kind = write(1, from, to, &record)[at];
             assert!(KINDS.contains(&kind), "{record:?}");
         }
     }
@@ -341,7 +348,7 @@ mod tests {
     fn what_is_cut_off_or_goes_on_is_no_record() {
         let (from, to) = (life(1, 1), life(2, 5));
         for record in all() {
-            let bytes = write(from, to, &record);
+            let bytes = write(1, from, to, &record);
             for length in 0..bytes.len() {
                 assert_eq!(read(&bytes[..length], to), None, "{record:?} {length}");
             }
@@ -352,6 +359,25 @@ mod tests {
                 odd[at] = 0xff;
                 drop(read(&odd, to));
             }
+        }
+    }
+
+    #[test]
+    fn a_build_reads_the_versions_that_it_knows_and_no_other() {
+        let (from, to) = (life(1, 1), life(2, 5));
+        for record in all() {
+            let [old, new] = [1, 2].map(|version| write(version, from, to, &record));
+            assert_eq!(new.len(), old.len() + behind_header(2).len());
+            let letter = Some(MailRecord { from, record });
+            for (versions, reads) in [(1..=1, [true, false]), (1..=2, [true, true]), (2..=3, [false, true])] {
+                for (bytes, reads) in [&old, &new].into_iter().zip(reads) {
+                    assert_eq!(read_of(versions.clone(), bytes, to), letter.clone().filter(|_| reads));
+                }
+            }
+            // It says that it is of a version that it is not of.
+            let mut odd = old.clone();
+            odd[0] = 2;
+            assert_eq!(read_of(1..=2, &odd, to), None);
         }
     }
 }

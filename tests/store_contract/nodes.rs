@@ -1,6 +1,7 @@
 //! Several nodes use one database: each joins, is fenced, gives signs of life and tells the others
 //! what is new. Skipped without `HONGYAN_TEST_MYSQL`.
 
+mod builds;
 mod jobs;
 
 use super::mysql::{Database, refusal};
@@ -89,7 +90,7 @@ fn frames_are_of_the_newest_version_that_every_living_node_reads() {
     let Some(mut database) = Database::new() else { return };
     let mut a = Living::new(join(&database, "a"), PATIENCE);
     let _b = join(&database, "b");
-    assert_eq!(a.server.seat().frame_version(), hongyan::store::records::FRAME_MAX);
+    assert_eq!(a.server.seat().frame_version(), hongyan::versions::FRAME_MAX);
     for (change, version) in [
         ("UPDATE nodes SET frame_max = node + 5", 6),
         ("UPDATE nodes SET frame_max = 9 - node", 7),
@@ -102,24 +103,6 @@ fn frames_are_of_the_newest_version_that_every_living_node_reads() {
         a.wait_for_view(|view| view.number >= number);
         assert_eq!(a.server.seat().frame_version(), version, "{change}");
     }
-}
-
-#[test]
-fn a_cluster_of_an_older_schema_gets_what_a_bus_needs() {
-    let Some(mut database) = Database::new() else { return };
-    let first = join(&database, "a");
-    for sql in [
-        "ALTER TABLE cluster DROP COLUMN mac_key",
-        "ALTER TABLE nodes DROP COLUMN frame_max",
-        "UPDATE schema_version SET version = 8",
-    ] {
-        database.admin.query_drop(sql).unwrap();
-    }
-    let again = join(&database, "a");
-    assert_eq!(again.seat().hash_key, first.seat().hash_key);
-    assert_ne!(again.seat().mac_key, [0; 32]);
-    let frame_max: Option<u16> = database.admin.query_first("SELECT frame_max FROM nodes").unwrap();
-    assert_eq!(frame_max, Some(hongyan::store::records::FRAME_MAX));
 }
 
 #[test]

@@ -115,6 +115,35 @@ fn an_unknown_version_is_dropped() {
 }
 
 #[test]
+fn a_build_reads_the_versions_that_it_knows_and_no_other() {
+    let to = life(2, 5);
+    let writer = FrameCodec::of_versions(life(1, 5), &KEY, 1..=2);
+    for frame in frames() {
+        let [old, new] = [1, 2].map(|version| {
+            let mut bytes = writer.write(version, to, &frame).unwrap();
+            writer.seal(&mut bytes);
+            bytes
+        });
+        assert_eq!(new.len(), old.len() + behind_header(2).len());
+        for (versions, reads) in [(1..=1, [true, false]), (1..=2, [true, true]), (2..=3, [false, true])] {
+            let reader = FrameCodec::of_versions(to, &KEY, versions);
+            for (bytes, reads) in [&old, &new].into_iter().zip(reads) {
+                let said = || DecodedMessage::Frame { from: writer.me(), frame: Box::new(frame.clone()) };
+                assert_eq!(reader.read(bytes), reads.then(said).ok_or(DropCause::Version));
+            }
+        }
+        // It says that it is of a version that it is not of.
+        let mut odd = old[..old.len() - MAC_BYTES].to_vec();
+        odd[..2].copy_from_slice(&2_u16.to_le_bytes());
+        writer.seal(&mut odd);
+        assert_eq!(FrameCodec::of_versions(to, &KEY, 1..=2).read(&odd), Err(DropCause::Broken));
+    }
+    let mut beat = writer.write_beat(7);
+    writer.seal(&mut beat);
+    assert_eq!(writer.read(&beat), Ok(DecodedMessage::Beat(7)), "it hears itself in its newest version");
+}
+
+#[test]
 fn what_is_too_long_is_neither_written_nor_read() {
     let (a, b) = pair();
     let with = |bytes| {

@@ -4,8 +4,11 @@
 use super::lanes::{self, ALONE, Lane, Lanes, WriterLane, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
 use super::nodes::{check_no_cluster, check_no_node_lives, check_target_is_no_cluster};
+use super::safe_commits::why_commits_are_not_safe;
 use super::said;
-use super::schema::{KNOWN, check_all_ours, known_version, make_marked, migrate, set_version, version};
+use super::schema::{
+    FIRST_OF_CLUSTERS, KNOWN, check_all_ours, make_marked, migrate, set_version, usable_version, version_to_copy,
+};
 use super::{MysqlStore, fault, signs};
 use crate::store::StoreError;
 use crate::store::portable::{Role, UNFINISHED, check_current};
@@ -251,23 +254,7 @@ impl MysqlServer {
         }
         self.check_not_taken_over(guard, &mut conn)?;
         self.check_commits_are_safe(guard, &mut conn)?;
-        // Only at the start: a foreign table that is added later does not stop a running server.
-        // The source of a copy is left as it is.
-        if self.role != Role::CopyFrom && !guard.was_held {
-            check_all_ours(&mut conn)?;
-        }
-        match self.role {
-            Role::CopyFrom => check_current(known_version(&mut conn)? as i64, KNOWN)?,
-            Role::CopyInto if version(&mut conn)? == 0 => make_marked(&mut conn)?,
-            Role::CopyInto | Role::Serve if known_version(&mut conn)? == KNOWN => {}
-            Role::CopyInto | Role::Serve => migrate(&mut self.session_with(&patient(&self.opts))?)?,
-        }
-        match self.role {
-            _ if guard.was_held => {}
-            Role::Serve => check_no_cluster(&mut conn)?,
-            Role::CopyFrom => check_no_node_lives(&mut conn)?,
-            Role::CopyInto => check_target_is_no_cluster(&mut conn)?,
-        }
+        self.bring_up_to_date(&mut conn, guard.was_held)?;
         if self.role != Role::CopyFrom && !guard.was_held {
             if self.predecessor.is_none() {
                 signs::check_nobody_lives(&mut conn)?;
@@ -275,6 +262,33 @@ impl MysqlServer {
             lanes::take_over(&mut conn, self.epoch, self.predecessor)?;
         }
         Ok(conn)
+    }
+
+    /// Makes the tables or brings them up to date, if they may be.
+    fn bring_up_to_date(&self, conn: &mut Conn, was_held: bool) -> Result<(), StoreError> {
+        // Only at the start: a foreign table that is added later does not stop a running server.
+        // The source of a copy is left as it is.
+        if self.role != Role::CopyFrom && !was_held {
+            check_all_ours(conn)?;
+        }
+        let found = match self.role {
+            Role::Serve => usable_version(conn)?,
+            Role::CopyFrom | Role::CopyInto => version_to_copy(conn)?,
+        };
+        // Before anything is changed: nodes may use it.
+        if !was_held && found >= FIRST_OF_CLUSTERS {
+            match self.role {
+                Role::Serve => check_no_cluster(conn)?,
+                Role::CopyFrom => check_no_node_lives(conn)?,
+                Role::CopyInto => check_target_is_no_cluster(conn)?,
+            }
+        }
+        match self.role {
+            Role::CopyFrom => check_current(found as i64, KNOWN),
+            Role::CopyInto if found == 0 => make_marked(conn),
+            Role::CopyInto | Role::Serve if found >= KNOWN => Ok(()),
+            Role::CopyInto | Role::Serve => migrate(&mut self.session_with(&patient(&self.opts))?),
+        }
     }
 
     fn used_by_another(&self, conn: &mut Conn) -> Result<String, StoreError> {
@@ -351,34 +365,6 @@ impl MysqlServer {
         let ours = self.with_guard(|conn| Ok(conn.connection_id()))?;
         Ok(holder(&mut other.session()?, LOCK_NAME)? == Some(ours.into()))
     }
-}
-
-/// Why commits of this database server are not safe, if they are not.
-pub(super) fn why_commits_are_not_safe(conn: &mut Conn) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog";
-    let found: Option<(u64, bool, u64)> = match conn.query_first(sql) {
-        Ok(found) => found,
-        Err(mysql::Error::MySqlError(error)) => {
-            log::warn!("whether the store's commits are safe cannot be asked: {error}");
-            None
-        }
-        Err(error) => return Err(fault(&error).0),
-    };
-    Ok(found.and_then(|(flushes, has_binlog, sync_binlog)| why_not_safe(flushes, has_binlog, sync_binlog)))
-}
-
-/// Why an answered commit is not safe with these settings, if it is not. If there is a binary log,
-/// it decides after a crash which transactions are committed, and InnoDB itself only flushes that
-/// they were prepared: transactions that the log lacks are rolled back.
-fn why_not_safe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<String> {
-    let (setting, value) = match flushes {
-        // MariaDB's 3 does everything that 1 does, and one more flush.
-        3 => return None,
-        1 if !has_binlog || sync_binlog == 1 => return None,
-        1 => ("sync_binlog", sync_binlog),
-        _ => ("innodb_flush_log_at_trx_commit", flushes),
-    };
-    Some(format!("its {setting} is {value}: what was promised could be lost in a crash; set it to 1"))
 }
 
 /// Sets how long sent bytes may stay without the peer's TCP ack, or without room there, before the
@@ -464,22 +450,6 @@ mod tests {
             Err::<(), _>(mysql::Error::MySqlError(wrong.clone()))
         });
         assert!(refused.is_err() && tries == 1);
-    }
-
-    #[test]
-    fn a_commit_is_safe_when_whatever_decides_after_a_crash_is_on_the_disk() {
-        for (flushes, has_binlog, sync_binlog) in [(1, false, 0), (1, true, 1), (3, true, 0)] {
-            assert_eq!(why_not_safe(flushes, has_binlog, sync_binlog), None);
-        }
-        for (flushes, has_binlog, sync_binlog, setting) in [
-            (0, false, 1, "its innodb_flush_log_at_trx_commit is 0:"),
-            (2, true, 1, "its innodb_flush_log_at_trx_commit is 2:"),
-            (1, true, 0, "its sync_binlog is 0:"),
-            (1, true, 100, "its sync_binlog is 100:"),
-        ] {
-            let why = why_not_safe(flushes, has_binlog, sync_binlog).unwrap();
-            assert!(why.starts_with(setting), "{why}");
-        }
     }
 
     #[test]

@@ -4,25 +4,26 @@
 //! does so in all of them, and in the number of the view, in one transaction: who then reads the
 //! view knows that nothing of the old epoch is committed any more.
 
-use super::connect::{MysqlServer, patient, why_commits_are_not_safe};
+use super::connect::{MysqlServer, patient};
 use super::fault;
 use super::lanes::{ALONE, BEAT_LANE, FENCE_PAUSE_MAX, FENCE_TRIES, LANES, Lane, Lanes, PROBE_LANE, kill_holders};
+use super::mixed_builds::{check_frames, check_migration};
 use super::named_lock::{LOCK_NAME, holder, take};
-use super::schema::{KNOWN, check_all_ours, known_version, migrate};
+use super::node_numbers::number_of;
+use super::safe_commits::why_commits_are_not_safe;
+use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_all_ours, migrate, usable_version};
 use super::seq_max::SeqMax;
 use super::signs::cluster as cluster_of_databases;
 use super::{MysqlStore, lanes::WriterLane};
 use crate::chat::contract::{ClusterView, Incarnation, NodeId, NodeState};
 use crate::store::StoreError;
-use crate::store::records::FRAME_MAX;
+use crate::versions::{FRAME_MAX, FRAME_MIN};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// The largest number of a node.
-const NODE_MAX: u16 = 1_023;
 /// A node that lives gives a sign of life within this.
 const LIVES_WITHIN: Duration = Duration::from_millis(2_500);
 /// How long a node that leaves waits until others have read what it said, and how often it looks.
@@ -30,8 +31,6 @@ const READ_WITHIN: Duration = Duration::from_secs(1);
 const READ_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often a life is begun again whose place was taken meanwhile.
 const BEGIN_TRIES: u32 = 4;
-/// The first version of the tables that knows clusters.
-const FIRST_OF_CLUSTERS: usize = 8;
 /// The length of the key of a cluster.
 const HASH_KEY_BYTES: usize = 16;
 /// And that of the one by which nodes know each other on the bus.
@@ -100,6 +99,9 @@ impl NodeServer {
     pub fn join(url: &str, name: &str) -> Result<Self, StoreError> {
         let server = MysqlServer::new(url)?;
         let mut conn = server.session()?;
+        if let Some(cluster) = cluster_of_databases(&mut conn)? {
+            conn.query_drop(cluster.reads_are_current()).map_err(|error| fault(&error).0)?;
+        }
         check_use(&mut conn)?;
         // One node at a time makes tables and takes a number; a server alone holds this lock, too.
         if !take(&mut conn, LOCK_NAME)? {
@@ -110,13 +112,22 @@ impl NodeServer {
             return Err(StoreError::Unusable(why));
         }
         check_all_ours(&mut conn)?;
-        if known_version(&mut conn)? != KNOWN {
+        let schema = usable_version(&mut conn)?;
+        if schema < KNOWN {
+            check_migration(&mut conn, schema)?;
             migrate(&mut server.session_with(&patient(&server.opts))?)?;
         }
         check_use(&mut conn)?;
         make_cluster(&mut conn)?;
+        check_frames(&mut conn, name)?;
         let node = number_of(&mut conn, name)?;
         let seat = sit_down(&mut conn, node, name)?;
+        // On a cluster of databases, which does not share the lock, nodes of two builds may have
+        // started at once: each has seen the other by now, or was seen by it.
+        if let Err(why) = usable_version(&mut conn).and_then(|_| check_frames(&mut conn, name)) {
+            fence_over(&mut conn, seat.me)?;
+            return Err(why);
+        }
         Ok(Self { server, seat: Arc::new(seat), lanes: Arc::default() })
     }
 
@@ -179,7 +190,7 @@ impl NodeServer {
     /// # Errors
     /// When the database cannot be used, or its transactions do not end.
     pub fn fence(&self, who: Incarnation) -> Result<bool, StoreError> {
-        raise_until(&mut self.session()?, who, EpochRaise::Over)
+        fence_over(&mut self.session()?, who)
     }
 
     /// Ends this life of this node.
@@ -190,7 +201,7 @@ impl NodeServer {
         let mut conn = self.session()?;
         // What a node says that has left is not heard any more.
         wait_until_read(&mut conn, self.seat.me.node)?;
-        raise_until(&mut conn, self.seat.me, EpochRaise::Over)
+        fence_over(&mut conn, self.seat.me)
     }
 }
 
@@ -264,7 +275,7 @@ fn run(conn: &mut Conn, sql: String) -> Result<u64, StoreError> {
 
 /// Refuses a database that a server uses alone.
 fn check_use(conn: &mut Conn) -> Result<(), StoreError> {
-    match known_version(conn)? {
+    match usable_version(conn)? {
         0 => return Ok(()),
         // Nobody has made a cluster of it. If there are accounts, they are those of a server alone.
         version if version < FIRST_OF_CLUSTERS => return Err(used_alone()),
@@ -328,28 +339,6 @@ fn make_cluster(conn: &mut Conn) -> Result<(), StoreError> {
     conn.exec_drop(sql, (&mac_key[..],)).map_err(|error| fault(&error).0)
 }
 
-/// The number of the node of this name, a new one if there is no such node yet.
-fn number_of(conn: &mut Conn, name: &str) -> Result<NodeId, StoreError> {
-    let find = "SELECT node FROM nodes WHERE name = ?";
-    let found: Option<u16> = conn.exec_first(find, (name.as_bytes(),)).map_err(|error| fault(&error).0)?;
-    let number = match found {
-        Some(number) => number,
-        None => {
-            let sql = "SELECT IFNULL(MAX(node), 0) + 1 FROM nodes";
-            let next: Option<u16> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
-            let next = next.filter(|&next| next <= NODE_MAX).ok_or_else(|| {
-                StoreError::Unusable(format!(
-                    "it has {NODE_MAX} nodes: delete those that are gone from its table nodes"
-                ))
-            })?;
-            let sql = "INSERT INTO nodes (node, name, epoch, renewed, hlc_limit, build) VALUES (?, ?, 0, 0, 0, '')";
-            conn.exec_drop(sql, (next, name.as_bytes())).map_err(|error| fault(&error).0)?;
-            next
-        }
-    };
-    NodeId::new(number).ok_or_else(|| StoreError::Corrupt(format!("it has a node of the number {number}")))
-}
-
 /// Begins a life of a node.
 fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, StoreError> {
     let last = end_last(conn, node, name)?;
@@ -375,8 +364,8 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, S
         floor: hlc_limit,
         // Until the limit is written anew, nothing may be.
         seq_max: SeqMax::new(hlc_limit),
-        // No node reads a lower version.
-        frame_version: AtomicU16::new(1),
+        // Until the first look says more.
+        frame_version: AtomicU16::new(FRAME_MIN),
         is_fenced: AtomicBool::new(false),
     })
 }
@@ -406,7 +395,7 @@ pub(super) fn state(conn: &mut Conn, node: NodeId) -> Result<(u64, u64), StoreEr
 
 /// Does this life of a node go on? One whose connection has ended was killed; it is watched only
 /// where that connection may be on another server of a cluster of databases.
-fn lives(conn: &mut Conn, who: Incarnation, beats: u64) -> Result<bool, StoreError> {
+pub(super) fn lives(conn: &mut Conn, who: Incarnation, beats: u64) -> Result<bool, StoreError> {
     if holder(conn, &lock(who, BEAT_LANE))?.is_none() && cluster_of_databases(conn)?.is_none() {
         return Ok(false);
     }
@@ -414,6 +403,11 @@ fn lives(conn: &mut Conn, who: Incarnation, beats: u64) -> Result<bool, StoreErr
     let (epoch, after) = state(conn, who.node)?;
     // Who was fenced gives none.
     Ok(after > 0 && (epoch, after) != (who.epoch, beats))
+}
+
+/// Fences a life of a node.
+pub(super) fn fence_over(conn: &mut Conn, who: Incarnation) -> Result<bool, StoreError> {
+    raise_until(conn, who, EpochRaise::Over)
 }
 
 /// What an epoch is raised for.
@@ -459,7 +453,10 @@ fn raise_in_transaction(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> R
         // It keeps its limit: that is where its numbers end.
         EpochRaise::Over => "renewed = 0".to_owned(),
         EpochRaise::Begins => {
-            format!("renewed = 1, build = '{}', frame_max = {FRAME_MAX}", env!("CARGO_PKG_VERSION"))
+            let build = env!("CARGO_PKG_VERSION");
+            format!(
+                "renewed = 1, build = '{build}', frame_min = {FRAME_MIN}, frame_max = {FRAME_MAX}, schema_max = {KNOWN}"
+            )
         }
     };
     let sql = format!("UPDATE nodes SET epoch = {new}, {change} WHERE node = {node} AND epoch = {old}");

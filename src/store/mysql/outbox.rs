@@ -5,6 +5,7 @@ use super::{MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, repeated, size_of
 use crate::chat::contract::{Incarnation, NodeRecord};
 use crate::protocol::field::UserName;
 use crate::store::{StoreConnection, StoreError, records};
+use crate::versions::{FRAME_MAX, FRAME_MIN};
 use mysql::Value;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -223,12 +224,14 @@ fn write_some(
         None => store.insert(server.connect()?),
     };
     let (me, row_max) = (server.seat().me, store.row_bytes_max().saturating_sub(ROW_BYTES));
+    // Each life that is known here was counted when this was read, or is over.
+    let version = server.seat().frame_version().clamp(FRAME_MIN, FRAME_MAX);
     let mut rows = Vec::new();
     let mut weight = 0;
     for (to, record) in records.iter().take(SIZES[0]) {
-        let mut text = records::write(me, *to, record);
+        let mut text = records::write(version, me, *to, record);
         if text.len() > row_max {
-            text = records::write(me, *to, &NodeRecord::Missed);
+            text = records::write(version, me, *to, &NodeRecord::Missed);
         }
         weight += text.len();
         if weight > STATEMENT_BYTES_MAX.min(row_max) && !rows.is_empty() {

@@ -3,26 +3,65 @@
 use super::fault;
 use crate::store::StoreError;
 use crate::store::portable::{UNFINISHED, tables_of, unfinished};
-use mysql::Conn;
+use crate::versions;
 use mysql::prelude::Queryable;
+use mysql::{Conn, Row};
 
 /// All tables as they are now, for a database that has none.
 const SCHEMA: &str = include_str!("../../../schema.sql");
 /// The steps from each version of the schema to the next, the first from version 1. Each step ends
 /// by writing its version, and can be repeated: these servers commit every change of a table
 /// immediately, so an interrupted step is done again.
-const UPGRADES: &[&str] = &[
-    include_str!("schema_2.sql"),
-    include_str!("schema_3.sql"),
-    include_str!("schema_4.sql"),
-    include_str!("schema_5.sql"),
-    include_str!("schema_6.sql"),
-    include_str!("schema_7.sql"),
-    include_str!("schema_8.sql"),
-    include_str!("schema_9.sql"),
+const UPGRADES: &[SchemaStep] = &[
+    SchemaStep::Breaking(include_str!("schema_2.sql")),
+    SchemaStep::Breaking(include_str!("schema_3.sql")),
+    SchemaStep::Breaking(include_str!("schema_4.sql")),
+    SchemaStep::Breaking(include_str!("schema_5.sql")),
+    SchemaStep::Breaking(include_str!("schema_6.sql")),
+    SchemaStep::Breaking(include_str!("schema_7.sql")),
+    SchemaStep::Breaking(include_str!("schema_8.sql")),
+    SchemaStep::Breaking(include_str!("schema_9.sql")),
+    SchemaStep::Breaking(include_str!("schema_10.sql")),
+    #[cfg(next_build)]
+    SchemaStep::Expanding(include_str!("schema_next.sql")),
 ];
 /// The newest version, after all steps.
 pub(super) const KNOWN: usize = UPGRADES.len() + 1;
+const _: () = assert!(KNOWN == versions::SCHEMA);
+/// The least version that a build must know to use the tables after all steps.
+pub(super) const COMPATIBLE: usize = compatible_after(UPGRADES);
+/// The first version of the tables that knows clusters.
+pub(super) const FIRST_OF_CLUSTERS: usize = 8;
+/// The first version that says in the database with which builds it is compatible.
+pub(super) const FIRST_COMPATIBLE: usize = 10;
+
+/// A step from one version of the schema to the next.
+enum SchemaStep {
+    /// Builds that know the version before may use the tables during it and afterwards: it only
+    /// adds what they do not look at.
+    #[cfg_attr(not(any(next_build, test)), expect(dead_code, reason = "no step for users was of this kind yet"))]
+    Expanding(&'static str),
+    /// They may not.
+    Breaking(&'static str),
+}
+
+impl SchemaStep {
+    fn sql(&self) -> &'static str {
+        match self {
+            Self::Expanding(sql) | Self::Breaking(sql) => sql,
+        }
+    }
+}
+
+/// The version that the last breaking step leads to.
+const fn compatible_after(steps: &[SchemaStep]) -> usize {
+    let mut count = steps.len();
+    while count > 0 && matches!(steps[count - 1], SchemaStep::Expanding(_)) {
+        count -= 1;
+    }
+    count + 1
+}
+
 /// Error numbers for a key or a column that exists already: the step was interrupted after this
 /// statement.
 const DUPLICATE_KEY_NAME: u16 = 1061;
@@ -38,6 +77,18 @@ pub(super) fn set_version(version: i64) -> String {
 
 /// The version of the tables; 0 when there are none.
 pub(super) fn version(conn: &mut Conn) -> Result<usize, StoreError> {
+    found(conn).map(|found| found.version)
+}
+
+/// Which tables there are.
+struct TablesFound {
+    /// 0: none.
+    version: usize,
+    /// The least version that a build must know to use them.
+    compatible: usize,
+}
+
+fn found(conn: &mut Conn) -> Result<TablesFound, StoreError> {
     let count = |conn: &mut Conn, names: &str| {
         let sql = format!(
             "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({names})"
@@ -49,28 +100,34 @@ pub(super) fn version(conn: &mut Conn) -> Result<usize, StoreError> {
         if count(conn, &names.join(", "))? > 0 {
             return Err(StoreError::Corrupt("it holds tables of another application".into()));
         }
-        return Ok(0);
+        return Ok(TablesFound { version: 0, compatible: 0 });
     }
-    let version: Option<i64> =
-        conn.query_first("SELECT version FROM schema_version WHERE one = 1").map_err(|error| fault(&error).0)?;
-    match version.unwrap_or(0) {
-        UNFINISHED => Err(unfinished()),
+    // An older version has fewer columns.
+    let row: Option<Row> =
+        conn.query_first("SELECT * FROM schema_version WHERE one = 1").map_err(|error| fault(&error).0)?;
+    let number = |name: &str| row.as_ref().and_then(|row| row.get_opt::<i64, _>(name)).and_then(Result::ok);
+    let version = match number("version").unwrap_or(0) {
+        UNFINISHED => return Err(unfinished()),
         version => {
-            usize::try_from(version).map_err(|_| StoreError::Corrupt(format!("its schema has the number {version}")))
+            usize::try_from(version).map_err(|_| StoreError::Corrupt(format!("its schema has the number {version}")))?
         }
-    }
+    };
+    let compatible = number("compatible").and_then(|number| usize::try_from(number).ok()).unwrap_or(version);
+    Ok(TablesFound { version, compatible })
 }
 
 /// The names of the tables of all versions.
 fn ours() -> impl Iterator<Item = &'static str> {
-    [SCHEMA].into_iter().chain(UPGRADES.iter().copied()).flat_map(tables_of)
+    [SCHEMA].into_iter().chain(UPGRADES.iter().map(SchemaStep::sql)).flat_map(tables_of)
 }
 
 /// Refuses a database with a table or view of another application: it must not be changed, and its
 /// owner might drop it with all tables.
 pub(super) fn check_all_ours(conn: &mut Conn) -> Result<(), StoreError> {
-    // A newer version may have tables that this one does not know.
-    known_version(conn)?;
+    if usable_version(conn)? > KNOWN {
+        // A newer version may have tables that this one does not know.
+        return Ok(());
+    }
     let sql = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY table_name";
     let names: Vec<String> = conn.query(sql).map_err(|error| fault(&error).0)?;
     let ours: Vec<&str> = ours().collect();
@@ -80,14 +137,34 @@ pub(super) fn check_all_ours(conn: &mut Conn) -> Result<(), StoreError> {
     }
 }
 
-/// The version of the tables; fails if it is newer than the known one.
-pub(super) fn known_version(conn: &mut Conn) -> Result<usize, StoreError> {
-    let found = version(conn)?;
-    if found > KNOWN {
-        let why = format!("it was written by a newer hongyan (schema {found}, this one knows {KNOWN})");
-        return Err(StoreError::Corrupt(why));
+/// The version of the tables; fails if this build is too old for them. A newer version than the
+/// known one may be compatible with this build.
+pub(super) fn usable_version(conn: &mut Conn) -> Result<usize, StoreError> {
+    let found = found(conn)?;
+    match why_too_old(&found) {
+        Some(why) => Err(StoreError::Corrupt(why)),
+        None => Ok(found.version),
     }
-    Ok(found)
+}
+
+fn why_too_old(found: &TablesFound) -> Option<String> {
+    let TablesFound { version, compatible } = found;
+    if *version <= KNOWN || *compatible <= KNOWN {
+        return None;
+    }
+    let needs = if compatible < version { format!(", which needs one that knows {compatible}") } else { String::new() };
+    Some(format!("it was written by a newer hongyan (schema {version}{needs}, this one knows {KNOWN})"))
+}
+
+/// The version of the tables for a copy; fails if it is newer than the known one. What is new in it
+/// would be left behind.
+pub(super) fn version_to_copy(conn: &mut Conn) -> Result<usize, StoreError> {
+    match version(conn)? {
+        version if version <= KNOWN => Ok(version),
+        version => Err(StoreError::Corrupt(format!(
+            "it was written by a newer hongyan (schema {version}, this one copies {KNOWN}): copy it with that one"
+        ))),
+    }
 }
 
 /// Does this error mean that a right is missing?
@@ -120,19 +197,26 @@ pub(super) fn make_marked(conn: &mut Conn) -> Result<(), StoreError> {
 }
 
 /// Creates the tables, or does the missing steps. The lock must be held, so only one server does
-/// this at a time.
+/// this at a time. Nodes that do not know [`COMPATIBLE`] must not live.
 pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
-    let found = known_version(conn)?;
+    let found = usable_version(conn)?;
     if found == 0 {
         apply(conn, SCHEMA)?;
     } else {
         log::info!(
             "the store's tables are brought from schema {found} to {KNOWN}: where they are large this takes a while"
         );
-        UPGRADES.iter().skip(found - 1).try_for_each(|step| apply(conn, step))?;
     }
+    if found >= FIRST_COMPATIBLE {
+        // Before the first change: an older build that starts meanwhile, by way of another server
+        // of a cluster of databases, finds out.
+        let sql = format!("UPDATE schema_version SET compatible = GREATEST(compatible, {COMPATIBLE}) WHERE one = 1");
+        conn.query_drop(sql).map_err(|error| cannot_make(&error))?;
+    }
+    let made = version(conn)?;
+    UPGRADES.iter().skip(made.saturating_sub(1)).try_for_each(|step| apply(conn, step.sql()))?;
     match version(conn)? {
-        reached if reached == KNOWN => Ok(()),
+        reached if reached >= KNOWN => Ok(()),
         reached => Err(StoreError::Corrupt(format!("its schema is {reached} after it was brought to {KNOWN}"))),
     }
 }
@@ -166,5 +250,48 @@ mod tests {
         assert_eq!(found.len(), 15);
         assert!(found[..14].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
         assert!(found[14].starts_with("INSERT IGNORE INTO schema_version"));
+    }
+
+    #[test]
+    fn only_a_breaking_step_shuts_older_builds_out() {
+        use SchemaStep::{Breaking, Expanding};
+        for (steps, compatible) in [
+            (&[][..], 1),
+            (&[Breaking("")], 2),
+            (&[Breaking(""), Expanding("")], 2),
+            (&[Expanding(""), Expanding("")], 1),
+            (&[Breaking(""), Expanding(""), Breaking(""), Expanding("")], 4),
+        ] {
+            assert_eq!(compatible_after(steps), compatible, "{} steps", steps.len());
+        }
+    }
+
+    #[test]
+    fn each_step_and_the_whole_schema_write_what_they_are_compatible_with() {
+        let whole =
+            format!("INSERT IGNORE INTO schema_version (one, version, compatible) VALUES (1, {KNOWN}, {COMPATIBLE})");
+        let last = statements(SCHEMA).pop().unwrap();
+        assert_eq!(last, whole, "schema.sql is that of the last step");
+        for (number, step) in (2..).zip(UPGRADES).filter(|(number, _)| *number >= FIRST_COMPATIBLE) {
+            let compatible = compatible_after(&UPGRADES[..number - 1]);
+            let end = format!(
+                "UPDATE schema_version SET version = {number}, compatible = {compatible} \
+                 WHERE one = 1 AND version < {number}"
+            );
+            assert_eq!(statements(step.sql()).pop().unwrap(), end);
+        }
+    }
+
+    #[test]
+    fn a_build_uses_newer_tables_that_say_they_are_compatible_with_it() {
+        let why = |version, compatible| why_too_old(&TablesFound { version, compatible });
+        for (version, compatible) in [(0, 0), (1, 1), (KNOWN, KNOWN), (KNOWN + 1, KNOWN), (KNOWN + 9, 1)] {
+            assert_eq!(why(version, compatible), None);
+        }
+        let (next, second) = (KNOWN + 1, KNOWN + 2);
+        let said = why(next, next).unwrap();
+        assert_eq!(said, format!("it was written by a newer hongyan (schema {next}, this one knows {KNOWN})"));
+        let said = why(second, next).unwrap();
+        assert!(said.contains(&format!("(schema {second}, which needs one that knows {next}, this one")), "{said}");
     }
 }

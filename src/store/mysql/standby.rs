@@ -3,7 +3,7 @@
 use super::connect::MysqlServer;
 use super::fault;
 use super::lanes::{ALONE, PROBE_LANE};
-use super::schema::{KNOWN, known_version};
+use super::schema::{KNOWN, usable_version};
 use super::signs::{ActiveServerState, cluster, is_locked, read};
 use crate::store::StoreError;
 use mysql::Conn;
@@ -72,7 +72,7 @@ impl ActiveServerWatch {
                 conn
             }
         };
-        let found = if known_version(&mut conn)? == KNOWN {
+        let found = if usable_version(&mut conn)? >= KNOWN {
             // A database that is read-only, or whose disk hangs, would not take signs of life
             // either: test that it takes writes.
             conn.query_drop(format!("UPDATE lanes SET n = n + 1 WHERE node = {ALONE} AND lane = {PROBE_LANE}"))
