@@ -8,6 +8,7 @@ use super::file::ConfigFile;
 use super::known::{Variables, cut, did_you_mean};
 use super::options::{CONFIG, Kind, OPTIONS, Opt, Reload, find};
 use super::{AdminPlace, Config, Endpoint, StoreUrl};
+use crate::versions::{FRAME_MAX, FRAME_MIN, SCHEMA};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -262,10 +263,11 @@ pub(super) fn sentence(error: &lexopt::Error) -> String {
     }
 }
 
-/// `hongyan 0.1.0`
+/// `hongyan 0.1.0 (schema 10, frames 1-1)`: what nodes of a cluster have to agree about.
 #[must_use]
 pub fn version() -> String {
-    concat!("hongyan ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
+    let build = env!("CARGO_PKG_VERSION");
+    format!("hongyan {build} (schema {SCHEMA}, frames {FRAME_MIN}-{FRAME_MAX})\n")
 }
 
 const WIDTH: usize = 98;
@@ -499,7 +501,9 @@ mod tests {
 
     #[test]
     fn help_and_version() {
-        assert_eq!(read_with(&["--version"], &[]).unwrap_err(), format!("hongyan {}\n", env!("CARGO_PKG_VERSION")));
+        let version = read_with(&["--version"], &[]).unwrap_err();
+        let (build, rest) = (env!("CARGO_PKG_VERSION"), format!("(schema {SCHEMA}, frames {FRAME_MIN}-{FRAME_MAX})"));
+        assert_eq!(version, format!("hongyan {build} {rest}\n"));
         let help = read_with(&["-h"], &[]).unwrap_err();
         for line in help.lines() {
             assert!(line.chars().count() <= 100, "{line}");
