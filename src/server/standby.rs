@@ -31,15 +31,20 @@ pub(super) fn wait_and_open(
     // The last logged reason why it cannot take over, and whether it has ever seen the active
     // server.
     let (mut said, mut has_seen) = (String::new(), false);
-    if signals.is_some() {
-        supervisor::standing_by();
-    }
-    log::info!("standby: waiting until the server that uses the store {} is gone", config.store);
+    let mut is_waiting = false;
     loop {
         let looked = on_a_thread(signals, "watch", move || Ok((watch.look(), watch)))?;
         let Some(looked) = looked else { return Ok(None) };
         let (seen, same_watch) = looked.map_err(cannot_use)?;
         watch = same_watch;
+        let is_refused = matches!(&seen, Err(error) if !waits_in_spite_of(error));
+        if !is_waiting && !is_refused {
+            is_waiting = true;
+            if signals.is_some() {
+                supervisor::standing_by();
+            }
+            log::info!("standby: waiting until the server that uses the store {} is gone", config.store);
+        }
         let tried = match seen {
             Ok(ActiveServerCheck::Active) => {
                 (said, has_seen) = (String::new(), true);
@@ -65,7 +70,7 @@ pub(super) fn wait_and_open(
             Ok(None) => {}
             // A standby that has seen the active server once keeps waiting, whatever happens to the
             // database: it may be needed then.
-            Err(error) if has_seen || store_wait::may_come(&error) || matches!(error, StoreError::InUse(_)) => {
+            Err(error) if has_seen || waits_in_spite_of(&error) => {
                 let why = error.to_string();
                 if said != why {
                     log::warn!("standby: cannot take over now: {why}");
@@ -82,4 +87,9 @@ pub(super) fn wait_and_open(
             thread::sleep(LOOK);
         }
     }
+}
+
+/// May a standby that has never seen the active server wait for the end of this error?
+fn waits_in_spite_of(error: &StoreError) -> bool {
+    store_wait::may_come(error) || matches!(error, StoreError::InUse(_))
 }

@@ -3,7 +3,8 @@
 use super::connect::MysqlServer;
 use super::fault;
 use super::lanes::{ALONE, PROBE_LANE};
-use super::schema::{KNOWN, usable_version};
+use super::nodes::check_no_cluster;
+use super::schema::{FIRST_OF_CLUSTERS, KNOWN, usable_version};
 use super::signs::{ActiveServerState, cluster, is_locked, read};
 use crate::store::StoreError;
 use mysql::Conn;
@@ -68,6 +69,9 @@ impl ActiveServerWatch {
                 if let Some(cluster) = cluster(&mut conn)? {
                     // A Galera node that lags behind would show old signs of life.
                     conn.query_drop(cluster.reads_are_current()).map_err(|error| fault(&error).0)?;
+                }
+                if usable_version(&mut conn)? >= FIRST_OF_CLUSTERS {
+                    check_no_cluster(&mut conn)?;
                 }
                 conn
             }
