@@ -8,24 +8,21 @@ use super::members::MembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::NodeNames;
 use super::nodes::{NodeServer, VIEW, frame_version_of, lock, names_of, view_of};
+use super::seq_max::{is_near, is_near_clock, limit_for, wall_seq};
 use super::silence::NodeSilence;
-use crate::chat::contract::{ClusterView, Incarnation, MS_SHIFT, NodeRecord};
+use crate::chat::contract::{ClusterView, Incarnation, NodeRecord};
 use crate::store::{StoreError, records};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The interval between two signs of life.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// The interval between two looks at the mail and at the view.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How far the limit of the numbers is above the clock when it is written, and when it is written
-/// early.
-const LIMIT_AHEAD_MS: u64 = 5_000;
-const LIMIT_NEAR_MS: u64 = 2_500;
 /// Letters that are read at a time.
 const MAIL_MAX: usize = 1_000;
 /// News that wait for the loop, beyond which no more mail is read.
@@ -200,9 +197,9 @@ impl Lease {
     /// Told of the `seq` of the next push, so that the limit stays above it.
     pub fn note_clock(&self, seq: u64) {
         self.shared.clock.store(seq, Ordering::Release);
-        let near = LIMIT_NEAR_MS << MS_SHIFT;
         // Not at each turn while the limit cannot be raised: only after another jump.
-        if self.server.seat().seq_max.get() < seq + near && self.shared.jumped_to.load(Ordering::Relaxed) + near < seq {
+        let jumped_to = self.shared.jumped_to.load(Ordering::Relaxed);
+        if is_near_clock(self.server.seat().seq_max.get(), seq) && !is_near_clock(seq, jumped_to) {
             self.shared.jumped_to.store(seq, Ordering::Relaxed);
             self.shared.asked().limit = true;
             self.shared.changed.notify_one();
@@ -319,8 +316,7 @@ impl LeaseKeeper {
     fn is_to_renew(&self) -> bool {
         let clock = self.shared.clock.load(Ordering::Acquire);
         let limit = self.server.seat().seq_max.get();
-        let is_near = limit < clock.max(wall_seq()) + (LIMIT_NEAR_MS << MS_SHIFT);
-        is_near || self.renewed.elapsed() >= RENEW_EVERY || self.server.seat().is_fenced()
+        is_near(limit, clock, wall_seq()) || self.renewed.elapsed() >= RENEW_EVERY || self.server.seat().is_fenced()
     }
 
     /// Looks once, in one round trip.
@@ -379,7 +375,8 @@ impl LeaseKeeper {
         let node = node.get();
         let mut sql = String::new();
         if renews {
-            let limit = self.shared.clock.load(Ordering::Acquire).max(wall_seq()) + (LIMIT_AHEAD_MS << MS_SHIFT);
+            let clock = self.shared.clock.load(Ordering::Acquire);
+            let limit = limit_for(clock, wall_seq());
             sql += &format!(
                 "UPDATE nodes SET renewed = renewed + 1, hlc_limit = GREATEST(hlc_limit, {limit}) \
                  WHERE node = {node} AND epoch = {epoch}; "
@@ -493,11 +490,4 @@ fn read(conn: &mut Conn, sql: &str) -> mysql::Result<(Vec<Row>, Vec<Row>)> {
         }
     }
     Ok((mail, view))
-}
-
-/// The least `seq` that the wall clock could give now.
-fn wall_seq() -> u64 {
-    // Milliseconds fit for half a million years; shifted, for five hundred.
-    let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    ms << MS_SHIFT
 }
