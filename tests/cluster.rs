@@ -12,6 +12,7 @@ mod cluster {
     pub(crate) mod fence;
     mod life;
     pub(crate) mod load;
+    mod upgrade;
 }
 
 use cluster::fence;
@@ -149,11 +150,16 @@ struct Run {
 
 impl Run {
     fn start(nodes: &[Node]) -> Self {
-        make_friends(nodes[0].addr, &USERS);
-        let known = Arc::new(Known::default());
         let servers: Vec<SocketAddr> = nodes.iter().map(|node| node.addr).collect();
+        Self::at(&servers)
+    }
+
+    /// With the nodes at these addresses.
+    fn at(servers: &[SocketAddr]) -> Self {
+        make_friends(servers[0], &USERS);
+        let known = Arc::new(Known::default());
         let others = |name: &str| USERS.into_iter().filter(|other| *other != name).collect();
-        let users = USERS.map(|name| load::start(name, others(name), servers.clone(), ROAMING, &known)).into();
+        let users = USERS.map(|name| load::start(name, others(name), servers.to_vec(), ROAMING, &known)).into();
         Self { known, users }
     }
 

@@ -101,6 +101,12 @@ impl Node {
         self.child.wait().unwrap();
     }
 
+    /// Starts another build of it with the same arguments after its end.
+    pub fn start_by(&mut self, program: &str) {
+        program.clone_into(&mut self.words[0]);
+        self.start_again();
+    }
+
     /// Starts it with the same arguments after its end.
     pub fn start_again(&mut self) {
         (self.child, self.log) = Self::spawn(&self.words);
