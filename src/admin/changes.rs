@@ -7,6 +7,7 @@ use super::routes::AdminContext;
 use super::secret;
 use super::target::user_name;
 use crate::chat::contract::{AdminAnswer, AdminRequest};
+use crate::net::admin::ForgetResult;
 use crate::protocol::field::{Secret, UserName};
 use serde::Deserialize;
 use serde_json::json;
@@ -183,6 +184,31 @@ impl AdminContext {
     pub(super) fn drain(&self, body: &[u8], who: &str, within: Duration) -> Result<HttpResponse, HttpResponse> {
         let EmptyBody {} = read(body)?;
         self.do_it("drain", who, AdminRequest::Drain, within, |answer, _| answers::of_change(&answer))
+    }
+
+    /// The database is changed by this thread.
+    pub(super) fn forget_node(
+        &self,
+        name: &str,
+        body: &[u8],
+        who: &str,
+        within: Duration,
+    ) -> Result<HttpResponse, HttpResponse> {
+        let EmptyBody {} = read(body)?;
+        let members = self.members(within)?;
+        let what = format!("forget the node {}", shown(name));
+        audit(&what, who, None, BEGINS);
+        let response = match members.forget(name) {
+            Ok(ForgetResult::Done { users }) => HttpResponse::json(200, &json!({"done": true, "users": users})),
+            Ok(ForgetResult::Unknown) => HttpResponse::error(404, "no_such_node", "There is no node of this name."),
+            Ok(ForgetResult::Lives) => {
+                let message = "The node has not stopped, and was not fenced; only one that is gone can be forgotten.";
+                HttpResponse::error(409, "lives", message)
+            }
+            Err(error) => HttpResponse::error(503, "store", format!("It could not be done: {error}; ask again.")),
+        };
+        audit(&what, who, None, &result_of(&response));
+        Ok(response)
     }
 
     fn reset(

@@ -78,6 +78,7 @@ fn request_of(verb: &AdminVerb) -> AdminHttpRequest {
     match verb {
         AdminVerb::Status => get("/health".to_owned()),
         AdminVerb::Nodes => get("/nodes".to_owned()),
+        AdminVerb::ForgetNode(name) => post(format!("/nodes/{}/forget", encode(name)), &json!({})),
         AdminVerb::Users => get("/users".to_owned()),
         AdminVerb::Drain => post("/drain".to_owned(), &json!({})),
         AdminVerb::User(name) => get(format!("/users/{}", encode(name))),

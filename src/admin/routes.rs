@@ -8,7 +8,7 @@ use super::process::ProcessFacts;
 use super::target::{RequestTarget, user_name};
 use super::{ProcessStage, StageCell};
 use crate::chat::contract::{AdminAnswer, AdminRequest};
-use crate::net::admin::{LoopAnswer, LoopCaller, LoopQuestion, NoAnswer, ServerSnapshot};
+use crate::net::admin::{LoopAnswer, LoopCaller, LoopQuestion, MembersReader, NoAnswer, ServerSnapshot};
 use crate::protocol::field::{ID_BYTES_MAX, UserName};
 use serde_json::json;
 use std::net::IpAddr;
@@ -22,6 +22,7 @@ enum AdminRoute {
     Health,
     Metrics,
     Nodes,
+    ForgetNode(String),
     Users,
     User(UserName),
     Messages,
@@ -37,6 +38,7 @@ impl AdminRoute {
             ["health"] => Self::Health,
             ["metrics"] => Self::Metrics,
             ["nodes"] => Self::Nodes,
+            ["nodes", name, "forget"] => Self::ForgetNode(name.to_owned()),
             ["users"] => Self::Users,
             ["users", name] => Self::User(user_name(name)?),
             ["messages"] => Self::Messages,
@@ -51,7 +53,7 @@ impl AdminRoute {
     }
 
     fn is_post(&self) -> bool {
-        matches!(self, Self::Notices | Self::Drain | Self::Change(..))
+        matches!(self, Self::Notices | Self::Drain | Self::ForgetNode(_) | Self::Change(..))
     }
 }
 
@@ -118,6 +120,7 @@ impl AdminContext {
                 }
                 self.ask(AdminRequest::Pushes { receiver, id }, within, answers::of_question)
             }
+            AdminRoute::ForgetNode(name) => self.forget_node(&name, &request.body, who, within),
             AdminRoute::Drain => self.drain(&request.body, who, within),
             AdminRoute::Notices => self.notice(&request.body, who, within),
             AdminRoute::Change(name, change) => self.change(name, change, &request.body, who, within),
@@ -166,21 +169,25 @@ impl AdminContext {
         }
     }
 
-    /// The database is read by this thread.
-    fn nodes(&self, within: Duration) -> Result<HttpResponse, HttpResponse> {
+    /// What reads and changes the table of nodes, on this thread.
+    pub(super) fn members(&self, within: Duration) -> Result<MembersReader, HttpResponse> {
         if !self.is_serving() {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
-        let reader = match self.asker.ask(LoopQuestion::Nodes, within) {
-            Ok(LoopAnswer::Nodes(Some(reader))) => reader,
+        match self.asker.ask(LoopQuestion::Nodes, within) {
+            Ok(LoopAnswer::Nodes(Some(reader))) => Ok(reader),
             Ok(LoopAnswer::Nodes(None)) => {
                 let message = "This server is no node of a cluster (--node-name).";
-                return Err(HttpResponse::error(404, "no_cluster", message));
+                Err(HttpResponse::error(404, "no_cluster", message))
             }
-            Ok(_) | Err(NoAnswer::Busy) => return Err(super::too_many()),
-            Err(_) => return Err(HttpResponse::error(503, "too_late", "The server did not answer in time.")),
-        };
-        match reader.read() {
+            Ok(_) | Err(NoAnswer::Busy) => Err(super::too_many()),
+            Err(_) => Err(HttpResponse::error(503, "too_late", "The server did not answer in time.")),
+        }
+    }
+
+    /// The database is read by this thread.
+    fn nodes(&self, within: Duration) -> Result<HttpResponse, HttpResponse> {
+        match self.members(within)?.read() {
             Ok(members) => Ok(answers::nodes(&members)),
             Err(error) => {
                 Err(HttpResponse::error(503, "store", format!("The nodes cannot be read from the database: {error}.")))

@@ -11,6 +11,10 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
     match verb {
         AdminVerb::Status => status(value),
         AdminVerb::Nodes => nodes(value),
+        AdminVerb::ForgetNode(name) => {
+            let (name, users) = (plain(name), number(&value["users"]));
+            format!("the node {name} is forgotten; {users} users were on it last\n")
+        }
         AdminVerb::Users => users(value),
         AdminVerb::User(_) => user(value),
         AdminVerb::Where { receiver, .. } => messages(receiver, value),

@@ -41,6 +41,8 @@ pub enum AdminVerb {
     Users,
     /// How the nodes of the cluster are.
     Nodes,
+    /// Forget a node of this name, which will not come back.
+    ForgetNode(String),
     /// A report about a user.
     User(String),
     /// The messages to a user with one id, and where they are.
@@ -144,9 +146,10 @@ pub(super) fn read(
 }
 
 /// The names of the commands, for hints.
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "status",
     "nodes",
+    "forget-node",
     "users",
     "user",
     "where",
@@ -189,6 +192,7 @@ impl Words {
         let (usage, count, read) = match verb.as_str() {
             "status" => ("", 0, AdminVerb::Status),
             "nodes" => ("", 0, AdminVerb::Nodes),
+            "forget-node" => ("NAME", 1, AdminVerb::ForgetNode(words.first().cloned().unwrap_or_default())),
             "users" => ("", 0, AdminVerb::Users),
             "drain" => ("", 0, AdminVerb::Drain),
             "user" => ("NAME", 1, AdminVerb::User(words.first().cloned().unwrap_or_default())),
@@ -262,6 +266,7 @@ Usage: hongyan admin [OPTIONS] COMMAND
   status                     whether the server is ready, and if not, why; the main numbers
   users                      who is online
   nodes                      the nodes of the cluster: do they live, and what waits for them
+  forget-node NAME           remove a node of the cluster that has stopped and will not come back
   user NAME                  since when and from where the user is online, how many messages are
                              waiting, whether the user is banned
   where RECEIVER ID          the state of the messages to RECEIVER with this messageId

@@ -12,7 +12,7 @@ use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ClusterGauge
 use crate::histogram::Histogram;
 use crate::protocol::http::ServerHealth;
 use crate::store::cluster::ClusterMembership;
-pub use crate::store::cluster::{ClusterFigures, Member, Members, MembersReader};
+pub use crate::store::cluster::{ClusterFigures, ForgetResult, Member, Members, MembersReader};
 use crate::store::pool::StoreHealth;
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -8,7 +8,7 @@ use crate::config::Config;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::mysql::{FenceCause as Cause, LeaseEvent, Member, Members, MembersReader};
+pub use super::mysql::{FenceCause as Cause, ForgetResult, LeaseEvent, Member, Members, MembersReader};
 
 /// How long a node that leaves waits until what it said is written.
 const MAIL_WITHIN: Duration = Duration::from_secs(2);

@@ -11,6 +11,7 @@ mod background_close;
 mod blocks;
 mod connect;
 mod export;
+mod forget;
 mod friendships;
 mod keeper;
 mod lanes;
@@ -38,6 +39,7 @@ mod whereabouts;
 
 pub use connect::MysqlServer;
 pub use export::MysqlExport;
+pub use forget::ForgetResult;
 pub use keeper::ActiveServerHeartbeat;
 use lanes::WriterLane;
 pub use lease::{FenceCause, Lease, LeaseCalls, LeaseEvent};

@@ -326,3 +326,32 @@ fn the_alerts_of_a_cluster_name_metrics_that_a_node_has() {
         assert!(metrics.lines().any(|line| line.starts_with(name)), "there is no {name}:\n{metrics}");
     }
 }
+
+#[test]
+fn a_node_that_has_stopped_is_forgotten_and_its_users_log_in_elsewhere() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, mut b] = two(&database);
+    make_friends(a.node.addr, &["ann", "bob"]);
+    let (mut ann, mut bob) = (a.node.log_in("ann"), b.node.log_in("bob"));
+    ann.say("m1", "bob", "honk", "MS");
+    bob.take("m1");
+    let (status, said) = a.ask(&["forget-node", "b"]);
+    assert!(status == 1 && said.contains("only one that is gone can be forgotten"), "{said}");
+    let (status, said) = a.ask(&["forget-node", "nobody"]);
+    assert!(status == 1 && said.contains("There is no node of this name."), "{said}");
+    b.node.signal("-TERM");
+    assert_eq!(b.node.status(), Some(0));
+    ann.say("m2", "bob", "honk", "MS");
+    assert_eq!(a.done(&["forget-node", "b"]), "the node b is forgotten; 1 users were on it last\n");
+    let nodes = serde_json::from_str::<Value>(&a.done(&["nodes", "--json"])).unwrap();
+    assert_eq!(nodes["nodes"].as_array().unwrap().len(), 1, "{nodes}");
+    let mut bob = a.node.log_in("bob");
+    bob.take("m2");
+    bob.say("m3", "ann", "honk", "MS");
+    ann.take("m3");
+    // A node of the same name is a new one.
+    b.node.start_again();
+    let mut bob = b.node.log_in("bob");
+    bob.say("m4", "ann", "honk", "MS");
+    ann.take("m4");
+}

@@ -2,6 +2,7 @@
 //! what is new. Skipped without `HONGYAN_TEST_MYSQL`.
 
 mod builds;
+mod forget;
 mod jobs;
 
 use super::mysql::{Database, refusal};

@@ -1,6 +1,7 @@
 //! How the nodes of a cluster are, for operators. Read by the thread of the one who asks.
 
 use super::fault;
+use super::forget::{ForgetResult, forget};
 use super::lease::LastSigns;
 use super::nodes::NodeServer;
 use super::schema::version;
@@ -64,6 +65,14 @@ const MEMBERS: &str = "SELECT cluster.view, nodes.node, nodes.name, nodes.epoch,
                        FROM cluster, nodes ORDER BY nodes.node";
 
 impl MembersReader {
+    /// Forgets a node that has stopped and will not come back.
+    ///
+    /// # Errors
+    /// When the database cannot be used; it may be asked again.
+    pub fn forget(&self, name: &str) -> Result<ForgetResult, StoreError> {
+        forget(&mut self.server.session()?, name)
+    }
+
     /// Reads them now.
     ///
     /// # Errors

@@ -1,0 +1,101 @@
+//! A node that will not come back is forgotten, and its number is free.
+
+use super::super::mysql::Database;
+use super::{Living, join, me};
+use crate::common::store::*;
+use ::mysql::prelude::Queryable;
+use hongyan::chat::contract::{NodeRecord, UserOwner};
+use hongyan::store::mysql::{ForgetResult, NodeServer};
+use hongyan::store::{StoreConnection, mysql::MailOutbox};
+use std::time::Duration;
+
+fn living(database: &Database, name: &str) -> Living {
+    Living::new(join(database, name), Duration::from_secs(3_600))
+}
+
+fn owner(node: &NodeServer, name: &str) -> UserOwner {
+    node.connect().unwrap().nodes().unwrap().owner(&user(name)).unwrap()
+}
+
+fn claim(node: &NodeServer, name: &str, epoch: u64, floor: u64) {
+    let mut store = node.connect().unwrap();
+    assert!(with(&mut store, |store| store.nodes().unwrap().claim(&user(name), epoch, floor)));
+}
+
+#[test]
+fn a_node_that_lives_is_not_forgotten_nor_one_that_nobody_knows() {
+    let Some(database) = Database::new() else { return };
+    let (a, b) = (living(&database, "a"), living(&database, "b"));
+    let members = a.lease.members();
+    assert_eq!(members.forget("b").unwrap(), ForgetResult::Lives);
+    assert_eq!(members.forget("a").unwrap(), ForgetResult::Lives, "it is the one that is asked");
+    assert_eq!(members.forget("c").unwrap(), ForgetResult::Unknown);
+    b.lease.leave();
+    assert_eq!(members.forget("b").unwrap(), ForgetResult::Done { users: 0 });
+    assert_eq!(members.forget("b").unwrap(), ForgetResult::Unknown);
+}
+
+#[test]
+fn users_of_a_forgotten_node_belong_to_nobody_and_their_numbers_go_on_above_its_own() {
+    let Some(mut database) = Database::new() else { return };
+    let (mut a, b) = (living(&database, "a"), living(&database, "b"));
+    let count = 2_500;
+    for number in 0..count {
+        database
+            .admin
+            .query_drop(format!("INSERT INTO whereabouts VALUES ('u{number}', '', 2, {}, 3, 0)", me(&b.server).epoch))
+            .unwrap();
+    }
+    claim(&b.server, "ann", 0, 70);
+    claim(&a.server, "bob", 0, 70);
+    let outbox = MailOutbox::start(a.server.clone(), super::mail(100)).unwrap();
+    let limit = b.first_view.nodes[1].hlc_limit;
+    b.lease.leave();
+    // What was said to it is not read any more.
+    outbox.send(me(&b.server), NodeRecord::Who);
+    outbox.finish(Duration::from_secs(30));
+    let number = a.server.view().unwrap().number;
+    assert_eq!(a.lease.members().forget("b").unwrap(), ForgetResult::Done { users: count + 1 });
+    let ann = owner(&a.server, "ann");
+    assert_eq!((ann.at, ann.epoch), (None, 1));
+    assert!(ann.floor >= limit && owner(&a.server, "u7").floor >= limit);
+    assert_eq!(owner(&a.server, "bob").at, Some(me(&a.server)), "those of others stay");
+    let view = a.wait_for_view(|view| view.number > number);
+    assert_eq!(view.nodes.len(), 1);
+    for table in ["mail", "lanes"] {
+        let rows: Option<u64> =
+            database.admin.query_first(format!("SELECT count(*) FROM {table} WHERE node = 2")).unwrap();
+        assert_eq!(rows, Some(0), "{table}");
+    }
+}
+
+#[test]
+fn a_node_with_the_number_of_a_forgotten_one_begins_above_all_that_it_has_used() {
+    let Some(mut database) = Database::new() else { return };
+    let a = living(&database, "a");
+    let mut zombie = join(&database, "b");
+    for _ in 0..3 {
+        assert!(zombie.leave().unwrap());
+        zombie = join(&database, "b");
+    }
+    // It was fenced by mistake, and its process goes on.
+    let mut late = zombie.connect().unwrap();
+    database.admin.query_drop("UPDATE nodes SET hlc_limit = 1 << 62 WHERE name = 'b'").unwrap();
+    assert!(a.server.fence(me(&zombie)).unwrap());
+    assert_eq!(a.lease.members().forget("b").unwrap(), ForgetResult::Done { users: 0 });
+    let c = join(&database, "c");
+    assert_eq!(me(&c).node, me(&zombie).node);
+    assert!(me(&c).epoch > me(&zombie).epoch + 1, "{:?}", me(&c));
+    assert!(c.seat().floor >= 1 << 62);
+    assert!(late.begin().is_err() && zombie.connect().is_err(), "nothing of it is committed");
+    // When every number was given once, those that are free are given again.
+    for number in (1..=1_023).filter(|number| ![1, 2, 77].contains(number)) {
+        let sql = format!(
+            "INSERT INTO nodes (node, name, epoch, renewed, hlc_limit, build) VALUES ({number}, 'n{number}', 1, 0, 1, '')"
+        );
+        database.admin.query_drop(sql).unwrap();
+    }
+    assert_eq!(me(&join(&database, "d")).node.get(), 77);
+    let why = NodeServer::join(&database.url(), "e").unwrap_err().to_string();
+    assert!(why.contains("it has 1023 nodes: forget those that are gone"), "{why}");
+}
