@@ -4,7 +4,7 @@ use super::http::HttpResponse;
 use super::metrics::VERSION;
 use super::process::ProcessFacts;
 use crate::chat::contract::{AdminAnswer, NodeId, OnlineUser, PushReport, PushState, UserReport};
-use crate::net::admin::{Member, Members, ServerSnapshot};
+use crate::net::admin::ServerSnapshot;
 use crate::protocol::http::ServerHealth;
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -59,27 +59,6 @@ pub(super) fn of_question(answer: AdminAnswer, addresses: &[Option<IpAddr>]) -> 
     HttpResponse::json(200, &value)
 }
 
-/// The nodes of a cluster.
-pub(super) fn nodes(members: &Members) -> HttpResponse {
-    let node = |member: &Member| {
-        let age = member.lease_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        json!({
-            "node": member.node,
-            "name": member.name,
-            "this": member.is_this,
-            "lives": member.lives,
-            "epoch": member.epoch,
-            "lease_age_ms": age,
-            "build": member.build,
-            "frame_version_max": member.frame_max,
-            "mail_waiting": member.mail_waiting,
-        })
-    };
-    let nodes: Vec<Value> = members.nodes.iter().map(node).collect();
-    let (view, schema, frame_version) = (members.view, members.schema, members.frame_version);
-    HttpResponse::json(200, &json!({"view": view, "schema": schema, "frame_version": frame_version, "nodes": nodes}))
-}
-
 /// Nodes by their numbers.
 pub(super) fn numbers(nodes: &[NodeId]) -> Vec<u16> {
     nodes.iter().map(|node| node.get()).collect()
@@ -117,11 +96,11 @@ pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessFacts) -> HttpR
     let (is_ready, why) = match snapshot.health {
         ServerHealth::Ok => (true, "ok"),
         ServerHealth::Store => (false, "store"),
+        ServerHealth::Lease => (false, "lease"),
         ServerHealth::Draining => (false, "draining"),
         ServerHealth::Stopping => (false, "stopping"),
         ServerHealth::Standby => (false, "standby"),
     };
-    let logged_in = snapshot.census.kinds().filter(|(kind, _)| kind.is_logged_in).map(|(_, count)| count);
     let value = json!({
         "ready": is_ready,
         "why": why,
@@ -132,7 +111,7 @@ pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessFacts) -> HttpR
         "jobs_in_flight": snapshot.jobs_in_flight,
         "connections": snapshot.census.kinds().map(|(_, count)| count).sum::<usize>(),
         "connections_max": snapshot.conns_max,
-        "logged_in": logged_in.sum::<usize>(),
+        "logged_in": snapshot.census.logged_in(),
         "outstanding": snapshot.gauges.outstanding,
         "memory_held_bytes": snapshot.held_bytes,
         "memory_max_bytes": snapshot.held_bytes_max,
@@ -167,7 +146,7 @@ mod tests {
             json!({"users": [
                 {"name": "ann", "online_since_ms": 7, "address": "192.0.2.1", "outstanding": 2},
                 {"name": "b\u{202e}ob", "online_since_ms": 7, "address": null, "outstanding": 2},
-            ], "next": "b\u{202e}ob"})
+            ], "next": "b\u{202e}ob", "node": 3})
         );
         assert_eq!(value(&answer(false))["next"], Value::Null);
     }

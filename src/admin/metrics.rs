@@ -1,11 +1,11 @@
 //! The metrics in OpenMetrics 1.0. The writer is hand-made: the counters belong to the loop, so no
 //! client library can keep them, and the format needs only a few lines.
 
-use super::bus_metrics;
 use super::process::{ProcessFacts, descriptors, resident_bytes};
-use crate::chat::contract::{ClusterGauges, CredentialKind, RefusalCause};
+use super::{bus_metrics, cluster_metrics};
+use crate::chat::contract::{CredentialKind, RefusalCause};
 use crate::histogram::Histogram;
-use crate::net::admin::{ClusterFigures, ServerSnapshot};
+use crate::net::admin::ServerSnapshot;
 use crate::net::census::Transport;
 use crate::net::counters::CloseCause;
 use crate::protocol::http::ServerHealth;
@@ -35,14 +35,20 @@ impl MetricsText {
         self.line(format_args!("# HELP hongyan_{name} {help}"));
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.family(name, "gauge", help);
         self.line(format_args!("hongyan_{name} {value}"));
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.family(name, "counter", help);
         self.line(format_args!("hongyan_{name}_total {value}"));
+    }
+
+    /// A counter of time, given in ms.
+    pub(super) fn counter_of_seconds(&mut self, name: &str, help: &str, ms: u64) {
+        self.family(name, "counter", help);
+        self.line(format_args!("hongyan_{name}_total {}", seconds(ms.saturating_mul(1_000))));
     }
 
     /// Writes a counter with a label, in whose values nothing needs escaping.
@@ -118,8 +124,8 @@ pub(super) fn text(snapshot: Option<&ServerSnapshot>, process: &ProcessFacts) ->
         log_ins(&mut text, snapshot);
         messages(&mut text, snapshot);
         store(&mut text, snapshot);
-        if let Some((figures, gauges)) = &snapshot.cluster {
-            cluster(&mut text, figures, gauges);
+        if let Some((figures, gauges, totals)) = &snapshot.cluster {
+            cluster_metrics::write(&mut text, figures, gauges, totals);
         }
         if let Some(figures) = &snapshot.bus {
             bus_metrics::write(&mut text, figures);
@@ -209,20 +215,6 @@ fn messages(text: &mut MetricsText, snapshot: &ServerSnapshot) {
     let oldest = snapshot.gauges.oldest_unacked_ms.map_or(0, |said_ms| snapshot.wall_ms.saturating_sub(said_ms));
     let help = "Age of the oldest push that was sent again of late, since it was said; 0: none was.";
     text.gauge("oldest_unacked_seconds", help, seconds(oldest * 1_000));
-}
-
-fn cluster(text: &mut MetricsText, figures: &ClusterFigures, gauges: &ClusterGauges) {
-    text.gauge("cluster_nodes", "Nodes of the cluster that live.", figures.living);
-    let help = "Age of the oldest of the last signs of life of the nodes that live.";
-    text.gauge("cluster_sign_of_life_seconds", help, figures.sign_of_life_age.as_secs_f64());
-    text.counter("cluster_fences", "Other nodes that this one has fenced.", figures.fences);
-    let help = "Records to other nodes that wait to be written into the database.";
-    text.gauge("cluster_mail_unwritten", help, figures.mail_unwritten);
-    text.gauge("cluster_claims", "Log-ins of users whom another node is to let go of.", gauges.claims);
-    text.gauge("cluster_let_gos", "Users whom this node is letting go of.", gauges.let_gos);
-    text.gauge("cluster_untold", "Users whose node is still to be told something.", gauges.untold);
-    let help = "Bans, disconnections and the like that not all nodes have confirmed.";
-    text.gauge("cluster_endings", help, gauges.endings);
 }
 
 fn store(text: &mut MetricsText, snapshot: &ServerSnapshot) {

@@ -4,11 +4,12 @@ use super::answers;
 use super::changes::{UserChange, change_of};
 use super::http::{HttpMethod, HttpRequest, HttpResponse};
 use super::metrics;
+use super::nodes;
 use super::process::ProcessFacts;
 use super::target::{RequestTarget, user_name};
 use super::{ProcessStage, StageCell};
 use crate::chat::contract::{AdminAnswer, AdminRequest};
-use crate::net::admin::{LoopAnswer, LoopCaller, LoopQuestion, MembersReader, NoAnswer, ServerSnapshot};
+use crate::net::admin::{LoopAnswer, LoopCaller, LoopQuestion, MembersReader, NoAnswer, Nodes, ServerSnapshot};
 use crate::protocol::field::{ID_BYTES_MAX, UserName};
 use serde_json::json;
 use std::net::IpAddr;
@@ -169,13 +170,13 @@ impl AdminContext {
         }
     }
 
-    /// What reads and changes the table of nodes, on this thread.
-    pub(super) fn members(&self, within: Duration) -> Result<MembersReader, HttpResponse> {
+    /// The nodes as far as the loop knows them.
+    fn known_nodes(&self, within: Duration) -> Result<Box<Nodes>, HttpResponse> {
         if !self.is_serving() {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
         match self.asker.ask(LoopQuestion::Nodes, within) {
-            Ok(LoopAnswer::Nodes(Some(reader))) => Ok(reader),
+            Ok(LoopAnswer::Nodes(Some(nodes))) => Ok(nodes),
             Ok(LoopAnswer::Nodes(None)) => {
                 let message = "This server is no node of a cluster (--node-name).";
                 Err(HttpResponse::error(404, "no_cluster", message))
@@ -185,10 +186,16 @@ impl AdminContext {
         }
     }
 
+    /// What reads and changes the table of nodes, on this thread.
+    pub(super) fn members(&self, within: Duration) -> Result<MembersReader, HttpResponse> {
+        Ok(self.known_nodes(within)?.reader)
+    }
+
     /// The database is read by this thread.
     fn nodes(&self, within: Duration) -> Result<HttpResponse, HttpResponse> {
-        match self.members(within)?.read() {
-            Ok(members) => Ok(answers::nodes(&members)),
+        let known = self.known_nodes(within)?;
+        match known.reader.read() {
+            Ok(members) => Ok(nodes::answer(&members, &known.links, known.users)),
             Err(error) => {
                 Err(HttpResponse::error(503, "store", format!("The nodes cannot be read from the database: {error}.")))
             }

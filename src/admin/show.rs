@@ -1,6 +1,7 @@
 //! Answers of the admin interface for people. Text of clients is escaped.
 
 use super::escape::plain;
+use super::nodes;
 use crate::config::admin::{AdminVerb, Change};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -10,11 +11,11 @@ use time::macros::format_description;
 pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
     match verb {
         AdminVerb::Status => status(value),
-        AdminVerb::Nodes => nodes(value),
         AdminVerb::ForgetNode(name) => {
             let (name, users) = (plain(name), number(&value["users"]));
             format!("the node {name} is forgotten; {users} users were on it last\n")
         }
+        AdminVerb::Nodes => nodes::show(value),
         AdminVerb::Users => users(value),
         AdminVerb::User(_) => user(value),
         AdminVerb::Where { receiver, .. } => messages(receiver, value),
@@ -54,11 +55,11 @@ fn unconfirmed(value: &Value) -> String {
     )
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     plain(value.as_str().unwrap_or_default())
 }
 
-fn number(value: &Value) -> u64 {
+pub(super) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
@@ -79,29 +80,6 @@ fn status(value: &Value) -> String {
     shown += &format!("pushes sent and not acked: {}\n", number(&value["outstanding"]));
     let [held, max] = ["memory_held_bytes", "memory_max_bytes"].map(|key| mib(number(&value[key])));
     shown + &format!("memory of clients: {held} of {max} MiB\n")
-}
-
-fn nodes(value: &Value) -> String {
-    let nodes = value["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut shown = format!(
-        "{:>4} {:<5} {:>5} {:>11} {:>5} {:<9} {:>5} name\n",
-        "node", "lives", "epoch", "sign of life", "mail", "build", "frame"
-    );
-    for node in nodes {
-        let lives = if node["lives"].as_bool() == Some(true) { "yes" } else { "no" };
-        let age =
-            node["lease_age_ms"].as_u64().map_or_else(|| "-".to_owned(), |ms| format!("{:.1} s ago", ms as f64 / 1e3));
-        let this = if node["this"].as_bool() == Some(true) { " (this one)" } else { "" };
-        let [number, epoch, mail, frame] =
-            ["node", "epoch", "mail_waiting", "frame_version_max"].map(|key| number(&node[key]));
-        shown += &format!(
-            "{number:>4} {lives:<5} {epoch:>5} {age:>12} {mail:>5} {:<9} {frame:>5} {}{this}\n",
-            text(&node["build"]),
-            text(&node["name"])
-        );
-    }
-    let [view, schema, frame] = ["view", "schema", "frame_version"].map(|key| number(&value[key]));
-    shown + &format!("view {view}, schema {schema}, frames of version {frame}\n")
 }
 
 fn users(value: &Value) -> String {

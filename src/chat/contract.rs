@@ -12,9 +12,9 @@ pub use super::admin_contract::{
 pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
 pub use super::close_reason::CloseReason;
 pub use super::cluster::contract::{
-    BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterGauges, ClusterJob, ClusterOutcome, ClusterView, DedupEntry, EndCause,
-    Incarnation, LinkBatch, LinkPosition, MS_SHIFT, NodeId, NodeRecord, NodeState, PresenceUpdate, ReleasedUser,
-    UserOwner,
+    BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterGauges, ClusterJob, ClusterOutcome, ClusterTotals, ClusterView,
+    DedupEntry, EndCause, Incarnation, LinkBatch, LinkPosition, LinkReport, MS_SHIFT, NodeId, NodeRecord, NodeState,
+    PresenceUpdate, ReleasedUser, UserOwner,
 };
 pub use super::found::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota, PushPage};
 pub use super::gauges::CoreGauges;

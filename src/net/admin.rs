@@ -8,11 +8,13 @@ use super::counters::Counters;
 use super::hub::Hub;
 use super::socket::Stream;
 use crate::bus::BusFigures;
-use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ClusterGauges, ConnId, CoreGauges, Event, Totals};
+use crate::chat::contract::{
+    AdminAnswer, AdminRequest, AdminTicket, ClusterGauges, ClusterTotals, ConnId, CoreGauges, Event, LinkReport,
+    NodeId, Totals,
+};
 use crate::histogram::Histogram;
 use crate::protocol::http::ServerHealth;
-use crate::store::cluster::ClusterMembership;
-pub use crate::store::cluster::{ClusterFigures, ForgetResult, Member, Members, MembersReader};
+pub use crate::store::cluster::{ClusterFigures, ForgetResult, Member, MemberState, Members, MembersReader};
 use crate::store::pool::StoreHealth;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -39,8 +41,8 @@ pub enum LoopQuestion {
 pub enum LoopAnswer {
     /// The numbers of this moment.
     Snapshot(Box<ServerSnapshot>),
-    /// What reads how they are; `None`: the server is no node of a cluster.
-    Nodes(Option<MembersReader>),
+    /// How they are; `None`: the server is no node of a cluster.
+    Nodes(Option<Box<Nodes>>),
     /// The answer of the core.
     Core {
         /// The answer.
@@ -83,8 +85,8 @@ pub struct ServerSnapshot {
     pub store: Arc<StoreHealth>,
     /// The numbers of the bus between nodes, if there is one.
     pub bus: Option<BusFigures>,
-    /// The nodes of the cluster, and what waits for them.
-    pub cluster: Option<(ClusterFigures, ClusterGauges)>,
+    /// The nodes of the cluster, what waits for them, and what has happened between them.
+    pub cluster: Option<(ClusterFigures, ClusterGauges, ClusterTotals)>,
 }
 
 /// Why there is no answer.
@@ -175,9 +177,7 @@ impl<S: Stream> Hub<S> {
             let Ok(LoopCall { question, reply }) = calls.calls.try_recv() else { return false };
             match question {
                 LoopQuestion::Snapshot => give(&reply, LoopAnswer::Snapshot(Box::new(self.snapshot(of_loop)))),
-                LoopQuestion::Nodes => {
-                    give(&reply, LoopAnswer::Nodes(self.cluster.as_ref().map(ClusterMembership::members)))
-                }
+                LoopQuestion::Nodes => give(&reply, LoopAnswer::Nodes(self.nodes())),
                 LoopQuestion::Core(_) if self.desk.waiting.len() >= calls.waiting_max => give(&reply, LoopAnswer::Busy),
                 LoopQuestion::Core(request) => {
                     self.desk.last_ticket += 1;
@@ -210,10 +210,21 @@ impl<S: Stream> Hub<S> {
     }
 
     #[cold]
+    fn nodes(&self) -> Option<Box<Nodes>> {
+        let reader = self.cluster.as_ref()?.members();
+        let links = self.chat.link_reports(self.now.mono_ms);
+        Some(Box::new(Nodes { reader, links, users: self.census.logged_in() }))
+    }
+
+    fn cluster_numbers(&self) -> Option<(ClusterFigures, ClusterGauges, ClusterTotals)> {
+        Some((self.cluster.as_ref()?.figures(), self.chat.cluster_gauges()?, self.chat.cluster_totals()?))
+    }
+
+    #[cold]
     fn snapshot(&self, of_loop: &LoopFigures<'_>) -> ServerSnapshot {
-        let (health, store) = self.web.health_of_store();
+        let store = self.web.store_health();
         ServerSnapshot {
-            health,
+            health: self.health(),
             counters: self.counters.clone(),
             totals: self.chat.totals(),
             gauges: self.chat.gauges(),
@@ -225,7 +236,7 @@ impl<S: Stream> Hub<S> {
             jobs_in_flight: of_loop.jobs_in_flight,
             turns: of_loop.turns.clone(),
             wall_ms: self.now.wall_ms,
-            cluster: self.cluster.as_ref().map(ClusterMembership::figures).zip(self.chat.cluster_gauges()),
+            cluster: self.cluster_numbers(),
             store,
             bus: self.bus.as_ref().map(|bus| bus.figures()),
         }

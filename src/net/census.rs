@@ -62,6 +62,11 @@ impl ConnectionCounts {
         })
     }
 
+    /// The connections of users.
+    pub fn logged_in(&self) -> usize {
+        self.kinds().filter(|(kind, _)| kind.is_logged_in).map(|(_, count)| count).sum()
+    }
+
     fn add(&mut self, index: u8) {
         self.0[usize::from(index) % KINDS] += 1;
     }

@@ -8,6 +8,7 @@ use crate::chat::contract::ConnId;
 use crate::config::Origins;
 use crate::page;
 use crate::protocol::http::{self, HttpHead, HttpRefusal, ServerHealth};
+use crate::store::cluster::ClusterMembership;
 use crate::store::pool::StoreHealth;
 use std::sync::Arc;
 
@@ -49,16 +50,18 @@ impl WebSettings {
         self.is_stopping = true;
     }
 
-    /// The health of the server, and the store's health from which it is derived.
-    pub(super) fn health_of_store(&self) -> (ServerHealth, Arc<StoreHealth>) {
-        (self.health(), Arc::clone(&self.store))
+    /// The store's health.
+    pub(super) fn store_health(&self) -> Arc<StoreHealth> {
+        Arc::clone(&self.store)
     }
 
-    fn health(&self) -> ServerHealth {
+    /// The health of the server; `is_lease_lost`: it is a node whose lease has run out.
+    fn health(&self, is_lease_lost: bool) -> ServerHealth {
         match () {
             () if self.is_stopping => ServerHealth::Stopping,
             () if self.is_draining => ServerHealth::Draining,
             () if !self.store.works() => ServerHealth::Store,
+            () if is_lease_lost => ServerHealth::Lease,
             () => ServerHealth::Ok,
         }
     }
@@ -81,6 +84,11 @@ pub(super) enum AfterHead {
 }
 
 impl<S: Stream> Hub<S> {
+    /// The health of the server, as load balancers are told it.
+    pub(super) fn health(&self) -> ServerHealth {
+        self.web.health(self.cluster.as_ref().is_some_and(ClusterMembership::is_lease_lost))
+    }
+
     /// Answers the head of a request.
     #[cold]
     pub(super) fn decode_head(&mut self, id: ConnId, bytes: &[u8]) -> AfterHead {
@@ -101,7 +109,7 @@ impl<S: Stream> Hub<S> {
             }
             HttpHead::File(path) => return self.answer_file(id, &path, bytes, no_body),
             HttpHead::Health => {
-                let health = self.web.health();
+                let health = self.health();
                 self.answer_request(id, |out| http::write_health(out, health, no_body));
             }
             HttpHead::Options => self.answer_request(id, http::write_options),

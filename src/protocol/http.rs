@@ -44,6 +44,8 @@ pub enum ServerHealth {
     Ok,
     /// Its store does not work.
     Store,
+    /// It is a node of a cluster and has given no sign of life for long: others may have fenced it.
+    Lease,
     /// It takes no log-ins any more, and will be stopped.
     Draining,
     /// It is stopping.
@@ -189,6 +191,7 @@ pub fn write_health(out: &mut Vec<u8>, health: ServerHealth, no_body: bool) {
     let (status, word) = match health {
         ServerHealth::Ok => ("200 OK", "ok\n"),
         ServerHealth::Store => ("503 Service Unavailable", "store\n"),
+        ServerHealth::Lease => ("503 Service Unavailable", "lease\n"),
         ServerHealth::Draining => ("503 Service Unavailable", "draining\n"),
         ServerHealth::Stopping => ("503 Service Unavailable", "stopping\n"),
         ServerHealth::Standby => ("503 Service Unavailable", "standby\n"),

@@ -8,7 +8,9 @@ use crate::config::Config;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::mysql::{FenceCause as Cause, ForgetResult, LeaseEvent, Member, Members, MembersReader};
+pub use super::mysql::{
+    FenceCause as Cause, ForgetResult, LeaseEvent, LeaseFigures, Member, MemberState, Members, MembersReader,
+};
 
 /// How long a node that leaves waits until what it said is written.
 const MAIL_WITHIN: Duration = Duration::from_secs(2);
@@ -19,12 +21,8 @@ pub type OnFenced = Arc<dyn Fn(FenceCause) + Send + Sync>;
 /// How the nodes are, as this one sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterFigures {
-    /// The nodes that live.
-    pub living: usize,
-    /// The age of the oldest of their last signs of life.
-    pub sign_of_life_age: Duration,
-    /// Nodes that this one has fenced.
-    pub fences: u64,
+    /// What its lease has shown.
+    pub lease: LeaseFigures,
     /// Records to others that wait to be written.
     pub mail_unwritten: usize,
 }
@@ -98,8 +96,13 @@ impl ClusterMembership {
     /// How the nodes are, as this one sees them.
     #[must_use]
     pub fn figures(&self) -> ClusterFigures {
-        let (living, sign_of_life_age, fences) = self.lease.figures();
-        ClusterFigures { living, sign_of_life_age, fences, mail_unwritten: self.outbox.waiting() }
+        ClusterFigures { lease: self.lease.figures(), mail_unwritten: self.outbox.waiting() }
+    }
+
+    /// Has this node given no sign of life for as long as others wait before they fence it?
+    #[must_use]
+    pub fn is_lease_lost(&self) -> bool {
+        self.lease.is_lost()
     }
 
     /// Reads how all nodes are.

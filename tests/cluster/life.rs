@@ -1,10 +1,10 @@
-//! The life of a cluster: what operators do on one node holds on all, nodes are drained, and say of
-//! each other how they are.
+//! The life of a cluster: what operators do on one node holds on all, nodes are drained, come and
+//! go.
 
 use super::make_friends;
-use crate::common::{Client, MariaDb, Node, PATIENCE, Redis, health};
+use crate::common::{Client, MariaDb, Node, PATIENCE, health};
 use mysql::prelude::Queryable;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
@@ -34,6 +34,15 @@ impl Managed {
         (output.status.code().unwrap(), String::from_utf8(said).unwrap())
     }
 
+    /// Its metrics.
+    pub(crate) fn metrics(&self) -> String {
+        let mut socket = TcpStream::connect(&self.admin).unwrap();
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut metrics = String::new();
+        socket.read_to_string(&mut metrics).unwrap();
+        metrics
+    }
+
     #[track_caller]
     pub(crate) fn done(&self, words: &[&str]) -> String {
         let (status, said) = self.ask(words);
@@ -42,7 +51,7 @@ impl Managed {
     }
 }
 
-fn two(database: &MariaDb) -> [Managed; 2] {
+pub(crate) fn two(database: &MariaDb) -> [Managed; 2] {
     ["a", "b"].map(|name| Managed::start(&database.url(), name, &[]))
 }
 
@@ -167,33 +176,6 @@ fn a_drained_node_gives_its_users_away_a_few_at_a_time_and_stops() {
 }
 
 #[test]
-fn the_nodes_say_of_each_other_how_they_are() {
-    let Some(database) = MariaDb::start() else { return };
-    let [a, mut b] = two(&database);
-    let nodes = |a: &Managed| serde_json::from_str::<Value>(&a.done(&["nodes", "--json"])).unwrap();
-    // A node has seen a sign of life of the other one, and of itself, within a second or so.
-    let until = Instant::now() + PATIENCE;
-    let found = loop {
-        let found = nodes(&a);
-        let all = found["nodes"].as_array().unwrap();
-        if all.len() == 2 && all.iter().all(|node| node["lease_age_ms"].is_u64()) {
-            break found;
-        }
-        assert!(Instant::now() < until, "{found}");
-        thread::sleep(Duration::from_millis(20));
-    };
-    let all = found["nodes"].as_array().unwrap();
-    for (node, name) in all.iter().zip(["a", "b"]) {
-        assert_eq!((&node["name"], &node["lives"], &node["this"]), (&json!(name), &json!(true), &json!(name == "a")));
-        assert!(node["lease_age_ms"].as_u64().unwrap() < 2_000 && node["build"] == env!("CARGO_PKG_VERSION"), "{node}");
-    }
-    assert!(a.done(&["nodes"]).contains("a (this one)"));
-    b.node.signal("-TERM");
-    assert_eq!(b.node.status(), Some(0));
-    assert_eq!(nodes(&a)["nodes"][1]["lives"], false, "it has left, and nobody waits for its lease");
-}
-
-#[test]
 fn the_log_names_this_node_and_those_that_come_and_go() {
     let Some(database) = MariaDb::start() else { return };
     let [a, mut b] = two(&database);
@@ -311,23 +293,6 @@ fn a_copy_of_a_cluster_and_back_into_another_one_loses_nothing() {
 }
 
 #[test]
-fn the_alerts_of_a_cluster_name_metrics_that_a_node_has() {
-    let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
-    let node = Managed::start(&database.url(), "a", &["--bus", &redis.url()]);
-    let mut socket = TcpStream::connect(&node.admin).unwrap();
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut metrics = String::new();
-    socket.read_to_string(&mut metrics).unwrap();
-    let rules = include_str!("../../packaging/prometheus/hongyan.cluster.rules.yml");
-    let words = rules.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
-    let names: Vec<&str> = words.filter(|word| word.starts_with("hongyan_")).collect();
-    assert!(names.len() >= 5, "{names:?}");
-    for name in names {
-        assert!(metrics.lines().any(|line| line.starts_with(name)), "there is no {name}:\n{metrics}");
-    }
-}
-
-#[test]
 fn a_node_that_has_stopped_is_forgotten_and_its_users_log_in_elsewhere() {
     let Some(database) = MariaDb::start() else { return };
     let [a, mut b] = two(&database);
@@ -343,7 +308,7 @@ fn a_node_that_has_stopped_is_forgotten_and_its_users_log_in_elsewhere() {
     assert_eq!(b.node.status(), Some(0));
     ann.say("m2", "bob", "honk", "MS");
     assert_eq!(a.done(&["forget-node", "b"]), "the node b is forgotten; 1 users were on it last\n");
-    let nodes = serde_json::from_str::<Value>(&a.done(&["nodes", "--json"])).unwrap();
+    let nodes = serde_json::from_str::<serde_json::Value>(&a.done(&["nodes", "--json"])).unwrap();
     assert_eq!(nodes["nodes"].as_array().unwrap().len(), 1, "{nodes}");
     let mut bob = a.node.log_in("bob");
     bob.take("m2");

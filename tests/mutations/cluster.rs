@@ -36,8 +36,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the limit of a dead node's clock does not count",
         "src/chat/cluster/claims.rs",
-        "Some(claim.owner.floor.max(hlc_limit))",
-        "Some(claim.owner.floor.max(hlc_limit.min(1)))",
+        "Some((claim.owner.floor.max(hlc_limit), Waited::Fenced))",
+        "Some((claim.owner.floor.max(hlc_limit.min(1)), Waited::Fenced))",
     ),
     of(
         "what was saved for somebody who comes is sent from memory",

@@ -5,7 +5,7 @@
 
 use super::super::contract::Action;
 use super::super::{Chat, ChatTimer};
-use super::contract::{BusFrame, BusRecord, Incarnation, NodeId, NodeRecord};
+use super::contract::{BusFrame, BusRecord, Incarnation, LinkReport, NodeId, NodeRecord};
 use super::direct::RemoteReceivers;
 use super::foreign::ForeignPushes;
 use super::link::{NodeLink, RECORD_BYTES_MAX};
@@ -74,6 +74,15 @@ impl BusState {
         self.link(to)
     }
 
+    /// Epochs that this node has begun.
+    pub(super) fn epochs(&self) -> u64 {
+        self.last_epoch
+    }
+
+    pub(super) fn reports(&self, now_ms: u64) -> Vec<LinkReport> {
+        self.links.values().map(|(to, link)| link.report(*to, now_ms)).collect()
+    }
+
     fn frame_bytes(frame: &BusFrame) -> usize {
         let records = frame.batch.iter().flat_map(|batch| &batch.records).map(BusRecord::weight_bytes);
         FRAME_BYTES + records.sum::<usize>()
@@ -136,6 +145,9 @@ impl Chat {
     pub(super) fn say(&mut self, to: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         let lives = self.cluster.as_ref().is_some_and(|cluster| cluster.is_alive(to));
+        if matches!(record, NodeRecord::Look { .. }) {
+            self.count_cluster(|totals| totals.looks_sent += 1);
+        }
         let Some(bus) = self.bus().filter(|_| lives) else {
             out.push(Action::Send { to, record });
             return;
@@ -255,6 +267,7 @@ impl Chat {
         let nodes: Vec<Incarnation> = bus.links.values().map(|(to, _)| *to).collect();
         for to in nodes {
             if self.bus().is_some_and(|bus| bus.link(to).is_late(now_ms)) {
+                self.count_cluster(|totals| totals.links_late += 1);
                 self.link_down(to, out);
             }
             self.pass_link(to, out);
@@ -296,6 +309,8 @@ impl Chat {
                 }
                 self.pass_link(to, out);
             } else {
+                let has_begun = self.bus().is_some_and(|bus| bus.link(to).has_begun());
+                self.count_cluster(|totals| totals.links_cut += u64::from(has_begun));
                 self.link_down(to, out);
             }
         }
@@ -333,6 +348,7 @@ impl Chat {
         let publishes = link.has_to_publish(now_ms);
         bus.publishes |= publishes;
         if heard.is_refused {
+            self.count_cluster(|totals| totals.links_refused += 1);
             self.link_down(from, out);
         } else {
             self.pass_link(from, out);

@@ -15,6 +15,7 @@ use super::super::login_state::{LoginEvent, LoginInProgress};
 use super::contract::{
     ClusterJob, ClusterOutcome, DedupEntry, Incarnation, NodeId, NodeRecord, ReleasedUser, UserOwner,
 };
+use super::figures::Waited;
 use super::{ClusterState, IncarnationState, RETRY_MS, steps};
 
 /// How long after a claim began, or was asked about, it is asked about again, at least.
@@ -30,6 +31,7 @@ pub(super) struct LoginClaim {
     owner: UserOwner,
     /// Who was asked to let go.
     asked: Option<Incarnation>,
+    began_ms: u64,
     /// The other one has let go, or is dead.
     is_free: bool,
 }
@@ -100,7 +102,9 @@ impl Chat {
             return self.login_event(login, LoginEvent::Dropped, out);
         };
         cluster.last_claim += 1;
-        let claim = LoginClaim { serial: cluster.last_claim, login, owner, asked: None, is_free: false };
+        cluster.totals.claims_begun += 1;
+        let (serial, began_ms) = (cluster.last_claim, self.now.mono_ms);
+        let claim = LoginClaim { serial, login, owner, asked: None, began_ms, is_free: false };
         cluster.claims_to_ask.push_back((self.now.mono_ms + ASK_AGAIN_MS, user, claim.serial));
         cluster.insert_claim(user, claim);
         self.arm_cluster();
@@ -113,18 +117,22 @@ impl Chat {
         let Some(mut claim) = cluster.remove_claim(user) else { return };
         steps::count(1);
         let is_awaited = self.logins.get(claim.login).is_some_and(|one| self.is_awaited(one.request));
+        let waited_ms = self.now.mono_ms - claim.began_ms;
         if !is_awaited {
+            self.count_cluster(|totals| totals.claim_ended(Waited::Dropped, waited_ms));
             return self.login_event(claim.login, LoginEvent::Dropped, out);
         }
         let Some(cluster) = &mut self.cluster else { return };
         let mut asks = None;
         let floor = match claim.owner.at.map(|at| (at, cluster.life(at))) {
-            None | Some((_, IncarnationState::Me)) => Some(claim.owner.floor),
+            None | Some((_, IncarnationState::Me)) => Some((claim.owner.floor, Waited::Unowned)),
             // An earlier life of this node: this one began above its limit. The limit by now is
             // that of this life, which no push may exceed.
-            Some((at, IncarnationState::Dead { .. })) if at.node == cluster.me.node => Some(claim.owner.floor),
-            Some((_, IncarnationState::Dead { hlc_limit })) => Some(claim.owner.floor.max(hlc_limit)),
-            Some(_) if claim.is_free => Some(claim.owner.floor),
+            Some((at, IncarnationState::Dead { .. })) if at.node == cluster.me.node => {
+                Some((claim.owner.floor, Waited::Unowned))
+            }
+            Some((_, IncarnationState::Dead { hlc_limit })) => Some((claim.owner.floor.max(hlc_limit), Waited::Fenced)),
+            Some(_) if claim.is_free => Some((claim.owner.floor, Waited::Released)),
             Some((at, IncarnationState::Lives)) => {
                 if claim.asked.replace(at) != Some(at) {
                     let user = self.users.get(user).name.clone();
@@ -138,13 +146,14 @@ impl Chat {
                 None
             }
         };
-        let Some(floor) = floor else {
+        let Some((floor, how)) = floor else {
             cluster.insert_claim(user, claim);
             if let Some((at, record)) = asks {
                 self.say(at, record, out);
             }
             return;
         };
+        self.count_cluster(|totals| totals.claim_ended(how, waited_ms));
         self.merge_clock(floor);
         self.forget_remote(user, out);
         self.note_came(user);

@@ -184,6 +184,62 @@ pub struct ClusterGauges {
     pub untold: usize,
     /// Bans, disconnections and the like that not all nodes have confirmed.
     pub endings: usize,
+    /// Links of the bus over which messages can be handed over.
+    pub links_up: usize,
+    /// What went out over all links, or is about to, and is not confirmed, in bytes.
+    pub unconfirmed_bytes: usize,
+    /// The age of the oldest unconfirmed batch of all links, in ms; 0: there is none.
+    pub lag_ms: u64,
+}
+
+/// What has happened between this node and others in this life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterTotals {
+    /// Records `Look` to other nodes.
+    pub looks_sent: u64,
+    /// Records `Look` from other nodes; one may come both over the bus and by the mail.
+    pub looks_received: u64,
+    /// Log-ins that found their user on another node.
+    pub claims_begun: u64,
+    /// Of these, for whom the other node has let go.
+    pub claims_released: u64,
+    /// For whom the other node's life was over.
+    pub claims_fenced: u64,
+    /// Whose user belonged to no node, or to this one.
+    pub claims_unowned: u64,
+    /// Which nobody waits for any more.
+    pub claims_dropped: u64,
+    /// How long all but the dropped ones have waited together, in ms.
+    pub claims_ms: u64,
+    /// Users whom this node has handed over to another one.
+    pub users_released: u64,
+    /// Epochs of links that this node has begun.
+    pub link_epochs: u64,
+    /// Epochs that ended because the other node missed a batch.
+    pub links_refused: u64,
+    /// Epochs that ended because a batch was not confirmed in time.
+    pub links_late: u64,
+    /// Epochs that ended because the bus could not be used.
+    pub links_cut: u64,
+}
+
+/// The link to another node, as an operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkReport {
+    /// The other node.
+    pub to: Incarnation,
+    /// Messages can be handed over.
+    pub is_up: bool,
+    /// For how long it has been up, or down. `None`: it was never up.
+    pub for_ms: Option<u64>,
+    /// Batches that are not confirmed.
+    pub unconfirmed_batches: usize,
+    /// Their bytes, and those that are about to go out.
+    pub unconfirmed_bytes: usize,
+    /// The age of the oldest unconfirmed batch.
+    pub lag_ms: Option<u64>,
+    /// How long ago the last frame came. `None`: none has come.
+    pub heard_ms_ago: Option<u64>,
 }
 
 /// A user of a node who has come or gone.

@@ -167,6 +167,7 @@ impl Chat {
         dirty.extend(self.unacked_of(user, to, out));
         let window = self.window_of(user);
         let released = ReleasedUser { user: name, claim, epoch, clock: self.next_seq, dirty, window };
+        self.count_cluster(|totals| totals.users_released += 1);
         self.say(to, NodeRecord::Released(Box::new(released)), out);
         self.users.release(user);
     }

@@ -7,7 +7,9 @@
 //! after a second also go by the mail. Pushes are not kept: whoever hands one over saves it when
 //! the epoch ends.
 
-use super::contract::{BATCH_BYTES_MAX, BusFrame, BusRecord, LinkBatch, LinkPosition, NodeRecord};
+use super::contract::{
+    BATCH_BYTES_MAX, BusFrame, BusRecord, Incarnation, LinkBatch, LinkPosition, LinkReport, NodeRecord,
+};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -112,6 +114,10 @@ pub(super) struct NodeLink {
     confirm_ms: Option<u64>,
     /// An epoch of what comes in that is to be refused.
     refuse: Option<u64>,
+    /// When it came up last, or went down after that.
+    changed_ms: Option<u64>,
+    /// When a frame came last.
+    heard_ms: Option<u64>,
 }
 
 impl NodeLink {
@@ -134,6 +140,25 @@ impl NodeLink {
     /// The part that other nodes have not confirmed.
     pub(super) fn unconfirmed_bytes(&self) -> usize {
         self.unconfirmed_bytes + self.waiting_bytes
+    }
+
+    /// Does an epoch of what goes out last?
+    pub(super) fn has_begun(&self) -> bool {
+        self.epoch > 0
+    }
+
+    /// How it is, for an operator.
+    pub(super) fn report(&self, to: Incarnation, now_ms: u64) -> LinkReport {
+        let ago = |at_ms: u64| now_ms.saturating_sub(at_ms);
+        LinkReport {
+            to,
+            is_up: self.is_up,
+            for_ms: self.changed_ms.map(ago),
+            unconfirmed_batches: self.unconfirmed.len(),
+            unconfirmed_bytes: self.unconfirmed_bytes(),
+            lag_ms: self.unconfirmed.front().map(|oldest| ago(oldest.sent_ms)),
+            heard_ms_ago: self.heard_ms.map(ago),
+        }
     }
 
     /// Begins to say things, unless it does already or rests.
@@ -228,6 +253,9 @@ impl NodeLink {
     pub(super) fn down(&mut self, now_ms: u64) {
         let rest_ms = if self.is_up { 0 } else { (2 * self.open_again_ms).clamp(UNCONFIRMED_MS, OPEN_AGAIN_MAX_MS) };
         self.open_again_ms = rest_ms;
+        if self.is_up {
+            self.changed_ms = Some(now_ms);
+        }
         (self.epoch, self.is_up) = (0, false);
         self.open_at_ms = Some(now_ms + rest_ms);
         self.unconfirmed.clear();
@@ -374,8 +402,12 @@ impl NodeLink {
     pub(super) fn hear(&mut self, frame: BusFrame, now_ms: u64) -> ReceivedRecords {
         let BusFrame { confirmed, refused, batch, .. } = frame;
         let mut heard = ReceivedRecords::default();
+        self.heard_ms = Some(now_ms);
         if let Some(confirmed) = confirmed.filter(|place| self.epoch > 0 && place.link == self.epoch) {
             heard.came_up = self.confirmed(confirmed.number);
+            if heard.came_up {
+                self.changed_ms = Some(now_ms);
+            }
         }
         heard.is_refused = self.epoch > 0 && refused == Some(self.epoch);
         if let Some(batch) = batch {

@@ -37,7 +37,7 @@ use super::Chat;
 use super::ChatTimer;
 use super::contract::Action;
 use super::ids::UserId;
-use contract::{ClusterView, Incarnation, NodeId, NodeRecord, NodeState, UserOwner};
+use contract::{Incarnation, NodeId, NodeState, UserOwner, NodeRecord, ClusterView};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 mod bus;
@@ -47,6 +47,7 @@ pub mod contract;
 mod direct;
 mod dirty;
 mod endings;
+mod figures;
 mod foreign;
 mod letting_go;
 mod link;
@@ -101,6 +102,8 @@ pub(super) struct ClusterState {
     sweep_at_once: usize,
     /// The timer is set at which all that waits is tried again.
     timer_set: bool,
+    /// For operators.
+    totals: contract::ClusterTotals,
     /// If there is one.
     bus: Option<Box<bus::BusState>>,
 }
@@ -123,9 +126,7 @@ impl ClusterState {
         match self.view.node(at.node) {
             _ if at == self.me => IncarnationState::Me,
             Some(NodeState { last, .. }) if *last == at => IncarnationState::Lives,
-            Some(NodeState { last, hlc_limit, .. }) if last.epoch > at.epoch => {
-                IncarnationState::Dead { hlc_limit: *hlc_limit }
-            }
+            Some(NodeState { last, hlc_limit, .. }) if last.epoch > at.epoch => IncarnationState::Dead { hlc_limit: *hlc_limit },
             _ => IncarnationState::Unknown,
         }
     }
@@ -224,21 +225,10 @@ impl Chat {
             sweep: VecDeque::new(),
             sweep_at_once: 0,
             timer_set: false,
+            totals: contract::ClusterTotals::default(),
             bus: None,
         }));
         self.looks_after_events = true;
-    }
-
-    /// What waits for other nodes. `None`: there are none.
-    #[must_use]
-    pub fn cluster_gauges(&self) -> Option<contract::ClusterGauges> {
-        let cluster = self.cluster.as_ref()?;
-        Some(contract::ClusterGauges {
-            claims: cluster.claims.len(),
-            let_gos: cluster.letting_go.len(),
-            untold: cluster.telling.len(),
-            endings: cluster.endings.len(),
-        })
     }
 
     /// The `seq` of this node's next push. The shell keeps the node's `hlc_limit` far above this,
@@ -302,6 +292,7 @@ impl Chat {
     fn heard_record(&mut self, from: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
         match record {
             NodeRecord::Look { user } => {
+                self.count_cluster(|totals| totals.looks_received += 1);
                 if let Some(user) = self.users.find(user.as_str()) {
                     self.look(user, out);
                 }

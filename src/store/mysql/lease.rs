@@ -7,7 +7,8 @@ use super::lanes::BEAT_LANE;
 use super::members::MembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::NodeNames;
-use super::nodes::{NodeServer, VIEW, frame_version_of, lock, names_of, view_of};
+use super::nodes::{NodeServer, VIEW, VIEW_AND_MAIL, frame_version_of, lock, names_of, view_of};
+use super::seen::{LastSigns, LeaseFigures, first_mail_of};
 use super::seq_max::{is_near, is_near_clock, limit_for, wall_seq};
 use super::silence::NodeSilence;
 use crate::chat::contract::{ClusterView, Incarnation, NodeRecord};
@@ -23,6 +24,9 @@ use std::time::{Duration, Instant};
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// The interval between two looks at the mail and at the view.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often nodes of this process were fenced: each begins another life, with other figures.
+static FENCED: AtomicU64 = AtomicU64::new(0);
+
 /// Letters that are read at a time.
 const MAIL_MAX: usize = 1_000;
 /// News that wait for the loop, beyond which no more mail is read.
@@ -74,6 +78,8 @@ struct LeaseShared {
     seen: Arc<LastSigns>,
     /// Other nodes that were fenced.
     fences: AtomicU64,
+    /// Signs of life that could not be given.
+    failures: AtomicU64,
 }
 
 impl LeaseShared {
@@ -83,43 +89,11 @@ impl LeaseShared {
     }
 }
 
-/// A sign of life: the epoch of a node, and how many it gave.
-type LifeSign = (u64, u64);
-
-/// When a new sign of life of each node was seen last.
-#[derive(Default)]
-pub(super) struct LastSigns(Mutex<HashMap<u16, (LifeSign, Instant)>>);
-
-impl LastSigns {
-    fn note(&self, view: &ClusterView, beats: &[u64]) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (state, &beats) in view.nodes.iter().zip(beats) {
-            let sign = (state.last.epoch, beats);
-            let last = seen.entry(state.last.node.get()).or_insert_with(|| (sign, Instant::now()));
-            if last.0 != sign {
-                *last = (sign, Instant::now());
-            }
-        }
-    }
-
-    /// The nodes that live, and how old the last sign of life is of the one that gave none for the
-    /// longest time.
-    fn living(&self) -> (usize, Duration) {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let living = seen.values().filter(|((_, beats), _)| *beats > 0);
-        living.fold((0, Duration::ZERO), |(count, age), (_, at)| (count + 1, age.max(at.elapsed())))
-    }
-
-    pub(super) fn age_of(&self, node: u16) -> Option<Duration> {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(&node).map(|(_, at)| at.elapsed())
-    }
-}
-
 /// Gives signs of life until it is dropped, and then says that this node has left.
 pub struct Lease {
     shared: Arc<LeaseShared>,
     server: NodeServer,
+    silent_max: Duration,
 }
 
 impl std::fmt::Debug for Lease {
@@ -161,7 +135,7 @@ impl Lease {
         thread
             .spawn(move || keeper.run(&calls))
             .map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
-        Ok((Self { shared, server }, view))
+        Ok((Self { shared, server, silent_max }, view))
     }
 
     /// Appends what there is.
@@ -169,12 +143,27 @@ impl Lease {
         out.append(&mut self.shared.asked().news);
     }
 
-    /// The nodes that live, the age of the oldest of their last signs of life, and how many others
-    /// this node has fenced.
+    /// How the nodes are, as this one sees them.
     #[must_use]
-    pub fn figures(&self) -> (usize, Duration, u64) {
-        let (living, age) = self.shared.seen.living();
-        (living, age, self.shared.fences.load(Ordering::Relaxed))
+    pub fn figures(&self) -> LeaseFigures {
+        let (living, sign_of_life_age) = self.shared.seen.living();
+        let me = self.server.seat().me.node.get();
+        LeaseFigures {
+            living,
+            sign_of_life_age,
+            own_age: self.shared.seen.sign_age(me).unwrap_or_default(),
+            failures: self.shared.failures.load(Ordering::Relaxed),
+            fences: self.shared.fences.load(Ordering::Relaxed),
+            fenced: FENCED.load(Ordering::Relaxed),
+            mail_age: self.shared.seen.mail_age(me).unwrap_or_default(),
+        }
+    }
+
+    /// Has this node given no sign of life for as long as others wait before they fence it?
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let me = self.server.seat().me.node.get();
+        self.server.seat().is_fenced() || self.shared.seen.sign_age(me).is_some_and(|age| age >= self.silent_max)
     }
 
     /// Reads how all nodes are.
@@ -275,6 +264,7 @@ impl LeaseKeeper {
             let looked = match self.look(renews) {
                 Ok(looked) => looked,
                 Err(error) => {
+                    self.shared.failures.fetch_add(u64::from(renews), Ordering::Relaxed);
                     // What the others do meanwhile cannot be seen.
                     self.silences.clear();
                     log::debug!("the nodes of the cluster cannot be read: {error}");
@@ -286,6 +276,7 @@ impl LeaseKeeper {
             };
             if let Some(cause) = self.why_over(&looked) {
                 self.server.seat().is_fenced.store(true, Ordering::Release);
+                FENCED.fetch_add(u64::from(cause == FenceCause::Fenced), Ordering::Relaxed);
                 // It may have left by itself meanwhile.
                 if !self.shared.asked().is_over {
                     (calls.on_fenced)(cause);
@@ -332,6 +323,9 @@ impl LeaseKeeper {
                 self.handed.clear();
                 let (view, beats) = view_of(&rows)?;
                 self.say_changes(&view, &rows);
+                if renews {
+                    self.shared.seen.note_mail(&first_mail_of(&rows));
+                }
                 self.server.seat().frame_version.store(frame_version_of(&rows), Ordering::Release);
                 let mail = mail.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
                 Ok(LeasePoll { view, beats, mail })
@@ -387,7 +381,8 @@ impl LeaseKeeper {
             sql += &format!("DELETE FROM mail WHERE node = {node} AND id IN ({}); ", ids.join(", "));
         }
         let room = if self.shared.asked().news.len() < NEWS_MAX { MAIL_MAX } else { 0 };
-        sql + &format!("SELECT id, record FROM mail WHERE node = {node} ORDER BY id LIMIT {room}; {VIEW}")
+        let view = if renews { VIEW_AND_MAIL } else { VIEW };
+        sql + &format!("SELECT id, record FROM mail WHERE node = {node} ORDER BY id LIMIT {room}; {view}")
     }
 
     /// Has another epoch of this node begun?

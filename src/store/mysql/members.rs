@@ -2,14 +2,38 @@
 
 use super::fault;
 use super::forget::{ForgetResult, forget};
-use super::lease::LastSigns;
 use super::nodes::NodeServer;
 use super::schema::version;
+use super::seen::LastSigns;
 use crate::store::StoreError;
-use mysql::Row;
 use mysql::prelude::Queryable;
+use mysql::{Conn, Row};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Whether a node lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberState {
+    /// It gives signs of life.
+    Lives,
+    /// It has given none for some seconds: it is frozen or cut off, and will be fenced.
+    Silent,
+    /// It has left, or was fenced.
+    Gone,
+}
+
+impl MemberState {
+    /// Of one with so many signs of life, the last of which is so old.
+    fn of(beats: u64, age: Option<Duration>) -> Self {
+        match age {
+            // Who has left, or was fenced, has none.
+            _ if beats == 0 => Self::Gone,
+            Some(age) if age >= SILENT_AFTER => Self::Silent,
+            _ => Self::Lives,
+        }
+    }
+}
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +44,8 @@ pub struct Member {
     pub name: String,
     /// It is the one that was asked.
     pub is_this: bool,
-    /// It has not left, and was not fenced.
-    pub lives: bool,
+    /// Whether it lives.
+    pub state: MemberState,
     /// Counts its starts and fences.
     pub epoch: u64,
     /// How long ago the node that was asked saw a new sign of its life. `None`: it has seen none.
@@ -30,8 +54,11 @@ pub struct Member {
     pub build: String,
     /// The newest version of what nodes say to each other that it understands.
     pub frame_max: u64,
-    /// Records that wait in the database until it reads them.
+    /// Records that wait in the database until it reads them; counted up to a bound.
     pub mail_waiting: u64,
+    /// For how long the first of them has been the same, as the node that was asked has seen once a
+    /// second.
+    pub mail_age: Option<Duration>,
 }
 
 /// All nodes.
@@ -61,8 +88,26 @@ impl std::fmt::Debug for MembersReader {
 }
 
 const MEMBERS: &str = "SELECT cluster.view, nodes.node, nodes.name, nodes.epoch, nodes.renewed, nodes.build, \
-                       nodes.frame_max, (SELECT count(*) FROM mail WHERE mail.node = nodes.node) \
-                       FROM cluster, nodes ORDER BY nodes.node";
+                       nodes.frame_max FROM cluster, nodes ORDER BY nodes.node";
+/// Records of the mail of one node that are counted.
+const MAIL_COUNTED_MAX: u64 = 10_000;
+/// A node gives a sign of life once a second. One that was late by more is silent.
+const SILENT_AFTER: Duration = Duration::from_millis(2_500);
+
+/// How many records wait for each of these nodes, in one round trip.
+fn mail_waiting(conn: &mut Conn, nodes: &[u16]) -> Result<HashMap<u16, u64>, StoreError> {
+    let count = |node: &u16| {
+        format!(
+            "SELECT {node}, count(*) FROM (SELECT 1 FROM mail WHERE node = {node} LIMIT {MAIL_COUNTED_MAX}) AS counted"
+        )
+    };
+    let counts: Vec<String> = nodes.iter().map(count).collect();
+    if counts.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(u16, u64)> = conn.query(counts.join(" UNION ALL ")).map_err(|error| fault(&error).0)?;
+    Ok(rows.into_iter().collect())
+}
 
 impl MembersReader {
     /// Forgets a node that has stopped and will not come back.
@@ -81,6 +126,8 @@ impl MembersReader {
         let mut conn = self.server.session()?;
         let schema = version(&mut conn)?;
         let rows: Vec<Row> = conn.query(MEMBERS).map_err(|error| fault(&error).0)?;
+        let number_of = |row: &Row| row.get_opt::<u16, _>(1).and_then(Result::ok);
+        let waiting = mail_waiting(&mut conn, &rows.iter().filter_map(number_of).collect::<Vec<_>>())?;
         let me = self.server.seat().me.node.get();
         let number = |row: &Row, at: usize| row.get_opt::<u64, _>(at).and_then(Result::ok).unwrap_or_default();
         let text = |row: &Row, at: usize| {
@@ -89,20 +136,38 @@ impl MembersReader {
         };
         let member = |row: &Row| {
             let node = u16::try_from(number(row, 1)).unwrap_or_default();
+            let lease_age = self.seen.sign_age(node);
+            let state = MemberState::of(number(row, 4), lease_age);
             Member {
                 node,
                 name: text(row, 2),
                 is_this: node == me,
-                lives: number(row, 4) > 0,
+                state,
                 epoch: number(row, 3),
-                lease_age: self.seen.age_of(node),
+                lease_age,
                 build: text(row, 5),
                 frame_max: number(row, 6),
-                mail_waiting: number(row, 7),
+                mail_waiting: waiting.get(&node).copied().unwrap_or(0),
+                mail_age: self.seen.mail_age(node),
             }
         };
         let view = rows.first().map_or(0, |row| number(row, 0));
         let frame_version = self.server.seat().frame_version();
         Ok(Members { view, schema, frame_version, nodes: rows.iter().map(member).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_gives_no_sign_of_life_is_silent_until_it_is_fenced() {
+        let ages = [None, Some(Duration::from_millis(2_400)), Some(Duration::from_millis(2_500))];
+        assert_eq!(
+            ages.map(|age| MemberState::of(7, age)),
+            [MemberState::Lives, MemberState::Lives, MemberState::Silent]
+        );
+        assert_eq!(ages.map(|age| MemberState::of(0, age)), [MemberState::Gone; 3]);
     }
 }

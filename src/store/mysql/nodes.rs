@@ -228,6 +228,12 @@ fn wait_until_read(conn: &mut Conn, me: NodeId) -> Result<(), StoreError> {
 pub(super) const VIEW: &str = "SELECT cluster.view, nodes.node, nodes.epoch, nodes.renewed, nodes.hlc_limit, \
                                nodes.frame_max, nodes.name FROM cluster, nodes ORDER BY nodes.node";
 
+/// The same with the first record that waits for each node.
+pub(super) const VIEW_AND_MAIL: &str = "SELECT cluster.view, nodes.node, nodes.epoch, nodes.renewed, \
+                                        nodes.hlc_limit, nodes.frame_max, nodes.name, \
+                                        (SELECT id FROM mail WHERE mail.node = nodes.node ORDER BY id LIMIT 1) \
+                                        FROM cluster, nodes ORDER BY nodes.node";
+
 /// The view, and the signs of life of each node in it.
 pub(super) fn view_of(rows: &[Row]) -> Result<(ClusterView, Vec<u64>), StoreError> {
     let strange = || StoreError::Corrupt("its tables of nodes are not what this server writes".into());

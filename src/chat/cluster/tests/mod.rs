@@ -2,6 +2,8 @@
 //! is looked at.
 
 mod coming;
+mod endings;
+mod figures;
 mod handed_over;
 mod handing_over;
 mod letting_go;
@@ -10,11 +12,10 @@ mod steps;
 mod telling;
 
 use super::contract::{
-    BusFrame, ClusterJob, ClusterOutcome, ClusterView, Incarnation, NodeId, NodeRecord, NodeState, ReleasedUser,
-    UserOwner,
+    ClusterJob, ClusterOutcome, BusFrame, Incarnation, NodeId, NodeState, UserOwner, NodeRecord, ReleasedUser, ClusterView,
 };
 use crate::chat::Chat;
-use crate::chat::contract::{Action, ConnId, Event, Job, Outcome, PushPage, Rules, Ticket, TurnTime};
+use crate::chat::contract::{Action, ConnId, Event, Job, TurnTime, Outcome, PushPage, Rules, Ticket};
 use crate::protocol::field::{Id, Name, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::Reply;

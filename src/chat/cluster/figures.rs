@@ -1,0 +1,73 @@
+//! What operators are told of the core's part of a cluster: counts, and the state of each link.
+
+use super::contract::{ClusterGauges, ClusterTotals, LinkReport};
+use crate::chat::Chat;
+
+/// How a log-in of a user of another node could go on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Waited {
+    /// The other node has let go of the user.
+    Released,
+    /// The other node's life was over.
+    Fenced,
+    /// The user belonged to no node, or to this one.
+    Unowned,
+    /// The client has gone, or was answered that it takes too long.
+    Dropped,
+}
+
+impl ClusterTotals {
+    /// A log-in has waited so long for another node.
+    pub(super) fn claim_ended(&mut self, how: Waited, after_ms: u64) {
+        let count = match how {
+            Waited::Released => &mut self.claims_released,
+            Waited::Fenced => &mut self.claims_fenced,
+            Waited::Unowned => &mut self.claims_unowned,
+            Waited::Dropped => {
+                self.claims_dropped += 1;
+                return;
+            }
+        };
+        *count += 1;
+        self.claims_ms += after_ms;
+    }
+}
+
+impl Chat {
+    pub(super) fn count_cluster(&mut self, count: impl FnOnce(&mut ClusterTotals)) {
+        if let Some(cluster) = &mut self.cluster {
+            count(&mut cluster.totals);
+        }
+    }
+
+    /// What waits for other nodes. `None`: there are none.
+    #[must_use]
+    pub fn cluster_gauges(&self) -> Option<ClusterGauges> {
+        let cluster = self.cluster.as_ref()?;
+        let links = self.link_reports(self.now.mono_ms);
+        Some(ClusterGauges {
+            claims: cluster.claims.len(),
+            let_gos: cluster.letting_go.len(),
+            untold: cluster.telling.len(),
+            endings: cluster.endings.len(),
+            links_up: links.iter().filter(|link| link.is_up).count(),
+            unconfirmed_bytes: links.iter().map(|link| link.unconfirmed_bytes).sum(),
+            lag_ms: links.iter().filter_map(|link| link.lag_ms).max().unwrap_or(0),
+        })
+    }
+
+    /// What has happened between this node and others so far. `None`: there are none.
+    #[must_use]
+    pub fn cluster_totals(&self) -> Option<ClusterTotals> {
+        let cluster = self.cluster.as_ref()?;
+        let link_epochs = cluster.bus.as_ref().map_or(0, |bus| bus.epochs());
+        Some(ClusterTotals { link_epochs, ..cluster.totals })
+    }
+
+    /// The links to other nodes, in the order of their numbers; none without a bus.
+    #[must_use]
+    pub fn link_reports(&self, now_ms: u64) -> Vec<LinkReport> {
+        let bus = self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref());
+        bus.map_or_else(Vec::new, |bus| bus.reports(now_ms))
+    }
+}

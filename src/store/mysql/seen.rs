@@ -1,0 +1,122 @@
+//! What a node has seen of the others, and of itself: since when each has given no new sign of life,
+//! and since when the same record is the first that waits for it.
+
+use crate::chat::contract::ClusterView;
+use mysql::Row;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How the nodes are, as one of them sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseFigures {
+    /// The nodes that live.
+    pub living: usize,
+    /// The age of the oldest of their last signs of life.
+    pub sign_of_life_age: Duration,
+    /// The age of this node's own last sign of life.
+    pub own_age: Duration,
+    /// Signs of life that could not be given.
+    pub failures: u64,
+    /// Other nodes that this one has fenced.
+    pub fences: u64,
+    /// How often this process was fenced.
+    pub fenced: u64,
+    /// For how long the first record that waits for this node was the same.
+    pub mail_age: Duration,
+}
+
+/// A sign of life: the epoch of a node, and how many it gave.
+type LifeSign = (u64, u64);
+
+/// What was seen of one node, and when it was seen first.
+struct OfNode {
+    sign: (LifeSign, Instant),
+    /// The first record that waits for it in the database, by its id.
+    mail: Option<(u64, Instant)>,
+}
+
+/// When a new sign of life of each node was seen last.
+#[derive(Default)]
+pub(super) struct LastSigns(Mutex<HashMap<u16, OfNode>>);
+
+impl LastSigns {
+    fn nodes(&self) -> MutexGuard<'_, HashMap<u16, OfNode>> {
+        // Nothing that is done under it can panic half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note(&self, view: &ClusterView, beats: &[u64]) {
+        let (mut seen, now) = (self.nodes(), Instant::now());
+        for (state, &beats) in view.nodes.iter().zip(beats) {
+            let sign = (state.last.epoch, beats);
+            let last = seen.entry(state.last.node.get()).or_insert(OfNode { sign: (sign, now), mail: None });
+            if last.sign.0 != sign {
+                last.sign = (sign, now);
+            }
+        }
+    }
+
+    /// The first record that waits for each node, or that there is none.
+    pub(super) fn note_mail(&self, first: &[(u16, Option<u64>)]) {
+        let (mut seen, now) = (self.nodes(), Instant::now());
+        for &(node, id) in first {
+            if let Some(last) = seen.get_mut(&node)
+                && last.mail.map(|(id, _)| id) != id
+            {
+                last.mail = id.map(|id| (id, now));
+            }
+        }
+    }
+
+    /// The nodes that live, and how old the last sign of life is of the one that gave none for the
+    /// longest time.
+    pub(super) fn living(&self) -> (usize, Duration) {
+        let seen = self.nodes();
+        let living = seen.values().map(|node| node.sign).filter(|((_, beats), _)| *beats > 0);
+        living.fold((0, Duration::ZERO), |(count, age), (_, at)| (count + 1, age.max(at.elapsed())))
+    }
+
+    pub(super) fn sign_age(&self, node: u16) -> Option<Duration> {
+        self.nodes().get(&node).map(|seen| seen.sign.1.elapsed())
+    }
+
+    /// For how long the first record that waits for a node has been the same. `None`: there is none.
+    pub(super) fn mail_age(&self, node: u16) -> Option<Duration> {
+        self.nodes().get(&node)?.mail.map(|(_, at)| at.elapsed())
+    }
+}
+
+/// The first record that waits for each node, in the rows of a view with its mail.
+pub(super) fn first_mail_of(rows: &[Row]) -> Vec<(u16, Option<u64>)> {
+    let first = |row: &Row| {
+        let node = row.get_opt::<u16, _>(1)?.ok()?;
+        Some((node, row.get_opt::<Option<u64>, _>(7)?.ok()?))
+    };
+    rows.iter().filter_map(first).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::contract::{Incarnation, NodeId, NodeState};
+
+    #[test]
+    fn the_age_of_mail_is_that_of_the_first_record_that_is_still_there() {
+        let seen = LastSigns::default();
+        let last = Incarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
+        let view = ClusterView { number: 1, nodes: [NodeState { last, hlc_limit: 0, lives: true }].into() };
+        seen.note(&view, &[1]);
+        assert_eq!(seen.mail_age(2), None);
+        let since = |seen: &LastSigns| seen.nodes()[&2].mail.map(|(_, at)| at);
+        seen.note_mail(&[(2, Some(7)), (3, Some(1))]);
+        let first = since(&seen);
+        seen.note_mail(&[(2, Some(7))]);
+        assert!(first.is_some() && since(&seen) == first, "it waits on");
+        while Some(Instant::now()) == first {}
+        seen.note_mail(&[(2, Some(8))]);
+        assert!(since(&seen) > first, "another one");
+        seen.note_mail(&[(2, None)]);
+        assert_eq!((seen.mail_age(2), seen.mail_age(3), seen.sign_age(3)), (None, None, None));
+    }
+}

@@ -1,0 +1,156 @@
+//! What operators see of a cluster: how its nodes are, their numbers, and their health.
+
+use super::life::{Managed, two};
+use super::make_friends;
+use crate::common::{MariaDb, PATIENCE, Redis, health};
+use mysql::prelude::Queryable;
+use serde_json::{Value, json};
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn nodes(node: &Managed) -> Value {
+    serde_json::from_str(&node.done(&["nodes", "--json"])).unwrap()
+}
+
+/// A number of a node.
+#[track_caller]
+fn metric(node: &Managed, sample: &str) -> f64 {
+    let metrics = node.metrics();
+    let line = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {sample}:\n{metrics}")).parse().unwrap()
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "never: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_nodes_say_of_each_other_how_they_are() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, mut b] = two(&database);
+    // A node has seen a sign of life of the other one, and of itself, within a second or so.
+    let until = Instant::now() + PATIENCE;
+    let found = loop {
+        let found = nodes(&a);
+        let all = found["nodes"].as_array().unwrap();
+        if all.len() == 2 && all.iter().all(|node| node["lease_age_ms"].is_u64()) {
+            break found;
+        }
+        assert!(Instant::now() < until, "{found}");
+        thread::sleep(Duration::from_millis(20));
+    };
+    let all = found["nodes"].as_array().unwrap();
+    for (node, name) in all.iter().zip(["a", "b"]) {
+        assert_eq!((&node["name"], &node["lives"], &node["this"]), (&json!(name), &json!(true), &json!(name == "a")));
+        assert!(node["lease_age_ms"].as_u64().unwrap() < 2_000 && node["build"] == env!("CARGO_PKG_VERSION"), "{node}");
+    }
+    assert!(a.done(&["nodes"]).contains("a (this one)"));
+    b.node.signal("-TERM");
+    assert_eq!(b.node.status(), Some(0));
+    assert_eq!(nodes(&a)["nodes"][1]["lives"], false, "it has left, and nobody waits for its lease");
+}
+
+#[test]
+fn a_node_says_how_its_links_are_and_counts_what_becomes_of_them() {
+    let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
+    let [a, b] = ["a", "b"].map(|name| Managed::start(&database.url(), name, &["--bus", &redis.url()]));
+    make_friends(a.node.addr, &["ann", "bob"]);
+    let (mut ann, mut bob) = (a.node.log_in("ann"), b.node.log_in("bob"));
+    ann.say("m1", "bob", "honk", "MS");
+    bob.take("m1");
+    wait_until("the link is up", || {
+        let link = &nodes(&a)["nodes"][1]["link"];
+        link["up"] == true && link["for_ms"].is_u64() && link["heard_ms_ago"].is_u64()
+    });
+    let found = nodes(&a);
+    assert_eq!((&found["nodes"][0]["users"], &found["nodes"][0]["link"]), (&json!(1), &Value::Null));
+    assert_eq!((&found["nodes"][1]["users"], &found["nodes"][1]["state"]), (&Value::Null, &json!("lives")));
+    assert!(a.done(&["nodes"]).lines().any(|line| line.contains(" up ") && line.ends_with(" b")));
+    assert_eq!(metric(&a, "hongyan_cluster_links_up"), 1.0);
+    assert!(metric(&a, "hongyan_cluster_link_epochs_total") >= 1.0);
+    assert!(metric(&a, "hongyan_cluster_looks_sent_total") >= 1.0);
+    assert!(metric(&b, "hongyan_cluster_looks_received_total") >= 1.0);
+    let lag = "hongyan_cluster_link_epochs_ended_total{cause=\"unconfirmed\"}";
+    let before = metric(&a, lag);
+    b.node.signal("-STOP");
+    ann.send(&ann.message("m2", "bob", "honk"));
+    wait_until("the link is down", || metric(&a, lag) > before);
+    wait_until("it is fenced", || metric(&a, "hongyan_cluster_fences_total") == 1.0);
+    assert_eq!(nodes(&a)["nodes"][1]["state"], "gone");
+    b.node.signal("-CONT");
+    b.node.wait_for("another node has fenced this one");
+    b.node.wait_for("listening on");
+    assert_eq!(metric(&b, "hongyan_cluster_fenced_total"), 1.0);
+    // Bob comes to the other node: nobody had to let go of him.
+    let mut bob = a.node.log_in("bob");
+    bob.take("m2");
+    assert!(metric(&a, "hongyan_cluster_claims_ended_total{by=\"fenced\"}") >= 1.0);
+}
+
+#[test]
+fn mail_that_a_node_does_not_read_grows_old() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, _b] = two(&database);
+    // To a node that has never begun a life.
+    let mut root = database.root();
+    root.query_drop(
+        "INSERT INTO geese.nodes (node, name, epoch, renewed, hlc_limit, build) VALUES (7, 'x', 0, 0, 0, '')",
+    )
+    .unwrap();
+    root.query_drop("INSERT INTO geese.mail (node, record) VALUES (7, ''), (7, '')").unwrap();
+    wait_until("it is old", || {
+        let found = nodes(&a);
+        let there = &found["nodes"][2];
+        there["mail_waiting"] == 2 && there["mail_age_ms"].as_u64().is_some_and(|age_ms| age_ms > 500)
+    });
+    assert_eq!(
+        (&nodes(&a)["nodes"][2]["state"], metric(&a, "hongyan_cluster_mail_age_seconds") < 60.0),
+        (&json!("gone"), true)
+    );
+    root.query_drop("DELETE FROM geese.mail WHERE node = 7").unwrap();
+    wait_until("it is read", || nodes(&a)["nodes"][2]["mail_age_ms"].is_null());
+}
+
+#[test]
+fn a_node_whose_lease_runs_out_says_so_until_it_is_renewed() {
+    let Some(database) = MariaDb::start() else { return };
+    let a = Managed::start(&database.url(), "a", &[]);
+    assert!(health(a.node.addr).ends_with("ok\n"));
+    // Its row is locked, and everything else works. Nobody is there who would fence it.
+    let mut root = database.root();
+    root.query_drop("START TRANSACTION").unwrap();
+    root.query_drop("SELECT * FROM geese.nodes WHERE name = 'a' FOR UPDATE").unwrap();
+    wait_until("the lease has run out", || health(a.node.addr).ends_with("\r\n\r\nlease\n"));
+    assert!(a.ask(&["status"]).1.contains("not ready: lease"));
+    assert!(metric(&a, "hongyan_cluster_lease_age_seconds") >= 2.0);
+    assert!(metric(&a, "hongyan_cluster_lease_failures_total") >= 1.0);
+    root.query_drop("ROLLBACK").unwrap();
+    wait_until("it is renewed", || health(a.node.addr).ends_with("ok\n"));
+}
+
+#[test]
+fn the_alerts_and_the_page_of_operators_name_the_metrics_that_a_node_has() {
+    let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
+    let node = Managed::start(&database.url(), "a", &["--bus", &redis.url()]);
+    let metrics = node.metrics();
+    let rules = include_str!("../../packaging/prometheus/hongyan.cluster.rules.yml");
+    let words = rules.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+    let names: Vec<&str> = words.filter(|word| word.starts_with("hongyan_")).collect();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        assert!(metrics.lines().any(|line| line.starts_with(name)), "there is no {name}:\n{metrics}");
+    }
+    let page = include_str!("../../docs/operations.md");
+    let families = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE hongyan_cluster_"));
+    for family in families.filter_map(|line| line.split(' ').next()) {
+        assert!(
+            page.contains(&format!("hongyan_cluster_{family}")),
+            "docs/operations.md does not say what {family} is"
+        );
+    }
+}
