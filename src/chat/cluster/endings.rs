@@ -46,6 +46,8 @@ struct SessionEnd {
     said_ms: u64,
     /// The nodes that have not done it; `None` until it was read which there are.
     left: Option<Vec<Incarnation>>,
+    /// Nodes that were fenced before they had done it: the user may have been on one of them.
+    fenced: Vec<Incarnation>,
 }
 
 /// Orders in progress, and those of others that are done.
@@ -86,8 +88,16 @@ impl Chat {
             return self.not_confirmed(&[], then, out);
         }
         endings.last += 1;
-        let order =
-            SessionEnd { user: user.clone(), why, was_here, then, began_ms: now_ms, said_ms: now_ms, left: None };
+        let order = SessionEnd {
+            user: user.clone(),
+            why,
+            was_here,
+            then,
+            began_ms: now_ms,
+            said_ms: now_ms,
+            left: None,
+            fenced: Vec::new(),
+        };
         endings.orders.insert(endings.last, order);
         // Behind what is in the store: who begins later reads that.
         out.push(Action::ReadView);
@@ -129,7 +139,7 @@ impl Chat {
                     continue;
                 }
                 Some(left) => {
-                    left.retain(|at| others.contains(at));
+                    order.fenced.extend(left.extract_if(.., |at| !others.contains(at)));
                     if now_ms - order.said_ms < AGAIN_AFTER_MS {
                         &[]
                     } else {
@@ -199,10 +209,15 @@ impl Chat {
 
     fn ending_is_over(&mut self, number: u64, out: &mut Vec<Action>) {
         let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.remove(&number));
-        let Some(SessionEnd { why, was_here, then, left, .. }) = order else {
+        let Some(SessionEnd { why, was_here, then, left, fenced, .. }) = order else {
             return;
         };
         match left.as_deref() {
+            // Of one who was only disconnected nothing is in the store. Whether it was one of these
+            // nodes that had them is not known; it closes their connection when it finds out.
+            Some([]) if why == EndCause::Disconnected && !was_here && !fenced.is_empty() => {
+                self.not_confirmed(&fenced, then, out);
+            }
             Some([]) => self.ended_everywhere((why, was_here), then, out),
             left => self.not_confirmed(left.unwrap_or_default(), then, out),
         }

@@ -37,7 +37,7 @@ use super::Chat;
 use super::ChatTimer;
 use super::contract::Action;
 use super::ids::UserId;
-use contract::{Incarnation, NodeId, NodeState, UserOwner, NodeRecord, ClusterView};
+use contract::{ClusterView, Incarnation, NodeId, NodeRecord, NodeState, UserOwner};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 mod bus;
@@ -126,7 +126,9 @@ impl ClusterState {
         match self.view.node(at.node) {
             _ if at == self.me => IncarnationState::Me,
             Some(NodeState { last, .. }) if *last == at => IncarnationState::Lives,
-            Some(NodeState { last, hlc_limit, .. }) if last.epoch > at.epoch => IncarnationState::Dead { hlc_limit: *hlc_limit },
+            Some(NodeState { last, hlc_limit, .. }) if last.epoch > at.epoch => {
+                IncarnationState::Dead { hlc_limit: *hlc_limit }
+            }
             _ => IncarnationState::Unknown,
         }
     }

@@ -12,10 +12,11 @@ mod steps;
 mod telling;
 
 use super::contract::{
-    ClusterJob, ClusterOutcome, BusFrame, Incarnation, NodeId, NodeState, UserOwner, NodeRecord, ReleasedUser, ClusterView,
+    BusFrame, ClusterJob, ClusterOutcome, ClusterView, Incarnation, NodeId, NodeRecord, NodeState, ReleasedUser,
+    UserOwner,
 };
 use crate::chat::Chat;
-use crate::chat::contract::{Action, ConnId, Event, Job, TurnTime, Outcome, PushPage, Rules, Ticket};
+use crate::chat::contract::{Action, AdminAnswer, ConnId, Event, Job, Outcome, PushPage, Rules, Ticket, TurnTime};
 use crate::protocol::field::{Id, Name, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::Reply;
@@ -84,6 +85,8 @@ struct TestNode {
     replies: Vec<(ConnId, Reply)>,
     pushes: Vec<(ConnId, Push)>,
     closed: Vec<ConnId>,
+    /// To the operator.
+    told: Vec<AdminAnswer>,
     conns: u32,
 }
 
@@ -108,6 +111,7 @@ impl TestNode {
             replies: Vec::new(),
             pushes: Vec::new(),
             closed: Vec::new(),
+            told: Vec::new(),
             conns: 0,
         }
     }
@@ -126,6 +130,7 @@ impl TestNode {
                 }
                 Action::Push { conn, push, .. } => self.pushes.push((conn, push)),
                 Action::Close { conn, .. } => self.closed.push(conn),
+                Action::Admin { answer, .. } => self.told.push(answer),
                 _ => {}
             }
         }
