@@ -131,10 +131,16 @@ impl Chat {
         }
         let entry = self.users.get_mut(user);
         let list = entry.list.get_or_insert_with(|| Box::new(AckList::new(Backfill::Live)));
+        let twin = list.mailbox.find_message(push.sender(), push.id(), &self.deliveries);
         if list.mailbox.seqs_from(seq).0 {
+            let is_row =
+                twin.and_then(|twin| self.deliveries.get(twin)).is_some_and(|twin| twin.save == SaveProgress::Done);
+            if is_row {
+                // Its row was read before: whoever acks that, the taker would not learn of it.
+                self.refuse_foreign(user, from, seq);
+            }
             return;
         }
-        let twin = list.mailbox.find_message(push.sender(), push.id(), &self.deliveries);
         let is_safe = twin.and_then(|twin| self.deliveries.get(twin)).map(|twin| twin.durable);
         let is_full = list.mailbox.backfill == Backfill::Live && list.mailbox.is_full(push.weight_bytes(), &self.rules);
         match is_safe {

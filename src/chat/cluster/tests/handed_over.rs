@@ -84,3 +84,34 @@ fn a_friend_request_that_was_acked_is_no_message_of_the_same_id() {
     hand_over(&mut node, SEQ + (1 << 22), "m1");
     assert_eq!(pushed(&node), ["m1", "m1"]);
 }
+
+#[test]
+fn a_push_that_comes_after_its_row_was_read_is_left_to_the_row() {
+    let mut node = TestNode::new();
+    node.chat.use_bus();
+    let ann = node.log_in("ann", &["bob"]);
+    hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
+    node.answer(page_of("ann"), Outcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
+    let answers = hand_over(&mut node, SEQ, "m1");
+    let no = BusRecord::Record(NodeRecord::No { user: user("ann"), seq: SEQ });
+    assert!(answers.contains(&no), "its taker waits for no ack of it: {answers:?}");
+    assert_eq!(pushed(&node), ["m1"]);
+    node.ack(ann, "m1");
+    assert_eq!(node.count(delete_of(SEQ)), 1);
+}
+
+#[test]
+fn a_push_that_comes_twice_is_listed_once_and_its_taker_learns_of_the_ack() {
+    let mut node = TestNode::new();
+    node.chat.use_bus();
+    let ann = node.log_in("ann", &["bob"]);
+    hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
+    node.answer(page_of("ann"), Outcome::Page(PushPage::default()));
+    hand_over(&mut node, SEQ, "m1");
+    hear(&mut node, 3, BusRecord::Push { phase: 1, push: message(SEQ, "bob", "m1", "ann") });
+    node.ack(ann, "m1");
+    node.event(Event::TurnEnded);
+    let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
+    assert_eq!(batches.flat_map(|batch| batch.records).collect::<Vec<_>>(), [ack_of(SEQ)]);
+    assert_eq!(pushed(&node), ["m1"]);
+}
