@@ -19,6 +19,10 @@ pub(super) const SILENT: FollowingError = FollowingError(
 );
 pub(super) const UNAVAILABLE: FollowingError = FollowingError(
     ErrorCode::Unavailable,
+    "the store failed, this is not promised but may be done later, send it again",
+);
+pub(super) const LATE: FollowingError = FollowingError(
+    ErrorCode::Unavailable,
     "this was not done in time, it is not promised but may be done later, send it again",
 );
 pub(super) const BUSY: FollowingError =
@@ -264,9 +268,9 @@ impl Chat {
     pub(super) fn request_timed_out(&mut self, request: Ticket, out: &mut Vec<Action>) {
         match self.requests.get(request).map(|pending| pending.verb) {
             Some(verb) if holds_input(verb) => {
-                self.refuse_for(request, RefusalCause::TimedOut, Some(UNAVAILABLE), out);
+                self.refuse_for(request, RefusalCause::TimedOut, Some(LATE), out);
             }
-            Some(_) => self.refuse_waiting(request, Some(UNAVAILABLE), out),
+            Some(_) => self.refuse_waiting(request, Some(LATE), out),
             None => {}
         }
     }

@@ -1,7 +1,7 @@
 //! The way of a push: onto its receiver's list or into the store, then to its receiver, again and
 //! again until it is acked. Its `MS` is sent when it is acked or committed, whichever is first.
 
-use super::answer::{BUSY, FULL, FollowingError, UNAVAILABLE, fault_of};
+use super::answer::{BUSY, FULL, FollowingError, LATE, UNAVAILABLE, fault_of};
 use super::cluster::LookScope;
 use super::contract::{Action, Job, Outcome};
 use super::cursor::SendWindow;
@@ -331,7 +331,7 @@ impl Chat {
     }
 
     pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
-        self.refuse_waiters(delivery, Some(self.now.mono_ms), UNAVAILABLE, out);
+        self.refuse_waiters(delivery, Some(self.now.mono_ms), LATE, out);
         if let Some(due_ms) = self.deliveries.get(delivery).and_then(Delivery::next_due_ms) {
             self.answer_before(due_ms, AnswerDeadline::Push(delivery));
         }

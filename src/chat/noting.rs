@@ -1,7 +1,7 @@
 //! Notes that several modules make.
 
 use super::Chat;
-use super::answer::{BUSY, CROWDED, DAMAGED, FollowingError, LARGER_THAN_ROWS, NO_HASHING, REFUSED, UNAVAILABLE};
+use super::answer::{BUSY, CROWDED, DAMAGED, FollowingError, LARGER_THAN_ROWS, LATE, NO_HASHING, REFUSED, UNAVAILABLE};
 use super::answer::{STOPPING, TOO_FAST, TOO_FAST_CLOSED, holds_input};
 use super::contract::{
     Action, ClientConn, ClientLimit, ConnId, FriendAnswerOutcome, FriendRequestOutcome, JobKind, Note, Outcome,
@@ -20,6 +20,7 @@ fn cause_of(verb: Verb, fault: Option<FollowingError>) -> RefusalCause {
         Some(CROWDED) => RefusalCause::QueueFull,
         Some(BUSY) => RefusalCause::Busy,
         Some(UNAVAILABLE) => RefusalCause::Unavailable,
+        Some(LATE) => RefusalCause::TimedOut,
         Some(NO_HASHING) => RefusalCause::NoHashing,
         Some(DAMAGED) => RefusalCause::Damaged,
         Some(REFUSED | LARGER_THAN_ROWS) => RefusalCause::Refused,

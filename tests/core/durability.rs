@@ -3,9 +3,10 @@
 
 use super::{ann_and_bob, any, friendships, loads, saves};
 use crate::sim::lanes::Fate;
-use crate::sim::say::Say;
+use crate::sim::say::{Frame, Say};
 use crate::sim::world::World;
 use hongyan::chat::contract::Job;
+use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
 
 #[test]
@@ -190,6 +191,35 @@ fn a_failed_save_is_mf_and_unavailable_and_a_retry_is_heard_again() {
     assert_eq!(w.heard(ann), [] as [&str; 0], "it is on her list");
     assert_eq!(w.store.model.waiting_for("ann").len(), 1);
     assert_eq!(w.store.model.waiting_for("cid").len(), 1);
+}
+
+#[test]
+fn what_failed_at_once_is_not_said_to_have_taken_too_long() {
+    let (mut w, ann, bob) = ann_and_bob();
+    let sentence = |w: &mut World, conn| {
+        let frames = w.frames(conn);
+        let errors = frames.into_iter().filter_map(|(_, frame)| match frame {
+            Frame::Reply { reply: Reply::Error { why, .. }, .. } => Some(why),
+            _ => None,
+        });
+        errors.collect::<Vec<_>>().join("; ")
+    };
+    w.store.fate(Fate::Fail, any);
+    w.say(ann, Say::GetUser { mid: "g1".into(), user: "bob".into() });
+    w.message(bob, "c1", "cid");
+    w.run_for(10);
+    for conn in [ann, bob] {
+        let said = sentence(&mut w, conn);
+        assert!(said.contains("the store failed") && !said.contains("in time"), "{said}");
+    }
+    w.store.hang(any);
+    w.say(ann, Say::GetUser { mid: "g2".into(), user: "bob".into() });
+    w.message(bob, "c2", "cid");
+    w.run_for(10_100);
+    for conn in [ann, bob] {
+        let said = sentence(&mut w, conn);
+        assert!(said.contains("in time") && !said.contains("the store failed"), "{said}");
+    }
 }
 
 #[test]
