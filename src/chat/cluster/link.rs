@@ -208,7 +208,14 @@ impl NodeLink {
                 }
                 self.looks.insert(user.clone(), serial);
             }
-            BusRecord::Record(NodeRecord::Friend { .. } | NodeRecord::Ack { .. } | NodeRecord::No { .. }) => {}
+            BusRecord::Record(
+                NodeRecord::Friend { .. }
+                | NodeRecord::Ack { .. }
+                | NodeRecord::No { .. }
+                | NodeRecord::Who
+                | NodeRecord::Present { .. }
+                | NodeRecord::Moved { .. },
+            ) => {}
             _ => self.barrier = serial,
         }
         let bytes = record.weight_bytes() + KEPT_BYTES;

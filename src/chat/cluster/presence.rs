@@ -18,20 +18,14 @@ use super::contract::{Incarnation, NodeId, NodeRecord, PresenceUpdate};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
+mod tell;
+
 /// What happens within this time is told together.
 const TELL_EVERY_MS: u64 = 500;
-/// A user who goes is told of so much later.
-const GONE_AFTER_MS: u64 = 1_000;
 /// The users of a node that has died are online on others, or nowhere, after so long.
 const FADES_AFTER_MS: u64 = 5_000;
 /// A node that was asked and has not answered is asked again after so long.
 const ASK_AGAIN_MS: u64 = 3_000;
-/// If more users come and go until they are told of, all are told instead.
-const MOVES_MAX: usize = 10_000;
-/// Users in one [`NodeRecord::Present`].
-const PRESENT_MAX: usize = 4_096;
-/// The bytes of names in one [`NodeRecord::Moved`], without its last user.
-const MOVED_BYTES_MAX: usize = 32 * 1024;
 /// Those who watch are looked through in so many parts, but at least so many users at a time.
 const SWEEP_PARTS: usize = 100;
 const SWEEP_AT_ONCE_MIN: usize = 64;
@@ -55,6 +49,15 @@ struct RosterInquiry {
     last: u64,
 }
 
+/// A node that has asked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listener {
+    /// The number of the last record to it.
+    last: u64,
+    /// Until then all goes by the mail.
+    by_mail_until_ms: u64,
+}
+
 /// What is known of users of other nodes, and told to them. No map is walked through but in order.
 #[derive(Debug, Default)]
 pub(super) struct RemotePresence {
@@ -62,8 +65,8 @@ pub(super) struct RemotePresence {
     is_wanted: bool,
     /// The nodes that were asked.
     asked: BTreeMap<Incarnation, RosterInquiry>,
-    /// The nodes that have asked, with the number of the last record to each.
-    listeners: BTreeMap<Incarnation, u64>,
+    /// The nodes that have asked.
+    listeners: BTreeMap<Incarnation, Listener>,
     /// The nodes that say that a user is there, by the hash of the name. For a moment there may be
     /// two of them: what the one says that a user has left may come behind what the other one says.
     there: BTreeSet<(u64, NodeId)>,
@@ -158,14 +161,16 @@ impl Chat {
     fn ask_who_is_present(&mut self, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
-        let others: Vec<Incarnation> = cluster.others().collect();
+        let mut others: Vec<Incarnation> = cluster.others().collect();
+        others.retain(|to| {
+            let asked = cluster.presence.asked.get(to);
+            asked.is_none_or(|asked| !asked.has_answered && now_ms - asked.at_ms >= ASK_AGAIN_MS)
+        });
         for to in others {
-            let asked = cluster.presence.asked.get(&to);
-            if asked.is_none_or(|asked| !asked.has_answered && now_ms - asked.at_ms >= ASK_AGAIN_MS) {
-                let last = asked.map_or(0, |asked| asked.last);
-                cluster.presence.asked.insert(to, RosterInquiry { at_ms: now_ms, has_answered: false, last });
-                out.push(Action::Send { to, record: NodeRecord::Who });
-            }
+            let Some(cluster) = &mut self.cluster else { return };
+            let last = cluster.presence.asked.get(&to).map_or(0, |asked| asked.last);
+            cluster.presence.asked.insert(to, RosterInquiry { at_ms: now_ms, has_answered: false, last });
+            self.say(to, NodeRecord::Who, out);
         }
         self.arm_elsewhere();
     }
@@ -177,7 +182,7 @@ impl Chat {
         if let Some(asked) = cluster.presence.asked.get_mut(&from) {
             (asked.at_ms, asked.has_answered) = (now_ms, false);
             cluster.presence.coming.remove(&from);
-            out.push(Action::Send { to: from, record: NodeRecord::Who });
+            self.say(from, NodeRecord::Who, out);
             self.arm_elsewhere();
         }
     }
@@ -204,79 +209,9 @@ impl Chat {
         is_next
     }
 
-    /// Another node wants to know who is here, and who comes and goes from now on.
-    pub(super) fn who_is_asked(&mut self, from: Incarnation, out: &mut Vec<Action>) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.presence.listeners.entry(from).or_default();
-            self.tell_all_present(&[from], out);
-        }
-    }
-
-    fn tell_all_present(&mut self, listeners: &[Incarnation], out: &mut Vec<Action>) {
-        let here = self.users.iter().filter(|(_, user, _)| user.is_here());
-        let here: Vec<u64> = here.map(|(_, user, _)| self.users.hash(user.name.as_str())).collect();
-        if let Some(cluster) = &mut self.cluster {
-            // Who has come and was not told of is known from now on.
-            for (name, one) in &mut cluster.presence.moves {
-                let user = self.users.find(name.as_str());
-                one.was_here |= user.is_some_and(|user| self.users.is_here(user));
-            }
-        }
-        let parts: Vec<&[u64]> = if here.is_empty() { vec![&[]] } else { here.chunks(PRESENT_MAX).collect() };
-        for &to in listeners {
-            for (place, part) in parts.iter().enumerate() {
-                let (is_first, is_last) = (place == 0, place + 1 == parts.len());
-                let number = self.next_of_presence(to);
-                let record = NodeRecord::Present { number, is_first, is_last, users: part.to_vec() };
-                out.push(Action::Send { to, record });
-            }
-        }
-    }
-
     /// Is this a node of a cluster?
     pub(in super::super) fn has_other_nodes(&self) -> bool {
         self.cluster.is_some()
-    }
-
-    fn next_of_presence(&mut self, to: Incarnation) -> u64 {
-        let last = self.cluster.as_mut().and_then(|cluster| cluster.presence.listeners.get_mut(&to));
-        last.map_or(0, |last| {
-            *last += 1;
-            *last
-        })
-    }
-
-    /// A user has come, or has new friends, or is about to go: those who listen are to be told.
-    pub(in super::super) fn note_move(&mut self, user: UserId, comes: bool) {
-        let Some(cluster) = self.cluster.as_ref() else { return };
-        if cluster.presence.listeners.is_empty() && cluster.presence.there.is_empty() {
-            return;
-        }
-        let entry = self.users.get(user);
-        let (name, hash) = (entry.name.clone(), self.users.hash(entry.name.as_str()));
-        let friends = if comes { Vec::new() } else { self.names_of_friends(user) };
-        let due_ms = self.now.mono_ms + if comes { 0 } else { GONE_AFTER_MS };
-        let Some(cluster) = &mut self.cluster else { return };
-        let presence = &mut cluster.presence;
-        if comes {
-            presence.is_here(hash);
-        }
-        if presence.listeners.is_empty() || presence.tells_all {
-            return;
-        }
-        let one = presence.moves.entry(name).or_insert(PresenceMove { due_ms, was_here: !comes, friends: Vec::new() });
-        (one.due_ms, one.friends) = (due_ms, friends);
-        if presence.moves.len() > MOVES_MAX {
-            presence.moves.clear();
-            presence.tells_all = true;
-        }
-        self.arm_elsewhere();
-    }
-
-    /// The friends of a user, also those who are here: they may have moved to the node that is told
-    /// before it hears of it.
-    fn names_of_friends(&self, user: UserId) -> Vec<UserName> {
-        self.users.get(user).friends.iter().map(|friend| self.users.get(*friend).name.clone()).collect()
     }
 
     fn arm_elsewhere(&mut self) {
@@ -300,46 +235,6 @@ impl Chat {
             self.ask_who_is_present(out);
         }
         self.arm_elsewhere();
-    }
-
-    /// Tells the other nodes who has come and gone.
-    fn tell_moves(&mut self, out: &mut Vec<Action>) {
-        let now_ms = self.now.mono_ms;
-        let Some(cluster) = &mut self.cluster else { return };
-        let presence = &mut cluster.presence;
-        let listeners: Vec<Incarnation> = presence.listeners.keys().copied().collect();
-        if std::mem::take(&mut presence.tells_all) {
-            return self.tell_all_present(&listeners, out);
-        }
-        let (due, later) = std::mem::take(&mut presence.moves).into_iter().partition(|(_, one)| one.due_ms <= now_ms);
-        presence.moves = later;
-        let due: BTreeMap<UserName, PresenceMove> = due;
-        let (mut moved, mut bytes) = (Vec::new(), 0);
-        for (name, PresenceMove { was_here, friends, .. }) in due {
-            let user = self.users.find(name.as_str()).filter(|user| self.users.is_here(*user));
-            if user.is_none() && !was_here {
-                // Nobody knew. One who has come back may have been on another node meanwhile.
-                continue;
-            }
-            let friends = user.map_or(friends, |user| self.names_of_friends(user));
-            bytes += name.as_str().len() + friends.iter().map(|friend| 2 + friend.as_str().len()).sum::<usize>();
-            moved.push(PresenceUpdate { user: name, is_online: user.is_some(), friends });
-            if bytes >= MOVED_BYTES_MAX {
-                self.say_moved(&listeners, std::mem::take(&mut moved), out);
-                bytes = 0;
-            }
-        }
-        self.say_moved(&listeners, moved, out);
-    }
-
-    fn say_moved(&mut self, listeners: &[Incarnation], moved: Vec<PresenceUpdate>, out: &mut Vec<Action>) {
-        if moved.is_empty() {
-            return;
-        }
-        for &to in listeners {
-            let number = self.next_of_presence(to);
-            out.push(Action::Send { to, record: NodeRecord::Moved { number, users: moved.clone() } });
-        }
     }
 
     /// Users of another node have come and gone.

@@ -1,6 +1,6 @@
 //! Who is online on other nodes, by what these say.
 
-use super::super::contract::PresenceUpdate;
+use super::super::contract::{BusRecord, LinkPosition, PresenceUpdate};
 use super::*;
 
 fn says(node: &mut TestNode, from: u16, record: NodeRecord) {
@@ -63,4 +63,69 @@ fn one_who_was_told_among_all_and_goes_at_once_is_told_to_be_gone() {
         _ => false,
     };
     assert!(node.sent.iter().any(|(_, record)| is_gone(record)), "{:?}", node.sent);
+}
+
+/// The records of presence that went over the bus since the last call.
+fn published(node: &mut TestNode) -> Vec<NodeRecord> {
+    node.event(Event::TurnEnded);
+    let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
+    let records = batches.flat_map(|batch| batch.records).filter_map(|record| match record {
+        BusRecord::Record(record @ (NodeRecord::Who | NodeRecord::Present { .. } | NodeRecord::Moved { .. })) => {
+            Some(record)
+        }
+        _ => None,
+    });
+    records.collect()
+}
+
+/// The same of those that went by the mail.
+fn mailed(node: &mut TestNode) -> Vec<NodeRecord> {
+    let sent = std::mem::take(&mut node.sent).into_iter().map(|(_, record)| record);
+    sent.filter(|record| matches!(record, NodeRecord::Who | NodeRecord::Present { .. } | NodeRecord::Moved { .. }))
+        .collect()
+}
+
+#[test]
+fn with_a_bus_it_is_told_over_it_and_by_the_mail_if_that_is_not_confirmed() {
+    let mut node = TestNode::new();
+    node.chat.use_bus();
+    node.log_in("ann", &["bob"]);
+    node.frame(NodeRecord::Who);
+    let all = published(&mut node);
+    assert!(matches!(all[..], [NodeRecord::Present { number: 1, .. }]), "{all:?}");
+    let confirmed = Some(LinkPosition { link: 1, number: 1 });
+    let frame = Box::new(BusFrame { view: 1, confirmed, refused: None, batch: None });
+    node.event(Event::Bus { from: life(OTHER, 1), frame });
+    node.log_in("bob", &["ann"]);
+    node.pass(500);
+    let moved = published(&mut node);
+    assert!(matches!(moved[..], [NodeRecord::Moved { number: 2, .. }]), "{moved:?}");
+    assert_eq!(mailed(&mut node), []);
+    node.pass(1_000);
+    let mailed = mailed(&mut node);
+    assert!(matches!(mailed[..], [NodeRecord::Moved { number: 2, .. }]), "{mailed:?}");
+}
+
+#[test]
+fn very_many_users_are_told_by_the_mail_and_so_is_what_follows() {
+    let mut node = TestNode::with(Rules { link_bytes_max: 1_200, ..Rules::default() });
+    node.chat.use_bus();
+    for number in 0..40 {
+        node.log_in(&format!("user{number}"), &[]);
+    }
+    node.frame(NodeRecord::Who);
+    node.log_in("bob", &["ann"]);
+    node.pass(500);
+    assert_eq!(published(&mut node), []);
+    let told = mailed(&mut node);
+    assert!(
+        matches!(told[..], [NodeRecord::Present { number: 1, .. }, NodeRecord::Moved { number: 2, .. }]),
+        "{told:?}"
+    );
+    // By then all that was read.
+    node.pass(5_000);
+    node.log_in("eve", &["ann"]);
+    node.pass(500);
+    let told = published(&mut node);
+    assert!(matches!(told[..], [NodeRecord::Moved { number: 3, .. }]), "{told:?}");
 }

@@ -1,0 +1,154 @@
+//! Telling other nodes who is online here, and who comes and goes.
+
+use super::super::super::Chat;
+use super::super::super::contract::Action;
+use super::super::super::ids::UserId;
+use super::super::contract::{Incarnation, NodeRecord, PresenceUpdate};
+use super::PresenceMove;
+use crate::protocol::field::UserName;
+use std::collections::BTreeMap;
+
+/// A user who goes is told of so much later.
+const GONE_AFTER_MS: u64 = 1_000;
+/// If more users come and go until they are told of, all are told instead.
+const MOVES_MAX: usize = 10_000;
+/// Users in one [`NodeRecord::Present`].
+const PRESENT_MAX: usize = 4_096;
+/// The bytes of names in one [`NodeRecord::Moved`], without its last user.
+const MOVED_BYTES_MAX: usize = 32 * 1024;
+/// All users are told over the bus if that is at most this part of what a link may hold, and by the
+/// mail otherwise.
+const PRESENT_OF_LINK: usize = 4;
+/// What is told by the mail was read after so long. Until then what follows it goes the same way.
+const MAIL_READ_AFTER_MS: u64 = 5_000;
+
+impl Chat {
+    /// Another node wants to know who is here, and who comes and goes from now on.
+    pub(in super::super) fn who_is_asked(&mut self, from: Incarnation, out: &mut Vec<Action>) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.presence.listeners.entry(from).or_default();
+            self.tell_all_present(&[from], out);
+        }
+    }
+
+    fn tell_all_present(&mut self, listeners: &[Incarnation], out: &mut Vec<Action>) {
+        let here = self.users.iter().filter(|(_, user, _)| user.is_here());
+        let here: Vec<u64> = here.map(|(_, user, _)| self.users.hash(user.name.as_str())).collect();
+        if let Some(cluster) = &mut self.cluster {
+            // Who has come and was not told of is known from now on.
+            for (name, one) in &mut cluster.presence.moves {
+                let user = self.users.find(name.as_str());
+                one.was_here |= user.is_some_and(|user| self.users.is_here(user));
+            }
+        }
+        let parts: Vec<&[u64]> = if here.is_empty() { vec![&[]] } else { here.chunks(PRESENT_MAX).collect() };
+        let is_too_much = size_of_val(&*here) > self.rules.link_bytes_max / PRESENT_OF_LINK;
+        for &to in listeners {
+            if is_too_much {
+                self.tell_by_mail(to);
+            }
+            for (place, part) in parts.iter().enumerate() {
+                let (is_first, is_last) = (place == 0, place + 1 == parts.len());
+                let users = part.to_vec();
+                self.tell_presence(to, |number| NodeRecord::Present { number, is_first, is_last, users }, out);
+            }
+        }
+    }
+
+    fn tell_by_mail(&mut self, to: Incarnation) {
+        let until_ms = self.now.mono_ms + MAIL_READ_AFTER_MS;
+        if let Some(listener) = self.cluster.as_mut().and_then(|cluster| cluster.presence.listeners.get_mut(&to)) {
+            listener.by_mail_until_ms = until_ms;
+        }
+    }
+
+    /// Gives a record to a listener its number, and sends it.
+    fn tell_presence(&mut self, to: Incarnation, record: impl FnOnce(u64) -> NodeRecord, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let listener = self.cluster.as_mut().and_then(|cluster| cluster.presence.listeners.get_mut(&to));
+        let Some(listener) = listener else {
+            debug_assert!(false, "who is told has asked");
+            return;
+        };
+        listener.last += 1;
+        let (record, by_mail) = (record(listener.last), now_ms < listener.by_mail_until_ms);
+        if by_mail {
+            out.push(Action::Send { to, record });
+        } else {
+            self.say(to, record, out);
+        }
+    }
+
+    /// A user has come, or has new friends, or is about to go: those who listen are to be told.
+    pub(in super::super::super) fn note_move(&mut self, user: UserId, comes: bool) {
+        let Some(cluster) = self.cluster.as_ref() else { return };
+        if cluster.presence.listeners.is_empty() && cluster.presence.there.is_empty() {
+            return;
+        }
+        let entry = self.users.get(user);
+        let (name, hash) = (entry.name.clone(), self.users.hash(entry.name.as_str()));
+        let friends = if comes { Vec::new() } else { self.names_of_friends(user) };
+        let due_ms = self.now.mono_ms + if comes { 0 } else { GONE_AFTER_MS };
+        let Some(cluster) = &mut self.cluster else { return };
+        let presence = &mut cluster.presence;
+        if comes {
+            presence.is_here(hash);
+        }
+        if presence.listeners.is_empty() || presence.tells_all {
+            return;
+        }
+        let one = presence.moves.entry(name).or_insert(PresenceMove { due_ms, was_here: !comes, friends: Vec::new() });
+        (one.due_ms, one.friends) = (due_ms, friends);
+        if presence.moves.len() > MOVES_MAX {
+            presence.moves.clear();
+            presence.tells_all = true;
+        }
+        self.arm_elsewhere();
+    }
+
+    /// The friends of a user, also those who are here: they may have moved to the node that is told
+    /// before it hears of it.
+    fn names_of_friends(&self, user: UserId) -> Vec<UserName> {
+        self.users.get(user).friends.iter().map(|friend| self.users.get(*friend).name.clone()).collect()
+    }
+
+    /// Tells the other nodes who has come and gone.
+    pub(super) fn tell_moves(&mut self, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let Some(cluster) = &mut self.cluster else { return };
+        let presence = &mut cluster.presence;
+        let listeners: Vec<Incarnation> = presence.listeners.keys().copied().collect();
+        if std::mem::take(&mut presence.tells_all) {
+            return self.tell_all_present(&listeners, out);
+        }
+        let (due, later) = std::mem::take(&mut presence.moves).into_iter().partition(|(_, one)| one.due_ms <= now_ms);
+        presence.moves = later;
+        let due: BTreeMap<UserName, PresenceMove> = due;
+        let (mut moved, mut bytes) = (Vec::new(), 0);
+        for (name, PresenceMove { was_here, friends, .. }) in due {
+            let user = self.users.find(name.as_str()).filter(|user| self.users.is_here(*user));
+            if user.is_none() && !was_here {
+                // Nobody knew. One who has come back may have been on another node meanwhile.
+                continue;
+            }
+            let friends = user.map_or(friends, |user| self.names_of_friends(user));
+            bytes += name.as_str().len() + friends.iter().map(|friend| 2 + friend.as_str().len()).sum::<usize>();
+            moved.push(PresenceUpdate { user: name, is_online: user.is_some(), friends });
+            if bytes >= MOVED_BYTES_MAX {
+                self.say_moved(&listeners, std::mem::take(&mut moved), out);
+                bytes = 0;
+            }
+        }
+        self.say_moved(&listeners, moved, out);
+    }
+
+    fn say_moved(&mut self, listeners: &[Incarnation], moved: Vec<PresenceUpdate>, out: &mut Vec<Action>) {
+        if moved.is_empty() {
+            return;
+        }
+        for &to in listeners {
+            let users = moved.clone();
+            self.tell_presence(to, |number| NodeRecord::Moved { number, users }, out);
+        }
+    }
+}
