@@ -16,6 +16,7 @@ mod friendships;
 mod keeper;
 mod lanes;
 mod lease;
+mod look;
 mod mailbox;
 mod members;
 mod mixed_builds;

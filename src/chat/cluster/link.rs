@@ -299,8 +299,7 @@ impl NodeLink {
         if works && self.open_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.begin(last_epoch);
         }
-        let after_ms = if works { MAIL_AFTER_MS } else { 0 };
-        let mailed = self.mail(now_ms, after_ms);
+        let mailed = self.mail(now_ms, self.mail_after_ms(works));
         while let Some((&serial, kept)) = self.kept.first_key_value()
             && kept.mailed
             && kept.said_ms + MAILED_FORGET_MS <= now_ms
@@ -308,6 +307,12 @@ impl NodeLink {
             self.drop_kept(serial);
         }
         mailed
+    }
+
+    /// How long what is said waits for its confirmation before it goes by the mail as well: not at
+    /// all if nothing of the epoch before was confirmed, since the other node may have no bus.
+    fn mail_after_ms(&self, works: bool) -> u64 {
+        if works && self.open_again_ms == 0 { MAIL_AFTER_MS } else { 0 }
     }
 
     /// If something that was said so long ago did not go by the mail yet, it goes now, behind all
@@ -339,8 +344,7 @@ impl NodeLink {
     /// When to call [`pass`](Self::pass) next, or to look whether it is late.
     pub(super) fn due_ms(&self, works: bool) -> Option<u64> {
         let late = self.unconfirmed.front().map(|oldest| oldest.sent_ms + UNCONFIRMED_MS);
-        let mail_after_ms = if works { MAIL_AFTER_MS } else { 0 };
-        let mail = self.unmailed_ms.map(|unmailed_ms| unmailed_ms + mail_after_ms);
+        let mail = self.unmailed_ms.map(|unmailed_ms| unmailed_ms + self.mail_after_ms(works));
         let forget = self.kept.values().next().map(|kept| kept.said_ms + MAILED_FORGET_MS);
         let open = self.open_at_ms.filter(|_| works);
         [late, mail, forget, open, self.confirm_ms].into_iter().flatten().min()

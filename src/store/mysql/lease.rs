@@ -4,6 +4,7 @@
 use super::background_close;
 use super::fault;
 use super::lanes::BEAT_LANE;
+use super::look::{LeasePoll, read};
 use super::members::MembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::NodeNames;
@@ -13,7 +14,6 @@ use super::seq_max::{is_near, is_near_clock, limit_for, wall_seq};
 use super::silence::NodeSilence;
 use crate::chat::contract::{ClusterView, Incarnation, NodeRecord};
 use crate::store::{StoreError, records};
-use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// The interval between two looks at the mail and at the view.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Where there was mail there may be more, for so long: of a node that has no bus, for example.
+const MAIL_LASTS: Duration = Duration::from_secs(10);
 /// How often nodes of this process were fenced: each begins another life, with other figures.
 static FENCED: AtomicU64 = AtomicU64::new(0);
 
@@ -220,14 +222,6 @@ impl Drop for Lease {
     }
 }
 
-/// One look.
-struct LeasePoll {
-    view: ClusterView,
-    /// The signs of life of each node of the view.
-    beats: Vec<u64>,
-    mail: Vec<(u64, Vec<u8>)>,
-}
-
 struct LeaseKeeper {
     server: NodeServer,
     shared: Arc<LeaseShared>,
@@ -239,6 +233,8 @@ struct LeaseKeeper {
     handed: Vec<u64>,
     last_view: u64,
     renewed: Instant,
+    /// When there was mail last.
+    mail_at: Option<Instant>,
     is_fencing: Arc<Mutex<()>>,
 }
 
@@ -254,6 +250,7 @@ impl LeaseKeeper {
             handed: Vec::new(),
             last_view: 0,
             renewed: Instant::now(),
+            mail_at: None,
             is_fencing: Arc::default(),
         }
     }
@@ -293,7 +290,8 @@ impl LeaseKeeper {
     /// Until there is something to do. `None`: it is over.
     fn wait(&mut self) -> Option<bool> {
         let asked = self.shared.asked();
-        let time = if asked.rarely { RENEW_EVERY } else { LOOK_EVERY };
+        let is_quiet = self.mail_at.is_none_or(|at| at.elapsed() >= MAIL_LASTS);
+        let time = if asked.rarely && is_quiet { RENEW_EVERY } else { LOOK_EVERY };
         let (mut asked, _) = self
             .shared
             .changed
@@ -451,6 +449,9 @@ impl LeaseKeeper {
     /// Hands over the view, and the letters of nodes that live in it.
     fn hand_over(&mut self, looked: LeasePoll, on_news: &dyn Fn()) {
         let me = self.server.seat().me;
+        if !looked.mail.is_empty() {
+            self.mail_at = Some(Instant::now());
+        }
         let mut frames = Vec::new();
         for (id, text) in looked.mail {
             self.handed.push(id);
@@ -471,18 +472,4 @@ impl LeaseKeeper {
         drop(asked);
         on_news();
     }
-}
-
-/// The letters, and the view.
-fn read(conn: &mut Conn, sql: &str) -> mysql::Result<(Vec<Row>, Vec<Row>)> {
-    let mut results = conn.query_iter(sql)?;
-    let (mut mail, mut view) = (Vec::new(), Vec::new());
-    while let Some(result) = results.iter() {
-        let has_rows = !result.columns().as_ref().is_empty();
-        let rows = result.collect::<mysql::Result<Vec<Row>>>()?;
-        if has_rows {
-            mail = std::mem::replace(&mut view, rows);
-        }
-    }
-    Ok((mail, view))
 }

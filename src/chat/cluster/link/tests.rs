@@ -309,3 +309,30 @@ fn looks_that_follow_each_other_do_not_put_off_the_mail() {
     }
     assert_eq!(mailed_ms, [1_000, 2_000, 3_000]);
 }
+
+#[test]
+fn what_is_said_to_one_who_never_confirms_goes_by_the_mail_at_once() {
+    let mut one = LinkEnd::open();
+    one.say(look("ann"));
+    drop(one.frames());
+    assert_eq!(one.pass(UNCONFIRMED_MS), [], "it may just be slow");
+    assert!(one.link.is_late(one.now_ms));
+    assert_eq!(one.down(), [look("ann")]);
+    one.say(look("bob"));
+    assert_eq!(one.link.due_ms(true), Some(one.now_ms));
+    assert_eq!(one.pass(1), [look("bob")]);
+    // It is heard: it has a bus after all.
+    one.link.wake(one.now_ms);
+    one.say(look("cid"));
+    assert_eq!(one.pass(1), []);
+    assert_eq!(one.pass(MAIL_AFTER_MS), [look("cid")]);
+}
+
+#[test]
+fn a_link_that_was_up_gives_the_next_epoch_its_time() {
+    let (mut one, _) = both_up();
+    one.say(look("ann"));
+    drop(one.frames());
+    one.pass(UNCONFIRMED_MS);
+    assert_eq!(one.down(), [], "it begins anew at once");
+}
