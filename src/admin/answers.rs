@@ -3,7 +3,7 @@
 use super::http::HttpResponse;
 use super::metrics::VERSION;
 use super::process::ProcessFacts;
-use crate::chat::contract::{AdminAnswer, NodeId, OnlineUser, PushReport, PushState, UserReport};
+use crate::chat::contract::{AdminAnswer, Elsewhere, NodeId, OnlineUser, PushReport, PushState, There, UserReport};
 use crate::net::admin::ServerSnapshot;
 use crate::protocol::http::ServerHealth;
 use serde_json::{Value, json};
@@ -21,11 +21,26 @@ fn online(user: &OnlineUser, address: Option<IpAddr>) -> Value {
 fn user(report: &UserReport, address: Option<IpAddr>) -> Value {
     json!({
         "name": report.name.as_str(),
-        "online": report.online.as_ref().map(|user| online(user, address)),
+        "online": match (&report.online, report.elsewhere.map(|elsewhere| elsewhere.there)) {
+            (Some(user), _) => online(user, address),
+            // Only that node knows the address.
+            (None, Some(There::Online { since_ms, outstanding })) => json!({
+                "name": report.name.as_str(),
+                "online_since_ms": since_ms,
+                "address": null,
+                "outstanding": outstanding,
+            }),
+            (None, _) => Value::Null,
+        },
+        "elsewhere": report.elsewhere.map(elsewhere),
         "waiting": report.waiting,
         "waiting_is_at_least": report.waiting_is_bound,
         "banned": report.is_banned,
     })
+}
+
+fn elsewhere(elsewhere: Elsewhere) -> Value {
+    json!({"node": elsewhere.node.get(), "answers": elsewhere.there != There::Silent})
 }
 
 fn push(report: &PushReport) -> Value {
@@ -43,17 +58,27 @@ fn push(report: &PushReport) -> Value {
     })
 }
 
+/// Where an answer comes from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct From {
+    /// The addresses of the online users in it, in their order.
+    pub(super) addresses: Vec<Option<IpAddr>>,
+    /// The node that was asked; `None`: the server is no node of a cluster.
+    pub(super) node: Option<NodeId>,
+}
+
 /// The answer to a question.
-pub(super) fn of_question(answer: AdminAnswer, addresses: &[Option<IpAddr>]) -> HttpResponse {
+pub(super) fn of_question(answer: AdminAnswer, From { addresses, node }: &From) -> HttpResponse {
     let address = |at: usize| addresses.get(at).copied().flatten();
+    let node = node.map(NodeId::get);
     let value = match answer {
         AdminAnswer::Users { users, more } => {
             let next = users.last().filter(|_| more).map(|user| user.name.as_str().to_owned());
             let users: Vec<Value> = users.iter().enumerate().map(|(at, user)| online(user, address(at))).collect();
-            json!({"users": users, "next": next})
+            json!({"users": users, "next": next, "node": node})
         }
         AdminAnswer::User(report) => user(&report, address(0)),
-        AdminAnswer::Pushes(pushes) => json!({"messages": pushes.iter().map(push).collect::<Vec<_>>()}),
+        AdminAnswer::Pushes(pushes) => json!({"messages": pushes.iter().map(push).collect::<Vec<_>>(), "node": node}),
         other => return of_change(&other),
     };
     HttpResponse::json(200, &value)
@@ -137,8 +162,8 @@ mod tests {
     #[test]
     fn a_page_of_users_says_where_the_next_one_begins() {
         let users = vec![named("ann"), named("b\u{202e}ob")];
-        let addresses = [Some(IpAddr::from([192, 0, 2, 1])), None];
-        let answer = |more| of_question(AdminAnswer::Users { users: users.clone(), more }, &addresses);
+        let from = From { addresses: vec![Some(IpAddr::from([192, 0, 2, 1])), None], node: NodeId::new(3) };
+        let answer = |more| of_question(AdminAnswer::Users { users: users.clone(), more }, &from);
         let page = answer(true);
         assert!(page.body.is_ascii(), "nothing hidden stands in it as itself");
         assert_eq!(
@@ -152,6 +177,25 @@ mod tests {
     }
 
     #[test]
+    fn a_user_of_another_node_is_online_there_or_it_is_said_that_nobody_knows() {
+        let report = |there| UserReport {
+            name: UserName::new("ann").unwrap(),
+            online: None,
+            elsewhere: Some(Elsewhere { node: NodeId::new(2).unwrap(), there }),
+            waiting: 0,
+            waiting_is_bound: false,
+            is_banned: false,
+        };
+        let answer = |there| value(&of_question(AdminAnswer::User(Box::new(report(there))), &From::default()));
+        let online = answer(There::Online { since_ms: 7, outstanding: 1 });
+        let there = json!({"name": "ann", "online_since_ms": 7, "address": null, "outstanding": 1});
+        assert_eq!((&online["online"], &online["elsewhere"]), (&there, &json!({"node": 2, "answers": true})));
+        let silent = answer(There::Silent);
+        assert_eq!((&silent["online"], &silent["elsewhere"]["answers"]), (&Value::Null, &json!(false)));
+        assert_eq!(answer(There::NotOnline)["online"], Value::Null);
+    }
+
+    #[test]
     fn every_refusal_has_its_status() {
         for (answer, status, error) in [
             (AdminAnswer::NoSuchUser, 404, "no_such_user"),
@@ -161,7 +205,7 @@ mod tests {
             (AdminAnswer::NoticeCut { users: 7 }, 503, "store"),
             (AdminAnswer::Failed, 503, "store"),
         ] {
-            let response = of_question(answer.clone(), &[]);
+            let response = of_question(answer.clone(), &From::default());
             assert_eq!((response.status, &value(&response)["error"]), (status, &json!(error)), "{answer:?}");
         }
     }

@@ -11,7 +11,6 @@ use crate::net::admin::ForgetResult;
 use crate::protocol::field::{Secret, UserName};
 use serde::Deserialize;
 use serde_json::json;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// The largest part of a notice's text in the log, in characters.
@@ -240,7 +239,7 @@ impl AdminContext {
         who: &str,
         request: AdminRequest,
         within: Duration,
-        answer: impl FnOnce(AdminAnswer, &[Option<IpAddr>]) -> HttpResponse,
+        answer: impl FnOnce(AdminAnswer, &answers::From) -> HttpResponse,
     ) -> Result<HttpResponse, HttpResponse> {
         let user = user_of(&request).cloned();
         audit(what, who, user.as_ref(), BEGINS);

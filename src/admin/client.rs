@@ -122,7 +122,7 @@ impl AdminClient {
             users.append(found);
             match page["next"].as_str() {
                 Some(next) => target = format!("/users?after={}", encode(next)),
-                None => return Ok((status, json!({"users": users}))),
+                None => return Ok((status, json!({"users": users, "node": page["node"]}))),
             }
         }
     }

@@ -12,7 +12,6 @@ use crate::chat::contract::{AdminAnswer, AdminRequest};
 use crate::net::admin::{LoopAnswer, LoopCaller, LoopQuestion, MembersReader, NoAnswer, Nodes, ServerSnapshot};
 use crate::protocol::field::{ID_BYTES_MAX, UserName};
 use serde_json::json;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// Users in one answer.
@@ -137,13 +136,15 @@ impl AdminContext {
         &self,
         request: AdminRequest,
         within: Duration,
-        answer: impl FnOnce(AdminAnswer, &[Option<IpAddr>]) -> HttpResponse,
+        answer: impl FnOnce(AdminAnswer, &answers::From) -> HttpResponse,
     ) -> Result<HttpResponse, HttpResponse> {
         if !self.is_serving() {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
         match self.asker.ask(LoopQuestion::Core(request), within) {
-            Ok(LoopAnswer::Core { answer: given, addresses }) => Ok(answer(given, &addresses)),
+            Ok(LoopAnswer::Core { answer: given, addresses, node }) => {
+                Ok(answer(given, &answers::From { addresses, node }))
+            }
             Ok(LoopAnswer::Snapshot(_) | LoopAnswer::Nodes(_) | LoopAnswer::Busy) | Err(NoAnswer::Busy) => {
                 Err(HttpResponse::error(429, "busy", "Too many requests are in progress; ask again.")
                     .with("Retry-After", "1"))

@@ -93,13 +93,26 @@ fn users(value: &Value) -> String {
         let (unacked, name) = (number(&user["outstanding"]), text(&user["name"]));
         shown += &format!("{since:<23} {:<39} {unacked:>7} {name}\n", plain(address));
     }
-    shown + &format!("{} online\n", users.len())
+    let here = match value["node"].as_u64() {
+        Some(node) => format!(" on this node ({node}); ask the others for theirs"),
+        None => String::new(),
+    };
+    shown + &format!("{} online{here}\n", users.len())
 }
 
 fn user(value: &Value) -> String {
     let mut shown = format!("{}\n", text(&value["name"]));
-    let online = &value["online"];
+    let (online, there) = (&value["online"], &value["elsewhere"]);
+    let node = number(&there["node"]);
     shown += &match online.is_object() {
+        true if there.is_object() => {
+            let (since, unacked) = (time(&online["online_since_ms"]), number(&online["outstanding"]));
+            format!("online on node {node} since {since}, {unacked} pushes sent and not acked (it knows the address)\n")
+        }
+        false if there["answers"].as_bool() == Some(false) => {
+            format!("on node {node} last, which has not answered: it is not known whether they are online\n")
+        }
+        false if there.is_object() => format!("not online; on node {node} last\n"),
         true => {
             let (since, unacked) = (time(&online["online_since_ms"]), number(&online["outstanding"]));
             let address = online["address"].as_str().map_or_else(|| "an unknown address".to_owned(), plain);
@@ -114,9 +127,18 @@ fn user(value: &Value) -> String {
 
 fn messages(receiver: &str, value: &Value) -> String {
     let messages = value["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let asked = match value["node"].as_u64() {
+        Some(node) => {
+            format!(
+                "this is what node {node} knows: what another one has sent, or was acked there, only that one knows\n"
+            )
+        }
+        None => String::new(),
+    };
     if messages.is_empty() {
         let name = plain(receiver);
-        return format!("nothing with this id waits for {name}; while {name} is away it is not known what was acked\n");
+        let away = "it is not known what was acked";
+        return format!("nothing with this id waits for {name}; while {name} is away {away}\n{asked}");
     }
     let mut shown = String::new();
     for message in messages {
@@ -136,7 +158,7 @@ fn messages(receiver: &str, value: &Value) -> String {
         let stored = if message["stored"].as_bool() == Some(true) { "in the store" } else { "not in the store" };
         shown += &format!("{kind} from {sender}, said {said}: {state}; {stored}{sent}\n");
     }
-    shown
+    shown + &asked
 }
 
 fn mib(bytes: u64) -> String {
@@ -211,6 +233,24 @@ mod tests {
         let reset = AdminVerb::Change { name: "ann".into(), change: Change::ResetPassword { is_plain: false } };
         let said = show(&reset, &json!({"password": "abc", "unconfirmed_nodes": [2, 3]}));
         assert!(said.contains("is abc\n") && said.contains("the nodes 2, 3 have not confirmed"), "{said}");
+    }
+
+    #[test]
+    fn where_a_user_of_another_node_is_and_what_only_one_node_knows_is_said() {
+        let user = |online: Value, elsewhere: Value| {
+            show(&AdminVerb::User("ann".into()), &json!({"name": "ann", "online": online, "elsewhere": elsewhere}))
+        };
+        let there = user(json!({"online_since_ms": 0, "outstanding": 2}), json!({"node": 2, "answers": true}));
+        assert!(there.contains("online on node 2 since") && !there.contains("not online"), "{there}");
+        let silent = user(Value::Null, json!({"node": 2, "answers": false}));
+        assert!(silent.contains("node 2 last, which has not answered") && !silent.contains("not online"), "{silent}");
+        assert!(user(Value::Null, json!({"node": 2, "answers": true})).contains("not online; on node 2 last"));
+        assert!(user(Value::Null, Value::Null).contains("\nnot online\n"));
+        let users = show(&AdminVerb::Users, &json!({"users": [], "node": 1}));
+        assert_eq!(users, "0 online on this node (1); ask the others for theirs\n");
+        let verb = AdminVerb::Where { receiver: "ann".into(), id: "m".into() };
+        let messages = show(&verb, &json!({"messages": [], "node": 1}));
+        assert!(messages.contains("what node 1 knows"), "{messages}");
     }
 
     #[test]

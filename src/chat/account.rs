@@ -122,6 +122,7 @@ impl Chat {
             | JobPurpose::Admin(_)
             | JobPurpose::Owner(_)
             | JobPurpose::ClaimedOwner { .. }
+            | JobPurpose::AskedOwner(_)
             | JobPurpose::LettingGo(_)
             | JobPurpose::Login(_) => {}
         }
@@ -140,6 +141,7 @@ impl Chat {
             (JobPurpose::ClaimedOwner { user, serial }, outcome) => {
                 self.claimed_owner_read((user, serial), &outcome, out);
             }
+            (JobPurpose::AskedOwner(question), outcome) => self.owner_for_question(question, &outcome, out),
             (JobPurpose::LettingGo(user), _) => self.let_go(user, out),
             (JobPurpose::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
             (JobPurpose::Lost { receiver, seq, blocks }, Outcome::Page(page)) => {
@@ -208,6 +210,7 @@ impl Chat {
             | JobPurpose::Lost { .. }
             | JobPurpose::Owner(_)
             | JobPurpose::ClaimedOwner { .. }
+            | JobPurpose::AskedOwner(_)
             | JobPurpose::LettingGo(_)
             // These purposes have cleaned up themselves.
             | JobPurpose::Account(_)

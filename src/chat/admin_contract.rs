@@ -149,8 +149,10 @@ pub struct OnlineUser {
 pub struct UserReport {
     /// Their name.
     pub name: UserName,
-    /// `Some` if they are online.
+    /// `Some` if they are online on the node that was asked.
     pub online: Option<OnlineUser>,
+    /// If they are not, and belong to another node: what that one says.
+    pub elsewhere: Option<Elsewhere>,
     /// The number of pushes that wait for them, in the store and in memory. Stored ones are counted
     /// up to a bound; `waiting_is_bound` tells that it was reached.
     pub waiting: u64,
@@ -158,6 +160,31 @@ pub struct UserReport {
     pub waiting_is_bound: bool,
     /// Their log-ins are refused.
     pub is_banned: bool,
+}
+
+/// What is known of a user who belongs to another node than the one that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// That node.
+    pub node: NodeId,
+    /// Whether they are online there.
+    pub there: There,
+}
+
+/// What another node says of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum There {
+    /// They are online there.
+    Online {
+        /// Since when, in ms since the epoch, rounded to seconds.
+        since_ms: u64,
+        /// The number of outstanding pushes to them.
+        outstanding: u32,
+    },
+    /// They are not.
+    NotOnline,
+    /// It has not answered in time.
+    Silent,
 }
 
 /// What is known of a push.

@@ -7,7 +7,7 @@
 
 pub use super::account_job::{AccountJob, AccountOutcome, PendingEntry, ProfileChange, Roster, RosterFriend};
 pub use super::admin_contract::{
-    AdminAnswer, AdminRequest, AdminTicket, OnlineUser, PushReport, PushState, UserReport,
+    AdminAnswer, AdminRequest, AdminTicket, Elsewhere, OnlineUser, PushReport, PushState, There, UserReport,
 };
 pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
 pub use super::close_reason::CloseReason;

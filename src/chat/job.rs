@@ -1,6 +1,7 @@
 //! The purposes of the jobs in flight.
 
 use super::admin_op::AdminOperation;
+use super::cluster::Question;
 use super::contract::Ticket;
 use super::friend_op::RunningOp;
 use super::ids::{DeliveryRef, LoginId, UserId};
@@ -60,6 +61,8 @@ pub(super) enum JobPurpose {
     },
     /// Comes behind all jobs about a user who is let go of, and is held with that.
     LettingGo(UserId),
+    /// Asks to whom a user belongs about whom the operator asks.
+    AskedOwner(Question),
     /// Hashes a password that the operator gives.
     AdminHash(Box<AdminOperation>),
     Admin(Box<AdminOperation>),

@@ -42,7 +42,7 @@ fn kind_of(purpose: &JobPurpose) -> JobKind {
         JobPurpose::Delete { .. } => JobKind::Delete,
         JobPurpose::Friendship(_) => JobKind::Friendship,
         JobPurpose::Friends(_) => JobKind::Friends,
-        JobPurpose::AdminHash(_) | JobPurpose::Admin(_) => JobKind::Admin,
+        JobPurpose::AdminHash(_) | JobPurpose::Admin(_) | JobPurpose::AskedOwner(_) => JobKind::Admin,
     }
 }
 

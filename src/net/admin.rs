@@ -49,9 +49,22 @@ pub enum LoopAnswer {
         answer: AdminAnswer,
         /// The addresses of the online users in the answer, in their order.
         addresses: Vec<Option<IpAddr>>,
+        /// This node; `None`: the server is no node of a cluster.
+        node: Option<NodeId>,
     },
     /// Too many calls wait for their answers.
     Busy,
+}
+
+/// The nodes of a cluster, as far as the loop knows them.
+#[derive(Debug)]
+pub struct Nodes {
+    /// Reads the rest from the database.
+    pub reader: MembersReader,
+    /// The links of the bus.
+    pub links: Vec<LinkReport>,
+    /// The connections of this node that are logged in.
+    pub users: usize,
 }
 
 /// The numbers of a moment.
@@ -200,9 +213,10 @@ impl<S: Stream> Hub<S> {
             AdminAnswer::User(report) => report.online.iter().map(|user| user.conn).collect(),
             _ => Vec::new(),
         };
+        let node = self.cluster.as_ref().map(|cluster| cluster.me().node);
         let addresses = conns.into_iter().map(|id| self.address_of(id)).collect();
         if let Err(TrySendError::Disconnected(LoopAnswer::Core { answer, .. })) =
-            reply.try_send(LoopAnswer::Core { answer, addresses })
+            reply.try_send(LoopAnswer::Core { answer, addresses, node })
         {
             // No answer contains a secret.
             log::info!("admin: a request that was answered too late has ended: {answer:?}");

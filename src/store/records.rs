@@ -20,11 +20,13 @@ const ENDED: u8 = 7;
 const WHO: u8 = 8;
 const PRESENT: u8 = 9;
 const MOVED: u8 = 10;
+const ASK: u8 = MAY_BE_SKIPPED;
+const TOLD: u8 = MAY_BE_SKIPPED + 1;
 /// Why something ends: the place in this list, from 1 on.
 const ENDINGS: [EndCause; 5] =
     [EndCause::Disconnected, EndCause::Banned, EndCause::NewPassword, EndCause::OwnNewPassword, EndCause::Deleted];
 /// All kinds that are known.
-const KINDS: [u8; 12] = [LOOK, FRIEND, RELEASE, RELEASED, MISSED, END, ENDED, WHO, PRESENT, MOVED, ACK, NO];
+const KINDS: [u8; 14] = [LOOK, FRIEND, RELEASE, RELEASED, MISSED, END, ENDED, WHO, PRESENT, MOVED, ACK, NO, ASK, TOLD];
 /// A newer program that has something to say which an older one need not know gives it this kind or
 /// a greater one.
 const MAY_BE_SKIPPED: u8 = 128;
@@ -97,6 +99,19 @@ pub fn append(out: &mut Vec<u8>, record: &NodeRecord) {
             out.push(NO);
             write_name(out, user);
             out.extend(seq.to_le_bytes());
+        }
+        NodeRecord::Ask { user, question } => {
+            out.push(ASK);
+            write_name(out, user);
+            out.extend(question.to_le_bytes());
+        }
+        NodeRecord::Told { question, online } => {
+            out.push(TOLD);
+            out.extend(question.to_le_bytes());
+            let (since_ms, outstanding) = online.unwrap_or_default();
+            out.push(u8::from(online.is_some()));
+            out.extend(since_ms.to_le_bytes());
+            out.extend(outstanding.to_le_bytes());
         }
         NodeRecord::Who => out.push(WHO),
         NodeRecord::Present { number, is_first, is_last, users } => {
@@ -190,6 +205,12 @@ pub fn parse(bytes: &[u8]) -> Option<NodeRecord> {
         ENDED => NodeRecord::Ended { order: rest.long()?, was_here: rest.byte()? != 0 },
         ACK => NodeRecord::Ack { user: rest.name()?, seq: rest.long()? },
         NO => NodeRecord::No { user: rest.name()?, seq: rest.long()? },
+        ASK => NodeRecord::Ask { user: rest.name()?, question: rest.long()? },
+        TOLD => {
+            let (question, is_online, since_ms) = (rest.long()?, rest.byte()? != 0, rest.long()?);
+            let outstanding = rest.take(4)?.try_into().ok().map(u32::from_le_bytes)?;
+            NodeRecord::Told { question, online: is_online.then_some((since_ms, outstanding)) }
+        }
         WHO => NodeRecord::Who,
         PRESENT => {
             let (number, is_first, is_last) = (rest.long()?, rest.byte()? != 0, rest.byte()? != 0);
@@ -298,6 +319,9 @@ mod tests {
             NodeRecord::Ended { order: 1, was_here: false },
             NodeRecord::Ack { user: user("ann"), seq: u64::MAX },
             NodeRecord::No { user: user("ann"), seq: 1 << 40 },
+            NodeRecord::Ask { user: user("ann"), question: 7 },
+            NodeRecord::Told { question: 7, online: Some((1 << 40, u32::MAX)) },
+            NodeRecord::Told { question: u64::MAX, online: None },
             NodeRecord::Who,
             NodeRecord::Present { number: 1, is_first: true, is_last: false, users: vec![0, u64::MAX] },
             NodeRecord::Present { number: 2, is_first: false, is_last: true, users: Vec::new() },

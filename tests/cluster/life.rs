@@ -2,7 +2,7 @@
 //! go.
 
 use super::make_friends;
-use crate::common::{Client, MariaDb, Node, PATIENCE, health};
+use crate::common::{Client, MariaDb, Node, PATIENCE, Redis, health};
 use mysql::prelude::Queryable;
 use serde_json::json;
 use std::io::{Read, Write};
@@ -195,7 +195,16 @@ fn the_log_names_this_node_and_those_that_come_and_go() {
 #[test]
 fn friends_on_other_nodes_are_shown_as_they_come_and_go() {
     let Some(database) = MariaDb::start() else { return };
-    let [a, mut b] = two(&database);
+    shown_as_they_come_and_go(two(&database));
+}
+
+#[test]
+fn with_a_bus_friends_on_other_nodes_are_shown_by_it() {
+    let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
+    shown_as_they_come_and_go(["a", "b"].map(|name| Managed::start(&database.url(), name, &["--bus", &redis.url()])));
+}
+
+fn shown_as_they_come_and_go([a, mut b]: [Managed; 2]) {
     make_friends(a.node.addr, &["ann", "bob"]);
     let until = Instant::now() + PATIENCE;
     while !a.done(&["user", "bob"]).contains("not online") {

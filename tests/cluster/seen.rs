@@ -93,6 +93,23 @@ fn a_node_says_how_its_links_are_and_counts_what_becomes_of_them() {
 }
 
 #[test]
+fn an_operator_is_told_on_which_node_a_user_is_and_which_node_speaks() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, b] = two(&database);
+    make_friends(a.node.addr, &["ann", "bob"]);
+    let ann = b.node.log_in("ann");
+    let said = a.done(&["user", "ann"]);
+    assert!(said.contains("online on node 2 since") && !said.contains("not online"), "{said}");
+    assert!(b.done(&["user", "ann"]).contains("online since"));
+    assert_eq!(a.done(&["users"]), "0 online on this node (1); ask the others for theirs\n");
+    let value: Value = serde_json::from_str(&b.done(&["users", "--json"])).unwrap();
+    assert_eq!((&value["node"], &value["users"][0]["name"]), (&json!(2), &json!("ann")));
+    assert!(a.ask(&["where", "ann", "m1"]).1.contains("what node 1 knows"));
+    drop(ann);
+    wait_until("she is gone", || a.done(&["user", "ann"]).contains("not online; on node 2 last"));
+}
+
+#[test]
 fn mail_that_a_node_does_not_read_grows_old() {
     let Some(database) = MariaDb::start() else { return };
     let [a, _b] = two(&database);

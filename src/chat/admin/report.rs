@@ -44,13 +44,15 @@ impl Chat {
                 // being retried.
                 let only_here = unsaved.iter().filter(|seq| seqs.binary_search(seq).is_err()).count();
                 let stored = seqs.iter().filter(|seq| !self.undeleted.contains(seq)).count();
-                AdminAnswer::User(Box::new(UserReport {
+                let report = Box::new(UserReport {
                     online: self.online_user(&name),
                     name,
                     waiting: (stored + only_here) as u64,
                     waiting_is_bound: more,
                     is_banned,
-                }))
+                    elsewhere: None,
+                });
+                return self.answer_about(ticket, report, out);
             }
             Some(AdminOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
             _ => AdminAnswer::Failed,

@@ -89,7 +89,7 @@ impl Chat {
     }
 
     /// A user, if they are online.
-    pub(super) fn online_user(&self, name: &UserName) -> Option<OnlineUser> {
+    pub(in super::super) fn online_user(&self, name: &UserName) -> Option<OnlineUser> {
         let user = self.users.get(self.users.find(name.as_str())?);
         let conn = match user.route() {
             UserRoute::Here(conn) => conn,

@@ -149,6 +149,21 @@ pub enum NodeRecord {
         /// Its number.
         seq: u64,
     },
+    /// An operator asks about a user of the receiving node: are they online there? → `Told`
+    Ask {
+        /// The user.
+        user: UserName,
+        /// To answer with.
+        question: u64,
+    },
+    /// The answer to `Ask`.
+    Told {
+        /// That of the `Ask`.
+        question: u64,
+        /// Since when, in ms since the epoch, and how many pushes to them are outstanding. `None`:
+        /// they are not online there.
+        online: Option<(u64, u32)>,
+    },
     /// Who is online on the receiving node? → `Present`, and `PresenceUpdate` from then on.
     Who,
     /// All users who are online on the sending node, in parts that follow each other.
@@ -385,6 +400,8 @@ impl NodeRecord {
             }
             Self::End { user, .. } => user.as_str().len() + 12,
             Self::Ended { .. } => 10,
+            Self::Ask { user, .. } => user.as_str().len() + 8,
+            Self::Told { .. } => 21,
             Self::Who => 0,
             Self::Present { users, .. } => 16 + size_of_val(&**users),
             Self::Moved { users, .. } => {

@@ -17,6 +17,8 @@
 //! | `views.rs` | which nodes have died from one view to the next |
 //! | `presence.rs` | who is online on other nodes |
 //! | `endings.rs` | a ban, a deletion, another password: connections and log-ins end on all nodes |
+//! | `figures.rs` | what operators are told of all this |
+//! | `questions.rs` | an operator's question about a user of another node |
 //!
 //! What is done for one user costs nothing that grows with all others: `steps.rs` counts that in
 //! unit tests.
@@ -53,6 +55,7 @@ mod letting_go;
 mod link;
 mod looks;
 mod presence;
+mod questions;
 mod recent;
 mod steps;
 mod taken;
@@ -62,6 +65,7 @@ mod tests;
 mod views;
 
 pub(super) use endings::EndRequester;
+pub(super) use questions::Question;
 pub(super) use telling::LookScope;
 
 /// How long after something could not be done, or was not answered, it is tried again.
@@ -102,6 +106,8 @@ pub(super) struct ClusterState {
     sweep_at_once: usize,
     /// The timer is set at which all that waits is tried again.
     timer_set: bool,
+    /// About users of other nodes.
+    questions: questions::Questions,
     /// For operators.
     totals: contract::ClusterTotals,
     /// If there is one.
@@ -178,7 +184,7 @@ impl ClusterState {
     fn waits(&self) -> bool {
         let is_idle =
             self.to_ask.is_empty() && self.letting_go.is_empty() && self.claims.is_empty() && self.endings.is_empty();
-        !is_idle || self.tells_everybody
+        !is_idle || self.tells_everybody || !self.questions.is_empty()
     }
 
     /// The memory of what users can make grow: of what is in trees, about.
@@ -227,6 +233,7 @@ impl Chat {
             sweep: VecDeque::new(),
             sweep_at_once: 0,
             timer_set: false,
+            questions: questions::Questions::default(),
             totals: contract::ClusterTotals::default(),
             bus: None,
         }));
@@ -271,6 +278,7 @@ impl Chat {
             self.ask_owners(out);
         }
         self.order_endings(true, out);
+        self.end_questions(out);
         self.take_waiting_frames(out);
         self.presence_by_view(out);
     }
@@ -310,6 +318,8 @@ impl Chat {
             NodeRecord::Ended { order, was_here } => self.ended_on(from, order, was_here, out),
             NodeRecord::Ack { user, seq } => self.acked_there(user, seq, out),
             NodeRecord::No { user, seq } => self.refused_there(&user, seq, out),
+            NodeRecord::Ask { user, question } => self.asked_about(from, &user, question, out),
+            NodeRecord::Told { question, online } => self.told_about(from, question, online, out),
             NodeRecord::Who => self.who_is_asked(from, out),
             NodeRecord::Present { number, is_first, is_last, users } => {
                 if self.is_next_of_presence(from, number, is_first, out) {
@@ -347,6 +357,7 @@ impl Chat {
         self.let_go_on(out);
         self.ask_for_claims(out);
         self.order_endings(false, out);
+        self.end_questions(out);
         if self.cluster.as_ref().is_some_and(|cluster| cluster.waits()) {
             self.arm_cluster();
         }

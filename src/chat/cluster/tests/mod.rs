@@ -8,6 +8,7 @@ mod handed_over;
 mod handing_over;
 mod letting_go;
 mod presence;
+mod questions;
 mod steps;
 mod telling;
 

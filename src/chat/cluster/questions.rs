@@ -1,0 +1,142 @@
+//! An operator asks about a user who is not here: the node to which the user belongs is asked.
+//!
+//! Questions and answers go by the mail. A version that does not know them skips them there, and
+//! nobody waits for long: a node that does not answer is named.
+
+use super::super::Chat;
+use super::super::contract::{Action, AdminAnswer, AdminTicket, Elsewhere, Job, Outcome, There, UserReport};
+use super::super::job::JobPurpose;
+use super::contract::{ClusterJob, Incarnation, NodeRecord};
+use crate::protocol::field::UserName;
+use std::collections::BTreeMap;
+
+/// How long the other node has.
+const ANSWER_WITHIN_MS: u64 = 3_000;
+/// Questions in progress at a time.
+const QUESTIONS_MAX: usize = 1_000;
+
+/// A report to an operator that lacks what another node knows.
+#[derive(Debug)]
+pub(in super::super) struct Question {
+    ticket: AdminTicket,
+    report: Box<UserReport>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    question: Question,
+    to: Incarnation,
+    at_ms: u64,
+}
+
+/// The questions that other nodes were asked.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    asked: BTreeMap<u64, Asked>,
+    last: u64,
+}
+
+impl Questions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.asked.is_empty()
+    }
+}
+
+impl Chat {
+    /// Answers with this report, when it is known whether the user is online on another node.
+    pub(in super::super) fn answer_about(
+        &mut self,
+        ticket: AdminTicket,
+        report: Box<UserReport>,
+        out: &mut Vec<Action>,
+    ) {
+        if self.cluster.is_none() || report.online.is_some() {
+            return self.answer_admin(ticket, AdminAnswer::User(report), out);
+        }
+        let job = Job::Cluster { user: report.name.clone(), job: Box::new(ClusterJob::Owner) };
+        let question = JobPurpose::AskedOwner(Question { ticket, report });
+        if self.submit(job, question, out).is_err() {
+            self.answer_admin(ticket, AdminAnswer::Failed, out);
+        }
+    }
+
+    /// It was read to which node the user belongs.
+    pub(in super::super) fn owner_for_question(
+        &mut self,
+        question: Question,
+        outcome: &Outcome,
+        out: &mut Vec<Action>,
+    ) {
+        let now_ms = self.now.mono_ms;
+        let (Some(owner), Some(cluster)) = (Self::owner_in(outcome), &mut self.cluster) else {
+            return self.answer_admin(question.ticket, AdminAnswer::Failed, out);
+        };
+        let Some(to) = owner.at.filter(|at| at.node != cluster.me.node) else {
+            // They have never logged in, or were here last.
+            return self.answer_admin(question.ticket, AdminAnswer::User(question.report), out);
+        };
+        if !cluster.is_alive(to) {
+            return self.answer_question(question, to, There::NotOnline, out);
+        }
+        if cluster.questions.asked.len() >= QUESTIONS_MAX {
+            return self.answer_question(question, to, There::Silent, out);
+        }
+        cluster.questions.last += 1;
+        let (serial, user) = (cluster.questions.last, question.report.name.clone());
+        cluster.questions.asked.insert(serial, Asked { question, to, at_ms: now_ms });
+        out.push(Action::Send { to, record: NodeRecord::Ask { user, question: serial } });
+        self.arm_cluster();
+    }
+
+    fn answer_question(&mut self, question: Question, to: Incarnation, there: There, out: &mut Vec<Action>) {
+        let Question { ticket, mut report } = question;
+        report.elsewhere = Some(Elsewhere { node: to.node, there });
+        self.answer_admin(ticket, AdminAnswer::User(report), out);
+    }
+
+    /// Another node asks about a user.
+    pub(super) fn asked_about(&mut self, from: Incarnation, user: &UserName, question: u64, out: &mut Vec<Action>) {
+        let online = self.online_user(user).map(|user| (user.since_ms, user.outstanding));
+        out.push(Action::Send { to: from, record: NodeRecord::Told { question, online } });
+    }
+
+    /// Another node answers.
+    pub(super) fn told_about(
+        &mut self,
+        from: Incarnation,
+        question: u64,
+        online: Option<(u64, u32)>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.questions.asked.get(&question).is_none_or(|asked| asked.to != from) {
+            return;
+        }
+        if let Some(Asked { question, to, .. }) = cluster.questions.asked.remove(&question) {
+            let there =
+                online.map_or(There::NotOnline, |(since_ms, outstanding)| There::Online { since_ms, outstanding });
+            self.answer_question(question, to, there, out);
+        }
+    }
+
+    /// Time has passed, or the nodes were read: who has not answered in time is not waited for, nor
+    /// is a node that is dead.
+    pub(super) fn end_questions(&mut self, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let Some(cluster) = &mut self.cluster else { return };
+        let mut over = Vec::new();
+        for (serial, asked) in &cluster.questions.asked {
+            if !cluster.is_alive(asked.to) {
+                over.push((*serial, There::NotOnline));
+            } else if now_ms - asked.at_ms >= ANSWER_WITHIN_MS {
+                over.push((*serial, There::Silent));
+            }
+        }
+        for (serial, there) in over {
+            let asked = self.cluster.as_mut().and_then(|cluster| cluster.questions.asked.remove(&serial));
+            if let Some(Asked { question, to, .. }) = asked {
+                self.answer_question(question, to, there, out);
+            }
+        }
+    }
+}
