@@ -8,7 +8,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "a program, which a test runs as well")]
 
 use hongyan::client::{
-    Client, Connection, Delivery, Error, Event, Options, Profile, PushKind, TokenFile, WhatToDo, sign_up,
+    Client, ClientEvent, ConnectionState, Delivery, Error, Options, Profile, PushKind, RecommendedAction, TokenFile,
+    sign_up,
 };
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,8 +48,8 @@ pub fn run(url: &str, user: &str, password: &str, token_file: &str) -> Result<st
     let client = Client::start(options())?;
     loop {
         match client.next(Duration::from_secs(60))? {
-            Some(Event::Push(push)) => answer(&client, push),
-            Some(Event::Connection(Connection::Offline { why, again_in })) => {
+            Some(ClientEvent::Push(push)) => answer(&client, push),
+            Some(ClientEvent::Connection(ConnectionState::Offline { why, again_in })) => {
                 eprintln!("{why}; trying again in {again_in:?}");
             }
             _ => {}
@@ -85,7 +86,7 @@ fn answer(client: &Client, push: Delivery) {
 /// unacked either, because the server stops sending when too many pushes are unacked. In this case
 /// the friend request stays pending.
 pub fn is_final(kind: PushKind, error: &Error) -> bool {
-    use WhatToDo::{AskTheUser, ChangeTheRequest, FixTheClient, ForgetIt, SlowDown, Stop, TryLater};
+    use RecommendedAction::{AskTheUser, ChangeTheRequest, FixTheClient, ForgetIt, SlowDown, Stop, TryLater};
     match error.what_to_do() {
         AskTheUser | ChangeTheRequest | FixTheClient | ForgetIt | Stop => !error.may_be_done(),
         TryLater => true,

@@ -15,7 +15,8 @@ mod client {
 
 use common::{PATIENCE, Server, config};
 use hongyan::client::{
-    Client, Connection, End, Error, ErrorCode, Event, Options, Profile, Push, PushKind, TokenFile, WhatToDo, sign_up,
+    Client, ClientEvent, ConnectionState, EndReason, Error, ErrorCode, Options, Profile, Push, PushKind,
+    RecommendedAction, TokenFile, sign_up,
 };
 use hongyan::config::{Config, StoreUrl};
 use std::net::SocketAddr;
@@ -52,7 +53,7 @@ fn push(client: &Client) -> Push {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         match client.next(left).unwrap() {
-            Some(Event::Push(push)) => return push.into_push(),
+            Some(ClientEvent::Push(push)) => return push.into_push(),
             Some(_) => {}
             None => panic!("no push for {}", client.user()),
         }
@@ -61,7 +62,7 @@ fn push(client: &Client) -> Push {
 
 /// Waits for the end of the client.
 #[track_caller]
-fn end(client: &Client) -> End {
+fn end(client: &Client) -> EndReason {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
         match client.next(PATIENCE) {
@@ -148,7 +149,7 @@ fn a_conversation_over_all_four_schemes() {
     let stranger = Client::start(options(&url("tls"), "ann")).unwrap();
     let told = stranger.next(PATIENCE).unwrap();
     assert!(
-        matches!(&told, Some(Event::Connection(Connection::Offline { why, .. })) if why.contains("certificate")),
+        matches!(&told, Some(ClientEvent::Connection(ConnectionState::Offline { why, .. })) if why.contains("certificate")),
         "{told:?}"
     );
     drop(ann);
@@ -175,7 +176,7 @@ fn a_server_that_restarts_is_found_again_and_each_message_comes_once() {
         assert_eq!(push(&bob).content, format!("number {n}"), "in order, each once");
     }
     drop(sender.join().unwrap());
-    assert!(bob.next(Duration::ZERO).is_ok_and(|event| !matches!(event, Some(Event::Push(_)))));
+    assert!(bob.next(Duration::ZERO).is_ok_and(|event| !matches!(event, Some(ClientEvent::Push(_)))));
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn a_push_that_is_not_acked_comes_again_and_one_that_is_does_not() {
         let until = Instant::now() + PATIENCE;
         let given = loop {
             assert!(Instant::now() < until);
-            if let Some(Event::Push(push)) = bob.next(PATIENCE).unwrap() {
+            if let Some(ClientEvent::Push(push)) = bob.next(PATIENCE).unwrap() {
                 break push;
             }
         };
@@ -209,7 +210,7 @@ fn a_push_that_is_not_acked_comes_again_and_one_that_is_does_not() {
     let until = Instant::now() + Duration::from_millis(500);
     let mut held = Vec::new();
     while let Some(event) = bob.next(until.saturating_duration_since(Instant::now())).unwrap() {
-        if let Event::Push(push) = event {
+        if let ClientEvent::Push(push) = event {
             given += 1;
             held.push(push);
         }
@@ -223,9 +224,9 @@ fn a_user_who_logs_in_elsewhere_is_not_fought() {
     let url = tcp(server.addr);
     let first = user(&url, "ann");
     let second = Client::connect(options(&url, "ann")).unwrap();
-    assert_eq!(end(&first), End::Replaced);
+    assert_eq!(end(&first), EndReason::Replaced);
     let error = first.send("bob", "x").unwrap_err();
-    assert_eq!((error.clone(), error.what_to_do()), (Error::Ended(End::Replaced), WhatToDo::AskTheUser));
+    assert_eq!((error.clone(), error.what_to_do()), (Error::Ended(EndReason::Replaced), RecommendedAction::AskTheUser));
     assert!(second.is_online());
 }
 
@@ -252,7 +253,7 @@ fn a_token_is_kept_and_a_wrong_password_ends_it() {
     ann.log_out().unwrap();
     assert!(!folder.path().join("token").exists());
     let error = Client::connect(options(&url, "ann").password("wrong")).unwrap_err();
-    assert_eq!(error, Error::Ended(End::WrongPassword));
+    assert_eq!(error, Error::Ended(EndReason::WrongPassword));
     assert!(matches!(Client::connect(Options::new(&url, "ann").tokens(file())), Err(Error::Setting(_))));
 }
 
@@ -267,7 +268,7 @@ fn heartbeats_keep_the_connection() {
     let mut lively = options(&url, "ann");
     lively.heartbeat_every = Duration::from_millis(100);
     let ann = Client::connect(lively).unwrap();
-    assert!(matches!(ann.next(PATIENCE), Ok(Some(Event::Connection(Connection::Online)))));
+    assert!(matches!(ann.next(PATIENCE), Ok(Some(ClientEvent::Connection(ConnectionState::Online)))));
     let next = ann.next(Duration::from_millis(1_200)).unwrap();
     assert!(next.is_none(), "{next:?}");
     // One that sends none is told IDLE, and comes back.
@@ -276,13 +277,13 @@ fn heartbeats_keep_the_connection() {
     let until = Instant::now() + PATIENCE;
     let mut seen = Vec::new();
     while Instant::now() < until && seen.len() < 3 {
-        if let Some(Event::Connection(connection)) = bob.next(PATIENCE).unwrap() {
+        if let Some(ClientEvent::Connection(connection)) = bob.next(PATIENCE).unwrap() {
             seen.push(connection);
         }
     }
-    let told = |it: &Connection| matches!(it, Connection::Offline { why, .. } if why.starts_with("IDLE"));
+    let told = |it: &ConnectionState| matches!(it, ConnectionState::Offline { why, .. } if why.starts_with("IDLE"));
     assert!(seen.iter().any(told), "{seen:?}");
-    assert!(seen.iter().filter(|it| **it == Connection::Online).count() >= 1);
+    assert!(seen.iter().filter(|it| **it == ConnectionState::Online).count() >= 1);
 }
 
 #[test]

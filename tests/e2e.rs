@@ -9,14 +9,15 @@ mod common;
 
 use common::PATIENCE;
 use hongyan::client::e2e::{
-    Fault, Keys, Letter, Messenger, Pins, PublicKeys, Reading, Standing, Trouble, is_encrypted, safety_number,
+    DecryptOutcome, EncryptionError, KeyPairs, MessageContext, Messenger, PinCheck, PinnedKeys, PublicKeys, SendError,
+    is_encrypted, safety_number,
 };
-use hongyan::client::{Client, Event, Options, Profile, ProfileChange, Push, PushKind, sign_up};
+use hongyan::client::{Client, ClientEvent, Options, Profile, ProfileChange, Push, PushKind, sign_up};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-const LETTER: Letter<'static> = Letter { sender: "ann", receiver: "bob", message_id: "m1" };
+const LETTER: MessageContext<'static> = MessageContext { sender: "ann", receiver: "bob", message_id: "m1" };
 
 const OURS: &str = "docs/e2e_vectors.json";
 /// `tests/page/vectors.test.mjs` writes these, and reads ours.
@@ -35,26 +36,26 @@ fn vectors() -> &'static Value {
     VECTORS.get_or_init(|| read(OURS))
 }
 
-fn keys_of(kept: &Value) -> Keys {
+fn keys_of(kept: &Value) -> KeyPairs {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
     std::fs::write(&file, kept.to_string()).unwrap();
-    Keys::load(file).unwrap()
+    KeyPairs::load(file).unwrap()
 }
 
 /// The two users of some vectors.
-fn pair_of(vectors: &Value) -> (Keys, Keys) {
+fn pair_of(vectors: &Value) -> (KeyPairs, KeyPairs) {
     (keys_of(&vectors["ann"]["keys"]), keys_of(&vectors["bob"]["keys"]))
 }
 
-fn pair() -> (Keys, Keys) {
+fn pair() -> (KeyPairs, KeyPairs) {
     pair_of(vectors())
 }
 
 fn write_vectors() {
     let folder = tempfile::tempdir().unwrap();
     let user = |name: &str| {
-        let keys = Keys::generate(name).unwrap();
+        let keys = KeyPairs::generate(name).unwrap();
         keys.save(folder.path().join(name)).unwrap();
         let kept: Value = serde_json::from_str(&std::fs::read_to_string(folder.path().join(name)).unwrap()).unwrap();
         let public = keys.public();
@@ -67,7 +68,8 @@ fn write_vectors() {
     let ((ann, ann_said), (bob, bob_said)) = (user("ann"), user("bob"));
     let text = "Only you can read this. 只有你能读。🪿";
     let content = ann.seal(bob.public(), LETTER, text).unwrap();
-    let empty = bob.seal(ann.public(), Letter { sender: "bob", receiver: "ann", message_id: "m2" }, "").unwrap();
+    let empty =
+        bob.seal(ann.public(), MessageContext { sender: "bob", receiver: "ann", message_id: "m2" }, "").unwrap();
     let said: Value = serde_json::from_str(&content).unwrap();
     let aad: String = ["hongyan-e2e1", "ann", "bob", "m1"]
         .into_iter()
@@ -118,7 +120,8 @@ fn check(vectors: &Value) {
     assert_eq!((number.len(), number.split(' ').count()), (71, 12));
     for message in vectors["messages"].as_array().unwrap() {
         let text = |key: &str| message[key].as_str().unwrap();
-        let letter = Letter { sender: text("sender"), receiver: text("receiver"), message_id: text("messageId") };
+        let letter =
+            MessageContext { sender: text("sender"), receiver: text("receiver"), message_id: text("messageId") };
         let from = if letter.sender == "ann" { &ann } else { &bob };
         for reader in [&ann, &bob] {
             assert_eq!(
@@ -130,7 +133,7 @@ fn check(vectors: &Value) {
     }
     let export = &vectors["export"];
     for passphrase in ["passphrase", "samePassphrase"] {
-        let keys = Keys::import(export["file"].as_str().unwrap(), export[passphrase].as_str().unwrap()).unwrap();
+        let keys = KeyPairs::import(export["file"].as_str().unwrap(), export[passphrase].as_str().unwrap()).unwrap();
         assert_eq!((keys.user(), keys.public()), ("ann", ann.public()));
     }
 }
@@ -148,26 +151,30 @@ fn whatever_is_changed_on_its_way_is_noticed() {
         changed[member] = format!("{other}{}", &text[1..]).into();
         let fault = bob.open(ann.public(), LETTER, &changed.to_string()).unwrap_err();
         let expected = match member {
-            "from" => Fault::OtherKey,
-            "to" => Fault::NotForUs,
-            _ => Fault::Forged,
+            "from" => EncryptionError::OtherKey,
+            "to" => EncryptionError::NotForUs,
+            _ => EncryptionError::Forged,
         };
         assert_eq!(fault, expected, "{member}");
         let mut missing = whole.clone();
         missing.as_object_mut().unwrap().remove(member);
-        assert_eq!(bob.open(ann.public(), LETTER, &missing.to_string()), Err(Fault::Broken), "without {member}");
+        assert_eq!(
+            bob.open(ann.public(), LETTER, &missing.to_string()),
+            Err(EncryptionError::Broken),
+            "without {member}"
+        );
         missing[member] = "not base64!".into();
         assert!(bob.open(ann.public(), LETTER, &missing.to_string()).is_err());
     }
     // The server may not pass it off as another message, or as somebody else's.
-    let other_id = Letter { message_id: "m2", ..LETTER };
-    assert_eq!(bob.open(ann.public(), other_id, &content), Err(Fault::Forged));
-    let other_sender = Letter { sender: "eve", ..LETTER };
-    assert_eq!(bob.open(ann.public(), other_sender, &content), Err(Fault::Forged));
-    let other_receiver = Letter { receiver: "cy", ..LETTER };
-    assert_eq!(bob.open(ann.public(), other_receiver, &content), Err(Fault::NotForUs));
+    let other_id = MessageContext { message_id: "m2", ..LETTER };
+    assert_eq!(bob.open(ann.public(), other_id, &content), Err(EncryptionError::Forged));
+    let other_sender = MessageContext { sender: "eve", ..LETTER };
+    assert_eq!(bob.open(ann.public(), other_sender, &content), Err(EncryptionError::Forged));
+    let other_receiver = MessageContext { receiver: "cy", ..LETTER };
+    assert_eq!(bob.open(ann.public(), other_receiver, &content), Err(EncryptionError::NotForUs));
     // Nor may a friend pass on what another friend wrote, as their own.
-    assert_eq!(bob.open(bob.public(), LETTER, &content), Err(Fault::OtherKey));
+    assert_eq!(bob.open(bob.public(), LETTER, &content), Err(EncryptionError::OtherKey));
 }
 
 #[test]
@@ -210,7 +217,7 @@ fn only_keys_of_the_format_are_keys() {
         ("/sign/n", "AQ==".into()),
         ("/sign", Value::Null),
     ] {
-        assert_eq!(read(&with(place, bad.clone())), Err(Fault::Broken), "{place} {bad}");
+        assert_eq!(read(&with(place, bad.clone())), Err(EncryptionError::Broken), "{place} {bad}");
     }
     assert!(read(&with("/sign/n", modulus(&fits))).is_ok());
     fits[511] = 0xfe;
@@ -218,7 +225,7 @@ fn only_keys_of_the_format_are_keys() {
     large[0] = 0;
     assert!(read(&with("/sign/n", modulus(&large))).is_err(), "a zero in front");
     for none in ["", "24sdfqwrwer", "null", "[]", &" ".repeat(9_000)] {
-        assert_eq!(PublicKeys::read(none), Err(Fault::Broken));
+        assert_eq!(PublicKeys::read(none), Err(EncryptionError::Broken));
     }
     // A number that is no product of two primes is as good as any: users who publish it harm
     // themselves. It panics nowhere.
@@ -231,19 +238,19 @@ fn an_export_needs_its_passphrase_and_its_rounds() {
     let export = &vectors()["export"];
     let file: Value = serde_json::from_str(export["file"].as_str().unwrap()).unwrap();
     let passphrase = export["passphrase"].as_str().unwrap();
-    assert_eq!(Keys::import(&file.to_string(), "wrong").unwrap_err(), Fault::WrongPassphrase);
+    assert_eq!(KeyPairs::import(&file.to_string(), "wrong").unwrap_err(), EncryptionError::WrongPassphrase);
     let mut other = file.clone();
     other["user"] = "bob".into();
-    assert_eq!(Keys::import(&other.to_string(), passphrase).unwrap_err(), Fault::WrongPassphrase);
+    assert_eq!(KeyPairs::import(&other.to_string(), passphrase).unwrap_err(), EncryptionError::WrongPassphrase);
     for rounds in [json!(599_999), json!(10_000_001), json!(u64::MAX), json!(-1), json!("600000"), Value::Null] {
         let mut other = file.clone();
         other["rounds"] = rounds;
-        assert_eq!(Keys::import(&other.to_string(), passphrase).unwrap_err(), Fault::Broken);
+        assert_eq!(KeyPairs::import(&other.to_string(), passphrase).unwrap_err(), EncryptionError::Broken);
     }
     for member in ["hongyan", "user", "salt", "rounds", "iv", "data"] {
         let mut other = file.clone();
         other.as_object_mut().unwrap().remove(member);
-        assert_eq!(Keys::import(&other.to_string(), passphrase).unwrap_err(), Fault::Broken, "{member}");
+        assert_eq!(KeyPairs::import(&other.to_string(), passphrase).unwrap_err(), EncryptionError::Broken, "{member}");
     }
 }
 
@@ -251,40 +258,40 @@ fn an_export_needs_its_passphrase_and_its_rounds() {
 fn pins_hold_until_the_user_agrees() {
     let (ann, bob) = pair();
     let (anns, bobs) = (ann.public().text(), bob.public().text());
-    let mut pins = Pins::default();
-    assert_eq!(pins.look("friend", ""), Standing::NoKeys);
-    assert_eq!(pins.look("friend", &anns), Standing::Known(ann.public().clone()));
-    assert_eq!(pins.look("friend", &bobs), Standing::Changed(Some(bob.public().clone())));
-    assert_eq!(pins.look("friend", "{}"), Standing::Changed(None));
+    let mut pins = PinnedKeys::default();
+    assert_eq!(pins.look("friend", ""), PinCheck::NoKeys);
+    assert_eq!(pins.look("friend", &anns), PinCheck::Known(ann.public().clone()));
+    assert_eq!(pins.look("friend", &bobs), PinCheck::Changed(Some(bob.public().clone())));
+    assert_eq!(pins.look("friend", "{}"), PinCheck::Changed(None));
     assert_eq!(pins.of("friend"), Some(ann.public()), "nothing changes by itself");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pins");
-    assert_eq!(Pins::load(&file).unwrap(), Pins::default());
+    assert_eq!(PinnedKeys::load(&file).unwrap(), PinnedKeys::default());
     pins.save(&file).unwrap();
-    assert_eq!(Pins::load(&file).unwrap(), pins);
+    assert_eq!(PinnedKeys::load(&file).unwrap(), pins);
     std::fs::write(&file, "{").unwrap();
-    assert!(Pins::load(&file).is_err(), "a damaged file is not an empty one");
+    assert!(PinnedKeys::load(&file).is_err(), "a damaged file is not an empty one");
     pins.agree("friend", &bobs);
-    assert_eq!(pins.look("friend", &bobs), Standing::Known(bob.public().clone()));
+    assert_eq!(pins.look("friend", &bobs), PinCheck::Known(bob.public().clone()));
     pins.agree("friend", "");
-    assert_eq!(pins.look("friend", ""), Standing::NoKeys);
+    assert_eq!(pins.look("friend", ""), PinCheck::NoKeys);
 }
 
 #[test]
 fn keys_are_kept_for_their_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
-    let made = Keys::load_or_generate(&file, "cy").unwrap();
-    let found = Keys::load_or_generate(&file, "cy").unwrap();
+    let made = KeyPairs::load_or_generate(&file, "cy").unwrap();
+    let found = KeyPairs::load_or_generate(&file, "cy").unwrap();
     assert_eq!(made.public(), found.public());
-    assert!(Keys::load_or_generate(&file, "dan").is_err());
+    assert!(KeyPairs::load_or_generate(&file, "dan").is_err());
     #[cfg(unix)]
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions()) & 0o777, 0o600);
     std::fs::write(&file, "{}").unwrap();
-    assert!(Keys::load_or_generate(&file, "cy").is_err(), "a damaged file is not overwritten");
+    assert!(KeyPairs::load_or_generate(&file, "cy").is_err(), "a damaged file is not overwritten");
 }
 
-fn client(url: &str, keys: &Keys) -> Client {
+fn client(url: &str, keys: &KeyPairs) -> Client {
     let options = || Options::new(url, keys.user()).password_hash("secret");
     // The keys stand in the profile from the sign-up on.
     let profile = Profile { rsa_public_key: keys.public().text(), ..Profile::default() };
@@ -296,7 +303,7 @@ fn client(url: &str, keys: &Keys) -> Client {
 fn push(client: &Client) -> Push {
     loop {
         match client.next(PATIENCE).unwrap() {
-            Some(Event::Push(push)) => return push.into_push(),
+            Some(ClientEvent::Push(push)) => return push.into_push(),
             Some(_) => {}
             None => panic!("no push"),
         }
@@ -312,26 +319,26 @@ fn a_conversation_that_the_server_cannot_read() {
     ann_client.ask_friend("bob", "").unwrap();
     bob_client.accept(&push(&bob_client), "").unwrap();
     assert_eq!(push(&ann_client).kind, PushKind::FriendAccept);
-    let ann = Messenger::new(ann_client.clone(), ann, Pins::default()).unwrap();
-    let bob = Messenger::new(bob_client.clone(), bob, Pins::default()).unwrap();
+    let ann = Messenger::new(ann_client.clone(), ann, PinnedKeys::default()).unwrap();
+    let bob = Messenger::new(bob_client.clone(), bob, PinnedKeys::default()).unwrap();
     assert!(ann.send("bob", "secret 🪿").unwrap().encrypted);
     let got = push(&bob_client);
     assert!(!got.content.contains("secret"));
-    assert_eq!(bob.read(&got), Reading::Encrypted("secret 🪿".to_owned()));
+    assert_eq!(bob.read(&got), DecryptOutcome::Encrypted("secret 🪿".to_owned()));
     assert_eq!(ann.safety_number("bob"), bob.safety_number("ann"));
     assert!(ann.safety_number("bob").is_some());
     // Plain text is told apart.
     ann_client.send("bob", "not secret").unwrap();
-    assert_eq!(bob.read(&push(&bob_client)), Reading::Plain { sender_has_keys: true });
+    assert_eq!(bob.read(&push(&bob_client)), DecryptOutcome::Plain { sender_has_keys: true });
     // Other keys than the pinned ones: nothing is sent, nothing is shown as genuine.
     let (_, other) = pair();
     bob.pins().agree("ann", &other.public().text());
     let refused = bob.send("ann", "x").unwrap_err();
     assert!(refused.to_string().contains("changed"), "{refused}");
     ann.send("bob", "again").unwrap();
-    assert_eq!(bob.read(&push(&bob_client)), Reading::Bad(Fault::OtherKey));
-    let Standing::Changed(Some(shown)) = bob.standing("ann").unwrap() else { panic!("other keys are pinned") };
-    assert_eq!(bob.agree("ann", None), Err(Trouble::Keys(Fault::KeysChanged)));
+    assert_eq!(bob.read(&push(&bob_client)), DecryptOutcome::Bad(EncryptionError::OtherKey));
+    let PinCheck::Changed(Some(shown)) = bob.standing("ann").unwrap() else { panic!("other keys are pinned") };
+    assert_eq!(bob.agree("ann", None), Err(SendError::Keys(EncryptionError::KeysChanged)));
     // The keys change once more, after the user has seen some.
     let publish = |text: String| {
         let change = ProfileChange { rsa_public_key: Some(text), ..ProfileChange::default() };
@@ -339,18 +346,19 @@ fn a_conversation_that_the_server_cannot_read() {
     };
     publish(other.public().text());
     let pinned = bob.pins().clone();
-    assert_eq!(bob.agree("ann", Some(&shown)), Err(Trouble::Keys(Fault::KeysChanged)));
+    assert_eq!(bob.agree("ann", Some(&shown)), Err(SendError::Keys(EncryptionError::KeysChanged)));
     assert_eq!(*bob.pins(), pinned);
     publish(shown.text());
     let number = bob.safety_number_with("ann", &shown);
     bob.agree("ann", Some(&shown)).unwrap();
     assert_eq!((bob.safety_number("ann"), ann.safety_number("bob")), (Some(number.clone()), Some(number)));
     assert!(bob.send("ann", "now").unwrap().encrypted);
-    assert_eq!(ann.read(&push(&ann_client)), Reading::Encrypted("now".to_owned()));
+    assert_eq!(ann.read(&push(&ann_client)), DecryptOutcome::Encrypted("now".to_owned()));
     // Who signed it is not known: it may be read later.
     ann.send("bob", "last").unwrap();
-    let (got, empty) = (push(&bob_client), Messenger::new(bob_client.clone(), pair().1, Pins::default()).unwrap());
+    let (got, empty) =
+        (push(&bob_client), Messenger::new(bob_client.clone(), pair().1, PinnedKeys::default()).unwrap());
     bob_client.clone().close();
-    assert!(matches!(empty.read(&got), Reading::NotYet(_)));
-    assert_eq!(bob.read(&got), Reading::Encrypted("last".to_owned()));
+    assert!(matches!(empty.read(&got), DecryptOutcome::NotYet(_)));
+    assert_eq!(bob.read(&got), DecryptOutcome::Encrypted("last".to_owned()));
 }

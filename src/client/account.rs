@@ -1,8 +1,8 @@
 //! Friends, profiles and the account itself.
 
-use super::error::{End, Error};
-use super::frames::{Answer, Request};
-use super::machine::Order;
+use super::error::{EndReason, Error};
+use super::frames::{Answer, RequestFrame};
+use super::machine::MachineOrder;
 use super::options::Password;
 use super::profile::{Profile, Roster};
 use super::push::Push;
@@ -18,7 +18,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`]: NO_SUCH_USER, for example.
     pub fn ask_friend(&self, name: &str, words: &str) -> Result<u64, Error> {
-        self.ask(Request::friend("1", &new_id()?, self.user(), name, words))?.time()
+        self.ask(RequestFrame::friend("1", &new_id()?, self.user(), name, words))?.time()
     }
 
     /// Accepts a friend request: a push of the kind [`PushKind::FriendRequest`].
@@ -51,7 +51,7 @@ impl Client {
     /// As [`Client::accept`].
     pub fn answer_request(&self, accept: bool, message_id: &str, from: &str, words: &str) -> Result<u64, Error> {
         let kind = if accept { "2" } else { "3" };
-        self.ask(Request::friend(kind, message_id, from, self.user(), words))?.time()
+        self.ask(RequestFrame::friend(kind, message_id, from, self.user(), words))?.time()
     }
 
     /// Ends a friendship, or withdraws a friend request that is pending. The server does not notify
@@ -60,7 +60,7 @@ impl Client {
     /// # Errors
     /// The errors of every request.
     pub fn end_friendship(&self, name: &str) -> Result<u64, Error> {
-        self.ask(Request::friend("4", &new_id()?, self.user(), name, ""))?.time()
+        self.ask(RequestFrame::friend("4", &new_id()?, self.user(), name, ""))?.time()
     }
 
     /// The profile of any user; `None` if there is no such user.
@@ -68,7 +68,7 @@ impl Client {
     /// # Errors
     /// The errors of every request.
     pub fn profile(&self, name: &str) -> Result<Option<Profile>, Error> {
-        match self.ask(Request::get_user(&new_id()?, name))? {
+        match self.ask(RequestFrame::get_user(&new_id()?, name))? {
             Answer::Profile(profile) => Ok(profile),
             other => Err(other.bad()),
         }
@@ -80,7 +80,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`]: BAD_FIELD if a text is too long.
     pub fn change_profile(&self, change: &ProfileChange) -> Result<(), Error> {
-        self.ask(Request::word("PROFILE", &new_id()?, &change.json()))?.word("changed")
+        self.ask(RequestFrame::word("PROFILE", &new_id()?, &change.json()))?.word("changed")
     }
 
     /// Returns the friends, and the pending requests in both directions. With `watch`,
@@ -91,12 +91,12 @@ impl Client {
     /// The errors of every request; UNKNOWN_TYPE if the server is too old to have this request.
     pub fn roster(&self, watch: bool) -> Result<Roster, Error> {
         if watch {
-            self.order(Order::Watch);
+            self.order(MachineOrder::Watch);
         }
         let mut whole = Roster::default();
         for _ in 0..PAGES_MAX {
             let after = whole.friends.last().map(|friend| friend.user_name.clone());
-            let page = match self.ask(Request::roster(&new_id()?, after.as_deref(), watch))? {
+            let page = match self.ask(RequestFrame::roster(&new_id()?, after.as_deref(), watch))? {
                 Answer::Roster(page) => page,
                 other => return Err(other.bad()),
             };
@@ -118,15 +118,16 @@ impl Client {
     pub fn change_password(&self, old: &str, new: &str) -> Result<(), Error> {
         let hash = |password: &str| super::hash_value(self.user(), password);
         let (old, new) = (hash(old), hash(new));
-        self.order(Order::Password(Password::Hash(new.clone())));
+        self.order(MachineOrder::Password(Password::Hash(new.clone())));
         let content = serde_json::json!({"old": old, "new": new});
-        let result = self.ask(Request::word("PASSWORD", &new_id()?, &content).once()).and_then(|it| it.word("changed"));
+        let result =
+            self.ask(RequestFrame::word("PASSWORD", &new_id()?, &content).once()).and_then(|it| it.word("changed"));
         match &result {
-            Ok(()) => self.order(Order::PasswordChanged(true)),
+            Ok(()) => self.order(MachineOrder::PasswordChanged(true)),
             // The change may have been made, or may still be made: the next log-in tries both
             // passwords.
             Err(error) if error.may_be_done() => {}
-            Err(_) => self.order(Order::PasswordChanged(false)),
+            Err(_) => self.order(MachineOrder::PasswordChanged(false)),
         }
         result
     }
@@ -157,7 +158,7 @@ impl Client {
     }
 
     fn blocks(&self, content: &serde_json::Value) -> Result<Vec<String>, Error> {
-        match self.ask(Request::word("BLOCK", &new_id()?, content))? {
+        match self.ask(RequestFrame::word("BLOCK", &new_id()?, content))? {
             Answer::Blocked(names) => Ok(names),
             other => Err(other.bad()),
         }
@@ -172,8 +173,8 @@ impl Client {
     pub fn delete_account(&self, password: &str) -> Result<(), Error> {
         let pass = super::hash_value(self.user(), password);
         let content = serde_json::json!({"want": "delete", "PASS": pass});
-        self.ask(Request::word("ACCOUNT", &new_id()?, &content).once())?.word("deleted")?;
-        self.order(Order::End(End::Deleted));
+        self.ask(RequestFrame::word("ACCOUNT", &new_id()?, &content).once())?.word("deleted")?;
+        self.order(MachineOrder::End(EndReason::Deleted));
         Ok(())
     }
 
@@ -183,8 +184,8 @@ impl Client {
     /// # Errors
     /// The errors of every request; the client stays open in this case.
     pub fn log_out(self) -> Result<(), Error> {
-        self.order(Order::ForgetToken);
-        self.ask(Request::word("TOKEN", &new_id()?, &serde_json::json!({"want": "revoke"})))?.word("revoked")?;
+        self.order(MachineOrder::ForgetToken);
+        self.ask(RequestFrame::word("TOKEN", &new_id()?, &serde_json::json!({"want": "revoke"})))?.word("revoked")?;
         self.close();
         Ok(())
     }

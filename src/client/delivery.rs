@@ -1,8 +1,8 @@
 //! What the library hands to a program: pushes to ack, presence, and the state of the connection.
 
-use super::error::End;
+use super::error::EndReason;
 use super::push::Push;
-use super::shared::Shared;
+use super::shared::ClientShared;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// What has happened.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Event {
+pub enum ClientEvent {
     /// A push. The program acks it with [`Delivery::ack`].
     Push(Delivery),
     /// A friend came online or went offline; only if the roster is watched. This is a state: until
@@ -23,13 +23,13 @@ pub enum Event {
     },
     /// The state of the connection changed. Only the latest state is kept until the program asks
     /// for it.
-    Connection(Connection),
+    Connection(ConnectionState),
 }
 
 /// The state of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Connection {
+pub enum ConnectionState {
     /// Logged in.
     Online,
     /// Not connected; the client will try again.
@@ -40,14 +40,14 @@ pub enum Connection {
         again_in: Duration,
     },
     /// The client has stopped for good.
-    Ended(End),
+    Ended(EndReason),
 }
 
 /// A push that the program is handling. Ack it when that is done: when it is written to the disk,
 /// shown, or answered. If it is dropped without an ack, the server sends it again.
 pub struct Delivery {
     pub(super) push: Push,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ClientShared>,
     pub(super) acked: bool,
 }
 

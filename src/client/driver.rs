@@ -1,13 +1,15 @@
 //! The client's own thread. It has the socket and the clock, and carries out the outputs of the
 //! state machine.
 
-use super::delivery::Connection;
-use super::error::{End, Error};
-use super::frames::{self, Frame};
-use super::link::{Link, Progress};
-use super::machine::{Input, Machine, Order, Output, Rules, Ticket, With};
+use super::delivery::ConnectionState;
+use super::error::{EndReason, Error};
+use super::frames::{self, ServerFrame};
+use super::link::{ReadProgress, ServerLink};
+use super::machine::{
+    ClientMachine, LoginCredential, MachineInput, MachineOrder, MachineOutput, MachineRules, RequestTicket,
+};
 use super::options::{Options, Password};
-use super::shared::{Command, Handle, Reply, Shared};
+use super::shared::{AnswerSender, ClientCommand, ClientHandle, ClientShared};
 use super::target::Target;
 use super::tls;
 use super::token::TokenStore;
@@ -26,11 +28,11 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Acks of duplicates are left out while at least this many bytes are waiting to be written.
 const OUTPUT_FULL_BYTES: usize = 256 * 1024;
 
-struct Driver {
-    shared: Arc<Shared>,
+struct ConnectionDriver {
+    shared: Arc<ClientShared>,
     poll: Poll,
-    machine: Machine,
-    link: Option<Link>,
+    machine: ClientMachine,
+    link: Option<ServerLink>,
     /// The socket may have more bytes to read.
     readable: bool,
     target: Target,
@@ -41,13 +43,13 @@ struct Driver {
     new_password: Password,
     token: Option<String>,
     tokens: Option<Box<dyn TokenStore>>,
-    replies: HashMap<Ticket, Reply>,
-    last_ticket: Ticket,
+    replies: HashMap<RequestTicket, AnswerSender>,
+    last_ticket: RequestTicket,
     began: Instant,
 }
 
 /// Starts the thread.
-pub(super) fn start(mut options: Options) -> Result<(Arc<Shared>, Handle), Error> {
+pub(super) fn start(mut options: Options) -> Result<(Arc<ClientShared>, ClientHandle), Error> {
     let setting = |what: &str, error: &dyn std::fmt::Display| Error::Setting(format!("{what}: {error}"));
     let target = options.target()?;
     let tls = target.tls.then(|| tls::config(options.ca_file.as_deref())).transpose()?;
@@ -62,10 +64,11 @@ pub(super) fn start(mut options: Options) -> Result<(Arc<Shared>, Handle), Error
     getrandom::fill(&mut seed).map_err(|error| setting("there are no random numbers", &error))?;
     let poll = Poll::new().map_err(|error| setting("no poll", &error))?;
     let waker = Waker::new(poll.registry(), WAKE).map_err(|error| setting("no waker", &error))?;
-    let shared = Arc::new(Shared::new(&options, waker));
+    let shared = Arc::new(ClientShared::new(&options, waker));
     let has_password = options.password != Password::None;
-    let machine = Machine::new(Rules::of(&options), u64::from_ne_bytes(seed), token.is_some(), has_password);
-    let driver = Driver {
+    let machine =
+        ClientMachine::new(MachineRules::of(&options), u64::from_ne_bytes(seed), token.is_some(), has_password);
+    let driver = ConnectionDriver {
         shared: Arc::clone(&shared),
         poll,
         machine,
@@ -85,10 +88,10 @@ pub(super) fn start(mut options: Options) -> Result<(Arc<Shared>, Handle), Error
     };
     let thread = std::thread::Builder::new().name("hongyan client".to_owned());
     thread.spawn(move || driver.run()).map_err(|error| setting("no thread", &error))?;
-    Ok((Arc::clone(&shared), Handle { shared }))
+    Ok((Arc::clone(&shared), ClientHandle { shared }))
 }
 
-impl Driver {
+impl ConnectionDriver {
     fn run(mut self) {
         let mut events = Events::with_capacity(16);
         loop {
@@ -107,7 +110,7 @@ impl Driver {
                 if error.kind() == std::io::ErrorKind::Interrupted {
                     continue;
                 }
-                self.hear(Input::Order(Order::End(End::Fault(format!("no poll: {error}")))));
+                self.hear(MachineInput::Order(MachineOrder::End(EndReason::Fault(format!("no poll: {error}")))));
             }
             self.readable |= events.iter().any(|event| event.token() == SOCKET);
         }
@@ -128,27 +131,27 @@ impl Driver {
         self.machine.deadline().map_or(SLEEP_MAX, left).min(SLEEP_MAX)
     }
 
-    fn hear(&mut self, input: Input) {
+    fn hear(&mut self, input: MachineInput) {
         let now = self.now();
         self.machine.handle(now, input);
         self.apply();
     }
 
-    fn command(&mut self, now: u64, command: Command) {
+    fn command(&mut self, now: u64, command: ClientCommand) {
         match command {
-            Command::Begin(request, reply) => {
+            ClientCommand::Begin(request, reply) => {
                 self.last_ticket += 1;
                 self.replies.insert(self.last_ticket, reply);
-                self.machine.handle(now, Input::Begin(self.last_ticket, request));
+                self.machine.handle(now, MachineInput::Begin(self.last_ticket, request));
             }
-            Command::Order(order) => {
-                if let Order::Password(password) = &order {
+            ClientCommand::Order(order) => {
+                if let MachineOrder::Password(password) = &order {
                     self.new_password = password.clone();
                 }
-                self.machine.handle(now, Input::Order(order));
+                self.machine.handle(now, MachineInput::Order(order));
             }
-            Command::DoneWith { key, message_id, sender, acked } => {
-                self.machine.handle(now, Input::DoneWith { key, message_id, sender, acked });
+            ClientCommand::DoneWith { key, message_id, sender, acked } => {
+                self.machine.handle(now, MachineInput::DoneWith { key, message_id, sender, acked });
             }
         }
         self.apply();
@@ -168,28 +171,28 @@ impl Driver {
         }
     }
 
-    fn do_one(&mut self, output: Output) {
+    fn do_one(&mut self, output: MachineOutput) {
         match output {
-            Output::Connect => self.connect(),
-            Output::Disconnect => self.disconnect(),
-            Output::LogIn(with) => self.log_in(with),
-            Output::Send(text) => self.send(&text),
-            Output::AckAgain(text) => {
+            MachineOutput::Connect => self.connect(),
+            MachineOutput::Disconnect => self.disconnect(),
+            MachineOutput::LogIn(with) => self.log_in(with),
+            MachineOutput::Send(text) => self.send(&text),
+            MachineOutput::AckAgain(text) => {
                 if self.link.as_ref().is_some_and(|link| link.waiting_bytes() < OUTPUT_FULL_BYTES) {
                     self.send(&text);
                 }
             }
-            Output::Push(push) => self.shared.put_push(push),
-            Output::Presence(name, online) => self.shared.put_presence(name, online),
-            Output::Connection(connection) => self.shared.put_connection(connection),
-            Output::Done(ticket, result) => {
+            MachineOutput::Push(push) => self.shared.put_push(push),
+            MachineOutput::Presence(name, online) => self.shared.put_presence(name, online),
+            MachineOutput::Connection(connection) => self.shared.put_connection(connection),
+            MachineOutput::Done(ticket, result) => {
                 if let Some(reply) = self.replies.remove(&ticket) {
                     self.shared.answered();
                     // The program may no longer be waiting for it.
                     reply.try_send(result).ok();
                 }
             }
-            Output::KeepToken(token) => {
+            MachineOutput::KeepToken(token) => {
                 // A token that cannot be stored is still usable within this process.
                 if let Some(tokens) = &mut self.tokens
                     && let Err(error) = tokens.save(&token)
@@ -198,7 +201,7 @@ impl Driver {
                 }
                 self.token = Some(token);
             }
-            Output::ForgetToken => {
+            MachineOutput::ForgetToken => {
                 self.token = None;
                 if let Some(tokens) = &mut self.tokens
                     && let Err(error) = tokens.forget()
@@ -206,9 +209,9 @@ impl Driver {
                     log::warn!("the resume token cannot be removed: {error}");
                 }
             }
-            Output::PasswordIs(with) => {
+            MachineOutput::PasswordIs(with) => {
                 let new = std::mem::replace(&mut self.new_password, Password::None);
-                if with == With::NewPassword {
+                if with == LoginCredential::NewPassword {
                     self.password = new;
                 }
             }
@@ -216,20 +219,20 @@ impl Driver {
     }
 
     fn connect(&mut self) {
-        match Link::open(&self.target, self.tls.as_ref(), self.connect_limit, self.answer_bytes_max) {
+        match ServerLink::open(&self.target, self.tls.as_ref(), self.connect_limit, self.answer_bytes_max) {
             Ok(mut link) => match link.register(self.poll.registry()) {
                 Ok(()) => {
                     (self.link, self.readable) = (Some(link), true);
-                    self.machine_hears(Input::Connected);
+                    self.machine_hears(MachineInput::Connected);
                 }
-                Err(error) => self.machine_hears(Input::Lost(error.to_string())),
+                Err(error) => self.machine_hears(MachineInput::Lost(error.to_string())),
             },
-            Err(why) => self.machine_hears(Input::Lost(why)),
+            Err(why) => self.machine_hears(MachineInput::Lost(why)),
         }
     }
 
     /// Gives the machine an input, without carrying out its outputs yet.
-    fn machine_hears(&mut self, input: Input) {
+    fn machine_hears(&mut self, input: MachineInput) {
         let now = self.now();
         self.machine.handle(now, input);
     }
@@ -243,12 +246,12 @@ impl Driver {
         }
     }
 
-    fn log_in(&mut self, with: With) {
+    fn log_in(&mut self, with: LoginCredential) {
         let user = self.shared.user.clone();
         let secret = match with {
-            With::Token => self.token.clone().map(|token| ("TOKEN", token)),
-            With::Password => hashed(&mut self.password, &user).map(|hash| ("PASS", hash)),
-            With::NewPassword => hashed(&mut self.new_password, &user).map(|hash| ("PASS", hash)),
+            LoginCredential::Token => self.token.clone().map(|token| ("TOKEN", token)),
+            LoginCredential::Password => hashed(&mut self.password, &user).map(|hash| ("PASS", hash)),
+            LoginCredential::NewPassword => hashed(&mut self.new_password, &user).map(|hash| ("PASS", hash)),
         };
         let (key, secret) = secret.unwrap_or(("TOKEN", String::new()));
         self.send(&frames::log_in("log-in", &user, key, &secret));
@@ -270,7 +273,7 @@ impl Driver {
 
     fn lost(&mut self, why: String) {
         self.disconnect();
-        self.hear(Input::Lost(why));
+        self.hear(MachineInput::Lost(why));
     }
 
     /// Reads a piece of the input if the inbox has room. Without room it reads on only if an answer
@@ -289,9 +292,9 @@ impl Driver {
         let Some(link) = &mut self.link else { return };
         let progress = link.read(&mut frames);
         match &progress {
-            Progress::Some => self.hear(Input::Heard),
-            Progress::Nothing => self.readable = false,
-            Progress::Over(_) => {}
+            ReadProgress::Some => self.hear(MachineInput::Heard),
+            ReadProgress::Nothing => self.readable = false,
+            ReadProgress::Over(_) => {}
         }
         for text in frames {
             // A frame may have ended the connection; all frames that came after it on that
@@ -299,13 +302,13 @@ impl Driver {
             if self.link.is_none() {
                 return;
             }
-            match Frame::read(&text) {
+            match ServerFrame::read(&text) {
                 // The push is not acked, so the server will send it again.
-                Some(Frame::Push(_)) if is_full => {}
-                frame => self.hear(frame.map_or(Input::Garbage, Input::Frame)),
+                Some(ServerFrame::Push(_)) if is_full => {}
+                frame => self.hear(frame.map_or(MachineInput::Garbage, MachineInput::Frame)),
             }
         }
-        if let Progress::Over(why) = progress
+        if let ReadProgress::Over(why) = progress
             && self.link.is_some()
         {
             self.lost(why);
@@ -322,11 +325,11 @@ fn hashed(password: &mut Password, user: &str) -> Option<String> {
 }
 
 /// However the thread ends, nobody may wait for it afterwards.
-impl Drop for Driver {
+impl Drop for ConnectionDriver {
     fn drop(&mut self) {
         if !self.machine.is_ended() {
-            let end = End::Fault("the client's thread has ended".to_owned());
-            self.shared.put_connection(Connection::Ended(end));
+            let end = EndReason::Fault("the client's thread has ended".to_owned());
+            self.shared.put_connection(ConnectionState::Ended(end));
         }
         drop(self.shared.commands());
     }

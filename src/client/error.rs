@@ -13,7 +13,7 @@ pub enum Error {
     /// failure.
     Unreachable(String),
     /// The client has stopped for good.
-    Ended(End),
+    Ended(EndReason),
     /// The name is taken (sign-up).
     NameTaken,
     /// The receiver is not a friend, or there is no such user: the server does not say which.
@@ -54,7 +54,7 @@ pub struct Refusal {
 /// Why a client has stopped for good. It does not connect again by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum End {
+pub enum EndReason {
     /// The user logged in elsewhere. Two clients that reconnect automatically would replace each
     /// other for ever, so ask the user first.
     Replaced,
@@ -74,7 +74,7 @@ pub enum End {
 /// What a program should do, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum WhatToDo {
+pub enum RecommendedAction {
     /// Fix the program: the server can never accept this request.
     FixTheClient,
     /// Change the request (shorten it, correct a field); unchanged it is refused again.
@@ -98,7 +98,7 @@ pub enum WhatToDo {
     Stop,
 }
 
-impl WhatToDo {
+impl RecommendedAction {
     /// The advice for a code of RE_ERROR (docs/protocol.md §4). `None`: an unknown code.
     #[must_use]
     pub fn about(code: Option<ErrorCode>) -> Self {
@@ -120,17 +120,18 @@ impl WhatToDo {
 impl Error {
     /// What to do about it.
     #[must_use]
-    pub fn what_to_do(&self) -> WhatToDo {
+    pub fn what_to_do(&self) -> RecommendedAction {
         match self {
-            Self::Setting(_) => WhatToDo::FixTheClient,
-            Self::Unreachable(_) | Self::TimedOut => WhatToDo::TryAgain,
-            Self::Ended(End::Replaced | End::WrongPassword) | Self::NameTaken | Self::NotFriends | Self::Unknown => {
-                WhatToDo::AskTheUser
-            }
-            Self::Ended(_) | Self::BadAnswer(_) | Self::Token(_) => WhatToDo::Stop,
-            Self::Refused(refusal) => WhatToDo::about(refusal.code),
-            Self::TooLarge { .. } => WhatToDo::ChangeTheRequest,
-            Self::Busy => WhatToDo::SlowDown,
+            Self::Setting(_) => RecommendedAction::FixTheClient,
+            Self::Unreachable(_) | Self::TimedOut => RecommendedAction::TryAgain,
+            Self::Ended(EndReason::Replaced | EndReason::WrongPassword)
+            | Self::NameTaken
+            | Self::NotFriends
+            | Self::Unknown => RecommendedAction::AskTheUser,
+            Self::Ended(_) | Self::BadAnswer(_) | Self::Token(_) => RecommendedAction::Stop,
+            Self::Refused(refusal) => RecommendedAction::about(refusal.code),
+            Self::TooLarge { .. } => RecommendedAction::ChangeTheRequest,
+            Self::Busy => RecommendedAction::SlowDown,
         }
     }
 }
@@ -174,7 +175,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Replaced => f.write_str("the user logged in elsewhere"),

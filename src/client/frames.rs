@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// A request in the form in which it is written, and written again after a reconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct RequestFrame {
     /// The request's `MID`, or its `messageId`.
     pub(super) id: String,
     /// The TYPE of its answer.
@@ -23,7 +23,7 @@ pub(super) struct Request {
     pub(super) retry_when_limited: bool,
 }
 
-impl Request {
+impl RequestFrame {
     fn new(id: &str, answer: &'static str, envelope: &Value) -> Self {
         let (id, envelope) = (id.to_owned(), envelope.to_string());
         Self { id, answer, envelope, repeatable: true, retry_when_limited: false }
@@ -97,7 +97,7 @@ pub(super) fn heartbeat(id: &str) -> String {
 
 /// A frame of the server.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Frame {
+pub(super) enum ServerFrame {
     Reply {
         kind: String,
         id: String,
@@ -116,7 +116,7 @@ pub(super) enum Frame {
     Other,
 }
 
-impl Frame {
+impl ServerFrame {
     /// Reads a frame, with CONTENT in either of its two forms. `None` if the text is not a frame.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut frame: Value = serde_json::from_str(text).ok()?;
@@ -185,7 +185,7 @@ impl Answer {
             "RE_GETUSER_FAILED" => Ok(Self::Profile(None)),
             "RE_ROSTER" => object(content).map(Self::Roster).ok_or_else(bad),
             "RE_BLOCK" => {
-                let blocked = object::<Blocked>(content).ok_or_else(bad)?;
+                let blocked = object::<BlockedList>(content).ok_or_else(bad)?;
                 Ok(Self::Blocked(blocked.blocked))
             }
             _ => Ok(Self::Text(text()?.to_owned())),
@@ -213,7 +213,7 @@ impl Answer {
 }
 
 #[derive(serde::Deserialize)]
-struct Blocked {
+struct BlockedList {
     blocked: Vec<String>,
 }
 
@@ -229,31 +229,31 @@ fn object<T: DeserializeOwned>(content: &Value) -> Option<T> {
 mod tests {
     use super::*;
 
-    fn both(kind: &str, content: &Value) -> Frame {
+    fn both(kind: &str, content: &Value) -> ServerFrame {
         let object = json!({"CONTENT": content, "TYPE": kind}).to_string();
         let text = json!({"CONTENT": content.to_string(), "TYPE": kind}).to_string();
-        let frame = Frame::read(&object).unwrap();
-        assert_eq!(Frame::read(&text).as_ref(), Some(&frame), "both forms say the same");
+        let frame = ServerFrame::read(&object).unwrap();
+        assert_eq!(ServerFrame::read(&text).as_ref(), Some(&frame), "both forms say the same");
         frame
     }
 
     #[test]
     fn frames_are_read_in_both_forms() {
         let push = json!({"messageId": "m", "sender": "a\u{202e}", "receiver": "b", "time": "17", "content": "\"🪿\""});
-        let Frame::Push(push) = both("4", &push) else { panic!("a push") };
+        let ServerFrame::Push(push) = both("4", &push) else { panic!("a push") };
         assert_eq!((push.kind, push.content.as_str(), push.time_ms()), (PushKind::Message, "\"🪿\"", 17));
         let friend = json!({"messageId": "m", "sender": "a", "receiver": "b", "time": "x", "content": "", "type": "3"});
-        let Frame::Push(push) = both("6", &friend) else { panic!("a push") };
+        let ServerFrame::Push(push) = both("6", &friend) else { panic!("a push") };
         assert_eq!((push.kind, push.time_ms()), (PushKind::FriendReject, 0));
         let error = both("RE_ERROR", &json!({"MessageId": "m", "Content": "FULL: no room"}));
         let refusal = Refusal { code: Some(crate::protocol::error::ErrorCode::Full), text: "FULL: no room".into() };
-        assert_eq!(error, Frame::Error { id: "m".into(), refusal });
+        assert_eq!(error, ServerFrame::Error { id: "m".into(), refusal });
         assert_eq!(Refusal::read("NEW_CODE: what").code, None);
         assert_eq!(
             both("PRESENCE", &json!({"userName": "ann", "online": true})),
-            Frame::Presence { user_name: "ann".into(), online: true }
+            ServerFrame::Presence { user_name: "ann".into(), online: true }
         );
-        assert_eq!(both("NEWS", &json!({})), Frame::Other);
+        assert_eq!(both("NEWS", &json!({})), ServerFrame::Other);
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
             deep.as_str(),
             long.as_str(),
         ] {
-            assert_eq!(Frame::read(text), None, "{}", &text[..text.len().min(60)]);
+            assert_eq!(ServerFrame::read(text), None, "{}", &text[..text.len().min(60)]);
         }
     }
 }

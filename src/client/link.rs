@@ -1,10 +1,10 @@
 //! One connection to a server: raw or WebSocket, with or without TLS. It blocks only while it is
-//! being established, and in [`Link::finish`]. Whatever the server sends, it uses no more memory
-//! than one frame needs.
+//! being established, and in [`ServerLink::finish`]. Whatever the server sends, it uses no more
+//! memory than one frame needs.
 
 use super::driver::SOCKET;
 use super::target::Target;
-use super::ws::{self, Answered, Handshake};
+use super::ws::{self, HandshakeState, WsHandshake};
 use crate::protocol::ws::{WsClientInput, WsItem};
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
@@ -22,15 +22,15 @@ const OUTPUT_FULL_BYTES: usize = 256 * 1024;
 /// How many addresses of a host are tried.
 const ADDRESSES_MAX: usize = 8;
 
-enum Wire {
+enum LinkTransport {
     Raw(Vec<u8>),
     /// The handshake is not complete; messages wait until it is.
-    Upgrading(Handshake, Vec<String>),
+    Upgrading(WsHandshake, Vec<String>),
     WebSocket(WsClientInput),
 }
 
 /// The result of one read.
-pub(super) enum Progress {
+pub(super) enum ReadProgress {
     /// There may be more to read.
     Some,
     /// There is nothing to read at present.
@@ -39,10 +39,10 @@ pub(super) enum Progress {
     Over(String),
 }
 
-pub(super) struct Link {
+pub(super) struct ServerLink {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
-    wire: Wire,
+    wire: LinkTransport,
     /// Plaintext that is still to be written.
     out: Vec<u8>,
     frame_bytes_max: usize,
@@ -50,7 +50,7 @@ pub(super) struct Link {
     masks: Vec<[u8; 4]>,
 }
 
-impl Link {
+impl ServerLink {
     /// Connects within the limit.
     pub(super) fn open(
         target: &Target,
@@ -72,9 +72,9 @@ impl Link {
         let wire = if target.path.is_some() {
             let mut nonce = [0; 16];
             getrandom::fill(&mut nonce).map_err(|error| error.to_string())?;
-            Wire::Upgrading(Handshake::begin(&mut out, target, nonce), Vec::new())
+            LinkTransport::Upgrading(WsHandshake::begin(&mut out, target, nonce), Vec::new())
         } else {
-            Wire::Raw(Vec::new())
+            LinkTransport::Raw(Vec::new())
         };
         Ok(Self { socket, tls, wire, out, frame_bytes_max, masks: Vec::new() })
     }
@@ -96,12 +96,12 @@ impl Link {
     /// Appends an envelope to the output.
     pub(super) fn send(&mut self, text: &str) {
         match &mut self.wire {
-            Wire::Raw(_) => {
+            LinkTransport::Raw(_) => {
                 self.out.extend_from_slice(text.as_bytes());
                 self.out.push(b'\n');
             }
-            Wire::Upgrading(_, waiting) => waiting.push(text.to_owned()),
-            Wire::WebSocket(_) => {
+            LinkTransport::Upgrading(_, waiting) => waiting.push(text.to_owned()),
+            LinkTransport::WebSocket(_) => {
                 let mask = mask(&mut self.masks);
                 ws::write_text(&mut self.out, text, mask);
             }
@@ -118,36 +118,36 @@ impl Link {
     }
 
     /// Reads once, and appends the complete frames to `frames`.
-    pub(super) fn read(&mut self, frames: &mut Vec<String>) -> Progress {
+    pub(super) fn read(&mut self, frames: &mut Vec<String>) -> ReadProgress {
         let mut buffer = [0; READ_BYTES];
         let read = match &mut self.tls {
             None => self.socket.read(&mut buffer),
             Some(session) => read_tls(&mut self.socket, session, &mut buffer),
         };
         match read {
-            Ok(0) => Progress::Over("the server closed the connection".to_owned()),
+            Ok(0) => ReadProgress::Over("the server closed the connection".to_owned()),
             Ok(count) => match self.take(&mut buffer[..count], frames) {
-                Ok(()) => Progress::Some,
-                Err(why) => Progress::Over(why),
+                Ok(()) => ReadProgress::Some,
+                Err(why) => ReadProgress::Over(why),
             },
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Progress::Nothing,
-            Err(error) if error.kind() == ErrorKind::Interrupted => Progress::Some,
-            Err(error) => Progress::Over(error.to_string()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ReadProgress::Nothing,
+            Err(error) if error.kind() == ErrorKind::Interrupted => ReadProgress::Some,
+            Err(error) => ReadProgress::Over(error.to_string()),
         }
     }
 
     fn take(&mut self, bytes: &mut [u8], frames: &mut Vec<String>) -> Result<(), String> {
         match &mut self.wire {
-            Wire::Raw(tail) => take_lines(tail, bytes, self.frame_bytes_max, frames),
-            Wire::Upgrading(handshake, _) => {
-                let Answered::Yes(mut rest) = handshake.read(bytes)? else { return Ok(()) };
-                let before = std::mem::replace(&mut self.wire, Wire::WebSocket(WsClientInput::default()));
-                if let Wire::Upgrading(_, waiting) = before {
+            LinkTransport::Raw(tail) => take_lines(tail, bytes, self.frame_bytes_max, frames),
+            LinkTransport::Upgrading(handshake, _) => {
+                let HandshakeState::Yes(mut rest) = handshake.read(bytes)? else { return Ok(()) };
+                let before = std::mem::replace(&mut self.wire, LinkTransport::WebSocket(WsClientInput::default()));
+                if let LinkTransport::Upgrading(_, waiting) = before {
                     waiting.iter().for_each(|text| self.send(text));
                 }
                 self.take(&mut rest, frames)
             }
-            Wire::WebSocket(input) => {
+            LinkTransport::WebSocket(input) => {
                 let mut chunk = bytes;
                 loop {
                     match input.next(&mut chunk, self.frame_bytes_max) {
@@ -172,7 +172,7 @@ impl Link {
     /// Writes the rest of the output and the closing messages of WebSocket and TLS, within the
     /// limit.
     pub(super) fn finish(&mut self, limit: Duration) {
-        if matches!(self.wire, Wire::WebSocket(_)) {
+        if matches!(self.wire, LinkTransport::WebSocket(_)) {
             let mask = mask(&mut self.masks);
             ws::write_close(&mut self.out, mask);
         }

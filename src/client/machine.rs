@@ -8,14 +8,14 @@ mod requests;
 mod tests;
 
 use super::backoff::{Backoff, Jitter};
-use super::delivery::Connection;
-use super::error::{End, Error, Refusal};
-use super::frames::{self, Answer, Frame, Request};
+use super::delivery::ConnectionState;
+use super::error::{EndReason, Error, Refusal};
+use super::frames::{self, Answer, RequestFrame, ServerFrame};
 use super::options::{Options, Password};
 use super::push::{Push, PushKey};
-use super::seen::Seen;
+use super::seen::SeenPushes;
 use crate::protocol::error::ErrorCode;
-use requests::{Requests, Suspect};
+use requests::{SuspectFailure, WaitingRequests};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -26,11 +26,11 @@ const LIMITED_MS: u64 = 6_000;
 const SHUTTING_DOWN_MS: u64 = 2_000;
 
 /// A number that the driver gave a request.
-pub(super) type Ticket = u64;
+pub(super) type RequestTicket = u64;
 
 /// What the program can ask for, besides requests.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum MachineOrder {
     /// Ask for presence after every log-in.
     Watch,
     /// The password is about to be changed: from now on this other password may be the valid one.
@@ -40,12 +40,12 @@ pub(super) enum Order {
     /// The token must not be used again, and no new one is requested.
     ForgetToken,
     /// Stop.
-    End(End),
+    End(EndReason),
 }
 
 /// The credential of a log-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum With {
+pub(super) enum LoginCredential {
     Token,
     Password,
     /// The new password of a change whose result is not known.
@@ -53,17 +53,17 @@ pub(super) enum With {
 }
 
 /// An event that the machine handles.
-pub(super) enum Input {
+pub(super) enum MachineInput {
     Connected,
     /// No connection could be established, or the present one has ended.
     Lost(String),
-    Frame(Frame),
+    Frame(ServerFrame),
     /// A frame that cannot be read.
     Garbage,
     /// Bytes have arrived, whatever they are.
     Heard,
-    Begin(Ticket, Request),
-    Order(Order),
+    Begin(RequestTicket, RequestFrame),
+    Order(MachineOrder),
     /// The program has finished with a push, and wants it acked or not.
     DoneWith {
         key: PushKey,
@@ -75,26 +75,26 @@ pub(super) enum Input {
 
 /// What the driver has to do for the machine.
 #[derive(Debug, PartialEq)]
-pub(super) enum Output {
+pub(super) enum MachineOutput {
     Connect,
     Disconnect,
-    LogIn(With),
+    LogIn(LoginCredential),
     Send(String),
     /// An ack that may be left out if a lot of output is waiting: the server then sends the push
     /// again.
     AckAgain(String),
     Push(Push),
     Presence(String, bool),
-    Connection(Connection),
-    Done(Ticket, Result<Answer, Error>),
+    Connection(ConnectionState),
+    Done(RequestTicket, Result<Answer, Error>),
     KeepToken(String),
     ForgetToken,
     /// The password of this log-in is now the valid one; the other one is to be forgotten.
-    PasswordIs(With),
+    PasswordIs(LoginCredential),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ConnectionPhase {
     /// Waiting until the next attempt to connect.
     Waiting {
         until: u64,
@@ -103,12 +103,12 @@ enum Phase {
     Connecting,
     /// The log-in has been sent and not answered.
     LoggingIn {
-        with: With,
+        with: LoginCredential,
         until: u64,
     },
     /// `LF` has arrived, and the next frame says the reason.
     Refused {
-        with: With,
+        with: LoginCredential,
         until: u64,
     },
     Online {
@@ -119,7 +119,7 @@ enum Phase {
 
 /// The times (in ms) and counts of the options.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
+pub(super) struct MachineRules {
     pub(super) heartbeat_ms: u64,
     pub(super) answer_ms: u64,
     pub(super) request_ms: u64,
@@ -128,7 +128,7 @@ pub(super) struct Rules {
     pub(super) seen_max: usize,
 }
 
-impl Rules {
+impl MachineRules {
     pub(super) fn of(options: &Options) -> Self {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4).clamp(1, u64::MAX / 4);
         Self {
@@ -143,9 +143,9 @@ impl Rules {
 }
 
 /// A user's client.
-pub(super) struct Machine {
-    rules: Rules,
-    phase: Phase,
+pub(super) struct ClientMachine {
+    rules: MachineRules,
+    phase: ConnectionPhase,
     jitter: Jitter,
     /// How many connections in a row did not last.
     failures: u32,
@@ -156,10 +156,10 @@ pub(super) struct Machine {
     /// Is a token requested after a log-in without one?
     wants_token: bool,
     watch: bool,
-    requests: Requests,
+    requests: WaitingRequests,
     /// An `MF` whose reason the next frame may give.
-    suspect: Option<Suspect>,
-    seen: Seen,
+    suspect: Option<SuspectFailure>,
+    seen: SeenPushes,
     /// Pushes that the program has, or will get.
     in_hand: HashSet<PushKey>,
     /// When the next heartbeat is due.
@@ -167,14 +167,14 @@ pub(super) struct Machine {
     /// When the connection counts as lost, unless something arrives before.
     dead_at: Option<u64>,
     ids: u64,
-    out: Vec<Output>,
+    out: Vec<MachineOutput>,
 }
 
-impl Machine {
-    pub(super) fn new(rules: Rules, seed: u64, has_token: bool, has_password: bool) -> Self {
+impl ClientMachine {
+    pub(super) fn new(rules: MachineRules, seed: u64, has_token: bool, has_password: bool) -> Self {
         Self {
             rules,
-            phase: Phase::Waiting { until: 0 },
+            phase: ConnectionPhase::Waiting { until: 0 },
             jitter: Jitter::new(seed),
             failures: 0,
             has_token,
@@ -182,9 +182,9 @@ impl Machine {
             has_new_password: false,
             wants_token: true,
             watch: false,
-            requests: Requests::default(),
+            requests: WaitingRequests::default(),
             suspect: None,
-            seen: Seen::new(rules.seen_max),
+            seen: SeenPushes::new(rules.seen_max),
             in_hand: HashSet::new(),
             beat_at: 0,
             dead_at: None,
@@ -194,44 +194,46 @@ impl Machine {
     }
 
     pub(super) fn is_ended(&self) -> bool {
-        self.phase == Phase::Ended
+        self.phase == ConnectionPhase::Ended
     }
 
     /// Takes the outputs, which are to be carried out in this order.
-    pub(super) fn take(&mut self) -> Vec<Output> {
+    pub(super) fn take(&mut self) -> Vec<MachineOutput> {
         std::mem::take(&mut self.out)
     }
 
-    pub(super) fn handle(&mut self, now: u64, input: Input) {
+    pub(super) fn handle(&mut self, now: u64, input: MachineInput) {
         match input {
-            Input::Begin(ticket, request) => self.begin(now, ticket, request),
-            Input::DoneWith { key, message_id, sender, acked } => self.done_with(key, &message_id, &sender, acked),
+            MachineInput::Begin(ticket, request) => self.begin(now, ticket, request),
+            MachineInput::DoneWith { key, message_id, sender, acked } => {
+                self.done_with(key, &message_id, &sender, acked)
+            }
             _ if self.is_ended() => {}
-            Input::Connected => self.connected(now),
-            Input::Lost(why) => self.lost(now, why, 0),
-            Input::Heard => self.dead_at = None,
-            Input::Frame(frame) => self.frame(now, frame),
-            Input::Garbage => self.drop_connection(now, "the server sent something that is no frame"),
-            Input::Order(order) => self.order(now, order),
+            MachineInput::Connected => self.connected(now),
+            MachineInput::Lost(why) => self.lost(now, why, 0),
+            MachineInput::Heard => self.dead_at = None,
+            MachineInput::Frame(frame) => self.frame(now, frame),
+            MachineInput::Garbage => self.drop_connection(now, "the server sent something that is no frame"),
+            MachineInput::Order(order) => self.order(now, order),
         }
     }
 
     /// Handles the passing of time.
     pub(super) fn tick(&mut self, now: u64) {
         for (ticket, error) in self.requests.take_late(now) {
-            self.out.push(Output::Done(ticket, Err(error)));
+            self.out.push(MachineOutput::Done(ticket, Err(error)));
         }
         match self.phase {
-            Phase::Waiting { until } if now >= until => {
-                self.phase = Phase::Connecting;
-                self.out.push(Output::Connect);
+            ConnectionPhase::Waiting { until } if now >= until => {
+                self.phase = ConnectionPhase::Connecting;
+                self.out.push(MachineOutput::Connect);
             }
-            Phase::LoggingIn { until, .. } if now >= until => {
+            ConnectionPhase::LoggingIn { until, .. } if now >= until => {
                 self.drop_connection(now, "the server did not answer the log-in");
             }
             // No frame followed: the reason is the usual one.
-            Phase::Refused { with, until } if now >= until => self.wrong(now, with),
-            Phase::Online { .. } => self.online_tick(now),
+            ConnectionPhase::Refused { with, until } if now >= until => self.wrong(now, with),
+            ConnectionPhase::Online { .. } => self.online_tick(now),
             _ => {}
         }
     }
@@ -251,24 +253,26 @@ impl Machine {
         self.beat_at = now + self.rules.heartbeat_ms;
         self.dead_at.get_or_insert(now + self.rules.answer_ms);
         let id = self.own_id();
-        self.out.push(Output::Send(frames::heartbeat(&id)));
+        self.out.push(MachineOutput::Send(frames::heartbeat(&id)));
     }
 
-    /// The latest time at which [`Machine::tick`] must be called.
+    /// The latest time at which [`ClientMachine::tick`] must be called.
     pub(super) fn deadline(&self) -> Option<u64> {
         let phase = match self.phase {
-            Phase::Waiting { until } | Phase::LoggingIn { until, .. } | Phase::Refused { until, .. } => Some(until),
-            Phase::Online { .. } => Some(self.dead_at.map_or(self.beat_at, |at| at.min(self.beat_at))),
-            Phase::Connecting | Phase::Ended => None,
+            ConnectionPhase::Waiting { until }
+            | ConnectionPhase::LoggingIn { until, .. }
+            | ConnectionPhase::Refused { until, .. } => Some(until),
+            ConnectionPhase::Online { .. } => Some(self.dead_at.map_or(self.beat_at, |at| at.min(self.beat_at))),
+            ConnectionPhase::Connecting | ConnectionPhase::Ended => None,
         };
-        let requests = self.requests.deadline(matches!(self.phase, Phase::Online { .. }));
+        let requests = self.requests.deadline(matches!(self.phase, ConnectionPhase::Online { .. }));
         phase.into_iter().chain(requests).min()
     }
 
     /// Is a reply expected (to a log-in or a request), which must be read even if the program takes
     /// no pushes?
     pub(super) fn waits_for_answer(&self) -> bool {
-        !matches!(self.phase, Phase::Online { .. }) || self.requests.any_written()
+        !matches!(self.phase, ConnectionPhase::Online { .. }) || self.requests.any_written()
     }
 
     /// The driver reads nothing at present, so silence does not mean that the connection is lost.
@@ -285,18 +289,18 @@ impl Machine {
     fn connected(&mut self, now: u64) {
         match self.credentials().first() {
             Some(&with) => self.log_in(now, with),
-            None => self.end(End::WrongPassword),
+            None => self.end(EndReason::WrongPassword),
         }
     }
 
     /// Drops the present connection.
     fn drop_connection(&mut self, now: u64, why: &str) {
-        self.out.push(Output::Disconnect);
+        self.out.push(MachineOutput::Disconnect);
         self.lost(now, why.to_owned(), 0);
     }
 
     fn lost(&mut self, now: u64, why: String, least_ms: u64) {
-        if let Phase::Online { since } = self.phase
+        if let ConnectionPhase::Online { since } = self.phase
             && now.saturating_sub(since) >= GOOD_MS
         {
             self.failures = 0;
@@ -305,32 +309,37 @@ impl Machine {
         self.suspect = None;
         self.dead_at = None;
         for (ticket, error) in self.requests.connection_lost() {
-            self.out.push(Output::Done(ticket, Err(error)));
+            self.out.push(MachineOutput::Done(ticket, Err(error)));
         }
         let delay = self.rules.backoff.delay_ms(self.failures, least_ms, &mut self.jitter);
-        self.phase = Phase::Waiting { until: now.saturating_add(delay) };
-        self.out.push(Output::Connection(Connection::Offline { why, again_in: Duration::from_millis(delay) }));
+        self.phase = ConnectionPhase::Waiting { until: now.saturating_add(delay) };
+        self.out
+            .push(MachineOutput::Connection(ConnectionState::Offline { why, again_in: Duration::from_millis(delay) }));
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: EndReason) {
         if self.is_ended() {
             return;
         }
-        self.phase = Phase::Ended;
+        self.phase = ConnectionPhase::Ended;
         for ticket in self.requests.take_all() {
-            self.out.push(Output::Done(ticket, Err(Error::Ended(end.clone()))));
+            self.out.push(MachineOutput::Done(ticket, Err(Error::Ended(end.clone()))));
         }
-        self.out.push(Output::Disconnect);
-        self.out.push(Output::Connection(Connection::Ended(end)));
+        self.out.push(MachineOutput::Disconnect);
+        self.out.push(MachineOutput::Connection(ConnectionState::Ended(end)));
     }
 
-    fn order(&mut self, now: u64, order: Order) {
+    fn order(&mut self, now: u64, order: MachineOrder) {
         match order {
-            Order::Watch => self.watch = true,
-            Order::Password(_) => self.has_new_password = true,
-            Order::PasswordChanged(done) => {
+            MachineOrder::Watch => self.watch = true,
+            MachineOrder::Password(_) => self.has_new_password = true,
+            MachineOrder::PasswordChanged(done) => {
                 self.has_new_password = false;
-                self.out.push(Output::PasswordIs(if done { With::NewPassword } else { With::Password }));
+                self.out.push(MachineOutput::PasswordIs(if done {
+                    LoginCredential::NewPassword
+                } else {
+                    LoginCredential::Password
+                }));
                 if done {
                     self.has_password = true;
                     // The server has invalidated all tokens.
@@ -338,35 +347,35 @@ impl Machine {
                     self.ask_for_token(now);
                 }
             }
-            Order::ForgetToken => {
+            MachineOrder::ForgetToken => {
                 (self.has_token, self.wants_token) = (false, false);
-                self.out.push(Output::ForgetToken);
+                self.out.push(MachineOutput::ForgetToken);
             }
-            Order::End(end) => self.end(end),
+            MachineOrder::End(end) => self.end(end),
         }
     }
 
-    fn frame(&mut self, now: u64, frame: Frame) {
+    fn frame(&mut self, now: u64, frame: ServerFrame) {
         // The frame after an LF or MF either gives the reason, or the reason is the usual one.
-        if let Phase::Refused { with, .. } = self.phase {
+        if let ConnectionPhase::Refused { with, .. } = self.phase {
             return self.log_in_refused(now, with, &frame);
         }
         if let Some(suspect) = self.suspect.take() {
             match &frame {
-                Frame::Error { id, refusal } if *id == suspect.id => return self.error(now, id, refusal),
+                ServerFrame::Error { id, refusal } if *id == suspect.id => return self.error(now, id, refusal),
                 _ => self.finish(suspect.serial, Err(Error::NotFriends)),
             }
         }
         match frame {
-            Frame::Error { id, refusal } if id.is_empty() => self.told(now, &refusal),
-            Frame::Error { id, refusal } => self.error(now, &id, &refusal),
-            Frame::Reply { kind, id, content } => match self.phase {
-                Phase::LoggingIn { with, .. } => self.log_in_reply(now, with, &kind, &content),
+            ServerFrame::Error { id, refusal } if id.is_empty() => self.told(now, &refusal),
+            ServerFrame::Error { id, refusal } => self.error(now, &id, &refusal),
+            ServerFrame::Reply { kind, id, content } => match self.phase {
+                ConnectionPhase::LoggingIn { with, .. } => self.log_in_reply(now, with, &kind, &content),
                 _ => self.reply(now, &kind, &id, &content),
             },
-            Frame::Push(push) => self.push(push),
-            Frame::Presence { user_name, online } => self.out.push(Output::Presence(user_name, online)),
-            Frame::Other => {}
+            ServerFrame::Push(push) => self.push(push),
+            ServerFrame::Presence { user_name, online } => self.out.push(MachineOutput::Presence(user_name, online)),
+            ServerFrame::Other => {}
         }
     }
 
@@ -374,8 +383,8 @@ impl Machine {
     fn told(&mut self, now: u64, refusal: &Refusal) {
         let text = refusal.text.clone();
         match refusal.code {
-            Some(ErrorCode::Replaced) => self.end(End::Replaced),
-            Some(ErrorCode::Forbidden) => self.end(End::Forbidden(text)),
+            Some(ErrorCode::Replaced) => self.end(EndReason::Replaced),
+            Some(ErrorCode::Forbidden) => self.end(EndReason::Forbidden(text)),
             Some(ErrorCode::ShuttingDown) => self.go(now, text, SHUTTING_DOWN_MS),
             Some(ErrorCode::RateLimited) => self.go(now, text, LIMITED_MS),
             Some(ErrorCode::Idle | ErrorCode::Unavailable) => self.go(now, text, 0),
@@ -385,7 +394,7 @@ impl Machine {
                 }
                 // A server issued this token, but this server rejects it as too large: it is not
                 // sent again.
-                if matches!(self.phase, Phase::LoggingIn { with: With::Token, .. }) {
+                if matches!(self.phase, ConnectionPhase::LoggingIn { with: LoginCredential::Token, .. }) {
                     self.has_token = false;
                 }
                 self.go(now, text, 0);
@@ -395,16 +404,16 @@ impl Machine {
     }
 
     fn go(&mut self, now: u64, why: String, least_ms: u64) {
-        self.out.push(Output::Disconnect);
+        self.out.push(MachineOutput::Disconnect);
         self.lost(now, why, least_ms);
     }
 
     fn push(&mut self, push: Push) {
         let key = push.key();
         if self.seen.contains(&key) {
-            self.out.push(Output::AckAgain(frames::ack(&push.message_id, &push.sender)));
+            self.out.push(MachineOutput::AckAgain(frames::ack(&push.message_id, &push.sender)));
         } else if self.in_hand.insert(key) {
-            self.out.push(Output::Push(push));
+            self.out.push(MachineOutput::Push(push));
         }
     }
 
@@ -414,8 +423,8 @@ impl Machine {
             return;
         }
         self.seen.insert(key);
-        if matches!(self.phase, Phase::Online { .. }) {
-            self.out.push(Output::Send(frames::ack(message_id, sender)));
+        if matches!(self.phase, ConnectionPhase::Online { .. }) {
+            self.out.push(MachineOutput::Send(frames::ack(message_id, sender)));
         }
     }
 }

@@ -59,8 +59,8 @@ mod ws;
 pub use crate::protocol::error::ErrorCode;
 pub use crate::protocol::push::PushKind;
 pub use account::ProfileChange;
-pub use delivery::{Connection, Delivery, Event};
-pub use error::{End, Error, Refusal, WhatToDo};
+pub use delivery::{ClientEvent, ConnectionState, Delivery};
+pub use error::{EndReason, Error, RecommendedAction, Refusal};
 pub use options::Options;
 pub use password::hash_value;
 pub use profile::{Friend, PendingRequest, Profile, Roster};
@@ -68,9 +68,9 @@ pub use push::Push;
 pub use sign_up::sign_up;
 pub use token::{TokenFile, TokenStore, write_private};
 
-use frames::{Answer, Request};
-use machine::Order;
-use shared::{Handle, Shared};
+use frames::{Answer, RequestFrame};
+use machine::MachineOrder;
+use shared::{ClientHandle, ClientShared};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -79,8 +79,8 @@ use std::time::{Duration, Instant};
 /// and may be used by another thread. The connection ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
-    _handle: Arc<Handle>,
+    shared: Arc<ClientShared>,
+    _handle: Arc<ClientHandle>,
 }
 
 impl std::fmt::Debug for Client {
@@ -167,7 +167,7 @@ impl Client {
     /// # Errors
     /// As [`Client::begin_send`].
     pub fn begin_send_with_id(&self, id: &str, receiver: &str, text: &str) -> Result<Sending, Error> {
-        let request = Request::message(id, self.user(), receiver, text);
+        let request = RequestFrame::message(id, self.user(), receiver, text);
         Ok(Sending { id: id.to_owned(), answer: self.begin(request)?, until: self.until() })
     }
 
@@ -184,7 +184,7 @@ impl Client {
         let until = Instant::now() + limit;
         loop {
             match self.next(until.saturating_duration_since(Instant::now()))? {
-                Some(Event::Push(delivery)) => {
+                Some(ClientEvent::Push(delivery)) => {
                     handler(&delivery);
                     delivery.ack();
                     return Ok(true);
@@ -200,12 +200,12 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Ended`], once nothing more can come.
-    pub fn next(&self, limit: Duration) -> Result<Option<Event>, Error> {
+    pub fn next(&self, limit: Duration) -> Result<Option<ClientEvent>, Error> {
         shared::next(&self.shared, limit)
     }
 
     /// Closes the connection and waits until it is closed; all acks have been written then. Other
-    /// owners of a clone get [`End::Closed`].
+    /// owners of a clone get [`EndReason::Closed`].
     pub fn close(self) {
         self.shared.close(Duration::from_secs(2));
     }
@@ -216,17 +216,17 @@ impl Client {
         Instant::now() + self.shared.request_limit + Duration::from_secs(30)
     }
 
-    fn begin(&self, request: Request) -> Result<Receiver<Result<Answer, Error>>, Error> {
+    fn begin(&self, request: RequestFrame) -> Result<Receiver<Result<Answer, Error>>, Error> {
         self.shared.begin(request)
     }
 
     /// Sends one request and waits for its answer.
-    fn ask(&self, request: Request) -> Result<Answer, Error> {
+    fn ask(&self, request: RequestFrame) -> Result<Answer, Error> {
         let until = self.until();
         wait_for(&self.begin(request)?, until)
     }
 
-    fn order(&self, order: Order) {
+    fn order(&self, order: MachineOrder) {
         self.shared.order(order);
     }
 }
@@ -260,7 +260,7 @@ impl Sending {
         match self.answer.try_recv() {
             Ok(result) => Some(result.map(|_| ())),
             Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Err(Error::Ended(End::Closed))),
+            Err(TryRecvError::Disconnected) => Some(Err(Error::Ended(EndReason::Closed))),
         }
     }
 }
@@ -269,7 +269,7 @@ fn wait_for(answer: &Receiver<Result<Answer, Error>>, until: Instant) -> Result<
     match answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => Err(Error::TimedOut),
-        Err(RecvTimeoutError::Disconnected) => Err(Error::Ended(End::Closed)),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::Ended(EndReason::Closed)),
     }
 }
 

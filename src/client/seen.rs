@@ -5,13 +5,13 @@ use std::collections::{HashSet, VecDeque};
 
 /// A fixed number of the most recent pushes.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct SeenPushes {
     keys: HashSet<PushKey>,
     order: VecDeque<PushKey>,
     max: usize,
 }
 
-impl Seen {
+impl SeenPushes {
     pub(super) fn new(max: usize) -> Self {
         Self { keys: HashSet::new(), order: VecDeque::new(), max }
     }
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn the_last_ones_are_remembered_and_no_more() {
         let key = |n: u8| [n; 16];
-        let mut seen = Seen::new(3);
+        let mut seen = SeenPushes::new(3);
         for n in [1, 2, 2, 3, 1, 4] {
             seen.insert(key(n));
         }

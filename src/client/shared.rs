@@ -1,10 +1,10 @@
 //! What the program's threads and the client's own thread share: commands in one direction, events
 //! in the other.
 
-use super::delivery::{Connection, Delivery, Event};
-use super::error::{End, Error};
-use super::frames::{Answer, Request};
-use super::machine::Order;
+use super::delivery::{ClientEvent, ConnectionState, Delivery};
+use super::error::{EndReason, Error};
+use super::frames::{Answer, RequestFrame};
+use super::machine::MachineOrder;
 use super::options::Options;
 use super::push::{Push, PushKey};
 use mio::Waker;
@@ -16,47 +16,47 @@ use std::time::Duration;
 /// How many friends' presence may wait for the program.
 const PRESENCE_MAX: usize = 10_000;
 
-pub(super) type Reply = SyncSender<Result<Answer, Error>>;
+pub(super) type AnswerSender = SyncSender<Result<Answer, Error>>;
 
-pub(super) enum Command {
-    Begin(Request, Reply),
-    Order(Order),
+pub(super) enum ClientCommand {
+    Begin(RequestFrame, AnswerSender),
+    Order(MachineOrder),
     DoneWith { key: PushKey, message_id: String, sender: String, acked: bool },
 }
 
 #[derive(Default)]
-struct Commands {
-    queue: Vec<Command>,
+struct ClientCommands {
+    queue: Vec<ClientCommand>,
     /// How many requests are waiting for their answers, in this queue or already taken from it.
     waiting: usize,
 }
 
 /// What is waiting for the program.
 #[derive(Default)]
-struct Inbox {
+struct ClientInbox {
     pushes: VecDeque<Push>,
     bytes: usize,
     presence: BTreeMap<String, bool>,
-    connection: Option<Connection>,
+    connection: Option<ConnectionState>,
     online: bool,
     /// Why not.
     why: String,
-    ended: Option<End>,
+    ended: Option<EndReason>,
     /// Is the inbox full? The client's thread takes no pushes until there is room.
     full: bool,
     /// The next event is a presence event, even while many pushes arrive.
     presence_next: bool,
 }
 
-pub(super) struct Shared {
+pub(super) struct ClientShared {
     pub(super) user: String,
     pub(super) request_limit: Duration,
     requests_max: usize,
     frame_bytes_max: usize,
     inbox_max: usize,
     inbox_bytes_max: usize,
-    commands: Mutex<Commands>,
-    inbox: Mutex<Inbox>,
+    commands: Mutex<ClientCommands>,
+    inbox: Mutex<ClientInbox>,
     changed: Condvar,
     waker: Waker,
 }
@@ -67,7 +67,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl ClientShared {
     pub(super) fn new(options: &Options, waker: Waker) -> Self {
         Self {
             user: options.user.clone(),
@@ -83,14 +83,14 @@ impl Shared {
         }
     }
 
-    fn command(&self, command: Command) {
+    fn command(&self, command: ClientCommand) {
         lock(&self.commands).queue.push(command);
         // This fails only if the thread is gone, and then the client has ended.
         self.waker.wake().ok();
     }
 
     /// Hands a request to the client's thread; the answer comes later.
-    pub(super) fn begin(&self, request: Request) -> Result<Receiver<Result<Answer, Error>>, Error> {
+    pub(super) fn begin(&self, request: RequestFrame) -> Result<Receiver<Result<Answer, Error>>, Error> {
         let bytes = request.envelope.len();
         if bytes > self.frame_bytes_max {
             return Err(Error::TooLarge { bytes, max: self.frame_bytes_max });
@@ -105,29 +105,29 @@ impl Shared {
                 return Err(Error::Busy);
             }
             commands.waiting += 1;
-            commands.queue.push(Command::Begin(request, reply));
+            commands.queue.push(ClientCommand::Begin(request, reply));
         }
         self.waker.wake().ok();
         // The client may have ended meanwhile, and then nobody takes the request.
         self.ended().map_or(Ok(answer), |end| Err(Error::Ended(end)))
     }
 
-    pub(super) fn order(&self, order: Order) {
-        self.command(Command::Order(order));
+    pub(super) fn order(&self, order: MachineOrder) {
+        self.command(ClientCommand::Order(order));
     }
 
     pub(super) fn done_with(&self, push: &Push, acked: bool) {
         let (message_id, sender) = (push.message_id.clone(), push.sender.clone());
-        self.command(Command::DoneWith { key: push.key(), message_id, sender, acked });
+        self.command(ClientCommand::DoneWith { key: push.key(), message_id, sender, acked });
     }
 
     pub(super) fn close(&self, limit: Duration) {
-        self.order(Order::End(End::Closed));
+        self.order(MachineOrder::End(EndReason::Closed));
         drop(self.wait(limit, |inbox| inbox.ended.is_some()));
     }
 
     /// Waits until `holds` returns true, or the limit is reached.
-    fn wait(&self, limit: Duration, mut holds: impl FnMut(&Inbox) -> bool) -> MutexGuard<'_, Inbox> {
+    fn wait(&self, limit: Duration, mut holds: impl FnMut(&ClientInbox) -> bool) -> MutexGuard<'_, ClientInbox> {
         let inbox = lock(&self.inbox);
         let waited = self.changed.wait_timeout_while(inbox, limit, |inbox| !holds(inbox));
         waited.unwrap_or_else(PoisonError::into_inner).0
@@ -137,7 +137,7 @@ impl Shared {
         lock(&self.inbox).online
     }
 
-    fn ended(&self) -> Option<End> {
+    fn ended(&self) -> Option<EndReason> {
         lock(&self.inbox).ended.clone()
     }
 
@@ -153,8 +153,8 @@ impl Shared {
 }
 
 /// The end of the client's thread.
-impl Shared {
-    pub(super) fn commands(&self) -> Vec<Command> {
+impl ClientShared {
+    pub(super) fn commands(&self) -> Vec<ClientCommand> {
         std::mem::take(&mut lock(&self.commands).queue)
     }
 
@@ -178,13 +178,13 @@ impl Shared {
         }
     }
 
-    pub(super) fn put_connection(&self, connection: Connection) {
+    pub(super) fn put_connection(&self, connection: ConnectionState) {
         let mut inbox = lock(&self.inbox);
-        inbox.online = connection == Connection::Online;
+        inbox.online = connection == ConnectionState::Online;
         match &connection {
-            Connection::Offline { why, .. } => inbox.why.clone_from(why),
-            Connection::Ended(end) => inbox.ended = Some(end.clone()),
-            Connection::Online => {}
+            ConnectionState::Offline { why, .. } => inbox.why.clone_from(why),
+            ConnectionState::Ended(end) => inbox.ended = Some(end.clone()),
+            ConnectionState::Online => {}
         }
         inbox.connection = Some(connection);
         self.changed.notify_all();
@@ -200,17 +200,17 @@ impl Shared {
 }
 
 /// The next event for the program.
-pub(super) fn next(shared: &Arc<Shared>, limit: Duration) -> Result<Option<Event>, Error> {
-    let some = |inbox: &Inbox| {
+pub(super) fn next(shared: &Arc<ClientShared>, limit: Duration) -> Result<Option<ClientEvent>, Error> {
+    let some = |inbox: &ClientInbox| {
         !inbox.pushes.is_empty() || !inbox.presence.is_empty() || inbox.connection.is_some() || inbox.ended.is_some()
     };
     let mut inbox = shared.wait(limit, some);
     if let Some(connection) = inbox.connection.take() {
-        return Ok(Some(Event::Connection(connection)));
+        return Ok(Some(ClientEvent::Connection(connection)));
     }
     let presence_next = std::mem::take(&mut inbox.presence_next) || inbox.pushes.is_empty();
     if presence_next && let Some((user_name, online)) = inbox.presence.pop_first() {
-        return Ok(Some(Event::Presence { user_name, online }));
+        return Ok(Some(ClientEvent::Presence { user_name, online }));
     }
     if let Some(push) = inbox.pushes.pop_front() {
         inbox.bytes = inbox.bytes.saturating_sub(push.bytes());
@@ -219,7 +219,7 @@ pub(super) fn next(shared: &Arc<Shared>, limit: Duration) -> Result<Option<Event
             shared.waker.wake().ok();
         }
         let shared = Arc::clone(shared);
-        return Ok(Some(Event::Push(Delivery { push, shared, acked: false })));
+        return Ok(Some(ClientEvent::Push(Delivery { push, shared, acked: false })));
     }
     match &inbox.ended {
         Some(end) => Err(Error::Ended(end.clone())),
@@ -228,12 +228,12 @@ pub(super) fn next(shared: &Arc<Shared>, limit: Duration) -> Result<Option<Event
 }
 
 /// Ends the client when the last clone of it is gone.
-pub(super) struct Handle {
-    pub(super) shared: Arc<Shared>,
+pub(super) struct ClientHandle {
+    pub(super) shared: Arc<ClientShared>,
 }
 
-impl Drop for Handle {
+impl Drop for ClientHandle {
     fn drop(&mut self) {
-        self.shared.order(Order::End(End::Closed));
+        self.shared.order(MachineOrder::End(EndReason::Closed));
     }
 }

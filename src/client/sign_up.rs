@@ -2,8 +2,8 @@
 
 use super::driver::SOCKET;
 use super::error::{Error, Refusal};
-use super::frames::{self, Frame};
-use super::link::{Link, Progress};
+use super::frames::{self, ServerFrame};
+use super::link::{ReadProgress, ServerLink};
 use super::options::Options;
 use super::profile::Profile;
 use super::tls;
@@ -29,20 +29,20 @@ pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
         return Err(Error::TooLarge { bytes: request.len(), max: options.frame_bytes_max });
     }
     let until = Instant::now() + options.request_limit.min(options.answer_limit * 2);
-    let mut link = Link::open(&target, tls.as_ref(), options.answer_limit, options.answer_bytes_max)
+    let mut link = ServerLink::open(&target, tls.as_ref(), options.answer_limit, options.answer_bytes_max)
         .map_err(Error::Unreachable)?;
     let io = |error: std::io::Error| Error::Setting(format!("no poll: {error}"));
     let mut poll = Poll::new().map_err(io)?;
     let mut events = Events::with_capacity(16);
     link.register(poll.registry()).map_err(io)?;
     link.send(&request);
-    let mut verdict = Verdict::default();
+    let mut verdict = SignUpResult::default();
     loop {
         link.flush().map_err(Error::Unreachable)?;
         let mut texts = Vec::new();
         let progress = link.read(&mut texts);
         for text in texts {
-            let frame = Frame::read(&text).ok_or_else(|| Error::BadAnswer("no frame".to_owned()))?;
+            let frame = ServerFrame::read(&text).ok_or_else(|| Error::BadAnswer("no frame".to_owned()))?;
             if let Some(result) = verdict.hear(&frame) {
                 return result;
             }
@@ -54,12 +54,12 @@ pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
         // answered.
         let left = until.saturating_duration_since(Instant::now());
         match progress {
-            Progress::Over(_) if verdict.failed => return Err(Error::NameTaken),
+            ReadProgress::Over(_) if verdict.failed => return Err(Error::NameTaken),
             // The request may have been written, and its answer lost.
-            Progress::Over(_) => return Err(Error::Unknown),
+            ReadProgress::Over(_) => return Err(Error::Unknown),
             _ if left.is_zero() => return Err(if verdict.failed { Error::NameTaken } else { Error::TimedOut }),
-            Progress::Some => continue,
-            Progress::Nothing => link.flush().map_err(Error::Unreachable)?,
+            ReadProgress::Some => continue,
+            ReadProgress::Nothing => link.flush().map_err(Error::Unreachable)?,
         }
         if let Err(error) = poll.poll(&mut events, Some(left))
             && error.kind() != std::io::ErrorKind::Interrupted
@@ -72,26 +72,26 @@ pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
 
 /// The result of a sign-up, from the frames of the server.
 #[derive(Debug, Default)]
-struct Verdict {
+struct SignUpResult {
     /// `SF` has arrived: the next frame says the reason, or the name is taken.
     failed: bool,
     asked: bool,
 }
 
-impl Verdict {
-    fn hear(&mut self, frame: &Frame) -> Option<Result<(), Error>> {
+impl SignUpResult {
+    fn hear(&mut self, frame: &ServerFrame) -> Option<Result<(), Error>> {
         match frame {
-            Frame::Reply { kind, content, .. } if kind == "RE_SIGNUP" && !self.failed => match content.as_str() {
+            ServerFrame::Reply { kind, content, .. } if kind == "RE_SIGNUP" && !self.failed => match content.as_str() {
                 Some("SS") => Some(Ok(())),
                 _ => {
                     self.failed = true;
                     None
                 }
             },
-            Frame::Error { refusal, .. } if refusal.code == Some(ErrorCode::NotLoggedIn) => {
+            ServerFrame::Error { refusal, .. } if refusal.code == Some(ErrorCode::NotLoggedIn) => {
                 self.failed.then_some(Err(Error::NameTaken))
             }
-            Frame::Error { refusal, .. } => Some(Err(Error::Refused(Refusal::clone(refusal)))),
+            ServerFrame::Error { refusal, .. } => Some(Err(Error::Refused(Refusal::clone(refusal)))),
             _ => self.failed.then_some(Err(Error::NameTaken)),
         }
     }
@@ -107,20 +107,20 @@ impl Verdict {
 mod tests {
     use super::*;
 
-    fn frame(kind: &str, content: &str) -> Frame {
+    fn frame(kind: &str, content: &str) -> ServerFrame {
         let content = serde_json::json!({"MessageId": "sign-up", "Content": content});
-        Frame::read(&serde_json::json!({"TYPE": kind, "CONTENT": content}).to_string()).unwrap()
+        ServerFrame::read(&serde_json::json!({"TYPE": kind, "CONTENT": content}).to_string()).unwrap()
     }
 
     #[test]
     fn the_frame_behind_a_failure_says_why() {
         let failed = || {
-            let mut verdict = Verdict::default();
+            let mut verdict = SignUpResult::default();
             assert_eq!(verdict.hear(&frame("RE_SIGNUP", "SF")), None);
             assert!(verdict.asks_why() && !verdict.asks_why());
             verdict
         };
-        assert_eq!(Verdict::default().hear(&frame("RE_SIGNUP", "SS")), Some(Ok(())));
+        assert_eq!(SignUpResult::default().hear(&frame("RE_SIGNUP", "SS")), Some(Ok(())));
         assert_eq!(failed().hear(&frame("RE_ERROR", "NOT_LOGGED_IN: log in first")), Some(Err(Error::NameTaken)));
         assert_eq!(failed().hear(&frame("RE_HEARTBEAT", "1")), Some(Err(Error::NameTaken)));
         let said = failed().hear(&frame("RE_ERROR", "BAD_FIELD: the name system is reserved"));

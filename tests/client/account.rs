@@ -2,7 +2,7 @@
 
 use super::super::{PASSWORD, PATIENCE, end, options};
 use super::fake::{Fake, Talk};
-use hongyan::client::{Client, End, Error, ErrorCode, Event, ProfileChange, hash_value};
+use hongyan::client::{Client, ClientEvent, EndReason, Error, ErrorCode, ProfileChange, hash_value};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -75,7 +75,7 @@ fn the_roster_is_read_page_by_page_and_watched() {
 fn presence(client: &Client, name: &str, expected: bool) {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
-        if let Some(Event::Presence { user_name, online }) = client.next(PATIENCE).unwrap() {
+        if let Some(ClientEvent::Presence { user_name, online }) = client.next(PATIENCE).unwrap() {
             assert_eq!((user_name.as_str(), online), (name, expected));
             return;
         }
@@ -126,7 +126,7 @@ fn a_deleted_account_ends_the_client() {
     let (asked, done) = ask(&client, &mut talk, "ACCOUNT", &json!("deleted"), |client| client.delete_account(PASSWORD));
     assert_eq!((asked, done), (json!({"want": "delete", "PASS": hash_value("ann", PASSWORD)}), Ok(())));
     talk.expect_end();
-    assert_eq!(end(&client), End::Deleted);
+    assert_eq!(end(&client), EndReason::Deleted);
 }
 
 #[test]

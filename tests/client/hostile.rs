@@ -2,7 +2,7 @@
 
 use super::super::{PATIENCE, end, options, push};
 use super::fake::{Fake, Talk};
-use hongyan::client::{Client, End, Error, Event, Options, Profile, Sending, sign_up};
+use hongyan::client::{Client, ClientEvent, EndReason, Error, Options, Profile, Sending, sign_up};
 use serde_json::json;
 use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ fn answers_come_through_while_the_program_takes_no_pushes() {
         // Some wait for the program, about as many as it allows; all others come again.
         let mut next = 0;
         while let Some(event) = client.next(Duration::ZERO).unwrap() {
-            if let Event::Push(push) = event {
+            if let ClientEvent::Push(push) = event {
                 assert_eq!(push.into_push().message_id, next.to_string());
                 next += 1;
             }
@@ -229,7 +229,7 @@ fn the_server_may_end_it_and_may_not_end_it() {
     }
     let mut talk = fake.log_in();
     talk.reply("RE_ERROR", &json!(""), &json!("FORBIDDEN: banned"));
-    assert_eq!(end(&client), End::Forbidden("FORBIDDEN: banned".to_owned()));
+    assert_eq!(end(&client), EndReason::Forbidden("FORBIDDEN: banned".to_owned()));
     talk.expect_end();
 }
 
@@ -259,7 +259,7 @@ fn a_program_that_is_gone_takes_its_connection_along() {
     let mut talk = fake.log_in();
     talk.push("m1");
     drop(client);
-    let Ok(Some(Event::Connection(_))) = other.next(PATIENCE) else { panic!("it goes on") };
+    let Ok(Some(ClientEvent::Connection(_))) = other.next(PATIENCE) else { panic!("it goes on") };
     assert_eq!(push(&other).message_id, "m1");
     talk.expect("5");
     other.close();

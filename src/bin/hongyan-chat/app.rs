@@ -1,16 +1,16 @@
 //! The state of the screen and how it changes: pure state, without terminal, clock or files. It
-//! takes news from the session and returns [`Order`]s to it.
+//! takes news from the session and returns [`SessionOrder`]s to it.
 
 mod heard;
 mod input;
 mod orders;
 mod rows;
 
-use crate::chat::Chat;
-use crate::editor::Editor;
-use crate::exchange::{Ask, Friend, Link, Order};
+use crate::chat::FriendChat;
+use crate::editor::LineEditor;
+use crate::exchange::{FriendItem, IncomingRequest, LinkStatus, SessionOrder};
 use crate::secret::Secret;
-pub(crate) use rows::Row;
+pub(crate) use rows::ListRow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,14 +32,14 @@ pub(crate) enum Popup {
     /// Text to read.
     Text { title: String, text: String, scroll: usize },
     /// A question before something that cannot be undone.
-    Confirm { question: String, order: Order },
+    Confirm { question: String, order: SessionOrder },
     /// A secret, which is not shown.
-    Secret { label: String, editor: Editor, then: Then },
+    Secret { label: String, editor: LineEditor, then: SecretUse },
 }
 
 /// The use of the secret that is asked for.
 #[derive(Clone, Debug)]
-pub(crate) enum Then {
+pub(crate) enum SecretUse {
     Export { file: PathBuf },
     ExportAgain { file: PathBuf, passphrase: Secret },
     Import { file: PathBuf },
@@ -51,20 +51,20 @@ pub(crate) enum Then {
 
 /// The whole screen.
 #[derive(Clone, Debug)]
-pub(crate) struct App {
+pub(crate) struct ChatApp {
     pub(crate) me: String,
     pub(crate) server: String,
-    pub(crate) link: Link,
-    pub(crate) friends: BTreeMap<String, Friend>,
-    pub(crate) incoming: Vec<Ask>,
-    pub(crate) outgoing: Vec<Ask>,
-    pub(crate) chats: BTreeMap<String, Chat>,
-    pub(crate) selected: Option<Row>,
+    pub(crate) link: LinkStatus,
+    pub(crate) friends: BTreeMap<String, FriendItem>,
+    pub(crate) incoming: Vec<IncomingRequest>,
+    pub(crate) outgoing: Vec<IncomingRequest>,
+    pub(crate) chats: BTreeMap<String, FriendChat>,
+    pub(crate) selected: Option<ListRow>,
     /// The friend whose chat is open.
     pub(crate) open: Option<String>,
     pub(crate) focus: Focus,
     /// The input line while no chat is open.
-    pub(crate) loose: Editor,
+    pub(crate) loose: LineEditor,
     pub(crate) popup: Option<Popup>,
     /// Text to show that arrived while a question was waiting for its answer.
     next_popup: Option<Popup>,
@@ -84,12 +84,12 @@ pub(crate) struct App {
     pub(crate) ended: Option<(String, bool)>,
 }
 
-impl App {
+impl ChatApp {
     pub(crate) fn new(me: &str, server: &str, offset: i32) -> Self {
         Self {
             me: me.to_owned(),
             server: server.to_owned(),
-            link: Link::Connecting,
+            link: LinkStatus::Connecting,
             friends: BTreeMap::new(),
             incoming: Vec::new(),
             outgoing: Vec::new(),
@@ -97,7 +97,7 @@ impl App {
             selected: None,
             open: None,
             focus: Focus::List,
-            loose: Editor::default(),
+            loose: LineEditor::default(),
             popup: None,
             next_popup: None,
             said: (String::new(), false),
@@ -111,20 +111,20 @@ impl App {
         }
     }
 
-    pub(crate) fn chat(&self) -> Option<&Chat> {
+    pub(crate) fn chat(&self) -> Option<&FriendChat> {
         self.chats.get(self.open.as_ref()?)
     }
 
-    pub(crate) fn chat_mut(&mut self) -> Option<&mut Chat> {
+    pub(crate) fn chat_mut(&mut self) -> Option<&mut FriendChat> {
         self.chats.get_mut(self.open.as_ref()?)
     }
 
     /// The line in which the user writes.
-    pub(crate) fn editor(&self) -> &Editor {
+    pub(crate) fn editor(&self) -> &LineEditor {
         self.chat().map_or(&self.loose, |chat| &chat.draft)
     }
 
-    fn editor_mut(&mut self) -> &mut Editor {
+    fn editor_mut(&mut self) -> &mut LineEditor {
         match self.open.as_ref().and_then(|open| self.chats.get_mut(open)) {
             Some(chat) => &mut chat.draft,
             None => &mut self.loose,
@@ -155,25 +155,25 @@ impl App {
     }
 
     /// Opens a chat.
-    pub(crate) fn enter(&mut self, name: &str) -> Vec<Order> {
+    pub(crate) fn enter(&mut self, name: &str) -> Vec<SessionOrder> {
         self.open = Some(name.to_owned());
         self.focus = Focus::Chat;
         self.chats.entry(name.to_owned()).or_default();
         self.select(name);
-        let mut orders = vec![Order::LookAt(name.to_owned())];
+        let mut orders = vec![SessionOrder::LookAt(name.to_owned())];
         orders.extend(self.see());
         orders
     }
 
     /// Marks the newest messages of the open chat as seen, if the chat is not scrolled back.
-    pub(super) fn see(&mut self) -> Option<Order> {
+    pub(super) fn see(&mut self) -> Option<SessionOrder> {
         if self.focus != Focus::Chat {
             return None;
         }
         let with = self.open.clone()?;
         let chat = self.chats.get_mut(&with).filter(|chat| chat.scroll == 0 && chat.search.is_none())?;
         let time = chat.see_all()?;
-        Some(Order::Saw { with, time })
+        Some(SessionOrder::Saw { with, time })
     }
 }
 

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 /// The command to execute.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    Chat { who: Who, is_new: bool },
-    Send { who: Who, send: Send },
-    Listen { who: Who, listen: Listen },
+pub(crate) enum CliCommand {
+    Chat { who: UserArgs, is_new: bool },
+    Send { who: UserArgs, send: SendArgs },
+    Listen { who: UserArgs, listen: ListenArgs },
     Print(String),
 }
 
 /// The user, the server, and the user's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Who {
+pub(crate) struct UserArgs {
     pub(crate) server: String,
     pub(crate) user: Option<String>,
     pub(crate) password_file: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub(crate) struct Who {
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Send {
+pub(crate) struct SendArgs {
     pub(crate) to: String,
     /// `None`: the text is read from stdin.
     pub(crate) text: Option<String>,
@@ -39,7 +39,7 @@ pub(crate) struct Send {
 
 /// How each push is handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listen {
+pub(crate) struct ListenArgs {
     pub(crate) exec: Option<String>,
     pub(crate) exec_timeout: Duration,
     pub(crate) count: Option<u64>,
@@ -60,12 +60,12 @@ const OF_LISTEN: &[&str] = &["exec", "exec-timeout", "count"];
 
 /// All options as they were given.
 #[derive(Default)]
-struct Given {
+struct ParsedOptions {
     values: Vec<(String, OsString)>,
     words: Vec<OsString>,
 }
 
-impl Given {
+impl ParsedOptions {
     fn text(&self, name: &str) -> Result<Option<String>, String> {
         let value = self.values.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
         value.map(|value| value.string().map_err(|_| format!("--{name} is not valid UTF-8"))).transpose()
@@ -89,8 +89,8 @@ impl Given {
         Ok(self.number(name, SECONDS_MAX)?.map_or(default, Duration::from_secs))
     }
 
-    fn who(&self) -> Result<Who, String> {
-        Ok(Who {
+    fn who(&self) -> Result<UserArgs, String> {
+        Ok(UserArgs {
             server: self.text("server")?.unwrap_or_else(|| SERVER.to_owned()),
             user: self.text("user")?,
             password_file: self.path("password-file"),
@@ -106,12 +106,12 @@ impl Given {
 ///
 /// # Errors
 /// One sentence.
-pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<CliCommand, String> {
     let mut parser = Parser::from_args(args);
     let verb = match parser.next().map_err(|error| error.to_string())? {
         Some(Arg::Value(verb)) => verb.to_string_lossy().into_owned(),
-        Some(Arg::Long("version") | Arg::Short('V')) => return Ok(Command::Print(version())),
-        _ => return Ok(Command::Print(help(""))),
+        Some(Arg::Long("version") | Arg::Short('V')) => return Ok(CliCommand::Print(version())),
+        _ => return Ok(CliCommand::Print(help(""))),
     };
     let own = match verb.as_str() {
         "chat" => OF_CHAT,
@@ -119,11 +119,11 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, 
         "listen" => OF_LISTEN,
         _ => return Err("use hongyan chat, hongyan send or hongyan listen; each has --help".to_owned()),
     };
-    let mut given = Given::default();
+    let mut given = ParsedOptions::default();
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Print(help(&verb))),
-            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help(&verb))),
+            Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Print(version())),
             Arg::Long("password") => {
                 return Err("a password is never an argument, which every user of this machine can see; \
                             see --password-file"
@@ -153,7 +153,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, 
     command(&verb, &given)
 }
 
-fn command(verb: &str, given: &Given) -> Result<Command, String> {
+fn command(verb: &str, given: &ParsedOptions) -> Result<CliCommand, String> {
     let who = given.who()?;
     let words_max = usize::from(verb == "send");
     if given.words.len() > words_max {
@@ -161,22 +161,22 @@ fn command(verb: &str, given: &Given) -> Result<Command, String> {
         return Err(format!("hongyan {verb} takes no more words{hint}; see hongyan {verb} --help"));
     }
     match verb {
-        "chat" => Ok(Command::Chat { who, is_new: given.has("sign-up") }),
+        "chat" => Ok(CliCommand::Chat { who, is_new: given.has("sign-up") }),
         "send" => {
             let to = given.text("to")?.ok_or("hongyan send needs --to NAME")?;
             let word = given.words.first().ok_or("hongyan send needs a TEXT, or - for what stdin has")?;
             let text = word.to_str().ok_or("the text is not valid UTF-8")?.to_owned();
             let text = Some(text).filter(|text| text != "-");
             let (id, is_plain) = (given.text("id")?, given.has("plain"));
-            Ok(Command::Send {
+            Ok(CliCommand::Send {
                 who,
-                send: Send { to, text, id, is_plain, timeout: given.seconds("timeout", TIMEOUT)? },
+                send: SendArgs { to, text, id, is_plain, timeout: given.seconds("timeout", TIMEOUT)? },
             })
         }
         _ => {
             let (exec, count) = (given.text("exec")?, given.number("count", u64::MAX)?);
             let exec_timeout = given.seconds("exec-timeout", EXEC_TIMEOUT)?;
-            Ok(Command::Listen { who, listen: Listen { exec, exec_timeout, count } })
+            Ok(CliCommand::Listen { who, listen: ListenArgs { exec, exec_timeout, count } })
         }
     }
 }
@@ -287,28 +287,28 @@ refused.
 mod tests {
     use super::*;
 
-    fn read_words(words: &[&str]) -> Result<Command, String> {
+    fn read_words(words: &[&str]) -> Result<CliCommand, String> {
         read(words.iter().map(OsString::from))
     }
 
     #[test]
     fn options_are_read() {
-        let Ok(Command::Send { who, send }) =
+        let Ok(CliCommand::Send { who, send }) =
             read_words(&["send", "--to", "bob", "--server=tls://h", "--user", "ann", "--id", "7", "hello you"])
         else {
             panic!()
         };
         assert_eq!((who.server.as_str(), who.user.as_deref()), ("tls://h", Some("ann")));
         assert_eq!((send.to.as_str(), send.text.as_deref(), send.id.as_deref()), ("bob", Some("hello you"), Some("7")));
-        let Ok(Command::Send { who, send }) = read_words(&["send", "-", "--to=bob"]) else { panic!() };
+        let Ok(CliCommand::Send { who, send }) = read_words(&["send", "-", "--to=bob"]) else { panic!() };
         assert_eq!((who.server.as_str(), send.text, send.timeout), (SERVER, None, TIMEOUT));
-        let Ok(Command::Send { send, .. }) = read_words(&["send", "--to=bob", "--", "--to"]) else { panic!() };
+        let Ok(CliCommand::Send { send, .. }) = read_words(&["send", "--to=bob", "--", "--to"]) else { panic!() };
         assert_eq!(send.text.as_deref(), Some("--to"));
-        let Ok(Command::Listen { listen, .. }) = read_words(&["listen", "--exec", "cat", "--count", "2"]) else {
+        let Ok(CliCommand::Listen { listen, .. }) = read_words(&["listen", "--exec", "cat", "--count", "2"]) else {
             panic!()
         };
         assert_eq!((listen.exec.as_deref(), listen.count), (Some("cat"), Some(2)));
-        assert!(matches!(read_words(&["chat", "--sign-up"]), Ok(Command::Chat { is_new: true, .. })));
+        assert!(matches!(read_words(&["chat", "--sign-up"]), Ok(CliCommand::Chat { is_new: true, .. })));
     }
 
     #[test]
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn the_help_fits_the_screen_and_names_every_option() {
         for (verb, own) in [("chat", OF_CHAT), ("send", OF_SEND), ("listen", OF_LISTEN)] {
-            let Ok(Command::Print(help)) = read_words(&[verb, "--help"]) else { panic!() };
+            let Ok(CliCommand::Print(help)) = read_words(&[verb, "--help"]) else { panic!() };
             assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
             let is_option = |line: &&str| line.trim_start().starts_with('-');
             assert!(help.lines().filter(is_option).all(|line| line.starts_with("  -")), "{help}");

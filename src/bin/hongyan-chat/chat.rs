@@ -1,7 +1,7 @@
 //! The chat with one friend, as it is shown.
 
-use crate::editor::Editor;
-use crate::message::{Message, Seal, Trust, Way};
+use crate::editor::LineEditor;
+use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
 use crate::text;
 
 /// How many messages of one chat can be scrolled back to.
@@ -9,10 +9,10 @@ const MESSAGES_MAX: usize = 10_000;
 
 /// Everything about one friend that the screen needs.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Chat {
-    messages: Vec<Message>,
-    pub(crate) trust: Trust,
-    pub(crate) draft: Editor,
+pub(crate) struct FriendChat {
+    messages: Vec<ChatMessage>,
+    pub(crate) trust: KeyTrust,
+    pub(crate) draft: LineEditor,
     /// The time up to which the user has seen the received messages.
     seen: u64,
     pub(crate) unread: usize,
@@ -22,21 +22,21 @@ pub(crate) struct Chat {
     pub(crate) search: Option<String>,
 }
 
-impl Chat {
-    pub(crate) fn messages(&self) -> &[Message] {
+impl FriendChat {
+    pub(crate) fn messages(&self) -> &[ChatMessage] {
         &self.messages
     }
 
     /// The messages to show, newest first.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = &Message> {
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &ChatMessage> {
         let wanted = self.search.as_ref().map(|search| search.to_lowercase());
         self.messages.iter().rev().filter(move |message| {
             wanted.as_ref().is_none_or(|wanted| visible(message).to_lowercase().contains(wanted))
         })
     }
 
-    pub(crate) fn add(&mut self, message: Message) {
-        if message.way == Way::Received && message.time > self.seen {
+    pub(crate) fn add(&mut self, message: ChatMessage) {
+        if message.way == MessageState::Received && message.time > self.seen {
             self.unread += 1;
         }
         self.messages.push(message);
@@ -45,15 +45,15 @@ impl Chat {
         }
     }
 
-    pub(crate) fn became(&mut self, id: &str, way: Way) {
+    pub(crate) fn became(&mut self, id: &str, way: MessageState) {
         let mine = self.messages.iter_mut().rev().find(|message| message.is_mine() && message.id == id);
         if let Some(message) = mine {
             message.way = way;
         }
     }
 
-    pub(crate) fn clear(&mut self, clear: Message) {
-        let same = |message: &&mut Message| {
+    pub(crate) fn clear(&mut self, clear: ChatMessage) {
+        let same = |message: &&mut ChatMessage| {
             message.is_mine() == clear.is_mine() && message.id == clear.id && message.time == clear.time
         };
         if let Some(message) = self.messages.iter_mut().rev().find(same) {
@@ -63,51 +63,53 @@ impl Chat {
 
     pub(crate) fn set_seen(&mut self, time: u64) {
         self.seen = self.seen.max(time);
-        self.unread = self.messages.iter().filter(|it| it.way == Way::Received && it.time > self.seen).count();
+        self.unread = self.messages.iter().filter(|it| it.way == MessageState::Received && it.time > self.seen).count();
     }
 
     /// Marks everything as seen. Returns the time up to which it is seen, if anything was new.
     pub(crate) fn see_all(&mut self) -> Option<u64> {
-        let newest = self.messages.iter().filter(|it| it.way == Way::Received).map(|it| it.time).max()?;
+        let newest = self.messages.iter().filter(|it| it.way == MessageState::Received).map(|it| it.time).max()?;
         let is_new = newest > self.seen;
         self.set_seen(newest);
         is_new.then_some(newest)
     }
 
-    pub(crate) fn failed(&self) -> impl Iterator<Item = &Message> {
-        self.messages.iter().filter(|message| matches!(message.way, Way::Failed(_)))
+    pub(crate) fn failed(&self) -> impl Iterator<Item = &ChatMessage> {
+        self.messages.iter().filter(|message| matches!(message.way, MessageState::Failed(_)))
     }
 }
 
 /// The text of a message, or the text that is shown in its place.
-pub(crate) fn visible(message: &Message) -> String {
+pub(crate) fn visible(message: &ChatMessage) -> String {
     match message.seal {
-        Seal::Doubtful => "(not shown: not signed with the keys that you trust, or not readable)".to_owned(),
+        MessageSecurity::Doubtful => "(not shown: not signed with the keys that you trust, or not readable)".to_owned(),
         _ => message.text.clone(),
     }
 }
 
 /// The mark that shows the state of a message.
-pub(crate) fn mark(message: &Message) -> &'static str {
+pub(crate) fn mark(message: &ChatMessage) -> &'static str {
     match message.way {
-        Way::Received => " ",
-        Way::Sent => "·",
-        Way::Safe => "✓",
-        Way::Failed(_) => "✗",
+        MessageState::Received => " ",
+        MessageState::Sent => "·",
+        MessageState::Safe => "✓",
+        MessageState::Failed(_) => "✗",
     }
 }
 
 /// What must be shown about a message, besides its text.
-pub(crate) fn remark(message: &Message, is_sealed_usually: bool) -> Option<String> {
-    if let Way::Failed(why) = &message.way {
+pub(crate) fn remark(message: &ChatMessage, is_sealed_usually: bool) -> Option<String> {
+    if let MessageState::Failed(why) = &message.way {
         return Some(format!("{}; /retry sends it again", text::line(why)));
     }
     match message.seal {
-        Seal::Unsealed => Some("NOT ENCRYPTED, although your friend has keys".to_owned()),
-        Seal::Doubtful => Some("NOT GENUINE as far as can be told".to_owned()),
+        MessageSecurity::Unsealed => Some("NOT ENCRYPTED, although your friend has keys".to_owned()),
+        MessageSecurity::Doubtful => Some("NOT GENUINE as far as can be told".to_owned()),
         // The keys are compared when it is sent.
-        Seal::Plain if is_sealed_usually && message.way != Way::Sent => Some("not encrypted".to_owned()),
-        Seal::Plain | Seal::Sealed => None,
+        MessageSecurity::Plain if is_sealed_usually && message.way != MessageState::Sent => {
+            Some("not encrypted".to_owned())
+        }
+        MessageSecurity::Plain | MessageSecurity::Sealed => None,
     }
 }
 
@@ -115,16 +117,23 @@ pub(crate) fn remark(message: &Message, is_sealed_usually: bool) -> Option<Strin
 mod tests {
     use super::*;
 
-    fn message(id: &str, time: u64, way: Way) -> Message {
-        Message { with: "bob".into(), id: id.into(), time, text: format!("Text {id}"), way, seal: Seal::Sealed }
+    fn message(id: &str, time: u64, way: MessageState) -> ChatMessage {
+        ChatMessage {
+            with: "bob".into(),
+            id: id.into(),
+            time,
+            text: format!("Text {id}"),
+            way,
+            seal: MessageSecurity::Sealed,
+        }
     }
 
     #[test]
     fn what_is_unread_is_counted_until_it_is_seen() {
-        let mut chat = Chat::default();
-        chat.add(message("1", 5, Way::Received));
-        chat.add(message("2", 6, Way::Sent));
-        chat.add(message("3", 7, Way::Received));
+        let mut chat = FriendChat::default();
+        chat.add(message("1", 5, MessageState::Received));
+        chat.add(message("2", 6, MessageState::Sent));
+        chat.add(message("3", 7, MessageState::Received));
         assert_eq!(chat.unread, 2);
         chat.set_seen(5);
         assert_eq!(chat.unread, 1);
@@ -133,21 +142,21 @@ mod tests {
 
     #[test]
     fn a_search_finds_whatever_the_case() {
-        let mut chat = Chat { search: Some("TEXT 2".into()), ..Chat::default() };
-        (1..30).for_each(|id| chat.add(message(&id.to_string(), id, Way::Received)));
-        chat.add(Message { seal: Seal::Doubtful, ..message("2", 99, Way::Received) });
+        let mut chat = FriendChat { search: Some("TEXT 2".into()), ..FriendChat::default() };
+        (1..30).for_each(|id| chat.add(message(&id.to_string(), id, MessageState::Received)));
+        chat.add(ChatMessage { seal: MessageSecurity::Doubtful, ..message("2", 99, MessageState::Received) });
         assert_eq!(chat.shown().count(), 11, "2 and 20 to 29, and nothing that is not shown");
     }
 
     #[test]
     fn a_message_changes_its_mark() {
-        let mut chat = Chat::default();
-        chat.add(message("1", 5, Way::Sent));
+        let mut chat = FriendChat::default();
+        chat.add(message("1", 5, MessageState::Sent));
         assert_eq!(mark(&chat.messages()[0]), "·");
-        chat.became("1", Way::Failed("no\nway".into()));
+        chat.became("1", MessageState::Failed("no\nway".into()));
         assert_eq!((mark(&chat.messages()[0]), chat.failed().count()), ("✗", 1));
         assert!(remark(&chat.messages()[0], true).is_some_and(|remark| remark.contains("no⏎way")));
-        chat.became("1", Way::Safe);
+        chat.became("1", MessageState::Safe);
         assert_eq!((mark(&chat.messages()[0]), chat.failed().count()), ("✓", 0));
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// A command of the input line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
+pub(crate) enum InputCommand {
     Help,
     Quit,
     LogOut,
@@ -82,12 +82,12 @@ const PROFILE: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// One sentence.
-pub(crate) fn parse(line: &str, open: Option<&str>) -> Result<Command, String> {
+pub(crate) fn parse(line: &str, open: Option<&str>) -> Result<InputCommand, String> {
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     #[cfg(debug_assertions)]
     if word == "panic" && std::env::var_os("HONGYAN_TEST_PANIC").is_some() {
-        return Ok(Command::Panic);
+        return Ok(InputCommand::Panic);
     }
     let Some((word, usage, _)) = COMMANDS.iter().find(|(name, ..)| *name == word) else {
         return Err(format!("there is no command /{word}; /help shows what there is, // writes a slash"));
@@ -100,37 +100,37 @@ pub(crate) fn parse(line: &str, open: Option<&str>) -> Result<Command, String> {
     let or_open = || if rest.is_empty() { open.map(str::to_owned).ok_or_else(needs) } else { Ok(rest.to_owned()) };
     let file = || name().map(PathBuf::from);
     Ok(match *word {
-        "open" => Command::Open(name()?),
-        "find" => Command::Find(name()?),
+        "open" => InputCommand::Open(name()?),
+        "find" => InputCommand::Find(name()?),
         "request" => {
             let (name, text) = quoted(rest).ok_or_else(needs)?;
-            Command::Request { name, text }
+            InputCommand::Request { name, text }
         }
-        "withdraw" => Command::Withdraw(or_open()?),
-        "accept" => Command::Accept(or_open()?),
-        "reject" => Command::Reject(or_open()?),
-        "remove" => Command::Remove(or_open()?),
-        "block" => Command::Block(or_open()?),
-        "unblock" => Command::Unblock(or_open()?),
-        "blocked" => Command::Blocked,
-        "search" => Command::Search(name()?),
-        "safety" => Command::Safety,
-        "agree" => Command::Agree,
-        "retry" => Command::Retry,
-        "export" => Command::Export(file()?),
-        "import" => Command::Import(file()?),
-        "newkeys" => Command::NewKeys,
+        "withdraw" => InputCommand::Withdraw(or_open()?),
+        "accept" => InputCommand::Accept(or_open()?),
+        "reject" => InputCommand::Reject(or_open()?),
+        "remove" => InputCommand::Remove(or_open()?),
+        "block" => InputCommand::Block(or_open()?),
+        "unblock" => InputCommand::Unblock(or_open()?),
+        "blocked" => InputCommand::Blocked,
+        "search" => InputCommand::Search(name()?),
+        "safety" => InputCommand::Safety,
+        "agree" => InputCommand::Agree,
+        "retry" => InputCommand::Retry,
+        "export" => InputCommand::Export(file()?),
+        "import" => InputCommand::Import(file()?),
+        "newkeys" => InputCommand::NewKeys,
         "profile" => {
             let (word, value) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             let key = PROFILE.iter().find(|(name, _)| *name == word).ok_or_else(needs)?.1;
-            Command::Profile { key, value: value.trim().to_owned() }
+            InputCommand::Profile { key, value: value.trim().to_owned() }
         }
-        "password" => Command::Password,
-        "delete-account" => Command::DeleteAccount,
-        "connect" => Command::Connect,
-        "logout" => Command::LogOut,
-        "quit" => Command::Quit,
-        _ => Command::Help,
+        "password" => InputCommand::Password,
+        "delete-account" => InputCommand::DeleteAccount,
+        "connect" => InputCommand::Connect,
+        "logout" => InputCommand::LogOut,
+        "quit" => InputCommand::Quit,
+        _ => InputCommand::Help,
     })
 }
 
@@ -153,13 +153,13 @@ mod tests {
             let line = format!("{name} {}", if *name == "profile" { "nick a b" } else { usage });
             assert!(parse(line.trim(), Some("bob")).is_ok(), "{line}");
         }
-        let request = |name: &str, text: &str| Ok(Command::Request { name: name.into(), text: text.into() });
+        let request = |name: &str, text: &str| Ok(InputCommand::Request { name: name.into(), text: text.into() });
         assert_eq!(parse("request bob", None), request("bob", ""));
         assert_eq!(parse("request bob  I am Ann ", None), request("bob", "I am Ann"));
         assert_eq!(parse("request \"bob b\" hello", None), request("bob b", "hello"));
-        assert_eq!(parse("find bob b", None), Ok(Command::Find("bob b".into())));
-        assert_eq!(parse("block", Some("bob")), Ok(Command::Block("bob".into())));
-        let profile = Command::Profile { key: "nickName", value: "A B".into() };
+        assert_eq!(parse("find bob b", None), Ok(InputCommand::Find("bob b".into())));
+        assert_eq!(parse("block", Some("bob")), Ok(InputCommand::Block("bob".into())));
+        let profile = InputCommand::Profile { key: "nickName", value: "A B".into() };
         assert_eq!(parse("profile nick A B", None), Ok(profile));
     }
 

@@ -13,7 +13,7 @@ const ASIDE_MAX: usize = 64;
 
 /// One text and a cursor in it.
 #[derive(Clone, Default)]
-pub(crate) struct Editor {
+pub(crate) struct LineEditor {
     text: String,
     /// The position in bytes, always between two letters.
     cursor: usize,
@@ -22,13 +22,13 @@ pub(crate) struct Editor {
 }
 
 /// The text is not shown: it may be a secret.
-impl std::fmt::Debug for Editor {
+impl std::fmt::Debug for LineEditor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Editor").field("cursor", &self.cursor).finish_non_exhaustive()
     }
 }
 
-impl Editor {
+impl LineEditor {
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_cursor_steps_over_whole_letters() {
-        let mut editor = Editor::default();
+        let mut editor = LineEditor::default();
         editor.insert("a鸿e\u{301}👩\u{200d}👧");
         editor.delete_before();
         assert_eq!(editor.text(), "a鸿e\u{301}");
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn words_are_deleted_and_letters_that_meet_become_one() {
-        let mut editor = Editor::default();
+        let mut editor = LineEditor::default();
         editor.insert("the wild goose");
         editor.delete_word();
         assert_eq!(editor.text(), "the wild ");
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_is_pasted_is_text_and_has_a_bound() {
-        let mut editor = Editor::default();
+        let mut editor = LineEditor::default();
         editor.insert("a\u{1b}[2Jb\r\nc\0");
         assert_eq!(editor.text(), "a[2Jb\nc");
         editor.insert(&"鸿".repeat(BYTES_MAX));
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_window_shows_the_cursor() {
-        let mut editor = Editor::default();
+        let mut editor = LineEditor::default();
         editor.insert("0123456789");
         assert_eq!(editor.window(5), ("6789".to_owned(), 4));
         editor.home();

@@ -1,26 +1,26 @@
 //! The messages between the two halves of the program: the screen, which never blocks, and the
 //! session, which does.
 
-use crate::message::{Message, Trust, Way};
+use crate::message::{ChatMessage, KeyTrust, MessageState};
 use crate::secret::Secret;
 use std::path::PathBuf;
 
 /// From the session to the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum SessionEvent {
     /// The contents of the files, once at the start.
     Kept {
-        messages: Vec<Message>,
+        messages: Vec<ChatMessage>,
         seen: Vec<(String, u64)>,
     },
-    Link(Link),
-    Roster(Roster),
+    Link(LinkStatus),
+    Roster(FriendList),
     Presence {
         name: String,
         is_online: bool,
     },
     /// A message that is on the disk: one that was received, or one that was written here.
-    Message(Message),
+    Message(ChatMessage),
     /// A message that was entered but could not be written to the disk, and so was not sent.
     NotKept {
         with: String,
@@ -30,11 +30,11 @@ pub(crate) enum News {
     Became {
         with: String,
         id: String,
-        way: Way,
+        way: MessageState,
     },
     /// A message that was doubtful and can be read now.
-    Cleared(Message),
-    Asked(Ask),
+    Cleared(ChatMessage),
+    Asked(IncomingRequest),
     Answered {
         name: String,
         is_accepted: bool,
@@ -42,7 +42,7 @@ pub(crate) enum News {
     },
     Trust {
         name: String,
-        trust: Trust,
+        trust: KeyTrust,
     },
     /// A text that the user asked for, to be shown in its own window.
     Shown {
@@ -62,7 +62,7 @@ pub(crate) enum News {
 
 /// How the server can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Link {
+pub(crate) enum LinkStatus {
     #[default]
     Connecting,
     Here,
@@ -74,14 +74,14 @@ pub(crate) enum Link {
 
 /// Friends and pending requests, as stored on the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Roster {
-    pub(crate) friends: Vec<Friend>,
-    pub(crate) incoming: Vec<Ask>,
-    pub(crate) outgoing: Vec<Ask>,
+pub(crate) struct FriendList {
+    pub(crate) friends: Vec<FriendItem>,
+    pub(crate) incoming: Vec<IncomingRequest>,
+    pub(crate) outgoing: Vec<IncomingRequest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Friend {
+pub(crate) struct FriendItem {
     pub(crate) name: String,
     pub(crate) nick: String,
     pub(crate) is_online: bool,
@@ -89,7 +89,7 @@ pub(crate) struct Friend {
 
 /// A friend request that waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ask {
+pub(crate) struct IncomingRequest {
     /// The other user: who asked, or who was asked.
     pub(crate) name: String,
     pub(crate) id: String,
@@ -98,7 +98,7 @@ pub(crate) struct Ask {
 
 /// From the screen to the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum SessionOrder {
     Send {
         to: String,
         text: String,
@@ -123,9 +123,9 @@ pub(crate) enum Order {
         name: String,
         text: String,
     },
-    Withdraw(Ask),
+    Withdraw(IncomingRequest),
     Answer {
-        ask: Ask,
+        ask: IncomingRequest,
         is_accepted: bool,
     },
     Remove(String),

@@ -2,7 +2,7 @@
 //! it is sent or acked, and the number of messages is limited.
 
 use crate::files;
-use crate::message::{Message, Way};
+use crate::message::{ChatMessage, MessageState};
 use hongyan::client::write_private;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 /// How much is kept at most.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+pub(crate) struct HistoryBounds {
     pub(crate) messages_max: usize,
     pub(crate) bytes_max: u64,
 }
 
-impl Default for Bounds {
+impl Default for HistoryBounds {
     fn default() -> Self {
         Self { messages_max: 10_000, bytes_max: 32 * 1024 * 1024 }
     }
@@ -31,13 +31,13 @@ const PATIENCE: u32 = 100;
 /// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Record {
-    Message(Message),
+enum HistoryLine {
+    Message(ChatMessage),
     /// The new state of a sent message.
     Became {
         with: String,
         id: String,
-        way: Way,
+        way: MessageState,
     },
     /// A message was handed to a connection for the first time, or for the first time since the
     /// user asked to send it again.
@@ -47,7 +47,7 @@ enum Record {
         time: u64,
     },
     /// A message that was doubtful and can be read now.
-    Cleared(Message),
+    Cleared(ChatMessage),
     /// The user has seen everything from this friend up to this time.
     Seen {
         with: String,
@@ -57,21 +57,21 @@ enum Record {
 
 /// The friend, whether this user wrote the message, and its id. A friend may use one id for several
 /// messages.
-type Key = (String, bool, String);
+type HistoryKey = (String, bool, String);
 
-fn key_of(message: &Message) -> Key {
+fn key_of(message: &ChatMessage) -> HistoryKey {
     (message.with.clone(), message.is_mine(), message.id.clone())
 }
 
 /// The stored messages, and their file.
 #[derive(Debug)]
-pub(crate) struct History {
+pub(crate) struct MessageHistory {
     path: PathBuf,
     /// `None` when the path may refer to another file than the open one.
     file: Option<File>,
     bytes: u64,
-    bounds: Bounds,
-    kept: Kept,
+    bounds: HistoryBounds,
+    kept: KeptMessages,
     /// The reason why the file could not be rewritten, until it is reported; and how many lines are
     /// written before that is tried again.
     trouble: Option<io::Error>,
@@ -79,23 +79,23 @@ pub(crate) struct History {
 }
 
 #[derive(Debug, Default)]
-struct Kept {
-    messages: Vec<Message>,
-    places: HashMap<Key, Vec<usize>>,
+struct KeptMessages {
+    messages: Vec<ChatMessage>,
+    places: HashMap<HistoryKey, Vec<usize>>,
     /// When each message whose result is unknown was first tried, by friend and id.
     tried: BTreeMap<(String, String), u64>,
     seen: BTreeMap<String, u64>,
 }
 
-impl History {
+impl MessageHistory {
     /// Opens the file and reads its messages. The last line may have been cut off by a crash; in
     /// that case its message was not acked.
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub(crate) fn open(path: &Path, bounds: Bounds) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, bounds: HistoryBounds) -> io::Result<Self> {
         let bytes = files::read_up_to(path, bounds.bytes_max.saturating_mul(GROWTH_MAX))?.unwrap_or_default();
-        let mut kept = Kept::default();
+        let mut kept = KeptMessages::default();
         for line in bytes.split(|byte| *byte == b'\n') {
             // An unknown line is skipped, rather than losing all others.
             if let Ok(record) = serde_json::from_slice(line) {
@@ -121,7 +121,7 @@ impl History {
     }
 
     /// All stored messages, in the order in which they were written.
-    pub(crate) fn messages(&self) -> &[Message] {
+    pub(crate) fn messages(&self) -> &[ChatMessage] {
         &self.kept.messages
     }
 
@@ -130,19 +130,19 @@ impl History {
         &self.kept.seen
     }
 
-    pub(crate) fn find(&self, with: &str, id: &str) -> Option<&Message> {
+    pub(crate) fn find(&self, with: &str, id: &str) -> Option<&ChatMessage> {
         self.kept.of(&(with.to_owned(), true, id.to_owned())).next()
     }
 
-    /// Stores a message; false if it is stored already (see [`Message::repeats`]).
+    /// Stores a message; false if it is stored already (see [`ChatMessage::repeats`]).
     ///
     /// # Errors
     /// It is not on the disk.
-    pub(crate) fn add(&mut self, message: &Message) -> io::Result<bool> {
+    pub(crate) fn add(&mut self, message: &ChatMessage) -> io::Result<bool> {
         if self.kept.of(&key_of(message)).any(|old| message.repeats(old)) {
             return Ok(false);
         }
-        self.write(Record::Message(message.clone()))?;
+        self.write(HistoryLine::Message(message.clone()))?;
         Ok(true)
     }
 
@@ -150,8 +150,8 @@ impl History {
     ///
     /// # Errors
     /// It is not on the disk.
-    pub(crate) fn became(&mut self, with: &str, id: &str, way: &Way) -> io::Result<()> {
-        self.write(Record::Became { with: with.to_owned(), id: id.to_owned(), way: way.clone() })
+    pub(crate) fn became(&mut self, with: &str, id: &str, way: &MessageState) -> io::Result<()> {
+        self.write(HistoryLine::Became { with: with.to_owned(), id: id.to_owned(), way: way.clone() })
     }
 
     /// Stores the time at which a message is first handed to a connection. To be called before that
@@ -160,10 +160,10 @@ impl History {
     /// # Errors
     /// It is not on the disk.
     pub(crate) fn tries(&mut self, with: &str, id: &str, time: u64) -> io::Result<()> {
-        self.write(Record::Tried { with: with.to_owned(), id: id.to_owned(), time })
+        self.write(HistoryLine::Tried { with: with.to_owned(), id: id.to_owned(), time })
     }
 
-    /// The time stored by [`History::tries`], if there is one.
+    /// The time stored by [`MessageHistory::tries`], if there is one.
     pub(crate) fn tried(&self, with: &str, id: &str) -> Option<u64> {
         self.kept.tried.get(&(with.to_owned(), id.to_owned())).copied()
     }
@@ -172,8 +172,8 @@ impl History {
     ///
     /// # Errors
     /// It is not on the disk.
-    pub(crate) fn clear(&mut self, message: &Message) -> io::Result<()> {
-        self.write(Record::Cleared(message.clone()))
+    pub(crate) fn clear(&mut self, message: &ChatMessage) -> io::Result<()> {
+        self.write(HistoryLine::Cleared(message.clone()))
     }
 
     /// Stores how far the user has read.
@@ -184,7 +184,7 @@ impl History {
         if self.kept.seen.get(with).is_some_and(|seen| *seen >= time) {
             return Ok(());
         }
-        self.write(Record::Seen { with: with.to_owned(), time })
+        self.write(HistoryLine::Seen { with: with.to_owned(), time })
     }
 
     /// The reason why the file has grown beyond its limit. Each reason is returned once.
@@ -200,7 +200,7 @@ impl History {
         Ok(self.file.insert(file))
     }
 
-    fn write(&mut self, record: Record) -> io::Result<()> {
+    fn write(&mut self, record: HistoryLine) -> io::Result<()> {
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');
         let bytes = self.bytes + line.len() as u64;
@@ -244,7 +244,7 @@ impl History {
         let mut first = self.kept.messages.len();
         let mut bytes = 0;
         for message in self.kept.messages.iter().rev().take(self.bounds.messages_max) {
-            let line = serde_json::to_vec(&Record::Message(message.clone()))?;
+            let line = serde_json::to_vec(&HistoryLine::Message(message.clone()))?;
             bytes += line.len() as u64 + 1;
             if bytes > self.bounds.bytes_max / 2 {
                 break;
@@ -254,10 +254,10 @@ impl History {
         }
         lines.reverse();
         for (with, time) in &self.kept.seen {
-            lines.push(serde_json::to_vec(&Record::Seen { with: with.clone(), time: *time })?);
+            lines.push(serde_json::to_vec(&HistoryLine::Seen { with: with.clone(), time: *time })?);
         }
         for ((with, id), time) in &self.kept.tried {
-            lines.push(serde_json::to_vec(&Record::Tried { with: with.clone(), id: id.clone(), time: *time })?);
+            lines.push(serde_json::to_vec(&HistoryLine::Tried { with: with.clone(), id: id.clone(), time: *time })?);
         }
         let mut text = lines.join(&b'\n');
         if !text.is_empty() {
@@ -274,23 +274,23 @@ impl History {
     }
 }
 
-impl Kept {
-    fn take(&mut self, record: Record) {
+impl KeptMessages {
+    fn take(&mut self, record: HistoryLine) {
         match record {
-            Record::Message(message) => {
+            HistoryLine::Message(message) => {
                 self.places.entry(key_of(&message)).or_default().push(self.messages.len());
                 self.messages.push(message);
             }
-            Record::Tried { with, id, time } => {
+            HistoryLine::Tried { with, id, time } => {
                 self.tried.insert((with, id), time);
             }
-            Record::Became { with, id, way } => {
+            HistoryLine::Became { with, id, way } => {
                 self.tried.remove(&(with.clone(), id.clone()));
                 if let Some(message) = self.place(&(with, true, id), None) {
                     message.way = way;
                 }
             }
-            Record::Cleared(clear) => {
+            HistoryLine::Cleared(clear) => {
                 // The time of the user's own messages is that of this machine, and each of their
                 // ids occurs once.
                 let time = if clear.is_mine() { None } else { Some(clear.time) };
@@ -298,18 +298,18 @@ impl Kept {
                     *message = clear;
                 }
             }
-            Record::Seen { with, time } => {
+            HistoryLine::Seen { with, time } => {
                 self.seen.insert(with, time);
             }
         }
     }
 
     /// All messages of this key.
-    fn of(&self, key: &Key) -> impl Iterator<Item = &Message> {
+    fn of(&self, key: &HistoryKey) -> impl Iterator<Item = &ChatMessage> {
         self.places.get(key).into_iter().flatten().filter_map(|place| self.messages.get(*place))
     }
 
-    fn place(&mut self, key: &Key, time: Option<u64>) -> Option<&mut Message> {
+    fn place(&mut self, key: &HistoryKey, time: Option<u64>) -> Option<&mut ChatMessage> {
         let mut places = self.places.get(key)?.iter();
         let place =
             places.find(|at| self.messages.get(**at).is_some_and(|it| time.is_none_or(|time| it.time == time)))?;
@@ -327,32 +327,42 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Seal;
+    use crate::message::MessageSecurity;
 
-    fn message(id: &str, time: u64, way: Way) -> Message {
-        Message { with: "bob".into(), id: id.into(), time, text: format!("text of {id}\n鸿"), way, seal: Seal::Plain }
+    fn message(id: &str, time: u64, way: MessageState) -> ChatMessage {
+        ChatMessage {
+            with: "bob".into(),
+            id: id.into(),
+            time,
+            text: format!("text of {id}\n鸿"),
+            way,
+            seal: MessageSecurity::Plain,
+        }
     }
 
     #[test]
     fn what_was_kept_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        let mut history = History::open(&path, Bounds::default()).unwrap();
-        assert!(history.add(&message("1", 7, Way::Received)).unwrap());
-        assert!(!history.add(&message("1", 7, Way::Received)).unwrap(), "sent again by the server");
-        let other = Message { text: "something new".into(), ..message("1", 8, Way::Received) };
+        let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+        assert!(history.add(&message("1", 7, MessageState::Received)).unwrap());
+        assert!(!history.add(&message("1", 7, MessageState::Received)).unwrap(), "sent again by the server");
+        let other = ChatMessage { text: "something new".into(), ..message("1", 8, MessageState::Received) };
         assert!(history.add(&other).unwrap(), "under the same id");
         let random = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
-        assert!(history.add(&message(random, 7, Way::Received)).unwrap());
-        assert!(!history.add(&message(random, 9, Way::Received)).unwrap(), "repeated by a server that was restarted");
-        assert!(history.add(&message("1", 9, Way::Sent)).unwrap());
-        history.became("bob", "1", &Way::Safe).unwrap();
+        assert!(history.add(&message(random, 7, MessageState::Received)).unwrap());
+        assert!(
+            !history.add(&message(random, 9, MessageState::Received)).unwrap(),
+            "repeated by a server that was restarted"
+        );
+        assert!(history.add(&message("1", 9, MessageState::Sent)).unwrap());
+        history.became("bob", "1", &MessageState::Safe).unwrap();
         history.saw("bob", 8).unwrap();
         history.saw("bob", 3).unwrap();
         let kept = history.messages().to_vec();
-        let history = History::open(&path, Bounds::default()).unwrap();
+        let history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
         assert_eq!(history.messages(), kept);
-        assert_eq!(history.find("bob", "1").unwrap().way, Way::Safe);
+        assert_eq!(history.find("bob", "1").unwrap().way, MessageState::Safe);
         assert_eq!(history.seen()["bob"], 8);
     }
 
@@ -360,16 +370,20 @@ mod tests {
     fn a_line_that_a_crash_has_cut_off_hides_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        let mut history = History::open(&path, Bounds::default()).unwrap();
-        history.add(&message("1", 1, Way::Received)).unwrap();
-        history.add(&message("2", 2, Way::Received)).unwrap();
+        let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+        history.add(&message("1", 1, MessageState::Received)).unwrap();
+        history.add(&message("2", 2, MessageState::Received)).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         for length in 0..bytes.len() {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            let mut history = History::open(&path, Bounds::default()).unwrap();
+            let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
             let before = history.messages().len();
-            history.add(&message("3", 3, Way::Received)).unwrap();
-            assert_eq!(History::open(&path, Bounds::default()).unwrap().messages().len(), before + 1, "{length}");
+            history.add(&message("3", 3, MessageState::Received)).unwrap();
+            assert_eq!(
+                MessageHistory::open(&path, HistoryBounds::default()).unwrap().messages().len(),
+                before + 1,
+                "{length}"
+            );
         }
     }
 
@@ -377,18 +391,19 @@ mod tests {
     fn only_the_newest_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        for bounds in
-            [Bounds { messages_max: 10, bytes_max: 1 << 20 }, Bounds { messages_max: 1_000, bytes_max: 2_000 }]
-        {
-            let mut history = History::open(&path, bounds).unwrap();
+        for bounds in [
+            HistoryBounds { messages_max: 10, bytes_max: 1 << 20 },
+            HistoryBounds { messages_max: 1_000, bytes_max: 2_000 },
+        ] {
+            let mut history = MessageHistory::open(&path, bounds).unwrap();
             for id in 0..100 {
-                history.add(&message(&id.to_string(), id, Way::Sent)).unwrap();
+                history.add(&message(&id.to_string(), id, MessageState::Sent)).unwrap();
                 assert!(history.messages().len() <= 20 && history.bytes <= 4_000);
                 assert_eq!(history.bytes, path.metadata().unwrap().len());
                 assert_eq!(history.messages().last().unwrap().id, id.to_string());
-                history.became("bob", &id.to_string(), &Way::Safe).unwrap();
+                history.became("bob", &id.to_string(), &MessageState::Safe).unwrap();
             }
-            assert_eq!(history.find("bob", "99").unwrap().way, Way::Safe);
+            assert_eq!(history.find("bob", "99").unwrap().way, MessageState::Safe);
             std::fs::remove_file(&path).unwrap();
         }
     }
@@ -398,51 +413,60 @@ mod tests {
     fn a_line_that_is_safe_is_no_failure_while_the_file_cannot_be_written_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        let bounds = Bounds { messages_max: 1_000, bytes_max: 2_000 };
-        let mut history = History::open(&path, bounds).unwrap();
+        let bounds = HistoryBounds { messages_max: 1_000, bytes_max: 2_000 };
+        let mut history = MessageHistory::open(&path, bounds).unwrap();
         // A folder has the name of the temporary file for rewriting.
         let beside = folder.path().join(format!("history.{}.new", std::process::id()));
         std::fs::create_dir(&beside).unwrap();
-        let is_full = |history: &History| history.bytes > 7_800;
+        let is_full = |history: &MessageHistory| history.bytes > 7_800;
         let mut id = 0;
         while !is_full(&history) {
-            assert!(history.add(&message(&id.to_string(), id, Way::Received)).unwrap());
+            assert!(history.add(&message(&id.to_string(), id, MessageState::Received)).unwrap());
             id += 1;
         }
         assert!(history.take_trouble().is_some() && history.take_trouble().is_none());
-        assert_eq!(History::open(&path, bounds).unwrap().messages().len() as u64, id);
+        assert_eq!(MessageHistory::open(&path, bounds).unwrap().messages().len() as u64, id);
         // The growth is limited; a message that is not stored is reported as such.
-        assert!((0..10).any(|more| history.add(&message(&(id + more).to_string(), id, Way::Received)).is_err()));
-        assert!(History::open(&path, bounds).is_ok());
+        assert!(
+            (0..10).any(|more| history.add(&message(&(id + more).to_string(), id, MessageState::Received)).is_err())
+        );
+        assert!(MessageHistory::open(&path, bounds).is_ok());
         std::fs::remove_dir(&beside).unwrap();
-        assert!(history.add(&message("last", 999, Way::Received)).unwrap());
+        assert!(history.add(&message("last", 999, MessageState::Received)).unwrap());
         assert!(history.bytes <= 2_000 && history.bytes == path.metadata().unwrap().len());
-        assert_eq!(History::open(&path, bounds).unwrap().messages(), history.messages());
+        assert_eq!(MessageHistory::open(&path, bounds).unwrap().messages(), history.messages());
     }
 
     #[test]
     fn it_is_known_when_a_message_was_tried_until_its_fate_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        let mut history = History::open(&path, Bounds::default()).unwrap();
-        history.add(&message("1", 1, Way::Sent)).unwrap();
+        let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+        history.add(&message("1", 1, MessageState::Sent)).unwrap();
         assert_eq!(history.tried("bob", "1"), None);
         history.tries("bob", "1", 5).unwrap();
         history.write_anew().unwrap();
-        let mut history = History::open(&path, Bounds::default()).unwrap();
+        let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
         assert_eq!(history.tried("bob", "1"), Some(5));
         // The user asks to send it again: the time starts anew.
-        history.became("bob", "1", &Way::Sent).unwrap();
-        assert_eq!(History::open(&path, Bounds::default()).unwrap().tried("bob", "1"), None);
+        history.became("bob", "1", &MessageState::Sent).unwrap();
+        assert_eq!(MessageHistory::open(&path, HistoryBounds::default()).unwrap().tried("bob", "1"), None);
     }
 
     #[test]
     fn what_was_in_doubt_can_be_cleared() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        let mut history = History::open(&path, Bounds::default()).unwrap();
-        history.add(&Message { seal: Seal::Doubtful, ..message("1", 1, Way::Received) }).unwrap();
-        history.clear(&Message { seal: Seal::Sealed, ..message("1", 1, Way::Received) }).unwrap();
-        assert_eq!(History::open(&path, Bounds::default()).unwrap().messages()[0].seal, Seal::Sealed);
+        let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+        history
+            .add(&ChatMessage { seal: MessageSecurity::Doubtful, ..message("1", 1, MessageState::Received) })
+            .unwrap();
+        history
+            .clear(&ChatMessage { seal: MessageSecurity::Sealed, ..message("1", 1, MessageState::Received) })
+            .unwrap();
+        assert_eq!(
+            MessageHistory::open(&path, HistoryBounds::default()).unwrap().messages()[0].seal,
+            MessageSecurity::Sealed
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! The user's own keys and the trusted keys of friends. They decide which message is encrypted,
 //! which one is genuine, and where a change of keys stops a chat.
 
-use crate::files::{self, Folder};
-use crate::message::{Seal, Trust};
+use crate::files::{self, UserFolder};
+use crate::message::{KeyTrust, MessageSecurity};
 use hongyan::client::Push;
-use hongyan::client::e2e::{Fault, Keys, Letter, Pins, PublicKeys, Standing, is_encrypted, safety_number};
+use hongyan::client::e2e::{
+    EncryptionError, KeyPairs, MessageContext, PinCheck, PinnedKeys, PublicKeys, is_encrypted, safety_number,
+};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -21,13 +23,13 @@ const EXPORT_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Keyring {
     me: String,
-    keys: Option<Keys>,
+    keys: Option<KeyPairs>,
     /// New keys, which replace `keys` once the user's own profile shows them.
-    next: Option<Keys>,
+    next: Option<KeyPairs>,
     /// False while the user's profile shows other keys: messages signed with these keys would cause
     /// warnings at friends.
     is_published: bool,
-    pins: Pins,
+    pins: PinnedKeys,
     /// Friends whose keys have changed or disappeared: nothing is encrypted for them.
     stopped: BTreeSet<String>,
     keys_path: PathBuf,
@@ -37,14 +39,14 @@ pub(crate) struct Keyring {
 
 /// A text in the form in which it is sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Sealed {
+pub(crate) struct SealedText {
     pub(crate) content: String,
-    pub(crate) seal: Seal,
+    pub(crate) seal: MessageSecurity,
 }
 
 /// The result of comparing the user's own profile with the keys on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Own {
+pub(crate) enum OwnKeysCheck {
     /// The profile has the keys that are on this machine.
     Good,
     /// There are no keys, neither in the profile nor on this machine.
@@ -61,7 +63,7 @@ impl Keyring {
     /// # Errors
     /// One sentence. Without the trusted keys a change of keys could not be detected, so the
     /// program does not start.
-    pub(crate) fn open(me: &str, folder: &Folder, keys_path: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn open(me: &str, folder: &UserFolder, keys_path: Option<&Path>) -> Result<Self, String> {
         let keys_path = keys_path.map_or_else(|| folder.file("keys"), Path::to_owned);
         let (keys, next) = (load_keys(me, &keys_path)?, load_keys(me, &keys_path.with_extension(NEXT))?);
         let (pins_path, lock_path) = (folder.file("pins"), folder.file("pins.lock"));
@@ -71,7 +73,7 @@ impl Keyring {
     }
 
     /// The keys that can be used now.
-    fn usable(&self) -> Option<&Keys> {
+    fn usable(&self) -> Option<&KeyPairs> {
         self.keys.as_ref().filter(|_| self.is_published)
     }
 
@@ -81,15 +83,15 @@ impl Keyring {
     }
 
     /// Compares the user's own profile with the keys on this machine.
-    pub(crate) fn look_at_own(&mut self, in_profile: &str) -> Own {
+    pub(crate) fn look_at_own(&mut self, in_profile: &str) -> OwnKeysCheck {
         let published = PublicKeys::read(in_profile).ok();
         let own = match (&self.keys, published) {
-            (None, None) => Own::None,
-            (Some(_), None) => Own::Unpublished,
-            (Some(keys), Some(published)) if *keys.public() == published => Own::Good,
-            (_, Some(_)) => Own::Others,
+            (None, None) => OwnKeysCheck::None,
+            (Some(_), None) => OwnKeysCheck::Unpublished,
+            (Some(keys), Some(published)) if *keys.public() == published => OwnKeysCheck::Good,
+            (_, Some(_)) => OwnKeysCheck::Others,
         };
-        self.is_published = matches!(own, Own::Good | Own::Unpublished);
+        self.is_published = matches!(own, OwnKeysCheck::Good | OwnKeysCheck::Unpublished);
         own
     }
 
@@ -112,7 +114,7 @@ impl Keyring {
     /// One sentence: they cannot be stored.
     pub(crate) fn take_next(&mut self, in_profile: &str) -> Result<bool, String> {
         let published = PublicKeys::read(in_profile).ok();
-        if published.is_none() || self.next.as_ref().map(Keys::public) != published.as_ref() {
+        if published.is_none() || self.next.as_ref().map(KeyPairs::public) != published.as_ref() {
             return Ok(false);
         }
         let cannot = |error: io::Error| format!("cannot write the keys to {}: {error}", self.keys_path.display());
@@ -125,8 +127,8 @@ impl Keyring {
         Ok(true)
     }
 
-    fn generate(&self) -> Result<Keys, String> {
-        Keys::generate(&self.me).map_err(|fault| format!("cannot make keys: {fault}"))
+    fn generate(&self) -> Result<KeyPairs, String> {
+        KeyPairs::generate(&self.me).map_err(|fault| format!("cannot make keys: {fault}"))
     }
 
     /// Generates new keys and stores them; the previous ones stay in another file beside.
@@ -137,7 +139,7 @@ impl Keyring {
         self.keep(self.generate()?)
     }
 
-    fn keep(&mut self, keys: Keys) -> Result<String, String> {
+    fn keep(&mut self, keys: KeyPairs) -> Result<String, String> {
         let cannot = |error: io::Error| format!("cannot write the keys to {}: {error}", self.keys_path.display());
         if let Some(before) = &self.keys {
             before.save(self.keys_path.with_extension(OLD)).map_err(cannot)?;
@@ -178,7 +180,7 @@ impl Keyring {
         let bytes = files::read_up_to(file, EXPORT_BYTES_MAX).map_err(|error| cannot(&error))?;
         let bytes = bytes.ok_or_else(|| cannot(&"there is no such file"))?;
         let text = String::from_utf8(bytes).map_err(|_| cannot(&"it is no text"))?;
-        let keys = Keys::import(&text, passphrase).map_err(|fault| cannot(&fault))?;
+        let keys = KeyPairs::import(&text, passphrase).map_err(|fault| cannot(&fault))?;
         if keys.user() != self.me {
             return Err(cannot(&"they belong to another user"));
         }
@@ -193,9 +195,9 @@ impl Keyring {
     ///
     /// # Errors
     /// One sentence: the trusted keys cannot be stored.
-    pub(crate) fn look(&mut self, name: &str, in_profile: &str) -> Result<Trust, String> {
+    pub(crate) fn look(&mut self, name: &str, in_profile: &str) -> Result<KeyTrust, String> {
         let mut standing = self.pins.look(name, in_profile);
-        if let Standing::Known(keys) = &standing
+        if let PinCheck::Known(keys) = &standing
             && load_pins(&self.pins_path)?.of(name) != Some(keys)
         {
             self.change_pins(|pins| drop(pins.look(name, in_profile)))?;
@@ -203,7 +205,7 @@ impl Keyring {
             // again.
             standing = self.pins.look(name, in_profile);
         }
-        if let Standing::Changed(_) = standing {
+        if let PinCheck::Changed(_) = standing {
             self.stopped.insert(name.to_owned());
         } else {
             self.stopped.remove(name);
@@ -211,29 +213,29 @@ impl Keyring {
         Ok(self.trust_of(name, standing))
     }
 
-    fn trust_of(&self, name: &str, standing: Standing) -> Trust {
+    fn trust_of(&self, name: &str, standing: PinCheck) -> KeyTrust {
         match (standing, self.usable()) {
-            (Standing::NoKeys, _) => Trust::NoKeys,
-            (Standing::Changed(None), _) => Trust::Gone,
-            (Standing::Known(_), None) => Trust::CannotSeal,
-            (Standing::Changed(Some(keys)), own) => Trust::Changed {
+            (PinCheck::NoKeys, _) => KeyTrust::NoKeys,
+            (PinCheck::Changed(None), _) => KeyTrust::Gone,
+            (PinCheck::Known(_), None) => KeyTrust::CannotSeal,
+            (PinCheck::Changed(Some(keys)), own) => KeyTrust::Changed {
                 safety: own.map(|own| self.safety(own, name, &keys)).unwrap_or_default(),
                 keys: keys.text(),
             },
-            (Standing::Known(keys), Some(own)) => Trust::Pinned { safety: self.safety(own, name, &keys) },
+            (PinCheck::Known(keys), Some(own)) => KeyTrust::Pinned { safety: self.safety(own, name, &keys) },
         }
     }
 
-    fn safety(&self, own: &Keys, name: &str, keys: &PublicKeys) -> String {
+    fn safety(&self, own: &KeyPairs, name: &str, keys: &PublicKeys) -> String {
         safety_number((&self.me, own.public()), (name, keys))
     }
 
-    /// The user agrees to the keys that they were shown, as [`Trust::Changed`] has them, or to no
-    /// keys (an empty text). If the profile shows others meanwhile, nothing is changed.
+    /// The user agrees to the keys that they were shown, as [`KeyTrust::Changed`] has them, or to
+    /// no keys (an empty text). If the profile shows others meanwhile, nothing is changed.
     ///
     /// # Errors
     /// One sentence: it cannot be stored.
-    pub(crate) fn agree(&mut self, name: &str, shown: &str, in_profile: &str) -> Result<Trust, String> {
+    pub(crate) fn agree(&mut self, name: &str, shown: &str, in_profile: &str) -> Result<KeyTrust, String> {
         let found = PublicKeys::read(in_profile).map(|keys| keys.text()).unwrap_or_default();
         if found == shown {
             self.change_pins(|pins| pins.agree(name, in_profile))?;
@@ -242,7 +244,7 @@ impl Keyring {
     }
 
     /// Reads the file again, changes it and writes it, under a lock against other processes.
-    fn change_pins(&mut self, change: impl FnOnce(&mut Pins)) -> Result<(), String> {
+    fn change_pins(&mut self, change: impl FnOnce(&mut PinnedKeys)) -> Result<(), String> {
         let cannot = |error: io::Error| format!("cannot keep the keys in {}: {error}", self.pins_path.display());
         let lock: File =
             files::private(OpenOptions::new().create(true).append(true)).open(&self.lock_path).map_err(cannot)?;
@@ -267,38 +269,38 @@ impl Keyring {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<Sealed, String> {
+    pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<SealedText, String> {
         if self.stopped.contains(to) {
             return Err("the keys have changed, and you have not agreed to that".to_owned());
         }
         let Some(keys) = self.pins.of(to) else {
-            return Ok(Sealed { content: text.to_owned(), seal: Seal::Plain });
+            return Ok(SealedText { content: text.to_owned(), seal: MessageSecurity::Plain });
         };
         let own = self.usable().ok_or("you have no keys here")?;
-        let letter = Letter { sender: &self.me, receiver: to, message_id: id };
+        let letter = MessageContext { sender: &self.me, receiver: to, message_id: id };
         let content = own.seal(keys, letter, text).map_err(|fault| format!("it cannot be encrypted: {fault}"))?;
-        Ok(Sealed { content, seal: Seal::Sealed })
+        Ok(SealedText { content, seal: MessageSecurity::Sealed })
     }
 
-    /// Returns the text of a message and its [`Seal`]. The text of a doubtful message is its
-    /// content as received.
-    pub(crate) fn open_message(&self, sender: &str, id: &str, content: &str) -> (String, Seal) {
+    /// Returns the text of a message and its [`MessageSecurity`]. The text of a doubtful message is
+    /// its content as received.
+    pub(crate) fn open_message(&self, sender: &str, id: &str, content: &str) -> (String, MessageSecurity) {
         let pinned = self.pins.of(sender);
         if !is_encrypted(content) {
-            let seal = if pinned.is_some() { Seal::Unsealed } else { Seal::Plain };
+            let seal = if pinned.is_some() { MessageSecurity::Unsealed } else { MessageSecurity::Plain };
             return (content.to_owned(), seal);
         }
-        let letter = Letter { sender, receiver: &self.me, message_id: id };
+        let letter = MessageContext { sender, receiver: &self.me, message_id: id };
         let opened = match (pinned, &self.keys) {
             (Some(pinned), Some(own)) => own.open(pinned, letter, content),
-            _ => Err(Fault::NotForUs),
+            _ => Err(EncryptionError::NotForUs),
         };
-        opened.map_or_else(|_| (content.to_owned(), Seal::Doubtful), |text| (text, Seal::Sealed))
+        opened.map_or_else(|_| (content.to_owned(), MessageSecurity::Doubtful), |text| (text, MessageSecurity::Sealed))
     }
 }
 
-fn load_keys(me: &str, path: &Path) -> Result<Option<Keys>, String> {
-    match Keys::load(path) {
+fn load_keys(me: &str, path: &Path) -> Result<Option<KeyPairs>, String> {
+    match KeyPairs::load(path) {
         Ok(keys) if keys.user() == me => Ok(Some(keys)),
         Ok(_) => Err(format!("{} holds the keys of another user", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -306,8 +308,8 @@ fn load_keys(me: &str, path: &Path) -> Result<Option<Keys>, String> {
     }
 }
 
-fn load_pins(path: &Path) -> Result<Pins, String> {
-    Pins::load(path).map_err(|error| format!("cannot read the trusted keys in {}: {error}", path.display()))
+fn load_pins(path: &Path) -> Result<PinnedKeys, String> {
+    PinnedKeys::load(path).map_err(|error| format!("cannot read the trusted keys in {}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -321,40 +323,43 @@ mod tests {
 
     fn user(name: &str) -> User {
         let base = tempfile::tempdir().unwrap();
-        let folder = Folder::open(base.path(), "server", name).unwrap();
+        let folder = UserFolder::open(base.path(), "server", name).unwrap();
         User { ring: Keyring::open(name, &folder, None).unwrap(), _folder: base }
     }
 
     #[test]
     fn friends_read_each_other_and_a_change_of_keys_stops_everything() {
         let (mut ann, mut bob) = (user("ann"), user("bob"));
-        assert_eq!(ann.ring.look("bob", "").unwrap(), Trust::NoKeys);
-        assert_eq!(ann.ring.seal("bob", "1", "open").unwrap().seal, Seal::Plain);
+        assert_eq!(ann.ring.look("bob", "").unwrap(), KeyTrust::NoKeys);
+        assert_eq!(ann.ring.seal("bob", "1", "open").unwrap().seal, MessageSecurity::Plain);
         let (of_ann, of_bob) = (ann.ring.renew().unwrap(), bob.ring.renew().unwrap());
-        let Trust::Pinned { safety } = ann.ring.look("bob", &of_bob).unwrap() else { panic!() };
-        assert_eq!(bob.ring.look("ann", &of_ann).unwrap(), Trust::Pinned { safety });
+        let KeyTrust::Pinned { safety } = ann.ring.look("bob", &of_bob).unwrap() else { panic!() };
+        assert_eq!(bob.ring.look("ann", &of_ann).unwrap(), KeyTrust::Pinned { safety });
         let sealed = ann.ring.seal("bob", "1", "secret").unwrap();
-        assert!(sealed.seal == Seal::Sealed && !sealed.content.contains("secret"));
-        assert_eq!(bob.ring.open_message("ann", "1", &sealed.content), ("secret".into(), Seal::Sealed));
-        assert_eq!(bob.ring.open_message("ann", "2", &sealed.content).1, Seal::Doubtful, "under another id");
-        assert_eq!(bob.ring.open_message("ann", "3", "plain"), ("plain".into(), Seal::Unsealed));
+        assert!(sealed.seal == MessageSecurity::Sealed && !sealed.content.contains("secret"));
+        assert_eq!(bob.ring.open_message("ann", "1", &sealed.content), ("secret".into(), MessageSecurity::Sealed));
+        assert_eq!(bob.ring.open_message("ann", "2", &sealed.content).1, MessageSecurity::Doubtful, "under another id");
+        assert_eq!(bob.ring.open_message("ann", "3", "plain"), ("plain".into(), MessageSecurity::Unsealed));
 
         let new = ann.ring.renew().unwrap();
         let sealed = ann.ring.seal("bob", "4", "with new keys").unwrap();
-        assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, Seal::Doubtful);
+        assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, MessageSecurity::Doubtful);
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_ok(), "nobody has looked yet");
-        let Trust::Changed { keys: shown, .. } = bob.ring.look("ann", &new).unwrap() else { panic!() };
+        let KeyTrust::Changed { keys: shown, .. } = bob.ring.look("ann", &new).unwrap() else { panic!() };
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
-        assert_eq!(bob.ring.look("ann", "").unwrap(), Trust::Gone);
+        assert_eq!(bob.ring.look("ann", "").unwrap(), KeyTrust::Gone);
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
         // The keys in the profile are no longer those that the user was shown.
         for other in [of_bob.as_str(), &of_ann, ""] {
             bob.ring.agree("ann", &shown, other).unwrap();
-            assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, Seal::Doubtful);
+            assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, MessageSecurity::Doubtful);
         }
-        assert!(matches!(bob.ring.agree("ann", "", &new).unwrap(), Trust::Changed { .. }));
-        assert!(matches!(bob.ring.agree("ann", &shown, &new).unwrap(), Trust::Pinned { .. }));
-        assert_eq!(bob.ring.open_message("ann", "4", &sealed.content), ("with new keys".into(), Seal::Sealed));
+        assert!(matches!(bob.ring.agree("ann", "", &new).unwrap(), KeyTrust::Changed { .. }));
+        assert!(matches!(bob.ring.agree("ann", &shown, &new).unwrap(), KeyTrust::Pinned { .. }));
+        assert_eq!(
+            bob.ring.open_message("ann", "4", &sealed.content),
+            ("with new keys".into(), MessageSecurity::Sealed)
+        );
     }
 
     #[test]
@@ -362,19 +367,19 @@ mod tests {
         let (mut ann, mut bob) = (user("ann"), user("bob"));
         let (of_ann, of_bob) = (ann.ring.renew().unwrap(), bob.ring.renew().unwrap());
         ann.ring.look("bob", &of_bob).unwrap();
-        let folder = Folder::open(ann._folder.path(), "server", "ann").unwrap();
+        let folder = UserFolder::open(ann._folder.path(), "server", "ann").unwrap();
         let mut again = Keyring::open("ann", &folder, None).unwrap();
-        assert!(again.has_pinned("bob") && again.look_at_own(&of_ann) == Own::Good);
-        assert_eq!(again.look_at_own(""), Own::Unpublished);
+        assert!(again.has_pinned("bob") && again.look_at_own(&of_ann) == OwnKeysCheck::Good);
+        assert_eq!(again.look_at_own(""), OwnKeysCheck::Unpublished);
         let file = folder.file("export");
         again.export(&file, "passphrase").unwrap();
         let mut other = user("ann");
-        assert_eq!(other.ring.look_at_own(&of_ann), Own::Others);
-        assert_eq!(other.ring.look("bob", &of_bob).unwrap(), Trust::CannotSeal);
+        assert_eq!(other.ring.look_at_own(&of_ann), OwnKeysCheck::Others);
+        assert_eq!(other.ring.look("bob", &of_bob).unwrap(), KeyTrust::CannotSeal);
         assert!(other.ring.import(&file, "wrong", &of_ann).is_err());
         assert!(other.ring.import(&file, "passphrase", &of_bob).unwrap_err().contains("other keys"));
         other.ring.import(&file, "passphrase", &of_ann).unwrap();
-        assert!(matches!(other.ring.look("bob", &of_bob).unwrap(), Trust::Pinned { .. }));
+        assert!(matches!(other.ring.look("bob", &of_bob).unwrap(), KeyTrust::Pinned { .. }));
         assert!(bob.ring.import(&file, "passphrase", "").unwrap_err().contains("another user"));
     }
 
@@ -386,25 +391,25 @@ mod tests {
         // The change was refused, or its result is unknown: the present keys remain the user's
         // keys.
         assert!(!ann.ring.take_next(&first).unwrap() && !ann.ring.take_next("").unwrap());
-        assert_eq!(ann.ring.look_at_own(&first), Own::Good);
+        assert_eq!(ann.ring.look_at_own(&first), OwnKeysCheck::Good);
         // The change was made after all, and the program was killed meanwhile.
-        let folder = Folder::open(ann._folder.path(), "server", "ann").unwrap();
+        let folder = UserFolder::open(ann._folder.path(), "server", "ann").unwrap();
         let mut again = Keyring::open("ann", &folder, None).unwrap();
         assert_eq!(again.public_text().as_ref(), Some(&first));
         assert!(again.take_next(&second).unwrap() && !again.take_next(&second).unwrap());
-        assert_eq!(again.look_at_own(&second), Own::Good);
+        assert_eq!(again.look_at_own(&second), OwnKeysCheck::Good);
         let again = Keyring::open("ann", &folder, None).unwrap();
         assert_eq!((again.public_text(), again.next.is_none()), (Some(second), true));
-        assert_eq!(Keys::load(folder.file("keys.old")).unwrap().public().text(), first);
+        assert_eq!(KeyPairs::load(folder.file("keys.old")).unwrap().public().text(), first);
     }
 
     #[test]
     fn two_processes_trust_the_same_keys() {
         let (mut one, mut other) = (user("ann"), user("bob"));
         let (first, second) = (one.ring.renew().unwrap(), other.ring.renew().unwrap());
-        let folder = Folder::open(one._folder.path(), "server", "ann").unwrap();
+        let folder = UserFolder::open(one._folder.path(), "server", "ann").unwrap();
         let mut beside = Keyring::open("ann", &folder, None).unwrap();
-        assert!(matches!(beside.look("carl", &first).unwrap(), Trust::Pinned { .. }));
-        assert!(matches!(one.ring.look("carl", &second).unwrap(), Trust::Changed { .. }));
+        assert!(matches!(beside.look("carl", &first).unwrap(), KeyTrust::Pinned { .. }));
+        assert!(matches!(one.ring.look("carl", &second).unwrap(), KeyTrust::Changed { .. }));
     }
 }

@@ -1,12 +1,12 @@
 //! `hongyan listen`: pushes as lines of JSON, for scripts. A push is acked when its line was
 //! written, or when a command has handled it.
 
-use crate::args::{self, Who};
+use crate::args::{self, UserArgs};
 use crate::keyring::Keyring;
-use crate::message::Seal;
-use crate::setup::Setup;
+use crate::message::MessageSecurity;
+use crate::setup::ClientSetup;
 use crate::text;
-use hongyan::client::{Client, Connection, End, Error, Event, Push, PushKind};
+use hongyan::client::{Client, ClientEvent, ConnectionState, EndReason, Error, Push, PushKind};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Write};
@@ -22,15 +22,15 @@ const WAIT: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What went wrong: the exit status and a sentence.
-type Failed = (u8, String);
+type ListenFailure = (u8, String);
 
 /// Listens until a signal, the last wanted push, or the end of the connection.
 ///
 /// # Errors
 /// The exit status and one sentence.
-pub(crate) fn run(who: &Who, listen: &args::Listen) -> Result<(), Failed> {
+pub(crate) fn run(who: &UserArgs, listen: &args::ListenArgs) -> Result<(), ListenFailure> {
     let wrong = |why: String| (2, why);
-    let mut setup = Setup::new(who).map_err(wrong)?;
+    let mut setup = ClientSetup::new(who).map_err(wrong)?;
     setup.need_secret().map_err(wrong)?;
     let _lock = setup.folder.lock().map_err(wrong)?;
     let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(wrong)?;
@@ -43,7 +43,7 @@ pub(crate) fn run(who: &Who, listen: &args::Listen) -> Result<(), Failed> {
     let mut left = listen.count;
     while left != Some(0) && !stop.load(Ordering::SeqCst) {
         match client.next(WAIT).map_err(|error| ended(&error))? {
-            Some(Event::Push(delivery)) => {
+            Some(ClientEvent::Push(delivery)) => {
                 let Some(line) = line(&client, &mut keyring, &delivery) else { continue };
                 // A push that is not acked is sent again by the server.
                 if deal_with(&line, listen, &stop)? {
@@ -51,10 +51,10 @@ pub(crate) fn run(who: &Who, listen: &args::Listen) -> Result<(), Failed> {
                     left = left.map(|left| left - 1);
                 }
             }
-            Some(Event::Connection(Connection::Offline { why, .. })) => {
+            Some(ClientEvent::Connection(ConnectionState::Offline { why, .. })) => {
                 crate::complain(&format!("not connected, trying again: {}", text::line(&why)));
             }
-            Some(Event::Connection(Connection::Ended(end))) => return Err(ended(&Error::Ended(end))),
+            Some(ClientEvent::Connection(ConnectionState::Ended(end))) => return Err(ended(&Error::Ended(end))),
             _ => {}
         }
     }
@@ -62,9 +62,9 @@ pub(crate) fn run(who: &Who, listen: &args::Listen) -> Result<(), Failed> {
     Ok(())
 }
 
-fn ended(error: &Error) -> Failed {
+fn ended(error: &Error) -> ListenFailure {
     let status = match error {
-        Error::Ended(End::WrongPassword | End::Forbidden(_)) => 4,
+        Error::Ended(EndReason::WrongPassword | EndReason::Forbidden(_)) => 4,
         Error::Setting(_) | Error::Token(_) => 2,
         _ => 1,
     };
@@ -95,20 +95,20 @@ fn line_of(keyring: &Keyring, push: &Push) -> String {
     });
     let (content, seal) = match push.kind {
         PushKind::Message => keyring.open_message(&push.sender, &push.message_id, &push.content),
-        _ => (push.content.clone(), Seal::Plain),
+        _ => (push.content.clone(), MessageSecurity::Plain),
     };
     match seal {
         // Scripts read `text`: it must not contain anything that is not genuine.
-        Seal::Doubtful => {
+        MessageSecurity::Doubtful => {
             line["encrypted"] = true.into();
             line["doubtful"] = content.into();
         }
         seal => {
-            line["encrypted"] = (seal == Seal::Sealed).into();
+            line["encrypted"] = (seal == MessageSecurity::Sealed).into();
             line["text"] = content.into();
         }
     }
-    if seal == Seal::Unsealed {
+    if seal == MessageSecurity::Unsealed {
         line["sender_has_keys"] = true.into();
     }
     text::json(&line.to_string())
@@ -116,7 +116,7 @@ fn line_of(keyring: &Keyring, push: &Push) -> String {
 
 /// Writes the line, or runs the command with it. False: the push is not acked, so that the server
 /// sends it again.
-fn deal_with(line: &str, listen: &args::Listen, stop: &AtomicBool) -> Result<bool, Failed> {
+fn deal_with(line: &str, listen: &args::ListenArgs, stop: &AtomicBool) -> Result<bool, ListenFailure> {
     let Some(command) = &listen.exec else {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -181,12 +181,12 @@ fn kill(child: &mut Child) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::Folder;
+    use crate::files::UserFolder;
 
     #[test]
     fn a_line_is_json_that_may_be_shown() {
         let base = tempfile::tempdir().unwrap();
-        let folder = Folder::open(base.path(), "server", "ann").unwrap();
+        let folder = UserFolder::open(base.path(), "server", "ann").unwrap();
         let keyring = Keyring::open("ann", &folder, None).unwrap();
         let push = Push {
             kind: PushKind::Message,

@@ -21,21 +21,21 @@ mod terminal;
 mod text;
 mod view;
 
-use args::{Command, Who};
+use args::{CliCommand, UserArgs};
 use keyring::Keyring;
-use setup::Setup;
+use setup::ClientSetup;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use terminal::Outcome;
+use terminal::ChatEnd;
 use time::UtcOffset;
 
 fn main() -> ExitCode {
     let done = match args::read(std::env::args_os().skip(1)) {
-        Ok(Command::Chat { who, is_new }) => chat_as(&who, is_new),
-        Ok(Command::Send { who, send }) => send::run(&who, &send),
-        Ok(Command::Listen { who, listen }) => listen::run(&who, &listen),
+        Ok(CliCommand::Chat { who, is_new }) => chat_as(&who, is_new),
+        Ok(CliCommand::Send { who, send }) => send::run(&who, &send),
+        Ok(CliCommand::Listen { who, listen }) => listen::run(&who, &listen),
         // A reader that closed stdout needs nothing more.
-        Ok(Command::Print(text)) => {
+        Ok(CliCommand::Print(text)) => {
             io::stdout().write_all(text.as_bytes()).unwrap_or(());
             Ok(())
         }
@@ -57,11 +57,11 @@ fn complain(sentence: &str) {
     writeln!(io::stderr(), "hongyan: {sentence}").unwrap_or(());
 }
 
-fn chat_as(who: &Who, is_new: bool) -> Result<(), (u8, String)> {
+fn chat_as(who: &UserArgs, is_new: bool) -> Result<(), (u8, String)> {
     let wrong = |why: String| (2, why);
     // The offset can be determined only while there is a single thread.
     let offset = UtcOffset::current_local_offset().map_or(0, UtcOffset::whole_seconds);
-    let mut setup = Setup::new(who).map_err(wrong)?;
+    let mut setup = ClientSetup::new(who).map_err(wrong)?;
     let _lock = setup.folder.lock().map_err(wrong)?;
     if is_new {
         sign_up(&mut setup).map_err(wrong)?;
@@ -70,26 +70,26 @@ fn chat_as(who: &Who, is_new: bool) -> Result<(), (u8, String)> {
     }
     loop {
         match terminal::run(&setup, offset).map_err(wrong)? {
-            Outcome::Left => return Ok(()),
+            ChatEnd::Left => return Ok(()),
             // The token is no longer valid.
-            Outcome::Ended(why, true) if setup.hash.is_none() && io::stdin().is_terminal() => {
+            ChatEnd::Ended(why, true) if setup.hash.is_none() && io::stdin().is_terminal() => {
                 complain(&why);
                 setup.ask_password().map_err(wrong)?;
             }
-            Outcome::Ended(why, true) => return Err((4, why)),
-            Outcome::Ended(why, false) => {
+            ChatEnd::Ended(why, true) => return Err((4, why)),
+            ChatEnd::Ended(why, false) => {
                 complain(&why);
                 return Ok(());
             }
             // The panic has printed its message.
-            Outcome::Panicked => return Err((101, String::new())),
+            ChatEnd::Panicked => return Err((101, String::new())),
         }
     }
 }
 
 /// Creates an account with keys. If the name is taken, the keys that were generated for it are
 /// removed.
-fn sign_up(setup: &mut Setup) -> Result<(), String> {
+fn sign_up(setup: &mut ClientSetup) -> Result<(), String> {
     setup.need_new_secret()?;
     let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
     let kept = keyring.public_text();
@@ -141,8 +141,8 @@ mod tests {
             let password_file = Some(folder.path().join("password"));
             std::fs::write(folder.path().join("password"), "password\n").unwrap();
             let (server, user, data) = (answering(frame), Some("ann".into()), Some(folder.path().to_owned()));
-            let who = Who { server, user, password_file, token_file: None, keys: None, data, ca_file: None };
-            let mut setup = Setup::new(&who).unwrap();
+            let who = UserArgs { server, user, password_file, token_file: None, keys: None, data, ca_file: None };
+            let mut setup = ClientSetup::new(&who).unwrap();
             let why = sign_up(&mut setup).unwrap_err();
             assert_eq!(why.contains("perhaps"), is_kept, "{why}");
             assert_eq!(setup.folder.file("keys").exists(), is_kept, "{frame}");

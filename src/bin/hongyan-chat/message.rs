@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A message, sent or received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Message {
+pub(crate) struct ChatMessage {
     /// The friend at the other end.
     pub(crate) with: String,
     pub(crate) id: String,
@@ -12,13 +12,13 @@ pub(crate) struct Message {
     /// that was written here.
     pub(crate) time: u64,
     pub(crate) text: String,
-    pub(crate) way: Way,
-    pub(crate) seal: Seal,
+    pub(crate) way: MessageState,
+    pub(crate) seal: MessageSecurity,
 }
 
-impl Message {
+impl ChatMessage {
     pub(crate) fn is_mine(&self) -> bool {
-        !matches!(self.way, Way::Received)
+        !matches!(self.way, MessageState::Received)
     }
 
     /// Is this message a repetition of `old`, which has the same id, the same friend and the same
@@ -32,7 +32,7 @@ impl Message {
         if self.is_mine() || self.time == old.time {
             return true;
         }
-        let [is_sealed, was_sealed] = [self, old].map(|message| message.seal == Seal::Sealed);
+        let [is_sealed, was_sealed] = [self, old].map(|message| message.seal == MessageSecurity::Sealed);
         self.text == old.text && is_sealed == was_sealed && (is_sealed || is_random(&self.id))
     }
 }
@@ -57,7 +57,7 @@ fn is_random(id: &str) -> bool {
 /// Whether the message was received or sent, and the state of a sent one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Way {
+pub(crate) enum MessageState {
     Received,
     /// Sent, but the server has not promised yet to deliver it.
     Sent,
@@ -70,7 +70,7 @@ pub(crate) enum Way {
 /// What is known about who could have read or written the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Seal {
+pub(crate) enum MessageSecurity {
     /// Encrypted from end to end, and signed with the pinned keys.
     Sealed,
     /// The operator of the server can read it.
@@ -84,7 +84,7 @@ pub(crate) enum Seal {
 
 /// The keys of a friend, compared with those that are pinned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub(crate) enum KeyTrust {
     /// Not fetched yet.
     #[default]
     Unknown,
@@ -133,15 +133,27 @@ mod tests {
     fn a_repetition_with_another_time_is_told_from_a_new_message() {
         let message = |id: &str, time, seal| {
             let (with, text) = ("bob".into(), "the geese fly".into());
-            Message { with, id: id.into(), time, text, way: Way::Received, seal }
+            ChatMessage { with, id: id.into(), time, text, way: MessageState::Received, seal }
         };
         let random = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
-        assert!(message("1", 7, Seal::Doubtful).repeats(&message("1", 7, Seal::Sealed)), "the same push");
-        assert!(message(random, 8, Seal::Plain).repeats(&message(random, 7, Seal::Unsealed)));
-        assert!(message("1", 8, Seal::Sealed).repeats(&message("1", 7, Seal::Sealed)), "both are signed");
-        assert!(!message("1", 8, Seal::Plain).repeats(&message("1", 7, Seal::Plain)), "somebody counts");
-        assert!(!message(random, 8, Seal::Unsealed).repeats(&message(random, 7, Seal::Sealed)), "plain by now");
-        let other = Message { text: "other words".into(), ..message(random, 8, Seal::Sealed) };
-        assert!(!other.repeats(&message(random, 7, Seal::Sealed)));
+        assert!(
+            message("1", 7, MessageSecurity::Doubtful).repeats(&message("1", 7, MessageSecurity::Sealed)),
+            "the same push"
+        );
+        assert!(message(random, 8, MessageSecurity::Plain).repeats(&message(random, 7, MessageSecurity::Unsealed)));
+        assert!(
+            message("1", 8, MessageSecurity::Sealed).repeats(&message("1", 7, MessageSecurity::Sealed)),
+            "both are signed"
+        );
+        assert!(
+            !message("1", 8, MessageSecurity::Plain).repeats(&message("1", 7, MessageSecurity::Plain)),
+            "somebody counts"
+        );
+        assert!(
+            !message(random, 8, MessageSecurity::Unsealed).repeats(&message(random, 7, MessageSecurity::Sealed)),
+            "plain by now"
+        );
+        let other = ChatMessage { text: "other words".into(), ..message(random, 8, MessageSecurity::Sealed) };
+        assert!(!other.repeats(&message(random, 7, MessageSecurity::Sealed)));
     }
 }

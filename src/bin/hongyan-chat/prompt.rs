@@ -27,7 +27,7 @@ pub(crate) fn line(question: &str) -> Result<String, String> {
 pub(crate) fn secret(question: &str) -> Result<String, String> {
     ask_on_terminal(question)?;
     let cannot = |error: io::Error| format!("cannot read a password from the terminal: {error}");
-    let raw = Raw::start().map_err(cannot)?;
+    let raw = RawTerminal::start().map_err(cannot)?;
     let mut secret = String::new();
     let entered = loop {
         let Event::Key(key) = event::read().map_err(cannot)? else { continue };
@@ -77,16 +77,16 @@ fn ask_on_terminal(question: &str) -> Result<(), String> {
 }
 
 /// The terminal echoes nothing until this is dropped.
-struct Raw;
+struct RawTerminal;
 
-impl Raw {
+impl RawTerminal {
     fn start() -> io::Result<Self> {
         terminal::enable_raw_mode()?;
         Ok(Self)
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawTerminal {
     fn drop(&mut self) {
         // An error here cannot be handled.
         terminal::disable_raw_mode().unwrap_or(());

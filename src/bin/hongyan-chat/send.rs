@@ -1,11 +1,11 @@
 //! `hongyan send`: one message, for scripts. The exit status is its result.
 
-use crate::args::{self, Who};
+use crate::args::{self, UserArgs};
 use crate::keyring::Keyring;
-use crate::message::{Seal, Trust};
-use crate::setup::Setup;
+use crate::message::{KeyTrust, MessageSecurity};
+use crate::setup::ClientSetup;
 use crate::text;
-use hongyan::client::{Client, End, Error, new_id};
+use hongyan::client::{Client, EndReason, Error, new_id};
 use std::io::{self, Read};
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -23,9 +23,9 @@ const NO_LOG_IN: u8 = 4;
 const KEYS: u8 = 5;
 
 /// What went wrong: the exit status and a sentence.
-type Failed = (u8, String);
+type SendFailure = (u8, String);
 
-fn wrong(why: impl Into<String>) -> Failed {
+fn wrong(why: impl Into<String>) -> SendFailure {
     (WRONG, why.into())
 }
 
@@ -33,12 +33,12 @@ fn wrong(why: impl Into<String>) -> Failed {
 ///
 /// # Errors
 /// The exit status and one sentence.
-pub(crate) fn run(who: &Who, send: &args::Send) -> Result<(), Failed> {
+pub(crate) fn run(who: &UserArgs, send: &args::SendArgs) -> Result<(), SendFailure> {
     let text = match &send.text {
         Some(text) => text.clone(),
         None => read_stdin()?,
     };
-    let mut setup = Setup::new(who).map_err(wrong)?;
+    let mut setup = ClientSetup::new(who).map_err(wrong)?;
     setup.need_secret().map_err(wrong)?;
     let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(wrong)?;
     let until = Instant::now() + send.timeout;
@@ -67,25 +67,33 @@ pub(crate) fn run(who: &Who, send: &args::Send) -> Result<(), Failed> {
     }
 }
 
-fn deliver(client: &Client, keyring: &mut Keyring, send: &args::Send, id: &str, text: &str) -> Result<(), Failed> {
+fn deliver(
+    client: &Client,
+    keyring: &mut Keyring,
+    send: &args::SendArgs,
+    id: &str,
+    text: &str,
+) -> Result<(), SendFailure> {
     look_at_own(client, keyring)?;
     let theirs = client.profile(&send.to).map_err(|error| failed(&error, None))?.unwrap_or_default();
     let trust = keyring.look(&send.to, &theirs.rsa_public_key).map_err(wrong)?;
     let name = text::line(&send.to);
     let stopped = |why: &str| Err((KEYS, format!("nothing was sent: {why}")));
     let sealed = match trust {
-        Trust::Changed { .. } | Trust::Gone => {
+        KeyTrust::Changed { .. } | KeyTrust::Gone => {
             return stopped(&format!("the keys of {name} have changed; agree to that in hongyan chat first"));
         }
-        Trust::CannotSeal if !send.is_plain => {
+        KeyTrust::CannotSeal if !send.is_plain => {
             return stopped(&format!(
                 "{name} has keys, and there are none of yours here (--plain sends it all the same)"
             ));
         }
-        Trust::CannotSeal => None,
-        Trust::NoKeys | Trust::Pinned { .. } | Trust::Unknown => Some(keyring.seal(&send.to, id, text).map_err(wrong)?),
+        KeyTrust::CannotSeal => None,
+        KeyTrust::NoKeys | KeyTrust::Pinned { .. } | KeyTrust::Unknown => {
+            Some(keyring.seal(&send.to, id, text).map_err(wrong)?)
+        }
     };
-    let is_plain = sealed.as_ref().is_none_or(|sealed| sealed.seal == Seal::Plain);
+    let is_plain = sealed.as_ref().is_none_or(|sealed| sealed.seal == MessageSecurity::Plain);
     let content = sealed.map_or_else(|| text.to_owned(), |sealed| sealed.content);
     loop {
         match client.send_with_id(id, &send.to, &content) {
@@ -101,14 +109,14 @@ fn deliver(client: &Client, keyring: &mut Keyring, send: &args::Send, id: &str, 
 }
 
 /// Keys that the user's profile does not show are not used. The profile is not changed here either.
-fn look_at_own(client: &Client, keyring: &mut Keyring) -> Result<(), Failed> {
+fn look_at_own(client: &Client, keyring: &mut Keyring) -> Result<(), SendFailure> {
     let own = client.profile(client.user()).map_err(|error| failed(&error, None))?.unwrap_or_default();
     keyring.take_next(&own.rsa_public_key).map_err(wrong)?;
     keyring.look_at_own(&own.rsa_public_key);
     Ok(())
 }
 
-fn read_stdin() -> Result<String, Failed> {
+fn read_stdin() -> Result<String, SendFailure> {
     let mut text = String::new();
     let max = crate::editor::BYTES_MAX as u64;
     io::stdin()
@@ -122,21 +130,21 @@ fn read_stdin() -> Result<String, Failed> {
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
-fn failed_to_connect(error: &Error) -> Failed {
+fn failed_to_connect(error: &Error) -> SendFailure {
     let status = match error {
         Error::Setting(_) | Error::Token(_) => WRONG,
-        Error::Ended(End::WrongPassword | End::Forbidden(_)) => NO_LOG_IN,
+        Error::Ended(EndReason::WrongPassword | EndReason::Forbidden(_)) => NO_LOG_IN,
         _ => UNKNOWN,
     };
     (status, format!("nothing was sent: {}", text::line(&error.to_string())))
 }
 
-fn failed(error: &Error, id: Option<&str>) -> Failed {
+fn failed(error: &Error, id: Option<&str>) -> SendFailure {
     let again = id.map(|id| format!("; the same message again: --id {}", text::line(id))).unwrap_or_default();
     let sentence = text::line(&error.to_string());
     match error {
         Error::Setting(_) | Error::Token(_) => wrong(sentence),
-        Error::Ended(End::WrongPassword | End::Forbidden(_)) if id.is_none() => (NO_LOG_IN, sentence),
+        Error::Ended(EndReason::WrongPassword | EndReason::Forbidden(_)) if id.is_none() => (NO_LOG_IN, sentence),
         // The error is about the message itself: it had been sent before.
         error if error.may_be_done() => (UNKNOWN, format!("{sentence}{again}")),
         Error::NotFriends | Error::Refused(_) | Error::TooLarge { .. } => (REFUSED, sentence),
@@ -182,7 +190,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let password = folder.path().join("password");
             std::fs::write(&password, "password\n").unwrap();
-            let who = Who {
+            let who = UserArgs {
                 server: slow_server(delay),
                 user: Some("ann".into()),
                 password_file: Some(password),
@@ -194,7 +202,7 @@ mod tests {
             let (to, text) = ("bob".into(), Some("x".into()));
             // Each answer by itself would arrive in time.
             let timeout = if delay.is_zero() { Duration::from_secs(60) } else { Duration::from_secs(5) };
-            let sent = run(&who, &args::Send { to, text, id: None, is_plain: false, timeout });
+            let sent = run(&who, &args::SendArgs { to, text, id: None, is_plain: false, timeout });
             assert_eq!(sent.err().map(|(status, _)| status), status);
         }
     }
@@ -206,8 +214,8 @@ mod tests {
             (refused(ErrorCode::Unavailable), UNKNOWN),
             (refused(ErrorCode::ShuttingDown), UNKNOWN),
             (Error::TimedOut, UNKNOWN),
-            (Error::Ended(End::Replaced), UNKNOWN),
-            (Error::Ended(End::WrongPassword), UNKNOWN),
+            (Error::Ended(EndReason::Replaced), UNKNOWN),
+            (Error::Ended(EndReason::WrongPassword), UNKNOWN),
             (refused(ErrorCode::Full), REFUSED),
             (Error::NotFriends, REFUSED),
             (Error::Busy, UNKNOWN),
@@ -216,6 +224,6 @@ mod tests {
             assert_eq!(got, status, "{error:?}");
             assert_eq!(sentence.contains("--id the id"), status == UNKNOWN, "{sentence}");
         }
-        assert_eq!(failed(&Error::Ended(End::WrongPassword), None).0, NO_LOG_IN);
+        assert_eq!(failed(&Error::Ended(EndReason::WrongPassword), None).0, NO_LOG_IN);
     }
 }

@@ -6,13 +6,13 @@ mod incoming;
 mod outbox;
 mod trust;
 
-use crate::exchange::{Link, News, Order};
-use crate::history::{Bounds, History};
+use crate::exchange::{LinkStatus, SessionEvent, SessionOrder};
+use crate::history::{HistoryBounds, MessageHistory};
 use crate::keyring::Keyring;
-use crate::message::Way;
-use crate::setup::Setup;
-use hongyan::client::{Client, End, Error};
-use outbox::Outbox;
+use crate::message::MessageState;
+use crate::setup::ClientSetup;
+use hongyan::client::{Client, EndReason, Error};
+use outbox::MessageOutbox;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -28,8 +28,8 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// The tasks of the session's thread.
 #[derive(Debug)]
-pub(crate) enum Task {
-    Order(Order),
+pub(crate) enum SessionTask {
+    Order(SessionOrder),
     /// A message is stored and must be sent.
     Send {
         to: String,
@@ -40,26 +40,26 @@ pub(crate) enum Task {
     /// Friends or requests have changed.
     Refresh,
     /// The client has stopped for good.
-    Over(End),
+    Over(EndReason),
 }
 
 /// The receiver of news: a closure, because the screen has one queue for news and keys.
-pub(crate) type Tell = Arc<dyn Fn(News) + Send + Sync>;
+pub(crate) type EventSender = Arc<dyn Fn(SessionEvent) + Send + Sync>;
 
 /// The state that the two threads of a session share.
-pub(crate) struct Desk {
-    history: Mutex<History>,
+pub(crate) struct SessionShared {
+    history: Mutex<MessageHistory>,
     keyring: Mutex<Keyring>,
-    tell: Tell,
+    tell: EventSender,
 }
 
-impl Desk {
-    fn history(&self) -> MutexGuard<'_, History> {
+impl SessionShared {
+    fn history(&self) -> MutexGuard<'_, MessageHistory> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the stored messages, and reports any problem of the file to the screen.
-    fn keep<T>(&self, change: impl FnOnce(&mut History) -> io::Result<T>) -> io::Result<T> {
+    fn keep<T>(&self, change: impl FnOnce(&mut MessageHistory) -> io::Result<T>) -> io::Result<T> {
         let (kept, news) = self.change(change);
         news.into_iter().for_each(|news| self.tell(news));
         kept
@@ -67,59 +67,62 @@ impl Desk {
 
     /// Does the same for the screen's own thread, which cannot receive news meanwhile, and so gets
     /// them as a result.
-    fn change<T>(&self, change: impl FnOnce(&mut History) -> io::Result<T>) -> (io::Result<T>, Vec<News>) {
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut MessageHistory) -> io::Result<T>,
+    ) -> (io::Result<T>, Vec<SessionEvent>) {
         let mut history = self.history();
         let kept = change(&mut history);
         let grows = |error| format!("the file of the messages grows, and cannot be written anew: {error}");
-        (kept, history.take_trouble().map(|error| News::Warned(grows(error))).into_iter().collect())
+        (kept, history.take_trouble().map(|error| SessionEvent::Warned(grows(error))).into_iter().collect())
     }
 
     fn keyring(&self) -> MutexGuard<'_, Keyring> {
         self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, news: News) {
+    fn tell(&self, news: SessionEvent) {
         (self.tell)(news);
     }
 
     fn say(&self, sentence: impl Into<String>) {
-        self.tell(News::Said(sentence.into()));
+        self.tell(SessionEvent::Said(sentence.into()));
     }
 
     fn warn(&self, sentence: impl Into<String>) {
-        self.tell(News::Warned(sentence.into()));
+        self.tell(SessionEvent::Warned(sentence.into()));
     }
 }
 
 /// The session as the screen uses it.
-pub(crate) struct Session {
-    desk: Arc<Desk>,
-    tasks: SyncSender<Task>,
+pub(crate) struct ChatSession {
+    desk: Arc<SessionShared>,
+    tasks: SyncSender<SessionTask>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Session {
+impl ChatSession {
     /// Starts a session: reads the files, and begins to connect.
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn start(setup: Setup, tell: Tell) -> Result<Self, String> {
+    pub(crate) fn start(setup: ClientSetup, tell: EventSender) -> Result<Self, String> {
         let path = setup.folder.file("messages");
-        let history = History::open(&path, Bounds::default())
+        let history = MessageHistory::open(&path, HistoryBounds::default())
             .map_err(|error| format!("cannot read the messages in {}: {error}", path.display()))?;
         let keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
         let seen = history.seen().iter().map(|(with, time)| (with.clone(), *time)).collect();
-        tell(News::Kept { messages: history.messages().to_vec(), seen });
-        let mut outbox = Outbox::default();
+        tell(SessionEvent::Kept { messages: history.messages().to_vec(), seen });
+        let mut outbox = MessageOutbox::default();
         // For these messages the server's promise did not arrive before the program ended, or they
         // were never sent.
-        for message in history.messages().iter().filter(|message| message.way == Way::Sent) {
+        for message in history.messages().iter().filter(|message| message.way == MessageState::Sent) {
             outbox.push(&message.with, &message.id);
         }
-        let desk = Arc::new(Desk { history: Mutex::new(history), keyring: Mutex::new(keyring), tell });
+        let desk = Arc::new(SessionShared { history: Mutex::new(history), keyring: Mutex::new(keyring), tell });
         let (tasks, waiting) = sync_channel(TASKS_MAX);
         let client = setup.start().map_err(|error| error.to_string())?;
-        let mut worker = Worker {
+        let mut worker = SessionWorker {
             desk: Arc::clone(&desk),
             setup,
             client: None,
@@ -137,13 +140,13 @@ impl Session {
 
     /// Gives an order, and returns the news for the screen that it causes at once. Never waits for
     /// the server. After this a message to send is on the disk.
-    pub(crate) fn order(&self, order: Order) -> Vec<News> {
-        if let Order::Send { to, text } = order {
+    pub(crate) fn order(&self, order: SessionOrder) -> Vec<SessionEvent> {
+        if let SessionOrder::Send { to, text } = order {
             return outbox::keep(&self.desk, &self.tasks, to, text);
         }
-        match self.tasks.try_send(Task::Order(order)) {
+        match self.tasks.try_send(SessionTask::Order(order)) {
             Ok(()) => Vec::new(),
-            Err(_) => vec![News::Warned("too much waits already: try again".to_owned())],
+            Err(_) => vec![SessionEvent::Warned("too much waits already: try again".to_owned())],
         }
     }
 
@@ -164,12 +167,12 @@ pub(crate) fn wait_for_end(thread: &JoinHandle<()>, limit: Duration) {
 }
 
 /// The thread that executes the orders.
-struct Worker {
-    desk: Arc<Desk>,
-    setup: Setup,
+struct SessionWorker {
+    desk: Arc<SessionShared>,
+    setup: ClientSetup,
     client: Option<Client>,
-    tasks: SyncSender<Task>,
-    outbox: Outbox,
+    tasks: SyncSender<SessionTask>,
+    outbox: MessageOutbox,
     /// Friends whose keys were compared since the last log-in, with the time of that if the keys
     /// allow sending.
     checked: BTreeMap<String, Option<Instant>>,
@@ -178,17 +181,17 @@ struct Worker {
     knows_own_keys: bool,
 }
 
-impl Worker {
-    fn run(mut self, waiting: &Receiver<Task>) {
+impl SessionWorker {
+    fn run(mut self, waiting: &Receiver<SessionTask>) {
         loop {
             let wait = if self.outbox.is_empty() || !self.is_online { IDLE } else { LOOK_EVERY };
             match waiting.recv_timeout(wait) {
-                Ok(Task::Order(Order::Quit)) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Task::Order(order)) => self.obey(order),
-                Ok(Task::Send { to, id }) => self.outbox.push(&to, &id),
-                Ok(Task::Online) => self.come_online(),
-                Ok(Task::Refresh) => self.refresh(),
-                Ok(Task::Over(end)) => self.end(&end),
+                Ok(SessionTask::Order(SessionOrder::Quit)) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(SessionTask::Order(order)) => self.obey(order),
+                Ok(SessionTask::Send { to, id }) => self.outbox.push(&to, &id),
+                Ok(SessionTask::Online) => self.come_online(),
+                Ok(SessionTask::Refresh) => self.refresh(),
+                Ok(SessionTask::Over(end)) => self.end(&end),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.work_outbox();
@@ -219,17 +222,17 @@ impl Worker {
     fn come_online(&mut self) {
         self.is_online = true;
         self.checked.clear();
-        self.desk.tell(News::Link(Link::Here));
+        self.desk.tell(SessionEvent::Link(LinkStatus::Here));
         self.check_own_keys();
         self.refresh();
     }
 
-    fn end(&mut self, end: &End) {
+    fn end(&mut self, end: &EndReason) {
         self.is_online = false;
         match end {
-            End::WrongPassword => self.desk.tell(News::Ended { why: end.to_string(), is_refused: true }),
-            End::Closed => {}
-            end => self.desk.tell(News::Link(Link::Over(end.to_string()))),
+            EndReason::WrongPassword => self.desk.tell(SessionEvent::Ended { why: end.to_string(), is_refused: true }),
+            EndReason::Closed => {}
+            end => self.desk.tell(SessionEvent::Link(LinkStatus::Over(end.to_string()))),
         }
     }
 
@@ -241,10 +244,10 @@ impl Worker {
         if let Some(client) = self.client.take() {
             client.close();
         }
-        self.desk.tell(News::Link(Link::Connecting));
+        self.desk.tell(SessionEvent::Link(LinkStatus::Connecting));
         let started = self.setup.start().map_err(|error| error.to_string());
         if let Err(why) = started.and_then(|client| self.listen_to(client)) {
-            self.desk.tell(News::Link(Link::Over(why)));
+            self.desk.tell(SessionEvent::Link(LinkStatus::Over(why)));
         }
     }
 

@@ -1,7 +1,7 @@
 //! From the options to a client: the user, the files, and the secrets.
 
-use crate::args::Who;
-use crate::files::{self, Folder};
+use crate::args::UserArgs;
+use crate::files::{self, UserFolder};
 use crate::secret::Secret;
 use crate::{prompt, text};
 use hongyan::client::{Client, Error, Options, Profile, TokenFile, hash_value, sign_up};
@@ -13,10 +13,10 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// Everything that a client of this user needs.
 #[derive(Clone, Debug)]
-pub(crate) struct Setup {
+pub(crate) struct ClientSetup {
     pub(crate) server: String,
     pub(crate) user: String,
-    pub(crate) folder: Folder,
+    pub(crate) folder: UserFolder,
     pub(crate) keys: Option<PathBuf>,
     token_file: PathBuf,
     ca_file: Option<PathBuf>,
@@ -24,15 +24,15 @@ pub(crate) struct Setup {
     pub(crate) hash: Option<Secret>,
 }
 
-impl Setup {
+impl ClientSetup {
     /// Reads the files that the options name, and asks for the user's name if they do not give it.
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn new(who: &Who) -> Result<Self, String> {
+    pub(crate) fn new(who: &UserArgs) -> Result<Self, String> {
         let user = who.user.clone().map_or_else(|| prompt::line("User name: "), Ok)?;
         let base = who.data.clone().map_or_else(|| files::default_base(|name| std::env::var_os(name)), Ok)?;
-        let folder = Folder::open(&base, &who.server, &user)?;
+        let folder = UserFolder::open(&base, &who.server, &user)?;
         let token_file = who.token_file.clone().unwrap_or_else(|| folder.file("token"));
         let password = who.password_file.as_deref().map(files::read_secret).transpose()?;
         let hash = password.map(|password| hash_value(&user, &password).into());

@@ -1,11 +1,11 @@
 //! The terminal: its state is changed at the start, and restored at the end, after a signal and
 //! after a panic.
 
-use crate::app::App;
-use crate::exchange::{News, Order};
-use crate::session::{Session, wait_for_end};
-use crate::setup::Setup;
-use crate::view::{self, Look};
+use crate::app::ChatApp;
+use crate::exchange::{SessionEvent, SessionOrder};
+use crate::session::{ChatSession, wait_for_end};
+use crate::setup::ClientSetup;
+use crate::view::{self, TextLook};
 use crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event};
 use crossterm::terminal::{self, EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{cursor, execute};
@@ -32,15 +32,15 @@ const FINISH: Duration = Duration::from_secs(3);
 /// A thread has panicked, and the terminal has been restored already.
 static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
 
-enum Input {
+enum TerminalInput {
     Terminal(Event),
-    News(Box<News>),
+    News(Box<SessionEvent>),
     /// The terminal can no longer be read.
     Gone,
 }
 
 /// How the chat ended.
-pub(crate) enum Outcome {
+pub(crate) enum ChatEnd {
     Left,
     /// The reason, and whether the log-in was refused.
     Ended(String, bool),
@@ -95,7 +95,7 @@ fn give_back_on_panic() {
 ///
 /// # Errors
 /// One sentence.
-pub(crate) fn run(setup: &Setup, offset: i32) -> Result<Outcome, String> {
+pub(crate) fn run(setup: &ClientSetup, offset: i32) -> Result<ChatEnd, String> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err("hongyan chat needs a terminal; see hongyan send and hongyan listen for scripts".to_owned());
     }
@@ -107,8 +107,8 @@ pub(crate) fn run(setup: &Setup, offset: i32) -> Result<Outcome, String> {
     let (sender, inputs) = sync_channel(INPUTS_MAX);
     let news = sender.clone();
     // After the end nobody reads the news.
-    let tell = Arc::new(move |it| news.send(Input::News(Box::new(it))).unwrap_or(()));
-    let session = Session::start(setup.clone(), tell)?;
+    let tell = Arc::new(move |it| news.send(TerminalInput::News(Box::new(it))).unwrap_or(()));
+    let session = ChatSession::start(setup.clone(), tell)?;
     give_back_on_panic();
     let cannot = |error: io::Error| format!("cannot use the terminal: {error}");
     let screen = Screen::take().map_err(cannot)?;
@@ -118,9 +118,9 @@ pub(crate) fn run(setup: &Setup, offset: i32) -> Result<Outcome, String> {
         move || read_terminal(&sender, &is_over)
     };
     let keys = thread::Builder::new().name("keys".to_owned()).spawn(read).map_err(cannot)?;
-    let app = App::new(&setup.user, &setup.server, offset);
+    let app = ChatApp::new(&setup.user, &setup.server, offset);
     let ended = chat(app, screen, &session, &inputs, &stop);
-    session.order(Order::Quit);
+    session.order(SessionOrder::Quit);
     // So that the session does not block on news that nobody reads.
     drop(inputs);
     // The next reader of the terminal (a question for the password, or the shell) must get all
@@ -132,13 +132,13 @@ pub(crate) fn run(setup: &Setup, offset: i32) -> Result<Outcome, String> {
 }
 
 fn chat(
-    mut app: App,
+    mut app: ChatApp,
     mut screen: Screen,
-    session: &Session,
-    inputs: &Receiver<Input>,
+    session: &ChatSession,
+    inputs: &Receiver<TerminalInput>,
     stop: &AtomicBool,
-) -> io::Result<Outcome> {
-    let look = Look { has_colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
+) -> io::Result<ChatEnd> {
+    let look = TextLook { has_colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
     let (width, height) = terminal::size()?;
     app.resize(width, height);
     let mut is_stale = true;
@@ -148,10 +148,10 @@ fn chat(
         is_stale |= app.pass(now.duration_since(last));
         last = now;
         if HAS_PANICKED.load(Ordering::SeqCst) {
-            return Ok(Outcome::Panicked);
+            return Ok(ChatEnd::Panicked);
         }
         if stop.load(Ordering::SeqCst) {
-            return Ok(Outcome::Left);
+            return Ok(ChatEnd::Left);
         }
         if std::mem::take(&mut app.wants_redraw) {
             screen.terminal.clear()?;
@@ -163,18 +163,18 @@ fn chat(
         let mut next = match inputs.recv_timeout(WAIT) {
             Ok(input) => Some(input),
             Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return Ok(Outcome::Left),
+            Err(RecvTimeoutError::Disconnected) => return Ok(ChatEnd::Left),
         };
         // Handles all inputs that are waiting, then draws once.
         let mut left = INPUTS_MAX;
         while let Some(input) = next.take() {
             is_stale = true;
-            if matches!(input, Input::Gone) {
-                return Ok(Outcome::Left);
+            if matches!(input, TerminalInput::Gone) {
+                return Ok(ChatEnd::Left);
             }
             take(&mut app, session, input);
             if app.is_over {
-                return Ok(app.ended.map_or(Outcome::Left, |(why, is_refused)| Outcome::Ended(why, is_refused)));
+                return Ok(app.ended.map_or(ChatEnd::Left, |(why, is_refused)| ChatEnd::Ended(why, is_refused)));
             }
             left -= 1;
             if left > 0 {
@@ -185,14 +185,14 @@ fn chat(
 }
 
 /// Handles a key or news, and gives the resulting orders to the session.
-fn take(app: &mut App, session: &Session, input: Input) {
+fn take(app: &mut ChatApp, session: &ChatSession, input: TerminalInput) {
     let mut orders = VecDeque::new();
     match input {
-        Input::Terminal(Event::Key(key)) => orders.extend(app.press(key)),
-        Input::Terminal(Event::Paste(text)) => app.paste(&text),
-        Input::Terminal(Event::Resize(width, height)) => app.resize(width, height),
-        Input::Terminal(_) | Input::Gone => {}
-        Input::News(news) => orders.extend(app.hear(*news)),
+        TerminalInput::Terminal(Event::Key(key)) => orders.extend(app.press(key)),
+        TerminalInput::Terminal(Event::Paste(text)) => app.paste(&text),
+        TerminalInput::Terminal(Event::Resize(width, height)) => app.resize(width, height),
+        TerminalInput::Terminal(_) | TerminalInput::Gone => {}
+        TerminalInput::News(news) => orders.extend(app.hear(*news)),
     }
     while let Some(order) = orders.pop_front() {
         for news in session.order(order) {
@@ -202,14 +202,14 @@ fn take(app: &mut App, session: &Session, input: Input) {
 }
 
 /// Passes on the events of the terminal, until the end.
-fn read_terminal(inputs: &SyncSender<Input>, is_over: &AtomicBool) {
+fn read_terminal(inputs: &SyncSender<TerminalInput>, is_over: &AtomicBool) {
     while !is_over.load(Ordering::SeqCst) {
         let input = match event::poll(LOOK_EVERY) {
             Ok(false) => continue,
-            Ok(true) => event::read().map_or(Input::Gone, Input::Terminal),
-            Err(_) => Input::Gone,
+            Ok(true) => event::read().map_or(TerminalInput::Gone, TerminalInput::Terminal),
+            Err(_) => TerminalInput::Gone,
         };
-        let is_gone = matches!(input, Input::Gone);
+        let is_gone = matches!(input, TerminalInput::Gone);
         if inputs.send(input).is_err() || is_gone {
             return;
         }

@@ -6,11 +6,11 @@ mod look;
 mod popup;
 mod talk;
 
-use crate::app::{App, Focus, Popup};
-use crate::exchange::Link;
-use crate::message::Message;
+use crate::app::{ChatApp, Focus, Popup};
+use crate::exchange::LinkStatus;
+use crate::message::ChatMessage;
 use crate::text;
-pub(crate) use look::Look;
+pub(crate) use look::TextLook;
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
@@ -21,14 +21,14 @@ const SMALLEST: (u16, u16) = (16, 5);
 
 /// The areas of the parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Parts {
+struct ScreenAreas {
     title: Rect,
     list: Option<Rect>,
     chat: Option<Rect>,
     status: Rect,
 }
 
-fn parts(app: &App) -> Parts {
+fn parts(app: &ChatApp) -> ScreenAreas {
     let (width, height) = app.size;
     let row = |y| Rect::new(0, y, width, 1);
     let middle = |x, width| Rect::new(x, 1, width, height.saturating_sub(2));
@@ -40,25 +40,27 @@ fn parts(app: &App) -> Parts {
     } else {
         (None, Some(middle(0, width)))
     };
-    Parts { title: row(0), list, chat, status: row(height.saturating_sub(1)) }
+    ScreenAreas { title: row(0), list, chat, status: row(height.saturating_sub(1)) }
 }
 
 /// How many rows a page of the chat has.
-pub(crate) fn page(app: &App) -> usize {
+pub(crate) fn page(app: &ChatApp) -> usize {
     let rows = parts(app).chat.map_or(0, |area| talk::height(app, area));
     rows.saturating_sub(1).max(1)
 }
 
 /// How far the open chat can be scrolled back, counted only as far as needed for its present
 /// position.
-pub(crate) fn scroll_max(app: &App) -> usize {
+pub(crate) fn scroll_max(app: &ChatApp) -> usize {
     let (Some(area), Some(chat)) = (parts(app).chat, app.chat()) else { return 0 };
     let height = talk::height(app, area);
-    talk::rows(app, chat, area.width, chat.scroll.saturating_add(height), Look::default()).len().saturating_sub(height)
+    talk::rows(app, chat, area.width, chat.scroll.saturating_add(height), TextLook::default())
+        .len()
+        .saturating_sub(height)
 }
 
 /// How many rows a message of the open chat takes.
-pub(crate) fn rows_of(app: &App, message: &Message) -> usize {
+pub(crate) fn rows_of(app: &ChatApp, message: &ChatMessage) -> usize {
     parts(app).chat.map_or(0, |area| talk::rows_of_message(app, message, area))
 }
 
@@ -68,7 +70,7 @@ pub(crate) fn popup_scroll_max(popup: &Popup, size: (u16, u16)) -> usize {
 }
 
 /// Draws everything.
-pub(crate) fn draw(app: &App, look: Look, frame: &mut Frame<'_>) {
+pub(crate) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>) {
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         put(frame, area, 0, Line::from(text::cut("too small", area.width.into())));
@@ -105,12 +107,12 @@ fn put(frame: &mut Frame<'_>, area: Rect, row: u16, line: Line<'_>) {
     }
 }
 
-fn title(app: &App, look: Look, width: u16) -> Line<'static> {
+fn title(app: &ChatApp, look: TextLook, width: u16) -> Line<'static> {
     let (state, style) = match app.link {
-        Link::Here => ("connected", look.good()),
-        Link::Connecting => ("connecting", look.faint()),
-        Link::Away(_) => ("NOT CONNECTED, trying again", look.alarm()),
-        Link::Over(_) => ("NOT CONNECTED", look.alarm()),
+        LinkStatus::Here => ("connected", look.good()),
+        LinkStatus::Connecting => ("connecting", look.faint()),
+        LinkStatus::Away(_) => ("NOT CONNECTED, trying again", look.alarm()),
+        LinkStatus::Over(_) => ("NOT CONNECTED", look.alarm()),
     };
     let unread: usize = app.chats.values().map(|chat| chat.unread).sum();
     let unread = if unread == 0 { String::new() } else { format!("  {unread} unread") };
@@ -126,7 +128,7 @@ fn title(app: &App, look: Look, width: u16) -> Line<'static> {
 
 /// The sentence at the bottom: the last one that was said, or, if there is none and the connection
 /// is lost, the reason.
-fn status(app: &App, look: Look, width: u16) -> Line<'static> {
+fn status(app: &ChatApp, look: TextLook, width: u16) -> Line<'static> {
     let (said, is_warning) = &app.said;
     let (shown, style) = match app.trouble() {
         _ if !said.is_empty() => (said.clone(), if *is_warning { look.alarm() } else { look.plain() }),

@@ -1,8 +1,8 @@
 //! Key pairs in a file, encrypted with a passphrase: for another browser, for another client, or as
 //! a backup.
 
-use super::keys::Keys;
-use super::{Fault, decrypt, encrypt, from_base64, netstrings, random, to_base64};
+use super::keys::KeyPairs;
+use super::{EncryptionError, decrypt, encrypt, from_base64, netstrings, random, to_base64};
 use crate::client::password::derive;
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
@@ -19,14 +19,14 @@ fn aad(user: &str) -> Vec<u8> {
     netstrings([b"hongyan-keys1", user.as_bytes()])
 }
 
-impl Keys {
+impl KeyPairs {
     /// Encrypts both pairs with a passphrase, and returns the text of the file.
     ///
     /// # Errors
-    /// [`Fault::Failed`].
-    pub fn export(&self, passphrase: &str) -> Result<String, Fault> {
+    /// [`EncryptionError::Failed`].
+    pub fn export(&self, passphrase: &str) -> Result<String, EncryptionError> {
         let (salt, iv) = (random::<16>()?, random::<12>()?);
-        let key = derive(passphrase, &salt, NonZeroU32::new(ROUNDS).ok_or(Fault::Failed)?);
+        let key = derive(passphrase, &salt, NonZeroU32::new(ROUNDS).ok_or(EncryptionError::Failed)?);
         let keys = json!({"encrypt": to_base64(&self.encrypt_pkcs8), "sign": to_base64(&self.sign_pkcs8)});
         let data = encrypt(&key, iv, &aad(self.user()), keys.to_string().as_bytes())?;
         let file = json!({
@@ -39,24 +39,26 @@ impl Keys {
     /// Reads such a file. This takes about as long as a log-in with a password.
     ///
     /// # Errors
-    /// [`Fault::Broken`]: the text is not such a file. [`Fault::WrongPassphrase`].
-    pub fn import(file: &str, passphrase: &str) -> Result<Self, Fault> {
+    /// [`EncryptionError::Broken`]: the text is not such a file.
+    /// [`EncryptionError::WrongPassphrase`].
+    pub fn import(file: &str, passphrase: &str) -> Result<Self, EncryptionError> {
         if file.len() > FILE_BYTES_MAX {
-            return Err(Fault::Broken);
+            return Err(EncryptionError::Broken);
         }
-        let value: Value = serde_json::from_str(file).map_err(|_| Fault::Broken)?;
-        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(Fault::Broken);
+        let value: Value = serde_json::from_str(file).map_err(|_| EncryptionError::Broken)?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(EncryptionError::Broken);
         let rounds = value.get("rounds").and_then(Value::as_u64).filter(|rounds| ROUNDS_READ.contains(rounds));
-        let rounds = rounds.and_then(|rounds| NonZeroU32::new(u32::try_from(rounds).ok()?)).ok_or(Fault::Broken)?;
+        let rounds =
+            rounds.and_then(|rounds| NonZeroU32::new(u32::try_from(rounds).ok()?)).ok_or(EncryptionError::Broken)?;
         let (user, salt) = (text("user")?, from_base64(text("salt")?)?);
         if text("hongyan")? != MARK || salt.len() != 16 {
-            return Err(Fault::Broken);
+            return Err(EncryptionError::Broken);
         }
         let (iv, data) = (from_base64(text("iv")?)?, from_base64(text("data")?)?);
         let key = derive(passphrase, &salt, rounds);
-        let keys = decrypt(&key, &iv, &aad(user), data).map_err(|_| Fault::WrongPassphrase)?;
-        let keys: Value = serde_json::from_slice(&keys).map_err(|_| Fault::Broken)?;
-        let part = |name: &str| from_base64(keys.get(name).and_then(Value::as_str).ok_or(Fault::Broken)?);
+        let keys = decrypt(&key, &iv, &aad(user), data).map_err(|_| EncryptionError::WrongPassphrase)?;
+        let keys: Value = serde_json::from_slice(&keys).map_err(|_| EncryptionError::Broken)?;
+        let part = |name: &str| from_base64(keys.get(name).and_then(Value::as_str).ok_or(EncryptionError::Broken)?);
         Self::from_pkcs8(user, part("encrypt")?, part("sign")?)
     }
 }

@@ -1,7 +1,7 @@
 //! A user's own key pairs.
 
 use super::public::{PublicKey, PublicKeys};
-use super::{Fault, from_base64, to_base64};
+use super::{EncryptionError, from_base64, to_base64};
 use crate::client::token::write_private;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -18,7 +18,7 @@ const EXPONENT: [u8; 3] = [1, 0, 1];
 
 /// The key pairs of a user: one for encryption, one for signatures. Anybody who has them can read
 /// the user's messages and write in the user's name.
-pub struct Keys {
+pub struct KeyPairs {
     user: String,
     encrypt: OaepPrivateDecryptingKey,
     sign: RsaKeyPair,
@@ -29,42 +29,42 @@ pub struct Keys {
 }
 
 /// The keys are not shown.
-impl std::fmt::Debug for Keys {
+impl std::fmt::Debug for KeyPairs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Keys").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-impl Keys {
+impl KeyPairs {
     /// Generates new key pairs of 3,072 bits. This takes about a second.
     ///
     /// # Errors
-    /// [`Fault::Failed`].
-    pub fn generate(user: &str) -> Result<Self, Fault> {
+    /// [`EncryptionError::Failed`].
+    pub fn generate(user: &str) -> Result<Self, EncryptionError> {
         let pkcs8 = || {
-            let key = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|_| Fault::Failed)?;
-            let der: Pkcs8V1Der<'_> = key.as_der().map_err(|_| Fault::Failed)?;
+            let key = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|_| EncryptionError::Failed)?;
+            let der: Pkcs8V1Der<'_> = key.as_der().map_err(|_| EncryptionError::Failed)?;
             Ok(der.as_ref().to_vec())
         };
         Self::from_pkcs8(user, pkcs8()?, pkcs8()?)
     }
 
-    pub(super) fn from_pkcs8(user: &str, encrypt: Vec<u8>, sign: Vec<u8>) -> Result<Self, Fault> {
+    pub(super) fn from_pkcs8(user: &str, encrypt: Vec<u8>, sign: Vec<u8>) -> Result<Self, EncryptionError> {
         let public_of = |pkcs8: &[u8]| {
-            let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| Fault::Broken)?;
+            let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| EncryptionError::Broken)?;
             let public = pair.public_key();
             if public.exponent().big_endian_without_leading_zero() != EXPONENT {
-                return Err(Fault::Broken);
+                return Err(EncryptionError::Broken);
             }
             let modulus = public.modulus().big_endian_without_leading_zero().to_vec();
             Ok((PublicKey::new(modulus)?, pair))
         };
         let (encrypt_public, _) = public_of(&encrypt)?;
         let (sign_public, sign_pair) = public_of(&sign)?;
-        let private = PrivateDecryptingKey::from_pkcs8(&encrypt).map_err(|_| Fault::Broken)?;
+        let private = PrivateDecryptingKey::from_pkcs8(&encrypt).map_err(|_| EncryptionError::Broken)?;
         Ok(Self {
             user: user.to_owned(),
-            encrypt: OaepPrivateDecryptingKey::new(private).map_err(|_| Fault::Broken)?,
+            encrypt: OaepPrivateDecryptingKey::new(private).map_err(|_| EncryptionError::Broken)?,
             sign: sign_pair,
             public: PublicKeys { encrypt: encrypt_public, sign: sign_public },
             encrypt_pkcs8: encrypt,
@@ -85,7 +85,7 @@ impl Keys {
     }
 
     /// Writes the keys, not encrypted, to a file that only its owner may read (mode 0600). For a
-    /// file that leaves this machine use [`Keys::export`].
+    /// file that leaves this machine use [`KeyPairs::export`].
     ///
     /// # Errors
     /// It cannot be written.
@@ -96,20 +96,20 @@ impl Keys {
         write_private(path.as_ref(), text.to_string().as_bytes())
     }
 
-    /// Reads what [`Keys::save`] wrote.
+    /// Reads what [`KeyPairs::save`] wrote.
     ///
     /// # Errors
     /// The file cannot be read, or holds no keys.
     pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
         let mut text = String::new();
         std::fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-        let bad = |fault: Fault| io::Error::new(ErrorKind::InvalidData, fault);
+        let bad = |fault: EncryptionError| io::Error::new(ErrorKind::InvalidData, fault);
         Self::from_json(&text).map_err(bad)
     }
 
-    fn from_json(text: &str) -> Result<Self, Fault> {
-        let value: Value = serde_json::from_str(text).map_err(|_| Fault::Broken)?;
-        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(Fault::Broken);
+    fn from_json(text: &str) -> Result<Self, EncryptionError> {
+        let value: Value = serde_json::from_str(text).map_err(|_| EncryptionError::Broken)?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(EncryptionError::Broken);
         Self::from_pkcs8(text("user")?, from_base64(text("encrypt")?)?, from_base64(text("sign")?)?)
     }
 
@@ -132,17 +132,17 @@ impl Keys {
     }
 
     /// RSA-PSS.
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Fault> {
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         let mut signature = vec![0; self.sign.public_modulus_len()];
         let signed = self.sign.sign(&RSA_PSS_SHA256, &SystemRandom::new(), message, &mut signature);
-        signed.map(|()| signature).map_err(|_| Fault::Failed)
+        signed.map(|()| signature).map_err(|_| EncryptionError::Failed)
     }
 
     /// RSA-OAEP.
-    pub(super) fn unwrap_key(&self, wrapped: &[u8]) -> Result<Vec<u8>, Fault> {
+    pub(super) fn unwrap_key(&self, wrapped: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         let mut secret = vec![0; self.encrypt.min_output_size()];
         let opened = self.encrypt.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut secret, None);
-        let length = opened.map_err(|_| Fault::Broken)?.len();
+        let length = opened.map_err(|_| EncryptionError::Broken)?.len();
         secret.truncate(length);
         Ok(secret)
     }

@@ -1,15 +1,15 @@
 //! One encrypted and signed message.
 
-use super::keys::Keys;
+use super::keys::KeyPairs;
 use super::public::PublicKeys;
-use super::{Fault, decrypt, encrypt, from_base64, netstrings, random, to_base64};
+use super::{EncryptionError, decrypt, encrypt, from_base64, netstrings, random, to_base64};
 use serde_json::{Value, json};
 
 const MARK: &str = "e2e1";
 
 /// The context of a message, as given in its push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Letter<'a> {
+pub struct MessageContext<'a> {
     /// The sender.
     pub sender: &'a str,
     /// The receiver.
@@ -31,7 +31,7 @@ fn read(content: &str) -> Option<Value> {
     (value.get("hongyan")?.as_str()? == MARK).then_some(value)
 }
 
-impl Letter<'_> {
+impl MessageContext<'_> {
     /// The associated data: the fields that are authenticated together with the ciphertext.
     fn aad(&self, from: &str, to: &str, own: &str) -> Vec<u8> {
         let texts = ["hongyan-e2e1", self.sender, self.receiver, self.message_id, from, to, own];
@@ -39,12 +39,13 @@ impl Letter<'_> {
     }
 }
 
-impl Keys {
+impl KeyPairs {
     /// Encrypts and signs a text; returns the `content` of the message.
     ///
     /// # Errors
-    /// [`Fault::Failed`]; [`Fault::Broken`]: the keys of the receiver cannot be used.
-    pub fn seal(&self, to: &PublicKeys, letter: Letter<'_>, text: &str) -> Result<String, Fault> {
+    /// [`EncryptionError::Failed`]; [`EncryptionError::Broken`]: the keys of the receiver cannot be
+    /// used.
+    pub fn seal(&self, to: &PublicKeys, letter: MessageContext<'_>, text: &str) -> Result<String, EncryptionError> {
         let (key, iv) = (random::<32>()?, random::<12>()?);
         let ours = self.public();
         let (from, to_kid, own_kid) = (ours.sign_kid(), to.encrypt_kid(), ours.encrypt_kid());
@@ -64,9 +65,14 @@ impl Keys {
     ///
     /// # Errors
     /// The fault of the message; nothing of it may be shown as genuine in this case.
-    pub fn open(&self, sender: &PublicKeys, letter: Letter<'_>, content: &str) -> Result<String, Fault> {
-        let value = read(content).ok_or(Fault::Broken)?;
-        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(Fault::Broken);
+    pub fn open(
+        &self,
+        sender: &PublicKeys,
+        letter: MessageContext<'_>,
+        content: &str,
+    ) -> Result<String, EncryptionError> {
+        let value = read(content).ok_or(EncryptionError::Broken)?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(EncryptionError::Broken);
         let bytes = |key: &str| from_base64(text(key)?);
         let (from, to, own_kid) = (text("from")?, text("to")?, text("self")?);
         let ours = self.public();
@@ -74,11 +80,11 @@ impl Keys {
         let (kid, wrapped) = if is_own { (own_kid, "own") } else { (to, "key") };
         let for_us = is_own || letter.receiver == self.user();
         if !for_us || kid != ours.encrypt_kid() {
-            return Err(Fault::NotForUs);
+            return Err(EncryptionError::NotForUs);
         }
         let pinned = if is_own { ours } else { sender };
         if from != pinned.sign_kid() {
-            return Err(Fault::OtherKey);
+            return Err(EncryptionError::OtherKey);
         }
         let aad = letter.aad(from, to, own_kid);
         let (key, own, iv, sealed) = (bytes("key")?, bytes("own")?, bytes("iv")?, bytes("text")?);
@@ -87,7 +93,7 @@ impl Keys {
         pinned.sign.verify(&signed(aad.clone(), [&iv, &key, &own, &sealed]), &signature)?;
         let secret = self.unwrap_key(if wrapped == "own" { &own } else { &key })?;
         let plain = decrypt(&secret, &iv, &aad, sealed)?;
-        String::from_utf8(plain).map_err(|_| Fault::Broken)
+        String::from_utf8(plain).map_err(|_| EncryptionError::Broken)
     }
 }
 

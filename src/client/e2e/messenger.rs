@@ -1,9 +1,9 @@
 //! A client that encrypts its messages to every friend who has keys.
 
-use super::Fault;
-use super::keys::Keys;
-use super::letter::{Letter, is_encrypted};
-use super::pins::{Pins, Standing};
+use super::EncryptionError;
+use super::keys::KeyPairs;
+use super::letter::{MessageContext, is_encrypted};
+use super::pins::{PinCheck, PinnedKeys};
 use super::public::{PublicKeys, safety_number};
 use crate::client::{Client, Error, ProfileChange, Push, new_id};
 use std::fmt;
@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The result of reading a received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum DecryptOutcome {
     /// The text was encrypted for this user and signed with the sender's pinned key.
     Encrypted(String),
     /// The message is plain text, as it is in the push. If the sender has keys, show it as not
@@ -20,9 +20,9 @@ pub enum Reading {
         /// Are keys of the sender pinned?
         sender_has_keys: bool,
     },
-    /// The message must not be shown as genuine. After [`Fault::OtherKey`] the friend's keys may
-    /// have changed: ask the user ([`Messenger::standing`]).
-    Bad(Fault),
+    /// The message must not be shown as genuine. After [`EncryptionError::OtherKey`] the friend's
+    /// keys may have changed: ask the user ([`Messenger::standing`]).
+    Bad(EncryptionError),
     /// The message is encrypted, and the profile with its sender's keys could not be fetched. Do
     /// not ack it: the server will send it again.
     NotYet(Error),
@@ -30,7 +30,7 @@ pub enum Reading {
 
 /// A message that the server has promised to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentMessage {
     /// The message's id.
     pub id: String,
     /// Could the server not read it?
@@ -39,14 +39,14 @@ pub struct Sent {
 
 /// Why a message was not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum SendError {
     /// An error of the client.
     Client(Error),
-    /// A fault of the keys, usually [`Fault::KeysChanged`].
-    Keys(Fault),
+    /// A fault of the keys, usually [`EncryptionError::KeysChanged`].
+    Keys(EncryptionError),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client(error) => error.fmt(f),
@@ -55,16 +55,16 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for SendError {}
 
-impl From<Error> for Trouble {
+impl From<Error> for SendError {
     fn from(error: Error) -> Self {
         Self::Client(error)
     }
 }
 
-impl From<Fault> for Trouble {
-    fn from(fault: Fault) -> Self {
+impl From<EncryptionError> for SendError {
+    fn from(fault: EncryptionError) -> Self {
         Self::Keys(fault)
     }
 }
@@ -73,8 +73,8 @@ impl From<Fault> for Trouble {
 #[derive(Debug)]
 pub struct Messenger {
     client: Client,
-    keys: Keys,
-    pins: Mutex<Pins>,
+    keys: KeyPairs,
+    pins: Mutex<PinnedKeys>,
 }
 
 impl Messenger {
@@ -83,7 +83,7 @@ impl Messenger {
     ///
     /// # Errors
     /// [`Error::Setting`]: the keys belong to another user; the errors of every request.
-    pub fn new(client: Client, keys: Keys, pins: Pins) -> Result<Self, Error> {
+    pub fn new(client: Client, keys: KeyPairs, pins: PinnedKeys) -> Result<Self, Error> {
         if keys.user() != client.user() {
             return Err(Error::Setting("these are another user's keys".to_owned()));
         }
@@ -96,7 +96,7 @@ impl Messenger {
     }
 
     /// The pins, for storing them or for agreeing to a change.
-    pub fn pins(&self) -> MutexGuard<'_, Pins> {
+    pub fn pins(&self) -> MutexGuard<'_, PinnedKeys> {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,23 +105,23 @@ impl Messenger {
     ///
     /// # Errors
     /// The errors of every request.
-    pub fn standing(&self, name: &str) -> Result<Standing, Error> {
+    pub fn standing(&self, name: &str) -> Result<PinCheck, Error> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
         Ok(self.pins().look(name, &in_profile))
     }
 
     /// Records that the user agrees to the keys that they were shown: those of
-    /// [`Standing::Changed`], whose safety number is [`Messenger::safety_number_with`]. The keys
+    /// [`PinCheck::Changed`], whose safety number is [`Messenger::safety_number_with`]. The keys
     /// are pinned if the friend's profile still has them; with `None`, the friend counts as having
     /// no keys, if the profile still has none.
     ///
     /// # Errors
-    /// [`Fault::KeysChanged`]: the profile has other keys meanwhile, and nothing was pinned. The
-    /// errors of every request.
-    pub fn agree(&self, name: &str, shown: Option<&PublicKeys>) -> Result<(), Trouble> {
+    /// [`EncryptionError::KeysChanged`]: the profile has other keys meanwhile, and nothing was
+    /// pinned. The errors of every request.
+    pub fn agree(&self, name: &str, shown: Option<&PublicKeys>) -> Result<(), SendError> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
         if PublicKeys::read(&in_profile).ok().as_ref() != shown {
-            return Err(Fault::KeysChanged.into());
+            return Err(EncryptionError::KeysChanged.into());
         }
         self.pins().agree(name, &in_profile);
         Ok(())
@@ -143,12 +143,12 @@ impl Messenger {
     /// Sends a message, encrypted if the friend has keys. Fetches the friend's profile first.
     ///
     /// # Errors
-    /// [`Fault::KeysChanged`]: nothing was sent. The errors of [`Client::send`].
-    pub fn send(&self, receiver: &str, text: &str) -> Result<Sent, Trouble> {
+    /// [`EncryptionError::KeysChanged`]: nothing was sent. The errors of [`Client::send`].
+    pub fn send(&self, receiver: &str, text: &str) -> Result<SentMessage, SendError> {
         let id = new_id()?;
         let (content, encrypted) = self.content(&id, receiver, text)?;
         self.client.send_with_id(&id, receiver, &content)?;
-        Ok(Sent { id, encrypted })
+        Ok(SentMessage { id, encrypted })
     }
 
     /// Returns the content of a message with this id, and whether it is encrypted. This is for a
@@ -156,32 +156,32 @@ impl Messenger {
     ///
     /// # Errors
     /// As [`Messenger::send`].
-    pub fn content(&self, id: &str, receiver: &str, text: &str) -> Result<(String, bool), Trouble> {
+    pub fn content(&self, id: &str, receiver: &str, text: &str) -> Result<(String, bool), SendError> {
         match self.standing(receiver)? {
-            Standing::NoKeys => Ok((text.to_owned(), false)),
-            Standing::Known(keys) => {
-                let letter = Letter { sender: self.client.user(), receiver, message_id: id };
+            PinCheck::NoKeys => Ok((text.to_owned(), false)),
+            PinCheck::Known(keys) => {
+                let letter = MessageContext { sender: self.client.user(), receiver, message_id: id };
                 Ok((self.keys.seal(&keys, letter, text)?, true))
             }
-            Standing::Changed(_) => Err(Fault::KeysChanged.into()),
+            PinCheck::Changed(_) => Err(EncryptionError::KeysChanged.into()),
         }
     }
 
     /// Reads a push. For the first encrypted message of a user it fetches the user's profile.
-    pub fn read(&self, push: &Push) -> Reading {
+    pub fn read(&self, push: &Push) -> DecryptOutcome {
         let pinned = self.pins().of(&push.sender).cloned();
         if !is_encrypted(&push.content) {
-            return Reading::Plain { sender_has_keys: pinned.is_some() };
+            return DecryptOutcome::Plain { sender_has_keys: pinned.is_some() };
         }
         let pinned = match pinned {
             Some(keys) => keys,
             None => match self.standing(&push.sender) {
-                Ok(Standing::Known(keys)) => keys,
-                Ok(Standing::NoKeys | Standing::Changed(_)) => return Reading::Bad(Fault::OtherKey),
-                Err(error) => return Reading::NotYet(error),
+                Ok(PinCheck::Known(keys)) => keys,
+                Ok(PinCheck::NoKeys | PinCheck::Changed(_)) => return DecryptOutcome::Bad(EncryptionError::OtherKey),
+                Err(error) => return DecryptOutcome::NotYet(error),
             },
         };
-        let letter = Letter { sender: &push.sender, receiver: &push.receiver, message_id: &push.message_id };
-        self.keys.open(&pinned, letter, &push.content).map_or_else(Reading::Bad, Reading::Encrypted)
+        let letter = MessageContext { sender: &push.sender, receiver: &push.receiver, message_id: &push.message_id };
+        self.keys.open(&pinned, letter, &push.content).map_or_else(DecryptOutcome::Bad, DecryptOutcome::Encrypted)
     }
 }

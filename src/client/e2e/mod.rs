@@ -1,8 +1,9 @@
 //! Messages between friends that the server cannot read: RSA-OAEP, RSA-PSS and AES-256-GCM, in the
 //! format of docs/e2e.md, which also says what it protects against and what not.
 //!
-//! [`Keys`] are a user's own key pairs, [`PublicKeys`] are the keys in a profile, and [`Pins`] are
-//! the keys that each friend had first. [`Messenger`] combines them with a client:
+//! [`KeyPairs`] are a user's own key pairs, [`PublicKeys`] are the keys in a profile, and
+//! [`PinnedKeys`] are the keys that each friend had first. [`Messenger`] combines them with a
+//! client:
 //!
 //! ```no_run
 //! use hongyan::client::e2e::{Keys, Messenger, Pins, Reading};
@@ -37,10 +38,10 @@ mod messenger;
 mod pins;
 mod public;
 
-pub use keys::Keys;
-pub use letter::{Letter, is_encrypted};
-pub use messenger::{Messenger, Reading, Sent, Trouble};
-pub use pins::{Pins, Standing};
+pub use keys::KeyPairs;
+pub use letter::{MessageContext, is_encrypted};
+pub use messenger::{DecryptOutcome, Messenger, SendError, SentMessage};
+pub use pins::{PinCheck, PinnedKeys};
 pub use public::{PublicKeys, safety_number};
 
 use base64::Engine;
@@ -51,7 +52,7 @@ use std::fmt;
 /// Why keys or a message cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum EncryptionError {
     /// The text does not follow the format.
     Broken,
     /// It was encrypted for other keys than ours.
@@ -64,13 +65,13 @@ pub enum Fault {
     /// The passphrase is wrong, or the file is damaged.
     WrongPassphrase,
     /// The friend's keys have changed or disappeared since they were pinned. Nothing is sent until
-    /// the user agrees ([`Pins::agree`]).
+    /// the user agrees ([`PinnedKeys::agree`]).
     KeysChanged,
     /// The cryptographic library failed: no random numbers, for example.
     Failed,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for EncryptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Broken => "it is damaged, or not in the format of docs/e2e.md",
@@ -84,7 +85,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for EncryptionError {}
 
 /// Appends a netstring: the decimal byte length, a colon, the bytes, a comma. A sequence of
 /// netstrings can be parsed in one way only.
@@ -106,30 +107,30 @@ fn to_base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn from_base64(text: &str) -> Result<Vec<u8>, Fault> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| Fault::Broken)
+fn from_base64(text: &str) -> Result<Vec<u8>, EncryptionError> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| EncryptionError::Broken)
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Fault> {
+fn random<const N: usize>() -> Result<[u8; N], EncryptionError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|_| Fault::Failed)?;
+    getrandom::fill(&mut bytes).map_err(|_| EncryptionError::Failed)?;
     Ok(bytes)
 }
 
 /// AES-256-GCM; the tag follows the ciphertext.
-fn encrypt(key: &[u8; 32], iv: [u8; 12], aad: &[u8], text: &[u8]) -> Result<Vec<u8>, Fault> {
-    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| Fault::Failed)?;
+fn encrypt(key: &[u8; 32], iv: [u8; 12], aad: &[u8], text: &[u8]) -> Result<Vec<u8>, EncryptionError> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| EncryptionError::Failed)?;
     let mut bytes = text.to_vec();
     let nonce = Nonce::assume_unique_for_key(iv);
     let sealed = LessSafeKey::new(key).seal_in_place_append_tag(nonce, Aad::from(aad), &mut bytes);
-    sealed.map(|()| bytes).map_err(|_| Fault::Failed)
+    sealed.map(|()| bytes).map_err(|_| EncryptionError::Failed)
 }
 
-fn decrypt(key: &[u8], iv: &[u8], aad: &[u8], mut bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
-    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| Fault::Broken)?;
-    let nonce = Nonce::try_assume_unique_for_key(iv).map_err(|_| Fault::Broken)?;
+fn decrypt(key: &[u8], iv: &[u8], aad: &[u8], mut bytes: Vec<u8>) -> Result<Vec<u8>, EncryptionError> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| EncryptionError::Broken)?;
+    let nonce = Nonce::try_assume_unique_for_key(iv).map_err(|_| EncryptionError::Broken)?;
     let opened = LessSafeKey::new(key).open_in_place(nonce, Aad::from(aad), &mut bytes);
-    let length = opened.map_err(|_| Fault::Broken)?.len();
+    let length = opened.map_err(|_| EncryptionError::Broken)?.len();
     bytes.truncate(length);
     Ok(bytes)
 }

@@ -1,6 +1,6 @@
 //! The public keys in a profile, and the safety number with which two users compare theirs.
 
-use super::{Fault, from_base64, netstring, to_base64};
+use super::{EncryptionError, from_base64, netstring, to_base64};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey, PublicKeyComponents};
 use aws_lc_rs::signature::RSA_PSS_2048_8192_SHA256;
 use ring::digest;
@@ -22,11 +22,11 @@ pub(super) struct PublicKey {
 
 impl PublicKey {
     /// From a modulus in big-endian bytes.
-    pub(super) fn new(modulus: Vec<u8>) -> Result<Self, Fault> {
-        let [first, .., last] = modulus[..] else { return Err(Fault::Broken) };
+    pub(super) fn new(modulus: Vec<u8>) -> Result<Self, EncryptionError> {
+        let [first, .., last] = modulus[..] else { return Err(EncryptionError::Broken) };
         let bits = (modulus.len() as u32).saturating_mul(8).saturating_sub(first.leading_zeros());
         if first == 0 || last & 1 == 0 || !(BITS_MIN..=BITS_MAX).contains(&bits) {
-            return Err(Fault::Broken);
+            return Err(EncryptionError::Broken);
         }
         // RFC 7638: these keys, in this order, without white space.
         let thumbprint = format!("{{\"e\":\"AQAB\",\"kty\":\"RSA\",\"n\":\"{}\"}}", to_base64(&modulus));
@@ -34,10 +34,10 @@ impl PublicKey {
         Ok(Self { modulus, kid })
     }
 
-    fn read(jwk: &Value, alg: &str, usage: &str) -> Result<Self, Fault> {
-        let text = |key: &str| jwk.get(key).and_then(Value::as_str).ok_or(Fault::Broken);
+    fn read(jwk: &Value, alg: &str, usage: &str) -> Result<Self, EncryptionError> {
+        let text = |key: &str| jwk.get(key).and_then(Value::as_str).ok_or(EncryptionError::Broken);
         if [text("kty")?, text("e")?, text("alg")?, text("use")?] != ["RSA", "AQAB", alg, usage] {
-            return Err(Fault::Broken);
+            return Err(EncryptionError::Broken);
         }
         Self::new(from_base64(text("n")?)?)
     }
@@ -55,17 +55,18 @@ impl PublicKey {
     }
 
     /// RSA-OAEP.
-    pub(super) fn wrap(&self, secret: &[u8]) -> Result<Vec<u8>, Fault> {
-        let key: PublicEncryptingKey = self.components().try_into().map_err(|_| Fault::Broken)?;
-        let key = OaepPublicEncryptingKey::new(key).map_err(|_| Fault::Broken)?;
+    pub(super) fn wrap(&self, secret: &[u8]) -> Result<Vec<u8>, EncryptionError> {
+        let key: PublicEncryptingKey = self.components().try_into().map_err(|_| EncryptionError::Broken)?;
+        let key = OaepPublicEncryptingKey::new(key).map_err(|_| EncryptionError::Broken)?;
         let mut wrapped = vec![0; key.ciphertext_size()];
-        let written = key.encrypt(&OAEP_SHA256_MGF1SHA256, secret, &mut wrapped, None).map_err(|_| Fault::Failed)?;
+        let written =
+            key.encrypt(&OAEP_SHA256_MGF1SHA256, secret, &mut wrapped, None).map_err(|_| EncryptionError::Failed)?;
         Ok(written.to_vec())
     }
 
     /// RSA-PSS.
-    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Fault> {
-        self.components().verify(&RSA_PSS_2048_8192_SHA256, message, signature).map_err(|_| Fault::Forged)
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), EncryptionError> {
+        self.components().verify(&RSA_PSS_2048_8192_SHA256, message, signature).map_err(|_| EncryptionError::Forged)
     }
 }
 
@@ -80,17 +81,17 @@ impl PublicKeys {
     /// Reads `rsaPublicKey` of a profile.
     ///
     /// # Errors
-    /// [`Fault::Broken`]: the text contains no keys of this format. A user with such a profile
-    /// counts as one without keys.
-    pub fn read(text: &str) -> Result<Self, Fault> {
+    /// [`EncryptionError::Broken`]: the text contains no keys of this format. A user with such a
+    /// profile counts as one without keys.
+    pub fn read(text: &str) -> Result<Self, EncryptionError> {
         if text.len() > TEXT_BYTES_MAX {
-            return Err(Fault::Broken);
+            return Err(EncryptionError::Broken);
         }
-        let value: Value = serde_json::from_str(text).map_err(|_| Fault::Broken)?;
+        let value: Value = serde_json::from_str(text).map_err(|_| EncryptionError::Broken)?;
         if value.get("hongyan").and_then(Value::as_u64) != Some(1) {
-            return Err(Fault::Broken);
+            return Err(EncryptionError::Broken);
         }
-        let key = |name: &str| value.get(name).ok_or(Fault::Broken);
+        let key = |name: &str| value.get(name).ok_or(EncryptionError::Broken);
         Ok(Self {
             encrypt: PublicKey::read(key("encrypt")?, "RSA-OAEP-256", "enc")?,
             sign: PublicKey::read(key("sign")?, "PS256", "sig")?,

@@ -1,39 +1,39 @@
 //! The log-in: with a token if there is one, otherwise with the password; and what follows when it
 //! is refused and when it succeeds.
 
-use super::{LIMITED_MS, Machine, Output, Phase, With};
-use crate::client::delivery::Connection;
-use crate::client::error::{End, Refusal};
-use crate::client::frames::{self, Frame, Request};
+use super::{ClientMachine, ConnectionPhase, LIMITED_MS, LoginCredential, MachineOutput};
+use crate::client::delivery::ConnectionState;
+use crate::client::error::{EndReason, Refusal};
+use crate::client::frames::{self, RequestFrame, ServerFrame};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
 
-impl Machine {
+impl ClientMachine {
     /// The credentials that can be tried, in this order.
-    pub(super) fn credentials(&self) -> Vec<With> {
+    pub(super) fn credentials(&self) -> Vec<LoginCredential> {
         let all = [
-            (self.has_token, With::Token),
-            (self.has_new_password, With::NewPassword),
-            (self.has_password, With::Password),
+            (self.has_token, LoginCredential::Token),
+            (self.has_new_password, LoginCredential::NewPassword),
+            (self.has_password, LoginCredential::Password),
         ];
         all.into_iter().filter_map(|(has, with)| has.then_some(with)).collect()
     }
 
-    pub(super) fn log_in(&mut self, now: u64, with: With) {
+    pub(super) fn log_in(&mut self, now: u64, with: LoginCredential) {
         // The server answers within 10 s; a queue in front of it may take as long again.
-        self.phase = Phase::LoggingIn { with, until: now + 2 * self.rules.answer_ms };
-        self.out.push(Output::LogIn(with));
+        self.phase = ConnectionPhase::LoggingIn { with, until: now + 2 * self.rules.answer_ms };
+        self.out.push(MachineOutput::LogIn(with));
     }
 
-    pub(super) fn log_in_reply(&mut self, now: u64, with: With, kind: &str, content: &Value) {
+    pub(super) fn log_in_reply(&mut self, now: u64, with: LoginCredential, kind: &str, content: &Value) {
         match (kind, content.as_str()) {
             ("RE_SIGNUP", Some("LS")) => self.logged_in(now, with),
             ("RE_SIGNUP", Some("LF")) => {
-                self.phase = Phase::Refused { with, until: now + self.rules.answer_ms };
+                self.phase = ConnectionPhase::Refused { with, until: now + self.rules.answer_ms };
                 // The answer to this heartbeat arrives after the frame that gives the reason, if
                 // there is one.
                 let id = self.own_id();
-                self.out.push(Output::Send(frames::heartbeat(&id)));
+                self.out.push(MachineOutput::Send(frames::heartbeat(&id)));
             }
             // A frame that belongs to an earlier log-in on this connection, or that was not
             // requested.
@@ -42,9 +42,9 @@ impl Machine {
     }
 
     /// Handles the frame after an `LF`.
-    pub(super) fn log_in_refused(&mut self, now: u64, with: With, frame: &Frame) {
+    pub(super) fn log_in_refused(&mut self, now: u64, with: LoginCredential, frame: &ServerFrame) {
         match frame {
-            Frame::Error { refusal, .. } => match refusal.code {
+            ServerFrame::Error { refusal, .. } => match refusal.code {
                 // The answer to the heartbeat: no reason came before it.
                 Some(ErrorCode::NotLoggedIn) => self.wrong(now, with),
                 _ => self.refused(now, refusal),
@@ -56,38 +56,38 @@ impl Machine {
     fn refused(&mut self, now: u64, refusal: &Refusal) {
         let text = refusal.text.clone();
         match refusal.code {
-            Some(ErrorCode::Forbidden) => self.end(End::Forbidden(text)),
-            Some(ErrorCode::BadField | ErrorCode::BadJson | ErrorCode::UnknownType) => self.end(End::Fault(text)),
+            Some(ErrorCode::Forbidden) => self.end(EndReason::Forbidden(text)),
+            Some(ErrorCode::BadField | ErrorCode::BadJson | ErrorCode::UnknownType) => self.end(EndReason::Fault(text)),
             Some(ErrorCode::RateLimited) => self.go(now, text, LIMITED_MS),
             _ => self.go(now, text, 0),
         }
     }
 
     /// This credential was refused: tries the next one.
-    pub(super) fn wrong(&mut self, now: u64, with: With) {
+    pub(super) fn wrong(&mut self, now: u64, with: LoginCredential) {
         let all = self.credentials();
         let next = all.iter().position(|it| *it == with).and_then(|at| all.get(at + 1)).copied();
-        if with == With::Token {
+        if with == LoginCredential::Token {
             self.has_token = false;
         }
         match next {
             Some(with) => self.log_in(now, with),
-            None => self.end(End::WrongPassword),
+            None => self.end(EndReason::WrongPassword),
         }
     }
 
-    fn logged_in(&mut self, now: u64, with: With) {
-        self.phase = Phase::Online { since: now };
+    fn logged_in(&mut self, now: u64, with: LoginCredential) {
+        self.phase = ConnectionPhase::Online { since: now };
         self.beat_at = now + self.rules.heartbeat_ms;
         self.dead_at = None;
-        self.out.push(Output::Connection(Connection::Online));
+        self.out.push(MachineOutput::Connection(ConnectionState::Online));
         match with {
-            With::Token => {}
-            With::Password => self.ask_for_token(now),
-            With::NewPassword => {
+            LoginCredential::Token => {}
+            LoginCredential::Password => self.ask_for_token(now),
+            LoginCredential::NewPassword => {
                 self.has_new_password = false;
                 self.has_password = true;
-                self.out.push(Output::PasswordIs(With::NewPassword));
+                self.out.push(MachineOutput::PasswordIs(LoginCredential::NewPassword));
                 self.ask_for_token(now);
             }
         }
@@ -99,9 +99,9 @@ impl Machine {
 
     /// Requests a token for the next log-in.
     pub(super) fn ask_for_token(&mut self, now: u64) {
-        if self.wants_token && matches!(self.phase, Phase::Online { .. }) {
+        if self.wants_token && matches!(self.phase, ConnectionPhase::Online { .. }) {
             let id = self.own_id();
-            let request = Request::word("TOKEN", &id, &serde_json::json!({"want": "new"}));
+            let request = RequestFrame::word("TOKEN", &id, &serde_json::json!({"want": "new"}));
             self.requests.add_own(request.once(), now + self.rules.request_ms);
             self.write_requests(now);
         }
@@ -110,6 +110,6 @@ impl Machine {
     /// Subscribes to presence again on a new connection, and asks which friends are online now.
     pub(super) fn watch_again(&mut self, now: u64, after: Option<&str>) {
         let id = self.own_id();
-        self.requests.add_own(Request::roster(&id, after, true).once(), now + self.rules.request_ms);
+        self.requests.add_own(RequestFrame::roster(&id, after, true).once(), now + self.rules.request_ms);
     }
 }

@@ -2,23 +2,23 @@
 //! again after a reconnect and when the server could not execute them, and given up when their time
 //! is over.
 
-use super::{Machine, Output, Phase, Ticket};
+use super::{ClientMachine, ConnectionPhase, MachineOutput, RequestTicket};
 use crate::client::backoff::{Backoff, Jitter};
-use crate::client::error::{End, Error, Refusal};
-use crate::client::frames::{self, Answer, Request};
+use crate::client::error::{EndReason, Error, Refusal};
+use crate::client::frames::{self, Answer, RequestFrame};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
 
 /// Identifies a request. Its id cannot, because the program chooses the ids.
-pub(super) type Serial = u64;
+pub(super) type RequestSerial = u64;
 
 /// A request that is waiting.
 #[derive(Debug)]
-struct Waiting {
-    serial: Serial,
+struct WaitingRequest {
+    serial: RequestSerial,
     /// `None` for a request of the library itself.
-    ticket: Option<Ticket>,
-    request: Request,
+    ticket: Option<RequestTicket>,
+    request: RequestFrame,
     until: u64,
     /// Has it been written on the present connection? It is not answered yet.
     written: bool,
@@ -31,32 +31,32 @@ struct Waiting {
 
 /// An `MF` whose reason may follow.
 #[derive(Debug)]
-pub(super) struct Suspect {
+pub(super) struct SuspectFailure {
     pub(super) id: String,
-    pub(super) serial: Serial,
+    pub(super) serial: RequestSerial,
 }
 
 /// All waiting requests, in the order in which they were begun.
 #[derive(Debug, Default)]
-pub(super) struct Requests {
-    all: Vec<Waiting>,
-    last_serial: Serial,
+pub(super) struct WaitingRequests {
+    all: Vec<WaitingRequest>,
+    last_serial: RequestSerial,
 }
 
-impl Requests {
-    fn add(&mut self, ticket: Option<Ticket>, request: Request, until: u64) {
+impl WaitingRequests {
+    fn add(&mut self, ticket: Option<RequestTicket>, request: RequestFrame, until: u64) {
         self.last_serial += 1;
         let (serial, written, not_before, tries, refusal) = (self.last_serial, false, 0, 0, None);
-        self.all.push(Waiting { serial, ticket, request, until, written, not_before, tries, refusal });
+        self.all.push(WaitingRequest { serial, ticket, request, until, written, not_before, tries, refusal });
     }
 
     /// Adds a request of the library itself. These are few, and are not repeated.
-    pub(super) fn add_own(&mut self, request: Request, until: u64) {
+    pub(super) fn add_own(&mut self, request: RequestFrame, until: u64) {
         self.add(None, request, until);
     }
 
     /// Removes and returns the requests whose time is over.
-    pub(super) fn take_late(&mut self, now: u64) -> Vec<(Ticket, Error)> {
+    pub(super) fn take_late(&mut self, now: u64) -> Vec<(RequestTicket, Error)> {
         let late = self.all.extract_if(.., |waiting| now >= waiting.until);
         late.filter_map(|waiting| {
             let error = waiting.refusal.map_or(Error::TimedOut, Error::Refused);
@@ -67,8 +67,8 @@ impl Requests {
 
     /// Removes and returns the requests that must not be written again; the others wait for the
     /// next connection.
-    pub(super) fn connection_lost(&mut self) -> Vec<(Ticket, Error)> {
-        let lost: Vec<Waiting> = self
+    pub(super) fn connection_lost(&mut self) -> Vec<(RequestTicket, Error)> {
+        let lost: Vec<WaitingRequest> = self
             .all
             .extract_if(.., |waiting| waiting.ticket.is_none() || (waiting.written && !waiting.request.repeatable))
             .collect();
@@ -76,7 +76,7 @@ impl Requests {
         lost.into_iter().filter_map(|waiting| Some((waiting.ticket?, Error::Unknown))).collect()
     }
 
-    pub(super) fn take_all(&mut self) -> Vec<Ticket> {
+    pub(super) fn take_all(&mut self) -> Vec<RequestTicket> {
         self.all.drain(..).filter_map(|waiting| waiting.ticket).collect()
     }
 
@@ -86,14 +86,15 @@ impl Requests {
     }
 
     /// The largest request that was written: it must be the one that was too large.
-    pub(super) fn largest_written(&self) -> Option<Serial> {
+    pub(super) fn largest_written(&self) -> Option<RequestSerial> {
         let written = self.all.iter().filter(|waiting| waiting.written);
         written.max_by_key(|waiting| waiting.request.envelope.len()).map(|waiting| waiting.serial)
     }
 
     pub(super) fn deadline(&self, online: bool) -> Option<u64> {
-        let retry =
-            |waiting: &Waiting| (online && !waiting.written && waiting.not_before > 0).then_some(waiting.not_before);
+        let retry = |waiting: &WaitingRequest| {
+            (online && !waiting.written && waiting.not_before > 0).then_some(waiting.not_before)
+        };
         self.all.iter().flat_map(|waiting| retry(waiting).into_iter().chain([waiting.until])).min()
     }
 
@@ -103,7 +104,7 @@ impl Requests {
         let mut lines = Vec::new();
         for at in 0..self.all.len() {
             let waiting = &self.all[at];
-            let twin = |other: &Waiting| other.written && other.request.id == waiting.request.id;
+            let twin = |other: &WaitingRequest| other.written && other.request.id == waiting.request.id;
             if waiting.written || now < waiting.not_before {
                 continue;
             }
@@ -118,7 +119,7 @@ impl Requests {
         lines
     }
 
-    fn written(&self, fits: impl Fn(&Waiting) -> bool) -> Option<usize> {
+    fn written(&self, fits: impl Fn(&WaitingRequest) -> bool) -> Option<usize> {
         self.all.iter().position(|waiting| waiting.written && fits(waiting))
     }
 
@@ -134,10 +135,10 @@ impl Requests {
     }
 }
 
-impl Machine {
-    pub(super) fn begin(&mut self, now: u64, ticket: Ticket, request: Request) {
+impl ClientMachine {
+    pub(super) fn begin(&mut self, now: u64, ticket: RequestTicket, request: RequestFrame) {
         if self.is_ended() {
-            self.out.push(Output::Done(ticket, Err(Error::Ended(End::Closed))));
+            self.out.push(MachineOutput::Done(ticket, Err(Error::Ended(EndReason::Closed))));
             return;
         }
         self.requests.add(Some(ticket), request, now + self.rules.request_ms);
@@ -145,37 +146,37 @@ impl Machine {
     }
 
     pub(super) fn write_requests(&mut self, now: u64) {
-        if matches!(self.phase, Phase::Online { .. }) {
-            self.out.extend(self.requests.write(now).into_iter().map(Output::Send));
+        if matches!(self.phase, ConnectionPhase::Online { .. }) {
+            self.out.extend(self.requests.write(now).into_iter().map(MachineOutput::Send));
         }
     }
 
     /// Ends a request of the program, or of the library itself.
-    pub(super) fn finish(&mut self, serial: Serial, result: Result<Answer, Error>) {
+    pub(super) fn finish(&mut self, serial: RequestSerial, result: Result<Answer, Error>) {
         if let Some(at) = self.requests.written(|waiting| waiting.serial == serial)
             && let Some(ticket) = self.requests.all.remove(at).ticket
         {
-            self.out.push(Output::Done(ticket, result));
+            self.out.push(MachineOutput::Done(ticket, result));
         }
     }
 
     pub(super) fn reply(&mut self, now: u64, kind: &str, id: &str, content: &Value) {
-        let answers = |Waiting { request, .. }: &Waiting| {
+        let answers = |WaitingRequest { request, .. }: &WaitingRequest| {
             request.id == id
                 && (request.answer == kind || (request.answer == "RE_GETUSER_SUC" && kind == "RE_GETUSER_FAILED"))
         };
         let Some(at) = self.requests.written(answers) else { return };
         if kind == "RE_MESSAGE" && content.as_str() != Some("MS") {
-            self.suspect = Some(Suspect { id: id.to_owned(), serial: self.requests.all[at].serial });
+            self.suspect = Some(SuspectFailure { id: id.to_owned(), serial: self.requests.all[at].serial });
             // The answer to this heartbeat arrives after the frame that gives the reason, if there
             // is one.
             let id = self.own_id();
-            self.out.push(Output::Send(frames::heartbeat(&id)));
+            self.out.push(MachineOutput::Send(frames::heartbeat(&id)));
             return;
         }
         let answer = Answer::read(kind, content);
         match self.requests.all.remove(at).ticket {
-            Some(ticket) => self.out.push(Output::Done(ticket, answer)),
+            Some(ticket) => self.out.push(MachineOutput::Done(ticket, answer)),
             None => self.own_answer(now, answer),
         }
         // A request with the same id may have been waiting for this.
@@ -187,12 +188,13 @@ impl Machine {
         match answer {
             Ok(Answer::Text(token)) if self.wants_token && !token.is_empty() => {
                 self.has_token = true;
-                self.out.push(Output::KeepToken(token));
+                self.out.push(MachineOutput::KeepToken(token));
             }
             Ok(Answer::Roster(page)) => {
                 let last = page.friends.last().map(|friend| friend.user_name.clone());
-                self.out
-                    .extend(page.friends.into_iter().map(|friend| Output::Presence(friend.user_name, friend.online)));
+                self.out.extend(
+                    page.friends.into_iter().map(|friend| MachineOutput::Presence(friend.user_name, friend.online)),
+                );
                 if let Some(last) = last.filter(|_| page.more) {
                     self.watch_again(now, Some(&last));
                     self.write_requests(now);

@@ -4,7 +4,7 @@ use super::*;
 use serde_json::Value;
 use serde_json::json;
 
-const RULES: Rules = Rules {
+const RULES: MachineRules = MachineRules {
     heartbeat_ms: 30_000,
     answer_ms: 10_000,
     request_ms: 60_000,
@@ -14,14 +14,14 @@ const RULES: Rules = Rules {
 };
 
 /// A machine, its clock, and its latest outputs.
-struct Run {
-    machine: Machine,
+struct TestMachine {
+    machine: ClientMachine,
     now: u64,
 }
 
-impl Run {
+impl TestMachine {
     fn new(has_token: bool, has_password: bool) -> Self {
-        Self { machine: Machine::new(RULES, 7, has_token, has_password), now: 1_000_000 }
+        Self { machine: ClientMachine::new(RULES, 7, has_token, has_password), now: 1_000_000 }
     }
 
     /// A machine that is logged in with a token.
@@ -33,43 +33,43 @@ impl Run {
     }
 
     fn connect(&mut self) {
-        assert_eq!(self.tick(), [Output::Connect]);
-        self.machine.handle(self.now, Input::Connected);
+        assert_eq!(self.tick(), [MachineOutput::Connect]);
+        self.machine.handle(self.now, MachineInput::Connected);
     }
 
-    fn tick(&mut self) -> Vec<Output> {
+    fn tick(&mut self) -> Vec<MachineOutput> {
         self.machine.tick(self.now);
         self.machine.take()
     }
 
-    fn hear(&mut self, input: Input) -> Vec<Output> {
+    fn hear(&mut self, input: MachineInput) -> Vec<MachineOutput> {
         self.machine.handle(self.now, input);
         self.machine.take()
     }
 
-    fn frame(&mut self, kind: &str, content: &Value) -> Vec<Output> {
-        let frame = Frame::read(&json!({"TYPE": kind, "CONTENT": content}).to_string()).unwrap();
-        self.hear(Input::Frame(frame))
+    fn frame(&mut self, kind: &str, content: &Value) -> Vec<MachineOutput> {
+        let frame = ServerFrame::read(&json!({"TYPE": kind, "CONTENT": content}).to_string()).unwrap();
+        self.hear(MachineInput::Frame(frame))
     }
 
-    fn reply(&mut self, kind: &str, id: &str, content: &str) -> Vec<Output> {
+    fn reply(&mut self, kind: &str, id: &str, content: &str) -> Vec<MachineOutput> {
         self.frame(kind, &json!({"MessageId": id, "Content": content}))
     }
 
-    fn error(&mut self, id: &str, code: &str) -> Vec<Output> {
+    fn error(&mut self, id: &str, code: &str) -> Vec<MachineOutput> {
         self.reply("RE_ERROR", id, &format!("{code}: a sentence"))
     }
 
-    fn push(&mut self, id: &str, time: &str) -> Vec<Output> {
+    fn push(&mut self, id: &str, time: &str) -> Vec<MachineOutput> {
         self.frame("4", &json!({"messageId": id, "sender": "bob", "receiver": "ann", "time": time, "content": "x"}))
     }
 
-    fn begin(&mut self, ticket: Ticket, id: &str) -> Vec<Output> {
-        self.hear(Input::Begin(ticket, Request::message(id, "ann", "bob", "x")))
+    fn begin(&mut self, ticket: RequestTicket, id: &str) -> Vec<MachineOutput> {
+        self.hear(MachineInput::Begin(ticket, RequestFrame::message(id, "ann", "bob", "x")))
     }
 
     /// Advances the clock until the machine does something at its deadline.
-    fn sleep(&mut self) -> Vec<Output> {
+    fn sleep(&mut self) -> Vec<MachineOutput> {
         loop {
             self.now = self.machine.deadline().expect("something is to be done").max(self.now + 1);
             let outputs = self.tick();
@@ -80,32 +80,34 @@ impl Run {
     }
 }
 
-fn done(outputs: &[Output]) -> Vec<(Ticket, &Result<Answer, Error>)> {
+fn done(outputs: &[MachineOutput]) -> Vec<(RequestTicket, &Result<Answer, Error>)> {
     let done = outputs.iter().filter_map(|output| match output {
-        Output::Done(ticket, result) => Some((*ticket, result)),
+        MachineOutput::Done(ticket, result) => Some((*ticket, result)),
         _ => None,
     });
     done.collect()
 }
 
-fn sent(outputs: &[Output]) -> Vec<Value> {
+fn sent(outputs: &[MachineOutput]) -> Vec<Value> {
     let sent = outputs.iter().filter_map(|output| match output {
-        Output::Send(text) | Output::AckAgain(text) => serde_json::from_str(text).ok(),
+        MachineOutput::Send(text) | MachineOutput::AckAgain(text) => serde_json::from_str(text).ok(),
         _ => None,
     });
     sent.collect()
 }
 
-fn end(outputs: &[Output]) -> Option<&End> {
+fn end(outputs: &[MachineOutput]) -> Option<&EndReason> {
     outputs.iter().find_map(|output| match output {
-        Output::Connection(Connection::Ended(end)) => Some(end),
+        MachineOutput::Connection(ConnectionState::Ended(end)) => Some(end),
         _ => None,
     })
 }
 
-fn offline_ms(outputs: &[Output]) -> u64 {
+fn offline_ms(outputs: &[MachineOutput]) -> u64 {
     let delay = outputs.iter().find_map(|output| match output {
-        Output::Connection(Connection::Offline { again_in, .. }) => u64::try_from(again_in.as_millis()).ok(),
+        MachineOutput::Connection(ConnectionState::Offline { again_in, .. }) => {
+            u64::try_from(again_in.as_millis()).ok()
+        }
         _ => None,
     });
     delay.expect("it is offline")
@@ -113,83 +115,83 @@ fn offline_ms(outputs: &[Output]) -> u64 {
 
 #[test]
 fn a_token_is_tried_first_and_the_password_after_it() {
-    let mut run = Run::new(true, true);
+    let mut run = TestMachine::new(true, true);
     run.connect();
-    assert_eq!(run.machine.take(), [Output::LogIn(With::Token)]);
+    assert_eq!(run.machine.take(), [MachineOutput::LogIn(LoginCredential::Token)]);
     let asked = run.reply("RE_SIGNUP", "log-in", "LF");
     assert_eq!(sent(&asked)[0]["TYPE"], "0", "a heartbeat brings the cause to light");
-    assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [Output::LogIn(With::Password)]);
+    assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [MachineOutput::LogIn(LoginCredential::Password)]);
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
-    assert_eq!(outputs[0], Output::Connection(Connection::Online));
+    assert_eq!(outputs[0], MachineOutput::Connection(ConnectionState::Online));
     let token = &sent(&outputs)[0];
     assert_eq!((token["TYPE"].as_str(), token["CONTENT"]["want"].as_str()), (Some("TOKEN"), Some("new")));
     let id = token["MID"].as_str().unwrap();
-    assert_eq!(run.reply("RE_TOKEN", id, "secret"), [Output::KeepToken("secret".into())]);
+    assert_eq!(run.reply("RE_TOKEN", id, "secret"), [MachineOutput::KeepToken("secret".into())]);
 }
 
 #[test]
 fn a_token_that_is_too_large_for_a_log_in_is_not_sent_again() {
-    let mut run = Run::new(true, true);
+    let mut run = TestMachine::new(true, true);
     run.connect();
-    assert_eq!(run.machine.take(), [Output::LogIn(With::Token)]);
+    assert_eq!(run.machine.take(), [MachineOutput::LogIn(LoginCredential::Token)]);
     run.error("", "TOO_LARGE");
-    assert_eq!(run.sleep(), [Output::Connect]);
-    assert_eq!(run.hear(Input::Connected), [Output::LogIn(With::Password)]);
+    assert_eq!(run.sleep(), [MachineOutput::Connect]);
+    assert_eq!(run.hear(MachineInput::Connected), [MachineOutput::LogIn(LoginCredential::Password)]);
 }
 
 #[test]
 fn a_wrong_password_ends_it() {
-    let mut run = Run::new(false, true);
+    let mut run = TestMachine::new(false, true);
     run.connect();
     run.reply("RE_SIGNUP", "log-in", "LF");
     let outputs = run.error("hongyan-client-1", "NOT_LOGGED_IN");
-    assert_eq!(end(&outputs), Some(&End::WrongPassword));
+    assert_eq!(end(&outputs), Some(&EndReason::WrongPassword));
     assert_eq!(run.machine.deadline(), None, "it never tries again");
     assert_eq!(done(&run.begin(1, "m")).len(), 1, "and takes no requests");
 }
 
 #[test]
 fn a_password_that_was_changed_elsewhere_ends_it() {
-    let mut run = Run::online();
-    run.hear(Input::Lost("gone".into()));
+    let mut run = TestMachine::online();
+    run.hear(MachineInput::Lost("gone".into()));
     let outputs = run.sleep();
-    assert_eq!(outputs, [Output::Connect]);
-    assert_eq!(run.hear(Input::Connected), [Output::LogIn(With::Token)]);
+    assert_eq!(outputs, [MachineOutput::Connect]);
+    assert_eq!(run.hear(MachineInput::Connected), [MachineOutput::LogIn(LoginCredential::Token)]);
     run.reply("RE_SIGNUP", "log-in", "LF");
-    assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [Output::LogIn(With::Password)]);
+    assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [MachineOutput::LogIn(LoginCredential::Password)]);
     run.reply("RE_SIGNUP", "log-in", "LF");
     // The server sends nothing more: the reason is the usual one.
-    assert_eq!(end(&run.sleep()), Some(&End::WrongPassword));
+    assert_eq!(end(&run.sleep()), Some(&EndReason::WrongPassword));
 }
 
 #[test]
 fn a_banned_user_is_told_and_one_with_too_many_tries_waits() {
-    let mut run = Run::new(false, true);
+    let mut run = TestMachine::new(false, true);
     run.connect();
     run.reply("RE_SIGNUP", "log-in", "LF");
     assert!(
-        matches!(end(&run.error("log-in", "FORBIDDEN")), Some(End::Forbidden(text)) if text.contains("a sentence"))
+        matches!(end(&run.error("log-in", "FORBIDDEN")), Some(EndReason::Forbidden(text)) if text.contains("a sentence"))
     );
 
-    let mut run = Run::new(false, true);
+    let mut run = TestMachine::new(false, true);
     run.connect();
     run.reply("RE_SIGNUP", "log-in", "LF");
     let outputs = run.error("log-in", "RATE_LIMITED");
     assert!(offline_ms(&outputs) >= 6_000);
-    assert_eq!(run.sleep(), [Output::Connect]);
+    assert_eq!(run.sleep(), [MachineOutput::Connect]);
 }
 
 #[test]
 fn it_ends_when_the_user_is_elsewhere_and_when_the_operator_says_so() {
     for (code, expected) in
-        [("REPLACED", End::Replaced), ("FORBIDDEN", End::Forbidden("FORBIDDEN: a sentence".to_owned()))]
+        [("REPLACED", EndReason::Replaced), ("FORBIDDEN", EndReason::Forbidden("FORBIDDEN: a sentence".to_owned()))]
     {
-        let mut run = Run::online();
+        let mut run = TestMachine::online();
         run.begin(1, "m");
         let outputs = run.error("", code);
         assert_eq!(end(&outputs), Some(&expected));
         assert_eq!(done(&outputs), [(1, &Err(Error::Ended(expected.clone())))]);
-        assert!(run.hear(Input::Lost("closed".into())).is_empty());
+        assert!(run.hear(MachineInput::Lost("closed".into())).is_empty());
         assert_eq!(run.machine.deadline(), None);
     }
 }
@@ -197,53 +199,53 @@ fn it_ends_when_the_user_is_elsewhere_and_when_the_operator_says_so() {
 #[test]
 fn it_comes_back_after_everything_else() {
     for code in ["IDLE", "SHUTTING_DOWN", "UNAVAILABLE", "RATE_LIMITED"] {
-        let mut run = Run::online();
+        let mut run = TestMachine::online();
         let outputs = run.error("", code);
-        assert_eq!(outputs[0], Output::Disconnect, "{code}");
+        assert_eq!(outputs[0], MachineOutput::Disconnect, "{code}");
         assert!(offline_ms(&outputs) >= 1_000);
-        assert_eq!(run.sleep(), [Output::Connect]);
+        assert_eq!(run.sleep(), [MachineOutput::Connect]);
     }
 }
 
 #[test]
 fn delays_grow_until_a_connection_holds() {
-    let mut run = Run::new(true, false);
+    let mut run = TestMachine::new(true, false);
     let mut most = 0;
     for _ in 0..12 {
-        assert_eq!(run.sleep(), [Output::Connect]);
-        most = most.max(offline_ms(&run.hear(Input::Lost("refused".into()))));
+        assert_eq!(run.sleep(), [MachineOutput::Connect]);
+        most = most.max(offline_ms(&run.hear(MachineInput::Lost("refused".into()))));
     }
     assert!((30_000..=60_000).contains(&most), "{most}");
-    let reconnect = |run: &mut Run| {
+    let reconnect = |run: &mut TestMachine| {
         run.sleep();
-        run.hear(Input::Connected);
+        run.hear(MachineInput::Connected);
         run.reply("RE_SIGNUP", "log-in", "LS");
     };
     reconnect(&mut run);
-    assert!(offline_ms(&run.hear(Input::Lost("at once".into()))) >= 30_000, "a log-in alone changes nothing");
+    assert!(offline_ms(&run.hear(MachineInput::Lost("at once".into()))) >= 30_000, "a log-in alone changes nothing");
     reconnect(&mut run);
     run.now += GOOD_MS;
-    assert!(offline_ms(&run.hear(Input::Lost("later".into()))) <= 2_000);
+    assert!(offline_ms(&run.hear(MachineInput::Lost("later".into()))) <= 2_000);
 }
 
 #[test]
 fn a_heartbeat_every_30_s_and_silence_ends_the_connection() {
-    let mut run = Run::online();
+    let mut run = TestMachine::online();
     let began = run.now;
     for n in 1..=3 {
         let outputs = run.sleep();
         assert_eq!((sent(&outputs)[0]["TYPE"].as_str(), run.now - began), (Some("0"), n * 30_000));
-        run.hear(Input::Heard);
+        run.hear(MachineInput::Heard);
     }
     run.sleep();
     let outputs = run.sleep();
-    assert_eq!(outputs[0], Output::Disconnect);
+    assert_eq!(outputs[0], MachineOutput::Disconnect);
     assert_eq!(run.now - began, 130_000, "10 s after the heartbeat");
 }
 
 #[test]
 fn a_program_that_reads_nothing_does_not_lose_its_connection() {
-    let mut run = Run::online();
+    let mut run = TestMachine::online();
     run.sleep();
     run.machine.deaf();
     assert_eq!(sent(&run.sleep())[0]["TYPE"], "0");
@@ -251,20 +253,20 @@ fn a_program_that_reads_nothing_does_not_lose_its_connection() {
 
 #[test]
 fn a_message_is_sent_again_under_its_id_until_it_is_promised() {
-    let mut run = Run::new(true, false);
+    let mut run = TestMachine::new(true, false);
     assert!(run.begin(1, "m1").is_empty(), "not yet online");
     run.begin(2, "m2");
     run.connect();
     run.machine.take();
-    let ids = |outputs: &[Output]| -> Vec<String> {
+    let ids = |outputs: &[MachineOutput]| -> Vec<String> {
         sent(outputs).iter().map(|sent| sent["CONTENT"]["messageId"].as_str().unwrap_or("").to_owned()).collect()
     };
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
     assert_eq!(ids(&outputs), ["m1", "m2"]);
     assert_eq!(done(&run.reply("RE_MESSAGE", "m2", "MS")), [(2, &Ok(Answer::Taken))]);
-    run.hear(Input::Lost("gone".into()));
+    run.hear(MachineInput::Lost("gone".into()));
     run.sleep();
-    run.hear(Input::Connected);
+    run.hear(MachineInput::Connected);
     assert_eq!(ids(&run.reply("RE_SIGNUP", "log-in", "LS")), ["m1"]);
     // The store is unavailable: the next try is after 1 to 2 s, and each later one after twice the
     // delay.
@@ -280,19 +282,19 @@ fn a_message_is_sent_again_under_its_id_until_it_is_promised() {
 
 #[test]
 fn a_message_that_a_server_refuses_because_it_stops_is_sent_to_the_next_one() {
-    let mut run = Run::online();
+    let mut run = TestMachine::online();
     run.begin(1, "m1");
     run.reply("RE_MESSAGE", "m1", "MF");
     assert!(done(&run.error("m1", "SHUTTING_DOWN")).is_empty());
     run.error("", "SHUTTING_DOWN");
-    assert_eq!(run.sleep(), [Output::Connect]);
-    run.hear(Input::Connected);
+    assert_eq!(run.sleep(), [MachineOutput::Connect]);
+    run.hear(MachineInput::Connected);
     assert_eq!(sent(&run.reply("RE_SIGNUP", "log-in", "LS"))[0]["CONTENT"]["messageId"], "m1");
 }
 
 #[test]
 fn what_the_server_refuses_is_told_with_its_cause() {
-    let mut run = Run::online();
+    let mut run = TestMachine::online();
     run.begin(1, "m1");
     let asked = run.reply("RE_MESSAGE", "m1", "MF");
     assert_eq!(sent(&asked)[0]["TYPE"], "0");
@@ -302,12 +304,12 @@ fn what_the_server_refuses_is_told_with_its_cause() {
     run.reply("RE_MESSAGE", "m2", "MF");
     let outputs = run.error("m2", "FULL");
     let [(2, Err(error @ Error::Refused(_)))] = done(&outputs)[..] else { panic!("{outputs:?}") };
-    assert_eq!(error.what_to_do(), crate::client::WhatToDo::TryLater);
+    assert_eq!(error.what_to_do(), crate::client::RecommendedAction::TryLater);
 }
 
 #[test]
 fn time_ends_a_request_with_the_last_word_about_it() {
-    let mut run = Run::online();
+    let mut run = TestMachine::online();
     run.begin(1, "m1");
     run.begin(2, "m2");
     run.reply("RE_MESSAGE", "m2", "MF");
@@ -322,44 +324,44 @@ fn time_ends_a_request_with_the_last_word_about_it() {
 
 #[test]
 fn what_must_not_be_done_twice_is_not_sent_twice() {
-    let mut run = Run::online();
-    let request = Request::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).once();
-    run.hear(Input::Begin(1, request.clone()));
-    assert_eq!(done(&run.hear(Input::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
+    let mut run = TestMachine::online();
+    let request = RequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).once();
+    run.hear(MachineInput::Begin(1, request.clone()));
+    assert_eq!(done(&run.hear(MachineInput::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
     // A request that was not written can wait.
-    assert!(run.hear(Input::Begin(2, request)).is_empty());
+    assert!(run.hear(MachineInput::Begin(2, request)).is_empty());
     run.sleep();
-    run.hear(Input::Connected);
+    run.hear(MachineInput::Connected);
     assert_eq!(sent(&run.reply("RE_SIGNUP", "log-in", "LS")).len(), 1);
     assert_eq!(done(&run.reply("RE_PASSWORD", "p", "changed")), [(2, &Ok(Answer::Text("changed".into())))]);
 }
 
 #[test]
 fn either_password_may_hold_while_it_is_changed() {
-    let mut run = Run::online();
-    run.hear(Input::Order(Order::Password(Password::Hash("new".into()))));
-    run.hear(Input::Lost("gone".into()));
+    let mut run = TestMachine::online();
+    run.hear(MachineInput::Order(MachineOrder::Password(Password::Hash("new".into()))));
+    run.hear(MachineInput::Lost("gone".into()));
     run.sleep();
-    run.hear(Input::Connected);
+    run.hear(MachineInput::Connected);
     run.reply("RE_SIGNUP", "log-in", "LF");
-    assert_eq!(run.error("x", "NOT_LOGGED_IN"), [Output::LogIn(With::NewPassword)]);
+    assert_eq!(run.error("x", "NOT_LOGGED_IN"), [MachineOutput::LogIn(LoginCredential::NewPassword)]);
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
-    assert!(outputs.contains(&Output::PasswordIs(With::NewPassword)));
+    assert!(outputs.contains(&MachineOutput::PasswordIs(LoginCredential::NewPassword)));
 }
 
 #[test]
 fn two_requests_with_one_id_wait_for_each_other() {
-    let mut run = Run::online();
-    let accept = |from: &str| Request::friend("2", "f1", from, "ann", "");
-    assert_eq!(sent(&run.hear(Input::Begin(1, accept("bob")))).len(), 1);
-    assert!(sent(&run.hear(Input::Begin(2, accept("cy")))).is_empty());
+    let mut run = TestMachine::online();
+    let accept = |from: &str| RequestFrame::friend("2", "f1", from, "ann", "");
+    assert_eq!(sent(&run.hear(MachineInput::Begin(1, accept("bob")))).len(), 1);
+    assert!(sent(&run.hear(MachineInput::Begin(2, accept("cy")))).is_empty());
     let outputs = run.reply("RE_FRI_REQ", "f1", "17");
     assert_eq!(done(&outputs), [(1, &Ok(Answer::Time(17)))]);
     assert_eq!(sent(&outputs)[0]["CONTENT"]["sender"], "cy");
     // A request that is to be tried again waits for a newer one with the same id, and the machine
     // is not woken for it all the time.
     run.error("f1", "UNAVAILABLE");
-    assert_eq!(sent(&run.hear(Input::Begin(3, accept("dan")))).len(), 1);
+    assert_eq!(sent(&run.hear(MachineInput::Begin(3, accept("dan")))).len(), 1);
     run.now += 5_000;
     assert!(run.tick().is_empty());
     assert!(run.machine.deadline().unwrap() > run.now);
@@ -367,69 +369,72 @@ fn two_requests_with_one_id_wait_for_each_other() {
 
 #[test]
 fn a_push_is_given_once_and_acked_when_it_is_dealt_with() {
-    let mut run = Run::online();
+    let mut run = TestMachine::online();
     let outputs = run.push("m1", "1");
-    let [Output::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
+    let [MachineOutput::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
     assert!(run.push("m1", "1").is_empty(), "sent again while the program has it");
-    let done_with = |acked| Input::DoneWith { key: push.key(), message_id: "m1".into(), sender: "bob".into(), acked };
+    let done_with =
+        |acked| MachineInput::DoneWith { key: push.key(), message_id: "m1".into(), sender: "bob".into(), acked };
     assert!(run.hear(done_with(false)).is_empty());
     assert_eq!(run.push("m1", "1").len(), 1, "not dealt with: given again");
     let acks = sent(&run.hear(done_with(true)));
     assert_eq!(acks[0], json!({"TYPE": "5", "CONTENT": {"MessageId": "m1", "sender": "bob"}}));
     let again = run.push("m1", "1");
-    assert!(matches!(&again[..], [Output::AckAgain(_)]), "a duplicate is acked, too: {again:?}");
-    assert!(matches!(run.push("m1", "2")[..], [Output::Push(_)]), "the same id at another time is new");
+    assert!(matches!(&again[..], [MachineOutput::AckAgain(_)]), "a duplicate is acked, too: {again:?}");
+    assert!(matches!(run.push("m1", "2")[..], [MachineOutput::Push(_)]), "the same id at another time is new");
 }
 
 #[test]
 fn an_ack_that_cannot_be_sent_is_made_up_for_after_the_reconnect() {
-    let mut run = Run::online();
+    let mut run = TestMachine::online();
     let outputs = run.push("m1", "1");
-    let [Output::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
+    let [MachineOutput::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
     let key = push.key();
-    run.hear(Input::Lost("gone".into()));
-    assert!(run.hear(Input::DoneWith { key, message_id: "m1".into(), sender: "bob".into(), acked: true }).is_empty());
+    run.hear(MachineInput::Lost("gone".into()));
+    assert!(
+        run.hear(MachineInput::DoneWith { key, message_id: "m1".into(), sender: "bob".into(), acked: true }).is_empty()
+    );
     run.sleep();
-    run.hear(Input::Connected);
+    run.hear(MachineInput::Connected);
     run.reply("RE_SIGNUP", "log-in", "LS");
-    assert!(matches!(run.push("m1", "1")[..], [Output::AckAgain(_)]));
+    assert!(matches!(run.push("m1", "1")[..], [MachineOutput::AckAgain(_)]));
 }
 
 #[test]
 fn presence_is_watched_again_after_a_reconnect() {
-    let mut run = Run::online();
-    run.hear(Input::Order(Order::Watch));
-    run.hear(Input::Lost("gone".into()));
+    let mut run = TestMachine::online();
+    run.hear(MachineInput::Order(MachineOrder::Watch));
+    run.hear(MachineInput::Lost("gone".into()));
     run.sleep();
-    run.hear(Input::Connected);
+    run.hear(MachineInput::Connected);
     let asked = sent(&run.reply("RE_SIGNUP", "log-in", "LS"));
     assert_eq!((&asked[0]["TYPE"], &asked[0]["CONTENT"]["watch"]), (&json!("ROSTER"), &json!(true)));
     let page =
         |more| json!({"friends": [{"userName": "bob", "online": true}], "incoming": [], "outgoing": [], "more": more});
     let outputs = run.frame("RE_ROSTER", &json!({"MessageId": asked[0]["MID"], "Content": page(true)}));
-    assert_eq!(outputs[0], Output::Presence("bob".into(), true));
+    assert_eq!(outputs[0], MachineOutput::Presence("bob".into(), true));
     assert_eq!(sent(&outputs)[0]["CONTENT"]["after"], "bob");
     assert_eq!(
         run.frame("PRESENCE", &json!({"userName": "bob", "online": false})),
-        [Output::Presence("bob".into(), false)]
+        [MachineOutput::Presence("bob".into(), false)]
     );
 }
 
 #[test]
 fn a_refused_request_of_the_library_ends_no_other_one() {
-    let mut run = Run::new(false, true);
-    run.hear(Input::Order(Order::Watch));
+    let mut run = TestMachine::new(false, true);
+    run.hear(MachineInput::Order(MachineOrder::Watch));
     run.connect();
     let asked = sent(&run.reply("RE_SIGNUP", "log-in", "LS"));
     assert_eq!([&asked[0]["TYPE"], &asked[1]["TYPE"]], ["TOKEN", "ROSTER"]);
     run.error(asked[1]["MID"].as_str().unwrap(), "UNKNOWN_TYPE");
     let outputs = run.reply("RE_TOKEN", asked[0]["MID"].as_str().unwrap(), "secret");
-    assert_eq!(outputs, [Output::KeepToken("secret".into())]);
+    assert_eq!(outputs, [MachineOutput::KeepToken("secret".into())]);
 }
 
 #[test]
 fn nonsense_of_the_server_harms_nothing() {
-    let mut run = Run::online();
+    let mut run = TestMachine::online();
     for (kind, id, content) in [
         ("RE_SIGNUP", "log-in", "LF"),
         ("RE_MESSAGE", "unknown", "MF"),
@@ -440,28 +445,28 @@ fn nonsense_of_the_server_harms_nothing() {
     ] {
         assert!(run.reply(kind, id, content).is_empty(), "{kind}");
     }
-    run.hear(Input::Begin(1, Request::friend("1", "f", "ann", "bob", "")));
+    run.hear(MachineInput::Begin(1, RequestFrame::friend("1", "f", "ann", "bob", "")));
     assert!(matches!(done(&run.reply("RE_FRI_REQ", "f", "soon"))[..], [(1, Err(Error::BadAnswer(_)))]));
-    let outputs = run.hear(Input::Garbage);
-    assert_eq!(outputs[0], Output::Disconnect);
+    let outputs = run.hear(MachineInput::Garbage);
+    assert_eq!(outputs[0], MachineOutput::Disconnect);
     // The client leaves a server on which the user is no longer logged in.
-    let mut run = Run::online();
-    assert_eq!(run.error("x", "NOT_LOGGED_IN")[0], Output::Disconnect);
+    let mut run = TestMachine::online();
+    assert_eq!(run.error("x", "NOT_LOGGED_IN")[0], MachineOutput::Disconnect);
     // The same when the server says so after an MF: the message is sent again on the next
     // connection.
-    let mut run = Run::online();
+    let mut run = TestMachine::online();
     run.begin(1, "m1");
     run.reply("RE_MESSAGE", "m1", "MF");
     let outputs = run.error("m1", "NOT_LOGGED_IN");
-    assert_eq!((&outputs[0], done(&outputs).len()), (&Output::Disconnect, 0));
+    assert_eq!((&outputs[0], done(&outputs).len()), (&MachineOutput::Disconnect, 0));
 }
 
 #[test]
 fn a_log_in_that_is_not_answered_is_tried_on_another_connection() {
-    let mut run = Run::new(true, false);
+    let mut run = TestMachine::new(true, false);
     run.connect();
     run.machine.take();
     let outputs = run.sleep();
-    assert_eq!(outputs[0], Output::Disconnect);
-    assert_eq!(run.sleep(), [Output::Connect]);
+    assert_eq!(outputs[0], MachineOutput::Disconnect);
+    assert_eq!(run.sleep(), [MachineOutput::Connect]);
 }

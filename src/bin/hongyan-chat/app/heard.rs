@@ -1,19 +1,19 @@
 //! How the state changes when news arrive from the session.
 
-use super::App;
-use crate::exchange::{Ask, Link, News, Order, Roster};
-use crate::message::Trust;
+use super::ChatApp;
+use crate::exchange::{FriendList, IncomingRequest, LinkStatus, SessionEvent, SessionOrder};
+use crate::message::KeyTrust;
 use crate::text;
 use crate::view;
 
 /// How many requests the screen keeps in each direction; the server never sends more.
 const ASKS_MAX: usize = 200;
 
-impl App {
+impl ChatApp {
     /// Handles news from the session.
-    pub(crate) fn hear(&mut self, news: News) -> Vec<Order> {
+    pub(crate) fn hear(&mut self, news: SessionEvent) -> Vec<SessionOrder> {
         match news {
-            News::Kept { messages, seen } => {
+            SessionEvent::Kept { messages, seen } => {
                 for message in messages {
                     self.chats.entry(message.with.clone()).or_default().add(message);
                 }
@@ -21,14 +21,14 @@ impl App {
                     self.chats.entry(with).or_default().set_seen(time);
                 }
             }
-            News::Link(link) => return self.hear_link(link),
-            News::Roster(roster) => self.hear_roster(roster),
-            News::Presence { name, is_online } => {
+            SessionEvent::Link(link) => return self.hear_link(link),
+            SessionEvent::Roster(roster) => self.hear_roster(roster),
+            SessionEvent::Presence { name, is_online } => {
                 if let Some(friend) = self.friends.get_mut(&name) {
                     friend.is_online = is_online;
                 }
             }
-            News::Message(message) => {
+            SessionEvent::Message(message) => {
                 let (with, is_mine) = (message.with.clone(), message.is_mine());
                 let rows = view::rows_of(self, &message);
                 let is_open = self.open.as_ref() == Some(&with);
@@ -44,7 +44,7 @@ impl App {
                     return self.see().into_iter().collect();
                 }
             }
-            News::NotKept { with, text, why } => {
+            SessionEvent::NotKept { with, text, why } => {
                 self.warn(text::line(&why));
                 // The text as it was entered.
                 let slash = if text.starts_with('/') { "/" } else { "" };
@@ -52,32 +52,32 @@ impl App {
                 draft.put_aside(&format!("{slash}{text}"));
                 draft.give_back();
             }
-            News::Became { with, id, way } => {
+            SessionEvent::Became { with, id, way } => {
                 self.chats.entry(with).or_default().became(&id, way);
             }
-            News::Cleared(message) => self.chats.entry(message.with.clone()).or_default().clear(message),
-            News::Asked(ask) => {
+            SessionEvent::Cleared(message) => self.chats.entry(message.with.clone()).or_default().clear(message),
+            SessionEvent::Asked(ask) => {
                 let name = text::line(&ask.name);
                 self.say(format!("{name} asks to become your friend: /accept {name} or /reject {name}"));
                 note(&mut self.incoming, ask);
             }
-            News::Answered { name, is_accepted, text } => {
+            SessionEvent::Answered { name, is_accepted, text } => {
                 self.outgoing.retain(|ask| ask.name != name);
                 let words = if text.is_empty() { String::new() } else { format!(": {}", text::line(&text)) };
                 let verb = if is_accepted { "accepted" } else { "rejected" };
                 self.say(format!("{} {verb} your request{words}", text::line(&name)));
             }
-            News::Trust { name, trust } => {
-                if let Trust::Changed { .. } | Trust::Gone = trust {
+            SessionEvent::Trust { name, trust } => {
+                if let KeyTrust::Changed { .. } | KeyTrust::Gone = trust {
                     self.warn(format!("the keys of {} have changed", text::line(&name)));
                 }
                 self.chats.entry(name.clone()).or_default().trust = trust;
                 self.give_back(&name);
             }
-            News::Shown { title, text } => self.show(&title, &text),
-            News::Said(sentence) => self.say(text::line(&sentence)),
-            News::Warned(sentence) => self.warn(text::line(&sentence)),
-            News::Ended { why, is_refused } => {
+            SessionEvent::Shown { title, text } => self.show(&title, &text),
+            SessionEvent::Said(sentence) => self.say(text::line(&sentence)),
+            SessionEvent::Warned(sentence) => self.warn(text::line(&sentence)),
+            SessionEvent::Ended { why, is_refused } => {
                 self.ended = Some((text::line(&why), is_refused));
                 self.is_over = true;
             }
@@ -85,22 +85,22 @@ impl App {
         Vec::new()
     }
 
-    fn hear_link(&mut self, link: Link) -> Vec<Order> {
-        if let Link::Over(why) = &link {
+    fn hear_link(&mut self, link: LinkStatus) -> Vec<SessionOrder> {
+        if let LinkStatus::Over(why) = &link {
             self.warn(format!("{}; /connect connects again", text::line(why)));
         }
-        if link != Link::Here {
+        if link != LinkStatus::Here {
             self.friends.values_mut().for_each(|friend| friend.is_online = false);
         }
-        let is_here = link == Link::Here;
+        let is_here = link == LinkStatus::Here;
         self.link = link;
         match &self.open {
-            Some(open) if is_here => vec![Order::LookAt(open.clone())],
+            Some(open) if is_here => vec![SessionOrder::LookAt(open.clone())],
             _ => Vec::new(),
         }
     }
 
-    fn hear_roster(&mut self, roster: Roster) {
+    fn hear_roster(&mut self, roster: FriendList) {
         self.friends = roster.friends.into_iter().map(|friend| (friend.name.clone(), friend)).collect();
         self.incoming = roster.incoming;
         self.outgoing = roster.outgoing;
@@ -108,7 +108,7 @@ impl App {
 }
 
 /// Adds a request; one that is reported twice is kept once.
-fn note(asks: &mut Vec<Ask>, ask: Ask) {
+fn note(asks: &mut Vec<IncomingRequest>, ask: IncomingRequest) {
     asks.retain(|known| known.name != ask.name);
     if asks.len() < ASKS_MAX {
         asks.push(ask);

@@ -1,8 +1,8 @@
 //! How the state changes when a key is pressed.
 
-use super::{App, Focus, Popup, Row, Then};
-use crate::editor::Editor;
-use crate::exchange::{Link, Order};
+use super::{ChatApp, Focus, ListRow, Popup, SecretUse};
+use crate::editor::LineEditor;
+use crate::exchange::{LinkStatus, SessionOrder};
 use crate::secret::Secret;
 use crate::text;
 use crate::view;
@@ -12,9 +12,9 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 /// like.
 const PASSPHRASE_CHARS_MIN: usize = 12;
 
-impl App {
+impl ChatApp {
     /// Handles a key.
-    pub(crate) fn press(&mut self, key: KeyEvent) -> Vec<Order> {
+    pub(crate) fn press(&mut self, key: KeyEvent) -> Vec<SessionOrder> {
         if key.kind == KeyEventKind::Release {
             return Vec::new();
         }
@@ -22,7 +22,7 @@ impl App {
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
         if is_control && matches!(key.code, KeyCode::Char('q' | 'c')) {
             self.is_over = true;
-            return vec![Order::Quit];
+            return vec![SessionOrder::Quit];
         }
         if is_control && key.code == KeyCode::Char('l') {
             self.wants_redraw = true;
@@ -65,12 +65,12 @@ impl App {
         self.limit_scroll();
     }
 
-    fn turn(&mut self) -> Vec<Order> {
+    fn turn(&mut self) -> Vec<SessionOrder> {
         self.focus = if self.focus == Focus::List { Focus::Chat } else { Focus::List };
         self.see().into_iter().collect()
     }
 
-    fn press_in_list(&mut self, key: KeyEvent) -> Vec<Order> {
+    fn press_in_list(&mut self, key: KeyEvent) -> Vec<SessionOrder> {
         match key.code {
             KeyCode::Up => self.step(-1),
             KeyCode::Down => self.step(1),
@@ -96,14 +96,14 @@ impl App {
         }
     }
 
-    fn enter_row(&mut self) -> Vec<Order> {
+    fn enter_row(&mut self) -> Vec<SessionOrder> {
         match self.current_row() {
-            Some(Row::Friend(name) | Row::Other(name)) => self.enter(&name),
-            Some(Row::Asks(name)) => {
+            Some(ListRow::Friend(name) | ListRow::Other(name)) => self.enter(&name),
+            Some(ListRow::Asks(name)) => {
                 self.show_request(&name);
                 Vec::new()
             }
-            Some(Row::Asked(name)) => vec![Order::Find(name)],
+            Some(ListRow::Asked(name)) => vec![SessionOrder::Find(name)],
             None => Vec::new(),
         }
     }
@@ -121,19 +121,19 @@ impl App {
     }
 
     /// Handles a letter in the list: a shortcut for a command about the chosen row.
-    fn press_letter(&mut self, letter: char) -> Vec<Order> {
+    fn press_letter(&mut self, letter: char) -> Vec<SessionOrder> {
         let command = match (letter, self.current_row()) {
-            ('a', Some(Row::Asks(name))) => format!("accept {name}"),
-            ('r', Some(Row::Asks(name))) => format!("reject {name}"),
-            ('w', Some(Row::Asked(name))) => format!("withdraw {name}"),
-            ('d', Some(Row::Friend(name))) => format!("remove {name}"),
+            ('a', Some(ListRow::Asks(name))) => format!("accept {name}"),
+            ('r', Some(ListRow::Asks(name))) => format!("reject {name}"),
+            ('w', Some(ListRow::Asked(name))) => format!("withdraw {name}"),
+            ('d', Some(ListRow::Friend(name))) => format!("remove {name}"),
             ('b', Some(row)) => format!("block {}", row.name()),
             _ => return Vec::new(),
         };
         self.command(&command)
     }
 
-    fn press_in_chat(&mut self, key: KeyEvent, is_control: bool) -> Vec<Order> {
+    fn press_in_chat(&mut self, key: KeyEvent, is_control: bool) -> Vec<SessionOrder> {
         let is_alt = key.modifiers.contains(KeyModifiers::ALT);
         match key.code {
             KeyCode::Enter if is_alt => self.editor_mut().insert("\n"),
@@ -156,7 +156,7 @@ impl App {
     }
 
     /// Handles Esc: it ends the search first, then scrolling back, then the chat.
-    fn step_out(&mut self) -> Vec<Order> {
+    fn step_out(&mut self) -> Vec<SessionOrder> {
         let Some(chat) = self.chat_mut() else {
             self.focus = Focus::List;
             return Vec::new();
@@ -176,7 +176,7 @@ impl App {
         self.limit_scroll();
     }
 
-    fn scroll_down(&mut self, by: usize) -> Vec<Order> {
+    fn scroll_down(&mut self, by: usize) -> Vec<SessionOrder> {
         if let Some(chat) = self.chat_mut() {
             chat.scroll = chat.scroll.saturating_sub(by);
         }
@@ -190,7 +190,7 @@ impl App {
         }
     }
 
-    fn press_in_popup(&mut self, key: KeyEvent) -> Vec<Order> {
+    fn press_in_popup(&mut self, key: KeyEvent) -> Vec<SessionOrder> {
         let last = self.popup.as_ref().map_or(0, |popup| view::popup_scroll_max(popup, self.size));
         match (&mut self.popup, key.code) {
             (_, KeyCode::Esc) => self.popup = None,
@@ -229,53 +229,53 @@ impl App {
 
     /// Asks again if the secret cannot be used. If the window closed, the user might enter the
     /// secret once more, and send it to a friend.
-    fn take_secret(&mut self, label: &str, secret: Secret, then: Then) -> Vec<Order> {
+    fn take_secret(&mut self, label: &str, secret: Secret, then: SecretUse) -> Vec<SessionOrder> {
         if secret.is_empty() {
             self.warn("nothing was entered; Esc leaves");
             self.ask_secret(label, then);
             return Vec::new();
         }
         match then {
-            Then::Export { file } if secret.chars().count() < PASSPHRASE_CHARS_MIN => {
-                self.ask_secret("Too short. A passphrase of at least 12 characters", Then::Export { file });
+            SecretUse::Export { file } if secret.chars().count() < PASSPHRASE_CHARS_MIN => {
+                self.ask_secret("Too short. A passphrase of at least 12 characters", SecretUse::Export { file });
             }
-            Then::Export { file } => {
-                self.ask_secret("The same passphrase again", Then::ExportAgain { file, passphrase: secret });
+            SecretUse::Export { file } => {
+                self.ask_secret("The same passphrase again", SecretUse::ExportAgain { file, passphrase: secret });
             }
-            Then::OldPassword => self.ask_secret("The new password", Then::NewPassword { old: secret }),
-            Then::NewPassword { old } => {
-                self.ask_secret("The new password again", Then::NewPasswordAgain { old, new: secret });
+            SecretUse::OldPassword => self.ask_secret("The new password", SecretUse::NewPassword { old: secret }),
+            SecretUse::NewPassword { old } => {
+                self.ask_secret("The new password again", SecretUse::NewPasswordAgain { old, new: secret });
             }
-            Then::ExportAgain { file, passphrase } if passphrase != secret => {
-                self.ask_secret("The two were not the same. A passphrase for the file", Then::Export { file });
+            SecretUse::ExportAgain { file, passphrase } if passphrase != secret => {
+                self.ask_secret("The two were not the same. A passphrase for the file", SecretUse::Export { file });
             }
-            Then::NewPasswordAgain { old, new } if new != secret => {
-                self.ask_secret("The two were not the same. The new password", Then::NewPassword { old });
+            SecretUse::NewPasswordAgain { old, new } if new != secret => {
+                self.ask_secret("The two were not the same. The new password", SecretUse::NewPassword { old });
             }
-            Then::ExportAgain { file, passphrase } => return vec![Order::Export { file, passphrase }],
-            Then::NewPasswordAgain { old, new } => return vec![Order::Password { old, new }],
-            Then::Import { file } => return vec![Order::Import { file, passphrase: secret }],
-            Then::Delete => return vec![Order::DeleteAccount { password: secret }],
+            SecretUse::ExportAgain { file, passphrase } => return vec![SessionOrder::Export { file, passphrase }],
+            SecretUse::NewPasswordAgain { old, new } => return vec![SessionOrder::Password { old, new }],
+            SecretUse::Import { file } => return vec![SessionOrder::Import { file, passphrase: secret }],
+            SecretUse::Delete => return vec![SessionOrder::DeleteAccount { password: secret }],
         }
         Vec::new()
     }
 
-    pub(super) fn ask_secret(&mut self, label: &str, then: Then) {
-        self.popup = Some(Popup::Secret { label: label.to_owned(), editor: Editor::default(), then });
+    pub(super) fn ask_secret(&mut self, label: &str, then: SecretUse) {
+        self.popup = Some(Popup::Secret { label: label.to_owned(), editor: LineEditor::default(), then });
     }
 
     /// A sentence about a problem of the connection, if there is one.
     pub(crate) fn trouble(&self) -> Option<String> {
         match &self.link {
-            Link::Here => None,
-            Link::Connecting => Some("connecting".to_owned()),
-            Link::Away(why) => Some(format!("not connected, trying again: {why}")),
-            Link::Over(why) => Some(format!("not connected: {why}; /connect connects again")),
+            LinkStatus::Here => None,
+            LinkStatus::Connecting => Some("connecting".to_owned()),
+            LinkStatus::Away(why) => Some(format!("not connected, trying again: {why}")),
+            LinkStatus::Over(why) => Some(format!("not connected: {why}; /connect connects again")),
         }
     }
 }
 
-fn edit(editor: &mut Editor, code: KeyCode) {
+fn edit(editor: &mut LineEditor, code: KeyCode) {
     match code {
         KeyCode::Backspace => editor.delete_before(),
         KeyCode::Delete => editor.delete_behind(),

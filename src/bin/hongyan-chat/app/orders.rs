@@ -1,14 +1,14 @@
 //! How a line that the user has entered is handled: as a message, or as a command after a slash.
 
-use super::{App, Popup, Then};
-use crate::commands::{self, COMMANDS, Command};
-use crate::exchange::Order;
-use crate::message::{Trust, Way};
+use super::{ChatApp, Popup, SecretUse};
+use crate::commands::{self, COMMANDS, InputCommand};
+use crate::exchange::SessionOrder;
+use crate::message::{KeyTrust, MessageState};
 use crate::text;
 
-impl App {
+impl ChatApp {
     /// Handles Enter: sends the line, or executes its command.
-    pub(super) fn enter_line(&mut self) -> Vec<Order> {
+    pub(super) fn enter_line(&mut self) -> Vec<SessionOrder> {
         let line = self.editor().text().to_owned();
         if line.trim().is_empty() {
             return Vec::new();
@@ -31,7 +31,7 @@ impl App {
         self.editor_mut().clear();
         self.give_back(&to);
         let text = line.strip_prefix('/').unwrap_or(&line).to_owned();
-        vec![Order::Send { to, text }]
+        vec![SessionOrder::Send { to, text }]
     }
 
     /// Puts aside a text that cannot be sent, so that the user can enter the command that the
@@ -60,13 +60,13 @@ impl App {
     pub(crate) fn blocks_sending(&self, to: &str) -> Option<String> {
         let name = text::line(to);
         match self.chats.get(to).map(|chat| &chat.trust) {
-            Some(Trust::Changed { .. }) => {
+            Some(KeyTrust::Changed { .. }) => {
                 Some(format!("nothing is sent: {name} has new keys. Compare the safety number (/safety), then /agree"))
             }
-            Some(Trust::Gone) => {
+            Some(KeyTrust::Gone) => {
                 Some(format!("nothing is sent: {name} has no keys any more. /agree writes without encryption"))
             }
-            Some(Trust::CannotSeal) => {
+            Some(KeyTrust::CannotSeal) => {
                 Some(format!("nothing is sent: {name} has keys and you have none here. /import FILE, or /newkeys"))
             }
             _ if to == "system" => Some("the operator's notices cannot be answered".to_owned()),
@@ -75,7 +75,7 @@ impl App {
     }
 
     /// Executes a command, given without its slash.
-    pub(super) fn command(&mut self, line: &str) -> Vec<Order> {
+    pub(super) fn command(&mut self, line: &str) -> Vec<SessionOrder> {
         let command = match commands::parse(line.trim(), self.open.as_deref()) {
             Ok(command) => command,
             Err(why) => {
@@ -84,61 +84,61 @@ impl App {
             }
         };
         match command {
-            Command::Help => self.show_help(),
-            Command::Quit => {
+            InputCommand::Help => self.show_help(),
+            InputCommand::Quit => {
                 self.is_over = true;
-                return vec![Order::Quit];
+                return vec![SessionOrder::Quit];
             }
-            Command::Open(name) => return self.enter(&name),
-            Command::Find(name) => return vec![Order::Find(name)],
-            Command::Request { name, text } => return vec![Order::Ask { name, text }],
-            Command::Withdraw(name) => match self.outgoing.iter().find(|ask| ask.name == name) {
-                Some(ask) => return vec![Order::Withdraw(ask.clone())],
+            InputCommand::Open(name) => return self.enter(&name),
+            InputCommand::Find(name) => return vec![SessionOrder::Find(name)],
+            InputCommand::Request { name, text } => return vec![SessionOrder::Ask { name, text }],
+            InputCommand::Withdraw(name) => match self.outgoing.iter().find(|ask| ask.name == name) {
+                Some(ask) => return vec![SessionOrder::Withdraw(ask.clone())],
                 None => self.warn(format!("you have not asked {}", text::line(&name))),
             },
-            Command::Accept(name) => return self.answer(&name, true),
-            Command::Reject(name) => return self.answer(&name, false),
-            Command::Remove(name) => {
-                self.confirm(&format!("End the friendship with {}?", text::line(&name)), Order::Remove(name));
+            InputCommand::Accept(name) => return self.answer(&name, true),
+            InputCommand::Reject(name) => return self.answer(&name, false),
+            InputCommand::Remove(name) => {
+                self.confirm(&format!("End the friendship with {}?", text::line(&name)), SessionOrder::Remove(name));
             }
-            Command::Block(name) => {
+            InputCommand::Block(name) => {
                 let question = format!("Block {}? It ends the friendship, and they are not told.", text::line(&name));
-                self.confirm(&question, Order::Block(name));
+                self.confirm(&question, SessionOrder::Block(name));
             }
-            Command::Unblock(name) => return vec![Order::Unblock(name)],
-            Command::Blocked => return vec![Order::Blocked],
-            Command::Search(text) => self.search(text),
-            Command::Safety => self.show_safety(),
-            Command::Agree => self.agree(),
-            Command::Retry => return self.retry(),
-            Command::Export(file) => {
-                self.ask_secret("A passphrase for the file, of at least 12 characters", Then::Export { file });
+            InputCommand::Unblock(name) => return vec![SessionOrder::Unblock(name)],
+            InputCommand::Blocked => return vec![SessionOrder::Blocked],
+            InputCommand::Search(text) => self.search(text),
+            InputCommand::Safety => self.show_safety(),
+            InputCommand::Agree => self.agree(),
+            InputCommand::Retry => return self.retry(),
+            InputCommand::Export(file) => {
+                self.ask_secret("A passphrase for the file, of at least 12 characters", SecretUse::Export { file });
             }
-            Command::Import(file) => self.ask_secret("The passphrase of the file", Then::Import { file }),
-            Command::NewKeys => self.confirm("Make new keys? Your friends are warned.", Order::NewKeys),
-            Command::Profile { key, value } => return vec![Order::Profile { key: key.to_owned(), value }],
-            Command::Password => self.ask_secret("The old password", Then::OldPassword),
-            Command::DeleteAccount => {
-                self.ask_secret("Your password, to delete your account for good", Then::Delete);
+            InputCommand::Import(file) => self.ask_secret("The passphrase of the file", SecretUse::Import { file }),
+            InputCommand::NewKeys => self.confirm("Make new keys? Your friends are warned.", SessionOrder::NewKeys),
+            InputCommand::Profile { key, value } => return vec![SessionOrder::Profile { key: key.to_owned(), value }],
+            InputCommand::Password => self.ask_secret("The old password", SecretUse::OldPassword),
+            InputCommand::DeleteAccount => {
+                self.ask_secret("Your password, to delete your account for good", SecretUse::Delete);
             }
-            Command::Connect => return vec![Order::Connect],
-            Command::LogOut => return vec![Order::LogOut],
+            InputCommand::Connect => return vec![SessionOrder::Connect],
+            InputCommand::LogOut => return vec![SessionOrder::LogOut],
             #[cfg(debug_assertions)]
-            Command::Panic => panic!("as the test asked"),
+            InputCommand::Panic => panic!("as the test asked"),
         }
         Vec::new()
     }
 
-    fn confirm(&mut self, question: &str, order: Order) {
+    fn confirm(&mut self, question: &str, order: SessionOrder) {
         self.popup = Some(Popup::Confirm { question: question.to_owned(), order });
     }
 
-    fn answer(&mut self, name: &str, is_accepted: bool) -> Vec<Order> {
+    fn answer(&mut self, name: &str, is_accepted: bool) -> Vec<SessionOrder> {
         let Some(ask) = self.incoming.iter().find(|ask| ask.name == name) else {
             self.warn(format!("{} has not asked", text::line(name)));
             return Vec::new();
         };
-        vec![Order::Answer { ask: ask.clone(), is_accepted }]
+        vec![SessionOrder::Answer { ask: ask.clone(), is_accepted }]
     }
 
     /// Asks the user with the safety number of the keys that the answer is about, because the
@@ -151,33 +151,33 @@ impl App {
         };
         let shown = text::line(&name);
         match trust {
-            Trust::Changed { safety, keys } if safety.is_empty() => {
+            KeyTrust::Changed { safety, keys } if safety.is_empty() => {
                 let question =
                     format!("Trust the new keys of {shown}? Without keys of yours there is no safety number.");
-                self.confirm(&question, Order::Agree { name, keys });
+                self.confirm(&question, SessionOrder::Agree { name, keys });
             }
-            Trust::Changed { safety, keys } => {
+            KeyTrust::Changed { safety, keys } => {
                 let question = format!(
                     "Trust the new keys of {shown}? This is the safety number with them:\n\n{}\n\nDoes {shown} see the \
                      same one? Compare it face to face, or by a call.",
                     in_rows(&safety)
                 );
-                self.confirm(&question, Order::Agree { name, keys });
+                self.confirm(&question, SessionOrder::Agree { name, keys });
             }
-            Trust::Gone => {
+            KeyTrust::Gone => {
                 let question = format!("{shown} has no keys any more. Write to {shown} without encryption?");
-                self.confirm(&question, Order::Agree { name, keys: String::new() });
+                self.confirm(&question, SessionOrder::Agree { name, keys: String::new() });
             }
             _ => self.say("there is nothing to agree to"),
         }
     }
 
     /// Retries all messages of the open chat that failed, oldest first.
-    pub(super) fn retry(&mut self) -> Vec<Order> {
+    pub(super) fn retry(&mut self) -> Vec<SessionOrder> {
         let (Some(with), Some(chat)) = (self.open.clone(), self.chat_mut()) else { return Vec::new() };
         let ids: Vec<String> = chat.failed().map(|message| message.id.clone()).collect();
-        ids.iter().for_each(|id| chat.became(id, Way::Sent));
-        ids.into_iter().map(|id| Order::Retry { with: with.clone(), id }).collect()
+        ids.iter().for_each(|id| chat.became(id, MessageState::Sent));
+        ids.into_iter().map(|id| SessionOrder::Retry { with: with.clone(), id }).collect()
     }
 
     fn search(&mut self, wanted: String) {
@@ -206,19 +206,19 @@ impl App {
         };
         let name = text::line(&name);
         let (head, safety) = match self.chat().map(|chat| chat.trust.clone()).unwrap_or_default() {
-            Trust::Pinned { safety } => (String::new(), safety),
-            Trust::Changed { safety, .. } => {
+            KeyTrust::Pinned { safety } => (String::new(), safety),
+            KeyTrust::Changed { safety, .. } => {
                 (format!("With the NEW keys of {name}, which you have not agreed to:\n\n"), safety)
             }
-            Trust::NoKeys | Trust::Gone => {
+            KeyTrust::NoKeys | KeyTrust::Gone => {
                 self.say(format!("{name} has no keys: messages are not encrypted"));
                 return;
             }
-            Trust::CannotSeal => {
+            KeyTrust::CannotSeal => {
                 self.say("you have no keys here: /import FILE, or /newkeys");
                 return;
             }
-            Trust::Unknown => {
+            KeyTrust::Unknown => {
                 self.say("the keys are not known yet");
                 return;
             }

@@ -1,11 +1,11 @@
 //! The list beside the chat: users who have sent a friend request, friends, other users with whom
 //! there was a chat, and users to whom this user has sent a request.
 
-use super::App;
+use super::ChatApp;
 
 /// One row of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Row {
+pub(crate) enum ListRow {
     /// A user who has sent a friend request.
     Asks(String),
     Friend(String),
@@ -15,7 +15,7 @@ pub(crate) enum Row {
     Asked(String),
 }
 
-impl Row {
+impl ListRow {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Asks(name) | Self::Friend(name) | Self::Other(name) | Self::Asked(name) => name,
@@ -23,21 +23,21 @@ impl Row {
     }
 }
 
-impl App {
-    pub(crate) fn rows(&self) -> Vec<Row> {
-        let asks = self.incoming.iter().map(|ask| Row::Asks(ask.name.clone()));
-        let friends = self.friends.keys().cloned().map(Row::Friend);
+impl ChatApp {
+    pub(crate) fn rows(&self) -> Vec<ListRow> {
+        let asks = self.incoming.iter().map(|ask| ListRow::Asks(ask.name.clone()));
+        let friends = self.friends.keys().cloned().map(ListRow::Friend);
         let others = self.chats.iter().filter(|(name, chat)| {
             let is_open = self.open.as_ref() == Some(*name);
             !self.friends.contains_key(*name) && (is_open || !chat.messages().is_empty())
         });
-        let others = others.map(|(name, _)| Row::Other(name.clone()));
-        let asked = self.outgoing.iter().map(|ask| Row::Asked(ask.name.clone()));
+        let others = others.map(|(name, _)| ListRow::Other(name.clone()));
+        let asked = self.outgoing.iter().map(|ask| ListRow::Asked(ask.name.clone()));
         asks.chain(friends).chain(others).chain(asked).collect()
     }
 
     /// The row that keys act on; the first one if the chosen one is gone.
-    pub(crate) fn current_row(&self) -> Option<Row> {
+    pub(crate) fn current_row(&self) -> Option<ListRow> {
         let rows = self.rows();
         let chosen = self.selected.as_ref().filter(|row| rows.contains(row));
         chosen.or(rows.first()).cloned()
@@ -46,7 +46,7 @@ impl App {
     /// Chooses the row with this name.
     pub(crate) fn select(&mut self, name: &str) {
         let rows = self.rows();
-        let is_chat = |row: &&Row| matches!(row, Row::Friend(_) | Row::Other(_));
+        let is_chat = |row: &&ListRow| matches!(row, ListRow::Friend(_) | ListRow::Other(_));
         let row = rows.iter().filter(is_chat).find(|row| row.name() == name);
         if let Some(row) = row.or_else(|| rows.iter().find(|row| row.name() == name)) {
             self.selected = Some(row.clone());

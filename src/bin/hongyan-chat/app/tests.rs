@@ -1,13 +1,13 @@
 use super::*;
-use crate::exchange::{News, Roster};
-use crate::message::{Message, Seal, Trust, Way};
+use crate::exchange::{FriendList, SessionEvent};
+use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-fn app() -> App {
-    let mut app = App::new("ann", "server", 0);
-    app.hear(News::Link(Link::Here));
-    let friend = |name: &str| Friend { name: name.into(), nick: String::new(), is_online: false };
-    app.hear(News::Roster(Roster {
+fn app() -> ChatApp {
+    let mut app = ChatApp::new("ann", "server", 0);
+    app.hear(SessionEvent::Link(LinkStatus::Here));
+    let friend = |name: &str| FriendItem { name: name.into(), nick: String::new(), is_online: false };
+    app.hear(SessionEvent::Roster(FriendList {
         friends: vec![friend("bob"), friend("zoe")],
         incoming: vec![ask("carl")],
         outgoing: vec![ask("dora")],
@@ -15,19 +15,19 @@ fn app() -> App {
     app
 }
 
-fn ask(name: &str) -> Ask {
-    Ask { name: name.into(), id: format!("of {name}"), text: format!("words of {name}") }
+fn ask(name: &str) -> IncomingRequest {
+    IncomingRequest { name: name.into(), id: format!("of {name}"), text: format!("words of {name}") }
 }
 
-fn press(app: &mut App, code: KeyCode) -> Vec<Order> {
+fn press(app: &mut ChatApp, code: KeyCode) -> Vec<SessionOrder> {
     app.press(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
-fn control(app: &mut App, letter: char) -> Vec<Order> {
+fn control(app: &mut ChatApp, letter: char) -> Vec<SessionOrder> {
     app.press(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
 }
 
-fn enter(app: &mut App, line: &str) -> Vec<Order> {
+fn enter(app: &mut ChatApp, line: &str) -> Vec<SessionOrder> {
     app.focus = Focus::Chat;
     line.chars().for_each(|char| drop(press(app, KeyCode::Char(char))));
     press(app, KeyCode::Enter)
@@ -37,9 +37,16 @@ fn secret_of(text: &str) -> Secret {
     text.to_owned().into()
 }
 
-fn received(with: &str, time: u64) -> News {
+fn received(with: &str, time: u64) -> SessionEvent {
     let (id, text) = (time.to_string(), format!("text {time}"));
-    News::Message(Message { with: with.into(), id, time, text, way: Way::Received, seal: Seal::Sealed })
+    SessionEvent::Message(ChatMessage {
+        with: with.into(),
+        id,
+        time,
+        text,
+        way: MessageState::Received,
+        seal: MessageSecurity::Sealed,
+    })
 }
 
 #[test]
@@ -47,8 +54,8 @@ fn a_line_becomes_a_message_and_two_slashes_one() {
     let mut app = app();
     assert!(enter(&mut app, "hello").is_empty() && app.said.0.contains("no chat is open"));
     app.loose.clear();
-    assert_eq!(app.enter("bob"), [Order::LookAt("bob".into())]);
-    let send = |text: &str| vec![Order::Send { to: "bob".into(), text: text.into() }];
+    assert_eq!(app.enter("bob"), [SessionOrder::LookAt("bob".into())]);
+    let send = |text: &str| vec![SessionOrder::Send { to: "bob".into(), text: text.into() }];
     assert_eq!(enter(&mut app, "hello"), send("hello"));
     assert_eq!(enter(&mut app, "//etc"), send("/etc"));
     assert!(enter(&mut app, "   ").is_empty());
@@ -62,28 +69,28 @@ fn a_line_becomes_a_message_and_two_slashes_one() {
 fn changed_keys_stop_a_chat_until_the_user_agrees() {
     let mut app = app();
     app.enter("bob");
-    let changed = Trust::Changed { safety: "1 2".into(), keys: "new".into() };
-    for (trust, keys) in [(changed, "new"), (Trust::Gone, "")] {
-        app.hear(News::Trust { name: "bob".into(), trust });
+    let changed = KeyTrust::Changed { safety: "1 2".into(), keys: "new".into() };
+    for (trust, keys) in [(changed, "new"), (KeyTrust::Gone, "")] {
+        app.hear(SessionEvent::Trust { name: "bob".into(), trust });
         assert!(enter(&mut app, "hello").is_empty() && app.said.1, "nothing is sent");
         assert!(app.editor().is_empty(), "there is room for the command");
         assert!(enter(&mut app, "/agree").is_empty(), "it asks first");
         let Some(Popup::Confirm { question, .. }) = &app.popup else { panic!() };
         assert_eq!(question.contains("1 2"), keys == "new", "with the number of these keys: {question}");
         // The keys have changed meanwhile: the answer is about those that were shown.
-        let other = Trust::Changed { safety: "3 4".into(), keys: "other".into() };
-        app.hear(News::Trust { name: "bob".into(), trust: other });
-        let agree = Order::Agree { name: "bob".into(), keys: keys.into() };
+        let other = KeyTrust::Changed { safety: "3 4".into(), keys: "other".into() };
+        app.hear(SessionEvent::Trust { name: "bob".into(), trust: other });
+        let agree = SessionOrder::Agree { name: "bob".into(), keys: keys.into() };
         assert_eq!(press(&mut app, KeyCode::Char('y')), [agree]);
     }
-    app.hear(News::Trust { name: "bob".into(), trust: Trust::Pinned { safety: "1 2".into() } });
-    let send = |text: &str| vec![Order::Send { to: "bob".into(), text: text.into() }];
+    app.hear(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2".into() } });
+    let send = |text: &str| vec![SessionOrder::Send { to: "bob".into(), text: text.into() }];
     for _ in 0..2 {
         assert_eq!(app.editor().text(), "hello", "nothing is lost");
         assert_eq!(press(&mut app, KeyCode::Enter), send("hello"));
     }
     assert!(app.editor().is_empty() && enter(&mut app, "/agree").is_empty());
-    app.hear(News::Trust { name: "bob".into(), trust: Trust::CannotSeal });
+    app.hear(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::CannotSeal });
     assert!(enter(&mut app, "hello").is_empty());
 }
 
@@ -93,7 +100,7 @@ fn a_text_that_is_not_sent_comes_back() {
     app.enter("bob");
     enter(&mut app, "half a sentence");
     let why = "the disk is full".to_owned();
-    app.hear(News::NotKept { with: "bob".into(), text: "/etc".into(), why });
+    app.hear(SessionEvent::NotKept { with: "bob".into(), text: "/etc".into(), why });
     assert_eq!((app.editor().text(), app.said.1), ("//etc", true), "as it was entered");
     // A command from the list does not delete the text that is being written.
     press(&mut app, KeyCode::Tab);
@@ -109,9 +116,9 @@ fn a_text_that_is_not_sent_comes_back() {
 #[test]
 fn a_sentence_goes_after_a_while_and_a_warning_once_the_user_is_there() {
     let mut app = app();
-    app.hear(News::Said("bob was asked".into()));
+    app.hear(SessionEvent::Said("bob was asked".into()));
     assert!(!app.pass(SAID_FOR / 2) && app.pass(SAID_FOR / 2) && app.said.0.is_empty());
-    app.hear(News::Warned("the disk is full".into()));
+    app.hear(SessionEvent::Warned("the disk is full".into()));
     assert!(!app.pass(SAID_FOR * 9) && !app.said.0.is_empty());
     press(&mut app, KeyCode::Down);
     assert!(!app.pass(SAID_FOR / 2) && app.pass(SAID_FOR) && app.said.0.is_empty());
@@ -130,37 +137,37 @@ fn what_is_typed_over_a_window_is_a_command_or_nothing() {
         entered
     };
     // With letters that are shortcuts of the list, and a space.
-    assert_eq!(typed("/accept carl"), [Order::Answer { ask: ask("carl"), is_accepted: true }]);
-    assert_eq!(typed("/request zed hi"), [Order::Ask { name: "zed".into(), text: "hi".into() }]);
+    assert_eq!(typed("/accept carl"), [SessionOrder::Answer { ask: ask("carl"), is_accepted: true }]);
+    assert_eq!(typed("/request zed hi"), [SessionOrder::Ask { name: "zed".into(), text: "hi".into() }]);
     assert_eq!(typed("q reject b d"), [], "Enter closes it");
 }
 
 #[test]
 fn requests_are_answered_from_the_list() {
     let mut app = app();
-    assert_eq!(app.current_row(), Some(Row::Asks("carl".into())));
+    assert_eq!(app.current_row(), Some(ListRow::Asks("carl".into())));
     assert!(press(&mut app, KeyCode::Enter).is_empty());
     let Some(Popup::Text { text, .. }) = &app.popup else { panic!() };
     assert!(text.contains("words of carl") && text.contains("/accept carl or /reject carl"), "{text}");
     press(&mut app, KeyCode::Esc);
-    assert_eq!(press(&mut app, KeyCode::Char('a')), [Order::Answer { ask: ask("carl"), is_accepted: true }]);
-    assert_eq!(press(&mut app, KeyCode::Char('r')), [Order::Answer { ask: ask("carl"), is_accepted: false }]);
+    assert_eq!(press(&mut app, KeyCode::Char('a')), [SessionOrder::Answer { ask: ask("carl"), is_accepted: true }]);
+    assert_eq!(press(&mut app, KeyCode::Char('r')), [SessionOrder::Answer { ask: ask("carl"), is_accepted: false }]);
     press(&mut app, KeyCode::End);
-    assert_eq!(press(&mut app, KeyCode::Char('w')), [Order::Withdraw(ask("dora"))]);
+    assert_eq!(press(&mut app, KeyCode::Char('w')), [SessionOrder::Withdraw(ask("dora"))]);
     assert!(press(&mut app, KeyCode::Char('a')).is_empty(), "who was asked cannot be accepted");
     press(&mut app, KeyCode::Up);
-    assert_eq!(app.current_row(), Some(Row::Friend("zoe".into())));
+    assert_eq!(app.current_row(), Some(ListRow::Friend("zoe".into())));
     assert!(press(&mut app, KeyCode::Char('b')).is_empty());
     assert!(press(&mut app, KeyCode::Char('x')).is_empty() && app.popup.is_some(), "a question waits for y or n");
-    assert_eq!(press(&mut app, KeyCode::Char('y')), [Order::Block("zoe".into())]);
+    assert_eq!(press(&mut app, KeyCode::Char('y')), [SessionOrder::Block("zoe".into())]);
     press(&mut app, KeyCode::Char('d'));
     assert!(press(&mut app, KeyCode::Char('n')).is_empty() && app.popup.is_none());
-    app.hear(News::Asked(ask("emil")));
+    app.hear(SessionEvent::Asked(ask("emil")));
     assert!(app.said.0.contains("/accept emil or /reject emil"), "{}", app.said.0);
-    app.hear(News::Asked(ask("emil")));
+    app.hear(SessionEvent::Asked(ask("emil")));
     assert_eq!(app.incoming.iter().filter(|ask| ask.name == "emil").count(), 1);
-    assert_eq!(enter(&mut app, "/reject emil"), [Order::Answer { ask: ask("emil"), is_accepted: false }]);
-    let asks = Order::Ask { name: "fred".into(), text: "it's Ann".into() };
+    assert_eq!(enter(&mut app, "/reject emil"), [SessionOrder::Answer { ask: ask("emil"), is_accepted: false }]);
+    let asks = SessionOrder::Ask { name: "fred".into(), text: "it's Ann".into() };
     assert_eq!(enter(&mut app, "/request fred it's Ann"), [asks]);
 }
 
@@ -169,8 +176,8 @@ fn what_is_in_sight_is_read_and_nothing_else() {
     let mut app = app();
     app.hear(received("bob", 5));
     assert_eq!(app.chats["bob"].unread, 1);
-    let saw = |time| Order::Saw { with: "bob".into(), time };
-    assert_eq!(control(&mut app, 'n'), [Order::LookAt("bob".into()), saw(5)]);
+    let saw = |time| SessionOrder::Saw { with: "bob".into(), time };
+    assert_eq!(control(&mut app, 'n'), [SessionOrder::LookAt("bob".into()), saw(5)]);
     assert_eq!(app.hear(received("bob", 6)), [saw(6)]);
     press(&mut app, KeyCode::Tab);
     assert!(app.hear(received("bob", 7)).is_empty());
@@ -185,28 +192,35 @@ fn all_that_failed_is_sent_again_under_its_id() {
     let mut app = app();
     app.enter("bob");
     for id in 1..4_u64 {
-        let way = if id == 2 { Way::Safe } else { Way::Failed("FULL".into()) };
+        let way = if id == 2 { MessageState::Safe } else { MessageState::Failed("FULL".into()) };
         let (with, text) = ("bob".into(), String::new());
-        app.hear(News::Message(Message { with, id: id.to_string(), time: id, text, way, seal: Seal::Sealed }));
+        app.hear(SessionEvent::Message(ChatMessage {
+            with,
+            id: id.to_string(),
+            time: id,
+            text,
+            way,
+            seal: MessageSecurity::Sealed,
+        }));
     }
-    let again = |id: &str| Order::Retry { with: "bob".into(), id: id.into() };
+    let again = |id: &str| SessionOrder::Retry { with: "bob".into(), id: id.into() };
     assert_eq!(enter(&mut app, "/retry"), [again("1"), again("3")]);
     assert!(control(&mut app, 'r').is_empty(), "they are on their way");
-    app.hear(News::Became { with: "bob".into(), id: "3".into(), way: Way::Failed("FULL".into()) });
+    app.hear(SessionEvent::Became { with: "bob".into(), id: "3".into(), way: MessageState::Failed("FULL".into()) });
     assert_eq!(control(&mut app, 'r'), [again("3")]);
 }
 
 #[test]
 fn a_secret_goes_where_it_was_asked_for() {
     let mut app = app();
-    let secret = |app: &mut App, text: &str| {
+    let secret = |app: &mut ChatApp, text: &str| {
         app.paste(text);
         press(app, KeyCode::Enter)
     };
     enter(&mut app, "/export my keys");
     let good = "twelve chars";
     assert!(secret(&mut app, good).is_empty());
-    let order = Order::Export { file: "my keys".into(), passphrase: secret_of(good) };
+    let order = SessionOrder::Export { file: "my keys".into(), passphrase: secret_of(good) };
     assert_eq!(secret(&mut app, good), std::slice::from_ref(&order));
     enter(&mut app, "/export my keys");
     // A secret that cannot be used is asked for again, and goes nowhere else.
@@ -221,7 +235,7 @@ fn a_secret_goes_where_it_was_asked_for() {
         let Some(Popup::Secret { label: shown, .. }) = &app.popup else { panic!("{text}") };
         assert!(shown.contains(label), "{shown}");
     }
-    let shown = News::Shown { title: "Profile".into(), text: "of bob".into() };
+    let shown = SessionEvent::Shown { title: "Profile".into(), text: "of bob".into() };
     app.hear(shown);
     assert!(matches!(app.popup, Some(Popup::Secret { .. })), "an answer does not take its place");
     assert_eq!(secret(&mut app, good), [order]);
@@ -231,7 +245,7 @@ fn a_secret_goes_where_it_was_asked_for() {
     for text in ["old", "new", "other", "new"] {
         assert!(secret(&mut app, text).is_empty() && app.popup.is_some());
     }
-    assert_eq!(secret(&mut app, "new"), [Order::Password { old: secret_of("old"), new: secret_of("new") }]);
+    assert_eq!(secret(&mut app, "new"), [SessionOrder::Password { old: secret_of("old"), new: secret_of("new") }]);
     enter(&mut app, "/password");
     app.paste("old-one");
     assert!(!format!("{app:?}").contains("old-one"), "nor is it in what is printed of the state");
@@ -247,16 +261,16 @@ fn the_end_is_said_and_the_way_out_always_works() {
     for letter in ['q', 'c'] {
         let mut app = app();
         press(&mut app, KeyCode::F(1));
-        assert_eq!(control(&mut app, letter), [Order::Quit]);
+        assert_eq!(control(&mut app, letter), [SessionOrder::Quit]);
         assert!(app.is_over && app.ended.is_none());
     }
     let mut app = app();
-    app.hear(News::Ended { why: "wrong\npassword".into(), is_refused: true });
+    app.hear(SessionEvent::Ended { why: "wrong\npassword".into(), is_refused: true });
     assert_eq!((app.is_over, app.ended), (true, Some(("wrong⏎password".into(), true))));
     let mut app = self::app();
-    app.hear(News::Link(Link::Over("the user logged in elsewhere".into())));
+    app.hear(SessionEvent::Link(LinkStatus::Over("the user logged in elsewhere".into())));
     assert!(!app.is_over && app.said.0.contains("/connect"));
-    assert_eq!(enter(&mut app, "/connect"), [Order::Connect]);
+    assert_eq!(enter(&mut app, "/connect"), [SessionOrder::Connect]);
 }
 
 #[test]
@@ -264,8 +278,8 @@ fn the_list_keeps_its_place_while_others_come_and_go() {
     let mut app = app();
     app.select("zoe");
     app.hear(received("yan", 1));
-    assert_eq!(app.current_row(), Some(Row::Friend("zoe".into())));
-    assert!(app.rows().contains(&Row::Other("yan".into())), "no friend, but there are messages");
-    app.hear(News::Roster(Roster::default()));
-    assert_eq!(app.current_row(), Some(Row::Other("yan".into())));
+    assert_eq!(app.current_row(), Some(ListRow::Friend("zoe".into())));
+    assert!(app.rows().contains(&ListRow::Other("yan".into())), "no friend, but there are messages");
+    app.hear(SessionEvent::Roster(FriendList::default()));
+    assert_eq!(app.current_row(), Some(ListRow::Other("yan".into())));
 }

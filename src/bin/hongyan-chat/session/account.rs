@@ -1,45 +1,45 @@
 //! Orders about friends and the account.
 
-use super::Worker;
-use crate::exchange::{Ask, Friend, News, Order, Roster};
+use super::SessionWorker;
+use crate::exchange::{FriendItem, FriendList, IncomingRequest, SessionEvent, SessionOrder};
 use crate::text;
 use hongyan::client::{Error, ErrorCode, PendingRequest, ProfileChange, hash_value};
 
-impl Worker {
-    pub(super) fn obey(&mut self, order: Order) {
+impl SessionWorker {
+    pub(super) fn obey(&mut self, order: SessionOrder) {
         match order {
-            Order::Retry { with, id } => self.retry(&with, &id),
-            Order::Saw { with, time } => {
+            SessionOrder::Retry { with, id } => self.retry(&with, &id),
+            SessionOrder::Saw { with, time } => {
                 let kept = self.desk.keep(|history| history.saw(&with, time));
                 if let Err(error) = kept {
                     self.desk.warn(format!("cannot write the messages: {error}"));
                 }
             }
-            Order::LookAt(name) => {
+            SessionOrder::LookAt(name) => {
                 if name != "system" && self.is_online {
                     self.trust(&name);
                 }
             }
-            Order::Agree { name, keys } => self.agree(&name, &keys),
-            Order::Export { .. } => self.export(&order),
-            Order::Import { .. } => self.import(&order),
-            Order::NewKeys => self.new_keys(),
-            Order::Connect => self.connect(),
-            Order::LogOut => self.log_out(),
-            Order::DeleteAccount { password } => self.delete_account(&password),
-            Order::Password { old, new } => self.change_password(&old, &new),
-            Order::Profile { key, value } => self.change_profile(&key, value),
+            SessionOrder::Agree { name, keys } => self.agree(&name, &keys),
+            SessionOrder::Export { .. } => self.export(&order),
+            SessionOrder::Import { .. } => self.import(&order),
+            SessionOrder::NewKeys => self.new_keys(),
+            SessionOrder::Connect => self.connect(),
+            SessionOrder::LogOut => self.log_out(),
+            SessionOrder::DeleteAccount { password } => self.delete_account(&password),
+            SessionOrder::Password { old, new } => self.change_password(&old, &new),
+            SessionOrder::Profile { key, value } => self.change_profile(&key, value),
             // These orders are handled by the session itself.
-            Order::Send { .. } | Order::Quit => {}
+            SessionOrder::Send { .. } | SessionOrder::Quit => {}
             other => self.obey_about_others(other),
         }
     }
 
     /// Executes orders about one other user. They may change the roster.
-    fn obey_about_others(&mut self, order: Order) {
+    fn obey_about_others(&mut self, order: SessionOrder) {
         let Some(client) = self.online() else { return };
         match order {
-            Order::Find(name) => {
+            SessionOrder::Find(name) => {
                 match client.profile(&name) {
                     Ok(Some(profile)) => {
                         let keys = if profile.rsa_public_key.is_empty() { "none" } else { "yes" };
@@ -58,37 +58,40 @@ impl Worker {
                             .map(|(label, text)| format!("{label:<9} {text}"))
                             .collect();
                         let hint = format!("\n\n/request {} asks to become friends.", text::line(&profile.user_name));
-                        self.desk.tell(News::Shown { title: "Profile".to_owned(), text: rows.join("\n") + &hint });
+                        self.desk
+                            .tell(SessionEvent::Shown { title: "Profile".to_owned(), text: rows.join("\n") + &hint });
                     }
                     Ok(None) => self.desk.say(format!("there is no user {name}")),
                     Err(error) => self.desk.warn(error.to_string()),
                 }
                 return;
             }
-            Order::Ask { name, text } => {
+            SessionOrder::Ask { name, text } => {
                 self.report(client.ask_friend(&name, &text), &format!("{name} was asked"));
             }
-            Order::Withdraw(ask) => {
+            SessionOrder::Withdraw(ask) => {
                 self.report(client.end_friendship(&ask.name), &format!("your request to {} is withdrawn", ask.name));
             }
-            Order::Answer { ask, is_accepted } => {
+            SessionOrder::Answer { ask, is_accepted } => {
                 let verb = if is_accepted { "you and {} are friends" } else { "the request of {} is rejected" };
                 let answered = client.answer_request(is_accepted, &ask.id, &ask.name, "");
                 self.report(answered, &verb.replace("{}", &ask.name));
             }
-            Order::Remove(name) => {
+            SessionOrder::Remove(name) => {
                 self.report(client.end_friendship(&name), &format!("{name} is not your friend any more"));
             }
-            Order::Block(name) => {
+            SessionOrder::Block(name) => {
                 self.report(client.block(&name), &format!("{name} is blocked"));
             }
-            Order::Unblock(name) => {
+            SessionOrder::Unblock(name) => {
                 self.report(client.unblock(&name), &format!("{name} is not blocked any more"));
             }
-            Order::Blocked => {
+            SessionOrder::Blocked => {
                 match client.blocked() {
                     Ok(names) if names.is_empty() => self.desk.say("you have blocked nobody"),
-                    Ok(names) => self.desk.tell(News::Shown { title: "Blocked".to_owned(), text: names.join("\n") }),
+                    Ok(names) => {
+                        self.desk.tell(SessionEvent::Shown { title: "Blocked".to_owned(), text: names.join("\n") })
+                    }
                     Err(error) => self.desk.warn(error.to_string()),
                 }
                 return;
@@ -101,16 +104,19 @@ impl Worker {
     /// Fetches friends and requests.
     pub(super) fn refresh(&mut self) {
         let Some(client) = self.client.clone().filter(|client| client.is_online()) else { return };
-        let ask =
-            |request: PendingRequest| Ask { name: request.user_name, id: request.message_id, text: request.content };
+        let ask = |request: PendingRequest| IncomingRequest {
+            name: request.user_name,
+            id: request.message_id,
+            text: request.content,
+        };
         match client.roster(true) {
             Ok(roster) => {
-                let friends = roster.friends.into_iter().map(|friend| Friend {
+                let friends = roster.friends.into_iter().map(|friend| FriendItem {
                     name: friend.user_name,
                     nick: friend.nick_name,
                     is_online: friend.online,
                 });
-                self.desk.tell(News::Roster(Roster {
+                self.desk.tell(SessionEvent::Roster(FriendList {
                     friends: friends.collect(),
                     incoming: roster.incoming.into_iter().map(ask).collect(),
                     outgoing: roster.outgoing.into_iter().map(ask).collect(),
@@ -148,7 +154,7 @@ impl Worker {
     fn log_out(&mut self) {
         let Some(client) = self.online() else { return };
         match client.log_out() {
-            Ok(()) => self.desk.tell(News::Ended { why: "logged out".to_owned(), is_refused: false }),
+            Ok(()) => self.desk.tell(SessionEvent::Ended { why: "logged out".to_owned(), is_refused: false }),
             Err(error) => self.desk.warn(error.to_string()),
         }
     }
@@ -158,7 +164,7 @@ impl Worker {
         match client.delete_account(password) {
             Ok(()) => {
                 let why = "your account is deleted; your messages stay on this machine".to_owned();
-                self.desk.tell(News::Ended { why, is_refused: false });
+                self.desk.tell(SessionEvent::Ended { why, is_refused: false });
             }
             Err(error) => self.desk.warn(error.to_string()),
         }

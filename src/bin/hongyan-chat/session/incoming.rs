@@ -1,41 +1,43 @@
 //! Handles what arrives from the server. Each message is on the disk before it is acked.
 
-use super::{Desk, Task, trust};
-use crate::exchange::{Ask, Link, News};
-use crate::message::{Message, Seal, Way};
-use hongyan::client::{Client, Connection, End, Error, Event, Push, PushKind};
+use super::{SessionShared, SessionTask, trust};
+use crate::exchange::{IncomingRequest, LinkStatus, SessionEvent};
+use crate::message::{ChatMessage, MessageSecurity, MessageState};
+use hongyan::client::{Client, ClientEvent, ConnectionState, EndReason, Error, Push, PushKind};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 const WAIT: Duration = Duration::from_secs(1);
 
 /// Passes on the events of the client until it has stopped for good.
-pub(super) fn listen(desk: &Desk, client: &Client, tasks: &SyncSender<Task>) {
+pub(super) fn listen(desk: &SessionShared, client: &Client, tasks: &SyncSender<SessionTask>) {
     loop {
         // The worker may be waiting for an answer of the server. Its queue is long, and it never
         // waits for this thread.
         let tell_worker = |task| tasks.send(task).unwrap_or(());
         match client.next(WAIT) {
-            Ok(Some(Event::Push(delivery))) => {
+            Ok(Some(ClientEvent::Push(delivery))) => {
                 if take(desk, client, &delivery) {
                     let is_message = delivery.kind == PushKind::Message;
                     delivery.ack();
                     if !is_message {
-                        tell_worker(Task::Refresh);
+                        tell_worker(SessionTask::Refresh);
                     }
                 }
             }
-            Ok(Some(Event::Presence { user_name, online })) => {
-                desk.tell(News::Presence { name: user_name, is_online: online });
+            Ok(Some(ClientEvent::Presence { user_name, online })) => {
+                desk.tell(SessionEvent::Presence { name: user_name, is_online: online });
             }
-            Ok(Some(Event::Connection(Connection::Online))) => tell_worker(Task::Online),
-            Ok(Some(Event::Connection(Connection::Offline { why, .. }))) => desk.tell(News::Link(Link::Away(why))),
-            Ok(Some(Event::Connection(Connection::Ended(end)))) | Err(Error::Ended(end)) => {
-                tell_worker(Task::Over(end));
+            Ok(Some(ClientEvent::Connection(ConnectionState::Online))) => tell_worker(SessionTask::Online),
+            Ok(Some(ClientEvent::Connection(ConnectionState::Offline { why, .. }))) => {
+                desk.tell(SessionEvent::Link(LinkStatus::Away(why)))
+            }
+            Ok(Some(ClientEvent::Connection(ConnectionState::Ended(end)))) | Err(Error::Ended(end)) => {
+                tell_worker(SessionTask::Over(end));
                 return;
             }
             Err(error) => {
-                tell_worker(Task::Over(End::Fault(error.to_string())));
+                tell_worker(SessionTask::Over(EndReason::Fault(error.to_string())));
                 return;
             }
             Ok(_) => {}
@@ -44,40 +46,44 @@ pub(super) fn listen(desk: &Desk, client: &Client, tasks: &SyncSender<Task>) {
 }
 
 /// Handles a push. True if it can be acked: it is stored, or the user will learn of it.
-fn take(desk: &Desk, client: &Client, push: &Push) -> bool {
+fn take(desk: &SessionShared, client: &Client, push: &Push) -> bool {
     let name = push.sender.clone();
     match push.kind {
         PushKind::Message => take_message(desk, client, push),
         // The server stores a request until it is answered, and a friendship for as long as it
         // exists.
         PushKind::FriendRequest => {
-            desk.tell(News::Asked(Ask { name, id: push.message_id.clone(), text: push.content.clone() }));
+            desk.tell(SessionEvent::Asked(IncomingRequest {
+                name,
+                id: push.message_id.clone(),
+                text: push.content.clone(),
+            }));
             true
         }
         kind => {
             let is_accepted = kind == PushKind::FriendAccept;
-            desk.tell(News::Answered { name, is_accepted, text: push.content.clone() });
+            desk.tell(SessionEvent::Answered { name, is_accepted, text: push.content.clone() });
             true
         }
     }
 }
 
-fn take_message(desk: &Desk, client: &Client, push: &Push) -> bool {
+fn take_message(desk: &SessionShared, client: &Client, push: &Push) -> bool {
     // Without the sender's keys the message cannot be verified. The server will send it again.
     if desk.keyring().needs_keys_of(push) && trust::look(desk, client, &push.sender).is_none() {
         return false;
     }
     let (text, seal) = desk.keyring().open_message(&push.sender, &push.message_id, &push.content);
-    if seal == Seal::Doubtful {
+    if seal == MessageSecurity::Doubtful {
         // Has the sender new keys? If so, the user is warned and asked.
         trust::look(desk, client, &push.sender);
     }
-    let message = Message {
+    let message = ChatMessage {
         with: push.sender.clone(),
         id: push.message_id.clone(),
         time: push.time_ms(),
         text,
-        way: Way::Received,
+        way: MessageState::Received,
         seal,
     };
     match desk.keep(|history| history.add(&message)) {
@@ -88,6 +94,6 @@ fn take_message(desk: &Desk, client: &Client, push: &Push) -> bool {
             return false;
         }
     }
-    desk.tell(News::Message(message));
+    desk.tell(SessionEvent::Message(message));
     true
 }

@@ -1,9 +1,9 @@
 //! Messages that the server has not promised to deliver yet, in their order. A message whose result
 //! is unknown is sent again under the same id.
 
-use super::{Desk, Task, Worker};
-use crate::exchange::News;
-use crate::message::{Message, Seal, Trust, Way};
+use super::{SessionShared, SessionTask, SessionWorker};
+use crate::exchange::SessionEvent;
+use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
 use hongyan::client::{Error, Sending, new_id};
 use std::collections::BTreeSet;
 use std::sync::mpsc::SyncSender;
@@ -19,20 +19,20 @@ const MAY_BE_DELIVERED: &str = "no answer came: it may have been delivered, and 
 const IN_FLIGHT_MAX: usize = 64;
 
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
-    entries: Vec<Entry>,
+pub(super) struct MessageOutbox {
+    entries: Vec<OutboxEntry>,
     /// No message is begun before this time.
     paused_until: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OutboxEntry {
     with: String,
     id: String,
     sending: Option<Sending>,
 }
 
-impl Outbox {
+impl MessageOutbox {
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -40,16 +40,16 @@ impl Outbox {
     pub(super) fn push(&mut self, with: &str, id: &str) {
         let is_here = self.entries.iter().any(|entry| entry.with == with && entry.id == id);
         if !is_here {
-            self.entries.push(Entry { with: with.to_owned(), id: id.to_owned(), sending: None });
+            self.entries.push(OutboxEntry { with: with.to_owned(), id: id.to_owned(), sending: None });
         }
     }
 }
 
 /// The next step for an entry.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum OutboxStep {
     Keep,
-    Done(Way),
+    Done(MessageState),
 }
 
 fn now() -> u64 {
@@ -58,44 +58,50 @@ fn now() -> u64 {
 
 /// Stores a message and gives it to the worker for sending. The screen's thread does this itself,
 /// because the worker may be waiting for the server. Returns news for the screen.
-pub(super) fn keep(desk: &Desk, tasks: &SyncSender<Task>, to: String, text: String) -> Vec<News> {
+pub(super) fn keep(
+    desk: &SessionShared,
+    tasks: &SyncSender<SessionTask>,
+    to: String,
+    text: String,
+) -> Vec<SessionEvent> {
     let id = match new_id() {
         Ok(id) => id,
-        Err(error) => return vec![News::NotKept { with: to, text, why: format!("not sent: {error}") }],
+        Err(error) => return vec![SessionEvent::NotKept { with: to, text, why: format!("not sent: {error}") }],
     };
     // A guess, which is corrected when the message is sent. The keyring may be locked for a while,
     // when keys are being generated.
     let is_pinned = desk.keyring.try_lock().is_ok_and(|keyring| keyring.has_pinned(&to));
-    let seal = if is_pinned { Seal::Sealed } else { Seal::Plain };
-    let mut message = Message { with: to.clone(), id: id.clone(), time: now(), text, way: Way::Sent, seal };
+    let seal = if is_pinned { MessageSecurity::Sealed } else { MessageSecurity::Plain };
+    let mut message =
+        ChatMessage { with: to.clone(), id: id.clone(), time: now(), text, way: MessageState::Sent, seal };
     let (kept, mut news) = desk.change(|history| history.add(&message));
     if let Err(error) = kept {
         let why = format!("the message cannot be kept, and was not sent: {error}");
-        news.push(News::NotKept { with: to, text: message.text, why });
+        news.push(SessionEvent::NotKept { with: to, text: message.text, why });
         return news;
     }
-    if tasks.try_send(Task::Send { to: to.clone(), id: id.clone() }).is_err() {
-        message.way = Way::Failed("not delivered: too much waits already".to_owned());
+    if tasks.try_send(SessionTask::Send { to: to.clone(), id: id.clone() }).is_err() {
+        message.way = MessageState::Failed("not delivered: too much waits already".to_owned());
         let (kept, more) = desk.change(|history| history.became(&to, &id, &message.way));
         news.extend(more);
-        news.extend(kept.err().map(|error| News::Warned(format!("cannot write the messages: {error}"))));
+        news.extend(kept.err().map(|error| SessionEvent::Warned(format!("cannot write the messages: {error}"))));
     }
-    news.push(News::Message(message));
+    news.push(SessionEvent::Message(message));
     news
 }
 
-impl Worker {
+impl SessionWorker {
     pub(super) fn retry(&mut self, with: &str, id: &str) {
-        self.became(with, id, Way::Sent);
+        self.became(with, id, MessageState::Sent);
         self.outbox.push(with, id);
     }
 
-    fn became(&self, with: &str, id: &str, way: Way) {
+    fn became(&self, with: &str, id: &str, way: MessageState) {
         let kept = self.desk.keep(|history| history.became(with, id, &way));
         if let Err(error) = kept {
             self.desk.warn(format!("cannot write the messages: {error}"));
         }
-        self.desk.tell(News::Became { with: with.to_owned(), id: id.to_owned(), way });
+        self.desk.tell(SessionEvent::Became { with: with.to_owned(), id: id.to_owned(), way });
     }
 
     /// Takes the next step for all messages that are not finished.
@@ -106,9 +112,9 @@ impl Worker {
             let step = match entry.sending {
                 Some(_) => look_at(entry),
                 None if has_room && !is_paused => self.begin(entry),
-                None => Step::Keep,
+                None => OutboxStep::Keep,
             };
-            if let Step::Done(way) = step {
+            if let OutboxStep::Done(way) = step {
                 self.became(&entry.with, &entry.id, way);
                 return false;
             }
@@ -116,9 +122,9 @@ impl Worker {
         });
     }
 
-    fn begin(&mut self, entry: &mut Entry) -> Step {
+    fn begin(&mut self, entry: &mut OutboxEntry) -> OutboxStep {
         let Some(client) = self.client.clone().filter(|client| self.is_online && client.is_online()) else {
-            return Step::Keep;
+            return OutboxStep::Keep;
         };
         if !self.knows_own_keys {
             self.check_own_keys();
@@ -128,9 +134,9 @@ impl Worker {
             // The keys could not be fetched; it will be tried again.
             Some(None) => {
                 self.outbox.paused_until = Some(Instant::now() + PAUSE);
-                return Step::Keep;
+                return OutboxStep::Keep;
             }
-            Some(Some(Trust::Changed { .. } | Trust::Gone | Trust::CannotSeal)) => {
+            Some(Some(KeyTrust::Changed { .. } | KeyTrust::Gone | KeyTrust::CannotSeal)) => {
                 return not_delivered("the keys stop it, as is said below");
             }
             _ => {}
@@ -141,7 +147,7 @@ impl Worker {
         };
         let Some(message) = found else { return not_delivered("it is not kept any more") };
         if tried.is_some_and(|tried| is_too_late(tried, now())) {
-            return Step::Done(Way::Failed(MAY_BE_DELIVERED.to_owned()));
+            return OutboxStep::Done(MessageState::Failed(MAY_BE_DELIVERED.to_owned()));
         }
         let sealed = self.desk.keyring().seal(&entry.with, &entry.id, &message.text);
         let sealed = match sealed {
@@ -149,12 +155,12 @@ impl Worker {
             Err(why) => return not_delivered(&why),
         };
         if sealed.seal != message.seal {
-            let changed = Message { seal: sealed.seal, ..message };
+            let changed = ChatMessage { seal: sealed.seal, ..message };
             let kept = self.desk.keep(|history| history.clear(&changed));
             if let Err(error) = kept {
                 self.desk.warn(format!("cannot write the messages: {error}"));
             }
-            self.desk.tell(News::Cleared(changed));
+            self.desk.tell(SessionEvent::Cleared(changed));
         }
         if tried.is_none()
             && let Err(error) = self.desk.keep(|history| history.tries(&entry.with, &entry.id, now()))
@@ -164,16 +170,16 @@ impl Worker {
         match client.begin_send_with_id(&entry.id, &entry.with, &sealed.content) {
             Ok(sending) => {
                 entry.sending = Some(sending);
-                Step::Keep
+                OutboxStep::Keep
             }
-            Err(Error::Busy | Error::Ended(_)) => Step::Keep,
+            Err(Error::Busy | Error::Ended(_)) => OutboxStep::Keep,
             Err(error) => not_delivered(&error.to_string()),
         }
     }
 }
 
-fn not_delivered(why: &str) -> Step {
-    Step::Done(Way::Failed(format!("not delivered: {why}")))
+fn not_delivered(why: &str) -> OutboxStep {
+    OutboxStep::Done(MessageState::Failed(format!("not delivered: {why}")))
 }
 
 /// Might the server no longer recognise a message that was first sent at `tried`, and treat it as a
@@ -186,7 +192,7 @@ fn is_too_late(tried: u64, now: u64) -> bool {
 /// finished. Returns the messages that are left. If several messages to one friend were in flight,
 /// one that has to be sent again would be overtaken by the others. `work` gets whether there is
 /// room for one more message in flight, and returns whether the message stays.
-fn one_by_one(mut entries: Vec<Entry>, mut work: impl FnMut(&mut Entry, bool) -> bool) -> Vec<Entry> {
+fn one_by_one(mut entries: Vec<OutboxEntry>, mut work: impl FnMut(&mut OutboxEntry, bool) -> bool) -> Vec<OutboxEntry> {
     let mut busy = BTreeSet::new();
     let mut in_flight = entries.iter().filter(|entry| entry.sending.is_some()).count();
     entries.retain_mut(|entry| {
@@ -205,18 +211,18 @@ fn one_by_one(mut entries: Vec<Entry>, mut work: impl FnMut(&mut Entry, bool) ->
     entries
 }
 
-fn look_at(entry: &mut Entry) -> Step {
-    let Some(result) = entry.sending.as_ref().and_then(Sending::result) else { return Step::Keep };
+fn look_at(entry: &mut OutboxEntry) -> OutboxStep {
+    let Some(result) = entry.sending.as_ref().and_then(Sending::result) else { return OutboxStep::Keep };
     entry.sending = None;
     became(result)
 }
 
 /// The step that follows an answer.
-fn became(result: Result<(), Error>) -> Step {
+fn became(result: Result<(), Error>) -> OutboxStep {
     match result {
-        Ok(()) => Step::Done(Way::Safe),
+        Ok(()) => OutboxStep::Done(MessageState::Safe),
         // The message is sent again for as long as the server recognises it.
-        Err(error) if error.may_be_done() || error == Error::Busy => Step::Keep,
+        Err(error) if error.may_be_done() || error == Error::Busy => OutboxStep::Keep,
         Err(error) => not_delivered(&error.to_string()),
     }
 }
@@ -230,12 +236,12 @@ mod tests {
     fn a_message_that_may_be_delivered_is_sent_again_for_as_long_as_the_server_recognises_it() {
         let refused = |code| Err(Error::Refused(Refusal { code: Some(code), text: "said".into() }));
         for result in [Err(Error::TimedOut), refused(ErrorCode::Unavailable), refused(ErrorCode::ShuttingDown)] {
-            assert_eq!(became(result), Step::Keep);
+            assert_eq!(became(result), OutboxStep::Keep);
         }
         for result in [Err(Error::NotFriends), refused(ErrorCode::Full), refused(ErrorCode::BadField)] {
-            assert!(matches!(became(result), Step::Done(Way::Failed(_))));
+            assert!(matches!(became(result), OutboxStep::Done(MessageState::Failed(_))));
         }
-        assert_eq!(became(Ok(())), Step::Done(Way::Safe));
+        assert_eq!(became(Ok(())), OutboxStep::Done(MessageState::Safe));
         let minute = 60_000;
         for (tried, now, too_late) in
             [(50, 50, false), (50, 57, false), (50, 59, true), (50, 49, false), (50, 20, true)]
@@ -246,11 +252,11 @@ mod tests {
 
     #[test]
     fn a_message_waits_until_the_one_before_it_to_the_same_friend_is_done() {
-        let mut outbox = Outbox::default();
+        let mut outbox = MessageOutbox::default();
         for (with, id) in [("bob", "1"), ("bob", "2"), ("zoe", "3"), ("bob", "1")] {
             outbox.push(with, id);
         }
-        let worked = |entries: Vec<Entry>, done: &[&str]| {
+        let worked = |entries: Vec<OutboxEntry>, done: &[&str]| {
             let mut seen = Vec::new();
             let left = one_by_one(entries, |entry, may_begin| {
                 assert!(may_begin);

@@ -1,9 +1,9 @@
 //! Sessions with a server in this process. The friend is a client of the library.
 
 use super::*;
-use crate::args::Who;
-use crate::message::{Message, Seal, Trust};
-use hongyan::client::e2e::Keys;
+use crate::args::UserArgs;
+use crate::message::{ChatMessage, KeyTrust, MessageSecurity};
+use hongyan::client::e2e::KeyPairs;
 use hongyan::client::{ProfileChange, PushKind};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::server::{self, ServerHandle};
@@ -21,14 +21,14 @@ fn server() -> ServerHandle {
     server::start(config).unwrap()
 }
 
-fn setup(folder: &Path, server: &ServerHandle, user: &str) -> Setup {
+fn setup(folder: &Path, server: &ServerHandle, user: &str) -> ClientSetup {
     setup_at(folder, format!("tcp://{}", server.addr()), user)
 }
 
-fn setup_at(folder: &Path, server: String, user: &str) -> Setup {
+fn setup_at(folder: &Path, server: String, user: &str) -> ClientSetup {
     let password = folder.join(format!("{user}.password"));
     std::fs::write(&password, "password\n").unwrap();
-    Setup::new(&Who {
+    ClientSetup::new(&UserArgs {
         server,
         user: Some(user.into()),
         password_file: Some(password),
@@ -41,25 +41,25 @@ fn setup_at(folder: &Path, server: String, user: &str) -> Setup {
 }
 
 /// A session, and its news.
-struct Told {
-    session: Session,
-    news: Receiver<News>,
+struct TestSession {
+    session: ChatSession,
+    news: Receiver<SessionEvent>,
 }
 
-impl Told {
+impl TestSession {
     /// Starts a session and waits until it is logged in.
-    fn start(setup: &Setup) -> Self {
+    fn start(setup: &ClientSetup) -> Self {
         let (sender, news) = channel();
         let sender = Mutex::new(sender);
         // At the end nobody receives them.
         let tell = Arc::new(move |it| sender.lock().unwrap().send(it).unwrap_or(()));
-        let told = Self { session: Session::start(setup.clone(), tell).unwrap(), news };
-        told.wait("a log-in", |news| (news == News::Link(Link::Here)).then_some(()));
+        let told = Self { session: ChatSession::start(setup.clone(), tell).unwrap(), news };
+        told.wait("a log-in", |news| (news == SessionEvent::Link(LinkStatus::Here)).then_some(()));
         told
     }
 
     #[track_caller]
-    fn wait<T>(&self, what: &str, is_it: impl Fn(News) -> Option<T>) -> T {
+    fn wait<T>(&self, what: &str, is_it: impl Fn(SessionEvent) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -72,44 +72,44 @@ impl Told {
 
     /// The result of a message that the session sends again by itself.
     #[track_caller]
-    fn became(&self, what: &str) -> Way {
+    fn became(&self, what: &str) -> MessageState {
         self.wait(what, |news| match news {
-            News::Became { id, way, .. } if id == what => Some(way),
+            SessionEvent::Became { id, way, .. } if id == what => Some(way),
             _ => None,
         })
     }
 
     /// The result of a message that is sent now.
     #[track_caller]
-    fn send(&self, text: &str) -> Way {
-        self.order(Order::Send { to: "bob".into(), text: text.into() });
+    fn send(&self, text: &str) -> MessageState {
+        self.order(SessionOrder::Send { to: "bob".into(), text: text.into() });
         self.wait(text, |news| match news {
-            News::Became { way, .. } => Some(way),
+            SessionEvent::Became { way, .. } => Some(way),
             _ => None,
         })
     }
 
     #[track_caller]
-    fn trust(&self) -> Trust {
+    fn trust(&self) -> KeyTrust {
         self.wait("the keys of bob", |news| match news {
-            News::Trust { trust, .. } => Some(trust),
+            SessionEvent::Trust { trust, .. } => Some(trust),
             _ => None,
         })
     }
 
-    fn order(&self, order: Order) {
-        let is_warning = |news: &News| matches!(news, News::Warned(_) | News::NotKept { .. });
+    fn order(&self, order: SessionOrder) {
+        let is_warning = |news: &SessionEvent| matches!(news, SessionEvent::Warned(_) | SessionEvent::NotKept { .. });
         assert!(!self.session.order(order).iter().any(is_warning));
     }
 
     fn end(self) {
-        self.order(Order::Quit);
+        self.order(SessionOrder::Quit);
         self.session.finish(PATIENCE);
     }
 }
 
 /// Ann, and bob, who is her friend and has keys.
-fn friends(folder: &Path, server: &ServerHandle) -> (Setup, Client) {
+fn friends(folder: &Path, server: &ServerHandle) -> (ClientSetup, Client) {
     let [ann, bob] = ["ann", "bob"].map(|user| setup(folder, server, user));
     ann.sign_up(String::new()).unwrap();
     bob.sign_up(new_keys()).unwrap();
@@ -126,7 +126,7 @@ fn friends(folder: &Path, server: &ServerHandle) -> (Setup, Client) {
 
 /// The text of new public keys for a profile.
 fn new_keys() -> String {
-    Keys::generate("bob").unwrap().public().text()
+    KeyPairs::generate("bob").unwrap().public().text()
 }
 
 fn change_keys(bob: &Client, keys: String) {
@@ -138,15 +138,18 @@ fn keys_that_changed_unseen_stop_the_next_message() {
     let folder = tempfile::tempdir().unwrap();
     let server = server();
     let (ann, bob) = friends(folder.path(), &server);
-    let session = Told::start(&ann);
-    session.order(Order::LookAt("bob".into()));
-    assert!(matches!(session.trust(), Trust::Pinned { .. }));
+    let session = TestSession::start(&ann);
+    session.order(SessionOrder::LookAt("bob".into()));
+    assert!(matches!(session.trust(), KeyTrust::Pinned { .. }));
     session.end();
     change_keys(&bob, new_keys());
     // The chat has not been opened since.
-    let session = Told::start(&ann);
+    let session = TestSession::start(&ann);
     for text in ["one", "and again"] {
-        assert!(matches!(session.send(text), Way::Failed(_)), "{text} was sealed for keys that bob has no more");
+        assert!(
+            matches!(session.send(text), MessageState::Failed(_)),
+            "{text} was sealed for keys that bob has no more"
+        );
     }
     session.end();
     // Everything before this answer has arrived.
@@ -159,21 +162,23 @@ fn the_user_agrees_to_the_keys_that_were_shown_and_to_no_others() {
     let folder = tempfile::tempdir().unwrap();
     let server = server();
     let (ann, bob) = friends(folder.path(), &server);
-    let session = Told::start(&ann);
+    let session = TestSession::start(&ann);
     let look = || {
-        session.order(Order::LookAt("bob".into()));
+        session.order(SessionOrder::LookAt("bob".into()));
         session.trust()
     };
-    assert!(matches!(look(), Trust::Pinned { .. }));
+    assert!(matches!(look(), KeyTrust::Pinned { .. }));
     change_keys(&bob, new_keys());
-    let Trust::Changed { keys, .. } = look() else { panic!() };
+    let KeyTrust::Changed { keys, .. } = look() else { panic!() };
     change_keys(&bob, new_keys());
-    session.order(Order::Agree { name: "bob".into(), keys });
-    let Trust::Changed { keys, .. } = session.trust() else { panic!("agreed to keys that nobody was shown") };
-    assert!(matches!(session.send("not yet"), Way::Failed(_)));
-    session.order(Order::Agree { name: "bob".into(), keys });
-    session.wait("an agreement", |news| matches!(news, News::Trust { trust: Trust::Pinned { .. }, .. }).then_some(()));
-    assert_eq!(session.send("now"), Way::Safe);
+    session.order(SessionOrder::Agree { name: "bob".into(), keys });
+    let KeyTrust::Changed { keys, .. } = session.trust() else { panic!("agreed to keys that nobody was shown") };
+    assert!(matches!(session.send("not yet"), MessageState::Failed(_)));
+    session.order(SessionOrder::Agree { name: "bob".into(), keys });
+    session.wait("an agreement", |news| {
+        matches!(news, SessionEvent::Trust { trust: KeyTrust::Pinned { .. }, .. }).then_some(())
+    });
+    assert_eq!(session.send("now"), MessageState::Safe);
     session.end();
 }
 
@@ -183,23 +188,24 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     let server = server();
     let (ann, bob) = friends(folder.path(), &server);
     let path = ann.folder.file("messages");
-    let mut history = History::open(&path, Bounds::default()).unwrap();
+    let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
     for id in ["tried", "never tried"] {
         let (with, text) = ("bob".into(), id.into());
-        let message = Message { with, id: id.into(), time: 1, text, way: Way::Sent, seal: Seal::Plain };
+        let message =
+            ChatMessage { with, id: id.into(), time: 1, text, way: MessageState::Sent, seal: MessageSecurity::Plain };
         history.add(&message).unwrap();
     }
     history.tries("bob", "tried", 1).unwrap();
     drop(history);
-    let session = Told::start(&ann);
-    let Way::Failed(why) = session.became("tried") else { panic!("it was sent again") };
+    let session = TestSession::start(&ann);
+    let MessageState::Failed(why) = session.became("tried") else { panic!("it was sent again") };
     assert!(why.contains("may have been delivered"), "{why}");
-    assert_eq!(session.became("never tried"), Way::Safe);
+    assert_eq!(session.became("never tried"), MessageState::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "never tried")).unwrap());
     // The user asks to send it all the same.
-    session.order(Order::Retry { with: "bob".into(), id: "tried".into() });
-    assert_eq!(session.became("tried"), Way::Sent);
-    assert_eq!(session.became("tried"), Way::Safe);
+    session.order(SessionOrder::Retry { with: "bob".into(), id: "tried".into() });
+    assert_eq!(session.became("tried"), MessageState::Sent);
+    assert_eq!(session.became("tried"), MessageState::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "tried")).unwrap());
     session.end();
 }
@@ -228,12 +234,12 @@ fn a_message_is_kept_before_anything_waits_for_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let setup = setup_at(folder.path(), silent_server(), "ann");
     // The session's thread is now waiting for the user's own keys, until the request times out.
-    let session = Told::start(&setup);
-    session.order(Order::LookAt("bob".into()));
-    let news = session.session.order(Order::Send { to: "bob".into(), text: "the geese fly".into() });
-    let [News::Message(message)] = news.as_slice() else { panic!("{news:?}") };
-    assert_eq!((message.text.as_str(), &message.way), ("the geese fly", &Way::Sent), "it is on the screen");
-    let kept = History::open(&setup.folder.file("messages"), Bounds::default()).unwrap();
+    let session = TestSession::start(&setup);
+    session.order(SessionOrder::LookAt("bob".into()));
+    let news = session.session.order(SessionOrder::Send { to: "bob".into(), text: "the geese fly".into() });
+    let [SessionEvent::Message(message)] = news.as_slice() else { panic!("{news:?}") };
+    assert_eq!((message.text.as_str(), &message.way), ("the geese fly", &MessageState::Sent), "it is on the screen");
+    let kept = MessageHistory::open(&setup.folder.file("messages"), HistoryBounds::default()).unwrap();
     assert_eq!(kept.messages(), std::slice::from_ref(message), "and on the disk");
 }
 
@@ -241,13 +247,14 @@ fn a_message_is_kept_before_anything_waits_for_the_server() {
 fn a_message_that_cannot_be_kept_goes_back_to_the_user() {
     let folder = tempfile::tempdir().unwrap();
     let setup = setup_at(folder.path(), silent_server(), "ann");
-    let session = Told::start(&setup);
+    let session = TestSession::start(&setup);
     // Nothing can be written to this file, and it cannot be rewritten: a folder has the name of the
     // temporary file.
     std::fs::create_dir(folder.path().join(format!("full.{}.new", std::process::id()))).unwrap();
-    let full = History::open(&folder.path().join("full"), Bounds { messages_max: 1, bytes_max: 0 }).unwrap();
+    let full =
+        MessageHistory::open(&folder.path().join("full"), HistoryBounds { messages_max: 1, bytes_max: 0 }).unwrap();
     *session.session.desk.history() = full;
-    let news = session.session.order(Order::Send { to: "bob".into(), text: "/etc".into() });
-    let [News::NotKept { with, text, .. }] = news.as_slice() else { panic!("{news:?}") };
+    let news = session.session.order(SessionOrder::Send { to: "bob".into(), text: "/etc".into() });
+    let [SessionEvent::NotKept { with, text, .. }] = news.as_slice() else { panic!("{news:?}") };
     assert_eq!((with.as_str(), text.as_str()), ("bob", "/etc"));
 }

@@ -1,21 +1,21 @@
 //! Keys: the user's own in the profile, and those of friends.
 
-use super::{Desk, Worker};
-use crate::exchange::{News, Order};
-use crate::keyring::Own;
-use crate::message::{Message, Seal, Trust, Way};
+use super::{SessionShared, SessionWorker};
+use crate::exchange::{SessionEvent, SessionOrder};
+use crate::keyring::OwnKeysCheck;
+use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
 use hongyan::client::{Client, Error, Profile, ProfileChange};
 use std::time::{Duration, Instant};
 
 const FRESH: Duration = Duration::from_secs(5);
 
 /// Fetches a friend's keys, compares them and reports the result. `None` if there was no answer.
-pub(super) fn look(desk: &Desk, client: &Client, name: &str) -> Option<Trust> {
+pub(super) fn look(desk: &SessionShared, client: &Client, name: &str) -> Option<KeyTrust> {
     let in_profile = profile(desk, client, name)?.rsa_public_key;
     let looked = desk.keyring().look(name, &in_profile);
     match looked {
         Ok(trust) => {
-            desk.tell(News::Trust { name: name.to_owned(), trust: trust.clone() });
+            desk.tell(SessionEvent::Trust { name: name.to_owned(), trust: trust.clone() });
             Some(trust)
         }
         Err(why) => {
@@ -26,7 +26,7 @@ pub(super) fn look(desk: &Desk, client: &Client, name: &str) -> Option<Trust> {
 }
 
 /// The profile; an empty one if there is no such user (any more).
-fn profile(desk: &Desk, client: &Client, name: &str) -> Option<Profile> {
+fn profile(desk: &SessionShared, client: &Client, name: &str) -> Option<Profile> {
     match client.profile(name) {
         Ok(profile) => Some(profile.unwrap_or_default()),
         Err(Error::Ended(_)) => None,
@@ -37,13 +37,13 @@ fn profile(desk: &Desk, client: &Client, name: &str) -> Option<Profile> {
     }
 }
 
-impl Worker {
+impl SessionWorker {
     /// Compares the friend's keys now.
-    pub(super) fn trust(&mut self, name: &str) -> Option<Trust> {
+    pub(super) fn trust(&mut self, name: &str) -> Option<KeyTrust> {
         let client = self.client.clone().filter(|client| self.is_online && client.is_online())?;
         let trust = look(&self.desk, &client, name)?;
         // An answer that stops a message must not let the next one pass for some seconds.
-        let allows = matches!(trust, Trust::NoKeys | Trust::Pinned { .. });
+        let allows = matches!(trust, KeyTrust::NoKeys | KeyTrust::Pinned { .. });
         self.checked.insert(name.to_owned(), allows.then(Instant::now));
         Some(trust)
     }
@@ -62,13 +62,13 @@ impl Worker {
         self.take_next_keys(&own.rsa_public_key);
         let standing = self.desk.keyring().look_at_own(&own.rsa_public_key);
         match standing {
-            Own::Good => {}
-            Own::None => self.make_keys(&client),
-            Own::Unpublished => {
+            OwnKeysCheck::Good => {}
+            OwnKeysCheck::None => self.make_keys(&client),
+            OwnKeysCheck::Unpublished => {
                 let text = self.desk.keyring().public_text();
                 self.publish(&client, text.unwrap_or_default());
             }
-            Own::Others => self.desk.warn(
+            OwnKeysCheck::Others => self.desk.warn(
                 "your account has keys that are not here: /import FILE brings them from where you exported them, \
                  /newkeys makes new ones",
             ),
@@ -131,8 +131,8 @@ impl Worker {
         is_taken
     }
 
-    pub(super) fn export(&self, order: &Order) {
-        let Order::Export { file, passphrase } = order else { return };
+    pub(super) fn export(&self, order: &SessionOrder) {
+        let SessionOrder::Export { file, passphrase } = order else { return };
         let exported = self.desk.keyring().export(file, passphrase);
         match exported {
             Ok(()) => self.desk.say(format!("your keys are in {}", file.display())),
@@ -140,8 +140,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn import(&mut self, order: &Order) {
-        let Order::Import { file, passphrase } = order else { return };
+    pub(super) fn import(&mut self, order: &SessionOrder) {
+        let SessionOrder::Import { file, passphrase } = order else { return };
         let Some(client) = self.online() else { return };
         let Some(own) = profile(&self.desk, &client, &self.setup.user.clone()) else { return };
         let imported = self.desk.keyring().import(file, passphrase, &own.rsa_public_key);
@@ -170,8 +170,8 @@ impl Worker {
         let agreed = self.desk.keyring().agree(name, shown, &theirs.rsa_public_key);
         match agreed {
             Ok(trust) => {
-                let is_other = matches!(trust, Trust::Changed { .. } | Trust::Gone);
-                self.desk.tell(News::Trust { name: name.to_owned(), trust });
+                let is_other = matches!(trust, KeyTrust::Changed { .. } | KeyTrust::Gone);
+                self.desk.tell(SessionEvent::Trust { name: name.to_owned(), trust });
                 if is_other {
                     self.desk.warn(format!(
                         "nothing was agreed to: the keys of {name} have changed again; /agree once more"
@@ -187,19 +187,21 @@ impl Worker {
 
     /// Reads doubtful messages again: with the keys that are known now they may be readable.
     fn read_again(&self, of: Option<&str>) {
-        let is_meant = |message: &&Message| {
-            message.way == Way::Received && message.seal == Seal::Doubtful && of.is_none_or(|name| message.with == name)
+        let is_meant = |message: &&ChatMessage| {
+            message.way == MessageState::Received
+                && message.seal == MessageSecurity::Doubtful
+                && of.is_none_or(|name| message.with == name)
         };
-        let doubtful: Vec<Message> = self.desk.history().messages().iter().filter(is_meant).cloned().collect();
+        let doubtful: Vec<ChatMessage> = self.desk.history().messages().iter().filter(is_meant).cloned().collect();
         for message in doubtful {
             let (text, seal) = self.desk.keyring().open_message(&message.with, &message.id, &message.text);
-            if seal != Seal::Sealed {
+            if seal != MessageSecurity::Sealed {
                 continue;
             }
-            let clear = Message { text, seal, ..message };
+            let clear = ChatMessage { text, seal, ..message };
             let kept = self.desk.keep(|history| history.clear(&clear));
             match kept {
-                Ok(()) => self.desk.tell(News::Cleared(clear)),
+                Ok(()) => self.desk.tell(SessionEvent::Cleared(clear)),
                 Err(error) => self.desk.warn(format!("a message cannot be kept: {error}")),
             }
         }

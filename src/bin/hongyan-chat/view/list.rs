@@ -1,14 +1,14 @@
 //! The list: requests, friends with presence and unread counts, others.
 
-use super::{Look, put};
-use crate::app::{App, Focus, Row};
+use super::{TextLook, put};
+use crate::app::{ChatApp, Focus, ListRow};
 use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-pub(super) fn draw(app: &App, look: Look, frame: &mut Frame<'_>, area: Rect) {
+pub(super) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>, area: Rect) {
     let rows = app.rows();
     if rows.is_empty() {
         let words = ["No friends yet.", "", "/request NAME", "asks somebody."];
@@ -28,27 +28,27 @@ pub(super) fn draw(app: &App, look: Look, frame: &mut Frame<'_>, area: Rect) {
     }
 }
 
-fn line(app: &App, look: Look, row: &Row, is_chosen: bool, width: usize) -> Line<'static> {
+fn line(app: &ChatApp, look: TextLook, row: &ListRow, is_chosen: bool, width: usize) -> Line<'static> {
     let unread = app.chats.get(row.name()).map_or(0, |chat| chat.unread);
     let (sign, style) = match row {
-        Row::Asks(_) => ("→", look.strong()),
-        Row::Asked(_) => ("…", look.faint()),
-        Row::Other(_) => (" ", look.faint()),
-        Row::Friend(name) => match app.friends.get(name) {
+        ListRow::Asks(_) => ("→", look.strong()),
+        ListRow::Asked(_) => ("…", look.faint()),
+        ListRow::Other(_) => (" ", look.faint()),
+        ListRow::Friend(name) => match app.friends.get(name) {
             Some(friend) if friend.is_online => ("●", look.good()),
             _ => ("○", look.faint()),
         },
     };
     let tail = match row {
-        Row::Asks(_) => " asks".to_owned(),
-        Row::Asked(_) => " asked".to_owned(),
+        ListRow::Asks(_) => " asks".to_owned(),
+        ListRow::Asked(_) => " asked".to_owned(),
         _ if unread > 0 => format!(" ({unread})"),
         _ => String::new(),
     };
     let room = width.saturating_sub(2 + text::columns(&tail));
     let name = text::cut(&text::line(row.name()), room);
     let gap = " ".repeat(room.saturating_sub(text::columns(&name)));
-    let is_open = app.open.as_deref() == Some(row.name()) && matches!(row, Row::Friend(_) | Row::Other(_));
+    let is_open = app.open.as_deref() == Some(row.name()) && matches!(row, ListRow::Friend(_) | ListRow::Other(_));
     let base = match (is_chosen, app.focus) {
         (true, Focus::List) => look.chosen(),
         _ if is_open => look.strong(),

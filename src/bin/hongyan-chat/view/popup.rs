@@ -1,6 +1,6 @@
 //! Windows in front of the others: text to read, a question, a secret.
 
-use super::{Look, put};
+use super::{TextLook, put};
 use crate::app::Popup;
 use crate::text;
 use ratatui::Frame;
@@ -9,7 +9,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear};
 
 /// Draws the window. Returns the position of the cursor, if the window asks for text.
-pub(super) fn draw(popup: &Popup, look: Look, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
+pub(super) fn draw(popup: &Popup, look: TextLook, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
     let (width, inside) = widths(area);
     let (title, rows, scroll, end) = match popup {
         Popup::Text { title, text, scroll } => (title.as_str(), body(text, inside), *scroll, "Esc, or / and a command"),

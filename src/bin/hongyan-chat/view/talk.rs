@@ -1,10 +1,10 @@
 //! The chat with one friend: the name, the messages, the reason why it is stopped (if it is), and
 //! the input line.
 
-use super::{Look, put};
-use crate::app::{App, Focus};
-use crate::chat::{Chat, mark, remark, visible};
-use crate::message::{Message, Seal, Trust};
+use super::{TextLook, put};
+use crate::app::{ChatApp, Focus};
+use crate::chat::{FriendChat, mark, remark, visible};
+use crate::message::{ChatMessage, KeyTrust, MessageSecurity};
 use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -18,7 +18,7 @@ const BANNER_ROWS_MAX: usize = 3;
 const PROMPT: &str = "> ";
 
 /// Draws the chat. Returns the position of the cursor.
-pub(super) fn draw(app: &App, look: Look, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
+pub(super) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
     put(frame, area, 0, head(app, look, area.width.into()));
     let height = height(app, area);
     if let Some(chat) = app.chat() {
@@ -44,7 +44,7 @@ pub(super) fn draw(app: &App, look: Look, frame: &mut Frame<'_>, area: Rect) -> 
 }
 
 /// How many rows there are for messages.
-pub(super) fn height(app: &App, area: Rect) -> usize {
+pub(super) fn height(app: &ChatApp, area: Rect) -> usize {
     let banner = banner(app, area.width.into());
     usize::from(area.height.saturating_sub(2 + rows_of_banner(&banner)))
 }
@@ -54,7 +54,7 @@ fn rows_of_banner(banner: &[String]) -> u16 {
 }
 
 /// The reason why the chat is stopped until the user has agreed.
-fn banner(app: &App, width: usize) -> Vec<String> {
+fn banner(app: &ChatApp, width: usize) -> Vec<String> {
     let why = app.open.as_ref().and_then(|open| app.blocks_sending(open));
     let Some(why) = why else { return Vec::new() };
     let mut rows = text::wrap(&format!("! {why}"), width);
@@ -62,7 +62,7 @@ fn banner(app: &App, width: usize) -> Vec<String> {
     rows
 }
 
-fn head(app: &App, look: Look, width: usize) -> Line<'static> {
+fn head(app: &ChatApp, look: TextLook, width: usize) -> Line<'static> {
     let Some(name) = &app.open else {
         let hint = match app.focus {
             _ if app.rows().is_empty() => "No chat is open. /request NAME asks a user to become a friend.",
@@ -81,11 +81,11 @@ fn head(app: &App, look: Look, width: usize) -> Line<'static> {
     };
     let (seal, style) = match chat.map(|chat| &chat.trust) {
         _ if name == "system" => ("", look.plain()),
-        Some(Trust::Pinned { .. }) => ("encrypted", look.good()),
-        Some(Trust::NoKeys) => ("NOT ENCRYPTED", look.alarm()),
-        Some(Trust::Changed { .. } | Trust::Gone) => ("KEYS CHANGED", look.alarm()),
-        Some(Trust::CannotSeal) => ("YOU HAVE NO KEYS", look.alarm()),
-        Some(Trust::Unknown) | None => ("", look.plain()),
+        Some(KeyTrust::Pinned { .. }) => ("encrypted", look.good()),
+        Some(KeyTrust::NoKeys) => ("NOT ENCRYPTED", look.alarm()),
+        Some(KeyTrust::Changed { .. } | KeyTrust::Gone) => ("KEYS CHANGED", look.alarm()),
+        Some(KeyTrust::CannotSeal) => ("YOU HAVE NO KEYS", look.alarm()),
+        Some(KeyTrust::Unknown) | None => ("", look.plain()),
     };
     let search = chat.and_then(|chat| chat.search.as_ref());
     let search = search.map(|search| format!("  only “{}”, Esc: all", text::line(search))).unwrap_or_default();
@@ -102,7 +102,7 @@ fn head(app: &App, look: Look, width: usize) -> Line<'static> {
 }
 
 /// The rows of the messages, newest first, at most `most`.
-pub(super) fn rows(app: &App, chat: &Chat, width: u16, most: usize, look: Look) -> Vec<Line<'static>> {
+pub(super) fn rows(app: &ChatApp, chat: &FriendChat, width: u16, most: usize, look: TextLook) -> Vec<Line<'static>> {
     let mut rows = Vec::new();
     let is_sealed_usually = is_sealed_usually(app, chat);
     let mut messages = chat.shown().peekable();
@@ -124,17 +124,23 @@ pub(super) fn rows(app: &App, chat: &Chat, width: u16, most: usize, look: Look) 
 
 /// Must each unencrypted message be marked as such? If not, the heading of the chat says it for
 /// all.
-fn is_sealed_usually(app: &App, chat: &Chat) -> bool {
-    !matches!(chat.trust, Trust::NoKeys) && app.open.as_deref() != Some("system")
+fn is_sealed_usually(app: &ChatApp, chat: &FriendChat) -> bool {
+    !matches!(chat.trust, KeyTrust::NoKeys) && app.open.as_deref() != Some("system")
 }
 
 /// How many rows one message takes.
-pub(super) fn rows_of_message(app: &App, message: &Message, area: Rect) -> usize {
+pub(super) fn rows_of_message(app: &ChatApp, message: &ChatMessage, area: Rect) -> usize {
     let is_sealed_usually = app.chat().is_some_and(|chat| is_sealed_usually(app, chat));
-    rows_of(app, message, area.width.into(), is_sealed_usually, Look::default()).len()
+    rows_of(app, message, area.width.into(), is_sealed_usually, TextLook::default()).len()
 }
 
-fn rows_of(app: &App, message: &Message, width: usize, is_sealed_usually: bool, look: Look) -> Vec<Line<'static>> {
+fn rows_of(
+    app: &ChatApp,
+    message: &ChatMessage,
+    width: usize,
+    is_sealed_usually: bool,
+    look: TextLook,
+) -> Vec<Line<'static>> {
     let (name, style) = match message.is_mine() {
         true => ("you".to_owned(), look.mine()),
         false => (text::cut(&text::line(&message.with), (width / 3).max(4)), look.theirs()),
@@ -144,7 +150,7 @@ fn rows_of(app: &App, message: &Message, width: usize, is_sealed_usually: bool, 
     let indent = if is_narrow { 2 } else { text::columns(&before) };
     let mut rows = Vec::new();
     let head = vec![Span::styled(before.clone(), look.faint()), Span::styled(format!("{name}: "), style)];
-    let text_style = if message.seal == Seal::Doubtful { look.alarm() } else { look.plain() };
+    let text_style = if message.seal == MessageSecurity::Doubtful { look.alarm() } else { look.plain() };
     let mut pieces = Vec::new();
     let used = text::columns(&before) + text::columns(&name) + 2;
     for (number, line) in text::lines(&visible(message)).iter().enumerate() {

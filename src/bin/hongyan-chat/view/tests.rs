@@ -1,7 +1,7 @@
 use super::*;
-use crate::app::App;
-use crate::exchange::{Ask, Friend, Link, News, Roster};
-use crate::message::{Message, Seal, Trust, Way};
+use crate::app::ChatApp;
+use crate::exchange::{FriendItem, FriendList, IncomingRequest, LinkStatus, SessionEvent};
+use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hongyan::shown::is_shown;
 use ratatui::Terminal;
@@ -9,7 +9,7 @@ use ratatui::backend::TestBackend;
 
 const ODD: &str = "e\u{1b}[31mvil\u{9b}2J\u{202e}\u{2066}\0\u{7f}\r鸿雁🪿e\u{301}\u{301}\u{200d}\u{feff}\u{e000}";
 
-fn drawn(app: &App, look: Look) -> Vec<String> {
+fn drawn(app: &ChatApp, look: TextLook) -> Vec<String> {
     let (width, height) = app.size;
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(app, look, frame)).unwrap();
@@ -18,42 +18,42 @@ fn drawn(app: &App, look: Look) -> Vec<String> {
     (0..height).map(row).collect()
 }
 
-fn shows(app: &App, what: &str) -> bool {
-    drawn(app, Look::default()).join("\n").contains(what)
+fn shows(app: &ChatApp, what: &str) -> bool {
+    drawn(app, TextLook::default()).join("\n").contains(what)
 }
 
-fn message(id: u64, way: Way, text: &str) -> Message {
+fn message(id: u64, way: MessageState, text: &str) -> ChatMessage {
     let time = 1_764_230_400_000 + id * 60_000;
-    Message { with: "bob".into(), id: id.to_string(), time, text: text.into(), way, seal: Seal::Sealed }
+    ChatMessage { with: "bob".into(), id: id.to_string(), time, text: text.into(), way, seal: MessageSecurity::Sealed }
 }
 
-fn app(name: &str) -> App {
-    let mut app = App::new("ann", "tcp://127.0.0.1:1102", 0);
-    app.hear(News::Link(Link::Here));
-    let friend = |name: &str| Friend { name: name.into(), nick: format!("Nick {name}"), is_online: true };
-    app.hear(News::Roster(Roster {
+fn app(name: &str) -> ChatApp {
+    let mut app = ChatApp::new("ann", "tcp://127.0.0.1:1102", 0);
+    app.hear(SessionEvent::Link(LinkStatus::Here));
+    let friend = |name: &str| FriendItem { name: name.into(), nick: format!("Nick {name}"), is_online: true };
+    app.hear(SessionEvent::Roster(FriendList {
         friends: vec![friend(name), friend("zoe")],
-        incoming: vec![Ask { name: "carl".into(), id: "7".into(), text: String::new() }],
-        outgoing: vec![Ask { name: "dora".into(), id: "8".into(), text: String::new() }],
+        incoming: vec![IncomingRequest { name: "carl".into(), id: "7".into(), text: String::new() }],
+        outgoing: vec![IncomingRequest { name: "dora".into(), id: "8".into(), text: String::new() }],
     }));
     app
 }
 
-fn press(app: &mut App, code: KeyCode) {
+fn press(app: &mut ChatApp, code: KeyCode) {
     app.press(KeyEvent::new(code, KeyModifiers::NONE));
 }
 
 #[test]
 fn friends_requests_and_a_chat_stand_beside_each_other() {
     let mut app = app("bob");
-    app.hear(News::Message(message(1, Way::Received, "Hello Ann")));
+    app.hear(SessionEvent::Message(message(1, MessageState::Received, "Hello Ann")));
     assert!(shows(&app, "bob") && shows(&app, "(1)") && shows(&app, "1 unread") && shows(&app, "connected"));
     assert!(shows(&app, "Choose in the list, Enter opens"));
     assert!(shows(&app, "carl") && shows(&app, "asks") && shows(&app, "dora") && shows(&app, "asked"));
     app.enter("bob");
-    app.hear(News::Trust { name: "bob".into(), trust: Trust::Pinned { safety: "1 2 3".into() } });
-    app.hear(News::Message(message(2, Way::Safe, "Hello Bob")));
-    let rows = drawn(&app, Look::default());
+    app.hear(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2 3".into() } });
+    app.hear(SessionEvent::Message(message(2, MessageState::Safe, "Hello Bob")));
+    let rows = drawn(&app, TextLook::default());
     assert!(!rows.join("").contains("(1)"), "it was read");
     let row = rows.iter().find(|row| row.contains("bob: Hello Ann")).expect("it is shown");
     assert!(row.contains("08:01"), "{row}");
@@ -65,31 +65,49 @@ fn friends_requests_and_a_chat_stand_beside_each_other() {
 fn what_must_not_be_missed_is_said_in_words() {
     let mut app = app("bob");
     app.enter("bob");
-    app.hear(News::Trust { name: "bob".into(), trust: Trust::NoKeys });
+    app.hear(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::NoKeys });
     assert!(shows(&app, "NOT ENCRYPTED"));
-    app.hear(News::Message(message(1, Way::Failed("not delivered: FULL: no room".into()), "lost")));
+    app.hear(SessionEvent::Message(message(1, MessageState::Failed("not delivered: FULL: no room".into()), "lost")));
     assert!(shows(&app, "✗ you: lost") && shows(&app, "FULL: no room") && shows(&app, "/retry"));
-    app.hear(News::Message(Message { seal: Seal::Doubtful, ..message(2, Way::Received, "forged") }));
+    app.hear(SessionEvent::Message(ChatMessage {
+        seal: MessageSecurity::Doubtful,
+        ..message(2, MessageState::Received, "forged")
+    }));
     assert!(!shows(&app, "forged") && shows(&app, "NOT GENUINE"));
-    app.hear(News::Message(Message { seal: Seal::Unsealed, ..message(3, Way::Received, "open") }));
+    app.hear(SessionEvent::Message(ChatMessage {
+        seal: MessageSecurity::Unsealed,
+        ..message(3, MessageState::Received, "open")
+    }));
     assert!(shows(&app, "NOT ENCRYPTED, although"));
-    app.hear(News::Trust { name: "bob".into(), trust: Trust::Changed { safety: "1 2".into(), keys: "k".into() } });
+    app.hear(SessionEvent::Trust {
+        name: "bob".into(),
+        trust: KeyTrust::Changed { safety: "1 2".into(), keys: "k".into() },
+    });
     assert!(shows(&app, "KEYS CHANGED") && shows(&app, "/agree"));
-    app.hear(News::Link(Link::Away("no route".into())));
+    app.hear(SessionEvent::Link(LinkStatus::Away("no route".into())));
     assert!(shows(&app, "NOT CONNECTED"));
 }
 
 #[test]
 fn nothing_of_others_gets_to_the_terminal_as_it_is_and_every_size_is_drawn() {
     let mut app = app(ODD);
-    app.hear(News::Message(Message { with: ODD.into(), ..message(1, Way::Received, &format!("{ODD}\n{ODD}")) }));
-    app.hear(News::Message(Message { with: ODD.into(), ..message(2, Way::Failed(ODD.into()), &ODD.repeat(30)) }));
+    app.hear(SessionEvent::Message(ChatMessage {
+        with: ODD.into(),
+        ..message(1, MessageState::Received, &format!("{ODD}\n{ODD}"))
+    }));
+    app.hear(SessionEvent::Message(ChatMessage {
+        with: ODD.into(),
+        ..message(2, MessageState::Failed(ODD.into()), &ODD.repeat(30))
+    }));
     app.enter(ODD);
     app.paste(ODD);
-    app.hear(News::Trust { name: ODD.into(), trust: Trust::Changed { safety: "1 2".into(), keys: "k".into() } });
-    app.hear(News::Said(ODD.into()));
-    app.hear(News::Link(Link::Away(ODD.into())));
-    let popup = News::Shown { title: ODD.into(), text: ODD.repeat(10) };
+    app.hear(SessionEvent::Trust {
+        name: ODD.into(),
+        trust: KeyTrust::Changed { safety: "1 2".into(), keys: "k".into() },
+    });
+    app.hear(SessionEvent::Said(ODD.into()));
+    app.hear(SessionEvent::Link(LinkStatus::Away(ODD.into())));
+    let popup = SessionEvent::Shown { title: ODD.into(), text: ODD.repeat(10) };
     for step in 0..4 {
         match step {
             1 => drop(app.press(KeyEvent::new(KeyCode::Tab, KeyModifiers::NONE))),
@@ -101,7 +119,7 @@ fn nothing_of_others_gets_to_the_terminal_as_it_is_and_every_size_is_drawn() {
             (1..100).step_by(7).flat_map(|width| (1..30).step_by(3).map(move |height| (width, height)))
         {
             app.resize(width, height);
-            for look in [Look { has_colours: true }, Look::default()] {
+            for look in [TextLook { has_colours: true }, TextLook::default()] {
                 for row in drawn(&app, look) {
                     assert!(row.chars().all(is_shown), "{width}x{height}: {row:?}");
                 }
@@ -116,9 +134,9 @@ fn a_narrow_terminal_shows_one_part_at_a_time() {
     app.resize(40, 12);
     assert!(shows(&app, "carl") && !shows(&app, "> "));
     app.enter("bob");
-    app.hear(News::Message(message(1, Way::Received, "鸿雁传书".repeat(20).as_str())));
+    app.hear(SessionEvent::Message(message(1, MessageState::Received, "鸿雁传书".repeat(20).as_str())));
     assert!(!shows(&app, "carl") && shows(&app, "> "));
-    assert!(drawn(&app, Look::default()).iter().filter(|row| row.contains('鸿')).count() >= 4, "it was wrapped");
+    assert!(drawn(&app, TextLook::default()).iter().filter(|row| row.contains('鸿')).count() >= 4, "it was wrapped");
     press(&mut app, KeyCode::Tab);
     assert!(shows(&app, "carl"));
     app.resize(8, 3);
@@ -128,7 +146,9 @@ fn a_narrow_terminal_shows_one_part_at_a_time() {
 #[test]
 fn one_can_look_back_and_no_further_than_to_the_first() {
     let mut app = app("bob");
-    (0..200).for_each(|id| drop(app.hear(News::Message(message(id, Way::Received, &format!("number {id}."))))));
+    (0..200).for_each(|id| {
+        drop(app.hear(SessionEvent::Message(message(id, MessageState::Received, &format!("number {id}.")))))
+    });
     app.enter("bob");
     assert!(shows(&app, "number 199."));
     for _ in 0..100 {
@@ -138,12 +158,12 @@ fn one_can_look_back_and_no_further_than_to_the_first() {
     let top = app.chat().unwrap().scroll;
     press(&mut app, KeyCode::Up);
     assert_eq!(app.chat().unwrap().scroll, top);
-    let talk = |app: &App| {
-        let rows = drawn(app, Look::default()).into_iter().skip(2).take(18);
+    let talk = |app: &ChatApp| {
+        let rows = drawn(app, TextLook::default()).into_iter().skip(2).take(18);
         rows.map(|row| row.split_once('│').map(|(_, talk)| talk.to_owned())).collect::<Vec<_>>()
     };
     let before = talk(&app);
-    app.hear(News::Message(message(300, Way::Received, &"unseen ".repeat(30))));
+    app.hear(SessionEvent::Message(message(300, MessageState::Received, &"unseen ".repeat(30))));
     assert_eq!(app.chat().unwrap().unread, 1, "it is not in sight");
     assert_eq!(talk(&app), before, "what is read stays where it is");
     press(&mut app, KeyCode::Esc);
@@ -154,9 +174,9 @@ fn one_can_look_back_and_no_further_than_to_the_first() {
 fn without_colours_nothing_is_coloured() {
     let mut app = app("bob");
     app.enter("bob");
-    app.hear(News::Message(message(1, Way::Failed("no".into()), "text")));
+    app.hear(SessionEvent::Message(message(1, MessageState::Failed("no".into()), "text")));
     let (width, height) = app.size;
-    for (look, is_coloured) in [(Look { has_colours: true }, true), (Look::default(), false)] {
+    for (look, is_coloured) in [(TextLook { has_colours: true }, true), (TextLook::default(), false)] {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(&app, look, frame)).unwrap();
         let cells = &terminal.backend().buffer().content;
