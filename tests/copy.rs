@@ -16,7 +16,7 @@ use common::store::{ask, message, push, request, save, sign_up, user};
 use common::{Server, config};
 use copy::data::{assert_same, fill};
 use hongyan::config::StoreUrl;
-use hongyan::copy::progress::{Progress, Style};
+use hongyan::copy::progress::{CopyProgress, ProgressStyle};
 use hongyan::protocol::push::PushKind;
 use hongyan::store::StoreConnection;
 use hongyan::store::portable::{Column, TABLES};
@@ -357,7 +357,7 @@ fn a_copy_that_is_told_to_stop_says_so_and_leaves_a_mark() {
     let folder = Folder::new();
     let from = folder.small("a.db");
     let (source, target) = (StoreUrl::Sqlite(folder.path("a.db")), StoreUrl::Sqlite(folder.path("b.db")));
-    let mut progress = Progress::new(std::io::sink(), Style::Lines);
+    let mut progress = CopyProgress::new(std::io::sink(), ProgressStyle::Lines);
     let why = hongyan::copy::copy(&source, &target, &mut progress, &AtomicBool::new(true)).unwrap_err();
     assert!(why.starts_with("interrupted; ") && why.contains("b.db-wal"), "{why}");
     is_unfinished(&folder.url("b.db"), &from);
@@ -433,7 +433,7 @@ pub(crate) fn copy_with(
     work: impl FnOnce(),
 ) -> Result<Vec<u64>, String> {
     let mut hook = Hook { at, work: Some(work) };
-    let mut progress = Progress::new(&mut hook, Style::Lines);
+    let mut progress = CopyProgress::new(&mut hook, ProgressStyle::Lines);
     let copied = hongyan::copy::copy(from, to, &mut progress, &AtomicBool::new(false));
     assert!(hook.work.is_none(), "no line begins so");
     copied.map(|counts| counts.iter().map(|(_, count)| *count).collect())

@@ -7,7 +7,7 @@ use super::show;
 use super::stream::{AdminStream, TimedStream};
 use super::target::encode;
 use crate::config::Endpoint;
-use crate::config::admin::{AdminOrder, AdminVerb, Change};
+use crate::config::admin::{AccountOrder, AdminOrder, AdminVerb};
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -87,11 +87,11 @@ fn request_of(verb: &AdminVerb) -> AdminHttpRequest {
         AdminVerb::Notice { to: None, text } => post("/notices".to_owned(), &json!({"text": text})),
         AdminVerb::Change { name, change } => {
             let (word, body) = match change {
-                Change::Disconnect => ("disconnect", json!({})),
-                Change::Ban => ("ban", json!({})),
-                Change::Unban => ("unban", json!({})),
-                Change::ResetPassword { is_plain } => ("password", json!({"plain": is_plain})),
-                Change::Delete => ("delete", json!({})),
+                AccountOrder::Disconnect => ("disconnect", json!({})),
+                AccountOrder::Ban => ("ban", json!({})),
+                AccountOrder::Unban => ("unban", json!({})),
+                AccountOrder::ResetPassword { is_plain } => ("password", json!({"plain": is_plain})),
+                AccountOrder::Delete => ("delete", json!({})),
             };
             post(format!("/users/{}/{word}", encode(name)), &body)
         }
@@ -212,7 +212,7 @@ mod tests {
     fn names_and_ids_arrive_as_they_are() {
         let request = request_of(&AdminVerb::Where { receiver: "a/b?".into(), id: "m 1&x=".into() });
         assert_eq!(request.target, "/messages?receiver=a%2Fb%3F&id=m%201%26x%3D");
-        let change = Change::ResetPassword { is_plain: true };
+        let change = AccountOrder::ResetPassword { is_plain: true };
         let request = request_of(&AdminVerb::Change { name: "..".into(), change });
         assert_eq!((request.method, request.target.as_str()), ("POST", "/users/%2E%2E/password"));
         assert_eq!(request.body, "{\"plain\":true}");

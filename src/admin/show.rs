@@ -2,7 +2,7 @@
 
 use super::escape::plain;
 use super::nodes;
-use crate::config::admin::{AdminVerb, Change};
+use crate::config::admin::{AccountOrder, AdminVerb};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -24,7 +24,7 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
             Some(users) => format!("the notice goes to {users} users\n"),
             None => "the notice is on its way; the log will say to how many users\n".to_owned(),
         },
-        AdminVerb::Change { name, change: Change::ResetPassword { .. } } => {
+        AdminVerb::Change { name, change: AccountOrder::ResetPassword { .. } } => {
             let (name, password) = (plain(name), text(&value["password"]));
             format!("the new password of {name} is {password}\nit works until it is changed: log in and change it\n")
                 + &unconfirmed(value)
@@ -216,7 +216,10 @@ mod tests {
             (AdminVerb::User(odd.into()), report),
             (AdminVerb::Where { receiver: odd.into(), id: odd.into() }, json!({"messages": [message]})),
             (AdminVerb::Where { receiver: odd.into(), id: odd.into() }, json!({"messages": []})),
-            (AdminVerb::Change { name: odd.into(), change: Change::ResetPassword { is_plain: false } }, json!({})),
+            (
+                AdminVerb::Change { name: odd.into(), change: AccountOrder::ResetPassword { is_plain: false } },
+                json!({}),
+            ),
         ] {
             let shown = show(&verb, &value);
             assert!(!shown.chars().any(|char| char.is_control() && char != '\n' || char == '\u{202e}'), "{shown:?}");
@@ -226,11 +229,11 @@ mod tests {
 
     #[test]
     fn what_is_not_done_on_all_nodes_is_never_silent() {
-        let ban = AdminVerb::Change { name: "ann".into(), change: Change::Ban };
+        let ban = AdminVerb::Change { name: "ann".into(), change: AccountOrder::Ban };
         assert_eq!(show(&ban, &json!({"done": true})), "done\n");
         let said = show(&ban, &json!({"done": true, "unconfirmed_nodes": [2]}));
         assert!(said.contains("node 2 has not confirmed") && !said.contains("done\n"), "{said}");
-        let reset = AdminVerb::Change { name: "ann".into(), change: Change::ResetPassword { is_plain: false } };
+        let reset = AdminVerb::Change { name: "ann".into(), change: AccountOrder::ResetPassword { is_plain: false } };
         let said = show(&reset, &json!({"password": "abc", "unconfirmed_nodes": [2, 3]}));
         assert!(said.contains("is abc\n") && said.contains("the nodes 2, 3 have not confirmed"), "{said}");
     }

@@ -1,10 +1,10 @@
 //! The command line of `hongyan admin`.
 
 use super::admin_place::{AdminPlace, Endpoint};
-use super::args::{Command, Settings, sentence, settings, twice, unexpected, version};
+use super::args::{ServerCommand, ServerSettings, sentence, settings, twice, unexpected, version};
 use super::backup::BackupOrder;
-use super::known::{Variables, did_you_mean};
-use super::options::{CONFIG, Opt, find};
+use super::known::{KnownVariables, did_you_mean};
+use super::options::{CONFIG, ConfigOption, find};
 use super::store_url::StoreUrl;
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
@@ -66,13 +66,13 @@ pub enum AdminVerb {
         /// The user's name.
         name: String,
         /// The change.
-        change: Change,
+        change: AccountOrder,
     },
 }
 
 /// The changes that concern one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum AccountOrder {
     /// Close the connection.
     Disconnect,
     /// Refuse log-ins.
@@ -90,9 +90,9 @@ pub enum Change {
 
 /// The parsed words of the command line.
 #[derive(Default)]
-struct Words {
+struct OrderWords {
     words: Vec<String>,
-    flags: Vec<(&'static Opt, OsString)>,
+    flags: Vec<(&'static ConfigOption, OsString)>,
     is_json: bool,
     to_all: bool,
     is_sure: bool,
@@ -103,12 +103,12 @@ struct Words {
 pub(super) fn read(
     parser: &mut Parser,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Command, String> {
-    let mut given = Words::default();
+) -> Result<ServerCommand, String> {
+    let mut given = OrderWords::default();
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Print(help())),
-            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(ServerCommand::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(ServerCommand::Print(version())),
             Arg::Long("json") => given.is_json = true,
             Arg::Long("all") => given.to_all = true,
             Arg::Long("yes") => given.is_sure = true,
@@ -142,7 +142,7 @@ pub(super) fn read(
             }
         }
     }
-    given.command(&Variables::new(variables)?)
+    given.command(&KnownVariables::new(variables)?)
 }
 
 /// The names of the commands, for hints.
@@ -162,14 +162,14 @@ const VERBS: [&str; 13] = [
     "drain",
 ];
 
-impl Words {
-    fn command(self, variables: &Variables) -> Result<Command, String> {
-        let Settings { config, names_store, .. } = settings(&self.flags, variables)?;
+impl OrderWords {
+    fn command(self, variables: &KnownVariables) -> Result<ServerCommand, String> {
+        let ServerSettings { config, names_store, .. } = settings(&self.flags, variables)?;
         if let [verb, file] = &self.words[..]
             && verb == super::backup::NAME
         {
             self.only(verb, &[])?;
-            return Ok(Command::Backup(BackupOrder { store: config.store, file: file.into() }));
+            return Ok(ServerCommand::Backup(BackupOrder { store: config.store, file: file.into() }));
         }
         let verb = self.verb()?;
         let endpoint = config.admin.of(&config.store).ok_or("the admin interface is off: --admin off")?;
@@ -181,7 +181,7 @@ impl Words {
         // knows it.
         let is_beside = config.admin == AdminPlace::Auto && matches!(config.store, StoreUrl::Sqlite(_));
         let store_id = if names_store && !is_beside { config.store.id() } else { None };
-        Ok(Command::Admin(AdminOrder { endpoint, token_file, store_id, is_json: self.is_json, verb }))
+        Ok(ServerCommand::Admin(AdminOrder { endpoint, token_file, store_id, is_json: self.is_json, verb }))
     }
 
     fn verb(&self) -> Result<AdminVerb, String> {
@@ -206,11 +206,11 @@ impl Words {
                 let (usage, count) = if self.to_all { ("--all TEXT", 1) } else { ("NAME TEXT, or --all TEXT", 2) };
                 (usage, count, AdminVerb::Notice { to, text })
             }
-            "disconnect" => ("NAME", 1, change(Change::Disconnect)),
-            "ban" => ("NAME", 1, change(Change::Ban)),
-            "unban" => ("NAME", 1, change(Change::Unban)),
-            "reset-password" => ("[--plain] NAME", 1, change(Change::ResetPassword { is_plain: self.is_plain })),
-            "delete" => ("NAME --yes", 1, change(Change::Delete)),
+            "disconnect" => ("NAME", 1, change(AccountOrder::Disconnect)),
+            "ban" => ("NAME", 1, change(AccountOrder::Ban)),
+            "unban" => ("NAME", 1, change(AccountOrder::Unban)),
+            "reset-password" => ("[--plain] NAME", 1, change(AccountOrder::ResetPassword { is_plain: self.is_plain })),
+            "delete" => ("NAME --yes", 1, change(AccountOrder::Delete)),
             "backup" => return Err(format!("hongyan admin backup needs one FILE; {HELP} shows what there is")),
             // Not repeated: it may be a password in the wrong place.
             other => {
@@ -308,17 +308,17 @@ mod tests {
     use super::*;
     use crate::config::args;
 
-    fn read_with(words: &[&str], env: &[(&str, &str)]) -> Result<Command, String> {
+    fn read_with(words: &[&str], env: &[(&str, &str)]) -> Result<ServerCommand, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read([&["admin"], words].concat().iter().map(OsString::from), variables)? {
-            Command::Print(text) => Err(text),
+            ServerCommand::Print(text) => Err(text),
             command => Ok(command),
         }
     }
 
     fn order(words: &[&str], env: &[(&str, &str)]) -> AdminOrder {
         match read_with(words, env) {
-            Ok(Command::Admin(order)) => order,
+            Ok(ServerCommand::Admin(order)) => order,
             other => panic!("{words:?}: {other:?}"),
         }
     }
@@ -377,16 +377,18 @@ mod tests {
             (&["notice", "ann", "hello you"], AdminVerb::Notice { to: Some(name()), text: "hello you".into() }),
             (&["notice", "--all", "hello"], AdminVerb::Notice { to: None, text: "hello".into() }),
             (&["notice", "ann", "--", "--all"], AdminVerb::Notice { to: Some(name()), text: "--all".into() }),
-            (&["disconnect", "ann"], change(Change::Disconnect)),
-            (&["ban", "ann"], change(Change::Ban)),
-            (&["unban", "ann"], change(Change::Unban)),
-            (&["reset-password", "ann"], change(Change::ResetPassword { is_plain: false })),
-            (&["reset-password", "--plain", "ann"], change(Change::ResetPassword { is_plain: true })),
-            (&["delete", "ann", "--yes"], change(Change::Delete)),
+            (&["disconnect", "ann"], change(AccountOrder::Disconnect)),
+            (&["ban", "ann"], change(AccountOrder::Ban)),
+            (&["unban", "ann"], change(AccountOrder::Unban)),
+            (&["reset-password", "ann"], change(AccountOrder::ResetPassword { is_plain: false })),
+            (&["reset-password", "--plain", "ann"], change(AccountOrder::ResetPassword { is_plain: true })),
+            (&["delete", "ann", "--yes"], change(AccountOrder::Delete)),
         ] {
             assert_eq!(order(words, &[]).verb, verb, "{words:?}");
         }
-        let Ok(Command::Backup(backup)) = read_with(&["backup", "f", "--store", "sqlite:a"], &[]) else { panic!() };
+        let Ok(ServerCommand::Backup(backup)) = read_with(&["backup", "f", "--store", "sqlite:a"], &[]) else {
+            panic!()
+        };
         assert_eq!(backup, BackupOrder { store: StoreUrl::Sqlite("a".into()), file: "f".into() });
     }
 

@@ -5,8 +5,8 @@ use super::admin::{self, AdminOrder};
 use super::backup::{self, BackupOrder};
 use super::copy::{self, CopyOrder};
 use super::file::ConfigFile;
-use super::known::{Variables, cut, did_you_mean};
-use super::options::{CONFIG, Kind, OPTIONS, Opt, Reload, find};
+use super::known::{KnownVariables, cut, did_you_mean};
+use super::options::{CONFIG, ConfigOption, OPTIONS, OptionKind, ReloadEffect, find};
 use super::{AdminPlace, Config, Endpoint, StoreUrl};
 use crate::versions::{FRAME_MAX, FRAME_MIN, SCHEMA};
 use lexopt::{Arg, Parser, ValueExt};
@@ -16,11 +16,11 @@ use std::path::Path;
 
 /// The command that the command line asks for.
 #[derive(Debug)]
-pub enum Command {
+pub enum ServerCommand {
     /// Run a server.
-    Run(Box<Settings>),
+    Run(Box<ServerSettings>),
     /// Check its settings only.
-    Check(Box<Settings>),
+    Check(Box<ServerSettings>),
     /// Copy a store.
     Copy(CopyOrder),
     /// Back a store up.
@@ -35,7 +35,7 @@ pub enum Command {
 
 /// The settings of a server, with messages about them.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ServerSettings {
     /// The settings.
     pub config: Config,
     /// A line about where they came from, and the two most important ones.
@@ -49,7 +49,7 @@ pub struct Settings {
 const CHECK: &str = "check-config";
 /// The commands of the client (`src/bin/hongyan-chat/`).
 const CLIENT: [&str; 3] = ["chat", "send", "listen"];
-type Flags = Vec<(&'static Opt, OsString)>;
+type GivenFlags = Vec<(&'static ConfigOption, OsString)>;
 
 /// Reads the arguments (without the program's name), the variables of the environment, and the
 /// configuration file that one of them may name. A flag beats a variable, and a variable beats the
@@ -57,21 +57,21 @@ type Flags = Vec<(&'static Opt, OsString)>;
 ///
 /// # Errors
 /// One sentence about the first thing that is wrong.
-pub fn read<A, V>(args: A, variables: V) -> Result<Command, String>
+pub fn read<A, V>(args: A, variables: V) -> Result<ServerCommand, String>
 where
     A: IntoIterator<Item = OsString>,
     V: IntoIterator<Item = (OsString, OsString)>,
 {
-    let (mut flags, mut is_check) = (Flags::new(), false);
+    let (mut flags, mut is_check) = (GivenFlags::new(), false);
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Print(help())),
-            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(ServerCommand::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(ServerCommand::Print(version())),
             Arg::Long(CHECK) => is_check = true,
             Arg::Long(name) => match find(name) {
                 Some(opt) => {
-                    let alone = matches!(opt.kind, Kind::Switch { .. }).then(|| parser.optional_value());
+                    let alone = matches!(opt.kind, OptionKind::Switch { .. }).then(|| parser.optional_value());
                     let value = alone
                         .map_or_else(|| parser.value(), |value| Ok(value.unwrap_or_else(|| "on".into())))
                         .map_err(|_| format!("--{} needs a value: --{} {}", opt.name, opt.name, opt.value_name()))?;
@@ -97,23 +97,26 @@ where
             }
             Arg::Value(value) if CLIENT.iter().any(|name| value == *name) && flags.is_empty() && !is_check => {
                 let rest = parser.raw_args().map_err(|error| sentence(&error))?;
-                return Ok(Command::Client(std::iter::once(value).chain(rest).collect()));
+                return Ok(ServerCommand::Client(std::iter::once(value).chain(rest).collect()));
             }
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
     }
-    let settings = Box::new(settings(&flags, &Variables::new(variables)?)?);
-    Ok(if is_check { Command::Check(settings) } else { Command::Run(settings) })
+    let settings = Box::new(settings(&flags, &KnownVariables::new(variables)?)?);
+    Ok(if is_check { ServerCommand::Check(settings) } else { ServerCommand::Run(settings) })
 }
 
 /// The settings from the file, the variables and the flags. The file is checked as a whole, even
 /// where it is overridden.
-pub(super) fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables) -> Result<Settings, String> {
-    let of_flag = |opt: &Opt| {
+pub(super) fn settings(
+    flags: &[(&'static ConfigOption, OsString)],
+    variables: &KnownVariables,
+) -> Result<ServerSettings, String> {
+    let of_flag = |opt: &ConfigOption| {
         let flag = flags.iter().find(|(flag, _)| flag.name == opt.name);
         flag.map(|(_, value)| (format!("--{}", opt.name), value.clone()))
     };
-    let of_env = |opt: &Opt| variables.get(&opt.env()).map(|value| (opt.env(), value.clone()));
+    let of_env = |opt: &ConfigOption| variables.get(&opt.env()).map(|value| (opt.env(), value.clone()));
     let mut config = Config::default();
     let named = find(CONFIG).and_then(|opt| of_flag(opt).or_else(|| of_env(opt)));
     let file = named.map(|(source, path)| ConfigFile::read(&source, Path::new(&path))).transpose()?;
@@ -121,7 +124,7 @@ pub(super) fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables
     for entry in entries {
         entry.opt.apply(&mut config, &entry.source, &entry.text)?;
     }
-    let in_file = |opt: &Opt| entries.iter().any(|entry| entry.opt.name == opt.name);
+    let in_file = |opt: &ConfigOption| entries.iter().any(|entry| entry.opt.name == opt.name);
     let (mut given, mut counts) = (Vec::new(), [0; 3]);
     for opt in OPTIONS {
         let (rank, set) = match (of_flag(opt), of_env(opt)) {
@@ -148,7 +151,7 @@ pub(super) fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables
         format!("{path} holds the password of the {holds}, and everybody on this machine may read it: chmod o-r {path}")
     });
     let names_store = given.contains(&"store");
-    Ok(Settings { summary: summary(&config, counts), warning, names_store, config })
+    Ok(ServerSettings { summary: summary(&config, counts), warning, names_store, config })
 }
 
 /// The line that `--check-config` prints.
@@ -302,12 +305,15 @@ pub fn help() -> String {
         }
         push(&mut text, format_args!("  {}\n", opt.usage()));
         let bounds = match opt.kind {
-            Kind::Listen | Kind::Store | Kind::Log | Kind::Config | Kind::File { .. } | Kind::Switch { .. } => {
-                String::new()
-            }
+            OptionKind::Listen
+            | OptionKind::Store
+            | OptionKind::Log
+            | OptionKind::Config
+            | OptionKind::File { .. }
+            | OptionKind::Switch { .. } => String::new(),
             _ => format!(", {}", opt.range()),
         };
-        let reload = if opt.reload == Reload::AtStart { "; a change needs a restart" } else { "" };
+        let reload = if opt.reload == ReloadEffect::AtStart { "; a change needs a restart" } else { "" };
         wrap(&mut text, &format!("{} [default {}{bounds}{reload}]", opt.help, opt.show(&default)));
     }
     text.push_str(
@@ -337,7 +343,7 @@ pub fn markdown() -> String {
                 opt.env(),
                 opt.show(&default),
                 opt.range(),
-                if opt.reload == Reload::Live { "SIGHUP" } else { "restart" },
+                if opt.reload == ReloadEffect::Live { "SIGHUP" } else { "restart" },
                 opt.help
             ),
         );
@@ -378,12 +384,12 @@ mod tests {
         let args = args.iter().map(OsString::from);
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match read(args, variables)? {
-            Command::Run(settings) | Command::Check(settings) => Ok(settings.config),
-            Command::Copy(order) => Err(format!("{order:?}")),
-            Command::Backup(order) => Err(format!("{order:?}")),
-            Command::Admin(order) => Err(format!("{order:?}")),
-            Command::Client(order) => Err(format!("{order:?}")),
-            Command::Print(text) => Err(text),
+            ServerCommand::Run(settings) | ServerCommand::Check(settings) => Ok(settings.config),
+            ServerCommand::Copy(order) => Err(format!("{order:?}")),
+            ServerCommand::Backup(order) => Err(format!("{order:?}")),
+            ServerCommand::Admin(order) => Err(format!("{order:?}")),
+            ServerCommand::Client(order) => Err(format!("{order:?}")),
+            ServerCommand::Print(text) => Err(text),
         }
     }
 
@@ -494,7 +500,7 @@ mod tests {
     #[test]
     fn a_client_gets_its_arguments_as_they_are() {
         let words = ["send", "--to", "bob", "--listen", "-x", "--", "hello"].map(OsString::from);
-        let Ok(Command::Client(args)) = read(words.clone(), []) else { panic!() };
+        let Ok(ServerCommand::Client(args)) = read(words.clone(), []) else { panic!() };
         assert_eq!(args, words);
         assert!(read(["--listen=127.0.0.1:7", "chat"].map(OsString::from), []).is_err());
     }

@@ -1,8 +1,8 @@
 //! The command line of `hongyan backup`.
 
 use super::StoreUrl;
-use super::args::{Command, sentence, twice, unexpected, version};
-use super::known::{Variables, did_you_mean};
+use super::args::{ServerCommand, sentence, twice, unexpected, version};
+use super::known::{KnownVariables, did_you_mean};
 use super::options::find;
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
@@ -26,12 +26,12 @@ pub struct BackupOrder {
 pub(super) fn read(
     parser: &mut Parser,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Command, String> {
+) -> Result<ServerCommand, String> {
     let (mut store, mut file): (Option<OsString>, Option<PathBuf>) = (None, None);
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Print(help())),
-            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(ServerCommand::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(ServerCommand::Print(version())),
             Arg::Long("store") => {
                 let value = parser.value().map_err(|_| "--store needs a value: --store URL".to_owned())?;
                 if store.replace(value).is_some() {
@@ -49,7 +49,7 @@ pub(super) fn read(
             Arg::Value(value) => return Err(unexpected(&value, HELP)),
         }
     }
-    let variables = Variables::new(variables)?;
+    let variables = KnownVariables::new(variables)?;
     let variable = find("store").map(|opt| opt.env()).unwrap_or_default();
     let from_env = || variables.get(&variable).map(|value| (variable.clone(), value.clone()));
     let Some((source, value)) = store.map(|value| ("--store".to_owned(), value)).or_else(from_env) else {
@@ -58,7 +58,7 @@ pub(super) fn read(
     let value = value.string().map_err(|_| format!("{source} is not valid UTF-8"))?;
     let store = StoreUrl::parse(&value).map_err(|why| format!("{source}: {why}"))?;
     let file = file.ok_or_else(|| format!("hongyan backup needs a FILE to write to; {HELP} shows what there is"))?;
-    Ok(Command::Backup(BackupOrder { store, file }))
+    Ok(ServerCommand::Backup(BackupOrder { store, file }))
 }
 
 /// The text of `hongyan backup --help`, at most 100 columns wide.
@@ -93,8 +93,8 @@ mod tests {
     fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<BackupOrder, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read(args.iter().map(OsString::from), variables)? {
-            Command::Backup(order) => Ok(order),
-            Command::Print(text) => Err(text),
+            ServerCommand::Backup(order) => Ok(order),
+            ServerCommand::Print(text) => Err(text),
             _ => panic!("{args:?} is something else"),
         }
     }

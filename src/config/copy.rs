@@ -1,8 +1,8 @@
 //! The command line of `hongyan copy`.
 
 use super::StoreUrl;
-use super::args::{Command, sentence, twice, unexpected, version};
-use super::known::{FROM, TO, Variables, did_you_mean};
+use super::args::{ServerCommand, sentence, twice, unexpected, version};
+use super::known::{FROM, KnownVariables, TO, did_you_mean};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 
@@ -24,12 +24,12 @@ pub struct CopyOrder {
 pub(super) fn read(
     parser: &mut Parser,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Command, String> {
-    let mut ends = [End::new("from", FROM), End::new("to", TO)];
+) -> Result<ServerCommand, String> {
+    let mut ends = [CopyEnd::new("from", FROM), CopyEnd::new("to", TO)];
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Print(help())),
-            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(ServerCommand::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(ServerCommand::Print(version())),
             Arg::Long(name) => match ends.iter_mut().find(|end| end.flag == name) {
                 Some(end) => {
                     let needs = |_| format!("--{0} needs a value: --{0} URL", end.flag);
@@ -48,24 +48,24 @@ pub(super) fn read(
             Arg::Value(value) => return Err(unexpected(&value, HELP)),
         }
     }
-    let variables = Variables::new(variables)?;
+    let variables = KnownVariables::new(variables)?;
     let [from, to] = ends;
-    Ok(Command::Copy(CopyOrder { from: from.url(&variables)?, to: to.url(&variables)? }))
+    Ok(ServerCommand::Copy(CopyOrder { from: from.url(&variables)?, to: to.url(&variables)? }))
 }
 
 /// One of the two options, `--from` or `--to`.
-struct End {
+struct CopyEnd {
     flag: &'static str,
     variable: &'static str,
     given: Option<OsString>,
 }
 
-impl End {
+impl CopyEnd {
     fn new(flag: &'static str, variable: &'static str) -> Self {
         Self { flag, variable, given: None }
     }
 
-    fn url(self, variables: &Variables) -> Result<StoreUrl, String> {
+    fn url(self, variables: &KnownVariables) -> Result<StoreUrl, String> {
         let Self { flag, variable, given } = self;
         let from_env = || variables.get(variable).map(|value| (variable.to_owned(), value.clone()));
         let Some((source, value)) = given.map(|value| (format!("--{flag}"), value)).or_else(from_env) else {
@@ -111,8 +111,8 @@ mod tests {
     fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<CopyOrder, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read(args.iter().map(OsString::from), variables)? {
-            Command::Copy(order) => Ok(order),
-            Command::Print(text) => Err(text),
+            ServerCommand::Copy(order) => Ok(order),
+            ServerCommand::Print(text) => Err(text),
             _ => panic!("{args:?} is something else"),
         }
     }

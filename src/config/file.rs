@@ -2,7 +2,7 @@
 
 use super::Config;
 use super::known::{cut, did_you_mean};
-use super::options::{CONFIG, Kind, OPTIONS, Opt, find};
+use super::options::{CONFIG, ConfigOption, OPTIONS, OptionKind, find};
 use super::regular;
 use std::fs::Metadata;
 use std::ops::Range;
@@ -12,15 +12,15 @@ use toml::de::{DeTable, DeValue};
 /// The content of a configuration file.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<FileEntry>,
     /// Everybody on the machine may read it.
     pub(super) is_world_readable: bool,
 }
 
 /// One option that the file sets.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) opt: &'static Opt,
+pub(super) struct FileEntry {
+    pub(super) opt: &'static ConfigOption,
     /// The file, line and name of the option, for errors.
     pub(super) source: String,
     /// The value as text, as a flag would have it.
@@ -43,7 +43,7 @@ impl ConfigFile {
 }
 
 /// The options in the text of a file, in the order of its lines.
-fn parse(path: &str, text: &str) -> Result<Vec<Entry>, String> {
+fn parse(path: &str, text: &str) -> Result<Vec<FileEntry>, String> {
     let table = DeTable::parse(text).map_err(|error| syntax(path, text, &error))?.into_inner();
     let mut found: Vec<_> = table.iter().collect();
     found.sort_by_key(|(key, _)| key.span().start);
@@ -53,7 +53,7 @@ fn parse(path: &str, text: &str) -> Result<Vec<Entry>, String> {
         .collect()
 }
 
-fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<Entry, String> {
+fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<FileEntry, String> {
     let Some(opt) = find(key) else {
         let key = cut(key);
         if value.is_table() {
@@ -67,21 +67,21 @@ fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<Entry, String> {
         return Err(format!("{place}: a configuration file cannot name another one"));
     }
     let text = match (opt.kind, value) {
-        (Kind::Count(_) | Kind::Size(_), DeValue::Integer(number)) => number.to_string(),
-        (Kind::Switch { .. }, DeValue::Boolean(is_on)) => if *is_on { "on" } else { "off" }.to_owned(),
-        (Kind::Count(_), _) => return Err(wrong_type(place, opt, value)),
+        (OptionKind::Count(_) | OptionKind::Size(_), DeValue::Integer(number)) => number.to_string(),
+        (OptionKind::Switch { .. }, DeValue::Boolean(is_on)) => if *is_on { "on" } else { "off" }.to_owned(),
+        (OptionKind::Count(_), _) => return Err(wrong_type(place, opt, value)),
         (_, DeValue::String(text)) => text.clone().into_owned(),
         _ => return Err(wrong_type(place, opt, value)),
     };
-    Ok(Entry { opt, source: format!("{place}: {key}"), text })
+    Ok(FileEntry { opt, source: format!("{place}: {key}"), text })
 }
 
 /// The error about a value of the wrong type, with the right form. The value is not repeated: it
 /// may be a password.
-fn wrong_type(place: &str, opt: &Opt, value: &DeValue<'_>) -> String {
+fn wrong_type(place: &str, opt: &ConfigOption, value: &DeValue<'_>) -> String {
     let (name, shown) = (opt.name, opt.show(&Config::default()));
     let wanted = match opt.kind {
-        Kind::Count(_) => format!("a number without quotes, as in {name} = {shown}"),
+        OptionKind::Count(_) => format!("a number without quotes, as in {name} = {shown}"),
         _ => format!("text in quotes, as in {name} = \"{shown}\""),
     };
     let kind = value.type_str();
@@ -122,7 +122,7 @@ fn is_world_readable(_: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::args::{self, Command, Settings};
+    use crate::config::args::{self, ServerCommand, ServerSettings};
     use std::fs;
 
     fn texts(text: &str) -> Result<Vec<(&'static str, String)>, String> {
@@ -136,7 +136,7 @@ mod tests {
         let options = || OPTIONS.iter().filter(|opt| opt.name != CONFIG);
         for opt in options() {
             let shown = opt.show(&default);
-            let value = if matches!(opt.kind, Kind::Count(_)) { shown } else { format!("\"{shown}\"") };
+            let value = if matches!(opt.kind, OptionKind::Count(_)) { shown } else { format!("\"{shown}\"") };
             lines.push(format!("{} = {value}  # a comment\n", opt.name));
         }
         let found = texts(&lines.concat()).unwrap();
@@ -219,10 +219,10 @@ mod tests {
         }
     }
 
-    fn read(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, String> {
+    fn read(args: &[&str], env: &[(&str, &str)]) -> Result<ServerSettings, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read(args.iter().map(Into::into), variables)? {
-            Command::Run(settings) | Command::Check(settings) => Ok(*settings),
+            ServerCommand::Run(settings) | ServerCommand::Check(settings) => Ok(*settings),
             other => panic!("{other:?}"),
         }
     }
@@ -234,7 +234,7 @@ mod tests {
         let path = path.to_str().unwrap();
         fs::write(path, "listen = \"[::1]:1\"\nlist-max = 8\nlog = \"warn\"\nidle-timeout = \"7s\"\n").unwrap();
         let env = [("HONGYAN_CONFIG", path), ("HONGYAN_LOG", "debug"), ("HONGYAN_IDLE_TIMEOUT", "8s")];
-        let Settings { config, summary, .. } = read(&["--idle-timeout", "9s"], &env).unwrap();
+        let ServerSettings { config, summary, .. } = read(&["--idle-timeout", "9s"], &env).unwrap();
         assert_eq!(config.listen.to_string(), "[::1]:1", "the file beats the default");
         assert_eq!(config.log, log::LevelFilter::Debug, "the environment beats the file");
         assert_eq!(config.rules.idle_timeout_ms, 9_000, "a flag beats both");
@@ -243,10 +243,11 @@ mod tests {
         let sources = format!("2 set in {path}, 1 set in the environment, 1 set in the command line");
         assert_eq!(summary, format!("listen [::1]:1, store sqlite:hongyan.db; {sources}"));
         // A flag names a different file than the environment.
-        let Settings { config, summary, .. } = read(&["--config", path], &[("HONGYAN_CONFIG", "no.toml")]).unwrap();
+        let ServerSettings { config, summary, .. } =
+            read(&["--config", path], &[("HONGYAN_CONFIG", "no.toml")]).unwrap();
         assert_eq!((config.rules.idle_timeout_ms, config.rules.list_max), (7_000, 8));
         assert!(summary.ends_with(&format!("; 4 set in {path}")), "{summary}");
-        let Settings { config, summary, .. } = read(&[], &[("HONGYAN_CONFIG", "")]).unwrap();
+        let ServerSettings { config, summary, .. } = read(&[], &[("HONGYAN_CONFIG", "")]).unwrap();
         assert_eq!((config.file, summary.rsplit("; ").next()), (None, Some("every option has its default")));
     }
 

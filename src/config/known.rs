@@ -15,9 +15,9 @@ pub(super) const TO: &str = "HONGYAN_TO";
 /// The variables for this program, both for a server and for `hongyan copy`, since the two may
 /// share a file of variables.
 #[derive(Debug)]
-pub(super) struct Variables(BTreeMap<String, OsString>);
+pub(super) struct KnownVariables(BTreeMap<String, OsString>);
 
-impl Variables {
+impl KnownVariables {
     /// Takes the variables with the program's prefix.
     ///
     /// # Errors
@@ -27,7 +27,8 @@ impl Variables {
         let given = variables.into_iter().filter(|(_, value)| !value.is_empty());
         let ours = given.map(|(name, value)| (name.to_string_lossy().into_owned(), value));
         let ours: BTreeMap<_, _> = ours.filter(|(name, _)| name.starts_with(PREFIX)).collect();
-        let known: Vec<String> = OPTIONS.iter().map(super::options::Opt::env).chain([FROM.into(), TO.into()]).collect();
+        let known: Vec<String> =
+            OPTIONS.iter().map(super::options::ConfigOption::env).chain([FROM.into(), TO.into()]).collect();
         for (name, value) in &ours {
             if !known.contains(name) && !name.starts_with(TESTS) && !is_of_kubernetes(name, &value.to_string_lossy()) {
                 let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
@@ -108,8 +109,8 @@ fn distance(one: &str, other: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn variables(given: &[(&str, &str)]) -> Result<Variables, String> {
-        Variables::new(given.iter().map(|(name, value)| (name.into(), value.into())))
+    fn variables(given: &[(&str, &str)]) -> Result<KnownVariables, String> {
+        KnownVariables::new(given.iter().map(|(name, value)| (name.into(), value.into())))
     }
 
     #[test]

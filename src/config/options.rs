@@ -2,7 +2,7 @@
 //! README are derived from it.
 
 use super::{Config, LogFormat, Networks, Origins};
-pub use kind::{Kind, Number, Opt, Reload};
+pub use kind::{ConfigOption, NumberOption, OptionKind, ReloadEffect};
 use shared::SHARED;
 
 mod admin;
@@ -11,7 +11,7 @@ mod kind;
 /// A number for an option: its bounds, and the field of the configuration.
 macro_rules! number {
     ($min:expr, $max:expr, $($field:ident).+ : $type:ty) => {
-        Number {
+        NumberOption {
             min: $min,
             max: $max,
             get: |config| config.$($field).+ as u64,
@@ -26,13 +26,13 @@ mod node;
 mod push_hook;
 
 /// An option whose change needs a restart.
-const fn opt(group: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Opt {
-    Opt { name, group, help, kind, reload: Reload::AtStart }
+const fn opt(group: &'static str, name: &'static str, kind: OptionKind, help: &'static str) -> ConfigOption {
+    ConfigOption { name, group, help, kind, reload: ReloadEffect::AtStart }
 }
 
 /// An option that SIGHUP applies as well; a test in `src/server/reload.rs` verifies that.
-const fn live(group: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Opt {
-    Opt { name, group, help, kind, reload: Reload::Live }
+const fn live(group: &'static str, name: &'static str, kind: OptionKind, help: &'static str) -> ConfigOption {
+    ConfigOption { name, group, help, kind, reload: ReloadEffect::Live }
 }
 
 mod shared;
@@ -52,42 +52,42 @@ const USER: &str = "Limits of one user's ACK list";
 pub(super) const CONFIG: &str = "config";
 
 /// The options of the server and the limits of one client.
-const FIRST: &[Opt] = &[
+const FIRST: &[ConfigOption] = &[
     opt(
         SERVER,
         CONFIG,
-        Kind::Config,
+        OptionKind::Config,
         "A TOML file with options, as in idle-timeout = \"120s\"; flags and the environment override it.",
     ),
-    opt(SERVER, "listen", Kind::Listen, "Address and port to listen on; port 0 takes a free one."),
+    opt(SERVER, "listen", OptionKind::Listen, "Address and port to listen on; port 0 takes a free one."),
     opt(
         SERVER,
         "store",
-        Kind::Store,
+        OptionKind::Store,
         "Where all data is kept: sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:.",
     ),
     live(
         SERVER,
         "tls-cert",
-        Kind::File { get: |c| &c.tls_cert, set: |c, path| c.tls_cert = path },
+        OptionKind::File { get: |c| &c.tls_cert, set: |c, path| c.tls_cert = path },
         "The PEM file with the server's certificate for TLS, followed by the intermediate certificates.",
     ),
     live(
         SERVER,
         "tls-key",
-        Kind::File { get: |c| &c.tls_key, set: |c, path| c.tls_key = path },
+        OptionKind::File { get: |c| &c.tls_key, set: |c, path| c.tls_key = path },
         "The PEM file with the private key for --tls-cert, without a passphrase.",
     ),
     live(
         SERVER,
         "tls-only",
-        Kind::Switch { get: |c| c.tls_only, set: |c, on| c.tls_only = on },
+        OptionKind::Switch { get: |c| c.tls_only, set: |c, on| c.tls_only = on },
         "Refuse connections without TLS, except from loopback and from --trusted-proxies.",
     ),
     live(
         SERVER,
         "trusted-proxies",
-        Kind::List {
+        OptionKind::List {
             value_name: "NETWORKS",
             allowed: "none, or IP addresses and networks with commas between them, as in 127.0.0.1,10.0.0.0/8",
             show: |config| config.trusted_proxies.to_string(),
@@ -98,7 +98,7 @@ const FIRST: &[Opt] = &[
     live(
         SERVER,
         "allowed-origins",
-        Kind::List {
+        OptionKind::List {
             value_name: "ORIGINS",
             allowed: "any, or origins with commas between them, as in https://chat.example,http://localhost:8000",
             show: |config| config.allowed_origins.to_string(),
@@ -109,16 +109,16 @@ const FIRST: &[Opt] = &[
     live(
         SERVER,
         "web-page",
-        Kind::Switch { get: |c| c.web_page, set: |c, on| c.web_page = on },
+        OptionKind::Switch { get: |c| c.web_page, set: |c, on| c.web_page = on },
         "Serve a web page for chatting at / of the same port; if off, / returns a short text.",
     ),
     admin::PLACE,
     admin::TOKEN_FILE,
-    live(SERVER, "log", Kind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
+    live(SERVER, "log", OptionKind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
     live(
         SERVER,
         "log-format",
-        Kind::Choice {
+        OptionKind::Choice {
             value_name: "FORMAT",
             words: &LogFormat::WORDS,
             get: |c| c.log_format.as_str(),
@@ -129,37 +129,37 @@ const FIRST: &[Opt] = &[
     live(
         SERVER,
         "log-lines-per-second-max",
-        Kind::Count(number!(1, 1_000_000, log_lines_per_second_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, log_lines_per_second_max: u32)),
         "Log lines a second of each kind about clients; ten times as many may come at once, and further ones are only counted.",
     ),
     live(
         SERVER,
         "wal-warn-bytes",
-        Kind::Size(number!(MIB, 1024 * GIB, wal_warn_bytes: u64)),
+        OptionKind::Size(number!(MIB, 1024 * GIB, wal_warn_bytes: u64)),
         "A warning is logged when the write-ahead log of a SQLite store is larger than this.",
     ),
     opt(
         SERVER,
         "data-threads",
-        Kind::Count(number!(1, 64, data_threads: usize)),
+        OptionKind::Count(number!(1, 64, data_threads: usize)),
         "Connections to a MySQL store, each with a thread of its own; SQLite and memory have one.",
     ),
     opt(
         SERVER,
         "store-wait",
-        Kind::Duration(number!(0, DAY, store_wait_ms: u64)),
+        OptionKind::Duration(number!(0, DAY, store_wait_ms: u64)),
         "How long the start waits for a MySQL store that cannot be reached; 0s: not at all.",
     ),
     opt(
         SERVER,
         "standby",
-        Kind::Switch { get: |c| c.is_standby, set: |c, on| c.is_standby = on },
+        OptionKind::Switch { get: |c| c.is_standby, set: |c, on| c.is_standby = on },
         "Wait until the server that uses the MySQL store is gone, and then take over.",
     ),
     opt(
         SERVER,
         "silent-server-max",
-        Kind::Duration(number!(2_000, HOUR, silent_server_max_ms: u64)),
+        OptionKind::Duration(number!(2_000, HOUR, silent_server_max_ms: u64)),
         "A server without a sign of life in the database for this long is replaced by a standby; a node is fenced by the other nodes.",
     ),
     node::NAME,
@@ -167,189 +167,189 @@ const FIRST: &[Opt] = &[
     live(
         SERVER,
         "stop-wait",
-        Kind::Duration(Number { min: 10, max: HOUR, get: |c| c.stop_wait_ms, set: set_stop_wait }),
+        OptionKind::Duration(NumberOption { min: 10, max: HOUR, get: |c| c.stop_wait_ms, set: set_stop_wait }),
         "How long a stop waits for the store, and for clients to read their output.",
     ),
     live(
         SERVER,
         "drain",
-        Kind::Duration(number!(1, HOUR, rules.drain_ms: u64)),
+        OptionKind::Duration(number!(1, HOUR, rules.drain_ms: u64)),
         "hongyan admin drain closes all connections within this time, a slice at a time, and then stops the server.",
     ),
     live(
         TIMES,
         "idle-timeout",
-        Kind::Duration(number!(1, DAY, rules.idle_timeout_ms: u64)),
+        OptionKind::Duration(number!(1, DAY, rules.idle_timeout_ms: u64)),
         "A connection that is idle for longer than this is closed.",
     ),
     live(
         TIMES,
         "idle-check",
-        Kind::Duration(number!(1, HOUR, rules.idle_check_ms: u64)),
+        OptionKind::Duration(number!(1, HOUR, rules.idle_check_ms: u64)),
         "How often connections are checked for being idle.",
     ),
     live(
         TIMES,
         "resend-every",
-        Kind::Duration(number!(1, DAY, rules.resend_every_ms: u64)),
+        OptionKind::Duration(number!(1, DAY, rules.resend_every_ms: u64)),
         "A push that is not acked is sent again this long after it was last sent.",
     ),
     live(
         TIMES,
         "save-after",
-        Kind::Duration(number!(0, 60_000, rules.save_after_ms: u64)),
+        OptionKind::Duration(number!(0, 60_000, rules.save_after_ms: u64)),
         "A push to a user who is online is stored if it is not acked within this time.",
     ),
     live(
         TIMES,
         "answer-within",
-        Kind::Duration(number!(10, HOUR, rules.answer_within_ms: u64)),
+        OptionKind::Duration(number!(10, HOUR, rules.answer_within_ms: u64)),
         "Every request is answered within this time, with UNAVAILABLE if the store does not work.",
     ),
     admin::TIMEOUT,
     live(
         CLIENT,
         "max-frame",
-        Kind::Size(number!(KIB, 16 * MIB, frame_bytes_max: usize)),
+        OptionKind::Size(number!(KIB, 16 * MIB, frame_bytes_max: usize)),
         "The size of the largest envelope that a client may send.",
     ),
     live(
         CLIENT,
         "output-bytes-max",
-        Kind::Size(number!(64 * KIB, GIB, output_bytes_max: usize)),
+        OptionKind::Size(number!(64 * KIB, GIB, output_bytes_max: usize)),
         "The connection of a client with more unread output than this is closed.",
     ),
     live(
         CLIENT,
         "output-before-log-in-max",
-        Kind::Size(number!(KIB, GIB, stranger_output_bytes_max: usize)),
+        OptionKind::Size(number!(KIB, GIB, stranger_output_bytes_max: usize)),
         "The connection of a client that is not logged in is closed if it has more unread output than this.",
     ),
     live(
         CLIENT,
         "output-timeout",
-        Kind::Duration(number!(1, DAY, output_timeout_ms: u64)),
+        OptionKind::Duration(number!(1, DAY, output_timeout_ms: u64)),
         "The connection of a client that reads nothing of its waiting output for this long is closed.",
     ),
     live(
         CLIENT,
         "handshake-timeout",
-        Kind::Duration(number!(1, DAY, handshake_timeout_ms: u64)),
+        OptionKind::Duration(number!(1, DAY, handshake_timeout_ms: u64)),
         "How long the TLS handshake, and the arrival of an HTTP request's head, may take.",
     ),
     live(
         CLIENT,
         "wrong-passwords-per-connection-max",
-        Kind::Count(number!(1, 65_535, rules.wrong_passwords_per_connection_max: u32)),
+        OptionKind::Count(number!(1, 65_535, rules.wrong_passwords_per_connection_max: u32)),
         "Wrong passwords, and separately invalid tokens, on one connection before further ones are refused.",
     ),
     live(
         CLIENT,
         "refused-tries-max",
-        Kind::Count(number!(1, 65_535, rules.refused_tries_max: u32)),
+        OptionKind::Count(number!(1, 65_535, rules.refused_tries_max: u32)),
         "A connection is closed after this many log-ins and sign-ups that were refused with RATE_LIMITED.",
     ),
     live(
         CLIENT,
         "bad-inputs-max",
-        Kind::Count(number!(1, 65_535, rules.bad_inputs_max: u32)),
+        OptionKind::Count(number!(1, 65_535, rules.bad_inputs_max: u32)),
         "A connection is closed after this many inputs in a row that were not JSON objects.",
     ),
     live(
         CLIENT,
         "requests-per-second-max",
-        Kind::Count(number!(1, 10_000_000, rules.requests_per_second_max: u32)),
+        OptionKind::Count(number!(1, 10_000_000, rules.requests_per_second_max: u32)),
         "Requests a second that one client may make; every input counts as a request.",
     ),
     live(
         CLIENT,
         "refused-requests-max",
-        Kind::Count(number!(0, 65_534, rules.refused_requests_max: u32)),
+        OptionKind::Count(number!(0, 65_534, rules.refused_requests_max: u32)),
         "A connection is closed after this many refused requests beyond --requests-per-second-max; each accepted one takes one off the count.",
     ),
     live(
         CLIENT,
         "requests-before-login-max",
-        Kind::Count(number!(1, 1_000_000, rules.requests_before_login_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.requests_before_login_max: u32)),
         "Requests that a client may send at once before it has logged in; beyond it the connection is closed.",
     ),
     live(
         CLIENT,
         "requests-before-login-per-second-max",
-        Kind::Count(number!(1, 1_000_000, rules.requests_before_login_per_second_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.requests_before_login_per_second_max: u32)),
         "Requests a second that are added again to the allowance of a client that is not logged in.",
     ),
     live(
         CLIENT,
         "jobs-per-connection-max",
-        Kind::Count(number!(1, 1_000_000, rules.jobs_per_connection_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.jobs_per_connection_max: u32)),
         "Jobs for the store that one user's requests may have in flight; beyond it their requests wait.",
     ),
     live(
         CLIENT,
         "reads-per-connection-max",
-        Kind::Count(number!(1, 1_000_000, rules.reads_per_connection_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.reads_per_connection_max: u32)),
         "Requests for profiles, tokens and the own account that one user may have in flight; a roster counts as four.",
     ),
     live(
         USER,
         "outstanding-max",
-        Kind::Count(number!(1, 65_536, rules.outstanding_max: u32)),
+        OptionKind::Count(number!(1, 65_536, rules.outstanding_max: u32)),
         "Pushes to one user that may be sent and not acked; further ones wait for acks.",
     ),
     live(
         USER,
         "outstanding-bytes-max",
-        Kind::Size(number!(KIB, 64 * 1024 * KIB, rules.outstanding_bytes_max: usize)),
+        OptionKind::Size(number!(KIB, 64 * 1024 * KIB, rules.outstanding_bytes_max: usize)),
         "Bytes of pushes to one user that may be sent and not acked, as written with escapes; a larger single push is sent nevertheless.",
     ),
     live(
         USER,
         "page-max",
-        Kind::Count(number!(1, 10_000, rules.page_max: u32)),
+        OptionKind::Count(number!(1, 10_000, rules.page_max: u32)),
         "Pushes of one user that are read from the store at a time.",
     ),
     live(
         USER,
         "page-bytes-max",
-        Kind::Size(number!(KIB, 64 * MIB, rules.page_bytes_max: usize)),
+        OptionKind::Size(number!(KIB, 64 * MIB, rules.page_bytes_max: usize)),
         "Bytes of the pushes of one user that are read from the store at a time; the push that exceeds it is the last one.",
     ),
     live(
         USER,
         "list-max",
-        Kind::Count(number!(1, 1_000_000, rules.list_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.list_max: u32)),
         "Pushes on one user's list that are kept in memory; further ones wait in the store.",
     ),
     live(
         USER,
         "list-bytes-max",
-        Kind::Size(number!(64 * KIB, GIB, rules.list_bytes_max: usize)),
+        OptionKind::Size(number!(64 * KIB, GIB, rules.list_bytes_max: usize)),
         "Bytes of the pushes on one user's list that are kept in memory; further ones wait in the store.",
     ),
     live(
         USER,
         "link-bytes-max",
-        Kind::Size(number!(64 * KIB, GIB, rules.link_bytes_max: usize)),
+        OptionKind::Size(number!(64 * KIB, GIB, rules.link_bytes_max: usize)),
         "Bytes for one other node of a cluster that its bus carries and that node has not confirmed; messages beyond that are saved at once.",
     ),
     live(
         USER,
         "dedup-messages-max",
-        Kind::Count(number!(1, 32_768, rules.dedup_messages_max: u32)),
+        OptionKind::Count(number!(1, 32_768, rules.dedup_messages_max: u32)),
         "Acked messages of one sender that are remembered, so that a repeated one is not delivered twice.",
     ),
     live(
         USER,
         "dedup-age",
-        Kind::Duration(number!(0, DAY, rules.dedup_age_ms: u64)),
+        OptionKind::Duration(number!(0, DAY, rules.dedup_age_ms: u64)),
         "How long an acked message is remembered, so that a repeated one is not delivered twice.",
     ),
 ];
 
 /// All options, in the order of the help.
-pub static OPTIONS: &[Opt] = &ALL;
-static ALL: [Opt; FIRST.len() + SHARED.len()] = {
+pub static OPTIONS: &[ConfigOption] = &ALL;
+static ALL: [ConfigOption; FIRST.len() + SHARED.len()] = {
     let mut all = [FIRST[0]; FIRST.len() + SHARED.len()];
     let mut at = 1;
     while at < all.len() {
@@ -368,7 +368,7 @@ fn set_stop_wait(config: &mut Config, ms: u64) {
 
 /// The option of this name.
 #[must_use]
-pub fn find(name: &str) -> Option<&'static Opt> {
+pub fn find(name: &str) -> Option<&'static ConfigOption> {
     OPTIONS.iter().find(|opt| opt.name == name)
 }
 

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::mysql::{MysqlExport, MysqlServer};
 use crate::store::portable::{Portable, Role, Table};
 use crate::store::sqlite::SqliteStore;
-use progress::{Progress, Style};
+use progress::{CopyProgress, ProgressStyle};
 use signal_hook::flag;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use transfer::{Beside, Place, count, transfer};
+use transfer::{NamedStore, ProgressAndStop, count, transfer};
 
 const NO_MEMORY: &str = "cannot copy memory: it is there only inside its own server, and gone with it";
 
@@ -40,9 +40,9 @@ pub fn run<W: Write + Clone>(order: &CopyOrder, mut stderr: W, signals: &[i32]) 
             .map_err(|error| format!("cannot watch for signals: {error}"))?;
     }
     let columns = std::env::var("COLUMNS").ok();
-    let style = if io::stderr().is_terminal() { Style::bar(columns.as_deref()) } else { Style::Lines };
+    let style = if io::stderr().is_terminal() { ProgressStyle::bar(columns.as_deref()) } else { ProgressStyle::Lines };
     let began = Instant::now();
-    let copied = copy(&order.from, &order.to, &mut Progress::new(stderr.clone(), style), &stop)?;
+    let copied = copy(&order.from, &order.to, &mut CopyProgress::new(stderr.clone(), style), &stop)?;
     // The work is done: from here on the first signal ends the process, for example if nobody reads
     // stdout.
     stop.store(true, Ordering::Release);
@@ -93,7 +93,7 @@ fn wrong_owner(_: &Path) -> Option<String> {
 pub fn copy<W: Write>(
     from: &StoreUrl,
     to: &StoreUrl,
-    progress: &mut Progress<W>,
+    progress: &mut CopyProgress<W>,
     stop: &AtomicBool,
 ) -> Result<Vec<(&'static Table, u64)>, String> {
     // Check before anything is opened or created.
@@ -101,7 +101,7 @@ pub fn copy<W: Write>(
         return Err(NO_MEMORY.to_owned());
     }
     let (source, target) = open_both(from, to)?;
-    let (mut source, mut target) = (Place { url: from, store: source }, Place { url: to, store: target });
+    let (mut source, mut target) = (NamedStore { url: from, store: source }, NamedStore { url: to, store: target });
     let mut found = count(&mut target)?;
     found.retain(|(_, rows)| *rows > 0);
     if !found.is_empty() {
@@ -110,7 +110,7 @@ pub fn copy<W: Write>(
         return Err(format!("cannot copy into {to}: it is not empty ({found}); a copy needs an empty store"));
     }
     target.store.mark().map_err(|error| format!("cannot write to {to}: {error}"))?;
-    let copied = transfer(&mut source, &mut target, &mut Beside { progress, stop }).and_then(|copied| {
+    let copied = transfer(&mut source, &mut target, &mut ProgressAndStop { progress, stop }).and_then(|copied| {
         // If a lock was lost, another process may have written to the store.
         for place in [&mut source, &mut target] {
             place.store.check_lock().map_err(|error| format!("cannot trust the copy: {}: {error}", place.url))?;
@@ -136,10 +136,10 @@ fn remedy(url: &StoreUrl) -> String {
     }
 }
 
-type Both = (Box<dyn Portable>, Box<dyn Portable>);
+type StorePair = (Box<dyn Portable>, Box<dyn Portable>);
 
 /// Opens the source first: if it cannot be used, no target is created.
-fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<Both, String> {
+fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<StorePair, String> {
     let source_error = |error: StoreError| format!("cannot copy from {from}: {error}");
     let target_error = |error: StoreError| format!("cannot copy into {to}: {error}");
     let same = || format!("cannot copy: {from} and {to} are the same store");

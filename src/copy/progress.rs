@@ -15,7 +15,7 @@ const BAR_COLUMNS: (usize, usize) = (10, 30);
 
 /// The way in which progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub enum ProgressStyle {
     /// On a terminal with this width.
     Bar {
         /// The width in columns.
@@ -25,7 +25,7 @@ pub enum Style {
     Lines,
 }
 
-impl Style {
+impl ProgressStyle {
     /// The bar for a terminal whose width is `columns`, as the environment says it.
     #[must_use]
     pub fn bar(columns: Option<&str>) -> Self {
@@ -37,7 +37,7 @@ impl Style {
 }
 
 /// The present step, and its progress.
-struct Step {
+struct CopyStep {
     what: String,
     done_rows: u64,
     total_rows: u64,
@@ -46,22 +46,22 @@ struct Step {
 }
 
 /// The progress of one copy. It cannot fail: it does not matter if stderr is closed.
-pub struct Progress<W: Write> {
+pub struct CopyProgress<W: Write> {
     out: W,
-    style: Style,
-    step: Option<Step>,
+    style: ProgressStyle,
+    step: Option<CopyStep>,
 }
 
-impl<W: Write> Progress<W> {
+impl<W: Write> CopyProgress<W> {
     /// Nothing is shown before the first step.
-    pub fn new(out: W, style: Style) -> Self {
+    pub fn new(out: W, style: ProgressStyle) -> Self {
         Self { out, style, step: None }
     }
 
     /// Begins a step with `total_rows` rows to do.
     pub fn begin(&mut self, what: String, total_rows: u64, now: Instant) {
-        let step = Step { what, done_rows: 0, total_rows, began: now, shown: now };
-        if let Style::Bar { .. } = self.style {
+        let step = CopyStep { what, done_rows: 0, total_rows, began: now, shown: now };
+        if let ProgressStyle::Bar { .. } = self.style {
             self.show(&step, now);
         }
         self.step = Some(step);
@@ -71,7 +71,7 @@ impl<W: Write> Progress<W> {
     pub fn advance(&mut self, rows: u64, now: Instant) {
         let Some(mut step) = self.step.take() else { return };
         step.done_rows += rows;
-        let every = if self.style == Style::Lines { LINE_EVERY } else { BAR_EVERY };
+        let every = if self.style == ProgressStyle::Lines { LINE_EVERY } else { BAR_EVERY };
         if now.saturating_duration_since(step.shown) >= every {
             step.shown = now;
             self.show(&step, now);
@@ -83,34 +83,34 @@ impl<W: Write> Progress<W> {
     pub fn end(&mut self, now: Instant) {
         let Some(step) = self.step.take() else { return };
         self.show(&step, now);
-        if let Style::Bar { .. } = self.style {
+        if let ProgressStyle::Bar { .. } = self.style {
             self.out.write_all(b"\n").unwrap_or(());
         }
     }
 
-    fn show(&mut self, step: &Step, now: Instant) {
+    fn show(&mut self, step: &CopyStep, now: Instant) {
         let took = now.saturating_duration_since(step.began);
         let line = match self.style {
             // To the line's start, the line, and nothing of a longer one behind it.
-            Style::Bar { columns } => format!("\r{}\x1b[K", bar(step, took, columns)),
-            Style::Lines => format!("{}\n", sentence(step, took)),
+            ProgressStyle::Bar { columns } => format!("\r{}\x1b[K", bar(step, took, columns)),
+            ProgressStyle::Lines => format!("{}\n", sentence(step, took)),
         };
         self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush()).unwrap_or(());
     }
 }
 
-fn sentence(step: &Step, took: Duration) -> String {
-    let Step { what, done_rows, total_rows, .. } = step;
+fn sentence(step: &CopyStep, took: Duration) -> String {
+    let CopyStep { what, done_rows, total_rows, .. } = step;
     let percent = percent(step);
     let rate = (*done_rows as f64 / took.as_secs_f64().max(0.001)) as u64;
     format!("{what}: {done_rows} of {total_rows} ({percent} %), {rate} rows/s")
 }
 
-fn percent(step: &Step) -> u64 {
+fn percent(step: &CopyStep) -> u64 {
     step.done_rows.saturating_mul(100).checked_div(step.total_rows).unwrap_or(100)
 }
 
-fn bar(step: &Step, took: Duration, columns: usize) -> String {
+fn bar(step: &CopyStep, took: Duration, columns: usize) -> String {
     let mut line = sentence(step, took);
     // As wide as the sentence leaves room for when it is at its longest, so that the bar keeps its
     // width.
@@ -128,9 +128,9 @@ fn bar(step: &Step, took: Duration, columns: usize) -> String {
 mod tests {
     use super::*;
 
-    fn step(done_rows: u64, total_rows: u64) -> Step {
+    fn step(done_rows: u64, total_rows: u64) -> CopyStep {
         let now = Instant::now();
-        Step { what: "copying pushes".to_owned(), done_rows, total_rows, began: now, shown: now }
+        CopyStep { what: "copying pushes".to_owned(), done_rows, total_rows, began: now, shown: now }
     }
 
     #[test]
@@ -150,17 +150,17 @@ mod tests {
                 assert!(line.chars().count() <= columns, "{columns}: {line}");
             }
         }
-        assert_eq!(Style::bar(Some("41")), Style::Bar { columns: 40 });
+        assert_eq!(ProgressStyle::bar(Some("41")), ProgressStyle::Bar { columns: 40 });
         for columns in [None, Some(""), Some("wide"), Some("9999")] {
-            assert_eq!(Style::bar(columns), Style::Bar { columns: COLUMNS_MAX });
+            assert_eq!(ProgressStyle::bar(columns), ProgressStyle::Bar { columns: COLUMNS_MAX });
         }
-        assert_eq!(Style::bar(Some("0")), Style::Bar { columns: 1 });
+        assert_eq!(ProgressStyle::bar(Some("0")), ProgressStyle::Bar { columns: 1 });
     }
 
     #[test]
     fn the_bar_is_drawn_ten_times_a_second_and_ends_with_its_line() {
         let (mut out, start) = (Vec::new(), Instant::now());
-        let mut progress = Progress::new(&mut out, Style::bar(None));
+        let mut progress = CopyProgress::new(&mut out, ProgressStyle::bar(None));
         progress.begin("copying pushes".to_owned(), 1_000, start);
         for millis in 1..=1_000 {
             progress.advance(1, start + Duration::from_millis(millis));
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn plain_lines_have_no_control_characters_and_are_few() {
         let (mut out, start) = (Vec::new(), Instant::now());
-        let mut progress = Progress::new(&mut out, Style::Lines);
+        let mut progress = CopyProgress::new(&mut out, ProgressStyle::Lines);
         progress.begin("copying pushes".to_owned(), 1_200, start);
         for tick in 1..=120 {
             progress.advance(10, start + Duration::from_millis(tick * 100));

@@ -1,7 +1,7 @@
 //! The copy itself: table by table and page by page, then a comparison of both stores, record by
 //! record.
 
-use super::progress::Progress;
+use super::progress::CopyProgress;
 use crate::config::StoreUrl;
 use crate::store::StoreError;
 use crate::store::portable::{Field, PageMax, Portable, Row, TABLES, Table, row_weight_bytes};
@@ -17,20 +17,20 @@ const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const SHOWN_CHARS_MAX: usize = 300;
 
 /// One of the two stores, with the name that is shown of it.
-pub(super) struct Place<'a> {
+pub(super) struct NamedStore<'a> {
     pub(super) url: &'a StoreUrl,
     pub(super) store: Box<dyn Portable>,
 }
 
-impl Place<'_> {
+impl NamedStore<'_> {
     fn cannot_read(&self, table: &Table, error: &StoreError) -> String {
         format!("cannot read {} from {}: {error}", table.shown(), self.url)
     }
 }
 
 /// A table from its first row to its last, in pages.
-struct Pages<'a, 'b> {
-    place: &'a mut Place<'b>,
+struct TablePages<'a, 'b> {
+    place: &'a mut NamedStore<'b>,
     table: &'static Table,
     after: Option<Row>,
     rows_max: u32,
@@ -38,8 +38,8 @@ struct Pages<'a, 'b> {
     page: std::vec::IntoIter<Row>,
 }
 
-impl<'a, 'b> Pages<'a, 'b> {
-    fn new(place: &'a mut Place<'b>, table: &'static Table) -> Self {
+impl<'a, 'b> TablePages<'a, 'b> {
+    fn new(place: &'a mut NamedStore<'b>, table: &'static Table) -> Self {
         Self { place, table, after: None, rows_max: PAGE_ROWS_MAX, page: Vec::new().into_iter() }
     }
 
@@ -69,7 +69,7 @@ impl<'a, 'b> Pages<'a, 'b> {
 }
 
 /// The number of rows in each table.
-pub(super) fn count(place: &mut Place<'_>) -> Result<Vec<(&'static Table, u64)>, String> {
+pub(super) fn count(place: &mut NamedStore<'_>) -> Result<Vec<(&'static Table, u64)>, String> {
     let mut counts = Vec::with_capacity(TABLES.len());
     for table in TABLES {
         let count = place.store.count(table).map_err(|error| place.cannot_read(table, &error))?;
@@ -79,13 +79,13 @@ pub(super) fn count(place: &mut Place<'_>) -> Result<Vec<(&'static Table, u64)>,
 }
 
 /// The work beside the copy: progress and signals.
-pub(super) struct Beside<'a, W: Write> {
-    pub(super) progress: &'a mut Progress<W>,
+pub(super) struct ProgressAndStop<'a, W: Write> {
+    pub(super) progress: &'a mut CopyProgress<W>,
     /// Set when it is to end.
     pub(super) stop: &'a AtomicBool,
 }
 
-impl<W: Write> Beside<'_, W> {
+impl<W: Write> ProgressAndStop<'_, W> {
     fn advance(&mut self, rows: usize) -> Result<(), String> {
         self.progress.advance(rows as u64, Instant::now());
         if self.stop.load(Ordering::Relaxed) { Err("interrupted".to_owned()) } else { Ok(()) }
@@ -108,9 +108,9 @@ impl<W: Write> Beside<'_, W> {
 /// Copies everything and compares it. The target is marked and empty. Gives the number of records
 /// of each table.
 pub(super) fn transfer<W: Write>(
-    from: &mut Place<'_>,
-    to: &mut Place<'_>,
-    beside: &mut Beside<'_, W>,
+    from: &mut NamedStore<'_>,
+    to: &mut NamedStore<'_>,
+    beside: &mut ProgressAndStop<'_, W>,
 ) -> Result<Vec<(&'static Table, u64)>, String> {
     let totals = count(from)?;
     for &(table, total) in &totals {
@@ -139,11 +139,11 @@ pub(super) fn transfer<W: Write>(
 
 fn copy_table<W: Write>(
     table: &'static Table,
-    from: &mut Place<'_>,
-    to: &mut Place<'_>,
-    beside: &mut Beside<'_, W>,
+    from: &mut NamedStore<'_>,
+    to: &mut NamedStore<'_>,
+    beside: &mut ProgressAndStop<'_, W>,
 ) -> Result<(), String> {
-    let mut pages = Pages::new(from, table);
+    let mut pages = TablePages::new(from, table);
     loop {
         let page = pages.next()?;
         if page.is_empty() {
@@ -157,12 +157,12 @@ fn copy_table<W: Write>(
 
 fn compare_table<W: Write>(
     table: &'static Table,
-    from: &mut Place<'_>,
-    to: &mut Place<'_>,
-    beside: &mut Beside<'_, W>,
+    from: &mut NamedStore<'_>,
+    to: &mut NamedStore<'_>,
+    beside: &mut ProgressAndStop<'_, W>,
 ) -> Result<u64, String> {
     let (from_url, to_url) = (from.url, to.url);
-    let (mut ours, mut copied) = (Pages::new(from, table), Pages::new(to, table));
+    let (mut ours, mut copied) = (TablePages::new(from, table), TablePages::new(to, table));
     let (mut compared, mut unsaid) = (0, 0);
     loop {
         match (ours.next_row()?, copied.next_row()?) {

@@ -8,8 +8,8 @@
 use super::certificates;
 use super::files::FileLimit;
 use super::validity::ValidityNotice;
-use crate::config::args::Settings;
-use crate::config::options::{OPTIONS, Reload};
+use crate::config::args::ServerSettings;
+use crate::config::options::{OPTIONS, ReloadEffect};
 use crate::config::{Config, LogFormat};
 use crate::net::hub::ConnectionBounds;
 use crate::net::live::{LoopSettings, ReloadedSettings};
@@ -27,7 +27,7 @@ const JOBS_PART: usize = 8;
 #[derive(Clone)]
 pub struct ReloadHooks {
     /// Reads the arguments, the environment and the configuration file again.
-    pub read_again: Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>,
+    pub read_again: Arc<dyn Fn() -> Result<ServerSettings, String> + Send + Sync>,
     /// Sets the log level and the form of log lines.
     pub set_log: Arc<dyn Fn(LevelFilter, LogFormat) + Send + Sync>,
 }
@@ -127,9 +127,9 @@ impl ReloadWork {
 
     /// Reads everything that a reload needs.
     fn read(&self) -> Result<ReadSettings, String> {
-        let Settings { config: given, warning, .. } = (self.program.read_again)()?;
+        let ServerSettings { config: given, warning, .. } = (self.program.read_again)()?;
         let mut next = self.config.clone();
-        for opt in OPTIONS.iter().filter(|opt| opt.reload == Reload::Live) {
+        for opt in OPTIONS.iter().filter(|opt| opt.reload == ReloadEffect::Live) {
             opt.copy(&given, &mut next)?;
         }
         let certificates = certificates::open(&next)?;
@@ -138,7 +138,8 @@ impl ReloadWork {
             log::warn!("{warning}");
         }
         let mut waiting = 0;
-        for opt in OPTIONS.iter().filter(|opt| opt.reload == Reload::AtStart && opt.differs(&self.config, &given)) {
+        for opt in OPTIONS.iter().filter(|opt| opt.reload == ReloadEffect::AtStart && opt.differs(&self.config, &given))
+        {
             let (name, now, new) = (opt.name, opt.show(&self.config), opt.show(&given));
             log::warn!("SIGHUP: {name} is {new} from the next start on; until then it stays {now}");
             waiting += 1;
@@ -226,7 +227,7 @@ mod tests {
     use super::*;
     use crate::chat::Chat;
     use crate::config::StoreUrl;
-    use crate::config::options::{Kind, Opt};
+    use crate::config::options::{ConfigOption, OptionKind};
     use crate::net::conns::WAKER;
     use crate::net::{Loop, LoopParts};
     use crate::store::pool::Pool;
@@ -278,7 +279,7 @@ mod tests {
         let program = ReloadHooks {
             read_again: Arc::new(move || {
                 let config = lock(&read).clone()?;
-                Ok(Settings { config, summary: String::new(), warning: None, names_store: false })
+                Ok(ServerSettings { config, summary: String::new(), warning: None, names_store: false })
             }),
             set_log: Arc::new(move |level, format| *lock(&set) = (level, format)),
         };
@@ -300,28 +301,28 @@ mod tests {
     }
 
     /// A configuration with a value other than the default.
-    fn other(opt: &Opt) -> Config {
+    fn other(opt: &ConfigOption) -> Config {
         let mut config = config();
         let shown = opt.show(&config);
         let bounds = opt.range();
         let text = match opt.kind {
-            Kind::Duration(_) | Kind::Size(_) | Kind::Count(_) => {
+            OptionKind::Duration(_) | OptionKind::Size(_) | OptionKind::Count(_) => {
                 let (min, max) = bounds.split_once(" to ").unwrap();
                 // Not more connections than this process has descriptors for.
                 if shown == min { max } else { min }
             }
-            Kind::List { .. } if opt.name == "trusted-proxies" => "10.0.0.0/8",
-            Kind::List { .. } if opt.name == "admin" => "off",
-            Kind::List { .. } if opt.name == "node-name" => "a",
-            Kind::List { .. } => "https://chat.example",
-            Kind::Choice { words, .. } => words[1],
-            Kind::Switch { .. } if shown == "on" => "off",
-            Kind::Switch { .. } => "on",
-            Kind::Listen => "127.0.0.1:1",
-            Kind::Store => "sqlite:other.db",
-            Kind::Bus => "redis://u:geheim@a",
-            Kind::Log => "debug",
-            Kind::Config | Kind::File { .. } => "other",
+            OptionKind::List { .. } if opt.name == "trusted-proxies" => "10.0.0.0/8",
+            OptionKind::List { .. } if opt.name == "admin" => "off",
+            OptionKind::List { .. } if opt.name == "node-name" => "a",
+            OptionKind::List { .. } => "https://chat.example",
+            OptionKind::Choice { words, .. } => words[1],
+            OptionKind::Switch { .. } if shown == "on" => "off",
+            OptionKind::Switch { .. } => "on",
+            OptionKind::Listen => "127.0.0.1:1",
+            OptionKind::Store => "sqlite:other.db",
+            OptionKind::Bus => "redis://u:geheim@a",
+            OptionKind::Log => "debug",
+            OptionKind::Config | OptionKind::File { .. } => "other",
         };
         opt.apply(&mut config, opt.name, text).unwrap();
         config
@@ -334,13 +335,13 @@ mod tests {
         for opt in OPTIONS {
             if ["tls-cert", "tls-key", "tls-only"].contains(&opt.name) {
                 // Both files are needed: `tests/reload.rs` does it.
-                assert_eq!(opt.reload, Reload::Live);
+                assert_eq!(opt.reload, ReloadEffect::Live);
                 continue;
             }
             let other = other(opt);
             assert!(opt.differs(&config(), &other), "{}", opt.name);
             let after = world.with(Ok(other));
-            assert_eq!(after != before, opt.reload == Reload::Live, "{}", opt.name);
+            assert_eq!(after != before, opt.reload == ReloadEffect::Live, "{}", opt.name);
             assert_eq!(world.with(Ok(config())), before, "{} can be taken back", opt.name);
         }
     }

@@ -1,13 +1,13 @@
 //! The options of the admin interface.
 
 use super::shared::WHOLE;
-use super::{HOUR, Kind, Number, Opt, SERVER, TIMES, opt};
+use super::{ConfigOption, HOUR, NumberOption, OptionKind, SERVER, TIMES, opt};
 use crate::config::AdminPlace;
 
-pub(super) const PLACE: Opt = opt(
+pub(super) const PLACE: ConfigOption = opt(
     SERVER,
     "admin",
-    Kind::List {
+    OptionKind::List {
         value_name: "unix:PATH|ADDR:PORT",
         allowed: AdminPlace::ALLOWED,
         show: |config| config.admin.to_string(),
@@ -16,17 +16,17 @@ pub(super) const PLACE: Opt = opt(
     "Where the admin interface is; auto: a socket beside the SQLite file (PATH.sock), else hongyan.sock in the working folder.",
 );
 
-pub(super) const TOKEN_FILE: Opt = opt(
+pub(super) const TOKEN_FILE: ConfigOption = opt(
     SERVER,
     "admin-token-file",
-    Kind::File { get: |c| &c.admin_token_file, set: |c, path| c.admin_token_file = path },
+    OptionKind::File { get: |c| &c.admin_token_file, set: |c, path| c.admin_token_file = path },
     "The file with the token that requests to an admin interface at ADDR:PORT must send.",
 );
 
-pub(super) const CONNECTIONS_MAX: Opt = opt(
+pub(super) const CONNECTIONS_MAX: ConfigOption = opt(
     WHOLE,
     "admin-connections-max",
-    Kind::Count(Number {
+    OptionKind::Count(NumberOption {
         min: 1,
         max: 1_000,
         get: |c| c.admin_connections_max as u64,
@@ -36,9 +36,14 @@ pub(super) const CONNECTIONS_MAX: Opt = opt(
     "Requests to the admin interface at once; further ones are refused.",
 );
 
-pub(super) const TIMEOUT: Opt = opt(
+pub(super) const TIMEOUT: ConfigOption = opt(
     TIMES,
     "admin-timeout",
-    Kind::Duration(Number { min: 100, max: HOUR, get: |c| c.admin_timeout_ms, set: |c, ms| c.admin_timeout_ms = ms }),
+    OptionKind::Duration(NumberOption {
+        min: 100,
+        max: HOUR,
+        get: |c| c.admin_timeout_ms,
+        set: |c, ms| c.admin_timeout_ms = ms,
+    }),
     "How long a request to the admin interface may take to arrive and to be answered.",
 );

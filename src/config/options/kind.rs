@@ -12,13 +12,13 @@ const NO_FILE: &str = "none";
 
 /// The kind of an option's value, with its bounds and the setting that it stands for.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum OptionKind {
     /// Milliseconds, written with a unit.
-    Duration(Number),
+    Duration(NumberOption),
     /// Bytes, written with or without a unit.
-    Size(Number),
+    Size(NumberOption),
     /// A plain number.
-    Count(Number),
+    Count(NumberOption),
     /// A file, or none.
     File {
         /// Reads the field.
@@ -69,7 +69,7 @@ pub enum Kind {
 
 /// A number with its bounds and its field.
 #[derive(Clone, Copy, Debug)]
-pub struct Number {
+pub struct NumberOption {
     pub(super) min: u64,
     pub(super) max: u64,
     pub(super) get: fn(&Config) -> u64,
@@ -78,7 +78,7 @@ pub struct Number {
 
 /// When a changed option takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
+pub enum ReloadEffect {
     /// At SIGHUP.
     Live,
     /// At the next start.
@@ -87,7 +87,7 @@ pub enum Reload {
 
 /// One option.
 #[derive(Clone, Copy, Debug)]
-pub struct Opt {
+pub struct ConfigOption {
     /// Its name without the dashes.
     pub name: &'static str,
     /// The heading under which the help shows it.
@@ -95,12 +95,12 @@ pub struct Opt {
     /// Its help, as one sentence.
     pub help: &'static str,
     /// Its values.
-    pub kind: Kind,
+    pub kind: OptionKind,
     /// When a change takes effect.
-    pub reload: Reload,
+    pub reload: ReloadEffect,
 }
 
-impl Opt {
+impl ConfigOption {
     /// The option's environment variable.
     #[must_use]
     pub fn env(&self) -> String {
@@ -111,17 +111,17 @@ impl Opt {
     #[must_use]
     pub fn value_name(&self) -> &'static str {
         match self.kind {
-            Kind::Duration(_) => "TIME",
-            Kind::Size(_) => "SIZE",
-            Kind::Count(_) => "N",
-            Kind::File { .. } => "FILE",
-            Kind::Switch { .. } => "on|off",
-            Kind::List { value_name, .. } | Kind::Choice { value_name, .. } => value_name,
-            Kind::Listen => "ADDR:PORT",
-            Kind::Store => "URL",
-            Kind::Bus => "URLS",
-            Kind::Log => "LEVEL",
-            Kind::Config => "FILE",
+            OptionKind::Duration(_) => "TIME",
+            OptionKind::Size(_) => "SIZE",
+            OptionKind::Count(_) => "N",
+            OptionKind::File { .. } => "FILE",
+            OptionKind::Switch { .. } => "on|off",
+            OptionKind::List { value_name, .. } | OptionKind::Choice { value_name, .. } => value_name,
+            OptionKind::Listen => "ADDR:PORT",
+            OptionKind::Store => "URL",
+            OptionKind::Bus => "URLS",
+            OptionKind::Log => "LEVEL",
+            OptionKind::Config => "FILE",
         }
     }
 
@@ -130,7 +130,7 @@ impl Opt {
     pub fn usage(&self) -> String {
         let (name, value) = (self.name, self.value_name());
         match self.kind {
-            Kind::Switch { .. } => format!("--{name}[={value}]"),
+            OptionKind::Switch { .. } => format!("--{name}[={value}]"),
             _ => format!("--{name} {value}"),
         }
     }
@@ -139,20 +139,20 @@ impl Opt {
     #[must_use]
     pub fn show(&self, config: &Config) -> String {
         match self.kind {
-            Kind::Duration(number) => show_duration_ms((number.get)(config)),
-            Kind::Size(number) => show_bytes((number.get)(config)),
-            Kind::Count(number) => (number.get)(config).to_string(),
-            Kind::File { get, .. } => {
+            OptionKind::Duration(number) => show_duration_ms((number.get)(config)),
+            OptionKind::Size(number) => show_bytes((number.get)(config)),
+            OptionKind::Count(number) => (number.get)(config).to_string(),
+            OptionKind::File { get, .. } => {
                 get(config).as_ref().map_or_else(|| NO_FILE.to_owned(), |path| path.display().to_string())
             }
-            Kind::Switch { get, .. } => if get(config) { "on" } else { "off" }.to_owned(),
-            Kind::List { show, .. } => show(config),
-            Kind::Choice { get, .. } => get(config).to_owned(),
-            Kind::Listen => config.listen.to_string(),
-            Kind::Store => config.store.to_string(),
-            Kind::Bus => config.bus.to_string(),
-            Kind::Log => config.log.as_str().to_ascii_lowercase(),
-            Kind::Config => config.file.as_ref().map_or("none".to_owned(), |path| path.display().to_string()),
+            OptionKind::Switch { get, .. } => if get(config) { "on" } else { "off" }.to_owned(),
+            OptionKind::List { show, .. } => show(config),
+            OptionKind::Choice { get, .. } => get(config).to_owned(),
+            OptionKind::Listen => config.listen.to_string(),
+            OptionKind::Store => config.store.to_string(),
+            OptionKind::Bus => config.bus.to_string(),
+            OptionKind::Log => config.log.as_str().to_ascii_lowercase(),
+            OptionKind::Config => config.file.as_ref().map_or("none".to_owned(), |path| path.display().to_string()),
         }
     }
 
@@ -160,20 +160,20 @@ impl Opt {
     #[must_use]
     pub fn range(&self) -> String {
         match self.kind {
-            Kind::Duration(n) => format!("{} to {}", show_duration_ms(n.min), show_duration_ms(n.max)),
-            Kind::Size(n) => format!("{} to {}", show_bytes(n.min), show_bytes(n.max)),
-            Kind::Count(n) => format!("{} to {}", n.min, n.max),
-            Kind::File { .. } => "a file".to_owned(),
-            Kind::Switch { .. } => "on or off".to_owned(),
-            Kind::List { allowed, .. } => allowed.to_owned(),
-            Kind::Choice { words, .. } => words.join(" or "),
-            Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
-            Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
-            Kind::Bus => {
+            OptionKind::Duration(n) => format!("{} to {}", show_duration_ms(n.min), show_duration_ms(n.max)),
+            OptionKind::Size(n) => format!("{} to {}", show_bytes(n.min), show_bytes(n.max)),
+            OptionKind::Count(n) => format!("{} to {}", n.min, n.max),
+            OptionKind::File { .. } => "a file".to_owned(),
+            OptionKind::Switch { .. } => "on or off".to_owned(),
+            OptionKind::List { allowed, .. } => allowed.to_owned(),
+            OptionKind::Choice { words, .. } => words.join(" or "),
+            OptionKind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
+            OptionKind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
+            OptionKind::Bus => {
                 "none, or URLs with commas between them, as in redis://10.0.0.1:6379,redis://10.0.0.2:6379".to_owned()
             }
-            Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
-            Kind::Config => "the path of a file".to_owned(),
+            OptionKind::Log => "error, warn, info, debug, trace or off".to_owned(),
+            OptionKind::Config => "the path of a file".to_owned(),
         }
     }
 
@@ -182,8 +182,8 @@ impl Opt {
     pub fn differs(&self, one: &Config, other: &Config) -> bool {
         match self.kind {
             // The text lacks the password, so compare the values.
-            Kind::Store => one.store != other.store,
-            Kind::Bus => one.bus != other.bus,
+            OptionKind::Store => one.store != other.store,
+            OptionKind::Bus => one.bus != other.bus,
             _ => self.show(one) != self.show(other),
         }
     }
@@ -194,10 +194,10 @@ impl Opt {
     /// Never: the value was allowed there.
     pub fn copy(&self, from: &Config, to: &mut Config) -> Result<(), String> {
         match self.kind {
-            Kind::Store => to.store = from.store.clone(),
-            Kind::Bus => to.bus = from.bus.clone(),
-            Kind::File { get, set } => set(to, get(from).clone()),
-            Kind::Config => to.file.clone_from(&from.file),
+            OptionKind::Store => to.store = from.store.clone(),
+            OptionKind::Bus => to.bus = from.bus.clone(),
+            OptionKind::File { get, set } => set(to, get(from).clone()),
+            OptionKind::Config => to.file.clone_from(&from.file),
             _ => return self.apply(to, self.name, &self.show(from)),
         }
         Ok(())
@@ -213,14 +213,14 @@ impl Opt {
         let shown = cut(text);
         let allowed = || format!("{source} {shown:?} is not allowed: it must be {}", self.range());
         let (number, parsed) = match self.kind {
-            Kind::Duration(number) => (number, parse_duration_ms(text)),
-            Kind::Size(number) => (number, parse_bytes(text)),
-            Kind::Count(number) => (number, parse_count(text)),
-            Kind::File { set, .. } => {
+            OptionKind::Duration(number) => (number, parse_duration_ms(text)),
+            OptionKind::Size(number) => (number, parse_bytes(text)),
+            OptionKind::Count(number) => (number, parse_count(text)),
+            OptionKind::File { set, .. } => {
                 set(config, (text != NO_FILE).then(|| PathBuf::from(text)));
                 return Ok(());
             }
-            Kind::Switch { set, .. } => {
+            OptionKind::Switch { set, .. } => {
                 match text {
                     "on" => set(config, true),
                     "off" => set(config, false),
@@ -228,33 +228,33 @@ impl Opt {
                 }
                 return Ok(());
             }
-            Kind::List { set, .. } => {
+            OptionKind::List { set, .. } => {
                 return set(config, text).map_err(|why| format!("{source}: {why}; allowed: {}", self.range()));
             }
-            Kind::Choice { words, set, .. } => {
+            OptionKind::Choice { words, set, .. } => {
                 if !words.contains(&text) {
                     return Err(allowed());
                 }
                 set(config, text);
                 return Ok(());
             }
-            Kind::Listen => {
+            OptionKind::Listen => {
                 config.listen = text.parse::<SocketAddr>().map_err(|_| allowed())?;
                 return Ok(());
             }
-            Kind::Store => {
+            OptionKind::Store => {
                 config.store = StoreUrl::parse(text).map_err(|why| format!("{source}: {why}"))?;
                 return Ok(());
             }
-            Kind::Bus => {
+            OptionKind::Bus => {
                 config.bus = BusUrls::parse(text).map_err(|why| format!("{source}: {why}"))?;
                 return Ok(());
             }
-            Kind::Log => {
+            OptionKind::Log => {
                 config.log = text.parse::<LevelFilter>().map_err(|_| allowed())?;
                 return Ok(());
             }
-            Kind::Config => {
+            OptionKind::Config => {
                 config.file = Some(text.into());
                 return Ok(());
             }

@@ -1,13 +1,13 @@
 //! The options of a node of a cluster.
 
 use super::shared::WHOLE;
-use super::{GIB, Kind, MIB, Number, Opt, SERVER, opt};
+use super::{ConfigOption, GIB, MIB, NumberOption, OptionKind, SERVER, opt};
 use crate::config::node_name;
 
-pub(super) const NAME: Opt = opt(
+pub(super) const NAME: ConfigOption = opt(
     SERVER,
     "node-name",
-    Kind::List {
+    OptionKind::List {
         value_name: "NAME",
         allowed: "none, or 1 to 64 letters, digits, dots, hyphens and underscores",
         show: |config| config.node_name.as_deref().unwrap_or("none").to_owned(),
@@ -16,16 +16,16 @@ pub(super) const NAME: Opt = opt(
     "The name of this node in a cluster: several servers that use one MySQL store together.",
 );
 
-pub(super) const MAIL_MAX: Opt = opt(
+pub(super) const MAIL_MAX: ConfigOption = opt(
     WHOLE,
     "mail-max",
-    Kind::Count(number!(1, 10_000_000, mail_max: usize)),
+    OptionKind::Count(number!(1, 10_000_000, mail_max: usize)),
     "Records for other nodes that may wait to be written; beyond it those nodes are only told that records were missed.",
 );
 
-pub(super) const MAIL_BYTES_MAX: Opt = opt(
+pub(super) const MAIL_BYTES_MAX: ConfigOption = opt(
     WHOLE,
     "mail-bytes-max",
-    Kind::Size(number!(MIB, 64 * GIB, mail_bytes_max: usize)),
+    OptionKind::Size(number!(MIB, 64 * GIB, mail_bytes_max: usize)),
     "Bytes of the records for other nodes that wait to be written; beyond it those nodes are told only that there were more.",
 );

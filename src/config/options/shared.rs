@@ -1,7 +1,7 @@
 //! The second half of the table: the limits of addresses, accounts and the whole server, and
 //! passwords.
 
-use super::{DAY, GIB, KIB, Kind, MIB, Number, Opt, live, opt};
+use super::{ConfigOption, DAY, GIB, KIB, MIB, NumberOption, OptionKind, live, opt};
 use super::{admin, bus, node, push_hook};
 use crate::chat::contract::EmailTo;
 use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
@@ -11,83 +11,83 @@ const ADDRESS: &str = "Limits of one address (loopback has none)";
 pub(super) const WHOLE: &str = "Limits of the whole server";
 const LOGIN: &str = "Passwords";
 
-pub(super) const SHARED: &[Opt] = &[
+pub(super) const SHARED: &[ConfigOption] = &[
     live(
         ADDRESS,
         "connections-per-address-max",
-        Kind::Count(number!(1, 10_000_000, connections_per_address_max: usize)),
+        OptionKind::Count(number!(1, 10_000_000, connections_per_address_max: usize)),
         "Open connections from one address; further ones are closed at once.",
     ),
     live(
         ADDRESS,
         "requests-before-login-per-address-max",
-        Kind::Count(number!(1, 1_000_000, rules.requests_before_login_per_address_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.requests_before_login_per_address_max: u32)),
         "Requests that all clients of one address may send at once before log-in; the connection that exceeds it is closed.",
     ),
     live(
         ADDRESS,
         "requests-before-login-per-address-per-second-max",
-        Kind::Count(number!(1, 1_000, rules.requests_before_login_per_address_per_second_max: u32)),
+        OptionKind::Count(number!(1, 1_000, rules.requests_before_login_per_address_per_second_max: u32)),
         "Requests a second that are added again to the allowance of all clients of one address before log-in.",
     ),
     live(
         ADDRESS,
         "wrong-passwords-per-address-max",
-        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_address_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_address_max: u32)),
         "Wrong passwords from one address before further log-ins with a password are refused.",
     ),
     live(
         ADDRESS,
         "wrong-password-per-address-forgotten-after",
-        Kind::Duration(number!(1, DAY, rules.wrong_password_per_address_forgotten_after_ms: u64)),
+        OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_address_forgotten_after_ms: u64)),
         "After this time one wrong password from an address is forgotten.",
     ),
     live(
         ADDRESS,
         "auth-jobs-per-address-max",
-        Kind::Count(number!(1, 1_000_000, rules.auth_jobs_per_address_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.auth_jobs_per_address_max: u32)),
         "Log-ins and sign-ups from one address that may wait for a password to be hashed; further ones are refused.",
     ),
     live(
         ADDRESS,
         "sign-ups-per-address-max",
-        Kind::Count(number!(1, 1_000_000, rules.sign_ups_per_address_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.sign_ups_per_address_max: u32)),
         "Sign-ups from one address before further ones are refused.",
     ),
     live(
         ADDRESS,
         "sign-up-per-address-forgotten-after",
-        Kind::Duration(number!(1, DAY, rules.sign_up_per_address_forgotten_after_ms: u64)),
+        OptionKind::Duration(number!(1, DAY, rules.sign_up_per_address_forgotten_after_ms: u64)),
         "After this time one sign-up from an address is forgotten.",
     ),
     live(
         ACCOUNT,
         "sign-ups",
-        Kind::Switch { get: |c| c.rules.sign_ups, set: |c, on| c.rules.sign_ups = on },
+        OptionKind::Switch { get: |c| c.rules.sign_ups, set: |c, on| c.rules.sign_ups = on },
         "Let clients sign up; --sign-ups=off refuses every sign-up.",
     ),
     live(
         ACCOUNT,
         "friends-max",
-        Kind::Count(number!(1, 1_000_000, rules.friends_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.friends_max: u32)),
         "Friends that one user may have.",
     ),
     live(
         ACCOUNT,
         "pending-requests-max",
-        Kind::Count(number!(1, 1_000_000, rules.pending_requests_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.pending_requests_max: u32)),
         "Friend requests from one user, and to one user, that may be pending.",
     ),
     live(
         ACCOUNT,
         "blocked-max",
-        Kind::Count(number!(1, 2_000, rules.blocked_max: u32)),
+        OptionKind::Count(number!(1, 2_000, rules.blocked_max: u32)),
         "Users whom one user may block.",
     ),
     live(
         ACCOUNT,
         "profile-email",
-        Kind::Choice {
+        OptionKind::Choice {
             value_name: "WHO",
             words: &["everyone", "friends", "nobody"],
             get: |c| match c.rules.profile_email {
@@ -108,152 +108,152 @@ pub(super) const SHARED: &[Opt] = &[
     live(
         ACCOUNT,
         "tokens-max",
-        Kind::Count(number!(1, 1_000, rules.tokens_max: u32)),
+        OptionKind::Count(number!(1, 1_000, rules.tokens_max: u32)),
         "Valid resume tokens of one user; a new one replaces the oldest.",
     ),
     live(
         ACCOUNT,
         "token-lifetime",
-        Kind::Duration(number!(1, 3_650 * DAY, rules.token_lifetime_ms: u64)),
+        OptionKind::Duration(number!(1, 3_650 * DAY, rules.token_lifetime_ms: u64)),
         "How long a resume token is valid.",
     ),
     live(
         ACCOUNT,
         "wrong-passwords-per-user-max",
-        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_max: u32)),
         "Wrong passwords of one user from all untrusted addresses together, or from loopback, before further ones are refused.",
     ),
     live(
         ACCOUNT,
         "wrong-password-per-user-forgotten-after",
-        Kind::Duration(number!(1, DAY, rules.wrong_password_per_user_forgotten_after_ms: u64)),
+        OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_user_forgotten_after_ms: u64)),
         "After this time one wrong password of a user is forgotten.",
     ),
     live(
         ACCOUNT,
         "waiting-per-receiver-max",
-        Kind::Count(number!(1, 1_000_000_000, waiting_per_receiver_max: u64)),
+        OptionKind::Count(number!(1, 1_000_000_000, waiting_per_receiver_max: u64)),
         "Messages and friend requests in the store that wait for one user; further ones are refused with FULL.",
     ),
     live(
         ACCOUNT,
         "waiting-bytes-per-receiver-max",
-        Kind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_receiver_max: u64)),
+        OptionKind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_receiver_max: u64)),
         "Bytes of the messages and friend requests in the store that wait for one user; further ones are refused with FULL.",
     ),
     live(
         ACCOUNT,
         "waiting-per-pair-max",
-        Kind::Count(number!(1, 1_000_000_000, waiting_per_pair_max: u64)),
+        OptionKind::Count(number!(1, 1_000_000_000, waiting_per_pair_max: u64)),
         "Messages and friend requests of one sender in the store that wait for one user; further ones are refused with FULL.",
     ),
     live(
         ACCOUNT,
         "waiting-bytes-per-pair-max",
-        Kind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_pair_max: u64)),
+        OptionKind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_pair_max: u64)),
         "Bytes of the messages and friend requests of one sender that wait for one user; further ones are refused with FULL.",
     ),
     live(
         ACCOUNT,
         "wrong-passwords-per-user-and-address-max",
-        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_and_address_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_and_address_max: u32)),
         "Wrong passwords of one user from one untrusted address before further ones from there are refused.",
     ),
     live(
         ACCOUNT,
         "wrong-password-per-user-and-address-forgotten-after",
-        Kind::Duration(number!(1, DAY, rules.wrong_password_per_user_and_address_forgotten_after_ms: u64)),
+        OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_user_and_address_forgotten_after_ms: u64)),
         "After this time one wrong password of a user from an untrusted address is forgotten.",
     ),
     live(
         ACCOUNT,
         "wrong-passwords-per-trusted-address-max",
-        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_trusted_address_max: u32)),
+        OptionKind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_trusted_address_max: u32)),
         "Wrong passwords of one user from an address where that user logged in recently before further ones are refused.",
     ),
     live(
         ACCOUNT,
         "wrong-password-per-trusted-address-forgotten-after",
-        Kind::Duration(number!(1, DAY, rules.wrong_password_per_trusted_address_forgotten_after_ms: u64)),
+        OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_trusted_address_forgotten_after_ms: u64)),
         "After this time one wrong password of a user from a trusted address is forgotten.",
     ),
     live(
         ACCOUNT,
         "trusted-address-age",
-        Kind::Duration(number!(0, 3_650 * DAY, rules.trusted_address_age_ms: u64)),
+        OptionKind::Duration(number!(0, 3_650 * DAY, rules.trusted_address_age_ms: u64)),
         "How long after a user's last log-in from it an address is trusted for that user.",
     ),
     live(
         ACCOUNT,
         "log-ins-waiting-per-user-max",
-        Kind::Count(number!(1, 100_000, rules.log_ins_waiting_per_user_max: u32)),
+        OptionKind::Count(number!(1, 100_000, rules.log_ins_waiting_per_user_max: u32)),
         "Log-ins of one user that may wait while another log-in of that user loads messages; further ones are refused.",
     ),
     live(
         WHOLE,
         "memory-max",
-        Kind::Size(number!(MIB, 1024 * GIB, memory_bytes_max: usize)),
+        OptionKind::Size(number!(MIB, 1024 * GIB, memory_bytes_max: usize)),
         "Memory that the server may hold for clients; when it is reached, the connections that hold the most are closed.",
     ),
     live(
         WHOLE,
         "connections-max",
-        Kind::Count(number!(1, 10_000_000, connections_max: usize)),
+        OptionKind::Count(number!(1, 10_000_000, connections_max: usize)),
         "Open connections; further ones are closed at once.",
     ),
     admin::CONNECTIONS_MAX,
     opt(
         WHOLE,
         "backlog-connections-max",
-        Kind::Count(number!(1, 65_535, backlog_connections_max: u16)),
+        OptionKind::Count(number!(1, 65_535, backlog_connections_max: u16)),
         "Connections that wait to be accepted; the system may allow fewer.",
     ),
     live(
         WHOLE,
         "jobs-max",
-        Kind::Count(number!(1, 10_000_000, rules.jobs_max: usize)),
+        OptionKind::Count(number!(1, 10_000_000, rules.jobs_max: usize)),
         "Jobs that may wait for the store; beyond it requests are refused.",
     ),
     live(
         WHOLE,
         "jobs-bytes-max",
-        Kind::Size(number!(64 * KIB, 64 * GIB, rules.jobs_bytes_max: usize)),
+        OptionKind::Size(number!(64 * KIB, 64 * GIB, rules.jobs_bytes_max: usize)),
         "Bytes of the messages and friend requests that may wait to be stored; further ones are refused.",
     ),
     live(
         WHOLE,
         "undecided-max",
-        Kind::Count(number!(1, 1_000_000, rules.undecided_max: usize)),
+        OptionKind::Count(number!(1, 1_000_000, rules.undecided_max: usize)),
         "Friend requests and answers with an unknown outcome that are tried again until the store gives the outcome.",
     ),
     live(
         WHOLE,
         "presence-at-once-max",
-        Kind::Count(number!(1, 65_536, rules.presence_at_once_max: u32)),
+        OptionKind::Count(number!(1, 65_536, rules.presence_at_once_max: u32)),
         "PRESENCE frames (which friends are online) that are sent at a time, at most once a millisecond; the others follow.",
     ),
     live(
         WHOLE,
         "auth-jobs-max",
-        Kind::Count(number!(1, 1_000_000, rules.auth_jobs_max: usize)),
+        OptionKind::Count(number!(1, 1_000_000, rules.auth_jobs_max: usize)),
         "Log-ins and sign-ups that may wait for a password to be hashed: half unsuspected log-ins, a quarter others, a quarter sign-ups.",
     ),
     live(
         WHOLE,
         "trusted-addresses-max",
-        Kind::Count(number!(0, 100_000_000, rules.trusted_addresses_max: usize)),
+        OptionKind::Count(number!(0, 100_000_000, rules.trusted_addresses_max: usize)),
         "Addresses that are remembered as trusted, each for one user who logged in from it; 0: none.",
     ),
     live(
         WHOLE,
         "dedup-bytes-max",
-        Kind::Size(number!(64 * KIB, 64 * GIB, rules.dedup_bytes_max: usize)),
+        OptionKind::Size(number!(64 * KIB, 64 * GIB, rules.dedup_bytes_max: usize)),
         "Memory for remembering the messages of senders who are offline; those offline the longest are forgotten first.",
     ),
     live(
         WHOLE,
         "throttled-max",
-        Kind::Count(number!(1, 10_000_000, rules.throttled_max: usize)),
+        OptionKind::Count(number!(1, 10_000_000, rules.throttled_max: usize)),
         "Users and addresses whose wrong passwords and sign-ups are remembered.",
     ),
     node::MAIL_MAX,
@@ -274,13 +274,13 @@ pub(super) const SHARED: &[Opt] = &[
     opt(
         LOGIN,
         "auth-threads",
-        Kind::Count(Number { min: 1, max: 64, get: |c| c.auth_threads as u64, set: set_auth_threads }),
+        OptionKind::Count(NumberOption { min: 1, max: 64, get: |c| c.auth_threads as u64, set: set_auth_threads }),
         "Threads that hash passwords; each needs the memory of --argon2-memory while it works.",
     ),
     opt(
         LOGIN,
         "argon2-memory",
-        Kind::Size(Number {
+        OptionKind::Size(NumberOption {
             min: 8 * KIB,
             max: ARGON2_MEMORY_KIB_MAX as u64 * KIB,
             get: |c| u64::from(c.argon2_memory_kib) * KIB,
@@ -291,13 +291,13 @@ pub(super) const SHARED: &[Opt] = &[
     opt(
         LOGIN,
         "argon2-passes",
-        Kind::Count(number!(1, ARGON2_PASSES_MAX as u64, argon2_passes: u32)),
+        OptionKind::Count(number!(1, ARGON2_PASSES_MAX as u64, argon2_passes: u32)),
         "Passes of one Argon2id run.",
     ),
     live(
         LOGIN,
         "verified-logins-max",
-        Kind::Count(number!(0, 10_000_000, verified_logins_max: usize)),
+        OptionKind::Count(number!(0, 10_000_000, verified_logins_max: usize)),
         "Users whose verified password is remembered (in memory, as a keyed MAC), so that their next log-in is quick.",
     ),
 ];

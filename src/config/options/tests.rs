@@ -25,18 +25,18 @@ fn every_default_is_within_its_bounds_and_reads_back() {
 fn both_bounds_are_taken_and_kept_whole_and_beyond_is_refused() {
     for opt in OPTIONS {
         let (number, unit) = match opt.kind {
-            Kind::Duration(number) => (number, "ms"),
-            Kind::Size(number) => (number, "B"),
-            Kind::Count(number) => (number, ""),
-            Kind::File { .. }
-            | Kind::List { .. }
-            | Kind::Choice { .. }
-            | Kind::Switch { .. }
-            | Kind::Listen
-            | Kind::Store
-            | Kind::Bus
-            | Kind::Log
-            | Kind::Config => continue,
+            OptionKind::Duration(number) => (number, "ms"),
+            OptionKind::Size(number) => (number, "B"),
+            OptionKind::Count(number) => (number, ""),
+            OptionKind::File { .. }
+            | OptionKind::List { .. }
+            | OptionKind::Choice { .. }
+            | OptionKind::Switch { .. }
+            | OptionKind::Listen
+            | OptionKind::Store
+            | OptionKind::Bus
+            | OptionKind::Log
+            | OptionKind::Config => continue,
         };
         let mut config = Config::default();
         for value in [number.min, number.max] {
