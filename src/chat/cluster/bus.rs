@@ -1,7 +1,7 @@
-//! The bus as the core has it: a link to each other node, what waits for a newer view, and the end
-//! of each turn, at which all that was said goes out.
+//! The bus, as the core sees it: a link to each other node, the frames that wait for a newer view,
+//! and the end of each turn, at which all new records are published.
 //!
-//! Without a bus all records go by the mail.
+//! Without a bus all records are sent by the mail.
 
 use super::super::contract::Action;
 use super::super::{Chat, ChatTimer};
@@ -12,26 +12,26 @@ use super::link::{NodeLink, RECORD_BYTES_MAX};
 use super::{ClusterState, IncarnationState};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Of a frame that waits, beside its records.
+/// The memory of a waiting frame, without its records.
 const FRAME_BYTES: usize = 128;
 
-/// What a node with a bus knows.
+/// The state of a node that has a bus.
 #[derive(Debug)]
 pub(super) struct BusState {
-    /// It can publish.
+    /// The bus can publish.
     works: bool,
     links: BTreeMap<NodeId, (Incarnation, NodeLink)>,
     last_epoch: u64,
-    /// Frames of a view that is still to be read.
+    /// Frames that wait for a view which is still to be read.
     waiting: VecDeque<(Incarnation, BusFrame)>,
     waiting_bytes: usize,
     /// When the timer fires next.
     timer_ms: Option<u64>,
-    /// Something waits for the end of the turn.
+    /// Some records wait for the end of the turn.
     publishes: bool,
     /// Receivers on other nodes.
     pub(super) remotes: RemoteReceivers,
-    /// What other nodes hand over to this one.
+    /// Pushes that other nodes hand over to this one.
     pub(super) foreign: ForeignPushes,
 }
 
@@ -50,19 +50,19 @@ impl BusState {
         }
     }
 
-    /// The link to this life of a node.
+    /// The link to this incarnation of a node.
     fn link(&mut self, to: Incarnation) -> &mut NodeLink {
         let entry = self.links.entry(to.node).or_insert_with(|| (to, NodeLink::default()));
         if entry.0 != to {
-            // The view is to tell of it; what was kept for the earlier life is of no use to this
-            // one.
+            // The view must tell of it first. What was kept for the earlier incarnation is of no
+            // use to this one.
             debug_assert!(false, "links of the dead are removed with them");
             *entry = (to, NodeLink::default());
         }
         &mut entry.1
     }
 
-    /// The same, and it begins to say things unless the bus is away.
+    /// The same; it also begins to send, unless the bus is away.
     fn open_link(&mut self, to: Incarnation) -> &mut NodeLink {
         let (works, mut last_epoch) = (self.works, self.last_epoch);
         let link = self.link(to);
@@ -97,12 +97,12 @@ impl BusState {
 }
 
 impl ClusterState {
-    /// The bus, of a node that has one.
+    /// The bus, if this node has one.
     pub(super) fn bus_mut(&mut self) -> Option<&mut BusState> {
         self.bus.as_deref_mut()
     }
 
-    /// Does this life of another node last, by the view?
+    /// Does the view say that this incarnation of another node is alive?
     pub(super) fn is_alive(&self, at: Incarnation) -> bool {
         self.life(at) == IncarnationState::Lives && self.view.node(at.node).is_some_and(|node| node.lives)
     }
@@ -118,8 +118,8 @@ impl ClusterState {
 }
 
 impl Chat {
-    /// There is a bus. Call it at most once, right behind [`join`](Self::join). Without it the core
-    /// gives no [`Action::Publish`].
+    /// Gives the core a bus. Call it at most once, directly after [`join`](Self::join). Without it
+    /// the core gives no [`Action::Publish`].
     pub fn use_bus(&mut self) {
         if let Some(cluster) = &mut self.cluster {
             cluster.bus = Some(Box::new(BusState::new()));
@@ -136,12 +136,12 @@ impl Chat {
         self.cluster.as_mut()?.bus_mut()
     }
 
-    /// What the bus, and what it carries, hold in memory.
+    /// The memory of the bus and of its records.
     pub(in super::super) fn bus_held_bytes(&self) -> usize {
         self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref()).map_or(0, |bus| bus.held_bytes())
     }
 
-    /// Says something to another node: over the bus, and by the mail if that takes long.
+    /// Sends a record to another node: over the bus, and also by the mail if that takes long.
     pub(super) fn say(&mut self, to: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         let lives = self.cluster.as_ref().is_some_and(|cluster| cluster.is_alive(to));
@@ -154,7 +154,7 @@ impl Chat {
         };
         let works = bus.works;
         if record.weight_bytes() > RECORD_BYTES_MAX {
-            // What was said before it comes before it.
+            // Earlier records go first.
             let mailed = bus.link(to).mail(now_ms, 0);
             out.extend(mailed.into_iter().chain([record]).map(|record| Action::Send { to, record }));
             return;
@@ -169,22 +169,22 @@ impl Chat {
         self.arm_bus(to.node);
     }
 
-    /// The same of what is small and begins nothing: if the bus is away, the timer mails it.
+    /// The same for a small record that starts nothing: if the bus is away, the timer mails it.
     pub(super) fn say_quietly(&mut self, to: Incarnation, record: NodeRecord) {
         self.say_begin(to, BusRecord::Record(record));
     }
 
-    /// Says that pushes for this user begin to be handed over.
+    /// Tells a node that pushes for this user are handed over from now on.
     pub(super) fn say_begin(&mut self, to: Incarnation, begin: BusRecord) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         if let Some(bus) = self.bus() {
-            // If that is too much, the next record sees it.
+            // If this exceeds the limit, the next record notices it.
             _ = bus.open_link(to).say(begin, now_ms, bytes_max);
             self.arm_bus(to.node);
         }
     }
 
-    /// Hands over a push; `false` if it cannot be.
+    /// Hands over a push; returns `false` if that is impossible.
     pub(super) fn hand_push(&mut self, to: Incarnation, phase: u64, push: &crate::protocol::push::Push) -> bool {
         let bytes_max = self.rules.link_bytes_max;
         let Some(bus) = self.bus() else { return false };
@@ -193,7 +193,7 @@ impl Chat {
         is_handed
     }
 
-    /// Can pushes be handed over to this node? If there is no link yet, it begins.
+    /// Can pushes be handed over to this node? If there is no link yet, one begins.
     pub(super) fn is_link_up(&mut self, to: Incarnation) -> bool {
         let Some(bus) = self.bus() else { return false };
         if !bus.works {
@@ -204,7 +204,7 @@ impl Chat {
         is_up
     }
 
-    /// More is kept for another node than may be: it is told that it missed something.
+    /// More is kept for another node than allowed: it is told that it missed records.
     #[cold]
     fn give_up_kept(&mut self, to: Incarnation, out: &mut Vec<Action>) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
@@ -214,7 +214,7 @@ impl Chat {
         self.acks_given_up(given_up.records, out);
     }
 
-    /// What was acked is gone, even if its taker does not learn of it.
+    /// Removes a push that was acked, even if its taker does not learn of the ack.
     fn acks_given_up(&mut self, records: Vec<NodeRecord>, out: &mut Vec<Action>) {
         for record in records {
             if let NodeRecord::Ack { user, seq } = record {
@@ -223,7 +223,7 @@ impl Chat {
         }
     }
 
-    /// The turn is over.
+    /// The end of a turn.
     pub(in super::super) fn publish(&mut self, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
@@ -260,7 +260,7 @@ impl Chat {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
         if bus.timer_ms.is_some_and(|timer_ms| timer_ms > now_ms) {
-            // An earlier one was set meanwhile, which has fired.
+            // An earlier timer was set meanwhile, and has fired.
             return;
         }
         bus.timer_ms = None;
@@ -296,7 +296,7 @@ impl Chat {
         self.pass_link(to, out);
     }
 
-    /// Whether anything can be published has changed.
+    /// The bus has started or stopped working.
     pub(in super::super) fn bus_works(&mut self, works: bool, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
@@ -316,7 +316,7 @@ impl Chat {
         }
     }
 
-    /// Something came over the bus.
+    /// A frame has arrived over the bus.
     pub(in super::super) fn bus_frame(&mut self, from: Incarnation, frame: BusFrame, out: &mut Vec<Action>) {
         let bytes_max = self.rules.link_bytes_max;
         let Some(cluster) = &mut self.cluster else { return };
@@ -326,7 +326,7 @@ impl Chat {
             IncarnationState::Me | IncarnationState::Dead { .. } => {}
             IncarnationState::Lives if frame.view <= view => self.take_frame(from, frame, out),
             IncarnationState::Lives | IncarnationState::Unknown => {
-                // Its sender knows of a death, or of a birth, of which this node is to know first.
+                // Its sender knows of a death or a start of which this node must learn first.
                 let bytes = BusState::frame_bytes(&frame);
                 if bus.waiting_bytes + bytes <= bytes_max {
                     if bus.waiting.is_empty() {
@@ -362,7 +362,7 @@ impl Chat {
         }
     }
 
-    /// There is another view.
+    /// The view has changed.
     pub(super) fn bus_view_changed(&mut self, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else { return };
         let view = &cluster.view;
@@ -381,7 +381,7 @@ impl Chat {
         }
     }
 
-    /// The view was read: takes what has waited for it.
+    /// The view was read: takes the frames that waited for it.
     pub(super) fn take_waiting_frames(&mut self, out: &mut Vec<Action>) {
         let Some(bus) = self.bus() else { return };
         if bus.waiting.is_empty() {
@@ -393,8 +393,8 @@ impl Chat {
             self.bus_frame(from, frame, out);
         }
         if self.bus().is_some_and(|bus| !bus.waiting.is_empty()) {
-            // The database has answered with an old view. The next one is read in a second, not at
-            // once again and again.
+            // The database has answered with an old view. Read the next one in a second, not
+            // immediately again and again.
             let is_it = |action: &Action| matches!(action, Action::ReadView);
             if let Some(place) = out[before..].iter().position(is_it) {
                 out.remove(before + place);

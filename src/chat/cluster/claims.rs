@@ -1,9 +1,9 @@
-//! A log-in of a user who belongs to another node.
+//! Log-ins of users who belong to another node.
 //!
-//! The credential is good. Then the other node is asked to let go of the user, and says when all
-//! that it has taken of theirs is safe; or it is dead, and fenced. Only then the whereabouts are
-//! changed, by compare-and-set, and friends and first page are read behind that. So no message of
-//! theirs that is taken here can overtake one that was taken there.
+//! After the credential was checked, the other node is asked to let go of the user. It answers when
+//! everything that it has taken from and for the user is safe. If it is dead, it is fenced instead.
+//! Only then are the whereabouts changed, by compare-and-set, and friends and first page are read
+//! after that. So no message of the user that is taken here can overtake one that was taken there.
 
 use super::super::Chat;
 use super::super::contract::{Action, Job, Outcome};
@@ -18,21 +18,21 @@ use super::contract::{
 use super::figures::Waited;
 use super::{ClusterState, IncarnationState, RETRY_MS, steps};
 
-/// How long after a claim began, or was asked about, it is asked about again, at least.
+/// The shortest time from the begin of a claim, or from a question about it, to the next question.
 const ASK_AGAIN_MS: u64 = RETRY_MS / 2;
 
 /// A log-in that waits for the whereabouts of its user.
 #[derive(Debug)]
 pub(super) struct LoginClaim {
-    /// Names it to the other node.
+    /// The serial, by which the other node names it.
     serial: u64,
     /// In the state `Claiming`.
     login: LoginId,
     owner: UserOwner,
-    /// Who was asked to let go.
+    /// The incarnation that was asked to let go.
     asked: Option<Incarnation>,
     began_ms: u64,
-    /// The other one has let go, or is dead.
+    /// The other node has let go, or is dead.
     is_free: bool,
 }
 
@@ -42,7 +42,7 @@ impl LoginClaim {
         self.login
     }
 
-    /// From which it waits to hear.
+    /// The node for whose answer it waits.
     pub(super) fn node(&self) -> Option<NodeId> {
         self.owner.at.map(|at| at.node)
     }
@@ -64,7 +64,7 @@ impl ClusterState {
 }
 
 impl Chat {
-    /// What a cluster's store has answered to a log-in.
+    /// The answer of a cluster's store to a log-in.
     pub(in super::super) fn read_for_login(
         &mut self,
         login: LoginId,
@@ -83,8 +83,8 @@ impl Chat {
         }
     }
 
-    /// They belong to this node. But another one may have been told that it may claim them: then
-    /// the whereabouts must change, so that it cannot.
+    /// The user belongs to this node. But another node may have been told that it may claim them:
+    /// then the whereabouts must change, so that it cannot.
     fn must_claim(&self, login: LoginId, epoch: u64) -> Option<UserOwner> {
         let (cluster, one) = (self.cluster.as_ref()?, self.logins.get(login)?);
         let is_claimed = one.login.takes();
@@ -98,7 +98,10 @@ impl Chat {
         let user = self.users.find(one.user.as_str());
         let login = self.logins.insert(one);
         let (Some(cluster), Some(user)) = (&mut self.cluster, user) else {
-            debug_assert!(false, "who is loading is referred to, and a node alone owns everybody");
+            debug_assert!(
+                false,
+                "a user who is loading is in the table, and a server without a cluster owns all users"
+            );
             return self.login_event(login, LoginEvent::Dropped, out);
         };
         cluster.last_claim += 1;
@@ -111,7 +114,7 @@ impl Chat {
         self.consider_claim(user, out);
     }
 
-    /// Goes on with a claim as far as it is known where its user is.
+    /// Continues a claim as far as the present knowledge of the user's whereabouts allows.
     fn consider_claim(&mut self, user: UserId, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(mut claim) = cluster.remove_claim(user) else { return };
@@ -126,8 +129,8 @@ impl Chat {
         let mut asks = None;
         let floor = match claim.owner.at.map(|at| (at, cluster.life(at))) {
             None | Some((_, IncarnationState::Me)) => Some((claim.owner.floor, Waited::Unowned)),
-            // An earlier life of this node: this one began above its limit. The limit by now is
-            // that of this life, which no push may exceed.
+            // An earlier incarnation of this node: this one began above its limit. The present
+            // limit is that of this incarnation, which no push may exceed.
             Some((at, IncarnationState::Dead { .. })) if at.node == cluster.me.node => {
                 Some((claim.owner.floor, Waited::Unowned))
             }
@@ -162,9 +165,9 @@ impl Chat {
         self.login_event(claim.login, event, out);
     }
 
-    /// What was taken here for a user who comes, and saved since they wanted to, may have been
-    /// delivered and acked by the node where they were: the page that is about to be read has it,
-    /// or it is gone.
+    /// Forgets pushes for a user who logs in that were taken here and saved after the log-in began.
+    /// The other node may have delivered them, and the user may have acked them. If not, they are
+    /// on the page that is read next.
     fn forget_saved(&mut self, user: UserId) {
         if let Some(list) = &mut self.users.get_mut(user).list {
             let saved = list.mailbox.page_asked(&self.deliveries);
@@ -172,7 +175,7 @@ impl Chat {
         }
     }
 
-    /// Lives of these nodes have begun or ended.
+    /// Incarnations of these nodes have begun or ended.
     pub(super) fn consider_claims(&mut self, nodes: &[NodeId], out: &mut Vec<Action>) {
         let Some(cluster) = &self.cluster else { return };
         let of = |&node: &NodeId| cluster.claims_at.range((node, UserId::FIRST)..=(node, UserId::LAST));
@@ -188,7 +191,7 @@ impl Chat {
         let Some(user) = self.users.find(user.as_str()) else { return };
         let claim = self.cluster.as_mut().and_then(|cluster| cluster.claims.get_mut(&user));
         let Some(claim) = claim.filter(|claim| claim.serial == serial && claim.owner.epoch == epoch) else {
-            // Nobody waits for it any more.
+            // Nothing waits for it any more.
             return;
         };
         claim.is_free = true;
@@ -202,7 +205,7 @@ impl Chat {
         self.consider_claim(user, out);
     }
 
-    /// What they have sent of late through another node is known here, too.
+    /// Adds the recent messages that the user has sent through another node.
     fn take_over_window(&mut self, user: UserId, window: &[DedupEntry]) {
         if window.is_empty() {
             return;
@@ -224,8 +227,8 @@ impl Chat {
         }
     }
 
-    /// Reads again where those are for whom an answer is waited for: it may have been lost with its
-    /// node, or they are elsewhere by now.
+    /// Reads again where these users are. The answer may have been lost with its node, or the users
+    /// are on another node by now.
     pub(super) fn ask_for_claims(&mut self, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         while let Some(cluster) = &mut self.cluster
@@ -235,17 +238,17 @@ impl Chat {
             steps::count(1);
             cluster.claims_to_ask.pop_front();
             if cluster.claims.get(&user).is_none_or(|claim| claim.serial != serial) {
-                // It is over.
+                // The claim has ended.
                 continue;
             }
             cluster.claims_to_ask.push_back((now_ms + ASK_AGAIN_MS, user, serial));
             let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
-            // If it cannot be submitted, a later one can.
+            // If it cannot be submitted now, it is tried again later.
             _ = self.submit(job, JobPurpose::ClaimedOwner { user, serial }, out);
         }
     }
 
-    /// That was read.
+    /// The outcome of that read.
     pub(in super::super) fn claimed_owner_read(
         &mut self,
         (user, serial): (UserId, u64),

@@ -1,22 +1,22 @@
-//! The clock of a node: a hybrid logical clock, of which each `seq` is a reading. Its upper bits
-//! are ms, then a count, its last ones the node's number: so no two nodes give the same, and
-//! whoever has seen one gives a greater one. It is no measure of time: between two views it only
-//! counts.
+//! The clock of a node: a hybrid logical clock. Each `seq` is one reading of it. Its upper bits are
+//! ms, followed by a count; its last bits are the number of the node. So no two nodes give the same
+//! number, and a node that has seen a number gives only greater ones. It does not measure time:
+//! between two views it only counts.
 
 use super::contract::{MS_SHIFT, NODE_BITS, NodeId};
 
-/// From one `seq` of a node to its next.
+/// The difference between two consecutive numbers of a node.
 pub(in super::super) const STEP: u64 = 1 << NODE_BITS;
 
-/// The least `seq` of this node that is greater than `seen`.
+/// The smallest `seq` of this node that is greater than `seen`.
 pub(super) fn after(seen: u64, node: NodeId) -> u64 {
     let own = (seen & !(STEP - 1)) | u64::from(node.get());
     if own > seen { own } else { own + STEP }
 }
 
-/// A `seq` of this time.
+/// The first `seq` of this time.
 pub(super) fn at(wall_ms: u64) -> u64 {
-    // Not beyond what the column of the store holds, whatever the wall clock says.
+    // Not greater than the column of the store can hold, whatever the wall clock says.
     wall_ms.min((1 << (63 - MS_SHIFT)) - 1) << MS_SHIFT
 }
 

@@ -1,15 +1,15 @@
-//! What several nodes over one store say to each other, and what they ask of the store: types only.
+//! The types of the records between nodes and of the jobs that only a cluster needs.
 //!
-//! Of a node that is alone none of this is ever made.
+//! A server that is not in a cluster creates none of these.
 
 use crate::chat::found::PushPage;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::num::NonZeroU16;
 
-/// The bits of a `seq` that name its node.
+/// The number of bits of a `seq` that name its node.
 pub const NODE_BITS: u32 = 10;
-/// How far a `seq` is shifted to the left of the ms since the epoch from which its clock began.
+/// The shift of the clock part of a `seq`: the clock counts ms from an epoch of its own.
 pub const MS_SHIFT: u32 = 20;
 
 /// The number of a node, from 1 to 1,023: the last bits of each `seq` that it gives.
@@ -17,12 +17,12 @@ pub const MS_SHIFT: u32 = 20;
 pub struct NodeId(NonZeroU16);
 
 impl NodeId {
-    /// The first one there can be.
+    /// The first possible number.
     pub(super) const FIRST: Self = Self(NonZeroU16::MIN);
-    /// No number is greater.
+    /// The largest possible number.
     pub(super) const LAST: Self = Self(NonZeroU16::MAX);
 
-    /// `None` when there can be no such node.
+    /// Returns `None` if the number is out of range.
     #[must_use]
     pub fn new(number: u16) -> Option<Self> {
         NonZeroU16::new(number).filter(|number| number.get() < 1 << NODE_BITS).map(Self)
@@ -35,39 +35,40 @@ impl NodeId {
     }
 }
 
-/// One life of a node: between two fences.
+/// One incarnation of a node: from one fence to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Incarnation {
     /// The node.
     pub node: NodeId,
-    /// Greater than that of any earlier life. The store does nothing for one that is not the
-    /// node's last.
+    /// Greater than the epoch of any earlier incarnation of the node. The store does nothing for an
+    /// incarnation that is not the latest.
     pub epoch: u64,
 }
 
-/// What the store says of one node.
+/// The state of one node, as the store has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeState {
-    /// Its last life; earlier ones are fenced.
+    /// The latest incarnation. Earlier ones are fenced.
     pub last: Incarnation,
-    /// The store has no `seq` of this node that is greater, and takes none. It never sinks.
+    /// No `seq` of this node in the store is greater, and the store accepts none. It never
+    /// decreases.
     pub hlc_limit: u64,
-    /// Its last life has begun. Not so between a fence and the next start: then nobody lives it.
-    /// It has not left since, and was not fenced.
+    /// The latest incarnation has begun, has not left since, and was not fenced. Between a fence
+    /// and the next start this is false.
     pub lives: bool,
 }
 
 /// All nodes, read from the store in one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterView {
-    /// Grows with every fence and every start.
+    /// Increases with every fence and every start.
     pub number: u64,
     /// In the order of their numbers, this node included.
     pub nodes: Box<[NodeState]>,
 }
 
 impl ClusterView {
-    /// What is known of a node.
+    /// The state of one node, if the view has it.
     #[must_use]
     pub fn node(&self, node: NodeId) -> Option<&NodeState> {
         let place = self.nodes.binary_search_by_key(&node, |state| state.last.node).ok()?;
@@ -75,34 +76,35 @@ impl ClusterView {
     }
 }
 
-/// Which node a user belongs to: the one on which they logged in last, whether they are still
+/// The node to which a user belongs: the node of their last log-in, whether they are still
 /// connected or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UserOwner {
-    /// `None`: they never logged in since there are nodes.
+    /// `None`: the user has not logged in since the cluster was set up.
     pub at: Option<Incarnation>,
-    /// Grows with every change of `at`; 0 when there is no row.
+    /// Increases with every change of `at`; 0 if there is no row.
     pub epoch: u64,
-    /// No `seq` of a message of theirs that was taken before this row was written is greater.
+    /// No message of the user that was taken before this row was written has a greater `seq`.
     pub floor: u64,
 }
 
-/// What one node says to another.
+/// A message from one node to another.
 ///
 /// Records from one incarnation to another arrive in the order in which they were sent, each at
-/// least once (a run of them may come again), or [`NodeRecord::Missed`] in the place of those that
-/// could not be kept. All are lost when either of the two is fenced.
+/// least once. Some consecutive records may arrive again. [`NodeRecord::Missed`] takes the place of
+/// records that could not be kept. All records are lost when either incarnation is fenced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeRecord {
-    /// Something was saved for this user: read what waits for them. Of several that wait to be sent
-    /// the shell may drop all but the first, if nothing but `Look` and `Friend` is between them.
+    /// A push was saved for this user: read the pushes that wait for them. If several such records
+    /// wait to be sent, the shell may drop all but the first, provided that only `Look` and
+    /// `Friend` records are between them.
     Look {
         /// The receiver.
         user: UserName,
     },
-    /// Their friends have changed: read them.
+    /// The friends of this user have changed: read them.
     Friend {
-        /// Whose.
+        /// The user.
         user: UserName,
     },
     /// This user logs in on the sending node: let go of them.
@@ -111,42 +113,43 @@ pub enum NodeRecord {
         user: UserName,
         /// The epoch of their whereabouts, as the sender has read it.
         epoch: u64,
-        /// To answer with.
+        /// The number that the answer must name.
         claim: u64,
     },
-    /// The answer to `Release`: nothing of theirs is unsaved any more.
+    /// The answer to `Release`: everything of the user is saved.
     Released(Box<ReleasedUser>),
-    /// Close this user's connection on the receiving node, and drop log-ins of theirs whose
-    /// credential was checked before. Sent again until `Ended` arrives.
+    /// Close this user's connection on the receiving node, and drop log-ins of the user whose
+    /// credential was checked before. The sender repeats it until `Ended` arrives.
     End {
         /// The user.
         user: UserName,
-        /// Why.
+        /// The cause.
         why: EndCause,
-        /// To answer with; greater than all before it of this sender.
+        /// The number that the answer must name. Each is greater than all earlier ones of this
+        /// sender.
         order: u64,
     },
     /// The answer to `End`: it is done.
     Ended {
-        /// That of the `End`.
+        /// The number of the `End`.
         order: u64,
         /// The user was connected.
         was_here: bool,
     },
-    /// A push that the receiver of this record handed over was acked. Who does not know it deletes
-    /// it from the store.
+    /// A push that the receiver of this record handed over was acked. If the receiver of the record
+    /// does not know that yet, it deletes the push from the store.
     Ack {
-        /// Whose.
+        /// The receiver of the push.
         user: UserName,
-        /// Its number.
+        /// The `seq` of the push.
         seq: u64,
     },
-    /// A push that the receiver of this record handed over is not on the list of its own receiver,
-    /// or no more, and was not acked: save it.
+    /// A push that the receiver of this record handed over is not, or no longer, on the list of its
+    /// user, and was not acked: save it.
     No {
-        /// Whose.
+        /// The receiver of the push.
         user: UserName,
-        /// Its number.
+        /// The `seq` of the push.
         seq: u64,
     },
     /// An operator asks about a user of the receiving node: are they online there? → `Told`
@@ -164,40 +167,40 @@ pub enum NodeRecord {
         /// they are not online there.
         online: Option<(u64, u32)>,
     },
-    /// Who is online on the receiving node? → `Present`, and `PresenceUpdate` from then on.
+    /// Asks which users are online on the receiving node. → `Present`, and from then on `Moved`.
     Who,
-    /// All users who are online on the sending node, in parts that follow each other.
+    /// All users who are online on the sending node, in consecutive parts.
     Present {
-        /// Counts these and `PresenceUpdate` from this sender to this receiver, from 1 on.
+        /// Numbers the records `Present` and `Moved` from this sender to this receiver, from 1 on.
         number: u64,
-        /// The first part: nothing said before counts.
+        /// This is the first part: it replaces everything that was told before.
         is_first: bool,
-        /// The last part.
+        /// This is the last part.
         is_last: bool,
-        /// The hashes of their names.
+        /// The hashes of the user names.
         users: Vec<u64>,
     },
     /// Users of the sending node have come or gone.
     Moved {
-        /// As in `Present`.
+        /// The same numbering as in `Present`.
         number: u64,
-        /// Who.
+        /// The users.
         users: Vec<PresenceUpdate>,
     },
-    /// Records of this sender could not be kept: anything may have been among them.
+    /// Records of this sender could not be kept. They may have been of any kind.
     Missed,
 }
 
-/// What waits in the core of a node for others, or for the store to tell where users are.
+/// The numbers of users and orders for which the core of a node waits for others or the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClusterGauges {
-    /// Log-ins of users whom another node is to let go of.
+    /// Log-ins that wait until another node has let go of the user.
     pub claims: usize,
     /// Users whom this node is letting go of.
     pub let_gos: usize,
-    /// Users whose node is still to be told something.
+    /// Users whose owner still has to be told something.
     pub untold: usize,
-    /// Bans, disconnections and the like that not all nodes have confirmed.
+    /// Bans, disconnections and similar orders that some node has not confirmed yet.
     pub endings: usize,
     /// Links of the bus over which messages can be handed over.
     pub links_up: usize,
@@ -257,123 +260,124 @@ pub struct LinkReport {
     pub heard_ms_ago: Option<u64>,
 }
 
-/// A user of a node who has come or gone.
+/// A user of a node who has come online or gone offline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresenceUpdate {
-    /// Who.
+    /// The user.
     pub user: UserName,
-    /// They are online there.
+    /// The user is online on that node.
     pub is_online: bool,
-    /// Those of their friends who are not online on that node.
+    /// The friends of the user who are not online on that node.
     pub friends: Vec<UserName>,
 }
 
-/// Why what a user has on all nodes ends.
+/// Why the connections and log-ins of a user end on all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndCause {
-    /// The operator closes their connection, and that is all: log-ins go on.
+    /// The operator closes the user's connection. New log-ins are allowed.
     Disconnected,
-    /// They are banned.
+    /// The user is banned.
     Banned,
-    /// The operator gave them another password.
+    /// The operator has set another password.
     NewPassword,
-    /// They have changed it themselves.
+    /// The user has changed their password.
     OwnNewPassword,
-    /// Their account is deleted.
+    /// The account is deleted.
     Deleted,
 }
 
-/// What a node hands over with a user.
+/// The data that a node hands over with a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleasedUser {
     /// The user.
     pub user: UserName,
-    /// That of the `Release`.
+    /// The serial of the `Release`.
     pub claim: u64,
-    /// That of the `Release`, too: the whereabouts stay as they are until they are claimed.
+    /// The epoch in the `Release`: the whereabouts do not change until they are claimed.
     pub epoch: u64,
-    /// No `seq` of a message of theirs is greater.
+    /// No message of the user has a greater `seq`.
     pub clock: u64,
-    /// Those for whom something of theirs may have been saved of which nobody was told.
+    /// The receivers for whom messages of the user may have been saved without telling their
+    /// owners.
     pub dirty: Vec<UserName>,
-    /// Their dedup window, the oldest first.
+    /// The user's dedup window, the oldest message first.
     pub window: Vec<DedupEntry>,
 }
 
-/// A message in a dedup window that is handed over. It is promised.
+/// A message in a dedup window that is handed over. The server has promised it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DedupEntry {
-    /// Stands for its receiver and id; all nodes have the same hash key.
+    /// The keyed hash of receiver and id. All nodes have the same hash key.
     pub key: u64,
-    /// How long ago it was taken.
+    /// The time since it was taken.
     pub age_ms: u64,
 }
 
-/// What one life of a node publishes on the bus for one life of another: it may be lost, come twice
-/// or late. Nothing else is promised of the bus, but that it is whole and from that sender.
+/// A frame that one incarnation publishes on the bus for one incarnation of another node. The bus
+/// may lose, duplicate, delay and reorder it. A frame that arrives is unchanged and from this
+/// sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusFrame {
     /// The number of the sender's view.
     pub view: u64,
-    /// The sender has taken the receiver's records up to here. The same may be said again and
-    /// again.
+    /// The sender has taken the receiver's records up to this position. It may repeat this.
     pub confirmed: Option<LinkPosition>,
-    /// The sender misses records of this epoch of the receiver's link: begin another.
+    /// The sender misses records of this epoch of the receiver's link: begin another epoch.
     pub refused: Option<u64>,
-    /// Records of the sender's own link. Nothing but this has to come in order.
+    /// Records of the sender's own link. Only these must be taken in order.
     pub batch: Option<LinkBatch>,
 }
 
-/// A place among what one node says to another over the bus.
+/// A position in one direction of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkPosition {
-    /// The epoch of the link, from 1 on; no other epoch of links of this life of the node has the
-    /// same, later ones have greater ones.
+    /// The epoch of the link, from 1 on. Within one incarnation all links together use each epoch
+    /// once, in ascending order.
     pub link: u64,
-    /// The batch, from 1 on in each epoch.
+    /// The number of the batch, from 1 on in each epoch.
     pub number: u64,
 }
 
-/// Records that are taken together, in this order, and only behind the batch before.
+/// Records that are taken together, in this order, and only after the preceding batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkBatch {
-    /// Where they stand.
+    /// The position of the batch.
     pub place: LinkPosition,
-    /// There may be none: the first of an epoch only asks to be confirmed.
+    /// The records. The first batch of an epoch may have none: it only asks for a confirmation.
     pub records: Vec<BusRecord>,
 }
 
-/// What a link carries.
+/// A record that a link carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusRecord {
-    /// The sender hands over what it takes for this user from now on, before it is saved; what it
-    /// took before is in the store: read it first.
+    /// From now on the sender hands over what it takes for this user, before it is saved. Read the
+    /// store first: it has what the sender took before.
     Begin {
         /// The receiver.
         user: UserName,
-        /// Names what is handed over from here on. No two of one life of a node are the same, and
-        /// later ones are greater.
+        /// The phase that is named by the messages that follow. Each is used once within an
+        /// incarnation, in ascending order.
         phase: u64,
     },
     /// Deliver this. The sender saves it unless it is acked in time.
     Push {
-        /// That of the last `Begin` for its receiver.
+        /// The phase of the last `Begin` for this receiver.
         phase: u64,
-        /// It is of kind `Message`.
+        /// A push of the kind `Message`.
         push: Push,
     },
-    /// The same as may come by the table `mail`, and perhaps does.
+    /// A record that can also be sent by the table `mail`. Perhaps it is sent by both ways.
     Record(NodeRecord),
 }
 
-/// What a batch holds without its last record, at most, as [`BusRecord::weight_bytes`] counts.
+/// The size of a batch without its last record, at most, as [`BusRecord::weight_bytes`] counts.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 
 impl BusRecord {
-    /// About how long it is when it is written down.
+    /// The approximate size of its encoding.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        /// The kind and the numbers of a record.
+        /// The size of the kind and the numbers of a record.
         const FIXED_BYTES: usize = 32;
         FIXED_BYTES
             + match self {
@@ -385,7 +389,7 @@ impl BusRecord {
 }
 
 impl NodeRecord {
-    /// About how long it is when it is written down.
+    /// The approximate size of its encoding.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         match self {
@@ -415,42 +419,42 @@ impl NodeRecord {
     }
 }
 
-/// What only a node of a cluster asks of the store; in the data lane of the user.
+/// A job that only a node of a cluster submits. It is done in the data lane of the user.
 #[derive(Clone, Debug)]
 pub enum ClusterJob {
-    /// To whom do they belong? Read behind all commits that were answered before.
-    /// → [`ClusterOutcome::Owner`]
+    /// Reads who the owner is, after all commits that were answered before. →
+    /// [`ClusterOutcome::Owner`]
     Owner,
-    /// They belong to this node from now on, if the epoch is still this one; then friends and first
-    /// page, read behind that commit. If it was done by an earlier try of this incarnation (`at` is
-    /// this one and `epoch` one more), that is success. The account may be banned or gone by now,
-    /// as for `Load`.
-    /// → [`ClusterOutcome::Loaded`], [`ClusterOutcome::Elsewhere`], `Banned` or `Unproven`
+    /// Makes this node the owner, if the whereabouts still have this epoch; then reads friends and
+    /// first page, after that commit. If an earlier try of this incarnation has done it (`at` is
+    /// this incarnation and `epoch` is one greater), that is success. The account may be banned or
+    /// deleted by now, as for `Load`. → [`ClusterOutcome::Loaded`], [`ClusterOutcome::Elsewhere`],
+    /// `Banned` or `Unproven`
     Claim {
-        /// That of the whereabouts, as they were read.
+        /// The epoch of the whereabouts that was read.
         epoch: u64,
-        /// What the floor is raised to.
+        /// The value to which the floor is raised.
         floor: u64,
-        /// The largest number of pushes.
+        /// The maximum number of pushes.
         pushes_max: u32,
-        /// And their largest size together, in bytes; the one that goes beyond is the last.
+        /// The maximum of their total size in bytes; the push that exceeds it is the last one.
         bytes_max: usize,
     },
-    /// The first pushes that wait for them and are not among these, in one snapshot, in the order
-    /// of `seq`. (There is no cursor: the commits of several nodes are not in that order.)
-    /// → [`Outcome::Page`](crate::chat::contract::Outcome::Page)
+    /// Reads the first waiting pushes that are not among these, in one snapshot, in the order of
+    /// `seq`. (There is no cursor: the commits of several nodes are not in that order.) →
+    /// [`Outcome::Page`](crate::chat::contract::Outcome::Page)
     Page {
-        /// What is known already, in ascending order.
+        /// The known pushes, in ascending order.
         except: Box<[u64]>,
-        /// The largest number of pushes.
+        /// The maximum number of pushes.
         pushes_max: u32,
-        /// And their largest size together, in bytes; the one that goes beyond is the last.
+        /// The maximum of their total size in bytes; the push that exceeds it is the last one.
         bytes_max: usize,
     },
 }
 
 impl ClusterJob {
-    /// Does it change nothing?
+    /// The job changes nothing.
     #[must_use]
     pub fn is_read(&self) -> bool {
         match self {
@@ -460,24 +464,25 @@ impl ClusterJob {
     }
 }
 
-/// What the store answers to a node of a cluster only.
+/// An outcome that only a node of a cluster gets.
 #[derive(Clone, Debug)]
 pub enum ClusterOutcome {
-    /// Of `ClusterJob::Owner`.
+    /// The outcome of `ClusterJob::Owner`.
     Owner(UserOwner),
-    /// `SavePush`, instead of `Saved` and `Duplicate`: it is committed, and this is who owns its
-    /// receiver, read behind the commit in the same round trip. A push whose `seq` is beyond
-    /// this node's `hlc_limit` is `Failed`, and not written, by this and all other jobs.
+    /// The outcome of `SavePush` in a cluster, instead of `Saved` and `Duplicate`: the push is
+    /// committed, and `owner` is the owner of its receiver, read after the commit in the same round
+    /// trip. If the `seq` of a push exceeds this node's `hlc_limit`, each job that would write it
+    /// fails.
     Saved {
-        /// `false`: another one with this receiver, sender and id is in the store (`Duplicate`).
+        /// `false`: the store has another push with this receiver, sender and id (`Duplicate`).
         is_first: bool,
-        /// `None` if that could not be read.
+        /// `None` if the owner could not be read.
         owner: Option<UserOwner>,
     },
-    /// `LogIn`, `Load` for a log-in (pushes are asked for) and `Claim`, instead of `Loaded`: they
-    /// belong to this incarnation.
+    /// The outcome of `LogIn`, of `Load` for a log-in (which asks for pushes) and of `Claim`,
+    /// instead of `Loaded`: the user belongs to this incarnation.
     Loaded {
-        /// Of their whereabouts.
+        /// The epoch of the user's whereabouts.
         epoch: u64,
         /// All friends of the user, in no order.
         friends: Vec<UserName>,

@@ -1,11 +1,13 @@
-//! Receivers who belong to another node, as the node has them that takes messages for them.
+//! The receivers who belong to other nodes, as the taker of messages for them sees them.
 //!
-//! Each is in one of two states. *Stored*: what is taken is saved, and their node told to look.
-//! *Direct*: it is handed over at once and saved only if it is not acked within the usual delay.
-//! Between them it is *opening*: messages wait for the last save that was submitted before.
+//! Each receiver is in one of two states. *Stored*: each message is saved, and the receiver's node
+//! is told to look. *Direct*: each message is handed over at once, and saved only if it is not
+//! acked within the save delay. Between the two the state is *opening*: messages wait for the last
+//! save that was submitted before.
 //!
-//! It ends when their node says `No`, when the link is down or full, and when they belong to
-//! another node. Then what is not saved is, in its order, and the owner is told to look.
+//! The state Direct ends when the receiver's node says `No`, when the link is down or full, or when
+//! the receiver moves to another node. Then the messages that are not saved yet are saved in order,
+//! and the owner is told to look.
 
 use super::super::Chat;
 use super::super::contract::Action;
@@ -17,25 +19,26 @@ use super::{LookScope, steps};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Remote receivers that are known at a time. For others everything is saved.
+/// The maximum number of remote receivers in memory. For all others every message is saved.
 const REMOTES_MAX: usize = 65_536;
-/// So many are looked at for one that is idle and can be forgotten.
+/// The number of receivers that are checked for an idle one that can be forgotten.
 const LOOKED_AT_MAX: usize = 8;
-/// Senders of whom it is known when they came.
+/// The number of senders for whom the time of their arrival is remembered.
 const CAME_MAX: usize = 65_536;
-/// So many receivers of one sender are handed over with the sender.
+/// The maximum number of receivers of one sender that are handed over with the sender.
 const UNACKED_MAX: usize = 1_024;
-/// Of a remote receiver, and of a message that was handed over, beside the delivery.
+/// The memory of a remote receiver, and of a message that was handed over, without the delivery.
 const REMOTE_BYTES: usize = size_of::<RemoteReceiver>() + 128;
 const ITEM_BYTES: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReceiverState {
-    /// All is saved. The last one whose save was submitted since this node knows of them, or 0.
+    /// Each message is saved. `last` is the last one whose save was submitted since this node knows
+    /// the receiver, or 0.
     Stored { last: u64 },
-    /// Direct as soon as this save is answered.
+    /// The state becomes Direct when this save is answered.
     Opening { until: u64 },
-    /// Handed over. A `Look` went along when so many senders had come.
+    /// Messages are handed over. A `Look` was sent when `looked` senders had arrived.
     Direct { phase: u64, looked: u64 },
 }
 
@@ -43,9 +46,9 @@ enum ReceiverState {
 struct RemoteReceiver {
     at: Incarnation,
     state: ReceiverState,
-    /// When it was looked at last, among all.
+    /// The last use, as a position in the order of all uses.
     turn: u64,
-    /// What waits for its ack, by `seq`: where its delivery is.
+    /// The messages that wait for their acks, by `seq`, each with its delivery.
     items: BTreeMap<u64, u32>,
     bytes: usize,
 }
@@ -59,23 +62,23 @@ impl RemoteReceiver {
 /// All remote receivers of this node.
 #[derive(Debug, Default)]
 pub(super) struct RemoteReceivers {
-    /// Each is held.
+    /// The receivers. Each holds a reference to its user.
     of: BTreeMap<UserId, RemoteReceiver>,
-    /// Those that are not in the state Stored, by their node.
+    /// The receivers that are not in the state Stored, by their node.
     by_node: BTreeSet<(NodeId, UserId)>,
-    /// In which order they are looked at for being idle.
+    /// The order in which receivers are checked for being idle.
     turns: BTreeMap<u64, UserId>,
     last_turn: u64,
     items: usize,
-    /// How many messages of this sender to this receiver are saved, not acked, and unknown to the
-    /// receiver's node unless they were handed over well.
+    /// For each sender and receiver, the number of messages that are saved and not acked, and of
+    /// which the receiver's node knows only if they were handed over successfully.
     unacked: BTreeMap<(UserId, UserId), u32>,
     last_phase: u64,
-    /// Senders who came from other nodes are numbered as they come.
+    /// Senders who came from other nodes, numbered in the order of their arrival.
     came: u64,
     came_newer: HashMap<u64, u64>,
     came_older: HashMap<u64, u64>,
-    /// Whoever is not known came no later than this.
+    /// Senders who are not in the map arrived no later than this.
     came_unknown: u64,
 }
 
@@ -87,7 +90,7 @@ impl RemoteReceivers {
             + (self.came_newer.len() + self.came_older.len()) * size_of::<(u64, u64)>()
     }
 
-    /// The references that it holds.
+    /// The users to which it refers.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
         self.of.keys().copied()
@@ -128,7 +131,7 @@ impl RemoteReceivers {
         }
     }
 
-    /// Takes what was handed over for somebody, and puts them into the state Stored.
+    /// Removes what was handed over for a receiver, and puts the receiver into the state Stored.
     fn end(&mut self, user: UserId) -> Vec<DeliveryRef> {
         let Some(remote) = self.of.get_mut(&user).filter(|remote| !remote.is_stored()) else {
             return Vec::new();
@@ -140,12 +143,12 @@ impl RemoteReceivers {
         items.into_iter().map(|(seq, slot)| DeliveryRef { slot, seq }).collect()
     }
 
-    /// Those on nodes that live no more.
+    /// The receivers on nodes that are no longer alive.
     pub(super) fn all_but(&self, lives: impl Fn(&Incarnation) -> bool) -> Vec<UserId> {
         self.of.iter().filter(|(_, remote)| !lives(&remote.at)).map(|(user, _)| *user).collect()
     }
 
-    /// Users who are not in the state Stored.
+    /// The receivers that are not in the state Stored.
     fn at(&self, node: NodeId) -> Vec<UserId> {
         let all = (node, UserId::FIRST)..=(node, UserId::LAST);
         self.by_node.range(all).map(|(_, user)| *user).collect()
@@ -161,7 +164,7 @@ impl Chat {
         self.remotes()?.of.get_mut(&user)
     }
 
-    /// Hands a push over to the node on which its receiver is, or saves it.
+    /// Hands a push over to the owner of its receiver, or saves it.
     #[inline(never)]
     pub(in super::super) fn deliver_elsewhere(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         if !self.hand_over(delivery, out) {
@@ -169,13 +172,14 @@ impl Chat {
         }
     }
 
-    /// A message for somebody on another node was taken. `true`: it is handed over, or will be.
+    /// A message for a user on another node was taken. Returns `true` if it is handed over, or will
+    /// be.
     fn hand_over(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) -> bool {
         let Some(found) = self.deliveries.get(delivery) else { return true };
         let (receiver, sender, weight) = (found.receiver, found.sender, found.weight_bytes());
         let (count_max, bytes_max) = (self.rules.list_max as usize, self.rules.list_bytes_max);
         let Some(remote) = self.remote(receiver) else {
-            debug_assert!(false, "who is elsewhere is known");
+            debug_assert!(false, "a user who is elsewhere has an owner");
             return false;
         };
         let is_full = remote.items.len() >= count_max || (remote.bytes > 0 && remote.bytes + weight > bytes_max);
@@ -206,7 +210,7 @@ impl Chat {
         true
     }
 
-    /// Hands a message over; `false` if it cannot be.
+    /// Hands a message over; returns `false` if that is impossible.
     fn hand_one(&mut self, delivery: DeliveryRef, sender: Option<UserId>, out: &mut Vec<Action>) -> bool {
         let Some(found) = self.deliveries.get(delivery) else { return true };
         let receiver = found.receiver;
@@ -223,8 +227,8 @@ impl Chat {
         };
         let (at, phase) = (*at, *phase);
         if *looked < came {
-            // What they sent through the node from which they came may be in the store, unknown to
-            // the receiver's node.
+            // Messages that the sender sent through their former node may be in the store, and the
+            // receiver's node may not know of them.
             *looked = came_last;
             self.say(at, NodeRecord::Look { user: name }, out);
         }
@@ -239,7 +243,7 @@ impl Chat {
         }
     }
 
-    /// Is this one handed over, and does it wait for its ack?
+    /// Was this message handed over, and does it wait for its ack?
     pub(super) fn is_handed_over(&mut self, receiver: UserId, seq: u64) -> bool {
         self.remote(receiver).is_some_and(|remote| remote.items.contains_key(&seq))
     }
@@ -249,8 +253,8 @@ impl Chat {
         matches!(remote.state, ReceiverState::Direct { .. }).then_some(remote.at)
     }
 
-    /// A message that was handed over is committed, since it was not acked in time. `owner` was
-    /// read behind that. `false`: it is not handed over any more.
+    /// A message that was handed over was committed, because it was not acked in time. `owner` was
+    /// read after the commit. Returns `false` if it is no longer handed over.
     pub(super) fn saved_in_direct(
         &mut self,
         delivery: DeliveryRef,
@@ -262,7 +266,7 @@ impl Chat {
         let Some(remotes) = self.remotes() else { return false };
         let Some(remote) = remotes.of.get_mut(&receiver) else { return false };
         if owner.and_then(|owner| owner.at) != Some(remote.at) || save.is_none() {
-            // Or another one with the same id is in the store, and perhaps unknown there.
+            // Or the store has another push with the same id, of which the owner may not know.
             self.end_direct(receiver, out);
             return false;
         }
@@ -272,8 +276,8 @@ impl Chat {
         true
     }
 
-    /// The save of a message to somebody who is not here was answered: all saves for them up to
-    /// this one were.
+    /// The save of a message to a user who is not here was answered. All saves for that user up to
+    /// this one are answered, too.
     pub(super) fn consider_direct(
         &mut self,
         receiver: UserId,
@@ -314,14 +318,14 @@ impl Chat {
         }
     }
 
-    /// It was read to whom they belong.
+    /// The owner of the receiver was read.
     pub(super) fn owner_is(&mut self, user: UserId, owner: UserOwner, out: &mut Vec<Action>) {
         if self.remote(user).is_some_and(|remote| Some(remote.at) != owner.at) {
             self.forget_remote(user, out);
         }
     }
 
-    /// From now on it is known where they are.
+    /// From now on the receiver's owner is known.
     fn know_remote(&mut self, user: UserId, at: Incarnation) {
         for _ in 0..LOOKED_AT_MAX {
             let Some(remotes) = self.remotes() else { return };
@@ -334,7 +338,7 @@ impl Chat {
             let Some(remote) = remotes.of.get_mut(&oldest) else { return };
             remote.turn = remotes.last_turn;
             if remote.items.is_empty() {
-                // Nothing of theirs waits for anything.
+                // No message for the receiver waits.
                 self.remove_remote(oldest);
             }
         }
@@ -358,7 +362,7 @@ impl Chat {
         }
     }
 
-    /// They come here, or belong to yet another node.
+    /// The receiver logs in here, or belongs to another node now.
     pub(in super::super) fn forget_remote(&mut self, user: UserId, out: &mut Vec<Action>) {
         if self.users.route(user) == UserRoute::Elsewhere {
             self.end_direct(user, out);
@@ -366,7 +370,7 @@ impl Chat {
         }
     }
 
-    /// All that was taken for them before is in the store, or will never be.
+    /// Each earlier message for the receiver is in the store, or will never be.
     fn begin_direct(&mut self, receiver: UserId, out: &mut Vec<Action>) {
         let user = self.users.get(receiver).name.clone();
         let Some(remotes) = self.remotes() else { return };
@@ -386,8 +390,9 @@ impl Chat {
         }
     }
 
-    /// The save of a message that was handed over has failed: it is refused like any other, and not
-    /// saved later. A later one may be saved already, and read by another node.
+    /// The save of a message that was handed over has failed. It is refused like any other message,
+    /// and not saved later: a later message may be saved already, and another node may have read
+    /// it.
     pub(in super::super) fn forget_handed_over(&mut self, delivery: DeliveryRef) {
         let Some(found) = self.deliveries.get(delivery) else { return };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
@@ -404,7 +409,8 @@ impl Chat {
         }
     }
 
-    /// From now on what is taken for them is saved; so is what was handed over and is not safe.
+    /// From now on messages for the receiver are saved, including those that were handed over and
+    /// are not safe.
     pub(super) fn end_direct(&mut self, receiver: UserId, out: &mut Vec<Action>) {
         let Some(remotes) = self.remotes() else { return };
         let items = remotes.end(receiver);
@@ -418,7 +424,7 @@ impl Chat {
             found.listed = false;
             match found.save {
                 SaveProgress::Done => saved.push(delivery),
-                // Whatever comes of it, their node is told.
+                // Whatever the outcome is, the receiver's node is told.
                 SaveProgress::InFlight => {}
                 SaveProgress::None | SaveProgress::Failed | SaveProgress::Full | SaveProgress::Foreign => {
                     unsaved.push(delivery)
@@ -442,7 +448,7 @@ impl Chat {
         self.users.release(receiver);
     }
 
-    /// The link to this node is down, or the node has missed something.
+    /// The link to this node is down, or the node has missed records.
     pub(super) fn end_directs_at(&mut self, node: NodeId, out: &mut Vec<Action>) {
         let users = self.remotes().map(|remotes| remotes.at(node)).unwrap_or_default();
         for user in users {
@@ -451,7 +457,7 @@ impl Chat {
     }
 
     /// The receivers on this node for whom messages of this sender are in the store and not acked,
-    /// so that the node may not know of them yet. If there are too many, it reads everything.
+    /// so that the node may not know of them. If there are too many, the node reads everything.
     pub(super) fn unacked_of(&mut self, sender: UserId, at: Incarnation, out: &mut Vec<Action>) -> Vec<UserName> {
         let Some(remotes) = self.remotes() else { return Vec::new() };
         let all = (sender, UserId::FIRST)..=(sender, UserId::LAST);
@@ -467,7 +473,7 @@ impl Chat {
         there.into_iter().map(|receiver| self.users.get(receiver).name.clone()).collect()
     }
 
-    /// A message that this node has taken was acked elsewhere.
+    /// A message that this node has taken was acked on another node.
     pub(super) fn acked_there(&mut self, name: UserName, seq: u64, out: &mut Vec<Action>) {
         let slot = self.users.find(name.as_str()).and_then(|user| {
             let remotes = self.remotes()?;
@@ -498,9 +504,9 @@ impl Chat {
         }
     }
 
-    /// The node of its receiver has no use for a message that was handed over.
+    /// The receiver's node refuses a message that was handed over.
     pub(super) fn refused_there(&mut self, user: &UserName, seq: u64, out: &mut Vec<Action>) {
-        // Otherwise it was saved before, and their node told to look.
+        // Otherwise it was saved before, and the receiver's node was told to look.
         if let Some(user) = self.users.find(user.as_str())
             && self.is_handed_over(user, seq)
         {

@@ -1,5 +1,5 @@
-//! Whose pushes may be in the store for whom, of which nobody was told yet: with its sender, the
-//! next node learns whom to look for.
+//! The receivers for whom a sender's pushes may be in the store without their owner knowing. The
+//! next node of the sender gets this list, and tells the owners to look.
 
 use super::super::Chat;
 use super::super::contract::Action;
@@ -9,25 +9,25 @@ use super::steps;
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Beyond so many pairs of a sender and a receiver, the next node of any sender reads everything.
+/// If there are more pairs than this, the next node of any sender reads everything.
 const PAIRS_MAX: usize = if cfg!(test) { 1_000 } else { 100_000 };
-/// Beyond so many receivers of one sender, theirs does.
+/// If a sender has more receivers than this, the sender's next node reads everything.
 const OF_SENDER_MAX: usize = 1_024;
 
-/// The pairs. Senders may be in no table any more, so each is the hash of the name; if two have
-/// the same, too much is looked for.
+/// The pairs. A sender may be in no table any more, so each is stored as the hash of the name. If
+/// two names have the same hash, more is looked for than necessary.
 #[derive(Debug, Default)]
 pub(super) struct DirtyPairs {
     by_sender: BTreeSet<(u64, UserId)>,
     by_receiver: BTreeSet<(UserId, u64)>,
-    /// How often something was not kept.
+    /// The number of times that a pair was not kept.
     losses: u64,
-    /// Which nodes read everything after so many losses.
+    /// For each node, the number of losses up to which it has read everything.
     told: BTreeMap<Incarnation, u64>,
 }
 
 impl DirtyPairs {
-    /// The owner of the receiver is still to be told.
+    /// The owner of the receiver still has to be told.
     pub(super) fn insert(&mut self, sender: u64, receiver: UserId) {
         if self.by_sender.len() >= PAIRS_MAX && !self.by_sender.contains(&(sender, receiver)) {
             return self.lose();
@@ -36,7 +36,7 @@ impl DirtyPairs {
         self.by_receiver.insert((receiver, sender));
     }
 
-    /// Something is not kept: who comes later must read everything.
+    /// A pair is not kept: the next node of any sender must read everything.
     pub(super) fn lose(&mut self) {
         self.losses += 1;
     }
@@ -56,8 +56,8 @@ impl DirtyPairs {
         *self = Self::default();
     }
 
-    /// Those for whom something of this sender may be; `None` if that is not known, or there are
-    /// too many.
+    /// The receivers for whom this sender's pushes may be in the store; `None` if that is not
+    /// known, or there are too many.
     fn of(&self, sender: u64, to: Incarnation) -> Option<Vec<UserId>> {
         if self.told.get(&to).copied().unwrap_or(0) < self.losses {
             return None;
@@ -88,8 +88,9 @@ impl DirtyPairs {
 }
 
 impl Chat {
-    /// For whom something of a user may be in the store of which nobody was told. If that are too
-    /// many, or it is not known, the node to which the user goes is told to look at everything.
+    /// The receivers for whom pushes of this user may be in the store without their owners knowing.
+    /// If there are too many, or this is not known, the user's next node is told to look at all
+    /// lists.
     pub(super) fn dirty_of(&mut self, sender: UserId, to: Incarnation, out: &mut Vec<Action>) -> Vec<UserName> {
         let hash = self.users.hash(self.users.get(sender).name.as_str());
         let Some(cluster) = &mut self.cluster else {

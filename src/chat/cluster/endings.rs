@@ -1,10 +1,11 @@
-//! Ending on all nodes what a user has there: the operator disconnects or bans them, deletes the
-//! account or gives it another password, or the user has changed it.
+//! Orders that end a user's connections and log-ins on all nodes: the operator disconnects or bans
+//! the user, deletes the account or sets another password, or the user has changed it.
 //!
-//! What is in the store was done before. It is not asked which node has the user: a log-in in
-//! progress is to end, too, and may be on any. So all nodes that live are told, and each says when
-//! it has done it. One that is fenced meanwhile has nobody any more, and one that began later reads
-//! what is in the store. It is said again until all is done; whoever asked is answered then.
+//! The change in the store is made before. The order goes to all nodes that are alive, and not only
+//! to the user's own node, because a log-in in progress may be on any node. Each node confirms it.
+//! A node that is fenced meanwhile has no connections any more, and a node that starts later reads
+//! the changed store. The order is repeated until all nodes have confirmed it; then the operator or
+//! the user is answered.
 
 use super::super::Chat;
 use super::super::contract::{Action, AdminAnswer, AdminTicket, Ticket};
@@ -13,44 +14,45 @@ use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Orders in progress at a time. Of one more it is said that no node has confirmed it.
+/// The maximum number of orders in progress. One more order is answered as not confirmed.
 const ORDERS_MAX: usize = 10_000;
-/// Orders of other nodes of which is remembered that they are done: what comes again is not done
-/// again, since the user may have logged in since.
+/// The number of finished orders of other nodes that are remembered: a repeated order must not be
+/// executed again, since the user may have logged in since.
 const DONE_MAX: usize = 4_096;
-/// How long a node that does not answer is given until it is told again.
+/// The time after which an order is repeated to a node that has not confirmed it.
 const AGAIN_AFTER_MS: u64 = 2_000;
-/// A user who has changed their password waits for so long for other nodes.
+/// The maximum time for which a user who has changed their password waits for other nodes.
 const USER_WAITS_MS: u64 = 1_000;
-/// A node that lives and has not done it for so long is not told again: its build cannot.
+/// After this time the order is no longer repeated to a node that is alive: its build does not know
+/// it.
 const GIVEN_UP_AFTER_MS: u64 = 60_000;
 
-/// What follows when it is done.
+/// Who is answered when an order is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum EndRequester {
-    /// The operator is answered.
+    /// The operator.
     Operator(AdminTicket),
-    /// The user is answered, who has changed their password.
+    /// The user, who has changed their password.
     User(Ticket),
 }
 
-/// What is to end.
+/// One order.
 #[derive(Debug)]
 struct SessionEnd {
     user: UserName,
     why: EndCause,
-    /// The user was connected somewhere.
+    /// The user was connected on this or another node.
     was_here: bool,
     then: Vec<EndRequester>,
     began_ms: u64,
     said_ms: u64,
-    /// The nodes that have not done it; `None` until it was read which there are.
+    /// The nodes that have not confirmed it; `None` until the nodes were read.
     left: Option<Vec<Incarnation>>,
     /// Nodes that were fenced before they had done it: the user may have been on one of them.
     fenced: Vec<Incarnation>,
 }
 
-/// Orders in progress, and those of others that are done.
+/// The orders in progress, and the finished orders of other nodes.
 #[derive(Debug, Default)]
 pub(super) struct SessionEnds {
     orders: BTreeMap<u64, SessionEnd>,
@@ -69,8 +71,8 @@ impl SessionEnds {
 }
 
 impl Chat {
-    /// What this user has on other nodes is to end, as it has here, where they were connected or
-    /// not. On a node alone all is done.
+    /// The user's connections and log-ins on other nodes are to end, whether the user was connected
+    /// here or not. A server that is not in a cluster has nothing more to do.
     pub(in super::super) fn end_elsewhere(
         &mut self,
         user: &UserName,
@@ -99,12 +101,13 @@ impl Chat {
             fenced: Vec::new(),
         };
         endings.orders.insert(endings.last, order);
-        // Behind what is in the store: who begins later reads that.
+        // The nodes are read after the change of the store: a node that starts later reads the
+        // change.
         out.push(Action::ReadView);
         self.arm_cluster();
     }
 
-    /// The operator is answered when what they have ended has ended everywhere.
+    /// The operator is answered when all nodes have confirmed the order.
     pub(in super::super) fn answer_when_ended(&mut self, user: &UserName, ticket: AdminTicket, out: &mut Vec<Action>) {
         let orders = self.cluster.iter_mut().flat_map(|cluster| cluster.endings.orders.values_mut());
         match { orders }.find(|order| order.user == *user && order.why == EndCause::Deleted) {
@@ -113,14 +116,15 @@ impl Chat {
         }
     }
 
-    /// The answer to the operator whose time is over, if nothing but other nodes is waited for.
+    /// The answer to an operator whose time is over, if only confirmations of other nodes are
+    /// missing.
     pub(in super::super) fn unconfirmed(&self, ticket: AdminTicket) -> Option<AdminAnswer> {
         let mut orders = self.cluster.iter().flat_map(|cluster| cluster.endings.orders.values());
         let order = orders.find(|order| order.then.contains(&EndRequester::Operator(ticket)))?;
         Some(AdminAnswer::Unconfirmed { nodes: numbers(order.left.as_deref().unwrap_or_default()) })
     }
 
-    /// Goes on with all orders. `is_read`: the nodes were read just now.
+    /// Continues all orders. `is_read`: the nodes were read just now.
     pub(super) fn order_endings(&mut self, is_read: bool, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = self.cluster.as_mut().filter(|cluster| !cluster.endings.is_empty()) else {
@@ -168,7 +172,7 @@ impl Chat {
         self.ended_everywhere((EndCause::OwnNewPassword, true), users, out);
     }
 
-    /// Another node orders it.
+    /// Another node sends an order.
     pub(super) fn end_for(
         &mut self,
         from: Incarnation,
@@ -194,7 +198,7 @@ impl Chat {
         self.say(from, NodeRecord::Ended { order, was_here }, out);
     }
 
-    /// Another node has done it.
+    /// Another node has confirmed an order.
     pub(super) fn ended_on(&mut self, from: Incarnation, number: u64, was_here: bool, out: &mut Vec<Action>) {
         let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.get_mut(&number));
         let Some(order) = order else { return };
@@ -242,7 +246,7 @@ impl Chat {
                 EndRequester::Operator(ticket) => {
                     self.answer_admin(ticket, AdminAnswer::Unconfirmed { nodes: numbers(left) }, out);
                 }
-                // It is changed.
+                // The password is changed.
                 EndRequester::User(request) => self.answer(request, Reply::PasswordChanged, out),
             }
         }

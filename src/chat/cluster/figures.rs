@@ -40,7 +40,7 @@ impl Chat {
         }
     }
 
-    /// What waits for other nodes. `None`: there are none.
+    /// The numbers of what waits for other nodes; `None` if there is no cluster.
     #[must_use]
     pub fn cluster_gauges(&self) -> Option<ClusterGauges> {
         let cluster = self.cluster.as_ref()?;

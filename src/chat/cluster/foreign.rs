@@ -1,13 +1,14 @@
 //! Pushes that other nodes hand over to this one, for users who are here.
 //!
-//! Such a push stands on their list like any other, but it is its *taker*'s: the node that took the
-//! message saves it, deletes it, and answers its sender. It learns by `Ack` that the push was
-//! acked, and by `No` that it is not on the list, or no more. After a `No` nothing more is taken
-//! of that taker until it begins anew, so that nothing overtakes what was refused.
+//! Such a push is on the list of its receiver like any other, but belongs to its *taker*: the node
+//! that took the message saves it, deletes it, and answers its sender. `Ack` tells the taker that
+//! the push was acked; `No` tells it that the push is not, or no longer, on the list. After a `No`
+//! nothing more is taken from that taker until it begins anew, so that no message overtakes a
+//! refused one.
 //!
-//! The bus may be slower than the store: the push that is handed over may come after its row was
-//! read here, acked and deleted. So acks of other nodes' rows are noted like those of pushes that
-//! were handed over.
+//! The bus may be slower than the store: a push may be handed over after its row was read here,
+//! acked and deleted. So acks of other nodes' rows are remembered like those of pushes that were
+//! handed over.
 
 use super::super::Chat;
 use super::super::contract::Action;
@@ -21,21 +22,21 @@ use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 use std::collections::BTreeMap;
 
-/// How long the numbers of acked pushes are remembered, at least: a taker may have saved one of
-/// them, and deletes it as soon as it learns of the ack.
+/// The shortest time for which the numbers of acked pushes are remembered. A taker may have saved
+/// such a push, and deletes it as soon as it learns of the ack.
 const ACKED_SPAN_MS: u64 = 600_000;
-/// Of a user and taker.
+/// The memory for one user and taker.
 const BEGUN_BYTES: usize = size_of::<(UserId, Incarnation, u64)>() + 48;
 
-/// What a node knows of the pushes that others hand over.
+/// The state of pushes that other nodes hand over.
 #[derive(Debug, Default)]
 pub(super) struct ForeignPushes {
-    /// Of users who are here: whose pushes are taken, and of which phase.
+    /// For each user here: the takers whose pushes are accepted, with their phases.
     begun: BTreeMap<UserId, Vec<(Incarnation, u64)>>,
     begun_len: usize,
     /// Pushes of other nodes that were acked here, by their `seq`.
     acked: RecentNumbers,
-    /// The same, by receiver, sender and id: their takers may have died before they knew.
+    /// The same pushes by receiver, sender and id: their takers may have died before they knew.
     messages: RecentNumbers,
 }
 
@@ -72,7 +73,7 @@ impl ForeignPushes {
         }
     }
 
-    /// Of the dead nothing is taken any more.
+    /// Nothing more is taken from dead nodes.
     pub(super) fn keep(&mut self, lives: impl Fn(&Incarnation) -> bool) {
         if self.begun.values().flatten().all(|(taker, _)| lives(taker)) {
             return;
@@ -118,14 +119,14 @@ impl Chat {
             return self.say_ack(from, push.receiver, seq);
         }
         let Some(user) = here.filter(|user| foreign.phase(*user, from) == Some(phase)) else {
-            // Nothing of this phase is taken any more, even if they come again.
+            // Nothing more of this phase is taken, even if the messages arrive again.
             if let Some(user) = user {
                 foreign.ends(user, from.node);
             }
             return self.say_quietly(from, NodeRecord::No { user: push.receiver, seq });
         };
         if foreign.messages.contains(message, now_ms, message_span_ms) {
-            // Its first taker died, or its user moved, before they knew of the ack.
+            // Its first taker has died, or its sender has moved, before the taker knew of the ack.
             foreign.acked.insert(seq, now_ms, ACKED_SPAN_MS);
             return self.say_ack(from, push.receiver, seq);
         }
@@ -144,7 +145,7 @@ impl Chat {
         let is_safe = twin.and_then(|twin| self.deliveries.get(twin)).map(|twin| twin.durable);
         let is_full = list.mailbox.backfill == Backfill::Live && list.mailbox.is_full(push.weight_bytes(), &self.rules);
         match is_safe {
-            // It is one with a message in the store: that one will be delivered.
+            // It is the same message as one in the store, which will be delivered.
             Some(true) => self.say_ack(from, push.receiver, seq),
             Some(false) => self.refuse_foreign(user, from, seq),
             None if is_full || push.kind != PushKind::Message => self.refuse_foreign(user, from, seq),
@@ -175,7 +176,7 @@ impl Chat {
         self.say_quietly(taker, NodeRecord::Ack { user, seq });
     }
 
-    /// Nothing more is taken of this phase.
+    /// Nothing more of this phase is taken.
     fn refuse_foreign(&mut self, user: UserId, taker: Incarnation, seq: u64) {
         if let Some(foreign) = self.foreign() {
             foreign.ends(user, taker.node);
@@ -184,14 +185,15 @@ impl Chat {
         self.say_quietly(taker, NodeRecord::No { user, seq });
     }
 
-    /// The taker of a push, if it lives; perhaps not that life in which it handed the push over.
+    /// The taker of a push, if it is alive; perhaps a later incarnation than the one that handed it
+    /// over.
     fn living_taker(&self, seq: u64) -> Option<Incarnation> {
         let cluster = self.cluster.as_ref()?;
         let last = cluster.view.node(taker_of(seq)?)?.last;
         cluster.is_alive(last).then_some(last)
     }
 
-    /// The client has acked a push that was handed over; its delivery is removed.
+    /// The client has acked a push that was handed over. Its delivery is removed.
     #[cold]
     pub(in super::super) fn acked_foreign(&mut self, user: UserId, delivery: &Delivery, out: &mut Vec<Action>) {
         let seq = delivery.seq;
@@ -204,13 +206,13 @@ impl Chat {
             self.say_ack(taker, name.clone(), seq);
         }
         if !is_takers {
-            // It may have died meanwhile: then nobody else deletes it.
+            // The taker may have died meanwhile: then no other node deletes the row.
             self.submit_delete(seq, name, out);
         }
     }
 
     /// The client has acked a push that is, or may be, in the store. If another node took it, its
-    /// frame may still be on the way: it is not listed then.
+    /// frame may still arrive: then the push is not listed.
     #[cold]
     pub(in super::super) fn acked_row(&mut self, user: UserId, delivery: &Delivery) {
         let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.bus.is_some()) else { return };
@@ -230,7 +232,7 @@ impl Chat {
         }
     }
 
-    /// Takes a push that was handed over out of memory: it is on no list any more.
+    /// Removes a push that was handed over from memory. It is on no list any more.
     #[cold]
     pub(in super::super) fn release_foreign(&mut self, delivery: DeliveryRef) {
         let Some(found) = self.deliveries.get(delivery) else { return };
@@ -241,7 +243,8 @@ impl Chat {
         self.release_delivery(delivery);
     }
 
-    /// A push that was handed over is one with a push in the store: its taker need do no more.
+    /// A push that was handed over is the same as one in the store: its taker has nothing more to
+    /// do.
     pub(super) fn foreign_is_stored(&mut self, user: UserId, seq: u64) {
         let name = self.users.get(user).name.clone();
         if let Some(taker) = self.living_taker(seq) {
@@ -249,8 +252,8 @@ impl Chat {
         }
     }
 
-    /// A page has a push that was acked here: its taker has saved it and does not know yet. It is
-    /// deleted on the spot.
+    /// A page has a push that was acked here: its taker has saved it and does not know of the ack
+    /// yet. The row is deleted at once.
     pub(in super::super) fn was_acked_here(&mut self, user: UserId, seq: u64, out: &mut Vec<Action>) -> bool {
         let now_ms = self.now.mono_ms;
         let is_acked = self.foreign().is_some_and(|foreign| foreign.acked.contains(seq, now_ms, ACKED_SPAN_MS));
@@ -260,8 +263,8 @@ impl Chat {
         is_acked
     }
 
-    /// The sender of a push that was handed over is here now and sends it again: it is this node's
-    /// from now on.
+    /// The sender of a push that was handed over is here now and sends it again: from now on the
+    /// push belongs to this node.
     #[cold]
     pub(in super::super) fn take_foreign_over(&mut self, delivery: DeliveryRef) {
         let Some(found) = self.deliveries.get_mut(delivery) else { return };

@@ -1,8 +1,9 @@
-//! Letting go of a user who logs in on another node: their connection here is closed, what was
-//! taken of theirs and for them is made safe, and what the other node has to know is handed over.
+//! Letting go of a user who logs in on another node: the user's connection here is closed, their
+//! messages and the pushes for them are made safe, and the state that the other node needs is
+//! handed over.
 //!
-//! The whereabouts stay as they are; the other node changes them. Until it has done so the user may
-//! log in here again. That log-in must change them as well, and only one of the two can.
+//! This node does not change the whereabouts; the other node does. Until then the user may log in
+//! here again. That log-in must change the whereabouts, too, and only one of the two can succeed.
 
 use super::super::Chat;
 use super::super::contract::{Action, CloseReason, Job};
@@ -13,16 +14,17 @@ use super::contract::{ClusterJob, DedupEntry, Incarnation, NodeRecord, ReleasedU
 use crate::protocol::field::UserName;
 use std::collections::HashMap;
 
-/// Marks of one generation.
+/// The maximum number of users of one generation.
 const MARKS_MAX: usize = 1 << 17;
 
-/// Whom other nodes may claim, each by the hash of the name, with the epoch of the whereabouts at
-/// which they may. Never walked through.
+/// The users whom other nodes may claim, each by the hash of the name, with the epoch of the
+/// whereabouts at which they may. Never walked through.
 #[derive(Debug, Default)]
 pub(super) struct ClaimableUsers {
     newer: HashMap<u64, u64>,
     older: HashMap<u64, u64>,
-    /// Some were forgotten: everybody may be claimed whom this node has not claimed itself.
+    /// Some were forgotten: another node may claim every user whom this node has not claimed
+    /// itself.
     some_lost: bool,
 }
 
@@ -40,37 +42,37 @@ impl ClaimableUsers {
         (self.newer.capacity() + self.older.capacity()) * size_of::<(u64, u64)>()
     }
 
-    /// Of a user whose whereabouts have this epoch, and who was claimed with it right now.
+    /// For a user whose whereabouts have this epoch, and who was claimed with it just now.
     pub(super) fn may_be_claimed(&self, user: u64, epoch: u64, is_claimed: bool) -> bool {
         let is_marked = [&self.newer, &self.older].iter().any(|marks| marks.get(&user).is_some_and(|&at| at >= epoch));
         is_marked || (self.some_lost && !is_claimed)
     }
 }
 
-/// How far it has come.
+/// The progress of letting go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReleaseStage {
-    /// Messages of theirs are neither acked nor committed.
+    /// Some of the user's messages are neither acked nor committed.
     Open,
-    /// Jobs about them are still on their way: one behind all of them is to be submitted.
+    /// Jobs about the user are still in flight: the barrier is to be submitted.
     Barrier,
-    /// It is on its way.
+    /// The barrier is in flight.
     Asked,
 }
 
-/// A user who is let go of.
+/// A user whom this node lets go of.
 #[derive(Debug)]
 pub(super) struct UserRelease {
     to: Incarnation,
     epoch: u64,
     claim: u64,
     settling: ReleaseStage,
-    /// Of the jobs that come behind all others about them, so many are not answered.
+    /// The number of barriers that are not answered.
     barriers: u32,
 }
 
 impl Chat {
-    /// Another node wants this user.
+    /// Another node asks for this user.
     pub(super) fn release_user(
         &mut self,
         to: Incarnation,
@@ -82,7 +84,7 @@ impl Chat {
         let user = self.users.refer(&user);
         let Some(cluster) = &mut self.cluster else { return };
         if cluster.epochs.get(&user).is_some_and(|&held| held > epoch) {
-            // They logged in here again since that was read.
+            // The user has logged in here again since that was read.
             return self.users.release(user);
         }
         cluster.let_go.insert(hash, epoch);
@@ -93,7 +95,7 @@ impl Chat {
                 cluster.letting_go.insert(user, going);
             }
             Some(going) if epoch > going.epoch => {
-                // They have been here once more since that began: it begins anew.
+                // The user has been here again since it began: it begins anew.
                 *going = UserRelease { to, epoch, claim, settling, barriers: going.barriers };
                 self.users.release(user);
             }
@@ -113,7 +115,7 @@ impl Chat {
         self.go_on_letting_go(user, out);
     }
 
-    /// Goes on with a user as soon as all their messages are safe, or refused.
+    /// Continues as soon as all messages of the user are safe, or refused.
     pub(in super::super) fn go_on_letting_go(&mut self, user: UserId, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.letting_go.get_mut(&user) else { return };
@@ -146,12 +148,12 @@ impl Chat {
         }
     }
 
-    /// All jobs about the user that were submitted before are answered, whatever became of this
-    /// one: their mailbox has all that was taken for them here.
+    /// The barrier was answered, with whatever outcome, so all earlier jobs about the user are
+    /// answered: their mailbox has all pushes that were taken for them here.
     pub(in super::super) fn let_go(&mut self, user: UserId, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.letting_go.get_mut(&user) else {
-            debug_assert!(false, "who is let go of is known");
+            debug_assert!(false, "a user whom the node lets go of is in the table");
             return;
         };
         going.barriers -= 1;

@@ -1,11 +1,11 @@
-//! The two directions between this node and one life of another over a bus that loses, doubles,
-//! reorders and delays.
+//! Both directions between this node and one incarnation of another, over a bus that loses,
+//! duplicates, reorders and delays frames.
 //!
-//! What is said goes out in numbered batches, and a batch is taken only behind the one before. When
-//! one is missing, or is not confirmed in time, all of them begin anew under a greater epoch.
-//! Records are kept until they are confirmed, are said again in each new epoch, in their order, and
-//! after a second also go by the mail. Pushes are not kept: whoever hands one over saves it when
-//! the epoch ends.
+//! Records are sent in numbered batches, and a batch is taken only after the preceding one. If a
+//! batch is missing, or is not confirmed in time, the numbering begins again with a greater epoch.
+//! Records are kept until they are confirmed. In each new epoch they are sent again, in their
+//! order; after a second they are also sent by the mail. Pushes are not kept: the node that hands a
+//! push over saves it when the epoch ends.
 
 use super::contract::{
     BATCH_BYTES_MAX, BusFrame, BusRecord, Incarnation, LinkBatch, LinkPosition, LinkReport, NodeRecord,
@@ -17,30 +17,31 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 #[cfg(test)]
 mod tests;
 
-/// A batch that is not confirmed for this long ends its epoch.
+/// A batch that is not confirmed within this time ends its epoch.
 pub(super) const UNCONFIRMED_MS: u64 = 300;
-/// What is kept for this long goes by the mail as well.
+/// A record that is kept for this long is also sent by the mail.
 pub(super) const MAIL_AFTER_MS: u64 = 1_000;
-/// What went by the mail is forgotten this long after it was said, confirmed or not: by then it was
-/// read, or its reader is fenced.
+/// A record that was mailed is forgotten after this time, confirmed or not: by then it was read, or
+/// its receiver is fenced.
 pub(super) const MAILED_FORGET_MS: u64 = 30_000;
-/// A confirmation waits this long for something to go with.
+/// A confirmation waits this long for a frame with which it can be sent.
 pub(super) const CONFIRM_MS: u64 = 5;
-/// Between two epochs of which the first was never confirmed: at most this long.
+/// The longest pause between two epochs of which the first was never confirmed.
 const OPEN_AGAIN_MAX_MS: u64 = 4_800;
-/// A record larger than this goes by the mail only.
+/// A record larger than this is sent by the mail only.
 pub(super) const RECORD_BYTES_MAX: usize = 512 * 1024;
-/// Of a kept record or an unconfirmed batch, beside its text.
+/// The memory of a kept record or of an unconfirmed batch, without its texts.
 const KEPT_BYTES: usize = 96;
 
-/// Something that must arrive.
+/// A record that must arrive.
 #[derive(Debug)]
 struct RetainedRecord {
     record: BusRecord,
     bytes: usize,
-    /// When it was said; of a `Look` when the first was said that is folded into it.
+    /// The time when it was given to the link. For a `Look` into which later ones were folded: when
+    /// the first was given.
     said_ms: u64,
-    /// The batch of this epoch in which it is; 0: in none yet.
+    /// The batch of this epoch that has it; 0 if there is none yet.
     number: u64,
     mailed: bool,
 }
@@ -52,10 +53,10 @@ struct UnconfirmedBatch {
     bytes: usize,
 }
 
-/// What waits for the end of the turn, in its order.
+/// What waits for the end of the turn, in order.
 #[derive(Debug)]
 enum QueuedItem {
-    /// A record that is kept, by its serial.
+    /// A kept record, by its serial.
     Kept(u64),
     Push {
         phase: u64,
@@ -63,32 +64,32 @@ enum QueuedItem {
     },
 }
 
-/// What becomes of the records that a link gives up.
+/// The records that a link has given up.
 #[derive(Debug, Default)]
 pub(super) struct AbandonedRecords {
-    /// In the order in which they were said.
+    /// In the order in which they were given to the link.
     pub(super) records: Vec<NodeRecord>,
 }
 
-/// What a frame means for the one who hears it.
+/// The meaning of a frame for its receiver.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ReceivedRecords {
-    /// To be taken, in this order.
+    /// The records to take, in this order.
     pub(super) records: Vec<BusRecord>,
-    /// Something of this epoch was confirmed for the first time.
+    /// The first confirmation of this epoch has arrived.
     pub(super) came_up: bool,
-    /// The other one misses something: this epoch is over.
+    /// The other node misses records: this epoch has ended.
     pub(super) is_refused: bool,
 }
 
-/// Both directions of one pair of lives.
+/// Both directions between two incarnations.
 #[derive(Debug, Default)]
 pub(super) struct NodeLink {
-    /// Of what goes out; 0 while nothing was said yet.
+    /// The epoch of the outgoing direction; 0 while nothing was sent yet.
     epoch: u64,
-    /// Of the last batch that went out.
+    /// The number of the last batch that was sent.
     number: u64,
-    /// Something of this epoch was confirmed.
+    /// A batch of this epoch was confirmed.
     is_up: bool,
     unconfirmed: VecDeque<UnconfirmedBatch>,
     waiting: Vec<QueuedItem>,
@@ -99,20 +100,20 @@ pub(super) struct NodeLink {
     last_serial: u64,
     /// The kept `Look` of a user, by its serial.
     looks: HashMap<UserName, u64>,
-    /// A `Look` before this one may not be put off behind it.
+    /// A `Look` with a smaller serial may not be moved behind this one.
     barrier: u64,
-    /// All that is kept and was said before this went by the mail.
+    /// All kept records with a smaller serial were mailed.
     mailed_to: u64,
-    /// The first of what is kept and did not go by the mail was said then, or later.
+    /// No kept record that was not mailed was given to the link before this time.
     unmailed_ms: Option<u64>,
-    /// When an epoch that was given up is followed by the next.
+    /// When the next epoch begins after one that was given up.
     open_at_ms: Option<u64>,
     open_again_ms: u64,
-    /// Of what comes in: the last batch that was taken.
+    /// The incoming direction: the last batch that was taken.
     taken: Option<LinkPosition>,
-    /// Until when that must be said.
+    /// The latest time for its confirmation.
     confirm_ms: Option<u64>,
-    /// An epoch of what comes in that is to be refused.
+    /// An epoch of the incoming direction that is to be refused.
     refuse: Option<u64>,
     /// When it came up last, or went down after that.
     changed_ms: Option<u64>,
@@ -132,12 +133,12 @@ impl NodeLink {
         begins || !self.waiting.is_empty() || self.refuse.is_some() || self.must_confirm(now_ms)
     }
 
-    /// What it holds.
+    /// The memory of the link.
     pub(super) fn held_bytes(&self) -> usize {
         self.waiting_bytes + self.kept_bytes + self.unconfirmed.len() * size_of::<UnconfirmedBatch>()
     }
 
-    /// The part that other nodes have not confirmed.
+    /// The part of it that other nodes have not confirmed.
     pub(super) fn unconfirmed_bytes(&self) -> usize {
         self.unconfirmed_bytes + self.waiting_bytes
     }
@@ -161,14 +162,14 @@ impl NodeLink {
         }
     }
 
-    /// Begins to say things, unless it does already or rests.
+    /// Begins an epoch, unless there is one already or the link pauses.
     pub(super) fn open(&mut self, last_epoch: &mut u64) {
         if self.epoch == 0 && self.open_at_ms.is_none() {
             self.begin(last_epoch);
         }
     }
 
-    /// The next epoch: all that is kept is said again.
+    /// The next epoch: all kept records are sent again.
     fn begin(&mut self, last_epoch: &mut u64) {
         *last_epoch += 1;
         (self.epoch, self.number, self.is_up, self.open_at_ms) = (*last_epoch, 0, false, None);
@@ -179,11 +180,11 @@ impl NodeLink {
             kept.number = 0;
             self.waiting.push(QueuedItem::Kept(*serial));
         }
-        // If there is nothing, an empty batch asks to be confirmed.
+        // If there is no record, an empty batch asks for a confirmation.
         self.waiting_bytes = self.kept_bytes;
     }
 
-    /// Hands a push over; `false`: it cannot be, for want of room or of a link.
+    /// Hands a push over; returns `false` if there is no room, or the link is down.
     pub(super) fn push(&mut self, phase: u64, push: &Push, bytes_max: usize) -> bool {
         let bytes = push.weight_bytes() + KEPT_BYTES;
         if !self.is_up || self.unconfirmed_bytes() + bytes > bytes_max {
@@ -194,7 +195,8 @@ impl NodeLink {
         true
     }
 
-    /// Says something that must arrive. `true`: there is so much that all of it was given up.
+    /// Sends a record that must arrive. Returns `true` if there was too much, so that all was given
+    /// up.
     pub(super) fn say(&mut self, record: BusRecord, now_ms: u64, bytes_max: usize) -> bool {
         self.last_serial += 1;
         let serial = self.last_serial;
@@ -202,7 +204,8 @@ impl NodeLink {
         match &record {
             BusRecord::Record(NodeRecord::Look { user }) => {
                 if let Some(&earlier) = self.looks.get(user).filter(|earlier| **earlier > self.barrier) {
-                    // What it asks for is asked for by this one, which waits no longer for that.
+                    // This `Look` covers the earlier one, and is not moved behind later records any
+                    // more.
                     let unmailed = self.drop_kept(earlier).filter(|kept| !kept.mailed);
                     said_ms = unmailed.map_or(now_ms, |kept| kept.said_ms);
                 }
@@ -243,7 +246,7 @@ impl NodeLink {
         Some(kept)
     }
 
-    /// Gives up all that is kept: there is too much of it, or its receiver is dead.
+    /// Gives up all kept records: there are too many of them, or their receiver is dead.
     pub(super) fn give_up(&mut self) -> AbandonedRecords {
         self.looks.clear();
         self.kept_bytes = 0;
@@ -255,8 +258,8 @@ impl NodeLink {
         AbandonedRecords { records: records.collect() }
     }
 
-    /// Ends the epoch. Whoever calls it puts all receivers of this node into the state Stored.
-    /// The next epoch begins at once if this one was ever confirmed.
+    /// Ends the epoch. The caller puts all receivers of this node into the state Stored. The next
+    /// epoch begins at once if this one was ever confirmed.
     pub(super) fn down(&mut self, now_ms: u64) {
         let rest_ms = if self.is_up { 0 } else { (2 * self.open_again_ms).clamp(UNCONFIRMED_MS, OPEN_AGAIN_MAX_MS) };
         self.open_again_ms = rest_ms;
@@ -269,7 +272,7 @@ impl NodeLink {
         self.unconfirmed_bytes = 0;
         self.waiting.clear();
         self.waiting_bytes = 0;
-        // What began is over, but what it asked for is not.
+        // The `Begin` has no effect any more, but the `Look` that it implied is still needed.
         for (serial, kept) in &mut self.kept {
             kept.number = 0;
             if let BusRecord::Begin { user, .. } = &kept.record {
@@ -281,7 +284,7 @@ impl NodeLink {
         }
     }
 
-    /// The bus works again, or the other one was heard: a rest is over.
+    /// The bus works again, or a frame of the other node has arrived: the pause is over.
     pub(super) fn wake(&mut self, now_ms: u64) {
         if let Some(at_ms) = &mut self.open_at_ms {
             *at_ms = now_ms.min(*at_ms);
@@ -289,12 +292,13 @@ impl NodeLink {
         self.open_again_ms = 0;
     }
 
-    /// Does its oldest batch wait too long?
+    /// Has the oldest batch waited too long?
     pub(super) fn is_late(&self, now_ms: u64) -> bool {
         self.unconfirmed.front().is_some_and(|oldest| now_ms >= oldest.sent_ms + UNCONFIRMED_MS)
     }
 
-    /// Time has passed: begins an epoch that is due, and says what is to go by the mail now.
+    /// Called when time has passed: begins an epoch that is due, and returns the records to mail
+    /// now.
     pub(super) fn pass(&mut self, now_ms: u64, works: bool, last_epoch: &mut u64) -> Vec<NodeRecord> {
         if works && self.open_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.begin(last_epoch);
@@ -315,8 +319,7 @@ impl NodeLink {
         if works && self.open_again_ms == 0 { MAIL_AFTER_MS } else { 0 }
     }
 
-    /// If something that was said so long ago did not go by the mail yet, it goes now, behind all
-    /// that was said before it.
+    /// If a record given at that time was not mailed yet, it is mailed now, after all earlier ones.
     pub(super) fn mail(&mut self, now_ms: u64, after_ms: u64) -> Vec<NodeRecord> {
         let mut mailed = Vec::new();
         if self.unmailed_ms.is_none_or(|unmailed_ms| unmailed_ms + after_ms > now_ms) {
@@ -328,7 +331,7 @@ impl NodeLink {
         if let Some(last_due) = last_due {
             for kept in self.kept.range_mut(self.mailed_to..=last_due).map(|(_, kept)| kept) {
                 if !std::mem::replace(&mut kept.mailed, true)
-                    // A beginning holds for this epoch only.
+                    // A `Begin` holds for this epoch only.
                     && let BusRecord::Record(record) = &kept.record
                 {
                     mailed.push(record.clone());
@@ -341,7 +344,7 @@ impl NodeLink {
         mailed
     }
 
-    /// When to call [`pass`](Self::pass) next, or to look whether it is late.
+    /// The time at which to call [`pass`](Self::pass) next, or to check whether the link is late.
     pub(super) fn due_ms(&self, works: bool) -> Option<u64> {
         let late = self.unconfirmed.front().map(|oldest| oldest.sent_ms + UNCONFIRMED_MS);
         let mail = self.unmailed_ms.map(|unmailed_ms| unmailed_ms + self.mail_after_ms(works));
@@ -350,12 +353,12 @@ impl NodeLink {
         [late, mail, forget, open, self.confirm_ms].into_iter().flatten().min()
     }
 
-    /// Must the confirmation go now, even alone?
+    /// Must the confirmation be sent now, even if there is nothing else to send?
     fn must_confirm(&self, now_ms: u64) -> bool {
         self.confirm_ms.is_some_and(|at_ms| at_ms <= now_ms)
     }
 
-    /// The turn is over, or a confirmation is due: what is to be published.
+    /// The turn has ended, or a confirmation is due: returns the frame to publish.
     pub(super) fn frames(&mut self, view: u64, now_ms: u64) -> Vec<BusFrame> {
         let mut batches = self.batches(now_ms).into_iter();
         let first = BusFrame { view, confirmed: self.taken, refused: self.refuse.take(), batch: batches.next() };
@@ -409,7 +412,7 @@ impl NodeLink {
         batches.push((LinkBatch { place, records: Vec::new() }, 0));
     }
 
-    /// A frame of the other one.
+    /// A frame of the other node has arrived.
     pub(super) fn hear(&mut self, frame: BusFrame, now_ms: u64) -> ReceivedRecords {
         let BusFrame { confirmed, refused, batch, .. } = frame;
         let mut heard = ReceivedRecords::default();
@@ -454,7 +457,7 @@ impl NodeLink {
             return records;
         }
         if taken.is_some_and(|taken| place <= taken) {
-            // It came twice, or its confirmation was lost; or it is of an epoch that is over.
+            // It has arrived twice, or its confirmation was lost, or its epoch has ended.
             self.confirm_ms.get_or_insert(now_ms + CONFIRM_MS);
         } else {
             self.refuse = Some(place.link);
@@ -462,7 +465,7 @@ impl NodeLink {
         Vec::new()
     }
 
-    /// What must hold whatever happened.
+    /// The invariants.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self) {
         assert_eq!(self.kept_bytes, self.kept.values().map(|kept| kept.bytes).sum::<usize>());

@@ -1,8 +1,8 @@
-//! Reading anew what waits for somebody who is here: another node has saved something, or may have.
+//! Reading a user's list anew, because another node has saved a push for them, or may have.
 //!
-//! A list that is to be read stands as one whose store has more: what is taken meanwhile comes
-//! behind the pages. There is no cursor in the store. The commits of several nodes are not in the
-//! order of `seq`, so a page is the first pushes that are not on the list.
+//! A list that is to be read counts as one with more pushes in the store: new messages follow the
+//! pages. There is no cursor in the store. The commits of several nodes are not in the order of
+//! `seq`, so a page is the first pushes that are not on the list.
 
 use super::super::contract::{Action, PushPage};
 use super::super::deliveries::SaveProgress;
@@ -12,22 +12,22 @@ use super::super::mailbox::Backfill;
 use super::super::{Chat, ChatTimer};
 use crate::protocol::push::PushKind;
 
-/// The background reads some lists so often.
+/// The interval at which some lists are read in the background.
 const SWEEP_EVERY_MS: u64 = 100;
-/// After so many times all were read.
+/// The number of intervals after which all lists were read.
 const SWEEP_PARTS: usize = 200;
-/// And at least so many each time.
+/// The minimum number of lists per interval.
 const SWEEP_AT_ONCE_MIN: usize = 16;
 
 impl Chat {
-    /// Something waits in the store for this user that may not be on their list.
+    /// A push for this user that may not be on their list waits in the store.
     pub(super) fn look(&mut self, user: UserId, out: &mut Vec<Action>) {
         self.mark_list(user);
         self.want_page(user, out);
     }
 
-    /// The list of a user who is here, or comes, is read before anything else is sent to them for
-    /// the first time.
+    /// The list of a user who is here, or logs in, is read before any other push is sent to them
+    /// for the first time.
     fn mark_list(&mut self, user: UserId) {
         let entry = self.users.get_mut(user);
         if entry.is_here() && entry.list.is_none() {
@@ -38,9 +38,9 @@ impl Chat {
         }
     }
 
-    /// A node has died that may have saved something for anybody, or changed their friends, or it
-    /// could not keep what it had to say: all lists are read, in the background or as soon as
-    /// something is to be sent.
+    /// A node that has died, or could not keep its records, may have saved pushes for any user or
+    /// changed their friends: each list is read in the background, or as soon as a push is to be
+    /// sent.
     pub(super) fn look_at_all(&mut self, out: &mut Vec<Action>) {
         let users = self.users.iter().filter(|(_, user, _)| user.is_here() || user.loading.is_some());
         let mut users: Vec<UserId> = users.map(|(id, ..)| id).collect();
@@ -52,7 +52,7 @@ impl Chat {
         };
         let was_empty = cluster.sweep.is_empty();
         if let Some(&next) = cluster.sweep.front() {
-            // It goes on where it is: however often it begins anew, everybody has their turn.
+            // A restarted sweep goes on at its present position, so every user has their turn.
             let place = users.partition_point(|&user| user < next);
             users.rotate_left(place);
         }
@@ -63,7 +63,7 @@ impl Chat {
         }
     }
 
-    /// Goes on in the background.
+    /// Continues the sweep in the background.
     pub(in super::super) fn sweep(&mut self, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else {
             return;
@@ -74,7 +74,7 @@ impl Chat {
             self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, ChatTimer::Sweep);
         }
         for user in some {
-            // Their place may be somebody else's by now, or nobody's.
+            // The slot may belong to another user by now, or to none.
             if self.users.at(user.slot()).is_some() {
                 self.want_page(user, out);
                 self.doubt_friends_of(user);
@@ -82,14 +82,14 @@ impl Chat {
         }
     }
 
-    /// The friends of this user are others by now than are in memory.
+    /// The friends of this user differ from those in memory.
     pub(super) fn friends_changed(&mut self, user: UserId, out: &mut Vec<Action>) {
         self.doubt_friends_of(user);
         self.read_doubted(out);
     }
 
-    /// A friendship was begun or ended here, or may have been: both read who their friends are,
-    /// wherever they are, since the other one may have been changed elsewhere at the same time.
+    /// A friendship was begun or ended here, or may have been. Both users' friends are read anew on
+    /// their nodes, since the other user's node may have changed them at the same time.
     pub(in super::super) fn tell_friends(&mut self, me: UserId, other: UserId, out: &mut Vec<Action>) {
         if self.cluster.is_none() {
             return;
@@ -103,9 +103,9 @@ impl Chat {
         }
     }
 
-    /// A page has a message that stands on the list under another number: it was sent again
-    /// elsewhere, or was sent again here while nobody knew what had become of it. They are one:
-    /// what is on the list is the one in the store from now on, so that one ack serves both.
+    /// A page has a message that is on the list under another number: it was sent again on another
+    /// node, or here while its outcome was not known. The two are one message. The entry on the
+    /// list becomes the one in the store, so that one ack serves both.
     pub(in super::super) fn merge_twins(&mut self, user: UserId, page: &PushPage, out: &mut Vec<Action>) {
         if self.cluster.is_none() {
             return;
@@ -119,14 +119,14 @@ impl Chat {
         }
     }
 
-    /// A delivery on a list is the push of this number in the store.
+    /// A delivery on a list is the push with this number in the store.
     fn become_stored(&mut self, user: UserId, delivery: DeliveryRef, seq: u64, out: &mut Vec<Action>) {
         if self.deliveries.get(delivery).is_some_and(|found| found.save == SaveProgress::Foreign) {
             self.foreign_is_stored(user, delivery.seq);
         }
         self.mark_durable(delivery, out);
         if let Some(found) = self.deliveries.get_mut(delivery) {
-            // Whatever becomes of its own save finds nobody.
+            // The outcome of its own save finds no delivery any more.
             found.save = SaveProgress::Done;
         }
         if let Some(list) = &mut self.users.get_mut(user).list {

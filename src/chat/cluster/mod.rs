@@ -1,39 +1,39 @@
-//! What a node of a cluster does beside what every server does: several nodes over one store.
+//! The part of the core that only a node of a cluster has: several nodes use one store.
 //!
-//! A message lives at its *taker*, the node of its sender, until it is acked there or committed.
-//! The node of its receiver, their *owner*, learns of it by a look into the store: the taker reads,
-//! behind the commit, who the owner is, and sends it a `Look`. So that nothing is lost and nothing
-//! comes in another order when users move from node to node and nodes die, there are these parts:
+//! The *taker* of a message, the node of its sender, keeps it until it is acked there or committed.
+//! The *owner*, the node of its receiver, finds it in the store: the taker reads, after the commit,
+//! which node is the owner, and sends it a `Look`. Users move from node to node, and nodes die. The
+//! following parts see to it that no message is lost or overtaken meanwhile:
 //!
-//! | part | what it is for |
+//! | part | purpose |
 //! |---|---|
-//! | `clock.rs` | the numbers of pushes: who takes later, on any node, gives a greater one |
-//! | `telling.rs` | who must be told that something was saved, or may have been |
-//! | `looks.rs` | a list is read anew: for a `Look`, or since a node died that owed some |
-//! | `claims.rs` | a log-in of a user who belongs to another node: that one lets go first |
-//! | `letting_go.rs` | the other end of it: all is saved, then handed over |
-//! | `taken.rs` | whose messages are not safe yet: who is let go of waits for theirs |
-//! | `dirty.rs` | for whom the next node of a sender must look |
-//! | `views.rs` | which nodes have died from one view to the next |
-//! | `presence.rs` | who is online on other nodes |
+//! | `clock.rs` | the numbers of pushes: a later push gets a greater number, on whichever node |
+//! | `telling.rs` | the owners to be told that a push was saved, or may have been saved |
+//! | `looks.rs` | reading a list anew: after a `Look`, or after the death of a node |
+//! | `claims.rs` | log-ins of users who belong to another node, which must let go of them first |
+//! | `letting_go.rs` | the other side of a claim: everything is saved, then handed over |
+//! | `taken.rs` | the messages that are not safe yet: letting go of their sender waits for them |
+//! | `dirty.rs` | the receivers for whom the next node of a sender must look |
+//! | `views.rs` | the nodes that have died between two views |
+//! | `presence.rs` | the users who are online on other nodes |
 //! | `endings.rs` | a ban, a deletion, another password: connections and log-ins end on all nodes |
 //! | `figures.rs` | what operators are told of all this |
 //! | `questions.rs` | an operator's question about a user of another node |
 //!
-//! What is done for one user costs nothing that grows with all others: `steps.rs` counts that in
-//! unit tests.
+//! The work for one user does not grow with the number of other users: `steps.rs` counts it in unit
+//! tests.
 //!
-//! With a bus what is said between nodes goes over it first, and a message for a user on another
+//! With a bus, records between nodes are sent over it first, and a message for a user on another
 //! node is handed over before it is saved:
 //!
-//! | part | what it is for |
+//! | part | purpose |
 //! |---|---|
 //! | `link.rs` | both directions between two nodes, in unbroken order |
-//! | `bus.rs` | all links, and what they carry to and from the core |
-//! | `direct.rs` | the taker: receivers on other nodes, and what was handed over for them |
-//! | `foreign.rs` | the owner: what others hand over for users who are here |
+//! | `bus.rs` | all links, and their frames to and from the core |
+//! | `direct.rs` | the taker's side: receivers on other nodes, and what was handed over for them |
+//! | `foreign.rs` | the owner's side: what other nodes hand over for users who are here |
 //!
-//! A node alone has no `ClusterState`, and does nothing of all this.
+//! A server that is not in a cluster has no `ClusterState`, and does nothing of all this.
 
 use super::Chat;
 use super::ChatTimer;
@@ -68,62 +68,63 @@ pub(super) use endings::EndRequester;
 pub(super) use questions::Question;
 pub(super) use telling::LookScope;
 
-/// How long after something could not be done, or was not answered, it is tried again.
+/// The time after which a failed or unanswered operation is tried again.
 const RETRY_MS: u64 = 1_000;
 
-/// The state of one node of a cluster.
+/// The cluster state of one node.
 #[derive(Debug)]
 pub(super) struct ClusterState {
     me: Incarnation,
     view: ClusterView,
-    /// Of users who are here: the epoch of their whereabouts. Never walked through.
+    /// The epochs of the whereabouts of users who are here. Never walked through.
     epochs: HashMap<UserId, u64>,
-    /// Log-ins of users who belong to another node. They are loading.
+    /// Log-ins of users who belong to another node. Their state is loading.
     claims: BTreeMap<UserId, claims::LoginClaim>,
-    /// The same, by the node from which each waits to hear.
+    /// The same claims, by the node for whose answer each waits.
     claims_at: BTreeSet<(NodeId, UserId)>,
-    /// The same, each with the time at which it is asked about again, in order. They may be over.
+    /// The same claims in the order of the times of their next questions. They may have ended.
     claims_to_ask: VecDeque<(u64, UserId, u64)>,
     last_claim: u64,
-    /// Users who log in elsewhere; each is held.
+    /// Users who log in on another node; each holds a reference.
     letting_go: BTreeMap<UserId, letting_go::UserRelease>,
     /// Users whom other nodes may claim.
     let_go: letting_go::ClaimableUsers,
-    /// Those whose owner is to be told something; each is held.
+    /// Users whose owner is still to be told something; each holds a reference.
     telling: BTreeMap<UserId, telling::OwnerUpdate>,
-    /// Of these, whose owner is to be asked for; it may be known by now.
+    /// Those of them whose owner must be read. It may be known by now.
     to_ask: BTreeSet<UserId>,
-    /// There were too many: all look at everything.
+    /// There were too many: all nodes look at all lists.
     tells_everybody: bool,
     dirty: dirty::DirtyPairs,
     taken: taken::TakenMessages,
-    /// What is to end on all nodes.
+    /// The orders that must end connections on all nodes.
     endings: endings::SessionEnds,
-    /// Who is online on other nodes, and who of this one they are told of.
+    /// The users who are online on other nodes, and what other nodes were told.
     presence: presence::RemotePresence,
-    /// Whose list is to be read in the background, and so many at a time. They may be gone.
+    /// The users whose lists are to be read in the background, and how many at a time. They may be
+    /// gone.
     sweep: VecDeque<UserId>,
     sweep_at_once: usize,
-    /// The timer is set at which all that waits is tried again.
+    /// The timer for repeating failed operations is set.
     timer_set: bool,
     /// About users of other nodes.
     questions: questions::Questions,
     /// For operators.
     totals: contract::ClusterTotals,
-    /// If there is one.
+    /// The bus, if there is one.
     bus: Option<Box<bus::BusState>>,
 }
 
-/// What is known of an incarnation.
+/// The state of an incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IncarnationState {
-    /// It is this one.
+    /// This node's own incarnation.
     Me,
-    /// It lives, by the view.
+    /// Alive, according to the view.
     Lives,
-    /// It was fenced; no `seq` of its is greater than this.
+    /// Fenced. No `seq` of it is greater than this.
     Dead { hlc_limit: u64 },
-    /// It is younger than the view.
+    /// Not in the view yet.
     Unknown,
 }
 
@@ -139,19 +140,19 @@ impl ClusterState {
         }
     }
 
-    /// The other nodes that live, by the view.
+    /// The other nodes that are alive, according to the view.
     fn others(&self) -> impl Iterator<Item = Incarnation> + '_ {
         let others = self.view.nodes.iter().filter(|state| state.lives && state.last.node != self.me.node);
         others.map(|state| state.last)
     }
 
-    /// Log-ins that wait for the whereabouts of their users.
+    /// The number of log-ins that wait for the whereabouts of their users.
     #[cfg(debug_assertions)]
     pub(super) fn claiming(&self) -> impl Iterator<Item = super::ids::LoginId> + '_ {
         self.claims.values().map(claims::LoginClaim::login)
     }
 
-    /// The references that it holds.
+    /// The users to which it refers.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
         let remotes = self.bus.iter().flat_map(|bus| bus.remotes.refs());
@@ -180,14 +181,14 @@ impl ClusterState {
         self.taken.check(deliveries);
     }
 
-    /// Is there anything that is tried again?
+    /// Is there an operation to be repeated?
     fn waits(&self) -> bool {
         let is_idle =
             self.to_ask.is_empty() && self.letting_go.is_empty() && self.claims.is_empty() && self.endings.is_empty();
         !is_idle || self.tells_everybody || !self.questions.is_empty()
     }
 
-    /// The memory of what users can make grow: of what is in trees, about.
+    /// The memory that users can make grow; that of trees is an estimate.
     pub(super) fn held_bytes(&self) -> usize {
         const OF_TREE: usize = 2;
         const CLAIM_BYTES: usize = size_of::<claims::LoginClaim>() + 2 * size_of::<(NodeId, UserId)>();
@@ -206,10 +207,10 @@ impl ClusterState {
 }
 
 impl Chat {
-    /// This is a node of a cluster, in this life. `view` was read behind its beginning. Call it
-    /// once, before the first event. The `hash_key` that [`Chat::new`] was given is that of all
-    /// nodes, and its `first_seq` is not less than the node's `hlc_limit` at the beginning of this
-    /// life.
+    /// Makes this server the given incarnation of a node. `view` was read after its start. Call it
+    /// once, before the first event. All nodes must have given the same `hash_key` to
+    /// [`Chat::new`]; the `first_seq` given there must not be less than the node's `hlc_limit` at
+    /// the start of this incarnation.
     pub fn join(&mut self, me: Incarnation, view: ClusterView) {
         self.next_seq = clock::after(self.next_seq, me.node);
         self.seq_step = clock::STEP;
@@ -240,26 +241,26 @@ impl Chat {
         self.looks_after_events = true;
     }
 
-    /// The `seq` of this node's next push. The shell keeps the node's `hlc_limit` far above this,
-    /// and above the wall clock (in ms, shifted by [`MS_SHIFT`](contract::MS_SHIFT)): by as much as
-    /// can be taken until it is written again.
+    /// The `seq` of this node's next push. The shell keeps the node's `hlc_limit` above it, and
+    /// above the wall clock (in ms, shifted by [`MS_SHIFT`](contract::MS_SHIFT)), by as much as can
+    /// be taken until the limit is written again.
     #[must_use]
     pub fn clock(&self) -> u64 {
         self.next_seq
     }
 
-    /// Another node has given this `seq`: from now on this one gives greater ones.
+    /// Another node has given this `seq`: from now on this node gives greater ones.
     fn merge_clock(&mut self, seen: u64) {
         if let Some(cluster) = &self.cluster {
             self.next_seq = self.next_seq.max(clock::after(seen, cluster.me.node));
         }
     }
 
-    /// The store was read again.
+    /// A new view was read from the store.
     pub(super) fn view_read(&mut self, view: ClusterView, out: &mut Vec<Action>) {
         self.merge_clock(clock::at(self.now.wall_ms));
         let Some(cluster) = &mut self.cluster else {
-            debug_assert!(false, "a node alone has no view");
+            debug_assert!(false, "only a cluster has views");
             return;
         };
         if view.number < cluster.view.number {
@@ -283,22 +284,22 @@ impl Chat {
         self.presence_by_view(out);
     }
 
-    /// Another node says something by the mail.
+    /// A record of another node has arrived by the mail.
     pub(super) fn frame(&mut self, from: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
         let Some(cluster) = &self.cluster else {
-            debug_assert!(false, "a node alone hears nobody");
+            debug_assert!(false, "only a cluster has records");
             return;
         };
         if cluster.life(from) == IncarnationState::Lives {
             self.heard_record(from, record, out);
         } else if let NodeRecord::Ack { user, seq } = record {
-            // That is so, whoever says it.
+            // An ack is true, whichever node reports it.
             self.acked_there(user, seq, out);
         }
-        // What else it had to say is found by looking: its death has marked all lists.
+        // Its other records are found by looking: its death has marked all lists.
     }
 
-    /// A node that lives says something.
+    /// A record of a node that is alive.
     fn heard_record(&mut self, from: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
         match record {
             NodeRecord::Look { user } => {
@@ -339,7 +340,7 @@ impl Chat {
         }
     }
 
-    /// Sets the timer for whatever waits, unless it is set.
+    /// Sets the timer for operations that wait, unless it is set already.
     fn arm_cluster(&mut self) {
         if let Some(cluster) = &mut self.cluster
             && !std::mem::replace(&mut cluster.timer_set, true)
@@ -363,14 +364,14 @@ impl Chat {
         }
     }
 
-    /// The user came here, and belongs to this node.
+    /// The user has logged in here, and belongs to this node.
     pub(super) fn owns_from_now_on(&mut self, user: UserId, epoch: u64) {
         if let Some(cluster) = &mut self.cluster {
             cluster.epochs.insert(user, epoch);
         }
     }
 
-    /// The user is here no more.
+    /// The user is no longer here.
     pub(super) fn left_node(&mut self, user: UserId) {
         if let Some(cluster) = &mut self.cluster {
             cluster.epochs.remove(&user);
@@ -380,7 +381,7 @@ impl Chat {
         }
     }
 
-    /// The owner, as the store said.
+    /// The owner, as the store has reported it.
     fn owner_in(outcome: &super::contract::Outcome) -> Option<UserOwner> {
         match outcome {
             super::contract::Outcome::Cluster(outcome) => match **outcome {

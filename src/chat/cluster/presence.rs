@@ -1,15 +1,16 @@
-//! Who is online on other nodes, for those who ask here who of their friends is.
+//! Which users are online on other nodes, for users here who watch their friends.
 //!
-//! As long as nobody asks, nothing of this is done. The first one who does makes this node ask all
-//! others ([`NodeRecord::Who`]). Each answers with all its users ([`NodeRecord::Present`]), as
-//! hashes of their names, and from then on tells who has come and gone ([`NodeRecord::Moved`]),
-//! with the names of their friends: so the friends who are here are found without a search. What
-//! happens within [`TELL_EVERY_MS`] is told together; a user who goes is told of later, so that one
-//! who comes back or moves to another node meanwhile is not shown as gone. If very many come and go
-//! at once, all users are told instead.
+//! As long as no user here asks, this node does nothing of this. The first question makes it ask
+//! all other nodes ([`NodeRecord::Who`]). Each answers with all its users
+//! ([`NodeRecord::Present`]), as hashes of their names, and from then on reports changes
+//! ([`NodeRecord::Moved`]) with the names of the user's friends: so the friends who are here are
+//! found without a search. The changes within [`TELL_EVERY_MS`] are reported together. A user who
+//! goes offline is reported later, so that a user who comes back or moves to another node meanwhile
+//! is not shown as offline. If very many users come and go at once, the node reports all its users
+//! instead.
 //!
-//! When a node has died, or could not keep what it had to say, what its users are is in doubt:
-//! those who watch are looked through in the background, and told what has changed.
+//! When a node has died, or could not keep its records, the state of its users is in doubt: the
+//! watchers are checked in the background, and told of the differences.
 
 use super::super::contract::Action;
 use super::super::ids::UserId;
@@ -20,27 +21,27 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 mod tell;
 
-/// What happens within this time is told together.
+/// Changes within this time are reported together.
 const TELL_EVERY_MS: u64 = 500;
-/// The users of a node that has died are online on others, or nowhere, after so long.
+/// After this time the users of a dead node are offline, unless they have logged in elsewhere.
 const FADES_AFTER_MS: u64 = 5_000;
-/// A node that was asked and has not answered is asked again after so long.
+/// A node that has not answered is asked again after this time.
 const ASK_AGAIN_MS: u64 = 3_000;
-/// Those who watch are looked through in so many parts, but at least so many users at a time.
+/// The watchers are checked in this many parts, but at least this many users at a time.
 const SWEEP_PARTS: usize = 100;
 const SWEEP_AT_ONCE_MIN: usize = 64;
 
-/// A user who has come or gone.
+/// A user who has come online or gone offline.
 #[derive(Debug)]
 struct PresenceMove {
     due_ms: u64,
-    /// What the other nodes know.
+    /// The other nodes were told that the user is here.
     was_here: bool,
     /// The friends of a user who has gone.
     friends: Vec<UserName>,
 }
 
-/// What a node was asked, and has told.
+/// The state of the question to one node, and of its answers.
 #[derive(Clone, Copy, Debug)]
 struct RosterInquiry {
     at_ms: u64,
@@ -58,31 +59,32 @@ struct Listener {
     by_mail_until_ms: u64,
 }
 
-/// What is known of users of other nodes, and told to them. No map is walked through but in order.
+/// The known users of other nodes, and what other nodes were told. Maps are only walked through if
+/// they are ordered.
 #[derive(Debug, Default)]
 pub(super) struct RemotePresence {
-    /// Somebody here has asked who is online.
+    /// A user here has asked which friends are online.
     is_wanted: bool,
     /// The nodes that were asked.
     asked: BTreeMap<Incarnation, RosterInquiry>,
     /// The nodes that have asked.
     listeners: BTreeMap<Incarnation, Listener>,
-    /// The nodes that say that a user is there, by the hash of the name. For a moment there may be
-    /// two of them: what the one says that a user has left may come behind what the other one says.
+    /// The nodes on which a user is, by the hash of the name. For a moment there may be two: the
+    /// report that the user has left one may come after the report that they are on the other.
     there: BTreeSet<(u64, NodeId)>,
-    /// Answers of which the last part has not come.
+    /// Answers whose last part has not arrived.
     coming: BTreeMap<Incarnation, HashSet<u64>>,
     moves: BTreeMap<UserName, PresenceMove>,
-    /// There were too many: all users are to be told.
+    /// There were too many changes: report all users.
     tells_all: bool,
-    /// Nodes that have died, and when their users are nowhere.
+    /// The dead nodes, and the time from which their users are offline.
     fading: BTreeMap<NodeId, u64>,
-    /// Users who may be shown wrongly to those who watch.
+    /// Users whose shown state may be wrong.
     doubted: HashSet<u64>,
-    /// Those who are still to be looked through. They may be gone.
+    /// The users still to be checked. They may be gone.
     sweep: VecDeque<UserId>,
     sweep_at_once: usize,
-    /// More came into doubt since that began.
+    /// More users came into doubt since the check began.
     sweeps_again: bool,
     timer_set: bool,
 }
@@ -96,7 +98,7 @@ impl RemotePresence {
             || self.asked.values().any(|asked| !asked.has_answered)
     }
 
-    /// The memory that it holds, in bytes.
+    /// The memory of all this, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         const ENTRY_BYTES: usize = size_of::<(u64, NodeId)>() + 2;
         (2 * self.there.len() + self.doubted.capacity()) * ENTRY_BYTES
@@ -107,7 +109,7 @@ impl RemotePresence {
         self.there.range((hash, NodeId::FIRST)..=(hash, NodeId::LAST)).next().is_some()
     }
 
-    /// The user is here: whatever other nodes say is over.
+    /// The user is here: reports of other nodes about them no longer count.
     fn is_here(&mut self, hash: u64) {
         while let Some(&there) = self.there.range((hash, NodeId::FIRST)..=(hash, NodeId::LAST)).next() {
             self.there.remove(&there);
@@ -121,7 +123,7 @@ impl RemotePresence {
 }
 
 impl Chat {
-    /// Is this user online on any node, as far as is known?
+    /// Is this user online on any node, as far as this node knows?
     pub(in super::super) fn is_online(&self, user: UserId) -> bool {
         let entry = self.users.get(user);
         entry.is_here()
@@ -130,7 +132,7 @@ impl Chat {
             })
     }
 
-    /// Somebody asks who is online: from now on the other nodes tell.
+    /// A user asks which friends are online: from now on the other nodes report changes.
     pub(in super::super) fn want_presence(&mut self, out: &mut Vec<Action>) {
         if let Some(cluster) = &mut self.cluster
             && !std::mem::replace(&mut cluster.presence.is_wanted, true)
@@ -139,7 +141,7 @@ impl Chat {
         }
     }
 
-    /// The view was read: asks the nodes that have begun, and lets go of those that are over.
+    /// The view was read: asks the nodes that have started, and forgets those that have ended.
     pub(super) fn presence_by_view(&mut self, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
@@ -175,7 +177,7 @@ impl Chat {
         self.arm_elsewhere();
     }
 
-    /// A node could not keep what it had to say.
+    /// A node could not keep its records.
     pub(super) fn presence_missed(&mut self, from: Incarnation, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
@@ -187,8 +189,8 @@ impl Chat {
         }
     }
 
-    /// Is this record the one behind the last one of its sender? If it came before, or one before
-    /// it has not come, it is not taken. `begins`: whatever came before does not count.
+    /// Returns `true` if this record follows the last one of its sender. A record that came before,
+    /// or whose predecessor is missing, is not taken. `begins`: earlier records do not count.
     pub(super) fn is_next_of_presence(
         &mut self,
         from: Incarnation,
@@ -209,7 +211,7 @@ impl Chat {
         is_next
     }
 
-    /// Is this a node of a cluster?
+    /// Is this server a node of a cluster?
     pub(in super::super) fn has_other_nodes(&self) -> bool {
         self.cluster.is_some()
     }
@@ -237,7 +239,7 @@ impl Chat {
         self.arm_elsewhere();
     }
 
-    /// Users of another node have come and gone.
+    /// Another node reports users who have come and gone.
     pub(super) fn moved_there(&mut self, from: Incarnation, moved: Vec<PresenceUpdate>) {
         for PresenceUpdate { user, is_online, friends } in moved {
             let (hash, id) = (self.users.hash(user.as_str()), self.users.find(user.as_str()));
@@ -258,7 +260,7 @@ impl Chat {
         }
     }
 
-    /// Another node tells all its users.
+    /// Another node reports all its users.
     pub(super) fn present_there(&mut self, from: Incarnation, (is_first, is_last): (bool, bool), users: &[u64]) {
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
@@ -288,7 +290,7 @@ impl Chat {
                 doubted.insert(hash);
             }
         }
-        // One who is here now is not there any more, whatever that node thinks.
+        // A user who is here now is no longer there, whatever that node reports.
         let here = self.users.iter().filter(|(_, user, _)| user.is_here());
         for (_, user, _) in here {
             presence.is_here(self.users.hash(user.name.as_str()));
@@ -296,7 +298,7 @@ impl Chat {
         self.begin_presence_sweep();
     }
 
-    /// The users of nodes that have died are nowhere, if they have not come elsewhere meanwhile.
+    /// The users of dead nodes are offline, unless they have logged in elsewhere.
     fn fade(&mut self) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
@@ -333,7 +335,7 @@ impl Chat {
         self.arm_elsewhere();
     }
 
-    /// Tells some of those who watch what was in doubt about their friends.
+    /// Checks some watchers, and tells them of differences.
     fn sweep_doubted(&mut self) {
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
@@ -341,7 +343,7 @@ impl Chat {
         let some: Vec<UserId> = presence.sweep.drain(..count).collect();
         let mut owed = Vec::new();
         for user in some {
-            // Their place may be somebody else's by now, or nobody's.
+            // The slot may belong to another user by now, or to none.
             let friends = self.users.at(user.slot()).map(|entry| &*entry.friends).unwrap_or_default();
             let is_doubted = |friend: &UserId| {
                 let hash = self.users.hash(self.users.get(*friend).name.as_str());

@@ -1,11 +1,11 @@
-//! Numbers that were noted of late, within bounded memory and time.
+//! A set of recent numbers with bounded memory and time.
 
 use std::collections::HashSet;
 
-/// Numbers of one generation.
+/// The maximum number of entries of one generation.
 const COUNT_MAX: usize = 1 << 15;
 
-/// Each is known for one generation at least, and for two at most. Never walked through.
+/// Each number is known for one to two generations. Never walked through.
 #[derive(Debug, Default)]
 pub(super) struct RecentNumbers {
     newer: HashSet<u64>,
@@ -45,7 +45,7 @@ impl RecentNumbers {
         self.newer.contains(&number) || self.older.contains(&number)
     }
 
-    /// What it holds.
+    /// The memory of the set.
     pub(super) fn held_bytes(&self) -> usize {
         (self.newer.capacity() + self.older.capacity()) * (size_of::<u64>() + 1)
     }

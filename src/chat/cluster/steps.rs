@@ -1,5 +1,5 @@
-//! How much the parts of a cluster go through: counted in unit tests only, which show that one
-//! user costs nothing that grows with all others.
+//! Counts the entries that the parts of a cluster examine. Only unit tests count, and show that the
+//! work for one user does not grow with the number of other users.
 
 #[cfg(test)]
 use std::cell::Cell;
@@ -9,7 +9,7 @@ thread_local! {
     static STEPS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// So many entries were looked at.
+/// Counts this many examined entries.
 #[cfg(test)]
 pub(super) fn count(entries: usize) {
     STEPS.set(STEPS.get() + entries);
@@ -18,7 +18,7 @@ pub(super) fn count(entries: usize) {
 #[cfg(not(test))]
 pub(super) fn count(_entries: usize) {}
 
-/// Those since the last call.
+/// The count since the last call.
 #[cfg(test)]
 pub(super) fn take() -> usize {
     STEPS.take()

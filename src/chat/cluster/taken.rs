@@ -1,9 +1,9 @@
-//! The messages that were taken here and are neither acked nor committed, by sender: who is let go
-//! of waits for theirs, and for nobody else's.
+//! The messages that were taken here and are neither acked nor committed, by sender. Letting go of
+//! a user waits for the user's own messages, and for no others.
 //!
-//! Nothing on the way of a message feeds it, so that a node alone has nothing of it. After each
-//! event it looks at the place in the table of deliveries that was the next one before: if the
-//! event took a message, it is there.
+//! No code on the way of a message calls this module, so a server that is not in a cluster pays
+//! nothing for it. After each event it examines the slot in the table of deliveries that was the
+//! next free one before: a message that the event took is there.
 
 use super::super::Chat;
 use super::super::deliveries::{Deliveries, Delivery, SaveProgress};
@@ -11,12 +11,12 @@ use super::super::ids::{DeliveryRef, UserId};
 use super::steps;
 use std::collections::HashMap;
 
-/// A sender's are looked through when there are so many, and again when they have doubled.
+/// A sender's messages are cleaned up at this number, and again whenever the number has doubled.
 const LOOKED_THROUGH_FROM: usize = 16;
-/// So many of all may be over before all are looked through.
+/// All senders are cleaned up when this many messages may be done.
 const OVER_MAX: usize = 1_024;
 
-/// May be over by now.
+/// Messages that may be done by now.
 #[derive(Debug)]
 struct SenderMessages {
     taken: Vec<DeliveryRef>,
@@ -29,14 +29,14 @@ impl Default for SenderMessages {
     }
 }
 
-/// Of all senders.
+/// The messages of all senders.
 #[derive(Debug, Default)]
 pub(super) struct TakenMessages {
-    /// Never walked through to decide anything.
+    /// Its order decides nothing.
     by_sender: HashMap<UserId, SenderMessages>,
-    /// All of them together.
+    /// The number of messages of all senders.
     len: usize,
-    /// Where the next delivery stands.
+    /// The slot of the next delivery.
     next_place: u32,
 }
 
@@ -44,7 +44,7 @@ fn is_open(user: UserId, found: &Delivery) -> bool {
     found.sender == Some(user) && !found.durable
 }
 
-/// Will it be acked or saved? One for which there is no room will not.
+/// Will it be acked or saved? A push for which there is no room will not.
 fn is_awaited(user: UserId, found: &Delivery) -> bool {
     is_open(user, found) && (found.save != SaveProgress::Full || found.waits())
 }
@@ -64,7 +64,7 @@ impl TakenMessages {
         }
     }
 
-    /// One that another node has taken is this node's from now on.
+    /// A message that another node has taken belongs to this node from now on.
     pub(super) fn insert(&mut self, sender: UserId, delivery: DeliveryRef) {
         self.by_sender.entry(sender).or_default().taken.push(delivery);
         self.len += 1;
@@ -79,7 +79,7 @@ impl TakenMessages {
         self.len = self.by_sender.values().map(|of_sender| of_sender.taken.len()).sum();
     }
 
-    /// Those of one user, in the order in which they were taken.
+    /// The messages of one user, in the order in which they were taken.
     fn open_of(&mut self, user: UserId, deliveries: &Deliveries) -> Vec<DeliveryRef> {
         let Some(of_sender) = self.by_sender.get_mut(&user) else {
             return Vec::new();
@@ -90,7 +90,7 @@ impl TakenMessages {
         open
     }
 
-    /// Is none of a user's messages waited for? Most calls look at one of them.
+    /// Returns `true` if no message of the user is waited for. Most calls examine one message only.
     pub(super) fn is_settled(&mut self, user: UserId, deliveries: &Deliveries) -> bool {
         let Some(of_sender) = self.by_sender.get_mut(&user) else {
             return true;
@@ -102,7 +102,7 @@ impl TakenMessages {
             steps::count(1);
             match deliveries.get(taken[at]).filter(|found| is_open(user, found)) {
                 Some(found) if is_awaited(user, found) => {
-                    // The next call begins with it.
+                    // The next call begins with this message.
                     let last = taken.len() - 1;
                     taken.swap(at, last);
                     return false;
@@ -124,7 +124,7 @@ impl TakenMessages {
         2 * self.len * size_of::<DeliveryRef>() + self.by_sender.capacity() * size_of::<(UserId, SenderMessages)>()
     }
 
-    /// It has all that is open.
+    /// Every open message is in the table.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, deliveries: &Deliveries) {
         use std::collections::HashSet;
@@ -142,7 +142,7 @@ impl TakenMessages {
 }
 
 impl SenderMessages {
-    /// Gives how many.
+    /// Returns their number.
     fn forget_what_is_over(&mut self, user: UserId, deliveries: &Deliveries) -> usize {
         let before = self.taken.len();
         steps::count(before);
@@ -153,14 +153,14 @@ impl SenderMessages {
 }
 
 impl Chat {
-    /// An event of a node of a cluster is over: it may have taken a message.
+    /// Called after each event of a node of a cluster, which may have taken a message.
     pub(in super::super) fn note_taken(&mut self) {
         if let Some(cluster) = &mut self.cluster {
             cluster.taken.note(&self.deliveries);
         }
     }
 
-    /// Saves what a user has sent and is not saved, without waiting for acks.
+    /// Saves the messages that the user has sent and that are not saved, without waiting for acks.
     pub(super) fn save_open(&mut self, user: UserId, out: &mut Vec<super::super::contract::Action>) {
         let Some(cluster) = &mut self.cluster else { return };
         for delivery in cluster.taken.open_of(user, &self.deliveries) {

@@ -1,9 +1,9 @@
-//! Telling the owner of a user what was done for them here: that something was saved, that their
-//! friends have changed.
+//! Tells the owner of a user what was done for the user here: a push was saved, or their friends
+//! have changed.
 //!
-//! Mostly the owner is known: the store has read it behind the commit. If not, it is asked for
-//! until it is known; also after a save that seems to have failed, since only its answer may be
-//! lost.
+//! Usually the owner is known, since the store has read it after the commit. If not, it is read
+//! until it is known. This also happens after a save that seems to have failed, because perhaps
+//! only its answer was lost.
 
 use super::super::Chat;
 use super::super::contract::{Action, Job, Outcome};
@@ -14,21 +14,21 @@ use super::IncarnationState;
 use super::contract::{ClusterJob, ClusterOutcome, NodeRecord, UserOwner};
 use super::steps;
 
-/// Beyond so many, all nodes are told to look at everything.
+/// If more owners wait to be told, all nodes are told to look at all lists instead.
 pub(super) const TELLING_MAX: usize = if cfg!(test) { 40 } else { 100_000 };
 
-/// How far the question for the owner has come.
+/// The progress of reading the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OwnerLookup {
-    /// To be asked for.
+    /// The read is still to be submitted.
     Waits,
-    /// On its way.
+    /// The read is in progress.
     Asked,
-    /// On its way, and asked for before something else was done: once more.
+    /// The read is in progress, but began before the latest change: one more read must follow.
     AskedTooEarly,
 }
 
-/// What the owner of a user is to be told.
+/// What the owner of a user is still to be told.
 #[derive(Debug)]
 pub(super) struct OwnerUpdate {
     asking: OwnerLookup,
@@ -41,7 +41,7 @@ impl OwnerUpdate {
     }
 }
 
-/// What is to be read anew.
+/// What the owner must read anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct LookScope {
     pub(in super::super) pushes: bool,
@@ -54,7 +54,7 @@ impl LookScope {
 }
 
 impl Chat {
-    /// The save of a delivery was answered by the store of a cluster.
+    /// The store of a cluster has answered the save of a delivery.
     #[inline(never)]
     pub(in super::super) fn saved_in_cluster(
         &mut self,
@@ -69,7 +69,7 @@ impl Chat {
         let (receiver, sender) = (found.receiver, found.sender);
         let is_here = self.users.is_here(receiver);
         let is_handed_over = !is_here && self.is_handed_over(receiver, delivery.seq);
-        // They may be let go of together with the delivery.
+        // The users may be released together with the delivery.
         self.users.hold(receiver);
         if let Some(sender) = sender {
             self.users.hold(sender);
@@ -77,11 +77,11 @@ impl Chat {
         self.on_save_result(delivery, if is_first { &Outcome::Saved } else { &Outcome::Duplicate }, out);
         if is_here {
             if !is_first {
-                // The other one may have been taken elsewhere.
+                // The other push may have been taken by another node.
                 self.look(receiver, out);
             }
         } else if is_handed_over && self.saved_in_direct(delivery, (receiver, sender), owner, out) {
-            // Their node has it already, or gets it now.
+            // The owner has it already, or gets it now.
             self.consider_direct(receiver, delivery.seq, owner, out);
         } else {
             let told = owner.is_some_and(|owner| self.tell_node(receiver, owner, LookScope::PUSHES, out));
@@ -96,7 +96,7 @@ impl Chat {
         self.users.release(receiver);
     }
 
-    /// The save of a delivery seems to have failed: perhaps only its answer is lost.
+    /// The save of a delivery seems to have failed. Perhaps only its answer was lost.
     pub(in super::super) fn saved_perhaps(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         if self.cluster.is_some()
             && let Some(found) = self.deliveries.get(delivery)
@@ -107,7 +107,8 @@ impl Chat {
         }
     }
 
-    /// The owner of a user is to be told this, whoever it is. Of a node alone: nothing.
+    /// The owner of this user is to be told, whichever node it is. Without a cluster it does
+    /// nothing.
     pub(in super::super) fn tell_owner(
         &mut self,
         user: UserId,
@@ -118,7 +119,8 @@ impl Chat {
         if what.pushes
             && let Some(at) = self.is_direct(user)
         {
-            // Before anything more is handed over; and whoever owns them by now is told as well.
+            // This happens before any further message is handed over. The present owner is told,
+            // too.
             self.say(at, NodeRecord::Look { user: self.users.get(user).name.clone() }, out);
         }
         let Some(cluster) = &mut self.cluster else {
@@ -147,7 +149,7 @@ impl Chat {
         self.ask_owner(user, out);
     }
 
-    /// What is not known any more will be looked for by all.
+    /// All nodes will look for what cannot be remembered here.
     #[cold]
     fn tell_everybody_soon(&mut self) {
         if let Some(cluster) = &mut self.cluster {
@@ -157,7 +159,7 @@ impl Chat {
         self.arm_cluster();
     }
 
-    /// All look at everything, this node as well, if somebody could not be told.
+    /// If an owner could not be told, all nodes look at all lists, including this one.
     pub(super) fn tell_everybody(&mut self, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else { return };
         if !std::mem::take(&mut cluster.tells_everybody) {
@@ -176,7 +178,7 @@ impl Chat {
         self.cluster.as_mut()?.telling.get_mut(&user)
     }
 
-    /// `false`: the store does not take more.
+    /// Returns `false` if the store accepts no more jobs.
     fn ask_owner(&mut self, user: UserId, out: &mut Vec<Action>) -> bool {
         if !self.telling(user).is_some_and(|telling| telling.waits()) {
             return true;
@@ -199,7 +201,7 @@ impl Chat {
         self.arm_cluster();
     }
 
-    /// Asks again for those of whom it is not known, as far as the store takes it.
+    /// Reads again the owners that are not known, as far as the store accepts jobs.
     pub(super) fn ask_owners(&mut self, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else { return };
         let mut waiting = std::mem::take(&mut cluster.to_ask);
@@ -214,10 +216,10 @@ impl Chat {
         }
     }
 
-    /// The owner was read, or could not be.
+    /// The owner was read, or could not be read.
     pub(in super::super) fn owner_read(&mut self, user: UserId, outcome: &Outcome, out: &mut Vec<Action>) {
         let Some(telling) = self.telling(user) else {
-            debug_assert!(false, "what was asked for is told");
+            debug_assert!(false, "an owner is read only for an update");
             return;
         };
         let (what, too_early) = (telling.what, telling.asking == OwnerLookup::AskedTooEarly);
@@ -243,10 +245,11 @@ impl Chat {
         self.users.release(user);
     }
 
-    /// Tells the owner; `false` if it cannot be told yet: the view does not know it.
+    /// Tells the owner. Returns `false` if that is not possible yet, because the view does not have
+    /// it.
     fn tell_node(&mut self, user: UserId, owner: UserOwner, what: LookScope, out: &mut Vec<Action>) -> bool {
         let (Some(cluster), Some(at)) = (&self.cluster, owner.at) else {
-            // They belong to nobody: their next log-in reads it.
+            // The user belongs to no node: their next log-in reads it.
             return true;
         };
         match cluster.life(at) {
@@ -267,7 +270,7 @@ impl Chat {
                     self.say(at, NodeRecord::Friend { user: name }, out);
                 }
             }
-            // Their next log-in, elsewhere, reads it.
+            // Their next log-in, on another node, reads it.
             IncarnationState::Dead { .. } => {}
             IncarnationState::Unknown => {
                 out.push(Action::ReadView);

@@ -1,23 +1,23 @@
-//! What has changed from one view to the next.
+//! The differences between two views.
 
 use super::contract::{ClusterView, NodeId};
 
-/// Of which nodes lives began or ended.
+/// The nodes whose incarnations began or ended.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ViewChanges {
-    /// Those with another life, or none any more.
+    /// The nodes with another incarnation, or without one.
     pub(super) nodes: Vec<NodeId>,
-    /// A life of another node is over that may have owed something: once for each.
+    /// For each node whose incarnation has ended: it may not have sent all its records.
     pub(super) any_died: bool,
 }
 
 impl ViewChanges {
-    /// Those that `new` shows beside `old`, for the node `me`.
+    /// The differences between `old` and `new`, for the node `me`.
     pub(super) fn between(old: &ClusterView, new: &ClusterView, me: NodeId) -> Self {
         let mut changes = Self::default();
         for state in &new.nodes {
             let node = state.last.node;
-            // One that is new has had no life before its first.
+            // A new node has no incarnation before its first.
             let (epoch, lived) = old.node(node).map_or((0, false), |before| (before.last.epoch, before.lives));
             if (epoch, lived) == (state.last.epoch, state.lives) {
                 continue;
@@ -55,23 +55,23 @@ mod tests {
     #[test]
     fn each_life_dies_once() {
         let died = |old: &[_], new: &[_]| ViewChanges::between(&view(old), &view(new), node(9)).any_died;
-        // Fenced, and only then started again.
+        // The node was fenced, and started again later.
         assert!(died(&[(1, 3, true)], &[(1, 4, false)]));
         assert!(!died(&[(1, 4, false)], &[(1, 5, true)]));
-        // Started again, by which the life before is over.
+        // The node has started again, which ended the previous incarnation.
         assert!(died(&[(1, 3, true)], &[(1, 4, true)]));
         // Both were seen at once.
         assert!(died(&[(1, 3, true)], &[(1, 5, true)]));
-        // A whole life was overlooked.
+        // A whole incarnation was missed.
         assert!(died(&[(1, 4, false)], &[(1, 6, false)]));
         assert!(died(&[], &[(1, 2, false)]));
         assert!(died(&[], &[(1, 2, true)]));
-        // Nothing has happened, a new node has come, one that was gone was forgotten.
+        // Nothing has happened, a new node has come, or a node that had left was forgotten.
         assert!(!died(&[(1, 3, true)], &[(1, 3, true)]));
         assert!(!died(&[], &[(1, 1, true)]));
         assert!(!died(&[(1, 4, false)], &[]));
         assert!(died(&[(1, 3, true)], &[]));
-        // This node is no other.
+        // The node itself is not another node.
         assert!(!died(&[(9, 3, true)], &[(9, 5, true)]));
     }
 

@@ -8,11 +8,11 @@ use super::PresenceMove;
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
 
-/// A user who goes is told of so much later.
+/// A user who goes offline is reported this much later.
 const GONE_AFTER_MS: u64 = 1_000;
-/// If more users come and go until they are told of, all are told instead.
+/// If more users come and go between two reports, the node reports all its users instead.
 const MOVES_MAX: usize = 10_000;
-/// Users in one [`NodeRecord::Present`].
+/// The number of users in one [`NodeRecord::Present`].
 const PRESENT_MAX: usize = 4_096;
 /// The bytes of names in one [`NodeRecord::Moved`], without its last user.
 const MOVED_BYTES_MAX: usize = 32 * 1024;
@@ -23,7 +23,7 @@ const PRESENT_OF_LINK: usize = 4;
 const MAIL_READ_AFTER_MS: u64 = 5_000;
 
 impl Chat {
-    /// Another node wants to know who is here, and who comes and goes from now on.
+    /// Another node asks which users are here, and wants to be told of changes from now on.
     pub(in super::super) fn who_is_asked(&mut self, from: Incarnation, out: &mut Vec<Action>) {
         if let Some(cluster) = &mut self.cluster {
             cluster.presence.listeners.entry(from).or_default();
@@ -35,7 +35,7 @@ impl Chat {
         let here = self.users.iter().filter(|(_, user, _)| user.is_here());
         let here: Vec<u64> = here.map(|(_, user, _)| self.users.hash(user.name.as_str())).collect();
         if let Some(cluster) = &mut self.cluster {
-            // Who has come and was not told of is known from now on.
+            // Users whose arrival is not reported yet are in this answer.
             for (name, one) in &mut cluster.presence.moves {
                 let user = self.users.find(name.as_str());
                 one.was_here |= user.is_some_and(|user| self.users.is_here(user));
@@ -79,7 +79,8 @@ impl Chat {
         }
     }
 
-    /// A user has come, or has new friends, or is about to go: those who listen are to be told.
+    /// A user has come, has new friends, or is about to go: the nodes that have asked are to be
+    /// told.
     pub(in super::super::super) fn note_move(&mut self, user: UserId, comes: bool) {
         let Some(cluster) = self.cluster.as_ref() else { return };
         if cluster.presence.listeners.is_empty() && cluster.presence.there.is_empty() {
@@ -106,13 +107,13 @@ impl Chat {
         self.arm_elsewhere();
     }
 
-    /// The friends of a user, also those who are here: they may have moved to the node that is told
-    /// before it hears of it.
+    /// The friends of a user, including those who are here: they may move to the other node before
+    /// it gets the report.
     fn names_of_friends(&self, user: UserId) -> Vec<UserName> {
         self.users.get(user).friends.iter().map(|friend| self.users.get(*friend).name.clone()).collect()
     }
 
-    /// Tells the other nodes who has come and gone.
+    /// Reports to the other nodes which users have come and gone.
     pub(super) fn tell_moves(&mut self, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
@@ -128,7 +129,8 @@ impl Chat {
         for (name, PresenceMove { was_here, friends, .. }) in due {
             let user = self.users.find(name.as_str()).filter(|user| self.users.is_here(*user));
             if user.is_none() && !was_here {
-                // Nobody knew. One who has come back may have been on another node meanwhile.
+                // No node knew of the user. A user who has come back may have been on another node
+                // meanwhile.
                 continue;
             }
             let friends = user.map_or(friends, |user| self.names_of_friends(user));
