@@ -29,7 +29,7 @@ pub(super) const LANES: u64 = PROBE_LANE as u64 + 1;
 pub(super) const FENCE_TRIES: u32 = 40;
 pub(super) const FENCE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// The lanes that connections of this process have.
+/// The lanes that connections of this process use.
 #[derive(Default)]
 pub(super) struct Lanes {
     used: u128,
@@ -43,8 +43,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Takes the free lane that was used the longest ago: a connection that was lost in a
-    /// transaction may still hold the row of a recently used one. `None`: no lane is free.
+    /// Takes the free lane that was unused for the longest time: a connection that was lost in a
+    /// transaction may still hold the row of a recently used lane. `None`: no lane is free.
     pub(super) fn take(lanes: &Arc<Mutex<Lanes>>) -> Option<Self> {
         let mut all = lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let last = all.last;
@@ -62,21 +62,21 @@ impl Drop for Lane {
     }
 }
 
-/// What a connection that writes holds.
+/// The lane of a connection that writes, with what the connection needs for its transactions.
 pub(super) struct WriterLane {
     /// The statements that begin a transaction. The second one changes one row; if it does not,
     /// another server has taken over or this node was fenced.
     pub(super) begin: Arc<str>,
-    /// The place in a cluster.
+    /// The identity of this node.
     pub(super) seat: Option<Arc<NodeIdentity>>,
     _lane: Lane,
-    /// Keeps the lock held as long as a connection may write.
+    /// Keeps the lock as long as a connection may write.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl WriterLane {
-    /// For a lane of a server alone; `connection` is the one that holds the lock. The lock itself
-    /// is checked, too: a copy takes it without taking over.
+    /// For a lane of a server that uses the database alone; `connection` is the one that holds the
+    /// lock. The lock itself is checked, too: a copy takes it without a take-over.
     pub(super) fn new(lane: Lane, epoch: u64, connection: u64, guard: Arc<dyn Any + Send + Sync>) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 \
@@ -98,8 +98,8 @@ impl WriterLane {
     }
 }
 
-/// The mark of a process in the database: the value in `fence`, and the name of a second lock that
-/// the connection with the lock holds.
+/// The mark of a process in the database: the value in `fence`, and the name of a second lock,
+/// which the connection with the first lock holds.
 pub(super) fn mark_of(epoch: u64) -> String {
     format!("hongyan-{epoch:016x}")
 }
@@ -109,7 +109,7 @@ pub(super) fn lane_lock(epoch: u64, lane: u16) -> String {
     format!("'{}-{lane}'", mark_of(epoch))
 }
 
-/// The epoch of the active server; 0 after a clean stop; `None`: there was no server yet.
+/// The epoch of the active server; 0 after a clean stop; `None` if there was no server yet.
 pub(super) fn epoch(conn: &mut Conn) -> Result<Option<u64>, StoreError> {
     conn.query_first(format!("SELECT epoch FROM lanes WHERE node = {ALONE} AND lane = {BEAT_LANE}"))
         .map_err(|error| fault(&error).0)
@@ -143,7 +143,7 @@ pub(super) fn take_over(conn: &mut Conn, own: u64, expected: Option<u64>) -> Res
         std::thread::sleep(pause);
         pause = (pause * 2).min(FENCE_PAUSE_MAX);
     }
-    Err(StoreError::Busy("it is not tried any more".into()))
+    Err(StoreError::Busy("the last try has failed".into()))
 }
 
 /// Writes the epoch into all rows, if the predecessor is still the same, in one statement: on a
@@ -151,7 +151,7 @@ pub(super) fn take_over(conn: &mut Conn, own: u64, expected: Option<u64>) -> Res
 fn write_epoch(conn: &mut Conn, own: u64, before: u64) -> mysql::Result<bool> {
     conn.query_drop(format!("UPDATE lanes SET epoch = {own} WHERE node = {ALONE} AND epoch = {before}"))?;
     if conn.affected_rows() != LANES {
-        // Rows are missing (at the first start all of them), or another server was faster: the
+        // Rows are missing (all of them at the first start), or another server was faster: the
         // first row decides.
         conn.query_drop(format!(
             "INSERT IGNORE INTO lanes (node, lane, epoch, n) VALUES ({ALONE}, {BEAT_LANE}, {own}, 0)"

@@ -1,5 +1,6 @@
-//! The lease of a node: once a second it gives a sign of life, and reads what has become of the
-//! others and what they say to it. One of which it has seen no sign of life for long is fenced.
+//! The lease of a node: once a second the node gives a sign of life, and reads the state of the
+//! other nodes and the records that they sent. It fences a node whose signs of life are missing for
+//! too long.
 
 use super::background_close;
 use super::fault;
@@ -22,49 +23,49 @@ use std::time::{Duration, Instant};
 
 /// The interval between two signs of life.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
-/// The interval between two looks at the mail and at the view.
+/// The interval between two reads of the mail and the view.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Where there was mail there may be more, for so long: of a node that has no bus, for example.
 const MAIL_LASTS: Duration = Duration::from_secs(10);
 /// How often nodes of this process were fenced: each begins another life, with other figures.
 static FENCED: AtomicU64 = AtomicU64::new(0);
 
-/// Letters that are read at a time.
+/// The maximum number of records in one read.
 const MAIL_MAX: usize = 1_000;
-/// News that wait for the loop, beyond which no more mail is read.
+/// The maximum number of events that wait for the loop. Beyond it no more mail is read.
 const NEWS_MAX: usize = 4_000;
 
-/// What the database told.
+/// An event from the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseEvent {
-    /// The nodes.
+    /// The view has changed.
     View(ClusterView),
-    /// Another node says something.
+    /// A record of another node.
     Frame {
-        /// By this one.
+        /// The sender.
         from: Incarnation,
-        /// What it says.
+        /// The record.
         record: NodeRecord,
     },
 }
 
-/// Why this life of this node is over.
+/// Why this incarnation of this node has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FenceCause {
     /// Another node has fenced it.
     Fenced,
-    /// Another process lives under its name.
+    /// Another process runs under its name.
     NameTaken,
 }
 
 #[derive(Default)]
 struct LeaseRequests {
     news: Vec<LeaseEvent>,
-    /// The view is to be read now and handed over.
+    /// The view is to be read now, and given to the loop.
     view: bool,
-    /// What nodes say to each other comes by another way, too.
+    /// Records arrive over the bus, too, so the mail is read rarely.
     rarely: bool,
-    /// The clock has jumped near the limit or beyond it.
+    /// The clock has jumped close to the limit, or beyond it.
     limit: bool,
     is_over: bool,
 }
@@ -78,7 +79,7 @@ struct LeaseShared {
     /// The clock for which the limit was last to be raised at once.
     jumped_to: AtomicU64,
     seen: Arc<LastSigns>,
-    /// Other nodes that were fenced.
+    /// The number of other nodes that this node has fenced.
     fences: AtomicU64,
     /// Signs of life that could not be given.
     failures: AtomicU64,
@@ -86,12 +87,12 @@ struct LeaseShared {
 
 impl LeaseShared {
     fn asked(&self) -> MutexGuard<'_, LeaseRequests> {
-        // Nothing that is done under it can panic half-way.
+        // No code under this lock can panic half-way.
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Gives signs of life until it is dropped, and then says that this node has left.
+/// Gives signs of life until it is dropped, and then records that this node has left.
 pub struct Lease {
     shared: Arc<LeaseShared>,
     server: NodeServer,
@@ -104,20 +105,20 @@ impl std::fmt::Debug for Lease {
     }
 }
 
-/// What is called when there is news, and when this life is over.
+/// The callbacks for events and for the end of this incarnation.
 pub struct LeaseCalls {
-    /// There is something to take.
+    /// An event waits.
     pub on_news: Arc<dyn Fn() + Send + Sync>,
-    /// This node was fenced. Once.
+    /// This node was fenced. Called once.
     pub on_fenced: Box<dyn Fn(FenceCause) + Send>,
 }
 
 impl Lease {
-    /// Gives the first sign of life, and starts the thread that gives the others. Gives the view of
-    /// that moment. Another node is fenced when it was silent for `silent_max`.
+    /// Gives the first sign of life, and starts the thread that gives the following ones. Returns
+    /// the view of that moment. Another node is fenced when it was silent for `silent_max`.
     ///
     /// # Errors
-    /// The database cannot be used, or the system starts no thread.
+    /// The database cannot be used, or the system cannot start a thread.
     pub fn start(
         server: NodeServer,
         silent_max: Duration,
@@ -140,7 +141,7 @@ impl Lease {
         Ok((Self { shared, server, silent_max }, view))
     }
 
-    /// Appends what there is.
+    /// Appends the waiting events.
     pub fn take(&self, out: &mut Vec<LeaseEvent>) {
         out.append(&mut self.shared.asked().news);
     }
@@ -180,15 +181,15 @@ impl Lease {
         self.shared.changed.notify_one();
     }
 
-    /// Looks at the mail with each sign of life only, while `rarely` holds: a bus is faster.
+    /// While `rarely` is set, the mail is read only with each sign of life: a bus is faster.
     pub fn look_rarely(&self, rarely: bool) {
         self.shared.asked().rarely = rarely;
     }
 
-    /// Told of the `seq` of the next push, so that the limit stays above it.
+    /// Takes the `seq` of the next push, so that the limit stays above it.
     pub fn note_clock(&self, seq: u64) {
         self.shared.clock.store(seq, Ordering::Release);
-        // Not at each turn while the limit cannot be raised: only after another jump.
+        // Not in each turn while the limit cannot be raised: only after another jump.
         let jumped_to = self.shared.jumped_to.load(Ordering::Relaxed);
         if is_near_clock(self.server.seat().seq_max.get(), seq) && !is_near_clock(seq, jumped_to) {
             self.shared.jumped_to.store(seq, Ordering::Relaxed);
@@ -197,7 +198,7 @@ impl Lease {
         }
     }
 
-    /// Ends this life of this node.
+    /// Ends this incarnation of this node.
     pub fn leave(self) {
         self.end();
         if self.server.seat().is_fenced() {
@@ -205,7 +206,7 @@ impl Lease {
         }
         if let Err(error) = self.server.leave() {
             log::warn!(
-                "the other nodes wait until this one is silent for long: it cannot be said that it leaves: {error}"
+                "this node cannot record that it leaves, so the others wait until it has been silent for long: {error}"
             );
         }
     }
@@ -229,7 +230,7 @@ struct LeaseKeeper {
     silent_max: Duration,
     silences: HashMap<u16, NodeSilence>,
     names: NodeNames,
-    /// Letters that were handed over and are to be deleted.
+    /// Records that were given to the loop, and are to be deleted.
     handed: Vec<u64>,
     last_view: u64,
     renewed: Instant,
@@ -262,7 +263,7 @@ impl LeaseKeeper {
                 Ok(looked) => looked,
                 Err(error) => {
                     self.shared.failures.fetch_add(u64::from(renews), Ordering::Relaxed);
-                    // What the others do meanwhile cannot be seen.
+                    // This node cannot see what the others do meanwhile.
                     self.silences.clear();
                     log::debug!("the nodes of the cluster cannot be read: {error}");
                     if view_asked {
@@ -274,7 +275,7 @@ impl LeaseKeeper {
             if let Some(cause) = self.why_over(&looked) {
                 self.server.seat().is_fenced.store(true, Ordering::Release);
                 FENCED.fetch_add(u64::from(cause == FenceCause::Fenced), Ordering::Relaxed);
-                // It may have left by itself meanwhile.
+                // The node may have left meanwhile.
                 if !self.shared.asked().is_over {
                     (calls.on_fenced)(cause);
                 }
@@ -287,7 +288,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// Until there is something to do. `None`: it is over.
+    /// Waits until there is work. `None`: the lease has ended.
     fn wait(&mut self) -> Option<bool> {
         let asked = self.shared.asked();
         let is_quiet = self.mail_at.is_none_or(|at| at.elapsed() >= MAIL_LASTS);
@@ -308,7 +309,7 @@ impl LeaseKeeper {
         is_near(limit, clock, wall_seq()) || self.renewed.elapsed() >= RENEW_EVERY || self.server.seat().is_fenced()
     }
 
-    /// Looks once, in one round trip.
+    /// Reads once, in one round trip.
     fn look(&mut self, renews: bool) -> Result<LeasePoll, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
@@ -340,7 +341,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// Logs which nodes have come and gone.
+    /// Logs the nodes that have come or gone.
     fn say_changes(&mut self, view: &ClusterView, rows: &[Row]) {
         if !self.names.has(view) {
             let lines = self.names.note(view, names_of(rows), self.server.seat().me.node);
@@ -352,16 +353,16 @@ impl LeaseKeeper {
         let mut conn = self.server.session()?;
         let mark = lock(self.server.seat().me, BEAT_LANE);
         if let Some(id) = holder(&mut conn, &mark)? {
-            // Our own connection, of whose end the database has not heard.
+            // Our own former connection, whose end the database has not noticed.
             kill(&mut conn, id)?;
         }
         if !take(&mut conn, &mark)? {
-            return Err(StoreError::Unavailable("its connection before has not ended yet".into()));
+            return Err(StoreError::Unavailable("its previous connection has not ended yet".into()));
         }
         Ok(conn)
     }
 
-    /// The view is read last, so that it knows everybody whose letter was read.
+    /// The view is read last, so that it has the sender of each record that was read.
     fn statements(&self, renews: bool) -> String {
         let Incarnation { node, epoch } = self.server.seat().me;
         let node = node.get();
@@ -394,7 +395,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// Notes what a look has shown.
+    /// Records the result of a read.
     fn note(&mut self, looked: &LeasePoll, renewed: bool) {
         self.shared.seen.note(&looked.view, &looked.beats);
         let seat = self.server.seat();
@@ -404,7 +405,7 @@ impl LeaseKeeper {
         if !renewed {
             return;
         }
-        // Only now: while nobody can write, nobody gives signs of life.
+        // Only now: while no node can write, no node gives signs of life.
         let now = Instant::now();
         self.renewed = now;
         let mut silent = None;
@@ -413,7 +414,7 @@ impl LeaseKeeper {
                 continue;
             }
             let silence = self.silences.entry(state.last.node.get()).or_default();
-            // One that has left, or was fenced, gives none.
+            // A node that has left, or was fenced, gives none.
             if silence.judge((state.last.epoch, beats), now) >= self.silent_max && beats > 0 {
                 silent = silent.or(Some(state.last));
             }
@@ -423,7 +424,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// Fences another node, one at a time, on a thread of its own: that may wait for locks.
+    /// Fences another node, one at a time, on a thread of its own, because that may wait for locks.
     fn fence(&self, who: Incarnation) {
         let (server, is_fencing) = (self.server.clone(), Arc::clone(&self.is_fencing));
         let (shared, called) = (Arc::clone(&self.shared), self.names.of(who.node));
@@ -446,7 +447,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// Hands over the view, and the letters of nodes that live in it.
+    /// Gives the loop the view, and the records of the nodes that are alive in it.
     fn hand_over(&mut self, looked: LeasePoll, on_news: &dyn Fn()) {
         let me = self.server.seat().me;
         if !looked.mail.is_empty() {
@@ -462,7 +463,7 @@ impl LeaseKeeper {
         }
         self.last_view = looked.view.number;
         let mut asked = self.shared.asked();
-        // An older one that was not taken yet says nothing more.
+        // An older view that was not taken yet is obsolete.
         if let Some(LeaseEvent::View(last)) = asked.news.last_mut() {
             *last = looked.view;
         } else {

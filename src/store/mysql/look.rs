@@ -4,7 +4,7 @@ use crate::chat::contract::ClusterView;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
-/// One look.
+/// The result of one read.
 pub(super) struct LeasePoll {
     pub(super) view: ClusterView,
     /// The signs of life of each node of the view.
@@ -12,7 +12,7 @@ pub(super) struct LeasePoll {
     pub(super) mail: Vec<(u64, Vec<u8>)>,
 }
 
-/// The letters, and the view.
+/// The records, and the view.
 pub(super) fn read(conn: &mut Conn, sql: &str) -> mysql::Result<(Vec<Row>, Vec<Row>)> {
     let mut results = conn.query_iter(sql)?;
     let (mut mail, mut view) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! How the nodes of a cluster are, for operators. Read by the thread of the one who asks.
+//! The state of all nodes of a cluster, for operators. The thread of the request reads it.
 
 use super::fault;
 use super::forget::{ForgetResult, forget};
@@ -38,21 +38,21 @@ impl MemberState {
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its number.
+    /// The number of the node.
     pub node: u16,
-    /// As its operator calls it.
+    /// The name that its operator gave it.
     pub name: String,
-    /// It is the one that was asked.
+    /// It is the node that was asked.
     pub is_this: bool,
     /// Whether it lives.
     pub state: MemberState,
-    /// Counts its starts and fences.
+    /// Counts the starts and fences of the node.
     pub epoch: u64,
-    /// How long ago the node that was asked saw a new sign of its life. `None`: it has seen none.
+    /// The time since the node that was asked saw a new sign of life. `None`: it has seen none.
     pub lease_age: Option<Duration>,
     /// The version of its program.
     pub build: String,
-    /// The newest version of what nodes say to each other that it understands.
+    /// The newest version of frames that the node can read.
     pub frame_max: u64,
     /// Records that wait in the database until it reads them; counted up to a bound.
     pub mail_waiting: u64,
@@ -64,17 +64,18 @@ pub struct Member {
 /// All nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
-    /// Counts starts, leaves and fences of all nodes.
+    /// Counts the starts, departures and fences of all nodes.
     pub view: u64,
-    /// The version of the tables.
+    /// The version of the schema.
     pub schema: usize,
-    /// The version in which nodes speak to each other: the least that all living ones understand.
+    /// The version of the frames between nodes: the newest one that all nodes which are alive can
+    /// read.
     pub frame_version: u16,
-    /// In the order of their numbers.
+    /// The nodes, in the order of their numbers.
     pub nodes: Vec<Member>,
 }
 
-/// Reads how the nodes are.
+/// Reads the state of all nodes.
 #[derive(Clone)]
 pub struct MembersReader {
     pub(super) server: NodeServer,
@@ -113,15 +114,15 @@ impl MembersReader {
     /// Forgets a node that has stopped and will not come back.
     ///
     /// # Errors
-    /// When the database cannot be used; it may be asked again.
+    /// The database cannot be used. The call may be repeated.
     pub fn forget(&self, name: &str) -> Result<ForgetResult, StoreError> {
         forget(&mut self.server.session()?, name)
     }
 
-    /// Reads them now.
+    /// Reads the present state.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// The database cannot be read.
     pub fn read(&self) -> Result<Members, StoreError> {
         let mut conn = self.server.session()?;
         let schema = version(&mut conn)?;

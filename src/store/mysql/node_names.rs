@@ -1,4 +1,4 @@
-//! What the log says of the nodes of a cluster. Operators know them by their names.
+//! The log lines about the nodes of a cluster. They name the nodes, as operators do.
 
 use crate::chat::contract::{ClusterView, NodeId, NodeState};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ impl NodeNames {
         self.view == Some(view.number)
     }
 
-    /// What a line of the log calls a node.
+    /// The name of a node in log lines.
     pub(super) fn of(&self, node: NodeId) -> String {
         let number = node.get();
         match self.nodes.get(&number) {
@@ -30,7 +30,7 @@ impl NodeNames {
         }
     }
 
-    /// Another view, with the names of its nodes. Gives the lines that say what has changed.
+    /// Takes another view with the names of its nodes. Returns the log lines about the changes.
     pub(super) fn note(&mut self, view: &ClusterView, names: Vec<String>, me: NodeId) -> Vec<String> {
         let is_first = self.view.replace(view.number).is_none();
         let known = |(state, name): (&NodeState, String)| {

@@ -1,8 +1,8 @@
-//! The nodes of a cluster as the database knows them: one joins, is fenced, leaves.
+//! The nodes of a cluster in the database: how a node joins, is fenced, and leaves.
 //!
-//! Each node has an epoch, which is in its row of `nodes` and in its rows of `lanes`. Who raises it
-//! does so in all of them, and in the number of the view, in one transaction: who then reads the
-//! view knows that nothing of the old epoch is committed any more.
+//! Each node has an epoch, which is in its row of `nodes` and in its rows of `lanes`. One
+//! transaction raises it in all these rows, and increments the number of the view. So after the new
+//! view can be read, no transaction of the old epoch commits any more.
 
 use super::connect::{MysqlServer, patient};
 use super::fault;
@@ -24,31 +24,31 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A node that lives gives a sign of life within this.
+/// A node that is alive gives a sign of life within this time.
 const LIVES_WITHIN: Duration = Duration::from_millis(2_500);
-/// How long a node that leaves waits until others have read what it said, and how often it looks.
+/// How long a node that leaves waits until others have read its records, and how often it checks.
 const READ_WITHIN: Duration = Duration::from_secs(1);
 const READ_LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How often a life is begun again whose place was taken meanwhile.
+/// How often a node tries again to start an incarnation when another process was faster.
 const BEGIN_TRIES: u32 = 4;
-/// The length of the key of a cluster.
+/// The length of the hash key of a cluster.
 const HASH_KEY_BYTES: usize = 16;
-/// And that of the one by which nodes know each other on the bus.
+/// The length of the key that authenticates frames on the bus.
 const MAC_KEY_BYTES: usize = 32;
 
-/// The place of this process in a cluster: one life of one node.
+/// The identity of this process in a cluster: one incarnation of one node.
 pub struct NodeIdentity {
-    /// Who this is.
+    /// This incarnation.
     pub me: Incarnation,
-    /// The key under which all nodes remember messages.
+    /// The key for the hashes of messages, which all nodes share.
     pub hash_key: [u64; 2],
-    /// The key by which they know each other on the bus.
+    /// The key that authenticates frames on the bus.
     pub mac_key: [u8; MAC_KEY_BYTES],
-    /// No `seq` of this node from before this life is greater.
+    /// No `seq` that this node gave before this incarnation is greater.
     pub floor: u64,
-    /// A push with a greater `seq` is not written: the database does not know of such yet.
+    /// A push with a greater `seq` is not written: the limit in the database is still lower.
     pub(super) seq_max: SeqMax,
-    /// The newest version of frames that all living nodes read, as was last seen.
+    /// The newest version of frames that all nodes which are alive can read, at the last read.
     pub(super) frame_version: AtomicU16,
     /// A transaction has found that this node was fenced.
     pub(super) is_fenced: AtomicBool,
@@ -61,7 +61,7 @@ impl NodeIdentity {
         self.is_fenced.load(Ordering::Acquire)
     }
 
-    /// The newest version of frames that every living node can read, at the last look.
+    /// The newest version of frames that every node which is alive can read, at the last read.
     #[must_use]
     pub fn frame_version(&self) -> u16 {
         self.frame_version.load(Ordering::Acquire)
@@ -81,7 +81,7 @@ impl std::fmt::Debug for NodeServer {
     }
 }
 
-/// The database of a cluster, as one of its nodes comes to it.
+/// The database of a cluster, as one of its nodes uses it.
 #[derive(Clone)]
 pub struct NodeServer {
     pub(super) server: MysqlServer,
@@ -90,12 +90,12 @@ pub struct NodeServer {
 }
 
 impl NodeServer {
-    /// Takes a place in the cluster: a new one, or that of an earlier life of this node, which is
-    /// fenced. Makes the tables, or brings them up to date.
+    /// Joins the cluster: as a new node, or as the next incarnation of this node, which fences the
+    /// earlier one. Creates the tables, or upgrades them.
     ///
     /// # Errors
-    /// When the database cannot be reached or used, a server uses it alone, or another process
-    /// lives under this name.
+    /// The database cannot be reached or used, a server outside of a cluster uses it, or another
+    /// process runs under this name.
     pub fn join(url: &str, name: &str) -> Result<Self, StoreError> {
         let server = MysqlServer::new(url)?;
         let mut conn = server.session()?;
@@ -103,10 +103,11 @@ impl NodeServer {
             conn.query_drop(cluster.reads_are_current()).map_err(|error| fault(&error).0)?;
         }
         check_use(&mut conn)?;
-        // One node at a time makes tables and takes a number; a server alone holds this lock, too.
+        // Only one node at a time creates tables or takes a number. A server outside of a cluster
+        // holds this lock, too.
         if !take(&mut conn, LOCK_NAME)? {
             check_use(&mut conn)?;
-            return Err(StoreError::Unavailable("another server starts on it just now".into()));
+            return Err(StoreError::Unavailable("another server is starting on it".into()));
         }
         if let Some(why) = why_commits_are_not_safe(&mut conn)? {
             return Err(StoreError::Unusable(why));
@@ -122,8 +123,8 @@ impl NodeServer {
         check_frames(&mut conn, name)?;
         let node = number_of(&mut conn, name)?;
         let seat = sit_down(&mut conn, node, name)?;
-        // On a cluster of databases, which does not share the lock, nodes of two builds may have
-        // started at once: each has seen the other by now, or was seen by it.
+        // A database cluster does not share the lock, so nodes of two builds may have started at
+        // once. By now each has seen the other, or was seen by it.
         if let Err(why) = usable_version(&mut conn).and_then(|_| check_frames(&mut conn, name)) {
             fence_over(&mut conn, seat.me)?;
             return Err(why);
@@ -131,16 +132,16 @@ impl NodeServer {
         Ok(Self { server, seat: Arc::new(seat), lanes: Arc::default() })
     }
 
-    /// Its place.
+    /// The identity of this node.
     #[must_use]
     pub fn seat(&self) -> &Arc<NodeIdentity> {
         &self.seat
     }
 
-    /// One more connection.
+    /// Opens one more connection.
     ///
     /// # Errors
-    /// When the server cannot be reached or used, or this node was fenced.
+    /// The server cannot be reached or used, or this node was fenced.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
         let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
         let lane = Lane::take(&self.lanes).ok_or_else(no_lane)?;
@@ -157,7 +158,7 @@ impl NodeServer {
                 Ok(MysqlStore::new(conn, packet, WriterLane::of_node(lane, Arc::clone(&self.seat))))
             }
             Some((epoch, ..)) if epoch == self.seat.me.epoch => {
-                Err(StoreError::Unavailable("the connection that had its lane before has not ended yet".into()))
+                Err(StoreError::Unavailable("the previous connection of its lane has not ended yet".into()))
             }
             _ => {
                 self.seat.is_fenced.store(true, Ordering::Release);
@@ -166,7 +167,7 @@ impl NodeServer {
         }
     }
 
-    /// A connection whose reads see all that was committed before.
+    /// A connection whose reads see everything that was committed before.
     pub(super) fn session(&self) -> Result<Conn, StoreError> {
         let mut conn = self.server.session()?;
         if let Some(cluster) = cluster_of_databases(&mut conn)? {
@@ -178,34 +179,35 @@ impl NodeServer {
     /// All nodes, in one snapshot.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// The database cannot be read.
     pub fn view(&self) -> Result<ClusterView, StoreError> {
         let rows: Vec<Row> = self.session()?.query(VIEW).map_err(|error| fault(&error).0)?;
         Ok(view_of(&rows)?.0)
     }
 
-    /// Fences a life of a node: afterwards nothing of it is committed. `false`: it was over
-    /// already.
+    /// Fences an incarnation of a node: afterwards no transaction of it commits. Returns `false` if
+    /// it had ended already.
     ///
     /// # Errors
-    /// When the database cannot be used, or its transactions do not end.
+    /// The database cannot be used, or the transactions of the node do not end.
     pub fn fence(&self, who: Incarnation) -> Result<bool, StoreError> {
         fence_over(&mut self.session()?, who)
     }
 
-    /// Ends this life of this node.
+    /// Ends this incarnation of this node.
     ///
     /// # Errors
-    /// When the database cannot be used.
+    /// The database cannot be used.
     pub fn leave(&self) -> Result<bool, StoreError> {
         let mut conn = self.session()?;
-        // What a node says that has left is not heard any more.
+        // Records of a node that has left are not read any more.
         wait_until_read(&mut conn, self.seat.me.node)?;
         fence_over(&mut conn, self.seat.me)
     }
 }
 
-/// Waits until the other nodes that live have read what is in the mail now, or for a while.
+/// Waits until the other nodes that are alive have read what is in the mail now, for a limited
+/// time.
 fn wait_until_read(conn: &mut Conn, me: NodeId) -> Result<(), StoreError> {
     let others =
         format!("FROM mail, nodes WHERE nodes.node = mail.node AND nodes.renewed > 0 AND nodes.node <> {}", me.get());
@@ -236,7 +238,7 @@ pub(super) const VIEW_AND_MAIL: &str = "SELECT cluster.view, nodes.node, nodes.e
 
 /// The view, and the signs of life of each node in it.
 pub(super) fn view_of(rows: &[Row]) -> Result<(ClusterView, Vec<u64>), StoreError> {
-    let strange = || StoreError::Corrupt("its tables of nodes are not what this server writes".into());
+    let strange = || StoreError::Corrupt("its tables of nodes have values that this server never writes".into());
     let (mut number, mut nodes, mut renewed) = (0, Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
     for row in rows {
         let read = |at: usize| row.get_opt::<u64, _>(at).and_then(Result::ok);
@@ -259,7 +261,7 @@ pub(super) fn names_of(rows: &[Row]) -> Vec<String> {
     rows.iter().map(|row| String::from_utf8_lossy(&name(row)).into_owned()).collect()
 }
 
-/// The newest version of frames that every node which lives can read; the rows are those of the
+/// The newest version of frames that every node which is alive can read. `rows` are those of the
 /// view.
 pub(super) fn frame_version_of(rows: &[Row]) -> u16 {
     let read = |row: &Row, at: usize| row.get_opt::<u64, _>(at).and_then(Result::ok);
@@ -268,8 +270,8 @@ pub(super) fn frame_version_of(rows: &[Row]) -> u16 {
     least.and_then(|least| u16::try_from(least).ok()).unwrap_or(FRAME_MAX)
 }
 
-/// The name of a lock, as SQL, by which a connection of a node is found: that of a lane, or in lane
-/// 0 that which gives signs of life. Of at most 64 characters.
+/// The name of a lock, as SQL, by which a connection of a node is found: that of its lane, or in
+/// lane 0 the one that gives signs of life. It has at most 64 characters.
 pub(super) fn lock(who: Incarnation, lane: u16) -> String {
     format!("CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 24), '-{:x}-{:x}-{lane:x}')", who.node.get(), who.epoch)
 }
@@ -279,11 +281,12 @@ fn run(conn: &mut Conn, sql: String) -> Result<u64, StoreError> {
     Ok(conn.affected_rows())
 }
 
-/// Refuses a database that a server uses alone.
+/// Refuses a database that a server outside of a cluster uses.
 fn check_use(conn: &mut Conn) -> Result<(), StoreError> {
     match usable_version(conn)? {
         0 => return Ok(()),
-        // Nobody has made a cluster of it. If there are accounts, they are those of a server alone.
+        // It is not the database of a cluster. If it has accounts, they are those of a single
+        // server.
         version if version < FIRST_OF_CLUSTERS => return Err(used_alone()),
         _ => {}
     }
@@ -299,7 +302,7 @@ fn used_alone() -> StoreError {
     StoreError::Unusable("it is that of a server without --node-name, which uses it alone".into())
 }
 
-/// Refuses the database of a cluster, to a server that would use it alone.
+/// Refuses the database of a cluster to a server that would use it alone.
 pub(super) fn check_no_cluster(conn: &mut Conn) -> Result<(), StoreError> {
     let found: Option<u8> = conn.query_first("SELECT 1 FROM cluster").map_err(|error| fault(&error).0)?;
     match found {
@@ -322,8 +325,8 @@ pub(super) fn check_no_node_lives(conn: &mut Conn) -> Result<(), StoreError> {
     let sql = "SELECT node, name, epoch, renewed FROM nodes WHERE renewed > 0 ORDER BY node";
     let rows: Vec<(u16, Vec<u8>, u64, u64)> = conn.query(sql).map_err(|error| fault(&error).0)?;
     for (node, name, epoch, beats) in rows {
-        let node =
-            NodeId::new(node).ok_or_else(|| StoreError::Corrupt(format!("it has a node of the number {node}")))?;
+        let node = NodeId::new(node)
+            .ok_or_else(|| StoreError::Corrupt(format!("it has a node with the invalid number {node}")))?;
         if lives(conn, Incarnation { node, epoch }, beats)? {
             let name = String::from_utf8_lossy(&name).into_owned();
             return Err(StoreError::InUse(format!("the node {name:?} of its cluster uses it: stop all nodes first")));
@@ -332,7 +335,7 @@ pub(super) fn check_no_node_lives(conn: &mut Conn) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the database that of a cluster, if it is not.
+/// Makes the database that of a cluster, if it is not one already.
 fn make_cluster(conn: &mut Conn) -> Result<(), StoreError> {
     let (mut hash_key, mut mac_key) = ([0; HASH_KEY_BYTES], [0; MAC_KEY_BYTES]);
     getrandom::fill(&mut hash_key)
@@ -340,12 +343,12 @@ fn make_cluster(conn: &mut Conn) -> Result<(), StoreError> {
         .map_err(|error| StoreError::Unusable(format!("the system has no random numbers: {error}")))?;
     let sql = "INSERT IGNORE INTO cluster (one, view, hash_key) VALUES (1, 1, ?)";
     conn.exec_drop(sql, (&hash_key[..],)).map_err(|error| fault(&error).0)?;
-    // A version that knew no bus may have made the row.
+    // A version without a bus may have written the row.
     let sql = "UPDATE cluster SET mac_key = ? WHERE mac_key = ''";
     conn.exec_drop(sql, (&mac_key[..],)).map_err(|error| fault(&error).0)
 }
 
-/// Begins a life of a node.
+/// Starts an incarnation of a node.
 fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, StoreError> {
     let last = end_last(conn, node, name)?;
     let epoch = last.epoch;
@@ -361,22 +364,22 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, S
     };
     let word = |at: usize| key.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
     let (Some(one), Some(other), Ok(mac_key)) = (word(0), word(8), mac_key.try_into()) else {
-        return Err(StoreError::Corrupt("a key of its cluster has another length than it should".into()));
+        return Err(StoreError::Corrupt("a key of its cluster has the wrong length".into()));
     };
     Ok(NodeIdentity {
         me: Incarnation { node, epoch: epoch + 1 },
         hash_key: [one, other],
         mac_key,
         floor: hlc_limit,
-        // Until the limit is written anew, nothing may be.
+        // Nothing is allowed until the limit is written.
         seq_max: SeqMax::new(hlc_limit),
-        // Until the first look says more.
+        // Until the first read shows more.
         frame_version: AtomicU16::new(FRAME_MIN),
         is_fenced: AtomicBool::new(false),
     })
 }
 
-/// Ends the last life of a node, by beginning the next one. Gives the last one.
+/// Ends the last incarnation of a node by starting the next one. Returns the last one.
 fn end_last(conn: &mut Conn, node: NodeId, name: &str) -> Result<Incarnation, StoreError> {
     for _ in 0..BEGIN_TRIES {
         let (epoch, beats) = state(conn, node)?;
@@ -384,63 +387,64 @@ fn end_last(conn: &mut Conn, node: NodeId, name: &str) -> Result<Incarnation, St
         if beats > 0 && lives(conn, last, beats)? {
             return Err(StoreError::InUse(format!("another process lives in it as the node {name:?}")));
         }
-        // If not, others have fenced it meanwhile, or another process was faster.
+        // If not, another node has fenced it meanwhile, or another process was faster.
         if raise_until(conn, last, EpochRaise::Begins)? {
             return Ok(last);
         }
     }
-    Err(StoreError::Unavailable("this node is fenced each time it begins".into()))
+    Err(StoreError::Unavailable("this node is fenced each time it starts".into()))
 }
 
 /// The epoch of a node and its signs of life.
 pub(super) fn state(conn: &mut Conn, node: NodeId) -> Result<(u64, u64), StoreError> {
     let sql = format!("SELECT epoch, renewed FROM nodes WHERE node = {}", node.get());
     let found: Option<(u64, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
-    found.ok_or_else(|| StoreError::Corrupt(format!("the node {} is gone from its table nodes", node.get())))
+    found.ok_or_else(|| StoreError::Corrupt(format!("its table nodes has no row of the node {}", node.get())))
 }
 
-/// Does this life of a node go on? One whose connection has ended was killed; it is watched only
-/// where that connection may be on another server of a cluster of databases.
+/// Is this incarnation of a node still running? If its connection has ended, it was killed. The
+/// signs of life are watched only where that connection may be on another server of a database
+/// cluster.
 pub(super) fn lives(conn: &mut Conn, who: Incarnation, beats: u64) -> Result<bool, StoreError> {
     if holder(conn, &lock(who, BEAT_LANE))?.is_none() && cluster_of_databases(conn)?.is_none() {
         return Ok(false);
     }
     std::thread::sleep(LIVES_WITHIN);
     let (epoch, after) = state(conn, who.node)?;
-    // Who was fenced gives none.
+    // A fenced node gives none.
     Ok(after > 0 && (epoch, after) != (who.epoch, beats))
 }
 
-/// Fences a life of a node.
+/// Fences an incarnation of a node.
 pub(super) fn fence_over(conn: &mut Conn, who: Incarnation) -> Result<bool, StoreError> {
     raise_until(conn, who, EpochRaise::Over)
 }
 
-/// What an epoch is raised for.
+/// Why an epoch is raised.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EpochRaise {
-    /// A life is over.
+    /// An incarnation ends.
     Over,
-    /// Another one begins.
+    /// The next one begins.
     Begins,
 }
 
-/// Raises the epoch of a node from this one; a transaction that does not end is ended. `false`: it
-/// has another one.
+/// Raises the epoch of a node if it is this one, and ends transactions that do not end by
+/// themselves. Returns `false` if the node has another epoch.
 fn raise_until(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> Result<bool, StoreError> {
     let mut pause = Duration::from_millis(1);
     for tried in 1.. {
-        // What it has begun would be waited for.
+        // The update would wait for transactions that the node has begun.
         kill_holders(conn, (BEAT_LANE..PROBE_LANE).map(|lane| lock(from, lane)))?;
         match raise(conn, from, to) {
             Err(StoreError::Busy(_)) if tried < FENCE_TRIES => {}
             result => return result,
         }
-        // On a cluster of databases a transaction of the node wins now and then.
+        // On a database cluster a transaction of the node wins now and then.
         std::thread::sleep(pause);
         pause = (pause * 2).min(FENCE_PAUSE_MAX);
     }
-    Err(StoreError::Busy("it is not tried any more".into()))
+    Err(StoreError::Busy("the last try has failed".into()))
 }
 
 fn raise(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> Result<bool, StoreError> {
@@ -456,7 +460,7 @@ fn raise_in_transaction(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> R
     let (node, old, new) = (from.node.get(), from.epoch, from.epoch + 1);
     let lanes = run(conn, format!("UPDATE lanes SET epoch = {new} WHERE node = {node} AND epoch = {old}"))?;
     let change = match to {
-        // It keeps its limit: that is where its numbers end.
+        // It keeps its limit: its numbers end there.
         EpochRaise::Over => "renewed = 0".to_owned(),
         EpochRaise::Begins => {
             let build = env!("CARGO_PKG_VERSION");
@@ -470,14 +474,14 @@ fn raise_in_transaction(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> R
         return Ok(false);
     }
     if to == EpochRaise::Begins && lanes != LANES {
-        // At its first start it has none.
+        // At the first start it has none.
         let rows: Vec<String> = (BEAT_LANE..=PROBE_LANE).map(|lane| format!("({node}, {lane}, {new}, 0)")).collect();
         let rows = rows.join(", ");
         let sql =
             format!("INSERT INTO lanes (node, lane, epoch, n) VALUES {rows} ON DUPLICATE KEY UPDATE epoch = {new}");
         run(conn, sql)?;
     }
-    // It was for a life that is over.
+    // It was meant for an incarnation that has ended.
     run(conn, format!("DELETE FROM mail WHERE node = {node}"))?;
     run(conn, "UPDATE cluster SET view = view + 1".into())?;
     Ok(true)

@@ -1,4 +1,4 @@
-//! What this node says to others, written into the table `mail` by a thread of its own.
+//! The outbox: a thread of its own writes this node's records to others into the table `mail`.
 
 use super::nodes::NodeServer;
 use super::{MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, repeated, size_of_group};
@@ -11,40 +11,40 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The pause after a try that failed, at first and at most.
+/// The shortest and the longest pause after a failed try.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// What a record takes beside its texts.
+/// The memory of a record without its texts.
 const RECORD_BYTES: usize = 128;
 
-/// How much may wait to be written; while some is being written, as much again.
+/// How much may wait to be written. While records are being written, as much again may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct MailBounds {
-    /// So many records.
+    /// The maximum number of records.
     pub records_max: usize,
-    /// So large together, in bytes; one alone may be larger.
+    /// The maximum of their total size in bytes; a single record may exceed it.
     pub bytes_max: usize,
 }
 
-/// What waits to be written.
+/// The records that wait to be written.
 #[derive(Default)]
 struct OutboxState {
     records: VecDeque<(Incarnation, NodeRecord)>,
     bytes: usize,
-    /// The `Look`s among them behind which nothing else is but such and `Friend`s.
+    /// The waiting `Look`s that only `Look` and `Friend` records follow.
     looks: HashSet<(Incarnation, UserName)>,
-    /// Records to these were not kept.
+    /// The incarnations for which records were not kept.
     missed: BTreeSet<Incarnation>,
     is_over: bool,
-    /// Nothing more comes: the thread ends when all is written.
+    /// No more records come: the thread ends when all are written.
     is_last: bool,
     /// The thread has ended.
     has_ended: bool,
 }
 
 impl OutboxState {
-    /// Keeps one more, if there is room. `false`: there is nothing new to be written.
+    /// Keeps one more record, if there is room. Returns `false` if there is nothing new to write.
     fn push(&mut self, to: Incarnation, record: NodeRecord, bounds: MailBounds) -> bool {
         match &record {
             NodeRecord::Look { user } => {
@@ -70,7 +70,7 @@ impl OutboxState {
         true
     }
 
-    /// All of it, with a word in the place of what was not kept.
+    /// Takes all records. `Missed` takes the place of those that were not kept.
     fn take(&mut self) -> VecDeque<(Incarnation, NodeRecord)> {
         let mut records = std::mem::take(&mut self.records);
         self.looks.clear();
@@ -80,7 +80,7 @@ impl OutboxState {
     }
 }
 
-/// Takes records to other nodes. Its thread ends with it.
+/// Takes records to other nodes. Its thread ends when it is dropped.
 pub struct MailOutbox {
     shared: Arc<OutboxShared>,
     bounds: MailBounds,
@@ -94,12 +94,12 @@ struct OutboxShared {
 
 impl OutboxShared {
     fn waiting(&self) -> MutexGuard<'_, OutboxState> {
-        // Nothing that is done under it can panic half-way.
+        // No code under this lock can panic half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All that waits, as soon as there is something, with a word in the place of what was not
-    /// kept. `None`: it is over.
+    /// All waiting records, as soon as there are some. `Missed` takes the place of those that were
+    /// not kept. `None`: the outbox has ended.
     fn take(&self) -> Option<VecDeque<(Incarnation, NodeRecord)>> {
         let mut waiting = self.waiting();
         while waiting.records.is_empty() && !waiting.is_over && !waiting.is_last {
@@ -111,7 +111,7 @@ impl OutboxShared {
         Some(waiting.take())
     }
 
-    /// Waits, unless it is over. `false`: it is.
+    /// Waits. Returns `false` if the outbox has ended.
     fn pause(&self, time: Duration) -> bool {
         let waiting = self.waiting();
         let (waiting, _) = self
@@ -129,10 +129,10 @@ impl std::fmt::Debug for MailOutbox {
 }
 
 impl MailOutbox {
-    /// Starts its thread. Of what is beyond the bounds nothing is kept but that there was some.
+    /// Starts its thread. Beyond the bounds it only remembers that there were records.
     ///
     /// # Errors
-    /// The system starts no thread.
+    /// The system cannot start a thread.
     pub fn start(server: NodeServer, bounds: MailBounds) -> std::io::Result<Self> {
         let shared = Arc::new(OutboxShared::default());
         let of_thread = Arc::clone(&shared);
@@ -145,7 +145,7 @@ impl MailOutbox {
         Ok(Self { shared, bounds })
     }
 
-    /// Takes one more. Never waits.
+    /// Takes one more record. Never waits.
     pub fn send(&self, to: Incarnation, record: NodeRecord) {
         if self.shared.waiting().push(to, record, self.bounds) {
             self.shared.filled.notify_one();
@@ -154,13 +154,13 @@ impl MailOutbox {
 }
 
 impl MailOutbox {
-    /// Records that wait to be written.
+    /// The number of records that wait to be written.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared.waiting().records.len()
     }
 
-    /// Waits until all is written, or this time is over.
+    /// Waits until all are written, or this time has passed.
     pub fn finish(self, within: Duration) {
         let mut waiting = self.shared.waiting();
         waiting.is_last = true;
@@ -188,7 +188,7 @@ fn deliver(server: &NodeServer, shared: &OutboxShared) {
     while let Some(mut records) = shared.take() {
         let mut pause = FIRST_PAUSE;
         while !records.is_empty() {
-            // What was written is not written again but when that is not known.
+            // Records that were written are written again only if the outcome was not known.
             let written = write_some(server, &mut store, &records);
             match written {
                 Ok(count) => {
@@ -199,7 +199,7 @@ fn deliver(server: &NodeServer, shared: &OutboxShared) {
                     if server.seat().is_fenced() {
                         return;
                     }
-                    log::debug!("what is said to other nodes cannot be written yet: {error}");
+                    log::debug!("records to other nodes cannot be written yet: {error}");
                     if store.as_ref().is_some_and(MysqlStore::is_broken) {
                         store = None;
                     }
@@ -213,7 +213,7 @@ fn deliver(server: &NodeServer, shared: &OutboxShared) {
     }
 }
 
-/// Writes the first of them, as many as one transaction takes; gives how many.
+/// Writes the first records, as many as fit into one transaction. Returns their number.
 fn write_some(
     server: &NodeServer,
     store: &mut Option<MysqlStore>,
@@ -224,7 +224,7 @@ fn write_some(
         None => store.insert(server.connect()?),
     };
     let (me, row_max) = (server.seat().me, store.row_bytes_max().saturating_sub(ROW_BYTES));
-    // Each life that is known here was counted when this was read, or is over.
+    // Each incarnation that is known here was counted when this was read, or has ended.
     let version = server.seat().frame_version().clamp(FRAME_MIN, FRAME_MAX);
     let mut rows = Vec::new();
     let mut weight = 0;
@@ -300,7 +300,7 @@ mod tests {
         assert!(waiting.push(node(2), look("ann"), bounds), "there is room for a small one");
         assert!(waiting.bytes <= bounds.bytes_max);
         assert_eq!(taken(&mut waiting), [(1, released(1_024)), (2, look("ann")), (1, NodeRecord::Missed)]);
-        // One alone may be as large as it is: it would never go otherwise.
+        // A single record may exceed the limit: otherwise it would never be sent.
         assert!(waiting.push(node(1), released(4_096), bounds));
         assert!(!waiting.push(node(1), look("ann"), bounds));
         assert_eq!(taken(&mut waiting), [(1, released(4_096)), (1, NodeRecord::Missed)]);

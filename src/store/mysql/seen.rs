@@ -26,7 +26,7 @@ pub struct LeaseFigures {
     pub mail_age: Duration,
 }
 
-/// A sign of life: the epoch of a node, and how many it gave.
+/// A sign of life: the epoch of a node, and the number of signs that it gave.
 type LifeSign = (u64, u64);
 
 /// What was seen of one node, and when it was seen first.
@@ -36,7 +36,7 @@ struct OfNode {
     mail: Option<(u64, Instant)>,
 }
 
-/// When a new sign of life of each node was seen last.
+/// The time when the last new sign of life of each node was seen.
 #[derive(Default)]
 pub(super) struct LastSigns(Mutex<HashMap<u16, OfNode>>);
 
@@ -69,8 +69,7 @@ impl LastSigns {
         }
     }
 
-    /// The nodes that live, and how old the last sign of life is of the one that gave none for the
-    /// longest time.
+    /// The number of nodes that are alive, and the age of the oldest of their last signs of life.
     pub(super) fn living(&self) -> (usize, Duration) {
         let seen = self.nodes();
         let living = seen.values().map(|node| node.sign).filter(|((_, beats), _)| *beats > 0);

@@ -11,14 +11,14 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::time::{Duration, Instant};
 
-/// The silence after which a server without its lock counts as gone. It makes sure that the server
-/// is not just about to take the lock again on another connection.
+/// The silence after which a server without its lock counts as gone. The server might be about to
+/// take the lock again on another connection.
 const SILENT_WITHOUT_LOCK: Duration = Duration::from_secs(2);
-/// The longest silence that one look may add: a standby that was frozen, perhaps together with the
+/// The longest silence that one check may add: a standby that was frozen, perhaps together with the
 /// database, has seen nothing meanwhile.
 const LOOK_COUNTS_FOR: Duration = Duration::from_secs(1);
 
-/// The result of one look at the active server.
+/// The result of one check of the active server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActiveServerCheck {
     /// It is active, or may be.
@@ -39,13 +39,13 @@ pub struct ActiveServerWatch {
 }
 
 impl ActiveServerWatch {
-    /// A server that holds the lock and is silent for longer than `silent_max` counts as gone.
+    /// A server that holds the lock counts as gone when it is silent for longer than `silent_max`.
     #[must_use]
     pub fn new(server: MysqlServer, silent_max: Duration) -> Self {
         Self { server, silent_max, conn: None, silence: ActiveServerSilence::default() }
     }
 
-    /// Looks once.
+    /// Checks once.
     ///
     /// # Errors
     /// The database cannot be used. That says nothing about the active server, so the measured
@@ -59,7 +59,7 @@ impl ActiveServerWatch {
         Ok(self.silence.judge(found, Instant::now(), self.silent_max))
     }
 
-    /// Reads the state. `None`: the tables are of an older version, whose servers show no signs of
+    /// Reads the state. `None`: the tables are of an older version, whose servers give no signs of
     /// life, and one of them holds the lock.
     fn found(&mut self) -> Result<Option<ActiveServerState>, StoreError> {
         let mut conn = match self.conn.take() {
@@ -91,13 +91,13 @@ impl ActiveServerWatch {
     }
 }
 
-/// The time without a sign of life of the active server, as far as this process has seen.
+/// The time without a sign of life of the active server, as far as this process has observed.
 #[derive(Default)]
 struct ActiveServerSilence {
     last: Option<(ActiveServerState, Instant)>,
     so_far: Duration,
-    /// It was seen to hold the lock here, so a free lock means something. On a database cluster it
-    /// may hold the lock on another node.
+    /// The lock was seen here, so a free lock means that the server is gone. On a database cluster
+    /// another node may have the lock.
     has_held_lock: bool,
 }
 
@@ -131,7 +131,7 @@ mod tests {
         ActiveServerState { epoch: 7, beats, is_locked }
     }
 
-    /// The number of looks, twice a second, until a server counts as gone.
+    /// The number of checks, two a second, until a server counts as gone.
     fn looks(silence: &mut ActiveServerSilence, start: Instant, found: ActiveServerState) -> Option<u32> {
         (0..60).find(|&look| {
             let now = start + look * Duration::from_millis(500);
@@ -166,7 +166,7 @@ mod tests {
             let now = start + Duration::from_secs(second);
             assert_eq!(silence.judge(found(second / 4, true), now, SILENT_MAX), ActiveServerCheck::Active);
         }
-        // This process was frozen, perhaps with all others.
+        // This process was frozen, perhaps together with the others.
         let later = start + Duration::from_secs(3_600);
         assert_eq!(silence.judge(found(14, true), later, SILENT_MAX), ActiveServerCheck::Active);
     }

@@ -1,4 +1,4 @@
-//! To whom the users of a cluster belong.
+//! The whereabouts of the users of a cluster.
 
 use super::values::{bytes, corrupt, number, text};
 use super::{MysqlStore, fault, read_page};
@@ -16,7 +16,7 @@ use std::time::Duration;
 const OWNER: &str =
     "SELECT user_name, node, node_epoch, epoch, floor FROM whereabouts WHERE device = '' AND user_name = ?";
 
-/// A name as SQL: whatever is in it, it ends nothing.
+/// A name as SQL. No character in it can end the literal.
 fn literal(name: &str) -> String {
     let mut text = String::with_capacity(3 + 2 * name.len());
     text.push_str("x'");
@@ -35,14 +35,14 @@ fn owner_of(row: &Row) -> Result<UserOwner, StoreError> {
 }
 
 impl MysqlStore {
-    /// `COMMIT`, and what is read behind it. Only an error of the first one says that the outcome
-    /// is not known.
+    /// Sends `COMMIT`, and the reads after it. Only an error of `COMMIT` itself means that the
+    /// outcome is not known.
     fn commit_then(&mut self, sql: &str) -> Result<Result<Vec<Row>, mysql::Error>, StoreError> {
         self.run(|conn| {
             let mut results = conn.query_iter(sql)?;
             let (mut rows, mut is_first) = (Vec::new(), true);
             while let Some(result) = results.iter() {
-                // The answer to the commit has come, or `query_iter` had failed.
+                // The answer to the commit has arrived; otherwise `query_iter` would have failed.
                 for row in result {
                     match row {
                         Ok(row) if !is_first => rows.push(row),
@@ -59,7 +59,7 @@ impl MysqlStore {
 
 impl NodeStore for MysqlStore {
     fn me(&self) -> Incarnation {
-        // It is asked only if there is one; the other could not write anything.
+        // The floor is read only if there is a row; the other case cannot write anything.
         match &self.lock.seat {
             Some(seat) => seat.me,
             None => unreachable!("a server alone has no nodes"),
@@ -81,7 +81,7 @@ impl NodeStore for MysqlStore {
     fn claim(&mut self, user: &UserName, epoch: u64, floor: u64) -> Result<bool, StoreError> {
         let me = self.me();
         if epoch == 0 {
-            // Nobody ever had them: there may be no row.
+            // The user has never belonged to a node: there may be no row.
             let sql = "INSERT INTO whereabouts (user_name, node, node_epoch, epoch, floor) VALUES (?, 0, 0, 0, 0) \
                        ON DUPLICATE KEY UPDATE user_name = user_name";
             self.change(sql, vec![bytes(user.as_str())])?;
