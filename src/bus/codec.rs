@@ -1,8 +1,9 @@
-//! Frames as bytes.
+//! The encoding of frames.
 //!
-//! A header of fixed size: the version, the kind, who says it and to whom (node and epoch each).
-//! Versions may have more behind it. Then what is said, and a keyed MAC of all of it: only a node that can read the database knows
-//! the key. Numbers are little-endian; texts, lists and records stand behind their length.
+//! A frame begins with a header of fixed size: the version, the kind, and sender and receiver (node
+//! and epoch each). Later versions may have a longer header. The content follows, then a keyed MAC
+//! of everything: only nodes that can read the database have the key. Numbers are little-endian.
+//! Each text, list and record follows its length.
 
 use crate::chat::contract::{BusFrame, BusRecord, Incarnation, LinkBatch, LinkPosition, NodeId};
 use crate::protocol::field::{Id, Name};
@@ -14,22 +15,22 @@ use blake2::digest::consts::U16;
 use blake2::digest::{KeyInit, Mac as _};
 use std::ops::RangeInclusive;
 
-/// A longer frame is neither published nor taken. One holds a batch of some 64 KiB at most, and
-/// what its last record has beyond that.
+/// A longer frame is neither published nor accepted. A frame has one batch of at most some 64 KiB,
+/// and the part of its last record that exceeds that.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
-/// Half of the output of BLAKE2b, which nobody guesses either.
+/// Half of the output of BLAKE2b, which is still impossible to guess.
 const MAC_BYTES: usize = 16;
-/// Up to and with the epoch of the receiver.
+/// The length of the header up to and including the epoch of the receiver.
 const HEADER_BYTES: usize = 23;
 
 type FrameMac = Blake2bMac<U16>;
 
-/// What a message on the bus is.
+/// The kind of a message on the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MessageKind {
     /// A frame of the core.
     Frame = 0,
-    /// What a node says to itself, to hear whether it is heard.
+    /// A beat: a message of a node to itself, which shows that the instance carries messages.
     Beat = 1,
 }
 
@@ -41,42 +42,42 @@ const BEGIN: u8 = 1;
 const PUSH: u8 = 2;
 const RECORD: u8 = 3;
 
-/// What was read.
+/// A decoded message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum DecodedMessage {
-    /// Another node says this to this one.
+    /// A frame of another node for this one.
     Frame {
-        /// Which.
+        /// The sender.
         from: Incarnation,
-        /// What.
+        /// The frame.
         frame: Box<BusFrame>,
     },
-    /// A beat of this node's own.
+    /// A beat of this node.
     Beat(u64),
 }
 
-/// Why something that came was dropped.
+/// Why a message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropCause {
     /// It is shorter or longer than any frame.
     Size,
-    /// It is of a version that this program does not read.
+    /// This program cannot read its version.
     Version,
-    /// Who made it does not know the key, or it was changed on its way.
+    /// Its sender does not have the key, or it was changed on the way.
     Mac,
-    /// It is for another node, or another life of this one.
+    /// It is for another node, or for another incarnation of this one.
     NotForMe,
-    /// Its maker knows the key, and yet it is no frame.
+    /// Its MAC is right, but it is not a frame.
     Broken,
 }
 
-/// Writes and reads the frames of one life of a node.
+/// Writes and reads the frames of one incarnation of a node.
 #[derive(Clone)]
 pub struct FrameCodec {
     me: Incarnation,
     /// The versions that it reads; the last one is the newest that it writes.
     versions: RangeInclusive<u16>,
-    /// With the key in it already.
+    /// The MAC, already initialised with the key.
     mac: FrameMac,
 }
 
@@ -88,7 +89,7 @@ impl std::fmt::Debug for FrameCodec {
 }
 
 impl FrameCodec {
-    /// For this life of a node, in the cluster with this key.
+    /// Creates the codec of this incarnation, in the cluster with this key.
     #[must_use]
     pub fn new(me: Incarnation, key: &[u8; 32]) -> Self {
         Self::of_versions(me, key, FRAME_MIN..=FRAME_MAX)
@@ -99,20 +100,20 @@ impl FrameCodec {
         Self { me, versions, mac: <FrameMac as KeyInit>::new_from_slice(key).expect("a short key") }
     }
 
-    /// The life of the node that it is of.
+    /// The incarnation whose frames it writes.
     #[must_use]
     pub fn me(&self) -> Incarnation {
         self.me
     }
 
-    /// A name for this cluster that tells nothing of the key, for the channels of its nodes.
+    /// A name of this cluster for the channels of its nodes, which reveals nothing about the key.
     #[must_use]
     pub fn cluster_name(&self) -> String {
         let mac = self.mac.clone().chain_update(b"the name of the cluster").finalize().into_bytes();
         mac.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Writes a frame, of a version that its receiver reads, without its MAC. `None`: it is too
+    /// Writes a frame without its MAC, in a version that its receiver can read. `None`: it is too
     /// long.
     #[must_use]
     pub fn write(&self, version: u16, to: Incarnation, frame: &BusFrame) -> Option<Vec<u8>> {
@@ -123,10 +124,10 @@ impl FrameCodec {
         (out.len() + MAC_BYTES <= FRAME_BYTES_MAX).then_some(out)
     }
 
-    /// Writes what a node says to itself, without its MAC.
+    /// Writes a beat without its MAC.
     #[must_use]
     pub fn write_beat(&self, number: u64) -> Vec<u8> {
-        // Nobody else reads it, so it is always of the newest version.
+        // No other node reads it, so it always has the newest version.
         let mut out = self.header(*self.versions.end(), MessageKind::Beat, self.me, 64);
         out.extend(number.to_le_bytes());
         out
@@ -150,10 +151,10 @@ impl FrameCodec {
         bytes.extend(mac);
     }
 
-    /// Reads what came over the bus.
+    /// Reads a message from the bus.
     ///
     /// # Errors
-    /// Why it is to be dropped.
+    /// The cause for which it must be dropped.
     pub fn read(&self, bytes: &[u8]) -> Result<DecodedMessage, DropCause> {
         if bytes.len() < HEADER_BYTES + MAC_BYTES || bytes.len() > FRAME_BYTES_MAX {
             return Err(DropCause::Size);
@@ -161,7 +162,7 @@ impl FrameCodec {
         let (said, mac) = bytes.split_at(bytes.len() - MAC_BYTES);
         let mut rest = ByteReader(said);
         let version = rest.short().ok_or(DropCause::Size)?;
-        // A newer one may have another MAC.
+        // A newer version may have another MAC.
         if !self.versions.contains(&version) {
             return Err(DropCause::Version);
         }
@@ -205,7 +206,7 @@ fn write_frame(out: &mut Vec<u8>, frame: &BusFrame) {
             let at = out.len();
             out.extend([0; 4]);
             write_record(out, record);
-            // A frame with a longer record is too long itself.
+            // A frame with a longer record would be too long itself.
             let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
             out[at..at + 4].copy_from_slice(&length.to_le_bytes());
         }
@@ -242,7 +243,7 @@ fn write_place(out: &mut Vec<u8>, LinkPosition { link, number }: LinkPosition) {
 }
 
 fn write_length(out: &mut Vec<u8>, length: usize) {
-    // With more records the frame is too long.
+    // A frame with more records would be too long.
     out.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
 }
 
@@ -278,12 +279,12 @@ impl ByteReader<'_> {
             let length = rest.length()?;
             ByteReader(rest.take(length)?).record()
         };
-        // No room is made beforehand: `count` may be anything.
+        // No memory is reserved in advance: `count` may be any number.
         let records = (0..count).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
         Some(LinkBatch { place, records })
     }
 
-    /// All that is left is one record.
+    /// The rest is one record.
     fn record(mut self) -> Option<BusRecord> {
         let record = match self.byte()? {
             BEGIN => BusRecord::Begin { user: self.name()?, phase: self.long()? },

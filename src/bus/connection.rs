@@ -1,7 +1,7 @@
 //! One connection to a Redis or Valkey server.
 //!
-//! The crate `redis` writes commands and reads answers; socket, TLS and time-outs are ours, and so
-//! is the bound on what one answer may take.
+//! The crate `redis` writes commands and parses answers. Sockets, TLS, time-outs and the limit on
+//! the size of an answer are in this module.
 
 use super::codec::FRAME_BYTES_MAX;
 use super::settings::{BusTls, InstanceAddress};
@@ -12,14 +12,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// One answer has so many bytes at most: a frame with the name of its channel.
+/// The maximum size of an answer: a frame with the name of its channel.
 const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX + 4 * 1024;
-/// Addresses of one name that are tried.
+/// The number of addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
-/// The text of an error that is repeated.
+/// The maximum length of a server's error text that is repeated.
 const SAID_CHARS_MAX: usize = 120;
 
-/// Why an instance cannot be used, as the end of a sentence. Without a password.
+/// Why an instance cannot be used, as the end of a sentence. It never has a password in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct InstanceError(pub(super) String);
 
@@ -44,7 +44,7 @@ impl From<io::Error> for InstanceError {
     }
 }
 
-/// Without the number of the error.
+/// Without the error number.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
@@ -70,11 +70,11 @@ impl InstanceStream {
     }
 }
 
-/// What the parser may read: no more than one answer may have.
+/// The input of the parser, limited to the size of one answer.
 struct BoundedReader {
     stream: InstanceStream,
     left: usize,
-    /// Why the last read failed, which the crate does not tell.
+    /// The cause of the last failed read, which the crate does not report.
     failed: Option<io::Error>,
 }
 
@@ -103,14 +103,14 @@ impl Read for BoundedReader {
     }
 }
 
-/// A connection on which the server has let this node in.
+/// An authenticated connection.
 pub(super) struct InstanceConnection {
     reader: BoundedReader,
     parser: Parser,
 }
 
 impl InstanceConnection {
-    /// Connects, and logs in. Each step takes `timeout` at most.
+    /// Connects, and authenticates. Each step takes at most `timeout`.
     pub(super) fn open(place: &InstanceAddress, timeout: Duration) -> Result<Self, InstanceError> {
         let socket = connect(&place.url.host, place.url.port, timeout)?;
         socket.set_nodelay(true)?;
@@ -135,7 +135,7 @@ impl InstanceConnection {
             self.send(auth.arg(password))?;
             match self.answer(timeout)? {
                 Value::Okay => {}
-                // Its own text may repeat the password.
+                // The server's own text may repeat the password.
                 Value::ServerError(error) if error.code() == "WRONGPASS" => {
                     return Err(fault("it refuses the user or the password"));
                 }
@@ -145,7 +145,7 @@ impl InstanceConnection {
                 _ => return Err(fault(RUBBISH)),
             }
         }
-        // Whoever answers this lets us in.
+        // A server that answers this has accepted the log-in.
         self.send(&redis::cmd("PING"))?;
         match self.answer(timeout)? {
             Value::SimpleString(text) if text == "PONG" => Ok(()),
@@ -159,7 +159,7 @@ impl InstanceConnection {
         self.send_bytes(&command.get_packed_command())
     }
 
-    /// Sends commands that are written already.
+    /// Sends commands that are already encoded.
     pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), InstanceError> {
         match &mut self.reader.stream {
             InstanceStream::Plain(socket) => socket.write_all(bytes)?,
@@ -171,7 +171,7 @@ impl InstanceConnection {
         Ok(())
     }
 
-    /// The next answer, if it comes in time.
+    /// The next answer, if it arrives in time.
     pub(super) fn answer(&mut self, timeout: Duration) -> Result<Value, InstanceError> {
         let until = Instant::now() + timeout;
         loop {
@@ -184,7 +184,7 @@ impl InstanceConnection {
         }
     }
 
-    /// The next answer; `None` if none came within the time that a read may take.
+    /// The next answer; `None` if none arrived within the time-out of a read.
     pub(super) fn try_answer(&mut self) -> Result<Option<Value>, InstanceError> {
         match self.parser.parse_value(&mut self.reader) {
             Ok(value) => {
@@ -199,12 +199,12 @@ impl InstanceConnection {
         }
     }
 
-    /// How long one read waits.
+    /// Sets the time-out of a read.
     pub(super) fn set_read_timeout(&self, timeout: Duration) -> Result<(), InstanceError> {
         Ok(self.reader.stream.socket().set_read_timeout(Some(timeout))?)
     }
 
-    /// A handle by which another thread can end it.
+    /// A handle with which another thread can end the connection.
     pub(super) fn closer(&self) -> Result<ConnectionCloser, InstanceError> {
         Ok(ConnectionCloser(self.reader.stream.socket().try_clone()?))
     }
@@ -220,7 +220,7 @@ impl ConnectionCloser {
     }
 }
 
-/// What a server should not have said here.
+/// An answer that the server should not have sent here.
 pub(super) fn unexpected(value: &Value) -> InstanceError {
     match value {
         Value::ServerError(error) => {
@@ -250,7 +250,7 @@ fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Instan
     Err(last)
 }
 
-/// A free port above 32,768 may be drawn for the near end of its own connection.
+/// The kernel may choose a free port above 32,768 for the near end of its own connection.
 fn is_itself(socket: &TcpStream) -> bool {
     let ends: [io::Result<SocketAddr>; 2] = [socket.local_addr(), socket.peer_addr()];
     matches!(ends, [Ok(near), Ok(far)] if near == far)

@@ -1,54 +1,54 @@
-//! What is counted.
+//! The counters of a bus.
 
 use super::codec::DropCause;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What has happened on a bus so far.
+/// The counts of a bus since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BusFigures {
-    /// Each of its instances.
+    /// The counts of each instance.
     pub instances: Vec<InstanceFigures>,
-    /// Frames that were dropped, by cause; words that can stand in a label.
+    /// Dropped frames by cause. Each cause is a word that is valid in a label.
     pub dropped: Vec<(&'static str, u64)>,
 }
 
-/// What has happened on one instance.
+/// The counts of one instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstanceFigures {
     /// Host and port.
     pub place: String,
     /// It works.
     pub is_up: bool,
-    /// How often it did not work any more.
+    /// The number of times that it stopped working.
     pub failures: u64,
-    /// Frames that it has taken, and their size.
+    /// The frames that it has accepted.
     pub frames_out: u64,
-    /// In bytes.
+    /// Their size in bytes.
     pub bytes_out: u64,
-    /// Frames that came over it, and their size.
+    /// The frames that arrived over it.
     pub frames_in: u64,
-    /// In bytes.
+    /// Their size in bytes.
     pub bytes_in: u64,
-    /// How long the last beat was on its way, in µs; 0 when there was none.
+    /// The travel time of the last beat in µs; 0 if there was none.
     pub beat_us: u64,
 }
 
-/// Why a frame was not published, or not handed over.
+/// Why a frame was not published, or did not reach the loop.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LossCause {
     /// No instance worked.
     Away,
-    /// Too much waited to be published.
+    /// Too many frames waited to be published.
     Queue,
-    /// It is too long.
+    /// The frame is too long.
     TooLong,
     /// Its instance failed while it waited, or while it was published.
     Failed,
-    /// Nobody had subscribed to its channel.
+    /// No client had subscribed to its channel.
     Nobody,
-    /// Too much waited for the loop.
+    /// Too many frames waited for the loop.
     Inbox,
-    /// What came was none for this node.
+    /// The message was not a frame for this node.
     Undecoded(DropCause),
 }
 
@@ -100,7 +100,7 @@ impl LossCause {
     }
 }
 
-/// Counts frames that were dropped.
+/// Counts dropped frames by cause.
 #[derive(Debug, Default)]
 pub(super) struct LossCounts([AtomicU64; LossCause::ALL.len()]);
 
@@ -127,7 +127,7 @@ impl FrameTraffic {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Frames, and bytes.
+    /// The frames, and their bytes.
     pub(super) fn both(&self) -> (u64, u64) {
         (self.frames.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }

@@ -6,15 +6,15 @@ use crate::chat::contract::{BusFrame, Incarnation};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Frames that the loop takes in one turn.
+/// The maximum number of frames that the loop takes in one turn.
 const TAKEN_MAX: usize = 1_024;
 
 struct InboxState {
-    /// With the size that each had on its way.
+    /// Each frame with its encoded size.
     frames: VecDeque<(Incarnation, Box<BusFrame>, usize)>,
     bytes: usize,
     works: bool,
-    /// What the loop thinks.
+    /// The state of the bus that the loop was last told.
     told: bool,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct BusInbox {
 }
 
 impl BusInbox {
-    /// The bus does not work yet, which the loop is told.
+    /// Initially the bus does not work, and the loop is told so.
     pub(super) fn new(bounds: QueueBounds, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
         on_news();
         let waiting = InboxState { frames: VecDeque::new(), bytes: 0, works: false, told: true };
@@ -34,11 +34,11 @@ impl BusInbox {
     }
 
     fn waiting(&self) -> MutexGuard<'_, InboxState> {
-        // Nothing that is done under it can panic half-way.
+        // No code under this lock can panic half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one more frame. `false`: too much waits, and it is dropped.
+    /// Adds a frame. Returns `false` if too many wait, so that it is dropped.
     pub(super) fn push(&self, from: Incarnation, frame: Box<BusFrame>, bytes: usize) -> bool {
         let mut waiting = self.waiting();
         let all = waiting.bytes + bytes;
@@ -55,7 +55,7 @@ impl BusInbox {
         true
     }
 
-    /// Tells whether the bus works; `false` if the last word was the same.
+    /// Reports whether the bus works. Returns `false` if the last report was the same.
     pub(super) fn works(&self, works: bool) -> bool {
         let changed = std::mem::replace(&mut self.waiting().works, works) != works;
         if changed {
@@ -120,7 +120,7 @@ mod tests {
         inbox.take(&mut news);
         assert_eq!(news.len(), 1);
         assert!(inbox.push(from, frame(), 1_000_000), "what was taken has no size");
-        // What changes twice between two looks has not changed.
+        // A state that has changed twice between two reads has not changed for the loop.
         inbox.works(false);
         inbox.works(true);
         news.clear();

@@ -1,4 +1,4 @@
-//! One instance of the bus: does it work?
+//! One instance of the bus, and whether it works.
 
 use super::codec::FrameCodec;
 use super::connection::{ConnectionCloser, InstanceConnection, InstanceError};
@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A node says something to itself so often.
+/// The interval between two beats.
 pub(super) const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// The pause before an instance is tried again, at first and at most.
+/// The first and the longest pause before an instance is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Causes that are kept in mind, so that each is said once.
+/// The number of causes that are remembered, so that each is logged once.
 const CAUSES_MAX: usize = 8;
 
-/// All instances, and what they share.
+/// All instances, and their shared state.
 pub(super) struct InstanceSet {
     pub(super) codec: FrameCodec,
     pub(super) instances: Vec<BusInstance>,
@@ -27,7 +27,7 @@ pub(super) struct InstanceSet {
     pub(super) losses: LossCounts,
     pub(super) timeout: Duration,
     started: Instant,
-    /// Before the number of a node in the name of its channel.
+    /// The part of a channel's name before the number of the node.
     channels: String,
 }
 
@@ -51,16 +51,16 @@ pub(super) struct BusInstance {
 #[derive(Default)]
 struct InstanceState {
     is_up: bool,
-    /// Beats from before this time say nothing, in µs since the start.
+    /// Beats that were sent before this time do not count, in µs since the start.
     down_at_us: u64,
-    /// What was said of it since it last worked.
+    /// The causes that were logged since it last worked.
     causes: Vec<InstanceError>,
     closers: [Option<ConnectionCloser>; 2],
 }
 
 impl BusInstance {
     fn state(&self) -> MutexGuard<'_, InstanceState> {
-        // Nothing that is done under it can panic half-way.
+        // No code under this lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -68,7 +68,7 @@ impl BusInstance {
         self.state().is_up
     }
 
-    /// Wakes its threads for the end.
+    /// Wakes its threads, so that they end.
     pub(super) fn end(&self) {
         self.queue.end();
         self.state().closers.iter().flatten().for_each(ConnectionCloser::close);
@@ -117,9 +117,9 @@ impl InstanceSet {
         format!("{}{}", self.channels, node.get())
     }
 
-    /// Since the start, in µs. Never 0.
+    /// The time since the start, in µs. Never 0.
     pub(super) fn now_us(&self) -> u64 {
-        // They fit for half a million years.
+        // A u64 is enough for half a million years.
         self.started.elapsed().as_micros() as u64 + 1
     }
 
@@ -129,7 +129,7 @@ impl InstanceSet {
         let connection = InstanceConnection::open(&instance.place, self.timeout)?;
         let closer = connection.closer()?;
         let mut state = instance.state();
-        // It may have ended meanwhile.
+        // The bus may have ended meanwhile.
         if instance.queue.is_over() {
             closer.close();
         }
@@ -137,7 +137,7 @@ impl InstanceSet {
         Ok(connection)
     }
 
-    /// This node has heard itself over an instance.
+    /// A beat of this node has arrived over an instance.
     pub(super) fn beat_heard(&self, at: usize, number: u64) {
         let instance = &self.instances[at];
         instance.beat_us.store(self.now_us().saturating_sub(number), Ordering::Relaxed);
@@ -191,7 +191,7 @@ impl InstanceSet {
     }
 }
 
-/// The pauses between tries.
+/// The pauses between two tries.
 pub(super) struct RetryPause(Duration);
 
 impl RetryPause {
@@ -199,7 +199,7 @@ impl RetryPause {
         Self(FIRST_PAUSE)
     }
 
-    /// The next one; `worked`: the instance did since the last.
+    /// The next pause. `worked`: the instance has worked since the last one.
     pub(super) fn next(&mut self, worked: bool) -> Duration {
         let pause = if worked { FIRST_PAUSE } else { self.0 };
         self.0 = (pause * 2).min(PAUSE_MAX);

@@ -1,22 +1,22 @@
-//! What carries frames between the nodes of a cluster faster than the database does, and promises
-//! nothing: a frame may be lost, come twice or late. The core's links see to the rest.
+//! The bus carries frames between the nodes of a cluster faster than the database does, without any
+//! guarantee: it may lose, duplicate, delay and reorder frames. The links in the core expect that.
 //!
-//! | part | what it is for |
+//! | part | purpose |
 //! |---|---|
-//! | `codec.rs` | frames as bytes, with a MAC |
-//! | `settings.rs` | the options, with their files read |
+//! | `codec.rs` | the encoding of frames, with a MAC |
+//! | `settings.rs` | the options, and the files that they name |
 //! | `connection.rs` | one connection to a Redis or Valkey server |
 //! | `queue.rs` | frames that wait to be published |
 //! | `inbox.rs` | frames that wait for the loop |
-//! | `instance.rs` | one server: does it work? |
+//! | `instance.rs` | one server, and whether it works |
 //! | `publisher.rs`, `subscriber.rs` | its two threads |
 //! | `pubsub.rs` | all of them as one bus |
-//! | `figures.rs` | what is counted |
+//! | `figures.rs` | counters |
 //!
-//! The loop hands frames in through a queue, and takes frames out of the inbox when it is woken; it
-//! never waits. Instances know nothing of each other: a node subscribes on all, and publishes on
-//! the first that works. That one works is known by the *beat*: a node says something to itself
-//! each second, and treats an instance over which it does not hear that as dead.
+//! The loop puts frames into a queue, and takes frames from the inbox when it is woken; it never
+//! waits. Instances are independent of each other: a node subscribes on all, and publishes on the
+//! first that works. The *beat* shows whether an instance works: each second a node sends itself a
+//! message, and treats an instance over which no beat arrives as dead.
 
 use crate::chat::contract::{BusFrame, Incarnation};
 
@@ -35,16 +35,16 @@ pub use figures::BusFigures;
 pub use pubsub::PubSub;
 pub use settings::BusSettings;
 
-/// What came over the bus.
+/// An event of the bus.
 #[derive(Debug, PartialEq, Eq)]
 pub enum BusEvent {
-    /// Something can be published over it from now on, or nothing any more.
+    /// The bus has started or stopped working for the frames of this node.
     Works(bool),
-    /// Another node has published this for this one.
+    /// A frame of another node for this one.
     Frame {
-        /// By this life of it. The MAC shows it.
+        /// The incarnation that published it. The MAC proves it.
         from: Incarnation,
-        /// What.
+        /// The frame.
         frame: Box<BusFrame>,
     },
 }
@@ -53,10 +53,11 @@ pub enum BusEvent {
 pub trait Bus: Send {
     /// Publishes a frame for another node, or drops it. Never waits.
     fn publish(&self, to: Incarnation, frame: &BusFrame);
-    /// Appends what has come. At first a bus counts as one that works. Never waits.
+    /// Appends the events since the last call. Initially a bus counts as one that works. Never
+    /// waits.
     fn take(&self, out: &mut Vec<BusEvent>);
     /// Writes frames of this version from now on.
     fn speak(&self, version: u16);
-    /// What has happened so far.
+    /// The counts since the start.
     fn figures(&self) -> BusFigures;
 }

@@ -8,7 +8,7 @@ use crate::chat::contract::NodeId;
 use redis::Value;
 use std::time::Instant;
 
-/// Until it is over.
+/// Runs until the bus ends.
 pub(super) fn run(shared: &InstanceSet, at: usize) {
     let instance = &shared.instances[at];
     let mut pause = RetryPause::new();
@@ -26,7 +26,7 @@ pub(super) fn run(shared: &InstanceSet, at: usize) {
     }
 }
 
-/// Publishes what is to be published, until the connection fails or it is over.
+/// Publishes frames until the connection fails or the bus ends.
 fn publish(
     shared: &InstanceSet,
     at: usize,
@@ -68,7 +68,7 @@ fn write(shared: &InstanceSet, to: NodeId, bytes: &[u8], commands: &mut Vec<u8>)
     redis::cmd("PUBLISH").arg(shared.channel(to)).arg(bytes).write_packed_command(commands);
 }
 
-/// Sends the commands and waits for their answers; takes out of `frames` what was answered.
+/// Sends the commands and waits for their answers. Removes the answered frames from `frames`.
 fn send(
     shared: &InstanceSet,
     at: usize,
@@ -78,7 +78,7 @@ fn send(
     frames: &mut Vec<OutgoingFrame>,
 ) -> Result<(), InstanceError> {
     connection.send_bytes(commands)?;
-    // A beat that nobody hears is missed by the subscriber.
+    // If a beat reaches no subscriber, this node's subscriber misses it.
     if beats {
         subscribers(&connection.answer(shared.timeout)?)?;
     }
@@ -95,7 +95,7 @@ fn send(
     Ok(())
 }
 
-/// How many have subscribed to the channel.
+/// The number of subscribers of the channel.
 fn subscribers(answer: &Value) -> Result<i64, InstanceError> {
     match answer {
         Value::Int(count) => Ok(*count),
@@ -103,7 +103,7 @@ fn subscribers(answer: &Value) -> Result<i64, InstanceError> {
     }
 }
 
-/// Its receiver has no connection to this instance: it may have one to another.
+/// The receiver has no connection to this instance. It may have one to another.
 fn try_the_next(shared: &InstanceSet, at: usize, mut frame: OutgoingFrame) {
     for other in &shared.instances[at + 1..] {
         match other.queue.push(frame) {

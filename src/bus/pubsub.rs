@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 
-/// A bus of Redis or Valkey servers: one channel for each node, and nothing that stays.
+/// A bus of Redis or Valkey servers: one channel for each node. The servers store nothing.
 pub struct PubSub {
     shared: Arc<InstanceSet>,
     version: AtomicU16,
@@ -26,10 +26,10 @@ impl std::fmt::Debug for PubSub {
 }
 
 impl PubSub {
-    /// Starts two threads for each instance. They end with it, or soon after.
+    /// Starts two threads for each instance. They end with the bus, or soon after.
     ///
     /// # Errors
-    /// The system starts no thread.
+    /// The system cannot start a thread.
     pub fn start(settings: BusSettings, codec: FrameCodec, on_news: Arc<dyn Fn() + Send + Sync>) -> io::Result<Self> {
         let shared = Arc::new(InstanceSet::new(settings, codec, on_news));
         let bus = Self { shared, version: AtomicU16::new(FRAME_MAX) };

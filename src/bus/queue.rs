@@ -1,4 +1,4 @@
-//! Frames that wait for one instance.
+//! The frames that wait for one instance.
 
 use super::settings::QueueBounds;
 use crate::chat::contract::NodeId;
@@ -6,34 +6,34 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is published at once: its answers are waited for together.
+/// The maximum number of frames that are published together, before their answers are awaited.
 const BATCH_FRAMES_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 256 * 1024;
 
-/// One frame on its way out.
+/// A frame on its way to an instance.
 #[derive(Debug)]
 pub(super) struct OutgoingFrame {
     pub(super) to: NodeId,
     pub(super) bytes: Vec<u8>,
-    /// It has its MAC.
+    /// The frame has its MAC.
     pub(super) is_sealed: bool,
 }
 
-/// What became of a frame.
+/// The result of queueing a frame.
 #[derive(Debug)]
 pub(super) enum QueueResult {
     Taken,
-    /// Too much waits.
+    /// Too many frames wait.
     Full,
-    /// The instance does not work; here it is again.
+    /// The instance does not work. The frame is given back.
     Closed(OutgoingFrame),
 }
 
-/// What is to be published now.
+/// The frames to be published next.
 #[derive(Debug, Default)]
 pub(super) struct PublishBatch {
     pub(super) frames: Vec<OutgoingFrame>,
-    /// A beat is asked for.
+    /// A beat is to be sent.
     pub(super) beat: bool,
 }
 
@@ -55,13 +55,13 @@ pub(super) struct PublishQueue {
 }
 
 impl PublishQueue {
-    /// A closed one.
+    /// The queue starts closed.
     pub(super) fn new(bounds: QueueBounds) -> Self {
         Self { waiting: Mutex::default(), filled: Condvar::new(), bounds }
     }
 
     fn waiting(&self) -> MutexGuard<'_, QueueState> {
-        // Nothing that is done under it can panic half-way.
+        // No code under this lock can panic half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,12 +80,12 @@ impl PublishQueue {
         QueueResult::Taken
     }
 
-    /// Takes frames from now on.
+    /// Accepts frames from now on.
     pub(super) fn open(&self) {
         self.waiting().is_open = true;
     }
 
-    /// Takes none any more; gives how many are lost.
+    /// Accepts no more frames. Returns the number of those that are lost.
     pub(super) fn close(&self) -> usize {
         let mut waiting = self.waiting();
         waiting.is_open = false;
@@ -93,13 +93,13 @@ impl PublishQueue {
         std::mem::take(&mut waiting.frames).len()
     }
 
-    /// Asks for a beat now.
+    /// Requests a beat now.
     pub(super) fn ask_for_beat(&self) {
         self.waiting().beat = true;
         self.filled.notify_one();
     }
 
-    /// Waits until there is something to publish, or until this time. `None`: it is over.
+    /// Waits until there is something to publish, or until this time. `None`: the bus has ended.
     pub(super) fn take(&self, until: Instant) -> Option<PublishBatch> {
         let has_nothing = |waiting: &mut QueueState| waiting.frames.is_empty() && !waiting.beat && !waiting.is_over;
         let time = until.saturating_duration_since(Instant::now());
@@ -118,7 +118,7 @@ impl PublishQueue {
         Some(PublishBatch { frames, beat: std::mem::take(&mut waiting.beat) })
     }
 
-    /// Waits for this time, unless it is over. `false`: it is.
+    /// Waits for this time. Returns `false` if the bus has ended.
     pub(super) fn pause(&self, time: Duration) -> bool {
         let (waiting, _) = self
             .filled

@@ -1,4 +1,4 @@
-//! What the bus needs of the configuration, with its files read.
+//! The settings of the bus, with the files that they name.
 
 use crate::config::{BusUrl, Config, regular};
 use rustls::pki_types::pem::PemObject;
@@ -11,20 +11,20 @@ use std::time::Duration;
 /// The settings of a bus.
 #[derive(Debug)]
 pub struct BusSettings {
-    /// In the order in which they are used to publish.
+    /// The instances, in the order in which they are used to publish.
     pub(super) instances: Vec<InstanceAddress>,
     pub(super) timeout: Duration,
     pub(super) bounds: QueueBounds,
 }
 
-/// Of frames that wait for one instance, or for the loop.
+/// The limits of frames that wait for one instance, or for the loop.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QueueBounds {
     pub(super) frames_max: usize,
     pub(super) bytes_max: usize,
 }
 
-/// Where an instance is, and how it is talked to.
+/// The address of an instance, and its transport.
 #[derive(Clone, Debug)]
 pub(super) struct InstanceAddress {
     pub(super) url: BusUrl,
@@ -41,7 +41,7 @@ impl BusSettings {
     /// Reads the files that the configuration names; `None` if there is no bus.
     ///
     /// # Errors
-    /// One sentence that says what is wrong with them.
+    /// A sentence about the file that cannot be used.
     pub fn open(config: &Config) -> Result<Option<Self>, String> {
         if config.bus.is_empty() {
             return Ok(None);

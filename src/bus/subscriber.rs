@@ -1,4 +1,4 @@
-//! The thread that listens on one instance.
+//! The thread that receives from one instance.
 
 use super::codec::DecodedMessage;
 use super::connection::{InstanceConnection, InstanceError, unexpected};
@@ -7,10 +7,10 @@ use super::instance::{BEAT_EVERY, ConnectionSide, InstanceSet, RetryPause};
 use redis::Value;
 use std::time::{Duration, Instant};
 
-/// How long one read waits: so often it is looked whether this node still hears itself.
+/// The time-out of one read. After each read the thread checks whether beats still arrive.
 const READ_WAITS: Duration = Duration::from_millis(250);
 
-/// Until it is over.
+/// Runs until the bus ends.
 pub(super) fn run(shared: &InstanceSet, at: usize) {
     let instance = &shared.instances[at];
     let mut pause = RetryPause::new();
@@ -28,7 +28,7 @@ pub(super) fn run(shared: &InstanceSet, at: usize) {
     }
 }
 
-/// Takes what comes, until the connection fails or it is over.
+/// Takes messages until the connection fails or the bus ends.
 fn listen(
     shared: &InstanceSet,
     at: usize,
@@ -62,7 +62,7 @@ fn is_word(value: Option<&Value>, word: &[u8]) -> bool {
     matches!(value, Some(Value::BulkString(bytes)) if bytes == word)
 }
 
-/// Takes one message. `true`: it was a beat.
+/// Takes one message. Returns `true` if it was a beat.
 fn take(shared: &InstanceSet, at: usize, value: Value) -> Result<bool, InstanceError> {
     let said = match value {
         Value::Array(said) if is_word(said.first(), b"message") => said,
