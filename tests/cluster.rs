@@ -1,5 +1,5 @@
-//! Several nodes over one MariaDB: users of all of them talk to each other, move from one to
-//! another, and lose nothing that was promised when a node is killed, frozen, or cut off.
+//! Several nodes over one MariaDB. Their users talk to each other, move from node to node, and lose
+//! no promised message when a node is killed, frozen, or cut off.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -35,7 +35,7 @@ fn begin(store: &str, name: &str) -> Node {
     Node::begin(&["--store", store, "--node-name", name, "--silent-server-max", "2s"])
 }
 
-/// The same, when it is ready.
+/// The same, once it is ready.
 fn start(store: &str, name: &str) -> Node {
     let node = begin(store, name);
     node.wait_for("listening on");
@@ -56,7 +56,7 @@ fn friends_on_two_nodes_talk_both_ways_and_in_order() {
     }
     bob.say("b1", "ann", "honk honk", "MS");
     ann.take("b1");
-    // To one who is away, from the other node than theirs.
+    // To a user who is away, from another node than theirs.
     drop(ann);
     bob.say("b2", "ann", "later", "MS");
     let mut ann = b.log_in("ann");
@@ -83,7 +83,7 @@ fn a_user_who_logs_in_elsewhere_is_replaced_and_what_was_not_acked_comes_there()
     ann.expect_closed();
     bob.expect_reply("RE_MESSAGE", "m2", "MS");
     elsewhere.take("m2");
-    // What she said here is remembered there.
+    // The node remembers messages that she has sent through another one.
     elsewhere.say("n1", "bob", "honk", "MS");
     bob.take("n1");
     let mut back = a.log_in("ann");
@@ -104,7 +104,7 @@ fn a_node_that_stops_gives_its_users_to_the_others_at_once() {
     ann.expect_error("", "SHUTTING_DOWN");
     ann.expect_closed();
     assert_eq!(a.status(), Some(0));
-    // It is not waited for until it is silent for long.
+    // A log-in does not wait until it has been silent for long.
     let asked = Instant::now();
     let mut ann = b.log_in("ann");
     assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
@@ -127,7 +127,7 @@ fn a_second_process_of_one_name_is_refused_and_so_is_a_server_alone() {
     let said = String::from_utf8_lossy(&alone.stderr).into_owned();
     assert!(alone.status.code() == Some(2) && said.contains("that of a cluster"), "{said}");
     a.client().sign_up("ann");
-    // Its own next life is not refused, and waits for nobody.
+    // Its own next incarnation is not refused, and waits for no other node.
     let mut a = a;
     a.kill();
     let began = Instant::now();
@@ -143,7 +143,7 @@ fn nothing_of_a_node_that_writes_without_a_pause_is_committed_behind_its_fence()
     println!("{} transactions committed", fence::nothing_is_committed_behind_it([&url, &url], 10));
 }
 
-/// Users of three nodes talk and roam; gives what they know, and how to end it.
+/// Users of three nodes talk and move. Gives what they know, and the means to end it.
 struct Run {
     known: Arc<Known>,
     users: Vec<thread::JoinHandle<()>>,
@@ -155,7 +155,7 @@ impl Run {
         Self::at(&servers)
     }
 
-    /// With the nodes at these addresses.
+    /// For nodes at these addresses.
     fn at(servers: &[SocketAddr]) -> Self {
         make_friends(servers[0], &USERS);
         let known = Arc::new(Known::default());
@@ -164,7 +164,7 @@ impl Run {
         Self { known, users }
     }
 
-    /// Waits for so many more promises.
+    /// Waits for this many more promises.
     #[track_caller]
     fn wait_for_promises(&self, count: usize) {
         let (until, before) = (Instant::now() + 4 * PATIENCE, self.known.promises());
@@ -198,7 +198,7 @@ fn a_node_that_is_killed_takes_nothing_with_it() {
         nodes[at].kill();
         run.wait_for_promises(50);
         if round % 2 == 1 {
-            // The others have found out meanwhile.
+            // The other nodes have fenced it meanwhile.
             thread::sleep(Duration::from_secs(4));
         }
         nodes[at].start_again();
@@ -220,7 +220,7 @@ fn a_node_that_is_frozen_is_fenced_and_joins_again() {
     nodes[1].wait_for("another node has fenced this one");
     nodes[1].wait_for("listening on");
     run.wait_for_promises(100);
-    // For a moment, which nobody takes for its end.
+    // Only for a moment, which no node takes for its end.
     nodes[2].signal("-STOP");
     thread::sleep(Duration::from_millis(700));
     nodes[2].signal("-CONT");

@@ -1,11 +1,11 @@
 //! Three nodes in networks of their own, one MariaDB, and HAProxy with the configuration of
-//! docs/cluster.md in front. One fault after another happens while users talk: after each, all that
-//! was promised has been delivered, in its order, and the table at the end says how long users
+//! docs/cluster.md in front. One fault after another happens while users talk. After each, all
+//! promised messages must have been delivered, in order. The table at the end shows how long users
 //! waited.
 //!
-//! `HONGYAN_TEST_CLUSTER_KILLS=200` makes it long, with the default lease: the table of
-//! docs/cluster.md is from that. `SEED` draws the order of the faults, `FAULTS` names
-//! some of them. Root only: networks are made.
+//! `HONGYAN_TEST_CLUSTER_KILLS=200` makes it long, with the default lease: the table in
+//! docs/cluster.md comes from such a run. `SEED` draws the order of the faults, `FAULTS` selects
+//! some of them. It needs root, because it creates networks.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -28,11 +28,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 const USERS: [&str; 8] = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal"];
-/// Clients who stay, talk now and then, and wait for a log-in longer than any lease.
+/// Clients who stay, talk now and then, and wait longer for a log-in than any lease lasts.
 const STAYING: Habits =
     Habits { log_in: Duration::from_secs(9), stay_ms: (20_000, 60_000), pause: Duration::from_millis(100) };
 const NAMES: [&str; 3] = ["a", "b", "c"];
-/// So long after its end a supervisor starts a server again.
+/// The time after which a supervisor starts a server again.
 const RESTARTS_AFTER: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +54,7 @@ enum Fault {
     BusesFrozen,
 }
 
-/// Those of a cluster without a bus come first.
+/// The faults of a cluster without a bus come first.
 const FAULTS: [Fault; 15] = [
     Fault::Killed,
     Fault::KilledForLong,
@@ -95,7 +95,7 @@ impl Fault {
         }
     }
 
-    /// What is pulled out of the node.
+    /// The cables that are pulled out of the node.
     fn cables(self) -> &'static [Cable] {
         match self {
             Self::CutFromDatabase => &[Cable::Database],
@@ -106,12 +106,12 @@ impl Fault {
         }
     }
 
-    /// Does it concern all users?
+    /// Does it affect all users?
     fn is_for_all(self) -> bool {
         !matches!(self, Self::Killed | Self::KilledForLong | Self::Frozen) && self.cables().is_empty()
     }
 
-    /// Do those who are on one node talk on with each other there?
+    /// Can users of one node still talk to each other there?
     fn leaves_neighbours(self) -> bool {
         let is_of_bus = matches!(self, Self::OneBusKilled | Self::BusesKilled | Self::OneBusFrozen | Self::BusesFrozen);
         is_of_bus || matches!(self, Self::CutFromDatabase | Self::CutFromBus | Self::CutFromDatabaseAndBus)
@@ -123,7 +123,7 @@ impl Fault {
     }
 }
 
-/// How often each happens, and how long it lasts.
+/// The number of rounds, and the duration of the fault.
 struct Plan {
     lease: &'static str,
     faults: Vec<Fault>,
@@ -141,7 +141,7 @@ impl Plan {
             Fault::Killed => kills.unwrap_or(2).div_ceil(2),
             Fault::KilledForLong => kills.unwrap_or(2) / 2,
             Fault::Frozen => others.div_ceil(2),
-            // The short form with a bus leaves out what the bus does not change.
+            // The short form with a bus leaves out faults on which a bus has no effect.
             Fault::TwoKilled | Fault::AllKilled | Fault::DatabaseFrozen if has_bus && kills.is_none() => 0,
             _ => others,
         };
@@ -164,9 +164,9 @@ impl Plan {
     }
 }
 
-/// All that runs.
+/// All processes and users of a run.
 struct Cluster {
-    // Dropped in this order.
+    // The order in which they are dropped.
     proxy: HaProxy,
     nodes: Vec<Node>,
     hosts: Vec<Host>,
@@ -197,13 +197,14 @@ impl Cluster {
         let page = include_str!("../docs/cluster.md").replace(last, &format!("{last}{more}"));
         let shown = ["10.0.0.5:1102", "10.0.0.6:1102", "10.0.0.7:1102"];
         let addresses: Vec<_> = shown.into_iter().zip(hosts.iter().map(Host::listen)).collect();
-        // Before HAProxy, whose checks of it must not fail: after two failed ones it closes the
+        // Before HAProxy, so that its checks do not fail: after two failed checks it closes the
+        // connections to a node.
         // connections to a node.
         let mut nodes = vec![begin(&hosts[0], NAMES[0])];
         nodes[0].wait_for("listening on");
         let proxy = HaProxy::start(&page, "### The load balancer", &addresses)?;
         proxy.wait_for_servers(1);
-        // All on the first node: friends who are made on another one are known a moment later.
+        // All on the first node: friends who are made on another node are known a moment later.
         load::make_friends(proxy.addr, &USERS);
         for (host, name) in hosts.iter().zip(NAMES).skip(1) {
             nodes.push(begin(host, name));
@@ -221,7 +222,7 @@ impl Cluster {
         (known, users)
     }
 
-    /// Who is on which node.
+    /// The users of each node.
     fn users(&self) -> [Vec<&'static str>; 3] {
         let sql =
             "SELECT w.user_name, n.name FROM whereabouts w JOIN nodes n ON n.node = w.node AND n.epoch = w.node_epoch";
@@ -232,7 +233,7 @@ impl Cluster {
         })
     }
 
-    /// Where everything is, for whoever reads the log of a test.
+    /// The places of everything, for the log of a failed test.
     fn explain(&self) -> String {
         let mut root = self.database.root();
         let pushes: Vec<(String, String, String)> =
@@ -255,14 +256,15 @@ impl Cluster {
         }
     }
 
-    /// Who waits when this happens to this node, and to whom they can talk meanwhile.
+    /// The users who wait when this fault happens to this node, and the users to whom they can talk
+    /// meanwhile.
     fn waiting(&self, fault: Fault, at: usize) -> Vec<Waiting> {
         let mut waiting = Vec::new();
         for (node, users) in self.users().into_iter().enumerate() {
             if node != at && !fault.is_for_all() {
                 continue;
             }
-            // If all are neighbours, there is nobody else.
+            // If all are neighbours, there is no other user.
             let has_others = users.len() < USERS.len();
             let but_to = if fault.leaves_neighbours() && has_others { users.clone() } else { Vec::new() };
             waiting.extend(users.into_iter().map(|user| Waiting { user, but_to: but_to.clone() }));
@@ -270,7 +272,7 @@ impl Cluster {
         waiting
     }
 
-    /// Makes something fail; gives the moment from which users wait.
+    /// Causes the fault. Gives the moment from which users wait.
     fn fail(&mut self, fault: Fault, at: usize, plan: &Plan) -> Instant {
         let mut since = None;
         match fault {
@@ -331,7 +333,8 @@ impl Cluster {
         self.proxy.wait_for_servers(self.nodes.len());
     }
 
-    /// One fault; gives how long users waited, and how long it took until all was delivered.
+    /// One fault. Gives how long users waited, and how long it took until all messages were
+    /// delivered.
     fn round(&mut self, fault: Fault, plan: &Plan, known: &Known) -> (Vec<Duration>, Duration) {
         let at = self.fullest();
         let waiting = self.waiting(fault, at);

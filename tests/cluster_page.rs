@@ -1,5 +1,5 @@
-//! What docs/cluster.md tells operators to type makes a cluster: in a network of the test's own
-//! that has all addresses of the page.
+//! The commands in docs/cluster.md set up a cluster, in a network of the test that has all
+//! addresses of the page.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -30,7 +30,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
     section.split(&begin).skip(1).map(|block| block.split_once("```").unwrap().0).collect()
 }
 
-/// Programs of the page that are others here.
+/// Programs that have another path here than on the page.
 fn put_programs(folder: &Path, database: &MariaDb) {
     let mariadb = format!("exec /usr/bin/mariadb --no-defaults -uroot --socket={} \"$@\"", database.socket().display());
     let cheap = common::CHEAP_PASSWORDS.join(" ");
@@ -42,9 +42,9 @@ fn put_programs(folder: &Path, database: &MariaDb) {
     }
 }
 
-/// A block as `sh` runs it.
+/// A block as `sh` executes it.
 fn sh(folder: &Path, block: &str, database: &MariaDb) -> Command {
-    // The private MariaDB has a port of its own, and HAProxy no folder in /etc.
+    // The private MariaDB has a port of its own, and HAProxy has no folder in /etc.
     let text = block.replace("@10.0.0.4/", &format!("@10.0.0.4:{}/", database.port()));
     let text = text.replace("/etc/haproxy/haproxy.cfg", &folder.join("haproxy.cfg").display().to_string());
     let mut command = Command::new("sh");
@@ -64,7 +64,7 @@ fn the_commands_make_a_cluster() {
     let ip = |words: String| assert!(Command::new("ip").args(words.split(' ')).status().unwrap().success());
     for last in 3..=6 {
         ip(format!("addr add 10.0.0.{last}/32 dev lo"));
-        // All come from the load balancer.
+        // All connections come from the load balancer.
         ip(format!("route replace local 10.0.0.{last} dev lo table local scope host src 10.0.0.3"));
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The seeded simulation of several nodes over one store.
 //!
-//! `SEED` runs one seed, `SEEDS` so many from `FIRST` on, `STEPS` with so many steps each; `TELL=1`
-//! prints what happens.
+//! `SEED` runs one seed; `SEEDS` runs so many from `FIRST` on, with `STEPS` steps each; `TELL=1`
+//! prints the events.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -20,7 +20,7 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Runs one seed; its number stands in the panic's text.
+/// Runs one seed. Its number is in the text of a panic.
 fn run(cluster: fn(u64) -> Cluster, seed: u64, steps: u64) -> BTreeMap<&'static str, u64> {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut cluster = cluster(seed);

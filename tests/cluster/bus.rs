@@ -1,11 +1,11 @@
-//! The same nodes with a bus between them, which may fail.
+//! Nodes with a bus, which may fail.
 
 use crate::common::{Client, MariaDb, Node, PATIENCE, Redis};
 use crate::{Run, make_friends};
 use mysql::prelude::Queryable;
 use std::time::Instant;
 
-/// Waits until the log has said each of these, in any order; gives all that it said.
+/// Waits until the log has each of these lines, in any order. Gives all lines.
 #[track_caller]
 fn wait_for_all(node: &Node, words: &[&str]) -> Vec<String> {
     let mut said = Vec::new();
@@ -15,7 +15,7 @@ fn wait_for_all(node: &Node, words: &[&str]) -> Vec<String> {
     said
 }
 
-/// A node on this bus. A push is saved late, so that its ack is faster on the slowest machine.
+/// A node on this bus. The save delay is long, so that an ack is earlier even on a slow machine.
 fn start(database: &MariaDb, bus: &str, name: &str) -> Node {
     let node = Node::begin(&[
         "--store",
@@ -33,11 +33,11 @@ fn start(database: &MariaDb, bus: &str, name: &str) -> Node {
     node
 }
 
-/// Counts the rows that are ever written into the table of pushes.
+/// Counts the rows that were ever written into the table of pushes.
 struct Written<'a>(&'a MariaDb);
 
 impl<'a> Written<'a> {
-    /// In a database of its own: the nodes want theirs for themselves.
+    /// In a database of its own, because the nodes need theirs for themselves.
     fn count(database: &'a MariaDb, name: &str) -> Self {
         let mut root = database.root();
         for sql in [
@@ -58,7 +58,7 @@ impl<'a> Written<'a> {
     }
 }
 
-/// One message: it is acked, and then answered for.
+/// One message: it is acked, and then promised.
 #[track_caller]
 fn talk(sender: &mut Client, receiver: &mut Client, id: &str) {
     let message = sender.message(id, &receiver.name, "honk");
@@ -75,7 +75,7 @@ fn friends_on_two_nodes_with_a_bus_cost_no_row_in_the_database() {
     let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
     let written = Written::count(&database, "geese");
     let until = Instant::now() + PATIENCE;
-    // The first of each pair goes through the store, which tells where its receiver is.
+    // The first message of each pair goes through the store, which tells the node of its receiver.
     let (mut number, mut rows) = (0, 1);
     while rows > 0 {
         assert!(Instant::now() < until, "they are not talked to directly");
@@ -106,7 +106,7 @@ fn a_bus_that_is_killed_or_frozen_takes_nothing_with_it() {
     run.wait_for_promises(100);
     one.kill();
     run.wait_for_promises(50);
-    // Both are away: through the database.
+    // Both instances are away: messages go through the database.
     two.freeze();
     run.wait_for_promises(50);
     one.start_again();

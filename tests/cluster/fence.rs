@@ -1,5 +1,5 @@
-//! A node that writes without a pause is fenced by another one, which may come to the database by
-//! way of another of its servers: nothing of it is committed behind its fence.
+//! One node writes without a pause, and another one fences it, perhaps through another server of
+//! the database cluster. No transaction of the first may commit after its fence.
 
 use crate::common::store::message;
 use hongyan::store::mysql::NodeServer;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const WRITERS: usize = 4;
 
-/// Writes until the node is fenced; gives how much was promised.
+/// Writes until the node is fenced. Gives the number of promises.
 fn write(node: NodeServer, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
     thread::spawn(move || {
         let (mut promised, mut store) = (0, None);
@@ -50,12 +50,13 @@ fn retried<T>(mut work: impl FnMut() -> Result<T, StoreError>) -> T {
     }
 }
 
-/// One writes by way of the first URL, one fences by way of the second. Gives what was promised.
+/// One node writes through the first URL, the other fences through the second. Gives the number of
+/// promises.
 pub(crate) fn nothing_is_committed_behind_it([first, second]: [&str; 2], rounds: usize) -> u64 {
     let (next_seq, mut first_seq, mut promised, mut behind) = (Arc::new(AtomicU64::new(1)), 1, 0, 0);
     let fencer = retried(|| NodeServer::join(second, "fencer"));
     let mut conn = Conn::new(Opts::from_url(second).unwrap()).unwrap();
-    // What every server of the database has committed by now is seen. A single one ignores it.
+    // Makes reads see what any server of the database has committed. A single server ignores it.
     conn.query_drop("SET SESSION wsrep_sync_wait = 7").ok();
     for round in 0..rounds {
         let node = retried(|| NodeServer::join(first, "writer"));

@@ -26,7 +26,7 @@ impl Managed {
         Self { node, admin }
     }
 
-    /// Asks as an operator does: the exit status, and what is said.
+    /// Sends an order as an operator does. Gives the exit status and the output.
     pub(crate) fn ask(&self, words: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));
         let output = command.args(["admin", "--admin", &self.admin]).args(words).output().unwrap();
@@ -79,7 +79,7 @@ fn what_an_operator_ends_on_one_node_ends_on_all() {
     assert_eq!(a.ask(&["disconnect", "ann"]).0, 1, "she is on no node");
     let mut ann = b.node.log_in("ann");
     a.done(&["ban", "ann"]);
-    // It was done when the operator was told so.
+    // It was done before the operator got the answer.
     ann.expect_error("", "FORBIDDEN");
     ann.expect_closed();
     refused(&b.node, "ann");
@@ -89,7 +89,7 @@ fn what_an_operator_ends_on_one_node_ends_on_all() {
     ann.expect_error("", "FORBIDDEN");
     ann.expect_closed();
     refused(&b.node, "ann");
-    // Of a friend who is gone each node knows.
+    // Each node knows that a friend is gone.
     let (mut bob, mut cid) = (b.node.log_in("bob"), a.node.user("cid"));
     a.done(&["delete", "bob", "--yes"]);
     bob.expect_error("", "FORBIDDEN");
@@ -108,7 +108,7 @@ fn what_a_node_has_not_confirmed_is_told_to_the_operator() {
     b.node.signal("-STOP");
     let (status, said) = a.ask(&["ban", "ann"]);
     assert!(status == 1 && said.contains("node 2 has not confirmed"), "{status} {said}");
-    // When the node is fenced, there is nothing to be confirmed any more.
+    // When the node is fenced, no confirmation is missing any more.
     let until = Instant::now() + PATIENCE;
     while a.ask(&["ban", "ann"]).0 != 0 {
         assert!(Instant::now() < until, "it is never done");
@@ -222,7 +222,7 @@ fn shown_as_they_come_and_go([a, mut b]: [Managed; 2]) {
     };
     let bob = b.node.log_in("bob");
     told(&mut ann, true);
-    // Somebody who asks now is told at once.
+    // A user who asks now is told at once.
     let mut again = a.node.log_in("ann");
     again.send(r#"{"MID":"r","CONTENT":{"watch":true},"TYPE":"ROSTER"}"#);
     let roster = again.recv();
@@ -231,7 +231,7 @@ fn shown_as_they_come_and_go([a, mut b]: [Managed; 2]) {
     told(&mut again, false);
     let _bob = b.node.log_in("bob");
     told(&mut again, true);
-    // His node is killed: he is nowhere, a while after the fence.
+    // His node is killed: he is shown as offline a while after the fence.
     b.node.kill();
     told(&mut again, false);
 }
@@ -247,7 +247,7 @@ fn who_belonged_to_an_earlier_life_of_a_node_is_promised_the_first_message() {
         a.node.start_again();
         a.node.log_in("ann").say(&format!("m{life}"), "bob", "honk", "MS");
     }
-    // To that of another one, whose numbers are far ahead.
+    // To the clock of another node, whose numbers are far ahead.
     drop(b.node.log_in("ann"));
     for node in [&mut b, &mut a] {
         node.node.signal("-TERM");
@@ -259,7 +259,7 @@ fn who_belonged_to_an_earlier_life_of_a_node_is_promised_the_first_message() {
     a.node.log_in("ann").say("m3", "bob", "honk", "MS");
 }
 
-/// `hongyan copy`: its exit status, and what it says.
+/// `hongyan copy`: its exit status and its output.
 fn copy(from: &str, to: &str) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));
     let output = command.args(["copy", "--from", from, "--to", to]).output().unwrap();
@@ -280,7 +280,7 @@ fn a_copy_of_a_cluster_and_back_into_another_one_loses_nothing() {
     assert!(status == 2 && said.contains("of its cluster uses it: stop all nodes first"), "{status} {said}");
     a.node.signal("-TERM");
     assert_eq!(a.node.status(), Some(0));
-    // One that was killed is not waited for.
+    // A killed node is not waited for.
     b.node.kill();
     let (status, said) = copy(&database.url(), &file);
     assert!(status == 0 && said.contains("pushes: 1, verified") && said.contains("accounts: 2, verified"), "{said}");

@@ -1,6 +1,6 @@
-//! Users as they should be in a cluster: they come to any node, now and then to another one, send
-//! again what was not answered, and ack what they receive. Each sends the next message when the one
-//! before was answered, so all to one receiver must be seen in the order of their numbers.
+//! Users of a cluster: they log in on any node, move to another one now and then, send unanswered
+//! messages again, and ack what they receive. Each sends the next message when the previous one was
+//! answered, so all messages to one receiver must be seen in the order of their numbers.
 
 use crate::common::{Client, ContentForm, Transport, befriend};
 use serde_json::{Value, json};
@@ -12,27 +12,27 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A node that says nothing for so long, though it should, is left.
+/// A user leaves a node that has not answered for this long.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What users do.
+/// The behaviour of the users.
 #[derive(Clone, Copy)]
 pub(crate) struct Habits {
-    /// So long they wait for a log-in.
+    /// The longest wait for a log-in.
     pub(crate) log_in: Duration,
-    /// So many milliseconds they stay on a node, the least and the most.
+    /// The shortest and the longest stay on a node, in milliseconds.
     pub(crate) stay_ms: (u64, u64),
-    /// So long they wait before the next message.
+    /// The pause before the next message.
     pub(crate) pause: Duration,
 }
 const TICK: Duration = Duration::from_millis(50);
-/// So long after the end of a run all that was promised has come.
+/// The time after the end of a run within which all promised messages must have arrived.
 const SETTLED_AFTER: Duration = Duration::from_secs(90);
 
-/// From whom to whom.
+/// Sender and receiver.
 pub(crate) type Pair = (&'static str, &'static str);
 
-/// A promise: when the message was sent, when the answer came, and to whom it was.
+/// A promise: when the message was sent, when its answer came, and its receiver.
 #[derive(Clone, Copy)]
 #[allow(dead_code, reason = "only the test of faults reads it")]
 pub(crate) struct Answer {
@@ -41,12 +41,12 @@ pub(crate) struct Answer {
     pub(crate) to: &'static str,
 }
 
-/// What the users of a run know.
+/// What the users of a run have recorded.
 #[derive(Default)]
 pub(crate) struct Known {
     /// Answered with `MS`.
     pub(crate) promised: Mutex<BTreeMap<Pair, BTreeSet<u64>>>,
-    /// Received, in the order in which each was seen first.
+    /// Received, in the order of their first arrival.
     pub(crate) seen: Mutex<BTreeMap<Pair, Vec<u64>>>,
     /// Each user's promises, in order.
     pub(crate) answers: Mutex<BTreeMap<&'static str, Vec<Answer>>>,
@@ -74,7 +74,7 @@ impl Known {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// What could a user still wait for? What is not answered may be in the store.
+    /// The messages that a user may still receive. An unanswered message may be in the store.
     fn left(&self, name: &str) -> String {
         let (unanswered, missing) = (self.unanswered.load(Ordering::SeqCst), self.missing(name));
         if unanswered == 0 && missing.is_empty() {
@@ -87,14 +87,14 @@ impl Known {
         self.is_stopped() && self.left(name).is_empty()
     }
 
-    /// Ends a run: waits until all that was promised has come, and looks at its order.
+    /// Ends a run: waits until all promised messages have arrived, and checks their order.
     pub(crate) fn end(&self, users: Vec<JoinHandle<()>>) {
         self.stop.store(true, Ordering::SeqCst);
         users.into_iter().for_each(|user| user.join().unwrap());
         self.check_order();
     }
 
-    /// Each was seen first in the order in which it was sent.
+    /// Each message arrived first in the order of sending.
     pub(crate) fn check_order(&self) {
         for (pair, seen) in self.seen.lock().unwrap().iter() {
             assert!(seen.is_sorted(), "{pair:?}: out of order: {seen:?}");
@@ -102,7 +102,7 @@ impl Known {
     }
 }
 
-/// Accounts that are friends of each other, made on one node and logged out.
+/// Creates accounts that are friends of each other, on one node, and logs them out.
 pub(crate) fn make_friends(node: SocketAddr, names: &[&str]) {
     let mut clients: Vec<Client> = names
         .iter()
@@ -138,7 +138,7 @@ impl Link {
         self.0.get_mut().write_all(format!("{frame}\n").as_bytes()).ok()
     }
 
-    /// `Some(None)`: nothing has come.
+    /// `Some(None)`: no frame has arrived.
     fn next(&mut self) -> Option<Option<Value>> {
         let mut line = String::new();
         loop {
@@ -159,14 +159,14 @@ struct User {
     friends: Vec<&'static str>,
     next: u64,
     unanswered: Option<(u64, Instant)>,
-    /// The next message is sent then.
+    /// The time of the next message.
     due: Instant,
     habits: Habits,
     known: Arc<Known>,
     random: fastrand::Rng,
 }
 
-/// Starts a user who talks to all of these friends, and roams from node to node.
+/// Starts a user who talks to all of these friends, and moves from node to node.
 pub(crate) fn start(
     name: &'static str,
     friends: Vec<&'static str>,
@@ -207,7 +207,7 @@ impl User {
     }
 
     fn talk(&mut self, link: &mut Link, until: Instant) -> Option<()> {
-        // What was not answered is sent again at once.
+        // Unanswered messages are sent again at once.
         let mut resend = self.unanswered.is_some();
         while Instant::now() < until {
             let is_stopped = self.known.is_stopped();
@@ -243,7 +243,7 @@ impl User {
         Some(())
     }
 
-    /// Is it to be sent again?
+    /// Is the message to be sent again?
     fn answered(&mut self, frame: &Value) -> bool {
         let id = frame["CONTENT"]["MessageId"].as_str().unwrap();
         let number: u64 = id.split('-').nth(1).unwrap().parse().unwrap();

@@ -1,6 +1,6 @@
 //! A network of the test's own, in which each node has three cables: to its clients, to the
-//! database and to the bus. They can be pulled one by one, and then nothing passes and nobody is
-//! told. All of it is gone when the test ends.
+//! database and to the bus. A cable can be pulled: then packets are lost without any notice. The
+//! network disappears at the end of the test.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// Set in the environment of the process that has the network.
 const INSIDE: &str = "HONGYAN_TEST_OWN_NETWORK";
 
-/// Is this process in a network of its own? If not, this test is run again in a process that is,
-/// and this one has nothing more to do.
+/// Returns `true` in a process with a network of its own. Otherwise it runs this test again in such
+/// a process, and the caller has nothing more to do.
 pub(crate) fn is_own(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         run("ip", &["link", "set", "lo", "up"]);
@@ -22,7 +22,7 @@ pub(crate) fn is_own(test: &str) -> bool {
         eprintln!("not tested here: networks are made by root, with `ip` (apt-get install iproute2)");
         return false;
     }
-    // With all processes that it starts, it ends as soon as this one does.
+    // The network ends with this process, and all processes in it end, too.
     let inner = Command::new("unshare")
         .args(["--net", "--pid", "--mount-proc", "--fork", "--kill-child"])
         .arg(std::env::current_exe().unwrap())
@@ -40,7 +40,7 @@ fn run(program: &str, args: &[&str]) {
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What a host is connected to.
+/// The networks of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cable {
     Clients,
@@ -110,17 +110,17 @@ impl Host {
         run("nsenter", &[&[&*format!("--net=/proc/{}/ns/net", self.id())], words].concat());
     }
 
-    /// The words that begin a command in it.
+    /// The words before a command that is to run in it.
     pub(crate) fn enter(&self) -> [String; 2] {
         ["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", self.id())]
     }
 
-    /// Where a node in it listens.
+    /// The address on which a node in it listens.
     pub(crate) fn listen(&self) -> SocketAddr {
         SocketAddr::new(self.address(Cable::Clients, 2), 1102)
     }
 
-    /// Where the other end of this cable is found from the host.
+    /// The address of the other end of this cable, as seen from the host.
     pub(crate) fn other_end(&self, cable: Cable) -> IpAddr {
         self.address(cable, 1)
     }

@@ -1,4 +1,4 @@
-//! How long users wait when a part of a cluster fails, and for what.
+//! Measures how long users wait when a part of a cluster fails, and for what.
 
 use super::load::{Known, Pair};
 use std::collections::BTreeSet;
@@ -6,19 +6,19 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Whatever fails, nobody waits longer.
+/// The longest time that a user may wait, whatever fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(5);
 
-/// A user who waits to talk again, to others than these.
+/// A user who waits until they can talk again, to any user but these.
 pub(crate) struct Waiting {
     pub(crate) user: &'static str,
     pub(crate) but_to: Vec<&'static str>,
 }
 
 impl Known {
-    /// Waits until each of these users was promised a message that they sent after this moment, and
-    /// not to one of those who are named with them; gives how long each waited.
+    /// Waits until each of these users has sent a message after this moment that was promised, and
+    /// whose receiver is not among their exceptions. Gives how long each waited.
     pub(crate) fn wait_until_they_talk(&self, users: &[Waiting], since: Instant) -> Vec<Duration> {
         let talks = |waiting: &Waiting| self.wait_until_talks(waiting.user, &waiting.but_to, since);
         users.iter().map(|waiting| talks(waiting).saturating_duration_since(since)).collect()
@@ -40,8 +40,8 @@ impl Known {
         }
     }
 
-    /// Waits until all that was promised by now has come, in its order. If that takes long, it is
-    /// explained.
+    /// Waits until all messages that are promised by now have arrived in order. If that takes long,
+    /// it prints an explanation.
     pub(crate) fn wait_until_delivered(&self, explain: impl Fn() -> String) {
         let promised: BTreeSet<(Pair, u64)> = {
             let promised = self.promised.lock().unwrap();
@@ -68,7 +68,7 @@ impl Known {
     }
 }
 
-/// What was measured of one fault.
+/// The measurements of one fault.
 #[derive(Default)]
 pub(crate) struct Measured {
     rounds: usize,
@@ -77,7 +77,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// How long each user waited, and how long it took until all was delivered.
+    /// How long each user waited, and how long it took until all messages were delivered.
     pub(crate) fn note(&mut self, talks: Vec<Duration>, delivered: Duration) {
         self.rounds += 1;
         self.talks.extend(talks);
@@ -85,8 +85,8 @@ impl Measured {
     }
 }
 
-/// A row of a table: rounds; users; their p50, p99 and maximum; p50 and maximum until all is
-/// delivered.
+/// A row of a table: rounds; users; their p50, p99 and maximum; p50 and maximum of the time until
+/// all messages are delivered.
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |times: &[Duration], share: f64| {

@@ -33,7 +33,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 fn the_nodes_say_of_each_other_how_they_are() {
     let Some(database) = MariaDb::start() else { return };
     let [a, mut b] = two(&database);
-    // A node has seen a sign of life of the other one, and of itself, within a second or so.
+    // Each node has seen a sign of life of the other one, and of itself, within a second or so.
     let until = Instant::now() + PATIENCE;
     let found = loop {
         let found = nodes(&a);

@@ -18,7 +18,7 @@ const THIS: &str = env!("CARGO_BIN_EXE_hongyan");
 const NEXT_SCHEMA: usize = SCHEMA + 1;
 const NEXT_FRAMES: u16 = FRAME_MAX + 1;
 
-/// The program of the next build. It is built if HONGYAN_TEST_NEXT_BUILD does not name one.
+/// The program of the next build. The test builds it, unless HONGYAN_TEST_NEXT_BUILD names one.
 fn next() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -30,7 +30,7 @@ fn next() -> &'static str {
     })
 }
 
-/// In a folder of its own: the program of this build is not to be replaced.
+/// In a folder of its own, because the program of this build must not be replaced.
 fn build_next() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = root.join("target/next-build");
@@ -41,7 +41,7 @@ fn build_next() -> String {
     target.join("debug/hongyan").to_str().unwrap().to_owned()
 }
 
-/// Asks a node how the cluster is.
+/// Asks a node for the state of the cluster.
 fn cluster(node: &Managed) -> Value {
     serde_json::from_str(&node.done(&["nodes", "--json"])).unwrap()
 }
@@ -56,14 +56,14 @@ fn wait_for_frames(node: &Managed, version: u16) {
     }
 }
 
-/// Another build takes the place of a node that stops.
+/// Another build takes the place of a node that is stopped.
 fn replace(node: &mut Node, program: &str) {
     node.signal("-TERM");
     assert_eq!(node.status(), Some(0));
     node.start_by(program);
 }
 
-/// Two users talk, each on a node of their own, both ways.
+/// Two users talk in both directions, each on a node of their own.
 fn talk(round: usize, one: &Managed, other: &Managed) {
     let (mut fay, mut gus) = (one.node.log_in("fay"), other.node.log_in("gus"));
     for number in 0..5 {
@@ -80,7 +80,7 @@ fn versions(database: &MariaDb) -> (usize, usize) {
     database.root().query_first("SELECT version, compatible FROM schema_version").unwrap().unwrap()
 }
 
-/// Users talk all the time, while one node after the other becomes one of the next build, and back.
+/// Users talk all the time. The nodes are replaced one by one by those of the next build, and back.
 fn upgrade_and_go_back(database: &MariaDb, more: &[&str]) {
     let mut nodes = ["a", "b", "c"].map(|name| Managed::start(&database.url(), name, more));
     make_friends(nodes[0].node.addr, &["fay", "gus"]);
@@ -97,17 +97,17 @@ fn upgrade_and_go_back(database: &MariaDb, more: &[&str]) {
         talk(at, &nodes[at], &nodes[others[0]]);
         talk(at + 3, &nodes[others[1]], &nodes[at]);
     }
-    // The last one of this build is gone: the others change without a restart.
+    // The last node of this build is gone: the others change their version without a restart.
     nodes.iter().for_each(|node| wait_for_frames(node, NEXT_FRAMES));
     talk(6, &nodes[0], &nodes[1]);
     run.wait_for_promises(50);
-    // Back: one of this build on the tables of the next one.
+    // Back: a node of this build on the tables of the next one.
     replace(&mut nodes[2].node, THIS);
     nodes.iter().for_each(|node| wait_for_frames(node, FRAME_MAX));
     assert_eq!(versions(database), (NEXT_SCHEMA, SCHEMA));
     talk(7, &nodes[2], &nodes[1]);
     run.wait_for_promises(50);
-    // It is killed: when it was fenced, it does not count any more.
+    // It is killed: after its fence it does not count any more.
     nodes[2].node.kill();
     nodes[..2].iter().for_each(|node| wait_for_frames(node, NEXT_FRAMES));
     run.wait_for_promises(50);

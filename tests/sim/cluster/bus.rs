@@ -1,5 +1,5 @@
-//! The bus between the nodes of the simulation: it loses, doubles, delays and reorders frames, is
-//! cut between some nodes, and is away from some of them for a time.
+//! The bus between the nodes of the simulation: it loses, duplicates, delays and reorders frames,
+//! is cut between some nodes, and is away from some nodes for a time.
 
 use super::super::random::Random;
 use super::Cluster;
@@ -8,23 +8,23 @@ use hongyan::chat::contract::{BusFrame, BusRecord, Event, Incarnation, NodeRecor
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct Bus {
-    /// Apart from what the rest draws: seeds without a bus are what they were.
+    /// A generator of its own: so seeds without a bus give the same runs as before.
     random: Random,
-    /// Half of the seeds have one.
+    /// Half of the seeds have a bus.
     pub(super) is_there: bool,
     lost: u64,
     twice: u64,
     late: u64,
     cuts: u64,
     away: u64,
-    /// So many steps of a thousand have somebody talk to a friend of theirs.
+    /// In this many steps of a thousand a user talks to a friend.
     pairs: u64,
     cut: BTreeSet<(usize, usize)>,
-    /// Nodes that can publish nothing, and know it.
+    /// Nodes that cannot publish, and know it.
     away_from: BTreeSet<usize>,
     /// When the last frame from one node to another arrives.
     last_ms: BTreeMap<(usize, usize), u64>,
-    /// It stands still until then: what is published comes, in order, when it goes on.
+    /// The bus stands still until then: frames arrive, in order, when it continues.
     stalled_until_ms: u64,
     /// Nodes whose turn is about to end.
     turns: BTreeSet<(usize, u64)>,
@@ -81,7 +81,7 @@ impl Bus {
 }
 
 impl Cluster {
-    /// All have a bus, or none has.
+    /// All nodes have a bus, or none.
     pub fn with_bus(mut self, is_there: bool) -> Self {
         self.bus.is_there = is_there;
         for node in 0..self.nodes.len() {
@@ -92,7 +92,7 @@ impl Cluster {
         self
     }
 
-    /// The core has something to publish at the end of its turn.
+    /// The core has records to publish at the end of its turn.
     pub(super) fn turn_ends(&mut self, node: usize) {
         let entry = &self.nodes[node];
         let life = entry.life;
@@ -150,7 +150,7 @@ impl Cluster {
         }
     }
 
-    /// With a bus users talk to a friend of theirs for a while: there are pairs to hand over for.
+    /// With a bus, users talk to one friend for a while, so that messages are handed over.
     fn talk_in_pairs(&mut self) {
         let count = self.clients.len();
         let client = self.bus.random.below(count as u64) as usize;
@@ -159,7 +159,7 @@ impl Cluster {
         }
     }
 
-    /// Perhaps the bus is cut, mended, away or back.
+    /// With some probability the bus is cut, mended, away or back.
     pub(super) fn bus_step(&mut self) {
         if !self.bus.is_there {
             return;
@@ -202,7 +202,7 @@ impl Cluster {
         });
     }
 
-    /// Nothing goes wrong with it any more.
+    /// The bus has no more faults.
     pub(super) fn mend_bus(&mut self) {
         if !self.bus.is_there {
             return;

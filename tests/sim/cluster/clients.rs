@@ -1,4 +1,4 @@
-//! Users, each with one client, which connects to any node.
+//! Users with one client each, which connects to any node.
 
 use super::super::say::{Frame, Say};
 use super::Cluster;
@@ -11,18 +11,18 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) user: &'static str,
-    /// Where it is connected.
+    /// The node to which it is connected.
     at: Option<(usize, ConnId)>,
-    /// Counts its connections: what belongs to an earlier one does not reach it.
+    /// Counts its connections: frames of earlier ones do not reach it.
     pub(super) serial: u64,
     pub(super) on: bool,
-    /// What it said and was not answered, by receiver and id.
+    /// Its unanswered messages, by receiver and id.
     pub(super) unanswered: Vec<(&'static str, String)>,
     said: u64,
-    /// It watches who of its user's friends is online, and was shown this.
+    /// Which friends are online, as it was shown. `None`: it does not watch.
     pub(super) watches: bool,
     pub(super) shown: BTreeMap<String, bool>,
-    /// It does not come back for now.
+    /// It stays away for now.
     pub(super) stays_away: bool,
 }
 
@@ -59,7 +59,7 @@ impl Cluster {
         self.later(2_000, move |cluster| cluster.say_again(client, serial));
     }
 
-    /// What is not answered for long is said again.
+    /// Messages that are unanswered for long are sent again.
     fn say_again(&mut self, client: usize, serial: u64) {
         let entry = &self.clients[client];
         if entry.serial != serial || entry.at.is_none() {
@@ -89,7 +89,7 @@ impl Cluster {
         self.client_says(client, Say::Message { id, sender, receiver: receiver.into(), content: "hello".into() });
     }
 
-    /// Says something new to somebody.
+    /// Sends a new message to a user.
     pub(super) fn talk(&mut self, client: usize) {
         let other = self.random.below(self.clients.len() as u64) as usize;
         if other == client {
@@ -109,7 +109,7 @@ impl Cluster {
         }
     }
 
-    /// Asks to be friends, accepts, or ends it, as it is with somebody.
+    /// Asks to be friends, accepts, or ends the friendship, whichever is possible.
     pub(super) fn befriend(&mut self, client: usize) {
         let other = self.random.below(self.clients.len() as u64) as usize;
         if other == client || !self.clients[client].on {
@@ -128,7 +128,7 @@ impl Cluster {
         self.client_says(client, Say::Friend { id, sender, receiver, verb, content: String::new() });
     }
 
-    /// Says something to everybody. Who are friends hear each other, and nobody else does.
+    /// Sends a message to each user. Friends get it, and no other users do.
     pub(super) fn probe_friends(&mut self) {
         for client in 0..self.clients.len() {
             for other in (0..self.clients.len()).filter(|other| *other != client) {
@@ -147,7 +147,7 @@ impl Cluster {
         }
     }
 
-    /// Its connection is over; it comes back.
+    /// Its connection has ended; it comes back.
     fn lose(&mut self, client: usize, waits_ms: &[u64]) {
         let entry = &mut self.clients[client];
         (entry.at, entry.on) = (None, false);
@@ -156,7 +156,7 @@ impl Cluster {
         self.later(wait_ms, move |cluster| cluster.connect(client));
     }
 
-    /// The client goes; its node may learn it much later.
+    /// The client leaves; its node may notice that much later.
     pub(super) fn leave(&mut self, client: usize) {
         let Some((node, conn)) = self.clients[client].at else {
             return;
@@ -200,7 +200,7 @@ impl Cluster {
                     return;
                 };
                 if *taken || is_plain {
-                    // Or they are no friends, and that is the last word.
+                    // Or they are not friends, and that is the final state.
                     assert!(*taken || !self.are_all_friends, "MF between friends: {id}");
                     unanswered.remove(place);
                 } else {
@@ -233,7 +233,7 @@ impl Cluster {
 }
 
 impl Client {
-    /// To whom it said this, if it still waits for the answer.
+    /// The receiver of this message, if the client still waits for the answer.
     pub(super) fn receiver_of(&self, id: &str) -> Option<String> {
         self.unanswered.iter().find(|(_, of)| of == id).map(|(receiver, _)| (*receiver).to_owned())
     }

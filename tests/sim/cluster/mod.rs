@@ -1,35 +1,36 @@
-//! Several nodes over one store: a world that kills, pauses and fences them, and an oracle that
-//! knows what they promise together.
+//! Several nodes over one store: a world that kills, pauses and fences nodes, and an oracle that
+//! knows their common promises.
 //!
-//! Of the rules by which the ordinary simulation is judged (`tests/sim/oracle.rs`), these hold for
-//! several nodes together, and are checked here:
+//! Of the rules of the ordinary simulation (`tests/sim/oracle.rs`), these hold for several nodes
+//! together, and are checked here:
 //!
-//! - Nothing that was promised is lost, and all of it arrives in the end: checked after each step,
-//!   whichever node took it.
+//! - No promised message is lost, and all arrive in the end: checked after each step, for messages
+//!   that any node took.
 //! - `MS` only for what is committed or acked.
-//! - The order of each pair of users: of first sendings, whichever node took and sent them.
-//! - One live connection of each user, on nodes that are not fenced.
+//! - The first sendings of each pair of users are in order, whichever nodes took and sent them.
+//! - Each user has at most one live connection on nodes that are not fenced.
 //! - Each message is answered once on each connection, and in time by a node that runs.
-//! - No `MF` between friends without an error behind it, while no friendship changes. Afterwards
-//!   friends receive each other's messages, and nobody else does.
-//! - Duplicates are delivered once while nothing fails: an acked message never arrives again. A
-//!   fault may double it, since a killed node takes its dedup window along.
+//! - No `MF` between friends without an error after it, while no friendship changes. Afterwards
+//!   friends receive each other's messages, and no other users do.
+//! - Duplicates are delivered once while nothing fails: an acked message never arrives again. After
+//!   a fault it may, since the dedup window of a killed node is lost.
 //! - The friends in memory are those in the store: checked at the end, on the nodes of both.
-//! - Who watches is shown whether friends are online: at the end, whichever nodes they are on; when
-//!   some have gone; and when they are back.
-//! - A ban that is done leaves no session on nodes that are not fenced.
+//! - Watchers are shown whether friends are online: checked at the end, for friends on any node;
+//!   after some have gone; and after they are back.
+//! - A finished ban leaves no session on nodes that are not fenced.
 //!
-//! The others do not run here. Idle closes, resends, held input, throttles, tries, tokens and
-//! the push hook belong to one node: the ordinary simulation has them. Blocks, profiles,
-//! passwords and deletions are jobs in the store like a friendship's end, of which
-//! only the latter is begun here; tests over processes (`tests/cluster.rs`) cover what such a job
-//! does in the other nodes' memory. Each node counts quotas in the store, and may know a mailbox
-//! 5 s late: the model store knows at once, and would find nothing.
+//! The other rules are not checked here. Idle closes, resends, held input, throttles, tries, tokens
+//! and the push hook belong to one node: the ordinary simulation has them. Blocks, profiles,
+//! passwords and deletions are jobs in the store, like the end of a friendship, which is the only
+//! one of them here. Tests over processes (`tests/cluster.rs`) cover the effect of such a job on
+//! the memory of other nodes. Each node counts quotas in the store, and may know a mailbox 5 s
+//! late: the model store knows at once, and would find no fault.
 //!
-//! Jobs of a node take their time in lanes, each in its order; what is read behind a commit is read
-//! at another moment. A node that is killed or paused leaves jobs that may still be done. Records
-//! between nodes go through the store: late, some twice, and some are lost, of which nothing but a
-//! `Missed` is left. Clocks are wrong by seconds. Half of the seeds have a bus as well.
+//! Jobs of a node take their time in lanes, each in its order; a read after a commit happens at
+//! another moment than the commit. A killed or paused node leaves jobs that may still be done.
+//! Records between nodes go through the store: they are late, some arrive twice, and some are lost,
+//! so that only a `Missed` is left. Clocks are wrong by seconds. Half of the seeds have a bus as
+//! well.
 
 mod bus;
 mod clients;
@@ -53,12 +54,12 @@ const USERS: [&str; 6] = ["ann", "bob", "carol", "dave", "eve", "fay"];
 
 type Later = Box<dyn FnOnce(&mut Cluster)>;
 
-/// How often what goes wrong, of a thousand.
+/// The frequency of faults, per thousand steps.
 #[derive(Debug, Default)]
 struct Faults {
     /// Answers of the store are lost.
     jobs: u64,
-    /// A record comes twice.
+    /// A record arrives twice.
     twice: u64,
     /// A record is lost.
     lost: u64,
@@ -67,11 +68,11 @@ struct Faults {
     fences: u64,
     /// A record is seconds late.
     late: u64,
-    /// Of clients, not a fault: they begin or end a friendship.
+    /// Not a fault: clients begin or end a friendship.
     friends: u64,
-    /// They go, and come back on any node.
+    /// Clients leave, and come back on any node.
     leaves: u64,
-    /// Neither: an operator asks for something.
+    /// Not a fault either: an operator gives an order.
     operator: u64,
 }
 
@@ -85,10 +86,10 @@ pub struct Cluster {
     nodes: Vec<Node>,
     clients: Vec<Client>,
     operator: operator::Operator,
-    /// Of a thousand clients so many watch who is online.
+    /// The number of clients per thousand that watch which friends are online.
     watchers: u64,
     faults: Faults,
-    /// Nobody begins or ends a friendship: all are friends.
+    /// Friendships do not change: all users are friends.
     are_all_friends: bool,
     pub oracle: Oracle,
     poll_every_ms: u64,
@@ -108,7 +109,7 @@ impl Cluster {
         Self::with(seed, true)
     }
 
-    /// Much fails, in the store and between the nodes, and users hardly stay on any.
+    /// Much fails, in the store and between the nodes, and users stay only briefly on a node.
     pub fn harsh(seed: u64) -> Self {
         let mut cluster = Self::with(seed, true);
         cluster.oracle.tolerates_second_deliveries();
@@ -130,8 +131,8 @@ impl Cluster {
         cluster
     }
 
-    /// Few users on few nodes with a bus that fails, who talk much and move often: most messages
-    /// are handed over, and something happens to many of them.
+    /// Few users on few nodes with a bus that fails; they talk much and move often. Most messages
+    /// are handed over, and many of them meet a fault.
     pub fn of_moving_pairs(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x3A_1125);
         let save_after_ms = [5, 50, 200][random.below(3) as usize];
@@ -157,7 +158,7 @@ impl Cluster {
         cluster
     }
 
-    /// Two nodes with a bus, nothing fails, nobody leaves, and clients ack at once.
+    /// Two nodes with a bus; nothing fails, no user leaves, and clients ack at once.
     pub fn of_pairs(seed: u64) -> Self {
         let mut cluster = Self::of_two(seed, Rules { save_after_ms: 200, ..Rules::default() }).with_bus(true);
         cluster.faults = Faults::default();
@@ -165,8 +166,8 @@ impl Cluster {
         cluster
     }
 
-    /// The same with a bus that loses frames, and nothing else: each message is late by the time
-    /// in which a node finds that out, and a few jobs, but not by a poll.
+    /// The same with a bus that loses frames, and no other fault: each message is late by the time
+    /// in which a node notices the loss, and by a few jobs, but not by a poll.
     pub fn run_losing_pairs(&mut self) {
         const LATE_MS: u64 = 900;
         self.pass(3_000);
@@ -185,8 +186,8 @@ impl Cluster {
     }
 
     /// The same with a bus that stands still now and then, for longer than a `Look` takes by the
-    /// mail, and nothing else fails: what is read from the store meanwhile, and acked, does not
-    /// come again with a late frame.
+    /// mail, and no other fault: messages that are read from the store meanwhile, and acked, do not
+    /// arrive again with a late frame.
     pub fn run_pairs_with_a_stalling_bus(&mut self) {
         self.pass(3_000);
         for _ in 0..3 {
@@ -204,8 +205,8 @@ impl Cluster {
         self.recover();
     }
 
-    /// The same with a store whose answers are lost for a moment: what comes behind one that was
-    /// lost is not held up by it.
+    /// The same with a store whose answers are lost for a moment: a lost answer does not delay
+    /// later messages.
     pub fn run_pairs_with_lost_answers(&mut self) {
         const LATE_MS: u64 = 6_000;
         self.oracle.tolerates_second_deliveries();
@@ -232,8 +233,8 @@ impl Cluster {
         self.recover();
     }
 
-    /// Friends on two nodes talk to each other: after a moment nothing is written any more, and
-    /// nobody looks into the store.
+    /// Friends on two nodes talk to each other: after a moment no row is written any more, and the
+    /// store is not read.
     pub fn run_pairs(&mut self) {
         self.pass(3_000);
         for round in 0..60 {
@@ -275,7 +276,7 @@ impl Cluster {
         mut rules: Rules,
         calm: bool,
     ) -> Self {
-        // A node that is not asked for long sends again to those who ack late.
+        // A node that is not called for long sends again to users who ack late.
         rules.jobs_max = if random.chance(100) { 20 + random.below(20) as usize } else { 65_536 };
         let mut rate = |often: u64, max: u64| if !calm && random.chance(often) { random.below(max) } else { 0 };
         let faults = Faults {
@@ -405,18 +406,18 @@ impl Cluster {
         }
     }
 
-    /// Nothing goes wrong any more: all that was promised comes.
+    /// No more faults: all promised messages arrive.
     fn recover(&mut self) {
         self.faults = Faults::default();
         self.mend_bus();
         for node in 0..self.nodes.len() {
             self.resume_now(node);
         }
-        // What was asked of the operator is done by then, or was lost.
+        // The orders to the operator are done by then, or were lost.
         self.pass(30_000);
         self.unban_all();
         self.pass_until_quiet();
-        // What a node owed that has died is found in the background.
+        // The `Look`s that a dead node did not send are made up for by the sweep in the background.
         self.pass(40_000);
         self.pass_until_quiet();
         self.probe_friends();

@@ -9,7 +9,7 @@ use hongyan::chat::contract::{Action, ConnId, Event, Incarnation, TurnTime};
 use hongyan::protocol::reply::Reply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// So much later than it must a message may be answered: a node is asked late, and was paused.
+/// A message may be answered this much later than required: a node is called late, and was paused.
 const ANSWER_SLACK_MS: u64 = 1_000;
 
 /// A client, in one of its connections.
@@ -28,12 +28,12 @@ pub(super) struct Conn {
     requests_held: bool,
     inbox: VecDeque<Say>,
     outstanding: BTreeSet<Key>,
-    /// Messages that are not answered, each with the time at which it must be.
+    /// Unanswered messages, each with the time by which it must be answered.
     waiting: Vec<(String, u64)>,
 }
 
 impl Conn {
-    /// The client, if this is the user on it.
+    /// The client, if this is the connection that its user has now.
     pub(super) fn peer_of(&self, user: &str) -> Option<Peer> {
         (self.user.as_deref() == Some(user)).then_some(self.peer)
     }
@@ -49,21 +49,22 @@ pub(super) type Waiting = Box<dyn FnOnce(&mut Cluster)>;
 pub(super) struct Node {
     pub(super) chat: Option<Chat>,
     pub(super) me: Option<Incarnation>,
-    /// Grows with each start, kill and fence.
+    /// Increases with each start, kill and fence.
     pub(super) life: u64,
     pub(super) started_ms: u64,
     pub(super) skew_ms: i64,
     pub(super) paused: bool,
-    /// What happens when it goes on.
+    /// Events that happen when the node continues.
     pub(super) resumes: Vec<Waiting>,
-    /// Lanes of which a job was not sent when it was paused: nor were those behind it.
+    /// Lanes with a job that was not sent when the node was paused; later jobs of the lane were not
+    /// sent either.
     pub(super) stuck: BTreeSet<String>,
     pub(super) conns: BTreeMap<ConnId, Conn>,
-    /// When the last job of each lane is done, and answered.
+    /// When the last job of each lane is done and answered.
     pub(super) lanes: BTreeMap<String, (u64, u64)>,
     pub(super) mail_ms: u64,
     pub(super) polls: bool,
-    /// Of the other nodes: what was seen of their lease, and since when.
+    /// What was seen of the leases of other nodes, and since when.
     pub(super) seen: BTreeMap<usize, ((u64, u64), u64)>,
 }
 
@@ -115,7 +116,7 @@ impl Cluster {
         self.later(1, move |cluster| cluster.poll_on(node, life));
     }
 
-    /// What it was is gone.
+    /// Its former state is gone.
     fn end(&mut self, node: usize) {
         let entry = &mut self.nodes[node];
         entry.life += 1;
@@ -140,7 +141,7 @@ impl Cluster {
         }
     }
 
-    /// It has learnt that it is fenced: it joins again.
+    /// The node has learnt that it is fenced: it joins again.
     pub(super) fn fenced(&mut self, node: usize) {
         self.say(|| format!("node {node} is fenced"));
         self.oracle.count("fenced");
@@ -186,7 +187,7 @@ impl Cluster {
         }
     }
 
-    /// Does this when the node runs, if it still lives that life.
+    /// Does this when the node runs, if it is still in that incarnation.
     pub(super) fn when_running(&mut self, node: usize, life: u64, what: impl FnOnce(&mut Self) + 'static) {
         let entry = &mut self.nodes[node];
         if entry.life != life {
@@ -225,7 +226,7 @@ impl Cluster {
         self.nodes[node].conns.insert(conn, entry);
         let life = self.nodes[node].life;
         self.when_running(node, life, move |cluster| {
-            // A client that left while the node was paused was never there.
+            // A client that left while the node was paused was never connected.
             if cluster.nodes[node].conns.contains_key(&conn) {
                 cluster.feed(node, Event::Opened { conn, address_key: None });
             }
@@ -360,7 +361,7 @@ impl Cluster {
         self.later(1, move |cluster| cluster.client_gets(peer, &frame, is_plain));
     }
 
-    /// Each message is answered in time by a node that runs.
+    /// A node that runs answers each message in time.
     pub(super) fn check_answers(&self) {
         for (number, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.paused) {
             for (id, due_ms) in node.conns.values().flat_map(|conn| &conn.waiting) {
@@ -369,14 +370,14 @@ impl Cluster {
         }
     }
 
-    /// With the faults over, all are.
+    /// After the faults, all are answered.
     pub(super) fn check_all_answered(&self) {
         let waiting: Vec<_> =
             self.nodes.iter().flat_map(|node| node.conns.values()).flat_map(|conn| &conn.waiting).collect();
         assert!(waiting.is_empty(), "{waiting:?} wait for their answers");
     }
 
-    /// Of each user one session lives on a node that is not fenced.
+    /// Each user has at most one live session on nodes that are not fenced.
     fn check_sessions(&self, node: usize, conn: ConnId, user: &str) {
         if !self.nodes[node].me.is_some_and(|me| self.store.is_current(me)) {
             return;

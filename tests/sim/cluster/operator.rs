@@ -1,4 +1,4 @@
-//! An operator, who asks any node to end what users have on all of them.
+//! An operator, who orders any node to end the connections of users on all nodes.
 
 use super::Cluster;
 use super::nodes::Peer;
@@ -6,14 +6,14 @@ use hongyan::chat::contract::{AdminAnswer, AdminJob, AdminRequest, AdminTicket, 
 use hongyan::protocol::field::UserName;
 use std::collections::BTreeMap;
 
-/// What was asked of one node, in one life of it.
+/// An order to one incarnation of a node.
 #[derive(Debug)]
 pub(super) struct Asked {
     node: usize,
     life: u64,
     user: &'static str,
     request: AdminRequest,
-    /// Who was connected when it was asked, in which of their connections.
+    /// The user's client when the order was given, and its connection.
     had: Option<Peer>,
 }
 
@@ -28,7 +28,7 @@ fn name(user: &str) -> UserName {
 }
 
 impl Cluster {
-    /// Asks something about a user about whom nothing is asked.
+    /// Gives an order about a user about whom no other order is in progress.
     pub(super) fn ask_as_operator(&mut self, node: usize, client: usize) {
         let user = self.clients[client].user;
         let lives = |asked: &Asked| self.nodes[asked.node].life == asked.life;
@@ -84,7 +84,7 @@ impl Cluster {
         current.flat_map(|node| node.conns.values()).find_map(|conn| conn.peer_of(user))
     }
 
-    /// Nobody is banned any more.
+    /// All bans are lifted.
     pub(super) fn unban_all(&mut self) {
         for client in &self.clients {
             let job = AdminJob::SetBanned { is_banned: false };

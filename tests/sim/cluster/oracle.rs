@@ -1,6 +1,6 @@
-//! What the nodes promise together: nothing that was promised is lost; of each pair of users
-//! messages come first in the order in which they were taken, whichever node took them; of each
-//! user one session lives on a node that is not fenced.
+//! The common promises of the nodes: no promised message is lost; messages of each pair of users
+//! arrive first in the order in which they were taken, whichever node took them; each user has at
+//! most one live session on nodes that are not fenced.
 
 use super::super::store::{Key, key_of};
 use super::store::Shared;
@@ -11,18 +11,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
 pub struct Oracle {
-    /// Nothing fails: what was acked so many ms before never comes again. With a bus the node that
-    /// took it deletes it, a moment later; who moves meanwhile may get it once more.
+    /// Nothing fails: a message that was acked this many ms ago never arrives again. With a bus the
+    /// taker deletes it a moment later; a user who moves meanwhile may get it once more.
     checks_acked_ms: Option<u64>,
     taken: u64,
-    /// When a message was taken first, and last.
+    /// When a message was first and last taken.
     takes: BTreeMap<Key, (u64, u64)>,
     last_of_pair: BTreeMap<(String, String), u64>,
     seen: BTreeSet<Key>,
     promised: BTreeSet<Key>,
-    /// When, and in which of the receiver's connections.
+    /// When it was first sent, and in which of the receiver's connections.
     acked: BTreeMap<Key, (u64, u64)>,
-    /// What was asked of the store for messages.
+    /// The numbers of jobs that messages caused.
     pub jobs: Vec<&'static str>,
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -50,7 +50,7 @@ impl Oracle {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// A node asks the store for this.
+    /// A node submits this job.
     pub fn asked(&mut self, job: &Job) {
         match job {
             Job::SavePush { .. } => self.jobs.push("save"),
@@ -60,7 +60,7 @@ impl Oracle {
         }
     }
 
-    /// A message reached the core.
+    /// A message has reached the core.
     pub fn took(&mut self, key: Key) {
         self.count("taken");
         self.taken += 1;
@@ -68,7 +68,7 @@ impl Oracle {
         self.takes.entry(key).and_modify(|(_, last)| *last = taken).or_insert((taken, taken));
     }
 
-    /// A push reached its client.
+    /// A push has reached its client.
     pub fn saw(&mut self, push: &Push, (now_ms, serial): (u64, u64)) {
         self.count("seen");
         if push.kind != PushKind::Message || push.sender() == RESERVED_NAME {

@@ -1,13 +1,13 @@
-//! What a node does with what all share: its jobs in the store, its lease, the view and the mail.
+//! A node's use of what all share: its jobs in the store, its lease, the view and the mail.
 
 use super::Cluster;
 use super::store::{Done, Letter};
 use hongyan::chat::Chat;
 use hongyan::chat::contract::{Event, Incarnation, Job, NodeRecord, Outcome, Ticket};
 
-/// So long a lease is not renewed until somebody fences the node.
+/// The time without renewal after which a lease lets another node fence.
 const LEASE_MS: u64 = 5_000;
-/// So much later than now the limit of the clock is, at least.
+/// The minimum distance of the clock's limit from the present time.
 const CLOCK_AHEAD_MS: u64 = 10_000;
 
 fn lane_of(job: &Job) -> Option<String> {
@@ -58,7 +58,7 @@ impl Cluster {
     ) {
         let lives = self.nodes[node].life == life;
         if !lives {
-            // What was sent before may still be done.
+            // What was submitted before may still be done.
             if self.random.chance(500) {
                 self.store.execute(me, &job);
             }

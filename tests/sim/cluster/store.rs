@@ -1,4 +1,4 @@
-//! What several nodes share: the model store, and beside it the tables of a cluster.
+//! The shared store of several nodes: the model store, and the tables of a cluster.
 
 use super::super::store::Model;
 use hongyan::chat::contract::{
@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub struct NodeRow {
     pub epoch: u64,
-    /// Grows with each renewal of its lease.
+    /// Increases with each renewal of its lease.
     pub renewed: u64,
     pub hlc_limit: u64,
-    /// It was not fenced since it began.
+    /// It was not fenced since its start.
     pub lives: bool,
 }
 
@@ -26,15 +26,15 @@ pub struct Letter {
     pub record: NodeRecord,
 }
 
-/// How far a job is when its transaction is done.
+/// The progress of a job when its transaction is done.
 pub enum Done {
-    /// All of it.
+    /// Everything is done.
     Whole(Outcome),
     /// The owner is still to be read.
     ThenOwner { is_first: bool, receiver: UserName },
     /// Friends and page are still to be read.
     ThenLoad { epoch: u64, user: UserName, pushes_max: u32, bytes_max: usize },
-    /// The node is fenced: it did nothing.
+    /// The node is fenced: the job had no effect.
     Fenced,
 }
 
@@ -74,7 +74,7 @@ impl Shared {
         ClusterView { number: self.view, nodes: states.collect() }
     }
 
-    /// Whatever this life of the node writes from now on does not happen.
+    /// Later writes of this incarnation of the node have no effect.
     pub fn fence(&mut self, at: Incarnation) {
         if self.is_current(at) {
             self.row(at).epoch += 1;
@@ -83,7 +83,7 @@ impl Shared {
         }
     }
 
-    /// A life begins; the one before is fenced.
+    /// An incarnation begins; the previous one is fenced.
     pub fn start(&mut self, node: usize) -> Incarnation {
         self.nodes[node].epoch += 1;
         self.nodes[node].lives = true;
@@ -160,7 +160,7 @@ impl Shared {
         }
     }
 
-    /// What is read behind the commit.
+    /// The reads after the commit.
     pub fn read_behind(&mut self, done: Done) -> Outcome {
         let outcome = match done {
             Done::Whole(outcome) => return outcome,

@@ -1,4 +1,4 @@
-//! Clients that watch who of their friends is online, wherever these are.
+//! Clients that watch which friends are online, on whichever nodes these are.
 
 use super::super::say::Say;
 use super::Cluster;
@@ -29,7 +29,8 @@ impl Cluster {
         self.clients[peer.client].shown.insert(user.as_str().into(), online);
     }
 
-    /// Some go and stay away: after a while all who watch know it, and that others are there.
+    /// Some users leave and stay away: after a while all watchers know that, and that the others
+    /// are online.
     pub(super) fn check_presence(&mut self) {
         self.check_shown();
         let away: Vec<usize> = (0..self.clients.len()).filter(|_| self.random.chance(400)).collect();
