@@ -25,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
-fn what_is_published_arrives_in_order_and_only_where_it_is_for() {
+fn frames_arrive_in_order_and_only_at_their_receiver() {
     let Some(redis) = Redis::start() else { return };
     let [mut a, mut b] = pair(&redis.url());
     let mut c = Node::start(3, &redis.url());
@@ -51,7 +51,7 @@ fn what_is_published_arrives_in_order_and_only_where_it_is_for() {
 }
 
 #[test]
-fn what_others_publish_on_its_channel_is_dropped() {
+fn messages_of_strangers_on_the_channel_are_dropped() {
     let Some(redis) = Redis::start() else { return };
     let [a, mut b] = pair(&redis.url());
     let channel = format!("hongyan:{}:2", FrameCodec::new(b.me, &KEY).cluster_name());
@@ -68,7 +68,7 @@ fn what_others_publish_on_its_channel_is_dropped() {
 }
 
 #[test]
-fn a_server_that_is_killed_is_missed_at_once_and_used_again() {
+fn a_killed_server_is_noticed_at_once_and_used_again_later() {
     let Some(mut redis) = Redis::start() else { return };
     let [a, mut b] = pair(&redis.url());
     redis.kill();
@@ -84,7 +84,7 @@ fn a_server_that_is_killed_is_missed_at_once_and_used_again() {
 }
 
 #[test]
-fn a_server_that_is_frozen_holds_nobody_up() {
+fn a_frozen_server_delays_nothing() {
     let Some(redis) = Redis::start() else { return };
     let [mut a, mut b] = pair(&redis.url());
     redis.freeze();
@@ -110,7 +110,7 @@ fn a_server_that_is_frozen_holds_nobody_up() {
 }
 
 #[test]
-fn a_server_that_is_slow_is_used_as_long_as_it_answers_in_time() {
+fn a_slow_server_is_used_as_long_as_it_answers_in_time() {
     let Some(redis) = Redis::start() else { return };
     let proxy = Proxy::start(redis.port);
     let [mut a, mut b] = pair(&format!("redis://{}", proxy.addr));
@@ -129,7 +129,7 @@ fn a_server_that_is_slow_is_used_as_long_as_it_answers_in_time() {
 }
 
 #[test]
-fn a_subscription_that_is_dead_and_looks_alive_is_missed() {
+fn a_silently_dead_subscription_is_noticed() {
     let Some(redis) = Redis::start() else { return };
     let proxy = Proxy::start(redis.port);
     let [a, mut b] = pair(&format!("redis://{}", proxy.addr));
@@ -142,7 +142,7 @@ fn a_subscription_that_is_dead_and_looks_alive_is_missed() {
 }
 
 #[test]
-fn of_two_instances_the_first_that_works_is_published_on() {
+fn frames_are_published_on_the_first_instance_that_works() {
     let (Some(mut one), Some(mut two)) = (Redis::start(), Redis::start()) else { return };
     let urls = format!("{},{}", one.url(), two.url());
     let [mut a, mut b] = pair(&urls);
@@ -163,7 +163,7 @@ fn of_two_instances_the_first_that_works_is_published_on() {
 }
 
 #[test]
-fn a_node_that_hears_only_the_second_instance_is_told_there() {
+fn a_node_that_has_only_the_second_instance_gets_frames_there() {
     let (Some(one), Some(two)) = (Redis::start(), Redis::start()) else { return };
     let mut a = Node::start(1, &format!("{},{}", one.url(), two.url()));
     a.wait_until_up(&[true, true]);
@@ -177,7 +177,7 @@ fn a_node_that_hears_only_the_second_instance_is_told_there() {
 }
 
 #[test]
-fn a_password_is_given_and_a_wrong_one_is_a_bus_that_does_not_work() {
+fn a_bus_with_a_wrong_password_does_not_work() {
     let Some(redis) = Redis::with(&["--requirepass", "let me/in"]) else { return };
     let at = |user_info: &str| format!("redis://{user_info}127.0.0.1:{}", redis.port);
     let [a, mut b] = pair(&at(":let%20me%2Fin@"));
@@ -212,7 +212,7 @@ fn make_certificates(folder: &std::path::Path) {
 }
 
 #[test]
-fn over_tls_a_server_is_believed_only_if_its_root_is_trusted() {
+fn over_tls_only_a_server_with_a_trusted_root_is_used() {
     let folder = tempfile::tempdir().unwrap();
     make_certificates(folder.path());
     let words = "--tls-port PORT --tls-cert-file FOLDER/cert.pem --tls-key-file FOLDER/key.pem \
@@ -234,7 +234,7 @@ fn over_tls_a_server_is_believed_only_if_its_root_is_trusted() {
 }
 
 #[test]
-fn a_node_that_reads_too_slowly_is_cut_off_and_comes_back() {
+fn a_node_that_reads_too_slowly_is_disconnected_and_comes_back() {
     let words = ["--client-output-buffer-limit", "pubsub 64kb 64kb 1"];
     let Some(redis) = Redis::with(&words) else { return };
     // Between this node and the server, all that it is sent is held up at first.
@@ -265,7 +265,7 @@ fn a_node_that_reads_too_slowly_is_cut_off_and_comes_back() {
 }
 
 #[test]
-fn what_waits_for_a_slow_server_or_a_slow_loop_is_bounded() {
+fn the_queues_for_a_slow_server_and_a_slow_loop_are_bounded() {
     let Some(redis) = Redis::start() else { return };
     let bounded = |number| {
         let mut node = Node::tuned(number, &redis.url(), KEY, |config| config.bus_frames_max = 50);
@@ -294,7 +294,7 @@ fn what_waits_for_a_slow_server_or_a_slow_loop_is_bounded() {
 }
 
 #[test]
-fn what_is_no_redis_harms_nobody() {
+fn a_server_that_is_not_redis_does_no_harm() {
     for says in
         [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"+PONG\r\n+OK\r\n", b"+PONG\r\n*3\r\n$9\r\nsubscribe\r\n", b""]
     {

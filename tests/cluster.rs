@@ -69,7 +69,7 @@ fn friends_on_two_nodes_talk_both_ways_and_in_order() {
 }
 
 #[test]
-fn a_user_who_logs_in_elsewhere_is_replaced_and_what_was_not_acked_comes_there() {
+fn a_log_in_on_another_node_replaces_the_connection_and_delivers_unacked_messages() {
     let Some(database) = MariaDb::start() else { return };
     let (a, b) = (start(&database.url(), "a"), start(&database.url(), "b"));
     make_friends(a.addr, &["ann", "bob"]);
@@ -93,7 +93,7 @@ fn a_user_who_logs_in_elsewhere_is_replaced_and_what_was_not_acked_comes_there()
 }
 
 #[test]
-fn a_node_that_stops_gives_its_users_to_the_others_at_once() {
+fn users_of_a_stopped_node_log_in_on_others_at_once() {
     let Some(database) = MariaDb::start() else { return };
     let (mut a, b) = (start(&database.url(), "a"), start(&database.url(), "b"));
     make_friends(a.addr, &["ann", "bob"]);
@@ -114,11 +114,11 @@ fn a_node_that_stops_gives_its_users_to_the_others_at_once() {
 }
 
 #[test]
-fn a_second_process_of_one_name_is_refused_and_so_is_a_server_alone() {
+fn a_second_process_with_the_same_name_and_a_server_without_a_name_are_refused() {
     let Some(database) = MariaDb::start() else { return };
     let a = start(&database.url(), "a");
     let mut second = begin(&database.url(), "a");
-    second.wait_for("another process lives in it as the node \"a\"");
+    second.wait_for("another process uses it as the node \"a\"");
     assert_eq!(second.status(), Some(2));
     let alone = Command::new(env!("CARGO_BIN_EXE_hongyan"))
         .args(["--listen", "127.0.0.1:0", "--store", &database.url()])
@@ -137,7 +137,7 @@ fn a_second_process_of_one_name_is_refused_and_so_is_a_server_alone() {
 }
 
 #[test]
-fn nothing_of_a_node_that_writes_without_a_pause_is_committed_behind_its_fence() {
+fn a_fenced_node_commits_nothing_even_if_it_writes_without_a_pause() {
     let Some(database) = MariaDb::start() else { return };
     let url = database.url();
     println!("{} transactions committed", fence::nothing_is_committed_behind_it([&url, &url], 10));
@@ -187,7 +187,7 @@ fn three(database: &MariaDb) -> [Node; 3] {
 }
 
 #[test]
-fn a_node_that_is_killed_takes_nothing_with_it() {
+fn a_killed_node_loses_no_promised_message() {
     let Some(database) = MariaDb::start() else { return };
     let mut nodes = three(&database);
     let run = Run::start(&nodes);
@@ -208,7 +208,7 @@ fn a_node_that_is_killed_takes_nothing_with_it() {
 }
 
 #[test]
-fn a_node_that_is_frozen_is_fenced_and_joins_again() {
+fn a_frozen_node_is_fenced_and_joins_again() {
     let Some(database) = MariaDb::start() else { return };
     let nodes = three(&database);
     let run = Run::start(&nodes);
@@ -229,7 +229,7 @@ fn a_node_that_is_frozen_is_fenced_and_joins_again() {
 }
 
 #[test]
-fn an_outage_of_the_database_ends_no_node() {
+fn nodes_survive_an_outage_of_the_database() {
     let Some(mut database) = MariaDb::start() else { return };
     let nodes = three(&database);
     let run = Run::start(&nodes);
@@ -250,7 +250,7 @@ fn an_outage_of_the_database_ends_no_node() {
 
 /// A pair of Galera nodes: `tests/on_galera` starts it and names both in HONGYAN_TEST_GALERA.
 #[test]
-fn on_a_galera_pair_nodes_write_to_both_servers() {
+fn nodes_write_to_both_servers_of_a_galera_pair() {
     let Ok(pair) = std::env::var("HONGYAN_TEST_GALERA") else {
         eprintln!("HONGYAN_TEST_GALERA is not set: not tested on Galera here, tests/on_galera does it");
         return;

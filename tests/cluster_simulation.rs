@@ -54,22 +54,22 @@ fn run_all(cluster: fn(u64) -> Cluster) {
 }
 
 #[test]
-fn whatever_happens_to_nodes_the_promises_are_kept() {
+fn promises_are_kept_whatever_happens_to_nodes() {
     run_all(Cluster::new);
 }
 
 #[test]
-fn while_nothing_fails_nothing_comes_twice() {
+fn without_faults_no_message_is_delivered_twice() {
     run_all(Cluster::calm);
 }
 
 #[test]
-fn in_a_harsh_world_the_promises_are_kept() {
+fn promises_are_kept_in_a_harsh_world() {
     run_all(Cluster::harsh);
 }
 
 #[test]
-fn what_is_handed_over_keeps_its_promises() {
+fn promises_are_kept_for_messages_that_are_handed_over() {
     run_all(Cluster::of_moving_pairs);
 }
 
@@ -85,21 +85,21 @@ fn friends_on_two_nodes_with_a_bus_who_ack_cost_no_job_in_the_store() {
 }
 
 #[test]
-fn a_frame_that_is_lost_delays_a_message_by_less_than_a_poll() {
+fn a_lost_frame_delays_a_message_by_less_than_a_poll() {
     for seed in 0..8 {
         Cluster::of_pairs(seed).run_losing_pairs();
     }
 }
 
 #[test]
-fn a_bus_that_stands_still_brings_nothing_that_was_acked_meanwhile() {
+fn a_stalled_bus_delivers_no_message_that_was_acked_meanwhile() {
     for seed in 0..8 {
         Cluster::of_pairs(seed).run_pairs_with_a_stalling_bus();
     }
 }
 
 #[test]
-fn an_answer_of_the_store_that_is_lost_holds_up_nothing_behind_it() {
+fn a_lost_answer_of_the_store_does_not_delay_later_messages() {
     for seed in 0..8 {
         Cluster::of_pairs(seed).run_pairs_with_lost_answers();
     }

@@ -96,7 +96,7 @@ fn friends_on_two_nodes_with_a_bus_cost_no_row_in_the_database() {
 }
 
 #[test]
-fn a_bus_that_is_killed_or_frozen_takes_nothing_with_it() {
+fn a_killed_or_frozen_bus_loses_no_promised_message() {
     let (Some(database), Some(mut one), Some(mut two)) = (MariaDb::start(), Redis::start(), Redis::start()) else {
         return;
     };
@@ -121,7 +121,7 @@ fn a_bus_that_is_killed_or_frozen_takes_nothing_with_it() {
 }
 
 #[test]
-fn a_bus_that_is_away_at_the_start_is_warned_of_and_not_waited_for() {
+fn a_node_starts_without_its_bus_and_logs_a_warning() {
     let Some(database) = MariaDb::start() else { return };
     let [a, b] = ["a", "b"].map(|name| {
         let node = Node::begin(&[

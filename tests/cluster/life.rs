@@ -68,7 +68,7 @@ fn answer(client: &mut Client, name: &str, password: &str) -> String {
 }
 
 #[test]
-fn what_an_operator_ends_on_one_node_ends_on_all() {
+fn an_order_of_the_operator_ends_connections_on_all_nodes() {
     let Some(database) = MariaDb::start() else { return };
     let [a, b] = two(&database);
     make_friends(a.node.addr, &["ann", "bob"]);
@@ -99,7 +99,7 @@ fn what_an_operator_ends_on_one_node_ends_on_all() {
 }
 
 #[test]
-fn what_a_node_has_not_confirmed_is_told_to_the_operator() {
+fn the_operator_is_told_which_orders_are_not_confirmed() {
     let Some(database) = MariaDb::start() else { return };
     let a = Managed::start(&database.url(), "a", &["--answer-within", "500ms"]);
     let b = Managed::start(&database.url(), "b", &[]);
@@ -119,7 +119,7 @@ fn what_a_node_has_not_confirmed_is_told_to_the_operator() {
 }
 
 #[test]
-fn who_changes_their_password_lets_nobody_in_by_the_old_one_on_any_node() {
+fn after_a_change_of_password_no_node_accepts_the_old_one() {
     let Some(database) = MariaDb::start() else { return };
     let [a, b] = two(&database);
     make_friends(a.node.addr, &["ann", "bob"]);
@@ -132,7 +132,7 @@ fn who_changes_their_password_lets_nobody_in_by_the_old_one_on_any_node() {
 }
 
 #[test]
-fn a_drained_node_gives_its_users_away_a_few_at_a_time_and_stops() {
+fn a_drained_node_closes_a_few_connections_at_a_time_and_stops() {
     let Some(database) = MariaDb::start() else { return };
     let mut a = Managed::start(&database.url(), "a", &["--drain", "2s"]);
     let b = Managed::start(&database.url(), "b", &[]);
@@ -176,7 +176,7 @@ fn a_drained_node_gives_its_users_away_a_few_at_a_time_and_stops() {
 }
 
 #[test]
-fn the_log_names_this_node_and_those_that_come_and_go() {
+fn the_log_names_this_node_and_nodes_that_come_and_go() {
     let Some(database) = MariaDb::start() else { return };
     let [a, mut b] = two(&database);
     a.node.wait_for("the node b (number 2) has joined: 2 nodes live");
@@ -193,7 +193,7 @@ fn the_log_names_this_node_and_those_that_come_and_go() {
 }
 
 #[test]
-fn friends_on_other_nodes_are_shown_as_they_come_and_go() {
+fn presence_shows_friends_on_other_nodes() {
     let Some(database) = MariaDb::start() else { return };
     shown_as_they_come_and_go(two(&database));
 }
@@ -237,7 +237,7 @@ fn shown_as_they_come_and_go([a, mut b]: [Managed; 2]) {
 }
 
 #[test]
-fn who_belonged_to_an_earlier_life_of_a_node_is_promised_the_first_message() {
+fn the_first_message_to_a_user_of_an_earlier_incarnation_is_promised() {
     let Some(database) = MariaDb::start() else { return };
     let [mut a, mut b] = two(&database);
     make_friends(a.node.addr, &["ann", "bob"]);
@@ -302,7 +302,7 @@ fn a_copy_of_a_cluster_and_back_into_another_one_loses_nothing() {
 }
 
 #[test]
-fn a_node_that_has_stopped_is_forgotten_and_its_users_log_in_elsewhere() {
+fn a_stopped_node_can_be_forgotten_and_its_users_log_in_elsewhere() {
     let Some(database) = MariaDb::start() else { return };
     let [a, mut b] = two(&database);
     make_friends(a.node.addr, &["ann", "bob"]);

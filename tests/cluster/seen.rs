@@ -30,7 +30,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
-fn the_nodes_say_of_each_other_how_they_are() {
+fn each_node_reports_the_state_of_all_nodes() {
     let Some(database) = MariaDb::start() else { return };
     let [a, mut b] = two(&database);
     // Each node has seen a sign of life of the other one, and of itself, within a second or so.

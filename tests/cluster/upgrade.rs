@@ -120,13 +120,13 @@ fn upgrade_and_go_back(database: &MariaDb, more: &[&str]) {
 }
 
 #[test]
-fn nodes_are_replaced_one_by_one_by_those_of_the_next_build_and_back() {
+fn nodes_are_upgraded_and_downgraded_one_by_one() {
     let Some(database) = MariaDb::start() else { return };
     upgrade_and_go_back(&database, &[]);
 }
 
 #[test]
-fn with_a_bus_nodes_are_replaced_one_by_one_as_well() {
+fn nodes_with_a_bus_are_upgraded_and_downgraded_one_by_one() {
     let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
     upgrade_and_go_back(&database, &["--bus", &redis.url()]);
 }

@@ -260,7 +260,7 @@ fn a_name_is_that_of_one_process_while_it_lives() {
     let Some(database) = Database::new() else { return };
     let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
     let why = NodeServer::join(&database.url(), "a").unwrap_err().to_string();
-    assert_eq!(why, "another process lives in it as the node \"a\"");
+    assert_eq!(why, "another process uses it as the node \"a\"");
     let number = a.first_view.number;
     a.wait_for_view(|view| view.number == number);
     // It was killed: its connection is gone, and nobody waits for its silence.

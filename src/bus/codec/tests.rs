@@ -71,7 +71,7 @@ fn sealed(codec: &FrameCodec, to: Incarnation, frame: &BusFrame) -> Vec<u8> {
 }
 
 #[test]
-fn every_frame_comes_back_as_it_was() {
+fn every_frame_is_decoded_unchanged() {
     let (a, b) = pair();
     for frame in frames() {
         let bytes = sealed(&a, b.me(), &frame);
@@ -84,7 +84,7 @@ fn every_frame_comes_back_as_it_was() {
 }
 
 #[test]
-fn a_beat_is_heard_by_the_same_life_of_its_node_only() {
+fn a_beat_counts_only_for_the_incarnation_that_sent_it() {
     let (a, b) = pair();
     let mut beat = a.write_beat(77);
     a.seal(&mut beat);
@@ -94,7 +94,7 @@ fn a_beat_is_heard_by_the_same_life_of_its_node_only() {
 }
 
 #[test]
-fn who_does_not_know_the_key_is_not_heard() {
+fn frames_without_the_key_are_dropped() {
     let (a, b) = pair();
     let stranger = FrameCodec::new(a.me(), &[8; 32]);
     let frame = &frames()[4];
@@ -144,7 +144,7 @@ fn a_build_reads_the_versions_that_it_knows_and_no_other() {
 }
 
 #[test]
-fn what_is_too_long_is_neither_written_nor_read() {
+fn frames_that_are_too_long_are_neither_written_nor_read() {
     let (a, b) = pair();
     let with = |bytes| {
         let records = vec![BusRecord::Push { phase: 1, push: push(&"x".repeat(bytes)) }];
@@ -161,7 +161,7 @@ fn what_is_too_long_is_neither_written_nor_read() {
 }
 
 #[test]
-fn a_frame_that_is_cut_off_or_changed_or_longer_is_dropped() {
+fn a_truncated_changed_or_extended_frame_is_dropped() {
     let (a, b) = pair();
     let mut random = fastrand::Rng::with_seed(20);
     for frame in frames() {
@@ -178,7 +178,7 @@ fn a_frame_that_is_cut_off_or_changed_or_longer_is_dropped() {
 }
 
 #[test]
-fn what_a_node_with_the_key_makes_of_anything_harms_nobody() {
+fn arbitrary_frames_with_the_right_key_do_no_harm() {
     // As a node of a build with a fault would: the MAC is right, the rest is not.
     let (a, b) = pair();
     let mut random = fastrand::Rng::with_seed(21);
@@ -210,7 +210,7 @@ fn what_a_node_with_the_key_makes_of_anything_harms_nobody() {
 }
 
 #[test]
-fn a_record_has_no_more_bytes_than_it_needs() {
+fn the_encoding_of_a_record_has_a_minimal_length() {
     let (a, b) = pair();
     // The header, the view, the flags, a place and the number of records stand before it.
     let at = HEADER_BYTES + 8 + 1 + 16 + 4;
@@ -229,7 +229,7 @@ fn a_record_has_no_more_bytes_than_it_needs() {
 }
 
 #[test]
-fn random_bytes_are_no_frame() {
+fn random_bytes_are_not_a_frame() {
     let (_, b) = pair();
     let mut random = fastrand::Rng::with_seed(22);
     for _ in 0..20_000 {

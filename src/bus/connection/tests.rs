@@ -35,7 +35,7 @@ fn why(place: &InstanceAddress) -> String {
 }
 
 #[test]
-fn what_is_wrong_is_said_without_the_password() {
+fn errors_never_contain_the_password() {
     for (answer, said) in [
         (&b"-WRONGPASS geheim\r\n"[..], "it refuses the user or the password"),
         (b"-ERR unknown command 'AUTH', with args beginning with: 'u' 'geheim'\r\n", "it refuses the log-in"),
@@ -58,7 +58,7 @@ fn what_is_wrong_is_said_without_the_password() {
 }
 
 #[test]
-fn an_answer_without_an_end_is_not_read_for_ever() {
+fn an_endless_answer_is_not_read_forever() {
     for start in [&b"+"[..], b"$999999999\r\n", b"*999999999\r\n$999999999\r\n", b"*2\r\n+"] {
         let place = server(move |mut socket| {
             socket.write_all(start).unwrap();

@@ -385,7 +385,7 @@ fn end_last(conn: &mut Conn, node: NodeId, name: &str) -> Result<Incarnation, St
         let (epoch, beats) = state(conn, node)?;
         let last = Incarnation { node, epoch };
         if beats > 0 && lives(conn, last, beats)? {
-            return Err(StoreError::InUse(format!("another process lives in it as the node {name:?}")));
+            return Err(StoreError::InUse(format!("another process uses it as the node {name:?}")));
         }
         // If not, another node has fenced it meanwhile, or another process was faster.
         if raise_until(conn, last, EpochRaise::Begins)? {

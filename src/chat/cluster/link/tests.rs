@@ -139,7 +139,7 @@ fn a_refusal_ends_the_epoch_that_it_names_and_no_other() {
 }
 
 #[test]
-fn what_is_kept_is_said_again_in_each_epoch_and_pushes_are_not() {
+fn kept_records_are_sent_again_in_each_epoch_and_pushes_are_not() {
     let (mut one, mut other) = both_up();
     one.say(ack(1));
     let lost = one.frames();
@@ -162,7 +162,7 @@ fn what_is_kept_is_said_again_in_each_epoch_and_pushes_are_not() {
 }
 
 #[test]
-fn an_epoch_that_nobody_confirms_is_followed_by_another_after_longer_and_longer_rests() {
+fn epochs_that_are_not_confirmed_follow_each_other_at_growing_intervals() {
     let mut one = LinkEnd::open();
     let mut opened = Vec::new();
     for _ in 0..30_000 {
@@ -184,7 +184,7 @@ fn an_epoch_that_nobody_confirms_is_followed_by_another_after_longer_and_longer_
 }
 
 #[test]
-fn what_is_not_confirmed_in_a_second_goes_by_the_mail_once_in_its_order() {
+fn records_not_confirmed_within_a_second_are_mailed_once_in_order() {
     let (mut one, _) = both_up();
     one.say(ack(1));
     one.pass(10);
@@ -202,7 +202,7 @@ fn what_is_not_confirmed_in_a_second_goes_by_the_mail_once_in_its_order() {
 }
 
 #[test]
-fn without_a_bus_all_goes_by_the_mail_at_once() {
+fn without_a_bus_all_records_are_mailed_at_once() {
     let (mut one, _) = both_up();
     one.say(ack(1));
     assert_eq!(one.link.pass(one.now_ms, false, &mut one.last_epoch), vec![ack(1)]);
@@ -210,7 +210,7 @@ fn without_a_bus_all_goes_by_the_mail_at_once() {
 }
 
 #[test]
-fn a_look_folds_into_the_next_unless_that_puts_it_behind_something() {
+fn a_look_is_folded_into_the_next_unless_that_moves_it_behind_another_record() {
     let release = |epoch| NodeRecord::Release { user: user("bob"), epoch, claim: 1 };
     let (mut one, _) = both_up();
     for record in [look("ann"), look("cid"), ack(1), look("ann")] {
@@ -225,7 +225,7 @@ fn a_look_folds_into_the_next_unless_that_puts_it_behind_something() {
 }
 
 #[test]
-fn what_began_in_an_epoch_that_is_over_is_only_a_look_in_the_next() {
+fn a_begin_of_a_former_epoch_becomes_a_look_in_the_next() {
     let (mut one, _) = both_up();
     assert!(!one.link.say(BusRecord::Begin { user: user("ann"), phase: 3 }, 0, BYTES_MAX));
     drop(one.frames());
@@ -235,7 +235,7 @@ fn what_began_in_an_epoch_that_is_over_is_only_a_look_in_the_next() {
 }
 
 #[test]
-fn what_is_not_confirmed_is_bounded() {
+fn unconfirmed_batches_are_bounded() {
     let (mut one, mut other) = both_up();
     let mut handed = 0;
     let mut frames = Vec::new();
@@ -264,7 +264,7 @@ fn what_is_not_confirmed_is_bounded() {
 }
 
 #[test]
-fn a_turn_with_much_to_say_is_split_into_batches() {
+fn a_turn_with_many_records_is_split_into_batches() {
     let (mut one, mut other) = both_up();
     let count = 3 * BATCH_BYTES_MAX as u64 / 100;
     for seq in 0..count {
@@ -282,7 +282,7 @@ fn a_turn_with_much_to_say_is_split_into_batches() {
 }
 
 #[test]
-fn a_confirmation_goes_alone_after_a_moment() {
+fn a_confirmation_is_sent_alone_after_a_short_wait() {
     let (mut one, mut other) = both_up();
     one.say(ack(1));
     other.hear(one.frames().remove(0));
@@ -297,7 +297,7 @@ fn a_confirmation_goes_alone_after_a_moment() {
 }
 
 #[test]
-fn looks_that_follow_each_other_do_not_put_off_the_mail() {
+fn consecutive_looks_do_not_postpone_the_mail() {
     let (mut one, _) = both_up();
     let mut mailed_ms = Vec::new();
     for _ in 0..30 {

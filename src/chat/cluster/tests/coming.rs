@@ -12,7 +12,7 @@ fn released(name: &str, epoch: u64, claim: u64, dirty: &[&str]) -> NodeRecord {
 }
 
 #[test]
-fn they_are_claimed_only_when_the_other_node_has_let_go() {
+fn a_user_is_claimed_only_after_the_other_node_has_let_go() {
     let mut node = TestNode::new();
     let ann = node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
@@ -24,7 +24,7 @@ fn they_are_claimed_only_when_the_other_node_has_let_go() {
 }
 
 #[test]
-fn what_another_claim_was_answered_counts_for_nothing() {
+fn the_answer_to_another_claim_does_not_count() {
     let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
@@ -35,7 +35,7 @@ fn what_another_claim_was_answered_counts_for_nothing() {
 }
 
 #[test]
-fn those_for_whom_something_may_be_saved_are_looked_for() {
+fn dirty_receivers_are_told_to_look() {
     let mut node = TestNode::new();
     node.log_in("bob", &[]);
     node.ask_log_in("ann");
@@ -46,7 +46,7 @@ fn those_for_whom_something_may_be_saved_are_looked_for() {
 }
 
 #[test]
-fn a_node_that_is_younger_than_the_view_is_asked_when_the_view_knows_it() {
+fn a_node_that_is_not_in_the_view_yet_is_asked_later() {
     let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 2), 5));
@@ -56,7 +56,7 @@ fn a_node_that_is_younger_than_the_view_is_asked_when_the_view_knows_it() {
 }
 
 #[test]
-fn a_node_that_is_dead_is_not_asked() {
+fn a_dead_node_is_not_asked() {
     let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
@@ -68,7 +68,7 @@ fn a_node_that_is_dead_is_not_asked() {
 
 /// The limit of the node by now is that of this life: nothing beyond it is saved.
 #[test]
-fn a_claim_from_an_earlier_life_of_this_node_does_not_jump_to_its_own_limit() {
+fn a_claim_from_an_earlier_incarnation_does_not_move_the_clock_to_the_limit() {
     let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(1, 0), 5));
@@ -79,7 +79,7 @@ fn a_claim_from_an_earlier_life_of_this_node_does_not_jump_to_its_own_limit() {
 }
 
 #[test]
-fn where_they_are_is_asked_again_at_intervals() {
+fn whereabouts_are_read_again_at_intervals() {
     let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));

@@ -48,7 +48,7 @@ fn ack_of(seq: u64) -> BusRecord {
 }
 
 #[test]
-fn a_push_that_comes_after_the_ack_of_its_row_is_not_sent_again() {
+fn a_push_that_arrives_after_the_ack_of_its_row_is_not_sent_again() {
     let mut node = ann_acks_a_row();
     let answers = hand_over(&mut node, SEQ, "m1");
     assert_eq!(pushed(&node), ["m1"]);
@@ -56,7 +56,7 @@ fn a_push_that_comes_after_the_ack_of_its_row_is_not_sent_again() {
 }
 
 #[test]
-fn a_message_that_comes_under_another_number_after_the_ack_of_its_row_is_not_sent_again() {
+fn a_message_with_another_number_is_not_sent_again_after_the_ack_of_its_row() {
     let mut node = ann_acks_a_row();
     let again = SEQ + (1 << 22);
     let answers = hand_over(&mut node, again, "m1");
@@ -72,7 +72,7 @@ fn another_message_is_sent_after_the_ack_of_a_row() {
 }
 
 #[test]
-fn a_friend_request_that_was_acked_is_no_message_of_the_same_id() {
+fn an_acked_friend_request_is_not_taken_for_a_message_with_the_same_id() {
     let mut node = TestNode::new();
     node.chat.use_bus();
     let ann = node.log_in("ann", &[]);

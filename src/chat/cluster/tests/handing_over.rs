@@ -59,7 +59,7 @@ fn answers(node: &TestNode) -> Vec<bool> {
 }
 
 #[test]
-fn what_is_acked_within_the_save_delay_is_never_saved() {
+fn a_message_acked_within_the_save_delay_is_never_saved() {
     let (mut node, ann) = ann();
     node.say(ann, "ann", "m2", "bob");
     node.answer(save_of("m2"), saved_at_two());
@@ -76,7 +76,7 @@ fn what_is_acked_within_the_save_delay_is_never_saved() {
 }
 
 #[test]
-fn one_whose_save_fails_is_refused_and_not_saved_behind_a_later_one() {
+fn a_message_whose_save_fails_is_refused_and_not_saved_after_a_later_one() {
     let (mut node, ann) = ann();
     node.say(ann, "ann", "m2", "bob");
     node.answer(save_of("m2"), saved_at_two());
@@ -97,7 +97,7 @@ fn one_whose_save_fails_is_refused_and_not_saved_behind_a_later_one() {
 }
 
 #[test]
-fn a_save_whose_answer_is_lost_does_not_hold_up_what_waits_behind_it() {
+fn a_save_whose_answer_is_lost_does_not_delay_later_messages() {
     let (mut node, ann) = ann();
     node.say(ann, "ann", "m2", "bob");
     node.say(ann, "ann", "m3", "bob");
@@ -112,7 +112,7 @@ fn a_save_whose_answer_is_lost_does_not_hold_up_what_waits_behind_it() {
 }
 
 #[test]
-fn what_waits_for_somebody_who_comes_here_from_another_node_is_refused_if_it_is_not_saved() {
+fn unsaved_messages_for_a_user_who_moves_here_are_refused() {
     let (mut node, ann) = ann();
     node.ask_log_in("bob");
     node.answer(log_in_of("bob"), elsewhere(life(TWO, 1), 1));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_user_is_let_go_of_when_their_messages_are_safe_also_those_the_window_forgot() {
+fn letting_go_waits_for_all_messages_of_the_user_even_those_not_in_the_dedup_window() {
     let mut node = TestNode::with(Rules { dedup_messages_max: 1, ..Rules::default() });
     let ann = node.log_in("ann", &["bob", "cid"]);
     let bob = node.log_in("bob", &["ann"]);
@@ -29,7 +29,7 @@ fn a_user_is_let_go_of_when_their_messages_are_safe_also_those_the_window_forgot
 }
 
 #[test]
-fn what_was_taken_for_them_is_saved_before_they_are_let_go_of() {
+fn pushes_for_the_user_are_saved_before_letting_go() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob"]);
     let bob = node.log_in("bob", &["ann"]);
@@ -47,7 +47,7 @@ fn what_was_taken_for_them_is_saved_before_they_are_let_go_of() {
 }
 
 #[test]
-fn they_are_let_go_of_anew_if_they_were_here_again_meanwhile() {
+fn letting_go_begins_anew_if_the_user_was_here_again() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob"]);
     node.release("ann", 1, 7);
@@ -69,7 +69,7 @@ fn they_are_let_go_of_anew_if_they_were_here_again_meanwhile() {
 }
 
 #[test]
-fn those_for_whom_something_may_be_saved_are_handed_over() {
+fn dirty_receivers_are_handed_over() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob", "cid"]);
     node.say(ann, "ann", "m1", "bob");
@@ -83,7 +83,7 @@ fn those_for_whom_something_may_be_saved_are_handed_over() {
 }
 
 #[test]
-fn if_there_are_too_many_the_other_node_reads_everything() {
+fn with_too_many_dirty_receivers_the_other_node_reads_everything() {
     const FRIENDS: usize = 1_025;
     let names: Vec<String> = (0..FRIENDS).map(|n| format!("friend{n:04}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();

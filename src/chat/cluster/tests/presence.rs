@@ -13,7 +13,7 @@ fn moved(node: &mut TestNode, from: u16, number: u64, is_online: bool) {
 }
 
 #[test]
-fn a_node_that_tells_late_of_a_user_who_has_moved_on_makes_nobody_offline() {
+fn a_late_report_about_a_user_who_has_moved_does_not_show_them_offline() {
     let mut node = TestNode::new();
     node.event(Event::View(view(2, &[(2, 1), (3, 1)])));
     node.log_in("ann", &["bob"]);
@@ -33,7 +33,7 @@ fn a_node_that_tells_late_of_a_user_who_has_moved_on_makes_nobody_offline() {
 }
 
 #[test]
-fn a_friend_who_is_here_is_named_to_other_nodes_since_they_may_move_there() {
+fn reports_to_other_nodes_name_friends_who_are_here() {
     let mut node = TestNode::new();
     node.log_in("ann", &["bob"]);
     node.frame(NodeRecord::Who);
@@ -47,7 +47,7 @@ fn a_friend_who_is_here_is_named_to_other_nodes_since_they_may_move_there() {
 }
 
 #[test]
-fn one_who_was_told_among_all_and_goes_at_once_is_told_to_be_gone() {
+fn a_user_in_a_full_report_who_leaves_at_once_is_reported_as_gone() {
     let mut node = TestNode::new();
     node.log_in("ann", &["bob"]);
     node.frame(NodeRecord::Who);

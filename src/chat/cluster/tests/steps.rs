@@ -67,14 +67,14 @@ fn steps_of(messages: usize, claims: usize) -> usize {
 }
 
 #[test]
-fn a_user_who_goes_from_node_to_node_costs_the_same_beside_any_crowd() {
+fn the_cost_of_moving_a_user_does_not_depend_on_the_number_of_users() {
     let (alone, beside) = (steps_of(0, 0), steps_of(5_000, 500));
     assert!(alone > 0);
     assert_eq!(alone, beside);
 }
 
 #[test]
-fn a_view_costs_only_those_who_wait_for_what_has_changed() {
+fn a_view_costs_only_the_claims_that_its_changes_affect() {
     const CLAIMS: usize = 50;
     let mut node = crowd(0, CLAIMS);
     steps::take();
@@ -88,7 +88,7 @@ fn a_view_costs_only_those_who_wait_for_what_has_changed() {
 }
 
 #[test]
-fn what_waits_for_a_store_that_takes_nothing_is_not_walked_through() {
+fn operations_that_wait_for_a_full_store_are_not_walked_through() {
     let mut node = TestNode::with(Rules { jobs_max: 4, ..Rules::default() });
     let names: Vec<String> = (0..40).map(|n| format!("friend{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -109,7 +109,7 @@ fn what_waits_for_a_store_that_takes_nothing_is_not_walked_through() {
 }
 
 #[test]
-fn what_others_make_a_node_hold_is_counted() {
+fn memory_that_other_nodes_cause_is_counted() {
     let mut node = TestNode::new();
     let before = node.chat.held_bytes();
     for n in 0..100 {

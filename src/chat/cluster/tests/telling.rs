@@ -13,7 +13,7 @@ fn ann() -> (TestNode, ConnId) {
 }
 
 #[test]
-fn the_owner_is_told_what_was_saved() {
+fn the_owner_is_told_of_a_saved_push() {
     let (mut node, ann) = ann();
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), saved(Some(owner(life(OTHER, 1), 1))));
@@ -21,7 +21,7 @@ fn the_owner_is_told_what_was_saved() {
 }
 
 #[test]
-fn the_owner_is_told_what_may_be_saved() {
+fn the_owner_is_told_of_a_push_that_may_be_saved() {
     let (mut node, ann) = ann();
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), Outcome::Failed);
@@ -31,7 +31,7 @@ fn the_owner_is_told_what_may_be_saved() {
 }
 
 #[test]
-fn an_owner_that_was_asked_for_too_early_is_asked_for_again() {
+fn an_owner_that_was_read_too_early_is_read_again() {
     let (mut node, ann) = ann();
     for id in ["m1", "m2"] {
         node.say(ann, "ann", id, "bob");
@@ -45,7 +45,7 @@ fn an_owner_that_was_asked_for_too_early_is_asked_for_again() {
 }
 
 #[test]
-fn an_owner_that_is_younger_than_the_view_is_told_when_the_view_knows_it() {
+fn an_owner_that_is_not_in_the_view_yet_is_told_later() {
     let (mut node, ann) = ann();
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), saved(Some(owner(life(OTHER, 2), 1))));
@@ -58,7 +58,7 @@ fn an_owner_that_is_younger_than_the_view_is_told_when_the_view_knows_it() {
 }
 
 #[test]
-fn an_owner_that_cannot_be_read_is_asked_for_later() {
+fn an_owner_that_cannot_be_read_is_read_later() {
     let (mut node, ann) = ann();
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), saved(None));
@@ -70,7 +70,7 @@ fn an_owner_that_cannot_be_read_is_asked_for_later() {
 }
 
 #[test]
-fn if_too_many_are_to_be_told_all_read_everything() {
+fn if_too_many_owners_are_to_be_told_all_nodes_read_everything() {
     let names: Vec<String> = (0..super::super::telling::TELLING_MAX + 3).map(|n| format!("friend{n}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut node = TestNode::with(Rules { jobs_per_connection_max: 10_000, ..Rules::default() });
@@ -114,7 +114,7 @@ fn if_records_were_missed_all_lists_are_read() {
 }
 
 #[test]
-fn however_often_records_are_missed_everybody_has_their_turn() {
+fn the_sweep_reaches_every_user_however_often_records_are_missed() {
     const USERS: usize = 100;
     let mut node = TestNode::new();
     for n in 0..USERS {
@@ -130,7 +130,7 @@ fn however_often_records_are_missed_everybody_has_their_turn() {
 }
 
 #[test]
-fn a_life_that_ends_and_another_that_begins_mark_the_lists_once() {
+fn the_end_of_an_incarnation_and_the_start_of_the_next_mark_the_lists_once() {
     let (mut node, _) = ann();
     let mut fenced = view(2, &[(OTHER, 2)]);
     fenced.nodes[1].lives = false;
@@ -144,7 +144,7 @@ fn a_life_that_ends_and_another_that_begins_mark_the_lists_once() {
 
 /// The same message was sent again elsewhere while nobody knew that it was saved here.
 #[test]
-fn a_message_that_is_on_the_list_and_on_a_page_under_another_number_is_one() {
+fn a_message_on_the_list_and_on_a_page_with_different_numbers_is_one_message() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob"]);
     let bob = node.log_in("bob", &["ann"]);
