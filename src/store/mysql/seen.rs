@@ -1,5 +1,5 @@
-//! What a node has seen of the others, and of itself: since when each has given no new sign of life,
-//! and since when the same record is the first that waits for it.
+//! What a node has seen of itself and of the others: the time since the last new sign of life of
+//! each, and the time for which the same record is the first that waits for it.
 
 use crate::chat::contract::ClusterView;
 use mysql::Row;
@@ -80,7 +80,7 @@ impl LastSigns {
         self.nodes().get(&node).map(|seen| seen.sign.1.elapsed())
     }
 
-    /// For how long the first record that waits for a node has been the same. `None`: there is none.
+    /// For how long the same record is the first that waits for a node. `None`: none waits.
     pub(super) fn mail_age(&self, node: u16) -> Option<Duration> {
         self.nodes().get(&node)?.mail.map(|(_, at)| at.elapsed())
     }
