@@ -9,7 +9,7 @@ fn main() -> io::Result<()> {
     println!("cargo::rustc-check-cfg=cfg(next_build)");
     // `--all-features` has both, and is the present build.
     let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
-    if has("NEXT_BUILD") && !has("CLIENT") {
+    if has("NEXT_BUILD") && !has("PRESENT_BUILD") {
         println!("cargo::rustc-cfg=next_build");
     }
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;

@@ -12,6 +12,7 @@ mod cluster {
     pub(crate) mod fence;
     mod life;
     pub(crate) mod load;
+    mod restore;
     mod seen;
     mod upgrade;
 }

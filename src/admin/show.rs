@@ -12,8 +12,11 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
     match verb {
         AdminVerb::Status => status(value),
         AdminVerb::ForgetNode(name) => {
-            let (name, users) = (plain(name), number(&value["users"]));
-            format!("the node {name} is forgotten; {users} users were on it last\n")
+            let users = match number(&value["users"]) {
+                1 => "1 user was".to_owned(),
+                users => format!("{users} users were"),
+            };
+            format!("the node {} is forgotten; {users} on it last\n", plain(name))
         }
         AdminVerb::Nodes => nodes::show(value),
         AdminVerb::Users => users(value),

@@ -316,7 +316,7 @@ fn a_stopped_node_can_be_forgotten_and_its_users_log_in_elsewhere() {
     b.node.signal("-TERM");
     assert_eq!(b.node.status(), Some(0));
     ann.say("m2", "bob", "honk", "MS");
-    assert_eq!(a.done(&["forget-node", "b"]), "the node b is forgotten; 1 users were on it last\n");
+    assert_eq!(a.done(&["forget-node", "b"]), "the node b is forgotten; 1 user was on it last\n");
     let nodes = serde_json::from_str::<serde_json::Value>(&a.done(&["nodes", "--json"])).unwrap();
     assert_eq!(nodes["nodes"].as_array().unwrap().len(), 1, "{nodes}");
     let mut bob = a.node.log_in("bob");

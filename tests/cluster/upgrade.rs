@@ -35,7 +35,7 @@ fn build_next() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = root.join("target/next-build");
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let args = ["build", "--locked", "--quiet", "--bin", "hongyan", "--features", "next-build", "--target-dir"];
+    let args = ["build", "--locked", "--quiet", "--bin", "hongyan", "--features", "client,next-build", "--target-dir"];
     let built = Command::new(cargo).args(args).arg(&target).current_dir(root).status().unwrap();
     assert!(built.success(), "the next build cannot be built");
     target.join("debug/hongyan").to_str().unwrap().to_owned()
