@@ -2,7 +2,7 @@
 
 use hongyan::admin::client;
 use hongyan::config::LogFormat;
-use hongyan::config::args::{self, ServerCommand, ServerSettings};
+use hongyan::config::args::{self, CliCommand, ServerSettings};
 use hongyan::logging::{self, Stderr};
 use hongyan::server::reload::ReloadHooks;
 use hongyan::server::{self, ServerEnd};
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 fn run(stderr: &Stderr) -> Result<ExitCode, String> {
     match read_command()? {
-        ServerCommand::Run(settings) => {
+        CliCommand::Run(settings) => {
             let ServerSettings { config, warning, .. } = *settings;
             stderr.set_json(config.log_format == LogFormat::Json);
             logging::start(config.log, stderr)?;
@@ -52,7 +52,7 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
                 ServerEnd::Panicked => ExitCode::from(101),
             })
         }
-        ServerCommand::Check(settings) => {
+        CliCommand::Check(settings) => {
             let ServerSettings { config, summary, warning, .. } = *settings;
             let notice = server::check(&config).map_err(|error| error.0)?;
             if let Some(warning) = warning {
@@ -66,18 +66,18 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        ServerCommand::Copy(order) => {
+        CliCommand::Copy(order) => {
             server::signals::ignore_others().map_err(|error| format!("cannot watch for signals: {error}"))?;
             copy::run(&order, stderr.clone(), &server::signals::that_stop())?;
             Ok(ExitCode::SUCCESS)
         }
-        ServerCommand::Backup(order) => {
+        CliCommand::Backup(order) => {
             let watched = server::signals::ignore_others().and_then(|()| server::signals::stop_flag());
             let stop = watched.map_err(|error| format!("cannot watch for signals: {error}"))?;
             backup::run(&order, &stop)?;
             Ok(ExitCode::SUCCESS)
         }
-        ServerCommand::Admin(order) => {
+        CliCommand::Admin(order) => {
             let told = client::run(&order)?;
             print(&told.out);
             if !told.err.is_empty() {
@@ -85,15 +85,15 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             }
             Ok(ExitCode::from(u8::from(!told.is_good)))
         }
-        ServerCommand::Client(args) => beside::run(&args),
-        ServerCommand::Print(text) => {
+        CliCommand::Client(args) => beside::run(&args),
+        CliCommand::Print(text) => {
             print(&text);
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-fn read_command() -> Result<ServerCommand, String> {
+fn read_command() -> Result<CliCommand, String> {
     args::read(std::env::args_os().skip(1), std::env::vars_os())
 }
 
@@ -102,7 +102,7 @@ fn program(stderr: &Stderr) -> ReloadHooks {
     let stderr = stderr.clone();
     ReloadHooks {
         read_again: Arc::new(|| match read_command()? {
-            ServerCommand::Run(settings) => Ok(*settings),
+            CliCommand::Run(settings) => Ok(*settings),
             // The arguments are those of the start, so they give a server again.
             _ => Err("the arguments have changed".to_owned()),
         }),

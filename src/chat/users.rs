@@ -44,9 +44,9 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 
 /// The state of one user in the core.
 #[derive(Debug)]
-pub(super) struct User {
+pub(super) struct UserState {
     pub(super) name: UserName,
-    /// Their one live connection, if they are online here: read by [`User::route`] only.
+    /// Their one live connection, if they are online here: read by [`UserState::route`] only.
     place: UserRoute,
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserId]>,
@@ -59,7 +59,7 @@ pub(super) struct User {
     refs: u32,
 }
 
-impl User {
+impl UserState {
     /// Where are they?
     pub(super) fn route(&self) -> UserRoute {
         self.place
@@ -91,12 +91,12 @@ impl PendingLoad {
     }
 }
 /// The memory of a user in bytes: the entry, a name of usual length, a slot in the table of names.
-const USER_BYTES: usize = size_of::<User>() + 48;
+const USER_BYTES: usize = size_of::<UserState>() + 48;
 
 /// All users that something refers to.
 #[derive(Debug)]
 pub(super) struct Users {
-    slab: Slab<User>,
+    slab: Slab<UserState>,
     by_name: HashTable<u32>,
     /// A keyed hasher, so that clients cannot choose names that collide.
     keyed: DefaultHasher,
@@ -135,7 +135,7 @@ impl Users {
             return user;
         }
         let hash = self.hash(name.as_str());
-        let slot = self.slab.insert(User {
+        let slot = self.slab.insert(UserState {
             name: name.clone(),
             place: UserRoute::Away,
             friends: Box::default(),
@@ -181,16 +181,16 @@ impl Users {
         self.slab.remove(user.slot());
     }
 
-    pub(super) fn get(&self, user: UserId) -> &User {
+    pub(super) fn get(&self, user: UserId) -> &UserState {
         &self.slab[user.slot()]
     }
 
-    pub(super) fn get_mut(&mut self, user: UserId) -> &mut User {
+    pub(super) fn get_mut(&mut self, user: UserId) -> &mut UserState {
         &mut self.slab[user.slot()]
     }
 
     /// The user in this slot of the table, if there is one.
-    pub(super) fn at(&self, place: usize) -> Option<&User> {
+    pub(super) fn at(&self, place: usize) -> Option<&UserState> {
         self.slab.get(place)
     }
 
@@ -372,7 +372,7 @@ impl Users {
     }
 
     /// All users in the order of their slots, with their reference counts.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (UserId, &User, u32)> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (UserId, &UserState, u32)> + '_ {
         self.slab.iter().map(|(slot, user)| (UserId::of(slot), user, user.refs))
     }
 

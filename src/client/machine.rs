@@ -94,7 +94,7 @@ pub(super) enum MachineOutput {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ConnectionPhase {
+enum ClientPhase {
     /// Waiting until the next attempt to connect.
     Waiting {
         until: u64,
@@ -145,7 +145,7 @@ impl MachineRules {
 /// A user's client.
 pub(super) struct ClientMachine {
     rules: MachineRules,
-    phase: ConnectionPhase,
+    phase: ClientPhase,
     jitter: Jitter,
     /// How many connections in a row did not last.
     failures: u32,
@@ -174,7 +174,7 @@ impl ClientMachine {
     pub(super) fn new(rules: MachineRules, seed: u64, has_token: bool, has_password: bool) -> Self {
         Self {
             rules,
-            phase: ConnectionPhase::Waiting { until: 0 },
+            phase: ClientPhase::Waiting { until: 0 },
             jitter: Jitter::new(seed),
             failures: 0,
             has_token,
@@ -194,7 +194,7 @@ impl ClientMachine {
     }
 
     pub(super) fn is_ended(&self) -> bool {
-        self.phase == ConnectionPhase::Ended
+        self.phase == ClientPhase::Ended
     }
 
     /// Takes the outputs, which are to be carried out in this order.
@@ -224,16 +224,16 @@ impl ClientMachine {
             self.out.push(MachineOutput::Done(ticket, Err(error)));
         }
         match self.phase {
-            ConnectionPhase::Waiting { until } if now >= until => {
-                self.phase = ConnectionPhase::Connecting;
+            ClientPhase::Waiting { until } if now >= until => {
+                self.phase = ClientPhase::Connecting;
                 self.out.push(MachineOutput::Connect);
             }
-            ConnectionPhase::LoggingIn { until, .. } if now >= until => {
+            ClientPhase::LoggingIn { until, .. } if now >= until => {
                 self.drop_connection(now, "the server did not answer the log-in");
             }
             // No frame followed: the reason is the usual one.
-            ConnectionPhase::Refused { with, until } if now >= until => self.wrong(now, with),
-            ConnectionPhase::Online { .. } => self.online_tick(now),
+            ClientPhase::Refused { with, until } if now >= until => self.wrong(now, with),
+            ClientPhase::Online { .. } => self.online_tick(now),
             _ => {}
         }
     }
@@ -259,20 +259,20 @@ impl ClientMachine {
     /// The latest time at which [`ClientMachine::tick`] must be called.
     pub(super) fn deadline(&self) -> Option<u64> {
         let phase = match self.phase {
-            ConnectionPhase::Waiting { until }
-            | ConnectionPhase::LoggingIn { until, .. }
-            | ConnectionPhase::Refused { until, .. } => Some(until),
-            ConnectionPhase::Online { .. } => Some(self.dead_at.map_or(self.beat_at, |at| at.min(self.beat_at))),
-            ConnectionPhase::Connecting | ConnectionPhase::Ended => None,
+            ClientPhase::Waiting { until }
+            | ClientPhase::LoggingIn { until, .. }
+            | ClientPhase::Refused { until, .. } => Some(until),
+            ClientPhase::Online { .. } => Some(self.dead_at.map_or(self.beat_at, |at| at.min(self.beat_at))),
+            ClientPhase::Connecting | ClientPhase::Ended => None,
         };
-        let requests = self.requests.deadline(matches!(self.phase, ConnectionPhase::Online { .. }));
+        let requests = self.requests.deadline(matches!(self.phase, ClientPhase::Online { .. }));
         phase.into_iter().chain(requests).min()
     }
 
     /// Is a reply expected (to a log-in or a request), which must be read even if the program takes
     /// no pushes?
     pub(super) fn waits_for_answer(&self) -> bool {
-        !matches!(self.phase, ConnectionPhase::Online { .. }) || self.requests.any_written()
+        !matches!(self.phase, ClientPhase::Online { .. }) || self.requests.any_written()
     }
 
     /// The driver reads nothing at present, so silence does not mean that the connection is lost.
@@ -300,7 +300,7 @@ impl ClientMachine {
     }
 
     fn lost(&mut self, now: u64, why: String, least_ms: u64) {
-        if let ConnectionPhase::Online { since } = self.phase
+        if let ClientPhase::Online { since } = self.phase
             && now.saturating_sub(since) >= GOOD_MS
         {
             self.failures = 0;
@@ -312,7 +312,7 @@ impl ClientMachine {
             self.out.push(MachineOutput::Done(ticket, Err(error)));
         }
         let delay = self.rules.backoff.delay_ms(self.failures, least_ms, &mut self.jitter);
-        self.phase = ConnectionPhase::Waiting { until: now.saturating_add(delay) };
+        self.phase = ClientPhase::Waiting { until: now.saturating_add(delay) };
         self.out
             .push(MachineOutput::Connection(ConnectionState::Offline { why, again_in: Duration::from_millis(delay) }));
     }
@@ -321,7 +321,7 @@ impl ClientMachine {
         if self.is_ended() {
             return;
         }
-        self.phase = ConnectionPhase::Ended;
+        self.phase = ClientPhase::Ended;
         for ticket in self.requests.take_all() {
             self.out.push(MachineOutput::Done(ticket, Err(Error::Ended(end.clone()))));
         }
@@ -357,7 +357,7 @@ impl ClientMachine {
 
     fn frame(&mut self, now: u64, frame: ServerFrame) {
         // The frame after an LF or MF either gives the reason, or the reason is the usual one.
-        if let ConnectionPhase::Refused { with, .. } = self.phase {
+        if let ClientPhase::Refused { with, .. } = self.phase {
             return self.log_in_refused(now, with, &frame);
         }
         if let Some(suspect) = self.suspect.take() {
@@ -370,7 +370,7 @@ impl ClientMachine {
             ServerFrame::Error { id, refusal } if id.is_empty() => self.told(now, &refusal),
             ServerFrame::Error { id, refusal } => self.error(now, &id, &refusal),
             ServerFrame::Reply { kind, id, content } => match self.phase {
-                ConnectionPhase::LoggingIn { with, .. } => self.log_in_reply(now, with, &kind, &content),
+                ClientPhase::LoggingIn { with, .. } => self.log_in_reply(now, with, &kind, &content),
                 _ => self.reply(now, &kind, &id, &content),
             },
             ServerFrame::Push(push) => self.push(push),
@@ -394,7 +394,7 @@ impl ClientMachine {
                 }
                 // A server issued this token, but this server rejects it as too large: it is not
                 // sent again.
-                if matches!(self.phase, ConnectionPhase::LoggingIn { with: LoginCredential::Token, .. }) {
+                if matches!(self.phase, ClientPhase::LoggingIn { with: LoginCredential::Token, .. }) {
                     self.has_token = false;
                 }
                 self.go(now, text, 0);
@@ -423,7 +423,7 @@ impl ClientMachine {
             return;
         }
         self.seen.insert(key);
-        if matches!(self.phase, ConnectionPhase::Online { .. }) {
+        if matches!(self.phase, ClientPhase::Online { .. }) {
             self.out.push(MachineOutput::Send(frames::ack(message_id, sender)));
         }
     }

@@ -1,7 +1,7 @@
 //! The command line of `hongyan admin`.
 
 use super::admin_place::{AdminPlace, Endpoint};
-use super::args::{ServerCommand, ServerSettings, sentence, settings, twice, unexpected, version};
+use super::args::{CliCommand, ServerSettings, sentence, settings, twice, unexpected, version};
 use super::backup::BackupOrder;
 use super::known::{KnownVariables, did_you_mean};
 use super::options::{CONFIG, ConfigOption, find};
@@ -103,12 +103,12 @@ struct OrderWords {
 pub(super) fn read(
     parser: &mut Parser,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<ServerCommand, String> {
+) -> Result<CliCommand, String> {
     let mut given = OrderWords::default();
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(ServerCommand::Print(help())),
-            Arg::Long("version") | Arg::Short('V') => return Ok(ServerCommand::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Print(version())),
             Arg::Long("json") => given.is_json = true,
             Arg::Long("all") => given.to_all = true,
             Arg::Long("yes") => given.is_sure = true,
@@ -163,13 +163,13 @@ const VERBS: [&str; 13] = [
 ];
 
 impl OrderWords {
-    fn command(self, variables: &KnownVariables) -> Result<ServerCommand, String> {
+    fn command(self, variables: &KnownVariables) -> Result<CliCommand, String> {
         let ServerSettings { config, names_store, .. } = settings(&self.flags, variables)?;
         if let [verb, file] = &self.words[..]
             && verb == super::backup::NAME
         {
             self.only(verb, &[])?;
-            return Ok(ServerCommand::Backup(BackupOrder { store: config.store, file: file.into() }));
+            return Ok(CliCommand::Backup(BackupOrder { store: config.store, file: file.into() }));
         }
         let verb = self.verb()?;
         let endpoint = config.admin.of(&config.store).ok_or("the admin interface is off: --admin off")?;
@@ -181,7 +181,7 @@ impl OrderWords {
         // knows it.
         let is_beside = config.admin == AdminPlace::Auto && matches!(config.store, StoreUrl::Sqlite(_));
         let store_id = if names_store && !is_beside { config.store.id() } else { None };
-        Ok(ServerCommand::Admin(AdminOrder { endpoint, token_file, store_id, is_json: self.is_json, verb }))
+        Ok(CliCommand::Admin(AdminOrder { endpoint, token_file, store_id, is_json: self.is_json, verb }))
     }
 
     fn verb(&self) -> Result<AdminVerb, String> {
@@ -308,17 +308,17 @@ mod tests {
     use super::*;
     use crate::config::args;
 
-    fn read_with(words: &[&str], env: &[(&str, &str)]) -> Result<ServerCommand, String> {
+    fn read_with(words: &[&str], env: &[(&str, &str)]) -> Result<CliCommand, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read([&["admin"], words].concat().iter().map(OsString::from), variables)? {
-            ServerCommand::Print(text) => Err(text),
+            CliCommand::Print(text) => Err(text),
             command => Ok(command),
         }
     }
 
     fn order(words: &[&str], env: &[(&str, &str)]) -> AdminOrder {
         match read_with(words, env) {
-            Ok(ServerCommand::Admin(order)) => order,
+            Ok(CliCommand::Admin(order)) => order,
             other => panic!("{words:?}: {other:?}"),
         }
     }
@@ -386,9 +386,7 @@ mod tests {
         ] {
             assert_eq!(order(words, &[]).verb, verb, "{words:?}");
         }
-        let Ok(ServerCommand::Backup(backup)) = read_with(&["backup", "f", "--store", "sqlite:a"], &[]) else {
-            panic!()
-        };
+        let Ok(CliCommand::Backup(backup)) = read_with(&["backup", "f", "--store", "sqlite:a"], &[]) else { panic!() };
         assert_eq!(backup, BackupOrder { store: StoreUrl::Sqlite("a".into()), file: "f".into() });
     }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// The command that the command line asks for.
 #[derive(Debug)]
-pub enum ServerCommand {
+pub enum CliCommand {
     /// Run a server.
     Run(Box<ServerSettings>),
     /// Check its settings only.
@@ -57,7 +57,7 @@ type GivenFlags = Vec<(&'static ConfigOption, OsString)>;
 ///
 /// # Errors
 /// One sentence about the first thing that is wrong.
-pub fn read<A, V>(args: A, variables: V) -> Result<ServerCommand, String>
+pub fn read<A, V>(args: A, variables: V) -> Result<CliCommand, String>
 where
     A: IntoIterator<Item = OsString>,
     V: IntoIterator<Item = (OsString, OsString)>,
@@ -66,8 +66,8 @@ where
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(ServerCommand::Print(help())),
-            Arg::Long("version") | Arg::Short('V') => return Ok(ServerCommand::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Print(version())),
             Arg::Long(CHECK) => is_check = true,
             Arg::Long(name) => match find(name) {
                 Some(opt) => {
@@ -97,13 +97,13 @@ where
             }
             Arg::Value(value) if CLIENT.iter().any(|name| value == *name) && flags.is_empty() && !is_check => {
                 let rest = parser.raw_args().map_err(|error| sentence(&error))?;
-                return Ok(ServerCommand::Client(std::iter::once(value).chain(rest).collect()));
+                return Ok(CliCommand::Client(std::iter::once(value).chain(rest).collect()));
             }
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
     }
     let settings = Box::new(settings(&flags, &KnownVariables::new(variables)?)?);
-    Ok(if is_check { ServerCommand::Check(settings) } else { ServerCommand::Run(settings) })
+    Ok(if is_check { CliCommand::Check(settings) } else { CliCommand::Run(settings) })
 }
 
 /// The settings from the file, the variables and the flags. The file is checked as a whole, even

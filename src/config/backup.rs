@@ -1,7 +1,7 @@
 //! The command line of `hongyan backup`.
 
 use super::StoreUrl;
-use super::args::{ServerCommand, sentence, twice, unexpected, version};
+use super::args::{CliCommand, sentence, twice, unexpected, version};
 use super::known::{KnownVariables, did_you_mean};
 use super::options::find;
 use lexopt::{Arg, Parser, ValueExt};
@@ -26,12 +26,12 @@ pub struct BackupOrder {
 pub(super) fn read(
     parser: &mut Parser,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<ServerCommand, String> {
+) -> Result<CliCommand, String> {
     let (mut store, mut file): (Option<OsString>, Option<PathBuf>) = (None, None);
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(ServerCommand::Print(help())),
-            Arg::Long("version") | Arg::Short('V') => return Ok(ServerCommand::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Print(version())),
             Arg::Long("store") => {
                 let value = parser.value().map_err(|_| "--store needs a value: --store URL".to_owned())?;
                 if store.replace(value).is_some() {
@@ -58,7 +58,7 @@ pub(super) fn read(
     let value = value.string().map_err(|_| format!("{source} is not valid UTF-8"))?;
     let store = StoreUrl::parse(&value).map_err(|why| format!("{source}: {why}"))?;
     let file = file.ok_or_else(|| format!("hongyan backup needs a FILE to write to; {HELP} shows what there is"))?;
-    Ok(ServerCommand::Backup(BackupOrder { store, file }))
+    Ok(CliCommand::Backup(BackupOrder { store, file }))
 }
 
 /// The text of `hongyan backup --help`, at most 100 columns wide.
@@ -93,8 +93,8 @@ mod tests {
     fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<BackupOrder, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read(args.iter().map(OsString::from), variables)? {
-            ServerCommand::Backup(order) => Ok(order),
-            ServerCommand::Print(text) => Err(text),
+            CliCommand::Backup(order) => Ok(order),
+            CliCommand::Print(text) => Err(text),
             _ => panic!("{args:?} is something else"),
         }
     }

@@ -1,7 +1,7 @@
 //! The command line of `hongyan copy`.
 
 use super::StoreUrl;
-use super::args::{ServerCommand, sentence, twice, unexpected, version};
+use super::args::{CliCommand, sentence, twice, unexpected, version};
 use super::known::{FROM, KnownVariables, TO, did_you_mean};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
@@ -24,12 +24,12 @@ pub struct CopyOrder {
 pub(super) fn read(
     parser: &mut Parser,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<ServerCommand, String> {
-    let mut ends = [CopyEnd::new("from", FROM), CopyEnd::new("to", TO)];
+) -> Result<CliCommand, String> {
+    let mut ends = [CopyUrlOption::new("from", FROM), CopyUrlOption::new("to", TO)];
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(ServerCommand::Print(help())),
-            Arg::Long("version") | Arg::Short('V') => return Ok(ServerCommand::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Print(version())),
             Arg::Long(name) => match ends.iter_mut().find(|end| end.flag == name) {
                 Some(end) => {
                     let needs = |_| format!("--{0} needs a value: --{0} URL", end.flag);
@@ -50,17 +50,17 @@ pub(super) fn read(
     }
     let variables = KnownVariables::new(variables)?;
     let [from, to] = ends;
-    Ok(ServerCommand::Copy(CopyOrder { from: from.url(&variables)?, to: to.url(&variables)? }))
+    Ok(CliCommand::Copy(CopyOrder { from: from.url(&variables)?, to: to.url(&variables)? }))
 }
 
 /// One of the two options, `--from` or `--to`.
-struct CopyEnd {
+struct CopyUrlOption {
     flag: &'static str,
     variable: &'static str,
     given: Option<OsString>,
 }
 
-impl CopyEnd {
+impl CopyUrlOption {
     fn new(flag: &'static str, variable: &'static str) -> Self {
         Self { flag, variable, given: None }
     }
@@ -111,8 +111,8 @@ mod tests {
     fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<CopyOrder, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read(args.iter().map(OsString::from), variables)? {
-            ServerCommand::Copy(order) => Ok(order),
-            ServerCommand::Print(text) => Err(text),
+            CliCommand::Copy(order) => Ok(order),
+            CliCommand::Print(text) => Err(text),
             _ => panic!("{args:?} is something else"),
         }
     }

@@ -122,7 +122,7 @@ fn is_world_readable(_: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::args::{self, ServerCommand, ServerSettings};
+    use crate::config::args::{self, CliCommand, ServerSettings};
     use std::fs;
 
     fn texts(text: &str) -> Result<Vec<(&'static str, String)>, String> {
@@ -222,7 +222,7 @@ mod tests {
     fn read(args: &[&str], env: &[(&str, &str)]) -> Result<ServerSettings, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read(args.iter().map(Into::into), variables)? {
-            ServerCommand::Run(settings) | ServerCommand::Check(settings) => Ok(*settings),
+            CliCommand::Run(settings) | CliCommand::Check(settings) => Ok(*settings),
             other => panic!("{other:?}"),
         }
     }

@@ -17,7 +17,7 @@ const OF_SENDER_MAX: usize = 1_024;
 /// The pairs. A sender may be in no table any more, so each is stored as the hash of the name. If
 /// two names have the same hash, more is looked for than necessary.
 #[derive(Debug, Default)]
-pub(super) struct DirtyPairs {
+pub(super) struct UntoldPairs {
     by_sender: BTreeSet<(u64, UserId)>,
     by_receiver: BTreeSet<(UserId, u64)>,
     /// The number of times that a pair was not kept.
@@ -26,7 +26,7 @@ pub(super) struct DirtyPairs {
     told: BTreeMap<Incarnation, u64>,
 }
 
-impl DirtyPairs {
+impl UntoldPairs {
     /// The owner of the receiver still has to be told.
     pub(super) fn insert(&mut self, sender: u64, receiver: UserId) {
         if self.by_sender.len() >= PAIRS_MAX && !self.by_sender.contains(&(sender, receiver)) {
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_too_much_is_told_to_each_node_once() {
         let to = Incarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
-        let mut dirty = DirtyPairs::default();
+        let mut dirty = UntoldPairs::default();
         (0..PAIRS_MAX as u64).for_each(|sender| dirty.insert(sender, UserId::of(sender as usize % 100)));
         dirty.insert(1, UserId::of(1));
         assert_eq!(dirty.of(1, to), Some(vec![UserId::of(1)]), "that one is known");

@@ -95,7 +95,7 @@ pub(super) struct ClusterState {
     to_ask: BTreeSet<UserId>,
     /// There were too many: all nodes look at all lists.
     tells_everybody: bool,
-    dirty: dirty::DirtyPairs,
+    dirty: dirty::UntoldPairs,
     taken: taken::TakenMessages,
     /// The orders that must end connections on all nodes.
     endings: endings::SessionEnds,
@@ -227,7 +227,7 @@ impl Chat {
             telling: BTreeMap::new(),
             to_ask: BTreeSet::new(),
             tells_everybody: false,
-            dirty: dirty::DirtyPairs::default(),
+            dirty: dirty::UntoldPairs::default(),
             taken: taken::TakenMessages::default(),
             endings: endings::SessionEnds::default(),
             presence: presence::RemotePresence::default(),

@@ -1,7 +1,7 @@
 //! The log-in: with a token if there is one, otherwise with the password; and what follows when it
 //! is refused and when it succeeds.
 
-use super::{ClientMachine, ConnectionPhase, LIMITED_MS, LoginCredential, MachineOutput};
+use super::{ClientMachine, ClientPhase, LIMITED_MS, LoginCredential, MachineOutput};
 use crate::client::delivery::ConnectionState;
 use crate::client::error::{EndReason, Refusal};
 use crate::client::frames::{self, RequestFrame, ServerFrame};
@@ -21,7 +21,7 @@ impl ClientMachine {
 
     pub(super) fn log_in(&mut self, now: u64, with: LoginCredential) {
         // The server answers within 10 s; a queue in front of it may take as long again.
-        self.phase = ConnectionPhase::LoggingIn { with, until: now + 2 * self.rules.answer_ms };
+        self.phase = ClientPhase::LoggingIn { with, until: now + 2 * self.rules.answer_ms };
         self.out.push(MachineOutput::LogIn(with));
     }
 
@@ -29,7 +29,7 @@ impl ClientMachine {
         match (kind, content.as_str()) {
             ("RE_SIGNUP", Some("LS")) => self.logged_in(now, with),
             ("RE_SIGNUP", Some("LF")) => {
-                self.phase = ConnectionPhase::Refused { with, until: now + self.rules.answer_ms };
+                self.phase = ClientPhase::Refused { with, until: now + self.rules.answer_ms };
                 // The answer to this heartbeat arrives after the frame that gives the reason, if
                 // there is one.
                 let id = self.own_id();
@@ -77,7 +77,7 @@ impl ClientMachine {
     }
 
     fn logged_in(&mut self, now: u64, with: LoginCredential) {
-        self.phase = ConnectionPhase::Online { since: now };
+        self.phase = ClientPhase::Online { since: now };
         self.beat_at = now + self.rules.heartbeat_ms;
         self.dead_at = None;
         self.out.push(MachineOutput::Connection(ConnectionState::Online));
@@ -99,7 +99,7 @@ impl ClientMachine {
 
     /// Requests a token for the next log-in.
     pub(super) fn ask_for_token(&mut self, now: u64) {
-        if self.wants_token && matches!(self.phase, ConnectionPhase::Online { .. }) {
+        if self.wants_token && matches!(self.phase, ClientPhase::Online { .. }) {
             let id = self.own_id();
             let request = RequestFrame::word("TOKEN", &id, &serde_json::json!({"want": "new"}));
             self.requests.add_own(request.once(), now + self.rules.request_ms);

@@ -2,7 +2,7 @@
 //! again after a reconnect and when the server could not execute them, and given up when their time
 //! is over.
 
-use super::{ClientMachine, ConnectionPhase, MachineOutput, RequestTicket};
+use super::{ClientMachine, ClientPhase, MachineOutput, RequestTicket};
 use crate::client::backoff::{Backoff, Jitter};
 use crate::client::error::{EndReason, Error, Refusal};
 use crate::client::frames::{self, Answer, RequestFrame};
@@ -146,7 +146,7 @@ impl ClientMachine {
     }
 
     pub(super) fn write_requests(&mut self, now: u64) {
-        if matches!(self.phase, ConnectionPhase::Online { .. }) {
+        if matches!(self.phase, ClientPhase::Online { .. }) {
             self.out.extend(self.requests.write(now).into_iter().map(MachineOutput::Send));
         }
     }

@@ -6,12 +6,12 @@ fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
     let args = args.iter().map(OsString::from);
     let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
     match read(args, variables)? {
-        ServerCommand::Run(settings) | ServerCommand::Check(settings) => Ok(settings.config),
-        ServerCommand::Copy(order) => Err(format!("{order:?}")),
-        ServerCommand::Backup(order) => Err(format!("{order:?}")),
-        ServerCommand::Admin(order) => Err(format!("{order:?}")),
-        ServerCommand::Client(order) => Err(format!("{order:?}")),
-        ServerCommand::Print(text) => Err(text),
+        CliCommand::Run(settings) | CliCommand::Check(settings) => Ok(settings.config),
+        CliCommand::Copy(order) => Err(format!("{order:?}")),
+        CliCommand::Backup(order) => Err(format!("{order:?}")),
+        CliCommand::Admin(order) => Err(format!("{order:?}")),
+        CliCommand::Client(order) => Err(format!("{order:?}")),
+        CliCommand::Print(text) => Err(text),
     }
 }
 
@@ -122,7 +122,7 @@ fn no_error_and_no_debug_text_repeats_a_password() {
 #[test]
 fn a_client_gets_its_arguments_as_they_are() {
     let words = ["send", "--to", "bob", "--listen", "-x", "--", "hello"].map(OsString::from);
-    let Ok(ServerCommand::Client(args)) = read(words.clone(), []) else { panic!() };
+    let Ok(CliCommand::Client(args)) = read(words.clone(), []) else { panic!() };
     assert_eq!(args, words);
     assert!(read(["--listen=127.0.0.1:7", "chat"].map(OsString::from), []).is_err());
 }
