@@ -227,6 +227,11 @@ fn seed_15348734_a_request_that_nobody_waited_for_was_acked() {
 }
 
 #[test]
+fn seed_15914529_a_notice_to_all_got_the_answers_of_one_that_was_given_up() {
+    run(15_914_529, 1_500);
+}
+
+#[test]
 fn seed_15647700_an_answered_request_of_a_blocked_user_stayed_in_the_store() {
     run(15_647_700, 1_500);
 }

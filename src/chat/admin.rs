@@ -173,7 +173,7 @@ impl Chat {
             }
             AdminStep::Notice { ticket, push } => self.notice_kept(ticket, user, push, outcome, out),
             AdminStep::Delete => self.deletion_stepped(&user, outcome, out),
-            AdminStep::Names => self.names_read(outcome, out),
+            AdminStep::Names { notice } => self.names_read(&notice, outcome, out),
         }
     }
 

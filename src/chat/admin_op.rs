@@ -32,5 +32,8 @@ pub(super) enum AdminStep {
     /// One step of the deletion of their account.
     Delete,
     /// Reads names for a notice to all users.
-    Names,
+    Names {
+        /// Its id.
+        notice: Box<str>,
+    },
 }

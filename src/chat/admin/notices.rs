@@ -171,7 +171,8 @@ impl Chat {
                     to_all.reading = true;
                     let (after, user) = (to_all.after.clone(), to_all.system.clone());
                     let job = AdminJob::Accounts { after, rows_max: NAMES_MAX };
-                    self.submit_admin(AdminOperation { user, step: AdminStep::Names }, job, out);
+                    let step = AdminStep::Names { notice: to_all.body.id().into() };
+                    self.submit_admin(AdminOperation { user, step }, job, out);
                 }
                 NoticeStep::Again(push) => self.keep_notice(None, push, out),
                 NoticeStep::To(receiver) => {
@@ -188,8 +189,14 @@ impl Chat {
         }
     }
 
-    pub(super) fn names_read(&mut self, outcome: Option<AdminOutcome>, out: &mut Vec<Action>) {
-        let Some(to_all) = &mut self.admin.to_all else {
+    /// The notice to all that has this id. An earlier one, which was given up, may still have jobs
+    /// whose answers come.
+    fn notice_to_all(&mut self, id: &str) -> Option<&mut NoticeToAll> {
+        self.admin.to_all.as_deref_mut().filter(|to_all| to_all.body.id() == id)
+    }
+
+    pub(super) fn names_read(&mut self, notice: &str, outcome: Option<AdminOutcome>, out: &mut Vec<Action>) {
+        let Some(to_all) = self.notice_to_all(notice) else {
             return;
         };
         to_all.reading = false;
@@ -205,7 +212,7 @@ impl Chat {
     }
 
     fn one_of_all_kept(&mut self, push: Push, outcome: Option<AdminOutcome>, out: &mut Vec<Action>) {
-        let Some(to_all) = &mut self.admin.to_all else {
+        let Some(to_all) = self.notice_to_all(push.id()) else {
             return;
         };
         to_all.in_flight -= 1;

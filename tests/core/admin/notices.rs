@@ -5,7 +5,7 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::{Frame, Say};
 use crate::sim::world::{EPOCH_MS, World};
 use crate::{ann_and_bob, any, rules};
-use hongyan::chat::contract::{AdminAnswer, Job, Note};
+use hongyan::chat::contract::{AdminAnswer, AdminJob, Job, Note};
 use hongyan::protocol::push::PushKind;
 use hongyan::protocol::request::FriendVerb;
 use hongyan::store::quota::{Quotas, Usage};
@@ -149,6 +149,34 @@ fn a_notice_to_all_outlives_a_store_that_is_away_for_a_while_and_not_for_ever() 
     let ticket = w.admin(notice(None, "hello"));
     w.run_for(600_000);
     assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::NoticeCut { users: 0 }));
+}
+
+#[test]
+fn answers_for_a_notice_to_all_that_was_given_up_do_not_count_for_the_next_one() {
+    let mut w = with_many(1_000);
+    let mut count = 0;
+    w.store.plan(move |job| {
+        let is_notice = matches!(job, Job::Admin { job, .. } if matches!(**job, AdminJob::Notice { .. }));
+        count += u64::from(is_notice);
+        let fate = if is_notice { Fate::Fail } else { Fate::Do };
+        Plan { takes_ms: 1, answer_after_ms: 400 * (count % 2), fate }
+    });
+    let ticket = w.admin(notice(None, "one"));
+    let mut given_up = None;
+    for _ in 0..600_000 {
+        given_up = answer(&mut w, ticket);
+        if given_up.is_some() {
+            break;
+        }
+        w.run_for(1);
+    }
+    assert_eq!(given_up, Some(AdminAnswer::NoticeCut { users: 0 }));
+    w.store.fate(Fate::Do, any);
+    let ticket = w.admin(notice(None, "two"));
+    w.run_for(60_000);
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Noticed { users: 1_001 }));
+    let pushes: Vec<_> = w.store.model.pushes().collect();
+    assert!(pushes.len() == 1_001 && pushes.iter().all(|push| push.content() == "two"));
 }
 
 #[test]
