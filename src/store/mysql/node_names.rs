@@ -42,9 +42,11 @@ impl NodeNames {
         if is_first {
             return vec![format!("this server is {} of a cluster: {living}, this one included", self.of(me))];
         }
+        // A number may have passed from a node that was forgotten to another one.
+        let is_same = |was: &&NamedNode, now: &NamedNode| was.name == now.name;
         let others = self.nodes.iter().filter(|(number, _)| **number != me.get());
         let changes = others.filter_map(|(number, now)| {
-            let change = match before.get(number) {
+            let change = match before.get(number).filter(|was| is_same(was, now)) {
                 None if now.lives => "has joined",
                 Some(was) if !was.lives && now.lives => "is back",
                 Some(was) if was.lives && !now.lives => "has left or was fenced",
@@ -53,7 +55,14 @@ impl NodeNames {
             };
             Some(format!("the node {} (number {number}) {change}: {living}", now.name))
         });
-        changes.collect()
+        // Its end was not read before it was forgotten.
+        let vanished = before.iter().filter(|(number, was)| {
+            let now = self.nodes.get(number);
+            was.lives && **number != me.get() && !now.is_some_and(|now| is_same(was, now))
+        });
+        let vanished = vanished
+            .map(|(number, was)| format!("the node {} (number {number}) has left or was fenced: {living}", was.name));
+        vanished.chain(changes).collect()
     }
 }
 
@@ -95,5 +104,13 @@ mod tests {
         }
         assert_eq!(known.of(id(2)), "the node b (number 2)");
         assert_eq!(known.of(id(4)), "the node with the number 4");
+        // Two were forgotten before their end was read, and the number of one has passed on.
+        let names = ["a", "d"].map(str::to_owned).to_vec();
+        let lines = [
+            "the node b (number 2) has left or was fenced: 1 node lives",
+            "the node c (number 3) has left or was fenced: 1 node lives",
+            "the node d (number 2) has joined: 1 node lives",
+        ];
+        assert_eq!(known.note(&view(8, &[(1, 2, false), (2, 9, true)]), names, id(1)), lines);
     }
 }
