@@ -1,7 +1,7 @@
 //! What a node has seen of itself and of the others: the time since the last new sign of life of
 //! each, and the time for which the same record is the first that waits for it.
 
-use crate::chat::contract::ClusterView;
+use crate::chat::contract::{ClusterView, NodeId};
 use mysql::Row;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -55,6 +55,8 @@ impl LastSigns {
                 last.sign = (sign, now);
             }
         }
+        // Those that were forgotten before their end was read do not count as living.
+        seen.retain(|node, _| NodeId::new(*node).is_some_and(|node| view.node(node).is_some()));
     }
 
     /// The first record that waits for each node, or that there is none.
@@ -98,7 +100,21 @@ pub(super) fn first_mail_of(rows: &[Row]) -> Vec<(u16, Option<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{Incarnation, NodeId, NodeState};
+    use crate::chat::contract::{Incarnation, NodeState};
+
+    #[test]
+    fn a_node_that_is_in_the_view_no_more_does_not_count_as_living() {
+        let state = |node| {
+            let last = Incarnation { node: NodeId::new(node).unwrap(), epoch: 1 };
+            NodeState { last, hlc_limit: 0, lives: true }
+        };
+        let seen = LastSigns::default();
+        seen.note(&ClusterView { number: 1, nodes: [state(1), state(2)].into() }, &[1, 1]);
+        assert_eq!(seen.living().0, 2);
+        // It was fenced and forgotten between two reads.
+        seen.note(&ClusterView { number: 3, nodes: [state(1)].into() }, &[2]);
+        assert_eq!((seen.living().0, seen.sign_age(2)), (1, None));
+    }
 
     #[test]
     fn the_age_of_mail_is_that_of_the_first_record_that_is_still_there() {
