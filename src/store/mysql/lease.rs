@@ -13,7 +13,7 @@ use super::nodes::{NodeServer, VIEW, VIEW_AND_MAIL, frame_version_of, lock, name
 use super::seen::{LastSigns, LeaseFigures, first_mail_of};
 use super::seq_max::{is_near, is_near_clock, limit_for, wall_seq};
 use super::silence::NodeSilence;
-use crate::chat::contract::{ClusterView, Incarnation, NodeRecord};
+use crate::chat::contract::{ClusterView, Incarnation, NodeId, NodeRecord};
 use crate::store::{StoreError, records};
 use mysql::{Conn, Row};
 use std::collections::HashMap;
@@ -419,6 +419,8 @@ impl LeaseKeeper {
                 silent = silent.or(Some(state.last));
             }
         }
+        // Those that were forgotten are not judged any more.
+        self.silences.retain(|node, _| NodeId::new(*node).is_some_and(|node| looked.view.node(node).is_some()));
         if let Some(silent) = silent {
             self.fence(silent);
         }
