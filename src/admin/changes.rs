@@ -11,7 +11,7 @@ use crate::net::admin::ForgetResult;
 use crate::protocol::field::{Secret, UserName};
 use serde::Deserialize;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The largest part of a notice's text in the log, in characters.
 const LOGGED_CHARS_MAX: usize = 200;
@@ -193,16 +193,20 @@ impl AdminContext {
         who: &str,
         within: Duration,
     ) -> Result<HttpResponse, HttpResponse> {
+        let until = Instant::now() + within;
         let EmptyBody {} = read(body)?;
         let members = self.members(within)?;
         let what = format!("forget the node {}", shown(name));
         audit(&what, who, None, BEGINS);
-        let response = match members.forget(name) {
+        let response = match members.forget(name, until) {
             Ok(ForgetResult::Done { users }) => HttpResponse::json(200, &json!({"done": true, "users": users})),
             Ok(ForgetResult::Unknown) => HttpResponse::error(404, "no_such_node", "There is no node of this name."),
             Ok(ForgetResult::Lives) => {
                 let message = "The node has not stopped, and was not fenced; only one that is gone can be forgotten.";
                 HttpResponse::error(409, "lives", message)
+            }
+            Ok(ForgetResult::Unfinished) => {
+                HttpResponse::too_late("It is not finished in time (--admin-timeout): ask again, and it goes on.")
             }
             Err(error) => HttpResponse::error(503, "store", format!("It could not be done: {error}; ask again.")),
         };

@@ -6,6 +6,8 @@ use crate::chat::contract::{Incarnation, NodeId};
 use crate::store::StoreError;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Value};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Users whose whereabouts are read and changed at a time.
 const USERS_AT_ONCE: usize = 1_000;
@@ -22,6 +24,31 @@ pub enum ForgetResult {
     Unknown,
     /// It has not stopped, and was not fenced.
     Lives,
+    /// The time is over. The next call goes on where this one has stopped.
+    Unfinished,
+}
+
+/// How far the whereabouts were walked through for a node that is to be forgotten. Nothing that was
+/// passed can belong to it later: none of its transactions commits any more.
+#[derive(Debug, Default)]
+pub(super) struct ForgetProgress(Mutex<Option<WalkPosition>>);
+
+#[derive(Clone, Debug)]
+struct WalkPosition {
+    of: Incarnation,
+    after: Vec<u8>,
+    users: u64,
+}
+
+impl ForgetProgress {
+    fn of(&self, of: Incarnation) -> WalkPosition {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.filter(|position| position.of == of).unwrap_or(WalkPosition { of, after: Vec::new(), users: 0 })
+    }
+
+    fn set(&self, position: Option<WalkPosition>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = position;
+    }
 }
 
 /// A node as its row has it.
@@ -32,11 +59,12 @@ struct StoppedNode {
 
 /// Forgets the node of this name. Its number may be given to another one afterwards, which begins
 /// above everything that the one before has used: epochs, and numbers of pushes.
-pub(super) fn forget(conn: &mut Conn, name: &str) -> Result<ForgetResult, StoreError> {
-    // With it no node can start meanwhile.
-    if !take(conn, LOCK_NAME)? {
-        return Err(StoreError::Unavailable("a node starts on it just now".into()));
-    }
+pub(super) fn forget(
+    conn: &mut Conn,
+    name: &str,
+    progress: &ForgetProgress,
+    until: Instant,
+) -> Result<ForgetResult, StoreError> {
     let sql = "SELECT node, epoch, renewed, hlc_limit FROM nodes WHERE name = ?";
     let found: Option<(u16, u64, u64, u64)> =
         conn.exec_first(sql, (name.as_bytes(),)).map_err(|error| fault(&error).0)?;
@@ -48,32 +76,65 @@ pub(super) fn forget(conn: &mut Conn, name: &str) -> Result<ForgetResult, StoreE
         return Ok(ForgetResult::Lives);
     }
     let stopped = StoppedNode { last, hlc_limit };
-    let users = release_users(conn, &stopped)?;
+    // Without the lock, because it takes long in a large table, and nodes may start meanwhile. If
+    // this node starts, it has another epoch, and keeps the users who log in there.
+    let Some(users) = release_users(conn, &stopped, progress, until)? else {
+        return Ok(ForgetResult::Unfinished);
+    };
+    // With it no node can start meanwhile.
+    if !take(conn, LOCK_NAME)? {
+        return Err(StoreError::Unavailable("a node starts on it just now".into()));
+    }
     match remove(conn, &stopped)? {
-        true => Ok(ForgetResult::Done { users }),
-        // By way of another server of a cluster of databases, which has a lock of its own.
+        true => {
+            progress.set(None);
+            Ok(ForgetResult::Done { users })
+        }
+        // It has started meanwhile. A cluster of databases does not share the lock, either.
         false => Ok(ForgetResult::Lives),
     }
 }
 
 /// Its users belong to no node: their next log-in asks nobody. Their numbers go on above its own.
-fn release_users(conn: &mut Conn, stopped: &StoppedNode) -> Result<u64, StoreError> {
+/// Returns the number of users. `None`: the time is over.
+fn release_users(
+    conn: &mut Conn,
+    stopped: &StoppedNode,
+    progress: &ForgetProgress,
+    until: Instant,
+) -> Result<Option<u64>, StoreError> {
     let StoppedNode { last: Incarnation { node, epoch }, hlc_limit } = stopped;
-    let (mut after, mut released) = (Vec::new(), 0);
+    let mut position = progress.of(stopped.last);
+    // There is no index by node: the table is walked through once, along its key.
+    let part_sql = format!(
+        "SELECT MAX(user_name), COUNT(IF(node = ? AND node_epoch <= ?, 1, NULL)) FROM \
+         (SELECT user_name, node, node_epoch FROM whereabouts WHERE user_name > ? \
+         ORDER BY user_name LIMIT {USERS_AT_ONCE}) AS part"
+    );
     loop {
-        // There is no index by node: the table is walked through once, along its key.
-        let sql =
-            format!("SELECT user_name FROM whereabouts WHERE user_name > ? ORDER BY user_name LIMIT {USERS_AT_ONCE}");
-        let names: Vec<Vec<u8>> = conn.exec(sql, (&after,)).map_err(|error| fault(&error).0)?;
-        let Some(last) = names.last().cloned() else { return Ok(released) };
-        // A later life of it, if there is one, keeps its users.
-        let sql = "UPDATE whereabouts SET node = 0, floor = GREATEST(floor, ?) \
-                   WHERE user_name > ? AND user_name <= ? AND node = ? AND node_epoch <= ?";
-        let values: Vec<Value> =
-            vec![(*hlc_limit).into(), after.into(), last.clone().into(), node.get().into(), (*epoch).into()];
-        conn.exec_drop(sql, values).map_err(|error| fault(&error).0)?;
-        released += conn.affected_rows();
-        after = last;
+        let part: Option<(Option<Vec<u8>>, u64)> =
+            conn.exec_first(&part_sql, (node.get(), *epoch, &position.after)).map_err(|error| fault(&error).0)?;
+        let Some((Some(last), hits)) = part else { return Ok(Some(position.users)) };
+        if hits > 0 {
+            // A later life of it, if there is one, keeps its users.
+            let sql = "UPDATE whereabouts SET node = 0, floor = GREATEST(floor, ?) \
+                       WHERE user_name > ? AND user_name <= ? AND node = ? AND node_epoch <= ?";
+            let values: Vec<Value> = vec![
+                (*hlc_limit).into(),
+                position.after.into(),
+                last.clone().into(),
+                node.get().into(),
+                (*epoch).into(),
+            ];
+            conn.exec_drop(sql, values).map_err(|error| fault(&error).0)?;
+            position.users += conn.affected_rows();
+        }
+        position.after = last;
+        progress.set(Some(position.clone()));
+        // At least one part was done: repeated calls reach the end.
+        if Instant::now() >= until {
+            return Ok(None);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::background_close;
 use super::fault;
+use super::forget::ForgetProgress;
 use super::lanes::BEAT_LANE;
 use super::look::{LeasePoll, read};
 use super::members::MembersReader;
@@ -79,6 +80,7 @@ struct LeaseShared {
     /// The clock for which the limit was last to be raised at once.
     jumped_to: AtomicU64,
     seen: Arc<LastSigns>,
+    forget_progress: Arc<ForgetProgress>,
     /// The number of other nodes that this node has fenced.
     fences: AtomicU64,
     /// Signs of life that could not be given.
@@ -172,7 +174,11 @@ impl Lease {
     /// Reads how all nodes are.
     #[must_use]
     pub fn members(&self) -> MembersReader {
-        MembersReader { server: self.server.clone(), seen: Arc::clone(&self.shared.seen) }
+        MembersReader {
+            server: self.server.clone(),
+            seen: Arc::clone(&self.shared.seen),
+            forget_progress: Arc::clone(&self.shared.forget_progress),
+        }
     }
 
     /// Reads the view now.

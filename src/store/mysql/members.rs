@@ -1,7 +1,7 @@
 //! The state of all nodes of a cluster, for operators. The thread of the request reads it.
 
 use super::fault;
-use super::forget::{ForgetResult, forget};
+use super::forget::{ForgetProgress, ForgetResult, forget};
 use super::nodes::NodeServer;
 use super::schema::version;
 use super::seen::LastSigns;
@@ -10,7 +10,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Whether a node lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,7 @@ pub struct Members {
 pub struct MembersReader {
     pub(super) server: NodeServer,
     pub(super) seen: Arc<LastSigns>,
+    pub(super) forget_progress: Arc<ForgetProgress>,
 }
 
 impl std::fmt::Debug for MembersReader {
@@ -111,12 +112,13 @@ fn mail_waiting(conn: &mut Conn, nodes: &[u16]) -> Result<HashMap<u16, u64>, Sto
 }
 
 impl MembersReader {
-    /// Forgets a node that has stopped and will not come back.
+    /// Forgets a node that has stopped and will not come back, or a part of it until the time is
+    /// over.
     ///
     /// # Errors
     /// The database cannot be used. The call may be repeated.
-    pub fn forget(&self, name: &str) -> Result<ForgetResult, StoreError> {
-        forget(&mut self.server.session()?, name)
+    pub fn forget(&self, name: &str, until: Instant) -> Result<ForgetResult, StoreError> {
+        forget(&mut self.server.session()?, name, &self.forget_progress, until)
     }
 
     /// Reads the present state.

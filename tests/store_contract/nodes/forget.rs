@@ -7,10 +7,21 @@ use ::mysql::prelude::Queryable;
 use hongyan::chat::contract::{NodeRecord, UserOwner};
 use hongyan::store::mysql::{ForgetResult, NodeServer};
 use hongyan::store::{StoreConnection, mysql::MailOutbox};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn living(database: &Database, name: &str) -> Living {
     Living::new(join(database, name), Duration::from_secs(3_600))
+}
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(3_600)
+}
+
+fn insert_users(database: &mut Database, count: u64, of: &NodeServer) {
+    for number in 0..count {
+        let sql = format!("INSERT INTO whereabouts VALUES ('u{number}', '', 2, {}, 3, 0)", me(of).epoch);
+        database.admin.query_drop(sql).unwrap();
+    }
 }
 
 fn owner(node: &NodeServer, name: &str) -> UserOwner {
@@ -27,12 +38,12 @@ fn a_node_that_lives_is_not_forgotten_nor_one_that_nobody_knows() {
     let Some(database) = Database::new() else { return };
     let (a, b) = (living(&database, "a"), living(&database, "b"));
     let members = a.lease.members();
-    assert_eq!(members.forget("b").unwrap(), ForgetResult::Lives);
-    assert_eq!(members.forget("a").unwrap(), ForgetResult::Lives, "it is the one that is asked");
-    assert_eq!(members.forget("c").unwrap(), ForgetResult::Unknown);
+    assert_eq!(members.forget("b", later()).unwrap(), ForgetResult::Lives);
+    assert_eq!(members.forget("a", later()).unwrap(), ForgetResult::Lives, "it is the one that is asked");
+    assert_eq!(members.forget("c", later()).unwrap(), ForgetResult::Unknown);
     b.lease.leave();
-    assert_eq!(members.forget("b").unwrap(), ForgetResult::Done { users: 0 });
-    assert_eq!(members.forget("b").unwrap(), ForgetResult::Unknown);
+    assert_eq!(members.forget("b", later()).unwrap(), ForgetResult::Done { users: 0 });
+    assert_eq!(members.forget("b", later()).unwrap(), ForgetResult::Unknown);
 }
 
 #[test]
@@ -40,12 +51,7 @@ fn users_of_a_forgotten_node_belong_to_nobody_and_their_numbers_go_on_above_its_
     let Some(mut database) = Database::new() else { return };
     let (mut a, b) = (living(&database, "a"), living(&database, "b"));
     let count = 2_500;
-    for number in 0..count {
-        database
-            .admin
-            .query_drop(format!("INSERT INTO whereabouts VALUES ('u{number}', '', 2, {}, 3, 0)", me(&b.server).epoch))
-            .unwrap();
-    }
+    insert_users(&mut database, count, &b.server);
     claim(&b.server, "ann", 0, 70);
     claim(&a.server, "bob", 0, 70);
     let outbox = MailOutbox::start(a.server.clone(), super::mail(100)).unwrap();
@@ -55,7 +61,7 @@ fn users_of_a_forgotten_node_belong_to_nobody_and_their_numbers_go_on_above_its_
     outbox.send(me(&b.server), NodeRecord::Who);
     outbox.finish(Duration::from_secs(30));
     let number = a.server.view().unwrap().number;
-    assert_eq!(a.lease.members().forget("b").unwrap(), ForgetResult::Done { users: count + 1 });
+    assert_eq!(a.lease.members().forget("b", later()).unwrap(), ForgetResult::Done { users: count + 1 });
     let ann = owner(&a.server, "ann");
     assert_eq!((ann.at, ann.epoch), (None, 1));
     assert!(ann.floor >= limit && owner(&a.server, "u7").floor >= limit);
@@ -67,6 +73,59 @@ fn users_of_a_forgotten_node_belong_to_nobody_and_their_numbers_go_on_above_its_
             database.admin.query_first(format!("SELECT count(*) FROM {table} WHERE node = 2")).unwrap();
         assert_eq!(rows, Some(0), "{table}");
     }
+}
+
+#[test]
+fn what_is_not_finished_in_time_goes_on_at_the_next_call() {
+    let Some(mut database) = Database::new() else { return };
+    let (a, b) = (living(&database, "a"), living(&database, "b"));
+    insert_users(&mut database, 2_500, &b.server);
+    b.lease.leave();
+    let mut calls = 0;
+    let result = loop {
+        // The time is over at once, so each call does one part.
+        match a.lease.members().forget("b", Instant::now()).unwrap() {
+            ForgetResult::Unfinished => calls += 1,
+            result => break result,
+        }
+        assert_eq!(a.server.view().unwrap().nodes.len(), 2, "it is there until all is done");
+        assert!(calls < 100, "it does not go on");
+    };
+    assert_eq!((result, calls), (ForgetResult::Done { users: 2_500 }, 3));
+}
+
+#[test]
+fn nodes_can_start_while_the_users_of_a_forgotten_one_are_released() {
+    let Some(mut database) = Database::new() else { return };
+    let (a, b) = (living(&database, "a"), living(&database, "b"));
+    insert_users(&mut database, 1, &b.server);
+    b.lease.leave();
+    let members = a.lease.members();
+    // It waits for this row.
+    database.admin.query_drop("START TRANSACTION").unwrap();
+    database.admin.query_drop("UPDATE whereabouts SET floor = 9 WHERE user_name = 'u0'").unwrap();
+    std::thread::scope(|scope| {
+        // It gives up after a while, and may be repeated.
+        let forget = || (0..30).find_map(|_| members.forget("b", later()).ok());
+        let forgotten = scope.spawn(forget);
+        let lock = "IS_USED_LOCK(CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 40)))";
+        let sql = format!(
+            "SELECT {lock} FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'UPDATE whereabouts%'"
+        );
+        let until = later();
+        let holder: Option<u64> = loop {
+            if let Some(holder) = database.admin.query_first(&sql).unwrap() {
+                break holder;
+            }
+            assert!(Instant::now() < until && !forgotten.is_finished());
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(holder, None, "the lock of starting nodes is held");
+        let c = join(&database, "c");
+        database.admin.query_drop("COMMIT").unwrap();
+        assert_eq!(forgotten.join().unwrap(), Some(ForgetResult::Done { users: 1 }));
+        assert_eq!(c.view().unwrap().nodes.len(), 2);
+    });
 }
 
 #[test]
@@ -82,7 +141,7 @@ fn a_node_with_the_number_of_a_forgotten_one_begins_above_all_that_it_has_used()
     let mut late = zombie.connect().unwrap();
     database.admin.query_drop("UPDATE nodes SET hlc_limit = 1 << 62 WHERE name = 'b'").unwrap();
     assert!(a.server.fence(me(&zombie)).unwrap());
-    assert_eq!(a.lease.members().forget("b").unwrap(), ForgetResult::Done { users: 0 });
+    assert_eq!(a.lease.members().forget("b", later()).unwrap(), ForgetResult::Done { users: 0 });
     let c = join(&database, "c");
     assert_eq!(me(&c).node, me(&zombie).node);
     assert!(me(&c).epoch > me(&zombie).epoch + 1, "{:?}", me(&c));
