@@ -238,4 +238,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "        if !is_own && delivery.body.kind == PushKind::Message {",
         "        if !is_own && delivery.body.kind != PushKind::Message {",
     ),
+    of(
+        "frames of a forgotten node wait for ever",
+        "src/chat/cluster/bus.rs",
+        "            IncarnationState::Unknown if frame.view <= view => {}\n",
+        "",
+    ),
 ];

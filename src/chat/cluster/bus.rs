@@ -126,6 +126,12 @@ impl Chat {
         }
     }
 
+    /// Are there frames that wait for a newer view?
+    #[cfg(test)]
+    pub(super) fn has_waiting_frames(&mut self) -> bool {
+        self.bus().is_some_and(|bus| !bus.waiting.is_empty())
+    }
+
     /// Does this turn need a [`TurnEnded`](super::super::contract::Event::TurnEnded)?
     #[must_use]
     pub fn publishes(&self) -> bool {
@@ -325,6 +331,9 @@ impl Chat {
         match life {
             IncarnationState::Me | IncarnationState::Dead { .. } => {}
             IncarnationState::Lives if frame.view <= view => self.take_frame(from, frame, out),
+            // Its sender was in the view that it names, and is not in one that is as new: it was
+            // forgotten.
+            IncarnationState::Unknown if frame.view <= view => {}
             IncarnationState::Lives | IncarnationState::Unknown => {
                 // Its sender knows of a death or a start of which this node must learn first.
                 let bytes = BusState::frame_bytes(&frame);

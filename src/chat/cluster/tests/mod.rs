@@ -11,6 +11,7 @@ mod presence;
 mod questions;
 mod steps;
 mod telling;
+mod waiting_frames;
 
 use super::contract::{
     BusFrame, ClusterJob, ClusterOutcome, ClusterView, Incarnation, NodeId, NodeRecord, NodeState, ReleasedUser,
