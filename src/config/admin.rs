@@ -1,7 +1,7 @@
 //! The command line of `hongyan admin`.
 
 use super::admin_place::{AdminPlace, Endpoint};
-use super::args::{CliCommand, ServerSettings, sentence, settings, twice, unexpected, version};
+use super::args::{CliCommand, ServerSettings, relate_admin, sentence, settings, twice, unexpected, version};
 use super::backup::BackupOrder;
 use super::known::{KnownVariables, did_you_mean};
 use super::options::{CONFIG, ConfigOption, find};
@@ -164,7 +164,8 @@ const VERBS: [&str; 13] = [
 
 impl OrderWords {
     fn command(self, variables: &KnownVariables) -> Result<CliCommand, String> {
-        let ServerSettings { config, names_store, .. } = settings(&self.flags, variables)?;
+        let ServerSettings { config, names_store, .. } =
+            settings(&self.flags, variables, |config, _| relate_admin(config))?;
         if let [verb, file] = &self.words[..]
             && verb == super::backup::NAME
         {
@@ -362,6 +363,13 @@ mod tests {
         assert_eq!(of(&["--store", url], &[]), id);
         assert_eq!(of(&["--admin=127.0.0.1:7"], &[("HONGYAN_STORE", url)]), id);
         assert!(of(&["--admin=127.0.0.1:7", "--store=sqlite:/a.db"], &[]).is_some());
+    }
+
+    #[test]
+    fn relations_between_settings_of_a_server_are_not_checked() {
+        for env in [("HONGYAN_BUS", "redis://h:6379"), ("HONGYAN_TLS_CERT", "c.pem"), ("HONGYAN_STANDBY", "on")] {
+            assert_eq!(order(&["status"], &[env]).verb, AdminVerb::Status, "{env:?}");
+        }
     }
 
     #[test]

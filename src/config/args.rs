@@ -102,15 +102,16 @@ where
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
     }
-    let settings = Box::new(settings(&flags, &KnownVariables::new(variables)?)?);
+    let settings = Box::new(settings(&flags, &KnownVariables::new(variables)?, relate)?);
     Ok(if is_check { CliCommand::Check(settings) } else { CliCommand::Run(settings) })
 }
 
 /// The settings from the file, the variables and the flags. The file is checked as a whole, even
-/// where it is overridden.
+/// where it is overridden. `relate` checks the relations between the settings that are used.
 pub(super) fn settings(
     flags: &[(&'static ConfigOption, OsString)],
     variables: &KnownVariables,
+    relate: impl FnOnce(&mut Config, &[&str]) -> Result<(), String>,
 ) -> Result<ServerSettings, String> {
     let of_flag = |opt: &ConfigOption| {
         let flag = flags.iter().find(|(flag, _)| flag.name == opt.name);
@@ -206,12 +207,7 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         (None, Some(_)) => return Err("--push-hook-secret-file needs --push-hook, the URL to tell".to_owned()),
         _ => {}
     }
-    if let AdminPlace::At(Endpoint::Tcp(addr)) = config.admin
-        && !addr.ip().to_canonical().is_loopback()
-        && config.admin_token_file.is_none()
-    {
-        return Err(format!("--admin {addr} is no loopback address: it needs --admin-token-file"));
-    }
+    relate_admin(config)?;
     if config.is_standby && !matches!(config.store, StoreUrl::Mysql(_)) {
         return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());
     }
@@ -235,6 +231,17 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
             return Err(format!("--output-bytes-max {output} must be at least four times --max-frame {frame}"));
         }
         config.output_bytes_max = output_min;
+    }
+    Ok(())
+}
+
+/// The only relation that concerns `hongyan admin` too.
+pub(super) fn relate_admin(config: &Config) -> Result<(), String> {
+    if let AdminPlace::At(Endpoint::Tcp(addr)) = config.admin
+        && !addr.ip().to_canonical().is_loopback()
+        && config.admin_token_file.is_none()
+    {
+        return Err(format!("--admin {addr} is no loopback address: it needs --admin-token-file"));
     }
     Ok(())
 }
