@@ -6,6 +6,7 @@
 use super::super::Chat;
 use super::super::contract::{Action, AdminAnswer, AdminTicket, Elsewhere, Job, Outcome, There, UserReport};
 use super::super::job::JobPurpose;
+use super::IncarnationState;
 use super::contract::{ClusterJob, Incarnation, NodeRecord};
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
@@ -75,6 +76,11 @@ impl Chat {
             // They have never logged in, or were here last.
             return self.answer_admin(question.ticket, AdminAnswer::User(question.report), out);
         };
+        if cluster.life(to) == IncarnationState::Unknown {
+            // It has started since the view was read: it is not known whether they are online.
+            out.push(Action::ReadView);
+            return self.answer_question(question, to, There::Silent, out);
+        }
         if !cluster.is_alive(to) {
             return self.answer_question(question, to, There::NotOnline, out);
         }

@@ -64,6 +64,13 @@ fn a_node_that_does_not_answer_is_named_and_a_dead_one_is_not_waited_for() {
 }
 
 #[test]
+fn a_node_that_is_newer_than_the_view_is_not_said_to_be_without_the_user() {
+    let mut node = TestNode::new();
+    ask(&mut node, Some(life(OTHER, 2)));
+    assert_eq!((elsewhere(&node), node.views_asked), (on_two(There::Silent), 1));
+}
+
+#[test]
 fn nobody_is_asked_about_users_of_this_node_or_of_none() {
     for at in [None, Some(life(1, 1))] {
         let mut node = TestNode::new();
