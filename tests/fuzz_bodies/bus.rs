@@ -1,6 +1,6 @@
 //! What nodes say to each other over the bus. The bytes are a frame behind its header, of somebody
 //! who knows the key: whatever they say, they are read without harm, and a frame that is accepted
-//! is written in the same bytes again.
+//! says the same when it is written and read again.
 
 use hongyan::bus::codec::{DecodedMessage, FrameCodec};
 use hongyan::chat::contract::{BusFrame, Incarnation, NodeId};
@@ -26,7 +26,8 @@ pub fn bus(data: &[u8]) {
             assert_eq!(from, writer.me());
             let mut again = writer.write(1, reader.me(), &frame).expect("it was short enough");
             writer.seal(&mut again);
-            assert_eq!(again, bytes);
+            // Other bytes perhaps: what a newer version has added to a record is left out.
+            assert_eq!(reader.read(&again), Ok(DecodedMessage::Frame { from, frame }));
         }
         Ok(DecodedMessage::Beat(number)) => panic!("a frame was taken for the beat {number}"),
         Err(_) => {}
