@@ -6,23 +6,23 @@
 //! client:
 //!
 //! ```no_run
-//! use hongyan::client::e2e::{Keys, Messenger, Pins, Reading};
-//! use hongyan::client::{Client, Event, Options};
+//! use hongyan::client::e2e::{DecryptOutcome, KeyPairs, Messenger, PinnedKeys};
+//! use hongyan::client::{Client, ClientEvent, Options};
 //! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::connect(Options::new("tls://chat.example.com", "ann").password("…"))?;
-//! let keys = Keys::load_or_generate("ann.keys", "ann")?;
-//! let messenger = Messenger::new(client.clone(), keys, Pins::load("ann.pins")?)?;
+//! let keys = KeyPairs::load_or_generate("ann.keys", "ann")?;
+//! let messenger = Messenger::new(client.clone(), keys, PinnedKeys::load("ann.pins")?)?;
 //! messenger.send("bob", "Only you can read this.")?;
 //! while let Some(event) = client.next(Duration::from_secs(60))? {
-//!     let Event::Push(push) = event else { continue };
+//!     let ClientEvent::Push(push) = event else { continue };
 //!     match messenger.read(&push) {
-//!         Reading::Encrypted(text) => println!("{} (encrypted): {text}", push.sender),
-//!         Reading::Plain { .. } => println!("{} (NOT encrypted): {}", push.sender, push.content),
-//!         Reading::Bad(fault) => println!("{}: {fault}", push.sender),
+//!         DecryptOutcome::Encrypted(text) => println!("{} (encrypted): {text}", push.sender),
+//!         DecryptOutcome::Plain { .. } => println!("{} (NOT encrypted): {}", push.sender, push.content),
+//!         DecryptOutcome::Bad(fault) => println!("{}: {fault}", push.sender),
 //!         // It comes again.
-//!         Reading::NotYet(_) => continue,
+//!         DecryptOutcome::NotYet(_) => continue,
 //!     }
 //!     messenger.pins().save("ann.pins")?;
 //!     push.ack();
