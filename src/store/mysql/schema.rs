@@ -97,10 +97,13 @@ fn found(conn: &mut Conn) -> Result<TablesFound, StoreError> {
     };
     if count(conn, "'schema_version'")? == 0 {
         let names: Vec<String> = ours().map(|name| format!("'{name}'")).collect();
-        if count(conn, &names.join(", "))? > 0 {
+        if count(conn, &names.join(", "))? == 0 {
+            return Ok(TablesFound { version: 0, compatible: 0 });
+        }
+        // Another server makes the tables just now, or they are not ours: this one is made first.
+        if count(conn, "'schema_version'")? == 0 {
             return Err(StoreError::Corrupt("it holds tables of another application".into()));
         }
-        return Ok(TablesFound { version: 0, compatible: 0 });
     }
     // An older version has fewer columns.
     let row: Option<Row> =
