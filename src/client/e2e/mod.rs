@@ -19,7 +19,9 @@
 //!     let ClientEvent::Push(push) = event else { continue };
 //!     match messenger.read(&push) {
 //!         DecryptOutcome::Encrypted(text) => println!("{} (encrypted): {text}", push.sender),
-//!         DecryptOutcome::Plain { .. } => println!("{} (NOT encrypted): {}", push.sender, push.content),
+//!         DecryptOutcome::Plain { .. } => {
+//!             println!("{} (NOT encrypted): {}", push.sender, push.content);
+//!         }
 //!         DecryptOutcome::Bad(fault) => println!("{}: {fault}", push.sender),
 //!         // It comes again.
 //!         DecryptOutcome::NotYet(_) => continue,
