@@ -8,8 +8,8 @@ pub(super) fn write(text: &mut MetricsText, figures: &ClusterFigures, gauges: &C
     lease(text, figures);
     let help = "Records to other nodes that wait to be written into the database.";
     text.gauge("cluster_mail_unwritten", help, figures.mail_unwritten);
-    text.gauge("cluster_claims", "Log-ins of users whom another node is to let go of.", gauges.claims);
-    text.gauge("cluster_let_gos", "Users whom this node is letting go of.", gauges.let_gos);
+    text.gauge("cluster_claims", "Log-ins that wait until another node has let their user go.", gauges.claims);
+    text.gauge("cluster_let_gos", "Users that this node is handing over to another one.", gauges.let_gos);
     text.gauge("cluster_untold", "Users whose node is still to be told something.", gauges.untold);
     let help = "Bans, disconnections and the like that not all nodes have confirmed.";
     text.gauge("cluster_endings", help, gauges.endings);
@@ -48,7 +48,7 @@ fn claims(text: &mut MetricsText, totals: &ClusterTotals) {
     text.counters("cluster_claims_ended", "by", help, ended.map(|(how, count)| (how.to_owned(), count)));
     let help = "Time that log-ins have waited for other nodes, without the dropped ones.";
     text.counter_of_seconds("cluster_claims_wait_seconds", help, totals.claims_ms);
-    let help = "Users whom this node has handed over to another one.";
+    let help = "Users that were handed over from this node to another one.";
     text.counter("cluster_users_released", help, totals.users_released);
 }
 

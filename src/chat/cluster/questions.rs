@@ -125,8 +125,8 @@ impl Chat {
         }
     }
 
-    /// Time has passed, or the nodes were read: who has not answered in time is not waited for, nor
-    /// is a node that is dead.
+    /// Time has passed, or the nodes were read: questions to nodes that are dead, or have not
+    /// answered in time, end.
     pub(super) fn end_questions(&mut self, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };

@@ -27,7 +27,7 @@ impl MemberState {
     /// Of one with so many signs of life, the last of which is so old.
     fn of(beats: u64, age: Option<Duration>) -> Self {
         match age {
-            // Who has left, or was fenced, has none.
+            // A node that has left, or was fenced, has none.
             _ if beats == 0 => Self::Gone,
             Some(age) if age >= SILENT_AFTER => Self::Silent,
             _ => Self::Lives,

@@ -67,7 +67,7 @@ impl Chat {
         let now_ms = self.now.mono_ms;
         let listener = self.cluster.as_mut().and_then(|cluster| cluster.presence.listeners.get_mut(&to));
         let Some(listener) = listener else {
-            debug_assert!(false, "who is told has asked");
+            debug_assert!(false, "only nodes that have asked are told");
             return;
         };
         listener.last += 1;
