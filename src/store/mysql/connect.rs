@@ -7,7 +7,8 @@ use super::nodes::{check_no_cluster, check_no_node_lives, check_target_is_no_clu
 use super::safe_commits::why_commits_are_not_safe;
 use super::said;
 use super::schema::{
-    FIRST_OF_CLUSTERS, KNOWN, check_all_ours, make_marked, migrate, set_version, usable_version, version_to_copy,
+    FIRST_OF_CLUSTERS, KNOWN, check_all_ours, log_if_newer, make_marked, migrate, set_version, usable_version,
+    version_to_copy,
 };
 use super::{MysqlStore, fault, signs};
 use crate::store::StoreError;
@@ -286,7 +287,12 @@ impl MysqlServer {
         match self.role {
             Role::CopyFrom => check_current(found as i64, KNOWN),
             Role::CopyInto if found == 0 => make_marked(conn),
-            Role::CopyInto | Role::Serve if found >= KNOWN => Ok(()),
+            Role::CopyInto | Role::Serve if found >= KNOWN => {
+                if !was_held {
+                    log_if_newer(found);
+                }
+                Ok(())
+            }
             Role::CopyInto | Role::Serve => migrate(&mut self.session_with(&patient(&self.opts))?),
         }
     }

@@ -11,7 +11,7 @@ use super::mixed_builds::{check_frames, check_migration};
 use super::named_lock::{LOCK_NAME, holder, take};
 use super::node_numbers::number_of;
 use super::safe_commits::why_commits_are_not_safe;
-use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_all_ours, migrate, usable_version};
+use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_all_ours, log_if_newer, migrate, usable_version};
 use super::seq_max::SeqMax;
 use super::signs::cluster as cluster_of_databases;
 use super::{MysqlStore, lanes::WriterLane};
@@ -118,6 +118,7 @@ impl NodeServer {
             check_migration(&mut conn, schema)?;
             migrate(&mut server.session_with(&patient(&server.opts))?)?;
         }
+        log_if_newer(schema);
         check_use(&mut conn)?;
         make_cluster(&mut conn)?;
         check_frames(&mut conn, name)?;

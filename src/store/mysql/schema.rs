@@ -150,13 +150,24 @@ pub(super) fn usable_version(conn: &mut Conn) -> Result<usize, StoreError> {
     }
 }
 
+/// Logs that the tables are newer than this build, which may use them nevertheless.
+pub(super) fn log_if_newer(found: usize) {
+    if found > KNOWN {
+        log::info!(
+            "the tables are those of a newer hongyan (schema {found}, this one knows {KNOWN}), which this one may use"
+        );
+    }
+}
+
 fn why_too_old(found: &TablesFound) -> Option<String> {
     let TablesFound { version, compatible } = found;
     if *version <= KNOWN || *compatible <= KNOWN {
         return None;
     }
     let needs = if compatible < version { format!(", which needs one that knows {compatible}") } else { String::new() };
-    Some(format!("it was written by a newer hongyan (schema {version}{needs}, this one knows {KNOWN})"))
+    Some(format!(
+        "it was written by a newer hongyan (schema {version}{needs}, this one knows {KNOWN}): start that one, or restore a dump from before its first start"
+    ))
 }
 
 /// The version of the tables for a copy; fails if it is newer than the known one. What is new in it
@@ -293,7 +304,9 @@ mod tests {
         }
         let (next, second) = (KNOWN + 1, KNOWN + 2);
         let said = why(next, next).unwrap();
-        assert_eq!(said, format!("it was written by a newer hongyan (schema {next}, this one knows {KNOWN})"));
+        let schemas = format!("schema {next}, this one knows {KNOWN}");
+        let remedy = "start that one, or restore a dump from before its first start";
+        assert_eq!(said, format!("it was written by a newer hongyan ({schemas}): {remedy}"));
         let said = why(second, next).unwrap();
         assert!(said.contains(&format!("(schema {second}, which needs one that knows {next}, this one")), "{said}");
     }

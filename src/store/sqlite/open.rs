@@ -144,7 +144,9 @@ pub(super) fn check_owner(db: &Connection, role: Role) -> Result<(), StoreError>
     }
     let known = MIGRATIONS.len() as i64;
     if version > known {
-        let why = format!("it was written by a newer hongyan (schema {version}, this one knows {known})");
+        let why = format!(
+            "it was written by a newer hongyan (schema {version}, this one knows {known}): start that one, or restore a backup from before its first start"
+        );
         return Err(StoreError::Corrupt(why));
     }
     // The source of a copy is not changed.
