@@ -4,7 +4,7 @@ use super::http::HttpResponse;
 use super::metrics::VERSION;
 use super::process::ProcessFacts;
 use crate::chat::contract::{AdminAnswer, Elsewhere, NodeId, OnlineUser, PushReport, PushState, There, UserReport};
-use crate::net::admin::ServerSnapshot;
+use crate::net::admin::{NodeDirectory, ServerSnapshot};
 use crate::protocol::http::ServerHealth;
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ fn online(user: &OnlineUser, address: Option<IpAddr>) -> Value {
     })
 }
 
-fn user(report: &UserReport, address: Option<IpAddr>) -> Value {
+fn user(report: &UserReport, address: Option<IpAddr>, names: &NodeDirectory) -> Value {
     json!({
         "name": report.name.as_str(),
         "online": match (&report.online, report.elsewhere.map(|elsewhere| elsewhere.there)) {
@@ -32,15 +32,15 @@ fn user(report: &UserReport, address: Option<IpAddr>) -> Value {
             }),
             (None, _) => Value::Null,
         },
-        "elsewhere": report.elsewhere.map(elsewhere),
+        "elsewhere": report.elsewhere.map(|there| elsewhere(there, names)),
         "waiting": report.waiting,
         "waiting_is_at_least": report.waiting_is_bound,
         "banned": report.is_banned,
     })
 }
 
-fn elsewhere(elsewhere: Elsewhere) -> Value {
-    json!({"node": elsewhere.node.get(), "answers": elsewhere.there != There::Silent})
+fn elsewhere(Elsewhere { node, there }: Elsewhere, names: &NodeDirectory) -> Value {
+    json!({"node": node.get(), "node_name": names.name_of(node), "answers": there != There::Silent})
 }
 
 fn push(report: &PushReport) -> Value {
@@ -65,32 +65,38 @@ pub(super) struct From {
     pub(super) addresses: Vec<Option<IpAddr>>,
     /// The node that was asked; `None`: the server is no node of a cluster.
     pub(super) node: Option<NodeId>,
+    /// The names of the nodes.
+    pub(super) names: NodeDirectory,
 }
 
 /// The answer to a question.
-pub(super) fn of_question(answer: AdminAnswer, From { addresses, node }: &From) -> HttpResponse {
+pub(super) fn of_question(answer: AdminAnswer, from: &From) -> HttpResponse {
+    let From { addresses, node, names } = from;
     let address = |at: usize| addresses.get(at).copied().flatten();
-    let node = node.map(NodeId::get);
+    let (node, node_name) = (node.map(NodeId::get), node.and_then(|node| names.name_of(node)));
     let value = match answer {
         AdminAnswer::Users { users, more } => {
             let next = users.last().filter(|_| more).map(|user| user.name.as_str().to_owned());
             let users: Vec<Value> = users.iter().enumerate().map(|(at, user)| online(user, address(at))).collect();
-            json!({"users": users, "next": next, "node": node})
+            json!({"users": users, "next": next, "node": node, "node_name": node_name})
         }
-        AdminAnswer::User(report) => user(&report, address(0)),
-        AdminAnswer::Pushes(pushes) => json!({"messages": pushes.iter().map(push).collect::<Vec<_>>(), "node": node}),
-        other => return of_change(&other),
+        AdminAnswer::User(report) => user(&report, address(0), names),
+        AdminAnswer::Pushes(pushes) => {
+            let messages: Vec<Value> = pushes.iter().map(push).collect();
+            json!({"messages": messages, "node": node, "node_name": node_name})
+        }
+        other => return of_change(&other, from),
     };
     HttpResponse::json(200, &value)
 }
 
-/// Nodes by their numbers.
-pub(super) fn numbers(nodes: &[NodeId]) -> Vec<u16> {
-    nodes.iter().map(|node| node.get()).collect()
+/// Nodes by their numbers and names.
+pub(super) fn nodes(nodes: &[NodeId], names: &NodeDirectory) -> Vec<Value> {
+    nodes.iter().map(|&node| json!({"node": node.get(), "name": names.name_of(node)})).collect()
 }
 
 /// The answer to a change.
-pub(super) fn of_change(answer: &AdminAnswer) -> HttpResponse {
+pub(super) fn of_change(answer: &AdminAnswer, from: &From) -> HttpResponse {
     match answer {
         AdminAnswer::Done => HttpResponse::json(200, &json!({"done": true})),
         AdminAnswer::NoSuchUser => HttpResponse::error(404, "no_such_user", "There is no account of this name."),
@@ -98,8 +104,9 @@ pub(super) fn of_change(answer: &AdminAnswer) -> HttpResponse {
         AdminAnswer::Draining { connections, left_ms } => {
             HttpResponse::json(202, &json!({"draining": true, "connections": connections, "left_ms": left_ms}))
         }
-        AdminAnswer::Unconfirmed { nodes } => {
-            HttpResponse::json(202, &json!({"done": true, "unconfirmed_nodes": numbers(nodes)}))
+        AdminAnswer::Unconfirmed { nodes: unconfirmed } => {
+            let nodes = nodes(unconfirmed, &from.names);
+            HttpResponse::json(202, &json!({"done": true, "unconfirmed_nodes": nodes}))
         }
         AdminAnswer::Full => HttpResponse::error(409, "full", "There is no room for one more message to this user."),
         AdminAnswer::InProgress => HttpResponse::error(
@@ -155,6 +162,12 @@ mod tests {
         OnlineUser { name: UserName::new(name).unwrap(), conn, since_ms: 7, outstanding: 2 }
     }
 
+    fn names() -> NodeDirectory {
+        let names = NodeDirectory::default();
+        names.set([(2, "b"), (3, "c")].map(|(number, name)| (NodeId::new(number).unwrap(), name.to_owned())));
+        names
+    }
+
     fn value(response: &HttpResponse) -> Value {
         serde_json::from_slice(&response.body).unwrap()
     }
@@ -162,7 +175,8 @@ mod tests {
     #[test]
     fn a_page_of_users_says_where_the_next_one_begins() {
         let users = vec![named("ann"), named("b\u{202e}ob")];
-        let from = From { addresses: vec![Some(IpAddr::from([192, 0, 2, 1])), None], node: NodeId::new(3) };
+        let addresses = vec![Some(IpAddr::from([192, 0, 2, 1])), None];
+        let from = From { addresses, node: NodeId::new(3), names: names() };
         let answer = |more| of_question(AdminAnswer::Users { users: users.clone(), more }, &from);
         let page = answer(true);
         assert!(page.body.is_ascii(), "nothing hidden stands in it as itself");
@@ -171,7 +185,7 @@ mod tests {
             json!({"users": [
                 {"name": "ann", "online_since_ms": 7, "address": "192.0.2.1", "outstanding": 2},
                 {"name": "b\u{202e}ob", "online_since_ms": 7, "address": null, "outstanding": 2},
-            ], "next": "b\u{202e}ob", "node": 3})
+            ], "next": "b\u{202e}ob", "node": 3, "node_name": "c"})
         );
         assert_eq!(value(&answer(false))["next"], Value::Null);
     }
@@ -186,10 +200,14 @@ mod tests {
             waiting_is_bound: false,
             is_banned: false,
         };
-        let answer = |there| value(&of_question(AdminAnswer::User(Box::new(report(there))), &From::default()));
+        let from = From { names: names(), ..From::default() };
+        let answer = |there| value(&of_question(AdminAnswer::User(Box::new(report(there))), &from));
         let online = answer(There::Online { since_ms: 7, outstanding: 1 });
         let there = json!({"name": "ann", "online_since_ms": 7, "address": null, "outstanding": 1});
-        assert_eq!((&online["online"], &online["elsewhere"]), (&there, &json!({"node": 2, "answers": true})));
+        assert_eq!(
+            (&online["online"], &online["elsewhere"]),
+            (&there, &json!({"node": 2, "node_name": "b", "answers": true}))
+        );
         let silent = answer(There::Silent);
         assert_eq!((&silent["online"], &silent["elsewhere"]["answers"]), (&Value::Null, &json!(false)));
         assert_eq!(answer(There::NotOnline)["online"], Value::Null);
@@ -213,8 +231,11 @@ mod tests {
     #[test]
     fn what_a_node_has_not_confirmed_is_said() {
         let nodes = [2, 1_023].map(|number| NodeId::new(number).unwrap()).to_vec();
-        let response = of_change(&AdminAnswer::Unconfirmed { nodes });
+        let from = From { names: names(), ..From::default() };
+        let response = of_change(&AdminAnswer::Unconfirmed { nodes }, &from);
         assert_eq!(response.status, 202);
-        assert_eq!(value(&response), json!({"done": true, "unconfirmed_nodes": [2, 1_023]}));
+        // One that was forgotten meanwhile has no name any more.
+        let nodes = json!([{"node": 2, "name": "b"}, {"node": 1_023, "name": null}]);
+        assert_eq!(value(&response), json!({"done": true, "unconfirmed_nodes": nodes}));
     }
 }

@@ -146,9 +146,9 @@ impl AdminContext {
         let is_to_all = to.is_none();
         let receivers = to.as_ref().map_or_else(|| "all users".to_owned(), |name| format!("{:?}", name.as_str()));
         let what = format!("notice {} to {receivers}", shown(&text));
-        let sent = self.do_it(&what, who, AdminRequest::Notice { to, text }, within, |answer, _| match answer {
+        let sent = self.do_it(&what, who, AdminRequest::Notice { to, text }, within, |answer, from| match answer {
             AdminAnswer::Noticed { users } => HttpResponse::json(200, &json!({"users": users})),
-            other => answers::of_change(&other),
+            other => answers::of_change(&other, from),
         });
         match sent {
             // A notice to very many users takes minutes.
@@ -177,12 +177,12 @@ impl AdminContext {
             UserChange::Delete => AdminRequest::Delete { name },
         };
         let EmptyBody {} = read(body)?;
-        self.do_it(&what, who, request, within, |answer, _| answers::of_change(&answer))
+        self.do_it(&what, who, request, within, |answer, from| answers::of_change(&answer, from))
     }
 
     pub(super) fn drain(&self, body: &[u8], who: &str, within: Duration) -> Result<HttpResponse, HttpResponse> {
         let EmptyBody {} = read(body)?;
-        self.do_it("drain", who, AdminRequest::Drain, within, |answer, _| answers::of_change(&answer))
+        self.do_it("drain", who, AdminRequest::Drain, within, |answer, from| answers::of_change(&answer, from))
     }
 
     /// The database is changed by this thread.
@@ -227,13 +227,13 @@ impl AdminContext {
         })?;
         let sent = if plain { password.clone() } else { secret::hash_value(name.as_str(), &password) };
         let request = AdminRequest::SetPassword { name, secret: Secret::new(&sent) };
-        self.do_it(what, who, request, within, |answer, _| match answer {
+        self.do_it(what, who, request, within, |answer, from| match answer {
             AdminAnswer::Done => HttpResponse::json(200, &json!({"password": password})),
             AdminAnswer::Unconfirmed { nodes } => {
-                let nodes = answers::numbers(&nodes);
+                let nodes = answers::nodes(&nodes, &from.names);
                 HttpResponse::json(202, &json!({"password": password, "unconfirmed_nodes": nodes}))
             }
-            other => answers::of_change(&other),
+            other => answers::of_change(&other, from),
         })
     }
 

@@ -142,8 +142,8 @@ impl AdminContext {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
         match self.asker.ask(LoopQuestion::Core(request), within) {
-            Ok(LoopAnswer::Core { answer: given, addresses, node }) => {
-                Ok(answer(given, &answers::From { addresses, node }))
+            Ok(LoopAnswer::Core { answer: given, addresses, node, names }) => {
+                Ok(answer(given, &answers::From { addresses, node, names }))
             }
             Ok(LoopAnswer::Snapshot(_) | LoopAnswer::Nodes(_) | LoopAnswer::Busy) | Err(NoAnswer::Busy) => {
                 Err(HttpResponse::error(429, "busy", "Too many requests are in progress; ask again.")

@@ -46,8 +46,8 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
 /// What other nodes have not said; nothing if they have.
 fn unconfirmed(value: &Value) -> String {
     let Some(nodes) = value["unconfirmed_nodes"].as_array() else { return String::new() };
-    let numbers: Vec<String> = nodes.iter().map(|node| number(node).to_string()).collect();
-    let which = match numbers.as_slice() {
+    let called: Vec<String> = nodes.iter().map(|node| node_called(node, "name")).collect();
+    let which = match called.as_slice() {
         [] => "the other nodes have".to_owned(),
         [one] => format!("node {one} has"),
         several => format!("the nodes {} have", several.join(", ")),
@@ -59,6 +59,12 @@ fn unconfirmed(value: &Value) -> String {
 }
 
 pub(super) fn text(value: &Value) -> String {
+/// A node by its name, if the server knows it, and by its number.
+fn node_called(value: &Value, name_key: &str) -> String {
+    let number = number(&value["node"]);
+    value[name_key].as_str().map_or_else(|| number.to_string(), |name| format!("{} ({number})", plain(name)))
+}
+
     plain(value.as_str().unwrap_or_default())
 }
 
@@ -96,9 +102,9 @@ fn users(value: &Value) -> String {
         let (unacked, name) = (number(&user["outstanding"]), text(&user["name"]));
         shown += &format!("{since:<23} {:<39} {unacked:>7} {name}\n", plain(address));
     }
-    let here = match value["node"].as_u64() {
-        Some(node) => format!(" on this node ({node}); ask the others for theirs"),
-        None => String::new(),
+    let here = match value["node"].is_u64() {
+        true => format!(" on this node, {}; ask the others for theirs", node_called(value, "node_name")),
+        false => String::new(),
     };
     shown + &format!("{} online{here}\n", users.len())
 }
@@ -106,7 +112,7 @@ fn users(value: &Value) -> String {
 fn user(value: &Value) -> String {
     let mut shown = format!("{}\n", text(&value["name"]));
     let (online, there) = (&value["online"], &value["elsewhere"]);
-    let node = number(&there["node"]);
+    let node = node_called(there, "node_name");
     shown += &match online.is_object() {
         true if there.is_object() => {
             let (since, unacked) = (time(&online["online_since_ms"]), number(&online["outstanding"]));
@@ -130,13 +136,12 @@ fn user(value: &Value) -> String {
 
 fn messages(receiver: &str, value: &Value) -> String {
     let messages = value["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let asked = match value["node"].as_u64() {
-        Some(node) => {
-            format!(
-                "this is what node {node} knows: what another one has sent, or was acked there, only that one knows\n"
-            )
-        }
-        None => String::new(),
+    let asked = match value["node"].is_u64() {
+        true => format!(
+            "this is what node {} knows: what another one has sent, or was acked there, only that one knows\n",
+            node_called(value, "node_name")
+        ),
+        false => String::new(),
     };
     if messages.is_empty() {
         let name = plain(receiver);
@@ -234,11 +239,12 @@ mod tests {
     fn what_is_not_done_on_all_nodes_is_never_silent() {
         let ban = AdminVerb::Change { name: "ann".into(), change: AccountOrder::Ban };
         assert_eq!(show(&ban, &json!({"done": true})), "done\n");
-        let said = show(&ban, &json!({"done": true, "unconfirmed_nodes": [2]}));
-        assert!(said.contains("node 2 has not confirmed") && !said.contains("done\n"), "{said}");
+        let said = show(&ban, &json!({"done": true, "unconfirmed_nodes": [{"node": 2, "name": "b"}]}));
+        assert!(said.contains("node b (2) has not confirmed") && !said.contains("done\n"), "{said}");
         let reset = AdminVerb::Change { name: "ann".into(), change: AccountOrder::ResetPassword { is_plain: false } };
-        let said = show(&reset, &json!({"password": "abc", "unconfirmed_nodes": [2, 3]}));
-        assert!(said.contains("is abc\n") && said.contains("the nodes 2, 3 have not confirmed"), "{said}");
+        let nodes = json!([{"node": 2, "name": "b"}, {"node": 3, "name": null}]);
+        let said = show(&reset, &json!({"password": "abc", "unconfirmed_nodes": nodes}));
+        assert!(said.contains("is abc\n") && said.contains("the nodes b (2), 3 have not confirmed"), "{said}");
     }
 
     #[test]
@@ -246,14 +252,18 @@ mod tests {
         let user = |online: Value, elsewhere: Value| {
             show(&AdminVerb::User("ann".into()), &json!({"name": "ann", "online": online, "elsewhere": elsewhere}))
         };
-        let there = user(json!({"online_since_ms": 0, "outstanding": 2}), json!({"node": 2, "answers": true}));
-        assert!(there.contains("online on node 2 since") && !there.contains("not online"), "{there}");
-        let silent = user(Value::Null, json!({"node": 2, "answers": false}));
-        assert!(silent.contains("node 2 last, which has not answered") && !silent.contains("not online"), "{silent}");
-        assert!(user(Value::Null, json!({"node": 2, "answers": true})).contains("not online; on node 2 last"));
+        let node = |answers| json!({"node": 2, "node_name": "b", "answers": answers});
+        let there = user(json!({"online_since_ms": 0, "outstanding": 2}), node(true));
+        assert!(there.contains("online on node b (2) since") && !there.contains("not online"), "{there}");
+        let silent = user(Value::Null, node(false));
+        assert!(
+            silent.contains("node b (2) last, which has not answered") && !silent.contains("not online"),
+            "{silent}"
+        );
+        assert!(user(Value::Null, node(true)).contains("not online; on node b (2) last"));
         assert!(user(Value::Null, Value::Null).contains("\nnot online\n"));
-        let users = show(&AdminVerb::Users, &json!({"users": [], "node": 1}));
-        assert_eq!(users, "0 online on this node (1); ask the others for theirs\n");
+        let users = show(&AdminVerb::Users, &json!({"users": [], "node": 1, "node_name": "a"}));
+        assert_eq!(users, "0 online on this node, a (1); ask the others for theirs\n");
         let verb = AdminVerb::Where { receiver: "ann".into(), id: "m".into() };
         let messages = show(&verb, &json!({"messages": [], "node": 1}));
         assert!(messages.contains("what node 1 knows"), "{messages}");

@@ -14,7 +14,10 @@ use crate::chat::contract::{
 };
 use crate::histogram::Histogram;
 use crate::protocol::http::ServerHealth;
-pub use crate::store::cluster::{ClusterFigures, ForgetResult, Member, MemberState, Members, MembersReader};
+use crate::store::cluster::ClusterMembership;
+pub use crate::store::cluster::{
+    ClusterFigures, ForgetResult, Member, MemberState, Members, MembersReader, NodeDirectory,
+};
 use crate::store::pool::StoreHealth;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -51,6 +54,8 @@ pub enum LoopAnswer {
         addresses: Vec<Option<IpAddr>>,
         /// This node; `None`: the server is no node of a cluster.
         node: Option<NodeId>,
+        /// The names of the nodes; of none, if the server is none.
+        names: NodeDirectory,
     },
     /// Too many calls wait for their answers.
     Busy,
@@ -214,9 +219,10 @@ impl<S: Stream> Hub<S> {
             _ => Vec::new(),
         };
         let node = self.cluster.as_ref().map(|cluster| cluster.me().node);
+        let names = self.cluster.as_ref().map(ClusterMembership::directory).unwrap_or_default();
         let addresses = conns.into_iter().map(|id| self.address_of(id)).collect();
         if let Err(TrySendError::Disconnected(LoopAnswer::Core { answer, .. })) =
-            reply.try_send(LoopAnswer::Core { answer, addresses, node })
+            reply.try_send(LoopAnswer::Core { answer, addresses, node, names })
         {
             // No answer contains a secret.
             log::info!("admin: a request that was answered too late has ended: {answer:?}");

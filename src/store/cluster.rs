@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub use super::mysql::{
     FenceCause as Cause, ForgetResult, LeaseEvent, LeaseFigures, Member, MemberState, Members, MembersReader,
+    NodeDirectory,
 };
 
 /// How long a node that leaves waits until what it said is written.
@@ -109,6 +110,12 @@ impl ClusterMembership {
     #[must_use]
     pub fn members(&self) -> MembersReader {
         self.lease.members()
+    }
+
+    /// The names of the nodes.
+    #[must_use]
+    pub fn directory(&self) -> NodeDirectory {
+        self.lease.directory()
     }
 
     /// Reads the view now.

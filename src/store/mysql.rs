@@ -46,6 +46,7 @@ pub use keeper::ActiveServerHeartbeat;
 use lanes::WriterLane;
 pub use lease::{FenceCause, Lease, LeaseCalls, LeaseEvent};
 pub use members::{Member, MemberState, Members, MembersReader};
+pub use node_names::NodeDirectory;
 pub use nodes::{NodeIdentity, NodeServer};
 pub use outbox::{MailBounds, MailOutbox};
 pub use seen::LeaseFigures;

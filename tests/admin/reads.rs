@@ -58,7 +58,10 @@ fn users_who_are_online_come_in_pages_in_order() {
     assert!(user["online_since_ms"].as_u64().unwrap() > 1_700_000_000_000, "{user}");
     let second = get(managed.admin, "/users?after=user+099").good();
     assert_eq!((found(&second), &second["next"]), (names[100..].to_vec(), &json!(null)));
-    assert_eq!(get(managed.admin, "/users?after=%E9%B8%BF").good(), json!({"users": [], "next": null, "node": null}));
+    assert_eq!(
+        get(managed.admin, "/users?after=%E9%B8%BF").good(),
+        json!({"users": [], "next": null, "node": null, "node_name": null})
+    );
 }
 
 #[test]
@@ -87,7 +90,10 @@ fn a_user_and_where_their_messages_are() {
     bob.fence();
     let messages = get(managed.admin, "/messages?receiver=bob&id=m").good()["messages"].clone();
     assert_eq!((messages.as_array().unwrap().len(), &messages[0]["state"]), (1, &json!("acked")), "{messages}");
-    assert_eq!(get(managed.admin, "/messages?receiver=bob&id=other").good(), json!({"messages": [], "node": null}));
+    assert_eq!(
+        get(managed.admin, "/messages?receiver=bob&id=other").good(),
+        json!({"messages": [], "node": null, "node_name": null})
+    );
     drop(eve);
     let until = Instant::now() + PATIENCE;
     while !get(managed.admin, "/users/eve").good()["online"].is_null() {

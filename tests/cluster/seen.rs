@@ -105,7 +105,10 @@ fn an_operator_is_told_on_which_node_a_user_is_and_which_node_speaks() {
     let nobody = "0 online on this node (1); ask the others for theirs\n";
     wait_until("nobody is online", || a.done(&["users"]) == nobody);
     let value: Value = serde_json::from_str(&b.done(&["users", "--json"])).unwrap();
-    assert_eq!((&value["node"], &value["users"][0]["name"]), (&json!(2), &json!("ann")));
+    assert_eq!(
+        (&value["node"], &value["node_name"], &value["users"][0]["name"]),
+        (&json!(2), &json!("b"), &json!("ann"))
+    );
     assert!(a.ask(&["where", "ann", "m1"]).1.contains("what node 1 knows"));
     drop(ann);
     wait_until("she is gone", || a.done(&["user", "ann"]).contains("not online; on node 2 last"));

@@ -9,7 +9,7 @@ use super::lanes::BEAT_LANE;
 use super::look::{LeasePoll, read};
 use super::members::MembersReader;
 use super::named_lock::{holder, kill, take};
-use super::node_names::NodeNames;
+use super::node_names::{NodeDirectory, NodeNames};
 use super::nodes::{NodeServer, VIEW, VIEW_AND_MAIL, frame_version_of, lock, names_of, view_of};
 use super::seen::{LastSigns, LeaseFigures, first_mail_of};
 use super::seq_max::{is_near, is_near_clock, limit_for, wall_seq};
@@ -81,6 +81,7 @@ struct LeaseShared {
     jumped_to: AtomicU64,
     seen: Arc<LastSigns>,
     forget_progress: Arc<ForgetProgress>,
+    directory: NodeDirectory,
     /// The number of other nodes that this node has fenced.
     fences: AtomicU64,
     /// Signs of life that could not be given.
@@ -179,6 +180,12 @@ impl Lease {
             seen: Arc::clone(&self.shared.seen),
             forget_progress: Arc::clone(&self.shared.forget_progress),
         }
+    }
+
+    /// The names of the nodes.
+    #[must_use]
+    pub fn directory(&self) -> NodeDirectory {
+        self.shared.directory.clone()
     }
 
     /// Reads the view now.
@@ -350,7 +357,9 @@ impl LeaseKeeper {
     /// Logs the nodes that have come or gone.
     fn say_changes(&mut self, view: &ClusterView, rows: &[Row]) {
         if !self.names.has(view) {
-            let lines = self.names.note(view, names_of(rows), self.server.seat().me.node);
+            let names = names_of(rows);
+            self.shared.directory.set(view.nodes.iter().map(|state| state.last.node).zip(names.clone()));
+            let lines = self.names.note(view, names, self.server.seat().me.node);
             lines.iter().for_each(|line| log::info!("{line}"));
         }
     }

@@ -1,7 +1,30 @@
-//! The log lines about the nodes of a cluster. They name the nodes, as operators do.
+//! The names of the nodes of a cluster, for log lines and answers: operators call nodes by name.
 
 use crate::chat::contract::{ClusterView, NodeId, NodeState};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The names of the nodes in the last view that this node read. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct NodeDirectory(Arc<Mutex<BTreeMap<u16, String>>>);
+
+impl NodeDirectory {
+    fn names(&self) -> MutexGuard<'_, BTreeMap<u16, String>> {
+        // Nothing that is done under it can panic half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name of a node. `None`: the view does not have this node.
+    #[must_use]
+    pub fn name_of(&self, node: NodeId) -> Option<String> {
+        self.names().get(&node.get()).cloned()
+    }
+
+    /// Takes the names of a view.
+    pub fn set(&self, names: impl IntoIterator<Item = (NodeId, String)>) {
+        *self.names() = names.into_iter().map(|(node, name)| (node.get(), name)).collect();
+    }
+}
 
 struct NamedNode {
     name: String,
