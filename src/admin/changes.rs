@@ -195,6 +195,7 @@ impl AdminContext {
     ) -> Result<HttpResponse, HttpResponse> {
         let until = Instant::now() + within;
         let EmptyBody {} = read(body)?;
+        let _slot = self.store_slot()?;
         let members = self.members(within)?;
         let what = format!("forget the node {}", shown(name));
         audit(&what, who, None, BEGINS);

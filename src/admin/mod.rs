@@ -143,7 +143,7 @@ impl AdminServer {
                 connections_max: config.connections_max,
                 timeout: config.timeout,
                 access,
-                context: AdminContext::new(asker, stage, config.notice_bytes_max),
+                context: AdminContext::new(asker, stage, config),
             }),
         };
         let thread = thread::Builder::new().name("admin".to_owned()).spawn(move || acceptor.run()).map_err(cannot)?;
@@ -234,12 +234,19 @@ impl AdminAcceptor {
 }
 
 /// A request in progress, counted until it is dropped.
+#[derive(Debug)]
 struct RequestSlot(Arc<AtomicUsize>);
 
 impl RequestSlot {
     fn take(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(count))
+    }
+
+    /// `None`: the count would exceed `max`.
+    fn take_below(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let slot = Self::take(count);
+        (count.load(Ordering::Relaxed) <= max).then_some(slot)
     }
 }
 
@@ -297,10 +304,7 @@ impl AdminShared {
         if let Some(refusal) = self.access.refusal(request, who) {
             return Err(refusal.into());
         }
-        let place = RequestSlot::take(&self.connections);
-        if self.connections.load(Ordering::Relaxed) > self.connections_max {
-            return Err(too_many().into());
-        }
+        let place = RequestSlot::take_below(&self.connections, self.connections_max).ok_or_else(too_many)?;
         if newcomer.leave() { Ok(place) } else { Err(ReadFault::Broken(ErrorKind::ConnectionAborted.into())) }
     }
 }

@@ -7,15 +7,21 @@ use super::metrics;
 use super::nodes;
 use super::process::ProcessFacts;
 use super::target::{RequestTarget, user_name};
-use super::{ProcessStage, StageCell};
+use super::{AdminConfig, ProcessStage, RequestSlot, StageCell};
 use crate::chat::contract::{AdminAnswer, AdminRequest};
 use crate::net::admin::{LoopAnswer, LoopCaller, LoopQuestion, MembersReader, NoAnswer, Nodes, ServerSnapshot};
 use crate::protocol::field::{ID_BYTES_MAX, UserName};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// Users in one answer.
 const USERS_MAX: u32 = 100;
+
+/// One in so many of the requests at once may wait for the database, so that a database that hangs
+/// leaves room for /health and /metrics.
+const STORE_READS_SHARE: usize = 4;
 
 /// The resource of a path.
 enum AdminRoute {
@@ -67,13 +73,23 @@ pub(super) struct AdminContext {
     asker: LoopCaller,
     stage: StageCell,
     pub(super) process: ProcessFacts,
+    /// The requests whose threads use the database.
+    store_reads: Arc<AtomicUsize>,
+    store_reads_max: usize,
     /// The largest text of a notice.
     pub(super) notice_bytes_max: usize,
 }
 
 impl AdminContext {
-    pub(super) fn new(asker: LoopCaller, stage: StageCell, notice_bytes_max: usize) -> Self {
-        Self { asker, stage, process: ProcessFacts::new(), notice_bytes_max }
+    pub(super) fn new(asker: LoopCaller, stage: StageCell, config: &AdminConfig) -> Self {
+        Self {
+            asker,
+            stage,
+            process: ProcessFacts::new(),
+            store_reads: Arc::default(),
+            store_reads_max: (config.connections_max / STORE_READS_SHARE).max(1),
+            notice_bytes_max: config.notice_bytes_max,
+        }
     }
 
     /// Answers a request within a time.
@@ -187,6 +203,11 @@ impl AdminContext {
         }
     }
 
+    /// A slot for a request whose thread uses the database.
+    pub(super) fn store_slot(&self) -> Result<RequestSlot, HttpResponse> {
+        RequestSlot::take_below(&self.store_reads, self.store_reads_max).ok_or_else(super::too_many)
+    }
+
     /// What reads and changes the table of nodes, on this thread.
     pub(super) fn members(&self, within: Duration) -> Result<MembersReader, HttpResponse> {
         Ok(self.known_nodes(within)?.reader)
@@ -194,6 +215,7 @@ impl AdminContext {
 
     /// The database is read by this thread.
     fn nodes(&self, within: Duration) -> Result<HttpResponse, HttpResponse> {
+        let _slot = self.store_slot()?;
         let known = self.known_nodes(within)?;
         match known.reader.read() {
             Ok(members) => Ok(nodes::answer(&members, &known.links, known.users)),

@@ -28,10 +28,16 @@ impl Managed {
 
     /// Sends an order as an operator does. Gives the exit status and the output.
     pub(crate) fn ask(&self, words: &[&str]) -> (i32, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));
-        let output = command.args(["admin", "--admin", &self.admin]).args(words).output().unwrap();
+        let output = self.command(words).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    }
+
+    /// The command that sends an order.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));
+        command.args(["admin", "--admin", &self.admin]).args(words);
+        command
     }
 
     /// Its metrics.

@@ -5,6 +5,7 @@ use super::make_friends;
 use crate::common::{MariaDb, PATIENCE, Redis, health};
 use mysql::prelude::Queryable;
 use serde_json::{Value, json};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,24 @@ fn each_node_reports_the_state_of_all_nodes() {
     b.node.signal("-TERM");
     assert_eq!(b.node.status(), Some(0));
     assert_eq!(nodes(&a)["nodes"][1]["lives"], false, "it has left, and nobody waits for its lease");
+}
+
+#[test]
+fn a_database_that_hangs_leaves_room_for_requests_that_do_not_need_it() {
+    let Some(database) = MariaDb::start() else { return };
+    let a = Managed::start(&database.url(), "a", &["--admin-connections-max", "4"]);
+    database.freeze();
+    let ask = || a.command(&["nodes"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut asking: Vec<Child> = (0..8).map(|_| ask()).collect();
+    let mut ended = || asking.iter_mut().filter_map(|child| child.try_wait().unwrap()).count();
+    wait_until("all but the one that waits for the database are refused", || ended() == 7);
+    let metrics = a.metrics();
+    assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    assert_eq!(ended(), 7, "one still waits");
+    database.thaw();
+    let said = asking.into_iter().map(|child| child.wait_with_output().unwrap().stderr);
+    let refused = said.filter(|said| String::from_utf8_lossy(said).contains("Too many requests"));
+    assert_eq!(refused.count(), 7);
 }
 
 #[test]
