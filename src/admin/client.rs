@@ -11,10 +11,15 @@ use crate::config::admin::{AccountOrder, AdminOrder, AdminVerb};
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The time limit of a whole request: longer than the server's default (`--admin-timeout`).
 const WITHIN: Duration = Duration::from_secs(60);
+/// How often a server that drains is asked whether it has stopped, and how long it may take after
+/// the last connection is closed.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(250);
+const DRAIN_SPARE: Duration = Duration::from_secs(30);
 /// The largest size of an answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 const HEADERS_MAX: usize = 64;
@@ -40,6 +45,9 @@ pub fn run(order: &AdminOrder) -> Result<OrderResult, String> {
         AdminVerb::Users => caller.all_users()?,
         verb => caller.ask(&request_of(verb))?,
     };
+    if order.verb == (AdminVerb::Drain { waits: true }) && status == 202 {
+        caller.wait_until_stopped(Duration::from_millis(value["left_ms"].as_u64().unwrap_or(0)))?;
+    }
     if order.is_json {
         let text = serde_json::to_string_pretty(&value).unwrap_or_default();
         return Ok(OrderResult {
@@ -80,7 +88,7 @@ fn request_of(verb: &AdminVerb) -> AdminHttpRequest {
         AdminVerb::Nodes => get("/nodes".to_owned()),
         AdminVerb::ForgetNode(name) => post(format!("/nodes/{}/forget", encode(name)), &json!({})),
         AdminVerb::Users => get("/users".to_owned()),
-        AdminVerb::Drain => post("/drain".to_owned(), &json!({})),
+        AdminVerb::Drain { .. } => post("/drain".to_owned(), &json!({})),
         AdminVerb::User(name) => get(format!("/users/{}", encode(name))),
         AdminVerb::Where { receiver, id } => get(format!("/messages?receiver={}&id={}", encode(receiver), encode(id))),
         AdminVerb::Notice { to: Some(to), text } => post("/notices".to_owned(), &json!({"to": to, "text": text})),
@@ -127,6 +135,27 @@ impl AdminClient {
         }
     }
 
+    /// Waits until a server that drains has stopped. A supervisor may have started another one in
+    /// its place meanwhile.
+    fn wait_until_stopped(&self, left: Duration) -> Result<(), String> {
+        let until = Instant::now() + left + DRAIN_SPARE;
+        while Instant::now() < until {
+            thread::sleep(DRAIN_LOOK_EVERY);
+            match self.ask(&request_of(&AdminVerb::Status)) {
+                Ok((_, value)) if has_started_again(&value) => return Ok(()),
+                Ok(_) => {}
+                Err(_) if self.is_gone() => return Ok(()),
+                Err(_) => {}
+            }
+        }
+        Err(format!("the server has not stopped within {} s", (left + DRAIN_SPARE).as_secs()))
+    }
+
+    /// No server listens there any more.
+    fn is_gone(&self) -> bool {
+        self.connect().is_err_and(|error| matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound))
+    }
+
     fn ask(&self, request: &AdminHttpRequest) -> Result<(u16, Value), String> {
         let place = self.endpoint.absolute();
         let cannot = |error: io::Error| format!("cannot ask the server at {place}: {}", why(&error));
@@ -168,6 +197,11 @@ impl AdminClient {
             Endpoint::Unix(_) => Err(ErrorKind::Unsupported.into()),
         }
     }
+}
+
+/// The health is that of another server than the one that drains.
+fn has_started_again(health: &Value) -> bool {
+    matches!(health["why"].as_str(), Some("ok" | "store" | "lease" | "starting" | "standby"))
 }
 
 /// If a server listens on all addresses, use loopback.
@@ -216,6 +250,16 @@ mod tests {
         let request = request_of(&AdminVerb::Change { name: "..".into(), change });
         assert_eq!((request.method, request.target.as_str()), ("POST", "/users/%2E%2E/password"));
         assert_eq!(request.body, "{\"plain\":true}");
+    }
+
+    #[test]
+    fn a_server_that_does_not_drain_is_another_one() {
+        for (why, is_another) in
+            [("draining", false), ("stopping", false), ("busy", false), ("ok", true), ("starting", true)]
+        {
+            assert_eq!(has_started_again(&json!({"why": why})), is_another, "{why}");
+        }
+        assert!(!has_started_again(&json!({"error": "busy"})));
     }
 
     #[test]

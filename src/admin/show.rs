@@ -32,7 +32,8 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
             format!("the new password of {name} is {password}\nit works until it is changed: log in and change it\n")
                 + &unconfirmed(value)
         }
-        AdminVerb::Drain => {
+        AdminVerb::Drain { waits: true } => "all connections are closed, and the server has stopped\n".to_owned(),
+        AdminVerb::Drain { waits: false } => {
             let (connections, seconds) = (number(&value["connections"]), number(&value["left_ms"]).div_ceil(1_000));
             format!(
                 "no log-ins are taken any more; {connections} connections are closed within {seconds} s, then the server stops\n"
@@ -58,13 +59,13 @@ fn unconfirmed(value: &Value) -> String {
     )
 }
 
-pub(super) fn text(value: &Value) -> String {
 /// A node by its name, if the server knows it, and by its number.
 fn node_called(value: &Value, name_key: &str) -> String {
     let number = number(&value["node"]);
     value[name_key].as_str().map_or_else(|| number.to_string(), |name| format!("{} ({number})", plain(name)))
 }
 
+pub(super) fn text(value: &Value) -> String {
     plain(value.as_str().unwrap_or_default())
 }
 

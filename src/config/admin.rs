@@ -60,7 +60,10 @@ pub enum AdminVerb {
         text: String,
     },
     /// Close all connections, a slice at a time, and stop.
-    Drain,
+    Drain {
+        /// The command ends when the server has stopped.
+        waits: bool,
+    },
     /// A change that concerns one user.
     Change {
         /// The user's name.
@@ -97,6 +100,7 @@ struct OrderWords {
     to_all: bool,
     is_sure: bool,
     is_plain: bool,
+    waits: bool,
 }
 
 /// Reads the arguments after `admin`, and the variables of the environment.
@@ -113,6 +117,7 @@ pub(super) fn read(
             Arg::Long("all") => given.to_all = true,
             Arg::Long("yes") => given.is_sure = true,
             Arg::Long("plain") => given.is_plain = true,
+            Arg::Long("wait") => given.waits = true,
             Arg::Long(name) => {
                 match OPTIONS_OF_PLACE.iter().find(|known| **known == name).and_then(|name| find(name)) {
                     Some(opt) => {
@@ -124,8 +129,7 @@ pub(super) fn read(
                         given.flags.push((opt, value));
                     }
                     None => {
-                        let known =
-                            OPTIONS_OF_PLACE.into_iter().chain(["json", "all", "yes", "plain", "help", "version"]);
+                        let known = OPTIONS_OF_PLACE.into_iter().chain(FLAGS);
                         let meant = did_you_mean("--", name, known);
                         return Err(format!(
                             "hongyan admin has no option \"--{name}\"{meant}; {HELP} shows what there is"
@@ -145,6 +149,8 @@ pub(super) fn read(
     given.command(&KnownVariables::new(variables)?)
 }
 
+/// The options without a value, for hints.
+const FLAGS: [&str; 7] = ["json", "all", "yes", "plain", "wait", "help", "version"];
 /// The names of the commands, for hints.
 const VERBS: [&str; 13] = [
     "status",
@@ -195,7 +201,7 @@ impl OrderWords {
             "nodes" => ("", 0, AdminVerb::Nodes),
             "forget-node" => ("NAME", 1, AdminVerb::ForgetNode(words.first().cloned().unwrap_or_default())),
             "users" => ("", 0, AdminVerb::Users),
-            "drain" => ("", 0, AdminVerb::Drain),
+            "drain" => ("[--wait]", 0, AdminVerb::Drain { waits: self.waits }),
             "user" => ("NAME", 1, AdminVerb::User(words.first().cloned().unwrap_or_default())),
             "where" => {
                 let [receiver, id] = [0, 1].map(|at| words.get(at).cloned().unwrap_or_default());
@@ -224,6 +230,7 @@ impl OrderWords {
             "notice" => &["all"],
             "reset-password" => &["plain"],
             "delete" => &["yes"],
+            "drain" => &["wait"],
             _ => &[],
         };
         self.only(verb, allowed)?;
@@ -247,7 +254,7 @@ impl OrderWords {
 
     /// Refuses flags that belong to other commands.
     fn only(&self, verb: &str, allowed: &[&str]) -> Result<(), String> {
-        let given = [("all", self.to_all), ("yes", self.is_sure), ("plain", self.is_plain)];
+        let given = [("all", self.to_all), ("yes", self.is_sure), ("plain", self.is_plain), ("wait", self.waits)];
         match given.into_iter().find(|(flag, is_given)| *is_given && !allowed.contains(flag)) {
             Some((flag, _)) => Err(format!("hongyan admin {verb} has no option --{flag}; {HELP} shows what there is")),
             None => Ok(()),
@@ -279,8 +286,9 @@ Usage: hongyan admin [OPTIONS] COMMAND
   reset-password NAME        set and print a new random password, which stays valid until it is
                              changed; end the user's session and resume tokens
   delete NAME --yes          delete an account permanently; nobody can register its name again
-  drain                      take no log-ins any more, close all connections, a slice at a time over
-                             the server's --drain, and stop it
+  drain [--wait]             take no log-ins any more, close all connections, a slice at a time over
+                             the server's --drain, and stop it; with --wait, return when it has
+                             stopped
   backup FILE                the same as hongyan backup, for the configured store
 
   --admin unix:PATH|ADDR:PORT
@@ -379,7 +387,8 @@ mod tests {
         for (words, verb) in [
             (&["users"][..], AdminVerb::Users),
             (&["nodes"], AdminVerb::Nodes),
-            (&["drain"], AdminVerb::Drain),
+            (&["drain"], AdminVerb::Drain { waits: false }),
+            (&["drain", "--wait"], AdminVerb::Drain { waits: true }),
             (&["user", "ann"], AdminVerb::User(name())),
             (&["where", "ann", "m1"], AdminVerb::Where { receiver: name(), id: "m1".into() }),
             (&["notice", "ann", "hello you"], AdminVerb::Notice { to: Some(name()), text: "hello you".into() }),
@@ -414,6 +423,7 @@ mod tests {
             (&["delete", "ann"], "--yes"),
             (&["ban", "ann", "--yes"], "no option --yes"),
             (&["users", "--all"], "no option --all"),
+            (&["status", "--wait"], "no option --wait"),
             (&["backup"], "one FILE"),
             (&["backup", "f", "--yes"], "no option --yes"),
             (&["status", "--amdin=x"], "did you mean --admin?"),

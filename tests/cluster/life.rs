@@ -178,6 +178,9 @@ fn a_drained_node_closes_a_few_connections_at_a_time_and_stops() {
     assert!(last < Duration::from_millis(1_900), "nobody waits for a fence: {waits:?}");
     assert_eq!(a.node.status(), Some(0));
     u1.say("m2", "u0", "on one node now", "MS");
+    let said = b.done(&["drain", "--wait"]);
+    assert!(said.contains("the server has stopped"), "{said}");
+    assert!(health(b.node.addr).is_empty());
     assert!(health(a.node.addr).is_empty());
 }
 
