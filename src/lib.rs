@@ -18,9 +18,9 @@
 
 pub mod admin;
 pub mod backup;
-pub mod beside;
 pub mod bus;
 pub mod chat;
+pub mod chat_launcher;
 pub mod client;
 pub mod config;
 pub mod copy;
@@ -28,10 +28,10 @@ pub mod generational;
 pub mod histogram;
 pub mod logging;
 pub mod net;
-pub mod page;
 pub mod protocol;
 pub mod push_hook;
+pub mod safe_text;
 pub mod server;
-pub mod shown;
 pub mod store;
 pub mod versions;
+pub mod web_page;

@@ -6,7 +6,7 @@ use hongyan::config::args::{self, CliCommand, ServerSettings};
 use hongyan::logging::{self, Stderr};
 use hongyan::server::reload::ReloadHooks;
 use hongyan::server::{self, ServerEnd};
-use hongyan::{backup, beside, copy};
+use hongyan::{backup, chat_launcher, copy};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             }
             Ok(ExitCode::from(u8::from(!told.is_good)))
         }
-        CliCommand::Client(args) => beside::run(&args),
+        CliCommand::Client(args) => chat_launcher::run(&args),
         CliCommand::Print(text) => {
             print(&text);
             Ok(ExitCode::SUCCESS)

@@ -2,15 +2,15 @@
 //! tests alike.
 
 mod admin;
+mod certificate_validity;
 mod certificates;
-mod files;
-mod over;
+mod file_descriptors;
 pub mod reload;
 pub mod signals;
 mod standby;
 mod store_wait;
 mod supervisor;
-mod validity;
+mod taken_over;
 
 use crate::admin::AdminServer;
 use crate::bus::codec::FrameCodec;
@@ -18,8 +18,8 @@ use crate::bus::{self, Bus, PubSub};
 use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
-use crate::net::live::{LoopSettings, ReloadedSettings};
-use crate::net::standby::StandbyPort;
+use crate::net::live_settings::{LoopSettings, ReloadedSettings};
+use crate::net::standby_port::StandbyPort;
 use crate::net::{Loop, LoopParts};
 use crate::push_hook::{self, PushHook};
 use crate::store::StoreError;
@@ -27,10 +27,9 @@ use crate::store::cluster::ClusterMembership;
 use crate::store::mysql::MysqlServer;
 use crate::store::pool::{Pool, WakeFn};
 use admin::AdminParts;
-use files::FileLimit;
+use file_descriptors::FileLimit;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
-use over::EndSignals;
 use reload::{ReloadHooks, ReloadWork, Reloader};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Socket, Type};
@@ -42,8 +41,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use taken_over::EndSignals;
 
-pub use validity::ValidityNotice;
+pub use certificate_validity::ValidityNotice;
 
 /// The pause before a node that was fenced joins again.
 const JOIN_AGAIN_AFTER: Duration = Duration::from_millis(200);

@@ -5,7 +5,7 @@
 mod common;
 
 use common::Server;
-use hongyan::page;
+use hongyan::web_page;
 use std::path::Path;
 
 fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
@@ -127,7 +127,7 @@ fn the_page_needs_nothing_from_elsewhere_and_makes_no_markup_out_of_text() {
         let quoted = content.split(['"', '\'', '`']).filter(|word| word.starts_with("./") || word.starts_with("web/"));
         for address in quoted.filter(|word| *word != "./") {
             let path = format!("/web/{}", address.trim_start_matches("./").trim_start_matches("web/"));
-            assert!(page::find(&path).is_some(), "{name}: {address}");
+            assert!(web_page::find(&path).is_some(), "{name}: {address}");
         }
         for address in content.split("://").skip(1) {
             let host = address.split(['/', '"', '\'', ' ', ')', '\n', '`']).next().unwrap();

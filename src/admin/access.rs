@@ -3,7 +3,7 @@
 
 use super::AdminConfig;
 use super::http::{HttpRequest, HttpResponse};
-use crate::config::{Endpoint, StoreUrl, regular};
+use crate::config::{Endpoint, StoreUrl, regular_file};
 use ring::hmac;
 use std::fmt;
 use std::net::IpAddr;
@@ -44,7 +44,7 @@ impl AdminToken {
 pub(super) fn read_token(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let cannot = |why: &str| format!("--admin-token-file {shown} cannot be used: {why}");
-    let (bytes, _) = regular::read_file(path).map_err(|why| cannot(&why))?;
+    let (bytes, _) = regular_file::read_file(path).map_err(|why| cannot(&why))?;
     let text = String::from_utf8(bytes).map_err(|_| cannot("the token has characters that are not ASCII"))?;
     let token = text.trim();
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -3,9 +3,9 @@
 use super::access::read_token;
 use super::escape;
 use super::http::STORE_HEADER;
-use super::show;
 use super::stream::{AdminStream, TimedStream};
 use super::target::encode;
+use super::text_output;
 use crate::config::Endpoint;
 use crate::config::admin::{AccountOrder, AdminOrder, AdminVerb};
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ pub fn run(order: &AdminOrder) -> Result<OrderResult, String> {
             err: format!("hongyan: {}", escape::plain(message)),
         });
     }
-    let out = show::show(&order.verb, &value);
+    let out = text_output::show(&order.verb, &value);
     Ok(OrderResult { is_good: is_good(status, &order.verb, &value), out, err: String::new() })
 }
 

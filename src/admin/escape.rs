@@ -1,7 +1,7 @@
 //! Escapes text of clients for a terminal: it must not move the cursor, change a colour or the
 //! order of letters.
 
-use crate::shown::is_shown;
+use crate::safe_text::is_shown;
 use std::fmt::Write;
 
 /// Plain text for a terminal.

@@ -2,7 +2,7 @@
 
 use super::escape::plain;
 use super::http::HttpResponse;
-use super::show::{number, text};
+use super::text_output::{number, text};
 use crate::chat::contract::LinkReport;
 use crate::net::admin::{Member, MemberState, Members};
 use serde_json::{Value, json};

@@ -24,10 +24,10 @@ pub mod codec;
 mod connection;
 pub mod figures;
 mod inbox;
-mod instance;
 mod publisher;
 mod pubsub;
 mod queue;
+mod redis_instance;
 mod settings;
 mod subscriber;
 

@@ -2,8 +2,8 @@
 
 use super::connection::{InstanceConnection, InstanceError, unexpected};
 use super::figures::LossCause;
-use super::instance::{BEAT_EVERY, ConnectionSide, InstanceSet, RetryPause};
 use super::queue::{OutgoingFrame, PublishBatch, QueueResult};
+use super::redis_instance::{BEAT_EVERY, ConnectionSide, InstanceSet, RetryPause};
 use crate::chat::contract::NodeId;
 use redis::Value;
 use std::time::Instant;

@@ -2,8 +2,8 @@
 
 use super::codec::FrameCodec;
 use super::figures::{BusFigures, LossCause};
-use super::instance::{BusInstance, InstanceSet};
 use super::queue::{OutgoingFrame, QueueResult};
+use super::redis_instance::{BusInstance, InstanceSet};
 use super::settings::BusSettings;
 use super::{Bus, BusEvent, publisher, subscriber};
 use crate::chat::contract::{BusFrame, Incarnation};

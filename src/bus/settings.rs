@@ -1,6 +1,6 @@
 //! The settings of the bus, with the files that they name.
 
-use crate::config::{BusUrl, Config, regular};
+use crate::config::{BusUrl, Config, regular_file};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, crypto};
@@ -82,7 +82,8 @@ fn place(url: &BusUrl) -> Result<InstanceAddress, String> {
 
 fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
-    let (text, _) = regular::read_file(path).map_err(|why| format!("its CA file {shown} cannot be read: {why}"))?;
+    let (text, _) =
+        regular_file::read_file(path).map_err(|why| format!("its CA file {shown} cannot be read: {why}"))?;
     let found = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     found
         .ok()

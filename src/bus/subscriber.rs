@@ -3,7 +3,7 @@
 use super::codec::DecodedMessage;
 use super::connection::{InstanceConnection, InstanceError, unexpected};
 use super::figures::LossCause;
-use super::instance::{BEAT_EVERY, ConnectionSide, InstanceSet, RetryPause};
+use super::redis_instance::{BEAT_EVERY, ConnectionSide, InstanceSet, RetryPause};
 use redis::Value;
 use std::time::{Duration, Instant};
 

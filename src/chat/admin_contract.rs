@@ -4,7 +4,7 @@
 //! has answered.
 
 use super::cluster::contract::NodeId;
-use super::handle::ConnId;
+use super::identifiers::ConnId;
 use crate::protocol::field::{Secret, UserName};
 
 /// Names a request, so that the answer reaches its caller.

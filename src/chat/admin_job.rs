@@ -1,6 +1,6 @@
 //! The jobs for the operator's requests, and their outcomes.
 
-use super::found::MailboxQuota;
+use super::job_results::MailboxQuota;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 

@@ -16,9 +16,9 @@ pub use super::cluster::contract::{
     DedupEntry, EndCause, Incarnation, LinkBatch, LinkPosition, LinkReport, MS_SHIFT, NodeId, NodeRecord, NodeState,
     PresenceUpdate, ReleasedUser, UserOwner,
 };
-pub use super::found::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota, PushPage};
 pub use super::gauges::CoreGauges;
-pub use super::handle::{AddressKey, ConnId, Ticket};
+pub use super::identifiers::{AddressKey, ConnId, Ticket};
+pub use super::job_results::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota, PushPage};
 pub use super::note::{ClientConn, ClientLimit, CredentialKind, JobKind, Note, RefusalCause, Totals};
 pub use super::outcome::Outcome;
 use crate::protocol::error::ErrorCode;

@@ -8,21 +8,21 @@
 //! the mailbox knows nothing of it: each device may have its own.
 //!
 //! An ack costs the same however many pushes are outstanding and whatever ids they have. Most acks
-//! are for the first entry of the queue. The others are found by the [index](super::index) of a
-//! long queue, or by a linear search in a short one. Pushes that were [held back](held) because of
+//! are for the first entry of the queue. The others are found by the [index](super::id_index) of a
+//! long queue, or by a linear search in a short one. Pushes that were [held back](held_back) because of
 //! the acked one are found by a keyed hash.
 
 use super::deliveries::{Deliveries, Delivery};
+use super::id_index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
 use super::ids::DeliveryRef;
-use super::index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
 use super::mailbox::{Mailbox, MailboxEntry};
-use super::sparse::{QueuePosition, SparseEntry, SparseQueue};
+use super::sparse_queue::{QueuePosition, SparseEntry, SparseQueue};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
 use crate::protocol::request::ContentForm;
-use held::HeldBackPushes;
+use held_back::HeldBackPushes;
 
-mod held;
+mod held_back;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,7 @@
 //! The way of a push: onto its receiver's list or into the store, then to its receiver, again and
 //! again until it is acked. Its `MS` is sent when it is acked or committed, whichever is first.
 
+use super::ack_list::AckList;
 use super::answer::{BUSY, FULL, FollowingError, LATE, UNAVAILABLE, fault_of};
 use super::cluster::LookScope;
 use super::contract::{Action, Job, Outcome};
@@ -11,7 +12,6 @@ use super::gauges;
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
-use super::list::AckList;
 use super::mailbox::Backfill;
 use super::users::UserRoute;
 use super::{AnswerDeadline, Chat, ChatTimer};

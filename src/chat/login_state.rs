@@ -23,8 +23,8 @@
 use super::answer::{BANNED, BUSY, CROWDED, DAMAGED, FollowingError, NO_HASHING, UNAVAILABLE};
 use super::contract::{ClusterJob, ConnId, Job, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket, TurnTime, UserOwner};
 use super::ids::LoginId;
+use super::job_tables::TicketTable;
 use super::own_op::ProofPurpose;
-use super::table::TicketTable;
 use super::tries::{AdmittedTry, TryOutcome};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Secret, UserName};

@@ -9,9 +9,9 @@
 
 use super::contract::Rules;
 use super::deliveries::{Deliveries, Delivery, SaveProgress};
+use super::id_index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
 use super::ids::DeliveryRef;
-use super::index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
-use super::sparse::{QueuePosition, SparseEntry, SparseQueue};
+use super::sparse_queue::{QueuePosition, SparseEntry, SparseQueue};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Body, PushKind};

@@ -2,8 +2,8 @@
 //! everything that a line of the log needs. Events of every message are only counted, in
 //! [`Totals`]: that costs a message no more than an addition.
 
-use super::found::MailboxQuota;
-use super::handle::{AddressKey, ConnId};
+use super::identifiers::{AddressKey, ConnId};
+use super::job_results::MailboxQuota;
 use crate::protocol::field::UserName;
 
 /// The client on a connection.

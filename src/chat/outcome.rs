@@ -3,7 +3,7 @@
 use super::account_job::AccountOutcome;
 use super::admin_job::AdminOutcome;
 use super::cluster::contract::ClusterOutcome;
-use super::found::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota, PushPage};
+use super::job_results::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota, PushPage};
 use crate::protocol::field::{Profile, Secret, UserName};
 
 /// The outcome of a job.

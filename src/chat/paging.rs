@@ -1,11 +1,11 @@
 //! ACK lists when users come and go: a list is read from the store in pages when its user comes
 //! online, moves to their next connection, and is made durable when they go offline.
 
+use super::ack_list::AckList;
 use super::contract::{Action, ClusterJob, Job, PushPage};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
-use super::list::AckList;
 use super::mailbox::Backfill;
 use super::{Chat, ChatTimer};
 use crate::protocol::push::PushKind;

@@ -4,10 +4,10 @@
 //! A user is in the table as long as something refers to them: a connection, a friend's list, a
 //! delivery, a job. Only this module answers where a user is: see [`UserRoute`].
 
+use super::ack_list::AckList;
 use super::contract::ConnId;
 use super::dedup::DedupWindow;
 use super::ids::{LoginId, UserId};
-use super::list::AckList;
 use crate::protocol::field::{RESERVED_NAME, UserName};
 use hashbrown::HashTable;
 use slab::Slab;

@@ -45,7 +45,7 @@ mod frames;
 mod link;
 mod machine;
 mod options;
-mod password;
+mod password_hash;
 mod profile;
 mod push;
 mod seen;
@@ -62,7 +62,7 @@ pub use account::ProfileChange;
 pub use delivery::{ClientEvent, ConnectionState, Delivery};
 pub use error::{EndReason, Error, RecommendedAction, Refusal};
 pub use options::Options;
-pub use password::hash_value;
+pub use password_hash::hash_value;
 pub use profile::{Friend, PendingRequest, Profile, Roster};
 pub use push::Push;
 pub use sign_up::sign_up;
@@ -280,5 +280,5 @@ fn wait_for(answer: &Receiver<Result<Answer, Error>>, until: Instant) -> Result<
 pub fn new_id() -> Result<String, Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::Setting(format!("there are no random numbers: {error}")))?;
-    Ok(password::hex(&bytes))
+    Ok(password_hash::hex(&bytes))
 }

@@ -1,7 +1,7 @@
 //! The options of a client.
 
 use super::error::Error;
-use super::password::hash_value;
+use super::password_hash::hash_value;
 use super::target::Target;
 use super::token::TokenStore;
 use crate::protocol::field::Name;

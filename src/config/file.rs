@@ -3,7 +3,7 @@
 use super::Config;
 use super::known::{cut, did_you_mean};
 use super::options::{CONFIG, ConfigOption, OPTIONS, OptionKind, find};
-use super::regular;
+use super::regular_file;
 use std::fs::Metadata;
 use std::ops::Range;
 use std::path::Path;
@@ -35,7 +35,7 @@ impl ConfigFile {
     /// are not repeated.
     pub(super) fn read(source: &str, path: &Path) -> Result<Self, String> {
         let fault = |why: &str| format!("{source} {} cannot be used: {why}", path.display());
-        let (bytes, data) = regular::read_file(path).map_err(|why| fault(&why))?;
+        let (bytes, data) = regular_file::read_file(path).map_err(|why| fault(&why))?;
         let is_world_readable = is_world_readable(&data);
         let text = String::from_utf8(bytes).map_err(|_| fault("it is not valid UTF-8"))?;
         Ok(Self { entries: parse(&path.display().to_string(), &text)?, is_world_readable })

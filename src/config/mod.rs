@@ -17,7 +17,7 @@ pub mod networks;
 mod node_name;
 pub mod options;
 pub mod origins;
-pub mod regular;
+pub mod regular_file;
 pub mod store_id;
 mod store_url;
 mod units;

@@ -2,7 +2,7 @@
 //! are escaped here for all lines, so that each stays one line and is shown in the order in which
 //! it was written.
 
-use crate::shown::is_shown;
+use crate::safe_text::is_shown;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, Record};
 use std::fmt::{self, Write};

@@ -1,6 +1,6 @@
 //! Counters of connections. Every close has a cause.
 
-use super::noted::NoteCounts;
+use super::note_counters::NoteCounts;
 use crate::chat::contract::CloseReason;
 use std::fmt;
 

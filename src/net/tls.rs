@@ -5,7 +5,7 @@
 //! share, plaintext is encrypted in such memory, and a session keeps only an incomplete record, or
 //! encrypted bytes that the socket did not take.
 
-use super::compact_keys;
+use super::compact_tls_keys;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -52,7 +52,7 @@ const TICKETS: usize = 1;
 /// # Errors
 /// They cannot be used, or do not belong together.
 pub fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(compact_keys::provider())
+    let mut config = ServerConfig::builder_with_provider(compact_tls_keys::provider())
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
@@ -238,7 +238,7 @@ impl TlsSession {
         };
         self.is_over |= opened.is_err();
         if shakes_hands {
-            self.is_expanded = self.session.negotiated_cipher_suite().is_some_and(compact_keys::keeps_expanded);
+            self.is_expanded = self.session.negotiated_cipher_suite().is_some_and(compact_tls_keys::keeps_expanded);
         }
         opened
     }

@@ -6,10 +6,10 @@ use super::socket::Stream;
 use super::wire::FileSending;
 use crate::chat::contract::ConnId;
 use crate::config::Origins;
-use crate::page;
 use crate::protocol::http::{self, HttpHead, HttpRefusal, ServerHealth};
 use crate::store::cluster::ClusterMembership;
 use crate::store::pool::StoreHealth;
+use crate::web_page;
 use std::sync::Arc;
 
 /// The settings by which requests are answered.
@@ -28,7 +28,7 @@ pub(super) struct WebSettings {
 impl WebSettings {
     pub(super) fn new(allowed_origins: Origins, store: Arc<StoreHealth>) -> Self {
         // Prepare the files now, so that the first request does not have to wait.
-        page::files();
+        web_page::files();
         Self { allowed_origins, store, has_page: false, is_draining: false, is_stopping: false }
     }
 
@@ -120,7 +120,7 @@ impl<S: Stream> Hub<S> {
 
     /// Answers a request for a file.
     fn answer_file(&mut self, id: ConnId, path: &str, head: &[u8], no_body: bool) -> AfterHead {
-        match page::find(path).filter(|_| self.web.has_page) {
+        match web_page::find(path).filter(|_| self.web.has_page) {
             Some(file) if file.is_among(&http::header_values(head, "If-None-Match")) => {
                 self.answer_request(id, |out| out.extend_from_slice(file.head_unchanged().as_bytes()));
             }

@@ -5,7 +5,7 @@
 //! as the read buffer; [`UserName`] is the owned form, cheap to clone.
 
 use super::escape_free::is_visible_ascii;
-use crate::shown::is_invisible;
+use crate::safe_text::is_invisible;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::CodePointMapData;
 use icu_properties::props::GeneralCategory;

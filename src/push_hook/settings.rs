@@ -1,6 +1,6 @@
 //! The settings of the push hook, with the content of its files.
 
-use crate::config::{Config, HookUrl, regular};
+use crate::config::{Config, HookUrl, regular_file};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::fmt;
@@ -78,7 +78,7 @@ fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn read(option: &str, path: &Path) -> Result<Vec<u8>, String> {
-    let read = regular::read_file(path).map(|(bytes, _)| bytes);
+    let read = regular_file::read_file(path).map(|(bytes, _)| bytes);
     read.map_err(|why| format!("{option} {} cannot be read: {why}", path.display()))
 }
 

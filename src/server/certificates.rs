@@ -1,7 +1,7 @@
 //! Reads the certificate and its key, at the start and at each SIGHUP.
 
-use super::validity::{self, ValidityNotice};
-use crate::config::{Config, regular};
+use super::certificate_validity::{self, ValidityNotice};
+use crate::config::{Config, regular_file};
 use crate::net::tls::{self, Certificates};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -42,7 +42,7 @@ fn load(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<Val
     })?;
     // With a clock before 1970 every certificate counts as invalid.
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let notice = validity::notice(&chain, certificate, now_s);
+    let notice = certificate_validity::notice(&chain, certificate, now_s);
     let config = tls::config(chain, private_key).map_err(|error| match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             format!("--tls-key {key_name} is not the key of the first certificate in --tls-cert {cert_name}")
@@ -53,7 +53,7 @@ fn load(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<Val
 }
 
 fn read(option: &str, path: &Path) -> Result<Vec<u8>, String> {
-    let read = regular::read_file(path).map(|(bytes, _)| bytes);
+    let read = regular_file::read_file(path).map(|(bytes, _)| bytes);
     read.map_err(|why| format!("{option} {} cannot be read: {why}", path.display()))
 }
 

@@ -5,14 +5,14 @@
 //! however many signals come. Everything is read before anything changes: if something is wrong,
 //! nothing changes.
 
+use super::certificate_validity::ValidityNotice;
 use super::certificates;
-use super::files::FileLimit;
-use super::validity::ValidityNotice;
+use super::file_descriptors::FileLimit;
 use crate::config::args::ServerSettings;
 use crate::config::options::{OPTIONS, ReloadEffect};
 use crate::config::{Config, LogFormat};
 use crate::net::hub::ConnectionBounds;
-use crate::net::live::{LoopSettings, ReloadedSettings};
+use crate::net::live_settings::{LoopSettings, ReloadedSettings};
 use crate::net::tls::Certificates;
 use crate::store::pool::{StoreLimits, WakeFn};
 use log::LevelFilter;

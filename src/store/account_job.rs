@@ -2,7 +2,7 @@
 //! store.
 
 use super::quota::MailboxCounts;
-use super::{StoreConnection, StoreError, waiting};
+use super::{StoreConnection, StoreError, push_jobs};
 use crate::chat::contract::{AccountJob, AccountOutcome, PendingEntry, Roster};
 use crate::protocol::field::{Secret, UserName};
 
@@ -106,7 +106,7 @@ fn block(
         names.insert(place, other.clone());
         store.blocks().add(user, other)?;
     }
-    waiting::unfriend(store, mailbox_counts, user, other)?;
+    push_jobs::unfriend(store, mailbox_counts, user, other)?;
     let request = store.friendships().request(user, other)?;
     if request.as_ref().is_some_and(|request| !request.is_hidden) {
         store.friendships().hide_request(user, other)?;

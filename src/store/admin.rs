@@ -1,7 +1,7 @@
 //! The jobs for the operator: what is checked and what changes together, for every store.
 
 use super::quota::MailboxCounts;
-use super::{StoreConnection, StoreError, waiting};
+use super::{StoreConnection, StoreError, push_jobs};
 use crate::chat::contract::{AdminJob, AdminOutcome, Job, Outcome};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
@@ -57,7 +57,7 @@ fn keep_notice(
         return Ok(AdminOutcome::NoSuchUser);
     }
     let mut outcomes = Vec::new();
-    waiting::save_all(store, mailbox_counts, &[Job::SavePush { push: push.clone() }], &mut outcomes)?;
+    push_jobs::save_all(store, mailbox_counts, &[Job::SavePush { push: push.clone() }], &mut outcomes)?;
     Ok(match outcomes.as_slice() {
         [Outcome::Full(quota)] => AdminOutcome::Full(*quota),
         _ => AdminOutcome::Done,

@@ -4,12 +4,12 @@
 use super::health::{StoreHealth, WorkerHealth};
 use super::job_kinds::{accounts_to_lock, is_write, push_seq};
 use super::limits::{LimitChecks, StoreLimits};
+use super::login_reads::{load, load_proven, page, prove};
 use super::password::VerifiedLogins;
 use super::quota::MailboxCounts;
-use super::reading::{load, load_proven, page, prove};
 use super::reopen::{StoreOpener, StoreOpening};
 use super::token::TokenValidity;
-use super::{StoreConnection, StoreError, account_job, admin, node_work, token, waiting};
+use super::{StoreConnection, StoreError, account_job, admin, node_batch, push_jobs, token};
 use crate::chat::contract::{AccountJob, AccountOutcome, Job, Outcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub(super) struct DataWorker {
     watch: LimitChecks,
     /// This server is a node of a cluster: other nodes use the store as well.
     is_node: bool,
-    limit: node_work::SeqLimit,
+    limit: node_batch::SeqLimit,
     /// When the counts of mailboxes were last dropped, because other nodes change mailboxes, too.
     forgotten_at: Instant,
 }
@@ -124,7 +124,7 @@ impl DataWorker {
         let is_node = store.nodes().is_some();
         Self {
             is_node,
-            limit: node_work::SeqLimit::default(),
+            limit: node_batch::SeqLimit::default(),
             forgotten_at: Instant::now(),
             link: ConnectionState::Open(store),
             opener,
@@ -340,7 +340,7 @@ impl DataWorker {
         let (mut progress, began) = (TransactionProgress::default(), Instant::now());
         let done = catch_panic(|| {
             let result = if is_node {
-                node_work::transact(store.as_mut(), mailbox_counts, jobs, verified, &mut progress)
+                node_batch::transact(store.as_mut(), mailbox_counts, jobs, verified, &mut progress)
             } else {
                 transact(store.as_mut(), mailbox_counts, jobs, verified, &mut progress)
             };
@@ -418,8 +418,8 @@ fn transact(
     let mut rest = jobs;
     while let Some((job, after)) = rest.split_first() {
         rest = match job {
-            Job::SavePush { .. } => waiting::save_all(store, mailbox_counts, rest, &mut outcomes)?,
-            Job::DeletePush { .. } => waiting::delete_all(store, mailbox_counts, rest, &mut outcomes)?,
+            Job::SavePush { .. } => push_jobs::save_all(store, mailbox_counts, rest, &mut outcomes)?,
+            Job::DeletePush { .. } => push_jobs::delete_all(store, mailbox_counts, rest, &mut outcomes)?,
             job => {
                 outcomes.push(single(store, mailbox_counts, job, verified)?);
                 after
@@ -466,10 +466,10 @@ pub(super) fn single(
         }
         Job::GetProfile { user, .. } => Outcome::Profile(store.profile(user)?.map(Box::new)),
         Job::AskFriend { push, pending_max } => {
-            Outcome::Asked(waiting::ask_friend(store, mailbox_counts, push, *pending_max)?)
+            Outcome::Asked(push_jobs::ask_friend(store, mailbox_counts, push, *pending_max)?)
         }
         Job::AnswerFriend { push, friends_max } => {
-            Outcome::Answered(waiting::answer_friend(store, mailbox_counts, push, *friends_max)?)
+            Outcome::Answered(push_jobs::answer_friend(store, mailbox_counts, push, *friends_max)?)
         }
         Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
             let Some(stored) = store.password_hash(user)? else {
@@ -486,7 +486,7 @@ pub(super) fn single(
             Outcome::TokensRevoked
         }
         Job::Unfriend { user, other } => {
-            waiting::unfriend(store, mailbox_counts, user, other)?;
+            push_jobs::unfriend(store, mailbox_counts, user, other)?;
             Outcome::Unfriended
         }
         Job::Account { user, job } => {

@@ -5,7 +5,7 @@ use super::table::{Mutation, of};
 pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the owner is not told that something was saved",
-        "src/chat/cluster/telling.rs",
+        "src/chat/cluster/owner_notices.rs",
         "                if what.pushes {\n                    self.say(at, NodeRecord::Look",
         "                if what.pushes && name.as_str().is_empty() {\n                    self.say(at, NodeRecord::Look",
     ),
@@ -65,7 +65,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a save that seems to have failed is told to nobody",
-        "src/chat/cluster/telling.rs",
+        "src/chat/cluster/owner_notices.rs",
         "            let (receiver, sender) = (found.receiver, found.sender);\n            self.tell_owner(receiver, LookScope::PUSHES, sender, out);\n",
         "            _ = (found, out);\n",
     ),
@@ -77,7 +77,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "an owner that was asked for too early is believed",
-        "src/chat/cluster/telling.rs",
+        "src/chat/cluster/owner_notices.rs",
         "            OwnerLookup::Asked => telling.asking = OwnerLookup::AskedTooEarly,",
         "            OwnerLookup::Asked => {}",
     ),
@@ -138,7 +138,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a life that was overlooked marks no list",
-        "src/chat/cluster/views.rs",
+        "src/chat/cluster/view_changes.rs",
         "else { state.last.epoch > epoch + 1 }",
         "else { state.last.epoch > epoch + 1 && lived }",
     ),
@@ -150,13 +150,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a user is let go of without the messages that the window forgot",
-        "src/chat/cluster/taken.rs",
+        "src/chat/cluster/taken_messages.rs",
         "            cluster.taken.note(&self.deliveries);",
         "            _ = (&cluster.taken, &self.deliveries);",
     ),
     of(
         "what a user has on other nodes goes on after a ban",
-        "src/chat/cluster/endings.rs",
+        "src/chat/cluster/forced_logouts.rs",
         "            None => self.end_here(user, why, out),",
         "            None => why == EndCause::Disconnected && self.end_here(user, why, out),",
     ),
@@ -168,7 +168,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a ban is confirmed before other nodes have said so",
-        "src/chat/cluster/endings.rs",
+        "src/chat/cluster/forced_logouts.rs",
         "                    order.left.insert(others.clone())",
         "                    order.left = Some(Vec::new());\n                    &others",
     ),
@@ -210,13 +210,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "direct begins before the last save",
-        "src/chat/cluster/direct.rs",
+        "src/chat/cluster/remote_receivers.rs",
         "ReceiverState::Stored { last })) if last == seq",
         "ReceiverState::Stored { last })) if last >= seq",
     ),
     of(
         "what was saved while direct is not looked for",
-        "src/chat/cluster/direct.rs",
+        "src/chat/cluster/remote_receivers.rs",
         "            self.tell_owner(receiver, LookScope::PUSHES, sender, out);\n            self.release_delivery(delivery);",
         "            self.release_delivery(delivery);",
     ),
@@ -228,7 +228,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "what is not safe is forgotten when direct ends",
-        "src/chat/cluster/direct.rs",
+        "src/chat/cluster/remote_receivers.rs",
         "        for delivery in unsaved {\n            self.save_if_unsaved(delivery, out);",
         "        for delivery in unsaved {\n            self.save_later(delivery);",
     ),

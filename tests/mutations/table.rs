@@ -63,7 +63,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "the newest is sent first",
-        "src/chat/sparse.rs",
+        "src/chat/sparse_queue.rs",
         "self.entries.push_back(entry);",
         "self.entries.push_front(entry);",
     ),
@@ -233,7 +233,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "the push of a withdrawn request counts on",
-        "src/store/waiting.rs",
+        "src/store/push_jobs.rs",
         "        mailbox_counts.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);",
         "        _ = (sender, text_bytes);",
     ),
@@ -312,7 +312,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a certificate is good for a day after it expired",
-        "src/server/validity.rs",
+        "src/server/certificate_validity.rs",
         "if now_s > until_s {",
         "if now_s > until_s + DAY_S {",
     ),
@@ -373,8 +373,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a block leaves the friendship, and what the user asked",
         "src/store/account_job.rs",
-        "    waiting::unfriend(store, mailbox_counts, user, other)?;\n",
-        "    _ = (waiting::unfriend, mailbox_counts);\n",
+        "    push_jobs::unfriend(store, mailbox_counts, user, other)?;\n",
+        "    _ = (push_jobs::unfriend, mailbox_counts);\n",
     ),
     of(
         "the end of a block brings back what was asked",
@@ -487,7 +487,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a log-in to an account that was deleted meanwhile",
-        "src/store/reading.rs",
+        "src/store/login_reads.rs",
         "        None => Outcome::Unproven { password_hash: None, differs: false },",
         "        None => Outcome::Proven,",
     ),

@@ -106,7 +106,7 @@ pub fn is_web_socket(attack: Attack) -> bool {
 }
 
 fn request_for_the_largest_file() -> String {
-    let largest = hongyan::page::files().iter().max_by_key(|file| file.bytes.len());
+    let largest = hongyan::web_page::files().iter().max_by_key(|file| file.bytes.len());
     let path = largest.map_or_else(|| "/".to_owned(), |file| file.path());
     format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
 }

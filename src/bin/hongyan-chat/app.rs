@@ -8,8 +8,8 @@ mod rows;
 
 use crate::chat::FriendChat;
 use crate::editor::LineEditor;
-use crate::exchange::{FriendItem, IncomingRequest, LinkStatus, SessionOrder};
 use crate::secret::Secret;
+use crate::session_messages::{FriendItem, IncomingRequest, LinkStatus, SessionOrder};
 pub(crate) use rows::ListRow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

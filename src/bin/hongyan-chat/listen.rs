@@ -197,7 +197,7 @@ mod tests {
             content: "two\nlines \u{1b}[2J \u{202e}鸿".into(),
         };
         let line = line_of(&keyring, &push);
-        assert!(line.chars().all(hongyan::shown::is_shown), "{line}");
+        assert!(line.chars().all(hongyan::safe_text::is_shown), "{line}");
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&value["text"], &value["time"]), (&push.content.clone().into(), &1_652_791_027_673_u64.into()));
         assert_eq!((&value["type"], &value["encrypted"]), (&"message".into(), &false.into()));

@@ -6,10 +6,10 @@ mod incoming;
 mod outbox;
 mod trust;
 
-use crate::exchange::{LinkStatus, SessionEvent, SessionOrder};
 use crate::history::{HistoryBounds, MessageHistory};
 use crate::keyring::Keyring;
 use crate::message::MessageState;
+use crate::session_messages::{LinkStatus, SessionEvent, SessionOrder};
 use crate::setup::ClientSetup;
 use hongyan::client::{Client, EndReason, Error};
 use outbox::MessageOutbox;

@@ -2,8 +2,8 @@
 //! after a panic.
 
 use crate::app::ChatApp;
-use crate::exchange::{SessionEvent, SessionOrder};
 use crate::session::{ChatSession, wait_for_end};
+use crate::session_messages::{SessionEvent, SessionOrder};
 use crate::setup::ClientSetup;
 use crate::view::{self, TextLook};
 use crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event};

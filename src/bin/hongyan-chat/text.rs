@@ -2,7 +2,7 @@
 //! changes a colour or reverses the order of letters. Also measures text in columns and wraps it to
 //! a width.
 
-use hongyan::shown::is_shown;
+use hongyan::safe_text::is_shown;
 use std::fmt::Write;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;

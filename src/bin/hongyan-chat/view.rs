@@ -7,8 +7,8 @@ mod popup;
 mod talk;
 
 use crate::app::{ChatApp, Focus, Popup};
-use crate::exchange::LinkStatus;
 use crate::message::ChatMessage;
+use crate::session_messages::LinkStatus;
 use crate::text;
 pub(crate) use look::TextLook;
 use ratatui::Frame;

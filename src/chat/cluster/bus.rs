@@ -6,9 +6,9 @@
 use super::super::contract::Action;
 use super::super::{Chat, ChatTimer};
 use super::contract::{BusFrame, BusRecord, Incarnation, LinkReport, NodeId, NodeRecord};
-use super::direct::RemoteReceivers;
 use super::foreign::ForeignPushes;
 use super::link::{NodeLink, RECORD_BYTES_MAX};
+use super::remote_receivers::RemoteReceivers;
 use super::{ClusterState, IncarnationState};
 use std::collections::{BTreeMap, VecDeque};
 

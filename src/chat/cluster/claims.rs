@@ -16,7 +16,7 @@ use super::contract::{
     ClusterJob, ClusterOutcome, DedupEntry, Incarnation, NodeId, NodeRecord, ReleasedUser, UserOwner,
 };
 use super::figures::Waited;
-use super::{ClusterState, IncarnationState, RETRY_MS, steps};
+use super::{ClusterState, IncarnationState, RETRY_MS, step_count};
 
 /// The shortest time from the begin of a claim, or from a question about it, to the next question.
 const ASK_AGAIN_MS: u64 = RETRY_MS / 2;
@@ -118,7 +118,7 @@ impl Chat {
     fn consider_claim(&mut self, user: UserId, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(mut claim) = cluster.remove_claim(user) else { return };
-        steps::count(1);
+        step_count::count(1);
         let is_awaited = self.logins.get(claim.login).is_some_and(|one| self.is_awaited(one.request));
         let waited_ms = self.now.mono_ms - claim.began_ms;
         if !is_awaited {
@@ -235,7 +235,7 @@ impl Chat {
             && let Some(&(due_ms, user, serial)) = cluster.claims_to_ask.front()
             && due_ms <= now_ms
         {
-            steps::count(1);
+            step_count::count(1);
             cluster.claims_to_ask.pop_front();
             if cluster.claims.get(&user).is_none_or(|claim| claim.serial != serial) {
                 // The claim has ended.

@@ -2,7 +2,7 @@
 //!
 //! A server that is not in a cluster creates none of these.
 
-use crate::chat::found::PushPage;
+use crate::chat::job_results::PushPage;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::num::NonZeroU16;

@@ -5,7 +5,7 @@ use super::super::Chat;
 use super::super::contract::Action;
 use super::super::ids::UserId;
 use super::contract::{Incarnation, NodeRecord};
-use super::steps;
+use super::step_count;
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +65,7 @@ impl UntoldPairs {
         let all = (sender, UserId::FIRST)..=(sender, UserId::LAST);
         let receivers: Vec<UserId> =
             self.by_sender.range(all).map(|&(_, receiver)| receiver).take(OF_SENDER_MAX + 1).collect();
-        steps::count(receivers.len());
+        step_count::count(receivers.len());
         (receivers.len() <= OF_SENDER_MAX).then_some(receivers)
     }
 

@@ -11,13 +11,13 @@
 //! handed over.
 
 use super::super::Chat;
+use super::super::ack_list::AckList;
 use super::super::contract::Action;
 use super::super::deliveries::{Delivery, SaveProgress};
 use super::super::ids::{DeliveryRef, UserId};
-use super::super::list::AckList;
 use super::super::mailbox::Backfill;
 use super::contract::{Incarnation, NODE_BITS, NodeId, NodeRecord};
-use super::recent::RecentNumbers;
+use super::recent_set::RecentNumbers;
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 use std::collections::BTreeMap;

@@ -4,10 +4,10 @@
 //! pages. There is no cursor in the store. The commits of several nodes are not in the order of
 //! `seq`, so a page is the first pushes that are not on the list.
 
+use super::super::ack_list::AckList;
 use super::super::contract::{Action, PushPage};
 use super::super::deliveries::SaveProgress;
 use super::super::ids::{DeliveryRef, UserId};
-use super::super::list::AckList;
 use super::super::mailbox::Backfill;
 use super::super::{Chat, ChatTimer};
 use crate::protocol::push::PushKind;
@@ -98,7 +98,7 @@ impl Chat {
             if self.users.is_here(user) {
                 self.friends_changed(user, out);
             } else {
-                self.tell_owner(user, super::telling::LookScope::FRIENDS, None, out);
+                self.tell_owner(user, super::owner_notices::LookScope::FRIENDS, None, out);
             }
         }
     }

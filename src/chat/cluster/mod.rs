@@ -46,27 +46,27 @@ mod bus;
 mod claims;
 pub(super) mod clock;
 pub mod contract;
-mod direct;
 mod dirty;
-mod endings;
 mod figures;
+mod forced_logouts;
 mod foreign;
 mod letting_go;
 mod link;
 mod looks;
+mod owner_notices;
 mod presence;
 mod questions;
-mod recent;
-mod steps;
-mod taken;
-mod telling;
+mod recent_set;
+mod remote_receivers;
+mod step_count;
+mod taken_messages;
 #[cfg(test)]
 mod tests;
-mod views;
+mod view_changes;
 
-pub(super) use endings::EndRequester;
+pub(super) use forced_logouts::EndRequester;
+pub(super) use owner_notices::LookScope;
 pub(super) use questions::Question;
-pub(super) use telling::LookScope;
 
 /// The time after which a failed or unanswered operation is tried again.
 const RETRY_MS: u64 = 1_000;
@@ -90,15 +90,15 @@ pub(super) struct ClusterState {
     /// Users whom other nodes may claim.
     let_go: letting_go::ClaimableUsers,
     /// Users whose owner is still to be told something; each holds a reference.
-    telling: BTreeMap<UserId, telling::OwnerUpdate>,
+    telling: BTreeMap<UserId, owner_notices::OwnerUpdate>,
     /// Those of them whose owner must be read. It may be known by now.
     to_ask: BTreeSet<UserId>,
     /// There were too many: all nodes look at all lists.
     tells_everybody: bool,
     dirty: dirty::UntoldPairs,
-    taken: taken::TakenMessages,
+    taken: taken_messages::TakenMessages,
     /// The orders that must end connections on all nodes.
-    endings: endings::SessionEnds,
+    endings: forced_logouts::SessionEnds,
     /// The users who are online on other nodes, and what other nodes were told.
     presence: presence::RemotePresence,
     /// The users whose lists are to be read in the background, and how many at a time. They may be
@@ -197,7 +197,7 @@ impl ClusterState {
             + self.claims_to_ask.capacity() * size_of::<(u64, UserId, u64)>()
             + self.letting_go.len() * OF_TREE * size_of::<(UserId, letting_go::UserRelease)>()
             + self.let_go.held_bytes()
-            + self.telling.len() * OF_TREE * size_of::<(UserId, telling::OwnerUpdate)>()
+            + self.telling.len() * OF_TREE * size_of::<(UserId, owner_notices::OwnerUpdate)>()
             + self.to_ask.len() * OF_TREE * size_of::<UserId>()
             + self.dirty.held_bytes()
             + self.taken.held_bytes()
@@ -228,8 +228,8 @@ impl Chat {
             to_ask: BTreeSet::new(),
             tells_everybody: false,
             dirty: dirty::UntoldPairs::default(),
-            taken: taken::TakenMessages::default(),
-            endings: endings::SessionEnds::default(),
+            taken: taken_messages::TakenMessages::default(),
+            endings: forced_logouts::SessionEnds::default(),
             presence: presence::RemotePresence::default(),
             sweep: VecDeque::new(),
             sweep_at_once: 0,
@@ -266,7 +266,7 @@ impl Chat {
         if view.number < cluster.view.number {
             return;
         }
-        let changes = views::ViewChanges::between(&cluster.view, &view, cluster.me.node);
+        let changes = view_changes::ViewChanges::between(&cluster.view, &view, cluster.me.node);
         cluster.view = view;
         if !changes.nodes.is_empty() {
             self.bus_view_changed(out);

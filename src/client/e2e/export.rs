@@ -3,7 +3,7 @@
 
 use super::keys::KeyPairs;
 use super::{EncryptionError, decrypt, encrypt, from_base64, netstrings, random, to_base64};
-use crate::client::password::derive;
+use crate::client::password_hash::derive;
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;

@@ -1,11 +1,11 @@
 //! Connecting to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the
 //! lock that keeps a second server away.
 
+use super::error_text;
 use super::lanes::{self, ALONE, Lane, Lanes, WriterLane, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
 use super::nodes::{check_no_cluster, check_no_node_lives, check_target_is_no_cluster};
 use super::safe_commits::why_commits_are_not_safe;
-use super::said;
 use super::schema::{
     FIRST_OF_CLUSTERS, KNOWN, check_all_ours, log_if_newer, make_marked, migrate, set_version, usable_version,
     version_to_copy,
@@ -96,12 +96,12 @@ impl MysqlServer {
     /// The URL is not valid. The sentence does not repeat it.
     pub fn new_for(role: Role, url: &str) -> Result<Self, StoreError> {
         // The driver's own sentence may quote parts of the URL.
-        let opts = Opts::from_url(url).map_err(|error| StoreError::Unusable(said::of_url(&error)))?;
+        let opts = Opts::from_url(url).map_err(|error| StoreError::Unusable(error_text::of_url(&error)))?;
         if opts.get_db_name().is_none_or(str::is_empty) {
-            return Err(StoreError::Unusable(said::of_url(&UrlError::BadUrl)));
+            return Err(StoreError::Unusable(error_text::of_url(&UrlError::BadUrl)));
         }
         if let Some(path) = opts.get_ssl_opts().and_then(SslOpts::root_cert_path) {
-            said::check_ca(path)?;
+            error_text::check_ca(path)?;
         }
         let (read, write) = match role {
             Role::Serve => (READ_TIMEOUT, WRITE_TIMEOUT),
@@ -185,8 +185,8 @@ impl MysqlServer {
     pub(super) fn session_with(&self, opts: &Opts) -> Result<Conn, StoreError> {
         let mut conn = open(opts).map_err(|error| match fault(&error).0 {
             // Nothing large was sent yet: the peer does not speak this protocol.
-            StoreError::TooLarge(_) => StoreError::Unavailable(said::NO_MYSQL.to_owned()),
-            StoreError::Unavailable(why) if said::stays(&error) => StoreError::Unusable(why),
+            StoreError::TooLarge(_) => StoreError::Unavailable(error_text::NO_MYSQL.to_owned()),
+            StoreError::Unavailable(why) if error_text::stays(&error) => StoreError::Unusable(why),
             error => error,
         })?;
         for statement in SESSION {

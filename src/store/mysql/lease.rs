@@ -4,14 +4,14 @@
 
 use super::background_close;
 use super::fault;
-use super::forget::ForgetProgress;
+use super::forget_node::ForgetProgress;
 use super::lanes::BEAT_LANE;
+use super::life_signs::{LastSigns, LeaseFigures, first_mail_of};
 use super::look::{LeasePoll, read};
 use super::members::MembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::{NodeDirectory, NodeNames};
 use super::nodes::{NodeServer, VIEW, VIEW_AND_MAIL, frame_version_of, lock, names_of, view_of};
-use super::seen::{LastSigns, LeaseFigures, first_mail_of};
 use super::seq_max::{is_near, is_near_clock, limit_for, wall_seq};
 use super::silence::NodeSilence;
 use crate::chat::contract::{ClusterView, Incarnation, NodeId, NodeRecord};

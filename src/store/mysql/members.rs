@@ -1,10 +1,10 @@
 //! The state of all nodes of a cluster, for operators. The thread of the request reads it.
 
 use super::fault;
-use super::forget::{ForgetProgress, ForgetResult, forget};
+use super::forget_node::{ForgetProgress, ForgetResult, forget};
+use super::life_signs::LastSigns;
 use super::nodes::NodeServer;
 use super::schema::version;
-use super::seen::LastSigns;
 use crate::store::StoreError;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};

@@ -1,6 +1,6 @@
 //! Values and errors of the database, and what they mean.
 
-use super::said;
+use super::error_text;
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
 use mysql::{Row, Value};
@@ -35,7 +35,7 @@ pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
         return (StoreError::TooLarge("it is larger than max_allowed_packet of the database".to_owned()), false);
     }
     let mysql::Error::MySqlError(server) = error else {
-        return (StoreError::Unavailable(said::of_driver(error)), false);
+        return (StoreError::Unavailable(error_text::of_driver(error)), false);
     };
     let (meaning, usable) = meaning(server.code);
     (meaning(format!("{} (error {})", server.message, server.code)), usable)

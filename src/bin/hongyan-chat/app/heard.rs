@@ -1,8 +1,8 @@
 //! How the state changes when news arrive from the session.
 
 use super::ChatApp;
-use crate::exchange::{FriendList, IncomingRequest, LinkStatus, SessionEvent, SessionOrder};
 use crate::message::KeyTrust;
+use crate::session_messages::{FriendList, IncomingRequest, LinkStatus, SessionEvent, SessionOrder};
 use crate::text;
 use crate::view;
 

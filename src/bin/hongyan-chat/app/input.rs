@@ -2,8 +2,8 @@
 
 use super::{ChatApp, Focus, ListRow, Popup, SecretUse};
 use crate::editor::LineEditor;
-use crate::exchange::{LinkStatus, SessionOrder};
 use crate::secret::Secret;
+use crate::session_messages::{LinkStatus, SessionOrder};
 use crate::text;
 use crate::view;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};

@@ -2,8 +2,8 @@
 
 use super::{ChatApp, Popup, SecretUse};
 use crate::commands::{self, COMMANDS, InputCommand};
-use crate::exchange::SessionOrder;
 use crate::message::{KeyTrust, MessageState};
+use crate::session_messages::SessionOrder;
 use crate::text;
 
 impl ChatApp {

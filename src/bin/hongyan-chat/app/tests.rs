@@ -1,6 +1,6 @@
 use super::*;
-use crate::exchange::{FriendList, SessionEvent};
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
+use crate::session_messages::{FriendList, SessionEvent};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 fn app() -> ChatApp {

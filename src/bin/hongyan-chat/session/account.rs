@@ -1,7 +1,7 @@
 //! Orders about friends and the account.
 
 use super::SessionWorker;
-use crate::exchange::{FriendItem, FriendList, IncomingRequest, SessionEvent, SessionOrder};
+use crate::session_messages::{FriendItem, FriendList, IncomingRequest, SessionEvent, SessionOrder};
 use crate::text;
 use hongyan::client::{Error, ErrorCode, PendingRequest, ProfileChange, hash_value};
 

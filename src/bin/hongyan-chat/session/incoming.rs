@@ -1,8 +1,8 @@
 //! Handles what arrives from the server. Each message is on the disk before it is acked.
 
 use super::{SessionShared, SessionTask, trust};
-use crate::exchange::{IncomingRequest, LinkStatus, SessionEvent};
 use crate::message::{ChatMessage, MessageSecurity, MessageState};
+use crate::session_messages::{IncomingRequest, LinkStatus, SessionEvent};
 use hongyan::client::{Client, ClientEvent, ConnectionState, EndReason, Error, Push, PushKind};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;

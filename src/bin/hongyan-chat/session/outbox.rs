@@ -2,8 +2,8 @@
 //! is unknown is sent again under the same id.
 
 use super::{SessionShared, SessionTask, SessionWorker};
-use crate::exchange::SessionEvent;
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
+use crate::session_messages::SessionEvent;
 use hongyan::client::{Error, Sending, new_id};
 use std::collections::BTreeSet;
 use std::sync::mpsc::SyncSender;

@@ -1,9 +1,9 @@
 //! Keys: the user's own in the profile, and those of friends.
 
 use super::{SessionShared, SessionWorker};
-use crate::exchange::{SessionEvent, SessionOrder};
 use crate::keyring::OwnKeysCheck;
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
+use crate::session_messages::{SessionEvent, SessionOrder};
 use hongyan::client::{Client, Error, Profile, ProfileChange};
 use std::time::{Duration, Instant};
 

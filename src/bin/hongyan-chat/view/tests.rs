@@ -1,9 +1,9 @@
 use super::*;
 use crate::app::ChatApp;
-use crate::exchange::{FriendItem, FriendList, IncomingRequest, LinkStatus, SessionEvent};
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
+use crate::session_messages::{FriendItem, FriendList, IncomingRequest, LinkStatus, SessionEvent};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use hongyan::shown::is_shown;
+use hongyan::safe_text::is_shown;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 

@@ -1,6 +1,6 @@
 //! What is done for one user costs nothing that grows with all others.
 
-use super::super::steps;
+use super::super::step_count;
 use super::*;
 
 /// With so many messages in memory, none of them acked, and so many log-ins that wait for node 2.
@@ -61,9 +61,9 @@ fn alternate(node: &mut TestNode, times: u64) {
 
 fn steps_of(messages: usize, claims: usize) -> usize {
     let mut node = crowd(messages, claims);
-    steps::take();
+    step_count::take();
     alternate(&mut node, 10);
-    steps::take()
+    step_count::take()
 }
 
 #[test]
@@ -77,12 +77,12 @@ fn the_cost_of_moving_a_user_does_not_depend_on_the_number_of_users() {
 fn a_view_costs_only_the_claims_that_its_changes_affect() {
     const CLAIMS: usize = 50;
     let mut node = crowd(0, CLAIMS);
-    steps::take();
+    step_count::take();
     node.event(Event::View(view(1, &[(OTHER, 1)])));
     node.event(Event::View(view(2, &[(OTHER, 1), (3, 1)])));
-    assert_eq!(steps::take(), 0);
+    assert_eq!(step_count::take(), 0);
     node.event(Event::View(view(3, &[(OTHER, 2), (3, 1)])));
-    assert_eq!(steps::take(), CLAIMS);
+    assert_eq!(step_count::take(), CLAIMS);
     let claims = |job: &Job| matches!(job, Job::Cluster { job, .. } if matches!(**job, ClusterJob::Claim { .. }));
     assert_eq!(node.count(claims), CLAIMS, "all of them go on");
 }
@@ -101,11 +101,11 @@ fn operations_that_wait_for_a_full_store_are_not_walked_through() {
         }
     }
     assert_eq!(node.count(|job| matches!(job, Job::Cluster { .. })), 4, "the store takes no more");
-    steps::take();
+    step_count::take();
     for _ in 0..10 {
         node.pass(1_000);
     }
-    assert!(steps::take() <= 20, "each time one that cannot be submitted");
+    assert!(step_count::take() <= 20, "each time one that cannot be submitted");
 }
 
 #[test]

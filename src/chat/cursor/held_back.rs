@@ -5,7 +5,7 @@
 //! the mailbox; one whose id turns out to be outstanding waits again. So an ack wakes one push, and
 //! a push that is sent wakes the next one of its sender: no ack searches the whole mailbox.
 
-use super::super::sparse::QueuePosition;
+use super::super::sparse_queue::QueuePosition;
 use std::collections::{BTreeSet, HashMap};
 
 /// A keyed hash of 64 bits of an id or a sender. Two that collide only wait for each other's acks.

@@ -15,7 +15,7 @@ use super::super::deliveries::SaveProgress;
 use super::super::ids::{DeliveryRef, UserId};
 use super::super::users::UserRoute;
 use super::contract::{BusRecord, Incarnation, NodeId, NodeRecord, UserOwner};
-use super::{LookScope, steps};
+use super::{LookScope, step_count};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -463,7 +463,7 @@ impl Chat {
         let all = (sender, UserId::FIRST)..=(sender, UserId::LAST);
         let receivers = remotes.unacked.range(all).map(|((_, receiver), _)| *receiver).take(UNACKED_MAX + 1);
         let receivers: Vec<UserId> = receivers.collect();
-        steps::count(receivers.len());
+        step_count::count(receivers.len());
         if receivers.len() > UNACKED_MAX {
             self.say(at, NodeRecord::Missed, out);
             return Vec::new();

@@ -9,7 +9,7 @@ use super::socket::Stream;
 use super::turns::PIECE;
 use super::wire::{FileSending, InputDecoder};
 use crate::chat::contract::ConnId;
-use crate::page::File;
+use crate::web_page::File;
 
 /// The size of a piece of a file, in bytes. It is within `--output-before-log-in-max`.
 const PIECE_BYTES: usize = 8 * 1024;

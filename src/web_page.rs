@@ -156,7 +156,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
         let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let served: BTreeSet<String> = files().iter().map(|file| file.name.to_owned()).collect();
-        assert_eq!(served, names.collect(), "the list in src/page.rs is that of the folder");
+        assert_eq!(served, names.collect(), "the list in src/web_page.rs is that of the folder");
         let bytes: usize = files().iter().map(|file| file.bytes.len()).sum();
         assert!(bytes <= PAGE_BYTES_MAX, "{bytes} bytes");
     }

@@ -2,7 +2,7 @@
 //! by their number.
 
 use super::super::{StoreError, plain};
-use crate::config::regular;
+use crate::config::regular_file;
 use mysql::{DriverError, Error, UrlError};
 use std::io::ErrorKind;
 
@@ -90,7 +90,7 @@ pub(super) fn of_url(error: &UrlError) -> String {
 pub(super) fn check_ca(path: &std::path::Path) -> Result<(), StoreError> {
     let shown = path.display();
     let wrong = |why: &str| StoreError::Unusable(format!("its CA file {shown} cannot be used: {why}"));
-    let (text, _) = regular::read_file(path).map_err(|why| wrong(&why))?;
+    let (text, _) = regular_file::read_file(path).map_err(|why| wrong(&why))?;
     // A certificate in DER form begins with an ASN.1 sequence.
     let is_bare = text.starts_with(&[0x30, 0x82]);
     if !is_bare && memchr::memmem::find(&text, b"-----BEGIN CERTIFICATE-----").is_none() {

@@ -4,13 +4,13 @@
 //! claim's commit.
 
 use super::job_kinds::{accounts_to_lock, is_write, push_seq};
+use super::login_reads::{load, may_log_in, page_of, prove};
 use super::node::NodeStore;
 use super::password::VerifiedLogins;
 use super::quota::MailboxCounts;
-use super::reading::{load, may_log_in, page_of, prove};
 use super::token::TokenValidity;
 use super::work::{TransactionProgress, single};
-use super::{StoreConnection, StoreError, waiting};
+use super::{StoreConnection, StoreError, push_jobs};
 use crate::chat::contract::{ClusterJob, ClusterOutcome, Job, Outcome, UserOwner};
 use crate::protocol::field::UserName;
 use std::time::Duration;
@@ -74,11 +74,11 @@ pub(super) fn transact(
         rest = match job {
             Job::SavePush { .. } => {
                 let first = outcomes.len();
-                let after = waiting::save_all(store, mailbox_counts, rest, &mut outcomes)?;
+                let after = push_jobs::save_all(store, mailbox_counts, rest, &mut outcomes)?;
                 note_saved(rest, (first, &outcomes), &mut behind);
                 after
             }
-            Job::DeletePush { .. } => waiting::delete_all(store, mailbox_counts, rest, &mut outcomes)?,
+            Job::DeletePush { .. } => push_jobs::delete_all(store, mailbox_counts, rest, &mut outcomes)?,
             job => {
                 let outcome = one(store, mailbox_counts, job, verified)?;
                 note_claimed(job, (outcomes.len(), &outcome), &mut behind);

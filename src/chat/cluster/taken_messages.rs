@@ -8,7 +8,7 @@
 use super::super::Chat;
 use super::super::deliveries::{Deliveries, Delivery, SaveProgress};
 use super::super::ids::{DeliveryRef, UserId};
-use super::steps;
+use super::step_count;
 use std::collections::HashMap;
 
 /// A sender's messages are cleaned up at this number, and again whenever the number has doubled.
@@ -99,7 +99,7 @@ impl TakenMessages {
         let mut at = taken.len();
         while at > 0 {
             at -= 1;
-            steps::count(1);
+            step_count::count(1);
             match deliveries.get(taken[at]).filter(|found| is_open(user, found)) {
                 Some(found) if is_awaited(user, found) => {
                     // The next call begins with this message.
@@ -145,7 +145,7 @@ impl SenderMessages {
     /// Returns their number.
     fn forget_what_is_over(&mut self, user: UserId, deliveries: &Deliveries) -> usize {
         let before = self.taken.len();
-        steps::count(before);
+        step_count::count(before);
         self.taken.retain(|&delivery| deliveries.get(delivery).is_some_and(|found| is_open(user, found)));
         self.look_through_at = LOOKED_THROUGH_FROM.max(2 * self.taken.len());
         before - self.taken.len()

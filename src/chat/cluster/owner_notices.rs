@@ -12,7 +12,7 @@ use super::super::ids::{DeliveryRef, UserId};
 use super::super::job::JobPurpose;
 use super::IncarnationState;
 use super::contract::{ClusterJob, ClusterOutcome, NodeRecord, UserOwner};
-use super::steps;
+use super::step_count;
 
 /// If more owners wait to be told, all nodes are told to look at all lists instead.
 pub(super) const TELLING_MAX: usize = if cfg!(test) { 40 } else { 100_000 };
@@ -206,7 +206,7 @@ impl Chat {
         let Some(cluster) = &mut self.cluster else { return };
         let mut waiting = std::mem::take(&mut cluster.to_ask);
         while let Some(user) = waiting.pop_first() {
-            steps::count(1);
+            step_count::count(1);
             if !self.ask_owner(user, out) {
                 break;
             }
