@@ -6,12 +6,12 @@ mod in_core;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hongyan::protocol::encode_fast::write_push;
 use hongyan::protocol::envelope::{ContentBuffer, parse};
-use hongyan::protocol::field::{Id, Name};
+use hongyan::protocol::field::{MessageId, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, write_reply};
-use hongyan::protocol::request::ContentForm;
-use hongyan::protocol::split::{RawInput, RawItem};
-use hongyan::protocol::ws::{WsInput, WsItem, begin_text, end_text};
+use hongyan::protocol::request::JsonContentForm;
+use hongyan::protocol::split::{EnvelopeSplitter, EnvelopeStreamItem};
+use hongyan::protocol::ws::{WsItem, WsServerDecoder, begin_text, end_text};
 use std::hint::black_box;
 
 const FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -31,7 +31,7 @@ fn envelope(text: &str) -> String {
 
 fn push(text: &str) -> Push {
     let name = |number| in_core::name(number);
-    let (id, from, to) = (Id::new("0000000001"), Name::new(name(1)), Name::new(name(2)));
+    let (id, from, to) = (MessageId::new("0000000001"), UserNameRef::new(name(1)), UserNameRef::new(name(2)));
     let (id, from, to) = (id.expect("an id"), from.expect("a name"), to.expect("a name"));
     Push::new(1, 1_652_804_254_778, PushKind::Message, &id, &from, &to, text)
 }
@@ -42,12 +42,12 @@ fn read(criterion: &mut Criterion) {
         let envelope = envelope(&text);
         let line = format!("{envelope}\n");
         group.throughput(Throughput::Bytes(line.len() as u64));
-        let mut input = RawInput::default();
+        let mut input = EnvelopeSplitter::default();
         group.bench_function(BenchmarkId::new("split", name), |bench| {
             bench.iter(|| {
                 let mut chunk = black_box(line.as_bytes());
-                let found = matches!(input.next(&mut chunk, FRAME_BYTES_MAX), RawItem::Envelope(_));
-                assert!(found && matches!(input.next(&mut chunk, FRAME_BYTES_MAX), RawItem::More));
+                let found = matches!(input.next(&mut chunk, FRAME_BYTES_MAX), EnvelopeStreamItem::Envelope(_));
+                assert!(found && matches!(input.next(&mut chunk, FRAME_BYTES_MAX), EnvelopeStreamItem::More));
             });
         });
         let mut scratch = ContentBuffer::default();
@@ -58,7 +58,7 @@ fn read(criterion: &mut Criterion) {
         frame.extend_from_slice(&(envelope.len() as u16).to_be_bytes());
         frame.extend_from_slice(&MASK);
         frame.extend(envelope.bytes().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        let (mut input, mut buffer) = (WsInput::default(), frame.clone());
+        let (mut input, mut buffer) = (WsServerDecoder::default(), frame.clone());
         group.bench_function(BenchmarkId::new("WebSocket frame in", name), |bench| {
             bench.iter(|| {
                 // It is un-masked in place.
@@ -82,7 +82,7 @@ fn write(criterion: &mut Criterion) {
     let mut out = Vec::with_capacity(FRAME_BYTES_MAX);
     for (name, text) in texts() {
         let push = push(&text);
-        for (form, word) in [(ContentForm::Text, "string"), (ContentForm::Object, "object")] {
+        for (form, word) in [(JsonContentForm::Text, "string"), (JsonContentForm::Object, "object")] {
             out.clear();
             write_push(&mut out, form, &push);
             group.throughput(Throughput::Bytes(out.len() as u64));
@@ -106,12 +106,12 @@ fn write(criterion: &mut Criterion) {
     }
     out.clear();
     let taken = Reply::Message { taken: true };
-    write_reply(&mut out, ContentForm::Text, "0000000001", &taken);
+    write_reply(&mut out, JsonContentForm::Text, "0000000001", &taken);
     group.throughput(Throughput::Bytes(out.len() as u64));
     group.bench_function("write MS", |bench| {
         bench.iter(|| {
             out.clear();
-            write_reply(&mut out, ContentForm::Text, black_box("0000000001"), &taken);
+            write_reply(&mut out, JsonContentForm::Text, black_box("0000000001"), &taken);
         });
     });
     group.finish();

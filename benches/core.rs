@@ -4,12 +4,12 @@
 mod in_core;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use hongyan::chat::contract::Rules;
+use hongyan::chat::contract::CoreSettings;
 use in_core::{Core, ack, message, put_id};
 
 /// No request is refused for its rate, and no connection is closed as idle.
-fn rules() -> Rules {
-    Rules { requests_per_second_max: 10_000_000, idle_timeout_ms: 24 * 3_600_000, ..Rules::default() }
+fn rules() -> CoreSettings {
+    CoreSettings { requests_per_second_max: 10_000_000, idle_timeout_ms: 24 * 3_600_000, ..CoreSettings::default() }
 }
 
 /// Moves the clock by a millisecond for every hundred messages, as on a busy server, and counts the
@@ -64,7 +64,7 @@ const LISTED: u64 = 1_024;
 fn held_back(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("acks in the worst case");
     for (name, senders) in [("one id of many senders", LISTED as usize), ("few ids of 8 senders", 8)] {
-        let rules = || Rules { save_after_ms: 60_000, friends_max: 10_000, ..rules() };
+        let rules = || CoreSettings { save_after_ms: 60_000, friends_max: 10_000, ..rules() };
         group.throughput(Throughput::Elements(LISTED));
         group.sample_size(10);
         group.bench_function(format!("{name}/{LISTED} held back"), |bench| {

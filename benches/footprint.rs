@@ -7,10 +7,10 @@
 
 mod in_core;
 
-use hongyan::chat::Chat;
-use hongyan::chat::contract::{Event, Rules, TurnTime};
+use hongyan::chat::ChatCore;
+use hongyan::chat::contract::{CoreEvent, CoreSettings, TurnTimestamp};
 use hongyan::net::hub::{ConnectionBounds, Hub};
-use hongyan::net::socket::Stream;
+use hongyan::net::socket::NonblockingStream;
 use hongyan::net::tls::{self, Certificates};
 use in_core::{Core, ack, answer, friends, login, message};
 use rustls::crypto::{CryptoProvider, ring};
@@ -60,7 +60,7 @@ fn at_most(what: &str, got: usize, max: usize) {
 #[test]
 fn a_session_of_the_core() {
     let _alone = ALONE.lock();
-    let mut core = Core::new(Rules::default(), SESSIONS);
+    let mut core = Core::new(CoreSettings::default(), SESSIONS);
     let (bytes, ()) = bytes_kept(|| {
         for number in 0..SESSIONS {
             core.log_in(number);
@@ -78,7 +78,7 @@ fn a_message_through_codec_and_core() {
     // every event, so some of the windows lie between two checks.
     const ONLINE: usize = 100;
     let _alone = ALONE.lock();
-    let mut core = Core::new(Rules::default(), ONLINE);
+    let mut core = Core::new(CoreSettings::default(), ONLINE);
     let conns: Vec<_> = (0..ONLINE).map(|number| core.log_in(number)).collect();
     let content = "x".repeat(100);
     let frames: Vec<_> = (0..4_000).map(|id| (message(id, 0, 1, &content), ack(id))).collect();
@@ -106,7 +106,7 @@ fn a_sender_who_went_offline() {
     const SENDERS: usize = 20;
     const MESSAGES: u64 = 1_024;
     let _alone = ALONE.lock();
-    let mut core = Core::new(Rules::default(), SENDERS);
+    let mut core = Core::new(CoreSettings::default(), SENDERS);
     // The receivers are logged in before, so that only the senders' memory is measured.
     let conns: Vec<_> = (0..SENDERS).map(|number| core.log_in(number)).collect();
     let mut id = 0;
@@ -118,7 +118,7 @@ fn a_sender_who_went_offline() {
                 core.input(conns[from + 1], ack(id).as_bytes());
                 core.output.clear();
             }
-            core.event(Event::Closed { conn: conns[from] });
+            core.event(CoreEvent::Closed { conn: conns[from] });
         }
         // Empty lists are dropped.
         core.wait_ms(60_000);
@@ -152,13 +152,13 @@ impl Write for Fake {
     }
 }
 
-impl Stream for Fake {
+impl NonblockingStream for Fake {
     fn end(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-fn hub<S: Stream>() -> Hub<S> {
+fn hub<S: NonblockingStream>() -> Hub<S> {
     let bounds = ConnectionBounds {
         frame_bytes_max: 64 * 1024,
         output_bytes_max: 16 * 1024 * 1024,
@@ -170,8 +170,8 @@ fn hub<S: Stream>() -> Hub<S> {
         log_lines_per_second_max: 10,
         conns_per_address_max: 1_000,
     };
-    let mut hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds, [3, 4]);
-    hub.begin_turn(TurnTime { mono_ms: 1, wall_ms: 1 });
+    let mut hub = Hub::new(ChatCore::new(CoreSettings::default(), 1, [1, 2]), bounds, [3, 4]);
+    hub.begin_turn(TurnTimestamp { mono_ms: 1, wall_ms: 1 });
     hub
 }
 
@@ -229,7 +229,7 @@ impl Write for End {
     }
 }
 
-impl Stream for End {
+impl NonblockingStream for End {
     fn end(&mut self) -> io::Result<()> {
         Ok(())
     }

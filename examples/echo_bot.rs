@@ -8,8 +8,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "a program, which a test runs as well")]
 
 use hongyan::client::{
-    Client, ClientEvent, ConnectionState, Delivery, Error, Options, Profile, PushKind, RecommendedAction, TokenFile,
-    sign_up,
+    Client, ClientEvent, ClientOptions, ConnectionState, Error, Profile, PushKind, ReceivedPush, RecommendedAction,
+    ResumeTokenFile, sign_up,
 };
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 
 /// Runs until the client ends for good.
 pub fn run(url: &str, user: &str, password: &str, token_file: &str) -> Result<std::convert::Infallible, Error> {
-    let options = || Options::new(url, user).password(password).tokens(TokenFile::new(token_file));
+    let options = || ClientOptions::new(url, user).password(password).tokens(ResumeTokenFile::new(token_file));
     match sign_up(&options(), &Profile::default()) {
         Ok(()) | Err(Error::NameTaken) => {}
         // The account may exist already: the log-in shows whether it does.
@@ -58,7 +58,7 @@ pub fn run(url: &str, user: &str, password: &str, token_file: &str) -> Result<st
 }
 
 /// Acks a push once it is handled. If it is dropped without an ack, the server sends it again.
-fn answer(client: &Client, push: Delivery) {
+fn answer(client: &Client, push: ReceivedPush) {
     let result = match push.kind {
         PushKind::Message if push.is_notice() => Ok(()),
         PushKind::Message => {

@@ -4,8 +4,8 @@
 //! `cargo run --example websocket_echo -- 127.0.0.1:9001`
 #![allow(missing_docs, reason = "a program")]
 
-use hongyan::protocol::http::{HttpHead, read_head, write_upgrade};
-use hongyan::protocol::ws::{WsInput, WsItem, begin_text, close_code, end_text, write_close, write_pong};
+use hongyan::protocol::http::{HttpHeadResult, read_head, write_upgrade};
+use hongyan::protocol::ws::{WsItem, WsServerDecoder, begin_text, close_code, end_text, write_close, write_pong};
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 
@@ -30,7 +30,7 @@ fn main() -> Result<()> {
 fn serve(mut socket: TcpStream) -> Result<()> {
     socket.set_nodelay(true)?;
     let mut rest = shake_hands(&mut socket)?;
-    let mut input = WsInput::default();
+    let mut input = WsServerDecoder::default();
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let mut out = Vec::new();
@@ -60,8 +60,8 @@ fn shake_hands(socket: &mut TcpStream) -> Result<Vec<u8>> {
         let count = socket.read(&mut buffer)?;
         head.extend_from_slice(&buffer[..count]);
         match read_head(&head) {
-            HttpHead::More if count > 0 => {}
-            HttpHead::Upgrade { accept, speaks_hongyan, length } => {
+            HttpHeadResult::More if count > 0 => {}
+            HttpHeadResult::Upgrade { accept, speaks_hongyan, length } => {
                 let mut out = Vec::new();
                 write_upgrade(&mut out, &accept, speaks_hongyan);
                 socket.write_all(&out)?;
@@ -73,7 +73,7 @@ fn shake_hands(socket: &mut TcpStream) -> Result<Vec<u8>> {
 }
 
 /// Answers complete messages; `false` after the last.
-fn echo(input: &mut WsInput, bytes: &mut [u8], out: &mut Vec<u8>) -> bool {
+fn echo(input: &mut WsServerDecoder, bytes: &mut [u8], out: &mut Vec<u8>) -> bool {
     let mut chunk = bytes;
     loop {
         match input.next(&mut chunk, MESSAGE_BYTES_MAX) {

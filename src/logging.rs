@@ -156,7 +156,7 @@ pub fn start(level: LevelFilter, stderr: &Stderr) -> Result<(), String> {
 struct Logger {
     stderr: Stderr,
     /// The writer of plain text lines.
-    text: Box<WriteLogger<LineSender>>,
+    text: Box<WriteLogger<LogLineWriter>>,
 }
 
 impl Logger {
@@ -167,7 +167,7 @@ impl Logger {
             .set_location_level(LevelFilter::Off)
             .set_target_level(LevelFilter::Debug)
             .build();
-        let lines = LineSender { stderr: stderr.clone(), line: Vec::new() };
+        let lines = LogLineWriter { stderr: stderr.clone(), line: Vec::new() };
         // The level can change, and is checked before.
         Self { stderr: stderr.clone(), text: WriteLogger::new(LevelFilter::Trace, config, lines) }
     }
@@ -200,12 +200,12 @@ impl Log for Logger {
 }
 
 /// Collects what is written piece by piece, and passes it on line by line.
-struct LineSender {
+struct LogLineWriter {
     stderr: Stderr,
     line: Vec<u8>,
 }
 
-impl Write for LineSender {
+impl Write for LogLineWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(bytes);
         if bytes.last() == Some(&b'\n') {

@@ -5,7 +5,7 @@ use hongyan::config::LogFormat;
 use hongyan::config::args::{self, CliCommand, ServerSettings};
 use hongyan::logging::{self, Stderr};
 use hongyan::server::reload::ReloadHooks;
-use hongyan::server::{self, ServerEnd};
+use hongyan::server::{self, ServerExitCause};
 use hongyan::{backup, chat_launcher, copy};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -46,10 +46,10 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             }
             let ended = server::run(config, program(stderr), |line| stderr.say(line)).map_err(|error| error.0)?;
             Ok(match ended {
-                ServerEnd::Stopped => ExitCode::SUCCESS,
-                ServerEnd::TakenOver => ExitCode::from(3),
+                ServerExitCause::Stopped => ExitCode::SUCCESS,
+                ServerExitCause::TakenOver => ExitCode::from(3),
                 // The panic was reported; 101 is the exit status of a panic in `main`.
-                ServerEnd::Panicked => ExitCode::from(101),
+                ServerExitCause::Panicked => ExitCode::from(101),
             })
         }
         CliCommand::Check(settings) => {

@@ -13,9 +13,9 @@ mod supervisor;
 mod taken_over;
 
 use crate::admin::AdminServer;
-use crate::bus::codec::FrameCodec;
+use crate::bus::codec::BusFrameCodec;
 use crate::bus::{self, Bus, PubSub};
-use crate::chat::Chat;
+use crate::chat::ChatCore;
 use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
 use crate::net::live_settings::{LoopSettings, ReloadedSettings};
@@ -23,14 +23,14 @@ use crate::net::standby_port::StandbyPort;
 use crate::net::{Loop, LoopParts};
 use crate::push_hook::{self, PushHook};
 use crate::store::StoreError;
-use crate::store::cluster::ClusterMembership;
-use crate::store::mysql::MysqlServer;
-use crate::store::pool::{Pool, WakeFn};
-use admin::AdminParts;
-use file_descriptors::FileLimit;
+use crate::store::cluster::ClusterHandle;
+use crate::store::mysql::MysqlDatabase;
+use crate::store::pool::{WakeFn, WorkerPool};
+use admin::AdminServerStartup;
+use file_descriptors::OpenFileLimit;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
-use reload::{ReloadHooks, ReloadWork, Reloader};
+use reload::{ReloadContext, ReloadHooks, Reloader};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Socket, Type};
 use std::fmt;
@@ -41,9 +41,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use taken_over::EndSignals;
+use taken_over::ShutdownFlags;
 
-pub use certificate_validity::ValidityNotice;
+pub use certificate_validity::CertificateNotice;
 
 /// The pause before a node that was fenced joins again.
 const JOIN_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -64,7 +64,7 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct ServerHandle {
     addr: SocketAddr,
-    over: EndSignals,
+    over: ShutdownFlags,
     waker: Arc<Waker>,
     admin: Option<AdminServer>,
     /// `None` after it was joined.
@@ -133,7 +133,7 @@ impl Drop for ServerHandle {
 /// # Errors
 /// When it cannot listen or the store cannot be used.
 pub fn start(config: Config) -> Result<ServerHandle, StartError> {
-    match launch(config, None, FileLimit::read(), None)? {
+    match launch(config, None, OpenFileLimit::read(), None)? {
         Some(handle) => Ok(handle),
         None => Err(StartError("it was stopped before it had started".to_owned())),
     }
@@ -141,7 +141,7 @@ pub fn start(config: Config) -> Result<ServerHandle, StartError> {
 
 /// How a server has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerEnd {
+pub enum ServerExitCause {
     /// It was stopped by a signal.
     Stopped,
     /// Another server has taken over the database.
@@ -156,15 +156,16 @@ pub enum ServerEnd {
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
-pub fn run(mut config: Config, program: ReloadHooks, say: impl Fn(&str)) -> Result<ServerEnd, StartError> {
+pub fn run(mut config: Config, program: ReloadHooks, say: impl Fn(&str)) -> Result<ServerExitCause, StartError> {
     let signals = |error| cannot("watch for signals", &error);
     let asked_to_stop = signals::ignore_others().and_then(|()| signals::note_stop()).map_err(signals)?;
     loop {
         let watched = Signals::new(signals::OF_A_SERVER).map_err(signals)?;
-        let Some(mut handle) = launch(config.clone(), Some(watched), FileLimit::raise(), Some(program.clone()))? else {
+        let Some(mut handle) = launch(config.clone(), Some(watched), OpenFileLimit::raise(), Some(program.clone()))?
+        else {
             supervisor::stopping();
             log::info!("stopped while the store was waited for");
-            return Ok(ServerEnd::Stopped);
+            return Ok(ServerExitCause::Stopped);
         };
         say(&format!("listening on {}", handle.addr));
         supervisor::ready();
@@ -177,9 +178,9 @@ pub fn run(mut config: Config, program: ReloadHooks, say: impl Fn(&str)) -> Resu
             continue;
         }
         return Ok(match joined {
-            Err(_) => ServerEnd::Panicked,
-            Ok(()) if handle.over.is_taken_over() => ServerEnd::TakenOver,
-            Ok(()) => ServerEnd::Stopped,
+            Err(_) => ServerExitCause::Panicked,
+            Ok(()) if handle.over.is_taken_over() => ServerExitCause::TakenOver,
+            Ok(()) => ServerExitCause::Stopped,
         });
     }
 }
@@ -189,9 +190,9 @@ pub fn run(mut config: Config, program: ReloadHooks, say: impl Fn(&str)) -> Resu
 ///
 /// # Errors
 /// A server could not start with this configuration.
-pub fn check(config: &Config) -> Result<Option<ValidityNotice>, StartError> {
+pub fn check(config: &Config) -> Result<Option<CertificateNotice>, StartError> {
     if let StoreUrl::Mysql(url) = &config.store {
-        MysqlServer::new(url).map_err(|error| cannot_use_store(config, &error))?;
+        MysqlDatabase::new(url).map_err(|error| cannot_use_store(config, &error))?;
     }
     let (_, notice) = certificates::open(config).map_err(StartError)?;
     push_hook::HookSettings::open(config).map_err(StartError)?;
@@ -226,7 +227,7 @@ fn bind(config: &Config) -> Result<StdListener, StartError> {
 fn launch(
     config: Config,
     mut signals: Option<Signals>,
-    files: FileLimit,
+    files: OpenFileLimit,
     program: Option<ReloadHooks>,
 ) -> Result<Option<ServerHandle>, StartError> {
     let conns_max = files.conns_max(&config)?;
@@ -243,8 +244,8 @@ fn launch(
     // It can fail only if the poll is gone, and then nobody waits for the answer.
     let wake: WakeFn = Arc::new(move || woken.wake().unwrap_or(()));
     let stop = Arc::<AtomicBool>::default();
-    let over = EndSignals::new(&stop, &wake);
-    let admin = AdminParts::open(&config, &wake, is_process)?;
+    let over = ShutdownFlags::new(&stop, &wake);
+    let admin = AdminServerStartup::open(&config, &wake, is_process)?;
     let Some((mut pool, listener)) = open_store(&config, &mut signals, (&wake, &over), listener)? else {
         return Ok(None);
     };
@@ -292,13 +293,13 @@ fn launch(
 fn on_hang_up(
     config: &Config,
     program: Option<ReloadHooks>,
-    files: FileLimit,
-    pool: &Pool,
+    files: OpenFileLimit,
+    pool: &WorkerPool,
     to_loop: Sender<ReloadedSettings>,
     wake: WakeFn,
 ) -> Box<dyn FnMut() + Send> {
     let Some(program) = program else { return Box::new(|| ()) };
-    let work = ReloadWork { config: config.clone(), program, files, store: pool.limits(), to_loop, wake };
+    let work = ReloadContext { config: config.clone(), program, files, store: pool.limits(), to_loop, wake };
     let reloader = Reloader::new(work);
     if config.is_standby {
         // The standby may have waited for weeks.
@@ -311,16 +312,16 @@ fn on_hang_up(
 /// Makes the core, and its key for hash tables.
 fn chat(
     live: &LoopSettings,
-    pool: &Pool,
-    cluster: Option<&ClusterMembership>,
+    pool: &WorkerPool,
+    cluster: Option<&ClusterHandle>,
     has_bus: bool,
-) -> Result<(Chat, [u64; 2]), StartError> {
+) -> Result<(ChatCore, [u64; 2]), StartError> {
     let Some(cluster) = cluster else {
         let hash_key = random_key()?;
-        return Ok((Chat::new(live.rules.clone(), pool.first_seq(), hash_key), hash_key));
+        return Ok((ChatCore::new(live.rules.clone(), pool.first_seq(), hash_key), hash_key));
     };
     let hash_key = cluster.hash_key();
-    let mut chat = Chat::new(live.rules.clone(), cluster.first_seq(), hash_key);
+    let mut chat = ChatCore::new(live.rules.clone(), cluster.first_seq(), hash_key);
     chat.join(cluster.me(), cluster.first_view());
     if has_bus {
         chat.use_bus();
@@ -331,11 +332,11 @@ fn chat(
 /// What carries frames to the other nodes. One that does not work yet is no reason not to start.
 fn start_bus(
     settings: Option<bus::BusSettings>,
-    cluster: Option<&ClusterMembership>,
+    cluster: Option<&ClusterHandle>,
     wake: &WakeFn,
 ) -> Result<Option<Box<dyn Bus>>, StartError> {
     let (Some(settings), Some(cluster)) = (settings, cluster) else { return Ok(None) };
-    let codec = FrameCodec::new(cluster.me(), &cluster.mac_key());
+    let codec = BusFrameCodec::new(cluster.me(), &cluster.mac_key());
     let bus = PubSub::start(settings, codec, Arc::clone(wake));
     let bus = bus.map_err(|error| cannot("start the threads of the bus", &error))?;
     bus.speak(cluster.frame_version());
@@ -344,7 +345,7 @@ fn start_bus(
 
 /// The function to call when the stop begins: it notifies the supervisor, unless the server runs
 /// inside another program, or is a fenced node that will join again.
-fn on_stop(is_process: bool, over: &EndSignals) -> Box<dyn Fn() + Send> {
+fn on_stop(is_process: bool, over: &ShutdownFlags) -> Box<dyn Fn() + Send> {
     let over = over.clone();
     Box::new(move || {
         if is_process && !over.is_fenced() {
@@ -358,9 +359,9 @@ fn on_stop(is_process: bool, over: &EndSignals) -> Box<dyn Fn() + Send> {
 fn open_store(
     config: &Config,
     signals: &mut Option<Signals>,
-    (wake, over): (&WakeFn, &EndSignals),
+    (wake, over): (&WakeFn, &ShutdownFlags),
     listener: StdListener,
-) -> Result<Option<(Pool, StdListener)>, StartError> {
+) -> Result<Option<(WorkerPool, StdListener)>, StartError> {
     if config.is_standby {
         let copy = listener.try_clone().map_err(|error| cannot("share its port", &error))?;
         let given = config.clone();

@@ -56,7 +56,7 @@ const ETAG_BYTES: usize = 12;
 
 /// One file of the page, with its headers.
 #[derive(Debug)]
-pub struct File {
+pub struct WebPageFile {
     /// Its name in the folder.
     pub name: &'static str,
     /// Its content.
@@ -66,21 +66,21 @@ pub struct File {
     head_unchanged: String,
 }
 
-static FILES: LazyLock<Vec<File>> =
-    LazyLock::new(|| CONTENTS.iter().map(|&(name, bytes)| File::new(name, bytes)).collect());
+static FILES: LazyLock<Vec<WebPageFile>> =
+    LazyLock::new(|| CONTENTS.iter().map(|&(name, bytes)| WebPageFile::new(name, bytes)).collect());
 
 /// All files, ready to be sent.
-pub fn files() -> &'static [File] {
+pub fn files() -> &'static [WebPageFile] {
     &FILES
 }
 
 /// The file at this path.
 #[must_use]
-pub fn find(path: &str) -> Option<&'static File> {
+pub fn find(path: &str) -> Option<&'static WebPageFile> {
     files().iter().find(|file| file.is_at(path))
 }
 
-impl File {
+impl WebPageFile {
     fn new(name: &'static str, bytes: &'static [u8]) -> Self {
         let hash = digest(&SHA256, bytes);
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.as_ref()[..ETAG_BYTES]));
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn an_etag_is_found_among_those_that_a_client_has() {
-        let (one, other) = (File::new("a.js", b"one"), File::new("a.js", b"other"));
+        let (one, other) = (WebPageFile::new("a.js", b"one"), WebPageFile::new("a.js", b"other"));
         assert_ne!(one.etag, other.etag);
         let (strong, weak) = (one.etag.clone(), format!("W/{}", one.etag));
         let list = format!("\"x\", {weak} ,\"y\"");

@@ -14,9 +14,9 @@ use bus::node::{KEY, Node, frame, pair};
 use bus::proxy::Proxy;
 use common::{PATIENCE, Redis};
 use hongyan::bus::Bus;
-use hongyan::bus::codec::FrameCodec;
-use hongyan::chat::contract::{BusFrame, BusRecord, LinkBatch, LinkPosition};
-use hongyan::protocol::field::{Id, Name, UserName};
+use hongyan::bus::codec::BusFrameCodec;
+use hongyan::chat::contract::{BusFrame, BusRecord, LinkBatch, LinkBatchNumber};
+use hongyan::protocol::field::{MessageId, UserName, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -54,7 +54,7 @@ fn frames_arrive_in_order_and_only_at_their_receiver() {
 fn messages_of_strangers_on_the_channel_are_dropped() {
     let Some(redis) = Redis::start() else { return };
     let [a, mut b] = pair(&redis.url());
-    let channel = format!("hongyan:{}:2", FrameCodec::new(b.me, &KEY).cluster_name());
+    let channel = format!("hongyan:{}:2", BusFrameCodec::new(b.me, &KEY).cluster_name());
     let mut other = TcpStream::connect(redis.addr()).unwrap();
     for payload in [&b"rubbish"[..], &[1; 100], &vec![0; 2_000_000]] {
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), payload.len());
@@ -246,11 +246,12 @@ fn a_node_that_reads_too_slowly_is_disconnected_and_comes_back() {
     b.wait_until_it_works();
     assert_eq!(subscribers_of(&redis), 2);
     proxy.hold(true);
-    let (id, sender) = (Id::new("m").unwrap(), Name::new("ann").unwrap());
+    let (id, sender) = (MessageId::new("m").unwrap(), UserNameRef::new("ann").unwrap());
     let receiver = UserName::new("bob").unwrap();
     let push = Push::new(1, 1, PushKind::Message, &id, &sender, receiver, &"long ".repeat(20_000));
     let records = vec![BusRecord::Push { phase: 1, push }];
-    let long = BusFrame { batch: Some(LinkBatch { place: LinkPosition { link: 1, number: 1 }, records }), ..frame(1) };
+    let long =
+        BusFrame { batch: Some(LinkBatch { place: LinkBatchNumber { link: 1, number: 1 }, records }), ..frame(1) };
     let until = Instant::now() + PATIENCE;
     // The buffers of the system are filled first.
     while subscribers_of(&redis) == 2 {

@@ -15,8 +15,8 @@ mod client {
 
 use common::{PATIENCE, Server, config};
 use hongyan::client::{
-    Client, ClientEvent, ConnectionState, EndReason, Error, ErrorCode, Options, Profile, Push, PushKind,
-    RecommendedAction, TokenFile, sign_up,
+    Client, ClientEndReason, ClientEvent, ClientOptions, ConnectionState, Error, ErrorCode, Profile, Push, PushKind,
+    RecommendedAction, ResumeTokenFile, sign_up,
 };
 use hongyan::config::{Config, StoreUrl};
 use std::net::SocketAddr;
@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 const PASSWORD: &str = "correct horse battery staple";
 
 /// With waits that suit a test.
-fn options(url: &str, user: &str) -> Options {
-    let mut options = Options::new(url, user).password(PASSWORD);
+fn options(url: &str, user: &str) -> ClientOptions {
+    let mut options = ClientOptions::new(url, user).password(PASSWORD);
     options.backoff_first = Duration::from_millis(50);
     options.backoff_max = Duration::from_millis(400);
     options.retry_first = Duration::from_millis(50);
@@ -62,7 +62,7 @@ fn push(client: &Client) -> Push {
 
 /// Waits for the end of the client.
 #[track_caller]
-fn end(client: &Client) -> EndReason {
+fn end(client: &Client) -> ClientEndReason {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
         match client.next(PATIENCE) {
@@ -224,9 +224,12 @@ fn a_user_who_logs_in_elsewhere_is_not_fought() {
     let url = tcp(server.addr);
     let first = user(&url, "ann");
     let second = Client::connect(options(&url, "ann")).unwrap();
-    assert_eq!(end(&first), EndReason::Replaced);
+    assert_eq!(end(&first), ClientEndReason::Replaced);
     let error = first.send("bob", "x").unwrap_err();
-    assert_eq!((error.clone(), error.what_to_do()), (Error::Ended(EndReason::Replaced), RecommendedAction::AskTheUser));
+    assert_eq!(
+        (error.clone(), error.what_to_do()),
+        (Error::Ended(ClientEndReason::Replaced), RecommendedAction::AskTheUser)
+    );
     assert!(second.is_online());
 }
 
@@ -235,7 +238,7 @@ fn a_token_is_kept_and_a_wrong_password_ends_it() {
     let mut server = Restarting::start();
     let url = tcp(server.addr);
     let folder = tempfile::tempdir().unwrap();
-    let file = || TokenFile::new(folder.path().join("token"));
+    let file = || ResumeTokenFile::new(folder.path().join("token"));
     sign_up(&options(&url, "ann"), &Profile::default()).unwrap();
     let ann = Client::connect(options(&url, "ann").tokens(file())).unwrap();
     let until = Instant::now() + PATIENCE;
@@ -247,14 +250,14 @@ fn a_token_is_kept_and_a_wrong_password_ends_it() {
     server.stop();
     server.start_again();
     // Without a password.
-    let mut by_token = Options::new(&url, "ann").tokens(file());
+    let mut by_token = ClientOptions::new(&url, "ann").tokens(file());
     by_token.connect_limit = PATIENCE;
     let ann = Client::connect(by_token).unwrap();
     ann.log_out().unwrap();
     assert!(!folder.path().join("token").exists());
     let error = Client::connect(options(&url, "ann").password("wrong")).unwrap_err();
-    assert_eq!(error, Error::Ended(EndReason::WrongPassword));
-    assert!(matches!(Client::connect(Options::new(&url, "ann").tokens(file())), Err(Error::Setting(_))));
+    assert_eq!(error, Error::Ended(ClientEndReason::WrongPassword));
+    assert!(matches!(Client::connect(ClientOptions::new(&url, "ann").tokens(file())), Err(Error::Setting(_))));
 }
 
 #[test]

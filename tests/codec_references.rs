@@ -5,9 +5,9 @@
 
 use fastrand::Rng;
 use hongyan::protocol::envelope::{ContentBuffer, parse};
-use hongyan::protocol::request::Request;
-use hongyan::protocol::split::{RawInput, RawItem};
-use hongyan::protocol::ws::{WsInput, WsItem, begin_text, end_text};
+use hongyan::protocol::request::ClientRequest;
+use hongyan::protocol::split::{EnvelopeSplitter, EnvelopeStreamItem};
+use hongyan::protocol::ws::{WsItem, WsServerDecoder, begin_text, end_text};
 use serde_json::{Value, json};
 use std::io::{Cursor, Read, Write};
 use tungstenite::protocol::{Role, WebSocketConfig};
@@ -88,13 +88,13 @@ fn the_splitter_finds_the_objects_that_serde_json_finds() {
         }
         let expected: Vec<Value> =
             serde_json::Deserializer::from_str(&plain).into_iter().collect::<Result<_, _>>().unwrap();
-        let mut raw = RawInput::default();
+        let mut raw = EnvelopeSplitter::default();
         let mut found = Vec::new();
         for mut chunk in random.cut(stream.as_bytes()) {
             loop {
                 match raw.next(&mut chunk, 1 << 20) {
-                    RawItem::More => break,
-                    RawItem::Envelope(text) => found.push(serde_json::from_slice::<Value>(text).unwrap()),
+                    EnvelopeStreamItem::More => break,
+                    EnvelopeStreamItem::Envelope(text) => found.push(serde_json::from_slice::<Value>(text).unwrap()),
                     other => panic!("seed {seed}: {other:?}"),
                 }
             }
@@ -133,14 +133,14 @@ fn after_any_garbage_a_healthy_line_is_heard() {
 }
 
 fn items(chunks: &[&[u8]]) -> Vec<String> {
-    let mut raw = RawInput::default();
+    let mut raw = EnvelopeSplitter::default();
     let mut found = Vec::new();
     for chunk in chunks {
         let mut chunk = *chunk;
         loop {
             match raw.next(&mut chunk, 1 << 20) {
-                RawItem::More => break,
-                RawItem::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
+                EnvelopeStreamItem::More => break,
+                EnvelopeStreamItem::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
                 other => found.push(format!("{other:?}")),
             }
         }
@@ -158,7 +158,8 @@ fn both_forms_of_a_message_say_the_same_and_what_serde_json_says() {
         for content in [words.clone(), words.to_string().into()] {
             let envelope = json!({"TYPE": 4, "CONTENT": content, "x": random.value(2)}).to_string();
             let mut scratch = ContentBuffer::default();
-            let Ok(Request::Message { id, sender, receiver, content, .. }) = parse(envelope.as_bytes(), &mut scratch)
+            let Ok(ClientRequest::Message { id, sender, receiver, content, .. }) =
+                parse(envelope.as_bytes(), &mut scratch)
             else {
                 panic!("seed {seed}: {envelope}");
             };
@@ -239,7 +240,7 @@ fn frames_of_tungstenite_are_read_however_they_are_cut() {
             client.send(message).unwrap();
         }
         let bytes = std::mem::take(&mut client.get_mut().output);
-        let mut input = WsInput::default();
+        let mut input = WsServerDecoder::default();
         let mut found = Vec::new();
         for piece in random.cut(&bytes) {
             let mut piece = piece.to_vec();
@@ -295,7 +296,7 @@ fn random_bytes_never_make_the_frame_reader_panic() {
             bytes[0] = [0x81, 0x01, 0x80, 0x00, 0x89, 0x8a, 0x88][random.below(7)];
             bytes[1] |= 0x80;
         }
-        let mut input = WsInput::default();
+        let mut input = WsServerDecoder::default();
         let mut rest = &mut bytes[..];
         loop {
             match input.next(&mut rest, 1_000) {

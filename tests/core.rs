@@ -42,13 +42,13 @@ mod core {
     mod tries;
 }
 
-use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 use sim::world::World;
 
 /// The defaults, but for the save delay of a push: short, so that the tests can count
 /// its milliseconds.
-fn rules() -> Rules {
-    Rules { save_after_ms: 5, ..Rules::default() }
+fn rules() -> CoreSettings {
+    CoreSettings { save_after_ms: 5, ..CoreSettings::default() }
 }
 
 /// Ann and Bob, friends, both online.
@@ -56,7 +56,7 @@ fn ann_and_bob() -> (World, ConnId, ConnId) {
     ann_and_bob_by(crate::rules())
 }
 
-fn ann_and_bob_by(rules: Rules) -> (World, ConnId, ConnId) {
+fn ann_and_bob_by(rules: CoreSettings) -> (World, ConnId, ConnId) {
     let mut world = World::of_friends(rules, &["ann", "bob", "cid"]);
     let ann = world.online("ann");
     let bob = world.online("bob");

@@ -9,15 +9,15 @@ mod common;
 
 use common::PATIENCE;
 use hongyan::client::e2e::{
-    DecryptOutcome, EncryptionError, KeyPairs, MessageContext, Messenger, PinCheck, PinnedKeys, PublicKeys, SendError,
-    is_encrypted, safety_number,
+    DecryptOutcome, E2eEncryptionError, EncryptingClient, EncryptionContext, FriendKeysCheck, PinnedKeys, PublicKeys,
+    SendError, UserKeyPairs, is_encrypted, safety_number,
 };
-use hongyan::client::{Client, ClientEvent, Options, Profile, ProfileChange, Push, PushKind, sign_up};
+use hongyan::client::{Client, ClientEvent, ClientOptions, Profile, ProfileChange, Push, PushKind, sign_up};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-const LETTER: MessageContext<'static> = MessageContext { sender: "ann", receiver: "bob", message_id: "m1" };
+const LETTER: EncryptionContext<'static> = EncryptionContext { sender: "ann", receiver: "bob", message_id: "m1" };
 
 const OURS: &str = "docs/e2e_vectors.json";
 /// `tests/page/vectors.test.mjs` writes these, and reads ours.
@@ -36,26 +36,26 @@ fn vectors() -> &'static Value {
     VECTORS.get_or_init(|| read(OURS))
 }
 
-fn keys_of(kept: &Value) -> KeyPairs {
+fn keys_of(kept: &Value) -> UserKeyPairs {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
     std::fs::write(&file, kept.to_string()).unwrap();
-    KeyPairs::load(file).unwrap()
+    UserKeyPairs::load(file).unwrap()
 }
 
 /// The two users of some vectors.
-fn pair_of(vectors: &Value) -> (KeyPairs, KeyPairs) {
+fn pair_of(vectors: &Value) -> (UserKeyPairs, UserKeyPairs) {
     (keys_of(&vectors["ann"]["keys"]), keys_of(&vectors["bob"]["keys"]))
 }
 
-fn pair() -> (KeyPairs, KeyPairs) {
+fn pair() -> (UserKeyPairs, UserKeyPairs) {
     pair_of(vectors())
 }
 
 fn write_vectors() {
     let folder = tempfile::tempdir().unwrap();
     let user = |name: &str| {
-        let keys = KeyPairs::generate(name).unwrap();
+        let keys = UserKeyPairs::generate(name).unwrap();
         keys.save(folder.path().join(name)).unwrap();
         let kept: Value = serde_json::from_str(&std::fs::read_to_string(folder.path().join(name)).unwrap()).unwrap();
         let public = keys.public();
@@ -69,7 +69,7 @@ fn write_vectors() {
     let text = "Only you can read this. 只有你能读。🪿";
     let content = ann.seal(bob.public(), LETTER, text).unwrap();
     let empty =
-        bob.seal(ann.public(), MessageContext { sender: "bob", receiver: "ann", message_id: "m2" }, "").unwrap();
+        bob.seal(ann.public(), EncryptionContext { sender: "bob", receiver: "ann", message_id: "m2" }, "").unwrap();
     let said: Value = serde_json::from_str(&content).unwrap();
     let aad: String = ["hongyan-e2e1", "ann", "bob", "m1"]
         .into_iter()
@@ -121,7 +121,7 @@ fn check(vectors: &Value) {
     for message in vectors["messages"].as_array().unwrap() {
         let text = |key: &str| message[key].as_str().unwrap();
         let letter =
-            MessageContext { sender: text("sender"), receiver: text("receiver"), message_id: text("messageId") };
+            EncryptionContext { sender: text("sender"), receiver: text("receiver"), message_id: text("messageId") };
         let from = if letter.sender == "ann" { &ann } else { &bob };
         for reader in [&ann, &bob] {
             assert_eq!(
@@ -133,7 +133,8 @@ fn check(vectors: &Value) {
     }
     let export = &vectors["export"];
     for passphrase in ["passphrase", "samePassphrase"] {
-        let keys = KeyPairs::import(export["file"].as_str().unwrap(), export[passphrase].as_str().unwrap()).unwrap();
+        let keys =
+            UserKeyPairs::import(export["file"].as_str().unwrap(), export[passphrase].as_str().unwrap()).unwrap();
         assert_eq!((keys.user(), keys.public()), ("ann", ann.public()));
     }
 }
@@ -151,30 +152,30 @@ fn whatever_is_changed_on_its_way_is_noticed() {
         changed[member] = format!("{other}{}", &text[1..]).into();
         let fault = bob.open(ann.public(), LETTER, &changed.to_string()).unwrap_err();
         let expected = match member {
-            "from" => EncryptionError::OtherKey,
-            "to" => EncryptionError::NotForUs,
-            _ => EncryptionError::Forged,
+            "from" => E2eEncryptionError::OtherKey,
+            "to" => E2eEncryptionError::NotForUs,
+            _ => E2eEncryptionError::Forged,
         };
         assert_eq!(fault, expected, "{member}");
         let mut missing = whole.clone();
         missing.as_object_mut().unwrap().remove(member);
         assert_eq!(
             bob.open(ann.public(), LETTER, &missing.to_string()),
-            Err(EncryptionError::Broken),
+            Err(E2eEncryptionError::Broken),
             "without {member}"
         );
         missing[member] = "not base64!".into();
         assert!(bob.open(ann.public(), LETTER, &missing.to_string()).is_err());
     }
     // The server may not pass it off as another message, or as somebody else's.
-    let other_id = MessageContext { message_id: "m2", ..LETTER };
-    assert_eq!(bob.open(ann.public(), other_id, &content), Err(EncryptionError::Forged));
-    let other_sender = MessageContext { sender: "eve", ..LETTER };
-    assert_eq!(bob.open(ann.public(), other_sender, &content), Err(EncryptionError::Forged));
-    let other_receiver = MessageContext { receiver: "cy", ..LETTER };
-    assert_eq!(bob.open(ann.public(), other_receiver, &content), Err(EncryptionError::NotForUs));
+    let other_id = EncryptionContext { message_id: "m2", ..LETTER };
+    assert_eq!(bob.open(ann.public(), other_id, &content), Err(E2eEncryptionError::Forged));
+    let other_sender = EncryptionContext { sender: "eve", ..LETTER };
+    assert_eq!(bob.open(ann.public(), other_sender, &content), Err(E2eEncryptionError::Forged));
+    let other_receiver = EncryptionContext { receiver: "cy", ..LETTER };
+    assert_eq!(bob.open(ann.public(), other_receiver, &content), Err(E2eEncryptionError::NotForUs));
     // Nor may a friend pass on what another friend wrote, as their own.
-    assert_eq!(bob.open(bob.public(), LETTER, &content), Err(EncryptionError::OtherKey));
+    assert_eq!(bob.open(bob.public(), LETTER, &content), Err(E2eEncryptionError::OtherKey));
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn only_keys_of_the_format_are_keys() {
         ("/sign/n", "AQ==".into()),
         ("/sign", Value::Null),
     ] {
-        assert_eq!(read(&with(place, bad.clone())), Err(EncryptionError::Broken), "{place} {bad}");
+        assert_eq!(read(&with(place, bad.clone())), Err(E2eEncryptionError::Broken), "{place} {bad}");
     }
     assert!(read(&with("/sign/n", modulus(&fits))).is_ok());
     fits[511] = 0xfe;
@@ -225,7 +226,7 @@ fn only_keys_of_the_format_are_keys() {
     large[0] = 0;
     assert!(read(&with("/sign/n", modulus(&large))).is_err(), "a zero in front");
     for none in ["", "24sdfqwrwer", "null", "[]", &" ".repeat(9_000)] {
-        assert_eq!(PublicKeys::read(none), Err(EncryptionError::Broken));
+        assert_eq!(PublicKeys::read(none), Err(E2eEncryptionError::Broken));
     }
     // A number that is no product of two primes is as good as any: users who publish it harm
     // themselves. It panics nowhere.
@@ -238,19 +239,23 @@ fn an_export_needs_its_passphrase_and_its_rounds() {
     let export = &vectors()["export"];
     let file: Value = serde_json::from_str(export["file"].as_str().unwrap()).unwrap();
     let passphrase = export["passphrase"].as_str().unwrap();
-    assert_eq!(KeyPairs::import(&file.to_string(), "wrong").unwrap_err(), EncryptionError::WrongPassphrase);
+    assert_eq!(UserKeyPairs::import(&file.to_string(), "wrong").unwrap_err(), E2eEncryptionError::WrongPassphrase);
     let mut other = file.clone();
     other["user"] = "bob".into();
-    assert_eq!(KeyPairs::import(&other.to_string(), passphrase).unwrap_err(), EncryptionError::WrongPassphrase);
+    assert_eq!(UserKeyPairs::import(&other.to_string(), passphrase).unwrap_err(), E2eEncryptionError::WrongPassphrase);
     for rounds in [json!(599_999), json!(10_000_001), json!(u64::MAX), json!(-1), json!("600000"), Value::Null] {
         let mut other = file.clone();
         other["rounds"] = rounds;
-        assert_eq!(KeyPairs::import(&other.to_string(), passphrase).unwrap_err(), EncryptionError::Broken);
+        assert_eq!(UserKeyPairs::import(&other.to_string(), passphrase).unwrap_err(), E2eEncryptionError::Broken);
     }
     for member in ["hongyan", "user", "salt", "rounds", "iv", "data"] {
         let mut other = file.clone();
         other.as_object_mut().unwrap().remove(member);
-        assert_eq!(KeyPairs::import(&other.to_string(), passphrase).unwrap_err(), EncryptionError::Broken, "{member}");
+        assert_eq!(
+            UserKeyPairs::import(&other.to_string(), passphrase).unwrap_err(),
+            E2eEncryptionError::Broken,
+            "{member}"
+        );
     }
 }
 
@@ -259,10 +264,10 @@ fn pins_hold_until_the_user_agrees() {
     let (ann, bob) = pair();
     let (anns, bobs) = (ann.public().text(), bob.public().text());
     let mut pins = PinnedKeys::default();
-    assert_eq!(pins.look("friend", ""), PinCheck::NoKeys);
-    assert_eq!(pins.look("friend", &anns), PinCheck::Known(ann.public().clone()));
-    assert_eq!(pins.look("friend", &bobs), PinCheck::Changed(Some(bob.public().clone())));
-    assert_eq!(pins.look("friend", "{}"), PinCheck::Changed(None));
+    assert_eq!(pins.look("friend", ""), FriendKeysCheck::NoKeys);
+    assert_eq!(pins.look("friend", &anns), FriendKeysCheck::Known(ann.public().clone()));
+    assert_eq!(pins.look("friend", &bobs), FriendKeysCheck::Changed(Some(bob.public().clone())));
+    assert_eq!(pins.look("friend", "{}"), FriendKeysCheck::Changed(None));
     assert_eq!(pins.of("friend"), Some(ann.public()), "nothing changes by itself");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pins");
@@ -272,27 +277,27 @@ fn pins_hold_until_the_user_agrees() {
     std::fs::write(&file, "{").unwrap();
     assert!(PinnedKeys::load(&file).is_err(), "a damaged file is not an empty one");
     pins.agree("friend", &bobs);
-    assert_eq!(pins.look("friend", &bobs), PinCheck::Known(bob.public().clone()));
+    assert_eq!(pins.look("friend", &bobs), FriendKeysCheck::Known(bob.public().clone()));
     pins.agree("friend", "");
-    assert_eq!(pins.look("friend", ""), PinCheck::NoKeys);
+    assert_eq!(pins.look("friend", ""), FriendKeysCheck::NoKeys);
 }
 
 #[test]
 fn keys_are_kept_for_their_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
-    let made = KeyPairs::load_or_generate(&file, "cy").unwrap();
-    let found = KeyPairs::load_or_generate(&file, "cy").unwrap();
+    let made = UserKeyPairs::load_or_generate(&file, "cy").unwrap();
+    let found = UserKeyPairs::load_or_generate(&file, "cy").unwrap();
     assert_eq!(made.public(), found.public());
-    assert!(KeyPairs::load_or_generate(&file, "dan").is_err());
+    assert!(UserKeyPairs::load_or_generate(&file, "dan").is_err());
     #[cfg(unix)]
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions()) & 0o777, 0o600);
     std::fs::write(&file, "{}").unwrap();
-    assert!(KeyPairs::load_or_generate(&file, "cy").is_err(), "a damaged file is not overwritten");
+    assert!(UserKeyPairs::load_or_generate(&file, "cy").is_err(), "a damaged file is not overwritten");
 }
 
-fn client(url: &str, keys: &KeyPairs) -> Client {
-    let options = || Options::new(url, keys.user()).password_hash("secret");
+fn client(url: &str, keys: &UserKeyPairs) -> Client {
+    let options = || ClientOptions::new(url, keys.user()).password_hash("secret");
     // The keys stand in the profile from the sign-up on.
     let profile = Profile { rsa_public_key: keys.public().text(), ..Profile::default() };
     sign_up(&options(), &profile).unwrap();
@@ -319,8 +324,8 @@ fn a_conversation_that_the_server_cannot_read() {
     ann_client.ask_friend("bob", "").unwrap();
     bob_client.accept(&push(&bob_client), "").unwrap();
     assert_eq!(push(&ann_client).kind, PushKind::FriendAccept);
-    let ann = Messenger::new(ann_client.clone(), ann, PinnedKeys::default()).unwrap();
-    let bob = Messenger::new(bob_client.clone(), bob, PinnedKeys::default()).unwrap();
+    let ann = EncryptingClient::new(ann_client.clone(), ann, PinnedKeys::default()).unwrap();
+    let bob = EncryptingClient::new(bob_client.clone(), bob, PinnedKeys::default()).unwrap();
     assert!(ann.send("bob", "secret 🪿").unwrap().encrypted);
     let got = push(&bob_client);
     assert!(!got.content.contains("secret"));
@@ -336,9 +341,9 @@ fn a_conversation_that_the_server_cannot_read() {
     let refused = bob.send("ann", "x").unwrap_err();
     assert!(refused.to_string().contains("changed"), "{refused}");
     ann.send("bob", "again").unwrap();
-    assert_eq!(bob.read(&push(&bob_client)), DecryptOutcome::Bad(EncryptionError::OtherKey));
-    let PinCheck::Changed(Some(shown)) = bob.standing("ann").unwrap() else { panic!("other keys are pinned") };
-    assert_eq!(bob.agree("ann", None), Err(SendError::Keys(EncryptionError::KeysChanged)));
+    assert_eq!(bob.read(&push(&bob_client)), DecryptOutcome::Bad(E2eEncryptionError::OtherKey));
+    let FriendKeysCheck::Changed(Some(shown)) = bob.standing("ann").unwrap() else { panic!("other keys are pinned") };
+    assert_eq!(bob.agree("ann", None), Err(SendError::Keys(E2eEncryptionError::KeysChanged)));
     // The keys change once more, after the user has seen some.
     let publish = |text: String| {
         let change = ProfileChange { rsa_public_key: Some(text), ..ProfileChange::default() };
@@ -346,7 +351,7 @@ fn a_conversation_that_the_server_cannot_read() {
     };
     publish(other.public().text());
     let pinned = bob.pins().clone();
-    assert_eq!(bob.agree("ann", Some(&shown)), Err(SendError::Keys(EncryptionError::KeysChanged)));
+    assert_eq!(bob.agree("ann", Some(&shown)), Err(SendError::Keys(E2eEncryptionError::KeysChanged)));
     assert_eq!(*bob.pins(), pinned);
     publish(shown.text());
     let number = bob.safety_number_with("ann", &shown);
@@ -357,7 +362,7 @@ fn a_conversation_that_the_server_cannot_read() {
     // Who signed it is not known: it may be read later.
     ann.send("bob", "last").unwrap();
     let (got, empty) =
-        (push(&bob_client), Messenger::new(bob_client.clone(), pair().1, PinnedKeys::default()).unwrap());
+        (push(&bob_client), EncryptingClient::new(bob_client.clone(), pair().1, PinnedKeys::default()).unwrap());
     bob_client.clone().close();
     assert!(matches!(empty.read(&got), DecryptOutcome::NotYet(_)));
     assert_eq!(bob.read(&got), DecryptOutcome::Encrypted("last".to_owned()));

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{BOTH, Client, ContentForm, Server, TRANSPORTS, content, envelope, kind};
-use hongyan::chat::contract::EmailTo;
+use hongyan::chat::contract::EmailVisibility;
 use serde_json::{Value, json};
 
 fn ask(client: &mut Client, kind_of: &str, words: &Value) -> Value {
@@ -131,7 +131,7 @@ fn the_end_of_an_account_is_heard_of_by_those_who_watch_and_the_name_is_gone() {
 
 #[test]
 fn an_address_is_hidden_from_those_who_are_not_meant_to_see_it() {
-    let server = Server::tuned(|config| config.rules.profile_email = EmailTo::Friends);
+    let server = Server::tuned(|config| config.rules.profile_email = EmailVisibility::Friends);
     let (mut ann, mut bob) = server.friends("ann", "bob");
     let mut eve = server.user("eve");
     assert_eq!(ask(&mut ann, "PROFILE", &json!({"emailAddress": "a@example.com"})), "changed");

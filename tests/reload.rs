@@ -6,7 +6,7 @@
 mod common;
 
 use common::{CHEAP_PASSWORDS, Client, ContentForm, Program, befriend};
-use hongyan::config::options::{OPTIONS, ReloadEffect};
+use hongyan::config::options::{OPTIONS, OptionEffectTime};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -217,7 +217,7 @@ fn the_page_says_of_each_option_that_can_change_what_happens() {
     let is_named = |name: &str| {
         named.iter().any(|word| word.strip_suffix('…').map_or(*word == name, |begin| name.starts_with(begin)))
     };
-    for opt in OPTIONS.iter().filter(|opt| opt.reload == ReloadEffect::Live) {
+    for opt in OPTIONS.iter().filter(|opt| opt.reload == OptionEffectTime::Live) {
         assert!(is_named(opt.name), "{}", opt.name);
     }
 }

@@ -7,12 +7,12 @@ mod common;
 
 use common::{MariaDb, PATIENCE, config};
 use hongyan::chat::contract::{
-    AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, Outcome, ProfileChange, Ticket,
+    AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, JobTicket, ProfileChange,
 };
 use hongyan::config::{Config, StoreUrl};
-use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
+use hongyan::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::pool::Pool;
+use hongyan::store::pool::WorkerPool;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const TRANSACTION: u64 = 3;
 
 struct Worker {
-    pool: Pool,
+    pool: WorkerPool,
     root: Conn,
     /// The database of the store.
     name: String,
@@ -34,7 +34,7 @@ impl Worker {
     fn new(database: &MariaDb) -> Self {
         let config = Config { store: StoreUrl::Mysql(database.url()), data_threads: 1, ..config() };
         let name = database.url().rsplit('/').next().unwrap().to_owned();
-        Self { pool: Pool::start(&config, Arc::new(|| {})).unwrap(), root: database.root(), name, looks: 0 }
+        Self { pool: WorkerPool::start(&config, Arc::new(|| {})).unwrap(), root: database.root(), name, looks: 0 }
     }
 
     /// What all connections have asked so far, and the server's signs of life among it.
@@ -61,9 +61,9 @@ impl Worker {
     }
 
     /// Does one job; tells how often it asked the database, its transaction apart.
-    fn run(&mut self, job: Job) -> (Outcome, u64) {
+    fn run(&mut self, job: Job) -> (JobOutcome, u64) {
         let (before, until) = (self.questions(), Instant::now() + PATIENCE);
-        self.pool.submit([(Ticket { slot: 0, generation: 0 }, job)]);
+        self.pool.submit([(JobTicket { slot: 0, generation: 0 }, job)]);
         let mut done = Vec::new();
         while done.is_empty() {
             assert!(Instant::now() < until, "not answered");
@@ -80,7 +80,7 @@ fn user(name: &str) -> UserName {
 }
 
 fn push(seq: u64, kind: PushKind, from: &str, to: &str) -> Push {
-    let (id, from, to) = (Id::new("r").unwrap(), Name::new(from).unwrap(), Name::new(to).unwrap());
+    let (id, from, to) = (MessageId::new("r").unwrap(), UserNameRef::new(from).unwrap(), UserNameRef::new(to).unwrap());
     Push::new(seq, seq, kind, &id, &from, &to, "")
 }
 
@@ -113,29 +113,35 @@ fn a_job_about_friendships_asks_the_database_so_often() {
         |seq, kind, from: &str, to: &str| Job::AnswerFriend { push: push(seq, kind, from, to), friends_max: 9 };
     let end = |one: &str, other: &str| Job::Unfriend { user: user(one), other: user(other) };
     let (accept, reject) = (PushKind::FriendAccept, PushKind::FriendReject);
-    let (pending, done) = (Outcome::Asked(FriendRequestOutcome::Pending), Outcome::Answered(FriendAnswerOutcome::Done));
+    let (pending, done) =
+        (JobOutcome::Asked(FriendRequestOutcome::Pending), JobOutcome::Answered(FriendAnswerOutcome::Done));
     for (what, job, expected, questions) in [
         ("a request, and its mailbox is counted", ask(1, "bob", "ann"), pending.clone(), 10),
         ("the same once more", ask(1, "bob", "ann"), pending.clone(), 5),
-        ("a request to nobody", ask(2, "bob", "eve"), Outcome::Asked(FriendRequestOutcome::NoSuchUser), 4),
+        ("a request to nobody", ask(2, "bob", "eve"), JobOutcome::Asked(FriendRequestOutcome::NoSuchUser), 4),
         (
             "one that is pending",
             ask(2, "bob", "ann"),
-            Outcome::Asked(FriendRequestOutcome::AlreadyPending { time_ms: 1 }),
+            JobOutcome::Asked(FriendRequestOutcome::AlreadyPending { time_ms: 1 }),
             4,
         ),
         ("one that crosses it, and its mailbox is counted", ask(3, "ann", "bob"), pending.clone(), 10),
-        ("an answer to none", answer(4, accept, "cy", "bob"), Outcome::Answered(FriendAnswerOutcome::NoSuchRequest), 4),
+        (
+            "an answer to none",
+            answer(4, accept, "cy", "bob"),
+            JobOutcome::Answered(FriendAnswerOutcome::NoSuchRequest),
+            4,
+        ),
         ("an accept, beside one that crosses", answer(5, accept, "ann", "bob"), done.clone(), 12),
-        ("a request between friends", ask(6, "ann", "bob"), Outcome::Asked(FriendRequestOutcome::AlreadyFriends), 5),
+        ("a request between friends", ask(6, "ann", "bob"), JobOutcome::Asked(FriendRequestOutcome::AlreadyFriends), 5),
         ("the answer once more", answer(5, accept, "ann", "bob"), done.clone(), 4),
-        ("the end", end("ann", "bob"), Outcome::Unfriended, 4),
+        ("the end", end("ann", "bob"), JobOutcome::Unfriended, 4),
         ("another request", ask(7, "cy", "ann"), pending.clone(), 9),
         ("an accept, and its mailbox is counted", answer(8, accept, "ann", "cy"), done.clone(), 10),
         ("another request", ask(9, "dan", "ann"), pending.clone(), 9),
         ("a reject, and its mailbox is counted", answer(10, reject, "ann", "dan"), done, 6),
         ("another request", ask(11, "dan", "bob"), pending, 9),
-        ("a request that is withdrawn", end("dan", "bob"), Outcome::Unfriended, 7),
+        ("a request that is withdrawn", end("dan", "bob"), JobOutcome::Unfriended, 7),
     ] {
         let (outcome, asked) = worker.run(job);
         assert_eq!(format!("{outcome:?}"), format!("{expected:?}"), "{what}");
@@ -178,7 +184,7 @@ fn a_job_about_ones_own_account_asks_the_database_so_often() {
     ] {
         let (outcome, asked) = worker.run(job);
         assert!(
-            matches!(outcome, Outcome::Account(_) | Outcome::Asked(FriendRequestOutcome::Hidden)),
+            matches!(outcome, JobOutcome::Account(_) | JobOutcome::Asked(FriendRequestOutcome::Hidden)),
             "{what}: {outcome:?}"
         );
         assert_eq!(asked, questions, "{what}");
@@ -201,7 +207,7 @@ fn a_job_about_tokens_asks_the_database_so_often() {
     // From the third one on another has to make room.
     for (now_ms, questions) in [(1, 3), (2, 3), (3, 4), (4, 4)] {
         let (outcome, asked) = worker.run(make(now_ms));
-        assert!(matches!(outcome, Outcome::Token(_)));
+        assert!(matches!(outcome, JobOutcome::Token(_)));
         assert_eq!(asked, questions, "at {now_ms}");
     }
     assert_eq!(worker.run(Job::RevokeTokens { user: user("ann") }).1, 1);

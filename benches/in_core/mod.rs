@@ -1,8 +1,8 @@
 //! The core without sockets, with a store that succeeds at once: to measure, not to check results.
 #![allow(dead_code, unreachable_pub, reason = "each user needs its part of it")]
 
-use hongyan::chat::Chat;
-use hongyan::chat::contract::{Action, ConnId, Event, Job, Outcome, PushPage, Rules, TurnTime};
+use hongyan::chat::ChatCore;
+use hongyan::chat::contract::{ConnId, CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, PushPage, TurnTimestamp};
 use hongyan::protocol::encode_fast::write_push;
 use hongyan::protocol::envelope::{ContentBuffer, parse};
 use hongyan::protocol::field::UserName;
@@ -22,7 +22,7 @@ pub fn friends(number: usize, users: usize) -> Vec<UserName> {
 }
 
 /// The answer of a store without errors and without waiting pushes.
-pub fn answer(job: &Job, users: usize) -> Outcome {
+pub fn answer(job: &Job, users: usize) -> JobOutcome {
     answer_by(job, users, friends)
 }
 
@@ -32,15 +32,15 @@ fn friends_in_star(number: usize, users: usize) -> Vec<UserName> {
     all.map(|number| UserName::new(&name(number)).expect("a name")).collect()
 }
 
-fn answer_by(job: &Job, users: usize, friends: fn(usize, usize) -> Vec<UserName>) -> Outcome {
+fn answer_by(job: &Job, users: usize, friends: fn(usize, usize) -> Vec<UserName>) -> JobOutcome {
     match job {
         Job::LogIn { user, .. } => {
             let number = user.as_str()["user".len()..].parse().expect("a name of the ring");
-            Outcome::Loaded { friends: friends(number, users), page: PushPage::default() }
+            JobOutcome::Loaded { friends: friends(number, users), page: PushPage::default() }
         }
-        Job::Prove { .. } => Outcome::Proven,
-        Job::SavePush { .. } => Outcome::Saved,
-        Job::DeletePush { .. } => Outcome::Deleted,
+        Job::Prove { .. } => JobOutcome::Proven,
+        Job::SavePush { .. } => JobOutcome::Saved,
+        Job::DeletePush { .. } => JobOutcome::Deleted,
         other => panic!("nobody asked for {other:?}"),
     }
 }
@@ -76,8 +76,8 @@ pub fn ack(id: u64) -> String {
 
 /// The core, and the state that the shell around it keeps from turn to turn.
 pub struct Core {
-    pub chat: Chat,
-    pub now: TurnTime,
+    pub chat: ChatCore,
+    pub now: TurnTimestamp,
     /// The output to all connections since it was last cleared.
     pub output: Vec<u8>,
     pub pushes: u64,
@@ -85,16 +85,16 @@ pub struct Core {
     users: usize,
     friends: fn(usize, usize) -> Vec<UserName>,
     conns: u32,
-    actions: Vec<Action>,
+    actions: Vec<CoreAction>,
     scratch: ContentBuffer,
 }
 
 impl Core {
     /// With a ring of so many users, none of them logged in.
-    pub fn new(rules: Rules, users: usize) -> Self {
+    pub fn new(rules: CoreSettings, users: usize) -> Self {
         Self {
-            chat: Chat::new(rules, 1, [1, 2]),
-            now: TurnTime { mono_ms: 1, wall_ms: 1_652_804_254_778 },
+            chat: ChatCore::new(rules, 1, [1, 2]),
+            now: TurnTimestamp { mono_ms: 1, wall_ms: 1_652_804_254_778 },
             output: Vec::with_capacity(64 * 1024),
             pushes: 0,
             replies: 0,
@@ -107,7 +107,7 @@ impl Core {
     }
 
     /// With a star of so many users, none of them logged in.
-    pub fn of_star(rules: Rules, users: usize) -> Self {
+    pub fn of_star(rules: CoreSettings, users: usize) -> Self {
         Self { friends: friends_in_star, ..Self::new(rules, users) }
     }
 
@@ -115,7 +115,7 @@ impl Core {
     pub fn log_in(&mut self, number: usize) -> ConnId {
         let conn = ConnId { slot: self.conns, generation: 0 };
         self.conns += 1;
-        self.event(Event::Opened { conn, address_key: None });
+        self.event(CoreEvent::Opened { conn, address_key: None });
         self.input(conn, login(number).as_bytes());
         conn
     }
@@ -123,7 +123,7 @@ impl Core {
     /// Hands one envelope in, and does all that follows from it.
     pub fn input(&mut self, conn: ConnId, envelope: &[u8]) {
         let input = parse(envelope, &mut self.scratch);
-        self.chat.handle(self.now, Event::Input { conn, input }, &mut self.actions);
+        self.chat.handle(self.now, CoreEvent::Input { conn, input }, &mut self.actions);
         self.apply();
     }
 
@@ -132,11 +132,11 @@ impl Core {
         self.now.mono_ms += ms;
         self.now.wall_ms += ms;
         if self.chat.next_deadline().is_some_and(|deadline| deadline <= self.now.mono_ms) {
-            self.event(Event::Tick { heard_ms: self.now.mono_ms });
+            self.event(CoreEvent::Tick { heard_ms: self.now.mono_ms });
         }
     }
 
-    pub fn event(&mut self, event: Event<'_>) {
+    pub fn event(&mut self, event: CoreEvent<'_>) {
         self.chat.handle(self.now, event, &mut self.actions);
         self.apply();
     }
@@ -146,37 +146,37 @@ impl Core {
         loop {
             for action in self.actions.drain(..) {
                 match action {
-                    Action::Reply { form, id, reply, .. } => {
+                    CoreAction::Reply { form, id, reply, .. } => {
                         write_reply(&mut self.output, form, id.as_str(), &reply);
                         self.replies += 1;
                     }
-                    Action::Refuse { form, id, reply, code, why, .. } => {
+                    CoreAction::Refuse { form, id, reply, code, why, .. } => {
                         write_reply(&mut self.output, form, id.as_str(), &reply);
                         write_reply(&mut self.output, form, id.as_str(), &Reply::Error { code, why });
                         self.replies += 2;
                     }
-                    Action::Push { form, push, .. } => {
+                    CoreAction::Push { form, push, .. } => {
                         write_push(&mut self.output, form, &push);
                         self.pushes += 1;
                     }
-                    Action::Submit { ticket, job } => {
+                    CoreAction::Submit { ticket, job } => {
                         finished.push((ticket, answer_by(&job, self.users, self.friends)))
                     }
-                    Action::Hold { .. }
-                    | Action::Resume { .. }
-                    | Action::LoggedIn { .. }
-                    | Action::HoldRequests { .. }
-                    | Action::ResumeRequests { .. }
-                    | Action::PushHook(_)
-                    | Action::Presence { .. }
-                    | Action::Note(_) => {}
-                    Action::Close { .. }
-                    | Action::Admin { .. }
-                    | Action::Send { .. }
-                    | Action::Publish { .. }
-                    | Action::Draining { .. }
-                    | Action::ReadView
-                    | Action::Stopped => {
+                    CoreAction::Hold { .. }
+                    | CoreAction::Resume { .. }
+                    | CoreAction::LoggedIn { .. }
+                    | CoreAction::HoldRequests { .. }
+                    | CoreAction::ResumeRequests { .. }
+                    | CoreAction::PushHook(_)
+                    | CoreAction::Presence { .. }
+                    | CoreAction::Note(_) => {}
+                    CoreAction::Close { .. }
+                    | CoreAction::Admin { .. }
+                    | CoreAction::Send { .. }
+                    | CoreAction::Publish { .. }
+                    | CoreAction::Draining { .. }
+                    | CoreAction::ReadView
+                    | CoreAction::Stopped => {
                         panic!("nobody asked for {action:?}")
                     }
                 }
@@ -185,7 +185,7 @@ impl Core {
                 return;
             }
             for (ticket, outcome) in finished.drain(..) {
-                self.chat.handle(self.now, Event::Finished { ticket, outcome }, &mut self.actions);
+                self.chat.handle(self.now, CoreEvent::Finished { ticket, outcome }, &mut self.actions);
             }
         }
     }

@@ -4,9 +4,9 @@
 use super::clients::PASSWORD;
 use super::{Fallible, check_interrupt};
 use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome};
-use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
+use hongyan::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::password::Hasher;
+use hongyan::store::password::PasswordHasher;
 use hongyan::store::{StoreConnection, friendship};
 
 /// Rows in one transaction.
@@ -44,7 +44,7 @@ impl<'a> Filler<'a> {
 
     /// The same, with a hash of this cost.
     pub fn at_cost(store: &'a mut dyn StoreConnection, memory_kib: u32, passes: u32) -> Fallible<Self> {
-        let hash = Hasher::new(memory_kib, passes)?.hash(&Secret::new(PASSWORD))?;
+        let hash = PasswordHasher::new(memory_kib, passes)?.hash(&Secret::new(PASSWORD))?;
         let seq = store.last_seq()?;
         store.begin()?;
         Ok(Self { store, hash, seq, rows: 0 })
@@ -114,7 +114,15 @@ impl<'a> Filler<'a> {
 
 /// A push as the server makes it.
 pub fn message(seq: u64, kind: PushKind, from: &str, to: &str, id: &str, content: &str) -> Result<Push, &'static str> {
-    Ok(Push::new(seq, 1_652_804_254_778, kind, &Id::new(id)?, &Name::new(from)?, &Name::new(to)?, content))
+    Ok(Push::new(
+        seq,
+        1_652_804_254_778,
+        kind,
+        &MessageId::new(id)?,
+        &UserNameRef::new(from)?,
+        &UserNameRef::new(to)?,
+        content,
+    ))
 }
 
 /// Senders and receivers, who are friends in pairs.

@@ -3,7 +3,7 @@
 
 use super::AdminConfig;
 use super::http::{HttpRequest, HttpResponse};
-use crate::config::{Endpoint, StoreUrl, regular_file};
+use crate::config::{AdminEndpoint, StoreUrl, regular_file};
 use ring::hmac;
 use std::fmt;
 use std::net::IpAddr;
@@ -69,34 +69,34 @@ fn is_world_readable(_: &Path) -> bool {
 }
 
 /// The access rules of an interface.
-pub(super) struct AccessRules {
+pub(super) struct AdminAccessRules {
     is_port: bool,
     secret: Option<AdminToken>,
     /// The store of this server.
     store: StoreUrl,
-    refused: Mutex<RefusedCallers>,
-    dropped: Mutex<RefusedCallers>,
+    refused: Mutex<RefusalLogLimiter>,
+    dropped: Mutex<RefusalLogLimiter>,
 }
 
 /// Callers who were refused since that was last said.
 #[derive(Default)]
-struct RefusedCallers {
+struct RefusalLogLimiter {
     last: Option<Instant>,
     unsaid: u64,
 }
 
-impl fmt::Debug for AccessRules {
+impl fmt::Debug for AdminAccessRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Access").field("is_port", &self.is_port).finish_non_exhaustive()
     }
 }
 
-impl AccessRules {
+impl AdminAccessRules {
     /// # Errors
     /// One sentence.
     pub(super) fn new(config: &AdminConfig) -> Result<Self, String> {
         let secret = match (&config.endpoint, &config.token_file) {
-            (Endpoint::Tcp(_), Some(path)) => {
+            (AdminEndpoint::Tcp(_), Some(path)) => {
                 let secret = AdminToken::new(read_token(path)?.as_bytes())?;
                 if is_world_readable(path) {
                     let path = path.display();
@@ -104,12 +104,12 @@ impl AccessRules {
                 }
                 Some(secret)
             }
-            (Endpoint::Tcp(addr), None) if !addr.ip().to_canonical().is_loopback() => {
+            (AdminEndpoint::Tcp(addr), None) if !addr.ip().to_canonical().is_loopback() => {
                 return Err(format!("--admin {addr} is no loopback address: it needs --admin-token-file"));
             }
             _ => None,
         };
-        let (is_port, store) = (matches!(config.endpoint, Endpoint::Tcp(_)), config.store.clone());
+        let (is_port, store) = (matches!(config.endpoint, AdminEndpoint::Tcp(_)), config.store.clone());
         Ok(Self { is_port, secret, store, refused: Mutex::default(), dropped: Mutex::default() })
     }
 
@@ -177,7 +177,7 @@ impl AccessRules {
 
 /// Limits the log lines about refused callers. If a line is due, gives the number of callers that
 /// were not logged before it.
-fn is_due(refused: &Mutex<RefusedCallers>) -> Option<u64> {
+fn is_due(refused: &Mutex<RefusalLogLimiter>) -> Option<u64> {
     // Only whole values are written, so a panic cannot leave them torn.
     let mut refused = refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if refused.last.is_some_and(|last| last.elapsed() < LOG_EVERY) {
@@ -230,13 +230,20 @@ mod tests {
         }
     }
 
-    fn access(endpoint: &str, token_file: Option<&Path>) -> Result<AccessRules, String> {
+    fn access(endpoint: &str, token_file: Option<&Path>) -> Result<AdminAccessRules, String> {
         let crate::config::AdminPlace::At(endpoint) = crate::config::AdminPlace::parse(endpoint).unwrap() else {
             panic!()
         };
         let (token_file, timeout) = (token_file.map(Path::to_owned), Duration::from_secs(1));
         let store = StoreUrl::Mysql("mysql://u:geheim@h/prod".to_owned());
-        AccessRules::new(&AdminConfig { endpoint, token_file, store, connections_max: 1, timeout, notice_bytes_max: 1 })
+        AdminAccessRules::new(&AdminConfig {
+            endpoint,
+            token_file,
+            store,
+            connections_max: 1,
+            timeout,
+            notice_bytes_max: 1,
+        })
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use super::http::HttpResponse;
 use super::metrics::VERSION;
 use super::process::ProcessFacts;
-use crate::chat::contract::{AdminAnswer, Elsewhere, NodeId, OnlineUser, PushReport, PushState, There, UserReport};
+use crate::chat::contract::{
+    AdminAnswer, NodeId, OnlineUser, PushReport, PushState, RemoteUserReport, RemoteUserStatus, UserStatusReport,
+};
 use crate::net::admin::{NodeDirectory, ServerSnapshot};
 use crate::protocol::http::ServerHealth;
 use serde_json::{Value, json};
@@ -18,13 +20,13 @@ fn online(user: &OnlineUser, address: Option<IpAddr>) -> Value {
     })
 }
 
-fn user(report: &UserReport, address: Option<IpAddr>, names: &NodeDirectory) -> Value {
+fn user(report: &UserStatusReport, address: Option<IpAddr>, names: &NodeDirectory) -> Value {
     json!({
         "name": report.name.as_str(),
         "online": match (&report.online, report.elsewhere.map(|elsewhere| elsewhere.there)) {
             (Some(user), _) => online(user, address),
             // Only that node knows the address.
-            (None, Some(There::Online { since_ms, outstanding })) => json!({
+            (None, Some(RemoteUserStatus::Online { since_ms, outstanding })) => json!({
                 "name": report.name.as_str(),
                 "online_since_ms": since_ms,
                 "address": null,
@@ -39,8 +41,8 @@ fn user(report: &UserReport, address: Option<IpAddr>, names: &NodeDirectory) -> 
     })
 }
 
-fn elsewhere(Elsewhere { node, there }: Elsewhere, names: &NodeDirectory) -> Value {
-    json!({"node": node.get(), "node_name": names.name_of(node), "answers": there != There::Silent})
+fn elsewhere(RemoteUserReport { node, there }: RemoteUserReport, names: &NodeDirectory) -> Value {
+    json!({"node": node.get(), "node_name": names.name_of(node), "answers": there != RemoteUserStatus::Silent})
 }
 
 fn push(report: &PushReport) -> Value {
@@ -60,7 +62,7 @@ fn push(report: &PushReport) -> Value {
 
 /// Where an answer comes from.
 #[derive(Clone, Debug, Default)]
-pub(super) struct From {
+pub(super) struct AnswerSource {
     /// The addresses of the online users in it, in their order.
     pub(super) addresses: Vec<Option<IpAddr>>,
     /// The node that was asked; `None`: the server is no node of a cluster.
@@ -70,8 +72,8 @@ pub(super) struct From {
 }
 
 /// The answer to a question.
-pub(super) fn of_question(answer: AdminAnswer, from: &From) -> HttpResponse {
-    let From { addresses, node, names } = from;
+pub(super) fn of_question(answer: AdminAnswer, from: &AnswerSource) -> HttpResponse {
+    let AnswerSource { addresses, node, names } = from;
     let address = |at: usize| addresses.get(at).copied().flatten();
     let (node, node_name) = (node.map(NodeId::get), node.and_then(|node| names.name_of(node)));
     let value = match answer {
@@ -96,7 +98,7 @@ pub(super) fn nodes(nodes: &[NodeId], names: &NodeDirectory) -> Vec<Value> {
 }
 
 /// The answer to a change.
-pub(super) fn of_change(answer: &AdminAnswer, from: &From) -> HttpResponse {
+pub(super) fn of_change(answer: &AdminAnswer, from: &AnswerSource) -> HttpResponse {
     match answer {
         AdminAnswer::Done => HttpResponse::json(200, &json!({"done": true})),
         AdminAnswer::NoSuchUser => HttpResponse::error(404, "no_such_user", "There is no account of this name."),
@@ -176,7 +178,7 @@ mod tests {
     fn a_page_of_users_says_where_the_next_one_begins() {
         let users = vec![named("ann"), named("b\u{202e}ob")];
         let addresses = vec![Some(IpAddr::from([192, 0, 2, 1])), None];
-        let from = From { addresses, node: NodeId::new(3), names: names() };
+        let from = AnswerSource { addresses, node: NodeId::new(3), names: names() };
         let answer = |more| of_question(AdminAnswer::Users { users: users.clone(), more }, &from);
         let page = answer(true);
         assert!(page.body.is_ascii(), "nothing hidden stands in it as itself");
@@ -192,25 +194,25 @@ mod tests {
 
     #[test]
     fn a_user_of_another_node_is_online_there_or_it_is_said_that_nobody_knows() {
-        let report = |there| UserReport {
+        let report = |there| UserStatusReport {
             name: UserName::new("ann").unwrap(),
             online: None,
-            elsewhere: Some(Elsewhere { node: NodeId::new(2).unwrap(), there }),
+            elsewhere: Some(RemoteUserReport { node: NodeId::new(2).unwrap(), there }),
             waiting: 0,
             waiting_is_bound: false,
             is_banned: false,
         };
-        let from = From { names: names(), ..From::default() };
+        let from = AnswerSource { names: names(), ..AnswerSource::default() };
         let answer = |there| value(&of_question(AdminAnswer::User(Box::new(report(there))), &from));
-        let online = answer(There::Online { since_ms: 7, outstanding: 1 });
+        let online = answer(RemoteUserStatus::Online { since_ms: 7, outstanding: 1 });
         let there = json!({"name": "ann", "online_since_ms": 7, "address": null, "outstanding": 1});
         assert_eq!(
             (&online["online"], &online["elsewhere"]),
             (&there, &json!({"node": 2, "node_name": "b", "answers": true}))
         );
-        let silent = answer(There::Silent);
+        let silent = answer(RemoteUserStatus::Silent);
         assert_eq!((&silent["online"], &silent["elsewhere"]["answers"]), (&Value::Null, &json!(false)));
-        assert_eq!(answer(There::NotOnline)["online"], Value::Null);
+        assert_eq!(answer(RemoteUserStatus::NotOnline)["online"], Value::Null);
     }
 
     #[test]
@@ -223,7 +225,7 @@ mod tests {
             (AdminAnswer::NoticeCut { users: 7 }, 503, "store"),
             (AdminAnswer::Failed, 503, "store"),
         ] {
-            let response = of_question(answer.clone(), &From::default());
+            let response = of_question(answer.clone(), &AnswerSource::default());
             assert_eq!((response.status, &value(&response)["error"]), (status, &json!(error)), "{answer:?}");
         }
     }
@@ -231,7 +233,7 @@ mod tests {
     #[test]
     fn what_a_node_has_not_confirmed_is_said() {
         let nodes = [2, 1_023].map(|number| NodeId::new(number).unwrap()).to_vec();
-        let from = From { names: names(), ..From::default() };
+        let from = AnswerSource { names: names(), ..AnswerSource::default() };
         let response = of_change(&AdminAnswer::Unconfirmed { nodes }, &from);
         assert_eq!(response.status, 202);
         // One that was forgotten meanwhile has no name any more.

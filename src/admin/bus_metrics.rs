@@ -2,10 +2,10 @@
 
 use super::metrics::{MetricsText, seconds};
 use crate::bus::BusFigures;
-use crate::bus::figures::InstanceFigures;
+use crate::bus::figures::BusInstanceFigures;
 
 /// A family and the number of each instance for it.
-type MetricFamily = (&'static str, &'static str, fn(&InstanceFigures) -> u64);
+type MetricFamily = (&'static str, &'static str, fn(&BusInstanceFigures) -> u64);
 
 const COUNTERS: [MetricFamily; 5] = [
     ("bus_failures", "How often an instance of the bus stopped working.", |one| one.failures),
@@ -45,12 +45,12 @@ mod tests {
 
     #[test]
     fn each_instance_and_each_cause_has_its_line() {
-        let instance = |place: &str, is_up| InstanceFigures {
+        let instance = |place: &str, is_up| BusInstanceFigures {
             place: place.into(),
             is_up,
             frames_out: 7,
             beat_us: 250,
-            ..InstanceFigures::default()
+            ..BusInstanceFigures::default()
         };
         let instances = vec![instance("a:6379", true), instance("b\"\n:1", false)];
         let mut text = MetricsText::default();

@@ -7,7 +7,7 @@ use super::routes::AdminContext;
 use super::secret;
 use super::target::user_name;
 use crate::chat::contract::{AdminAnswer, AdminRequest};
-use crate::net::admin::ForgetResult;
+use crate::net::admin::ForgetNodeResult;
 use crate::protocol::field::{Secret, UserName};
 use serde::Deserialize;
 use serde_json::json;
@@ -18,7 +18,7 @@ const LOGGED_CHARS_MAX: usize = 200;
 
 /// The changes of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UserChange {
+pub(super) enum AdminUserAction {
     Disconnect,
     Ban,
     Unban,
@@ -26,7 +26,7 @@ pub(super) enum UserChange {
     Delete,
 }
 
-impl UserChange {
+impl AdminUserAction {
     fn name(self) -> &'static str {
         match self {
             Self::Disconnect => "disconnect",
@@ -39,15 +39,15 @@ impl UserChange {
 }
 
 /// The change that the last segment of a path names.
-pub(super) fn change_of(segment: &str) -> Option<UserChange> {
-    use UserChange::{Ban, Delete, Disconnect, Password, Unban};
+pub(super) fn change_of(segment: &str) -> Option<AdminUserAction> {
+    use AdminUserAction::{Ban, Delete, Disconnect, Password, Unban};
     [Disconnect, Ban, Unban, Password, Delete].into_iter().find(|change| change.name() == segment)
 }
 
 /// The body of a notice.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NoticeBody {
+struct NoticeRequestBody {
     to: Option<String>,
     text: String,
 }
@@ -134,7 +134,7 @@ fn shown(text: &str) -> String {
 
 impl AdminContext {
     pub(super) fn notice(&self, body: &[u8], who: &str, within: Duration) -> Result<HttpResponse, HttpResponse> {
-        let NoticeBody { to, text } = parse(body)?;
+        let NoticeRequestBody { to, text } = parse(body)?;
         let to = to.as_deref().map(user_name).transpose()?;
         if text.is_empty() {
             return Err(HttpResponse::error(400, "bad_request", "The text of a notice must not be empty."));
@@ -160,21 +160,21 @@ impl AdminContext {
     pub(super) fn change(
         &self,
         name: UserName,
-        change: UserChange,
+        change: AdminUserAction,
         body: &[u8],
         who: &str,
         within: Duration,
     ) -> Result<HttpResponse, HttpResponse> {
         let what = format!("{} of user {:?}", change.name(), name.as_str());
         let request = match change {
-            UserChange::Password => {
+            AdminUserAction::Password => {
                 let ResetBody { plain } = read(body)?;
                 return self.reset(&what, who, name, plain, within);
             }
-            UserChange::Disconnect => AdminRequest::Disconnect { name },
-            UserChange::Ban => AdminRequest::Ban { name },
-            UserChange::Unban => AdminRequest::Unban { name },
-            UserChange::Delete => AdminRequest::Delete { name },
+            AdminUserAction::Disconnect => AdminRequest::Disconnect { name },
+            AdminUserAction::Ban => AdminRequest::Ban { name },
+            AdminUserAction::Unban => AdminRequest::Unban { name },
+            AdminUserAction::Delete => AdminRequest::Delete { name },
         };
         let EmptyBody {} = read(body)?;
         self.do_it(&what, who, request, within, |answer, from| answers::of_change(&answer, from))
@@ -200,13 +200,13 @@ impl AdminContext {
         let what = format!("forget the node {}", shown(name));
         audit(&what, who, None, BEGINS);
         let response = match members.forget(name, until) {
-            Ok(ForgetResult::Done { users }) => HttpResponse::json(200, &json!({"done": true, "users": users})),
-            Ok(ForgetResult::Unknown) => HttpResponse::error(404, "no_such_node", "There is no node of this name."),
-            Ok(ForgetResult::Lives) => {
+            Ok(ForgetNodeResult::Done { users }) => HttpResponse::json(200, &json!({"done": true, "users": users})),
+            Ok(ForgetNodeResult::Unknown) => HttpResponse::error(404, "no_such_node", "There is no node of this name."),
+            Ok(ForgetNodeResult::Lives) => {
                 let message = "The node has not stopped, and was not fenced; only one that is gone can be forgotten.";
                 HttpResponse::error(409, "lives", message)
             }
-            Ok(ForgetResult::Unfinished) => {
+            Ok(ForgetNodeResult::Unfinished) => {
                 HttpResponse::too_late("It is not finished in time (--admin-timeout): ask again, and it goes on.")
             }
             Err(error) => HttpResponse::error(503, "store", format!("It could not be done: {error}; ask again.")),
@@ -244,7 +244,7 @@ impl AdminContext {
         who: &str,
         request: AdminRequest,
         within: Duration,
-        answer: impl FnOnce(AdminAnswer, &answers::From) -> HttpResponse,
+        answer: impl FnOnce(AdminAnswer, &answers::AnswerSource) -> HttpResponse,
     ) -> Result<HttpResponse, HttpResponse> {
         let user = user_of(&request).cloned();
         audit(what, who, user.as_ref(), BEGINS);
@@ -270,9 +270,9 @@ mod tests {
         }
         for bad in [&b""[..], b"{\"to\":\"ann\"}", b"[null,\"x\"]", b"{\"text\":1}", b"{\"text\":\"a\",\"text\":\"b\"}"]
         {
-            assert!(parse::<NoticeBody>(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+            assert!(parse::<NoticeRequestBody>(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
-        assert!(parse::<NoticeBody>(b"{\"to\":null,\"text\":\"x\"}").is_ok_and(|notice| notice.to.is_none()));
+        assert!(parse::<NoticeRequestBody>(b"{\"to\":null,\"text\":\"x\"}").is_ok_and(|notice| notice.to.is_none()));
     }
 
     #[test]
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn changes_have_the_names_of_their_paths() {
         for name in ["disconnect", "ban", "unban", "password", "delete"] {
-            assert_eq!(change_of(name).map(UserChange::name), Some(name));
+            assert_eq!(change_of(name).map(AdminUserAction::name), Some(name));
         }
         assert_eq!(change_of("Ban").or(change_of("")), None);
     }

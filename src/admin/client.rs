@@ -6,8 +6,8 @@ use super::http::STORE_HEADER;
 use super::stream::{AdminStream, TimedStream};
 use super::target::encode;
 use super::text_output;
-use crate::config::Endpoint;
-use crate::config::admin::{AccountOrder, AdminOrder, AdminVerb};
+use crate::config::AdminEndpoint;
+use crate::config::admin::{AdminAccountCommand, AdminCommand, AdminVerb};
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,7 +26,7 @@ const HEADERS_MAX: usize = 64;
 
 /// The result of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrderResult {
+pub struct AdminCommandResult {
     /// It is done, or could be answered.
     pub is_good: bool,
     /// What goes to stdout, with its line ends.
@@ -39,7 +39,7 @@ pub struct OrderResult {
 ///
 /// # Errors
 /// One sentence: the server cannot be reached.
-pub fn run(order: &AdminOrder) -> Result<OrderResult, String> {
+pub fn run(order: &AdminCommand) -> Result<AdminCommandResult, String> {
     let caller = AdminClient::new(order)?;
     let (status, value) = match &order.verb {
         AdminVerb::Users => caller.all_users()?,
@@ -50,21 +50,21 @@ pub fn run(order: &AdminOrder) -> Result<OrderResult, String> {
     }
     if order.is_json {
         let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-        return Ok(OrderResult {
+        return Ok(AdminCommandResult {
             is_good: is_good(status, &order.verb, &value),
             out: escape::json(&text) + "\n",
             err: String::new(),
         });
     }
     if let (Some(_), Some(message)) = (value["error"].as_str(), value["message"].as_str()) {
-        return Ok(OrderResult {
+        return Ok(AdminCommandResult {
             is_good: false,
             out: String::new(),
             err: format!("hongyan: {}", escape::plain(message)),
         });
     }
     let out = text_output::show(&order.verb, &value);
-    Ok(OrderResult { is_good: is_good(status, &order.verb, &value), out, err: String::new() })
+    Ok(AdminCommandResult { is_good: is_good(status, &order.verb, &value), out, err: String::new() })
 }
 
 fn is_good(status: u16, verb: &AdminVerb, value: &Value) -> bool {
@@ -74,15 +74,15 @@ fn is_good(status: u16, verb: &AdminVerb, value: &Value) -> bool {
 
 /// A request to the admin interface.
 #[derive(Debug, PartialEq, Eq)]
-struct AdminHttpRequest {
+struct OutgoingAdminRequest {
     method: &'static str,
     target: String,
     body: String,
 }
 
-fn request_of(verb: &AdminVerb) -> AdminHttpRequest {
-    let get = |target: String| AdminHttpRequest { method: "GET", target, body: String::new() };
-    let post = |target: String, body: &Value| AdminHttpRequest { method: "POST", target, body: body.to_string() };
+fn request_of(verb: &AdminVerb) -> OutgoingAdminRequest {
+    let get = |target: String| OutgoingAdminRequest { method: "GET", target, body: String::new() };
+    let post = |target: String, body: &Value| OutgoingAdminRequest { method: "POST", target, body: body.to_string() };
     match verb {
         AdminVerb::Status => get("/health".to_owned()),
         AdminVerb::Nodes => get("/nodes".to_owned()),
@@ -95,11 +95,11 @@ fn request_of(verb: &AdminVerb) -> AdminHttpRequest {
         AdminVerb::Notice { to: None, text } => post("/notices".to_owned(), &json!({"text": text})),
         AdminVerb::Change { name, change } => {
             let (word, body) = match change {
-                AccountOrder::Disconnect => ("disconnect", json!({})),
-                AccountOrder::Ban => ("ban", json!({})),
-                AccountOrder::Unban => ("unban", json!({})),
-                AccountOrder::ResetPassword { is_plain } => ("password", json!({"plain": is_plain})),
-                AccountOrder::Delete => ("delete", json!({})),
+                AdminAccountCommand::Disconnect => ("disconnect", json!({})),
+                AdminAccountCommand::Ban => ("ban", json!({})),
+                AdminAccountCommand::Unban => ("unban", json!({})),
+                AdminAccountCommand::ResetPassword { is_plain } => ("password", json!({"plain": is_plain})),
+                AdminAccountCommand::Delete => ("delete", json!({})),
             };
             post(format!("/users/{}/{word}", encode(name)), &body)
         }
@@ -107,15 +107,15 @@ fn request_of(verb: &AdminVerb) -> AdminHttpRequest {
 }
 
 struct AdminClient {
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
     token: Option<String>,
     store_id: Option<String>,
 }
 
 impl AdminClient {
-    fn new(order: &AdminOrder) -> Result<Self, String> {
+    fn new(order: &AdminCommand) -> Result<Self, String> {
         let token = match (&order.endpoint, &order.token_file) {
-            (Endpoint::Tcp(_), Some(path)) => Some(read_token(path)?),
+            (AdminEndpoint::Tcp(_), Some(path)) => Some(read_token(path)?),
             _ => None,
         };
         Ok(Self { endpoint: order.endpoint.clone(), token, store_id: order.store_id.clone() })
@@ -125,7 +125,7 @@ impl AdminClient {
     fn all_users(&self) -> Result<(u16, Value), String> {
         let (mut users, mut target) = (Vec::new(), "/users".to_owned());
         loop {
-            let (status, mut page) = self.ask(&AdminHttpRequest { method: "GET", target, body: String::new() })?;
+            let (status, mut page) = self.ask(&OutgoingAdminRequest { method: "GET", target, body: String::new() })?;
             let Some(found) = page["users"].as_array_mut().filter(|_| status == 200) else { return Ok((status, page)) };
             users.append(found);
             match page["next"].as_str() {
@@ -156,17 +156,17 @@ impl AdminClient {
         self.connect().is_err_and(|error| matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound))
     }
 
-    fn ask(&self, request: &AdminHttpRequest) -> Result<(u16, Value), String> {
+    fn ask(&self, request: &OutgoingAdminRequest) -> Result<(u16, Value), String> {
         let place = self.endpoint.absolute();
         let cannot = |error: io::Error| format!("cannot ask the server at {place}: {}", why(&error));
         let mut stream = TimedStream::new(self.connect().map_err(cannot)?, WITHIN);
         let host = match &place {
-            Endpoint::Tcp(addr) => addr.to_string(),
-            Endpoint::Unix(_) => "localhost".to_owned(),
+            AdminEndpoint::Tcp(addr) => addr.to_string(),
+            AdminEndpoint::Unix(_) => "localhost".to_owned(),
         };
         let token = self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let store = self.store_id.as_ref().map(|id| format!("{STORE_HEADER}: {id}\r\n")).unwrap_or_default();
-        let AdminHttpRequest { method, target, body } = request;
+        let OutgoingAdminRequest { method, target, body } = request;
         let (kind, length) = ("Content-Type: application/json", body.len());
         let text = format!(
             "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{token}{store}{kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
@@ -188,13 +188,13 @@ impl AdminClient {
 
     fn connect(&self) -> io::Result<AdminStream> {
         match &self.endpoint {
-            Endpoint::Tcp(addr) => AdminStream::connect_tcp(&reachable(*addr), WITHIN),
+            AdminEndpoint::Tcp(addr) => AdminStream::connect_tcp(&reachable(*addr), WITHIN),
             #[cfg(unix)]
-            Endpoint::Unix(path) => {
+            AdminEndpoint::Unix(path) => {
                 Ok(AdminStream::Unix(std::sync::Arc::new(std::os::unix::net::UnixStream::connect(path)?)))
             }
             #[cfg(not(unix))]
-            Endpoint::Unix(_) => Err(ErrorKind::Unsupported.into()),
+            AdminEndpoint::Unix(_) => Err(ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -246,7 +246,7 @@ mod tests {
     fn names_and_ids_arrive_as_they_are() {
         let request = request_of(&AdminVerb::Where { receiver: "a/b?".into(), id: "m 1&x=".into() });
         assert_eq!(request.target, "/messages?receiver=a%2Fb%3F&id=m%201%26x%3D");
-        let change = AccountOrder::ResetPassword { is_plain: true };
+        let change = AdminAccountCommand::ResetPassword { is_plain: true };
         let request = request_of(&AdminVerb::Change { name: "..".into(), change });
         assert_eq!((request.method, request.target.as_str()), ("POST", "/users/%2E%2E/password"));
         assert_eq!(request.body, "{\"plain\":true}");

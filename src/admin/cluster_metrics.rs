@@ -1,10 +1,15 @@
 //! The numbers of a node about itself and the other nodes of its cluster.
 
 use super::metrics::{MetricsText, seconds};
-use crate::chat::contract::{ClusterGauges, ClusterTotals};
+use crate::chat::contract::{ClusterCounters, ClusterGauges};
 use crate::net::admin::ClusterFigures;
 
-pub(super) fn write(text: &mut MetricsText, figures: &ClusterFigures, gauges: &ClusterGauges, totals: &ClusterTotals) {
+pub(super) fn write(
+    text: &mut MetricsText,
+    figures: &ClusterFigures,
+    gauges: &ClusterGauges,
+    totals: &ClusterCounters,
+) {
     lease(text, figures);
     let help = "Records to other nodes that wait to be written into the database.";
     text.gauge("cluster_mail_unwritten", help, figures.mail_unwritten);
@@ -35,7 +40,7 @@ fn lease(text: &mut MetricsText, figures: &ClusterFigures) {
     text.gauge("cluster_mail_age_seconds", help, lease.mail_age.as_secs_f64());
 }
 
-fn claims(text: &mut MetricsText, totals: &ClusterTotals) {
+fn claims(text: &mut MetricsText, totals: &ClusterCounters) {
     let help = "Log-ins that found their user on another node.";
     text.counter("cluster_claims_begun", help, totals.claims_begun);
     let ended = [
@@ -52,7 +57,7 @@ fn claims(text: &mut MetricsText, totals: &ClusterTotals) {
     text.counter("cluster_users_released", help, totals.users_released);
 }
 
-fn links(text: &mut MetricsText, gauges: &ClusterGauges, totals: &ClusterTotals) {
+fn links(text: &mut MetricsText, gauges: &ClusterGauges, totals: &ClusterCounters) {
     let help = "Links of the bus over which messages can be handed over.";
     text.gauge("cluster_links_up", help, gauges.links_up);
     text.counter("cluster_link_epochs", "Epochs of links that this node has begun.", totals.link_epochs);

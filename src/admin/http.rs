@@ -120,20 +120,20 @@ fn reason(status: u16) -> &'static str {
 
 /// Why no request was read.
 #[derive(Debug)]
-pub(super) enum ReadFault {
+pub(super) enum HttpReadError {
     /// The request is not valid: send this response.
     Bad(Box<HttpResponse>),
     /// The connection is broken.
     Broken(io::Error),
 }
 
-impl From<HttpResponse> for ReadFault {
+impl From<HttpResponse> for HttpReadError {
     fn from(response: HttpResponse) -> Self {
         Self::Bad(Box::new(response))
     }
 }
 
-impl From<io::Error> for ReadFault {
+impl From<io::Error> for HttpReadError {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::TimedOut {
             return HttpResponse::error(408, "too_slow", "The request took too long to come.").into();
@@ -142,7 +142,7 @@ impl From<io::Error> for ReadFault {
     }
 }
 
-fn bad(message: &str) -> ReadFault {
+fn bad(message: &str) -> HttpReadError {
     HttpResponse::error(400, "bad_request", message).into()
 }
 
@@ -157,8 +157,8 @@ struct RequestHead {
 /// Reads a request. If its head is not admitted, the body is not read.
 pub(super) fn read<S: Read + Write>(
     stream: &mut S,
-    admit: impl FnOnce(&HttpRequest, &mut S) -> Result<(), ReadFault>,
-) -> Result<HttpRequest, ReadFault> {
+    admit: impl FnOnce(&HttpRequest, &mut S) -> Result<(), HttpReadError>,
+) -> Result<HttpRequest, HttpReadError> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
     let RequestHead { mut request, head_bytes, body_bytes, expects_continue } = loop {
         if let Some(head) = read_head(&bytes)? {
@@ -168,7 +168,7 @@ pub(super) fn read<S: Read + Write>(
             return Err(HttpResponse::error(431, "head_too_large", "The head of a request may be 8 KiB long.").into());
         }
         match stream.read(&mut chunk)? {
-            0 => return Err(ReadFault::Broken(io::ErrorKind::UnexpectedEof.into())),
+            0 => return Err(HttpReadError::Broken(io::ErrorKind::UnexpectedEof.into())),
             count => bytes.extend_from_slice(&chunk[..count]),
         }
     };
@@ -192,7 +192,7 @@ pub(super) fn read<S: Read + Write>(
 }
 
 /// Reads the head; `None`: it is incomplete.
-fn read_head(bytes: &[u8]) -> Result<Option<RequestHead>, ReadFault> {
+fn read_head(bytes: &[u8]) -> Result<Option<RequestHead>, HttpReadError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
     let head_bytes = match parsed.parse(&bytes[..bytes.len().min(HEAD_BYTES_MAX)]) {
@@ -278,14 +278,14 @@ mod tests {
         }
     }
 
-    fn read_all(bytes: &[u8], size: usize) -> Result<(HttpRequest, Vec<u8>), ReadFault> {
+    fn read_all(bytes: &[u8], size: usize) -> Result<(HttpRequest, Vec<u8>), HttpReadError> {
         let mut pieces = PieceReader { rest: bytes, size, written: Vec::new() };
         read(&mut pieces, |_, _| Ok(())).map(|request| (request, pieces.written))
     }
 
     fn status_of(bytes: &[u8]) -> u16 {
         match read_all(bytes, 1_000) {
-            Err(ReadFault::Bad(response)) => response.status,
+            Err(HttpReadError::Bad(response)) => response.status,
             other => panic!("{other:?}: {}", String::from_utf8_lossy(bytes)),
         }
     }
@@ -311,7 +311,7 @@ mod tests {
         let bytes = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nnine byte";
         let mut pieces = PieceReader { rest: bytes, size: 1, written: Vec::new() };
         let refused = read(&mut pieces, |_, _| Err(bad("No."))).unwrap_err();
-        assert!(matches!(refused, ReadFault::Bad(_)));
+        assert!(matches!(refused, HttpReadError::Bad(_)));
         assert_eq!(pieces.rest, b"nine byte");
     }
 
@@ -338,7 +338,7 @@ mod tests {
             assert_eq!(status_of(&bytes), status, "{}", String::from_utf8_lossy(&bytes[..bytes.len().min(90)]));
         }
         for bytes in [&b""[..], b"GET / HT"] {
-            assert!(matches!(read_all(bytes, 4), Err(ReadFault::Broken(_))));
+            assert!(matches!(read_all(bytes, 4), Err(HttpReadError::Broken(_))));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where the admin interface listens: a port, or a socket that only its owner may use.
 
 use super::stream::AdminStream;
-use crate::config::Endpoint;
+use crate::config::AdminEndpoint;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -25,13 +25,13 @@ impl Listener {
     ///
     /// # Errors
     /// One sentence.
-    pub(super) fn bind(endpoint: &Endpoint) -> Result<Self, String> {
+    pub(super) fn bind(endpoint: &AdminEndpoint) -> Result<Self, String> {
         let bound = match endpoint {
-            Endpoint::Tcp(addr) => bind_tcp(*addr).map_err(|error| plain(&error)),
+            AdminEndpoint::Tcp(addr) => bind_tcp(*addr).map_err(|error| plain(&error)),
             #[cfg(unix)]
-            Endpoint::Unix(path) => bind_unix(path),
+            AdminEndpoint::Unix(path) => bind_unix(path),
             #[cfg(not(unix))]
-            Endpoint::Unix(_) => Err("this system has no such sockets".to_owned()),
+            AdminEndpoint::Unix(_) => Err("this system has no such sockets".to_owned()),
         };
         bound.map_err(|why| format!("cannot make the admin interface at {endpoint}: {why}"))
     }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn bind(path: &Path) -> Result<Listener, String> {
-        Listener::bind(&Endpoint::Unix(path.into()))
+        Listener::bind(&AdminEndpoint::Unix(path.into()))
     }
 
     #[test]

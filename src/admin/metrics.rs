@@ -3,7 +3,7 @@
 
 use super::process::{ProcessFacts, descriptors, resident_bytes};
 use super::{bus_metrics, cluster_metrics};
-use crate::chat::contract::{CredentialKind, RefusalCause};
+use crate::chat::contract::{CredentialKind, LoginRefusalCause};
 use crate::histogram::Histogram;
 use crate::net::admin::ServerSnapshot;
 use crate::net::census::Transport;
@@ -180,7 +180,7 @@ fn log_ins(text: &mut MetricsText, snapshot: &ServerSnapshot) {
     let log_ins = kinds.map(|kind| (words(kind), noted.log_ins.get(&kind).copied().unwrap_or(0)));
     text.counters("logins", "by", "Log-ins.", log_ins);
     let mut refusals = noted.log_in_refusals.clone();
-    for cause in [RefusalCause::WrongPassword, RefusalCause::BadToken] {
+    for cause in [LoginRefusalCause::WrongPassword, LoginRefusalCause::BadToken] {
         refusals.entry(cause).or_default();
     }
     let refusals = refusals.into_iter().map(|(cause, count)| (words(cause), count));
@@ -233,12 +233,12 @@ fn store(text: &mut MetricsText, snapshot: &ServerSnapshot) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::ClientLimit;
+    use crate::chat::contract::ClientLimitKind;
 
     #[test]
     fn causes_are_words() {
-        assert_eq!(words(RefusalCause::WrongPassword), "wrong_password");
-        assert_eq!(words(RefusalCause::Limit(ClientLimit::PasswordsPerUser)), "limit_passwords_per_user");
+        assert_eq!(words(LoginRefusalCause::WrongPassword), "wrong_password");
+        assert_eq!(words(LoginRefusalCause::Limit(ClientLimitKind::PasswordsPerUser)), "limit_passwords_per_user");
         assert_eq!(words(CredentialKind::Token), "token");
     }
 

@@ -24,10 +24,10 @@ mod target;
 mod text_output;
 mod unauthorised;
 
-use crate::config::{Endpoint, StoreUrl};
+use crate::config::{AdminEndpoint, StoreUrl};
 use crate::net::admin::LoopCaller;
-use access::AccessRules;
-use http::{HttpMethod, HttpRequest, HttpResponse, ReadFault};
+use access::AdminAccessRules;
+use http::{HttpMethod, HttpReadError, HttpRequest, HttpResponse};
 use listener::Listener;
 use mio::{Events, Poll, Token, Waker};
 use routes::AdminContext;
@@ -41,7 +41,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use stream::{AdminStream, TimedStream};
 pub use unauthorised::NEWCOMERS_MAX;
-use unauthorised::{UnauthorisedConnection, UnauthorisedConnections};
+use unauthorised::{UnauthorisedAdminConns, UnauthorisedAdminSlot};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -88,7 +88,7 @@ impl StageCell {
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
     /// Where it is.
-    pub endpoint: Endpoint,
+    pub endpoint: AdminEndpoint,
     /// The file with the token that callers of a port must know.
     pub token_file: Option<PathBuf>,
     /// The store of the server. A caller that means another one is refused.
@@ -121,7 +121,7 @@ impl AdminServer {
     /// # Errors
     /// One sentence.
     pub fn start(config: &AdminConfig, asker: LoopCaller, stage: StageCell) -> Result<Self, String> {
-        let access = AccessRules::new(config)?;
+        let access = AdminAccessRules::new(config)?;
         let mut listener = Listener::bind(&config.endpoint)?;
         let addr = listener.addr();
         if access.is_open() {
@@ -174,7 +174,7 @@ struct AdminAcceptor {
     poll: Poll,
     listener: Listener,
     stop: Arc<AtomicBool>,
-    newcomers: Arc<UnauthorisedConnections>,
+    newcomers: Arc<UnauthorisedAdminConns>,
     desk: Arc<AdminShared>,
 }
 
@@ -267,13 +267,13 @@ struct AdminShared {
     connections: Arc<AtomicUsize>,
     connections_max: usize,
     timeout: Duration,
-    access: AccessRules,
+    access: AdminAccessRules,
     context: AdminContext,
 }
 
 impl AdminShared {
     /// Reads the one request of a connection and answers it.
-    fn answer(&self, stream: AdminStream, newcomer: &UnauthorisedConnection) -> io::Result<()> {
+    fn answer(&self, stream: AdminStream, newcomer: &UnauthorisedAdminSlot) -> io::Result<()> {
         let who = stream.peer();
         let mut stream = TimedStream::new(stream, self.timeout.min(HEAD_WITHIN));
         let (mut place, mut is_head) = (None, false);
@@ -285,8 +285,8 @@ impl AdminShared {
         });
         let response = match read {
             Ok(request) => self.context.answer(&request, &who, stream.left()),
-            Err(ReadFault::Bad(response)) => *response,
-            Err(ReadFault::Broken(error)) => return Err(error),
+            Err(HttpReadError::Bad(response)) => *response,
+            Err(HttpReadError::Broken(error)) => return Err(error),
         };
         // Leave time to read an answer that came late.
         stream.leave_at_least(DRAIN_WITHIN);
@@ -299,12 +299,12 @@ impl AdminShared {
         &self,
         request: &HttpRequest,
         who: &str,
-        newcomer: &UnauthorisedConnection,
-    ) -> Result<RequestSlot, ReadFault> {
+        newcomer: &UnauthorisedAdminSlot,
+    ) -> Result<RequestSlot, HttpReadError> {
         if let Some(refusal) = self.access.refusal(request, who) {
             return Err(refusal.into());
         }
         let place = RequestSlot::take_below(&self.connections, self.connections_max).ok_or_else(too_many)?;
-        if newcomer.leave() { Ok(place) } else { Err(ReadFault::Broken(ErrorKind::ConnectionAborted.into())) }
+        if newcomer.leave() { Ok(place) } else { Err(HttpReadError::Broken(ErrorKind::ConnectionAborted.into())) }
     }
 }

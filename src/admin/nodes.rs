@@ -3,25 +3,25 @@
 use super::escape::plain;
 use super::http::HttpResponse;
 use super::text_output::{number, text};
-use crate::chat::contract::LinkReport;
-use crate::net::admin::{Member, MemberState, Members};
+use crate::chat::contract::NodeLinkReport;
+use crate::net::admin::{ClusterMembers, NodeLiveness, NodeStatus};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The nodes as the database has them; of the node that was asked its links and users as well.
-pub(super) fn answer(members: &Members, links: &[LinkReport], users: usize) -> HttpResponse {
-    let node = |member: &Member| {
+pub(super) fn answer(members: &ClusterMembers, links: &[NodeLinkReport], users: usize) -> HttpResponse {
+    let node = |member: &NodeStatus| {
         let link = links.iter().find(|link| (link.to.node.get(), link.to.epoch) == (member.node, member.epoch));
         json!({
             "node": member.node,
             "name": member.name,
             "this": member.is_this,
             "state": match member.state {
-                MemberState::Lives => "lives",
-                MemberState::Silent => "silent",
-                MemberState::Gone => "gone",
+                NodeLiveness::Lives => "lives",
+                NodeLiveness::Silent => "silent",
+                NodeLiveness::Gone => "gone",
             },
-            "lives": member.state != MemberState::Gone,
+            "lives": member.state != NodeLiveness::Gone,
             "epoch": member.epoch,
             "lease_age_ms": member.lease_age.map(ms),
             "build": member.build,
@@ -37,7 +37,7 @@ pub(super) fn answer(members: &Members, links: &[LinkReport], users: usize) -> H
     HttpResponse::json(200, &json!({"view": view, "schema": schema, "frame_version": frame_version, "nodes": nodes}))
 }
 
-fn link_value(link: &LinkReport) -> Value {
+fn link_value(link: &NodeLinkReport) -> Value {
     json!({
         "up": link.is_up,
         "for_ms": link.for_ms,
@@ -109,10 +109,10 @@ pub(super) fn show(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{Incarnation, NodeId};
+    use crate::chat::contract::{NodeId, NodeIncarnation};
 
-    fn member(node: u16, name: &str, state: MemberState) -> Member {
-        Member {
+    fn member(node: u16, name: &str, state: NodeLiveness) -> NodeStatus {
+        NodeStatus {
             node,
             name: name.into(),
             is_this: node == 1,
@@ -129,13 +129,13 @@ mod tests {
     #[test]
     fn a_link_is_that_to_the_same_life_of_the_node() {
         let nodes = vec![
-            member(1, "a", MemberState::Lives),
-            member(2, "b\u{1b}[2J", MemberState::Silent),
-            member(3, "c", MemberState::Gone),
+            member(1, "a", NodeLiveness::Lives),
+            member(2, "b\u{1b}[2J", NodeLiveness::Silent),
+            member(3, "c", NodeLiveness::Gone),
         ];
-        let members = Members { view: 9, schema: 10, frame_version: 4, nodes };
-        let link = |node, epoch| LinkReport {
-            to: Incarnation { node: NodeId::new(node).unwrap(), epoch },
+        let members = ClusterMembers { view: 9, schema: 10, frame_version: 4, nodes };
+        let link = |node, epoch| NodeLinkReport {
+            to: NodeIncarnation { node: NodeId::new(node).unwrap(), epoch },
             is_up: true,
             for_ms: Some(61_000),
             unconfirmed_batches: 2,

@@ -1,7 +1,7 @@
 //! From a request to its answer.
 
 use super::answers;
-use super::changes::{UserChange, change_of};
+use super::changes::{AdminUserAction, change_of};
 use super::http::{HttpMethod, HttpRequest, HttpResponse};
 use super::metrics;
 use super::nodes;
@@ -9,7 +9,9 @@ use super::process::ProcessFacts;
 use super::target::{RequestTarget, user_name};
 use super::{AdminConfig, ProcessStage, RequestSlot, StageCell};
 use crate::chat::contract::{AdminAnswer, AdminRequest};
-use crate::net::admin::{LoopAnswer, LoopCaller, LoopQuestion, MembersReader, NoAnswer, Nodes, ServerSnapshot};
+use crate::net::admin::{
+    ClusterMembersReader, LoopAnswer, LoopCaller, LoopQuestion, NoAnswer, NodesReport, ServerSnapshot,
+};
 use crate::protocol::field::{ID_BYTES_MAX, UserName};
 use serde_json::json;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ enum AdminRoute {
     Messages,
     Notices,
     Drain,
-    Change(UserName, UserChange),
+    Change(UserName, AdminUserAction),
 }
 
 impl AdminRoute {
@@ -152,14 +154,14 @@ impl AdminContext {
         &self,
         request: AdminRequest,
         within: Duration,
-        answer: impl FnOnce(AdminAnswer, &answers::From) -> HttpResponse,
+        answer: impl FnOnce(AdminAnswer, &answers::AnswerSource) -> HttpResponse,
     ) -> Result<HttpResponse, HttpResponse> {
         if !self.is_serving() {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
         match self.asker.ask(LoopQuestion::Core(request), within) {
             Ok(LoopAnswer::Core { answer: given, addresses, node, names }) => {
-                Ok(answer(given, &answers::From { addresses, node, names }))
+                Ok(answer(given, &answers::AnswerSource { addresses, node, names }))
             }
             Ok(LoopAnswer::Snapshot(_) | LoopAnswer::Nodes(_) | LoopAnswer::Busy) | Err(NoAnswer::Busy) => {
                 Err(HttpResponse::error(429, "busy", "Too many requests are in progress; ask again.")
@@ -188,7 +190,7 @@ impl AdminContext {
     }
 
     /// The nodes as far as the loop knows them.
-    fn known_nodes(&self, within: Duration) -> Result<Box<Nodes>, HttpResponse> {
+    fn known_nodes(&self, within: Duration) -> Result<Box<NodesReport>, HttpResponse> {
         if !self.is_serving() {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
@@ -209,7 +211,7 @@ impl AdminContext {
     }
 
     /// What reads and changes the table of nodes, on this thread.
-    pub(super) fn members(&self, within: Duration) -> Result<MembersReader, HttpResponse> {
+    pub(super) fn members(&self, within: Duration) -> Result<ClusterMembersReader, HttpResponse> {
         Ok(self.known_nodes(within)?.reader)
     }
 

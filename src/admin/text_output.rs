@@ -2,7 +2,7 @@
 
 use super::escape::plain;
 use super::nodes;
-use crate::config::admin::{AccountOrder, AdminVerb};
+use crate::config::admin::{AdminAccountCommand, AdminVerb};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -27,7 +27,7 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
             Some(users) => format!("the notice goes to {users} users\n"),
             None => "the notice is on its way; the log will say to how many users\n".to_owned(),
         },
-        AdminVerb::Change { name, change: AccountOrder::ResetPassword { .. } } => {
+        AdminVerb::Change { name, change: AdminAccountCommand::ResetPassword { .. } } => {
             let (name, password) = (plain(name), text(&value["password"]));
             format!("the new password of {name} is {password}\nit works until it is changed: log in and change it\n")
                 + &unconfirmed(value)
@@ -226,7 +226,7 @@ mod tests {
             (AdminVerb::Where { receiver: odd.into(), id: odd.into() }, json!({"messages": [message]})),
             (AdminVerb::Where { receiver: odd.into(), id: odd.into() }, json!({"messages": []})),
             (
-                AdminVerb::Change { name: odd.into(), change: AccountOrder::ResetPassword { is_plain: false } },
+                AdminVerb::Change { name: odd.into(), change: AdminAccountCommand::ResetPassword { is_plain: false } },
                 json!({}),
             ),
         ] {
@@ -238,11 +238,12 @@ mod tests {
 
     #[test]
     fn what_is_not_done_on_all_nodes_is_never_silent() {
-        let ban = AdminVerb::Change { name: "ann".into(), change: AccountOrder::Ban };
+        let ban = AdminVerb::Change { name: "ann".into(), change: AdminAccountCommand::Ban };
         assert_eq!(show(&ban, &json!({"done": true})), "done\n");
         let said = show(&ban, &json!({"done": true, "unconfirmed_nodes": [{"node": 2, "name": "b"}]}));
         assert!(said.contains("node b (2) has not confirmed") && !said.contains("done\n"), "{said}");
-        let reset = AdminVerb::Change { name: "ann".into(), change: AccountOrder::ResetPassword { is_plain: false } };
+        let reset =
+            AdminVerb::Change { name: "ann".into(), change: AdminAccountCommand::ResetPassword { is_plain: false } };
         let nodes = json!([{"node": 2, "name": "b"}, {"node": 3, "name": null}]);
         let said = show(&reset, &json!({"password": "abc", "unconfirmed_nodes": nodes}));
         assert!(said.contains("is abc\n") && said.contains("the nodes b (2), 3 have not confirmed"), "{said}");

@@ -12,17 +12,17 @@ pub const NEWCOMERS_MAX: usize = 16;
 const STAY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
-pub(super) struct UnauthorisedConnections(Mutex<UnauthorisedList>);
+pub(super) struct UnauthorisedAdminConns(Mutex<UnauthorisedAdminQueue>);
 
 #[derive(Debug, Default)]
-struct UnauthorisedList {
+struct UnauthorisedAdminQueue {
     next_id: u64,
     /// The oldest first.
-    waiting: VecDeque<WaitingConnection>,
+    waiting: VecDeque<UnauthorisedAdminEntry>,
 }
 
 #[derive(Debug)]
-struct WaitingConnection {
+struct UnauthorisedAdminEntry {
     id: u64,
     since: Instant,
     stream: AdminStream,
@@ -30,13 +30,13 @@ struct WaitingConnection {
 
 /// A place among them, until it is left or dropped.
 #[derive(Debug)]
-pub(super) struct UnauthorisedConnection {
+pub(super) struct UnauthorisedAdminSlot {
     id: u64,
-    list: Arc<UnauthorisedConnections>,
+    list: Arc<UnauthorisedAdminConns>,
 }
 
-impl UnauthorisedConnections {
-    fn lock(&self) -> MutexGuard<'_, UnauthorisedList> {
+impl UnauthorisedAdminConns {
+    fn lock(&self) -> MutexGuard<'_, UnauthorisedAdminQueue> {
         // A panic cannot leave a change half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,18 +50,18 @@ impl UnauthorisedConnections {
     }
 
     /// Adds a newcomer; gives the connection that must be closed for it, if any.
-    pub(super) fn take(self: &Arc<Self>, stream: AdminStream) -> (UnauthorisedConnection, Option<AdminStream>) {
+    pub(super) fn take(self: &Arc<Self>, stream: AdminStream) -> (UnauthorisedAdminSlot, Option<AdminStream>) {
         let mut list = self.lock();
         let gone = if list.waiting.len() >= NEWCOMERS_MAX { list.waiting.pop_front() } else { None };
         let id = list.next_id;
         list.next_id += 1;
-        list.waiting.push_back(WaitingConnection { id, since: Instant::now(), stream });
+        list.waiting.push_back(UnauthorisedAdminEntry { id, since: Instant::now(), stream });
         drop(list);
-        (UnauthorisedConnection { id, list: Arc::clone(self) }, gone.map(|gone| gone.stream))
+        (UnauthorisedAdminSlot { id, list: Arc::clone(self) }, gone.map(|gone| gone.stream))
     }
 }
 
-impl UnauthorisedConnection {
+impl UnauthorisedAdminSlot {
     /// Leaves the place, after authorisation. `false`: it was taken away before.
     pub(super) fn leave(&self) -> bool {
         let mut list = self.list.lock();
@@ -70,7 +70,7 @@ impl UnauthorisedConnection {
     }
 }
 
-impl Drop for UnauthorisedConnection {
+impl Drop for UnauthorisedAdminSlot {
     fn drop(&mut self) {
         self.leave();
     }

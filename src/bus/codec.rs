@@ -5,8 +5,8 @@
 //! of everything: only nodes that can read the database have the key. Numbers are little-endian.
 //! Each text, list and record follows its length.
 
-use crate::chat::contract::{BusFrame, BusRecord, Incarnation, LinkBatch, LinkPosition, NodeId};
-use crate::protocol::field::{Id, Name};
+use crate::chat::contract::{BusFrame, BusRecord, LinkBatch, LinkBatchNumber, NodeId, NodeIncarnation};
+use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::store::records::{self, ByteReader};
 use crate::versions::{FRAME_MAX, FRAME_MIN, behind_header};
@@ -27,7 +27,7 @@ type FrameMac = Blake2bMac<U16>;
 
 /// The kind of a message on the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MessageKind {
+enum BusMessageKind {
     /// A frame of the core.
     Frame = 0,
     /// A beat: a message of a node to itself, which shows that the instance carries messages.
@@ -44,11 +44,11 @@ const RECORD: u8 = 3;
 
 /// A decoded message.
 #[derive(Debug, PartialEq, Eq)]
-pub enum DecodedMessage {
+pub enum DecodedBusMessage {
     /// A frame of another node for this one.
     Frame {
         /// The sender.
-        from: Incarnation,
+        from: NodeIncarnation,
         /// The frame.
         frame: Box<BusFrame>,
     },
@@ -58,7 +58,7 @@ pub enum DecodedMessage {
 
 /// Why a message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DropCause {
+pub enum BusDropCause {
     /// It is shorter or longer than any frame.
     Size,
     /// This program cannot read its version.
@@ -73,8 +73,8 @@ pub enum DropCause {
 
 /// Writes and reads the frames of one incarnation of a node.
 #[derive(Clone)]
-pub struct FrameCodec {
-    me: Incarnation,
+pub struct BusFrameCodec {
+    me: NodeIncarnation,
     /// The versions that it reads; the last one is the newest that it writes.
     versions: RangeInclusive<u16>,
     /// The MAC, already initialised with the key.
@@ -82,27 +82,27 @@ pub struct FrameCodec {
 }
 
 /// The key is not shown.
-impl std::fmt::Debug for FrameCodec {
+impl std::fmt::Debug for BusFrameCodec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Codec").field("me", &self.me).finish_non_exhaustive()
     }
 }
 
-impl FrameCodec {
+impl BusFrameCodec {
     /// Creates the codec of this incarnation, in the cluster with this key.
     #[must_use]
-    pub fn new(me: Incarnation, key: &[u8; 32]) -> Self {
+    pub fn new(me: NodeIncarnation, key: &[u8; 32]) -> Self {
         Self::of_versions(me, key, FRAME_MIN..=FRAME_MAX)
     }
 
     #[expect(clippy::expect_used, reason = "a key of 32 bytes is none that BLAKE2b refuses: it takes up to 64")]
-    fn of_versions(me: Incarnation, key: &[u8; 32], versions: RangeInclusive<u16>) -> Self {
+    fn of_versions(me: NodeIncarnation, key: &[u8; 32], versions: RangeInclusive<u16>) -> Self {
         Self { me, versions, mac: <FrameMac as KeyInit>::new_from_slice(key).expect("a short key") }
     }
 
     /// The incarnation whose frames it writes.
     #[must_use]
-    pub fn me(&self) -> Incarnation {
+    pub fn me(&self) -> NodeIncarnation {
         self.me
     }
 
@@ -116,10 +116,10 @@ impl FrameCodec {
     /// Writes a frame without its MAC, in a version that its receiver can read. `None`: it is too
     /// long.
     #[must_use]
-    pub fn write(&self, version: u16, to: Incarnation, frame: &BusFrame) -> Option<Vec<u8>> {
+    pub fn write(&self, version: u16, to: NodeIncarnation, frame: &BusFrame) -> Option<Vec<u8>> {
         let records = frame.batch.iter().flat_map(|batch| &batch.records);
         let expected: usize = records.map(BusRecord::weight_bytes).sum();
-        let mut out = self.header(version, MessageKind::Frame, to, expected.min(FRAME_BYTES_MAX) + 128);
+        let mut out = self.header(version, BusMessageKind::Frame, to, expected.min(FRAME_BYTES_MAX) + 128);
         write_frame(&mut out, frame);
         (out.len() + MAC_BYTES <= FRAME_BYTES_MAX).then_some(out)
     }
@@ -128,12 +128,12 @@ impl FrameCodec {
     #[must_use]
     pub fn write_beat(&self, number: u64) -> Vec<u8> {
         // No other node reads it, so it always has the newest version.
-        let mut out = self.header(*self.versions.end(), MessageKind::Beat, self.me, 64);
+        let mut out = self.header(*self.versions.end(), BusMessageKind::Beat, self.me, 64);
         out.extend(number.to_le_bytes());
         out
     }
 
-    fn header(&self, version: u16, kind: MessageKind, to: Incarnation, capacity: usize) -> Vec<u8> {
+    fn header(&self, version: u16, kind: BusMessageKind, to: NodeIncarnation, capacity: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES + capacity);
         out.extend(version.to_le_bytes());
         out.push(kind as u8);
@@ -155,36 +155,36 @@ impl FrameCodec {
     ///
     /// # Errors
     /// The cause for which it must be dropped.
-    pub fn read(&self, bytes: &[u8]) -> Result<DecodedMessage, DropCause> {
+    pub fn read(&self, bytes: &[u8]) -> Result<DecodedBusMessage, BusDropCause> {
         if bytes.len() < HEADER_BYTES + MAC_BYTES || bytes.len() > FRAME_BYTES_MAX {
-            return Err(DropCause::Size);
+            return Err(BusDropCause::Size);
         }
         let (said, mac) = bytes.split_at(bytes.len() - MAC_BYTES);
         let mut rest = ByteReader(said);
-        let version = rest.short().ok_or(DropCause::Size)?;
+        let version = rest.short().ok_or(BusDropCause::Size)?;
         // A newer version may have another MAC.
         if !self.versions.contains(&version) {
-            return Err(DropCause::Version);
+            return Err(BusDropCause::Version);
         }
-        self.mac.clone().chain_update(said).verify_slice(mac).map_err(|_| DropCause::Mac)?;
-        let kind = rest.byte().ok_or(DropCause::Broken)?;
-        let (from, to) = (rest.life().ok_or(DropCause::Broken)?, rest.life().ok_or(DropCause::Broken)?);
+        self.mac.clone().chain_update(said).verify_slice(mac).map_err(|_| BusDropCause::Mac)?;
+        let kind = rest.byte().ok_or(BusDropCause::Broken)?;
+        let (from, to) = (rest.life().ok_or(BusDropCause::Broken)?, rest.life().ok_or(BusDropCause::Broken)?);
         let is_own = from.node == self.me.node;
         if to != self.me || (is_own && from != self.me) {
-            return Err(DropCause::NotForMe);
+            return Err(BusDropCause::NotForMe);
         }
         let more = behind_header(version);
         if rest.take(more.len()) != Some(more) {
-            return Err(DropCause::Broken);
+            return Err(BusDropCause::Broken);
         }
         let heard = match kind {
-            kind if kind == MessageKind::Frame as u8 && !is_own => {
-                rest.frame().map(|frame| DecodedMessage::Frame { from, frame: Box::new(frame) })
+            kind if kind == BusMessageKind::Frame as u8 && !is_own => {
+                rest.frame().map(|frame| DecodedBusMessage::Frame { from, frame: Box::new(frame) })
             }
-            kind if kind == MessageKind::Beat as u8 && is_own => rest.long().map(DecodedMessage::Beat),
+            kind if kind == BusMessageKind::Beat as u8 && is_own => rest.long().map(DecodedBusMessage::Beat),
             _ => None,
         };
-        heard.filter(|_| rest.0.is_empty()).ok_or(DropCause::Broken)
+        heard.filter(|_| rest.0.is_empty()).ok_or(BusDropCause::Broken)
     }
 }
 
@@ -237,7 +237,7 @@ fn write_record(out: &mut Vec<u8>, record: &BusRecord) {
     }
 }
 
-fn write_place(out: &mut Vec<u8>, LinkPosition { link, number }: LinkPosition) {
+fn write_place(out: &mut Vec<u8>, LinkBatchNumber { link, number }: LinkBatchNumber) {
     out.extend(link.to_le_bytes());
     out.extend(number.to_le_bytes());
 }
@@ -254,12 +254,12 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
 }
 
 impl ByteReader<'_> {
-    fn life(&mut self) -> Option<Incarnation> {
-        Some(Incarnation { node: NodeId::new(self.short()?)?, epoch: self.long()? })
+    fn life(&mut self) -> Option<NodeIncarnation> {
+        Some(NodeIncarnation { node: NodeId::new(self.short()?)?, epoch: self.long()? })
     }
 
-    fn place(&mut self) -> Option<LinkPosition> {
-        Some(LinkPosition { link: self.long()?, number: self.long()? })
+    fn place(&mut self) -> Option<LinkBatchNumber> {
+        Some(LinkBatchNumber { link: self.long()?, number: self.long()? })
     }
 
     fn frame(&mut self) -> Option<BusFrame> {
@@ -298,7 +298,8 @@ impl ByteReader<'_> {
     fn push(mut self) -> Option<BusRecord> {
         let kind = PushKind::from_code(self.byte()?)?;
         let (phase, seq, time_ms) = (self.long()?, self.long()?, self.long()?);
-        let (receiver, id, sender) = (self.name()?, Id::new(self.text()?).ok()?, Name::new(self.text()?).ok()?);
+        let (receiver, id, sender) =
+            (self.name()?, MessageId::new(self.text()?).ok()?, UserNameRef::new(self.text()?).ok()?);
         let content = std::str::from_utf8(self.0).ok()?;
         let push = Push::new(seq, time_ms, kind, &id, &sender, receiver, content);
         Some(BusRecord::Push { phase, push })

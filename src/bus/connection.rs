@@ -4,7 +4,7 @@
 //! the size of an answer are in this module.
 
 use super::codec::FRAME_BYTES_MAX;
-use super::settings::{BusTls, InstanceAddress};
+use super::settings::{BusInstanceAddress, BusTls};
 use redis::{Cmd, Parser, Value};
 use rustls::{ClientConnection, StreamOwned};
 use std::fmt;
@@ -21,15 +21,15 @@ const SAID_CHARS_MAX: usize = 120;
 
 /// Why an instance cannot be used, as the end of a sentence. It never has a password in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct InstanceError(pub(super) String);
+pub(super) struct BusInstanceError(pub(super) String);
 
-impl fmt::Display for InstanceError {
+impl fmt::Display for BusInstanceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl From<io::Error> for InstanceError {
+impl From<io::Error> for BusInstanceError {
     fn from(error: io::Error) -> Self {
         let said = match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer came in time".to_owned(),
@@ -50,18 +50,18 @@ fn plain(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-fn fault(why: &str) -> InstanceError {
-    InstanceError(why.to_owned())
+fn fault(why: &str) -> BusInstanceError {
+    BusInstanceError(why.to_owned())
 }
 
 const RUBBISH: &str = "what answers there does not speak the protocol of Redis";
 
-enum InstanceStream {
+enum BusStream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-impl InstanceStream {
+impl BusStream {
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
@@ -72,7 +72,7 @@ impl InstanceStream {
 
 /// The input of the parser, limited to the size of one answer.
 struct BoundedReader {
-    stream: InstanceStream,
+    stream: BusStream,
     left: usize,
     /// The cause of the last failed read, which the crate does not report.
     failed: Option<io::Error>,
@@ -85,8 +85,8 @@ impl BoundedReader {
         }
         let room = buffer.len().min(self.left);
         let count = match &mut self.stream {
-            InstanceStream::Plain(socket) => socket.read(&mut buffer[..room]),
-            InstanceStream::Tls(stream) => stream.read(&mut buffer[..room]),
+            BusStream::Plain(socket) => socket.read(&mut buffer[..room]),
+            BusStream::Tls(stream) => stream.read(&mut buffer[..room]),
         }?;
         self.left -= count;
         if count == 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(count) }
@@ -104,21 +104,21 @@ impl Read for BoundedReader {
 }
 
 /// An authenticated connection.
-pub(super) struct InstanceConnection {
+pub(super) struct BusConnection {
     reader: BoundedReader,
     parser: Parser,
 }
 
-impl InstanceConnection {
+impl BusConnection {
     /// Connects, and authenticates. Each step takes at most `timeout`.
-    pub(super) fn open(place: &InstanceAddress, timeout: Duration) -> Result<Self, InstanceError> {
+    pub(super) fn open(place: &BusInstanceAddress, timeout: Duration) -> Result<Self, BusInstanceError> {
         let socket = connect(&place.url.host, place.url.port, timeout)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(timeout))?;
         socket.set_write_timeout(Some(timeout))?;
         let stream = match &place.tls {
-            None => InstanceStream::Plain(socket),
-            Some(tls) => InstanceStream::Tls(Box::new(shake_hands(tls, socket, timeout)?)),
+            None => BusStream::Plain(socket),
+            Some(tls) => BusStream::Tls(Box::new(shake_hands(tls, socket, timeout)?)),
         };
         let reader = BoundedReader { stream, left: ANSWER_BYTES_MAX, failed: None };
         let mut connection = Self { reader, parser: Parser::new() };
@@ -126,7 +126,7 @@ impl InstanceConnection {
         Ok(connection)
     }
 
-    fn log_in(&mut self, place: &InstanceAddress, timeout: Duration) -> Result<(), InstanceError> {
+    fn log_in(&mut self, place: &BusInstanceAddress, timeout: Duration) -> Result<(), BusInstanceError> {
         if let Some(password) = &place.url.password {
             let mut auth = redis::cmd("AUTH");
             if let Some(user) = &place.url.user {
@@ -155,15 +155,15 @@ impl InstanceConnection {
     }
 
     /// Sends one command.
-    pub(super) fn send(&mut self, command: &Cmd) -> Result<(), InstanceError> {
+    pub(super) fn send(&mut self, command: &Cmd) -> Result<(), BusInstanceError> {
         self.send_bytes(&command.get_packed_command())
     }
 
     /// Sends commands that are already encoded.
-    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), InstanceError> {
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), BusInstanceError> {
         match &mut self.reader.stream {
-            InstanceStream::Plain(socket) => socket.write_all(bytes)?,
-            InstanceStream::Tls(stream) => {
+            BusStream::Plain(socket) => socket.write_all(bytes)?,
+            BusStream::Tls(stream) => {
                 stream.write_all(bytes)?;
                 stream.flush()?;
             }
@@ -172,20 +172,20 @@ impl InstanceConnection {
     }
 
     /// The next answer, if it arrives in time.
-    pub(super) fn answer(&mut self, timeout: Duration) -> Result<Value, InstanceError> {
+    pub(super) fn answer(&mut self, timeout: Duration) -> Result<Value, BusInstanceError> {
         let until = Instant::now() + timeout;
         loop {
             if let Some(value) = self.try_answer()? {
                 return Ok(value);
             }
             if Instant::now() >= until {
-                return Err(InstanceError::from(io::Error::from(ErrorKind::TimedOut)));
+                return Err(BusInstanceError::from(io::Error::from(ErrorKind::TimedOut)));
             }
         }
     }
 
     /// The next answer; `None` if none arrived within the time-out of a read.
-    pub(super) fn try_answer(&mut self) -> Result<Option<Value>, InstanceError> {
+    pub(super) fn try_answer(&mut self) -> Result<Option<Value>, BusInstanceError> {
         match self.parser.parse_value(&mut self.reader) {
             Ok(value) => {
                 self.reader.left = ANSWER_BYTES_MAX;
@@ -200,12 +200,12 @@ impl InstanceConnection {
     }
 
     /// Sets the time-out of a read.
-    pub(super) fn set_read_timeout(&self, timeout: Duration) -> Result<(), InstanceError> {
+    pub(super) fn set_read_timeout(&self, timeout: Duration) -> Result<(), BusInstanceError> {
         Ok(self.reader.stream.socket().set_read_timeout(Some(timeout))?)
     }
 
     /// A handle with which another thread can end the connection.
-    pub(super) fn closer(&self) -> Result<ConnectionCloser, InstanceError> {
+    pub(super) fn closer(&self) -> Result<ConnectionCloser, BusInstanceError> {
         Ok(ConnectionCloser(self.reader.stream.socket().try_clone()?))
     }
 }
@@ -221,22 +221,22 @@ impl ConnectionCloser {
 }
 
 /// An answer that the server should not have sent here.
-pub(super) fn unexpected(value: &Value) -> InstanceError {
+pub(super) fn unexpected(value: &Value) -> BusInstanceError {
     match value {
         Value::ServerError(error) => {
             let said: String =
                 error.to_string().chars().filter(|char| !char.is_control()).take(SAID_CHARS_MAX).collect();
-            InstanceError(format!("it says {said:?}"))
+            BusInstanceError(format!("it says {said:?}"))
         }
         _ => fault(RUBBISH),
     }
 }
 
-fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, InstanceError> {
+fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, BusInstanceError> {
     let addresses = (host, port).to_socket_addrs().map_err(|error| {
         let why = plain(&error);
         let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
-        InstanceError(format!("the address of its host cannot be found: {why}"))
+        BusInstanceError(format!("the address of its host cannot be found: {why}"))
     })?;
     let mut last = fault("the name of its host has no address");
     for address in addresses.take(ADDRESSES_MAX) {
@@ -260,13 +260,13 @@ fn shake_hands(
     tls: &BusTls,
     mut socket: TcpStream,
     timeout: Duration,
-) -> Result<StreamOwned<ClientConnection, TcpStream>, InstanceError> {
-    let of_tls = |error: rustls::Error| InstanceError(format!("TLS does not work with it: {error}"));
+) -> Result<StreamOwned<ClientConnection, TcpStream>, BusInstanceError> {
+    let of_tls = |error: rustls::Error| BusInstanceError(format!("TLS does not work with it: {error}"));
     let mut connection = ClientConnection::new(tls.config.clone(), tls.name.clone()).map_err(of_tls)?;
     let until = Instant::now() + timeout;
     while connection.is_handshaking() {
         if Instant::now() >= until {
-            return Err(InstanceError::from(io::Error::from(ErrorKind::TimedOut)));
+            return Err(BusInstanceError::from(io::Error::from(ErrorKind::TimedOut)));
         }
         connection.complete_io(&mut socket)?;
     }

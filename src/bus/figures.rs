@@ -1,20 +1,20 @@
 //! The counters of a bus.
 
-use super::codec::DropCause;
+use super::codec::BusDropCause;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counts of a bus since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BusFigures {
     /// The counts of each instance.
-    pub instances: Vec<InstanceFigures>,
+    pub instances: Vec<BusInstanceFigures>,
     /// Dropped frames by cause. Each cause is a word that is valid in a label.
     pub dropped: Vec<(&'static str, u64)>,
 }
 
 /// The counts of one instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InstanceFigures {
+pub struct BusInstanceFigures {
     /// Host and port.
     pub place: String,
     /// It works.
@@ -35,7 +35,7 @@ pub struct InstanceFigures {
 
 /// Why a frame was not published, or did not reach the loop.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum LossCause {
+pub(super) enum BusLossCause {
     /// No instance worked.
     Away,
     /// Too many frames waited to be published.
@@ -49,10 +49,10 @@ pub(super) enum LossCause {
     /// Too many frames waited for the loop.
     Inbox,
     /// The message was not a frame for this node.
-    Undecoded(DropCause),
+    Undecoded(BusDropCause),
 }
 
-impl LossCause {
+impl BusLossCause {
     const ALL: [Self; 11] = [
         Self::Away,
         Self::Queue,
@@ -60,11 +60,11 @@ impl LossCause {
         Self::Failed,
         Self::Nobody,
         Self::Inbox,
-        Self::Undecoded(DropCause::Size),
-        Self::Undecoded(DropCause::Version),
-        Self::Undecoded(DropCause::Mac),
-        Self::Undecoded(DropCause::NotForMe),
-        Self::Undecoded(DropCause::Broken),
+        Self::Undecoded(BusDropCause::Size),
+        Self::Undecoded(BusDropCause::Version),
+        Self::Undecoded(BusDropCause::Mac),
+        Self::Undecoded(BusDropCause::NotForMe),
+        Self::Undecoded(BusDropCause::Broken),
     ];
 
     fn at(self) -> usize {
@@ -75,11 +75,11 @@ impl LossCause {
             Self::Failed => 3,
             Self::Nobody => 4,
             Self::Inbox => 5,
-            Self::Undecoded(DropCause::Size) => 6,
-            Self::Undecoded(DropCause::Version) => 7,
-            Self::Undecoded(DropCause::Mac) => 8,
-            Self::Undecoded(DropCause::NotForMe) => 9,
-            Self::Undecoded(DropCause::Broken) => 10,
+            Self::Undecoded(BusDropCause::Size) => 6,
+            Self::Undecoded(BusDropCause::Version) => 7,
+            Self::Undecoded(BusDropCause::Mac) => 8,
+            Self::Undecoded(BusDropCause::NotForMe) => 9,
+            Self::Undecoded(BusDropCause::Broken) => 10,
         }
     }
 
@@ -91,26 +91,26 @@ impl LossCause {
             Self::Failed => "instance_failed",
             Self::Nobody => "nobody_subscribed",
             Self::Inbox => "loop_busy",
-            Self::Undecoded(DropCause::Size) => "bad_size",
-            Self::Undecoded(DropCause::Version) => "unknown_version",
-            Self::Undecoded(DropCause::Mac) => "wrong_mac",
-            Self::Undecoded(DropCause::NotForMe) => "other_node",
-            Self::Undecoded(DropCause::Broken) => "malformed",
+            Self::Undecoded(BusDropCause::Size) => "bad_size",
+            Self::Undecoded(BusDropCause::Version) => "unknown_version",
+            Self::Undecoded(BusDropCause::Mac) => "wrong_mac",
+            Self::Undecoded(BusDropCause::NotForMe) => "other_node",
+            Self::Undecoded(BusDropCause::Broken) => "malformed",
         }
     }
 }
 
 /// Counts dropped frames by cause.
 #[derive(Debug, Default)]
-pub(super) struct LossCounts([AtomicU64; LossCause::ALL.len()]);
+pub(super) struct BusLossCounts([AtomicU64; BusLossCause::ALL.len()]);
 
-impl LossCounts {
-    pub(super) fn add(&self, lost: LossCause, count: usize) {
+impl BusLossCounts {
+    pub(super) fn add(&self, lost: BusLossCause, count: usize) {
         self.0[lost.at()].fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub(super) fn all(&self) -> Vec<(&'static str, u64)> {
-        LossCause::ALL.iter().map(|lost| (lost.word(), self.0[lost.at()].load(Ordering::Relaxed))).collect()
+        BusLossCause::ALL.iter().map(|lost| (lost.word(), self.0[lost.at()].load(Ordering::Relaxed))).collect()
     }
 }
 

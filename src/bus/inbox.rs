@@ -2,16 +2,16 @@
 
 use super::BusEvent;
 use super::settings::QueueBounds;
-use crate::chat::contract::{BusFrame, Incarnation};
+use crate::chat::contract::{BusFrame, NodeIncarnation};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The maximum number of frames that the loop takes in one turn.
 const TAKEN_MAX: usize = 1_024;
 
-struct InboxState {
+struct BusInboxState {
     /// Each frame with its encoded size.
-    frames: VecDeque<(Incarnation, Box<BusFrame>, usize)>,
+    frames: VecDeque<(NodeIncarnation, Box<BusFrame>, usize)>,
     bytes: usize,
     works: bool,
     /// The state of the bus that the loop was last told.
@@ -19,7 +19,7 @@ struct InboxState {
 }
 
 pub(super) struct BusInbox {
-    waiting: Mutex<InboxState>,
+    waiting: Mutex<BusInboxState>,
     bounds: QueueBounds,
     /// Wakes the loop.
     on_news: Arc<dyn Fn() + Send + Sync>,
@@ -29,17 +29,17 @@ impl BusInbox {
     /// Initially the bus does not work, and the loop is told so.
     pub(super) fn new(bounds: QueueBounds, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
         on_news();
-        let waiting = InboxState { frames: VecDeque::new(), bytes: 0, works: false, told: true };
+        let waiting = BusInboxState { frames: VecDeque::new(), bytes: 0, works: false, told: true };
         Self { waiting: Mutex::new(waiting), bounds, on_news }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, InboxState> {
+    fn waiting(&self) -> MutexGuard<'_, BusInboxState> {
         // No code under this lock can panic half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a frame. Returns `false` if too many wait, so that it is dropped.
-    pub(super) fn push(&self, from: Incarnation, frame: Box<BusFrame>, bytes: usize) -> bool {
+    pub(super) fn push(&self, from: NodeIncarnation, frame: Box<BusFrame>, bytes: usize) -> bool {
         let mut waiting = self.waiting();
         let all = waiting.bytes + bytes;
         if waiting.frames.len() >= self.bounds.frames_max || all > self.bounds.bytes_max {
@@ -100,7 +100,7 @@ mod tests {
                 counted.fetch_add(1, Ordering::SeqCst);
             }),
         );
-        let from = Incarnation { node: NodeId::new(1).unwrap(), epoch: 1 };
+        let from = NodeIncarnation { node: NodeId::new(1).unwrap(), epoch: 1 };
         let frame = || Box::new(BusFrame { view: 1, confirmed: None, refused: None, batch: None });
         let mut news = Vec::new();
         inbox.take(&mut news);

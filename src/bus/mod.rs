@@ -18,7 +18,7 @@
 //! first that works. The *beat* shows whether an instance works: each second a node sends itself a
 //! message, and treats an instance over which no beat arrives as dead.
 
-use crate::chat::contract::{BusFrame, Incarnation};
+use crate::chat::contract::{BusFrame, NodeIncarnation};
 
 pub mod codec;
 mod connection;
@@ -43,7 +43,7 @@ pub enum BusEvent {
     /// A frame of another node for this one.
     Frame {
         /// The incarnation that published it. The MAC proves it.
-        from: Incarnation,
+        from: NodeIncarnation,
         /// The frame.
         frame: Box<BusFrame>,
     },
@@ -52,7 +52,7 @@ pub enum BusEvent {
 /// A bus, as the loop sees it.
 pub trait Bus: Send {
     /// Publishes a frame for another node, or drops it. Never waits.
-    fn publish(&self, to: Incarnation, frame: &BusFrame);
+    fn publish(&self, to: NodeIncarnation, frame: &BusFrame);
     /// Appends the events since the last call. Initially a bus counts as one that works. Never
     /// waits.
     fn take(&self, out: &mut Vec<BusEvent>);

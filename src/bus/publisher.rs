@@ -1,25 +1,25 @@
 //! The thread that publishes on one instance.
 
-use super::connection::{InstanceConnection, InstanceError, unexpected};
-use super::figures::LossCause;
-use super::queue::{OutgoingFrame, PublishBatch, QueueResult};
-use super::redis_instance::{BEAT_EVERY, ConnectionSide, InstanceSet, RetryPause};
+use super::connection::{BusConnection, BusInstanceError, unexpected};
+use super::figures::BusLossCause;
+use super::queue::{OutgoingBusFrame, PublishBatch, QueueResult};
+use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusInstances, RetryPause};
 use crate::chat::contract::NodeId;
 use redis::Value;
 use std::time::Instant;
 
 /// Runs until the bus ends.
-pub(super) fn run(shared: &InstanceSet, at: usize) {
+pub(super) fn run(shared: &BusInstances, at: usize) {
     let instance = &shared.instances[at];
     let mut pause = RetryPause::new();
     while !instance.queue.is_over() {
         let mut has_worked = false;
-        let fault = match shared.open(at, ConnectionSide::Out) {
+        let fault = match shared.open(at, BusConnectionKind::Out) {
             Ok(connection) => publish(shared, at, connection, &mut has_worked),
             Err(fault) => Err(fault),
         };
         let Err(fault) = fault else { return };
-        shared.failed(at, ConnectionSide::Out, &fault);
+        shared.failed(at, BusConnectionKind::Out, &fault);
         if !instance.queue.pause(pause.next(has_worked)) {
             return;
         }
@@ -28,11 +28,11 @@ pub(super) fn run(shared: &InstanceSet, at: usize) {
 
 /// Publishes frames until the connection fails or the bus ends.
 fn publish(
-    shared: &InstanceSet,
+    shared: &BusInstances,
     at: usize,
-    mut connection: InstanceConnection,
+    mut connection: BusConnection,
     has_worked: &mut bool,
-) -> Result<(), InstanceError> {
+) -> Result<(), BusInstanceError> {
     let instance = &shared.instances[at];
     let mut next_beat = Instant::now();
     let mut commands = Vec::new();
@@ -57,26 +57,26 @@ fn publish(
         }
         let sent = send(shared, at, &mut connection, &commands, beats, &mut frames);
         if let Err(fault) = sent {
-            shared.losses.add(LossCause::Failed, frames.len());
+            shared.losses.add(BusLossCause::Failed, frames.len());
             return Err(fault);
         }
     }
     Ok(())
 }
 
-fn write(shared: &InstanceSet, to: NodeId, bytes: &[u8], commands: &mut Vec<u8>) {
+fn write(shared: &BusInstances, to: NodeId, bytes: &[u8], commands: &mut Vec<u8>) {
     redis::cmd("PUBLISH").arg(shared.channel(to)).arg(bytes).write_packed_command(commands);
 }
 
 /// Sends the commands and waits for their answers. Removes the answered frames from `frames`.
 fn send(
-    shared: &InstanceSet,
+    shared: &BusInstances,
     at: usize,
-    connection: &mut InstanceConnection,
+    connection: &mut BusConnection,
     commands: &[u8],
     beats: bool,
-    frames: &mut Vec<OutgoingFrame>,
-) -> Result<(), InstanceError> {
+    frames: &mut Vec<OutgoingBusFrame>,
+) -> Result<(), BusInstanceError> {
     connection.send_bytes(commands)?;
     // If a beat reaches no subscriber, this node's subscriber misses it.
     if beats {
@@ -96,7 +96,7 @@ fn send(
 }
 
 /// The number of subscribers of the channel.
-fn subscribers(answer: &Value) -> Result<i64, InstanceError> {
+fn subscribers(answer: &Value) -> Result<i64, BusInstanceError> {
     match answer {
         Value::Int(count) => Ok(*count),
         other => Err(unexpected(other)),
@@ -104,13 +104,13 @@ fn subscribers(answer: &Value) -> Result<i64, InstanceError> {
 }
 
 /// The receiver has no connection to this instance. It may have one to another.
-fn try_the_next(shared: &InstanceSet, at: usize, mut frame: OutgoingFrame) {
+fn try_the_next(shared: &BusInstances, at: usize, mut frame: OutgoingBusFrame) {
     for other in &shared.instances[at + 1..] {
         match other.queue.push(frame) {
             QueueResult::Taken => return,
-            QueueResult::Full => return shared.losses.add(LossCause::Queue, 1),
+            QueueResult::Full => return shared.losses.add(BusLossCause::Queue, 1),
             QueueResult::Closed(back) => frame = back,
         }
     }
-    shared.losses.add(LossCause::Nobody, 1);
+    shared.losses.add(BusLossCause::Nobody, 1);
 }

@@ -1,12 +1,12 @@
 //! All instances as one bus.
 
-use super::codec::FrameCodec;
-use super::figures::{BusFigures, LossCause};
-use super::queue::{OutgoingFrame, QueueResult};
-use super::redis_instance::{BusInstance, InstanceSet};
+use super::codec::BusFrameCodec;
+use super::figures::{BusFigures, BusLossCause};
+use super::queue::{OutgoingBusFrame, QueueResult};
+use super::redis_instance::{BusInstances, RedisInstance};
 use super::settings::BusSettings;
 use super::{Bus, BusEvent, publisher, subscriber};
-use crate::chat::contract::{BusFrame, Incarnation};
+use crate::chat::contract::{BusFrame, NodeIncarnation};
 use crate::versions::{FRAME_MAX, FRAME_MIN};
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::thread;
 
 /// A bus of Redis or Valkey servers: one channel for each node. The servers store nothing.
 pub struct PubSub {
-    shared: Arc<InstanceSet>,
+    shared: Arc<BusInstances>,
     version: AtomicU16,
 }
 
@@ -30,8 +30,12 @@ impl PubSub {
     ///
     /// # Errors
     /// The system cannot start a thread.
-    pub fn start(settings: BusSettings, codec: FrameCodec, on_news: Arc<dyn Fn() + Send + Sync>) -> io::Result<Self> {
-        let shared = Arc::new(InstanceSet::new(settings, codec, on_news));
+    pub fn start(
+        settings: BusSettings,
+        codec: BusFrameCodec,
+        on_news: Arc<dyn Fn() + Send + Sync>,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(BusInstances::new(settings, codec, on_news));
         let bus = Self { shared, version: AtomicU16::new(FRAME_MAX) };
         for at in 0..bus.shared.instances.len() {
             let (out, into) = (Arc::clone(&bus.shared), Arc::clone(&bus.shared));
@@ -43,19 +47,19 @@ impl PubSub {
 }
 
 impl Bus for PubSub {
-    fn publish(&self, to: Incarnation, frame: &BusFrame) {
+    fn publish(&self, to: NodeIncarnation, frame: &BusFrame) {
         let Some(bytes) = self.shared.codec.write(self.version.load(Ordering::Relaxed), to, frame) else {
-            return self.shared.losses.add(LossCause::TooLong, 1);
+            return self.shared.losses.add(BusLossCause::TooLong, 1);
         };
-        let mut outgoing = OutgoingFrame { to: to.node, bytes, is_sealed: false };
+        let mut outgoing = OutgoingBusFrame { to: to.node, bytes, is_sealed: false };
         for instance in &self.shared.instances {
             match instance.queue.push(outgoing) {
                 QueueResult::Taken => return,
-                QueueResult::Full => return self.shared.losses.add(LossCause::Queue, 1),
+                QueueResult::Full => return self.shared.losses.add(BusLossCause::Queue, 1),
                 QueueResult::Closed(back) => outgoing = back,
             }
         }
-        self.shared.losses.add(LossCause::Away, 1);
+        self.shared.losses.add(BusLossCause::Away, 1);
     }
 
     fn take(&self, out: &mut Vec<BusEvent>) {
@@ -68,7 +72,7 @@ impl Bus for PubSub {
 
     fn figures(&self) -> BusFigures {
         BusFigures {
-            instances: self.shared.instances.iter().map(BusInstance::figures).collect(),
+            instances: self.shared.instances.iter().map(RedisInstance::figures).collect(),
             dropped: self.shared.losses.all(),
         }
     }
@@ -76,6 +80,6 @@ impl Bus for PubSub {
 
 impl Drop for PubSub {
     fn drop(&mut self) {
-        self.shared.instances.iter().for_each(BusInstance::end);
+        self.shared.instances.iter().for_each(RedisInstance::end);
     }
 }

@@ -12,7 +12,7 @@ const BATCH_BYTES_MAX: usize = 256 * 1024;
 
 /// A frame on its way to an instance.
 #[derive(Debug)]
-pub(super) struct OutgoingFrame {
+pub(super) struct OutgoingBusFrame {
     pub(super) to: NodeId,
     pub(super) bytes: Vec<u8>,
     /// The frame has its MAC.
@@ -26,20 +26,20 @@ pub(super) enum QueueResult {
     /// Too many frames wait.
     Full,
     /// The instance does not work. The frame is given back.
-    Closed(OutgoingFrame),
+    Closed(OutgoingBusFrame),
 }
 
 /// The frames to be published next.
 #[derive(Debug, Default)]
 pub(super) struct PublishBatch {
-    pub(super) frames: Vec<OutgoingFrame>,
+    pub(super) frames: Vec<OutgoingBusFrame>,
     /// A beat is to be sent.
     pub(super) beat: bool,
 }
 
 #[derive(Debug, Default)]
-struct QueueState {
-    frames: VecDeque<OutgoingFrame>,
+struct PublishQueueState {
+    frames: VecDeque<OutgoingBusFrame>,
     bytes: usize,
     beat: bool,
     /// The instance works.
@@ -49,7 +49,7 @@ struct QueueState {
 
 #[derive(Debug)]
 pub(super) struct PublishQueue {
-    waiting: Mutex<QueueState>,
+    waiting: Mutex<PublishQueueState>,
     filled: Condvar,
     bounds: QueueBounds,
 }
@@ -60,12 +60,12 @@ impl PublishQueue {
         Self { waiting: Mutex::default(), filled: Condvar::new(), bounds }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, QueueState> {
+    fn waiting(&self) -> MutexGuard<'_, PublishQueueState> {
         // No code under this lock can panic half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, frame: OutgoingFrame) -> QueueResult {
+    pub(super) fn push(&self, frame: OutgoingBusFrame) -> QueueResult {
         let mut waiting = self.waiting();
         if !waiting.is_open {
             return QueueResult::Closed(frame);
@@ -101,7 +101,8 @@ impl PublishQueue {
 
     /// Waits until there is something to publish, or until this time. `None`: the bus has ended.
     pub(super) fn take(&self, until: Instant) -> Option<PublishBatch> {
-        let has_nothing = |waiting: &mut QueueState| waiting.frames.is_empty() && !waiting.beat && !waiting.is_over;
+        let has_nothing =
+            |waiting: &mut PublishQueueState| waiting.frames.is_empty() && !waiting.beat && !waiting.is_over;
         let time = until.saturating_duration_since(Instant::now());
         let (mut waiting, _) =
             self.filled.wait_timeout_while(self.waiting(), time, has_nothing).unwrap_or_else(PoisonError::into_inner);
@@ -142,8 +143,8 @@ impl PublishQueue {
 mod tests {
     use super::*;
 
-    fn frame(bytes: usize) -> OutgoingFrame {
-        OutgoingFrame { to: NodeId::new(1).unwrap(), bytes: vec![0; bytes], is_sealed: false }
+    fn frame(bytes: usize) -> OutgoingBusFrame {
+        OutgoingBusFrame { to: NodeId::new(1).unwrap(), bytes: vec![0; bytes], is_sealed: false }
     }
 
     fn queue(frames_max: usize, bytes_max: usize) -> PublishQueue {

@@ -1,11 +1,11 @@
 //! One instance of the bus, and whether it works.
 
-use super::codec::FrameCodec;
-use super::connection::{ConnectionCloser, InstanceConnection, InstanceError};
-use super::figures::{FrameTraffic, InstanceFigures, LossCause, LossCounts};
+use super::codec::BusFrameCodec;
+use super::connection::{BusConnection, BusInstanceError, ConnectionCloser};
+use super::figures::{BusInstanceFigures, BusLossCause, BusLossCounts, FrameTraffic};
 use super::inbox::BusInbox;
 use super::queue::PublishQueue;
-use super::settings::{BusSettings, InstanceAddress};
+use super::settings::{BusInstanceAddress, BusSettings};
 use crate::chat::contract::NodeId;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,11 +20,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const CAUSES_MAX: usize = 8;
 
 /// All instances, and their shared state.
-pub(super) struct InstanceSet {
-    pub(super) codec: FrameCodec,
-    pub(super) instances: Vec<BusInstance>,
+pub(super) struct BusInstances {
+    pub(super) codec: BusFrameCodec,
+    pub(super) instances: Vec<RedisInstance>,
     pub(super) inbox: BusInbox,
-    pub(super) losses: LossCounts,
+    pub(super) losses: BusLossCounts,
     pub(super) timeout: Duration,
     started: Instant,
     /// The part of a channel's name before the number of the node.
@@ -33,33 +33,33 @@ pub(super) struct InstanceSet {
 
 /// One of the two connections of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ConnectionSide {
+pub(super) enum BusConnectionKind {
     Out = 0,
     In = 1,
 }
 
-pub(super) struct BusInstance {
-    pub(super) place: InstanceAddress,
+pub(super) struct RedisInstance {
+    pub(super) place: BusInstanceAddress,
     pub(super) queue: PublishQueue,
     pub(super) sent: FrameTraffic,
     pub(super) heard: FrameTraffic,
-    state: Mutex<InstanceState>,
+    state: Mutex<BusInstanceState>,
     failures: AtomicU64,
     beat_us: AtomicU64,
 }
 
 #[derive(Default)]
-struct InstanceState {
+struct BusInstanceState {
     is_up: bool,
     /// Beats that were sent before this time do not count, in µs since the start.
     down_at_us: u64,
     /// The causes that were logged since it last worked.
-    causes: Vec<InstanceError>,
+    causes: Vec<BusInstanceError>,
     closers: [Option<ConnectionCloser>; 2],
 }
 
-impl BusInstance {
-    fn state(&self) -> MutexGuard<'_, InstanceState> {
+impl RedisInstance {
+    fn state(&self) -> MutexGuard<'_, BusInstanceState> {
         // No code under this lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,9 +74,9 @@ impl BusInstance {
         self.state().closers.iter().flatten().for_each(ConnectionCloser::close);
     }
 
-    pub(super) fn figures(&self) -> InstanceFigures {
+    pub(super) fn figures(&self) -> BusInstanceFigures {
         let ((frames_out, bytes_out), (frames_in, bytes_in)) = (self.sent.both(), self.heard.both());
-        InstanceFigures {
+        BusInstanceFigures {
             place: self.place.url.place(),
             is_up: self.is_up(),
             failures: self.failures.load(Ordering::Relaxed),
@@ -89,10 +89,10 @@ impl BusInstance {
     }
 }
 
-impl InstanceSet {
-    pub(super) fn new(settings: BusSettings, codec: FrameCodec, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
+impl BusInstances {
+    pub(super) fn new(settings: BusSettings, codec: BusFrameCodec, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
         let BusSettings { instances, timeout, bounds } = settings;
-        let instance = |place| BusInstance {
+        let instance = |place| RedisInstance {
             place,
             queue: PublishQueue::new(bounds),
             sent: FrameTraffic::default(),
@@ -106,7 +106,7 @@ impl InstanceSet {
             codec,
             instances: instances.into_iter().map(instance).collect(),
             inbox: BusInbox::new(bounds, on_news),
-            losses: LossCounts::default(),
+            losses: BusLossCounts::default(),
             timeout,
             started: Instant::now(),
         }
@@ -124,9 +124,9 @@ impl InstanceSet {
     }
 
     /// Connects one side of an instance.
-    pub(super) fn open(&self, at: usize, side: ConnectionSide) -> Result<InstanceConnection, InstanceError> {
+    pub(super) fn open(&self, at: usize, side: BusConnectionKind) -> Result<BusConnection, BusInstanceError> {
         let instance = &self.instances[at];
-        let connection = InstanceConnection::open(&instance.place, self.timeout)?;
+        let connection = BusConnection::open(&instance.place, self.timeout)?;
         let closer = connection.closer()?;
         let mut state = instance.state();
         // The bus may have ended meanwhile.
@@ -155,7 +155,7 @@ impl InstanceSet {
     }
 
     /// One side of an instance has failed.
-    pub(super) fn failed(&self, at: usize, side: ConnectionSide, fault: &InstanceError) {
+    pub(super) fn failed(&self, at: usize, side: BusConnectionKind, fault: &BusInstanceError) {
         let instance = &self.instances[at];
         if instance.queue.is_over() {
             return;
@@ -179,12 +179,12 @@ impl InstanceSet {
         } else {
             log::debug!("the bus {url} still does not work: {fault}");
         }
-        self.losses.add(LossCause::Failed, lost);
+        self.losses.add(BusLossCause::Failed, lost);
         self.look_whether_it_works();
     }
 
     fn look_whether_it_works(&self) {
-        let works = self.instances.iter().any(BusInstance::is_up);
+        let works = self.instances.iter().any(RedisInstance::is_up);
         if self.inbox.works(works) && !works {
             log::warn!("no instance of the bus works: nodes talk through the database until one does");
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct BusSettings {
     /// The instances, in the order in which they are used to publish.
-    pub(super) instances: Vec<InstanceAddress>,
+    pub(super) instances: Vec<BusInstanceAddress>,
     pub(super) timeout: Duration,
     pub(super) bounds: QueueBounds,
 }
@@ -26,7 +26,7 @@ pub(super) struct QueueBounds {
 
 /// The address of an instance, and its transport.
 #[derive(Clone, Debug)]
-pub(super) struct InstanceAddress {
+pub(super) struct BusInstanceAddress {
     pub(super) url: BusUrl,
     pub(super) tls: Option<BusTls>,
 }
@@ -54,9 +54,9 @@ impl BusSettings {
     }
 }
 
-fn place(url: &BusUrl) -> Result<InstanceAddress, String> {
+fn place(url: &BusUrl) -> Result<BusInstanceAddress, String> {
     if !url.tls {
-        return Ok(InstanceAddress { url: url.clone(), tls: None });
+        return Ok(BusInstanceAddress { url: url.clone(), tls: None });
     }
     let wrong = |why: &dyn std::fmt::Display| format!("the bus {url} cannot be used: {why}");
     let name = ServerName::try_from(url.host.clone())
@@ -77,7 +77,7 @@ fn place(url: &BusUrl) -> Result<InstanceAddress, String> {
         .map_err(|error| wrong(&error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(InstanceAddress { url: url.clone(), tls: Some(BusTls { config: Arc::new(config), name }) })
+    Ok(BusInstanceAddress { url: url.clone(), tls: Some(BusTls { config: Arc::new(config), name }) })
 }
 
 fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -1,9 +1,9 @@
 //! The thread that receives from one instance.
 
-use super::codec::DecodedMessage;
-use super::connection::{InstanceConnection, InstanceError, unexpected};
-use super::figures::LossCause;
-use super::redis_instance::{BEAT_EVERY, ConnectionSide, InstanceSet, RetryPause};
+use super::codec::DecodedBusMessage;
+use super::connection::{BusConnection, BusInstanceError, unexpected};
+use super::figures::BusLossCause;
+use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusInstances, RetryPause};
 use redis::Value;
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 const READ_WAITS: Duration = Duration::from_millis(250);
 
 /// Runs until the bus ends.
-pub(super) fn run(shared: &InstanceSet, at: usize) {
+pub(super) fn run(shared: &BusInstances, at: usize) {
     let instance = &shared.instances[at];
     let mut pause = RetryPause::new();
     while !instance.queue.is_over() {
         let mut has_worked = false;
-        let fault = match shared.open(at, ConnectionSide::In) {
+        let fault = match shared.open(at, BusConnectionKind::In) {
             Ok(connection) => listen(shared, at, connection, &mut has_worked),
             Err(fault) => Err(fault),
         };
         let Err(fault) = fault else { return };
-        shared.failed(at, ConnectionSide::In, &fault);
+        shared.failed(at, BusConnectionKind::In, &fault);
         if !instance.queue.pause(pause.next(has_worked)) {
             return;
         }
@@ -30,11 +30,11 @@ pub(super) fn run(shared: &InstanceSet, at: usize) {
 
 /// Takes messages until the connection fails or the bus ends.
 fn listen(
-    shared: &InstanceSet,
+    shared: &BusInstances,
     at: usize,
-    mut connection: InstanceConnection,
+    mut connection: BusConnection,
     has_worked: &mut bool,
-) -> Result<(), InstanceError> {
+) -> Result<(), BusInstanceError> {
     let instance = &shared.instances[at];
     connection.send(redis::cmd("SUBSCRIBE").arg(shared.channel(shared.codec.me().node)))?;
     match connection.answer(shared.timeout)? {
@@ -52,7 +52,7 @@ fn listen(
             *has_worked = true;
         }
         if heard_itself.elapsed() > BEAT_EVERY + shared.timeout {
-            return Err(InstanceError("this node does not hear itself over it".to_owned()));
+            return Err(BusInstanceError("this node does not hear itself over it".to_owned()));
         }
     }
     Ok(())
@@ -63,7 +63,7 @@ fn is_word(value: Option<&Value>, word: &[u8]) -> bool {
 }
 
 /// Takes one message. Returns `true` if it was a beat.
-fn take(shared: &InstanceSet, at: usize, value: Value) -> Result<bool, InstanceError> {
+fn take(shared: &BusInstances, at: usize, value: Value) -> Result<bool, BusInstanceError> {
     let said = match value {
         Value::Array(said) if is_word(said.first(), b"message") => said,
         other => return Err(unexpected(&other)),
@@ -72,17 +72,17 @@ fn take(shared: &InstanceSet, at: usize, value: Value) -> Result<bool, InstanceE
         return Err(unexpected(&Value::Nil));
     };
     match shared.codec.read(&bytes) {
-        Ok(DecodedMessage::Beat(number)) => {
+        Ok(DecodedBusMessage::Beat(number)) => {
             shared.beat_heard(at, number);
             return Ok(true);
         }
-        Ok(DecodedMessage::Frame { from, frame }) => {
+        Ok(DecodedBusMessage::Frame { from, frame }) => {
             shared.instances[at].heard.add(bytes.len());
             if !shared.inbox.push(from, frame, bytes.len()) {
-                shared.losses.add(LossCause::Inbox, 1);
+                shared.losses.add(BusLossCause::Inbox, 1);
             }
         }
-        Err(why) => shared.losses.add(LossCause::Undecoded(why), 1),
+        Err(why) => shared.losses.add(BusLossCause::Undecoded(why), 1),
     }
     Ok(false)
 }

@@ -1,6 +1,6 @@
 //! The jobs that users cause when they read or change their own account, and the outcomes.
 
-pub use crate::protocol::account::{PendingEntry, ProfileChange, Roster, RosterFriend};
+pub use crate::protocol::account::{ProfileChange, Roster, RosterFriend, RosterFriendRequest};
 use crate::protocol::field::{Secret, UserName};
 
 /// Work for a user about their own account, in their data lane unless it says otherwise.

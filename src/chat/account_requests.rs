@@ -1,39 +1,41 @@
 //! TYPE 1 and 3, and TOKEN: accounts, profiles and resume tokens. The outcome of every job is also
 //! passed on from here.
 
-use super::Chat;
+use super::ChatCore;
 use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, SIGN_UPS_CLOSED, fault_of};
-use super::auth_queue::{AuthRoom, HashPurpose, QueuedHash};
-use super::contract::{Action, ConnId, EmailTo, Job, Note, Outcome, RefusalCause, TOKEN_SLACK_MS, Ticket};
-use super::ids::UserId;
+use super::auth_queue::{AuthQueueClass, HashPurpose, QueuedHash};
+use super::contract::{
+    ConnId, CoreAction, EmailVisibility, Job, JobOutcome, JobTicket, LogEvent, LoginRefusalCause, TOKEN_SLACK_MS,
+};
+use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::paging::{DAMAGED_PAGE_RETRY_MS, PAGE_RETRY_MS};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{TokenVerb, Verb};
+use crate::protocol::request::{RequestType, TokenVerb};
 
-impl Chat {
+impl ChatCore {
     #[inline(never)]
-    pub(super) fn sign_up(&mut self, to: ReplyTo, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
+    pub(super) fn sign_up(&mut self, to: ReplyTo, profile: Box<Profile>, secret: Secret, out: &mut Vec<CoreAction>) {
         if self.is_draining() {
-            return self.refuse_drained(to, Verb::SignUp, out);
+            return self.refuse_drained(to, RequestType::SignUp, out);
         }
         if !self.rules.sign_ups {
             let user = Some(profile.user_name.clone());
-            self.note_refusal_for(to.0, Verb::SignUp, user, RefusalCause::SignUpsClosed, out);
-            return self.say_no(to, Some(Verb::SignUp), Some(SIGN_UPS_CLOSED), out);
+            self.note_refusal_for(to.0, RequestType::SignUp, user, LoginRefusalCause::SignUpsClosed, out);
+            return self.say_no(to, Some(RequestType::SignUp), Some(SIGN_UPS_CLOSED), out);
         }
         let address_key = self.sessions.get(to.0).and_then(|session| session.address_key);
-        if !self.auth_queue.has_place(AuthRoom::SignUps, address_key, &self.rules) {
+        if !self.auth_queue.has_place(AuthQueueClass::SignUps, address_key, &self.rules) {
             let user = Some(profile.user_name.clone());
-            return self.refuse_claim(to, Some(Verb::SignUp), user, Some(CROWDED), out);
+            return self.refuse_claim(to, Some(RequestType::SignUp), user, Some(CROWDED), out);
         }
         if let Err(limit) = self.tries.admit_sign_up(address_key, &self.rules, self.now.mono_ms) {
-            return self.refuse_try(to, Verb::SignUp, profile.user_name.clone(), limit, out);
+            return self.refuse_try(to, RequestType::SignUp, profile.user_name.clone(), limit, out);
         }
-        let request = self.ask_as(to, Verb::SignUp, profile.user_name.clone(), out);
+        let request = self.ask_as(to, RequestType::SignUp, profile.user_name.clone(), out);
         let waiting = QueuedHash { request, address_key, purpose: HashPurpose::SignUp { profile, secret } };
-        match self.auth_queue.enter(AuthRoom::SignUps, waiting, &self.rules) {
+        match self.auth_queue.enter(AuthQueueClass::SignUps, waiting, &self.rules) {
             Ok(()) => self.start_auth_runs(out),
             Err(_) => self.refuse_waiting(request, Some(CROWDED), out),
         }
@@ -42,9 +44,9 @@ impl Chat {
     /// TYPE TOKEN: makes a new resume token for a user who is logged in, or revokes all of their
     /// tokens.
     #[inline(never)]
-    pub(super) fn token(&mut self, to: ReplyTo, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
+    pub(super) fn token(&mut self, to: ReplyTo, user: UserSlot, verb: TokenVerb, out: &mut Vec<CoreAction>) {
         let user = self.users.get(user).name.clone();
-        let request = self.ask(to, Verb::Token, out);
+        let request = self.ask(to, RequestType::Token, out);
         let (now_ms, rules) = (self.now.wall_ms, &self.rules);
         let job = match verb {
             TokenVerb::New => {
@@ -58,25 +60,25 @@ impl Chat {
     }
 
     #[inline(never)]
-    pub(super) fn get_user(&mut self, conn: ConnId, id: ReplyId, user: UserName, out: &mut Vec<Action>) {
+    pub(super) fn get_user(&mut self, conn: ConnId, id: ReplyId, user: UserName, out: &mut Vec<CoreAction>) {
         let Some((form, Some(asker))) = self.sessions.get(conn).map(|session| (session.form, session.user)) else {
             return;
         };
         let asker = self.users.get(asker).name.clone();
-        let request = self.ask((conn, form, id), Verb::GetUser, out);
+        let request = self.ask((conn, form, id), RequestType::GetUser, out);
         self.submit_for(request, Job::GetProfile { asker, user }, JobPurpose::Profile { request }, out);
     }
 
     /// A profile as the user who asked for it may see it.
-    fn shown_profile(&self, request: Ticket, mut profile: Box<Profile>) -> Reply {
+    fn shown_profile(&self, request: JobTicket, mut profile: Box<Profile>) -> Reply {
         let conn = self.requests.get(request).map(|pending| pending.conn);
         let asker = conn.and_then(|conn| self.sessions.get(conn)).and_then(|session| session.user);
         let user = self.users.find(profile.user_name.as_str());
         let is_shown = match (self.rules.profile_email, asker) {
-            (EmailTo::Everyone, _) => true,
+            (EmailVisibility::Everyone, _) => true,
             (_, Some(asker)) if user == Some(asker) => true,
-            (EmailTo::Friends, Some(asker)) => user.is_some_and(|user| self.users.are_friends(asker, user)),
-            (EmailTo::Friends | EmailTo::Nobody, _) => false,
+            (EmailVisibility::Friends, Some(asker)) => user.is_some_and(|user| self.users.are_friends(asker, user)),
+            (EmailVisibility::Friends | EmailVisibility::Nobody, _) => false,
         };
         if !is_shown {
             profile.email_address = Box::default();
@@ -84,19 +86,25 @@ impl Chat {
         Reply::Profile(profile)
     }
 
-    pub(super) fn ask(&mut self, (conn, form, id): ReplyTo, verb: Verb, out: &mut Vec<Action>) -> Ticket {
+    pub(super) fn ask(&mut self, (conn, form, id): ReplyTo, verb: RequestType, out: &mut Vec<CoreAction>) -> JobTicket {
         self.await_answer(PendingRequest { conn, form, id, verb }, out)
     }
 
     /// Like `ask`, for a log-in or sign-up of a client that claims to be `user`.
-    pub(super) fn ask_as(&mut self, to: ReplyTo, verb: Verb, user: UserName, out: &mut Vec<Action>) -> Ticket {
+    pub(super) fn ask_as(
+        &mut self,
+        to: ReplyTo,
+        verb: RequestType,
+        user: UserName,
+        out: &mut Vec<CoreAction>,
+    ) -> JobTicket {
         let request = self.ask(to, verb, out);
         self.claims.insert(request, user);
         request
     }
 
     /// Submits a job that a request waits for, or refuses the request.
-    pub(super) fn submit_for(&mut self, request: Ticket, job: Job, purpose: JobPurpose, out: &mut Vec<Action>) {
+    pub(super) fn submit_for(&mut self, request: JobTicket, job: Job, purpose: JobPurpose, out: &mut Vec<CoreAction>) {
         if let Err(purpose) = self.submit(job, purpose, out) {
             self.remove_job(purpose, out);
             self.refuse_waiting(request, Some(BUSY), out);
@@ -104,13 +112,13 @@ impl Chat {
     }
 
     /// Undoes what was counted for a job that could not be submitted or has failed.
-    fn remove_job(&mut self, purpose: JobPurpose, out: &mut Vec<Action>) {
+    fn remove_job(&mut self, purpose: JobPurpose, out: &mut Vec<CoreAction>) {
         match purpose {
             JobPurpose::Hash { .. } | JobPurpose::NewPassword(_) => self.auth_queue.run_ended(),
             JobPurpose::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
             JobPurpose::Friends(user) => self.friends_read(user, None, out),
             JobPurpose::Lost { receiver, seq, .. } => self.look_again_later(receiver, seq),
-            JobPurpose::Count { user, seq } => self.not_counted((user, seq), &Outcome::Failed, out),
+            JobPurpose::Count { user, seq } => self.not_counted((user, seq), &JobOutcome::Failed, out),
             JobPurpose::Delete { receiver, seq } => self.delete_failed(receiver, seq),
             JobPurpose::Create { .. }
             | JobPurpose::Token { .. }
@@ -128,13 +136,13 @@ impl Chat {
         }
     }
 
-    pub(super) fn job_done(&mut self, purpose: JobPurpose, outcome: Outcome, out: &mut Vec<Action>) {
+    pub(super) fn job_done(&mut self, purpose: JobPurpose, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         match (purpose, outcome) {
             (JobPurpose::Login(login), outcome) => self.login_job_done(login, outcome, out),
             (JobPurpose::Admin(op), outcome) => self.admin_job_done(*op, outcome, out),
             (JobPurpose::AdminHash(op), outcome) => self.admin_hashed(*op, outcome, out),
             (JobPurpose::Save(delivery), outcome) => self.on_save_result(delivery, &outcome, out),
-            (JobPurpose::Delete { seq, .. }, Outcome::Deleted) => {
+            (JobPurpose::Delete { seq, .. }, JobOutcome::Deleted) => {
                 self.undeleted.remove(&seq);
             }
             (JobPurpose::Owner(user), outcome) => self.owner_read(user, &outcome, out),
@@ -143,16 +151,16 @@ impl Chat {
             }
             (JobPurpose::AskedOwner(question), outcome) => self.owner_for_question(question, &outcome, out),
             (JobPurpose::LettingGo(user), _) => self.let_go(user, out),
-            (JobPurpose::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
-            (JobPurpose::Lost { receiver, seq, blocks }, Outcome::Page(page)) => {
+            (JobPurpose::Page(user), JobOutcome::Page(page)) => self.page_read(user, page, out),
+            (JobPurpose::Lost { receiver, seq, blocks }, JobOutcome::Page(page)) => {
                 self.looked_for((receiver, seq), blocks, page, out);
             }
-            (JobPurpose::Count { user, seq }, Outcome::Page(page)) => self.counted((user, seq), page, out),
-            (JobPurpose::Friends(user), Outcome::Loaded { friends, .. }) => {
+            (JobPurpose::Count { user, seq }, JobOutcome::Page(page)) => self.counted((user, seq), page, out),
+            (JobPurpose::Friends(user), JobOutcome::Loaded { friends, .. }) => {
                 self.friends_read(user, Some(&friends), out)
             }
             (JobPurpose::Friendship(friendship), outcome) => self.friendship_done(friendship, outcome, out),
-            (JobPurpose::Hash { request, profile }, Outcome::Hashed(password_hash)) => {
+            (JobPurpose::Hash { request, profile }, JobOutcome::Hashed(password_hash)) => {
                 self.auth_queue.run_ended();
                 if self.requests.contains(request) {
                     let job = Job::CreateAccount { profile, password_hash };
@@ -160,13 +168,15 @@ impl Chat {
                 }
                 self.start_auth_runs(out);
             }
-            (JobPurpose::Create { request }, Outcome::Created) => {
+            (JobPurpose::Create { request }, JobOutcome::Created) => {
                 self.signed_up(request, out);
             }
-            (JobPurpose::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
-            (JobPurpose::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
-            (JobPurpose::Token { request }, Outcome::TokensRevoked) => self.answer(request, Reply::TokensRevoked, out),
-            (JobPurpose::Profile { request }, Outcome::Profile(profile)) => {
+            (JobPurpose::Create { request }, JobOutcome::NameTaken) => self.refuse_waiting(request, None, out),
+            (JobPurpose::Token { request }, JobOutcome::Token(token)) => self.answer(request, Reply::Token(token), out),
+            (JobPurpose::Token { request }, JobOutcome::TokensRevoked) => {
+                self.answer(request, Reply::TokensRevoked, out)
+            }
+            (JobPurpose::Profile { request }, JobOutcome::Profile(profile)) => {
                 let reply = profile.map_or(Reply::NoSuchProfile, |profile| self.shown_profile(request, profile));
                 self.answer(request, reply, out);
             }
@@ -174,7 +184,7 @@ impl Chat {
             (JobPurpose::NewPassword(new), outcome) => self.new_password_hashed(*new, outcome, out),
             (purpose, outcome) => {
                 debug_assert!(
-                    matches!(outcome, Outcome::Failed | Outcome::Refused | Outcome::TooLarge),
+                    matches!(outcome, JobOutcome::Failed | JobOutcome::Refused | JobOutcome::TooLarge),
                     "{purpose:?} came back as {outcome:?}"
                 );
                 self.job_failed(purpose, &outcome, out);
@@ -182,18 +192,18 @@ impl Chat {
         }
     }
 
-    fn signed_up(&mut self, request: Ticket, out: &mut Vec<Action>) {
+    fn signed_up(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) {
         let user = self.claim_of(request);
         if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
             if let (Some(user), Some(client)) = (user, self.client(conn)) {
-                out.push(Action::Note(Note::SignedUp { user, client }));
+                out.push(CoreAction::Note(LogEvent::SignedUp { user, client }));
             }
             self.reply(conn, form, id, Reply::SignUp { done: true }, out);
         }
     }
 
-    fn job_failed(&mut self, purpose: JobPurpose, outcome: &Outcome, out: &mut Vec<Action>) {
-        let refused = !matches!(outcome, Outcome::Failed);
+    fn job_failed(&mut self, purpose: JobPurpose, outcome: &JobOutcome, out: &mut Vec<CoreAction>) {
+        let refused = !matches!(outcome, JobOutcome::Failed);
         let of_store = fault_of(outcome);
         let request = match &purpose {
             JobPurpose::Hash { request, .. } => Some((*request, NO_HASHING)),
@@ -220,7 +230,7 @@ impl Chat {
             | JobPurpose::Login(_) => None,
         };
         match (purpose, outcome) {
-            (JobPurpose::Page(user), Outcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),
+            (JobPurpose::Page(user), JobOutcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),
             (JobPurpose::Count { user, seq }, _) => self.not_counted((user, seq), outcome, out),
             (purpose, _) => self.remove_job(purpose, out),
         }

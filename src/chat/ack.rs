@@ -1,15 +1,15 @@
 //! TYPE 5 and 0: acks and heartbeats.
 
-use super::Chat;
-use super::contract::{Action, ConnId};
-use super::deliveries::SaveProgress;
-use super::ids::UserId;
+use super::ChatCore;
+use super::contract::{ConnId, CoreAction};
+use super::deliveries::PushSaveState;
+use super::ids::UserSlot;
 use crate::protocol::reply::{Reply, ReplyId};
 
-impl Chat {
+impl ChatCore {
     /// Removes an acked push from the list. An ack for a push that is not on the list is ignored:
     /// this is normal after a resend.
-    pub(super) fn ack(&mut self, user: UserId, id: &str, sender: Option<&str>, out: &mut Vec<Action>) {
+    pub(super) fn ack(&mut self, user: UserSlot, id: &str, sender: Option<&str>, out: &mut Vec<CoreAction>) {
         let Some(list) = &self.users.get(user).list else {
             return;
         };
@@ -22,8 +22,8 @@ impl Chat {
         if let Some(delivery) = self.deliveries.remove(name) {
             // A push whose save failed may be in the store nevertheless, if only the answer to the
             // commit was lost.
-            let stored = !matches!(delivery.save, SaveProgress::None | SaveProgress::Full);
-            if stored && delivery.save == SaveProgress::Foreign {
+            let stored = !matches!(delivery.save, PushSaveState::None | PushSaveState::Full);
+            if stored && delivery.save == PushSaveState::Foreign {
                 self.acked_foreign(user, &delivery, out);
                 self.acked(delivery, out);
             } else {
@@ -39,7 +39,7 @@ impl Chat {
         self.on_space(user, out);
     }
 
-    pub(super) fn heartbeat(&mut self, conn: ConnId, id: ReplyId, out: &mut Vec<Action>) {
+    pub(super) fn heartbeat(&mut self, conn: ConnId, id: ReplyId, out: &mut Vec<CoreAction>) {
         let form = self.sessions.get(conn).map(|session| session.form).unwrap_or_default();
         self.reply(conn, form, id, Reply::Heartbeat { time_ms: self.now.wall_ms }, out);
     }

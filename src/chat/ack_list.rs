@@ -1,10 +1,10 @@
 //! The ACK list of one user: the pushes to them that are not acked yet. It has two parts: the
 //! user's mailbox, and the cursor of their device in it. A user has one device today.
 
-use super::cursor::{Cursor, NextPush, SendWindow};
+use super::cursor::{MailboxCursor, PushToSend, SendWindowLimit};
 use super::deliveries::Deliveries;
 use super::ids::DeliveryRef;
-use super::mailbox::{Backfill, Mailbox};
+use super::mailbox::{Mailbox, MailboxBackfillState};
 
 #[cfg(test)]
 mod tests;
@@ -12,12 +12,12 @@ mod tests;
 #[derive(Debug)]
 pub(super) struct AckList {
     pub(super) mailbox: Mailbox,
-    pub(super) cursor: Cursor,
+    pub(super) cursor: MailboxCursor,
 }
 
 impl AckList {
-    pub(super) fn new(backfill: Backfill) -> Self {
-        Self { mailbox: Mailbox::new(backfill), cursor: Cursor::new() }
+    pub(super) fn new(backfill: MailboxBackfillState) -> Self {
+        Self { mailbox: Mailbox::new(backfill), cursor: MailboxCursor::new() }
     }
 
     /// Reads the first entries of mailbox and cursor, so that they are in the cache.
@@ -26,7 +26,7 @@ impl AckList {
     }
 
     /// The next push to send for the first time.
-    pub(super) fn next_to_send(&mut self, deliveries: &Deliveries, window: &SendWindow<'_>) -> Option<NextPush> {
+    pub(super) fn next_to_send(&mut self, deliveries: &Deliveries, window: &SendWindowLimit<'_>) -> Option<PushToSend> {
         self.cursor.next_to_send(&self.mailbox, deliveries, window)
     }
 

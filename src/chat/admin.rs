@@ -3,17 +3,17 @@
 //! still takes effect.
 
 use super::admin_op::{AdminOperation, AdminStep};
-use super::answer::{BANNED, FollowingError};
-use super::cluster::EndRequester;
+use super::answer::{BANNED, ErrorReply};
+use super::cluster::ForcedLogoutRequester;
 use super::contract::{
-    Action, AdminAnswer, AdminJob, AdminOutcome, AdminRequest, AdminTicket, CloseReason, EndCause, Job, MailboxQuota,
-    Note, Outcome, RefusalCause,
+    AdminAnswer, AdminJob, AdminJobOutcome, AdminRequest, AdminTicket, CoreAction, CoreCloseReason, ForcedLogoutCause,
+    Job, JobOutcome, LogEvent, LoginRefusalCause, MailboxQuotaKind,
 };
 use super::job::JobPurpose;
 use super::proof::CHANGED_ELSEWHERE;
-use super::users::UserRoute;
+use super::users::UserLocation;
 use super::wheel::TimerId;
-use super::{Chat, ChatTimer};
+use super::{ChatCore, ChatTimer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{RESERVED_NAME, Secret, UserName};
 use std::collections::{BTreeMap, VecDeque};
@@ -24,16 +24,15 @@ mod notices;
 mod report;
 mod scan;
 
-const DISCONNECTED: FollowingError =
-    FollowingError(ErrorCode::Unavailable, "the operator of the server ended this connection, log in again");
-const NEW_PASSWORD: FollowingError =
-    FollowingError(ErrorCode::Forbidden, "the operator of the server has changed the password of this account");
-const DELETED: FollowingError =
-    FollowingError(ErrorCode::Forbidden, "the operator of the server has deleted this account");
+const DISCONNECTED: ErrorReply =
+    ErrorReply(ErrorCode::Unavailable, "the operator of the server ended this connection, log in again");
+const NEW_PASSWORD: ErrorReply =
+    ErrorReply(ErrorCode::Forbidden, "the operator of the server has changed the password of this account");
+const DELETED: ErrorReply = ErrorReply(ErrorCode::Forbidden, "the operator of the server has deleted this account");
 
 /// The operator's requests in progress.
 #[derive(Debug, Default)]
-pub(super) struct AdminRequests {
+pub(super) struct PendingAdminRequests {
     /// The unanswered requests by ticket, each with the timer of its time limit.
     open: BTreeMap<u64, Option<TimerId>>,
     /// Scans of the table of users, done one after the other.
@@ -41,7 +40,7 @@ pub(super) struct AdminRequests {
     /// New passwords that wait to be hashed.
     to_hash: VecDeque<(AdminTicket, UserName, Secret)>,
     /// The notice to all users that is being sent.
-    to_all: Option<Box<notices::NoticeToAll>>,
+    to_all: Option<Box<notices::NoticeToAllUsers>>,
     deletions: BTreeMap<UserName, deletion::AccountDeletion>,
     /// The connections are being closed, a slice at a time.
     drain: Option<Box<drain::ConnectionDrain>>,
@@ -49,7 +48,7 @@ pub(super) struct AdminRequests {
     new_passwords: BTreeMap<UserName, u32>,
 }
 
-impl AdminRequests {
+impl PendingAdminRequests {
     /// Is a change of this user's password by the operator in progress?
     pub(super) fn sets_password_of(&self, user: &UserName) -> bool {
         self.new_passwords.contains_key(user)
@@ -69,9 +68,9 @@ impl AdminRequests {
     }
 }
 
-impl Chat {
+impl ChatCore {
     #[inline(never)]
-    pub(super) fn admin(&mut self, ticket: AdminTicket, request: AdminRequest, out: &mut Vec<Action>) {
+    pub(super) fn admin(&mut self, ticket: AdminTicket, request: AdminRequest, out: &mut Vec<CoreAction>) {
         self.open_admin(ticket, !matches!(request, AdminRequest::Notice { to: None, .. }));
         if self.stopping {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
@@ -83,13 +82,13 @@ impl Chat {
             AdminRequest::Notice { to: Some(user), text } => self.notice_one(ticket, user, &text, out),
             AdminRequest::Notice { to: None, text } => self.notice_all(ticket, &text, out),
             AdminRequest::Disconnect { name } => {
-                if self.end_here(&name, EndCause::Disconnected, out) {
+                if self.end_here(&name, ForcedLogoutCause::Disconnected, out) {
                     self.answer_admin(ticket, AdminAnswer::Done, out);
                 } else {
                     self.end_elsewhere(
                         &name,
-                        (EndCause::Disconnected, false),
-                        Some(EndRequester::Operator(ticket)),
+                        (ForcedLogoutCause::Disconnected, false),
+                        Some(ForcedLogoutRequester::Operator(ticket)),
                         out,
                     );
                 }
@@ -124,34 +123,34 @@ impl Chat {
     }
 
     /// Its time limit is over. Jobs that were begun for it go on.
-    pub(super) fn admin_timed_out(&mut self, ticket: AdminTicket, out: &mut Vec<Action>) {
+    pub(super) fn admin_timed_out(&mut self, ticket: AdminTicket, out: &mut Vec<CoreAction>) {
         let answer = self.unconfirmed(ticket).unwrap_or(AdminAnswer::Failed);
         self.answer_admin(ticket, answer, out);
     }
 
     /// Answers a request, unless it has been answered.
-    pub(super) fn answer_admin(&mut self, ticket: AdminTicket, answer: AdminAnswer, out: &mut Vec<Action>) {
+    pub(super) fn answer_admin(&mut self, ticket: AdminTicket, answer: AdminAnswer, out: &mut Vec<CoreAction>) {
         let Some(timer) = self.admin.open.remove(&ticket.0) else {
             return;
         };
         if let Some(timer) = timer {
             self.wheel.cancel(timer);
         }
-        out.push(Action::Admin { ticket, answer });
+        out.push(CoreAction::Admin { ticket, answer });
     }
 
     /// Submits a job for the operator. If too many jobs are in flight, it counts as failed.
-    fn submit_admin(&mut self, op: AdminOperation, job: AdminJob, out: &mut Vec<Action>) {
+    fn submit_admin(&mut self, op: AdminOperation, job: AdminJob, out: &mut Vec<CoreAction>) {
         let job = Job::Admin { user: op.user.clone(), job: Box::new(job) };
         if let Err(JobPurpose::Admin(op)) = self.submit(job, JobPurpose::Admin(Box::new(op)), out) {
-            self.admin_job_done(*op, Outcome::Failed, out);
+            self.admin_job_done(*op, JobOutcome::Failed, out);
         }
     }
 
     /// A job for the operator has ended. If the store failed, there is no outcome.
-    pub(super) fn admin_job_done(&mut self, op: AdminOperation, outcome: Outcome, out: &mut Vec<Action>) {
+    pub(super) fn admin_job_done(&mut self, op: AdminOperation, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         let outcome = match outcome {
-            Outcome::Admin(outcome) => Some(*outcome),
+            JobOutcome::Admin(outcome) => Some(*outcome),
             _ => None,
         };
         let AdminOperation { user, step } = op;
@@ -159,15 +158,25 @@ impl Chat {
             AdminStep::Look { ticket, unsaved } => self.looked_at_user(ticket, user, &unsaved, outcome, out),
             AdminStep::Find { ticket, id, found } => self.found_pushes(ticket, user, (id, found), outcome, out),
             AdminStep::SetBanned { ticket, is_banned } => {
-                if outcome == Some(AdminOutcome::Done) && is_banned {
-                    return self.end_all(&user, EndCause::Banned, Some(EndRequester::Operator(ticket)), out);
+                if outcome == Some(AdminJobOutcome::Done) && is_banned {
+                    return self.end_all(
+                        &user,
+                        ForcedLogoutCause::Banned,
+                        Some(ForcedLogoutRequester::Operator(ticket)),
+                        out,
+                    );
                 }
                 self.answer_admin(ticket, answer_of(outcome), out);
             }
             AdminStep::SetPassword { ticket } => {
                 self.admin.new_password_done(&user);
-                if outcome == Some(AdminOutcome::Done) {
-                    return self.end_all(&user, EndCause::NewPassword, Some(EndRequester::Operator(ticket)), out);
+                if outcome == Some(AdminJobOutcome::Done) {
+                    return self.end_all(
+                        &user,
+                        ForcedLogoutCause::NewPassword,
+                        Some(ForcedLogoutRequester::Operator(ticket)),
+                        out,
+                    );
                 }
                 self.answer_admin(ticket, answer_of(outcome), out);
             }
@@ -178,41 +187,53 @@ impl Chat {
     }
 
     /// Ends on all nodes what a user has there, and then does what is to follow.
-    fn end_all(&mut self, user: &UserName, why: EndCause, then: Option<EndRequester>, out: &mut Vec<Action>) {
+    fn end_all(
+        &mut self,
+        user: &UserName,
+        why: ForcedLogoutCause,
+        then: Option<ForcedLogoutRequester>,
+        out: &mut Vec<CoreAction>,
+    ) {
         let was_here = self.end_here(user, why, out);
         self.end_elsewhere(user, (why, was_here), then, out);
     }
 
     /// Closes the connection of a user, if they are online, and refuses log-ins in progress: what
     /// is being checked was compared with what was stored before.
-    pub(super) fn end_here(&mut self, user: &UserName, why: EndCause, out: &mut Vec<Action>) -> bool {
+    pub(super) fn end_here(&mut self, user: &UserName, why: ForcedLogoutCause, out: &mut Vec<CoreAction>) -> bool {
         let (cause, fault, reason) = match why {
-            EndCause::Disconnected => (None, DISCONNECTED, CloseReason::ByOperator),
-            EndCause::Banned => (Some(RefusalCause::Banned), BANNED, CloseReason::ByOperator),
-            EndCause::NewPassword => (Some(RefusalCause::WrongPassword), NEW_PASSWORD, CloseReason::ByOperator),
-            EndCause::OwnNewPassword => (Some(RefusalCause::WrongPassword), CHANGED_ELSEWHERE, CloseReason::Replaced),
-            EndCause::Deleted => (Some(RefusalCause::WrongPassword), DELETED, CloseReason::ByOperator),
+            ForcedLogoutCause::Disconnected => (None, DISCONNECTED, CoreCloseReason::ByOperator),
+            ForcedLogoutCause::Banned => (Some(LoginRefusalCause::Banned), BANNED, CoreCloseReason::ByOperator),
+            ForcedLogoutCause::NewPassword => {
+                (Some(LoginRefusalCause::WrongPassword), NEW_PASSWORD, CoreCloseReason::ByOperator)
+            }
+            ForcedLogoutCause::OwnNewPassword => {
+                (Some(LoginRefusalCause::WrongPassword), CHANGED_ELSEWHERE, CoreCloseReason::Replaced)
+            }
+            ForcedLogoutCause::Deleted => {
+                (Some(LoginRefusalCause::WrongPassword), DELETED, CoreCloseReason::ByOperator)
+            }
         };
         if let Some(cause) = cause {
             self.logins.bar(user, cause);
         }
         let route = self.users.find(user.as_str()).map(|user| self.users.route(user));
         match route {
-            Some(UserRoute::Here(conn)) => {
+            Some(UserLocation::Here(conn)) => {
                 self.say_and_close(conn, fault, reason, out);
                 true
             }
-            Some(UserRoute::Away | UserRoute::Elsewhere) | None => false,
+            Some(UserLocation::Away | UserLocation::Elsewhere) | None => false,
         }
     }
 
-    fn set_banned(&mut self, ticket: AdminTicket, user: UserName, is_banned: bool, out: &mut Vec<Action>) {
+    fn set_banned(&mut self, ticket: AdminTicket, user: UserName, is_banned: bool, out: &mut Vec<CoreAction>) {
         let op = AdminOperation { user, step: AdminStep::SetBanned { ticket, is_banned } };
         self.submit_admin(op, AdminJob::SetBanned { is_banned }, out);
     }
 
     /// Hashes the operator's new passwords before those of clients: there are few.
-    pub(super) fn start_admin_hashes(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn start_admin_hashes(&mut self, out: &mut Vec<CoreAction>) {
         while !self.admin.to_hash.is_empty() && self.auth_queue.take_run(&self.rules) {
             let Some((ticket, user, secret)) = self.admin.to_hash.pop_front() else {
                 return self.auth_queue.run_ended();
@@ -229,10 +250,10 @@ impl Chat {
     }
 
     /// A new password was hashed, or could not be.
-    pub(super) fn admin_hashed(&mut self, op: AdminOperation, outcome: Outcome, out: &mut Vec<Action>) {
+    pub(super) fn admin_hashed(&mut self, op: AdminOperation, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         self.auth_queue.run_ended();
         match outcome {
-            Outcome::Hashed(password_hash) => {
+            JobOutcome::Hashed(password_hash) => {
                 self.admin.new_password_submitted(&op.user);
                 self.submit_admin(op, AdminJob::SetPassword { password_hash }, out);
             }
@@ -247,7 +268,7 @@ impl Chat {
     }
 
     /// The server is about to stop: requests that need more than the job in flight are cut off.
-    pub(super) fn cut_off_admin(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn cut_off_admin(&mut self, out: &mut Vec<CoreAction>) {
         let scans = std::mem::take(&mut self.admin.scans).into_iter().map(|scan| scan.ticket);
         let hashes = std::mem::take(&mut self.admin.to_hash).into_iter().map(|(ticket, ..)| ticket);
         let to_all = self.admin.to_all.take().map(|to_all| to_all.ticket);
@@ -258,24 +279,24 @@ impl Chat {
     }
 
     /// The wait is over: all open requests fail.
-    pub(super) fn fail_admin(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn fail_admin(&mut self, out: &mut Vec<CoreAction>) {
         let open: Vec<u64> = self.admin.open.keys().copied().collect();
         for ticket in open {
             self.answer_admin(AdminTicket(ticket), AdminAnswer::Failed, out);
         }
     }
 
-    fn note_mailbox_full(&self, user: UserName, quota: MailboxQuota, out: &mut Vec<Action>) {
-        out.push(Action::Note(Note::MailboxFull { user, sender: RESERVED_NAME.into(), quota }));
+    fn note_mailbox_full(&self, user: UserName, quota: MailboxQuotaKind, out: &mut Vec<CoreAction>) {
+        out.push(CoreAction::Note(LogEvent::MailboxFull { user, sender: RESERVED_NAME.into(), quota }));
     }
 }
 
 /// The answer to a request that changes something.
-fn answer_of(outcome: Option<AdminOutcome>) -> AdminAnswer {
+fn answer_of(outcome: Option<AdminJobOutcome>) -> AdminAnswer {
     match outcome {
-        Some(AdminOutcome::Done) => AdminAnswer::Done,
-        Some(AdminOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
-        Some(AdminOutcome::Full(_)) => AdminAnswer::Full,
+        Some(AdminJobOutcome::Done) => AdminAnswer::Done,
+        Some(AdminJobOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
+        Some(AdminJobOutcome::Full(_)) => AdminAnswer::Full,
         _ => AdminAnswer::Failed,
     }
 }

@@ -1,6 +1,6 @@
 //! The operator's requests to the core, and the answers. A request arrives as
-//! [`Event::Admin`](super::contract::Event::Admin). Its answer leaves as
-//! [`Action::Admin`](super::contract::Action::Admin), exactly once: immediately, or when the store
+//! [`CoreEvent::Admin`](super::contract::CoreEvent::Admin). Its answer leaves as
+//! [`CoreAction::Admin`](super::contract::CoreAction::Admin), exactly once: immediately, or when the store
 //! has answered.
 
 use super::cluster::contract::NodeId;
@@ -91,7 +91,7 @@ pub enum AdminAnswer {
         more: bool,
     },
     /// What is known of a user.
-    User(Box<UserReport>),
+    User(Box<UserStatusReport>),
     /// The pushes with an id; waiting ones come first.
     Pushes(Vec<PushReport>),
     /// The notice is stored for this many users.
@@ -146,13 +146,13 @@ pub struct OnlineUser {
 
 /// What is known of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserReport {
+pub struct UserStatusReport {
     /// Their name.
     pub name: UserName,
     /// `Some` if they are online on the node that was asked.
     pub online: Option<OnlineUser>,
     /// If they are not, and belong to another node: what that one says.
-    pub elsewhere: Option<Elsewhere>,
+    pub elsewhere: Option<RemoteUserReport>,
     /// The number of pushes that wait for them, in the store and in memory. Stored ones are counted
     /// up to a bound; `waiting_is_bound` tells that it was reached.
     pub waiting: u64,
@@ -164,16 +164,16 @@ pub struct UserReport {
 
 /// What is known of a user who belongs to another node than the one that was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Elsewhere {
+pub struct RemoteUserReport {
     /// That node.
     pub node: NodeId,
     /// Whether they are online there.
-    pub there: There,
+    pub there: RemoteUserStatus,
 }
 
 /// What another node says of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum There {
+pub enum RemoteUserStatus {
     /// They are online there.
     Online {
         /// Since when, in ms since the epoch, rounded to seconds.

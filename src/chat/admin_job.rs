@@ -1,6 +1,6 @@
 //! The jobs for the operator's requests, and their outcomes.
 
-use super::job_results::MailboxQuota;
+use super::job_results::MailboxQuotaKind;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 
@@ -8,12 +8,12 @@ use crate::protocol::push::{Push, PushKind};
 #[derive(Clone, Debug)]
 pub enum AdminJob {
     /// Read the account, and count at most `rows_max` of the user's waiting pushes. →
-    /// [`AdminOutcome::Account`]
+    /// [`AdminJobOutcome::Account`]
     Look {
         /// The largest number of pushes that are counted.
         rows_max: u32,
     },
-    /// The pushes to them that have this id. → [`AdminOutcome::Found`]
+    /// The pushes to them that have this id. → [`AdminJobOutcome::Found`]
     FindPushes {
         /// The id.
         id: Box<str>,
@@ -23,29 +23,29 @@ pub enum AdminJob {
         rows_max: u32,
     },
     /// Store a push to the user, if the account exists and the mailbox has room. Storing it twice
-    /// has the same effect as once. → [`AdminOutcome::Done`] or [`AdminOutcome::Full`]
+    /// has the same effect as once. → [`AdminJobOutcome::Done`] or [`AdminJobOutcome::Full`]
     Notice {
         /// The push.
         push: Push,
     },
-    /// Ban the user or lift the ban, and delete their tokens. → [`AdminOutcome::Done`]
+    /// Ban the user or lift the ban, and delete their tokens. → [`AdminJobOutcome::Done`]
     SetBanned {
         /// Ban the user; otherwise lift the ban.
         is_banned: bool,
     },
-    /// Store another password hash, and delete the user's tokens. → [`AdminOutcome::Done`]
+    /// Store another password hash, and delete the user's tokens. → [`AdminJobOutcome::Done`]
     SetPassword {
         /// The hash of the new password.
         password_hash: Secret,
     },
     /// Do one step of the deletion of the account, the first one or the next one. →
-    /// [`AdminOutcome::Deleting`] or, when nothing is left, [`AdminOutcome::Done`]
+    /// [`AdminJobOutcome::Deleting`] or, when nothing is left, [`AdminJobOutcome::Done`]
     Delete {
         /// The largest number of rows of one step.
         rows_max: u32,
     },
     /// Read the names of all accounts, page by page. It concerns no single user, so any lane will
-    /// do. → [`AdminOutcome::Accounts`]
+    /// do. → [`AdminJobOutcome::Accounts`]
     Accounts {
         /// Only names that follow this one in byte order.
         after: Option<UserName>,
@@ -64,13 +64,13 @@ impl AdminJob {
 
 /// The outcome of a completed [`AdminJob`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminOutcome {
+pub enum AdminJobOutcome {
     /// There is no such account.
     NoSuchUser,
     /// It is done.
     Done,
     /// `Notice`: it would exceed this quota of the user's mailbox, and is not stored.
-    Full(MailboxQuota),
+    Full(MailboxQuotaKind),
     /// `Look`: the account, and the pushes that wait.
     Account {
         /// Their log-ins are refused.
@@ -83,7 +83,7 @@ pub enum AdminOutcome {
     /// `FindPushes`: the pushes with the id.
     Found {
         /// In ascending order of `seq`.
-        pushes: Vec<StoredPush>,
+        pushes: Vec<StoredPushInfo>,
         /// The `after_seq` for the next job; `None`: there are no more rows.
         next: Option<u64>,
     },
@@ -104,7 +104,7 @@ pub enum AdminOutcome {
 
 /// A push in the store, without its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredPush {
+pub struct StoredPushInfo {
     /// Its number.
     pub seq: u64,
     /// Its sender.
@@ -115,7 +115,7 @@ pub struct StoredPush {
     pub time_ms: u64,
 }
 
-impl AdminOutcome {
+impl AdminJobOutcome {
     /// The approximate memory that its lists take, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {

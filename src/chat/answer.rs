@@ -1,94 +1,88 @@
 //! Answers to requests: the request's own reply, and the error that gives the reason.
 
-use super::contract::{Action, CloseReason, ConnId, Outcome, RefusalCause, Ticket};
-use super::{AnswerDeadline, Chat};
+use super::contract::{ConnId, CoreAction, CoreCloseReason, JobOutcome, JobTicket, LoginRefusalCause};
+use super::{AwaitedAnswer, ChatCore};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{ContentForm, Verb};
+use crate::protocol::request::{JsonContentForm, RequestType};
 
 /// The error that follows a request's own answer: a code, and a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FollowingError(pub(super) ErrorCode, pub(super) &'static str);
+pub(super) struct ErrorReply(pub(super) ErrorCode, pub(super) &'static str);
 
-pub(super) const STOPPING: FollowingError =
-    FollowingError(ErrorCode::ShuttingDown, "the server stops, connect again in a while");
-pub(super) const SILENT: FollowingError = FollowingError(
-    ErrorCode::Idle,
-    "no heartbeat, message or ack came for too long, send a heartbeat (TYPE 0) every 30 s",
-);
-pub(super) const UNAVAILABLE: FollowingError = FollowingError(
-    ErrorCode::Unavailable,
-    "the store failed, this is not promised but may be done later, send it again",
-);
-pub(super) const LATE: FollowingError = FollowingError(
+pub(super) const STOPPING: ErrorReply =
+    ErrorReply(ErrorCode::ShuttingDown, "the server stops, connect again in a while");
+pub(super) const SILENT: ErrorReply =
+    ErrorReply(ErrorCode::Idle, "no heartbeat, message or ack came for too long, send a heartbeat (TYPE 0) every 30 s");
+pub(super) const UNAVAILABLE: ErrorReply =
+    ErrorReply(ErrorCode::Unavailable, "the store failed, this is not promised but may be done later, send it again");
+pub(super) const LATE: ErrorReply = ErrorReply(
     ErrorCode::Unavailable,
     "this was not done in time, it is not promised but may be done later, send it again",
 );
-pub(super) const BUSY: FollowingError =
-    FollowingError(ErrorCode::Unavailable, "too much waits for the store, try again");
-pub(super) const FULL: FollowingError =
-    FollowingError(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
-pub(super) const CROWDED: FollowingError =
-    FollowingError(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
-pub(super) const NO_HASHING: FollowingError =
-    FollowingError(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
+pub(super) const BUSY: ErrorReply = ErrorReply(ErrorCode::Unavailable, "too much waits for the store, try again");
+pub(super) const FULL: ErrorReply =
+    ErrorReply(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
+pub(super) const CROWDED: ErrorReply =
+    ErrorReply(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
+pub(super) const NO_HASHING: ErrorReply =
+    ErrorReply(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
 /// Not `TOO_LARGE`: that would announce that the connection is closed, but the envelope is within
 /// its limit.
-pub(super) const LARGER_THAN_ROWS: FollowingError = FollowingError(
+pub(super) const LARGER_THAN_ROWS: ErrorReply = ErrorReply(
     ErrorCode::BadField,
     "this is larger than the database of this server takes, sent again it is refused again",
 );
-pub(super) const REFUSED: FollowingError =
-    FollowingError(ErrorCode::BadField, "the store refuses what this says, sent again it is refused again");
-pub(super) const DAMAGED: FollowingError = FollowingError(
+pub(super) const REFUSED: ErrorReply =
+    ErrorReply(ErrorCode::BadField, "the store refuses what this says, sent again it is refused again");
+pub(super) const DAMAGED: ErrorReply = ErrorReply(
     ErrorCode::Unavailable,
     "what is stored for this is damaged, trying again does not help: tell the operator of the server",
 );
-pub(super) const LOG_IN_FIRST: FollowingError = FollowingError(ErrorCode::NotLoggedIn, "log in first");
-pub(super) const BANNED: FollowingError =
-    FollowingError(ErrorCode::Forbidden, "this account is banned, ask the operator of the server");
-pub(super) const NOT_YOU: FollowingError = FollowingError(ErrorCode::Forbidden, "sender must be you");
-pub(super) const TOO_FAST: FollowingError =
-    FollowingError(ErrorCode::RateLimited, "too many requests a second, slow down");
-pub(super) const TOO_MANY_TRIES: FollowingError =
-    FollowingError(ErrorCode::RateLimited, "too many passwords were tried, try again later");
-pub(super) const TOO_MANY_TOKENS: FollowingError =
-    FollowingError(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
-pub(super) const TOO_MANY_SIGN_UPS: FollowingError =
-    FollowingError(ErrorCode::RateLimited, "too many sign-ups, try again later");
-pub(super) const SIGN_UPS_CLOSED: FollowingError =
-    FollowingError(ErrorCode::Forbidden, "this server takes no sign-ups, ask its operator for an account");
+pub(super) const LOG_IN_FIRST: ErrorReply = ErrorReply(ErrorCode::NotLoggedIn, "log in first");
+pub(super) const BANNED: ErrorReply =
+    ErrorReply(ErrorCode::Forbidden, "this account is banned, ask the operator of the server");
+pub(super) const NOT_YOU: ErrorReply = ErrorReply(ErrorCode::Forbidden, "sender must be you");
+pub(super) const TOO_FAST: ErrorReply = ErrorReply(ErrorCode::RateLimited, "too many requests a second, slow down");
+pub(super) const TOO_MANY_TRIES: ErrorReply =
+    ErrorReply(ErrorCode::RateLimited, "too many passwords were tried, try again later");
+pub(super) const TOO_MANY_TOKENS: ErrorReply =
+    ErrorReply(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
+pub(super) const TOO_MANY_SIGN_UPS: ErrorReply =
+    ErrorReply(ErrorCode::RateLimited, "too many sign-ups, try again later");
+pub(super) const SIGN_UPS_CLOSED: ErrorReply =
+    ErrorReply(ErrorCode::Forbidden, "this server takes no sign-ups, ask its operator for an account");
 /// The last error to a client that sent more than its allowance.
-pub(super) const TOO_FAST_CLOSED: FollowingError =
-    FollowingError(ErrorCode::RateLimited, "too many requests, this connection is closed");
+pub(super) const TOO_FAST_CLOSED: ErrorReply =
+    ErrorReply(ErrorCode::RateLimited, "too many requests, this connection is closed");
 
 /// The fault for clients that wait for a write that was not done.
-pub(super) fn fault_of(outcome: &Outcome) -> FollowingError {
+pub(super) fn fault_of(outcome: &JobOutcome) -> ErrorReply {
     match outcome {
-        Outcome::TooLarge => LARGER_THAN_ROWS,
-        Outcome::Refused => REFUSED,
+        JobOutcome::TooLarge => LARGER_THAN_ROWS,
+        JobOutcome::Refused => REFUSED,
         _ => UNAVAILABLE,
     }
 }
 
 /// Is the connection's input held until this request is answered? Requests that need a password
 /// check do so.
-pub(super) fn holds_input(verb: Verb) -> bool {
-    matches!(verb, Verb::SignUp | Verb::Login | Verb::Password | Verb::Account)
+pub(super) fn holds_input(verb: RequestType) -> bool {
+    matches!(verb, RequestType::SignUp | RequestType::Login | RequestType::Password | RequestType::Account)
 }
 
 /// A request that waits for a job, with the place where its answer goes.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
     pub(super) conn: ConnId,
-    pub(super) form: ContentForm,
+    pub(super) form: JsonContentForm,
     pub(super) id: ReplyId,
-    pub(super) verb: Verb,
+    pub(super) verb: RequestType,
 }
 
 /// Where an answer goes: the connection, the form of CONTENT, and the id to name.
-pub(super) type ReplyTo = (ConnId, ContentForm, ReplyId);
+pub(super) type ReplyTo = (ConnId, JsonContentForm, ReplyId);
 
 /// The owned form of a request's id, which is borrowed from the read buffer.
 pub(super) fn id_text(id: &str) -> ReplyId {
@@ -102,17 +96,30 @@ pub(super) fn owned_id(id: Option<&str>) -> ReplyId {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// Sends a reply, if the connection is still open.
-    pub(super) fn reply(&self, conn: ConnId, form: ContentForm, id: ReplyId, reply: Reply, out: &mut Vec<Action>) {
+    pub(super) fn reply(
+        &self,
+        conn: ConnId,
+        form: JsonContentForm,
+        id: ReplyId,
+        reply: Reply,
+        out: &mut Vec<CoreAction>,
+    ) {
         if self.sessions.get(conn).is_some() {
-            out.push(Action::Reply { conn, form, id, reply });
+            out.push(CoreAction::Reply { conn, form, id, reply });
         }
     }
 
     /// Refuses a request, with a note if it is a log-in or sign-up.
     #[inline(never)]
-    pub(super) fn refuse(&self, to: ReplyTo, verb: Option<Verb>, fault: Option<FollowingError>, out: &mut Vec<Action>) {
+    pub(super) fn refuse(
+        &self,
+        to: ReplyTo,
+        verb: Option<RequestType>,
+        fault: Option<ErrorReply>,
+        out: &mut Vec<CoreAction>,
+    ) {
         self.refuse_claim(to, verb, None, fault, out);
     }
 
@@ -120,10 +127,10 @@ impl Chat {
     pub(super) fn refuse_claim(
         &self,
         to: ReplyTo,
-        verb: Option<Verb>,
+        verb: Option<RequestType>,
         user: Option<UserName>,
-        fault: Option<FollowingError>,
-        out: &mut Vec<Action>,
+        fault: Option<ErrorReply>,
+        out: &mut Vec<CoreAction>,
     ) {
         self.note_refusal(to.0, verb, user, fault, out);
         self.say_no(to, verb, fault, out);
@@ -135,54 +142,54 @@ impl Chat {
     pub(super) fn say_no(
         &self,
         (conn, form, id): ReplyTo,
-        verb: Option<Verb>,
-        fault: Option<FollowingError>,
-        out: &mut Vec<Action>,
+        verb: Option<RequestType>,
+        fault: Option<ErrorReply>,
+        out: &mut Vec<CoreAction>,
     ) {
         let own = match verb {
-            Some(Verb::SignUp) => Some(Reply::SignUp { done: false }),
-            Some(Verb::Login) => Some(Reply::Login { done: false }),
-            Some(Verb::Message) => Some(Reply::Message { taken: false }),
+            Some(RequestType::SignUp) => Some(Reply::SignUp { done: false }),
+            Some(RequestType::Login) => Some(Reply::Login { done: false }),
+            Some(RequestType::Message) => Some(Reply::Message { taken: false }),
             _ => None,
         };
         match (own, fault) {
-            (Some(reply), Some(FollowingError(code, why))) => {
+            (Some(reply), Some(ErrorReply(code, why))) => {
                 if self.sessions.get(conn).is_some() {
-                    out.push(Action::Refuse { conn, form, id, reply, code, why });
+                    out.push(CoreAction::Refuse { conn, form, id, reply, code, why });
                 }
             }
             (Some(own), None) => self.reply(conn, form, id, own, out),
-            (None, Some(FollowingError(code, why))) => self.reply(conn, form, id, Reply::Error { code, why }, out),
+            (None, Some(ErrorReply(code, why))) => self.reply(conn, form, id, Reply::Error { code, why }, out),
             (None, None) => {}
         }
     }
 
     /// Notes a request that waits for jobs. It is answered within its deadline whatever their
     /// outcome is.
-    pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<Action>) -> Ticket {
+    pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<CoreAction>) -> JobTicket {
         if !holds_input(pending.verb) {
             self.owes(pending.conn);
         } else if let Some(session) = self.sessions.get_mut(pending.conn) {
             session.held = true;
-            out.push(Action::Hold { conn: pending.conn });
+            out.push(CoreAction::Hold { conn: pending.conn });
         }
         let request = self.requests.insert(pending);
-        self.answer_before(self.now.mono_ms + self.rules.answer_within_ms, AnswerDeadline::Request(request));
+        self.answer_before(self.now.mono_ms + self.rules.answer_within_ms, AwaitedAnswer::Request(request));
         request
     }
 
     /// Takes out a request that is about to be answered. `None`: it has been answered, or its
     /// connection is gone.
-    pub(super) fn take_pending(&mut self, request: Ticket, out: &mut Vec<Action>) -> Option<PendingRequest> {
+    pub(super) fn take_pending(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) -> Option<PendingRequest> {
         let pending = self.requests.remove(request)?;
-        if matches!(pending.verb, Verb::SignUp | Verb::Login) {
+        if matches!(pending.verb, RequestType::SignUp | RequestType::Login) {
             self.claims.remove(&request);
         }
         let session = self.sessions.get_mut(pending.conn)?;
         if !holds_input(pending.verb) {
             self.owes_less(pending.conn);
         } else if std::mem::take(&mut session.held) {
-            out.push(Action::Resume { conn: pending.conn });
+            out.push(CoreAction::Resume { conn: pending.conn });
         }
         Some(pending)
     }
@@ -207,14 +214,14 @@ impl Chat {
     }
 
     /// Answers a request that waited.
-    pub(super) fn answer(&mut self, request: Ticket, reply: Reply, out: &mut Vec<Action>) {
+    pub(super) fn answer(&mut self, request: JobTicket, reply: Reply, out: &mut Vec<CoreAction>) {
         if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
             self.reply(conn, form, id, reply, out);
         }
     }
 
     /// Refuses a request that waited.
-    pub(super) fn refuse_waiting(&mut self, request: Ticket, fault: Option<FollowingError>, out: &mut Vec<Action>) {
+    pub(super) fn refuse_waiting(&mut self, request: JobTicket, fault: Option<ErrorReply>, out: &mut Vec<CoreAction>) {
         let user = self.claim_of(request);
         if let Some(PendingRequest { conn, form, id, verb }) = self.take_pending(request, out) {
             self.refuse_claim((conn, form, id), Some(verb), user, fault, out);
@@ -224,10 +231,10 @@ impl Chat {
     /// Refuses a waiting log-in or sign-up for a cause that cannot be derived from the fault.
     pub(super) fn refuse_for(
         &mut self,
-        request: Ticket,
-        cause: RefusalCause,
-        fault: Option<FollowingError>,
-        out: &mut Vec<Action>,
+        request: JobTicket,
+        cause: LoginRefusalCause,
+        fault: Option<ErrorReply>,
+        out: &mut Vec<CoreAction>,
     ) {
         let user = self.claim_of(request);
         if let Some(PendingRequest { conn, form, id, verb }) = self.take_pending(request, out) {
@@ -237,7 +244,7 @@ impl Chat {
     }
 
     /// The user name that a waiting log-in or sign-up claims.
-    pub(super) fn claim_of(&self, request: Ticket) -> Option<UserName> {
+    pub(super) fn claim_of(&self, request: JobTicket) -> Option<UserName> {
         self.claims.get(&request).cloned()
     }
 
@@ -251,12 +258,12 @@ impl Chat {
     /// waiting requests, so do not call it for every event.
     pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
         let requests = self.due.iter().filter_map(|&(_, due)| match due {
-            AnswerDeadline::Request(request) => self.requests.get(request).map(|pending| pending.conn),
-            AnswerDeadline::Push(_) => None,
+            AwaitedAnswer::Request(request) => self.requests.get(request).map(|pending| pending.conn),
+            AwaitedAnswer::Push(_) => None,
         });
         let saving = self.due.iter().filter_map(|&(_, due)| match due {
-            AnswerDeadline::Request(_) => None,
-            AnswerDeadline::Push(delivery) => Some(delivery),
+            AwaitedAnswer::Request(_) => None,
+            AwaitedAnswer::Push(delivery) => Some(delivery),
         });
         // Before a push is being saved, its sender waits for the save delay.
         let pushes = saving
@@ -265,10 +272,10 @@ impl Chat {
         requests.chain(pushes.flat_map(super::deliveries::Delivery::who_waits))
     }
 
-    pub(super) fn request_timed_out(&mut self, request: Ticket, out: &mut Vec<Action>) {
+    pub(super) fn request_timed_out(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) {
         match self.requests.get(request).map(|pending| pending.verb) {
             Some(verb) if holds_input(verb) => {
-                self.refuse_for(request, RefusalCause::TimedOut, Some(LATE), out);
+                self.refuse_for(request, LoginRefusalCause::TimedOut, Some(LATE), out);
             }
             Some(_) => self.refuse_waiting(request, Some(LATE), out),
             None => {}
@@ -279,12 +286,12 @@ impl Chat {
     pub(super) fn say_and_close(
         &mut self,
         conn: ConnId,
-        fault: FollowingError,
-        reason: CloseReason,
-        out: &mut Vec<Action>,
+        fault: ErrorReply,
+        reason: CoreCloseReason,
+        out: &mut Vec<CoreAction>,
     ) {
-        let form = self.sessions.get(conn).map_or(ContentForm::Text, |session| session.form);
-        let FollowingError(code, why) = fault;
+        let form = self.sessions.get(conn).map_or(JsonContentForm::Text, |session| session.form);
+        let ErrorReply(code, why) = fault;
         self.reply(conn, form, ReplyId::Empty, Reply::Error { code, why }, out);
         self.close(conn, reason, out);
     }

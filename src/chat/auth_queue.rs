@@ -8,9 +8,9 @@
 //! the other two rooms is taken, by turns, so that nobody waits for ever. One address can take only
 //! a share of all places.
 
-use super::contract::{AddressKey, Rules, Ticket};
-use super::ids::LoginId;
-use super::own_op::NewPassword;
+use super::contract::{AddressKey, CoreSettings, JobTicket};
+use super::ids::LoginAttemptId;
+use super::own_op::PendingPasswordChange;
 use crate::protocol::field::{Profile, Secret};
 use std::collections::{HashMap, VecDeque};
 
@@ -27,10 +27,10 @@ pub(super) enum HashPurpose {
         profile: Box<Profile>,
         secret: Secret,
     },
-    Login(LoginId),
+    Login(LoginAttemptId),
     /// Another password for a user who has proven who they are.
     NewPassword {
-        new: Box<NewPassword>,
+        new: Box<PendingPasswordChange>,
         secret: Secret,
     },
 }
@@ -38,20 +38,20 @@ pub(super) enum HashPurpose {
 /// A password that waits to be hashed.
 #[derive(Debug)]
 pub(super) struct QueuedHash {
-    pub(super) request: Ticket,
+    pub(super) request: JobTicket,
     pub(super) address_key: Option<AddressKey>,
     pub(super) purpose: HashPurpose,
 }
 
 /// The rooms of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AuthRoom {
+pub(super) enum AuthQueueClass {
     Unsuspected,
     Suspect,
     SignUps,
 }
 
-impl AuthRoom {
+impl AuthQueueClass {
     /// The number of places: a quarter of all for suspect log-ins, a quarter for sign-ups, the rest
     /// for unsuspected log-ins; at least one.
     fn places(self, places_max: usize) -> usize {
@@ -65,7 +65,7 @@ impl AuthRoom {
 
 /// The request whose turn it is.
 #[derive(Debug)]
-pub(super) enum NextHash {
+pub(super) enum NextPasswordToHash {
     /// Hash it now, and call [`AuthQueue::run_ended`] afterwards.
     Run(QueuedHash),
     /// Nobody waits for the answer any more, so it is not hashed.
@@ -88,14 +88,24 @@ pub(super) struct AuthQueue {
 
 impl AuthQueue {
     /// Is there room for one more from this address?
-    pub(super) fn has_place(&self, room: AuthRoom, address_key: Option<AddressKey>, rules: &Rules) -> bool {
+    pub(super) fn has_place(
+        &self,
+        room: AuthQueueClass,
+        address_key: Option<AddressKey>,
+        rules: &CoreSettings,
+    ) -> bool {
         let share = rules.auth_jobs_per_address_max as usize;
         let here = address_key.and_then(|address_key| self.by_address.get(&address_key)).copied().unwrap_or(0);
         here < share && self.rooms[room as usize].len() < room.places(rules.auth_jobs_max)
     }
 
     /// Adds a request, or gives it back if there is no room.
-    pub(super) fn enter(&mut self, room: AuthRoom, waiting: QueuedHash, rules: &Rules) -> Result<(), QueuedHash> {
+    pub(super) fn enter(
+        &mut self,
+        room: AuthQueueClass,
+        waiting: QueuedHash,
+        rules: &CoreSettings,
+    ) -> Result<(), QueuedHash> {
         if !self.has_place(room, waiting.address_key, rules) {
             return Err(waiting);
         }
@@ -107,21 +117,25 @@ impl AuthQueue {
     }
 
     /// Takes the next request, if a worker is free. Call it until it gives `None`.
-    pub(super) fn next(&mut self, rules: &Rules, is_awaited: impl Fn(Ticket) -> bool) -> Option<NextHash> {
+    pub(super) fn next(
+        &mut self,
+        rules: &CoreSettings,
+        is_awaited: impl Fn(JobTicket) -> bool,
+    ) -> Option<NextPasswordToHash> {
         if self.running >= rules.auth_running_max {
             return None;
         }
         let waiting = self.take_first()?;
         if !is_awaited(waiting.request) {
-            return Some(NextHash::Gone(waiting));
+            return Some(NextPasswordToHash::Gone(waiting));
         }
         self.running += 1;
-        Some(NextHash::Run(waiting))
+        Some(NextPasswordToHash::Run(waiting))
     }
 
     /// Counts a run that waited elsewhere, if a worker is free. Call [`run_ended`](Self::run_ended)
     /// after it.
-    pub(super) fn take_run(&mut self, rules: &Rules) -> bool {
+    pub(super) fn take_run(&mut self, rules: &CoreSettings) -> bool {
         let is_free = self.running < rules.auth_running_max;
         self.running += usize::from(is_free);
         is_free
@@ -141,21 +155,22 @@ impl AuthQueue {
 
     fn take_first(&mut self) -> Option<QueuedHash> {
         let order = if self.sign_up_next {
-            [AuthRoom::SignUps, AuthRoom::Suspect]
+            [AuthQueueClass::SignUps, AuthQueueClass::Suspect]
         } else {
-            [AuthRoom::Suspect, AuthRoom::SignUps]
+            [AuthQueueClass::Suspect, AuthQueueClass::SignUps]
         };
         let others = order.into_iter().find(|room| !self.rooms[*room as usize].is_empty());
-        let others_turn = self.in_a_row >= FIRST_IN_A_ROW || self.rooms[AuthRoom::Unsuspected as usize].is_empty();
+        let others_turn =
+            self.in_a_row >= FIRST_IN_A_ROW || self.rooms[AuthQueueClass::Unsuspected as usize].is_empty();
         let room = match others {
             Some(room) if others_turn => {
                 self.in_a_row = 0;
-                self.sign_up_next = room == AuthRoom::Suspect;
+                self.sign_up_next = room == AuthQueueClass::Suspect;
                 room
             }
             _ => {
                 self.in_a_row = self.in_a_row.saturating_add(1);
-                AuthRoom::Unsuspected
+                AuthQueueClass::Unsuspected
             }
         };
         let waiting = self.rooms[room as usize].pop_front()?;
@@ -171,8 +186,10 @@ impl AuthQueue {
     }
 
     #[cfg(debug_assertions)]
-    pub(super) fn check(&self, rules: &Rules) {
-        for (room, kind) in self.rooms.iter().zip([AuthRoom::Unsuspected, AuthRoom::Suspect, AuthRoom::SignUps]) {
+    pub(super) fn check(&self, rules: &CoreSettings) {
+        for (room, kind) in
+            self.rooms.iter().zip([AuthQueueClass::Unsuspected, AuthQueueClass::Suspect, AuthQueueClass::SignUps])
+        {
             assert!(room.len() <= kind.places(rules.auth_jobs_max), "{kind:?} is overfull");
         }
         let known = self.rooms.iter().flatten().filter(|waiting| waiting.address_key.is_some()).count();
@@ -182,7 +199,7 @@ impl AuthQueue {
 
     /// The waiting log-ins.
     #[cfg(debug_assertions)]
-    pub(super) fn log_ins(&self) -> impl Iterator<Item = LoginId> + '_ {
+    pub(super) fn log_ins(&self) -> impl Iterator<Item = LoginAttemptId> + '_ {
         self.rooms.iter().flatten().filter_map(|waiting| match waiting.purpose {
             HashPurpose::Login(id) => Some(id),
             HashPurpose::SignUp { .. } | HashPurpose::NewPassword { .. } => None,

@@ -1,19 +1,19 @@
 //! Connections that open, become idle and close.
 
-use super::contract::{Action, AddressKey, CloseReason, ConnId};
-use super::{Chat, ChatTimer, answer};
+use super::contract::{AddressKey, ConnId, CoreAction, CoreCloseReason};
+use super::{ChatCore, ChatTimer, answer};
 
 /// The largest number of idle connections that one tick closes. Thousands that were opened together
 /// become idle together, and other clients must not wait until all are closed.
 const IDLE_CLOSES_PER_TICK: u32 = 128;
 
-impl Chat {
+impl ChatCore {
     #[inline(never)]
-    pub(super) fn opened(&mut self, conn: ConnId, address_key: Option<AddressKey>, out: &mut Vec<Action>) {
+    pub(super) fn opened(&mut self, conn: ConnId, address_key: Option<AddressKey>, out: &mut Vec<CoreAction>) {
         self.sessions.open(conn, address_key, self.now.mono_ms);
         self.arm_idle(conn, self.next_look(self.now.mono_ms));
         if self.stopping {
-            self.say_and_close(conn, answer::STOPPING, CloseReason::ShuttingDown, out);
+            self.say_and_close(conn, answer::STOPPING, CoreCloseReason::ShuttingDown, out);
         }
     }
 
@@ -25,7 +25,13 @@ impl Chat {
 
     /// Closes the idle connections of this check, after all earlier input was handed in, and not
     /// too many at once.
-    pub(super) fn look_who_is_idle(&mut self, look_ms: u64, heard_ms: u64, closes: &mut u32, out: &mut Vec<Action>) {
+    pub(super) fn look_who_is_idle(
+        &mut self,
+        look_ms: u64,
+        heard_ms: u64,
+        closes: &mut u32,
+        out: &mut Vec<CoreAction>,
+    ) {
         while look_ms <= heard_ms && *closes < IDLE_CLOSES_PER_TICK {
             let Some(conn) = self.sessions.next_to_look_at(look_ms) else { return };
             let look = self.sessions.get(conn).map_or(0, |session| self.next_look(session.last_active_ms));
@@ -33,7 +39,7 @@ impl Chat {
                 self.arm_idle(conn, look);
             } else {
                 *closes += 1;
-                self.say_and_close(conn, answer::SILENT, CloseReason::Idle, out);
+                self.say_and_close(conn, answer::SILENT, CoreCloseReason::Idle, out);
             }
         }
         self.wheel.insert(self.now.mono_ms + 1, ChatTimer::Idle { look_ms });
@@ -46,13 +52,13 @@ impl Chat {
     }
 
     /// Closes a connection on behalf of the core.
-    pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut Vec<Action>) {
-        out.push(Action::Close { conn, reason });
+    pub(super) fn close(&mut self, conn: ConnId, reason: CoreCloseReason, out: &mut Vec<CoreAction>) {
+        out.push(CoreAction::Close { conn, reason });
         self.on_closed(conn, out);
     }
 
     #[inline(never)]
-    pub(super) fn on_closed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+    pub(super) fn on_closed(&mut self, conn: ConnId, out: &mut Vec<CoreAction>) {
         let Some(session) = self.sessions.close(conn) else {
             return;
         };

@@ -1,37 +1,40 @@
 //! The whole boundary of the chat core on one page.
 //!
-//! The shell (the loop, or the simulation) turns what happens into [`Event`]s, hands them to
-//! [`Chat::handle`](super::Chat::handle) one by one with the time of the turn, and carries out the
-//! [`Action`]s it gets back, in their order. The core never asks for anything else: no clock, no
+//! The shell (the loop, or the simulation) turns what happens into [`CoreEvent`]s, hands them to
+//! [`ChatCore::handle`](super::ChatCore::handle) one by one with the time of the turn, and carries out the
+//! [`CoreAction`]s it gets back, in their order. The core never asks for anything else: no clock, no
 //! random number, no socket.
 
-pub use super::account_job::{AccountJob, AccountOutcome, PendingEntry, ProfileChange, Roster, RosterFriend};
+pub use super::account_job::{AccountJob, AccountOutcome, ProfileChange, Roster, RosterFriend, RosterFriendRequest};
 pub use super::admin_contract::{
-    AdminAnswer, AdminRequest, AdminTicket, Elsewhere, OnlineUser, PushReport, PushState, There, UserReport,
+    AdminAnswer, AdminRequest, AdminTicket, OnlineUser, PushReport, PushState, RemoteUserReport, RemoteUserStatus,
+    UserStatusReport,
 };
-pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
-pub use super::close_reason::CloseReason;
+pub use super::admin_job::{AdminJob, AdminJobOutcome, StoredPushInfo};
+pub use super::close_reason::CoreCloseReason;
 pub use super::cluster::contract::{
-    BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterGauges, ClusterJob, ClusterOutcome, ClusterTotals, ClusterView,
-    DedupEntry, EndCause, Incarnation, LinkBatch, LinkPosition, LinkReport, MS_SHIFT, NodeId, NodeRecord, NodeState,
-    PresenceUpdate, ReleasedUser, UserOwner,
+    BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterCounters, ClusterGauges, ClusterJobOutcome, ClusterStoreJob,
+    ClusterView, DedupEntry, ForcedLogoutCause, LinkBatch, LinkBatchNumber, MS_SHIFT, NodeId, NodeIncarnation,
+    NodeLinkReport, NodeMessage, NodeState, PresenceUpdate, UserHandoverData, UserOwner,
 };
-pub use super::gauges::CoreGauges;
-pub use super::identifiers::{AddressKey, ConnId, Ticket};
-pub use super::job_results::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota, PushPage};
-pub use super::note::{ClientConn, ClientLimit, CredentialKind, JobKind, Note, RefusalCause, Totals};
-pub use super::outcome::Outcome;
+pub use super::gauges::UnackedPushGauges;
+pub use super::identifiers::{AddressKey, ConnId, JobTicket};
+pub use super::job_results::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuotaKind, PushPage};
+pub use super::note::{
+    ClientLimitKind, ConnAndAddress, CredentialKind, JobKind, LogEvent, LoginRefusalCause, MessageTotals,
+};
+pub use super::outcome::JobOutcome;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{BadInput, ContentForm, Credential, Request};
+use crate::protocol::request::{BadInput, ClientRequest, Credential, JsonContentForm};
 
-pub use super::rules::{EmailTo, Rules};
+pub use super::rules::{CoreSettings, EmailVisibility};
 
 /// The time of one turn of the loop, in integer milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TurnTime {
+pub struct TurnTimestamp {
     /// Since the loop started; never goes back. All deadlines are computed from it.
     pub mono_ms: u64,
     /// Wall clock, since the epoch; may jump. Only for times that users see.
@@ -40,7 +43,7 @@ pub struct TurnTime {
 
 /// An event that the core is told.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum CoreEvent<'a> {
     /// A client connected. Its `ConnId` was never used before.
     Opened {
         /// The new connection.
@@ -61,7 +64,7 @@ pub enum Event<'a> {
         /// From this connection.
         conn: ConnId,
         /// Its content.
-        input: Result<Request<'a>, BadInput>,
+        input: Result<ClientRequest<'a>, BadInput>,
     },
     /// A WebSocket ping came in: the client is active. The wire answers it.
     Ping {
@@ -93,11 +96,11 @@ pub enum Event<'a> {
     /// A job was done.
     Finished {
         /// The job.
-        ticket: Ticket,
+        ticket: JobTicket,
         /// Its outcome.
-        outcome: Outcome,
+        outcome: JobOutcome,
     },
-    /// Time has passed: [`Chat::next_deadline`](super::Chat::next_deadline) was reached.
+    /// Time has passed: [`ChatCore::next_deadline`](super::ChatCore::next_deadline) was reached.
     Tick {
         /// All input that clients had sent by this time (mono clock) was handed in before. No later
         /// deadline is applied: after a pause of the whole process, the input that arrived during
@@ -121,45 +124,45 @@ pub enum Event<'a> {
         request: AdminRequest,
     },
     /// Only on a node of a cluster: the view was read again, because something has changed or
-    /// because of [`Action::ReadView`]. At least once a second, as long as the store can be read.
+    /// because of [`CoreAction::ReadView`]. At least once a second, as long as the store can be read.
     View(ClusterView),
     /// Only on a node of a cluster: another node has sent a record. A view that contains the sender
     /// was handed in before.
     Frame {
         /// The sender.
-        from: Incarnation,
+        from: NodeIncarnation,
         /// The record.
-        record: NodeRecord,
+        record: NodeMessage,
     },
     /// Of a node with a bus: this came over it, for this life of the node. The view need not know
     /// its sender.
     Bus {
         /// From this one.
-        from: Incarnation,
+        from: NodeIncarnation,
         /// What it is.
         frame: Box<BusFrame>,
     },
     /// Of a node with a bus: all that happened in this turn of the loop was handed in. Whatever the
     /// turn has for another node is published now, together. Needed if
-    /// [`Chat::publishes`](super::Chat::publishes).
+    /// [`ChatCore::publishes`](super::ChatCore::publishes).
     TurnEnded,
     /// Of a node with a bus: it can publish on no instance of it any more (`false`), or on one
     /// again. At first the core thinks that it can.
     BusWorks(bool),
     /// The server is about to stop: tell every client, make all messages durable that were taken,
-    /// then give [`Action::Stopped`].
+    /// then give [`CoreAction::Stopped`].
     ShutDown,
 }
 
 /// An action that the shell must carry out.
 #[derive(Debug)]
-pub enum Action {
+pub enum CoreAction {
     /// Write this frame to the connection. If it is gone, drop it.
     Reply {
         /// To this connection.
         conn: ConnId,
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// The request's id.
         id: ReplyId,
         /// Its content.
@@ -171,7 +174,7 @@ pub enum Action {
         /// To this connection.
         conn: ConnId,
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// The request's id, which both frames name.
         id: ReplyId,
         /// The request's own answer.
@@ -186,7 +189,7 @@ pub enum Action {
         /// To this connection.
         conn: ConnId,
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// The push.
         push: Push,
     },
@@ -195,7 +198,7 @@ pub enum Action {
         /// To this connection.
         conn: ConnId,
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// The friend.
         user: UserName,
         /// They are online.
@@ -213,7 +216,7 @@ pub enum Action {
         conn: ConnId,
     },
     /// Hand no more requests of this connection to the core until `ResumeRequests`. Acks,
-    /// heartbeats, log-ins and pings are still handed in ([`Request::passes_held_requests`]), up to
+    /// heartbeats, log-ins and pings are still handed in ([`ClientRequest::passes_held_requests`]), up to
     /// the first other request: that one waits, with all input after it, and no more is read.
     /// Independent of `Hold`; a repeated one has no effect.
     HoldRequests {
@@ -236,39 +239,39 @@ pub enum Action {
         /// This connection.
         conn: ConnId,
         /// Why.
-        reason: CloseReason,
+        reason: CoreCloseReason,
     },
-    /// Do this job, and report it with [`Event::Finished`], exactly once, however long it takes.
+    /// Do this job, and report it with [`CoreEvent::Finished`], exactly once, however long it takes.
     Submit {
-        /// The ticket for [`Event::Finished`].
-        ticket: Ticket,
+        /// The ticket for [`CoreEvent::Finished`].
+        ticket: JobTicket,
         /// The job.
         job: Job,
     },
     /// Pushes wait for a user who is away or does not ack: tell the push hook. At most one for each
     /// user until they log in or a pause is over.
-    PushHook(Box<PushNotice>),
+    PushHook(Box<PushHookNotice>),
     /// Something happened that the shell counts, and may log.
-    Note(Note),
+    Note(LogEvent),
     /// The answer to the operator's request with this ticket, exactly once.
     Admin {
-        /// The ticket of [`Event::Admin`].
+        /// The ticket of [`CoreEvent::Admin`].
         ticket: AdminTicket,
         /// The answer.
         answer: AdminAnswer,
     },
-    /// Of a node in a cluster: carry this to another one, as [`NodeRecord`] says.
+    /// Of a node in a cluster: carry this to another one, as [`NodeMessage`] says.
     Send {
         /// The receiver: this life of the node, and no later one.
-        to: Incarnation,
+        to: NodeIncarnation,
         /// What is said.
-        record: NodeRecord,
+        record: NodeMessage,
     },
     /// Of a node with a bus: publish this for another one, or drop it. Only given for
-    /// [`Event::TurnEnded`].
+    /// [`CoreEvent::TurnEnded`].
     Publish {
         /// For this one; for no later life of that node.
-        to: Incarnation,
+        to: NodeIncarnation,
         /// What is published.
         frame: Box<BusFrame>,
     },
@@ -280,14 +283,14 @@ pub enum Action {
         /// At the end; before that once at the beginning.
         is_over: bool,
     },
-    /// After [`Event::ShutDown`]: every message that was taken is durable, or the time for that is
+    /// After [`CoreEvent::ShutDown`]: every message that was taken is durable, or the time for that is
     /// over. Write the waiting output and exit.
     Stopped,
 }
 
 /// An announcement: pushes wait for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PushNotice {
+pub struct PushHookNotice {
     /// The push that has waited too long, with its receiver.
     pub push: Push,
     /// The number of waiting pushes, this one included.
@@ -307,12 +310,12 @@ pub const TOKEN_SLACK_MS: u64 = 24 * 3_600_000;
 /// order.
 #[derive(Clone, Debug)]
 pub enum Job {
-    /// Auth lane: hash a new password. → [`Outcome::Hashed`]
+    /// Auth lane: hash a new password. → [`JobOutcome::Hashed`]
     Hash {
         /// The password.
         secret: Secret,
     },
-    /// Data lane of the user: create an account. → [`Outcome::Created`] or [`Outcome::NameTaken`]
+    /// Data lane of the user: create an account. → [`JobOutcome::Created`] or [`JobOutcome::NameTaken`]
     CreateAccount {
         /// Everything but the password.
         profile: Box<Profile>,
@@ -320,7 +323,7 @@ pub enum Job {
         password_hash: Secret,
     },
     /// Data lane of the user: check the credential; if it is good, read their friends and the first
-    /// page of waiting pushes. → [`Outcome::Loaded`], [`Outcome::Unproven`] or [`Outcome::Banned`]
+    /// page of waiting pushes. → [`JobOutcome::Loaded`], [`JobOutcome::Unproven`] or [`JobOutcome::Banned`]
     LogIn {
         /// The user to log in as.
         user: UserName,
@@ -336,8 +339,8 @@ pub enum Job {
         /// one.
         bytes_max: usize,
     },
-    /// Data lane of the user: check the credential, and read nothing else. → [`Outcome::Proven`],
-    /// [`Outcome::Unproven`] or [`Outcome::Banned`]
+    /// Data lane of the user: check the credential, and read nothing else. → [`JobOutcome::Proven`],
+    /// [`JobOutcome::Unproven`] or [`JobOutcome::Banned`]
     Prove {
         /// The user to log in as.
         user: UserName,
@@ -349,7 +352,7 @@ pub enum Job {
         latest_ms: u64,
     },
     /// Auth lane: compare the password with the hash. Without a hash (an unknown user) it takes the
-    /// same time and does not match. → [`Outcome::Verified`]
+    /// same time and does not match. → [`JobOutcome::Verified`]
     Verify {
         /// The user to log in as.
         user: UserName,
@@ -360,7 +363,7 @@ pub enum Job {
     },
     /// Data lane of the user: read friends and the first page, after the credential was proven.
     /// Used for a log-in, unless `pushes_max` is 0; the account may be banned or gone by now. →
-    /// [`Outcome::Loaded`], [`Outcome::Banned`] or [`Outcome::Unproven`]
+    /// [`JobOutcome::Loaded`], [`JobOutcome::Banned`] or [`JobOutcome::Unproven`]
     Load {
         /// The user who logs in.
         user: UserName,
@@ -370,7 +373,7 @@ pub enum Job {
         /// one.
         bytes_max: usize,
     },
-    /// Data lane of the user: the next page. → [`Outcome::Page`]
+    /// Data lane of the user: the next page. → [`JobOutcome::Page`]
     LoadPage {
         /// Whose.
         user: UserName,
@@ -383,7 +386,7 @@ pub enum Job {
         bytes_max: usize,
     },
     /// Data lane of the asker: read a profile. It does not touch the asker's data, so it may be
-    /// done out of order. → [`Outcome::Profile`]
+    /// done out of order. → [`JobOutcome::Profile`]
     GetProfile {
         /// The user who asks.
         asker: UserName,
@@ -391,12 +394,12 @@ pub enum Job {
         user: UserName,
     },
     /// Data lane of the receiver: store a push. Storing it twice has the same effect as once. →
-    /// [`Outcome::Saved`], [`Outcome::Duplicate`] or [`Outcome::Full`]
+    /// [`JobOutcome::Saved`], [`JobOutcome::Duplicate`] or [`JobOutcome::Full`]
     SavePush {
         /// The push.
         push: Push,
     },
-    /// Data lane of the receiver: delete a push, if it is there. → [`Outcome::Deleted`]
+    /// Data lane of the receiver: delete a push, if it is there. → [`JobOutcome::Deleted`]
     DeletePush {
         /// Its receiver.
         receiver: UserName,
@@ -404,7 +407,7 @@ pub enum Job {
         seq: u64,
     },
     /// Data lane of the push's receiver: store a friend request as pending, and its push: both or
-    /// none. → [`Outcome::Asked`]
+    /// none. → [`JobOutcome::Asked`]
     AskFriend {
         /// The push of kind `FriendRequest`: from the asking user to the asked user.
         push: Push,
@@ -414,7 +417,7 @@ pub enum Job {
     },
     /// Data lane of the push's receiver: answer a pending request. Removes the request and stores
     /// the push. An accept also makes the two friends, and removes the request that crosses this
-    /// one with its push. All or nothing. → [`Outcome::Answered`]
+    /// one with its push. All or nothing. → [`JobOutcome::Answered`]
     AnswerFriend {
         /// The push of kind `FriendAccept` or `FriendReject`: from the asked user to the asking
         /// user, with the request's id.
@@ -423,7 +426,7 @@ pub enum Job {
         friends_max: u32,
     },
     /// Data lane of the user: make a resume token, store its hash, and delete the oldest tokens
-    /// beyond `tokens_max`. → [`Outcome::Token`]
+    /// beyond `tokens_max`. → [`JobOutcome::Token`]
     MakeToken {
         /// Whose.
         user: UserName,
@@ -436,13 +439,13 @@ pub enum Job {
         /// The largest number of valid tokens of one user.
         tokens_max: u32,
     },
-    /// Data lane of the user: delete all their tokens. → [`Outcome::TokensRevoked`]
+    /// Data lane of the user: delete all their tokens. → [`JobOutcome::TokensRevoked`]
     RevokeTokens {
         /// Whose.
         user: UserName,
     },
     /// Data lane of `other`: end a friendship in both directions, and withdraw the pending request
-    /// of `user` with its push. It does nothing if there is neither. → [`Outcome::Unfriended`]
+    /// of `user` with its push. It does nothing if there is neither. → [`JobOutcome::Unfriended`]
     Unfriend {
         /// The user who ends the friendship, or withdraws the request.
         user: UserName,
@@ -450,26 +453,26 @@ pub enum Job {
         other: UserName,
     },
     /// The data lane that [`AccountJob`] names: a job for the user's own account. →
-    /// [`Outcome::Account`]
+    /// [`JobOutcome::Account`]
     Account {
         /// The user it is about.
         user: UserName,
         /// What it is.
         job: Box<AccountJob>,
     },
-    /// Data lane of the user: a job for the operator. → [`Outcome::Admin`]
+    /// Data lane of the user: a job for the operator. → [`JobOutcome::Admin`]
     Admin {
         /// The user it is about.
         user: UserName,
         /// What it is.
         job: Box<AdminJob>,
     },
-    /// Data lane of the user: a job that only a node of a cluster submits. → [`Outcome::Cluster`],
+    /// Data lane of the user: a job that only a node of a cluster submits. → [`JobOutcome::Cluster`],
     /// or the outcome that the job names
     Cluster {
         /// The user it is about.
         user: UserName,
         /// What it is.
-        job: Box<ClusterJob>,
+        job: Box<ClusterStoreJob>,
     },
 }

@@ -16,10 +16,10 @@ use super::deliveries::{Deliveries, Delivery};
 use super::id_index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
 use super::ids::DeliveryRef;
 use super::mailbox::{Mailbox, MailboxEntry};
-use super::sparse_queue::{QueuePosition, SparseEntry, SparseQueue};
+use super::sparse_queue::{QueuePosition, SparseQueue, SparseQueueEntry};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
-use crate::protocol::request::ContentForm;
+use crate::protocol::request::JsonContentForm;
 use held_back::HeldBackPushes;
 
 mod held_back;
@@ -44,7 +44,7 @@ struct LastSending {
     times: u32,
 }
 
-impl SparseEntry for LastSending {
+impl SparseQueueEntry for LastSending {
     fn place(&self) -> QueuePosition {
         self.place
     }
@@ -59,21 +59,21 @@ impl SparseEntry for LastSending {
 }
 
 /// How much may be outstanding, and the form in which its size is measured.
-pub(super) struct SendWindow<'a> {
+pub(super) struct SendWindowLimit<'a> {
     pub(super) receiver: &'a UserName,
-    pub(super) form: ContentForm,
+    pub(super) form: JsonContentForm,
     pub(super) count_max: usize,
     pub(super) bytes_max: usize,
 }
 
 /// A push that is to be sent for the first time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NextPush {
+pub(super) struct PushToSend {
     entry: MailboxEntry,
     written_bytes: u32,
 }
 
-impl NextPush {
+impl PushToSend {
     pub(super) fn delivery(&self) -> DeliveryRef {
         self.entry.delivery()
     }
@@ -81,7 +81,7 @@ impl NextPush {
 
 /// One device's position in a mailbox.
 #[derive(Debug)]
-pub(super) struct Cursor {
+pub(super) struct MailboxCursor {
     /// Entries before this place were sent or are held back; entries from this place on were not.
     next: QueuePosition,
     held: Option<Box<HeldBackPushes>>,
@@ -98,7 +98,7 @@ pub(super) struct Cursor {
     pub(super) timer: Option<TimerId>,
 }
 
-impl Cursor {
+impl MailboxCursor {
     /// A cursor at the beginning of the mailbox.
     pub(super) fn new() -> Self {
         Self {
@@ -129,8 +129,8 @@ impl Cursor {
         &mut self,
         mailbox: &Mailbox,
         deliveries: &Deliveries,
-        window: &SendWindow<'_>,
-    ) -> Option<NextPush> {
+        window: &SendWindowLimit<'_>,
+    ) -> Option<PushToSend> {
         loop {
             let candidate = self.held.as_ref().and_then(|held| held.candidate());
             let entry = mailbox.first_from(candidate.unwrap_or(self.next))?;
@@ -154,11 +154,11 @@ impl Cursor {
             if sent >= window.count_max || (sent > 0 && bytes > window.bytes_max) {
                 return None;
             }
-            return Some(NextPush { entry, written_bytes });
+            return Some(PushToSend { entry, written_bytes });
         }
     }
 
-    fn measure(&mut self, place: QueuePosition, delivery: &Delivery, window: &SendWindow<'_>) -> u32 {
+    fn measure(&mut self, place: QueuePosition, delivery: &Delivery, window: &SendWindowLimit<'_>) -> u32 {
         if self.measured.0 != place || self.measured.1 == 0 {
             let written = delivery.body.written_bytes_to(window.receiver, window.form);
             // An envelope is far below 2^32 bytes.
@@ -193,8 +193,8 @@ impl Cursor {
     }
 
     /// Notes that the push from [`next_to_send`](Self::next_to_send) was sent.
-    pub(super) fn first_sent(&mut self, next: NextPush, deliveries: &Deliveries, now_ms: u64) {
-        let NextPush { entry, written_bytes } = next;
+    pub(super) fn first_sent(&mut self, next: PushToSend, deliveries: &Deliveries, now_ms: u64) {
+        let PushToSend { entry, written_bytes } = next;
         self.outstanding_bytes += written_bytes as usize;
         let DeliveryRef { slot, .. } = entry.delivery();
         let id_hash = entry.id_hash;

@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hasher};
 mod index;
 mod packed;
 
-pub(super) use packed::PackedWindows;
+pub(super) use packed::PackedDedupWindows;
 
 /// The largest number of messages that can be remembered: their positions have 16 bits.
 pub(super) const COUNT_MAX: usize = 1 << 15;
@@ -19,12 +19,12 @@ pub(super) const COUNT_MAX: usize = 1 << 15;
 /// A hash of a receiver and an id. Among the 1,024 messages of one sender, two collide once in
 /// 10^16 messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct MessageKey(u64);
+pub(super) struct DedupKey(u64);
 
 /// The key of an entry that was removed.
-const GONE: MessageKey = MessageKey(0);
+const GONE: DedupKey = DedupKey(0);
 
-impl MessageKey {
+impl DedupKey {
     /// The key of a message to somebody whose name has this hash.
     pub(super) fn of(receiver_hash: u64, id: &str) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -50,8 +50,8 @@ impl MessageKey {
 }
 
 #[derive(Debug)]
-struct RecentMessage {
-    key: MessageKey,
+struct DedupWindowEntry {
+    key: DedupKey,
     at_ms: u64,
     delivery: DeliveryRef,
 }
@@ -59,12 +59,12 @@ struct RecentMessage {
 /// The recent messages of one sender: a queue by age, with an index by key.
 #[derive(Debug, Default)]
 pub(super) struct DedupWindow {
-    queue: VecDeque<RecentMessage>,
+    queue: VecDeque<DedupWindowEntry>,
     index: DedupIndex,
     /// The position of the queue's front.
     base: u16,
     /// The whole window in packed form while its sender is offline; then the queue is empty.
-    packed: Option<Box<packed::PackedWindow>>,
+    packed: Option<Box<packed::PackedDedupWindow>>,
     /// The timer that drops the whole window when it is old.
     pub(super) timer: Option<TimerId>,
 }
@@ -75,7 +75,7 @@ impl DedupWindow {
         self.queue.back().map_or(0, |sent| sent.at_ms as usize)
     }
 
-    fn find_key(&self, key: MessageKey, which: impl Fn(&RecentMessage) -> bool) -> Option<(usize, &RecentMessage)> {
+    fn find_key(&self, key: DedupKey, which: impl Fn(&DedupWindowEntry) -> bool) -> Option<(usize, &DedupWindowEntry)> {
         let sent = |position: u16| self.queue.get(usize::from(position.wrapping_sub(self.base)));
         let slot =
             self.index.find(key, |position| sent(position).is_some_and(|sent| sent.key == key && which(sent)))?;
@@ -83,13 +83,13 @@ impl DedupWindow {
     }
 
     /// The delivery of the message with this key, if it was sent since `oldest_ms`.
-    pub(super) fn find(&self, key: MessageKey, oldest_ms: u64) -> Option<DeliveryRef> {
+    pub(super) fn find(&self, key: DedupKey, oldest_ms: u64) -> Option<DeliveryRef> {
         let (_, sent) = self.find_key(key, |_| true)?;
         (sent.at_ms >= oldest_ms).then_some(sent.delivery)
     }
 
     /// When a message was sent, if since `oldest_ms`.
-    pub(super) fn sent_ms(&self, key: MessageKey, oldest_ms: u64) -> Option<u64> {
+    pub(super) fn sent_ms(&self, key: DedupKey, oldest_ms: u64) -> Option<u64> {
         let at_ms = match &self.packed {
             Some(packed) => packed.sent_ms(key)?,
             None => self.find_key(key, |_| true)?.1.at_ms,
@@ -98,34 +98,34 @@ impl DedupWindow {
     }
 
     /// Remembers a message, and forgets the oldest beyond `count_max`.
-    pub(super) fn insert(&mut self, key: MessageKey, now_ms: u64, delivery: DeliveryRef, count_max: u32) {
+    pub(super) fn insert(&mut self, key: DedupKey, now_ms: u64, delivery: DeliveryRef, count_max: u32) {
         self.remove_where(key, |_| true);
         while self.queue.len() >= (count_max as usize).clamp(1, COUNT_MAX) {
             self.pop_front();
         }
         // Positions wrap around, far behind the front.
         let position = self.base.wrapping_add(self.queue.len() as u16);
-        self.queue.push_back(RecentMessage { key, at_ms: now_ms, delivery });
+        self.queue.push_back(DedupWindowEntry { key, at_ms: now_ms, delivery });
         self.index.insert(key, position);
     }
 
     /// Also remembers these promised messages, each with its time.
-    pub(super) fn take_over(&mut self, said: impl Iterator<Item = (MessageKey, u64)>, count_max: u32) {
+    pub(super) fn take_over(&mut self, said: impl Iterator<Item = (DedupKey, u64)>, count_max: u32) {
         debug_assert!(self.packed.is_none(), "it is unpacked before");
-        let new: Vec<RecentMessage> = said
+        let new: Vec<DedupWindowEntry> = said
             .filter(|&(key, _)| self.find_key(key, |_| true).is_none())
-            .map(|(key, at_ms)| RecentMessage { key, at_ms, delivery: packed::FORGOTTEN })
+            .map(|(key, at_ms)| DedupWindowEntry { key, at_ms, delivery: packed::FORGOTTEN })
             .collect();
-        let mut all: Vec<RecentMessage> = self.queue.drain(..).filter(|sent| sent.key != GONE).chain(new).collect();
+        let mut all: Vec<DedupWindowEntry> = self.queue.drain(..).filter(|sent| sent.key != GONE).chain(new).collect();
         all.sort_by_key(|sent| sent.at_ms);
         (self.index, self.base) = (DedupIndex::default(), 0);
-        for RecentMessage { key, at_ms, delivery } in all {
+        for DedupWindowEntry { key, at_ms, delivery } in all {
             self.insert(key, at_ms, delivery, count_max);
         }
     }
 
     /// The messages that were promised, each with its time, the oldest first.
-    pub(super) fn promised(&self, is_open: impl Fn(DeliveryRef) -> bool) -> Vec<(MessageKey, u64)> {
+    pub(super) fn promised(&self, is_open: impl Fn(DeliveryRef) -> bool) -> Vec<(DedupKey, u64)> {
         match &self.packed {
             Some(packed) => packed.promised(is_open),
             None => {
@@ -137,14 +137,14 @@ impl DedupWindow {
 
     /// Forgets the message of this delivery, which was not taken after all. A later message with
     /// the same id stays.
-    pub(super) fn remove(&mut self, key: MessageKey, delivery: DeliveryRef) {
+    pub(super) fn remove(&mut self, key: DedupKey, delivery: DeliveryRef) {
         if let Some(packed) = &mut self.packed {
             return packed.remove(delivery);
         }
         self.remove_where(key, |sent| sent.delivery == delivery);
     }
 
-    fn remove_where(&mut self, key: MessageKey, which: impl Fn(&RecentMessage) -> bool) {
+    fn remove_where(&mut self, key: DedupKey, which: impl Fn(&DedupWindowEntry) -> bool) {
         let Some((slot, _)) = self.find_key(key, which) else {
             return;
         };
@@ -181,7 +181,7 @@ impl DedupWindow {
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         let packed = self.packed.as_ref().map_or(0, |packed| packed.bytes());
-        size_of::<Self>() + self.queue.capacity() * size_of::<RecentMessage>() + self.index.held_bytes() + packed
+        size_of::<Self>() + self.queue.capacity() * size_of::<DedupWindowEntry>() + self.index.held_bytes() + packed
     }
 
     /// The number of messages that are remembered.
@@ -203,33 +203,33 @@ mod tests {
     fn it_knows_the_last_ones_and_only_those() {
         let mut dedup = DedupWindow::default();
         for n in 0..5_000u64 {
-            dedup.insert(MessageKey::of(1, &format!("m{n}")), n, delivery(n), 1_024);
+            dedup.insert(DedupKey::of(1, &format!("m{n}")), n, delivery(n), 1_024);
             assert!(dedup.len() <= 1_024);
         }
-        assert_eq!(dedup.find(MessageKey::of(1, "m4999"), 0), Some(delivery(4_999)));
-        assert_eq!(dedup.find(MessageKey::of(1, "m3976"), 0), Some(delivery(3_976)));
-        assert_eq!(dedup.find(MessageKey::of(1, "m3975"), 0), None);
-        assert_eq!(dedup.find(MessageKey::of(2, "m4999"), 0), None);
-        assert_eq!(dedup.find(MessageKey::of(1, "m4000"), 4_001), None, "too old");
-        assert_eq!(dedup.sent_ms(MessageKey::of(1, "m4000"), 4_000), Some(4_000));
-        assert_eq!(dedup.sent_ms(MessageKey::of(1, "m4000"), 4_001), None);
+        assert_eq!(dedup.find(DedupKey::of(1, "m4999"), 0), Some(delivery(4_999)));
+        assert_eq!(dedup.find(DedupKey::of(1, "m3976"), 0), Some(delivery(3_976)));
+        assert_eq!(dedup.find(DedupKey::of(1, "m3975"), 0), None);
+        assert_eq!(dedup.find(DedupKey::of(2, "m4999"), 0), None);
+        assert_eq!(dedup.find(DedupKey::of(1, "m4000"), 4_001), None, "too old");
+        assert_eq!(dedup.sent_ms(DedupKey::of(1, "m4000"), 4_000), Some(4_000));
+        assert_eq!(dedup.sent_ms(DedupKey::of(1, "m4000"), 4_001), None);
         assert_eq!(dedup.expire(4_990), Some(4_999));
         assert_eq!(dedup.len(), 10);
-        assert_eq!(dedup.find(MessageKey::of(1, "m4995"), 0), Some(delivery(4_995)));
+        assert_eq!(dedup.find(DedupKey::of(1, "m4995"), 0), Some(delivery(4_995)));
     }
 
     #[test]
     fn one_that_was_not_taken_can_be_forgotten() {
         let mut dedup = DedupWindow::default();
-        dedup.insert(MessageKey::of(1, "x"), 0, delivery(1), 8);
-        dedup.insert(MessageKey::of(1, "y"), 1, delivery(2), 8);
-        dedup.remove(MessageKey::of(1, "x"), delivery(2));
-        assert_eq!(dedup.find(MessageKey::of(1, "x"), 0), Some(delivery(1)), "it became another push");
-        dedup.remove(MessageKey::of(1, "x"), delivery(1));
-        assert_eq!(dedup.find(MessageKey::of(1, "x"), 0), None);
-        dedup.insert(MessageKey::of(1, "x"), 2, delivery(3), 8);
-        assert_eq!(dedup.find(MessageKey::of(1, "x"), 0), Some(delivery(3)));
-        assert_eq!(dedup.find(MessageKey::of(1, "y"), 0), Some(delivery(2)));
+        dedup.insert(DedupKey::of(1, "x"), 0, delivery(1), 8);
+        dedup.insert(DedupKey::of(1, "y"), 1, delivery(2), 8);
+        dedup.remove(DedupKey::of(1, "x"), delivery(2));
+        assert_eq!(dedup.find(DedupKey::of(1, "x"), 0), Some(delivery(1)), "it became another push");
+        dedup.remove(DedupKey::of(1, "x"), delivery(1));
+        assert_eq!(dedup.find(DedupKey::of(1, "x"), 0), None);
+        dedup.insert(DedupKey::of(1, "x"), 2, delivery(3), 8);
+        assert_eq!(dedup.find(DedupKey::of(1, "x"), 0), Some(delivery(3)));
+        assert_eq!(dedup.find(DedupKey::of(1, "y"), 0), Some(delivery(2)));
         assert_eq!(dedup.expire(100), None);
     }
 }

@@ -3,13 +3,13 @@
 //! have many deliveries.
 
 use super::contract::ConnId;
-use super::ids::{DeliveryRef, UserId};
+use super::ids::{DeliveryRef, UserSlot};
 use crate::protocol::field::UserName;
-use crate::protocol::push::{Body, Push};
-use crate::protocol::request::ContentForm;
+use crate::protocol::push::{Push, PushBody};
+use crate::protocol::request::JsonContentForm;
 #[cfg(test)]
 use crate::protocol::{
-    field::{Id, Name},
+    field::{MessageId, UserNameRef},
     push::PushKind,
 };
 use slab::Slab;
@@ -21,7 +21,7 @@ pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() + 104;
 
 /// The progress of saving a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SaveProgress {
+pub(super) enum PushSaveState {
     /// Not requested.
     None,
     /// Submitted.
@@ -38,9 +38,9 @@ pub(super) enum SaveProgress {
 
 /// A client that waits for `MS`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MsWaiter {
+pub(super) struct ConfirmationWaiter {
     pub(super) conn: ConnId,
-    pub(super) form: ContentForm,
+    pub(super) form: JsonContentForm,
     /// When to stop waiting.
     pub(super) due_ms: u64,
 }
@@ -51,15 +51,15 @@ pub(super) struct MsWaiter {
 pub(super) struct Delivery {
     /// Its number in the order of all pushes.
     pub(super) seq: u64,
-    pub(super) body: Body,
+    pub(super) body: PushBody,
     /// Counted as a reference. The name is in the table of users, and is added to the body when the
     /// push is sent or saved.
-    pub(super) receiver: UserId,
+    pub(super) receiver: UserSlot,
     /// The length of the receiver's name in bytes.
     receiver_bytes: u16,
     /// The sender of a message that this process took. Counted as a reference.
-    pub(super) sender: Option<UserId>,
-    pub(super) save: SaveProgress,
+    pub(super) sender: Option<UserSlot>,
+    pub(super) save: PushSaveState,
     /// It was committed: `MS` may be sent.
     pub(super) durable: bool,
     /// It is in the receiver's mailbox, or on its tail.
@@ -68,14 +68,14 @@ pub(super) struct Delivery {
     pub(super) place: u64,
     /// It counts in its sender's load in flight, for the job that it may need.
     pub(super) charged: bool,
-    pub(super) waiter: Option<MsWaiter>,
+    pub(super) waiter: Option<ConfirmationWaiter>,
     /// The clients that repeated the message before the first one was answered.
     #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
-    pub(super) more_waiters: Option<Box<Vec<MsWaiter>>>,
+    pub(super) more_waiters: Option<Box<Vec<ConfirmationWaiter>>>,
 }
 
 impl Delivery {
-    fn new(seq: u64, body: Body, receiver: UserId, receiver_name: &str) -> Self {
+    fn new(seq: u64, body: PushBody, receiver: UserSlot, receiver_name: &str) -> Self {
         Self {
             seq,
             body,
@@ -83,7 +83,7 @@ impl Delivery {
             // A name has at most 64 * 4 bytes.
             receiver_bytes: receiver_name.len() as u16,
             sender: None,
-            save: SaveProgress::None,
+            save: PushSaveState::None,
             durable: false,
             listed: false,
             place: 0,
@@ -95,25 +95,25 @@ impl Delivery {
 
     /// The delivery of a message that was just taken.
     pub(super) fn of_message(
-        (seq, body): (u64, Body),
-        sender: UserId,
-        (receiver, receiver_name): (UserId, &str),
-        waiter: MsWaiter,
+        (seq, body): (u64, PushBody),
+        sender: UserSlot,
+        (receiver, receiver_name): (UserSlot, &str),
+        waiter: ConfirmationWaiter,
     ) -> Self {
         let new = Self::new(seq, body, receiver, receiver_name);
         Self { sender: Some(sender), waiter: Some(waiter), ..new }
     }
 
     /// The delivery of a push that is in the store and is about to be put on a list.
-    pub(super) fn of_committed(push: Push, receiver: UserId) -> Self {
+    pub(super) fn of_committed(push: Push, receiver: UserSlot) -> Self {
         let Push { seq, receiver: name, body } = push;
-        Self { save: SaveProgress::Done, durable: true, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
+        Self { save: PushSaveState::Done, durable: true, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
     }
 
     /// That of a push that another node hands over, and that is about to stand on a list.
-    pub(super) fn of_foreign(push: Push, receiver: UserId) -> Self {
+    pub(super) fn of_foreign(push: Push, receiver: UserSlot) -> Self {
         let Push { seq, receiver: name, body } = push;
-        Self { save: SaveProgress::Foreign, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
+        Self { save: PushSaveState::Foreign, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
     }
 
     /// The push for its receiver, who has this name, or for the store.
@@ -129,7 +129,7 @@ impl Delivery {
         self.waiter.is_some() || self.more_waiters.is_some()
     }
 
-    fn waiters(&self) -> impl Iterator<Item = &MsWaiter> {
+    fn waiters(&self) -> impl Iterator<Item = &ConfirmationWaiter> {
         self.waiter.iter().chain(self.more_waiters.iter().flat_map(|more| more.iter()))
     }
 
@@ -148,7 +148,7 @@ impl Delivery {
         self.waiters().map(|waiter| waiter.conn)
     }
 
-    pub(super) fn add_waiter(&mut self, waiter: MsWaiter) {
+    pub(super) fn add_waiter(&mut self, waiter: ConfirmationWaiter) {
         if self.waiter.is_none() {
             self.waiter = Some(waiter);
         } else {
@@ -158,13 +158,13 @@ impl Delivery {
 
     /// Takes out the waiters whose deadline is at or before `now_ms`, in their order; with `None`,
     /// all.
-    pub(super) fn take_waiters(&mut self, now_ms: Option<u64>) -> impl Iterator<Item = MsWaiter> + use<> {
-        let due = |waiter: &MsWaiter| now_ms.is_none_or(|now_ms| waiter.due_ms <= now_ms);
+    pub(super) fn take_waiters(&mut self, now_ms: Option<u64>) -> impl Iterator<Item = ConfirmationWaiter> + use<> {
+        let due = |waiter: &ConfirmationWaiter| now_ms.is_none_or(|now_ms| waiter.due_ms <= now_ms);
         let first = self.waiter.take_if(|waiter| due(waiter));
-        let more: Vec<MsWaiter> = match self.more_waiters.take() {
+        let more: Vec<ConfirmationWaiter> = match self.more_waiters.take() {
             None => Vec::new(),
             Some(more) => {
-                let (taken, kept): (_, Vec<MsWaiter>) = more.into_iter().partition(|waiter| due(waiter));
+                let (taken, kept): (_, Vec<ConfirmationWaiter>) = more.into_iter().partition(|waiter| due(waiter));
                 self.more_waiters = (!kept.is_empty()).then(|| Box::new(kept));
                 taken
             }
@@ -266,9 +266,9 @@ impl Deliveries {
         sender: &str,
         content: &str,
     ) -> DeliveryRef {
-        let (id, sender) = (Id::new(id).unwrap(), Name::new(sender).unwrap());
+        let (id, sender) = (MessageId::new(id).unwrap(), UserNameRef::new(sender).unwrap());
         let push = Push::new(seq, 1, kind, &id, &sender, ann(), content);
-        self.insert(Delivery::of_committed(push, UserId::of(0)))
+        self.insert(Delivery::of_committed(push, UserSlot::of(0)))
     }
 }
 
@@ -279,27 +279,31 @@ mod tests {
 
     #[test]
     fn one_body_has_two_deliveries() {
-        let (id, bob) = (Id::new("m1").unwrap(), Name::new("bob").unwrap());
-        let body = Body::message(1_652_791_027_673, &id, &bob, "to both of you", true);
+        let (id, bob) = (MessageId::new("m1").unwrap(), UserNameRef::new("bob").unwrap());
+        let body = PushBody::message(1_652_791_027_673, &id, &bob, "to both of you", true);
         let shared = body.content().as_ptr();
         let names = ["ann", "carol"].map(|name| UserName::new(name).unwrap());
-        let waiter = MsWaiter { conn: ConnId { slot: 0, generation: 0 }, form: ContentForm::Object, due_ms: 10_000 };
+        let waiter = ConfirmationWaiter {
+            conn: ConnId { slot: 0, generation: 0 },
+            form: JsonContentForm::Object,
+            due_ms: 10_000,
+        };
         let mut deliveries = Deliveries::new([1, 2]);
         let [to_ann, to_carol] = [0, 1].map(|receiver| {
             let name = names[receiver].as_str();
             let message = (7 + receiver as u64, body.clone());
-            deliveries.insert(Delivery::of_message(message, UserId::of(9), (UserId::of(receiver), name), waiter))
+            deliveries.insert(Delivery::of_message(message, UserSlot::of(9), (UserSlot::of(receiver), name), waiter))
         });
         // Each is saved, acked and answered by itself.
-        deliveries.get_mut(to_ann).unwrap().save = SaveProgress::InFlight;
-        assert_eq!(deliveries.get(to_carol).unwrap().save, SaveProgress::None);
+        deliveries.get_mut(to_ann).unwrap().save = PushSaveState::InFlight;
+        assert_eq!(deliveries.get(to_carol).unwrap().save, PushSaveState::None);
         assert_eq!(deliveries.get_mut(to_carol).unwrap().take_waiters(None).count(), 1);
         assert!(deliveries.get(to_ann).unwrap().waits());
         for (delivery, name) in [(to_ann, &names[0]), (to_carol, &names[1])] {
             let push = deliveries.get(delivery).unwrap().push_to(name);
             assert_eq!(push.content().as_ptr(), shared, "no text was copied");
             let mut frame = Vec::new();
-            write_push(&mut frame, ContentForm::Object, &push);
+            write_push(&mut frame, JsonContentForm::Object, &push);
             let frame = String::from_utf8(frame).unwrap();
             assert!(frame.contains(&format!(r#""receiver":"{name}","time":"#)), "{frame}");
             assert!(

@@ -2,22 +2,22 @@
 //! again until it is acked. Its `MS` is sent when it is acked or committed, whichever is first.
 
 use super::ack_list::AckList;
-use super::answer::{BUSY, FULL, FollowingError, LATE, UNAVAILABLE, fault_of};
-use super::cluster::LookScope;
-use super::contract::{Action, Job, Outcome};
-use super::cursor::SendWindow;
-use super::dedup::MessageKey;
-use super::deliveries::{Delivery, MsWaiter, SaveProgress};
+use super::answer::{BUSY, ErrorReply, FULL, LATE, UNAVAILABLE, fault_of};
+use super::cluster::RereadScope;
+use super::contract::{CoreAction, Job, JobOutcome};
+use super::cursor::SendWindowLimit;
+use super::dedup::DedupKey;
+use super::deliveries::{ConfirmationWaiter, Delivery, PushSaveState};
 use super::gauges;
 use super::ids::DeliveryRef;
-use super::ids::UserId;
+use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::mailbox::Backfill;
-use super::users::UserRoute;
-use super::{AnswerDeadline, Chat, ChatTimer};
-use crate::protocol::push::{Body, Push};
+use super::mailbox::MailboxBackfillState;
+use super::users::UserLocation;
+use super::{AwaitedAnswer, ChatCore, ChatTimer};
+use crate::protocol::push::{Push, PushBody};
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::Verb;
+use crate::protocol::request::RequestType;
 
 /// The largest number of pushes that are resent to one user at a time; the others follow after
 /// `RESEND_PAUSE_MS`.
@@ -27,26 +27,26 @@ const RESEND_PAUSE_MS: u64 = 20;
 /// The pause before a failed save or deletion is tried again.
 const RETRY_MS: u64 = 1_000;
 
-impl Chat {
+impl ChatCore {
     /// Starts the delivery of a push that was just taken.
-    pub(super) fn deliver(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    pub(super) fn deliver(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         self.deliver_by::<true>(delivery, out);
     }
 
-    pub(super) fn deliver_by<const HANDS_OVER: bool>(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    pub(super) fn deliver_by<const HANDS_OVER: bool>(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
         let user = self.users.get_mut(receiver);
         let online = match user.route() {
-            UserRoute::Here(_) => true,
-            UserRoute::Elsewhere if HANDS_OVER => return self.deliver_elsewhere(delivery, out),
+            UserLocation::Here(_) => true,
+            UserLocation::Elsewhere if HANDS_OVER => return self.deliver_elsewhere(delivery, out),
             // The next log-in reads it.
-            UserRoute::Away | UserRoute::Elsewhere => false,
+            UserLocation::Away | UserLocation::Elsewhere => false,
         };
         if online && user.list.is_none() {
-            user.list = Some(Box::new(AckList::new(Backfill::Live)));
+            user.list = Some(Box::new(AckList::new(MailboxBackfillState::Live)));
         }
         let Some(list) = &mut user.list else {
             self.save_if_unsaved(delivery, out);
@@ -55,7 +55,7 @@ impl Chat {
         let rules = &self.rules;
         let full = list.mailbox.is_full(weight, rules);
         match list.mailbox.backfill {
-            Backfill::Live if !full => {
+            MailboxBackfillState::Live if !full => {
                 found.listed = true;
                 list.mailbox.append(delivery, &mut self.deliveries);
                 if online {
@@ -65,8 +65,9 @@ impl Chat {
                 }
             }
             backfill => {
-                if backfill == Backfill::Live {
-                    list.mailbox.backfill = Backfill::Backlog { after_seq: delivery.seq - 1, asking: false };
+                if backfill == MailboxBackfillState::Live {
+                    list.mailbox.backfill =
+                        MailboxBackfillState::Backlog { after_seq: delivery.seq - 1, asking: false };
                 }
                 self.append_to_tail(receiver, delivery);
             }
@@ -77,23 +78,23 @@ impl Chat {
 
     /// Puts a push that is already committed (a friend request or an answer to one) on its
     /// receiver's list, if there is one.
-    pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
+    pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserSlot, out: &mut Vec<CoreAction>) {
         self.watch_for(receiver, push.seq);
         if !self.users.is_here(receiver) {
-            self.tell_owner(receiver, LookScope::PUSHES, None, out);
+            self.tell_owner(receiver, RereadScope::PUSHES, None, out);
         }
         let user = self.users.get_mut(receiver);
         if user.is_here() && user.list.is_none() {
-            user.list = Some(Box::new(AckList::new(Backfill::Live)));
+            user.list = Some(Box::new(AckList::new(MailboxBackfillState::Live)));
         }
         let known = match user.list.as_ref().map(|list| list.mailbox.backfill) {
             None => false,
-            Some(Backfill::Live) => true,
+            Some(MailboxBackfillState::Live) => true,
             // The page in flight is read after this commit and contains the push: jobs about one
             // user are done in order.
-            Some(Backfill::Opening) => false,
+            Some(MailboxBackfillState::Opening) => false,
             // Pages up to this number have been read: no later page contains the push.
-            Some(Backfill::Backlog { after_seq, .. }) => push.seq <= after_seq,
+            Some(MailboxBackfillState::Backlog { after_seq, .. }) => push.seq <= after_seq,
         };
         // After a retried job the push may be on the list already: the user has logged in since.
         let list = self.users.get(receiver).list.as_ref();
@@ -102,13 +103,13 @@ impl Chat {
             return;
         }
         if let Some(list) = &mut self.users.get_mut(receiver).list
-            && list.mailbox.backfill == Backfill::Live
+            && list.mailbox.backfill == MailboxBackfillState::Live
             && list.mailbox.is_full(push.weight_bytes(), &self.rules)
             && !later
         {
             // A page will contain it. (A push whose `seq` is lower than others on the list is put
             // on it even so: no page goes back.)
-            list.mailbox.backfill = Backfill::Backlog { after_seq: push.seq - 1, asking: false };
+            list.mailbox.backfill = MailboxBackfillState::Backlog { after_seq: push.seq - 1, asking: false };
             return self.want_page(receiver, out);
         }
         self.list_committed(push, receiver);
@@ -116,7 +117,7 @@ impl Chat {
     }
 
     /// Appends a push that is in the store to a list.
-    pub(super) fn list_committed(&mut self, push: Push, receiver: UserId) {
+    pub(super) fn list_committed(&mut self, push: Push, receiver: UserSlot) {
         self.users.hold(receiver);
         let delivery = self.deliveries.insert(Delivery::of_committed(push, receiver));
         if let Some(list) = &mut self.users.get_mut(receiver).list {
@@ -134,7 +135,7 @@ impl Chat {
     /// already, so that the queue does not grow with them.
     fn trim_save_delay(&mut self) {
         while let Some(&(_, delivery)) = self.save_delay.front() {
-            if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save == SaveProgress::None) {
+            if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save == PushSaveState::None) {
                 break;
             }
             self.save_delay.pop_front();
@@ -142,16 +143,16 @@ impl Chat {
     }
 
     /// Sends the pushes that can be sent for the first time.
-    pub(super) fn pump(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn pump(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let entry = self.users.get_mut(user);
-        let (UserRoute::Here(conn), Some(list)) = (entry.route(), &mut entry.list) else {
+        let (UserLocation::Here(conn), Some(list)) = (entry.route(), &mut entry.list) else {
             return;
         };
         let Some(session) = self.sessions.get(conn).filter(|session| !session.blocked) else {
             return;
         };
         let form = session.push_form;
-        let window = SendWindow {
+        let window = SendWindowLimit {
             receiver: &entry.name,
             form,
             count_max: self.rules.outstanding_max as usize,
@@ -165,7 +166,7 @@ impl Chat {
             };
             self.totals.sent += 1;
             self.outstanding += 1;
-            out.push(Action::Push { conn, form, push: delivery.push_to(&entry.name) });
+            out.push(CoreAction::Push { conn, form, push: delivery.push_to(&entry.name) });
         }
         if list.cursor.timer.is_none() {
             self.arm_resend(user);
@@ -173,14 +174,14 @@ impl Chat {
     }
 
     /// Resends the pushes of a user that are due.
-    pub(super) fn resend(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn resend(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let entry = self.users.get_mut(user);
         let route = entry.route();
         let Some(list) = &mut entry.list else {
             return;
         };
         list.cursor.timer = None;
-        let UserRoute::Here(conn) = route else {
+        let UserLocation::Here(conn) = route else {
             return;
         };
         let Some(session) = self.sessions.get(conn) else {
@@ -206,7 +207,7 @@ impl Chat {
             if let Some(found) = again.and_then(|again| self.deliveries.get(again)) {
                 self.totals.resent += 1;
                 self.oldest.note(found.body.time_ms, span);
-                out.push(Action::Push { conn, form, push: found.push_to(&entry.name) });
+                out.push(CoreAction::Push { conn, form, push: found.push_to(&entry.name) });
             }
         }
         if wait_ms > 0 {
@@ -219,7 +220,7 @@ impl Chat {
     }
 
     /// Releases the memory of an empty list.
-    pub(super) fn release_list(&mut self, user: UserId) {
+    pub(super) fn release_list(&mut self, user: UserSlot) {
         if let Some(list) = self.users.get_mut(user).list.take() {
             debug_assert!(list.mailbox.is_done(), "only an empty list is dropped");
             for timer in [list.cursor.timer, list.mailbox.page_timer].into_iter().flatten() {
@@ -231,17 +232,17 @@ impl Chat {
 
     /// Submits the save of a push, unless it was submitted already.
     #[inline(never)]
-    pub(super) fn save_if_unsaved(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    pub(super) fn save_if_unsaved(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         let unsaved = |found: &&mut Delivery| {
-            matches!(found.save, SaveProgress::None | SaveProgress::Failed | SaveProgress::Full)
+            matches!(found.save, PushSaveState::None | PushSaveState::Failed | PushSaveState::Full)
         };
         let Some(found) = self.deliveries.get_mut(delivery).filter(unsaved) else {
             return;
         };
-        let before = std::mem::replace(&mut found.save, SaveProgress::InFlight);
+        let before = std::mem::replace(&mut found.save, PushSaveState::InFlight);
         let (push, waiter) = (found.push_to(&self.users.get(found.receiver).name), found.waiter);
-        if let Some(waiter) = waiter.filter(|_| before == SaveProgress::None) {
-            self.answer_before(waiter.due_ms, AnswerDeadline::Push(delivery));
+        if let Some(waiter) = waiter.filter(|_| before == PushSaveState::None) {
+            self.answer_before(waiter.due_ms, AwaitedAnswer::Push(delivery));
         }
         self.discharge_delivery(delivery, out);
         if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {
@@ -250,14 +251,14 @@ impl Chat {
     }
 
     /// The outcome of a save has arrived.
-    pub(super) fn on_save_result(&mut self, delivery: DeliveryRef, outcome: &Outcome, out: &mut Vec<Action>) {
+    pub(super) fn on_save_result(&mut self, delivery: DeliveryRef, outcome: &JobOutcome, out: &mut Vec<CoreAction>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             // Acked meanwhile.
             return;
         };
         match outcome {
-            Outcome::Saved => {
-                found.save = SaveProgress::Done;
+            JobOutcome::Saved => {
+                found.save = PushSaveState::Done;
                 let listed = found.listed;
                 self.mark_durable(delivery, out);
                 if !listed {
@@ -266,9 +267,9 @@ impl Chat {
             }
             // The message in the store may be an acked one whose deletion failed and is being
             // retried. Until it is deleted, nothing may be promised.
-            Outcome::Duplicate if self.undeleted.is_empty() => {
+            JobOutcome::Duplicate if self.undeleted.is_empty() => {
                 // The first message is in the store and will be delivered; this one will not.
-                found.save = SaveProgress::Done;
+                found.save = PushSaveState::Done;
                 let receiver = found.receiver;
                 self.mark_durable(delivery, out);
                 let listed = self.remove_from_list(delivery);
@@ -277,12 +278,12 @@ impl Chat {
                     self.on_space(receiver, out);
                 }
             }
-            Outcome::Cluster(outcome) => self.saved_in_cluster(delivery, outcome, out),
+            JobOutcome::Cluster(outcome) => self.saved_in_cluster(delivery, outcome, out),
             // An ack may still remove it from the list, but only the receiver can make room:
             // waiters are told at once.
-            Outcome::Full(_) => self.not_saved(delivery, SaveProgress::Full, FULL, out),
+            JobOutcome::Full(_) => self.not_saved(delivery, PushSaveState::Full, FULL, out),
             // A retry would not help, so waiters are told now.
-            Outcome::Refused | Outcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
+            JobOutcome::Refused | JobOutcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
             _ if !self.stopping && self.may_be_acked(delivery) => self.save_again_later(delivery, out),
             _ => {
                 self.saved_perhaps(delivery, out);
@@ -298,9 +299,9 @@ impl Chat {
     }
 
     /// Waiters go on waiting until their deadline: for the ack, or until the store works again.
-    fn save_again_later(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    fn save_again_later(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         if let Some(found) = self.deliveries.get_mut(delivery) {
-            found.save = SaveProgress::Failed;
+            found.save = PushSaveState::Failed;
         }
         if self.to_save.is_empty() {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Saves);
@@ -309,19 +310,19 @@ impl Chat {
         self.charge_delivery(delivery, out);
     }
 
-    pub(super) fn retry_saves(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn retry_saves(&mut self, out: &mut Vec<CoreAction>) {
         for delivery in std::mem::take(&mut self.to_save) {
-            if self.deliveries.get(delivery).is_some_and(|found| found.save == SaveProgress::Failed && found.waits()) {
+            if self.deliveries.get(delivery).is_some_and(|found| found.save == PushSaveState::Failed && found.waits()) {
                 self.save_if_unsaved(delivery, out);
             }
         }
     }
 
-    fn save_failed(&mut self, delivery: DeliveryRef, fault: FollowingError, out: &mut Vec<Action>) {
-        self.not_saved(delivery, SaveProgress::Failed, fault, out);
+    fn save_failed(&mut self, delivery: DeliveryRef, fault: ErrorReply, out: &mut Vec<CoreAction>) {
+        self.not_saved(delivery, PushSaveState::Failed, fault, out);
     }
 
-    fn not_saved(&mut self, delivery: DeliveryRef, save: SaveProgress, fault: FollowingError, out: &mut Vec<Action>) {
+    fn not_saved(&mut self, delivery: DeliveryRef, save: PushSaveState, fault: ErrorReply, out: &mut Vec<CoreAction>) {
         self.forget_handed_over(delivery);
         if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save = save;
@@ -330,10 +331,10 @@ impl Chat {
         }
     }
 
-    pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         self.refuse_waiters(delivery, Some(self.now.mono_ms), LATE, out);
         if let Some(due_ms) = self.deliveries.get(delivery).and_then(Delivery::next_due_ms) {
-            self.answer_before(due_ms, AnswerDeadline::Push(delivery));
+            self.answer_before(due_ms, AwaitedAnswer::Push(delivery));
         }
     }
 
@@ -342,17 +343,17 @@ impl Chat {
         &mut self,
         delivery: DeliveryRef,
         due_ms: Option<u64>,
-        fault: FollowingError,
-        out: &mut Vec<Action>,
+        fault: ErrorReply,
+        out: &mut Vec<CoreAction>,
     ) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         let body = found.body.clone();
-        for MsWaiter { conn, form, .. } in found.take_waiters(due_ms) {
+        for ConfirmationWaiter { conn, form, .. } in found.take_waiters(due_ms) {
             let id = ReplyId::OfBody(body.clone());
             self.owes_less(conn);
-            self.refuse((conn, form, id), Some(Verb::Message), Some(fault), out);
+            self.refuse((conn, form, id), Some(RequestType::Message), Some(fault), out);
         }
         if self.deliveries.get(delivery).is_some_and(|found| !found.waits()) {
             self.discharge_delivery(delivery, out);
@@ -360,7 +361,7 @@ impl Chat {
     }
 
     /// A push was acked or committed: it is promised from now on.
-    pub(super) fn mark_durable(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    pub(super) fn mark_durable(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
@@ -373,7 +374,7 @@ impl Chat {
     }
 
     /// Like `mark_durable`, for a delivery that was acked and has been taken out of the table.
-    pub(super) fn acked(&mut self, delivery: Delivery, out: &mut Vec<Action>) {
+    pub(super) fn acked(&mut self, delivery: Delivery, out: &mut Vec<CoreAction>) {
         debug_assert!(!delivery.charged, "discharged before");
         let Delivery { body, sender, receiver, waiter, more_waiters, .. } = delivery;
         match (waiter, more_waiters) {
@@ -391,7 +392,12 @@ impl Chat {
         self.users.release(receiver);
     }
 
-    fn promise(&mut self, MsWaiter { conn, form, .. }: MsWaiter, body: Body, out: &mut Vec<Action>) {
+    fn promise(
+        &mut self,
+        ConfirmationWaiter { conn, form, .. }: ConfirmationWaiter,
+        body: PushBody,
+        out: &mut Vec<CoreAction>,
+    ) {
         self.totals.promised += 1;
         self.owes_less(conn);
         self.reply(conn, form, ReplyId::OfBody(body), Reply::Message { taken: true }, out);
@@ -411,7 +417,7 @@ impl Chat {
     }
 
     /// A list has room again: sends pushes that waited for it, and requests the next page.
-    pub(super) fn on_space(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn on_space(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         self.pump(user, out);
         self.want_page(user, out);
     }
@@ -421,11 +427,11 @@ impl Chat {
     pub(super) fn release_unless_listed(&mut self, delivery: DeliveryRef) {
         if let Some(found) = self.deliveries.get(delivery)
             && !found.listed
-            && found.save != SaveProgress::InFlight
+            && found.save != PushSaveState::InFlight
         {
-            debug_assert!(found.save != SaveProgress::None, "what is neither listed nor saved is lost");
+            debug_assert!(found.save != PushSaveState::None, "what is neither listed nor saved is lost");
             match found.save {
-                SaveProgress::Foreign => self.release_foreign(delivery),
+                PushSaveState::Foreign => self.release_foreign(delivery),
                 _ => self.release_delivery(delivery),
             }
         }
@@ -441,7 +447,7 @@ impl Chat {
         if let Some(sender) = delivery.sender {
             if !delivery.durable {
                 let receiver = self.users.get(delivery.receiver).name.as_str();
-                let key = MessageKey::of(self.users.hash(receiver), delivery.body.id());
+                let key = DedupKey::of(self.users.hash(receiver), delivery.body.id());
                 if let Some(dedup) = &mut self.users.get_mut(sender).dedup {
                     dedup.remove(key, name);
                 }
@@ -453,7 +459,7 @@ impl Chat {
 
     /// Deletes a push from the store.
     #[inline(never)]
-    pub(super) fn delete(&mut self, seq: u64, receiver: UserId, out: &mut Vec<Action>) {
+    pub(super) fn delete(&mut self, seq: u64, receiver: UserSlot, out: &mut Vec<CoreAction>) {
         let receiver = self.users.get(receiver).name.clone();
         self.submit_delete(seq, receiver, out);
     }
@@ -462,7 +468,7 @@ impl Chat {
         &mut self,
         seq: u64,
         receiver: crate::protocol::field::UserName,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         let job = Job::DeletePush { receiver: receiver.clone(), seq };
         let purpose = JobPurpose::Delete { receiver, seq };
@@ -486,7 +492,7 @@ impl Chat {
         self.to_delete.push((receiver, seq));
     }
 
-    pub(super) fn retry_deletes(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn retry_deletes(&mut self, out: &mut Vec<CoreAction>) {
         /// The largest number of retries at a time; the others follow a second later, so that a
         /// store with problems gets little extra work.
         const AT_ONCE_MAX: usize = 2_000;

@@ -2,14 +2,14 @@
 //! because the store refuses an operation that it may have done before. Then the friends of both
 //! users are read again. Until the outcome is known, nobody is told that the two are not friends.
 
-use super::cluster::LookScope;
-use super::contract::{Action, Job, PushPage};
+use super::cluster::RereadScope;
+use super::contract::{CoreAction, Job, PushPage};
 use super::friend_op::UserPair;
 use super::friendship_ops::RETRY_MS;
-use super::ids::UserId;
+use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::users::UserRoute;
-use super::{Chat, ChatTimer};
+use super::users::UserLocation;
+use super::{ChatCore, ChatTimer};
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
 use std::collections::BTreeMap;
@@ -31,23 +31,23 @@ enum FriendsReading {
 
 /// The users and pushes about which the store is asked.
 #[derive(Debug, Default)]
-pub(super) struct UsersInDoubt {
+pub(super) struct FriendshipsInDoubt {
     /// The online users whose friends must be read again, in the order of their ids. Each is held.
-    users: BTreeMap<UserId, FriendsReading>,
+    users: BTreeMap<UserSlot, FriendsReading>,
     /// Pushes that may be in the store and must be searched, with their receivers, who are held.
-    lost: Vec<(UserId, u64)>,
+    lost: Vec<(UserSlot, u64)>,
     /// The timer for reading these, and for retrying undecided operations, is set.
     timer_set: bool,
 }
 
-impl UsersInDoubt {
+impl FriendshipsInDoubt {
     /// May this user's friends in memory differ from those in the store?
-    pub(super) fn is_about(&self, user: UserId) -> bool {
+    pub(super) fn is_about(&self, user: UserSlot) -> bool {
         self.users.contains_key(&user)
     }
 
     /// The users about whom something is in doubt.
-    pub(super) fn users(&self) -> impl Iterator<Item = UserId> + '_ {
+    pub(super) fn users(&self) -> impl Iterator<Item = UserSlot> + '_ {
         self.users.keys().copied()
     }
 
@@ -57,7 +57,7 @@ impl UsersInDoubt {
 
     /// Something about this user came into doubt. `true` if nothing was in doubt before: then the
     /// caller must hold the user.
-    fn begin(&mut self, user: UserId) -> bool {
+    fn begin(&mut self, user: UserSlot) -> bool {
         match self.users.get_mut(&user) {
             Some(reading @ FriendsReading::Asked) => *reading = FriendsReading::AskedTooEarly,
             Some(_) => {}
@@ -67,19 +67,19 @@ impl UsersInDoubt {
     }
 
     /// The users whose friends must be requested.
-    fn waiting(&self) -> Vec<UserId> {
+    fn waiting(&self) -> Vec<UserSlot> {
         let waiting = self.users.iter().filter(|(_, reading)| **reading == FriendsReading::Waits);
         waiting.map(|(user, _)| *user).collect()
     }
 
     /// The friends of this user were requested.
-    fn asked(&mut self, user: UserId) {
+    fn asked(&mut self, user: UserSlot) {
         self.users.insert(user, FriendsReading::Asked);
     }
 
     /// The friends of this user were read, or (`read` is false) could not be read. `true` if that
     /// settles the doubt.
-    fn answered(&mut self, user: UserId, read: bool) -> bool {
+    fn answered(&mut self, user: UserSlot, read: bool) -> bool {
         match self.users.get_mut(&user) {
             Some(reading) if !read || *reading == FriendsReading::AskedTooEarly => {
                 *reading = FriendsReading::Waits;
@@ -91,12 +91,12 @@ impl UsersInDoubt {
 
     /// Nothing is in doubt about this user any more. `true` if something was: then the caller must
     /// release the user.
-    fn end(&mut self, user: UserId) -> bool {
+    fn end(&mut self, user: UserSlot) -> bool {
         self.users.remove(&user).is_some()
     }
 
     /// Adds a push to be searched; `false` if there are too many.
-    fn lose(&mut self, receiver: UserId, seq: u64) -> bool {
+    fn lose(&mut self, receiver: UserSlot, seq: u64) -> bool {
         let has_room = self.lost.len() < LOST_MAX;
         if has_room {
             self.lost.push((receiver, seq));
@@ -106,7 +106,7 @@ impl UsersInDoubt {
 
     /// The references that it holds, for the invariants.
     #[cfg(debug_assertions)]
-    pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
+    pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
         self.users.keys().copied().chain(self.lost.iter().map(|lost| lost.0))
     }
 
@@ -117,7 +117,7 @@ impl UsersInDoubt {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// Sets the timer for doubts and undecided operations, if there are any and it is not set.
     pub(super) fn arm_undecided(&mut self) {
         if !std::mem::replace(&mut self.doubt.timer_set, true) {
@@ -126,7 +126,7 @@ impl Chat {
     }
 
     /// The timer has fired: tries again what is undecided, and reads what is in doubt.
-    pub(super) fn undecided_timer_fired(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn undecided_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
         let due = self.friendship_ops.take_due(self.now.mono_ms);
         self.doubt.timer_set = false;
         self.read_doubted(out);
@@ -138,18 +138,18 @@ impl Chat {
 
     /// The push with this number may be in the store, and no operation will tell: search it, if its
     /// receiver is online.
-    pub(super) fn look_for(&mut self, receiver: UserId, seq: u64, out: &mut Vec<Action>) {
+    pub(super) fn look_for(&mut self, receiver: UserSlot, seq: u64, out: &mut Vec<CoreAction>) {
         self.users.hold(receiver);
         self.look_for_held(receiver, seq, out);
     }
 
-    fn look_for_held(&mut self, receiver: UserId, seq: u64, out: &mut Vec<Action>) {
+    fn look_for_held(&mut self, receiver: UserSlot, seq: u64, out: &mut Vec<CoreAction>) {
         let entry = self.users.get(receiver);
         match entry.route() {
-            UserRoute::Here(_) => {}
+            UserLocation::Here(_) => {}
             // The receiver's next log-in reads it, or the node on which they are.
-            UserRoute::Away | UserRoute::Elsewhere => {
-                self.tell_owner(receiver, LookScope::PUSHES, None, out);
+            UserLocation::Away | UserLocation::Elsewhere => {
+                self.tell_owner(receiver, RereadScope::PUSHES, None, out);
                 return self.users.release(receiver);
             }
         }
@@ -161,7 +161,7 @@ impl Chat {
     }
 
     /// The push could not be searched: try again later.
-    pub(super) fn look_again_later(&mut self, receiver: UserId, seq: u64) {
+    pub(super) fn look_again_later(&mut self, receiver: UserSlot, seq: u64) {
         if self.doubt.lose(receiver, seq) {
             self.arm_undecided();
         } else {
@@ -172,10 +172,10 @@ impl Chat {
     /// The page that begins with the place of the push has been read.
     pub(super) fn looked_for(
         &mut self,
-        (receiver, seq): (UserId, u64),
+        (receiver, seq): (UserSlot, u64),
         blocks: u64,
         page: PushPage,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         if let Some(push) = page.pushes.into_iter().next().filter(|push| push.seq == seq) {
             if push.kind == PushKind::FriendRequest && blocks != self.blocks {
@@ -189,7 +189,7 @@ impl Chat {
 
     /// The user's friends in memory may differ from those in the store. Users who are away have no
     /// friends in memory.
-    pub(super) fn doubt_friends_of(&mut self, user: UserId) {
+    pub(super) fn doubt_friends_of(&mut self, user: UserSlot) {
         let entry = self.users.get(user);
         if !entry.is_here() && entry.loading.is_none() {
             return;
@@ -201,7 +201,7 @@ impl Chat {
     }
 
     /// Requests the friends of all users in doubt.
-    pub(super) fn read_doubted(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn read_doubted(&mut self, out: &mut Vec<CoreAction>) {
         for (receiver, seq) in std::mem::take(&mut self.doubt.lost) {
             self.look_for_held(receiver, seq, out);
         }
@@ -221,13 +221,13 @@ impl Chat {
     }
 
     /// The job that reads this user's friends.
-    pub(super) fn friends_job(&self, user: UserId) -> Job {
+    pub(super) fn friends_job(&self, user: UserSlot) -> Job {
         Job::Load { user: self.users.get(user).name.clone(), pushes_max: 0, bytes_max: 0 }
     }
 
     /// The friends of a user in doubt were read. Changes since the request were kept, as at a
     /// log-in.
-    pub(super) fn friends_read(&mut self, user: UserId, friends: Option<&[UserName]>, out: &mut Vec<Action>) {
+    pub(super) fn friends_read(&mut self, user: UserSlot, friends: Option<&[UserName]>, out: &mut Vec<CoreAction>) {
         if let Some(friends) = friends.filter(|_| self.users.is_here(user)) {
             let before = self.users.get(user).friends.clone();
             self.users.set_friends(user, friends);
@@ -239,14 +239,14 @@ impl Chat {
         self.reading_ended(user, out);
     }
 
-    fn doubt_ends(&mut self, user: UserId) {
+    fn doubt_ends(&mut self, user: UserSlot) {
         if self.doubt.end(user) {
             self.users.release(user);
         }
     }
 
     /// Is it in doubt whether these two are friends? Then an answer that they are not may be wrong.
-    pub(super) fn may_be_friends(&self, me: UserId, other: Option<UserId>) -> bool {
+    pub(super) fn may_be_friends(&self, me: UserSlot, other: Option<UserSlot>) -> bool {
         let of_pair = |other| self.friendship_ops.is_in_doubt(UserPair::of(me, other));
         self.doubt.is_about(me) || other.is_some_and(of_pair)
     }
@@ -290,9 +290,9 @@ mod tests {
             &[(Begin, true, true), (Asked, false, false), (End, true, false), (NotRead, false, false)],
             &[(End, false, false)],
         ];
-        let (user, another) = (UserId::of(1), UserId::of(0));
+        let (user, another) = (UserSlot::of(1), UserSlot::of(0));
         for script in scripts {
-            let mut doubt = UsersInDoubt::default();
+            let mut doubt = FriendshipsInDoubt::default();
             assert!(doubt.begin(another));
             for (n, (step, changes, waits)) in script.iter().enumerate() {
                 let changed = match step {
@@ -314,10 +314,10 @@ mod tests {
 
     #[test]
     fn so_many_pushes_are_looked_for_and_no_more() {
-        let mut doubt = UsersInDoubt::default();
+        let mut doubt = FriendshipsInDoubt::default();
         for seq in 0..LOST_MAX as u64 {
-            assert!(doubt.lose(UserId::of(0), seq));
+            assert!(doubt.lose(UserSlot::of(0), seq));
         }
-        assert!(!doubt.lose(UserId::of(0), 0) && doubt.lost.len() == LOST_MAX);
+        assert!(!doubt.lose(UserSlot::of(0), 0) && doubt.lost.len() == LOST_MAX);
     }
 }

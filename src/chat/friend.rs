@@ -2,24 +2,24 @@
 //! commit.
 //!
 //! This module connects the users, the store and
-//! [`FriendshipOps`](super::friendship_ops::FriendshipOps), which decides the order of the
+//! [`PendingFriendOps`](super::friendship_ops::PendingFriendOps), which decides the order of the
 //! operations and the retries. The meaning of the requests and outcomes is in
 //! [`friend_rules`](super::friend_rules).
 
 use super::answer::{BUSY, PendingRequest, ReplyTo, UNAVAILABLE, id_text};
-use super::contract::{AccountJob, AccountOutcome, Action, ConnId, Job, Note, Outcome};
-use super::friend_op::{PairVerb, QueuedFriendOp, RunningOp, UserPair};
+use super::contract::{AccountJob, AccountOutcome, ConnId, CoreAction, Job, JobOutcome, LogEvent};
+use super::friend_op::{PairVerb, QueuedFriendOp, RunningFriendOp, UserPair};
 use super::friend_rules::{
-    FriendDecision, FriendEffects, PushFate, decide, may_block, of_deleted, other_of, push_kind,
+    FriendEffects, FriendOutcomeMeaning, PushFate, decide, may_block, of_deleted, other_of, push_kind,
 };
-use super::friendship_ops::{OpResult, SubmitResult};
-use super::ids::UserId;
+use super::friendship_ops::{FriendOpSubmitResult, FriendshipOpResult};
+use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::{Chat, DeliveryRef};
-use crate::protocol::field::{Id, Name, UserName};
+use super::{ChatCore, DeliveryRef};
+use crate::protocol::field::{MessageId, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{ContentForm, FriendVerb, Verb};
+use crate::protocol::request::{FriendVerb, JsonContentForm, RequestType};
 
 /// The connection of no client.
 const NOBODY: ConnId = ConnId { slot: u32::MAX, generation: u32::MAX };
@@ -29,36 +29,36 @@ type BlockResult = (Vec<UserName>, Option<u64>);
 
 /// The fields of a TYPE 6 request.
 pub(super) struct FriendFields<'a> {
-    pub(super) id: Id<'a>,
-    pub(super) sender: Name<'a>,
-    pub(super) receiver: Name<'a>,
+    pub(super) id: MessageId<'a>,
+    pub(super) sender: UserNameRef<'a>,
+    pub(super) receiver: UserNameRef<'a>,
     pub(super) verb: FriendVerb,
     pub(super) content: &'a str,
 }
 
-impl Chat {
+impl ChatCore {
     #[inline(never)]
     pub(super) fn friend(
         &mut self,
-        (conn, form, me): (ConnId, ContentForm, UserId),
+        (conn, form, me): (ConnId, JsonContentForm, UserSlot),
         fields: FriendFields<'_>,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         let FriendFields { id, sender, receiver, verb, content } = fields;
         let reply_id = id_text(id.as_str());
         let other = match other_of(verb, &self.users.get(me).name, &sender, &receiver) {
             Ok(other) => other.to_owned(),
-            Err(fault) => return self.refuse((conn, form, reply_id), Some(Verb::Friend), Some(fault), out),
+            Err(fault) => return self.refuse((conn, form, reply_id), Some(RequestType::Friend), Some(fault), out),
         };
         if self.is_account_gone(&other) {
             return match of_deleted(verb.into()) {
-                Some(fault) => self.refuse((conn, form, reply_id), Some(Verb::Friend), Some(fault), out),
+                Some(fault) => self.refuse((conn, form, reply_id), Some(RequestType::Friend), Some(fault), out),
                 None => self.reply(conn, form, reply_id, Reply::Friend { time_ms: self.now.wall_ms }, out),
             };
         }
         let other = self.users.refer(&other);
         self.users.hold(me);
-        let request = self.await_answer(PendingRequest { conn, form, id: reply_id, verb: Verb::Friend }, out);
+        let request = self.await_answer(PendingRequest { conn, form, id: reply_id, verb: RequestType::Friend }, out);
         let op =
             QueuedFriendOp { request, verb: verb.into(), id: id.as_str().into(), content: content.into(), me, other };
         self.begin_or_queue(op, out);
@@ -68,41 +68,41 @@ impl Chat {
     pub(super) fn change_blocked(
         &mut self,
         to: ReplyTo,
-        me: UserId,
-        (other, blocks): (&Name<'_>, bool),
-        out: &mut Vec<Action>,
+        me: UserSlot,
+        (other, blocks): (&UserNameRef<'_>, bool),
+        out: &mut Vec<CoreAction>,
     ) {
         if let Err(fault) = may_block(&self.users.get(me).name, other, blocks) {
-            return self.refuse(to, Some(Verb::Block), Some(fault), out);
+            return self.refuse(to, Some(RequestType::Block), Some(fault), out);
         }
         let (other, verb) = (other.to_owned(), if blocks { PairVerb::Block } else { PairVerb::Unblock });
         if self.is_account_gone(&other) {
-            return self.refuse(to, Some(Verb::Block), of_deleted(verb), out);
+            return self.refuse(to, Some(RequestType::Block), of_deleted(verb), out);
         }
         let other = self.users.refer(&other);
         self.users.hold(me);
-        let request = self.ask(to, Verb::Block, out);
+        let request = self.ask(to, RequestType::Block, out);
         self.begin_or_queue(QueuedFriendOp { request, verb, id: "".into(), content: "".into(), me, other }, out);
     }
 
     /// Ends a friendship for the operator, and withdraws the request of `me`. It takes its turn
     /// among the operations of the two users. No client is answered.
-    pub(super) fn end_friendship(&mut self, me: &UserName, other: &UserName, out: &mut Vec<Action>) {
+    pub(super) fn end_friendship(&mut self, me: &UserName, other: &UserName, out: &mut Vec<CoreAction>) {
         let (me, other) = (self.users.refer(me), self.users.refer(other));
-        let (id, verb) = (ReplyId::Empty, Verb::Friend);
-        let request = self.await_answer(PendingRequest { conn: NOBODY, form: ContentForm::Text, id, verb }, out);
+        let (id, verb) = (ReplyId::Empty, RequestType::Friend);
+        let request = self.await_answer(PendingRequest { conn: NOBODY, form: JsonContentForm::Text, id, verb }, out);
         let (verb, id, content) = (PairVerb::Delete, "".into(), "".into());
         self.begin_or_queue(QueuedFriendOp { request, verb, id, content, me, other }, out);
     }
 
-    fn begin_or_queue(&mut self, op: QueuedFriendOp, out: &mut Vec<Action>) {
+    fn begin_or_queue(&mut self, op: QueuedFriendOp, out: &mut Vec<CoreAction>) {
         let (request, me, other) = (op.request, op.me, op.other);
         let requests = &self.requests;
         match self.friendship_ops.submit(op, |request| requests.contains(request)) {
-            SubmitResult::Run(op) => self.run_op(op, out),
-            SubmitResult::Queued => {}
-            SubmitResult::Joined => self.release_pair(me, other),
-            SubmitResult::Full => {
+            FriendOpSubmitResult::Run(op) => self.run_op(op, out),
+            FriendOpSubmitResult::Queued => {}
+            FriendOpSubmitResult::Joined => self.release_pair(me, other),
+            FriendOpSubmitResult::Full => {
                 self.release_pair(me, other);
                 self.refuse_waiting(request, Some(BUSY), out);
             }
@@ -110,7 +110,7 @@ impl Chat {
     }
 
     /// Begins an operation, and the next ones of the same pair, until one waits for the store.
-    fn run_op(&mut self, op: QueuedFriendOp, out: &mut Vec<Action>) {
+    fn run_op(&mut self, op: QueuedFriendOp, out: &mut Vec<CoreAction>) {
         let mut next = Some(op);
         while let Some(op) = next {
             let (me, other) = (op.me, op.other);
@@ -122,7 +122,7 @@ impl Chat {
     }
 
     /// Begins an operation; `false` if it has ended already.
-    fn begin_op(&mut self, op: QueuedFriendOp, out: &mut Vec<Action>) -> bool {
+    fn begin_op(&mut self, op: QueuedFriendOp, out: &mut Vec<CoreAction>) -> bool {
         let QueuedFriendOp { request, verb, id, content, me, other } = op;
         let time_ms = self.now.wall_ms;
         let were_friends = self.are_online_friends(me, other);
@@ -132,7 +132,7 @@ impl Chat {
         }
         let (mine, others) = (self.users.get(me).name.clone(), self.users.get(other).name.clone());
         let push = push_kind(verb).and_then(|kind| self.friend_push(kind, &id, &mine, &others, &content));
-        let op = RunningOp {
+        let op = RunningFriendOp {
             request,
             verb,
             me,
@@ -152,14 +152,14 @@ impl Chat {
     }
 
     /// The operation of this pair is over: takes the next one.
-    fn end_op(&mut self, me: UserId, other: UserId) -> Option<QueuedFriendOp> {
+    fn end_op(&mut self, me: UserSlot, other: UserSlot) -> Option<QueuedFriendOp> {
         let next = self.friendship_ops.next(UserPair::of(me, other));
         self.release_pair(me, other);
         next
     }
 
     /// Submits the job of an operation; gives the operation back if too many jobs are in flight.
-    fn submit_op(&mut self, op: RunningOp, out: &mut Vec<Action>) -> Result<(), RunningOp> {
+    fn submit_op(&mut self, op: RunningFriendOp, out: &mut Vec<CoreAction>) -> Result<(), RunningFriendOp> {
         let job = self.job_of(&op);
         match self.submit(job, JobPurpose::Friendship(op), out) {
             Err(JobPurpose::Friendship(op)) => Err(op),
@@ -167,7 +167,7 @@ impl Chat {
         }
     }
 
-    fn job_of(&self, op: &RunningOp) -> Job {
+    fn job_of(&self, op: &RunningFriendOp) -> Job {
         if op.reads_back {
             return self.friends_job(op.me);
         }
@@ -202,7 +202,8 @@ impl Chat {
         content: &str,
     ) -> Option<Push> {
         // All three were checked when they came in.
-        let (id, sender, receiver) = (Id::new(id), Name::new(sender.as_str()), Name::new(receiver.as_str()));
+        let (id, sender, receiver) =
+            (MessageId::new(id), UserNameRef::new(sender.as_str()), UserNameRef::new(receiver.as_str()));
         let (Ok(id), Ok(sender), Ok(receiver)) = (id, sender, receiver) else {
             debug_assert!(false, "checked once, valid ever after");
             return None;
@@ -211,15 +212,15 @@ impl Chat {
         Some(Push::new(seq, self.now.wall_ms, kind, &id, &sender, &receiver, content))
     }
 
-    fn are_online_friends(&self, me: UserId, other: UserId) -> bool {
+    fn are_online_friends(&self, me: UserSlot, other: UserSlot) -> bool {
         self.users.is_here(me) && self.users.are_friends(me, other) && !self.doubt.is_about(me)
     }
 
     /// The job of an operation has ended.
-    pub(super) fn friendship_done(&mut self, op: RunningOp, outcome: Outcome, out: &mut Vec<Action>) {
+    pub(super) fn friendship_done(&mut self, op: RunningFriendOp, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         let decision = decide(&op, &self.users.get(op.other).name, &outcome);
         let blocked = match outcome {
-            Outcome::Account(outcome) => match *outcome {
+            JobOutcome::Account(outcome) => match *outcome {
                 AccountOutcome::Blocked { names, hidden_push } => Some((names, hidden_push)),
                 _ => None,
             },
@@ -232,25 +233,25 @@ impl Chat {
     /// store gave them.
     fn finish_op(
         &mut self,
-        mut op: RunningOp,
-        mut decision: FriendDecision,
+        mut op: RunningFriendOp,
+        mut decision: FriendOutcomeMeaning,
         mut blocked: Option<BlockResult>,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         loop {
             let (request, me, other) = (op.request, op.me, op.other);
             match self.friendship_ops.finish(op, decision, self.now.mono_ms) {
-                OpResult::Retry => {
+                FriendshipOpResult::Retry => {
                     // Nothing is promised. The pair stays busy until it is known whether the two
                     // are friends and whether there is a push to send.
                     self.refuse_waiting(request, Some(UNAVAILABLE), out);
                     return self.arm_undecided();
                 }
-                OpResult::ReadBack(reading) => match self.submit_op(reading, out) {
+                FriendshipOpResult::ReadBack(reading) => match self.submit_op(reading, out) {
                     Ok(()) => return,
-                    Err(not_submitted) => (op, decision) = (not_submitted, FriendDecision::Unknown),
+                    Err(not_submitted) => (op, decision) = (not_submitted, FriendOutcomeMeaning::Unknown),
                 },
-                OpResult::Done(op, effects) => {
+                FriendshipOpResult::Done(op, effects) => {
                     self.carry_out(op, effects, blocked.take(), out);
                     if let Some(next) = self.end_op(me, other) {
                         self.run_op(next, out);
@@ -263,12 +264,12 @@ impl Chat {
 
     fn carry_out(
         &mut self,
-        op: RunningOp,
+        op: RunningFriendOp,
         effects: FriendEffects,
         blocked: Option<BlockResult>,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
-        let RunningOp { request, verb, me, other, push, .. } = op;
+        let RunningFriendOp { request, verb, me, other, push, .. } = op;
         if effects.doubts {
             self.doubt_friends_of(me);
             self.doubt_friends_of(other);
@@ -309,7 +310,7 @@ impl Chat {
 
     /// `me` blocks `other`: the request of `other` is removed from the list, and must not come back
     /// with a page that was read before.
-    fn block(&mut self, me: UserId, other: UserId, hidden_push: Option<u64>, out: &mut Vec<Action>) {
+    fn block(&mut self, me: UserSlot, other: UserSlot, hidden_push: Option<u64>, out: &mut Vec<CoreAction>) {
         self.blocks += 1;
         let taken_off = self.take_off_requests(me, other, out);
         if let Some(seq) = hidden_push.filter(|seq| !taken_off.contains(seq)) {
@@ -319,14 +320,14 @@ impl Chat {
         if let Some(list) = &mut self.users.get_mut(me).list {
             list.mailbox.note_blocked(&other);
         }
-        out.push(Action::Note(Note::Blocked { user, other }));
+        out.push(CoreAction::Note(LogEvent::Blocked { user, other }));
     }
 
     /// Removes the friend requests of `asker` from the list of `asked`: the two are friends now, or
     /// `asker` has withdrawn. The store has removed the pending request, perhaps in an earlier try
     /// whose answer was lost, so its number may be unknown. Older requests that were answered and
     /// never acked are removed, too. Gives the `seq` of the removed pushes.
-    fn take_off_requests(&mut self, asked: UserId, asker: UserId, out: &mut Vec<Action>) -> Vec<u64> {
+    fn take_off_requests(&mut self, asked: UserSlot, asker: UserSlot, out: &mut Vec<CoreAction>) -> Vec<u64> {
         let asker = self.users.get(asker).name.clone();
         let is_one = |delivery: &DeliveryRef| {
             let body = self.deliveries.get(*delivery).map(|found| &found.body);
@@ -346,15 +347,15 @@ impl Chat {
     }
 
     /// Retries undecided operations.
-    pub(super) fn retry_undecided(&mut self, due: Vec<RunningOp>, out: &mut Vec<Action>) {
+    pub(super) fn retry_undecided(&mut self, due: Vec<RunningFriendOp>, out: &mut Vec<CoreAction>) {
         for op in due {
             if let Err(op) = self.submit_op(op, out) {
-                self.finish_op(op, FriendDecision::Unknown, None, out);
+                self.finish_op(op, FriendOutcomeMeaning::Unknown, None, out);
             }
         }
     }
 
-    fn release_pair(&mut self, me: UserId, other: UserId) {
+    fn release_pair(&mut self, me: UserSlot, other: UserSlot) {
         self.users.release(me);
         self.users.release(other);
     }

@@ -1,20 +1,20 @@
 //! Operations on the friendship of two users: queued ones and running ones.
 
-use super::contract::Ticket;
-use super::ids::UserId;
+use super::contract::JobTicket;
+use super::ids::UserSlot;
 use crate::protocol::push::Push;
 use crate::protocol::request::FriendVerb;
 
 /// A pair of users, in no direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct UserPair(UserId, UserId);
+pub(super) struct UserPair(UserSlot, UserSlot);
 
 impl UserPair {
-    pub(super) fn of(one: UserId, other: UserId) -> Self {
+    pub(super) fn of(one: UserSlot, other: UserSlot) -> Self {
         Self(one.min(other), one.max(other))
     }
 
-    pub(super) fn has(self, user: UserId) -> bool {
+    pub(super) fn has(self, user: UserSlot) -> bool {
         self.0 == user || self.1 == user
     }
 }
@@ -44,13 +44,13 @@ impl From<FriendVerb> for PairVerb {
 /// An operation that waits for an earlier one of the same pair.
 #[derive(Debug)]
 pub(super) struct QueuedFriendOp {
-    pub(super) request: Ticket,
+    pub(super) request: JobTicket,
     pub(super) verb: PairVerb,
     pub(super) id: Box<str>,
     pub(super) content: Box<str>,
     /// The user who asks. Both users are counted as references.
-    pub(super) me: UserId,
-    pub(super) other: UserId,
+    pub(super) me: UserSlot,
+    pub(super) other: UserSlot,
 }
 
 impl QueuedFriendOp {
@@ -64,19 +64,19 @@ impl QueuedFriendOp {
 
     /// The references that it holds.
     #[cfg(debug_assertions)]
-    pub(super) fn refs(&self) -> [UserId; 2] {
+    pub(super) fn refs(&self) -> [UserSlot; 2] {
         [self.me, self.other]
     }
 }
 
 /// An operation that was begun: its job is in flight, or its outcome is not known.
 #[derive(Debug)]
-pub(super) struct RunningOp {
-    pub(super) request: Ticket,
+pub(super) struct RunningFriendOp {
+    pub(super) request: JobTicket,
     pub(super) verb: PairVerb,
     /// The user who asks. Both users are counted as references.
-    pub(super) me: UserId,
-    pub(super) other: UserId,
+    pub(super) me: UserSlot,
+    pub(super) other: UserSlot,
     pub(super) time_ms: u64,
     pub(super) push: Option<Push>,
     /// The two were friends when it began: then no request can have been pending, and nothing was
@@ -91,7 +91,7 @@ pub(super) struct RunningOp {
     pub(super) reads_back: bool,
 }
 
-impl RunningOp {
+impl RunningFriendOp {
     pub(super) fn pair(&self) -> UserPair {
         UserPair::of(self.me, self.other)
     }
@@ -113,7 +113,7 @@ impl RunningOp {
     }
 
     /// The user in whose load in flight it counts.
-    pub(super) fn who_asked(&self) -> UserId {
+    pub(super) fn who_asked(&self) -> UserSlot {
         self.me
     }
 
@@ -123,7 +123,7 @@ impl RunningOp {
 
     /// The references that it holds.
     #[cfg(debug_assertions)]
-    pub(super) fn refs(&self) -> [UserId; 2] {
+    pub(super) fn refs(&self) -> [UserSlot; 2] {
         [self.me, self.other]
     }
 }

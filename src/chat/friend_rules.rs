@@ -1,33 +1,32 @@
 //! The rules about friendships as pure functions: what a request means, and what the store's
 //! outcome changes.
 
-use super::answer::{FULL, FollowingError, NOT_YOU, UNAVAILABLE, fault_of};
-use super::contract::{AccountOutcome, FriendAnswerOutcome, FriendRequestOutcome, Outcome};
-use super::friend_op::{PairVerb, RunningOp};
+use super::answer::{ErrorReply, FULL, NOT_YOU, UNAVAILABLE, fault_of};
+use super::contract::{AccountOutcome, FriendAnswerOutcome, FriendRequestOutcome, JobOutcome};
+use super::friend_op::{PairVerb, RunningFriendOp};
 use crate::protocol::error::ErrorCode;
-use crate::protocol::field::{Name, RESERVED_NAME, UserName};
+use crate::protocol::field::{RESERVED_NAME, UserName, UserNameRef};
 use crate::protocol::push::PushKind;
 use crate::protocol::request::FriendVerb;
 
-const YOURSELF: FollowingError = FollowingError(ErrorCode::BadField, "you cannot be your own friend");
-const NOBODY: FollowingError = FollowingError(ErrorCode::NoSuchUser, "there is no user of that name");
-const NOT_ASKED: FollowingError = FollowingError(ErrorCode::NoSuchRequest, "no such friend request is pending");
-const TOO_MANY_REQUESTS: FollowingError =
-    FollowingError(ErrorCode::RateLimited, "too many friend requests of yours, or to that user, are pending");
-const TOO_MANY_BLOCKED: FollowingError =
-    FollowingError(ErrorCode::RateLimited, "you block as many users as are allowed");
-const YOU_BLOCK: FollowingError = FollowingError(ErrorCode::Forbidden, "you block this user, unblock them first");
-const NOT_BLOCKED_YOURSELF: FollowingError = FollowingError(ErrorCode::BadField, "you cannot block yourself");
-const TOO_MANY_FRIENDS: FollowingError =
-    FollowingError(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
+const YOURSELF: ErrorReply = ErrorReply(ErrorCode::BadField, "you cannot be your own friend");
+const NOBODY: ErrorReply = ErrorReply(ErrorCode::NoSuchUser, "there is no user of that name");
+const NOT_ASKED: ErrorReply = ErrorReply(ErrorCode::NoSuchRequest, "no such friend request is pending");
+const TOO_MANY_REQUESTS: ErrorReply =
+    ErrorReply(ErrorCode::RateLimited, "too many friend requests of yours, or to that user, are pending");
+const TOO_MANY_BLOCKED: ErrorReply = ErrorReply(ErrorCode::RateLimited, "you block as many users as are allowed");
+const YOU_BLOCK: ErrorReply = ErrorReply(ErrorCode::Forbidden, "you block this user, unblock them first");
+const NOT_BLOCKED_YOURSELF: ErrorReply = ErrorReply(ErrorCode::BadField, "you cannot block yourself");
+const TOO_MANY_FRIENDS: ErrorReply =
+    ErrorReply(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
 
 /// The other user of the pair, if `me` may make this request.
 pub(super) fn other_of<'a, 'b>(
     verb: FriendVerb,
     me: &UserName,
-    sender: &'a Name<'b>,
-    receiver: &'a Name<'b>,
-) -> Result<&'a Name<'b>, FollowingError> {
+    sender: &'a UserNameRef<'b>,
+    receiver: &'a UserNameRef<'b>,
+) -> Result<&'a UserNameRef<'b>, ErrorReply> {
     let (mine, other) = match verb {
         FriendVerb::Request | FriendVerb::Delete => (sender, receiver),
         // An answer repeats the sender and receiver of the request.
@@ -49,7 +48,7 @@ pub(super) fn other_of<'a, 'b>(
 }
 
 /// May `me` block or unblock this user?
-pub(super) fn may_block(me: &UserName, other: &Name<'_>, blocks: bool) -> Result<(), FollowingError> {
+pub(super) fn may_block(me: &UserName, other: &UserNameRef<'_>, blocks: bool) -> Result<(), ErrorReply> {
     match other.as_str() {
         name if name == me.as_str() => Err(NOT_BLOCKED_YOURSELF),
         // Notices of the operator cannot be blocked.
@@ -60,7 +59,7 @@ pub(super) fn may_block(me: &UserName, other: &Name<'_>, blocks: bool) -> Result
 
 /// The fault of an operation with a user whose account is gone; `None`: there is nothing to do, and
 /// it succeeds.
-pub(super) fn of_deleted(verb: PairVerb) -> Option<FollowingError> {
+pub(super) fn of_deleted(verb: PairVerb) -> Option<ErrorReply> {
     match verb {
         PairVerb::Request | PairVerb::Block | PairVerb::Unblock => Some(NOBODY),
         PairVerb::Accept | PairVerb::Reject => Some(NOT_ASKED),
@@ -80,7 +79,7 @@ pub(super) fn push_kind(verb: PairVerb) -> Option<PushKind> {
 
 /// The meaning of the store's outcome for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FriendDecision {
+pub(super) enum FriendOutcomeMeaning {
     /// The job failed, or its outcome is unknown.
     Unknown,
     /// The outcome shows only in whether the two are friends now: read that.
@@ -93,7 +92,7 @@ pub(super) enum FriendDecision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FriendEffects {
     /// The time of the request, or why it was not done.
-    pub(super) answer: Result<u64, FollowingError>,
+    pub(super) answer: Result<u64, ErrorReply>,
     /// Whether the two are friends from now on; `None`: unchanged.
     pub(super) friends: Option<bool>,
     /// Friend requests of this user are removed from the other user's list.
@@ -118,7 +117,7 @@ pub(super) enum PushFate {
 
 impl FriendEffects {
     /// An answer without other effects.
-    pub(super) fn answer(answer: Result<u64, FollowingError>) -> Self {
+    pub(super) fn answer(answer: Result<u64, ErrorReply>) -> Self {
         Self {
             answer,
             friends: None,
@@ -130,43 +129,43 @@ impl FriendEffects {
     }
 
     /// The outcome is not known, and the operation is not tried again.
-    pub(super) fn given_up(op: &RunningOp) -> Self {
+    pub(super) fn given_up(op: &RunningFriendOp) -> Self {
         Self { push: PushFate::Unknown, doubts: op.changes_friends(), ..Self::answer(Err(UNAVAILABLE)) }
     }
 }
 
 /// Decides what this outcome means for an operation between its user and `other`.
-pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> FriendDecision {
+pub(super) fn decide(op: &RunningFriendOp, other: &UserName, outcome: &JobOutcome) -> FriendOutcomeMeaning {
     let (done, refused) = (FriendEffects::answer(Ok(op.time_ms)), |fault| FriendEffects::answer(Err(fault)));
     // The two are friends: requests of the user who accepted are removed from the other user's
     // list.
     let befriended = FriendEffects { friends: Some(true), takes_off_requests: true, ..done };
-    FriendDecision::Known(match outcome {
-        Outcome::Failed => return FriendDecision::Unknown,
-        Outcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: PushFate::Kept, ..done },
-        Outcome::Asked(FriendRequestOutcome::AlreadyPending { time_ms }) => FriendEffects::answer(Ok(*time_ms)),
-        Outcome::Asked(FriendRequestOutcome::AlreadyFriends) => FriendEffects { friends: Some(true), ..done },
-        Outcome::Asked(FriendRequestOutcome::NoSuchUser) => refused(NOBODY),
-        Outcome::Asked(FriendRequestOutcome::TooMany) => refused(TOO_MANY_REQUESTS),
-        Outcome::Asked(FriendRequestOutcome::Hidden) => done,
-        Outcome::Asked(FriendRequestOutcome::YouBlock) => refused(YOU_BLOCK),
-        Outcome::Asked(FriendRequestOutcome::Full(_)) | Outcome::Answered(FriendAnswerOutcome::Full(_)) => {
+    FriendOutcomeMeaning::Known(match outcome {
+        JobOutcome::Failed => return FriendOutcomeMeaning::Unknown,
+        JobOutcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: PushFate::Kept, ..done },
+        JobOutcome::Asked(FriendRequestOutcome::AlreadyPending { time_ms }) => FriendEffects::answer(Ok(*time_ms)),
+        JobOutcome::Asked(FriendRequestOutcome::AlreadyFriends) => FriendEffects { friends: Some(true), ..done },
+        JobOutcome::Asked(FriendRequestOutcome::NoSuchUser) => refused(NOBODY),
+        JobOutcome::Asked(FriendRequestOutcome::TooMany) => refused(TOO_MANY_REQUESTS),
+        JobOutcome::Asked(FriendRequestOutcome::Hidden) => done,
+        JobOutcome::Asked(FriendRequestOutcome::YouBlock) => refused(YOU_BLOCK),
+        JobOutcome::Asked(FriendRequestOutcome::Full(_)) | JobOutcome::Answered(FriendAnswerOutcome::Full(_)) => {
             refused(FULL)
         }
-        Outcome::Answered(FriendAnswerOutcome::Done) if op.verb == PairVerb::Accept => {
+        JobOutcome::Answered(FriendAnswerOutcome::Done) if op.verb == PairVerb::Accept => {
             FriendEffects { push: PushFate::Kept, ..befriended }
         }
-        Outcome::Answered(FriendAnswerOutcome::Done) => FriendEffects { push: PushFate::Kept, ..done },
+        JobOutcome::Answered(FriendAnswerOutcome::Done) => FriendEffects { push: PushFate::Kept, ..done },
         // An earlier try may have been committed and its push acked: then only the friendship shows
         // the outcome.
-        Outcome::Answered(FriendAnswerOutcome::NoSuchRequest) if op.may_have_befriended() => {
-            return FriendDecision::ReadBack;
+        JobOutcome::Answered(FriendAnswerOutcome::NoSuchRequest) if op.may_have_befriended() => {
+            return FriendOutcomeMeaning::ReadBack;
         }
-        Outcome::Answered(FriendAnswerOutcome::NoSuchRequest) => refused(NOT_ASKED),
-        Outcome::Answered(FriendAnswerOutcome::TooManyFriends) => refused(TOO_MANY_FRIENDS),
+        JobOutcome::Answered(FriendAnswerOutcome::NoSuchRequest) => refused(NOT_ASKED),
+        JobOutcome::Answered(FriendAnswerOutcome::TooManyFriends) => refused(TOO_MANY_FRIENDS),
         // The request that was pending is withdrawn, perhaps by a try that failed afterwards.
-        Outcome::Unfriended => FriendEffects { friends: Some(false), takes_off_requests: true, ..done },
-        Outcome::Account(outcome) => match &**outcome {
+        JobOutcome::Unfriended => FriendEffects { friends: Some(false), takes_off_requests: true, ..done },
+        JobOutcome::Account(outcome) => match &**outcome {
             // No request in either direction is pending that the two could see.
             AccountOutcome::Blocked { .. } if op.verb == PairVerb::Block => {
                 FriendEffects { friends: Some(false), takes_off_requests: true, takes_off_others: true, ..done }
@@ -179,13 +178,13 @@ pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Fri
             AccountOutcome::TooMany => refused(TOO_MANY_BLOCKED),
             _ => refused(UNAVAILABLE),
         },
-        Outcome::Loaded { friends, .. } if friends.contains(other) => {
+        JobOutcome::Loaded { friends, .. } if friends.contains(other) => {
             // An older operation that was in doubt when this one began may have made them friends.
             FriendEffects { answer: if op.began_in_doubt { Err(NOT_ASKED) } else { Ok(op.time_ms) }, ..befriended }
         }
-        Outcome::Loaded { .. } => refused(NOT_ASKED),
+        JobOutcome::Loaded { .. } => refused(NOT_ASKED),
         // An earlier try may have done it: a retry would not tell.
-        Outcome::Refused | Outcome::TooLarge => {
+        JobOutcome::Refused | JobOutcome::TooLarge => {
             FriendEffects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome)) }
         }
         _ => refused(fault_of(outcome)),

@@ -6,10 +6,10 @@
 //!
 //! The callers know the users, submit the jobs and answer the clients.
 
-use super::contract::Ticket;
-use super::friend_op::{QueuedFriendOp, RunningOp, UserPair};
-use super::friend_rules::{FriendDecision, FriendEffects};
-use super::ids::UserId;
+use super::contract::JobTicket;
+use super::friend_op::{QueuedFriendOp, RunningFriendOp, UserPair};
+use super::friend_rules::{FriendEffects, FriendOutcomeMeaning};
+use super::ids::UserSlot;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// The largest number of queued operations of one pair.
@@ -38,13 +38,13 @@ struct BusyPair {
 /// An operation whose outcome is not known.
 #[derive(Debug)]
 struct UndecidedOp {
-    op: RunningOp,
+    op: RunningFriendOp,
     retry_at_ms: u64,
 }
 
 /// The operations of all pairs.
 #[derive(Debug)]
-pub(super) struct FriendshipOps {
+pub(super) struct PendingFriendOps {
     /// Each pair here has one operation under way: the caller has it, or it is undecided.
     pairs: HashMap<UserPair, BusyPair>,
     /// The total size of the queued operations, in bytes.
@@ -57,7 +57,7 @@ pub(super) struct FriendshipOps {
 
 /// The result of submitting an operation.
 #[derive(Debug)]
-pub(super) enum SubmitResult {
+pub(super) enum FriendOpSubmitResult {
     /// No operation of this pair is under way: begin this one.
     Run(QueuedFriendOp),
     /// It waits for its turn.
@@ -70,29 +70,33 @@ pub(super) enum SubmitResult {
 
 /// The result of one try of an operation.
 #[derive(Debug)]
-pub(super) enum OpResult {
+pub(super) enum FriendshipOpResult {
     /// It is kept, and tried again.
     Retry,
     /// Read whether the two are friends.
-    ReadBack(RunningOp),
-    /// It is over: call [`next`](FriendshipOps::next).
-    Done(RunningOp, FriendEffects),
+    ReadBack(RunningFriendOp),
+    /// It is over: call [`next`](PendingFriendOps::next).
+    Done(RunningFriendOp, FriendEffects),
 }
 
-impl FriendshipOps {
+impl PendingFriendOps {
     pub(super) fn new(undecided_max: usize) -> Self {
         Self { pairs: HashMap::new(), queued_bytes: 0, undecided: BTreeMap::new(), undecided_bytes: 0, undecided_max }
     }
 
     /// Submits an operation. `is_awaited` tells whether a request still waits for its answer.
-    pub(super) fn submit(&mut self, op: QueuedFriendOp, is_awaited: impl Fn(Ticket) -> bool) -> SubmitResult {
+    pub(super) fn submit(
+        &mut self,
+        op: QueuedFriendOp,
+        is_awaited: impl Fn(JobTicket) -> bool,
+    ) -> FriendOpSubmitResult {
         let Some(busy) = self.pairs.get_mut(&op.pair()) else {
             self.pairs.insert(op.pair(), BusyPair::default());
-            return SubmitResult::Run(op);
+            return FriendOpSubmitResult::Run(op);
         };
         let bytes = self.queued_bytes + op.weight_bytes();
         if busy.queued.len() >= QUEUED_MAX || bytes > QUEUED_BYTES_MAX {
-            return SubmitResult::Full;
+            return FriendOpSubmitResult::Full;
         }
         // The earlier request was answered without a promise, so this one can take its place.
         if let Some(UndecidedOp { op: undecided, .. }) = self.undecided.get_mut(&op.pair())
@@ -100,11 +104,11 @@ impl FriendshipOps {
             && !is_awaited(undecided.request)
         {
             undecided.request = op.request;
-            return SubmitResult::Joined;
+            return FriendOpSubmitResult::Joined;
         }
         self.queued_bytes = bytes;
         busy.queued.push_back(op);
-        SubmitResult::Queued
+        FriendOpSubmitResult::Queued
     }
 
     /// Sets the limit on undecided operations; operations beyond it stay.
@@ -113,22 +117,27 @@ impl FriendshipOps {
     }
 
     /// Notes the result of one try of the operation under way.
-    pub(super) fn finish(&mut self, mut op: RunningOp, decision: FriendDecision, now_ms: u64) -> OpResult {
+    pub(super) fn finish(
+        &mut self,
+        mut op: RunningFriendOp,
+        decision: FriendOutcomeMeaning,
+        now_ms: u64,
+    ) -> FriendshipOpResult {
         match decision {
-            FriendDecision::Known(effects) => OpResult::Done(op, effects),
-            FriendDecision::ReadBack => {
+            FriendOutcomeMeaning::Known(effects) => FriendshipOpResult::Done(op, effects),
+            FriendOutcomeMeaning::ReadBack => {
                 op.reads_back = true;
-                OpResult::ReadBack(op)
+                FriendshipOpResult::ReadBack(op)
             }
-            FriendDecision::Unknown => self.retry_later(op, now_ms),
+            FriendOutcomeMeaning::Unknown => self.retry_later(op, now_ms),
         }
     }
 
-    fn retry_later(&mut self, mut op: RunningOp, now_ms: u64) -> OpResult {
+    fn retry_later(&mut self, mut op: RunningFriendOp, now_ms: u64) -> FriendshipOpResult {
         let bytes = self.undecided_bytes + op.weight_bytes();
         if self.undecided.len() >= self.undecided_max || bytes > UNDECIDED_BYTES_MAX {
             let effects = FriendEffects::given_up(&op);
-            return OpResult::Done(op, effects);
+            return FriendshipOpResult::Done(op, effects);
         }
         if op.changes_friends()
             && let Some(busy) = self.pairs.get_mut(&op.pair())
@@ -139,7 +148,7 @@ impl FriendshipOps {
         op.failed = op.failed.saturating_add(1);
         self.undecided_bytes = bytes;
         self.undecided.insert(op.pair(), UndecidedOp { op, retry_at_ms });
-        OpResult::Retry
+        FriendshipOpResult::Retry
     }
 
     /// The operation under way is over: gives the next one of the pair, if there is one.
@@ -156,12 +165,12 @@ impl FriendshipOps {
     }
 
     /// Takes out the undecided operations that are due for a retry.
-    pub(super) fn take_due(&mut self, now_ms: u64) -> Vec<RunningOp> {
+    pub(super) fn take_due(&mut self, now_ms: u64) -> Vec<RunningFriendOp> {
         let due = self.undecided.iter().filter(|(_, undecided)| undecided.retry_at_ms <= now_ms);
         let due: Vec<UserPair> = due.map(|(pair, _)| *pair).collect();
         let due = due.iter().filter_map(|pair| self.undecided.remove(pair)).map(|undecided| undecided.op);
-        let due: Vec<RunningOp> = due.collect();
-        self.undecided_bytes -= due.iter().map(RunningOp::weight_bytes).sum::<usize>();
+        let due: Vec<RunningFriendOp> = due.collect();
+        self.undecided_bytes -= due.iter().map(RunningFriendOp::weight_bytes).sum::<usize>();
         due
     }
 
@@ -176,7 +185,7 @@ impl FriendshipOps {
     }
 
     /// Is an operation of any pair with this user under way? This looks at all pairs.
-    pub(super) fn is_about(&self, user: UserId) -> bool {
+    pub(super) fn is_about(&self, user: UserSlot) -> bool {
         self.pairs.keys().any(|pair| pair.has(user))
     }
 
@@ -187,7 +196,7 @@ impl FriendshipOps {
 }
 
 #[cfg(debug_assertions)]
-impl FriendshipOps {
+impl PendingFriendOps {
     /// Checks the invariants.
     pub(super) fn check(&self, undecided_max: usize) {
         let queued = self.pairs.values().flat_map(|busy| &busy.queued);
@@ -198,7 +207,7 @@ impl FriendshipOps {
             assert!(busy.queued.iter().all(|op| op.pair() == *pair));
         }
         let undecided = self.undecided.values().map(|undecided| &undecided.op);
-        assert_eq!(self.undecided_bytes, undecided.map(RunningOp::weight_bytes).sum::<usize>());
+        assert_eq!(self.undecided_bytes, undecided.map(RunningFriendOp::weight_bytes).sum::<usize>());
         assert!(self.undecided_bytes <= UNDECIDED_BYTES_MAX && self.undecided.len() <= undecided_max);
         for (pair, UndecidedOp { op, .. }) in &self.undecided {
             assert!(op.pair() == *pair && op.failed > 0);
@@ -213,7 +222,7 @@ impl FriendshipOps {
     }
 
     /// The references that waiting operations hold.
-    pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
+    pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
         let queued = self.pairs.values().flat_map(|busy| &busy.queued).flat_map(QueuedFriendOp::refs);
         queued.chain(self.undecided.values().flat_map(|undecided| undecided.op.refs()))
     }

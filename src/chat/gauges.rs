@@ -1,11 +1,11 @@
 //! Gauges of the core, kept up to date as things change.
 
-use super::Chat;
-use super::rules::Rules;
+use super::ChatCore;
+use super::rules::CoreSettings;
 
 /// The gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CoreGauges {
+pub struct UnackedPushGauges {
     /// Pushes that were sent on their receivers' present connections and are not acked.
     pub outstanding: u64,
     /// When the oldest of the recently resent pushes was taken, in ms since the epoch; `None`: none
@@ -54,16 +54,16 @@ impl OldestPush {
 }
 
 /// The length of a span in ms: slightly more than the time between two sendings of a push.
-pub(super) fn span_ms(rules: &Rules) -> u64 {
+pub(super) fn span_ms(rules: &CoreSettings) -> u64 {
     rules.resend_every_ms + rules.resend_every_ms / 4 + 1_000
 }
 
-impl Chat {
+impl ChatCore {
     /// The present gauges.
     #[must_use]
-    pub fn gauges(&self) -> CoreGauges {
+    pub fn gauges(&self) -> UnackedPushGauges {
         let span = self.now.mono_ms / span_ms(&self.rules);
-        CoreGauges { outstanding: self.outstanding, oldest_unacked_ms: self.oldest.get(span) }
+        UnackedPushGauges { outstanding: self.outstanding, oldest_unacked_ms: self.oldest.get(span) }
     }
 }
 

@@ -20,7 +20,7 @@ pub struct AddressKey(pub NonZeroU32);
 
 /// Names one submitted job. It comes back with the outcome, exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket {
+pub struct JobTicket {
     /// The place in the core's table of jobs in flight.
     pub slot: u32,
     /// How many jobs had the slot before.

@@ -1,15 +1,15 @@
 //! Ids of users, pushes and log-ins inside the core: small, and valid only as long as the thing
 //! that they name exists.
 
-use super::contract::Ticket;
+use super::contract::JobTicket;
 use std::num::NonZeroU32;
 
 /// A user's slot in the table, valid as long as something refers to the user. Counted from 1, so
-/// that `Option<UserId>` is no larger.
+/// that `Option<UserSlot>` is no larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct UserId(NonZeroU32);
+pub(super) struct UserSlot(NonZeroU32);
 
-impl UserId {
+impl UserSlot {
     pub(super) const FIRST: Self = Self(NonZeroU32::MIN);
     pub(super) const LAST: Self = Self(NonZeroU32::MAX);
 
@@ -32,4 +32,4 @@ pub(super) struct DeliveryRef {
 
 /// Names a log-in in progress in its present state: in the next state it has another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LoginId(pub(super) Ticket);
+pub(super) struct LoginAttemptId(pub(super) JobTicket);

@@ -9,12 +9,12 @@
 //! user may have a part of the free room (a dynamic threshold): however many users fill the queue,
 //! there is room for a user who needs little.
 
-use super::Chat;
-use super::contract::{Action, ConnId, Job};
+use super::ChatCore;
+use super::contract::{ConnId, CoreAction, Job};
 use super::ids::DeliveryRef;
-use super::ids::UserId;
+use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::users::UserRoute;
+use super::users::UserLocation;
 
 /// One user may have the free room divided by this in flight.
 const PART_OF_FREE: usize = 16;
@@ -25,9 +25,9 @@ const UNIT_BYTES: usize = 4_096;
 
 /// The load of one user.
 #[derive(Clone, Copy, Debug, Default)]
-struct UserLoad(u32);
+struct UserInFlightLoad(u32);
 
-impl UserLoad {
+impl UserInFlightLoad {
     /// This bit says that the limit was reached, and more than half of it is still in flight.
     const OVER: u32 = 1 << 31;
     /// Something waits until the user's messages are safe.
@@ -54,32 +54,32 @@ impl UserLoad {
 /// The load of each user, by their slot in the table of users. A user with load counts as referred
 /// to.
 #[derive(Debug, Default)]
-pub(super) struct UserLoads {
-    by_slot: Vec<UserLoad>,
+pub(super) struct UserJobLoads {
+    by_slot: Vec<UserInFlightLoad>,
 }
 
-impl UserLoads {
-    fn is_over(&self, user: UserId) -> bool {
+impl UserJobLoads {
+    fn is_over(&self, user: UserSlot) -> bool {
         self.by_slot.get(user.slot()).is_some_and(|load| load.is_over())
     }
 
-    fn load(&mut self, user: UserId) -> &mut UserLoad {
+    fn load(&mut self, user: UserSlot) -> &mut UserInFlightLoad {
         let slot = user.slot();
         if slot >= self.by_slot.len() {
-            self.by_slot.resize(slot + 1, UserLoad::default());
+            self.by_slot.resize(slot + 1, UserInFlightLoad::default());
         }
         &mut self.by_slot[slot]
     }
 
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        self.by_slot.capacity() * size_of::<UserLoad>()
+        self.by_slot.capacity() * size_of::<UserInFlightLoad>()
     }
 
     /// The load of all users, for the invariants.
     #[cfg(debug_assertions)]
-    pub(super) fn all(&self) -> impl Iterator<Item = (UserId, u32)> + '_ {
-        let all = self.by_slot.iter().enumerate().map(|(slot, load)| (UserId::of(slot), load.units()));
+    pub(super) fn all(&self) -> impl Iterator<Item = (UserSlot, u32)> + '_ {
+        let all = self.by_slot.iter().enumerate().map(|(slot, load)| (UserSlot::of(slot), load.units()));
         all.filter(|(_, units)| *units > 0)
     }
 }
@@ -90,10 +90,10 @@ pub(super) fn units(push_bytes: usize) -> u32 {
     1 + (push_bytes / UNIT_BYTES) as u32
 }
 
-impl Chat {
+impl ChatCore {
     /// The user whose request caused a job, and the job's load. The jobs of a log-in belong to no
     /// user yet.
-    pub(super) fn payer(&self, job: &Job, purpose: &JobPurpose) -> Option<(UserId, u32)> {
+    pub(super) fn payer(&self, job: &Job, purpose: &JobPurpose) -> Option<(UserSlot, u32)> {
         let rules = &self.rules;
         match purpose {
             JobPurpose::Save(delivery) => Some((self.deliveries.get(*delivery)?.sender?, units(job.push_bytes()))),
@@ -121,7 +121,7 @@ impl Chat {
         rules.jobs_per_connection_max.min(u32::try_from(part.max(LEAST)).unwrap_or(u32::MAX))
     }
 
-    pub(super) fn charge(&mut self, (user, units): (UserId, u32), out: &mut Vec<Action>) {
+    pub(super) fn charge(&mut self, (user, units): (UserSlot, u32), out: &mut Vec<CoreAction>) {
         let max = self.in_flight_max();
         let load = self.in_flight.load(user);
         let is_first = load.units() == 0;
@@ -129,7 +129,7 @@ impl Chat {
         load.0 += units;
         let is_over = load.units() >= max && !load.is_over();
         if is_over {
-            load.set(UserLoad::OVER, true);
+            load.set(UserInFlightLoad::OVER, true);
         }
         if is_first {
             self.users.hold(user);
@@ -139,11 +139,11 @@ impl Chat {
         }
     }
 
-    pub(super) fn discharge(&mut self, (user, units): (UserId, u32), out: &mut Vec<Action>) {
+    pub(super) fn discharge(&mut self, (user, units): (UserSlot, u32), out: &mut Vec<CoreAction>) {
         let load = self.in_flight.load(user);
         debug_assert!(load.units() >= units, "discharged more than charged");
         load.0 -= units.min(load.units());
-        let (left, has_flags) = (load.units(), load.has(UserLoad::FLAGS));
+        let (left, has_flags) = (load.units(), load.has(UserInFlightLoad::FLAGS));
         if has_flags {
             self.less_in_flight(user, out);
         }
@@ -154,43 +154,43 @@ impl Chat {
 
     /// Somebody has less in flight who is held for it, or for whose messages something waits.
     #[inline(never)]
-    fn less_in_flight(&mut self, user: UserId, out: &mut Vec<Action>) {
+    fn less_in_flight(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let load = *self.in_flight.load(user);
         if load.is_over() && load.units() <= self.in_flight_max() / 2 {
-            self.in_flight.load(user).set(UserLoad::OVER, false);
+            self.in_flight.load(user).set(UserInFlightLoad::OVER, false);
             self.settle_user(user, out);
         }
-        if load.has(UserLoad::AWAITED) {
+        if load.has(UserInFlightLoad::AWAITED) {
             self.go_on_letting_go(user, out);
         }
     }
 
     /// Whenever a user has less in flight, the letting go of them goes on. They are held meanwhile.
-    pub(super) fn await_messages(&mut self, user: UserId, on: bool) {
-        self.in_flight.load(user).set(UserLoad::AWAITED, on);
+    pub(super) fn await_messages(&mut self, user: UserSlot, on: bool) {
+        self.in_flight.load(user).set(UserInFlightLoad::AWAITED, on);
     }
 
-    fn settle_user(&mut self, user: UserId, out: &mut Vec<Action>) {
+    fn settle_user(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         match self.users.route(user) {
-            UserRoute::Here(conn) => self.settle_requests(conn, out),
+            UserLocation::Here(conn) => self.settle_requests(conn, out),
             // The load belongs to the user: the next log-in takes what is left of it into account.
-            UserRoute::Away | UserRoute::Elsewhere => {}
+            UserLocation::Away | UserLocation::Elsewhere => {}
         }
     }
 
     /// Tells the shell to hold or to resume the requests of a connection, by its user's load.
-    pub(super) fn settle_requests(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+    pub(super) fn settle_requests(&mut self, conn: ConnId, out: &mut Vec<CoreAction>) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
         let hold = session.user.is_some_and(|user| self.in_flight.is_over(user));
         if std::mem::replace(&mut session.requests_held, hold) != hold {
-            out.push(if hold { Action::HoldRequests { conn } } else { Action::ResumeRequests { conn } });
+            out.push(if hold { CoreAction::HoldRequests { conn } } else { CoreAction::ResumeRequests { conn } });
         }
     }
 
     /// Counts a message that waits for its ack without a job, as the job that it may need.
-    pub(super) fn charge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    pub(super) fn charge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
@@ -203,7 +203,7 @@ impl Chat {
     }
 
     /// Stops counting such a message: it needs no job, or has one now.
-    pub(super) fn discharge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    pub(super) fn discharge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };

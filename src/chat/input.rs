@@ -1,16 +1,16 @@
 //! Input of connections: which input counts as activity, which is refused at once, and which file
 //! handles the rest.
 
-use super::answer::{FollowingError, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSED, owned_id};
-use super::contract::{Action, AddressKey, CloseReason, ConnId};
-use super::ids::UserId;
+use super::answer::{ErrorReply, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSED, owned_id};
+use super::contract::{AddressKey, ConnId, CoreAction, CoreCloseReason};
+use super::ids::UserSlot;
 use super::throttle::RateLimit;
-use super::{Chat, ChatTimer};
+use super::{ChatCore, ChatTimer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
-use crate::protocol::request::{BadInput, ContentForm, Request, Verb};
+use crate::protocol::request::{BadInput, ClientRequest, JsonContentForm, RequestType};
 
-impl Chat {
+impl ChatCore {
     /// Reads the memory that input of this connection will need, so that it is in the cache. The
     /// returned sum has no meaning. Changes nothing.
     #[must_use]
@@ -25,7 +25,12 @@ impl Chat {
         list.wrapping_add(dedup).wrapping_add(usize::from(name.copied() == Some(0)) + usize::from(friends.is_none()))
     }
 
-    pub(super) fn input(&mut self, conn: ConnId, input: Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
+    pub(super) fn input(
+        &mut self,
+        conn: ConnId,
+        input: Result<ClientRequest<'_>, BadInput>,
+        out: &mut Vec<CoreAction>,
+    ) {
         let Some(enough) = self.take_token(conn) else {
             return self.too_fast(conn, &input, out);
         };
@@ -51,7 +56,7 @@ impl Chat {
                 match self.refused_at_once(&request, user, before) {
                     // An ack has no answer. Its push stays on the list and is sent again, so
                     // nothing is lost.
-                    Some(TOO_FAST) if matches!(request, Request::Ack { .. }) => {}
+                    Some(TOO_FAST) if matches!(request, ClientRequest::Ack { .. }) => {}
                     Some(fault) => {
                         let id = owned_id(id_of(&request));
                         let form = answer_form_of(&request).unwrap_or(form);
@@ -101,7 +106,7 @@ impl Chat {
 
     /// The last answer to a client that sends too much.
     #[inline(never)]
-    fn too_fast(&mut self, conn: ConnId, input: &Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
+    fn too_fast(&mut self, conn: ConnId, input: &Result<ClientRequest<'_>, BadInput>, out: &mut Vec<CoreAction>) {
         let form = self.sessions.get(conn).map(|session| session.form).unwrap_or_default();
         self.note_too_fast(conn, out);
         // Requests of TYPE 1, 2 and 4 have an answer of their own, which comes before the error.
@@ -111,22 +116,22 @@ impl Chat {
         };
         let user = input.as_ref().ok().and_then(claim_in);
         self.refuse_claim((conn, form, owned_id(id)), verb, user, Some(TOO_FAST_CLOSED), out);
-        self.close(conn, CloseReason::TooFast, out);
+        self.close(conn, CoreCloseReason::TooFast, out);
     }
 
     /// The fault of a request that is refused whatever it says. A 3 before log-in gets no answer at
     /// all; `dispatch` takes care of that.
     fn refused_at_once(
         &self,
-        request: &Request<'_>,
-        user: Option<UserId>,
-        fault: Option<FollowingError>,
-    ) -> Option<FollowingError> {
+        request: &ClientRequest<'_>,
+        user: Option<UserSlot>,
+        fault: Option<ErrorReply>,
+    ) -> Option<ErrorReply> {
         let verb = verb_of(request);
         if user.is_none() {
             match verb {
-                Verb::GetUser => return None,
-                Verb::SignUp | Verb::Login => {}
+                RequestType::GetUser => return None,
+                RequestType::SignUp | RequestType::Login => {}
                 _ => return Some(LOG_IN_FIRST),
             }
         }
@@ -134,32 +139,38 @@ impl Chat {
             return fault;
         }
         // Acks are still needed, and heartbeats cost nothing.
-        (self.stopping && !matches!(verb, Verb::Ack | Verb::Heartbeat)).then_some(STOPPING)
+        (self.stopping && !matches!(verb, RequestType::Ack | RequestType::Heartbeat)).then_some(STOPPING)
     }
 
-    fn dispatch(&mut self, conn: ConnId, user: Option<UserId>, request: Request<'_>, out: &mut Vec<Action>) {
+    fn dispatch(
+        &mut self,
+        conn: ConnId,
+        user: Option<UserSlot>,
+        request: ClientRequest<'_>,
+        out: &mut Vec<CoreAction>,
+    ) {
         match (request, user) {
-            (Request::SignUp { mid, form, profile, secret }, _) => {
+            (ClientRequest::SignUp { mid, form, profile, secret }, _) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.sign_up((conn, form, id), profile, secret, out);
             }
-            (Request::Login { mid, form, user, credential }, _) => {
+            (ClientRequest::Login { mid, form, user, credential }, _) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.log_in((conn, form, id), user.to_owned(), credential, out);
             }
-            (Request::Token { mid, form, verb }, Some(user)) => {
+            (ClientRequest::Token { mid, form, verb }, Some(user)) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.token((conn, form, id), user, verb, out);
             }
-            (Request::Account { mid, form, request }, Some(user)) => {
+            (ClientRequest::Account { mid, form, request }, Some(user)) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.account((conn, form, id), user, request, out);
             }
-            (Request::GetUser { mid, user }, Some(_)) => {
+            (ClientRequest::GetUser { mid, user }, Some(_)) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.get_user(conn, id, user.to_owned(), out);
             }
-            (Request::Message { form, id, sender, receiver, content, escape_free }, Some(user)) => {
+            (ClientRequest::Message { form, id, sender, receiver, content, escape_free }, Some(user)) => {
                 let fields = super::message::MessageFields {
                     id: &id,
                     sender: &sender,
@@ -169,14 +180,14 @@ impl Chat {
                 };
                 self.message((conn, form, user), fields, out);
             }
-            (Request::Ack { id, sender, .. }, Some(user)) => {
+            (ClientRequest::Ack { id, sender, .. }, Some(user)) => {
                 self.ack(user, id.as_str(), sender.as_ref().map(|sender| sender.as_str()), out);
             }
-            (Request::Friend { form, id, sender, receiver, verb, content }, Some(user)) => {
+            (ClientRequest::Friend { form, id, sender, receiver, verb, content }, Some(user)) => {
                 let fields = super::friend::FriendFields { id, sender, receiver, verb, content: &content };
                 self.friend((conn, form, user), fields, out);
             }
-            (Request::Heartbeat { mid }, Some(_)) => {
+            (ClientRequest::Heartbeat { mid }, Some(_)) => {
                 self.heartbeat(conn, owned_id(mid.as_ref().map(|mid| mid.as_str())), out);
             }
             // Before log-in: a 3 is answered with nothing at all, the rest was refused.
@@ -185,11 +196,11 @@ impl Chat {
     }
 
     #[inline(never)]
-    fn bad_input(&mut self, conn: ConnId, bad: BadInput, enough: bool, out: &mut Vec<Action>) {
+    fn bad_input(&mut self, conn: ConnId, bad: BadInput, enough: bool, out: &mut Vec<CoreAction>) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let connections = bad.form.filter(|_| !bad.verb.is_some_and(Verb::is_word));
+        let connections = bad.form.filter(|_| !bad.verb.is_some_and(RequestType::is_word));
         if let Some(form) = connections {
             session.form = form;
         }
@@ -197,26 +208,30 @@ impl Chat {
         let (form, bad_inputs, logged_in) =
             (bad.form.unwrap_or(session.form), session.bad_inputs, session.user.is_some());
         let fault = match bad.verb {
-            Some(Verb::GetUser) if !logged_in => return,
-            Some(Verb::Message | Verb::Ack | Verb::Friend | Verb::Heartbeat) if !logged_in => LOG_IN_FIRST,
+            Some(RequestType::GetUser) if !logged_in => return,
+            Some(RequestType::Message | RequestType::Ack | RequestType::Friend | RequestType::Heartbeat)
+                if !logged_in =>
+            {
+                LOG_IN_FIRST
+            }
             Some(verb) if verb.is_word() && !logged_in => LOG_IN_FIRST,
             _ if !enough && bad.code != ErrorCode::TooLarge => TOO_FAST,
-            _ => FollowingError(bad.code, bad.why),
+            _ => ErrorReply(bad.code, bad.why),
         };
         self.refuse((conn, form, owned_id(Some(&bad.id))), bad.verb, Some(fault), out);
         if bad.code == ErrorCode::TooLarge {
-            self.close(conn, CloseReason::TooLarge, out);
+            self.close(conn, CoreCloseReason::TooLarge, out);
         } else if u32::from(bad_inputs) >= self.rules.bad_inputs_max {
-            self.close(conn, CloseReason::Garbage, out);
+            self.close(conn, CoreCloseReason::Garbage, out);
         }
     }
 
-    pub(super) fn ping(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+    pub(super) fn ping(&mut self, conn: ConnId, out: &mut Vec<CoreAction>) {
         // The wire has answered with a pong, so there is nothing to refuse; but a client that sends
         // too many pings is closed.
         if self.take_token(conn).is_none() {
             self.note_too_fast(conn, out);
-            return self.say_and_close(conn, TOO_FAST_CLOSED, CloseReason::TooFast, out);
+            return self.say_and_close(conn, TOO_FAST_CLOSED, CoreCloseReason::TooFast, out);
         }
         if let Some(session) = self.sessions.get_mut(conn)
             && session.user.is_some()
@@ -236,7 +251,7 @@ impl Chat {
         }
     }
 
-    pub(super) fn flushed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+    pub(super) fn flushed(&mut self, conn: ConnId, out: &mut Vec<CoreAction>) {
         self.drained(conn);
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
@@ -253,7 +268,7 @@ impl Chat {
 
     /// Resends pushes a moment later, after the acks that have arrived are read.
     #[cold]
-    pub(super) fn resend_later(&mut self, user: UserId) {
+    pub(super) fn resend_later(&mut self, user: UserSlot) {
         let later_ms = self.now.mono_ms + 1;
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.cursor.timer = Some(self.wheel.insert(later_ms, ChatTimer::Resend(user)));
@@ -261,7 +276,7 @@ impl Chat {
     }
 
     /// Sets the resend timer of a user, unless it is set or there is nothing to wait for.
-    pub(super) fn arm_resend(&mut self, user: UserId) {
+    pub(super) fn arm_resend(&mut self, user: UserSlot) {
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
         };
@@ -273,73 +288,76 @@ impl Chat {
     }
 }
 
-fn verb_of(request: &Request<'_>) -> Verb {
+fn verb_of(request: &ClientRequest<'_>) -> RequestType {
     match request {
-        Request::SignUp { .. } => Verb::SignUp,
-        Request::Login { .. } => Verb::Login,
-        Request::GetUser { .. } => Verb::GetUser,
-        Request::Message { .. } => Verb::Message,
-        Request::Ack { .. } => Verb::Ack,
-        Request::Friend { .. } => Verb::Friend,
-        Request::Token { .. } => Verb::Token,
-        Request::Account { request, .. } => request.verb(),
-        Request::Heartbeat { .. } => Verb::Heartbeat,
+        ClientRequest::SignUp { .. } => RequestType::SignUp,
+        ClientRequest::Login { .. } => RequestType::Login,
+        ClientRequest::GetUser { .. } => RequestType::GetUser,
+        ClientRequest::Message { .. } => RequestType::Message,
+        ClientRequest::Ack { .. } => RequestType::Ack,
+        ClientRequest::Friend { .. } => RequestType::Friend,
+        ClientRequest::Token { .. } => RequestType::Token,
+        ClientRequest::Account { request, .. } => request.verb(),
+        ClientRequest::Heartbeat { .. } => RequestType::Heartbeat,
     }
 }
 
 /// The user name that a log-in or sign-up claims.
-fn claim_in(request: &Request<'_>) -> Option<UserName> {
+fn claim_in(request: &ClientRequest<'_>) -> Option<UserName> {
     match request {
-        Request::SignUp { profile, .. } => Some(profile.user_name.clone()),
-        Request::Login { user, .. } => Some(user.to_owned()),
+        ClientRequest::SignUp { profile, .. } => Some(profile.user_name.clone()),
+        ClientRequest::Login { user, .. } => Some(user.to_owned()),
         _ => None,
     }
 }
 
 /// The form of CONTENT of a request, if it sets the form of its connection.
-fn form_of(request: &Request<'_>) -> Option<ContentForm> {
+fn form_of(request: &ClientRequest<'_>) -> Option<JsonContentForm> {
     match request {
-        Request::SignUp { form, .. }
-        | Request::Login { form, .. }
-        | Request::Message { form, .. }
-        | Request::Ack { form, .. }
-        | Request::Friend { form, .. } => Some(*form),
+        ClientRequest::SignUp { form, .. }
+        | ClientRequest::Login { form, .. }
+        | ClientRequest::Message { form, .. }
+        | ClientRequest::Ack { form, .. }
+        | ClientRequest::Friend { form, .. } => Some(*form),
         // TOKEN and the other TYPEs that are words are answered in their own form, and leave the
         // connection's form unchanged.
-        Request::GetUser { .. } | Request::Heartbeat { .. } | Request::Token { .. } | Request::Account { .. } => None,
+        ClientRequest::GetUser { .. }
+        | ClientRequest::Heartbeat { .. }
+        | ClientRequest::Token { .. }
+        | ClientRequest::Account { .. } => None,
     }
 }
 
 /// The form of an error about this request; `None`: the connection's form.
-fn answer_form_of(request: &Request<'_>) -> Option<ContentForm> {
+fn answer_form_of(request: &ClientRequest<'_>) -> Option<JsonContentForm> {
     match request {
-        Request::Token { form, .. } | Request::Account { form, .. } => Some(*form),
+        ClientRequest::Token { form, .. } | ClientRequest::Account { form, .. } => Some(*form),
         other => form_of(other),
     }
 }
 
 /// The id that its answer names.
-fn id_of<'a>(request: &'a Request<'_>) -> Option<&'a str> {
+fn id_of<'a>(request: &'a ClientRequest<'_>) -> Option<&'a str> {
     match request {
-        Request::SignUp { mid, .. }
-        | Request::Login { mid, .. }
-        | Request::GetUser { mid, .. }
-        | Request::Token { mid, .. }
-        | Request::Account { mid, .. }
-        | Request::Heartbeat { mid } => mid.as_ref().map(|mid| mid.as_str()),
-        Request::Message { id, .. } | Request::Friend { id, .. } => Some(id.as_str()),
+        ClientRequest::SignUp { mid, .. }
+        | ClientRequest::Login { mid, .. }
+        | ClientRequest::GetUser { mid, .. }
+        | ClientRequest::Token { mid, .. }
+        | ClientRequest::Account { mid, .. }
+        | ClientRequest::Heartbeat { mid } => mid.as_ref().map(|mid| mid.as_str()),
+        ClientRequest::Message { id, .. } | ClientRequest::Friend { id, .. } => Some(id.as_str()),
         // An ack is no request: an error about it answers nothing of the client's.
-        Request::Ack { .. } => None,
+        ClientRequest::Ack { .. } => None,
     }
 }
 
 /// Does a request count as activity (docs/protocol.md §6)? A well-formed one counts whatever its
 /// answer is.
-fn counts_as_speaking(verb: Verb, logged_in: bool) -> bool {
+fn counts_as_speaking(verb: RequestType, logged_in: bool) -> bool {
     match verb {
-        Verb::Login => true,
-        Verb::SignUp => !logged_in,
-        Verb::Heartbeat | Verb::Message | Verb::Ack | Verb::Friend => logged_in,
+        RequestType::Login => true,
+        RequestType::SignUp => !logged_in,
+        RequestType::Heartbeat | RequestType::Message | RequestType::Ack | RequestType::Friend => logged_in,
         _ => false,
     }
 }

@@ -1,15 +1,15 @@
 //! Invariants that hold after every event. Debug builds only.
 
-use super::Chat;
+use super::ChatCore;
 use super::answer::holds_input;
-use super::contract::{ConnId, Rules};
-use super::deliveries::SaveProgress;
-use super::ids::{LoginId, UserId};
+use super::contract::{ConnId, CoreSettings};
+use super::deliveries::PushSaveState;
+use super::ids::{LoginAttemptId, UserSlot};
 use super::in_flight::units;
 use super::job::JobPurpose;
-use super::login_state::Login;
-use super::users::UserRoute;
-use crate::protocol::request::Verb;
+use super::login_state::LoginState;
+use super::users::UserLocation;
+use crate::protocol::request::RequestType;
 use std::collections::{HashMap, HashSet};
 
 /// With more users and sessions than this, only some events are followed by a check: otherwise
@@ -19,14 +19,14 @@ const EVERY: u64 = 257;
 
 /// The limits that the invariants check, each at its highest value so far.
 #[derive(Debug)]
-pub(super) struct Ceilings(Rules);
+pub(super) struct PeakLimits(CoreSettings);
 
-impl Ceilings {
-    pub(super) fn new(rules: &Rules) -> Self {
+impl PeakLimits {
+    pub(super) fn new(rules: &CoreSettings) -> Self {
         Self(rules.clone())
     }
 
-    pub(super) fn raise(&mut self, rules: &Rules) {
+    pub(super) fn raise(&mut self, rules: &CoreSettings) {
         let highest = &mut self.0;
         highest.jobs_max = highest.jobs_max.max(rules.jobs_max);
         highest.dedup_messages_max = highest.dedup_messages_max.max(rules.dedup_messages_max);
@@ -41,12 +41,12 @@ impl Ceilings {
         highest.undecided_max = highest.undecided_max.max(rules.undecided_max);
     }
 
-    pub(super) fn rules(&self) -> &Rules {
+    pub(super) fn rules(&self) -> &CoreSettings {
         &self.0
     }
 }
 
-impl Chat {
+impl ChatCore {
     pub(super) fn check_invariants(&mut self) {
         self.checks = self.checks.wrapping_add(1);
         let size = self.users.len() + self.sessions.len() + self.deliveries.len();
@@ -115,7 +115,7 @@ impl Chat {
     fn check_logins(&self) {
         self.auth_queue.check(self.ceilings.rules());
         let mut elsewhere = 0;
-        let mut all_are = |ids: &mut dyn Iterator<Item = LoginId>, belongs: fn(&Login) -> bool| {
+        let mut all_are = |ids: &mut dyn Iterator<Item = LoginAttemptId>, belongs: fn(&LoginState) -> bool| {
             for id in ids {
                 let login = self.logins.get(id).map(|one| &one.login);
                 assert!(login.is_some_and(belongs), "{login:?} in the wrong place");
@@ -129,14 +129,17 @@ impl Chat {
         all_are(&mut { working }, |login| {
             !matches!(
                 login,
-                Login::Admitted { .. } | Login::Queued { .. } | Login::WaitingToLoad | Login::Claiming { .. }
+                LoginState::Admitted { .. }
+                    | LoginState::Queued { .. }
+                    | LoginState::WaitingToLoad
+                    | LoginState::Claiming { .. }
             )
         });
         let claims = self.cluster.iter().flat_map(|cluster| cluster.claiming());
-        all_are(&mut { claims }, |login| matches!(login, Login::Claiming { .. }));
-        all_are(&mut self.auth_queue.log_ins(), |login| matches!(login, Login::Queued { .. }));
+        all_are(&mut { claims }, |login| matches!(login, LoginState::Claiming { .. }));
+        all_are(&mut self.auth_queue.log_ins(), |login| matches!(login, LoginState::Queued { .. }));
         let loading = self.users.iter().filter_map(|(_, user, _)| user.loading.as_ref());
-        all_are(&mut loading.flat_map(|loading| loading.waiting()), |login| matches!(login, Login::WaitingToLoad));
+        all_are(&mut loading.flat_map(|loading| loading.waiting()), |login| matches!(login, LoginState::WaitingToLoad));
         self.logins.check(elsewhere, self.sessions.len());
         let tried = self.logins.values().filter(|one| one.login.attempt().is_some());
         assert_eq!(tried.count(), self.tries.open(), "each try is settled once");
@@ -150,7 +153,8 @@ impl Chat {
 
     /// Exactly the waiting log-ins and sign-ups have a claimed name.
     fn check_claims(&self) {
-        let claims = self.requests.values().filter(|pending| matches!(pending.verb, Verb::SignUp | Verb::Login));
+        let claims =
+            self.requests.values().filter(|pending| matches!(pending.verb, RequestType::SignUp | RequestType::Login));
         assert_eq!(claims.count(), self.claims.len());
         assert!(self.claims.keys().all(|request| self.requests.contains(*request)));
     }
@@ -177,13 +181,13 @@ impl Chat {
 
     /// The count of each user's jobs in flight is right.
     fn check_in_flight(&self) {
-        let mut counted: HashMap<UserId, u32> = HashMap::new();
+        let mut counted: HashMap<UserSlot, u32> = HashMap::new();
         for (user, units) in self.jobs.values().filter_map(|job| job.payer) {
             *counted.entry(user).or_default() += units;
         }
         for delivery in self.deliveries.iter().filter(|delivery| delivery.charged) {
             assert!(
-                !delivery.durable && delivery.waits() && delivery.save != SaveProgress::InFlight,
+                !delivery.durable && delivery.waits() && delivery.save != PushSaveState::InFlight,
                 "nothing is to come of it: {delivery:?}"
             );
             assert!(delivery.sender.is_some(), "only messages count");
@@ -197,13 +201,13 @@ impl Chat {
     /// Each user has at most one live connection, and user and connection refer to each other.
     fn check_online(&self) {
         self.sessions.check_looks();
-        let mut online: HashMap<UserId, ConnId> = HashMap::new();
+        let mut online: HashMap<UserSlot, ConnId> = HashMap::new();
         for conn in self.sessions.ids() {
             let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
                 continue;
             };
             assert_eq!(online.insert(user, conn), None, "two live connections of one user");
-            assert_eq!(self.users.route(user), UserRoute::Here(conn));
+            assert_eq!(self.users.route(user), UserLocation::Here(conn));
         }
         for (id, user, _) in self.users.iter() {
             assert_eq!(user.route().here(), online.get(&id).copied(), "{:?} is online where they are not", user.name);
@@ -231,15 +235,15 @@ impl Chat {
 
     /// The reference count of every user is right.
     fn check_references(&self) {
-        let mut counted: HashMap<UserId, u32> = HashMap::new();
-        let mut count = |user: UserId| *counted.entry(user).or_default() += 1;
+        let mut counted: HashMap<UserSlot, u32> = HashMap::new();
+        let mut count = |user: UserSlot| *counted.entry(user).or_default() += 1;
         for (_, user, _) in self.users.iter() {
             user.friends.iter().copied().for_each(&mut count);
             if let Some(loading) = &user.loading {
                 assert_eq!(loading.count, 1, "of each user one log-in reads");
                 assert!(loading.waiting().count() <= self.ceilings.rules().log_ins_waiting_per_user_max as usize);
                 loading.changes.iter().for_each(|&(other, _)| count(other));
-                let others: HashSet<UserId> = loading.changes.iter().map(|&(other, _)| other).collect();
+                let others: HashSet<UserSlot> = loading.changes.iter().map(|&(other, _)| other).collect();
                 assert_eq!(others.len(), loading.changes.len(), "of each friend one");
             }
         }

@@ -1,68 +1,68 @@
 //! The purposes of the jobs in flight.
 
 use super::admin_op::AdminOperation;
-use super::cluster::Question;
-use super::contract::Ticket;
-use super::friend_op::RunningOp;
-use super::ids::{DeliveryRef, LoginId, UserId};
-use super::own_op::{NewPassword, OwnAccountJob};
+use super::cluster::PendingUserReport;
+use super::contract::JobTicket;
+use super::friend_op::RunningFriendOp;
+use super::ids::{DeliveryRef, LoginAttemptId, UserSlot};
+use super::own_op::{OwnAccountJob, PendingPasswordChange};
 use crate::protocol::field::{Profile, UserName};
 
 /// The purpose of a job in flight.
 #[derive(Debug)]
 pub(super) enum JobPurpose {
     Hash {
-        request: Ticket,
+        request: JobTicket,
         profile: Box<Profile>,
     },
     Create {
-        request: Ticket,
+        request: JobTicket,
     },
     /// The state of the log-in has the details.
-    Login(LoginId),
+    Login(LoginAttemptId),
     Token {
-        request: Ticket,
+        request: JobTicket,
     },
     /// Holds a reference to the user.
-    Page(UserId),
+    Page(UserSlot),
     /// Counts the mailbox of a user who is away, because this push has waited too long. Holds a
     /// reference to the user.
     Count {
-        user: UserId,
+        user: UserSlot,
         seq: u64,
     },
     Profile {
-        request: Ticket,
+        request: JobTicket,
     },
     Account(OwnAccountJob),
     /// Hashes the password that a user wants.
-    NewPassword(Box<NewPassword>),
+    NewPassword(Box<PendingPasswordChange>),
     Save(DeliveryRef),
     Delete {
         receiver: UserName,
         seq: u64,
     },
-    Friendship(RunningOp),
+    Friendship(RunningFriendOp),
     /// Searches a push that may be in the store. Holds a reference to its receiver.
     Lost {
-        receiver: UserId,
+        receiver: UserSlot,
         seq: u64,
         /// The value of `Chat::blocks` when the job was submitted.
         blocks: u64,
     },
     /// Reads this user's friends again. Holds a reference to the user, whose `loading` is set.
-    Friends(UserId),
+    Friends(UserSlot),
     /// Asks to whom this user belongs: their node is to be told something. They are held with that.
-    Owner(UserId),
+    Owner(UserSlot),
     /// The same of somebody who logs in here; they may be gone by now.
     ClaimedOwner {
-        user: UserId,
+        user: UserSlot,
         serial: u64,
     },
     /// Comes behind all jobs about a user who is let go of, and is held with that.
-    LettingGo(UserId),
+    LettingGo(UserSlot),
     /// Asks to whom a user belongs about whom the operator asks.
-    AskedOwner(Question),
+    AskedOwner(PendingUserReport),
     /// Hashes a password that the operator gives.
     AdminHash(Box<AdminOperation>),
     Admin(Box<AdminOperation>),

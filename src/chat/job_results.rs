@@ -30,7 +30,7 @@ pub enum FriendRequestOutcome {
     /// changed.
     TooMany,
     /// The push would exceed this quota of the asked user's mailbox: nothing was changed.
-    Full(MailboxQuota),
+    Full(MailboxQuotaKind),
     /// The asked user blocks the asking user: the request is hidden. It is pending for the asking
     /// user only, and there is no push.
     Hidden,
@@ -40,7 +40,7 @@ pub enum FriendRequestOutcome {
 
 /// A quota of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MailboxQuota {
+pub enum MailboxQuotaKind {
     /// The quota for everything that waits for the receiver.
     Receiver,
     /// The quota for the pushes of one sender to one receiver.
@@ -59,5 +59,5 @@ pub enum FriendAnswerOutcome {
     TooManyFriends,
     /// The push would exceed this quota of the asking user's mailbox: nothing was changed, the
     /// request is still pending.
-    Full(MailboxQuota),
+    Full(MailboxQuotaKind),
 }

@@ -1,9 +1,9 @@
 //! The tables of jobs in flight and of requests that wait for their answers.
 
-use super::contract::Ticket;
+use super::contract::JobTicket;
 use crate::generational::{GenerationalSlab, impl_key};
 
-/// Values by [`Ticket`].
-pub(super) type TicketTable<T> = GenerationalSlab<Ticket, T>;
+/// Values by [`JobTicket`].
+pub(super) type JobTicketTable<T> = GenerationalSlab<JobTicket, T>;
 
-impl_key!(Ticket);
+impl_key!(JobTicket);

@@ -8,31 +8,31 @@
 //! The states of a log-in and the transitions are in `login_state.rs`; this module carries them
 //! out.
 
-use super::Chat;
+use super::ChatCore;
 use super::answer::ReplyTo;
-use super::answer::{CROWDED, FollowingError, PendingRequest, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
-use super::auth_queue::{AuthRoom, HashPurpose, NextHash, QueuedHash};
+use super::answer::{CROWDED, ErrorReply, PendingRequest, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
+use super::auth_queue::{AuthQueueClass, HashPurpose, NextPasswordToHash, QueuedHash};
 use super::contract::{
-    Action, ClientConn, ClientLimit, CloseReason, ConnId, CredentialKind, Job, Note, Outcome, PushPage, RefusalCause,
-    Ticket,
+    ClientLimitKind, ConnAndAddress, ConnId, CoreAction, CoreCloseReason, CredentialKind, Job, JobOutcome, JobTicket,
+    LogEvent, LoginRefusalCause, PushPage,
 };
-use super::ids::{LoginId, UserId};
+use super::ids::{LoginAttemptId, UserSlot};
 use super::job::JobPurpose;
 use super::login_state::{
-    Login, LoginEvent, LoginFacts, LoginInProgress, LoginStep, NextLoginStep, Whereabouts, fault_of,
+    LoginEvent, LoginFacts, LoginInProgress, LoginState, LoginStep, NextLoginStep, UserLoadState, fault_of,
 };
-use super::own_op::ProofPurpose;
-use super::tries::{AdmittedTry, TryOutcome};
-use super::users::UserRoute;
+use super::own_op::CredentialCheckPurpose;
+use super::tries::{AdmittedTry, CredentialTryOutcome};
+use super::users::UserLocation;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{Credential, Verb};
+use crate::protocol::request::{Credential, RequestType};
 
-pub(super) const REPLACED: FollowingError = FollowingError(ErrorCode::Replaced, "you logged in on another connection");
+pub(super) const REPLACED: ErrorReply = ErrorReply(ErrorCode::Replaced, "you logged in on another connection");
 
 /// The data that was read for a log-in.
-pub(super) struct LoginData {
+pub(super) struct LoadedLoginData {
     pub(super) friends: Vec<UserName>,
     /// The first page.
     pub(super) page: PushPage,
@@ -40,11 +40,11 @@ pub(super) struct LoginData {
     pub(super) epoch: u64,
 }
 
-impl Chat {
+impl ChatCore {
     #[inline(never)]
-    pub(super) fn log_in(&mut self, to: ReplyTo, user: UserName, credential: Credential, out: &mut Vec<Action>) {
+    pub(super) fn log_in(&mut self, to: ReplyTo, user: UserName, credential: Credential, out: &mut Vec<CoreAction>) {
         if self.is_draining() {
-            return self.refuse_drained(to, Verb::Login, out);
+            return self.refuse_drained(to, RequestType::Login, out);
         }
         let (conn, now_ms) = (to.0, self.now.mono_ms);
         let session = self.sessions.get_mut(conn);
@@ -54,19 +54,24 @@ impl Chat {
         };
         let attempt = match admitted {
             Ok(attempt) => attempt,
-            Err(limit) => return self.refuse_try(to, Verb::Login, user, limit, out),
+            Err(limit) => return self.refuse_try(to, RequestType::Login, user, limit, out),
         };
         let session = self.sessions.get(conn);
         let is_another = |present| self.users.get(present).name != user;
         let waits = session.is_some_and(|session| session.unanswered > 0 && session.user.is_some_and(is_another));
-        let request = self.ask_as(to, Verb::Login, user.clone(), out);
+        let request = self.ask_as(to, RequestType::Login, user.clone(), out);
         let by = match &credential {
             Credential::Password(_) => CredentialKind::Password,
             Credential::Token(_) => CredentialKind::Token,
         };
-        let login = Login::Admitted { credential, attempt };
-        let id =
-            self.logins.insert(LoginInProgress { request, user, aim: ProofPurpose::LogIn(by), login, barred: None });
+        let login = LoginState::Admitted { credential, attempt };
+        let id = self.logins.insert(LoginInProgress {
+            request,
+            user,
+            aim: CredentialCheckPurpose::LogIn(by),
+            login,
+            barred: None,
+        });
         if waits {
             // The first user's requests are answered first: after the `LS`, their answers would
             // seem to belong to the second user. The wait is at most `answer_within_ms`, and no
@@ -79,43 +84,49 @@ impl Chat {
 
     /// Begins the deferred log-ins that need not wait any longer.
     #[inline(never)]
-    pub(super) fn begin_due_log_ins(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn begin_due_log_ins(&mut self, out: &mut Vec<CoreAction>) {
         for id in self.logins.take_due() {
             self.login_event(id, LoginEvent::Begins, out);
         }
     }
 
     /// Drops the deferred log-in of a connection that is gone.
-    pub(super) fn remove_deferred_log_in(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+    pub(super) fn remove_deferred_log_in(&mut self, conn: ConnId, out: &mut Vec<CoreAction>) {
         if let Some(id) = self.logins.take_deferred(conn) {
             self.login_event(id, LoginEvent::Dropped, out);
         }
     }
 
     /// Does a client still wait for the answer to this request?
-    pub(super) fn is_awaited(&self, request: Ticket) -> bool {
+    pub(super) fn is_awaited(&self, request: JobTicket) -> bool {
         self.requests.get(request).is_some_and(|pending| self.sessions.get(pending.conn).is_some())
     }
 
-    fn whereabouts(&self, user: &UserName, aim: &ProofPurpose) -> Whereabouts {
-        if !matches!(aim, ProofPurpose::LogIn(_)) {
+    fn whereabouts(&self, user: &UserName, aim: &CredentialCheckPurpose) -> UserLoadState {
+        if !matches!(aim, CredentialCheckPurpose::LogIn(_)) {
             // Nothing needs to be read.
-            return Whereabouts::Here;
+            return UserLoadState::Here;
         }
         match self.users.find(user.as_str()).map(|user| self.users.get(user)) {
-            Some(user) if user.is_here() => Whereabouts::Here,
-            Some(user) if user.loading.is_some() => Whereabouts::Loading,
-            _ => Whereabouts::Away,
+            Some(user) if user.is_here() => UserLoadState::Here,
+            Some(user) if user.loading.is_some() => UserLoadState::Loading,
+            _ => UserLoadState::Away,
         }
     }
 
-    pub(super) fn login_event(&mut self, id: LoginId, event: LoginEvent, out: &mut Vec<Action>) {
+    pub(super) fn login_event(&mut self, id: LoginAttemptId, event: LoginEvent, out: &mut Vec<CoreAction>) {
         self.login_event_with(id, event, None, out);
     }
 
     /// Handles an event of a log-in: takes it out of its state, settles its try, and does the next
     /// step.
-    fn login_event_with(&mut self, id: LoginId, event: LoginEvent, read: Option<LoginData>, out: &mut Vec<Action>) {
+    fn login_event_with(
+        &mut self,
+        id: LoginAttemptId,
+        event: LoginEvent,
+        read: Option<LoadedLoginData>,
+        out: &mut Vec<CoreAction>,
+    ) {
         let Some(LoginInProgress { request, user, aim, login, barred }) = self.logins.remove(id) else {
             debug_assert!(false, "{event:?} to a log-in that is over");
             return;
@@ -130,9 +141,9 @@ impl Chat {
             self.settle(&user, attempt, settled);
         }
         let (next, aim) = match (next, aim) {
-            (NextLoginStep::Complete, ProofPurpose::LogIn(by)) => {
+            (NextLoginStep::Complete, CredentialCheckPurpose::LogIn(by)) => {
                 self.complete_login(request, (&user, by), read, out);
-                (NextLoginStep::Drop, ProofPurpose::LogIn(by))
+                (NextLoginStep::Drop, CredentialCheckPurpose::LogIn(by))
             }
             (NextLoginStep::Complete, aim) => return self.proven(request, user, (aim, old_hash), out),
             unchanged => unchanged,
@@ -154,20 +165,28 @@ impl Chat {
         }
     }
 
-    fn refuse_in_progress(&mut self, request: Ticket, aim: &ProofPurpose, cause: RefusalCause, out: &mut Vec<Action>) {
+    fn refuse_in_progress(
+        &mut self,
+        request: JobTicket,
+        aim: &CredentialCheckPurpose,
+        cause: LoginRefusalCause,
+        out: &mut Vec<CoreAction>,
+    ) {
         match aim {
-            ProofPurpose::LogIn(_) => self.refuse_for(request, cause, fault_of(cause), out),
-            ProofPurpose::ChangePassword(_) | ProofPurpose::DeleteAccount => self.refuse_proof(request, cause, out),
+            CredentialCheckPurpose::LogIn(_) => self.refuse_for(request, cause, fault_of(cause), out),
+            CredentialCheckPurpose::ChangePassword(_) | CredentialCheckPurpose::DeleteAccount => {
+                self.refuse_proof(request, cause, out)
+            }
         }
     }
 
     /// Moves a log-in to the place of its new state. `loads`: it has the user's turn to load
     /// already.
-    fn enter(&mut self, one: LoginInProgress, loads: bool, out: &mut Vec<Action>) {
+    fn enter(&mut self, one: LoginInProgress, loads: bool, out: &mut Vec<CoreAction>) {
         match one.login {
-            Login::Queued { attempt, .. } => self.enqueue_login(one, attempt, out),
-            Login::WaitingToLoad => self.wait_to_load(one, out),
-            Login::Claiming { owner } => self.begin_claim(one, owner, out),
+            LoginState::Queued { attempt, .. } => self.enqueue_login(one, attempt, out),
+            LoginState::WaitingToLoad => self.wait_to_load(one, out),
+            LoginState::Claiming { owner } => self.begin_claim(one, owner, out),
             _ => {
                 if one.login.loads() && !loads {
                     self.begin_reading(&one.user);
@@ -181,7 +200,7 @@ impl Chat {
 
     /// Submits the job of the log-in's state; gives the log-in's id back if too many jobs are in
     /// flight.
-    fn submit_login(&mut self, one: LoginInProgress, out: &mut Vec<Action>) -> Result<(), LoginId> {
+    fn submit_login(&mut self, one: LoginInProgress, out: &mut Vec<CoreAction>) -> Result<(), LoginAttemptId> {
         let job = one.login.job(&one.user, self.now, &self.rules);
         debug_assert!(job.is_some(), "{one:?} waits for no job");
         let id = self.logins.insert(one);
@@ -192,17 +211,22 @@ impl Chat {
     }
 
     /// The job of a log-in has ended.
-    pub(super) fn login_job_done(&mut self, id: LoginId, outcome: Outcome, out: &mut Vec<Action>) {
+    pub(super) fn login_job_done(&mut self, id: LoginAttemptId, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         let (event, read) = match outcome {
-            Outcome::Loaded { friends, page } => (LoginEvent::Loaded, Some(LoginData { friends, page, epoch: 0 })),
-            Outcome::Cluster(outcome) => self.read_for_login(id, *outcome),
-            Outcome::Proven => (LoginEvent::Proven, None),
-            Outcome::Banned => (LoginEvent::Banned, None),
-            Outcome::Unproven { password_hash, differs } => (LoginEvent::Unproven { password_hash, differs }, None),
-            Outcome::Verified(fits) => (LoginEvent::Verified(fits), None),
-            Outcome::Failed => (LoginEvent::Failed { refused: false }, None),
+            JobOutcome::Loaded { friends, page } => {
+                (LoginEvent::Loaded, Some(LoadedLoginData { friends, page, epoch: 0 }))
+            }
+            JobOutcome::Cluster(outcome) => self.read_for_login(id, *outcome),
+            JobOutcome::Proven => (LoginEvent::Proven, None),
+            JobOutcome::Banned => (LoginEvent::Banned, None),
+            JobOutcome::Unproven { password_hash, differs } => (LoginEvent::Unproven { password_hash, differs }, None),
+            JobOutcome::Verified(fits) => (LoginEvent::Verified(fits), None),
+            JobOutcome::Failed => (LoginEvent::Failed { refused: false }, None),
             other => {
-                debug_assert!(matches!(other, Outcome::Refused | Outcome::TooLarge), "a log-in came back as {other:?}");
+                debug_assert!(
+                    matches!(other, JobOutcome::Refused | JobOutcome::TooLarge),
+                    "a log-in came back as {other:?}"
+                );
                 (LoginEvent::Failed { refused: true }, None)
             }
         };
@@ -210,10 +234,10 @@ impl Chat {
         self.start_auth_runs(out);
     }
 
-    fn enqueue_login(&mut self, one: LoginInProgress, attempt: AdmittedTry, out: &mut Vec<Action>) {
+    fn enqueue_login(&mut self, one: LoginInProgress, attempt: AdmittedTry, out: &mut Vec<CoreAction>) {
         let session = self.sessions.get(attempt.conn);
         let is_clean = self.tries.is_unsuspected(&one.user, attempt, session, &self.rules, self.now.mono_ms);
-        let room = if is_clean { AuthRoom::Unsuspected } else { AuthRoom::Suspect };
+        let room = if is_clean { AuthQueueClass::Unsuspected } else { AuthQueueClass::Suspect };
         let (request, address_key) = (one.request, attempt.address_key);
         let id = self.logins.insert(one);
         let waiting = QueuedHash { request, address_key, purpose: HashPurpose::Login(id) };
@@ -225,7 +249,7 @@ impl Chat {
     }
 
     /// Gives the auth workers as many runs as they may have.
-    pub(super) fn start_auth_runs(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn start_auth_runs(&mut self, out: &mut Vec<CoreAction>) {
         if !self.stopping {
             self.start_admin_hashes(out);
         }
@@ -234,21 +258,25 @@ impl Chat {
             let is_awaited =
                 |request| requests.get(request).is_some_and(|pending| sessions.get(pending.conn).is_some());
             match self.auth_queue.next(&self.rules, is_awaited) {
-                Some(NextHash::Run(QueuedHash { purpose: HashPurpose::Login(id), .. }))
-                | Some(NextHash::Gone(QueuedHash { purpose: HashPurpose::Login(id), .. })) => {
+                Some(NextPasswordToHash::Run(QueuedHash { purpose: HashPurpose::Login(id), .. }))
+                | Some(NextPasswordToHash::Gone(QueuedHash { purpose: HashPurpose::Login(id), .. })) => {
                     self.login_event(id, LoginEvent::HashingTurn, out);
                 }
-                Some(NextHash::Run(QueuedHash { purpose: HashPurpose::NewPassword { new, secret }, .. })) => {
+                Some(NextPasswordToHash::Run(QueuedHash {
+                    purpose: HashPurpose::NewPassword { new, secret }, ..
+                })) => {
                     self.submit_new_password(new, secret, out);
                 }
                 // Nobody waits for the answer.
-                Some(NextHash::Gone(QueuedHash { purpose: HashPurpose::NewPassword { .. }, .. })) => {}
-                Some(NextHash::Run(QueuedHash {
-                    request, purpose: HashPurpose::SignUp { profile, secret }, ..
+                Some(NextPasswordToHash::Gone(QueuedHash { purpose: HashPurpose::NewPassword { .. }, .. })) => {}
+                Some(NextPasswordToHash::Run(QueuedHash {
+                    request,
+                    purpose: HashPurpose::SignUp { profile, secret },
+                    ..
                 })) => {
                     self.submit_for(request, Job::Hash { secret }, JobPurpose::Hash { request, profile }, out);
                 }
-                Some(NextHash::Gone(QueuedHash { request, purpose: HashPurpose::SignUp { .. }, .. })) => {
+                Some(NextPasswordToHash::Gone(QueuedHash { request, purpose: HashPurpose::SignUp { .. }, .. })) => {
                     self.refuse_waiting(request, Some(CROWDED), out);
                 }
                 None => return,
@@ -257,7 +285,7 @@ impl Chat {
     }
 
     /// Empties the auth queue: its requests are not awaited any more.
-    pub(super) fn clear_auth_queue(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn clear_auth_queue(&mut self, out: &mut Vec<CoreAction>) {
         for waiting in self.auth_queue.clear() {
             if let HashPurpose::Login(id) = waiting.purpose {
                 self.login_event(id, LoginEvent::Dropped, out);
@@ -267,12 +295,12 @@ impl Chat {
 
     /// Lets a log-in wait for the one of the same user that loads, if there is room. Log-ins whose
     /// clients are gone do not count.
-    fn wait_to_load(&mut self, one: LoginInProgress, out: &mut Vec<Action>) {
+    fn wait_to_load(&mut self, one: LoginInProgress, out: &mut Vec<CoreAction>) {
         let user = self.users.find(one.user.as_str());
         let id = self.logins.insert(one);
         let waiting_max = self.rules.log_ins_waiting_per_user_max as usize;
         let (logins, requests, sessions) = (&mut self.logins, &self.requests, &self.sessions);
-        let is_awaited = |id: &LoginId| {
+        let is_awaited = |id: &LoginAttemptId| {
             let pending = logins.get(*id).and_then(|one| requests.get(one.request));
             let is_awaited = pending.is_some_and(|pending| sessions.get(pending.conn).is_some());
             if !is_awaited {
@@ -289,23 +317,23 @@ impl Chat {
     /// Begins to load a user who wants to log in: from now on they are referred to, so that changes
     /// of their list and friends during the read are kept. [`reading_ended`](Self::reading_ended)
     /// ends it.
-    pub(super) fn begin_reading(&mut self, user: &UserName) -> UserId {
+    pub(super) fn begin_reading(&mut self, user: &UserName) -> UserSlot {
         let user = self.users.refer(user);
         self.loading_begins(user);
         user
     }
 
     /// A log-in has finished loading: the next waiting log-in of the same user has its turn.
-    pub(super) fn reading_ended(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn reading_ended(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         while let Some(id) = self.users.next_to_load(user) {
             let Some(LoginInProgress { request, user: name, aim, login, barred }) = self.logins.remove(id) else {
                 debug_assert!(false, "what waits is in progress");
                 continue;
             };
-            let whereabouts = if self.users.is_here(user) { Whereabouts::Here } else { Whereabouts::Loading };
+            let whereabouts = if self.users.is_here(user) { UserLoadState::Here } else { UserLoadState::Loading };
             let facts = LoginFacts { is_awaited: self.is_awaited(request), whereabouts };
             match (login.on(LoginEvent::LoadingTurn, facts).unless(barred).next, aim) {
-                (NextLoginStep::Complete, ProofPurpose::LogIn(by)) => {
+                (NextLoginStep::Complete, CredentialCheckPurpose::LogIn(by)) => {
                     self.complete_login(request, (&name, by), None, out)
                 }
                 (NextLoginStep::Enter(login), aim) => {
@@ -326,17 +354,17 @@ impl Chat {
 
     /// Refuses a log-in whose job could not be submitted at its turn to load; the turn goes to the
     /// next one.
-    fn refuse_unsubmitted(&mut self, id: LoginId, out: &mut Vec<Action>) {
+    fn refuse_unsubmitted(&mut self, id: LoginAttemptId, out: &mut Vec<CoreAction>) {
         let Some(LoginInProgress { request, login, .. }) = self.logins.remove(id) else {
             return;
         };
-        let facts = LoginFacts { is_awaited: true, whereabouts: Whereabouts::Loading };
+        let facts = LoginFacts { is_awaited: true, whereabouts: UserLoadState::Loading };
         if let NextLoginStep::Refuse(cause) = login.on(LoginEvent::NotSubmitted, facts).next {
             self.refuse_for(request, cause, fault_of(cause), out);
         }
     }
 
-    fn settle(&mut self, user: &UserName, attempt: AdmittedTry, settled: TryOutcome) {
+    fn settle(&mut self, user: &UserName, attempt: AdmittedTry, settled: CredentialTryOutcome) {
         let session = self.sessions.get_mut(attempt.conn);
         self.tries.settle(user, attempt, settled, session, &self.rules, self.now.mono_ms);
     }
@@ -345,25 +373,25 @@ impl Chat {
     pub(super) fn refuse_try(
         &mut self,
         to: ReplyTo,
-        verb: Verb,
+        verb: RequestType,
         user: UserName,
-        limit: ClientLimit,
-        out: &mut Vec<Action>,
+        limit: ClientLimitKind,
+        out: &mut Vec<CoreAction>,
     ) {
         let conn = to.0;
         let fault = match limit {
-            ClientLimit::SignUpsPerAddress => TOO_MANY_SIGN_UPS,
-            ClientLimit::TokensPerConnection => TOO_MANY_TOKENS,
+            ClientLimitKind::SignUpsPerAddress => TOO_MANY_SIGN_UPS,
+            ClientLimitKind::TokensPerConnection => TOO_MANY_TOKENS,
             _ => TOO_MANY_TRIES,
         };
-        self.note_refusal_for(conn, verb, Some(user), RefusalCause::Limit(limit), out);
+        self.note_refusal_for(conn, verb, Some(user), LoginRefusalCause::Limit(limit), out);
         self.say_no(to, Some(verb), Some(fault), out);
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
         session.refused_tries = session.refused_tries.saturating_add(1);
         if u32::from(session.refused_tries) >= self.rules.refused_tries_max {
-            self.close(conn, CloseReason::TooManyTries, out);
+            self.close(conn, CoreCloseReason::TooManyTries, out);
         }
     }
 
@@ -371,10 +399,10 @@ impl Chat {
     /// friends and the first page, unless the user was online already.
     fn complete_login(
         &mut self,
-        request: Ticket,
+        request: JobTicket,
         (name, by): (&UserName, CredentialKind),
-        read: Option<LoginData>,
-        out: &mut Vec<Action>,
+        read: Option<LoadedLoginData>,
+        out: &mut Vec<CoreAction>,
     ) {
         let Some(user) = self.users.find(name.as_str()) else {
             debug_assert!(false, "online, or loading");
@@ -387,7 +415,7 @@ impl Chat {
             return;
         };
         session.push_form = form;
-        let client = ClientConn { conn, address_key: session.address_key };
+        let client = ConnAndAddress { conn, address_key: session.address_key };
         let before = session.user.replace(user);
         if before.is_none() {
             // The allowance that it used up so far was that of a stranger.
@@ -401,27 +429,27 @@ impl Chat {
         self.forget_remote(user, out);
         let older = self.users.arrives(user, conn);
         match older {
-            UserRoute::Here(older) if older != conn => {
+            UserLocation::Here(older) if older != conn => {
                 // Nobody is logged in on it now, so that its close does not end the user's list.
                 if let Some(session) = self.sessions.get_mut(older) {
                     session.user = None;
                 }
                 if let Some(client) = self.client(older) {
-                    out.push(Action::Note(Note::Replaced { user: name.clone(), client, by: conn }));
+                    out.push(CoreAction::Note(LogEvent::Replaced { user: name.clone(), client, by: conn }));
                 }
-                self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
+                self.say_and_close(older, REPLACED, CoreCloseReason::Replaced, out);
             }
-            UserRoute::Here(_) | UserRoute::Away | UserRoute::Elsewhere => {}
+            UserLocation::Here(_) | UserLocation::Away | UserLocation::Elsewhere => {}
         }
-        debug_assert_eq!(read.is_some(), older == UserRoute::Away, "who was not online is read, in turn");
-        if let Some(LoginData { friends, page, epoch }) = read {
+        debug_assert_eq!(read.is_some(), older == UserLocation::Away, "who was not online is read, in turn");
+        if let Some(LoadedLoginData { friends, page, epoch }) = read {
             self.owns_from_now_on(user, epoch);
             self.users.set_friends(user, &friends);
             self.say_here(user);
             self.open_list(user, page, out);
         }
-        out.push(Action::LoggedIn { conn });
-        out.push(Action::Note(Note::LoggedIn { user: name.clone(), client, by }));
+        out.push(CoreAction::LoggedIn { conn });
+        out.push(CoreAction::Note(LogEvent::LoggedIn { user: name.clone(), client, by }));
         self.reply(conn, form, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {

@@ -1,6 +1,6 @@
 //! A log-in in progress: its states and transitions.
 //!
-//! This module decides and has no effects. [`Login::on`] takes a state and an event, and gives how
+//! This module decides and has no effects. [`LoginState::on`] takes a state and an event, and gives how
 //! the try is settled and what comes next; `log_in.rs` carries it out. A log-in in progress is in
 //! one of these states, and in one place:
 //!
@@ -20,12 +20,14 @@
 //!
 //! Failure is `NotSubmitted` or `Failed`.
 
-use super::answer::{BANNED, BUSY, CROWDED, DAMAGED, FollowingError, NO_HASHING, UNAVAILABLE};
-use super::contract::{ClusterJob, ConnId, Job, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket, TurnTime, UserOwner};
-use super::ids::LoginId;
-use super::job_tables::TicketTable;
-use super::own_op::ProofPurpose;
-use super::tries::{AdmittedTry, TryOutcome};
+use super::answer::{BANNED, BUSY, CROWDED, DAMAGED, ErrorReply, NO_HASHING, UNAVAILABLE};
+use super::contract::{
+    ClusterStoreJob, ConnId, CoreSettings, Job, JobTicket, LoginRefusalCause, TOKEN_SLACK_MS, TurnTimestamp, UserOwner,
+};
+use super::ids::LoginAttemptId;
+use super::job_tables::JobTicketTable;
+use super::own_op::CredentialCheckPurpose;
+use super::tries::{AdmittedTry, CredentialTryOutcome};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::request::Credential;
@@ -34,17 +36,17 @@ use std::collections::HashMap;
 #[cfg(test)]
 mod tests;
 
-const TOO_MANY_AT_ONCE: FollowingError =
-    FollowingError(ErrorCode::Unavailable, "too many log-ins of this user wait for each other, try again in a moment");
+const TOO_MANY_AT_ONCE: ErrorReply =
+    ErrorReply(ErrorCode::Unavailable, "too many log-ins of this user wait for each other, try again in a moment");
 /// A retry cannot help, so the sentence does not say *try again*.
-const UNREADABLE: FollowingError = FollowingError(
+const UNREADABLE: ErrorReply = ErrorReply(
     ErrorCode::Forbidden,
     "what is stored of this account's password cannot be read, trying again does not help: the operator must reset it",
 );
 
 /// The state of a log-in, with its data. A try in it is not settled yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Login {
+pub(super) enum LoginState {
     /// Its try was admitted. It begins when all requests of another user on its connection are
     /// answered.
     Admitted { credential: Credential, attempt: AdmittedTry },
@@ -107,7 +109,7 @@ pub(super) enum LoginEvent {
 
 /// The place of a log-in's user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whereabouts {
+pub(super) enum UserLoadState {
     /// Online: everything that a log-in reads is in memory.
     Here,
     /// Away, and being loaded for another log-in.
@@ -120,18 +122,18 @@ pub(super) enum Whereabouts {
 pub(super) struct LoginFacts {
     /// The client still waits: it is connected, and its deadline is not over.
     pub(super) is_awaited: bool,
-    pub(super) whereabouts: Whereabouts,
+    pub(super) whereabouts: UserLoadState,
 }
 
 /// The next step of a log-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NextLoginStep {
     /// It goes on in this state.
-    Enter(Login),
+    Enter(LoginState),
     /// `LS`.
     Complete,
     /// `LF`.
-    Refuse(RefusalCause),
+    Refuse(LoginRefusalCause),
     /// Nobody waits for an answer.
     Drop,
 }
@@ -140,19 +142,22 @@ pub(super) enum NextLoginStep {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LoginStep {
     /// The try with its outcome, if that is known now.
-    pub(super) settled: Option<(AdmittedTry, TryOutcome)>,
+    pub(super) settled: Option<(AdmittedTry, CredentialTryOutcome)>,
     pub(super) next: NextLoginStep,
 }
 
 impl LoginStep {
     /// Turns a success into a refusal, if the log-in is barred.
-    pub(super) fn unless(self, barred: Option<RefusalCause>) -> Self {
+    pub(super) fn unless(self, barred: Option<LoginRefusalCause>) -> Self {
         match (barred, self.next) {
             (
                 Some(cause),
                 NextLoginStep::Complete
                 | NextLoginStep::Enter(
-                    Login::WaitingToLoad | Login::Loading | Login::Claiming { .. } | Login::Taking { .. },
+                    LoginState::WaitingToLoad
+                    | LoginState::Loading
+                    | LoginState::Claiming { .. }
+                    | LoginState::Taking { .. },
                 ),
             ) => Self { next: NextLoginStep::Refuse(cause), ..self },
             (_, next) => Self { next, ..self },
@@ -161,30 +166,30 @@ impl LoginStep {
 }
 
 /// The error after the `LF` for this cause. For a wrong credential there is none.
-pub(super) fn fault_of(cause: RefusalCause) -> Option<FollowingError> {
+pub(super) fn fault_of(cause: LoginRefusalCause) -> Option<ErrorReply> {
     match cause {
-        RefusalCause::WrongPassword | RefusalCause::BadToken => None,
-        RefusalCause::Banned => Some(BANNED),
-        RefusalCause::QueueFull => Some(CROWDED),
-        RefusalCause::TooManyAtOnce => Some(TOO_MANY_AT_ONCE),
-        RefusalCause::Busy => Some(BUSY),
-        RefusalCause::NoHashing => Some(NO_HASHING),
-        RefusalCause::Unreadable => Some(UNREADABLE),
-        RefusalCause::Damaged => Some(DAMAGED),
+        LoginRefusalCause::WrongPassword | LoginRefusalCause::BadToken => None,
+        LoginRefusalCause::Banned => Some(BANNED),
+        LoginRefusalCause::QueueFull => Some(CROWDED),
+        LoginRefusalCause::TooManyAtOnce => Some(TOO_MANY_AT_ONCE),
+        LoginRefusalCause::Busy => Some(BUSY),
+        LoginRefusalCause::NoHashing => Some(NO_HASHING),
+        LoginRefusalCause::Unreadable => Some(UNREADABLE),
+        LoginRefusalCause::Damaged => Some(DAMAGED),
         // The other causes do not occur here.
         _ => Some(UNAVAILABLE),
     }
 }
 
-fn step(settled: Option<(AdmittedTry, TryOutcome)>, next: NextLoginStep) -> LoginStep {
+fn step(settled: Option<(AdmittedTry, CredentialTryOutcome)>, next: NextLoginStep) -> LoginStep {
     LoginStep { settled, next }
 }
 
-fn settle(attempt: AdmittedTry, settled: TryOutcome, next: NextLoginStep) -> LoginStep {
+fn settle(attempt: AdmittedTry, settled: CredentialTryOutcome, next: NextLoginStep) -> LoginStep {
     step(Some((attempt, settled)), next)
 }
 
-impl Login {
+impl LoginState {
     /// The step that follows this event.
     pub(super) fn on(self, event: LoginEvent, facts: LoginFacts) -> LoginStep {
         use LoginEvent::{
@@ -196,17 +201,19 @@ impl Login {
                 step(None, NextLoginStep::Enter(Self::begin(credential, attempt, facts.whereabouts)))
             }
             (Self::Admitted { attempt, .. }, Begins | Dropped) => {
-                settle(attempt, TryOutcome::NotMade, NextLoginStep::Drop)
+                settle(attempt, CredentialTryOutcome::NotMade, NextLoginStep::Drop)
             }
 
             (Self::ProvingAndLoading { attempt, .. }, Loaded) => {
-                settle(attempt, TryOutcome::Right, NextLoginStep::Complete)
+                settle(attempt, CredentialTryOutcome::Right, NextLoginStep::Complete)
             }
             // Only clients with a good credential learn that the account is banned.
             (Self::ProvingAndLoading { attempt, .. } | Self::Proving { attempt, .. }, Banned) => {
-                settle(attempt, TryOutcome::Right, NextLoginStep::Refuse(RefusalCause::Banned))
+                settle(attempt, CredentialTryOutcome::Right, NextLoginStep::Refuse(LoginRefusalCause::Banned))
             }
-            (Self::Proving { attempt, .. }, Proven) => settle(attempt, TryOutcome::Right, Self::proven(facts)),
+            (Self::Proving { attempt, .. }, Proven) => {
+                settle(attempt, CredentialTryOutcome::Right, Self::proven(facts))
+            }
             (
                 Self::ProvingAndLoading { credential, attempt } | Self::Proving { credential, attempt },
                 Unproven { password_hash, differs },
@@ -216,20 +223,22 @@ impl Login {
                 step(None, NextLoginStep::Enter(Self::Verifying { secret, password_hash, attempt }))
             }
             (Self::Queued { attempt, .. }, HashingTurn | NoPlace) => {
-                settle(attempt, TryOutcome::NotMade, NextLoginStep::Refuse(RefusalCause::QueueFull))
+                settle(attempt, CredentialTryOutcome::NotMade, NextLoginStep::Refuse(LoginRefusalCause::QueueFull))
             }
-            (Self::Queued { attempt, .. }, Dropped) => settle(attempt, TryOutcome::NotMade, NextLoginStep::Drop),
+            (Self::Queued { attempt, .. }, Dropped) => {
+                settle(attempt, CredentialTryOutcome::NotMade, NextLoginStep::Drop)
+            }
             (Self::Verifying { attempt, .. }, Verified(true)) => {
-                settle(attempt, TryOutcome::Right, Self::proven(facts))
+                settle(attempt, CredentialTryOutcome::Right, Self::proven(facts))
             }
             (Self::Verifying { attempt, .. }, Verified(false)) => {
-                settle(attempt, TryOutcome::Wrong, NextLoginStep::Refuse(RefusalCause::WrongPassword))
+                settle(attempt, CredentialTryOutcome::Wrong, NextLoginStep::Refuse(LoginRefusalCause::WrongPassword))
             }
 
-            (Self::WaitingToLoad, NoPlace) => step(None, NextLoginStep::Refuse(RefusalCause::TooManyAtOnce)),
+            (Self::WaitingToLoad, NoPlace) => step(None, NextLoginStep::Refuse(LoginRefusalCause::TooManyAtOnce)),
             (Self::WaitingToLoad, LoadingTurn) => step(None, Self::may_load(facts)),
             (Self::ProvingAndLoading { attempt, .. }, Elsewhere(owner)) => {
-                settle(attempt, TryOutcome::Right, NextLoginStep::Enter(Self::Claiming { owner }))
+                settle(attempt, CredentialTryOutcome::Right, NextLoginStep::Enter(Self::Claiming { owner }))
             }
             (Self::Loading | Self::Taking { .. }, Elsewhere(owner)) => {
                 step(None, NextLoginStep::Enter(Self::Claiming { owner }))
@@ -239,10 +248,12 @@ impl Login {
             }
             (Self::Claiming { .. }, Dropped) => step(None, NextLoginStep::Drop),
             (Self::Loading | Self::Taking { .. }, Loaded) => step(None, NextLoginStep::Complete),
-            (Self::Loading | Self::Taking { .. }, Banned) => step(None, NextLoginStep::Refuse(RefusalCause::Banned)),
+            (Self::Loading | Self::Taking { .. }, Banned) => {
+                step(None, NextLoginStep::Refuse(LoginRefusalCause::Banned))
+            }
             // The account was deleted meanwhile, and the answer that would tell the core was lost.
             (Self::Loading | Self::Taking { .. }, Unproven { .. }) => {
-                step(None, NextLoginStep::Refuse(RefusalCause::WrongPassword))
+                step(None, NextLoginStep::Refuse(LoginRefusalCause::WrongPassword))
             }
 
             (state, event) => state.failed(&event),
@@ -252,10 +263,10 @@ impl Login {
     /// The first state after admission. A log-in reads no page of its own if the user is online, or
     /// if another log-in of the user reads it: a page is large, and a client that knows one
     /// password could ask for a thousand pages.
-    fn begin(credential: Credential, attempt: AdmittedTry, whereabouts: Whereabouts) -> Self {
+    fn begin(credential: Credential, attempt: AdmittedTry, whereabouts: UserLoadState) -> Self {
         match whereabouts {
-            Whereabouts::Here | Whereabouts::Loading => Self::Proving { credential, attempt },
-            Whereabouts::Away => Self::ProvingAndLoading { credential, attempt },
+            UserLoadState::Here | UserLoadState::Loading => Self::Proving { credential, attempt },
+            UserLoadState::Away => Self::ProvingAndLoading { credential, attempt },
         }
     }
 
@@ -266,13 +277,15 @@ impl Login {
             }
             // Nobody can guess a token: this one has expired or was revoked, and it locks nobody
             // out.
-            Credential::Token(_) => settle(attempt, TryOutcome::Wrong, NextLoginStep::Refuse(RefusalCause::BadToken)),
+            Credential::Token(_) => {
+                settle(attempt, CredentialTryOutcome::Wrong, NextLoginStep::Refuse(LoginRefusalCause::BadToken))
+            }
         }
     }
 
     fn proven(facts: LoginFacts) -> NextLoginStep {
         match facts.whereabouts {
-            Whereabouts::Loading if facts.is_awaited => NextLoginStep::Enter(Self::WaitingToLoad),
+            UserLoadState::Loading if facts.is_awaited => NextLoginStep::Enter(Self::WaitingToLoad),
             _ => Self::may_load(facts),
         }
     }
@@ -280,9 +293,9 @@ impl Login {
     fn may_load(facts: LoginFacts) -> NextLoginStep {
         match facts.whereabouts {
             _ if !facts.is_awaited => NextLoginStep::Drop,
-            Whereabouts::Here => NextLoginStep::Complete,
+            UserLoadState::Here => NextLoginStep::Complete,
             // No other log-in of this user loads: it is this one's turn.
-            Whereabouts::Loading | Whereabouts::Away => NextLoginStep::Enter(Self::Loading),
+            UserLoadState::Loading | UserLoadState::Away => NextLoginStep::Enter(Self::Loading),
         }
     }
 
@@ -297,13 +310,13 @@ impl Login {
             }
         };
         // A try that met an unreadable row counts: otherwise a client could go on for ever.
-        let tried = if refused { TryOutcome::Wrong } else { TryOutcome::NotMade };
+        let tried = if refused { CredentialTryOutcome::Wrong } else { CredentialTryOutcome::NotMade };
         let refusal = match &self {
-            _ if not_submitted => RefusalCause::Busy,
-            Self::Verifying { .. } if !refused => RefusalCause::NoHashing,
-            Self::Loading | Self::Taking { .. } if refused => RefusalCause::Damaged,
-            _ if refused => RefusalCause::Unreadable,
-            _ => RefusalCause::Unavailable,
+            _ if not_submitted => LoginRefusalCause::Busy,
+            Self::Verifying { .. } if !refused => LoginRefusalCause::NoHashing,
+            Self::Loading | Self::Taking { .. } if refused => LoginRefusalCause::Damaged,
+            _ if refused => LoginRefusalCause::Unreadable,
+            _ => LoginRefusalCause::Unavailable,
         };
         step(self.attempt().map(|attempt| (attempt, tried)), NextLoginStep::Refuse(refusal))
     }
@@ -344,7 +357,7 @@ impl Login {
     }
 
     /// The job of its state, if the state has one.
-    pub(super) fn job(&self, user: &UserName, now: TurnTime, rules: &Rules) -> Option<Job> {
+    pub(super) fn job(&self, user: &UserName, now: TurnTimestamp, rules: &CoreSettings) -> Option<Job> {
         let (user, now_ms) = (user.clone(), now.wall_ms);
         let latest_ms = now_ms.saturating_add(rules.token_lifetime_ms).saturating_add(TOKEN_SLACK_MS);
         let (pushes_max, bytes_max) = (rules.page_max, rules.page_bytes_max);
@@ -361,7 +374,7 @@ impl Login {
             }
             Self::Loading => Some(Job::Load { user, pushes_max, bytes_max }),
             Self::Taking { epoch, floor } => {
-                let claim = ClusterJob::Claim { epoch: *epoch, floor: *floor, pushes_max, bytes_max };
+                let claim = ClusterStoreJob::Claim { epoch: *epoch, floor: *floor, pushes_max, bytes_max };
                 Some(Job::Cluster { user, job: Box::new(claim) })
             }
             Self::Admitted { .. } | Self::Queued { .. } | Self::WaitingToLoad | Self::Claiming { .. } => None,
@@ -373,53 +386,53 @@ impl Login {
 #[derive(Debug)]
 pub(super) struct LoginInProgress {
     /// The request that it answers.
-    pub(super) request: Ticket,
+    pub(super) request: JobTicket,
     pub(super) user: UserName,
     /// The purpose of the log-in.
-    pub(super) aim: ProofPurpose,
-    pub(super) login: Login,
+    pub(super) aim: CredentialCheckPurpose,
+    pub(super) login: LoginState,
     /// It is refused for this cause even if its credential is good: the stored password or the
     /// account was changed after the comparison began.
-    pub(super) barred: Option<RefusalCause>,
+    pub(super) barred: Option<LoginRefusalCause>,
 }
 
 /// All log-ins in progress.
 #[derive(Debug)]
-pub(super) struct Logins {
-    all: TicketTable<LoginInProgress>,
+pub(super) struct LoginsInProgress {
+    all: JobTicketTable<LoginInProgress>,
     /// Log-ins that wait until another user on their connection has all answers. Never iterated.
-    deferred: HashMap<ConnId, LoginId>,
+    deferred: HashMap<ConnId, LoginAttemptId>,
     /// Connections whose deferred log-in can begin.
     due: Vec<ConnId>,
 }
 
-impl Logins {
+impl LoginsInProgress {
     pub(super) fn new() -> Self {
-        Self { all: TicketTable::default(), deferred: HashMap::new(), due: Vec::new() }
+        Self { all: JobTicketTable::default(), deferred: HashMap::new(), due: Vec::new() }
     }
 
-    pub(super) fn insert(&mut self, one: LoginInProgress) -> LoginId {
-        LoginId(self.all.insert(one))
+    pub(super) fn insert(&mut self, one: LoginInProgress) -> LoginAttemptId {
+        LoginAttemptId(self.all.insert(one))
     }
 
-    pub(super) fn remove(&mut self, id: LoginId) -> Option<LoginInProgress> {
+    pub(super) fn remove(&mut self, id: LoginAttemptId) -> Option<LoginInProgress> {
         self.all.remove(id.0)
     }
 
-    pub(super) fn get(&self, id: LoginId) -> Option<&LoginInProgress> {
+    pub(super) fn get(&self, id: LoginAttemptId) -> Option<&LoginInProgress> {
         self.all.get(id.0)
     }
 
     /// Bars the log-ins of this user that are in progress: they are refused even if their
     /// credentials are good.
-    pub(super) fn bar(&mut self, user: &UserName, cause: RefusalCause) {
+    pub(super) fn bar(&mut self, user: &UserName, cause: LoginRefusalCause) {
         for one in self.all.values_mut().filter(|one| one.user == *user) {
             one.barred = Some(cause);
         }
     }
 
     /// Defers a log-in until all requests of another user on its connection are answered.
-    pub(super) fn defer(&mut self, conn: ConnId, id: LoginId) {
+    pub(super) fn defer(&mut self, conn: ConnId, id: LoginAttemptId) {
         self.deferred.insert(conn, id);
     }
 
@@ -439,19 +452,19 @@ impl Logins {
     }
 
     /// Takes the deferred log-ins that can begin.
-    pub(super) fn take_due(&mut self) -> Vec<LoginId> {
+    pub(super) fn take_due(&mut self) -> Vec<LoginAttemptId> {
         let due = std::mem::take(&mut self.due);
         due.into_iter().filter_map(|conn| self.deferred.remove(&conn)).collect()
     }
 
     /// Takes the deferred log-in of a connection that is gone.
-    pub(super) fn take_deferred(&mut self, conn: ConnId) -> Option<LoginId> {
+    pub(super) fn take_deferred(&mut self, conn: ConnId) -> Option<LoginAttemptId> {
         self.deferred.remove(&conn)
     }
 }
 
 #[cfg(debug_assertions)]
-impl Logins {
+impl LoginsInProgress {
     pub(super) fn values(&self) -> impl Iterator<Item = &LoginInProgress> {
         self.all.values()
     }

@@ -7,14 +7,14 @@
 //! Removing a push costs the same however long the mailbox is and whatever ids are in it: usually
 //! it is the first one; another one is found by its place.
 
-use super::contract::Rules;
-use super::deliveries::{Deliveries, Delivery, SaveProgress};
+use super::contract::CoreSettings;
+use super::deliveries::{Deliveries, Delivery, PushSaveState};
 use super::id_index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
 use super::ids::DeliveryRef;
-use super::sparse_queue::{QueuePosition, SparseEntry, SparseQueue};
+use super::sparse_queue::{QueuePosition, SparseQueue, SparseQueueEntry};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
-use crate::protocol::push::{Body, PushKind};
+use crate::protocol::push::{PushBody, PushKind};
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ const GAP: u32 = u32::MAX;
 
 /// Where the rest of the list is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Backfill {
+pub(super) enum MailboxBackfillState {
     /// The whole list is in memory.
     Live,
     /// The first page was requested; nothing is known yet.
@@ -54,7 +54,7 @@ impl MailboxEntry {
     }
 }
 
-impl SparseEntry for MailboxEntry {
+impl SparseQueueEntry for MailboxEntry {
     fn place(&self) -> QueuePosition {
         self.place
     }
@@ -71,7 +71,7 @@ impl SparseEntry for MailboxEntry {
 /// The mailbox of one user.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    pub(super) backfill: Backfill,
+    pub(super) backfill: MailboxBackfillState,
     entries: SparseQueue<MailboxEntry>,
     /// The place of the next entry.
     end: QueuePosition,
@@ -96,15 +96,15 @@ pub(super) struct Mailbox {
 }
 
 fn is_saved(delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
-    deliveries.get(delivery).is_some_and(|delivery| delivery.save == SaveProgress::Done)
+    deliveries.get(delivery).is_some_and(|delivery| delivery.save == PushSaveState::Done)
 }
 
-fn hash_of(body: &Body, deliveries: &Deliveries) -> u64 {
+fn hash_of(body: &PushBody, deliveries: &Deliveries) -> u64 {
     deliveries.hash([body.sender(), body.id()])
 }
 
 impl Mailbox {
-    pub(super) fn new(backfill: Backfill) -> Self {
+    pub(super) fn new(backfill: MailboxBackfillState) -> Self {
         Self {
             backfill,
             entries: SparseQueue::new(),
@@ -134,14 +134,14 @@ impl Mailbox {
     }
 
     /// Is there no room for one more push of this weight?
-    pub(super) fn is_full(&self, weight_bytes: usize, rules: &Rules) -> bool {
+    pub(super) fn is_full(&self, weight_bytes: usize, rules: &CoreSettings) -> bool {
         let bytes_max = rules.list_bytes_max;
         self.len() >= rules.list_max as usize || (self.len() > 0 && self.bytes + weight_bytes > bytes_max)
     }
 
     /// Is nothing in memory, and nothing known to be in the store?
     pub(super) fn is_done(&self) -> bool {
-        self.entries.is_empty() && self.tail.is_empty() && self.backfill == Backfill::Live
+        self.entries.is_empty() && self.tail.is_empty() && self.backfill == MailboxBackfillState::Live
     }
 
     pub(super) fn append(&mut self, delivery: DeliveryRef, deliveries: &mut Deliveries) {
@@ -157,17 +157,17 @@ impl Mailbox {
         self.note_added(delivery, deliveries);
     }
 
-    fn tail_has_room(&self, weight: usize, rules: &Rules) -> bool {
+    fn tail_has_room(&self, weight: usize, rules: &CoreSettings) -> bool {
         self.tail.len() < rules.list_max as usize && self.tail_bytes + weight <= rules.list_bytes_max
     }
 
     fn is_asking(&self) -> bool {
-        matches!(self.backfill, Backfill::Opening | Backfill::Backlog { asking: true, .. })
+        matches!(self.backfill, MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. })
     }
 
     /// Appends a delivery to the tail; `false` if there is no room, or was no room for an earlier
     /// push that the page in flight may lack.
-    pub(super) fn append_tail(&mut self, delivery: DeliveryRef, deliveries: &Deliveries, rules: &Rules) -> bool {
+    pub(super) fn append_tail(&mut self, delivery: DeliveryRef, deliveries: &Deliveries, rules: &CoreSettings) -> bool {
         let weight = deliveries.get(delivery).map_or(0, Delivery::weight_bytes);
         if !self.tail_has_room(weight, rules) || (self.tail_lost && self.is_asking()) {
             self.tail_lost = true;
@@ -190,7 +190,7 @@ impl Mailbox {
     pub(super) fn make_room_on_tail(
         &mut self,
         weight: usize,
-        rules: &Rules,
+        rules: &CoreSettings,
         deliveries: &Deliveries,
     ) -> Vec<DeliveryRef> {
         const OLDEST: usize = 16;
@@ -234,10 +234,10 @@ impl Mailbox {
     /// The store may have pushes that are not here: they are read before anything new is sent.
     pub(super) fn read_anew(&mut self) {
         match self.backfill {
-            Backfill::Live => self.backfill = Backfill::Backlog { after_seq: 0, asking: false },
+            MailboxBackfillState::Live => self.backfill = MailboxBackfillState::Backlog { after_seq: 0, asking: false },
             // The page in flight may have been read before this: another one follows it.
-            Backfill::Opening | Backfill::Backlog { asking: true, .. } => self.tail_lost = true,
-            Backfill::Backlog { asking: false, .. } => {}
+            MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. } => self.tail_lost = true,
+            MailboxBackfillState::Backlog { asking: false, .. } => {}
         }
     }
 

@@ -1,17 +1,17 @@
 //! The memory that the core holds for users, and its release when the process holds too much.
 
-use super::Chat;
+use super::ChatCore;
 use super::contract::ConnId;
-use super::deliveries::{DELIVERY_BYTES, SaveProgress};
+use super::deliveries::{DELIVERY_BYTES, PushSaveState};
 use super::ids::DeliveryRef;
-use super::ids::UserId;
-use super::mailbox::Backfill;
+use super::ids::UserSlot;
+use super::mailbox::MailboxBackfillState;
 
 /// Bytes of a job in flight beside the pushes in it: the job, its entry in the table, one or two
 /// names.
 const JOB_BYTES: usize = 512;
 
-impl Chat {
+impl ChatCore {
     /// The memory of everything that clients can make grow, in bytes. It is kept as running sums,
     /// so the call is cheap. A push that is being saved counts twice, since it may be removed from
     /// its list before the save ends.
@@ -27,7 +27,7 @@ impl Chat {
             + self.jobs_bytes
             + self.jobs.len() * JOB_BYTES
             + self.requests.len() * REQUEST_BYTES
-            + self.due.capacity() * size_of::<(u64, super::AnswerDeadline)>()
+            + self.due.capacity() * size_of::<(u64, super::AwaitedAnswer)>()
             + self.friendship_ops.held_bytes()
             + self.presence.held_bytes()
             + self.push_hook.as_ref().map_or(0, |hook| hook.held_bytes())
@@ -51,7 +51,7 @@ impl Chat {
         };
         let user = self.users.get(user);
         let list = user.list.as_ref().map_or(0, |list| list.mailbox.bytes() + list.mailbox.len() * DELIVERY_BYTES);
-        list + user.friends.len() * size_of::<UserId>()
+        list + user.friends.len() * size_of::<UserSlot>()
     }
 
     /// Releases approximately this many bytes. First pushes of the longest lists that are stored
@@ -84,21 +84,23 @@ impl Chat {
 
     /// Removes the end of a list from memory, as far as it is stored and not sent; a page will read
     /// it again. Gives the number of bytes.
-    fn cut_list(&mut self, user: UserId) -> usize {
+    fn cut_list(&mut self, user: UserSlot) -> usize {
         let Some(list) = &self.users.get(user).list else {
             return 0;
         };
         let after_seq = match list.mailbox.backfill {
-            Backfill::Live => u64::MAX,
-            Backfill::Backlog { after_seq, asking: false } => after_seq,
+            MailboxBackfillState::Live => u64::MAX,
+            MailboxBackfillState::Backlog { after_seq, asking: false } => after_seq,
             // A page in flight must still fit after the list.
-            Backfill::Opening | Backfill::Backlog { asking: true, .. } => return 0,
+            MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. } => return 0,
         };
         // The first push always stays: its ack triggers the request for the next page.
         let entries: Vec<DeliveryRef> = list.mailbox.all().skip(1).collect();
         let is_kept_for_speed = |delivery: &&DeliveryRef| {
-            let stored =
-                self.deliveries.get(**delivery).is_some_and(|found| found.save == SaveProgress::Done && !found.waits());
+            let stored = self
+                .deliveries
+                .get(**delivery)
+                .is_some_and(|found| found.save == PushSaveState::Done && !found.waits());
             stored && !list.cursor.is_outstanding(**delivery, &self.deliveries)
         };
         let cut: Vec<DeliveryRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();
@@ -118,7 +120,8 @@ impl Chat {
             self.release_delivery(delivery);
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.mailbox.backfill = Backfill::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
+            list.mailbox.backfill =
+                MailboxBackfillState::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
         }
         before - self.deliveries.held_bytes()
     }
@@ -126,7 +129,7 @@ impl Chat {
 
 /// Sorts by size, the longest first. Among equal sizes the slot decides, so that the same events
 /// give the same actions.
-fn longest_first(mut sizes: Vec<(usize, UserId)>) -> Vec<(usize, UserId)> {
+fn longest_first(mut sizes: Vec<(usize, UserSlot)>) -> Vec<(usize, UserSlot)> {
     sizes.sort_unstable_by_key(|&(bytes, user)| (std::cmp::Reverse(bytes), user));
     sizes
 }

@@ -1,56 +1,56 @@
 //! TYPE 4: a message from one friend to another.
 
-use super::answer::{FollowingError, NOT_YOU};
-use super::contract::{Action, ClientLimit, ConnId};
-use super::dedup::MessageKey;
-use super::deliveries::{Delivery, MsWaiter, SaveProgress};
+use super::answer::{ErrorReply, NOT_YOU};
+use super::contract::{ClientLimitKind, ConnId, CoreAction};
+use super::dedup::DedupKey;
+use super::deliveries::{ConfirmationWaiter, Delivery, PushSaveState};
 use super::ids::DeliveryRef;
-use super::ids::UserId;
-use super::{AnswerDeadline, Chat, ChatTimer};
+use super::ids::UserSlot;
+use super::{AwaitedAnswer, ChatCore, ChatTimer};
 use crate::protocol::error::ErrorCode;
-use crate::protocol::field::{Id, Name};
-use crate::protocol::push::Body;
+use crate::protocol::field::{MessageId, UserNameRef};
+use crate::protocol::push::PushBody;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{ContentForm, Verb};
+use crate::protocol::request::{JsonContentForm, RequestType};
 
 /// The largest number of repetitions of one message that wait for its answer.
 const WAITERS_MAX: usize = 16;
-const SAID_OFTEN: FollowingError =
-    FollowingError(ErrorCode::RateLimited, "this message was sent many times and waits for its answer");
+const SAID_OFTEN: ErrorReply =
+    ErrorReply(ErrorCode::RateLimited, "this message was sent many times and waits for its answer");
 
 /// `MF` alone would mean that the two are not friends.
-const IN_DOUBT: FollowingError =
-    FollowingError(ErrorCode::Unavailable, "the store cannot say at present whether you are friends, try again");
+const IN_DOUBT: ErrorReply =
+    ErrorReply(ErrorCode::Unavailable, "the store cannot say at present whether you are friends, try again");
 
 /// The fields of a message.
 #[derive(Clone, Copy)]
 pub(super) struct MessageFields<'a> {
-    pub(super) id: &'a Id<'a>,
-    pub(super) sender: &'a Name<'a>,
-    pub(super) receiver: &'a Name<'a>,
+    pub(super) id: &'a MessageId<'a>,
+    pub(super) sender: &'a UserNameRef<'a>,
+    pub(super) receiver: &'a UserNameRef<'a>,
     pub(super) content: &'a str,
     /// Can all of them be written into a JSON string without escaping?
     pub(super) escape_free: bool,
 }
 
-impl Chat {
+impl ChatCore {
     pub(super) fn message(
         &mut self,
-        (conn, form, user): (ConnId, ContentForm, UserId),
+        (conn, form, user): (ConnId, JsonContentForm, UserSlot),
         MessageFields { id, sender, receiver, content, escape_free }: MessageFields<'_>,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         self.unpack_dedup(user);
         let me = self.users.get(user);
-        let no = |fault| ((conn, form, ReplyId::Text(id.as_str().into())), Some(Verb::Message), fault);
+        let no = |fault| ((conn, form, ReplyId::Text(id.as_str().into())), Some(RequestType::Message), fault);
         if me.name.as_str() != sender.as_str() {
             let (to, verb, fault) = no(Some(NOT_YOU));
             return self.refuse(to, verb, fault, out);
         }
-        let waiter = MsWaiter { conn, form, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
+        let waiter = ConfirmationWaiter { conn, form, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let receiver_hash = self.users.hash(receiver.as_str());
-        let key = MessageKey::of(receiver_hash, id.as_str());
+        let key = DedupKey::of(receiver_hash, id.as_str());
         let known = me.dedup.as_ref().and_then(|dedup| dedup.find(key, oldest_ms));
         if let Some(known) = known {
             return self.on_duplicate(known, waiter, id, out);
@@ -78,7 +78,7 @@ impl Chat {
             return self.refuse(to, verb, fault, out);
         }
         // If the texts are escape-free with the receiver's name, they are so without it.
-        let body = Body::message(self.now.wall_ms, id, sender, content, escape_free);
+        let body = PushBody::message(self.now.wall_ms, id, sender, content, escape_free);
         let message = (self.take_seq(), body);
         self.totals.taken += 1;
         self.owes(conn);
@@ -101,7 +101,13 @@ impl Chat {
 
     /// The same message was sent before: it gets the same answer and is not delivered twice.
     #[inline(never)]
-    fn on_duplicate(&mut self, known: DeliveryRef, waiter: MsWaiter, id: &Id<'_>, out: &mut Vec<Action>) {
+    fn on_duplicate(
+        &mut self,
+        known: DeliveryRef,
+        waiter: ConfirmationWaiter,
+        id: &MessageId<'_>,
+        out: &mut Vec<CoreAction>,
+    ) {
         self.totals.duplicates += 1;
         let open = self.deliveries.get_mut(known).filter(|delivery| !delivery.durable);
         let Some(delivery) = open else {
@@ -112,31 +118,31 @@ impl Chat {
         };
         if delivery.more_waiters_len() >= WAITERS_MAX {
             let id = ReplyId::OfBody(delivery.body.clone());
-            self.note_limit(waiter.conn, ClientLimit::RepeatedMessages, out);
-            return self.refuse((waiter.conn, waiter.form, id), Some(Verb::Message), Some(SAID_OFTEN), out);
+            self.note_limit(waiter.conn, ClientLimitKind::RepeatedMessages, out);
+            return self.refuse((waiter.conn, waiter.form, id), Some(RequestType::Message), Some(SAID_OFTEN), out);
         }
         delivery.add_waiter(waiter);
         let save = delivery.save;
         self.owes(waiter.conn);
         match save {
             // It is in its save delay.
-            SaveProgress::None => {}
-            SaveProgress::Failed | SaveProgress::Full => {
-                self.answer_before(waiter.due_ms, AnswerDeadline::Push(known));
+            PushSaveState::None => {}
+            PushSaveState::Failed | PushSaveState::Full => {
+                self.answer_before(waiter.due_ms, AwaitedAnswer::Push(known));
                 self.save_if_unsaved(known, out);
             }
-            SaveProgress::InFlight | SaveProgress::Done => {
-                self.answer_before(waiter.due_ms, AnswerDeadline::Push(known))
+            PushSaveState::InFlight | PushSaveState::Done => {
+                self.answer_before(waiter.due_ms, AwaitedAnswer::Push(known))
             }
-            SaveProgress::Foreign => {
+            PushSaveState::Foreign => {
                 self.take_foreign_over(known);
-                self.answer_before(waiter.due_ms, AnswerDeadline::Push(known));
+                self.answer_before(waiter.due_ms, AwaitedAnswer::Push(known));
                 self.save_if_unsaved(known, out);
             }
         }
     }
 
-    fn remember(&mut self, sender: UserId, key: MessageKey, delivery: DeliveryRef) {
+    fn remember(&mut self, sender: UserSlot, key: DedupKey, delivery: DeliveryRef) {
         let rules = &self.rules;
         let known = &mut self.users.get_mut(sender).dedup;
         let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
@@ -149,7 +155,7 @@ impl Chat {
         }
     }
 
-    pub(super) fn dedup_timer_fired(&mut self, user: UserId) {
+    pub(super) fn dedup_timer_fired(&mut self, user: UserSlot) {
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let entry = self.users.get_mut(user);
         let Some(dedup) = &mut entry.dedup else {

@@ -1,7 +1,7 @@
 //! Pure state: events and a clock in, actions out. The rules of the protocol live here and nowhere
 //! else.
 //!
-//! [`Chat`] does no input or output, reads no clock and draws no random number. [`contract`] is its
+//! [`ChatCore`] does no input or output, reads no clock and draws no random number. [`contract`] is its
 //! whole boundary. After every event in a debug build its invariants are checked.
 #![deny(clippy::disallowed_methods)]
 
@@ -64,10 +64,10 @@ mod trust;
 mod users;
 pub mod wheel;
 
-use contract::{Action, Event, Job, Outcome, Rules, Ticket, TurnTime};
+use contract::{CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, JobTicket, TurnTimestamp};
 use deliveries::Deliveries;
-use ids::{DeliveryRef, UserId};
-use job_tables::TicketTable;
+use ids::{DeliveryRef, UserSlot};
+use job_tables::JobTicketTable;
 use session::Sessions;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use users::Users;
@@ -87,11 +87,11 @@ enum ChatTimer {
     /// Check whether the connections due at this time are idle.
     Idle { look_ms: u64 },
     /// A push on this user's list may be due for a resend.
-    Resend(UserId),
+    Resend(UserSlot),
     /// Request this user's next page again.
-    Page(UserId),
+    Page(UserSlot),
     /// Entries of this user's dedup window may have expired.
-    Dedup(UserId),
+    Dedup(UserSlot),
     /// Failed deletions are to be tried again.
     Deletes,
     /// Failed saves are to be tried again.
@@ -99,7 +99,7 @@ enum ChatTimer {
     /// Friendship operations with an unknown outcome are to be tried again.
     Undecided,
     /// Check whether a push still waits for this user, or whether their pause is over.
-    PushHook(UserId),
+    PushHook(UserSlot),
     /// Count mailboxes again that could not be counted.
     Counting,
     /// The time limit of the stop is over.
@@ -133,23 +133,23 @@ struct JobInFlight {
     /// The size of its push in bytes.
     bytes: usize,
     /// The user in whose load it counts, and how much.
-    payer: Option<(UserId, u32)>,
+    payer: Option<(UserSlot, u32)>,
 }
 
 /// A deadline by which something must be answered.
 #[derive(Clone, Copy, Debug)]
-enum AnswerDeadline {
+enum AwaitedAnswer {
     /// A request that waits for a job.
-    Request(Ticket),
+    Request(JobTicket),
     /// The waiters of this push.
     Push(DeliveryRef),
 }
 
 /// The whole chat state of one server.
 #[derive(Debug)]
-pub struct Chat {
-    rules: Rules,
-    now: TurnTime,
+pub struct ChatCore {
+    rules: CoreSettings,
+    now: TurnTimestamp,
     next_seq: u64,
     /// The step from one `seq` to the next: in a cluster the numbers of the nodes interleave.
     seq_step: u64,
@@ -157,35 +157,35 @@ pub struct Chat {
     users: Users,
     deliveries: Deliveries,
     /// Jobs in flight.
-    jobs: TicketTable<JobInFlight>,
+    jobs: JobTicketTable<JobInFlight>,
     /// The total size of the pushes in them, in bytes.
     jobs_bytes: usize,
     /// Each user's load of jobs in flight.
-    in_flight: in_flight::UserLoads,
+    in_flight: in_flight::UserJobLoads,
     /// The dedup windows of users who are offline.
-    packed: dedup::PackedWindows,
+    packed: dedup::PackedDedupWindows,
     /// The request rates of connections that are not logged in, by address.
     strangers: throttle::Throttle,
     /// Log-ins and sign-ups that wait for a password to be hashed.
     auth_queue: auth_queue::AuthQueue,
     /// The budgets for tries.
-    tries: tries::AuthTries,
+    tries: tries::AuthAttemptLimiter,
     /// Requests that wait for jobs and are not answered yet.
-    requests: TicketTable<answer::PendingRequest>,
+    requests: JobTicketTable<answer::PendingRequest>,
     /// The user names that waiting log-ins and sign-ups claim.
-    claims: HashMap<Ticket, UserName>,
+    claims: HashMap<JobTicket, UserName>,
     /// Log-ins in progress, each in one state.
-    logins: login_state::Logins,
+    logins: login_state::LoginsInProgress,
     /// The operations on friendships, one at a time for each pair.
-    friendship_ops: friendship_ops::FriendshipOps,
+    friendship_ops: friendship_ops::PendingFriendOps,
     /// The number of BLOCK operations so far.
     blocks: u64,
     /// Friendships and pushes in doubt.
-    doubt: doubt::UsersInDoubt,
+    doubt: doubt::FriendshipsInDoubt,
     /// The PRESENCE frames that are to be sent.
-    presence: presence::Presence,
+    presence: presence::PresenceNotifier,
     /// The operator's requests.
-    admin: admin::AdminRequests,
+    admin: admin::PendingAdminRequests,
     /// The `seq` of pushes whose deletion failed: they are ignored on pages until they are deleted.
     undeleted: BTreeSet<u64>,
     /// Those of them whose deletion is to be retried; the others are being retried.
@@ -196,19 +196,19 @@ pub struct Chat {
     dedup_bytes: usize,
     wheel: TimerWheel<ChatTimer>,
     /// The push hook's watches, if there is a push hook.
-    push_hook: Option<Box<push_hook::PushWatches>>,
+    push_hook: Option<Box<push_hook::PushHookWatches>>,
     /// Pushes to online users, each with the time at which it is saved unless it is acked. The
     /// delay is constant, so they are always in order.
     save_delay: VecDeque<(u64, DeliveryRef)>,
     /// Requests to be answered, each with its deadline, in order.
-    due: VecDeque<(u64, AnswerDeadline)>,
+    due: VecDeque<(u64, AwaitedAnswer)>,
     /// The length at which `due` is searched for answered requests.
     sweep_due_at: usize,
     /// After a pause of the process: input that had arrived by this time must be handed in before
     /// any deadline is applied.
     hear_first_ms: u64,
     /// The totals of messages so far.
-    totals: contract::Totals,
+    totals: contract::MessageTotals,
     /// The number of outstanding pushes.
     outstanding: u64,
     oldest: gauges::OldestPush,
@@ -224,41 +224,41 @@ pub struct Chat {
     checks: u64,
     /// The highest limits so far, for the invariants.
     #[cfg(debug_assertions)]
-    ceilings: invariants::Ceilings,
+    ceilings: invariants::PeakLimits,
 }
 
-impl Chat {
+impl ChatCore {
     /// An empty chat. `first_seq` must be greater than the `seq` of any push in the store;
     /// `hash_key` should be random, so that clients cannot choose names that collide.
     #[must_use]
-    pub fn new(rules: Rules, first_seq: u64, hash_key: [u64; 2]) -> Self {
+    pub fn new(rules: CoreSettings, first_seq: u64, hash_key: [u64; 2]) -> Self {
         let undecided_max = rules.undecided_max;
         #[cfg(debug_assertions)]
-        let ceilings = invariants::Ceilings::new(&rules);
+        let ceilings = invariants::PeakLimits::new(&rules);
         Self {
-            push_hook: push_hook::PushWatches::new(&rules),
+            push_hook: push_hook::PushHookWatches::new(&rules),
             rules,
-            now: TurnTime::default(),
+            now: TurnTimestamp::default(),
             next_seq: first_seq,
             seq_step: 1,
             sessions: Sessions::default(),
             users: Users::new(hash_key),
             deliveries: Deliveries::new(hash_key),
-            jobs: TicketTable::default(),
+            jobs: JobTicketTable::default(),
             jobs_bytes: 0,
-            in_flight: in_flight::UserLoads::default(),
-            packed: dedup::PackedWindows::default(),
+            in_flight: in_flight::UserJobLoads::default(),
+            packed: dedup::PackedDedupWindows::default(),
             strangers: throttle::Throttle::default(),
             auth_queue: auth_queue::AuthQueue::default(),
-            tries: tries::AuthTries::new(hash_key),
-            requests: TicketTable::default(),
+            tries: tries::AuthAttemptLimiter::new(hash_key),
+            requests: JobTicketTable::default(),
             claims: HashMap::new(),
-            logins: login_state::Logins::new(),
-            friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
+            logins: login_state::LoginsInProgress::new(),
+            friendship_ops: friendship_ops::PendingFriendOps::new(undecided_max),
             blocks: 0,
-            doubt: doubt::UsersInDoubt::default(),
-            presence: presence::Presence::default(),
-            admin: admin::AdminRequests::default(),
+            doubt: doubt::FriendshipsInDoubt::default(),
+            presence: presence::PresenceNotifier::default(),
+            admin: admin::PendingAdminRequests::default(),
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),
@@ -268,7 +268,7 @@ impl Chat {
             due: VecDeque::new(),
             sweep_due_at: DUE_SWEPT_FROM,
             hear_first_ms: 0,
-            totals: contract::Totals::default(),
+            totals: contract::MessageTotals::default(),
             outstanding: 0,
             oldest: gauges::OldestPush::new(),
             cluster: None,
@@ -285,7 +285,7 @@ impl Chat {
     /// Applies other rules from now on. Whatever exists already stays, even beyond a new limit. The
     /// new save delay also applies to pushes that are not saved yet; other waits that have begun
     /// keep their deadlines.
-    pub fn set_rules(&mut self, rules: Rules) {
+    pub fn set_rules(&mut self, rules: CoreSettings) {
         let (old_ms, new_ms, now_ms) = (self.rules.save_after_ms, rules.save_after_ms, self.now.mono_ms);
         if old_ms != new_ms {
             // Move all by the same time, so that they stay in order.
@@ -301,41 +301,41 @@ impl Chat {
 
     /// The present rules.
     #[must_use]
-    pub fn rules(&self) -> &Rules {
+    pub fn rules(&self) -> &CoreSettings {
         &self.rules
     }
 
     /// Takes in one event and appends the actions that follow from it. `now` never goes back.
-    pub fn handle(&mut self, now: TurnTime, event: Event<'_>, out: &mut Vec<Action>) {
+    pub fn handle(&mut self, now: TurnTimestamp, event: CoreEvent<'_>, out: &mut Vec<CoreAction>) {
         debug_assert!(now.mono_ms >= self.now.mono_ms, "the mono clock went back");
         self.now = now;
         match event {
-            Event::Opened { conn, address_key } => self.opened(conn, address_key, out),
-            Event::Addressed { conn, address_key } => {
+            CoreEvent::Opened { conn, address_key } => self.opened(conn, address_key, out),
+            CoreEvent::Addressed { conn, address_key } => {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.address_key = address_key;
                 }
             }
-            Event::Input { conn, input } => self.input(conn, input, out),
-            Event::Ping { conn } => self.ping(conn, out),
-            Event::Blocked { conn } => {
+            CoreEvent::Input { conn, input } => self.input(conn, input, out),
+            CoreEvent::Ping { conn } => self.ping(conn, out),
+            CoreEvent::Blocked { conn } => {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.blocked = true;
                 }
             }
-            Event::Drained { conn } => self.drained(conn),
-            Event::Flushed { conn } => self.flushed(conn, out),
-            Event::Closed { conn } => self.on_closed(conn, out),
-            Event::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
-            Event::Tick { heard_ms } => self.tick(heard_ms, out),
-            Event::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
-            Event::Admin { ticket, request } => self.admin(ticket, request, out),
-            Event::View(view) => self.view_read(view, out),
-            Event::Frame { from, record } => self.frame(from, record, out),
-            Event::Bus { from, frame } => self.bus_frame(from, *frame, out),
-            Event::TurnEnded => self.publish(out),
-            Event::BusWorks(works) => self.bus_works(works, out),
-            Event::ShutDown => self.shut_down(out),
+            CoreEvent::Drained { conn } => self.drained(conn),
+            CoreEvent::Flushed { conn } => self.flushed(conn, out),
+            CoreEvent::Closed { conn } => self.on_closed(conn, out),
+            CoreEvent::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
+            CoreEvent::Tick { heard_ms } => self.tick(heard_ms, out),
+            CoreEvent::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
+            CoreEvent::Admin { ticket, request } => self.admin(ticket, request, out),
+            CoreEvent::View(view) => self.view_read(view, out),
+            CoreEvent::Frame { from, record } => self.frame(from, record, out),
+            CoreEvent::Bus { from, frame } => self.bus_frame(from, *frame, out),
+            CoreEvent::TurnEnded => self.publish(out),
+            CoreEvent::BusWorks(works) => self.bus_works(works, out),
+            CoreEvent::ShutDown => self.shut_down(out),
         }
         if self.logins.is_any_due() {
             self.begin_due_log_ins(out);
@@ -348,7 +348,7 @@ impl Chat {
     }
 
     #[inline(never)]
-    fn look_after_event(&mut self, out: &mut Vec<Action>) {
+    fn look_after_event(&mut self, out: &mut Vec<CoreAction>) {
         self.note_taken();
         if self.stopping {
             self.stop_if_done(out);
@@ -356,7 +356,7 @@ impl Chat {
         self.looks_after_events = self.stopping || self.cluster.is_some();
     }
 
-    /// When to hand in the next [`Event::Tick`], by the mono clock; `None` if nothing waits for a
+    /// When to hand in the next [`CoreEvent::Tick`], by the mono clock; `None` if nothing waits for a
     /// time. After a tick at that time it is later, or `None`, unless the tick was very late and
     /// earlier input was not handed in yet.
     #[must_use]
@@ -378,7 +378,7 @@ impl Chat {
     }
 
     #[inline(never)]
-    fn tick(&mut self, heard_ms: u64, out: &mut Vec<Action>) {
+    fn tick(&mut self, heard_ms: u64, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let is_heard = self.is_heard(heard_ms);
         while let Some(&(due, delivery)) = self.save_delay.front().filter(|(due, _)| *due <= now_ms) {
@@ -389,8 +389,8 @@ impl Chat {
         while let Some(&(_, due)) = self.due.front().filter(|(due, _)| is_heard && *due <= now_ms) {
             self.due.pop_front();
             match due {
-                AnswerDeadline::Request(request) => self.request_timed_out(request, out),
-                AnswerDeadline::Push(delivery) => self.push_timed_out(delivery, out),
+                AwaitedAnswer::Request(request) => self.request_timed_out(request, out),
+                AwaitedAnswer::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
         if self.due.capacity() > DUE_SWEPT_FROM && self.due.len() < self.due.capacity() / 4 {
@@ -424,10 +424,10 @@ impl Chat {
         }
     }
 
-    fn is_open(&self, due: AnswerDeadline) -> bool {
+    fn is_open(&self, due: AwaitedAnswer) -> bool {
         match due {
-            AnswerDeadline::Request(request) => self.requests.contains(request),
-            AnswerDeadline::Push(delivery) => self.deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
+            AwaitedAnswer::Request(request) => self.requests.contains(request),
+            AwaitedAnswer::Push(delivery) => self.deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
         }
     }
 
@@ -442,7 +442,7 @@ impl Chat {
     }
 
     /// Appends to the queue of pending requests, and drops answered ones.
-    fn answer_before(&mut self, due_ms: u64, due: AnswerDeadline) {
+    fn answer_before(&mut self, due_ms: u64, due: AwaitedAnswer) {
         while let Some((_, front)) = self.due.front()
             && !self.is_open(*front)
         {
@@ -458,7 +458,7 @@ impl Chat {
     }
 
     /// Submits a job; gives its purpose back if too many jobs are in flight.
-    fn submit(&mut self, job: Job, purpose: job::JobPurpose, out: &mut Vec<Action>) -> Result<(), job::JobPurpose> {
+    fn submit(&mut self, job: Job, purpose: job::JobPurpose, out: &mut Vec<CoreAction>) -> Result<(), job::JobPurpose> {
         let bytes = job.push_bytes();
         let heavy = bytes > 0 && self.jobs_bytes > 0 && self.jobs_bytes + bytes > self.rules.jobs_bytes_max;
         if heavy || self.jobs.len() >= self.rules.jobs_max {
@@ -467,7 +467,7 @@ impl Chat {
         self.jobs_bytes += bytes;
         let payer = self.payer(&job, &purpose);
         let ticket = self.jobs.insert(JobInFlight { purpose, bytes, payer });
-        out.push(Action::Submit { ticket, job });
+        out.push(CoreAction::Submit { ticket, job });
         if let Some(payer) = payer {
             self.charge(payer, out);
         }
@@ -475,7 +475,7 @@ impl Chat {
     }
 
     #[inline(never)]
-    fn finished(&mut self, ticket: Ticket, outcome: Outcome, out: &mut Vec<Action>) {
+    fn finished(&mut self, ticket: JobTicket, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         let Some(JobInFlight { purpose, bytes, payer }) = self.jobs.remove(ticket) else {
             debug_assert!(false, "a job is finished exactly once");
             return;

@@ -1,14 +1,14 @@
-//! Events of the core that the shell counts and logs. A [`Note`] is for rare events, with
+//! Events of the core that the shell counts and logs. A [`LogEvent`] is for rare events, with
 //! everything that a line of the log needs. Events of every message are only counted, in
-//! [`Totals`]: that costs a message no more than an addition.
+//! [`MessageTotals`]: that costs a message no more than an addition.
 
 use super::identifiers::{AddressKey, ConnId};
-use super::job_results::MailboxQuota;
+use super::job_results::MailboxQuotaKind;
 use crate::protocol::field::UserName;
 
 /// The client on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientConn {
+pub struct ConnAndAddress {
     /// Its connection.
     pub conn: ConnId,
     /// The key of its address; `None` for loopback.
@@ -18,13 +18,13 @@ pub struct ClientConn {
 /// Something that happened. No secret is ever in it, and making one allocates nothing: names are
 /// shared with the core.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum LogEvent {
     /// A log-in: the `LS` to this client follows directly.
     LoggedIn {
         /// The user who logged in.
         user: UserName,
         /// The client.
-        client: ClientConn,
+        client: ConnAndAddress,
         /// The kind of credential.
         by: CredentialKind,
     },
@@ -33,32 +33,32 @@ pub enum Note {
         /// The user name that the client claimed; `None` if its request could not be read.
         user: Option<UserName>,
         /// On this connection.
-        client: ClientConn,
+        client: ConnAndAddress,
         /// Why.
-        cause: RefusalCause,
+        cause: LoginRefusalCause,
     },
     /// A sign-up: the `SS` to this client follows directly.
     SignedUp {
         /// The new account.
         user: UserName,
         /// Who asked for it.
-        client: ClientConn,
+        client: ConnAndAddress,
     },
     /// A sign-up was refused: the `SF` to this client follows directly.
     SignUpRefused {
         /// The name that the client wanted; `None` if its request could not be read.
         user: Option<UserName>,
         /// Who asked for it.
-        client: ClientConn,
+        client: ConnAndAddress,
         /// Why.
-        cause: RefusalCause,
+        cause: LoginRefusalCause,
     },
     /// A connection is closed, because its user logged in on another one.
     Replaced {
         /// The user of both.
         user: UserName,
         /// The older connection, which is closed.
-        client: ClientConn,
+        client: ConnAndAddress,
         /// The newer one.
         by: ConnId,
     },
@@ -68,7 +68,7 @@ pub enum Note {
         /// Whose.
         user: UserName,
         /// Who asked for it.
-        client: Option<ClientConn>,
+        client: Option<ConnAndAddress>,
     },
     /// A user has deleted their account: the answer to this client follows, if it is still
     /// connected.
@@ -76,7 +76,7 @@ pub enum Note {
         /// Whose.
         user: UserName,
         /// Who asked for it.
-        client: Option<ClientConn>,
+        client: Option<ConnAndAddress>,
     },
     /// A user's request to change the password or delete the account was refused: they could not
     /// prove who they are.
@@ -84,9 +84,9 @@ pub enum Note {
         /// Who is logged in.
         user: Option<UserName>,
         /// On this connection.
-        client: ClientConn,
+        client: ConnAndAddress,
         /// Why.
-        cause: RefusalCause,
+        cause: LoginRefusalCause,
     },
     /// A user has blocked another one.
     Blocked {
@@ -119,16 +119,16 @@ pub enum Note {
         /// The user who is logged in on the connection, if there is one.
         user: Option<UserName>,
         /// On this connection.
-        client: ClientConn,
+        client: ConnAndAddress,
         /// The limit.
-        limit: ClientLimit,
+        limit: ClientLimitKind,
     },
     /// A message was refused, because its receiver is not a friend or does not exist.
     NotFriends {
         /// Its sender.
         user: UserName,
         /// On this connection.
-        client: ClientConn,
+        client: ConnAndAddress,
     },
     /// A push was refused, because a quota of its receiver's mailbox is used up.
     MailboxFull {
@@ -137,7 +137,7 @@ pub enum Note {
         /// The sender of the push.
         sender: Box<str>,
         /// The quota that is used up.
-        quota: MailboxQuota,
+        quota: MailboxQuotaKind,
     },
     /// A page of waiting pushes was read from the store; not noted for the first page of a log-in.
     PageRead {
@@ -168,7 +168,7 @@ pub enum CredentialKind {
 
 /// Why a log-in or a sign-up was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RefusalCause {
+pub enum LoginRefusalCause {
     /// The password is wrong, or there is no such user: the two are not distinguished.
     WrongPassword,
     /// The token is not valid, or not valid any more.
@@ -180,7 +180,7 @@ pub enum RefusalCause {
     /// The operator has closed sign-ups.
     SignUpsClosed,
     /// A budget of tries is used up: nothing was compared.
-    Limit(ClientLimit),
+    Limit(ClientLimitKind),
     /// Too many passwords wait to be hashed.
     QueueFull,
     /// Too many log-ins of the same user wait.
@@ -207,7 +207,7 @@ pub enum RefusalCause {
 
 /// The limits that clients can reach; each has its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ClientLimit {
+pub enum ClientLimitKind {
     /// Wrong passwords on one connection, of any user.
     PasswordsPerConnection,
     /// Wrong passwords from one address.
@@ -259,7 +259,7 @@ pub enum JobKind {
 
 /// Counts of the events of messages since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct MessageTotals {
     /// New messages between friends that were taken.
     pub taken: u64,
     /// Duplicates: messages that their sender sent again.
@@ -276,7 +276,7 @@ pub struct Totals {
     pub presence: u64,
 }
 
-impl std::fmt::Display for Totals {
+impl std::fmt::Display for MessageTotals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { taken, duplicates, promised, sent, resent, acked, presence } = self;
         write!(f, "{taken} messages taken, {duplicates} duplicates, {promised} promised, ")?;

@@ -1,14 +1,14 @@
 //! What the store answers to a job: a part of the [contract](super::contract).
 
 use super::account_job::AccountOutcome;
-use super::admin_job::AdminOutcome;
-use super::cluster::contract::ClusterOutcome;
-use super::job_results::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota, PushPage};
+use super::admin_job::AdminJobOutcome;
+use super::cluster::contract::ClusterJobOutcome;
+use super::job_results::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuotaKind, PushPage};
 use crate::protocol::field::{Profile, Secret, UserName};
 
 /// The outcome of a job.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// `Hash`: the hash to be stored.
     Hashed(Secret),
     /// `CreateAccount`: it exists from now on.
@@ -51,7 +51,7 @@ pub enum Outcome {
     /// store; this one was not stored.
     Duplicate,
     /// `SavePush`: it would exceed this quota of its receiver's mailbox, and was not stored.
-    Full(MailboxQuota),
+    Full(MailboxQuotaKind),
     /// `DeletePush`: it is gone.
     Deleted,
     /// `AskFriend`: the result.
@@ -63,9 +63,9 @@ pub enum Outcome {
     /// `Account`: the outcome of the job.
     Account(Box<AccountOutcome>),
     /// `Admin`: the outcome of the job.
-    Admin(Box<AdminOutcome>),
-    /// `Cluster`, and in a cluster the jobs that [`ClusterOutcome`] names.
-    Cluster(Box<ClusterOutcome>),
+    Admin(Box<AdminJobOutcome>),
+    /// `Cluster`, and in a cluster the jobs that [`ClusterJobOutcome`] names.
+    Cluster(Box<ClusterJobOutcome>),
     /// It was not done, or it is not known whether it was done. Nothing may be promised.
     Failed,
     /// It was not done, and a retry would not help: the job itself, or a stored row, is faulty.

@@ -2,17 +2,17 @@
 //! password are in [`proof`](super::proof); the turns of a pair of users are in
 //! [`friend`](super::friend).
 
-use super::Chat;
-use super::answer::{DAMAGED, FollowingError, ReplyTo, UNAVAILABLE, fault_of};
-use super::contract::{AccountJob, AccountOutcome, Action, Job, Outcome, Roster, Ticket};
-use super::ids::UserId;
+use super::ChatCore;
+use super::answer::{DAMAGED, ErrorReply, ReplyTo, UNAVAILABLE, fault_of};
+use super::contract::{AccountJob, AccountOutcome, CoreAction, Job, JobOutcome, JobTicket, Roster};
+use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::own_op::{OwnAccountJob, ProofPurpose};
-use crate::protocol::account::{AccountRequest, BlockVerb, ShownRoster};
+use super::own_op::{CredentialCheckPurpose, OwnAccountJob};
+use crate::protocol::account::{AccountRequest, BlockVerb, RosterWithPresence};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
-use crate::protocol::request::Verb;
+use crate::protocol::request::RequestType;
 
 /// The largest number of friends in one answer, and of requests in each direction.
 const ROSTER_ROWS_MAX: u32 = 100;
@@ -20,11 +20,17 @@ const ROSTER_ROWS_MAX: u32 = 100;
 /// much escaping, the frame has fewer.
 const ROSTER_BYTES_MAX: usize = 128 * 1024;
 
-const GONE: FollowingError = FollowingError(ErrorCode::NoSuchUser, "there is no such account any more");
+const GONE: ErrorReply = ErrorReply(ErrorCode::NoSuchUser, "there is no such account any more");
 
-impl Chat {
+impl ChatCore {
     #[inline(never)]
-    pub(super) fn account(&mut self, to: ReplyTo, user: UserId, request: AccountRequest<'_>, out: &mut Vec<Action>) {
+    pub(super) fn account(
+        &mut self,
+        to: ReplyTo,
+        user: UserSlot,
+        request: AccountRequest<'_>,
+        out: &mut Vec<CoreAction>,
+    ) {
         let verb = request.verb();
         match request {
             AccountRequest::Roster { after, watch } => {
@@ -43,35 +49,42 @@ impl Chat {
             AccountRequest::Block(BlockVerb::Block(other)) => self.change_blocked(to, user, (&other, true), out),
             AccountRequest::Block(BlockVerb::Unblock(other)) => self.change_blocked(to, user, (&other, false), out),
             AccountRequest::Password { old, new } => {
-                self.prove(to, user, verb, (old, ProofPurpose::ChangePassword(new)), out)
+                self.prove(to, user, verb, (old, CredentialCheckPurpose::ChangePassword(new)), out)
             }
             AccountRequest::Delete { password } => {
-                self.prove(to, user, verb, (password, ProofPurpose::DeleteAccount), out)
+                self.prove(to, user, verb, (password, CredentialCheckPurpose::DeleteAccount), out)
             }
         }
     }
 
-    fn ask_store(&mut self, to: ReplyTo, user: UserId, verb: Verb, job: AccountJob, out: &mut Vec<Action>) {
+    fn ask_store(
+        &mut self,
+        to: ReplyTo,
+        user: UserSlot,
+        verb: RequestType,
+        job: AccountJob,
+        out: &mut Vec<CoreAction>,
+    ) {
         let request = self.ask(to, verb, out);
         let user = self.users.get(user).name.clone();
         self.submit_own(OwnAccountJob { request, user, verb }, job, out);
     }
 
     /// Submits a job, or refuses the request.
-    pub(super) fn submit_own(&mut self, own: OwnAccountJob, job: AccountJob, out: &mut Vec<Action>) {
+    pub(super) fn submit_own(&mut self, own: OwnAccountJob, job: AccountJob, out: &mut Vec<CoreAction>) {
         let (request, job) = (own.request, Job::Account { user: own.user.clone(), job: Box::new(job) });
         self.submit_for(request, job, JobPurpose::Account(own), out);
     }
 
     /// The job has ended.
-    pub(super) fn own_job_done(&mut self, own: OwnAccountJob, outcome: Outcome, out: &mut Vec<Action>) {
+    pub(super) fn own_job_done(&mut self, own: OwnAccountJob, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         let OwnAccountJob { request, user, verb } = own;
         let outcome = match outcome {
-            Outcome::Account(outcome) => *outcome,
+            JobOutcome::Account(outcome) => *outcome,
             outcome => {
-                let is_read = matches!(verb, Verb::Roster | Verb::Block);
-                let is_for_good = !matches!(outcome, Outcome::Failed);
-                if verb == Verb::Password && !is_for_good {
+                let is_read = matches!(verb, RequestType::Roster | RequestType::Block);
+                let is_for_good = !matches!(outcome, JobOutcome::Failed);
+                if verb == RequestType::Password && !is_for_good {
                     self.password_in_doubt(&user);
                 }
                 let fault = if is_read && is_for_good { DAMAGED } else { fault_of(&outcome) };
@@ -81,7 +94,7 @@ impl Chat {
         match (verb, outcome) {
             (_, AccountOutcome::Roster(roster)) => self.answer_roster(request, &user, roster, out),
             (_, AccountOutcome::Blocked { names, .. }) => self.answer(request, Reply::Blocked(names), out),
-            (Verb::Password, AccountOutcome::Changed) => self.password_changed(request, user, out),
+            (RequestType::Password, AccountOutcome::Changed) => self.password_changed(request, user, out),
             (_, AccountOutcome::Changed) => self.answer(request, Reply::ProfileChanged, out),
             (_, AccountOutcome::Stale) => self.refuse_stale(request, out),
             (_, AccountOutcome::NoSuchUser) => self.refuse_waiting(request, Some(GONE), out),
@@ -93,7 +106,7 @@ impl Chat {
     }
 
     /// Answers a roster. Who is online is looked up in memory.
-    fn answer_roster(&mut self, request: Ticket, user: &UserName, mut roster: Roster, out: &mut Vec<Action>) {
+    fn answer_roster(&mut self, request: JobTicket, user: &UserName, mut roster: Roster, out: &mut Vec<CoreAction>) {
         roster.cut_to_frame();
         let user = self.users.find(user.as_str());
         let is_online = |friend: &UserName| {
@@ -107,6 +120,6 @@ impl Chat {
                 self.presence_shown(friend);
             }
         }
-        self.answer(request, Reply::Roster(Box::new(ShownRoster { roster, online })), out);
+        self.answer(request, Reply::Roster(Box::new(RosterWithPresence { roster, online })), out);
     }
 }

@@ -2,12 +2,12 @@
 //! online, moves to their next connection, and is made durable when they go offline.
 
 use super::ack_list::AckList;
-use super::contract::{Action, ClusterJob, Job, PushPage};
+use super::contract::{ClusterStoreJob, CoreAction, Job, PushPage};
 use super::ids::DeliveryRef;
-use super::ids::UserId;
+use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::mailbox::Backfill;
-use super::{Chat, ChatTimer};
+use super::mailbox::MailboxBackfillState;
+use super::{ChatCore, ChatTimer};
 use crate::protocol::push::PushKind;
 use std::collections::HashSet;
 
@@ -16,20 +16,20 @@ pub(super) const PAGE_RETRY_MS: u64 = 1_000;
 /// The same pause if the page failed because of a faulty stored row.
 pub(super) const DAMAGED_PAGE_RETRY_MS: u64 = 60_000;
 
-impl Chat {
+impl ChatCore {
     /// The first page of a log-in is about to be requested: pushes that are taken for the user from
     /// now on are kept until it is here.
-    pub(super) fn loading_begins(&mut self, user: UserId) {
+    pub(super) fn loading_begins(&mut self, user: UserSlot) {
         self.users.loading_begins(user);
         let entry = self.users.get_mut(user);
         if entry.list.is_none() && !entry.is_here() {
-            entry.list = Some(Box::new(AckList::new(Backfill::Opening)));
+            entry.list = Some(Box::new(AckList::new(MailboxBackfillState::Opening)));
         }
     }
 
     /// The first page of a log-in is here, or will not come. Whether the log-in succeeds is decided
     /// already.
-    pub(super) fn loading_ended(&mut self, user: UserId) {
+    pub(super) fn loading_ended(&mut self, user: UserSlot) {
         if self.users.loading_ends(user) && !self.users.is_here(user) {
             self.evict_list(user);
         }
@@ -37,20 +37,21 @@ impl Chat {
     }
 
     /// Fills a list that waits for its first page.
-    pub(super) fn open_list(&mut self, user: UserId, page: PushPage, out: &mut Vec<Action>) {
-        if self.users.get(user).list.as_ref().is_some_and(|list| list.mailbox.backfill == Backfill::Opening) {
+    pub(super) fn open_list(&mut self, user: UserSlot, page: PushPage, out: &mut Vec<CoreAction>) {
+        if self.users.get(user).list.as_ref().is_some_and(|list| list.mailbox.backfill == MailboxBackfillState::Opening)
+        {
             self.take_page(user, 0, page, out);
         }
     }
 
     /// Requests the next page when half of the list is free.
-    pub(super) fn want_page(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn want_page(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let entry = self.users.get_mut(user);
         let is_here = entry.is_here();
         let Some(list) = &mut entry.list else {
             return;
         };
-        let Backfill::Backlog { after_seq, asking: false } = list.mailbox.backfill else {
+        let MailboxBackfillState::Backlog { after_seq, asking: false } = list.mailbox.backfill else {
             return;
         };
         let room = list.mailbox.len() <= self.rules.list_max as usize / 2
@@ -58,12 +59,12 @@ impl Chat {
         if !is_here || list.mailbox.page_timer.is_some() || !room {
             return;
         }
-        list.mailbox.backfill = Backfill::Backlog { after_seq, asking: true };
+        list.mailbox.backfill = MailboxBackfillState::Backlog { after_seq, asking: true };
         let saved = list.mailbox.page_asked(&self.deliveries);
         let (user_name, pushes_max, bytes_max) = (entry.name.clone(), self.rules.page_max, self.rules.page_bytes_max);
         let job = if self.cluster.is_some() {
             let except = list.mailbox.seqs();
-            let job = ClusterJob::Page { except, pushes_max, bytes_max };
+            let job = ClusterStoreJob::Page { except, pushes_max, bytes_max };
             Job::Cluster { user: user_name, job: Box::new(job) }
         } else {
             Job::LoadPage { user: user_name, after_seq, pushes_max, bytes_max }
@@ -76,8 +77,8 @@ impl Chat {
     }
 
     /// A page was read.
-    pub(super) fn page_read(&mut self, user: UserId, page: PushPage, out: &mut Vec<Action>) {
-        if let Some(Backfill::Backlog { after_seq, asking: true }) =
+    pub(super) fn page_read(&mut self, user: UserSlot, page: PushPage, out: &mut Vec<CoreAction>) {
+        if let Some(MailboxBackfillState::Backlog { after_seq, asking: true }) =
             self.users.get(user).list.as_ref().map(|list| list.mailbox.backfill)
         {
             self.take_page(user, after_seq, page, out);
@@ -88,18 +89,18 @@ impl Chat {
     }
 
     /// A page could not be read: it is requested again later, and the tail still waits.
-    pub(super) fn page_failed(&mut self, user: UserId, retry_ms: u64) {
+    pub(super) fn page_failed(&mut self, user: UserSlot, retry_ms: u64) {
         if let Some(list) = &mut self.users.get_mut(user).list
-            && let Backfill::Backlog { after_seq, asking: true } = list.mailbox.backfill
+            && let MailboxBackfillState::Backlog { after_seq, asking: true } = list.mailbox.backfill
         {
-            list.mailbox.backfill = Backfill::Backlog { after_seq, asking: false };
+            list.mailbox.backfill = MailboxBackfillState::Backlog { after_seq, asking: false };
             list.mailbox.unwanted = None;
             list.mailbox.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, ChatTimer::Page(user)));
         }
         self.users.release(user);
     }
 
-    pub(super) fn page_timer_fired(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn page_timer_fired(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.mailbox.page_timer = None;
             self.want_page(user, out);
@@ -107,7 +108,7 @@ impl Chat {
     }
 
     /// Puts a page on the list; after the last page also the tail.
-    fn take_page(&mut self, user: UserId, after_seq: u64, page: PushPage, out: &mut Vec<Action>) {
+    fn take_page(&mut self, user: UserSlot, after_seq: u64, page: PushPage, out: &mut Vec<CoreAction>) {
         self.merge_twins(user, &page, out);
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
@@ -154,13 +155,16 @@ impl Chat {
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
             let more = page.more || !whole;
-            list.mailbox.backfill =
-                if more { Backfill::Backlog { after_seq: passed_seq, asking: false } } else { Backfill::Live };
+            list.mailbox.backfill = if more {
+                MailboxBackfillState::Backlog { after_seq: passed_seq, asking: false }
+            } else {
+                MailboxBackfillState::Live
+            };
         }
     }
 
     /// Keeps the rest of the tail for after a later page.
-    fn keep_tail(&mut self, user: UserId, deliveries: impl Iterator<Item = DeliveryRef>) {
+    fn keep_tail(&mut self, user: UserSlot, deliveries: impl Iterator<Item = DeliveryRef>) {
         for delivery in deliveries {
             if let Some(list) = &mut self.users.get_mut(user).list {
                 let kept = list.mailbox.append_tail(delivery, &self.deliveries, &self.rules);
@@ -171,7 +175,7 @@ impl Chat {
 
     /// Keeps a push that was just taken on the tail, if there is room: if it cannot be saved, an
     /// ack may still make it durable.
-    pub(super) fn append_to_tail(&mut self, user: UserId, delivery: DeliveryRef) {
+    pub(super) fn append_to_tail(&mut self, user: UserSlot, delivery: DeliveryRef) {
         let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.deliveries.get(delivery)) else {
             return;
         };
@@ -185,7 +189,7 @@ impl Chat {
         }
     }
 
-    fn append(&mut self, user: UserId, delivery: DeliveryRef) {
+    fn append(&mut self, user: UserSlot, delivery: DeliveryRef) {
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.mailbox.append(delivery, &mut self.deliveries);
         }
@@ -203,7 +207,7 @@ impl Chat {
     }
 
     /// The user's connection is gone.
-    pub(super) fn goes_offline(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn goes_offline(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         // The references that are released below may be the last ones to the user.
         self.users.hold(user);
         self.watch_who_leaves(user);
@@ -215,7 +219,7 @@ impl Chat {
         if entry.loading.is_some() && entry.list.is_none() {
             // Nothing is outstanding, and a page in flight was requested before: it does not
             // contain pushes that are taken from now on.
-            entry.list = Some(Box::new(AckList::new(Backfill::Live)));
+            entry.list = Some(Box::new(AckList::new(MailboxBackfillState::Live)));
         }
         if let Some(list) = &mut entry.list {
             self.outstanding -= list.cursor.outstanding_len() as u64;
@@ -232,7 +236,7 @@ impl Chat {
     }
 
     /// Drops a list that is not needed any more: its pushes are in the store, or being saved.
-    fn evict_list(&mut self, user: UserId) {
+    fn evict_list(&mut self, user: UserSlot) {
         let Some(list) = self.users.get_mut(user).list.take() else {
             return;
         };

@@ -9,11 +9,11 @@
 //! Nothing is written to a connection whose output is blocked. What its user was not told is
 //! *owed*: when the output is written, they are told the state at that time.
 
-use super::contract::{Action, ConnId, Rules};
-use super::ids::UserId;
-use super::session::Session;
+use super::contract::{ConnId, CoreAction, CoreSettings};
+use super::ids::UserSlot;
+use super::session::ConnectionSession;
 use super::wheel::TimerId;
-use super::{Chat, ChatTimer};
+use super::{ChatCore, ChatTimer};
 use std::collections::{HashMap, VecDeque};
 
 /// After a change of a user was told, no further change of theirs is told within this time.
@@ -29,12 +29,12 @@ const OWED_LOOKED_THROUGH: usize = 64;
 
 /// The progress of telling a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ChangePhase {
+enum PresenceChangePhase {
     /// It waits for its turn.
     Queued,
     /// The friends up to this one have been told, if the user is online. The friends of a user who
     /// has gone are removed from `friends` instead.
-    Telling(Option<UserId>),
+    Telling(Option<UserSlot>),
     /// The user has come or gone again meanwhile: at its next turn the change rests.
     Interrupted,
     /// It was told less than [`REST_MS`] ago.
@@ -44,18 +44,18 @@ enum ChangePhase {
 /// The change of one user. Holds a reference to the user.
 #[derive(Debug)]
 struct PresenceChange {
-    phase: ChangePhase,
+    phase: PresenceChangePhase,
     /// The state that all friends who watch know; `None`: they know different states.
     told: Option<bool>,
     /// The friends of a user who has gone, each held.
-    friends: Vec<UserId>,
+    friends: Vec<UserSlot>,
 }
 
 /// The users of whom a watcher was not told.
 #[derive(Debug, Default)]
-struct UntoldUsers {
+struct UnsentPresence {
     /// These users, in order. They may not be friends any more, and may not exist any more.
-    about: Vec<UserId>,
+    about: Vec<UserSlot>,
     is_queued: bool,
 }
 
@@ -63,28 +63,28 @@ struct UntoldUsers {
 #[derive(Clone, Copy, Debug)]
 enum PresenceWork {
     /// The change of this user.
-    Of(UserId),
+    Of(UserSlot),
     /// What is owed to this user.
-    To(UserId),
+    To(UserSlot),
 }
 
 /// The state of PRESENCE. Its maps are never iterated.
 #[derive(Debug, Default)]
-pub(super) struct Presence {
+pub(super) struct PresenceNotifier {
     /// The number of connections that watch.
     watching: usize,
-    changes: HashMap<UserId, PresenceChange>,
+    changes: HashMap<UserSlot, PresenceChange>,
     /// The total length of the changes' lists of friends.
     friends_len: usize,
-    owed: HashMap<UserId, UntoldUsers>,
+    owed: HashMap<UserSlot, UnsentPresence>,
     owed_len: usize,
     queue: VecDeque<PresenceWork>,
     /// Changes that were told, with the end of their rest.
-    resting: VecDeque<(u64, UserId)>,
+    resting: VecDeque<(u64, UserSlot)>,
     timer: Option<(u64, TimerId)>,
 }
 
-impl Presence {
+impl PresenceNotifier {
     /// A connection stops watching.
     pub(super) fn watch_ended(&mut self) {
         debug_assert!(self.watching > 0, "ended more often than begun");
@@ -92,14 +92,14 @@ impl Presence {
     }
 
     /// Nothing is owed to this user any more.
-    fn remove(&mut self, user: UserId) {
+    fn remove(&mut self, user: UserSlot) {
         if let Some(owed) = self.owed.remove(&user) {
             self.owed_len -= owed.about.len();
         }
     }
 
     /// Keeps only the owed users for whom `is_friend` is true.
-    fn keep_owed(&mut self, to: UserId, is_friend: impl Fn(UserId) -> bool) {
+    fn keep_owed(&mut self, to: UserSlot, is_friend: impl Fn(UserSlot) -> bool) {
         if let Some(owed) = self.owed.get_mut(&to) {
             let before = owed.about.len();
             owed.about.retain(|about| is_friend(*about));
@@ -110,12 +110,13 @@ impl Presence {
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         const CHANGE_BYTES: usize = size_of::<PresenceChange>() + 2 * size_of::<PresenceWork>() + 16;
-        (self.friends_len + self.owed_len) * size_of::<UserId>() + (self.changes.len() + self.owed.len()) * CHANGE_BYTES
+        (self.friends_len + self.owed_len) * size_of::<UserSlot>()
+            + (self.changes.len() + self.owed.len()) * CHANGE_BYTES
     }
 
     /// The references that it holds.
     #[cfg(debug_assertions)]
-    pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
+    pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
         self.changes.keys().copied().chain(self.changes.values().flat_map(|change| change.friends.iter().copied()))
     }
 
@@ -125,7 +126,7 @@ impl Presence {
         assert_eq!(self.watching, watching);
         assert_eq!(self.friends_len, self.changes.values().map(|change| change.friends.len()).sum::<usize>());
         assert_eq!(self.owed_len, self.owed.values().map(|owed| owed.about.len()).sum::<usize>());
-        let resting = self.changes.values().filter(|change| change.phase == ChangePhase::Resting);
+        let resting = self.changes.values().filter(|change| change.phase == PresenceChangePhase::Resting);
         assert_eq!(resting.count(), self.resting.len());
         let waiting = self.queue.iter().filter(|turn| matches!(turn, PresenceWork::Of(_))).count();
         assert_eq!(waiting + self.resting.len(), self.changes.len(), "each change has one place");
@@ -134,7 +135,7 @@ impl Presence {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// This connection watches from now on.
     pub(super) fn watch_friends(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn)
@@ -145,7 +146,7 @@ impl Chat {
     }
 
     /// A user logs in on this connection: it stops watching until they ask for it.
-    pub(super) fn watch_is_over(&mut self, conn: ConnId, user: UserId) {
+    pub(super) fn watch_is_over(&mut self, conn: ConnId, user: UserSlot) {
         self.presence.remove(user);
         if let Some(session) = self.sessions.get_mut(conn)
             && std::mem::take(&mut session.watches)
@@ -155,12 +156,12 @@ impl Chat {
     }
 
     /// Is the friend online, and may this user see it?
-    pub(super) fn is_shown_online(&self, user: UserId, friend: UserId) -> bool {
+    pub(super) fn is_shown_online(&self, user: UserSlot, friend: UserSlot) -> bool {
         self.is_online(friend) && self.users.are_friends(user, friend)
     }
 
     /// This user has come online.
-    pub(super) fn say_here(&mut self, user: UserId) {
+    pub(super) fn say_here(&mut self, user: UserSlot) {
         self.note_move(user, true);
         if self.presence.watching > 0 || self.presence.changes.contains_key(&user) {
             self.note_change(user, Vec::new());
@@ -169,7 +170,7 @@ impl Chat {
 
     /// This user has gone offline: their friends who watch are told, and the references to all
     /// friends are released afterwards.
-    pub(super) fn say_gone(&mut self, user: UserId) {
+    pub(super) fn say_gone(&mut self, user: UserSlot) {
         self.note_move(user, false);
         self.presence.remove(user);
         if self.stopping || (self.presence.watching == 0 && !self.presence.changes.contains_key(&user)) {
@@ -180,7 +181,7 @@ impl Chat {
     }
 
     /// Notes that a user has come, or has gone and had these friends.
-    fn note_change(&mut self, user: UserId, friends: Vec<UserId>) {
+    fn note_change(&mut self, user: UserSlot, friends: Vec<UserSlot>) {
         let is_here = self.users.is_here(user);
         let presence = &mut self.presence;
         presence.friends_len += friends.len();
@@ -189,16 +190,16 @@ impl Chat {
             None => {
                 presence
                     .changes
-                    .insert(user, PresenceChange { phase: ChangePhase::Queued, told: Some(!is_here), friends });
+                    .insert(user, PresenceChange { phase: PresenceChangePhase::Queued, told: Some(!is_here), friends });
                 presence.queue.push_back(PresenceWork::Of(user));
                 self.users.hold(user);
             }
             Some(change) => {
                 let_go = std::mem::replace(&mut change.friends, friends);
-                if matches!(change.phase, ChangePhase::Telling(_)) {
+                if matches!(change.phase, PresenceChangePhase::Telling(_)) {
                     // Some friends know the previous state: after the rest all are told the state
                     // at that time.
-                    (change.phase, change.told) = (ChangePhase::Interrupted, None);
+                    (change.phase, change.told) = (PresenceChangePhase::Interrupted, None);
                 }
             }
         }
@@ -210,7 +211,7 @@ impl Chat {
     }
 
     /// Two who have become friends are told of each other.
-    pub(super) fn say_to_each_other(&mut self, one: UserId, other: UserId) {
+    pub(super) fn say_to_each_other(&mut self, one: UserSlot, other: UserSlot) {
         for (to, about) in [(one, other), (other, one)] {
             if self.watching_conn(to).is_some() {
                 self.owe(to, about);
@@ -225,21 +226,21 @@ impl Chat {
 
     /// The friends of a user were read again; `before` are the previous ones. If the user watches,
     /// they are told of each new friend.
-    pub(super) fn say_new_friends(&mut self, user: UserId, before: &[UserId]) {
+    pub(super) fn say_new_friends(&mut self, user: UserSlot, before: &[UserSlot]) {
         if self.watching_conn(user).is_some() {
-            let is_new = |friend: &UserId| before.binary_search(friend).is_err();
-            let new: Vec<UserId> = self.users.get(user).friends.iter().copied().filter(is_new).collect();
+            let is_new = |friend: &UserSlot| before.binary_search(friend).is_err();
+            let new: Vec<UserSlot> = self.users.get(user).friends.iter().copied().filter(is_new).collect();
             new.into_iter().for_each(|friend| self.owe(user, friend));
         }
         self.owed_presence_may_go(user);
-        let has_new = |friend: &UserId| before.binary_search(friend).is_err() && !self.users.is_here(*friend);
+        let has_new = |friend: &UserSlot| before.binary_search(friend).is_err() && !self.users.is_here(*friend);
         if self.has_other_nodes() && self.users.get(user).friends.iter().any(has_new) {
             self.note_move(user, true);
         }
     }
 
     /// The output of a user who watches moves again: what is owed to them may go out.
-    pub(super) fn owed_presence_may_go(&mut self, user: UserId) {
+    pub(super) fn owed_presence_may_go(&mut self, user: UserSlot) {
         if let Some(owed) = self.presence.owed.get_mut(&user)
             && !std::mem::replace(&mut owed.is_queued, true)
         {
@@ -249,14 +250,14 @@ impl Chat {
     }
 
     /// The connection on which this user watches, if they do.
-    fn watching_conn(&self, user: UserId) -> Option<ConnId> {
+    fn watching_conn(&self, user: UserSlot) -> Option<ConnId> {
         let conn = self.users.route(user).here()?;
         self.sessions.get(conn).filter(|session| session.watches).map(|_| conn)
     }
 
     /// One friend was told the state of this user out of turn. If the others know a different
     /// state, all are told again, even if the user is back in that state by then.
-    pub(super) fn presence_shown(&mut self, user: UserId) {
+    pub(super) fn presence_shown(&mut self, user: UserSlot) {
         let is_here = self.users.is_here(user);
         if let Some(change) = self.presence.changes.get_mut(&user)
             && change.told == Some(!is_here)
@@ -266,7 +267,7 @@ impl Chat {
     }
 
     /// A user of another node has come or gone: this one is told, if they watch.
-    pub(super) fn owe_presence(&mut self, to: UserId, about: UserId) {
+    pub(super) fn owe_presence(&mut self, to: UserSlot, about: UserSlot) {
         if self.watching_conn(to).is_some() {
             self.owe(to, about);
             self.owed_presence_may_go(to);
@@ -274,12 +275,12 @@ impl Chat {
     }
 
     /// The users who watch, in the order of their connections.
-    pub(super) fn users_who_watch(&self) -> Vec<UserId> {
+    pub(super) fn users_who_watch(&self) -> Vec<UserSlot> {
         let watching = self.sessions.ids().filter_map(|conn| self.sessions.get(conn));
         watching.filter(|session| session.watches).filter_map(|session| session.user).collect()
     }
 
-    fn owe(&mut self, to: UserId, about: UserId) {
+    fn owe(&mut self, to: UserSlot, about: UserSlot) {
         let owed = self.presence.owed.entry(to).or_default();
         if let Err(place) = owed.about.binary_search(&about) {
             owed.about.insert(place, about);
@@ -294,7 +295,7 @@ impl Chat {
 
     /// Tells a watcher whether a friend is online. `false`: the user does not watch, or it is owed
     /// to them.
-    fn tell(&mut self, to: UserId, about: UserId, out: &mut Vec<Action>) -> bool {
+    fn tell(&mut self, to: UserSlot, about: UserSlot, out: &mut Vec<CoreAction>) -> bool {
         let Some(conn) = self.watching_conn(to).filter(|_| self.users.are_friends(to, about)) else {
             return false;
         };
@@ -309,7 +310,7 @@ impl Chat {
         }
         let user = self.users.get(about);
         let (form, online) = (session.push_form, self.is_online(about));
-        out.push(Action::Presence { conn, form, user: user.name.clone(), online });
+        out.push(CoreAction::Presence { conn, form, user: user.name.clone(), online });
         self.totals.presence += 1;
         true
     }
@@ -331,7 +332,7 @@ impl Chat {
         self.presence.timer = Some((due_ms, self.wheel.insert(due_ms, ChatTimer::Presence)));
     }
 
-    pub(super) fn presence_timer_fired(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn presence_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
         self.presence.timer = None;
         self.end_rests();
         let mut looks_left = looks(&self.rules);
@@ -358,13 +359,13 @@ impl Chat {
             if change.told == Some(is_here) {
                 self.remove_change(user);
             } else {
-                change.phase = ChangePhase::Queued;
+                change.phase = PresenceChangePhase::Queued;
                 self.presence.queue.push_back(PresenceWork::Of(user));
             }
         }
     }
 
-    fn remove_change(&mut self, user: UserId) {
+    fn remove_change(&mut self, user: UserSlot) {
         let Some(change) = self.presence.changes.remove(&user) else {
             return;
         };
@@ -376,24 +377,24 @@ impl Chat {
     }
 
     /// Continues to tell the change of a user. Gives the looks that it used.
-    fn tell_of(&mut self, user: UserId, looks_max: u32, out: &mut Vec<Action>) -> u32 {
+    fn tell_of(&mut self, user: UserSlot, looks_max: u32, out: &mut Vec<CoreAction>) -> u32 {
         let is_here = self.users.is_here(user);
         let Some(change) = self.presence.changes.get_mut(&user) else {
             debug_assert!(false, "what is queued is there");
             return 0;
         };
         match change.phase {
-            ChangePhase::Queued if change.told == Some(is_here) => {
+            PresenceChangePhase::Queued if change.told == Some(is_here) => {
                 // The state is the one that all know: nobody needs to be told.
                 self.remove_change(user);
                 return 1;
             }
-            ChangePhase::Queued => change.phase = ChangePhase::Telling(None),
-            ChangePhase::Interrupted => {
+            PresenceChangePhase::Queued => change.phase = PresenceChangePhase::Telling(None),
+            PresenceChangePhase::Interrupted => {
                 self.rest(user, None);
                 return 1;
             }
-            ChangePhase::Telling(_) | ChangePhase::Resting => {}
+            PresenceChangePhase::Telling(_) | PresenceChangePhase::Resting => {}
         }
         let mut used = 0;
         while used < looks_max {
@@ -412,38 +413,38 @@ impl Chat {
 
     /// The next friend of a user to be told. If the user has gone, the caller must release the
     /// friend.
-    fn next_to_tell(&mut self, user: UserId, is_here: bool) -> Option<UserId> {
+    fn next_to_tell(&mut self, user: UserSlot, is_here: bool) -> Option<UserSlot> {
         let change = self.presence.changes.get_mut(&user)?;
         if !is_here {
             let friend = change.friends.pop();
             self.presence.friends_len -= usize::from(friend.is_some());
             return friend;
         }
-        let ChangePhase::Telling(after) = change.phase else {
+        let PresenceChangePhase::Telling(after) = change.phase else {
             return None;
         };
         let friends = &self.users.get(user).friends;
         let place = after.map_or(0, |after| friends.partition_point(|friend| *friend <= after));
         let friend = friends.get(place).copied();
-        change.phase = ChangePhase::Telling(friend.or(after));
+        change.phase = PresenceChangePhase::Telling(friend.or(after));
         friend
     }
 
     /// The change was told: it rests, and `told` is the state that all know.
-    fn rest(&mut self, user: UserId, told: Option<bool>) {
+    fn rest(&mut self, user: UserSlot, told: Option<bool>) {
         if let Some(change) = self.presence.changes.get_mut(&user) {
-            (change.phase, change.told) = (ChangePhase::Resting, told);
+            (change.phase, change.told) = (PresenceChangePhase::Resting, told);
             self.presence.resting.push_back((self.now.mono_ms + REST_MS, user));
         }
     }
 
     /// Tells a user what is owed to them. Gives the looks that it used.
-    fn tell_owed(&mut self, to: UserId, looks_max: u32, out: &mut Vec<Action>) -> u32 {
+    fn tell_owed(&mut self, to: UserSlot, looks_max: u32, out: &mut Vec<CoreAction>) -> u32 {
         // A turn holds no reference: if nothing is owed any more, the user may be gone.
         if !self.presence.owed.contains_key(&to) {
             return 0;
         }
-        let waits = |session: &Session| session.blocked || self.doubt.is_about(to);
+        let waits = |session: &ConnectionSession| session.blocked || self.doubt.is_about(to);
         let session = self.watching_conn(to).and_then(|conn| self.sessions.get(conn));
         let waits = session.is_none_or(waits);
         let Some(owed) = self.presence.owed.get_mut(&to) else {
@@ -471,9 +472,9 @@ impl Chat {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// Puts the rest of a list of owed users, in order, back.
-    fn owe_again(&mut self, to: UserId, about: Vec<UserId>) {
+    fn owe_again(&mut self, to: UserSlot, about: Vec<UserSlot>) {
         let is_over = about.is_empty();
         match self.presence.owed.get_mut(&to) {
             // The usual case: nothing was added meanwhile.
@@ -492,6 +493,6 @@ impl Chat {
 }
 
 /// The looks that may be done at a time.
-fn looks(rules: &Rules) -> u32 {
+fn looks(rules: &CoreSettings) -> u32 {
     rules.presence_at_once_max.max(1).saturating_mul(LOOKS_PER_FRAME)
 }

@@ -2,18 +2,18 @@
 //! it can wake their phone.
 //!
 //! A user is *watched* from the first push to them on. When the watch ends and that push still
-//! waits, the user is *announced* ([`Action::PushHook`]), and not again until they log in or a
+//! waits, the user is *announced* ([`CoreAction::PushHook`]), and not again until they log in or a
 //! pause ends. There is one watch and one timer for each user, not for each push: a push to a user
 //! who is watched costs one comparison. Only at that moment the store is asked how many pushes wait
 //! for a user who is away.
 
-use super::contract::{Action, Job, Outcome, PushNotice, PushPage, Rules};
-use super::ids::UserId;
+use super::contract::{CoreAction, CoreSettings, Job, JobOutcome, PushHookNotice, PushPage};
+use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::mailbox::Backfill;
-use super::users::UserRoute;
+use super::mailbox::MailboxBackfillState;
+use super::users::UserLocation;
 use super::wheel::TimerId;
-use super::{Chat, ChatTimer};
+use super::{ChatCore, ChatTimer};
 use slab::Slab;
 use std::collections::VecDeque;
 
@@ -33,7 +33,7 @@ const LISTENS: u32 = 1 << 31;
 
 /// The stage of the watch over a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WatchStage {
+enum PushWatchStage {
     /// Its push waits until the timer fires.
     Waiting(TimerId),
     /// The push has waited long enough, and the mailbox must be counted. The number distinguishes
@@ -48,17 +48,17 @@ enum WatchStage {
 /// The watch over one user, who is held.
 #[derive(Clone, Copy, Debug)]
 struct PushWatch {
-    user: UserId,
+    user: UserSlot,
     /// The `seq` of the push whose ack is awaited.
     seq: u64,
-    stage: WatchStage,
+    stage: PushWatchStage,
     /// The `seq` of the first push since the mailbox was last counted, and when it was taken.
     news: Option<(u64, u64)>,
 }
 
 /// All watches.
 #[derive(Debug)]
-pub(super) struct PushWatches {
+pub(super) struct PushHookWatches {
     watches: Slab<PushWatch>,
     users_max: usize,
     /// For each slot of the table of users the slot of their watch, counted from 1, with
@@ -66,7 +66,7 @@ pub(super) struct PushWatches {
     by_slot: Vec<u32>,
     /// The users whose mailboxes must be counted, in order. An entry is void if its number is not
     /// that of the user's stage.
-    due: VecDeque<(UserId, u64)>,
+    due: VecDeque<(UserSlot, u64)>,
     serial: u64,
     /// The number of mailboxes that are being counted.
     counting: usize,
@@ -76,9 +76,9 @@ pub(super) struct PushWatches {
     missed: u64,
 }
 
-impl PushWatches {
+impl PushHookWatches {
     /// `None` if there is no hook.
-    pub(super) fn new(rules: &Rules) -> Option<Box<Self>> {
+    pub(super) fn new(rules: &CoreSettings) -> Option<Box<Self>> {
         rules.push_hook.then(|| {
             Box::new(Self {
                 watches: Slab::new(),
@@ -94,20 +94,20 @@ impl PushWatches {
     }
 
     /// Does the watch need not be told of one more push to this user? That is the usual case.
-    fn knows(&self, user: UserId) -> bool {
+    fn knows(&self, user: UserSlot) -> bool {
         self.by_slot.get(user.slot()).is_some_and(|&entry| (UNWATCHED + 1..LISTENS).contains(&entry))
     }
 
-    fn place(&self, user: UserId) -> Option<usize> {
+    fn place(&self, user: UserSlot) -> Option<usize> {
         let entry = self.by_slot.get(user.slot()).map_or(UNWATCHED, |entry| entry & !LISTENS);
         (entry != UNWATCHED).then(|| entry as usize - 1)
     }
 
-    fn get(&self, user: UserId) -> Option<&PushWatch> {
+    fn get(&self, user: UserSlot) -> Option<&PushWatch> {
         self.watches.get(self.place(user)?)
     }
 
-    fn get_mut(&mut self, user: UserId) -> Option<&mut PushWatch> {
+    fn get_mut(&mut self, user: UserSlot) -> Option<&mut PushWatch> {
         let place = self.place(user)?;
         self.watches.get_mut(place)
     }
@@ -126,7 +126,7 @@ impl PushWatches {
         self.by_slot[slot] = self.watches.insert(watch) as u32 + 1;
     }
 
-    fn remove(&mut self, user: UserId) -> Option<PushWatch> {
+    fn remove(&mut self, user: UserSlot) -> Option<PushWatch> {
         let place = self.place(user)?;
         self.by_slot[user.slot()] = UNWATCHED;
         self.watches.try_remove(place)
@@ -134,18 +134,18 @@ impl PushWatches {
 
     /// Moves a watch to another stage. While the push that it knows of waits, it need not be told
     /// of further ones.
-    fn enter(&mut self, user: UserId, stage: WatchStage) {
+    fn enter(&mut self, user: UserSlot, stage: PushWatchStage) {
         let Some(watch) = self.get_mut(user) else {
             debug_assert!(false, "who is not watched has no stage");
             return;
         };
         watch.stage = stage;
         let listens = match stage {
-            WatchStage::Waiting(_) | WatchStage::Due(_) => {
+            PushWatchStage::Waiting(_) | PushWatchStage::Due(_) => {
                 watch.news = None;
                 false
             }
-            WatchStage::Counting | WatchStage::Announced(_) => watch.news.is_none(),
+            PushWatchStage::Counting | PushWatchStage::Announced(_) => watch.news.is_none(),
         };
         if let Some(entry) = self.by_slot.get_mut(user.slot()) {
             *entry = *entry & !LISTENS | if listens { LISTENS } else { 0 };
@@ -153,9 +153,9 @@ impl PushWatches {
     }
 
     /// Queues a user's mailbox to be counted.
-    fn is_due(&mut self, user: UserId) {
+    fn is_due(&mut self, user: UserSlot) {
         self.serial += 1;
-        self.enter(user, WatchStage::Due(self.serial));
+        self.enter(user, PushWatchStage::Due(self.serial));
         if self.due.len() >= 2 * self.watches.len() + COUNTING_MAX {
             let due = std::mem::take(&mut self.due);
             self.due = due.into_iter().filter(|&entry| self.is_valid(entry)).collect();
@@ -163,12 +163,12 @@ impl PushWatches {
         self.due.push_back((user, self.serial));
     }
 
-    fn is_valid(&self, (user, serial): (UserId, u64)) -> bool {
-        self.get(user).is_some_and(|watch| watch.stage == WatchStage::Due(serial))
+    fn is_valid(&self, (user, serial): (UserSlot, u64)) -> bool {
+        self.get(user).is_some_and(|watch| watch.stage == PushWatchStage::Due(serial))
     }
 
     /// The next user whose mailbox is to be counted, with the `seq` of the push that waits.
-    fn next_to_count(&mut self) -> Option<(UserId, u64)> {
+    fn next_to_count(&mut self) -> Option<(UserSlot, u64)> {
         while !self.rests && self.counting < COUNTING_MAX {
             let next = self.due.pop_front()?;
             if self.is_valid(next) {
@@ -183,12 +183,12 @@ impl PushWatches {
         const TIMER_BYTES: usize = 48;
         self.watches.capacity() * (size_of::<PushWatch>() + TIMER_BYTES)
             + self.by_slot.capacity() * size_of::<u32>()
-            + self.due.capacity() * size_of::<(UserId, u64)>()
+            + self.due.capacity() * size_of::<(UserSlot, u64)>()
     }
 
     /// The references to users that it holds.
     #[cfg(debug_assertions)]
-    pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
+    pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
         self.watches.iter().map(|(_, watch)| watch.user)
     }
 
@@ -202,11 +202,11 @@ impl PushWatches {
             assert_eq!(self.place(watch.user), Some(place));
             let listens = !self.knows(watch.user);
             match watch.stage {
-                WatchStage::Waiting(_) => assert!(!listens && watch.news.is_none()),
-                WatchStage::Due(serial) => {
+                PushWatchStage::Waiting(_) => assert!(!listens && watch.news.is_none()),
+                PushWatchStage::Due(serial) => {
                     assert!(!listens && watch.news.is_none() && self.due.contains(&(watch.user, serial)));
                 }
-                WatchStage::Counting | WatchStage::Announced(_) => assert_eq!(listens, watch.news.is_none()),
+                PushWatchStage::Counting | PushWatchStage::Announced(_) => assert_eq!(listens, watch.news.is_none()),
             }
         }
         let idle = self.rests || self.counting == COUNTING_MAX || !self.due.iter().any(|&entry| self.is_valid(entry));
@@ -214,7 +214,7 @@ impl PushWatches {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// The number of pushes to users who could not be watched, because `push_hook_users_max` others
     /// were.
     #[must_use]
@@ -224,7 +224,7 @@ impl Chat {
 
     /// A push was taken for this user.
     #[inline]
-    pub(super) fn watch_for(&mut self, user: UserId, seq: u64) {
+    pub(super) fn watch_for(&mut self, user: UserSlot, seq: u64) {
         if let Some(hook) = &self.push_hook
             && !hook.knows(user)
         {
@@ -234,7 +234,7 @@ impl Chat {
 
     #[cold]
     #[inline(never)]
-    fn watch_for_new(&mut self, user: UserId, seq: u64) {
+    fn watch_for_new(&mut self, user: UserSlot, seq: u64) {
         let now_ms = self.now.mono_ms;
         let Some(hook) = &mut self.push_hook else { return };
         if let Some(watch) = hook.get_mut(user) {
@@ -247,38 +247,38 @@ impl Chat {
     }
 
     /// Watches a user who is not watched yet.
-    fn watch(&mut self, user: UserId, seq: u64) {
+    fn watch(&mut self, user: UserSlot, seq: u64) {
         let due_ms = self.now.mono_ms + self.rules.push_hook_after_ms;
         let Some(hook) = &mut self.push_hook else { return };
         if hook.is_full() {
             hook.missed += 1;
             return;
         }
-        let stage = WatchStage::Waiting(self.wheel.insert(due_ms, ChatTimer::PushHook(user)));
+        let stage = PushWatchStage::Waiting(self.wheel.insert(due_ms, ChatTimer::PushHook(user)));
         hook.insert(PushWatch { user, seq, stage, news: None });
         self.users.hold(user);
     }
 
-    fn unwatch(&mut self, user: UserId) {
+    fn unwatch(&mut self, user: UserSlot) {
         let Some(watch) = self.push_hook.as_mut().and_then(|hook| hook.remove(user)) else { return };
         match watch.stage {
-            WatchStage::Waiting(timer) | WatchStage::Announced(timer) => _ = self.wheel.cancel(timer),
-            WatchStage::Due(_) | WatchStage::Counting => {}
+            PushWatchStage::Waiting(timer) | PushWatchStage::Announced(timer) => _ = self.wheel.cancel(timer),
+            PushWatchStage::Due(_) | PushWatchStage::Counting => {}
         }
         self.users.release(user);
     }
 
     /// The watch continues for another push, until `due_ms`.
-    fn watch_on(&mut self, user: UserId, seq: u64, due_ms: u64) {
+    fn watch_on(&mut self, user: UserSlot, seq: u64, due_ms: u64) {
         let Some(hook) = &mut self.push_hook else { return };
         if let Some(watch) = hook.get_mut(user) {
             watch.seq = seq;
-            hook.enter(user, WatchStage::Waiting(self.wheel.insert(due_ms, ChatTimer::PushHook(user))));
+            hook.enter(user, PushWatchStage::Waiting(self.wheel.insert(due_ms, ChatTimer::PushHook(user))));
         }
     }
 
     /// Ends the watch, or continues it if a push has come meanwhile.
-    fn watch_on_if_news(&mut self, user: UserId, out: &mut Vec<Action>) {
+    fn watch_on_if_news(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let news = self.push_hook.as_ref().and_then(|hook| hook.get(user)?.news);
         let Some((seq, came_ms)) = news else { return self.unwatch(user) };
         let due_ms = came_ms + self.rules.push_hook_after_ms;
@@ -291,7 +291,7 @@ impl Chat {
     }
 
     /// The user has logged in: a new watch begins for what waits now.
-    pub(super) fn watch_anew(&mut self, user: UserId) {
+    pub(super) fn watch_anew(&mut self, user: UserSlot) {
         if self.push_hook.is_none() {
             return;
         }
@@ -303,9 +303,9 @@ impl Chat {
 
     /// The user's connection is gone. If they have acked everything, a new watch begins with the
     /// next push.
-    pub(super) fn watch_who_leaves(&mut self, user: UserId) {
+    pub(super) fn watch_who_leaves(&mut self, user: UserSlot) {
         let Some(hook) = &self.push_hook else { return };
-        let waits = hook.get(user).is_some_and(|watch| matches!(watch.stage, WatchStage::Waiting(_)));
+        let waits = hook.get(user).is_some_and(|watch| matches!(watch.stage, PushWatchStage::Waiting(_)));
         if waits && self.oldest_to(user).is_none() {
             self.unwatch(user);
         }
@@ -313,7 +313,7 @@ impl Chat {
 
     /// The push to a user who is online that waits for an ack, and when it was last sent: the one
     /// that was last sent the longest ago, or else the first that was not sent.
-    fn oldest_to(&self, user: UserId) -> Option<(u64, Option<u64>)> {
+    fn oldest_to(&self, user: UserSlot) -> Option<(u64, Option<u64>)> {
         let list = self.users.get(user).list.as_ref().filter(|list| !list.mailbox.is_done())?;
         let sent = list.cursor.oldest_sending(&self.deliveries);
         // 0 if nothing is in memory: no push has that number.
@@ -321,7 +321,7 @@ impl Chat {
         Some(sent.map_or_else(|| (first(), None), |(delivery, sent_ms)| (delivery.seq, Some(sent_ms))))
     }
 
-    pub(super) fn push_hook_timer_fired(&mut self, user: UserId, is_heard: bool, out: &mut Vec<Action>) {
+    pub(super) fn push_hook_timer_fired(&mut self, user: UserSlot, is_heard: bool, out: &mut Vec<CoreAction>) {
         let later_ms = self.now.mono_ms + 1;
         let Some(watch) = self.push_hook.as_ref().and_then(|hook| hook.get(user)).copied() else {
             debug_assert!(false, "the timer is cancelled with the watch");
@@ -330,19 +330,19 @@ impl Chat {
         match watch.stage {
             _ if self.stopping => self.unwatch(user),
             // The ack may be among the input that is still to be read.
-            WatchStage::Waiting(_) if !is_heard => self.watch_on(user, watch.seq, later_ms),
-            WatchStage::Announced(_) if !is_heard => self.pause_until(user, later_ms),
-            WatchStage::Waiting(_) => self.look_whether_it_waits(user, out),
-            WatchStage::Announced(_) => self.watch_on_if_news(user, out),
-            WatchStage::Due(_) | WatchStage::Counting => debug_assert!(false, "it has no timer"),
+            PushWatchStage::Waiting(_) if !is_heard => self.watch_on(user, watch.seq, later_ms),
+            PushWatchStage::Announced(_) if !is_heard => self.pause_until(user, later_ms),
+            PushWatchStage::Waiting(_) => self.look_whether_it_waits(user, out),
+            PushWatchStage::Announced(_) => self.watch_on_if_news(user, out),
+            PushWatchStage::Due(_) | PushWatchStage::Counting => debug_assert!(false, "it has no timer"),
         }
     }
 
     /// The time of a watch is over: does its push still wait?
-    fn look_whether_it_waits(&mut self, user: UserId, out: &mut Vec<Action>) {
+    fn look_whether_it_waits(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         match self.users.route(user) {
-            UserRoute::Here(_) => self.look_at_list_of(user, out),
-            UserRoute::Away | UserRoute::Elsewhere => {
+            UserLocation::Here(_) => self.look_at_list_of(user, out),
+            UserLocation::Away | UserLocation::Elsewhere => {
                 if let Some(hook) = &mut self.push_hook {
                     hook.is_due(user);
                 }
@@ -351,7 +351,7 @@ impl Chat {
         }
     }
 
-    fn look_at_list_of(&mut self, user: UserId, out: &mut Vec<Action>) {
+    fn look_at_list_of(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(seq) = self.push_hook.as_ref().and_then(|hook| hook.get(user)).map(|watch| watch.seq) else { return };
         let Some((oldest_seq, sent_ms)) = self.oldest_to(user) else { return self.unwatch(user) };
         if let Some(notice) = self.notice_of(user, seq) {
@@ -364,27 +364,31 @@ impl Chat {
     }
 
     /// The announcement for this push, if it is on the list of a user who is online.
-    fn notice_of(&self, user: UserId, seq: u64) -> Option<PushNotice> {
+    fn notice_of(&self, user: UserSlot, seq: u64) -> Option<PushHookNotice> {
         let entry = self.users.get(user);
         let mailbox = &entry.list.as_ref()?.mailbox;
         let delivery = mailbox.all().find(|delivery| delivery.seq == seq)?;
         let push = self.deliveries.get(delivery)?.push_to(&entry.name);
-        Some(PushNotice { push, waiting: mailbox.all().count(), more: mailbox.backfill != Backfill::Live })
+        Some(PushHookNotice {
+            push,
+            waiting: mailbox.all().count(),
+            more: mailbox.backfill != MailboxBackfillState::Live,
+        })
     }
 
-    fn announce(&mut self, user: UserId, notice: PushNotice, out: &mut Vec<Action>) {
-        out.push(Action::PushHook(Box::new(notice)));
+    fn announce(&mut self, user: UserSlot, notice: PushHookNotice, out: &mut Vec<CoreAction>) {
+        out.push(CoreAction::PushHook(Box::new(notice)));
         self.pause_until(user, self.now.mono_ms + self.rules.push_hook_pause_ms);
     }
 
-    fn pause_until(&mut self, user: UserId, until_ms: u64) {
+    fn pause_until(&mut self, user: UserSlot, until_ms: u64) {
         if let Some(hook) = &mut self.push_hook {
-            hook.enter(user, WatchStage::Announced(self.wheel.insert(until_ms, ChatTimer::PushHook(user))));
+            hook.enter(user, PushWatchStage::Announced(self.wheel.insert(until_ms, ChatTimer::PushHook(user))));
         }
     }
 
     /// Submits the jobs that count the mailboxes that are due.
-    pub(super) fn count_mailboxes(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn count_mailboxes(&mut self, out: &mut Vec<CoreAction>) {
         if let Some(hook) = &mut self.push_hook
             && self.stopping
         {
@@ -394,7 +398,7 @@ impl Chat {
         while let Some((user, seq)) = self.push_hook.as_mut().and_then(|hook| hook.next_to_count()) {
             if let Some(hook) = &mut self.push_hook {
                 hook.counting += 1;
-                hook.enter(user, WatchStage::Counting);
+                hook.enter(user, PushWatchStage::Counting);
             }
             self.users.hold(user);
             let job = Job::LoadPage {
@@ -404,13 +408,13 @@ impl Chat {
                 bytes_max: self.rules.page_bytes_max,
             };
             if self.submit(job, JobPurpose::Count { user, seq }, out).is_err() {
-                self.not_counted((user, seq), &Outcome::Failed, out);
+                self.not_counted((user, seq), &JobOutcome::Failed, out);
             }
         }
     }
 
     /// The timer of a rest has fired.
-    pub(super) fn counting_rested(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn counting_rested(&mut self, out: &mut Vec<CoreAction>) {
         if let Some(hook) = &mut self.push_hook {
             hook.rests = false;
         }
@@ -418,15 +422,15 @@ impl Chat {
     }
 
     /// A job that counts a mailbox has ended. `true` if the watch still waits for it.
-    fn counting_ended(&mut self, user: UserId, seq: u64) -> bool {
+    fn counting_ended(&mut self, user: UserSlot, seq: u64) -> bool {
         let Some(hook) = &mut self.push_hook else { return false };
         debug_assert!(hook.counting > 0, "each is counted once");
         hook.counting = hook.counting.saturating_sub(1);
-        hook.get(user).is_some_and(|watch| watch.stage == WatchStage::Counting && watch.seq == seq)
+        hook.get(user).is_some_and(|watch| watch.stage == PushWatchStage::Counting && watch.seq == seq)
     }
 
     /// The first page of waiting pushes was read for a user who was away at that time.
-    pub(super) fn counted(&mut self, (user, seq): (UserId, u64), page: PushPage, out: &mut Vec<Action>) {
+    pub(super) fn counted(&mut self, (user, seq): (UserSlot, u64), page: PushPage, out: &mut Vec<CoreAction>) {
         if self.counting_ended(user, seq) {
             self.look_at_page_of(user, seq, page, out);
         }
@@ -434,13 +438,13 @@ impl Chat {
         self.count_mailboxes(out);
     }
 
-    fn look_at_page_of(&mut self, user: UserId, seq: u64, page: PushPage, out: &mut Vec<Action>) {
+    fn look_at_page_of(&mut self, user: UserSlot, seq: u64, page: PushPage, out: &mut Vec<CoreAction>) {
         let PushPage { mut pushes, more } = page;
         pushes.retain(|push| !self.undeleted.contains(&push.seq));
         let waiting = pushes.len();
         match pushes.iter().position(|push| push.seq >= seq) {
             Some(at) if pushes[at].seq == seq => {
-                self.announce(user, PushNotice { push: pushes.swap_remove(at), waiting, more }, out);
+                self.announce(user, PushHookNotice { push: pushes.swap_remove(at), waiting, more }, out);
             }
             // It was acked before the user went offline, or withdrawn. A later push waits; its age
             // is computed from the wall clock.
@@ -451,7 +455,7 @@ impl Chat {
             }
             // It comes after the first page: the oldest push is announced instead.
             None if more && waiting > 0 => {
-                self.announce(user, PushNotice { push: pushes.swap_remove(0), waiting, more }, out);
+                self.announce(user, PushHookNotice { push: pushes.swap_remove(0), waiting, more }, out);
             }
             None => self.watch_on_if_news(user, out),
         }
@@ -459,11 +463,16 @@ impl Chat {
 
     /// A mailbox could not be counted: it is tried again after a pause, unless a retry would not
     /// help.
-    pub(super) fn not_counted(&mut self, (user, seq): (UserId, u64), outcome: &Outcome, out: &mut Vec<Action>) {
+    pub(super) fn not_counted(
+        &mut self,
+        (user, seq): (UserSlot, u64),
+        outcome: &JobOutcome,
+        out: &mut Vec<CoreAction>,
+    ) {
         let is_awaited = self.counting_ended(user, seq);
         match outcome {
-            Outcome::Refused | Outcome::TooLarge if is_awaited => self.unwatch(user),
-            Outcome::Refused | Outcome::TooLarge => {}
+            JobOutcome::Refused | JobOutcome::TooLarge if is_awaited => self.unwatch(user),
+            JobOutcome::Refused | JobOutcome::TooLarge => {}
             _ => {
                 if let Some(hook) = &mut self.push_hook {
                     if is_awaited {

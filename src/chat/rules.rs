@@ -2,7 +2,7 @@
 
 /// Who may see the e-mail address in a user's profile. Users always see their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmailTo {
+pub enum EmailVisibility {
     /// Every user who is logged in.
     Everyone,
     /// Their friends.
@@ -14,7 +14,7 @@ pub enum EmailTo {
 /// The settings of the chat core; the defaults are those of the protocol. Times are in ms, sizes in
 /// bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct CoreSettings {
     /// A connection that is idle for longer than this is closed.
     pub idle_timeout_ms: u64,
     /// The interval between two checks for idle connections.
@@ -133,7 +133,7 @@ pub struct Rules {
     /// The largest number of users whom one user blocks.
     pub blocked_max: u32,
     /// Who may see e-mail addresses.
-    pub profile_email: EmailTo,
+    pub profile_email: EmailVisibility,
     /// The largest number of PRESENCE frames that are written at a time, to all connections
     /// together. The others follow a moment later.
     pub presence_at_once_max: u32,
@@ -142,7 +142,7 @@ pub struct Rules {
     /// The lifetime of a resume token.
     pub token_lifetime_ms: u64,
     /// There is a push hook: users for whom pushes wait are announced
-    /// ([`PushHook`](super::contract::Action::PushHook)).
+    /// ([`PushHook`](super::contract::CoreAction::PushHook)).
     pub push_hook: bool,
     /// A user is announced when a push has waited for this long.
     pub push_hook_after_ms: u64,
@@ -157,7 +157,7 @@ pub struct Rules {
     pub drain_ms: u64,
 }
 
-impl Default for Rules {
+impl Default for CoreSettings {
     fn default() -> Self {
         Self {
             idle_timeout_ms: 120_000,
@@ -210,7 +210,7 @@ impl Default for Rules {
             friends_max: 5_000,
             pending_requests_max: 500,
             blocked_max: 1_000,
-            profile_email: EmailTo::Everyone,
+            profile_email: EmailVisibility::Everyone,
             presence_at_once_max: 128,
             tokens_max: 8,
             token_lifetime_ms: 30 * 24 * 3_600_000,

@@ -1,9 +1,9 @@
 //! Sessions: the user on a connection, when it was last active, its form of CONTENT, and when it is
 //! checked.
 
-use super::contract::{AddressKey, ConnId, Rules};
-use super::ids::UserId;
-use crate::protocol::request::ContentForm;
+use super::contract::{AddressKey, ConnId, CoreSettings};
+use super::ids::UserSlot;
+use crate::protocol::request::JsonContentForm;
 use std::collections::BTreeMap;
 
 /// No slot: the end of a list.
@@ -11,16 +11,16 @@ const NONE: u32 = u32::MAX;
 
 /// The state of one connection in the core. There may be very many, and each pays for a new field.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct ConnectionSession {
     generation: u32,
     /// The user who is logged in.
-    pub(super) user: Option<UserId>,
+    pub(super) user: Option<UserSlot>,
     /// When it was last active, by the mono clock.
     pub(super) last_active_ms: u64,
     /// The form of its last 1, 2, 4, 5 or 6.
-    pub(super) form: ContentForm,
+    pub(super) form: JsonContentForm,
     /// The form of its log-in.
-    pub(super) push_form: ContentForm,
+    pub(super) push_form: JsonContentForm,
     /// Earlier output is not written yet.
     pub(super) blocked: bool,
     /// A sign-up or log-in is being worked on; the shell holds its input.
@@ -53,10 +53,10 @@ pub(super) struct Session {
     after: u32,
 }
 
-impl Session {
+impl ConnectionSession {
     /// Takes a token from the bucket; `false` when it is empty. The bucket holds the requests of
     /// one second, or before log-in the small allowance of a stranger.
-    pub(super) fn take_token(&mut self, now_ms: u64, rules: &Rules) -> bool {
+    pub(super) fn take_token(&mut self, now_ms: u64, rules: &CoreSettings) -> bool {
         const SECOND_NS: u64 = 1_000_000_000;
         let now_ns = now_ms.saturating_mul(1_000_000);
         let (every_ns, room_ns) = if self.user.is_some() {
@@ -82,7 +82,7 @@ impl Session {
 /// All connections, by slot.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    slots: Vec<Option<Session>>,
+    slots: Vec<Option<ConnectionSession>>,
     len: usize,
     /// For each time of a check, the first connection of its list. The entry stays until that time,
     /// even if all its connections close.
@@ -100,12 +100,12 @@ impl Sessions {
         }
         debug_assert!(self.slots[slot].is_none(), "a slot is opened once before it is closed");
         self.len += usize::from(self.slots[slot].is_none());
-        self.slots[slot] = Some(Session {
+        self.slots[slot] = Some(ConnectionSession {
             generation: conn.generation,
             user: None,
             last_active_ms: now_ms,
-            form: ContentForm::Text,
-            push_form: ContentForm::Text,
+            form: JsonContentForm::Text,
+            push_form: JsonContentForm::Text,
             blocked: false,
             held: false,
             unanswered: 0,
@@ -124,11 +124,11 @@ impl Sessions {
         });
     }
 
-    pub(super) fn get(&self, conn: ConnId) -> Option<&Session> {
+    pub(super) fn get(&self, conn: ConnId) -> Option<&ConnectionSession> {
         self.slots.get(conn.slot as usize)?.as_ref().filter(|session| session.generation == conn.generation)
     }
 
-    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut ConnectionSession> {
         self.slots.get_mut(conn.slot as usize)?.as_mut().filter(|session| session.generation == conn.generation)
     }
 
@@ -147,7 +147,7 @@ impl Sessions {
         self.logged_in_s.get(conn.slot as usize).map_or(0, |&seconds| u64::from(seconds) * 1_000)
     }
 
-    pub(super) fn close(&mut self, conn: ConnId) -> Option<Session> {
+    pub(super) fn close(&mut self, conn: ConnId) -> Option<ConnectionSession> {
         self.get(conn)?;
         self.remove_look(conn.slot);
         self.len -= 1;
@@ -183,7 +183,7 @@ impl Sessions {
         conn
     }
 
-    fn at(&mut self, slot: u32) -> Option<&mut Session> {
+    fn at(&mut self, slot: u32) -> Option<&mut ConnectionSession> {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 

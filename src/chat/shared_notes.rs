@@ -1,32 +1,32 @@
 //! Notes that several modules make.
 
-use super::Chat;
-use super::answer::{BUSY, CROWDED, DAMAGED, FollowingError, LARGER_THAN_ROWS, LATE, NO_HASHING, REFUSED, UNAVAILABLE};
+use super::ChatCore;
+use super::answer::{BUSY, CROWDED, DAMAGED, ErrorReply, LARGER_THAN_ROWS, LATE, NO_HASHING, REFUSED, UNAVAILABLE};
 use super::answer::{STOPPING, TOO_FAST, TOO_FAST_CLOSED, holds_input};
 use super::contract::{
-    Action, ClientConn, ClientLimit, ConnId, FriendAnswerOutcome, FriendRequestOutcome, JobKind, Note, Outcome,
-    RefusalCause, Totals,
+    ClientLimitKind, ConnAndAddress, ConnId, CoreAction, FriendAnswerOutcome, FriendRequestOutcome, JobKind,
+    JobOutcome, LogEvent, LoginRefusalCause, MessageTotals,
 };
-use super::ids::UserId;
+use super::ids::UserSlot;
 use super::job::JobPurpose;
 use crate::protocol::field::UserName;
-use crate::protocol::request::Verb;
+use crate::protocol::request::RequestType;
 
 /// The cause of a log-in's or sign-up's refusal with this fault.
-fn cause_of(verb: Verb, fault: Option<FollowingError>) -> RefusalCause {
+fn cause_of(verb: RequestType, fault: Option<ErrorReply>) -> LoginRefusalCause {
     match fault {
-        None if verb == Verb::SignUp => RefusalCause::NameTaken,
-        None => RefusalCause::WrongPassword,
-        Some(CROWDED) => RefusalCause::QueueFull,
-        Some(BUSY) => RefusalCause::Busy,
-        Some(UNAVAILABLE) => RefusalCause::Unavailable,
-        Some(LATE) => RefusalCause::TimedOut,
-        Some(NO_HASHING) => RefusalCause::NoHashing,
-        Some(DAMAGED) => RefusalCause::Damaged,
-        Some(REFUSED | LARGER_THAN_ROWS) => RefusalCause::Refused,
-        Some(STOPPING) => RefusalCause::Stopping,
-        Some(TOO_FAST | TOO_FAST_CLOSED) => RefusalCause::Limit(ClientLimit::Requests),
-        Some(_) => RefusalCause::BadRequest,
+        None if verb == RequestType::SignUp => LoginRefusalCause::NameTaken,
+        None => LoginRefusalCause::WrongPassword,
+        Some(CROWDED) => LoginRefusalCause::QueueFull,
+        Some(BUSY) => LoginRefusalCause::Busy,
+        Some(UNAVAILABLE) => LoginRefusalCause::Unavailable,
+        Some(LATE) => LoginRefusalCause::TimedOut,
+        Some(NO_HASHING) => LoginRefusalCause::NoHashing,
+        Some(DAMAGED) => LoginRefusalCause::Damaged,
+        Some(REFUSED | LARGER_THAN_ROWS) => LoginRefusalCause::Refused,
+        Some(STOPPING) => LoginRefusalCause::Stopping,
+        Some(TOO_FAST | TOO_FAST_CLOSED) => LoginRefusalCause::Limit(ClientLimitKind::Requests),
+        Some(_) => LoginRefusalCause::BadRequest,
     }
 }
 
@@ -46,16 +46,16 @@ fn kind_of(purpose: &JobPurpose) -> JobKind {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// The totals of messages so far.
     #[must_use]
-    pub fn totals(&self) -> Totals {
+    pub fn totals(&self) -> MessageTotals {
         self.totals
     }
 
     /// The client on a connection, if it is connected.
-    pub(super) fn client(&self, conn: ConnId) -> Option<ClientConn> {
-        self.sessions.get(conn).map(|session| ClientConn { conn, address_key: session.address_key })
+    pub(super) fn client(&self, conn: ConnId) -> Option<ConnAndAddress> {
+        self.sessions.get(conn).map(|session| ConnAndAddress { conn, address_key: session.address_key })
     }
 
     fn user_on(&self, conn: ConnId) -> Option<UserName> {
@@ -67,14 +67,16 @@ impl Chat {
     pub(super) fn note_refusal(
         &self,
         conn: ConnId,
-        verb: Option<Verb>,
+        verb: Option<RequestType>,
         user: Option<UserName>,
-        fault: Option<FollowingError>,
-        out: &mut Vec<Action>,
+        fault: Option<ErrorReply>,
+        out: &mut Vec<CoreAction>,
     ) {
         if let Some(verb) = verb.filter(|verb| holds_input(*verb)) {
             let cause = match cause_of(verb, fault) {
-                RefusalCause::Limit(ClientLimit::Requests) => RefusalCause::Limit(self.request_limit(conn)),
+                LoginRefusalCause::Limit(ClientLimitKind::Requests) => {
+                    LoginRefusalCause::Limit(self.request_limit(conn))
+                }
                 cause => cause,
             };
             self.note_refusal_for(conn, verb, user, cause, out);
@@ -85,74 +87,79 @@ impl Chat {
     pub(super) fn note_refusal_for(
         &self,
         conn: ConnId,
-        verb: Verb,
+        verb: RequestType,
         user: Option<UserName>,
-        cause: RefusalCause,
-        out: &mut Vec<Action>,
+        cause: LoginRefusalCause,
+        out: &mut Vec<CoreAction>,
     ) {
         let Some(client) = self.client(conn) else {
             return;
         };
-        out.push(Action::Note(match verb {
-            Verb::SignUp => Note::SignUpRefused { user, client, cause },
-            Verb::Password | Verb::Account => {
-                Note::ProofRefused { user: user.or_else(|| self.user_on(conn)), client, cause }
+        out.push(CoreAction::Note(match verb {
+            RequestType::SignUp => LogEvent::SignUpRefused { user, client, cause },
+            RequestType::Password | RequestType::Account => {
+                LogEvent::ProofRefused { user: user.or_else(|| self.user_on(conn)), client, cause }
             }
-            _ => Note::LogInRefused { user, client, cause },
+            _ => LogEvent::LogInRefused { user, client, cause },
         }));
     }
 
     #[cold]
-    pub(super) fn note_limit(&self, conn: ConnId, limit: ClientLimit, out: &mut Vec<Action>) {
+    pub(super) fn note_limit(&self, conn: ConnId, limit: ClientLimitKind, out: &mut Vec<CoreAction>) {
         if let Some(client) = self.client(conn) {
-            out.push(Action::Note(Note::LimitReached { user: self.user_on(conn), client, limit }));
+            out.push(CoreAction::Note(LogEvent::LimitReached { user: self.user_on(conn), client, limit }));
         }
     }
 
     /// This connection sent more requests than allowed.
     #[cold]
-    pub(super) fn note_too_fast(&self, conn: ConnId, out: &mut Vec<Action>) {
+    pub(super) fn note_too_fast(&self, conn: ConnId, out: &mut Vec<CoreAction>) {
         self.note_limit(conn, self.request_limit(conn), out);
     }
 
     /// The limit of requests that applies to a connection.
-    fn request_limit(&self, conn: ConnId) -> ClientLimit {
+    fn request_limit(&self, conn: ConnId) -> ClientLimitKind {
         let is_known = self.sessions.get(conn).is_some_and(|session| session.user.is_some());
-        if is_known { ClientLimit::Requests } else { ClientLimit::RequestsBeforeLogin }
+        if is_known { ClientLimitKind::Requests } else { ClientLimitKind::RequestsBeforeLogin }
     }
 
-    pub(super) fn note_not_friends(&self, conn: ConnId, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn note_not_friends(&self, conn: ConnId, user: UserSlot, out: &mut Vec<CoreAction>) {
         if let Some(client) = self.client(conn) {
-            out.push(Action::Note(Note::NotFriends { user: self.users.get(user).name.clone(), client }));
+            out.push(CoreAction::Note(LogEvent::NotFriends { user: self.users.get(user).name.clone(), client }));
         }
     }
 
     /// Makes the notes about a finished job.
-    pub(super) fn note_outcome(&self, purpose: &JobPurpose, outcome: &Outcome, out: &mut Vec<Action>) {
-        let name = |user: UserId| self.users.get(user).name.clone();
+    pub(super) fn note_outcome(&self, purpose: &JobPurpose, outcome: &JobOutcome, out: &mut Vec<CoreAction>) {
+        let name = |user: UserSlot| self.users.get(user).name.clone();
         let note = match (purpose, outcome) {
-            (_, Outcome::Failed) => Note::JobFailed { job: kind_of(purpose), for_good: false },
-            (_, Outcome::Refused | Outcome::TooLarge) => Note::JobFailed { job: kind_of(purpose), for_good: true },
-            (JobPurpose::Page(user), Outcome::Page(page)) => {
-                Note::PageRead { user: name(*user), pushes: page.pushes.len(), more: page.more }
+            (_, JobOutcome::Failed) => LogEvent::JobFailed { job: kind_of(purpose), for_good: false },
+            (_, JobOutcome::Refused | JobOutcome::TooLarge) => {
+                LogEvent::JobFailed { job: kind_of(purpose), for_good: true }
             }
-            (JobPurpose::Save(delivery), Outcome::Full(quota)) => match self.deliveries.get(*delivery) {
-                Some(found) => {
-                    Note::MailboxFull { user: name(found.receiver), sender: found.body.sender().into(), quota: *quota }
-                }
+            (JobPurpose::Page(user), JobOutcome::Page(page)) => {
+                LogEvent::PageRead { user: name(*user), pushes: page.pushes.len(), more: page.more }
+            }
+            (JobPurpose::Save(delivery), JobOutcome::Full(quota)) => match self.deliveries.get(*delivery) {
+                Some(found) => LogEvent::MailboxFull {
+                    user: name(found.receiver),
+                    sender: found.body.sender().into(),
+                    quota: *quota,
+                },
                 // Acked meanwhile.
                 None => return,
             },
             (
                 JobPurpose::Friendship(friendship),
-                Outcome::Asked(FriendRequestOutcome::Full(quota)) | Outcome::Answered(FriendAnswerOutcome::Full(quota)),
-            ) => Note::MailboxFull {
+                JobOutcome::Asked(FriendRequestOutcome::Full(quota))
+                | JobOutcome::Answered(FriendAnswerOutcome::Full(quota)),
+            ) => LogEvent::MailboxFull {
                 user: name(friendship.other),
                 sender: name(friendship.me).as_str().into(),
                 quota: *quota,
             },
             _ => return,
         };
-        out.push(Action::Note(note));
+        out.push(CoreAction::Note(note));
     }
 }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 pub(super) type QueuePosition = u64;
 
 /// An entry of such a queue.
-pub(super) trait SparseEntry: Copy {
+pub(super) trait SparseQueueEntry: Copy {
     /// Its place, greater than that of any entry before it.
     fn place(&self) -> QueuePosition;
     /// Is it a gap?
@@ -27,7 +27,7 @@ pub(super) struct SparseQueue<T> {
     gaps: usize,
 }
 
-impl<T: SparseEntry> SparseQueue<T> {
+impl<T: SparseQueueEntry> SparseQueue<T> {
     pub(super) fn new() -> Self {
         Self { entries: VecDeque::new(), gaps: 0 }
     }
@@ -157,7 +157,7 @@ mod tests {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     struct TestEntry(QueuePosition, bool);
 
-    impl SparseEntry for TestEntry {
+    impl SparseQueueEntry for TestEntry {
         fn place(&self) -> QueuePosition {
             self.0
         }
@@ -189,7 +189,7 @@ mod tests {
             queue.check();
         }
         assert_eq!(
-            queue.iter().map(SparseEntry::place).collect::<Vec<_>>(),
+            queue.iter().map(SparseQueueEntry::place).collect::<Vec<_>>(),
             [0].into_iter().chain(1_900..2_000).collect::<Vec<_>>()
         );
     }
@@ -206,7 +206,7 @@ mod tests {
         for place in 0..402 {
             assert_eq!(queue.at(place).is_some(), place % 2 == 0 && place < 400);
             let next = place + place % 2;
-            assert_eq!(queue.first_from(place).map(SparseEntry::place), (next < 400).then_some(next));
+            assert_eq!(queue.first_from(place).map(SparseQueueEntry::place), (next < 400).then_some(next));
         }
         queue.clear();
         assert!(queue.is_empty() && queue.first_from(0).is_none());

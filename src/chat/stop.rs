@@ -1,12 +1,12 @@
 //! The stop: all messages that were taken are made durable, then every client is told.
 
 use super::answer::STOPPING;
-use super::contract::{Action, CloseReason, ConnId, Ticket};
-use super::{Chat, ChatTimer};
+use super::contract::{ConnId, CoreAction, CoreCloseReason, JobTicket};
+use super::{ChatCore, ChatTimer};
 
-impl Chat {
+impl ChatCore {
     #[inline(never)]
-    pub(super) fn shut_down(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn shut_down(&mut self, out: &mut Vec<CoreAction>) {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
@@ -19,14 +19,14 @@ impl Chat {
     }
 
     #[inline(never)]
-    pub(super) fn stop_if_done(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn stop_if_done(&mut self, out: &mut Vec<CoreAction>) {
         if !self.stopped && self.jobs.is_empty() {
             self.stop_now(out);
         }
     }
 
     /// Ends the stop: everything is durable, or its time limit is over.
-    pub(super) fn stop_now(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn stop_now(&mut self, out: &mut Vec<CoreAction>) {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
@@ -35,14 +35,14 @@ impl Chat {
         }
         self.fail_admin(out);
         self.clear_auth_queue(out);
-        let requests: Vec<Ticket> = self.requests.keys().collect();
+        let requests: Vec<JobTicket> = self.requests.keys().collect();
         for request in requests {
             self.refuse_waiting(request, Some(STOPPING), out);
         }
         let conns: Vec<ConnId> = self.sessions.ids().collect();
         for conn in conns {
-            self.say_and_close(conn, STOPPING, CloseReason::ShuttingDown, out);
+            self.say_and_close(conn, STOPPING, CoreCloseReason::ShuttingDown, out);
         }
-        out.push(Action::Stopped);
+        out.push(CoreAction::Stopped);
     }
 }

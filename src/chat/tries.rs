@@ -19,10 +19,10 @@
 //!
 //! Whether a user exists makes no difference to any of this.
 
-use super::contract::{AddressKey, ClientLimit, ConnId, Rules};
-use super::session::Session;
+use super::contract::{AddressKey, ClientLimitKind, ConnId, CoreSettings};
+use super::session::ConnectionSession;
 use super::throttle::{RateLimit, Throttle};
-use super::trust::{SLOTS, TrustedAddresses};
+use super::trust::{KnownLoginAddresses, SLOTS};
 use crate::protocol::field::UserName;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -33,7 +33,7 @@ const UNSETTLED_MAX: u32 = 4;
 
 /// The budgets against which a try counts, besides those of its connection and its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TryBudget {
+pub(super) enum TryBudgetKind {
     /// A resume token cannot be guessed: only invalid tokens on one connection are counted.
     Token,
     /// The user logged in from there recently.
@@ -46,7 +46,7 @@ pub(super) enum TryBudget {
 pub(super) struct AdmittedTry {
     pub(super) conn: ConnId,
     pub(super) address_key: Option<AddressKey>,
-    pub(super) budget: TryBudget,
+    pub(super) budget: TryBudgetKind,
     /// The password differs from the one that was verified last: it counts as a guess even if it is
     /// never hashed.
     pub(super) differs: bool,
@@ -54,7 +54,7 @@ pub(super) struct AdmittedTry {
 
 /// The outcome of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TryOutcome {
+pub(super) enum CredentialTryOutcome {
     Right,
     Wrong,
     /// Nothing was compared.
@@ -63,7 +63,7 @@ pub(super) enum TryOutcome {
 
 /// The budgets of tries, and the trusted addresses.
 #[derive(Debug)]
-pub(super) struct AuthTries {
+pub(super) struct AuthAttemptLimiter {
     /// A keyed hasher, so that clients cannot choose names that collide.
     keyed: DefaultHasher,
     /// Of each user: from all untrusted addresses but loopback, and separately from loopback.
@@ -72,7 +72,7 @@ pub(super) struct AuthTries {
     by_user_there: Throttle,
     by_address: Throttle,
     sign_ups_by_address: Throttle,
-    trust: TrustedAddresses,
+    trust: KnownLoginAddresses,
     /// Tries that are admitted and not settled.
     #[cfg(debug_assertions)]
     open: usize,
@@ -89,7 +89,7 @@ struct TryBudgets {
     address: Option<(u64, RateLimit)>,
 }
 
-impl AuthTries {
+impl AuthAttemptLimiter {
     pub(super) fn new(hash_key: [u64; 2]) -> Self {
         let mut keyed = DefaultHasher::new();
         hash_key.hash(&mut keyed);
@@ -99,7 +99,7 @@ impl AuthTries {
             by_user_there: Throttle::default(),
             by_address: Throttle::default(),
             sign_ups_by_address: Throttle::default(),
-            trust: TrustedAddresses::default(),
+            trust: KnownLoginAddresses::default(),
             #[cfg(debug_assertions)]
             open: 0,
         }
@@ -134,21 +134,21 @@ impl AuthTries {
     }
 
     /// The first budget that is used up, if one is.
-    fn used_up(&self, budgets: &TryBudgets, budget: TryBudget, now_ms: u64) -> Option<ClientLimit> {
+    fn used_up(&self, budgets: &TryBudgets, budget: TryBudgetKind, now_ms: u64) -> Option<ClientLimitKind> {
         let is_open = |throttle: &Throttle, budget: Option<(u64, RateLimit)>| {
             budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
         };
         if !is_open(&self.by_address, budgets.address) {
-            Some(ClientLimit::PasswordsPerAddress)
+            Some(ClientLimitKind::PasswordsPerAddress)
         } else if !is_open(&self.by_user_there, budgets.there) {
-            let is_trusted = budget == TryBudget::Trusted;
+            let is_trusted = budget == TryBudgetKind::Trusted;
             Some(if is_trusted {
-                ClientLimit::PasswordsPerTrustedAddress
+                ClientLimitKind::PasswordsPerTrustedAddress
             } else {
-                ClientLimit::PasswordsPerUserAndAddress
+                ClientLimitKind::PasswordsPerUserAndAddress
             })
         } else if !is_open(&self.by_user, budgets.user) {
-            Some(ClientLimit::PasswordsPerUser)
+            Some(ClientLimitKind::PasswordsPerUser)
         } else {
             None
         }
@@ -158,8 +158,8 @@ impl AuthTries {
         &self,
         user: &UserName,
         address_key: Option<AddressKey>,
-        budget: TryBudget,
-        rules: &Rules,
+        budget: TryBudgetKind,
+        rules: &CoreSettings,
     ) -> TryBudgets {
         let (name, place) = (user.as_str(), number(address_key));
         let user_pace = RateLimit {
@@ -179,18 +179,18 @@ impl AuthTries {
             every_ms: rules.wrong_password_per_address_forgotten_after_ms,
         };
         let (user, there) = match budget {
-            TryBudget::Token => (None, None),
-            TryBudget::Trusted => (None, Some((self.hash_at(name, (place << 1) | 1), trusted_pace))),
-            TryBudget::Untrusted => {
+            TryBudgetKind::Token => (None, None),
+            TryBudgetKind::Trusted => (None, Some((self.hash_at(name, (place << 1) | 1), trusted_pace))),
+            TryBudgetKind::Untrusted => {
                 let there = address_key.map(|_| (self.hash_at(name, place << 1), there_pace));
                 (Some((self.hash_at(name, u64::from(address_key.is_none())), user_pace)), there)
             }
         };
-        let address_key = address_key.filter(|_| budget != TryBudget::Token);
+        let address_key = address_key.filter(|_| budget != TryBudgetKind::Token);
         TryBudgets { user, there, address: address_key.map(|_| (place, address_pace)) }
     }
 
-    fn trusts(&self, user: &UserName, address_key: Option<AddressKey>, rules: &Rules, now_ms: u64) -> bool {
+    fn trusts(&self, user: &UserName, address_key: Option<AddressKey>, rules: &CoreSettings, now_ms: u64) -> bool {
         let (hash, place) = self.trust_key(user, address_key);
         self.trust.knows(hash, place, now_ms, rules.trusted_address_age_ms)
     }
@@ -204,18 +204,18 @@ impl AuthTries {
     pub(super) fn admit_password(
         &mut self,
         conn: ConnId,
-        session: Option<&mut Session>,
+        session: Option<&mut ConnectionSession>,
         user: &UserName,
-        rules: &Rules,
+        rules: &CoreSettings,
         now_ms: u64,
-    ) -> Result<AdmittedTry, ClientLimit> {
+    ) -> Result<AdmittedTry, ClientLimitKind> {
         let wrong_max = rules.wrong_passwords_per_connection_max;
         let Some(session) = session.filter(|session| u32::from(session.wrong_passwords) < wrong_max) else {
-            return Err(ClientLimit::PasswordsPerConnection);
+            return Err(ClientLimitKind::PasswordsPerConnection);
         };
         let address_key = session.address_key;
         let is_trusted = self.trusts(user, address_key, rules, now_ms);
-        let budget = if is_trusted { TryBudget::Trusted } else { TryBudget::Untrusted };
+        let budget = if is_trusted { TryBudgetKind::Trusted } else { TryBudgetKind::Untrusted };
         let budgets = self.budgets(user, address_key, budget, rules);
         if let Some(limit) = self.used_up(&budgets, budget, now_ms) {
             return Err(limit);
@@ -233,19 +233,19 @@ impl AuthTries {
     pub(super) fn admit_token(
         &mut self,
         conn: ConnId,
-        session: Option<&Session>,
-        rules: &Rules,
-    ) -> Result<AdmittedTry, ClientLimit> {
+        session: Option<&ConnectionSession>,
+        rules: &CoreSettings,
+    ) -> Result<AdmittedTry, ClientLimitKind> {
         let stale_max = rules.wrong_passwords_per_connection_max;
         let session = session.filter(|session| u32::from(session.stale_tokens) < stale_max);
         let Some(address_key) = session.map(|session| session.address_key) else {
-            return Err(ClientLimit::TokensPerConnection);
+            return Err(ClientLimitKind::TokensPerConnection);
         };
         #[cfg(debug_assertions)]
         {
             self.open += 1;
         }
-        Ok(AdmittedTry { conn, address_key, budget: TryBudget::Token, differs: false })
+        Ok(AdmittedTry { conn, address_key, budget: TryBudgetKind::Token, differs: false })
     }
 
     /// Settles a try: gives back what it reserved, unless it was wrong. `session` is that of its
@@ -254,9 +254,9 @@ impl AuthTries {
         &mut self,
         user: &UserName,
         attempt: AdmittedTry,
-        settled: TryOutcome,
-        session: Option<&mut Session>,
-        rules: &Rules,
+        settled: CredentialTryOutcome,
+        session: Option<&mut ConnectionSession>,
+        rules: &CoreSettings,
         now_ms: u64,
     ) {
         #[cfg(debug_assertions)]
@@ -264,14 +264,14 @@ impl AuthTries {
             self.open -= 1;
         }
         let AdmittedTry { address_key, budget, differs, .. } = attempt;
-        let wrong = settled == TryOutcome::Wrong || (differs && settled == TryOutcome::NotMade);
+        let wrong = settled == CredentialTryOutcome::Wrong || (differs && settled == CredentialTryOutcome::NotMade);
         if let Some(session) = session {
             match (budget, wrong) {
-                (TryBudget::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
-                (TryBudget::Token, false) | (_, true) => {}
+                (TryBudgetKind::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
+                (TryBudgetKind::Token, false) | (_, true) => {}
                 (_, false) => session.wrong_passwords = session.wrong_passwords.saturating_sub(1),
             }
-            if settled == TryOutcome::Right {
+            if settled == CredentialTryOutcome::Right {
                 session.refused_tries = 0;
             }
         }
@@ -281,7 +281,8 @@ impl AuthTries {
         // A client with a token need not know the password, so a token makes no address trusted: a
         // stolen one would give a budget for guesses at each address, and replace the owner's
         // addresses.
-        if settled == TryOutcome::Right && (budget != TryBudget::Token || self.trusts(user, address_key, rules, now_ms))
+        if settled == CredentialTryOutcome::Right
+            && (budget != TryBudgetKind::Token || self.trusts(user, address_key, rules, now_ms))
         {
             let (hash, place) = self.trust_key(user, address_key);
             self.trust.note(hash, place, now_ms, rules.trusted_addresses_max);
@@ -294,8 +295,8 @@ impl AuthTries {
         &self,
         user: &UserName,
         attempt: AdmittedTry,
-        session: Option<&Session>,
-        rules: &Rules,
+        session: Option<&ConnectionSession>,
+        rules: &CoreSettings,
         now_ms: u64,
     ) -> bool {
         let Some(session) = session else {
@@ -318,9 +319,9 @@ impl AuthTries {
     pub(super) fn admit_sign_up(
         &mut self,
         address_key: Option<AddressKey>,
-        rules: &Rules,
+        rules: &CoreSettings,
         now_ms: u64,
-    ) -> Result<(), ClientLimit> {
+    ) -> Result<(), ClientLimitKind> {
         if address_key.is_none() {
             return Ok(());
         }
@@ -328,7 +329,7 @@ impl AuthTries {
         let pace =
             RateLimit { burst: rules.sign_ups_per_address_max, every_ms: rules.sign_up_per_address_forgotten_after_ms };
         if !self.sign_ups_by_address.is_open(key, now_ms, pace) {
-            return Err(ClientLimit::SignUpsPerAddress);
+            return Err(ClientLimitKind::SignUpsPerAddress);
         }
         self.sign_ups_by_address.note(key, now_ms, pace, rules.throttled_max);
         Ok(())

@@ -9,7 +9,7 @@ pub(super) const SLOTS: u64 = 8;
 
 /// One trusted address. There may be one for every online user, so it is small and has no pointer.
 #[derive(Clone, Copy, Debug)]
-struct TrustedAddress {
+struct KnownLoginAddress {
     /// Half of the keyed hash of the user and the slot: it distinguishes some 100,000 entries well
     /// enough, and clients cannot predict it.
     key: u32,
@@ -23,9 +23,9 @@ struct TrustedAddress {
 /// former old one is dropped. So the entries that are unused the longest go first, without a
 /// search.
 #[derive(Debug, Default)]
-pub(super) struct TrustedAddresses {
-    young: HashTable<TrustedAddress>,
-    old: HashTable<TrustedAddress>,
+pub(super) struct KnownLoginAddresses {
+    young: HashTable<KnownLoginAddress>,
+    old: HashTable<KnownLoginAddress>,
 }
 
 fn spread(key: u32) -> u64 {
@@ -37,7 +37,7 @@ fn seconds(now_ms: u64) -> u32 {
     u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX)
 }
 
-impl TrustedAddresses {
+impl KnownLoginAddresses {
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         self.young.allocation_size() + self.old.allocation_size()
@@ -50,8 +50,8 @@ impl TrustedAddresses {
         if young_max == 0 {
             return;
         }
-        let entry = TrustedAddress { key: hash as u32, place, at_s: seconds(now_ms) };
-        let same = |other: &TrustedAddress| other.key == entry.key;
+        let entry = KnownLoginAddress { key: hash as u32, place, at_s: seconds(now_ms) };
+        let same = |other: &KnownLoginAddress| other.key == entry.key;
         if let Ok(old) = self.old.find_entry(spread(entry.key), same) {
             old.remove();
         }
@@ -68,7 +68,7 @@ impl TrustedAddresses {
     /// Did the user log in from this address within `age_ms` (up to a second more)?
     pub(super) fn knows(&self, hash: u64, place: u32, now_ms: u64, age_ms: u64) -> bool {
         let key = hash as u32;
-        let same = |other: &TrustedAddress| other.key == key;
+        let same = |other: &KnownLoginAddress| other.key == key;
         let entry = self.young.find(spread(key), same).or_else(|| self.old.find(spread(key), same));
         entry.is_some_and(|entry| {
             entry.place == place && u64::from(seconds(now_ms).saturating_sub(entry.at_s)) <= age_ms / 1_000
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn it_is_bounded_and_forgets_the_longest_unused_and_what_is_too_old() {
-        let mut trust = TrustedAddresses::default();
+        let mut trust = KnownLoginAddresses::default();
         for user in 1..1_000 {
             trust.note(user, 7, user, 10);
             trust.note(0, 7, user, 10);
@@ -95,7 +95,7 @@ mod tests {
         assert!(!trust.knows(1, 8, 50_000, 10_000));
         trust.note(1, 8, 50_000, 10);
         assert!(trust.knows(1, 8, 50_000, 0) && !trust.knows(1, 7, 50_000, 0), "one of each slot");
-        let mut none = TrustedAddresses::default();
+        let mut none = KnownLoginAddresses::default();
         none.note(1, 7, 0, 0);
         assert!(!none.knows(1, 7, 0, 100));
     }

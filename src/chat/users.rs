@@ -2,12 +2,12 @@
 //! friends.
 //!
 //! A user is in the table as long as something refers to them: a connection, a friend's list, a
-//! delivery, a job. Only this module answers where a user is: see [`UserRoute`].
+//! delivery, a job. Only this module answers where a user is: see [`UserLocation`].
 
 use super::ack_list::AckList;
 use super::contract::ConnId;
 use super::dedup::DedupWindow;
-use super::ids::{LoginId, UserId};
+use super::ids::{LoginAttemptId, UserSlot};
 use crate::protocol::field::{RESERVED_NAME, UserName};
 use hashbrown::HashTable;
 use slab::Slab;
@@ -16,7 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Where a user is. Callers match on all variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UserRoute {
+pub(super) enum UserLocation {
     /// Online, on this connection.
     Here(ConnId),
     /// On no connection of this server: pushes for the user go to the store.
@@ -26,7 +26,7 @@ pub(super) enum UserRoute {
     Elsewhere,
 }
 
-impl UserRoute {
+impl UserLocation {
     /// The connection, if the user is online here.
     pub(super) fn here(self) -> Option<ConnId> {
         match self {
@@ -47,13 +47,13 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 pub(super) struct UserState {
     pub(super) name: UserName,
     /// Their one live connection, if they are online here: read by [`UserState::route`] only.
-    place: UserRoute,
+    place: UserLocation,
     /// Their friends, sorted; only kept while they are online.
-    pub(super) friends: Box<[UserId]>,
+    pub(super) friends: Box<[UserSlot]>,
     /// Their ACK list; dropped when it has been empty for a while.
     pub(super) list: Option<Box<AckList>>,
     /// The user's log-ins whose friends and first page are being read, and the changes meanwhile.
-    pub(super) loading: Option<Box<PendingLoad>>,
+    pub(super) loading: Option<Box<LoadingLogins>>,
     /// Their dedup window.
     pub(super) dedup: Option<Box<DedupWindow>>,
     refs: u32,
@@ -61,7 +61,7 @@ pub(super) struct UserState {
 
 impl UserState {
     /// Where are they?
-    pub(super) fn route(&self) -> UserRoute {
+    pub(super) fn route(&self) -> UserLocation {
         self.place
     }
 
@@ -73,20 +73,20 @@ impl UserState {
 
 /// Log-ins of one user that load or wait for that.
 #[derive(Debug, Default)]
-pub(super) struct PendingLoad {
+pub(super) struct LoadingLogins {
     /// The number of log-ins that are loading.
     pub(super) count: u32,
     /// Log-ins with a good credential, in order, that wait for their turn to load.
-    waiting: VecDeque<LoginId>,
+    waiting: VecDeque<LoginAttemptId>,
     /// Friendships that began (`true`) or ended since the first load was submitted; for each friend
     /// the last change.
-    pub(super) changes: Vec<(UserId, bool)>,
+    pub(super) changes: Vec<(UserSlot, bool)>,
 }
 
 #[cfg(debug_assertions)]
-impl PendingLoad {
+impl LoadingLogins {
     /// The log-ins that wait for their turn to load.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = LoginId> + '_ {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = LoginAttemptId> + '_ {
         self.waiting.iter().copied()
     }
 }
@@ -116,20 +116,20 @@ impl Users {
         hash_with(&self.keyed, name)
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<UserId> {
+    pub(super) fn find(&self, name: &str) -> Option<UserSlot> {
         self.find_hashed(self.hash(name), name)
     }
 
     /// Like `find`, for a caller that has the [`hash`](Self::hash) of the name already.
-    pub(super) fn find_hashed(&self, hash: u64, name: &str) -> Option<UserId> {
+    pub(super) fn find_hashed(&self, hash: u64, name: &str) -> Option<UserSlot> {
         let slab = &self.slab;
         self.by_name
             .find(hash, |&slot| slab[slot as usize].name.as_str() == name)
-            .map(|&slot| UserId::of(slot as usize))
+            .map(|&slot| UserSlot::of(slot as usize))
     }
 
     /// Finds or adds a user and counts a reference to them.
-    pub(super) fn refer(&mut self, name: &UserName) -> UserId {
+    pub(super) fn refer(&mut self, name: &UserName) -> UserSlot {
         if let Some(user) = self.find(name.as_str()) {
             self.hold(user);
             return user;
@@ -137,7 +137,7 @@ impl Users {
         let hash = self.hash(name.as_str());
         let slot = self.slab.insert(UserState {
             name: name.clone(),
-            place: UserRoute::Away,
+            place: UserLocation::Away,
             friends: Box::default(),
             list: None,
             loading: None,
@@ -146,16 +146,16 @@ impl Users {
         }) as u32;
         let (slab, keyed) = (&self.slab, &self.keyed);
         self.by_name.insert_unique(hash, slot, |&slot| hash_with(keyed, slab[slot as usize].name.as_str()));
-        UserId::of(slot as usize)
+        UserSlot::of(slot as usize)
     }
 
     /// Counts one more reference.
-    pub(super) fn hold(&mut self, user: UserId) {
+    pub(super) fn hold(&mut self, user: UserSlot) {
         self.slab[user.slot()].refs += 1;
     }
 
     /// Releases a reference.
-    pub(super) fn release(&mut self, user: UserId) {
+    pub(super) fn release(&mut self, user: UserSlot) {
         let entry = &mut self.slab[user.slot()];
         debug_assert!(entry.refs > 0, "released more often than held");
         entry.refs = entry.refs.saturating_sub(1);
@@ -163,7 +163,7 @@ impl Users {
     }
 
     /// Forgets a user whom nothing refers to any more.
-    pub(super) fn evict_unused(&mut self, user: UserId) {
+    pub(super) fn evict_unused(&mut self, user: UserSlot) {
         let entry = &self.slab[user.slot()];
         let needed = entry.refs > 0
             || entry.is_here()
@@ -181,11 +181,11 @@ impl Users {
         self.slab.remove(user.slot());
     }
 
-    pub(super) fn get(&self, user: UserId) -> &UserState {
+    pub(super) fn get(&self, user: UserSlot) -> &UserState {
         &self.slab[user.slot()]
     }
 
-    pub(super) fn get_mut(&mut self, user: UserId) -> &mut UserState {
+    pub(super) fn get_mut(&mut self, user: UserSlot) -> &mut UserState {
         &mut self.slab[user.slot()]
     }
 
@@ -200,51 +200,51 @@ impl Users {
     }
 
     /// Where is this user?
-    pub(super) fn route(&self, user: UserId) -> UserRoute {
+    pub(super) fn route(&self, user: UserSlot) -> UserLocation {
         self.get(user).route()
     }
 
     /// Is this user online on this server?
-    pub(super) fn is_here(&self, user: UserId) -> bool {
+    pub(super) fn is_here(&self, user: UserSlot) -> bool {
         self.get(user).is_here()
     }
 
     /// The user is on this connection from now on; gives where they were before.
-    pub(super) fn arrives(&mut self, user: UserId, conn: ConnId) -> UserRoute {
-        std::mem::replace(&mut self.get_mut(user).place, UserRoute::Here(conn))
+    pub(super) fn arrives(&mut self, user: UserSlot, conn: ConnId) -> UserLocation {
+        std::mem::replace(&mut self.get_mut(user).place, UserLocation::Here(conn))
     }
 
     /// The user is on no connection any more.
-    pub(super) fn leaves(&mut self, user: UserId) {
-        self.get_mut(user).place = UserRoute::Away;
+    pub(super) fn leaves(&mut self, user: UserSlot) {
+        self.get_mut(user).place = UserLocation::Away;
     }
 
     /// The user, who is not here, is known to be on another node.
-    pub(super) fn goes_elsewhere(&mut self, user: UserId) {
+    pub(super) fn goes_elsewhere(&mut self, user: UserSlot) {
         debug_assert!(!self.is_here(user), "nobody is in two places");
-        self.get_mut(user).place = UserRoute::Elsewhere;
+        self.get_mut(user).place = UserLocation::Elsewhere;
     }
 
     /// That is not known any more.
-    pub(super) fn is_elsewhere_no_more(&mut self, user: UserId) {
-        if self.route(user) == UserRoute::Elsewhere {
+    pub(super) fn is_elsewhere_no_more(&mut self, user: UserSlot) {
+        if self.route(user) == UserLocation::Elsewhere {
             self.leaves(user);
         }
     }
 
-    pub(super) fn are_friends(&self, user: UserId, other: UserId) -> bool {
+    pub(super) fn are_friends(&self, user: UserSlot, other: UserSlot) -> bool {
         self.get(user).friends.binary_search(&other).is_ok()
     }
 
     /// Sets the friends of a user as the store gave them, and applies the changes since the
     /// request.
-    pub(super) fn set_friends(&mut self, user: UserId, names: &[UserName]) {
+    pub(super) fn set_friends(&mut self, user: UserSlot, names: &[UserName]) {
         let before = std::mem::take(&mut self.get_mut(user).friends);
         // Messages from `system` are notices of the operator, even if an account has that name.
         let is_system = |name: &UserName| name.as_str() == RESERVED_NAME;
         let names = if is_system(&self.get(user).name) { &[] } else { names };
         let names = names.iter().filter(|name| !is_system(name));
-        let mut friends: Vec<UserId> = names.map(|name| self.refer(name)).collect();
+        let mut friends: Vec<UserSlot> = names.map(|name| self.refer(name)).collect();
         friends.sort_unstable();
         self.friends_len = self.friends_len + friends.len() - before.len();
         self.get_mut(user).friends = friends.into();
@@ -260,14 +260,14 @@ impl Users {
     }
 
     /// Forgets a user's friends: they went offline.
-    pub(super) fn release_friends(&mut self, user: UserId) {
+    pub(super) fn release_friends(&mut self, user: UserSlot) {
         for friend in self.take_friends(user) {
             self.release(friend);
         }
     }
 
     /// Like `release_friends`, but gives the friends to the caller, who must release each of them.
-    pub(super) fn take_friends(&mut self, user: UserId) -> Vec<UserId> {
+    pub(super) fn take_friends(&mut self, user: UserSlot) -> Vec<UserSlot> {
         let friends = std::mem::take(&mut self.get_mut(user).friends);
         self.friends_len -= friends.len();
         friends.into_vec()
@@ -275,7 +275,7 @@ impl Users {
 
     /// Notes for one of the two users that a friendship began or ended, if that user is online or
     /// loading.
-    pub(super) fn note_friend(&mut self, user: UserId, other: UserId, friends: bool) {
+    pub(super) fn note_friend(&mut self, user: UserSlot, other: UserSlot, friends: bool) {
         if let Some(loading) = &mut self.get_mut(user).loading {
             // A pair that begins and ends a friendship again and again takes no more room than one
             // that does so once.
@@ -292,7 +292,7 @@ impl Users {
         }
     }
 
-    fn change_friend(&mut self, user: UserId, other: UserId, friends: bool) {
+    fn change_friend(&mut self, user: UserSlot, other: UserSlot, friends: bool) {
         let mut list = std::mem::take(&mut self.get_mut(user).friends).into_vec();
         match (list.binary_search(&other), friends) {
             (Err(place), true) => {
@@ -311,12 +311,12 @@ impl Users {
     }
 
     /// One more log-in of this user is loading.
-    pub(super) fn loading_begins(&mut self, user: UserId) {
+    pub(super) fn loading_begins(&mut self, user: UserSlot) {
         self.get_mut(user).loading.get_or_insert_default().count += 1;
     }
 
     /// One log-in of this user has finished loading; `true` if it was the last one.
-    pub(super) fn loading_ends(&mut self, user: UserId) -> bool {
+    pub(super) fn loading_ends(&mut self, user: UserSlot) -> bool {
         let Some(loading) = &mut self.get_mut(user).loading else {
             debug_assert!(false, "ended more often than begun");
             return true;
@@ -336,10 +336,10 @@ impl Users {
     /// are not awaited any more do not count.
     pub(super) fn wait_to_load(
         &mut self,
-        user: UserId,
-        login: LoginId,
+        user: UserSlot,
+        login: LoginAttemptId,
         waiting_max: usize,
-        is_awaited: impl FnMut(&LoginId) -> bool,
+        is_awaited: impl FnMut(&LoginAttemptId) -> bool,
     ) -> bool {
         let Some(loading) = &mut self.get_mut(user).loading else {
             debug_assert!(false, "there is nothing to wait for");
@@ -356,13 +356,13 @@ impl Users {
     }
 
     /// The log-in whose turn it is to load.
-    pub(super) fn next_to_load(&mut self, user: UserId) -> Option<LoginId> {
+    pub(super) fn next_to_load(&mut self, user: UserSlot) -> Option<LoginAttemptId> {
         self.get_mut(user).loading.as_mut()?.waiting.pop_front()
     }
 
     /// The memory that the users hold in bytes, without their lists and dedup windows.
     pub(super) fn held_bytes(&self) -> usize {
-        self.slab.len() * USER_BYTES + self.friends_len * size_of::<UserId>()
+        self.slab.len() * USER_BYTES + self.friends_len * size_of::<UserSlot>()
     }
 
     /// The total number of friends on all users' lists.
@@ -372,8 +372,8 @@ impl Users {
     }
 
     /// All users in the order of their slots, with their reference counts.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (UserId, &UserState, u32)> + '_ {
-        self.slab.iter().map(|(slot, user)| (UserId::of(slot), user, user.refs))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (UserSlot, &UserState, u32)> + '_ {
+        self.slab.iter().map(|(slot, user)| (UserSlot::of(slot), user, user.refs))
     }
 
     #[cfg(debug_assertions)]

@@ -1,9 +1,9 @@
 //! Friends, profiles and the account itself.
 
-use super::error::{EndReason, Error};
-use super::frames::{Answer, RequestFrame};
-use super::machine::MachineOrder;
-use super::options::Password;
+use super::error::{ClientEndReason, Error};
+use super::frames::{RequestAnswer, RequestFrame};
+use super::machine::ClientMachineOrder;
+use super::options::PasswordOrHash;
 use super::profile::{Profile, Roster};
 use super::push::Push;
 use super::{Client, new_id};
@@ -69,7 +69,7 @@ impl Client {
     /// The errors of every request.
     pub fn profile(&self, name: &str) -> Result<Option<Profile>, Error> {
         match self.ask(RequestFrame::get_user(&new_id()?, name))? {
-            Answer::Profile(profile) => Ok(profile),
+            RequestAnswer::Profile(profile) => Ok(profile),
             other => Err(other.bad()),
         }
     }
@@ -91,13 +91,13 @@ impl Client {
     /// The errors of every request; UNKNOWN_TYPE if the server is too old to have this request.
     pub fn roster(&self, watch: bool) -> Result<Roster, Error> {
         if watch {
-            self.order(MachineOrder::Watch);
+            self.order(ClientMachineOrder::Watch);
         }
         let mut whole = Roster::default();
         for _ in 0..PAGES_MAX {
             let after = whole.friends.last().map(|friend| friend.user_name.clone());
             let page = match self.ask(RequestFrame::roster(&new_id()?, after.as_deref(), watch))? {
-                Answer::Roster(page) => page,
+                RequestAnswer::Roster(page) => page,
                 other => return Err(other.bad()),
             };
             let goes_on = page.more && !page.friends.is_empty();
@@ -118,16 +118,16 @@ impl Client {
     pub fn change_password(&self, old: &str, new: &str) -> Result<(), Error> {
         let hash = |password: &str| super::hash_value(self.user(), password);
         let (old, new) = (hash(old), hash(new));
-        self.order(MachineOrder::Password(Password::Hash(new.clone())));
+        self.order(ClientMachineOrder::Password(PasswordOrHash::Hash(new.clone())));
         let content = serde_json::json!({"old": old, "new": new});
         let result =
             self.ask(RequestFrame::word("PASSWORD", &new_id()?, &content).once()).and_then(|it| it.word("changed"));
         match &result {
-            Ok(()) => self.order(MachineOrder::PasswordChanged(true)),
+            Ok(()) => self.order(ClientMachineOrder::PasswordChanged(true)),
             // The change may have been made, or may still be made: the next log-in tries both
             // passwords.
             Err(error) if error.may_be_done() => {}
-            Err(_) => self.order(MachineOrder::PasswordChanged(false)),
+            Err(_) => self.order(ClientMachineOrder::PasswordChanged(false)),
         }
         result
     }
@@ -159,7 +159,7 @@ impl Client {
 
     fn blocks(&self, content: &serde_json::Value) -> Result<Vec<String>, Error> {
         match self.ask(RequestFrame::word("BLOCK", &new_id()?, content))? {
-            Answer::Blocked(names) => Ok(names),
+            RequestAnswer::Blocked(names) => Ok(names),
             other => Err(other.bad()),
         }
     }
@@ -174,7 +174,7 @@ impl Client {
         let pass = super::hash_value(self.user(), password);
         let content = serde_json::json!({"want": "delete", "PASS": pass});
         self.ask(RequestFrame::word("ACCOUNT", &new_id()?, &content).once())?.word("deleted")?;
-        self.order(MachineOrder::End(EndReason::Deleted));
+        self.order(ClientMachineOrder::End(ClientEndReason::Deleted));
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Client {
     /// # Errors
     /// The errors of every request; the client stays open in this case.
     pub fn log_out(self) -> Result<(), Error> {
-        self.order(MachineOrder::ForgetToken);
+        self.order(ClientMachineOrder::ForgetToken);
         self.ask(RequestFrame::word("TOKEN", &new_id()?, &serde_json::json!({"want": "revoke"})))?.word("revoked")?;
         self.close();
         Ok(())

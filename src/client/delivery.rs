@@ -1,6 +1,6 @@
 //! What the library hands to a program: pushes to ack, presence, and the state of the connection.
 
-use super::error::EndReason;
+use super::error::ClientEndReason;
 use super::push::Push;
 use super::shared::ClientShared;
 use std::ops::Deref;
@@ -11,8 +11,8 @@ use std::time::Duration;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// A push. The program acks it with [`Delivery::ack`].
-    Push(Delivery),
+    /// A push. The program acks it with [`ReceivedPush::ack`].
+    Push(ReceivedPush),
     /// A friend came online or went offline; only if the roster is watched. This is a state: until
     /// the program asks for it, only the latest one of each friend is kept.
     Presence {
@@ -40,18 +40,18 @@ pub enum ConnectionState {
         again_in: Duration,
     },
     /// The client has stopped for good.
-    Ended(EndReason),
+    Ended(ClientEndReason),
 }
 
 /// A push that the program is handling. Ack it when that is done: when it is written to the disk,
 /// shown, or answered. If it is dropped without an ack, the server sends it again.
-pub struct Delivery {
+pub struct ReceivedPush {
     pub(super) push: Push,
     pub(super) shared: Arc<ClientShared>,
     pub(super) acked: bool,
 }
 
-impl Delivery {
+impl ReceivedPush {
     /// Tells the server that the push was received. The program will not get this push again.
     pub fn ack(mut self) {
         self.acked = true;
@@ -67,7 +67,7 @@ impl Delivery {
     }
 }
 
-impl Deref for Delivery {
+impl Deref for ReceivedPush {
     type Target = Push;
 
     fn deref(&self) -> &Push {
@@ -75,7 +75,7 @@ impl Deref for Delivery {
     }
 }
 
-impl Drop for Delivery {
+impl Drop for ReceivedPush {
     fn drop(&mut self) {
         if !self.acked {
             self.shared.done_with(&self.push, false);
@@ -83,7 +83,7 @@ impl Drop for Delivery {
     }
 }
 
-impl std::fmt::Debug for Delivery {
+impl std::fmt::Debug for ReceivedPush {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.push.fmt(f)
     }

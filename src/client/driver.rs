@@ -2,17 +2,18 @@
 //! state machine.
 
 use super::delivery::ConnectionState;
-use super::error::{EndReason, Error};
+use super::error::{ClientEndReason, Error};
 use super::frames::{self, ServerFrame};
-use super::link::{ReadProgress, ServerLink};
+use super::link::{LinkReadResult, ServerLink};
 use super::machine::{
-    ClientMachine, LoginCredential, MachineInput, MachineOrder, MachineOutput, MachineRules, RequestTicket,
+    ClientMachine, ClientMachineOrder, ClientMachineOutput, ClientMachineSettings, LoginCredential, MachineInput,
+    RequestTicket,
 };
-use super::options::{Options, Password};
-use super::shared::{AnswerSender, ClientCommand, ClientHandle, ClientShared};
-use super::target::Target;
+use super::options::{ClientOptions, PasswordOrHash};
+use super::shared::{AnswerSender, ClientHandle, ClientShared, ClientThreadCommand};
+use super::target::ServerAddress;
 use super::tls;
-use super::token::TokenStore;
+use super::token::ResumeTokenStore;
 use mio::{Events, Poll, Token, Waker};
 use rustls::ClientConfig;
 use std::collections::HashMap;
@@ -28,28 +29,28 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Acks of duplicates are left out while at least this many bytes are waiting to be written.
 const OUTPUT_FULL_BYTES: usize = 256 * 1024;
 
-struct ConnectionDriver {
+struct ClientDriver {
     shared: Arc<ClientShared>,
     poll: Poll,
     machine: ClientMachine,
     link: Option<ServerLink>,
     /// The socket may have more bytes to read.
     readable: bool,
-    target: Target,
+    target: ServerAddress,
     tls: Option<Arc<ClientConfig>>,
     connect_limit: Duration,
     answer_bytes_max: usize,
-    password: Password,
-    new_password: Password,
+    password: PasswordOrHash,
+    new_password: PasswordOrHash,
     token: Option<String>,
-    tokens: Option<Box<dyn TokenStore>>,
+    tokens: Option<Box<dyn ResumeTokenStore>>,
     replies: HashMap<RequestTicket, AnswerSender>,
     last_ticket: RequestTicket,
     began: Instant,
 }
 
 /// Starts the thread.
-pub(super) fn start(mut options: Options) -> Result<(Arc<ClientShared>, ClientHandle), Error> {
+pub(super) fn start(mut options: ClientOptions) -> Result<(Arc<ClientShared>, ClientHandle), Error> {
     let setting = |what: &str, error: &dyn std::fmt::Display| Error::Setting(format!("{what}: {error}"));
     let target = options.target()?;
     let tls = target.tls.then(|| tls::config(options.ca_file.as_deref())).transpose()?;
@@ -57,7 +58,7 @@ pub(super) fn start(mut options: Options) -> Result<(Arc<ClientShared>, ClientHa
         Some(tokens) => tokens.load().map_err(|error| Error::Token(error.to_string()))?,
         None => None,
     };
-    if token.is_none() && options.password == Password::None {
+    if token.is_none() && options.password == PasswordOrHash::None {
         return Err(Error::Setting("there is neither a password nor a token".to_owned()));
     }
     let mut seed = [0; 8];
@@ -65,10 +66,14 @@ pub(super) fn start(mut options: Options) -> Result<(Arc<ClientShared>, ClientHa
     let poll = Poll::new().map_err(|error| setting("no poll", &error))?;
     let waker = Waker::new(poll.registry(), WAKE).map_err(|error| setting("no waker", &error))?;
     let shared = Arc::new(ClientShared::new(&options, waker));
-    let has_password = options.password != Password::None;
-    let machine =
-        ClientMachine::new(MachineRules::of(&options), u64::from_ne_bytes(seed), token.is_some(), has_password);
-    let driver = ConnectionDriver {
+    let has_password = options.password != PasswordOrHash::None;
+    let machine = ClientMachine::new(
+        ClientMachineSettings::of(&options),
+        u64::from_ne_bytes(seed),
+        token.is_some(),
+        has_password,
+    );
+    let driver = ClientDriver {
         shared: Arc::clone(&shared),
         poll,
         machine,
@@ -79,7 +84,7 @@ pub(super) fn start(mut options: Options) -> Result<(Arc<ClientShared>, ClientHa
         connect_limit: options.answer_limit,
         answer_bytes_max: options.answer_bytes_max,
         password: options.password,
-        new_password: Password::None,
+        new_password: PasswordOrHash::None,
         token,
         tokens: options.tokens,
         replies: HashMap::new(),
@@ -91,7 +96,7 @@ pub(super) fn start(mut options: Options) -> Result<(Arc<ClientShared>, ClientHa
     Ok((Arc::clone(&shared), ClientHandle { shared }))
 }
 
-impl ConnectionDriver {
+impl ClientDriver {
     fn run(mut self) {
         let mut events = Events::with_capacity(16);
         loop {
@@ -110,7 +115,9 @@ impl ConnectionDriver {
                 if error.kind() == std::io::ErrorKind::Interrupted {
                     continue;
                 }
-                self.hear(MachineInput::Order(MachineOrder::End(EndReason::Fault(format!("no poll: {error}")))));
+                self.hear(MachineInput::Order(ClientMachineOrder::End(ClientEndReason::Fault(format!(
+                    "no poll: {error}"
+                )))));
             }
             self.readable |= events.iter().any(|event| event.token() == SOCKET);
         }
@@ -137,20 +144,20 @@ impl ConnectionDriver {
         self.apply();
     }
 
-    fn command(&mut self, now: u64, command: ClientCommand) {
+    fn command(&mut self, now: u64, command: ClientThreadCommand) {
         match command {
-            ClientCommand::Begin(request, reply) => {
+            ClientThreadCommand::Begin(request, reply) => {
                 self.last_ticket += 1;
                 self.replies.insert(self.last_ticket, reply);
                 self.machine.handle(now, MachineInput::Begin(self.last_ticket, request));
             }
-            ClientCommand::Order(order) => {
-                if let MachineOrder::Password(password) = &order {
+            ClientThreadCommand::Order(order) => {
+                if let ClientMachineOrder::Password(password) = &order {
                     self.new_password = password.clone();
                 }
                 self.machine.handle(now, MachineInput::Order(order));
             }
-            ClientCommand::DoneWith { key, message_id, sender, acked } => {
+            ClientThreadCommand::DoneWith { key, message_id, sender, acked } => {
                 self.machine.handle(now, MachineInput::DoneWith { key, message_id, sender, acked });
             }
         }
@@ -171,28 +178,28 @@ impl ConnectionDriver {
         }
     }
 
-    fn do_one(&mut self, output: MachineOutput) {
+    fn do_one(&mut self, output: ClientMachineOutput) {
         match output {
-            MachineOutput::Connect => self.connect(),
-            MachineOutput::Disconnect => self.disconnect(),
-            MachineOutput::LogIn(with) => self.log_in(with),
-            MachineOutput::Send(text) => self.send(&text),
-            MachineOutput::AckAgain(text) => {
+            ClientMachineOutput::Connect => self.connect(),
+            ClientMachineOutput::Disconnect => self.disconnect(),
+            ClientMachineOutput::LogIn(with) => self.log_in(with),
+            ClientMachineOutput::Send(text) => self.send(&text),
+            ClientMachineOutput::AckAgain(text) => {
                 if self.link.as_ref().is_some_and(|link| link.waiting_bytes() < OUTPUT_FULL_BYTES) {
                     self.send(&text);
                 }
             }
-            MachineOutput::Push(push) => self.shared.put_push(push),
-            MachineOutput::Presence(name, online) => self.shared.put_presence(name, online),
-            MachineOutput::Connection(connection) => self.shared.put_connection(connection),
-            MachineOutput::Done(ticket, result) => {
+            ClientMachineOutput::Push(push) => self.shared.put_push(push),
+            ClientMachineOutput::Presence(name, online) => self.shared.put_presence(name, online),
+            ClientMachineOutput::Connection(connection) => self.shared.put_connection(connection),
+            ClientMachineOutput::Done(ticket, result) => {
                 if let Some(reply) = self.replies.remove(&ticket) {
                     self.shared.answered();
                     // The program may no longer be waiting for it.
                     reply.try_send(result).ok();
                 }
             }
-            MachineOutput::KeepToken(token) => {
+            ClientMachineOutput::KeepToken(token) => {
                 // A token that cannot be stored is still usable within this process.
                 if let Some(tokens) = &mut self.tokens
                     && let Err(error) = tokens.save(&token)
@@ -201,7 +208,7 @@ impl ConnectionDriver {
                 }
                 self.token = Some(token);
             }
-            MachineOutput::ForgetToken => {
+            ClientMachineOutput::ForgetToken => {
                 self.token = None;
                 if let Some(tokens) = &mut self.tokens
                     && let Err(error) = tokens.forget()
@@ -209,8 +216,8 @@ impl ConnectionDriver {
                     log::warn!("the resume token cannot be removed: {error}");
                 }
             }
-            MachineOutput::PasswordIs(with) => {
-                let new = std::mem::replace(&mut self.new_password, Password::None);
+            ClientMachineOutput::PasswordIs(with) => {
+                let new = std::mem::replace(&mut self.new_password, PasswordOrHash::None);
                 if with == LoginCredential::NewPassword {
                     self.password = new;
                 }
@@ -292,9 +299,9 @@ impl ConnectionDriver {
         let Some(link) = &mut self.link else { return };
         let progress = link.read(&mut frames);
         match &progress {
-            ReadProgress::Some => self.hear(MachineInput::Heard),
-            ReadProgress::Nothing => self.readable = false,
-            ReadProgress::Over(_) => {}
+            LinkReadResult::Some => self.hear(MachineInput::Heard),
+            LinkReadResult::Nothing => self.readable = false,
+            LinkReadResult::Over(_) => {}
         }
         for text in frames {
             // A frame may have ended the connection; all frames that came after it on that
@@ -308,7 +315,7 @@ impl ConnectionDriver {
                 frame => self.hear(frame.map_or(MachineInput::Garbage, MachineInput::Frame)),
             }
         }
-        if let ReadProgress::Over(why) = progress
+        if let LinkReadResult::Over(why) = progress
             && self.link.is_some()
         {
             self.lost(why);
@@ -318,17 +325,17 @@ impl ConnectionDriver {
 }
 
 /// The hash of a password. It is computed once and kept.
-fn hashed(password: &mut Password, user: &str) -> Option<String> {
+fn hashed(password: &mut PasswordOrHash, user: &str) -> Option<String> {
     let hash = password.hash(user)?;
-    *password = Password::Hash(hash.clone());
+    *password = PasswordOrHash::Hash(hash.clone());
     Some(hash)
 }
 
 /// However the thread ends, nobody may wait for it afterwards.
-impl Drop for ConnectionDriver {
+impl Drop for ClientDriver {
     fn drop(&mut self) {
         if !self.machine.is_ended() {
-            let end = EndReason::Fault("the client's thread has ended".to_owned());
+            let end = ClientEndReason::Fault("the client's thread has ended".to_owned());
             self.shared.put_connection(ConnectionState::Ended(end));
         }
         drop(self.shared.commands());

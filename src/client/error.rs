@@ -13,7 +13,7 @@ pub enum Error {
     /// failure.
     Unreachable(String),
     /// The client has stopped for good.
-    Ended(EndReason),
+    Ended(ClientEndReason),
     /// The name is taken (sign-up).
     NameTaken,
     /// The receiver is not a friend, or there is no such user: the server does not say which.
@@ -24,7 +24,7 @@ pub enum Error {
     TooLarge {
         /// The size of its envelope.
         bytes: usize,
-        /// The limit of the server ([`Options::frame_bytes_max`](super::Options::frame_bytes_max)).
+        /// The limit of the server ([`ClientOptions::frame_bytes_max`](super::ClientOptions::frame_bytes_max)).
         max: usize,
     },
     /// No answer within the limit. The server did not confirm the request, but it may have been
@@ -34,7 +34,7 @@ pub enum Error {
     /// password, a deletion). The request may have been executed.
     Unknown,
     /// Too many requests are waiting for their answers
-    /// ([`Options::requests_max`](super::Options::requests_max)).
+    /// ([`ClientOptions::requests_max`](super::ClientOptions::requests_max)).
     Busy,
     /// The server's answer does not follow the protocol.
     BadAnswer(String),
@@ -54,7 +54,7 @@ pub struct Refusal {
 /// Why a client has stopped for good. It does not connect again by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum EndReason {
+pub enum ClientEndReason {
     /// The user logged in elsewhere. Two clients that reconnect automatically would replace each
     /// other for ever, so ask the user first.
     Replaced,
@@ -124,7 +124,7 @@ impl Error {
         match self {
             Self::Setting(_) => RecommendedAction::FixTheClient,
             Self::Unreachable(_) | Self::TimedOut => RecommendedAction::TryAgain,
-            Self::Ended(EndReason::Replaced | EndReason::WrongPassword)
+            Self::Ended(ClientEndReason::Replaced | ClientEndReason::WrongPassword)
             | Self::NameTaken
             | Self::NotFriends
             | Self::Unknown => RecommendedAction::AskTheUser,
@@ -175,7 +175,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl fmt::Display for EndReason {
+impl fmt::Display for ClientEndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Replaced => f.write_str("the user logged in elsewhere"),

@@ -162,7 +162,7 @@ impl ServerFrame {
 
 /// The answer to a request that was executed.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Answer {
+pub(super) enum RequestAnswer {
     /// MS.
     Taken,
     /// RE_FRI_REQ.
@@ -173,7 +173,7 @@ pub(super) enum Answer {
     Text(String),
 }
 
-impl Answer {
+impl RequestAnswer {
     /// Reads the content of a reply of this TYPE.
     pub(super) fn read(kind: &str, content: &Value) -> Result<Self, Error> {
         let bad = || Error::BadAnswer(format!("a {kind} that cannot be read"));
@@ -260,11 +260,13 @@ mod tests {
     fn a_profile_is_an_object_or_a_text() {
         let profile = json!({"userName": "ann", "nickName": "Ann", "new": 1});
         for content in [profile.clone(), Value::String(profile.to_string())] {
-            let Answer::Profile(Some(read)) = Answer::read("RE_GETUSER_SUC", &content).unwrap() else { panic!() };
+            let RequestAnswer::Profile(Some(read)) = RequestAnswer::read("RE_GETUSER_SUC", &content).unwrap() else {
+                panic!()
+            };
             assert_eq!((read.user_name.as_str(), read.nick_name.as_str(), read.location.as_str()), ("ann", "Ann", ""));
         }
-        assert!(Answer::read("RE_GETUSER_SUC", &json!([1])).is_err());
-        assert!(Answer::read("RE_FRI_REQ", &json!("soon")).is_err());
+        assert!(RequestAnswer::read("RE_GETUSER_SUC", &json!([1])).is_err());
+        assert!(RequestAnswer::read("RE_FRI_REQ", &json!("soon")).is_err());
     }
 
     #[test]
@@ -272,7 +274,7 @@ mod tests {
         let request = |time: Value| json!({"userName": "ann", "messageId": "m", "content": "", "time": time});
         for time in [json!("17"), json!(17)] {
             let roster = json!({"friends": [], "incoming": [request(time)], "outgoing": [], "more": false});
-            let Answer::Roster(roster) = Answer::read("RE_ROSTER", &roster).unwrap() else { panic!() };
+            let RequestAnswer::Roster(roster) = RequestAnswer::read("RE_ROSTER", &roster).unwrap() else { panic!() };
             assert_eq!(roster.incoming[0].time, "17");
         }
     }

@@ -3,9 +3,9 @@
 //! memory than one frame needs.
 
 use super::driver::SOCKET;
-use super::target::Target;
-use super::ws::{self, HandshakeState, WsHandshake};
-use crate::protocol::ws::{WsClientInput, WsItem};
+use super::target::ServerAddress;
+use super::ws::{self, WsHandshake, WsHandshakeState};
+use crate::protocol::ws::{WsClientReader, WsItem};
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use rustls::pki_types::ServerName;
@@ -22,15 +22,15 @@ const OUTPUT_FULL_BYTES: usize = 256 * 1024;
 /// How many addresses of a host are tried.
 const ADDRESSES_MAX: usize = 8;
 
-enum LinkTransport {
+enum ClientTransport {
     Raw(Vec<u8>),
     /// The handshake is not complete; messages wait until it is.
     Upgrading(WsHandshake, Vec<String>),
-    WebSocket(WsClientInput),
+    WebSocket(WsClientReader),
 }
 
 /// The result of one read.
-pub(super) enum ReadProgress {
+pub(super) enum LinkReadResult {
     /// There may be more to read.
     Some,
     /// There is nothing to read at present.
@@ -42,7 +42,7 @@ pub(super) enum ReadProgress {
 pub(super) struct ServerLink {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
-    wire: LinkTransport,
+    wire: ClientTransport,
     /// Plaintext that is still to be written.
     out: Vec<u8>,
     frame_bytes_max: usize,
@@ -53,7 +53,7 @@ pub(super) struct ServerLink {
 impl ServerLink {
     /// Connects within the limit.
     pub(super) fn open(
-        target: &Target,
+        target: &ServerAddress,
         tls: Option<&Arc<ClientConfig>>,
         limit: Duration,
         frame_bytes_max: usize,
@@ -72,9 +72,9 @@ impl ServerLink {
         let wire = if target.path.is_some() {
             let mut nonce = [0; 16];
             getrandom::fill(&mut nonce).map_err(|error| error.to_string())?;
-            LinkTransport::Upgrading(WsHandshake::begin(&mut out, target, nonce), Vec::new())
+            ClientTransport::Upgrading(WsHandshake::begin(&mut out, target, nonce), Vec::new())
         } else {
-            LinkTransport::Raw(Vec::new())
+            ClientTransport::Raw(Vec::new())
         };
         Ok(Self { socket, tls, wire, out, frame_bytes_max, masks: Vec::new() })
     }
@@ -96,12 +96,12 @@ impl ServerLink {
     /// Appends an envelope to the output.
     pub(super) fn send(&mut self, text: &str) {
         match &mut self.wire {
-            LinkTransport::Raw(_) => {
+            ClientTransport::Raw(_) => {
                 self.out.extend_from_slice(text.as_bytes());
                 self.out.push(b'\n');
             }
-            LinkTransport::Upgrading(_, waiting) => waiting.push(text.to_owned()),
-            LinkTransport::WebSocket(_) => {
+            ClientTransport::Upgrading(_, waiting) => waiting.push(text.to_owned()),
+            ClientTransport::WebSocket(_) => {
                 let mask = mask(&mut self.masks);
                 ws::write_text(&mut self.out, text, mask);
             }
@@ -118,36 +118,36 @@ impl ServerLink {
     }
 
     /// Reads once, and appends the complete frames to `frames`.
-    pub(super) fn read(&mut self, frames: &mut Vec<String>) -> ReadProgress {
+    pub(super) fn read(&mut self, frames: &mut Vec<String>) -> LinkReadResult {
         let mut buffer = [0; READ_BYTES];
         let read = match &mut self.tls {
             None => self.socket.read(&mut buffer),
             Some(session) => read_tls(&mut self.socket, session, &mut buffer),
         };
         match read {
-            Ok(0) => ReadProgress::Over("the server closed the connection".to_owned()),
+            Ok(0) => LinkReadResult::Over("the server closed the connection".to_owned()),
             Ok(count) => match self.take(&mut buffer[..count], frames) {
-                Ok(()) => ReadProgress::Some,
-                Err(why) => ReadProgress::Over(why),
+                Ok(()) => LinkReadResult::Some,
+                Err(why) => LinkReadResult::Over(why),
             },
-            Err(error) if error.kind() == ErrorKind::WouldBlock => ReadProgress::Nothing,
-            Err(error) if error.kind() == ErrorKind::Interrupted => ReadProgress::Some,
-            Err(error) => ReadProgress::Over(error.to_string()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => LinkReadResult::Nothing,
+            Err(error) if error.kind() == ErrorKind::Interrupted => LinkReadResult::Some,
+            Err(error) => LinkReadResult::Over(error.to_string()),
         }
     }
 
     fn take(&mut self, bytes: &mut [u8], frames: &mut Vec<String>) -> Result<(), String> {
         match &mut self.wire {
-            LinkTransport::Raw(tail) => take_lines(tail, bytes, self.frame_bytes_max, frames),
-            LinkTransport::Upgrading(handshake, _) => {
-                let HandshakeState::Yes(mut rest) = handshake.read(bytes)? else { return Ok(()) };
-                let before = std::mem::replace(&mut self.wire, LinkTransport::WebSocket(WsClientInput::default()));
-                if let LinkTransport::Upgrading(_, waiting) = before {
+            ClientTransport::Raw(tail) => take_lines(tail, bytes, self.frame_bytes_max, frames),
+            ClientTransport::Upgrading(handshake, _) => {
+                let WsHandshakeState::Yes(mut rest) = handshake.read(bytes)? else { return Ok(()) };
+                let before = std::mem::replace(&mut self.wire, ClientTransport::WebSocket(WsClientReader::default()));
+                if let ClientTransport::Upgrading(_, waiting) = before {
                     waiting.iter().for_each(|text| self.send(text));
                 }
                 self.take(&mut rest, frames)
             }
-            LinkTransport::WebSocket(input) => {
+            ClientTransport::WebSocket(input) => {
                 let mut chunk = bytes;
                 loop {
                     match input.next(&mut chunk, self.frame_bytes_max) {
@@ -172,7 +172,7 @@ impl ServerLink {
     /// Writes the rest of the output and the closing messages of WebSocket and TLS, within the
     /// limit.
     pub(super) fn finish(&mut self, limit: Duration) {
-        if matches!(self.wire, LinkTransport::WebSocket(_)) {
+        if matches!(self.wire, ClientTransport::WebSocket(_)) {
             let mask = mask(&mut self.masks);
             ws::write_close(&mut self.out, mask);
         }
@@ -200,7 +200,7 @@ fn closed(code: Option<u16>) -> String {
 }
 
 /// Tries the addresses of a host, one after another.
-fn connect(target: &Target, limit: Duration) -> Result<TcpStream, String> {
+fn connect(target: &ServerAddress, limit: Duration) -> Result<TcpStream, String> {
     let until = Instant::now() + limit;
     let found = (target.host.as_str(), target.port).to_socket_addrs();
     let addresses: Vec<SocketAddr> = found.map_err(|error| error.to_string())?.take(ADDRESSES_MAX).collect();

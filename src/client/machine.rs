@@ -9,13 +9,13 @@ mod tests;
 
 use super::backoff::{Backoff, Jitter};
 use super::delivery::ConnectionState;
-use super::error::{EndReason, Error, Refusal};
-use super::frames::{self, Answer, RequestFrame, ServerFrame};
-use super::options::{Options, Password};
-use super::push::{Push, PushKey};
+use super::error::{ClientEndReason, Error, Refusal};
+use super::frames::{self, RequestAnswer, RequestFrame, ServerFrame};
+use super::options::{ClientOptions, PasswordOrHash};
+use super::push::{Push, PushDedupKey};
 use super::seen::SeenPushes;
 use crate::protocol::error::ErrorCode;
-use requests::{SuspectFailure, WaitingRequests};
+use requests::{UnexplainedFailure, WaitingRequests};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -30,17 +30,17 @@ pub(super) type RequestTicket = u64;
 
 /// What the program can ask for, besides requests.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum MachineOrder {
+pub(super) enum ClientMachineOrder {
     /// Ask for presence after every log-in.
     Watch,
     /// The password is about to be changed: from now on this other password may be the valid one.
-    Password(Password),
+    Password(PasswordOrHash),
     /// The password was changed, or was not.
     PasswordChanged(bool),
     /// The token must not be used again, and no new one is requested.
     ForgetToken,
     /// Stop.
-    End(EndReason),
+    End(ClientEndReason),
 }
 
 /// The credential of a log-in.
@@ -63,10 +63,10 @@ pub(super) enum MachineInput {
     /// Bytes have arrived, whatever they are.
     Heard,
     Begin(RequestTicket, RequestFrame),
-    Order(MachineOrder),
+    Order(ClientMachineOrder),
     /// The program has finished with a push, and wants it acked or not.
     DoneWith {
-        key: PushKey,
+        key: PushDedupKey,
         message_id: String,
         sender: String,
         acked: bool,
@@ -75,7 +75,7 @@ pub(super) enum MachineInput {
 
 /// What the driver has to do for the machine.
 #[derive(Debug, PartialEq)]
-pub(super) enum MachineOutput {
+pub(super) enum ClientMachineOutput {
     Connect,
     Disconnect,
     LogIn(LoginCredential),
@@ -86,7 +86,7 @@ pub(super) enum MachineOutput {
     Push(Push),
     Presence(String, bool),
     Connection(ConnectionState),
-    Done(RequestTicket, Result<Answer, Error>),
+    Done(RequestTicket, Result<RequestAnswer, Error>),
     KeepToken(String),
     ForgetToken,
     /// The password of this log-in is now the valid one; the other one is to be forgotten.
@@ -119,7 +119,7 @@ enum ClientPhase {
 
 /// The times (in ms) and counts of the options.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MachineRules {
+pub(super) struct ClientMachineSettings {
     pub(super) heartbeat_ms: u64,
     pub(super) answer_ms: u64,
     pub(super) request_ms: u64,
@@ -128,8 +128,8 @@ pub(super) struct MachineRules {
     pub(super) seen_max: usize,
 }
 
-impl MachineRules {
-    pub(super) fn of(options: &Options) -> Self {
+impl ClientMachineSettings {
+    pub(super) fn of(options: &ClientOptions) -> Self {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4).clamp(1, u64::MAX / 4);
         Self {
             heartbeat_ms: ms(options.heartbeat_every),
@@ -144,7 +144,7 @@ impl MachineRules {
 
 /// A user's client.
 pub(super) struct ClientMachine {
-    rules: MachineRules,
+    rules: ClientMachineSettings,
     phase: ClientPhase,
     jitter: Jitter,
     /// How many connections in a row did not last.
@@ -158,20 +158,20 @@ pub(super) struct ClientMachine {
     watch: bool,
     requests: WaitingRequests,
     /// An `MF` whose reason the next frame may give.
-    suspect: Option<SuspectFailure>,
+    suspect: Option<UnexplainedFailure>,
     seen: SeenPushes,
     /// Pushes that the program has, or will get.
-    in_hand: HashSet<PushKey>,
+    in_hand: HashSet<PushDedupKey>,
     /// When the next heartbeat is due.
     beat_at: u64,
     /// When the connection counts as lost, unless something arrives before.
     dead_at: Option<u64>,
     ids: u64,
-    out: Vec<MachineOutput>,
+    out: Vec<ClientMachineOutput>,
 }
 
 impl ClientMachine {
-    pub(super) fn new(rules: MachineRules, seed: u64, has_token: bool, has_password: bool) -> Self {
+    pub(super) fn new(rules: ClientMachineSettings, seed: u64, has_token: bool, has_password: bool) -> Self {
         Self {
             rules,
             phase: ClientPhase::Waiting { until: 0 },
@@ -198,7 +198,7 @@ impl ClientMachine {
     }
 
     /// Takes the outputs, which are to be carried out in this order.
-    pub(super) fn take(&mut self) -> Vec<MachineOutput> {
+    pub(super) fn take(&mut self) -> Vec<ClientMachineOutput> {
         std::mem::take(&mut self.out)
     }
 
@@ -221,12 +221,12 @@ impl ClientMachine {
     /// Handles the passing of time.
     pub(super) fn tick(&mut self, now: u64) {
         for (ticket, error) in self.requests.take_late(now) {
-            self.out.push(MachineOutput::Done(ticket, Err(error)));
+            self.out.push(ClientMachineOutput::Done(ticket, Err(error)));
         }
         match self.phase {
             ClientPhase::Waiting { until } if now >= until => {
                 self.phase = ClientPhase::Connecting;
-                self.out.push(MachineOutput::Connect);
+                self.out.push(ClientMachineOutput::Connect);
             }
             ClientPhase::LoggingIn { until, .. } if now >= until => {
                 self.drop_connection(now, "the server did not answer the log-in");
@@ -253,7 +253,7 @@ impl ClientMachine {
         self.beat_at = now + self.rules.heartbeat_ms;
         self.dead_at.get_or_insert(now + self.rules.answer_ms);
         let id = self.own_id();
-        self.out.push(MachineOutput::Send(frames::heartbeat(&id)));
+        self.out.push(ClientMachineOutput::Send(frames::heartbeat(&id)));
     }
 
     /// The latest time at which [`ClientMachine::tick`] must be called.
@@ -289,13 +289,13 @@ impl ClientMachine {
     fn connected(&mut self, now: u64) {
         match self.credentials().first() {
             Some(&with) => self.log_in(now, with),
-            None => self.end(EndReason::WrongPassword),
+            None => self.end(ClientEndReason::WrongPassword),
         }
     }
 
     /// Drops the present connection.
     fn drop_connection(&mut self, now: u64, why: &str) {
-        self.out.push(MachineOutput::Disconnect);
+        self.out.push(ClientMachineOutput::Disconnect);
         self.lost(now, why.to_owned(), 0);
     }
 
@@ -309,33 +309,35 @@ impl ClientMachine {
         self.suspect = None;
         self.dead_at = None;
         for (ticket, error) in self.requests.connection_lost() {
-            self.out.push(MachineOutput::Done(ticket, Err(error)));
+            self.out.push(ClientMachineOutput::Done(ticket, Err(error)));
         }
         let delay = self.rules.backoff.delay_ms(self.failures, least_ms, &mut self.jitter);
         self.phase = ClientPhase::Waiting { until: now.saturating_add(delay) };
-        self.out
-            .push(MachineOutput::Connection(ConnectionState::Offline { why, again_in: Duration::from_millis(delay) }));
+        self.out.push(ClientMachineOutput::Connection(ConnectionState::Offline {
+            why,
+            again_in: Duration::from_millis(delay),
+        }));
     }
 
-    fn end(&mut self, end: EndReason) {
+    fn end(&mut self, end: ClientEndReason) {
         if self.is_ended() {
             return;
         }
         self.phase = ClientPhase::Ended;
         for ticket in self.requests.take_all() {
-            self.out.push(MachineOutput::Done(ticket, Err(Error::Ended(end.clone()))));
+            self.out.push(ClientMachineOutput::Done(ticket, Err(Error::Ended(end.clone()))));
         }
-        self.out.push(MachineOutput::Disconnect);
-        self.out.push(MachineOutput::Connection(ConnectionState::Ended(end)));
+        self.out.push(ClientMachineOutput::Disconnect);
+        self.out.push(ClientMachineOutput::Connection(ConnectionState::Ended(end)));
     }
 
-    fn order(&mut self, now: u64, order: MachineOrder) {
+    fn order(&mut self, now: u64, order: ClientMachineOrder) {
         match order {
-            MachineOrder::Watch => self.watch = true,
-            MachineOrder::Password(_) => self.has_new_password = true,
-            MachineOrder::PasswordChanged(done) => {
+            ClientMachineOrder::Watch => self.watch = true,
+            ClientMachineOrder::Password(_) => self.has_new_password = true,
+            ClientMachineOrder::PasswordChanged(done) => {
                 self.has_new_password = false;
-                self.out.push(MachineOutput::PasswordIs(if done {
+                self.out.push(ClientMachineOutput::PasswordIs(if done {
                     LoginCredential::NewPassword
                 } else {
                     LoginCredential::Password
@@ -347,11 +349,11 @@ impl ClientMachine {
                     self.ask_for_token(now);
                 }
             }
-            MachineOrder::ForgetToken => {
+            ClientMachineOrder::ForgetToken => {
                 (self.has_token, self.wants_token) = (false, false);
-                self.out.push(MachineOutput::ForgetToken);
+                self.out.push(ClientMachineOutput::ForgetToken);
             }
-            MachineOrder::End(end) => self.end(end),
+            ClientMachineOrder::End(end) => self.end(end),
         }
     }
 
@@ -374,7 +376,9 @@ impl ClientMachine {
                 _ => self.reply(now, &kind, &id, &content),
             },
             ServerFrame::Push(push) => self.push(push),
-            ServerFrame::Presence { user_name, online } => self.out.push(MachineOutput::Presence(user_name, online)),
+            ServerFrame::Presence { user_name, online } => {
+                self.out.push(ClientMachineOutput::Presence(user_name, online))
+            }
             ServerFrame::Other => {}
         }
     }
@@ -383,8 +387,8 @@ impl ClientMachine {
     fn told(&mut self, now: u64, refusal: &Refusal) {
         let text = refusal.text.clone();
         match refusal.code {
-            Some(ErrorCode::Replaced) => self.end(EndReason::Replaced),
-            Some(ErrorCode::Forbidden) => self.end(EndReason::Forbidden(text)),
+            Some(ErrorCode::Replaced) => self.end(ClientEndReason::Replaced),
+            Some(ErrorCode::Forbidden) => self.end(ClientEndReason::Forbidden(text)),
             Some(ErrorCode::ShuttingDown) => self.go(now, text, SHUTTING_DOWN_MS),
             Some(ErrorCode::RateLimited) => self.go(now, text, LIMITED_MS),
             Some(ErrorCode::Idle | ErrorCode::Unavailable) => self.go(now, text, 0),
@@ -404,27 +408,27 @@ impl ClientMachine {
     }
 
     fn go(&mut self, now: u64, why: String, least_ms: u64) {
-        self.out.push(MachineOutput::Disconnect);
+        self.out.push(ClientMachineOutput::Disconnect);
         self.lost(now, why, least_ms);
     }
 
     fn push(&mut self, push: Push) {
         let key = push.key();
         if self.seen.contains(&key) {
-            self.out.push(MachineOutput::AckAgain(frames::ack(&push.message_id, &push.sender)));
+            self.out.push(ClientMachineOutput::AckAgain(frames::ack(&push.message_id, &push.sender)));
         } else if self.in_hand.insert(key) {
-            self.out.push(MachineOutput::Push(push));
+            self.out.push(ClientMachineOutput::Push(push));
         }
     }
 
-    fn done_with(&mut self, key: PushKey, message_id: &str, sender: &str, acked: bool) {
+    fn done_with(&mut self, key: PushDedupKey, message_id: &str, sender: &str, acked: bool) {
         self.in_hand.remove(&key);
         if !acked {
             return;
         }
         self.seen.insert(key);
         if matches!(self.phase, ClientPhase::Online { .. }) {
-            self.out.push(MachineOutput::Send(frames::ack(message_id, sender)));
+            self.out.push(ClientMachineOutput::Send(frames::ack(message_id, sender)));
         }
     }
 }

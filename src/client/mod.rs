@@ -9,7 +9,7 @@
 //!   connection is lost, it reconnects after a random delay that grows. The client stops for good
 //!   when the user logged in elsewhere, when the password was changed, and when the operator banned
 //!   or deleted the account.
-//! - A log-in uses a resume token if there is one ([`TokenStore`]), and the password otherwise.
+//! - A log-in uses a resume token if there is one ([`ResumeTokenStore`]), and the password otherwise.
 //! - Every queue has a maximum length, and every wait has a limit.
 //!
 //! ```no_run
@@ -59,17 +59,17 @@ mod ws;
 pub use crate::protocol::error::ErrorCode;
 pub use crate::protocol::push::PushKind;
 pub use account::ProfileChange;
-pub use delivery::{ClientEvent, ConnectionState, Delivery};
-pub use error::{EndReason, Error, RecommendedAction, Refusal};
-pub use options::Options;
+pub use delivery::{ClientEvent, ConnectionState, ReceivedPush};
+pub use error::{ClientEndReason, Error, RecommendedAction, Refusal};
+pub use options::ClientOptions;
 pub use password_hash::hash_value;
-pub use profile::{Friend, PendingRequest, Profile, Roster};
+pub use profile::{Friend, PendingFriendRequest, Profile, Roster};
 pub use push::Push;
 pub use sign_up::sign_up;
-pub use token::{TokenFile, TokenStore, write_private};
+pub use token::{ResumeTokenFile, ResumeTokenStore, write_private};
 
-use frames::{Answer, RequestFrame};
-use machine::MachineOrder;
+use frames::{RequestAnswer, RequestFrame};
+use machine::ClientMachineOrder;
 use shared::{ClientHandle, ClientShared};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -91,12 +91,12 @@ impl std::fmt::Debug for Client {
 
 impl Client {
     /// Connects and logs in, or returns the reason of the failure within the limit
-    /// ([`Options::connect_limit`]).
+    /// ([`ClientOptions::connect_limit`]).
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::Unreachable`], or [`Error::Ended`] if the server refuses the
     /// log-in.
-    pub fn connect(options: Options) -> Result<Self, Error> {
+    pub fn connect(options: ClientOptions) -> Result<Self, Error> {
         let limit = options.connect_limit;
         let client = Self::start(options)?;
         client.shared.wait_online(limit)?;
@@ -109,7 +109,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Setting`]: the options cannot be used.
-    pub fn start(options: Options) -> Result<Self, Error> {
+    pub fn start(options: ClientOptions) -> Result<Self, Error> {
         let (shared, handle) = driver::start(options)?;
         Ok(Self { shared, _handle: Arc::new(handle) })
     }
@@ -128,7 +128,7 @@ impl Client {
 
     /// Sends a message to a friend, and returns its id when the server has promised to deliver it.
     ///
-    /// The limit is [`Options::request_limit`]. Messages that one thread sends one after another
+    /// The limit is [`ClientOptions::request_limit`]. Messages that one thread sends one after another
     /// arrive in their order.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ impl Client {
     /// # Errors
     /// [`Error::Busy`]: too many requests are waiting already; [`Error::TooLarge`];
     /// [`Error::Ended`].
-    pub fn begin_send(&self, receiver: &str, text: &str) -> Result<Sending, Error> {
+    pub fn begin_send(&self, receiver: &str, text: &str) -> Result<PendingSend, Error> {
         self.begin_send_with_id(&new_id()?, receiver, text)
     }
 
@@ -166,9 +166,9 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::begin_send`].
-    pub fn begin_send_with_id(&self, id: &str, receiver: &str, text: &str) -> Result<Sending, Error> {
+    pub fn begin_send_with_id(&self, id: &str, receiver: &str, text: &str) -> Result<PendingSend, Error> {
         let request = RequestFrame::message(id, self.user(), receiver, text);
-        Ok(Sending { id: id.to_owned(), answer: self.begin(request)?, until: self.until() })
+        Ok(PendingSend { id: id.to_owned(), answer: self.begin(request)?, until: self.until() })
     }
 
     /// Waits for the next push, for at most `limit`, gives it to `handler`, and acks it when the
@@ -196,7 +196,7 @@ impl Client {
     }
 
     /// Waits for the next event, for at most `limit`; `None` if there was none. The program acks a
-    /// push with [`Delivery::ack`]; if it drops the push without an ack, the server sends it again.
+    /// push with [`ReceivedPush::ack`]; if it drops the push without an ack, the server sends it again.
     ///
     /// # Errors
     /// [`Error::Ended`], once nothing more can come.
@@ -205,7 +205,7 @@ impl Client {
     }
 
     /// Closes the connection and waits until it is closed; all acks have been written then. Other
-    /// owners of a clone get [`EndReason::Closed`].
+    /// owners of a clone get [`ClientEndReason::Closed`].
     pub fn close(self) {
         self.shared.close(Duration::from_secs(2));
     }
@@ -216,30 +216,30 @@ impl Client {
         Instant::now() + self.shared.request_limit + Duration::from_secs(30)
     }
 
-    fn begin(&self, request: RequestFrame) -> Result<Receiver<Result<Answer, Error>>, Error> {
+    fn begin(&self, request: RequestFrame) -> Result<Receiver<Result<RequestAnswer, Error>>, Error> {
         self.shared.begin(request)
     }
 
     /// Sends one request and waits for its answer.
-    fn ask(&self, request: RequestFrame) -> Result<Answer, Error> {
+    fn ask(&self, request: RequestFrame) -> Result<RequestAnswer, Error> {
         let until = self.until();
         wait_for(&self.begin(request)?, until)
     }
 
-    fn order(&self, order: MachineOrder) {
+    fn order(&self, order: ClientMachineOrder) {
         self.shared.order(order);
     }
 }
 
 /// A message that is being sent to the server.
 #[derive(Debug)]
-pub struct Sending {
+pub struct PendingSend {
     id: String,
-    answer: Receiver<Result<Answer, Error>>,
+    answer: Receiver<Result<RequestAnswer, Error>>,
     until: Instant,
 }
 
-impl Sending {
+impl PendingSend {
     /// The message's id.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -260,16 +260,16 @@ impl Sending {
         match self.answer.try_recv() {
             Ok(result) => Some(result.map(|_| ())),
             Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Err(Error::Ended(EndReason::Closed))),
+            Err(TryRecvError::Disconnected) => Some(Err(Error::Ended(ClientEndReason::Closed))),
         }
     }
 }
 
-fn wait_for(answer: &Receiver<Result<Answer, Error>>, until: Instant) -> Result<Answer, Error> {
+fn wait_for(answer: &Receiver<Result<RequestAnswer, Error>>, until: Instant) -> Result<RequestAnswer, Error> {
     match answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => Err(Error::TimedOut),
-        Err(RecvTimeoutError::Disconnected) => Err(Error::Ended(EndReason::Closed)),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::Ended(ClientEndReason::Closed)),
     }
 }
 

@@ -2,16 +2,16 @@
 
 use super::error::Error;
 use super::password_hash::hash_value;
-use super::target::Target;
-use super::token::TokenStore;
-use crate::protocol::field::Name;
+use super::target::ServerAddress;
+use super::token::ResumeTokenStore;
+use crate::protocol::field::UserNameRef;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a user authenticates, besides a resume token.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Password {
+pub(super) enum PasswordOrHash {
     /// No password: only the token can be used.
     None,
     /// As the user types it. It is hashed when it is first needed, which takes some tenths of a
@@ -21,7 +21,7 @@ pub(super) enum Password {
     Hash(String),
 }
 
-impl Password {
+impl PasswordOrHash {
     /// The text for `hashValue` and `PASS`.
     pub(super) fn hash(&self, user: &str) -> Option<String> {
         match self {
@@ -34,11 +34,11 @@ impl Password {
 
 /// Where to connect, as which user, and the limits. The defaults of times and sizes are good for
 /// most programs; each description ends with the default.
-pub struct Options {
+pub struct ClientOptions {
     pub(super) url: String,
     pub(super) user: String,
-    pub(super) password: Password,
-    pub(super) tokens: Option<Box<dyn TokenStore>>,
+    pub(super) password: PasswordOrHash,
+    pub(super) tokens: Option<Box<dyn ResumeTokenStore>>,
     pub(super) ca_file: Option<PathBuf>,
     /// How long [`Client::connect`](super::Client::connect) tries to log in. 30 s.
     pub connect_limit: Duration,
@@ -77,7 +77,7 @@ pub struct Options {
     pub retry_first: Duration,
 }
 
-impl Options {
+impl ClientOptions {
     /// A server by its URL, and a user. The scheme is `tcp`, `tls` (raw, the first without
     /// encryption), `ws` or `wss` (WebSocket); the port is 1102 if the URL has none.
     #[must_use]
@@ -85,7 +85,7 @@ impl Options {
         Self {
             url: url.to_owned(),
             user: user.to_owned(),
-            password: Password::None,
+            password: PasswordOrHash::None,
             tokens: None,
             ca_file: None,
             connect_limit: Duration::from_secs(30),
@@ -107,21 +107,21 @@ impl Options {
     /// The user's password, as they type it.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
-        self.password = Password::Plain(password.to_owned());
+        self.password = PasswordOrHash::Plain(password.to_owned());
         self
     }
 
     /// Sets the `hashValue` of the password, instead of the password itself (see [`hash_value`]).
     #[must_use]
     pub fn password_hash(mut self, hash: &str) -> Self {
-        self.password = Password::Hash(hash.to_owned());
+        self.password = PasswordOrHash::Hash(hash.to_owned());
         self
     }
 
     /// Sets where the resume token is stored. By default the client keeps its token in memory only,
     /// and logs in with the password when the program starts again.
     #[must_use]
-    pub fn tokens(mut self, tokens: impl TokenStore + 'static) -> Self {
+    pub fn tokens(mut self, tokens: impl ResumeTokenStore + 'static) -> Self {
         self.tokens = Some(Box::new(tokens));
         self
     }
@@ -135,8 +135,8 @@ impl Options {
     }
 
     /// Checks the options as far as that is possible without a connection.
-    pub(super) fn target(&self) -> Result<Target, Error> {
-        Name::new(self.user.as_str()).map_err(|fault| Error::Setting(fault.to_owned()))?;
+    pub(super) fn target(&self) -> Result<ServerAddress, Error> {
+        UserNameRef::new(self.user.as_str()).map_err(|fault| Error::Setting(fault.to_owned()))?;
         let times = [self.heartbeat_every, self.answer_limit, self.backoff_first, self.backoff_max, self.retry_first];
         if times.iter().any(Duration::is_zero) {
             return Err(Error::Setting("no time of the options may be zero".to_owned()));
@@ -145,12 +145,12 @@ impl Options {
         if counts.contains(&0) || self.answer_bytes_max == 0 {
             return Err(Error::Setting("no limit of the options may be zero".to_owned()));
         }
-        Target::read(&self.url)
+        ServerAddress::read(&self.url)
     }
 }
 
 /// The password is not shown.
-impl fmt::Debug for Options {
+impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options").field("url", &self.url).field("user", &self.user).finish_non_exhaustive()
     }

@@ -22,7 +22,7 @@ pub struct Push {
 }
 
 /// What identifies a push.
-pub(super) type PushKey = [u8; 16];
+pub(super) type PushDedupKey = [u8; 16];
 
 impl Push {
     /// The server's time as a number; 0 if the text is not a number.
@@ -48,7 +48,7 @@ impl Push {
             hash.update(&(text.len() as u64).to_be_bytes());
             hash.update(text.as_bytes());
         }
-        let mut key = PushKey::default();
+        let mut key = PushDedupKey::default();
         key.copy_from_slice(&hash.finish().as_ref()[..16]);
         key
     }

@@ -1,13 +1,13 @@
 //! The most recent pushes that the program has handled, so that duplicates can be dropped.
 
-use super::push::PushKey;
+use super::push::PushDedupKey;
 use std::collections::{HashSet, VecDeque};
 
 /// A fixed number of the most recent pushes.
 #[derive(Debug)]
 pub(super) struct SeenPushes {
-    keys: HashSet<PushKey>,
-    order: VecDeque<PushKey>,
+    keys: HashSet<PushDedupKey>,
+    order: VecDeque<PushDedupKey>,
     max: usize,
 }
 
@@ -16,12 +16,12 @@ impl SeenPushes {
         Self { keys: HashSet::new(), order: VecDeque::new(), max }
     }
 
-    pub(super) fn contains(&self, key: &PushKey) -> bool {
+    pub(super) fn contains(&self, key: &PushDedupKey) -> bool {
         self.keys.contains(key)
     }
 
     /// Remembers a push, and forgets the oldest one if there is no room.
-    pub(super) fn insert(&mut self, key: PushKey) {
+    pub(super) fn insert(&mut self, key: PushDedupKey) {
         if !self.keys.insert(key) {
             return;
         }

@@ -1,12 +1,12 @@
 //! What the program's threads and the client's own thread share: commands in one direction, events
 //! in the other.
 
-use super::delivery::{ClientEvent, ConnectionState, Delivery};
-use super::error::{EndReason, Error};
-use super::frames::{Answer, RequestFrame};
-use super::machine::MachineOrder;
-use super::options::Options;
-use super::push::{Push, PushKey};
+use super::delivery::{ClientEvent, ConnectionState, ReceivedPush};
+use super::error::{ClientEndReason, Error};
+use super::frames::{RequestAnswer, RequestFrame};
+use super::machine::ClientMachineOrder;
+use super::options::ClientOptions;
+use super::push::{Push, PushDedupKey};
 use mio::Waker;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,17 +16,17 @@ use std::time::Duration;
 /// How many friends' presence may wait for the program.
 const PRESENCE_MAX: usize = 10_000;
 
-pub(super) type AnswerSender = SyncSender<Result<Answer, Error>>;
+pub(super) type AnswerSender = SyncSender<Result<RequestAnswer, Error>>;
 
-pub(super) enum ClientCommand {
+pub(super) enum ClientThreadCommand {
     Begin(RequestFrame, AnswerSender),
-    Order(MachineOrder),
-    DoneWith { key: PushKey, message_id: String, sender: String, acked: bool },
+    Order(ClientMachineOrder),
+    DoneWith { key: PushDedupKey, message_id: String, sender: String, acked: bool },
 }
 
 #[derive(Default)]
-struct ClientCommands {
-    queue: Vec<ClientCommand>,
+struct ClientCommandQueue {
+    queue: Vec<ClientThreadCommand>,
     /// How many requests are waiting for their answers, in this queue or already taken from it.
     waiting: usize,
 }
@@ -41,7 +41,7 @@ struct ClientInbox {
     online: bool,
     /// Why not.
     why: String,
-    ended: Option<EndReason>,
+    ended: Option<ClientEndReason>,
     /// Is the inbox full? The client's thread takes no pushes until there is room.
     full: bool,
     /// The next event is a presence event, even while many pushes arrive.
@@ -55,7 +55,7 @@ pub(super) struct ClientShared {
     frame_bytes_max: usize,
     inbox_max: usize,
     inbox_bytes_max: usize,
-    commands: Mutex<ClientCommands>,
+    commands: Mutex<ClientCommandQueue>,
     inbox: Mutex<ClientInbox>,
     changed: Condvar,
     waker: Waker,
@@ -68,7 +68,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl ClientShared {
-    pub(super) fn new(options: &Options, waker: Waker) -> Self {
+    pub(super) fn new(options: &ClientOptions, waker: Waker) -> Self {
         Self {
             user: options.user.clone(),
             request_limit: options.request_limit,
@@ -83,14 +83,14 @@ impl ClientShared {
         }
     }
 
-    fn command(&self, command: ClientCommand) {
+    fn command(&self, command: ClientThreadCommand) {
         lock(&self.commands).queue.push(command);
         // This fails only if the thread is gone, and then the client has ended.
         self.waker.wake().ok();
     }
 
     /// Hands a request to the client's thread; the answer comes later.
-    pub(super) fn begin(&self, request: RequestFrame) -> Result<Receiver<Result<Answer, Error>>, Error> {
+    pub(super) fn begin(&self, request: RequestFrame) -> Result<Receiver<Result<RequestAnswer, Error>>, Error> {
         let bytes = request.envelope.len();
         if bytes > self.frame_bytes_max {
             return Err(Error::TooLarge { bytes, max: self.frame_bytes_max });
@@ -105,24 +105,24 @@ impl ClientShared {
                 return Err(Error::Busy);
             }
             commands.waiting += 1;
-            commands.queue.push(ClientCommand::Begin(request, reply));
+            commands.queue.push(ClientThreadCommand::Begin(request, reply));
         }
         self.waker.wake().ok();
         // The client may have ended meanwhile, and then nobody takes the request.
         self.ended().map_or(Ok(answer), |end| Err(Error::Ended(end)))
     }
 
-    pub(super) fn order(&self, order: MachineOrder) {
-        self.command(ClientCommand::Order(order));
+    pub(super) fn order(&self, order: ClientMachineOrder) {
+        self.command(ClientThreadCommand::Order(order));
     }
 
     pub(super) fn done_with(&self, push: &Push, acked: bool) {
         let (message_id, sender) = (push.message_id.clone(), push.sender.clone());
-        self.command(ClientCommand::DoneWith { key: push.key(), message_id, sender, acked });
+        self.command(ClientThreadCommand::DoneWith { key: push.key(), message_id, sender, acked });
     }
 
     pub(super) fn close(&self, limit: Duration) {
-        self.order(MachineOrder::End(EndReason::Closed));
+        self.order(ClientMachineOrder::End(ClientEndReason::Closed));
         drop(self.wait(limit, |inbox| inbox.ended.is_some()));
     }
 
@@ -137,7 +137,7 @@ impl ClientShared {
         lock(&self.inbox).online
     }
 
-    fn ended(&self) -> Option<EndReason> {
+    fn ended(&self) -> Option<ClientEndReason> {
         lock(&self.inbox).ended.clone()
     }
 
@@ -154,7 +154,7 @@ impl ClientShared {
 
 /// The end of the client's thread.
 impl ClientShared {
-    pub(super) fn commands(&self) -> Vec<ClientCommand> {
+    pub(super) fn commands(&self) -> Vec<ClientThreadCommand> {
         std::mem::take(&mut lock(&self.commands).queue)
     }
 
@@ -219,7 +219,7 @@ pub(super) fn next(shared: &Arc<ClientShared>, limit: Duration) -> Result<Option
             shared.waker.wake().ok();
         }
         let shared = Arc::clone(shared);
-        return Ok(Some(ClientEvent::Push(Delivery { push, shared, acked: false })));
+        return Ok(Some(ClientEvent::Push(ReceivedPush { push, shared, acked: false })));
     }
     match &inbox.ended {
         Some(end) => Err(Error::Ended(end.clone())),
@@ -234,6 +234,6 @@ pub(super) struct ClientHandle {
 
 impl Drop for ClientHandle {
     fn drop(&mut self) {
-        self.shared.order(MachineOrder::End(EndReason::Closed));
+        self.shared.order(ClientMachineOrder::End(ClientEndReason::Closed));
     }
 }

@@ -3,8 +3,8 @@
 use super::driver::SOCKET;
 use super::error::{Error, Refusal};
 use super::frames::{self, ServerFrame};
-use super::link::{ReadProgress, ServerLink};
-use super::options::Options;
+use super::link::{LinkReadResult, ServerLink};
+use super::options::ClientOptions;
 use super::profile::Profile;
 use super::tls;
 use crate::protocol::error::ErrorCode;
@@ -17,7 +17,7 @@ use std::time::Instant;
 /// # Errors
 /// [`Error::NameTaken`]; [`Error::Refused`]: BAD_FIELD says what is wrong with the name,
 /// RATE_LIMITED means to try later; after [`Error::TimedOut`] the account may exist: try to log in.
-pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
+pub fn sign_up(options: &ClientOptions, profile: &Profile) -> Result<(), Error> {
     let target = options.target()?;
     let tls = target.tls.then(|| tls::config(options.ca_file.as_deref())).transpose()?;
     let Some(hash) = options.password.hash(&options.user) else {
@@ -36,7 +36,7 @@ pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
     let mut events = Events::with_capacity(16);
     link.register(poll.registry()).map_err(io)?;
     link.send(&request);
-    let mut verdict = SignUpResult::default();
+    let mut verdict = SignUpProgress::default();
     loop {
         link.flush().map_err(Error::Unreachable)?;
         let mut texts = Vec::new();
@@ -54,12 +54,12 @@ pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
         // answered.
         let left = until.saturating_duration_since(Instant::now());
         match progress {
-            ReadProgress::Over(_) if verdict.failed => return Err(Error::NameTaken),
+            LinkReadResult::Over(_) if verdict.failed => return Err(Error::NameTaken),
             // The request may have been written, and its answer lost.
-            ReadProgress::Over(_) => return Err(Error::Unknown),
+            LinkReadResult::Over(_) => return Err(Error::Unknown),
             _ if left.is_zero() => return Err(if verdict.failed { Error::NameTaken } else { Error::TimedOut }),
-            ReadProgress::Some => continue,
-            ReadProgress::Nothing => link.flush().map_err(Error::Unreachable)?,
+            LinkReadResult::Some => continue,
+            LinkReadResult::Nothing => link.flush().map_err(Error::Unreachable)?,
         }
         if let Err(error) = poll.poll(&mut events, Some(left))
             && error.kind() != std::io::ErrorKind::Interrupted
@@ -72,13 +72,13 @@ pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
 
 /// The result of a sign-up, from the frames of the server.
 #[derive(Debug, Default)]
-struct SignUpResult {
+struct SignUpProgress {
     /// `SF` has arrived: the next frame says the reason, or the name is taken.
     failed: bool,
     asked: bool,
 }
 
-impl SignUpResult {
+impl SignUpProgress {
     fn hear(&mut self, frame: &ServerFrame) -> Option<Result<(), Error>> {
         match frame {
             ServerFrame::Reply { kind, content, .. } if kind == "RE_SIGNUP" && !self.failed => match content.as_str() {
@@ -115,12 +115,12 @@ mod tests {
     #[test]
     fn the_frame_behind_a_failure_says_why() {
         let failed = || {
-            let mut verdict = SignUpResult::default();
+            let mut verdict = SignUpProgress::default();
             assert_eq!(verdict.hear(&frame("RE_SIGNUP", "SF")), None);
             assert!(verdict.asks_why() && !verdict.asks_why());
             verdict
         };
-        assert_eq!(SignUpResult::default().hear(&frame("RE_SIGNUP", "SS")), Some(Ok(())));
+        assert_eq!(SignUpProgress::default().hear(&frame("RE_SIGNUP", "SS")), Some(Ok(())));
         assert_eq!(failed().hear(&frame("RE_ERROR", "NOT_LOGGED_IN: log in first")), Some(Err(Error::NameTaken)));
         assert_eq!(failed().hear(&frame("RE_HEARTBEAT", "1")), Some(Err(Error::NameTaken)));
         let said = failed().hear(&frame("RE_ERROR", "BAD_FIELD: the name system is reserved"));

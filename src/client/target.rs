@@ -6,7 +6,7 @@ const PORT: u16 = 1102;
 
 /// The address of a server, and the transport to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct ServerAddress {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls: bool,
@@ -14,7 +14,7 @@ pub(super) struct Target {
     pub(super) path: Option<String>,
 }
 
-impl Target {
+impl ServerAddress {
     /// Reads `tcp://HOST:PORT`, `tls://…`, `ws://HOST:PORT/PATH` or `wss://…`.
     pub(super) fn read(url: &str) -> Result<Self, Error> {
         let wrong = |why: &str| {
@@ -79,11 +79,11 @@ mod tests {
             ("ws://[::1]:80/a/b?c", "::1", 80, false, Some("/a/b?c")),
             ("wss://[::1]", "::1", 1102, true, Some("/")),
         ] {
-            let target = Target::read(url).unwrap();
+            let target = ServerAddress::read(url).unwrap();
             let path = path.map(str::to_owned);
-            assert_eq!(target, Target { host: host.into(), port, tls, path }, "{url}");
+            assert_eq!(target, ServerAddress { host: host.into(), port, tls, path }, "{url}");
         }
-        assert_eq!(Target::read("ws://[::1]:80/").unwrap().authority(), "[::1]:80");
+        assert_eq!(ServerAddress::read("ws://[::1]:80/").unwrap().authority(), "[::1]:80");
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             "ws://host/#x",
             "ws://user@host/",
         ] {
-            assert!(matches!(Target::read(url), Err(Error::Setting(_))), "{url:?}");
+            assert!(matches!(ServerAddress::read(url), Err(Error::Setting(_))), "{url:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ const TOKEN_BYTES_MAX: u64 = 1_024;
 
 /// Stores one resume token of one user. For 30 days a token can be used in place of the password,
 /// so nobody else may read it.
-pub trait TokenStore: Send {
+pub trait ResumeTokenStore: Send {
     /// Returns the stored token, if there is one.
     ///
     /// # Errors
@@ -32,11 +32,11 @@ pub trait TokenStore: Send {
 /// A token in a file that only its owner may read (mode 0600). A new token is written to another
 /// file in the same folder, which then replaces the old one atomically.
 #[derive(Clone, Debug)]
-pub struct TokenFile {
+pub struct ResumeTokenFile {
     path: PathBuf,
 }
 
-impl TokenFile {
+impl ResumeTokenFile {
     /// A store in this file. The file need not exist yet; its folder must.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -44,7 +44,7 @@ impl TokenFile {
     }
 }
 
-impl TokenStore for TokenFile {
+impl ResumeTokenStore for ResumeTokenFile {
     fn load(&mut self) -> io::Result<Option<String>> {
         let file = match fs::File::open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -116,7 +116,7 @@ mod tests {
     fn a_token_is_kept_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        let mut file = TokenFile::new(&path);
+        let mut file = ResumeTokenFile::new(&path);
         assert_eq!(file.load().unwrap(), None);
         file.save("one").unwrap();
         file.save("two").unwrap();
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_written_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(TokenFile::new(folder.path().join("no folder/token")).save("one").is_err());
-        assert!(TokenFile::new(folder.path()).load().is_err());
+        assert!(ResumeTokenFile::new(folder.path().join("no folder/token")).save("one").is_err());
+        assert!(ResumeTokenFile::new(folder.path()).load().is_err());
     }
 }

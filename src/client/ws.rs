@@ -1,7 +1,7 @@
 //! The client's side of the WebSocket handshake and of its frames (RFC 6455 §4.1, §5.3). The frames
 //! of the server are read by the server's own codec.
 
-use super::target::Target;
+use super::target::ServerAddress;
 use crate::protocol::http::accept_of;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +20,7 @@ pub(super) struct WsHandshake {
 }
 
 /// The state of the handshake.
-pub(super) enum HandshakeState {
+pub(super) enum WsHandshakeState {
     /// No complete answer yet.
     No,
     /// The handshake is complete; these bytes came after the answer.
@@ -29,7 +29,7 @@ pub(super) enum HandshakeState {
 
 impl WsHandshake {
     /// Writes the request.
-    pub(super) fn begin(out: &mut Vec<u8>, target: &Target, nonce: [u8; 16]) -> Self {
+    pub(super) fn begin(out: &mut Vec<u8>, target: &ServerAddress, nonce: [u8; 16]) -> Self {
         let key = STANDARD.encode(nonce);
         let (path, host) = (target.path.as_deref().unwrap_or("/"), target.authority());
         let request = format!(
@@ -41,13 +41,13 @@ impl WsHandshake {
     }
 
     /// Reads the part of the answer that has arrived.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<HandshakeState, String> {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<WsHandshakeState, String> {
         self.head.extend_from_slice(bytes);
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(&self.head[..self.head.len().min(HEAD_BYTES_MAX)]) {
             Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if self.head.len() < HEAD_BYTES_MAX => return Ok(HandshakeState::No),
+            Ok(httparse::Status::Partial) if self.head.len() < HEAD_BYTES_MAX => return Ok(WsHandshakeState::No),
             _ => return Err("the answer to the WebSocket handshake is not HTTP".to_owned()),
         };
         let value = |name: &str| {
@@ -66,7 +66,7 @@ impl WsHandshake {
         if !is("Upgrade", "websocket") || !is("Connection", "upgrade") || !accepted || !chosen {
             return Err("the answer to the WebSocket handshake is not one to ours".to_owned());
         }
-        Ok(HandshakeState::Yes(self.head.split_off(length)))
+        Ok(WsHandshakeState::Yes(self.head.split_off(length)))
     }
 }
 
@@ -105,12 +105,12 @@ fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: [u8; 4]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::http::{HttpHead, read_head, write_upgrade};
-    use crate::protocol::ws::{WsClientInput, WsInput, WsItem, begin_text, end_text};
+    use crate::protocol::http::{HttpHeadResult, read_head, write_upgrade};
+    use crate::protocol::ws::{WsClientReader, WsItem, WsServerDecoder, begin_text, end_text};
     use crate::protocol::ws::{write_close as server_close, write_pong as server_pong};
 
     fn handshake() -> (WsHandshake, Vec<u8>) {
-        let target = Target::read("ws://localhost:1/chat").unwrap();
+        let target = ServerAddress::read("ws://localhost:1/chat").unwrap();
         let mut request = Vec::new();
         (WsHandshake::begin(&mut request, &target, [7; 16]), request)
     }
@@ -118,15 +118,17 @@ mod tests {
     #[test]
     fn the_servers_own_answer_is_taken_however_it_is_cut() {
         let (_, request) = handshake();
-        let HttpHead::Upgrade { accept, speaks_hongyan, length } = read_head(&request) else { panic!("an upgrade") };
+        let HttpHeadResult::Upgrade { accept, speaks_hongyan, length } = read_head(&request) else {
+            panic!("an upgrade")
+        };
         assert_eq!((speaks_hongyan, length), (true, request.len()));
         let mut answer = Vec::new();
         write_upgrade(&mut answer, &accept, speaks_hongyan);
         answer.extend_from_slice(b"rest");
         for cut in 1..answer.len() - 4 {
             let (mut handshake, _) = handshake();
-            assert!(matches!(handshake.read(&answer[..cut]), Ok(HandshakeState::No)));
-            let Ok(HandshakeState::Yes(rest)) = handshake.read(&answer[cut..]) else { panic!("cut at {cut}") };
+            assert!(matches!(handshake.read(&answer[..cut]), Ok(WsHandshakeState::No)));
+            let Ok(WsHandshakeState::Yes(rest)) = handshake.read(&answer[cut..]) else { panic!("cut at {cut}") };
             assert_eq!(rest, b"rest");
         }
     }
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn another_answer_is_refused() {
         let (_, request) = handshake();
-        let HttpHead::Upgrade { accept, .. } = read_head(&request) else { panic!("an upgrade") };
+        let HttpHeadResult::Upgrade { accept, .. } = read_head(&request) else { panic!("an upgrade") };
         let mut good = Vec::new();
         write_upgrade(&mut good, &accept, true);
         let good = String::from_utf8(good).unwrap();
@@ -158,7 +160,7 @@ mod tests {
             write_text(&mut out, &text, [1, 2, 3, 250]);
             write_pong(&mut out, b"hi", [9, 9, 9, 9]);
             write_close(&mut out, [1, 0, 1, 0]);
-            let (mut input, mut chunk) = (WsInput::default(), out.as_mut_slice());
+            let (mut input, mut chunk) = (WsServerDecoder::default(), out.as_mut_slice());
             assert_eq!(input.next(&mut chunk, 1 << 20), WsItem::Text(&text));
             assert_eq!(input.next(&mut chunk, 1 << 20), WsItem::Pong);
             assert_eq!(input.next(&mut chunk, 1 << 20), WsItem::Close(Some(1_000)));
@@ -177,7 +179,7 @@ mod tests {
         server_pong(&mut wire, b"p");
         server_close(&mut wire, Some(1_001));
         for cut in [1, 2, 3, 7, 127, 1_000, wire.len()] {
-            let (mut input, mut found, mut bytes) = (WsClientInput::default(), Vec::new(), wire.clone());
+            let (mut input, mut found, mut bytes) = (WsClientReader::default(), Vec::new(), wire.clone());
             for mut chunk in bytes.chunks_mut(cut) {
                 loop {
                     match input.next(&mut chunk, 1 << 20) {
@@ -199,10 +201,10 @@ mod tests {
         let mut masked = Vec::new();
         write_text(&mut masked, "x", [1, 2, 3, 4]);
         let mut chunk = masked.as_mut_slice();
-        assert_eq!(WsClientInput::default().next(&mut chunk, 100), WsItem::Error(1_002));
+        assert_eq!(WsClientReader::default().next(&mut chunk, 100), WsItem::Error(1_002));
         let mut chunk = &mut [0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..];
-        assert_eq!(WsClientInput::default().next(&mut chunk, 100), WsItem::TooLarge);
+        assert_eq!(WsClientReader::default().next(&mut chunk, 100), WsItem::TooLarge);
         let mut chunk = &mut [0x82, 0][..];
-        assert_eq!(WsClientInput::default().next(&mut chunk, 100), WsItem::Error(1_003));
+        assert_eq!(WsClientReader::default().next(&mut chunk, 100), WsItem::Error(1_003));
     }
 }

@@ -1,9 +1,9 @@
 //! The command line of `hongyan admin`.
 
-use super::admin_place::{AdminPlace, Endpoint};
+use super::admin_place::{AdminEndpoint, AdminPlace};
 use super::args::{CliCommand, ServerSettings, relate_admin, sentence, settings, twice, unexpected, version};
 use super::backup::BackupOrder;
-use super::known::{KnownVariables, did_you_mean};
+use super::known::{EnvVariables, did_you_mean};
 use super::options::{CONFIG, ConfigOption, find};
 use super::store_url::StoreUrl;
 use lexopt::{Arg, Parser, ValueExt};
@@ -19,9 +19,9 @@ const OPTIONS_OF_PLACE: [&str; 4] = [CONFIG, "store", "admin", "admin-token-file
 
 /// An order to a running server, and where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminOrder {
+pub struct AdminCommand {
     /// Where its admin interface is.
-    pub endpoint: Endpoint,
+    pub endpoint: AdminEndpoint,
     /// The file with the token for it.
     pub token_file: Option<PathBuf>,
     /// The id of the store that is meant, if it is given and the place does not imply it.
@@ -69,13 +69,13 @@ pub enum AdminVerb {
         /// The user's name.
         name: String,
         /// The change.
-        change: AccountOrder,
+        change: AdminAccountCommand,
     },
 }
 
 /// The changes that concern one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccountOrder {
+pub enum AdminAccountCommand {
     /// Close the connection.
     Disconnect,
     /// Refuse log-ins.
@@ -93,7 +93,7 @@ pub enum AccountOrder {
 
 /// The parsed words of the command line.
 #[derive(Default)]
-struct OrderWords {
+struct ParsedAdminArgs {
     words: Vec<String>,
     flags: Vec<(&'static ConfigOption, OsString)>,
     is_json: bool,
@@ -108,7 +108,7 @@ pub(super) fn read(
     parser: &mut Parser,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<CliCommand, String> {
-    let mut given = OrderWords::default();
+    let mut given = ParsedAdminArgs::default();
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help())),
@@ -146,7 +146,7 @@ pub(super) fn read(
             }
         }
     }
-    given.command(&KnownVariables::new(variables)?)
+    given.command(&EnvVariables::new(variables)?)
 }
 
 /// The options without a value, for hints.
@@ -168,8 +168,8 @@ const VERBS: [&str; 13] = [
     "drain",
 ];
 
-impl OrderWords {
-    fn command(self, variables: &KnownVariables) -> Result<CliCommand, String> {
+impl ParsedAdminArgs {
+    fn command(self, variables: &EnvVariables) -> Result<CliCommand, String> {
         let ServerSettings { config, names_store, .. } =
             settings(&self.flags, variables, |config, _| relate_admin(config))?;
         if let [verb, file] = &self.words[..]
@@ -180,7 +180,7 @@ impl OrderWords {
         }
         let verb = self.verb()?;
         let endpoint = config.admin.of(&config.store).ok_or("the admin interface is off: --admin off")?;
-        if matches!(&endpoint, Endpoint::Tcp(addr) if addr.port() == 0) {
+        if matches!(&endpoint, AdminEndpoint::Tcp(addr) if addr.port() == 0) {
             return Err(format!("--admin {endpoint}: port 0 is a free port, and nobody but the server knows which"));
         }
         let token_file = config.admin_token_file;
@@ -188,7 +188,7 @@ impl OrderWords {
         // knows it.
         let is_beside = config.admin == AdminPlace::Auto && matches!(config.store, StoreUrl::Sqlite(_));
         let store_id = if names_store && !is_beside { config.store.id() } else { None };
-        Ok(CliCommand::Admin(AdminOrder { endpoint, token_file, store_id, is_json: self.is_json, verb }))
+        Ok(CliCommand::Admin(AdminCommand { endpoint, token_file, store_id, is_json: self.is_json, verb }))
     }
 
     fn verb(&self) -> Result<AdminVerb, String> {
@@ -213,11 +213,13 @@ impl OrderWords {
                 let (usage, count) = if self.to_all { ("--all TEXT", 1) } else { ("NAME TEXT, or --all TEXT", 2) };
                 (usage, count, AdminVerb::Notice { to, text })
             }
-            "disconnect" => ("NAME", 1, change(AccountOrder::Disconnect)),
-            "ban" => ("NAME", 1, change(AccountOrder::Ban)),
-            "unban" => ("NAME", 1, change(AccountOrder::Unban)),
-            "reset-password" => ("[--plain] NAME", 1, change(AccountOrder::ResetPassword { is_plain: self.is_plain })),
-            "delete" => ("NAME --yes", 1, change(AccountOrder::Delete)),
+            "disconnect" => ("NAME", 1, change(AdminAccountCommand::Disconnect)),
+            "ban" => ("NAME", 1, change(AdminAccountCommand::Ban)),
+            "unban" => ("NAME", 1, change(AdminAccountCommand::Unban)),
+            "reset-password" => {
+                ("[--plain] NAME", 1, change(AdminAccountCommand::ResetPassword { is_plain: self.is_plain }))
+            }
+            "delete" => ("NAME --yes", 1, change(AdminAccountCommand::Delete)),
             "backup" => return Err(format!("hongyan admin backup needs one FILE; {HELP} shows what there is")),
             // Not repeated: it may be a password in the wrong place.
             other => {
@@ -325,7 +327,7 @@ mod tests {
         }
     }
 
-    fn order(words: &[&str], env: &[(&str, &str)]) -> AdminOrder {
+    fn order(words: &[&str], env: &[(&str, &str)]) -> AdminCommand {
         match read_with(words, env) {
             Ok(CliCommand::Admin(order)) => order,
             other => panic!("{words:?}: {other:?}"),
@@ -394,12 +396,12 @@ mod tests {
             (&["notice", "ann", "hello you"], AdminVerb::Notice { to: Some(name()), text: "hello you".into() }),
             (&["notice", "--all", "hello"], AdminVerb::Notice { to: None, text: "hello".into() }),
             (&["notice", "ann", "--", "--all"], AdminVerb::Notice { to: Some(name()), text: "--all".into() }),
-            (&["disconnect", "ann"], change(AccountOrder::Disconnect)),
-            (&["ban", "ann"], change(AccountOrder::Ban)),
-            (&["unban", "ann"], change(AccountOrder::Unban)),
-            (&["reset-password", "ann"], change(AccountOrder::ResetPassword { is_plain: false })),
-            (&["reset-password", "--plain", "ann"], change(AccountOrder::ResetPassword { is_plain: true })),
-            (&["delete", "ann", "--yes"], change(AccountOrder::Delete)),
+            (&["disconnect", "ann"], change(AdminAccountCommand::Disconnect)),
+            (&["ban", "ann"], change(AdminAccountCommand::Ban)),
+            (&["unban", "ann"], change(AdminAccountCommand::Unban)),
+            (&["reset-password", "ann"], change(AdminAccountCommand::ResetPassword { is_plain: false })),
+            (&["reset-password", "--plain", "ann"], change(AdminAccountCommand::ResetPassword { is_plain: true })),
+            (&["delete", "ann", "--yes"], change(AdminAccountCommand::Delete)),
         ] {
             assert_eq!(order(words, &[]).verb, verb, "{words:?}");
         }

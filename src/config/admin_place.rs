@@ -20,12 +20,12 @@ pub enum AdminPlace {
     /// No admin interface.
     Off,
     /// At this endpoint.
-    At(Endpoint),
+    At(AdminEndpoint),
 }
 
 /// The address of an admin interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum AdminEndpoint {
     /// A socket of this path.
     Unix(PathBuf),
     /// A port.
@@ -47,17 +47,17 @@ impl AdminPlace {
         }
         if let Some(path) = text.strip_prefix("unix:") {
             check_socket_path(Path::new(path))?;
-            return Ok(Self::At(Endpoint::Unix(path.into())));
+            return Ok(Self::At(AdminEndpoint::Unix(path.into())));
         }
         let addr = text.parse().map_err(|_| format!("{text:?} is not a place for the admin interface"))?;
-        Ok(Self::At(Endpoint::Tcp(addr)))
+        Ok(Self::At(AdminEndpoint::Tcp(addr)))
     }
 
     /// The endpoint for a server with this store; `None`: it has no admin interface.
     #[must_use]
-    pub fn of(&self, store: &StoreUrl) -> Option<Endpoint> {
+    pub fn of(&self, store: &StoreUrl) -> Option<AdminEndpoint> {
         match self {
-            Self::Auto => Some(Endpoint::Unix(beside(store))),
+            Self::Auto => Some(AdminEndpoint::Unix(beside(store))),
             Self::Off => None,
             Self::At(endpoint) => Some(endpoint.clone()),
         }
@@ -93,7 +93,7 @@ fn beside(store: &StoreUrl) -> PathBuf {
     }
 }
 
-impl Endpoint {
+impl AdminEndpoint {
     /// The same endpoint with an absolute path, which does not depend on the working folder.
     #[must_use]
     pub fn absolute(&self) -> Self {
@@ -105,7 +105,7 @@ impl Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for AdminEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
@@ -141,7 +141,7 @@ mod tests {
             ("mysql://u:p@h/d", "hongyan.sock"),
         ] {
             let store = StoreUrl::parse(store).unwrap();
-            assert_eq!(AdminPlace::Auto.of(&store), Some(Endpoint::Unix(socket.into())), "{store}");
+            assert_eq!(AdminPlace::Auto.of(&store), Some(AdminEndpoint::Unix(socket.into())), "{store}");
             assert_eq!(AdminPlace::Off.of(&store), None);
         }
     }

@@ -1,13 +1,13 @@
 //! The command line, the environment and the configuration file → [`Config`], and the texts of
 //! `--help` and `--version`.
 
-use super::admin::{self, AdminOrder};
+use super::admin::{self, AdminCommand};
 use super::backup::{self, BackupOrder};
-use super::copy::{self, CopyOrder};
+use super::copy::{self, CopyArgs};
 use super::file::ConfigFile;
-use super::known::{KnownVariables, cut, did_you_mean};
-use super::options::{CONFIG, ConfigOption, OPTIONS, OptionKind, ReloadEffect, find};
-use super::{AdminPlace, Config, Endpoint, StoreUrl};
+use super::known::{EnvVariables, cut, did_you_mean};
+use super::options::{CONFIG, ConfigOption, OPTIONS, OptionEffectTime, OptionKind, find};
+use super::{AdminEndpoint, AdminPlace, Config, StoreUrl};
 use crate::versions::{FRAME_MAX, FRAME_MIN, SCHEMA};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
@@ -22,11 +22,11 @@ pub enum CliCommand {
     /// Check its settings only.
     Check(Box<ServerSettings>),
     /// Copy a store.
-    Copy(CopyOrder),
+    Copy(CopyArgs),
     /// Back a store up.
     Backup(BackupOrder),
     /// Ask a running server.
-    Admin(AdminOrder),
+    Admin(AdminCommand),
     /// Run the client program with these arguments.
     Client(Vec<OsString>),
     /// Print this text and exit.
@@ -102,7 +102,7 @@ where
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
     }
-    let settings = Box::new(settings(&flags, &KnownVariables::new(variables)?, relate)?);
+    let settings = Box::new(settings(&flags, &EnvVariables::new(variables)?, relate)?);
     Ok(if is_check { CliCommand::Check(settings) } else { CliCommand::Run(settings) })
 }
 
@@ -110,7 +110,7 @@ where
 /// where it is overridden. `relate` checks the relations between the settings that are used.
 pub(super) fn settings(
     flags: &[(&'static ConfigOption, OsString)],
-    variables: &KnownVariables,
+    variables: &EnvVariables,
     relate: impl FnOnce(&mut Config, &[&str]) -> Result<(), String>,
 ) -> Result<ServerSettings, String> {
     let of_flag = |opt: &ConfigOption| {
@@ -237,7 +237,7 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
 
 /// The only relation that concerns `hongyan admin` too.
 pub(super) fn relate_admin(config: &Config) -> Result<(), String> {
-    if let AdminPlace::At(Endpoint::Tcp(addr)) = config.admin
+    if let AdminPlace::At(AdminEndpoint::Tcp(addr)) = config.admin
         && !addr.ip().to_canonical().is_loopback()
         && config.admin_token_file.is_none()
     {
@@ -320,7 +320,7 @@ pub fn help() -> String {
             | OptionKind::Switch { .. } => String::new(),
             _ => format!(", {}", opt.range()),
         };
-        let reload = if opt.reload == ReloadEffect::AtStart { "; a change needs a restart" } else { "" };
+        let reload = if opt.reload == OptionEffectTime::AtStart { "; a change needs a restart" } else { "" };
         wrap(&mut text, &format!("{} [default {}{bounds}{reload}]", opt.help, opt.show(&default)));
     }
     text.push_str(
@@ -350,7 +350,7 @@ pub fn markdown() -> String {
                 opt.env(),
                 opt.show(&default),
                 opt.range(),
-                if opt.reload == ReloadEffect::Live { "SIGHUP" } else { "restart" },
+                if opt.reload == OptionEffectTime::Live { "SIGHUP" } else { "restart" },
                 opt.help
             ),
         );

@@ -2,7 +2,7 @@
 
 use super::StoreUrl;
 use super::args::{CliCommand, sentence, twice, unexpected, version};
-use super::known::{KnownVariables, did_you_mean};
+use super::known::{EnvVariables, did_you_mean};
 use super::options::find;
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
@@ -49,7 +49,7 @@ pub(super) fn read(
             Arg::Value(value) => return Err(unexpected(&value, HELP)),
         }
     }
-    let variables = KnownVariables::new(variables)?;
+    let variables = EnvVariables::new(variables)?;
     let variable = find("store").map(|opt| opt.env()).unwrap_or_default();
     let from_env = || variables.get(&variable).map(|value| (variable.clone(), value.clone()));
     let Some((source, value)) = store.map(|value| ("--store".to_owned(), value)).or_else(from_env) else {

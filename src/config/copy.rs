@@ -2,7 +2,7 @@
 
 use super::StoreUrl;
 use super::args::{CliCommand, sentence, twice, unexpected, version};
-use super::known::{FROM, KnownVariables, TO, did_you_mean};
+use super::known::{EnvVariables, FROM, TO, did_you_mean};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 
@@ -12,7 +12,7 @@ const HELP: &str = "hongyan copy --help";
 
 /// A copy: from which store into which.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CopyOrder {
+pub struct CopyArgs {
     /// The store that is copied, and not changed.
     pub from: StoreUrl,
     /// The empty store into which it is copied.
@@ -48,9 +48,9 @@ pub(super) fn read(
             Arg::Value(value) => return Err(unexpected(&value, HELP)),
         }
     }
-    let variables = KnownVariables::new(variables)?;
+    let variables = EnvVariables::new(variables)?;
     let [from, to] = ends;
-    Ok(CliCommand::Copy(CopyOrder { from: from.url(&variables)?, to: to.url(&variables)? }))
+    Ok(CliCommand::Copy(CopyArgs { from: from.url(&variables)?, to: to.url(&variables)? }))
 }
 
 /// One of the two options, `--from` or `--to`.
@@ -65,7 +65,7 @@ impl CopyUrlOption {
         Self { flag, variable, given: None }
     }
 
-    fn url(self, variables: &KnownVariables) -> Result<StoreUrl, String> {
+    fn url(self, variables: &EnvVariables) -> Result<StoreUrl, String> {
         let Self { flag, variable, given } = self;
         let from_env = || variables.get(variable).map(|value| (variable.to_owned(), value.clone()));
         let Some((source, value)) = given.map(|value| (format!("--{flag}"), value)).or_else(from_env) else {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::config::args;
 
-    fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<CopyOrder, String> {
+    fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<CopyArgs, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read(args.iter().map(OsString::from), variables)? {
             CliCommand::Copy(order) => Ok(order),
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn both_ends_come_from_flags_or_the_environment() {
         let (a, b) = (StoreUrl::Sqlite("a".into()), StoreUrl::Sqlite("b".into()));
-        let order = CopyOrder { from: a.clone(), to: b.clone() };
+        let order = CopyArgs { from: a.clone(), to: b.clone() };
         let env = [("HONGYAN_FROM", "sqlite:a"), ("HONGYAN_TO", "sqlite:b")];
         assert_eq!(read_with(&["copy", "--from", "sqlite:a", "--to=sqlite:b"], &[]), Ok(order.clone()));
         assert_eq!(read_with(&["copy"], &env), Ok(order.clone()));
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(read_with(&["copy", "--to", "sqlite:b"], &other), Ok(order), "the flag beats the environment");
         assert_eq!(
             read_with(&["copy", "--to", "sqlite:a", "--from", "sqlite:b"], &env),
-            Ok(CopyOrder { from: b, to: a })
+            Ok(CopyArgs { from: b, to: a })
         );
     }
 

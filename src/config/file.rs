@@ -12,14 +12,14 @@ use toml::de::{DeTable, DeValue};
 /// The content of a configuration file.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
-    pub(super) entries: Vec<FileEntry>,
+    pub(super) entries: Vec<ConfigFileEntry>,
     /// Everybody on the machine may read it.
     pub(super) is_world_readable: bool,
 }
 
 /// One option that the file sets.
 #[derive(Debug)]
-pub(super) struct FileEntry {
+pub(super) struct ConfigFileEntry {
     pub(super) opt: &'static ConfigOption,
     /// The file, line and name of the option, for errors.
     pub(super) source: String,
@@ -43,7 +43,7 @@ impl ConfigFile {
 }
 
 /// The options in the text of a file, in the order of its lines.
-fn parse(path: &str, text: &str) -> Result<Vec<FileEntry>, String> {
+fn parse(path: &str, text: &str) -> Result<Vec<ConfigFileEntry>, String> {
     let table = DeTable::parse(text).map_err(|error| syntax(path, text, &error))?.into_inner();
     let mut found: Vec<_> = table.iter().collect();
     found.sort_by_key(|(key, _)| key.span().start);
@@ -53,7 +53,7 @@ fn parse(path: &str, text: &str) -> Result<Vec<FileEntry>, String> {
         .collect()
 }
 
-fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<FileEntry, String> {
+fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<ConfigFileEntry, String> {
     let Some(opt) = find(key) else {
         let key = cut(key);
         if value.is_table() {
@@ -73,7 +73,7 @@ fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<FileEntry, Strin
         (_, DeValue::String(text)) => text.clone().into_owned(),
         _ => return Err(wrong_type(place, opt, value)),
     };
-    Ok(FileEntry { opt, source: format!("{place}: {key}"), text })
+    Ok(ConfigFileEntry { opt, source: format!("{place}: {key}"), text })
 }
 
 /// The error about a value of the wrong type, with the right form. The value is not repeated: it

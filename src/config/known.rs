@@ -15,9 +15,9 @@ pub(super) const TO: &str = "HONGYAN_TO";
 /// The variables for this program, both for a server and for `hongyan copy`, since the two may
 /// share a file of variables.
 #[derive(Debug)]
-pub(super) struct KnownVariables(BTreeMap<String, OsString>);
+pub(super) struct EnvVariables(BTreeMap<String, OsString>);
 
-impl KnownVariables {
+impl EnvVariables {
     /// Takes the variables with the program's prefix.
     ///
     /// # Errors
@@ -109,8 +109,8 @@ fn distance(one: &str, other: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn variables(given: &[(&str, &str)]) -> Result<KnownVariables, String> {
-        KnownVariables::new(given.iter().map(|(name, value)| (name.into(), value.into())))
+    fn variables(given: &[(&str, &str)]) -> Result<EnvVariables, String> {
+        EnvVariables::new(given.iter().map(|(name, value)| (name.into(), value.into())))
     }
 
     #[test]

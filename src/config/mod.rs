@@ -22,8 +22,8 @@ pub mod store_id;
 mod store_url;
 mod units;
 
-use crate::chat::contract::Rules;
-pub use admin_place::{AdminPlace, Endpoint, check_socket_path};
+use crate::chat::contract::CoreSettings;
+pub use admin_place::{AdminEndpoint, AdminPlace, check_socket_path};
 pub use bus_url::{BusUrl, BusUrls};
 pub use hook_url::HookUrl;
 use log::LevelFilter;
@@ -143,7 +143,7 @@ pub struct Config {
     /// A warning is logged if the write-ahead log of a SQLite store is larger than this, in bytes.
     pub wal_warn_bytes: u64,
     /// The settings of the chat core.
-    pub rules: Rules,
+    pub rules: CoreSettings,
 }
 
 /// The forms of a line of the log.
@@ -230,7 +230,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             log_lines_per_second_max: 10,
             wal_warn_bytes: 256 << 20,
-            rules: Rules::default(),
+            rules: CoreSettings::default(),
         }
     }
 }

@@ -8,11 +8,11 @@ const NONE: &str = "none";
 
 /// Some networks. An IPv4 address that is mapped into IPv6 counts as the IPv4 address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(Vec<Network>);
+pub struct Networks(Vec<IpNetwork>);
 
 /// All addresses with the same first bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
+struct IpNetwork {
     address: IpAddr,
     bits: u32,
 }
@@ -26,7 +26,7 @@ impl Networks {
         if text == NONE {
             return Ok(Self::default());
         }
-        text.split(',').map(|entry| Network::parse(entry.trim())).collect::<Result<_, _>>().map(Self)
+        text.split(',').map(|entry| IpNetwork::parse(entry.trim())).collect::<Result<_, _>>().map(Self)
     }
 
     /// Is this address in one of them?
@@ -42,7 +42,7 @@ impl fmt::Display for Networks {
         if self.0.is_empty() {
             return f.write_str(NONE);
         }
-        for (place, Network { address, bits }) in self.0.iter().enumerate() {
+        for (place, IpNetwork { address, bits }) in self.0.iter().enumerate() {
             let comma = if place == 0 { "" } else { "," };
             write!(f, "{comma}{address}/{bits}")?;
         }
@@ -63,7 +63,7 @@ fn mask(bits: u32) -> u128 {
     u128::MAX.checked_shl(128 - bits).unwrap_or(0)
 }
 
-impl Network {
+impl IpNetwork {
     fn parse(text: &str) -> Result<Self, String> {
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is no IP address"))?;

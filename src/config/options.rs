@@ -2,7 +2,7 @@
 //! README are derived from it.
 
 use super::{Config, LogFormat, Networks, Origins};
-pub use kind::{ConfigOption, NumberOption, OptionKind, ReloadEffect};
+pub use kind::{ConfigOption, NumberOption, OptionEffectTime, OptionKind};
 use shared::SHARED;
 
 mod admin;
@@ -27,12 +27,12 @@ mod push_hook;
 
 /// An option whose change needs a restart.
 const fn opt(group: &'static str, name: &'static str, kind: OptionKind, help: &'static str) -> ConfigOption {
-    ConfigOption { name, group, help, kind, reload: ReloadEffect::AtStart }
+    ConfigOption { name, group, help, kind, reload: OptionEffectTime::AtStart }
 }
 
 /// An option that SIGHUP applies as well; a test in `src/server/reload.rs` verifies that.
 const fn live(group: &'static str, name: &'static str, kind: OptionKind, help: &'static str) -> ConfigOption {
-    ConfigOption { name, group, help, kind, reload: ReloadEffect::Live }
+    ConfigOption { name, group, help, kind, reload: OptionEffectTime::Live }
 }
 
 mod shared;

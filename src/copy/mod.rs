@@ -9,10 +9,10 @@ pub mod progress;
 mod transfer;
 
 use crate::config::StoreUrl;
-use crate::config::copy::CopyOrder;
+use crate::config::copy::CopyArgs;
 use crate::store::StoreError;
-use crate::store::mysql::{MysqlExport, MysqlServer};
-use crate::store::portable::{Portable, Role, Table};
+use crate::store::mysql::{MysqlCopyStore, MysqlDatabase};
+use crate::store::portable::{CopyableStore, StoreOpenMode, TableSchema};
 use crate::store::sqlite::SqliteStore;
 use progress::{CopyProgress, ProgressStyle};
 use signal_hook::flag;
@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use transfer::{NamedStore, ProgressAndStop, count, transfer};
+use transfer::{ProgressAndStop, StoreWithUrl, count, transfer};
 
 const NO_MEMORY: &str = "cannot copy memory: it is there only inside its own server, and gone with it";
 
@@ -31,7 +31,7 @@ const NO_MEMORY: &str = "cannot copy memory: it is there only inside its own ser
 ///
 /// # Errors
 /// One sentence.
-pub fn run<W: Write + Clone>(order: &CopyOrder, mut stderr: W, signals: &[i32]) -> Result<(), String> {
+pub fn run<W: Write + Clone>(order: &CopyArgs, mut stderr: W, signals: &[i32]) -> Result<(), String> {
     let stop = Arc::new(AtomicBool::new(false));
     for &signal in signals {
         // The second one ends the process at once: a store may have stopped answering.
@@ -95,13 +95,13 @@ pub fn copy<W: Write>(
     to: &StoreUrl,
     progress: &mut CopyProgress<W>,
     stop: &AtomicBool,
-) -> Result<Vec<(&'static Table, u64)>, String> {
+) -> Result<Vec<(&'static TableSchema, u64)>, String> {
     // Check before anything is opened or created.
     if [from, to].contains(&&StoreUrl::Memory) {
         return Err(NO_MEMORY.to_owned());
     }
     let (source, target) = open_both(from, to)?;
-    let (mut source, mut target) = (NamedStore { url: from, store: source }, NamedStore { url: to, store: target });
+    let (mut source, mut target) = (StoreWithUrl { url: from, store: source }, StoreWithUrl { url: to, store: target });
     let mut found = count(&mut target)?;
     found.retain(|(_, rows)| *rows > 0);
     if !found.is_empty() {
@@ -136,38 +136,38 @@ fn remedy(url: &StoreUrl) -> String {
     }
 }
 
-type StorePair = (Box<dyn Portable>, Box<dyn Portable>);
+type SourceAndTarget = (Box<dyn CopyableStore>, Box<dyn CopyableStore>);
 
 /// Opens the source first: if it cannot be used, no target is created.
-fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<StorePair, String> {
+fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<SourceAndTarget, String> {
     let source_error = |error: StoreError| format!("cannot copy from {from}: {error}");
     let target_error = |error: StoreError| format!("cannot copy into {to}: {error}");
     let same = || format!("cannot copy: {from} and {to} are the same store");
     let mut source_server = None;
-    let source: Box<dyn Portable> = match from {
+    let source: Box<dyn CopyableStore> = match from {
         StoreUrl::Sqlite(path) => {
             if matches!(to, StoreUrl::Sqlite(other) if same_file(path, other)) {
                 return Err(same());
             }
-            Box::new(SqliteStore::open_for(Role::CopyFrom, path).map_err(source_error)?)
+            Box::new(SqliteStore::open_for(StoreOpenMode::CopyFrom, path).map_err(source_error)?)
         }
         StoreUrl::Mysql(url) => {
-            let server = MysqlServer::new_for(Role::CopyFrom, url).map_err(source_error)?;
+            let server = MysqlDatabase::new_for(StoreOpenMode::CopyFrom, url).map_err(source_error)?;
             source_server = Some(server.clone());
-            Box::new(MysqlExport::open(server).map_err(source_error)?)
+            Box::new(MysqlCopyStore::open(server).map_err(source_error)?)
         }
         StoreUrl::Memory => return Err(NO_MEMORY.to_owned()),
     };
-    let target: Box<dyn Portable> = match to {
-        StoreUrl::Sqlite(path) => Box::new(SqliteStore::open_for(Role::CopyInto, path).map_err(target_error)?),
+    let target: Box<dyn CopyableStore> = match to {
+        StoreUrl::Sqlite(path) => Box::new(SqliteStore::open_for(StoreOpenMode::CopyInto, path).map_err(target_error)?),
         StoreUrl::Mysql(url) => {
-            let server = MysqlServer::new_for(Role::CopyInto, url).map_err(target_error)?;
+            let server = MysqlDatabase::new_for(StoreOpenMode::CopyInto, url).map_err(target_error)?;
             if let Some(source) = source_server
                 && source.is_also(&server).map_err(target_error)?
             {
                 return Err(same());
             }
-            Box::new(MysqlExport::open(server).map_err(target_error)?)
+            Box::new(MysqlCopyStore::open(server).map_err(target_error)?)
         }
         StoreUrl::Memory => return Err(NO_MEMORY.to_owned()),
     };

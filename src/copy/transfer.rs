@@ -4,7 +4,7 @@
 use super::progress::CopyProgress;
 use crate::config::StoreUrl;
 use crate::store::StoreError;
-use crate::store::portable::{Field, PageMax, Portable, Row, TABLES, Table, row_weight_bytes};
+use crate::store::portable::{ColumnValue, CopyableStore, PageMax, Row, TABLES, TableSchema, row_weight_bytes};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -17,29 +17,29 @@ const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const SHOWN_CHARS_MAX: usize = 300;
 
 /// One of the two stores, with the name that is shown of it.
-pub(super) struct NamedStore<'a> {
+pub(super) struct StoreWithUrl<'a> {
     pub(super) url: &'a StoreUrl,
-    pub(super) store: Box<dyn Portable>,
+    pub(super) store: Box<dyn CopyableStore>,
 }
 
-impl NamedStore<'_> {
-    fn cannot_read(&self, table: &Table, error: &StoreError) -> String {
+impl StoreWithUrl<'_> {
+    fn cannot_read(&self, table: &TableSchema, error: &StoreError) -> String {
         format!("cannot read {} from {}: {error}", table.shown(), self.url)
     }
 }
 
 /// A table from its first row to its last, in pages.
-struct TablePages<'a, 'b> {
-    place: &'a mut NamedStore<'b>,
-    table: &'static Table,
+struct TablePageReader<'a, 'b> {
+    place: &'a mut StoreWithUrl<'b>,
+    table: &'static TableSchema,
     after: Option<Row>,
     rows_max: u32,
     /// Rows that were read but not returned yet, for a caller that wants single rows.
     page: std::vec::IntoIter<Row>,
 }
 
-impl<'a, 'b> TablePages<'a, 'b> {
-    fn new(place: &'a mut NamedStore<'b>, table: &'static Table) -> Self {
+impl<'a, 'b> TablePageReader<'a, 'b> {
+    fn new(place: &'a mut StoreWithUrl<'b>, table: &'static TableSchema) -> Self {
         Self { place, table, after: None, rows_max: PAGE_ROWS_MAX, page: Vec::new().into_iter() }
     }
 
@@ -69,7 +69,7 @@ impl<'a, 'b> TablePages<'a, 'b> {
 }
 
 /// The number of rows in each table.
-pub(super) fn count(place: &mut NamedStore<'_>) -> Result<Vec<(&'static Table, u64)>, String> {
+pub(super) fn count(place: &mut StoreWithUrl<'_>) -> Result<Vec<(&'static TableSchema, u64)>, String> {
     let mut counts = Vec::with_capacity(TABLES.len());
     for table in TABLES {
         let count = place.store.count(table).map_err(|error| place.cannot_read(table, &error))?;
@@ -108,10 +108,10 @@ impl<W: Write> ProgressAndStop<'_, W> {
 /// Copies everything and compares it. The target is marked and empty. Gives the number of records
 /// of each table.
 pub(super) fn transfer<W: Write>(
-    from: &mut NamedStore<'_>,
-    to: &mut NamedStore<'_>,
+    from: &mut StoreWithUrl<'_>,
+    to: &mut StoreWithUrl<'_>,
     beside: &mut ProgressAndStop<'_, W>,
-) -> Result<Vec<(&'static Table, u64)>, String> {
+) -> Result<Vec<(&'static TableSchema, u64)>, String> {
     let totals = count(from)?;
     for &(table, total) in &totals {
         beside.step(format!("copying {}", table.shown()), total, |beside| copy_table(table, from, to, beside))?;
@@ -138,12 +138,12 @@ pub(super) fn transfer<W: Write>(
 }
 
 fn copy_table<W: Write>(
-    table: &'static Table,
-    from: &mut NamedStore<'_>,
-    to: &mut NamedStore<'_>,
+    table: &'static TableSchema,
+    from: &mut StoreWithUrl<'_>,
+    to: &mut StoreWithUrl<'_>,
     beside: &mut ProgressAndStop<'_, W>,
 ) -> Result<(), String> {
-    let mut pages = TablePages::new(from, table);
+    let mut pages = TablePageReader::new(from, table);
     loop {
         let page = pages.next()?;
         if page.is_empty() {
@@ -156,13 +156,13 @@ fn copy_table<W: Write>(
 }
 
 fn compare_table<W: Write>(
-    table: &'static Table,
-    from: &mut NamedStore<'_>,
-    to: &mut NamedStore<'_>,
+    table: &'static TableSchema,
+    from: &mut StoreWithUrl<'_>,
+    to: &mut StoreWithUrl<'_>,
     beside: &mut ProgressAndStop<'_, W>,
 ) -> Result<u64, String> {
     let (from_url, to_url) = (from.url, to.url);
-    let (mut ours, mut copied) = (TablePages::new(from, table), TablePages::new(to, table));
+    let (mut ours, mut copied) = (TablePageReader::new(from, table), TablePageReader::new(to, table));
     let (mut compared, mut unsaid) = (0, 0);
     loop {
         match (ours.next_row()?, copied.next_row()?) {
@@ -184,10 +184,10 @@ fn compare_table<W: Write>(
 }
 
 /// A key holds names and numbers, nothing secret.
-fn shown_key(key: &[Field]) -> String {
-    let one = |field: &Field| match field {
-        Field::Text(text) => format!("{text:?}"),
-        Field::Number(number) => number.to_string(),
+fn shown_key(key: &[ColumnValue]) -> String {
+    let one = |field: &ColumnValue| match field {
+        ColumnValue::Text(text) => format!("{text:?}"),
+        ColumnValue::Number(number) => number.to_string(),
     };
     key.iter().map(one).collect::<Vec<_>>().join(", ").chars().take(SHOWN_CHARS_MAX).collect()
 }

@@ -20,7 +20,7 @@ pub(super) const TIME_FORMAT: &[BorrowedFormatItem<'_>] =
 
 /// What a line is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LineForm {
+enum LogLineFormat {
     /// `message key=value`, behind the time and the level.
     Text,
     /// One JSON object.
@@ -29,7 +29,7 @@ enum LineForm {
 
 /// The message of a record and its fields.
 pub(super) fn text_of(record: &Record<'_>) -> String {
-    let mut line = LogLine { form: LineForm::Text, text: String::with_capacity(160) };
+    let mut line = LogLine { form: LogLineFormat::Text, text: String::with_capacity(160) };
     line.escaped(*record.args());
     // Neither the visitor nor writing into a String can fail.
     record.key_values().visit(&mut line).unwrap_or(());
@@ -52,13 +52,13 @@ pub(super) fn json_of_text(time: SystemTime, level: Level, text: &str) -> Vec<u8
 }
 
 struct LogLine {
-    form: LineForm,
+    form: LogLineFormat,
     text: String,
 }
 
 impl LogLine {
     fn begin(time: SystemTime, level: Level, target: Option<&str>, message: fmt::Arguments<'_>) -> Self {
-        let mut line = Self { form: LineForm::Json, text: String::with_capacity(160) };
+        let mut line = Self { form: LogLineFormat::Json, text: String::with_capacity(160) };
         // It can fail only for years far in the future or the past.
         let time = OffsetDateTime::from(time).format(TIME_FORMAT).unwrap_or_default();
         let level = level.as_str().to_ascii_lowercase();
@@ -85,8 +85,8 @@ impl LogLine {
     }
 
     fn escaped(&mut self, value: fmt::Arguments<'_>) {
-        let quotes = self.form == LineForm::Json;
-        let mut escaped = EscapedText { form: self.form, quotes, left: Some(TEXT_BYTES_MAX), out: &mut self.text };
+        let quotes = self.form == LogLineFormat::Json;
+        let mut escaped = EscapingWriter { form: self.form, quotes, left: Some(TEXT_BYTES_MAX), out: &mut self.text };
         escaped.write_fmt(value).unwrap_or(());
     }
 
@@ -94,7 +94,7 @@ impl LogLine {
     fn text_value(&mut self, value: &Value<'_>) {
         let from = self.text.len();
         let mut escaped =
-            EscapedText { form: LineForm::Text, quotes: true, left: Some(TEXT_BYTES_MAX), out: &mut self.text };
+            EscapingWriter { form: LogLineFormat::Text, quotes: true, left: Some(TEXT_BYTES_MAX), out: &mut self.text };
         write!(escaped, "{value}").unwrap_or(());
         let word = |byte: u8| byte.is_ascii_alphanumeric() || b".:_-/+@%".contains(&byte);
         if self.text.len() == from || !self.text[from..].bytes().all(word) {
@@ -107,25 +107,25 @@ impl LogLine {
 impl<'kvs> VisitSource<'kvs> for LogLine {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
         match self.form {
-            LineForm::Text => {
+            LogLineFormat::Text => {
                 self.text.push(' ');
                 self.escaped(format_args!("{key}="));
                 self.text_value(&value);
             }
-            LineForm::Json if value.to_u64().is_some() || value.to_bool().is_some() => {
+            LogLineFormat::Json if value.to_u64().is_some() || value.to_bool().is_some() => {
                 self.text.push_str(",\"");
                 self.escaped(format_args!("{key}"));
                 write!(self.text, "\":{value}").unwrap_or(());
             }
-            LineForm::Json => self.member(key.as_str(), format_args!("{value}")),
+            LogLineFormat::Json => self.member(key.as_str(), format_args!("{value}")),
         }
         Ok(())
     }
 }
 
 /// Writes arbitrary text into a line, escaped.
-struct EscapedText<'a> {
-    form: LineForm,
+struct EscapingWriter<'a> {
+    form: LogLineFormat,
     /// Quotes and backslashes are escaped as well.
     quotes: bool,
     /// The number of bytes that may still be written; `None`: the text was cut.
@@ -133,7 +133,7 @@ struct EscapedText<'a> {
     out: &'a mut String,
 }
 
-impl fmt::Write for EscapedText<'_> {
+impl fmt::Write for EscapingWriter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for char in text.chars() {
             let Some(left) = self.left else { return Ok(()) };
@@ -146,7 +146,7 @@ impl fmt::Write for EscapedText<'_> {
                 self.out.extend(['\\', char]);
             } else if is_shown(char) {
                 self.out.push(char);
-            } else if self.form == LineForm::Json {
+            } else if self.form == LogLineFormat::Json {
                 for unit in char.encode_utf16(&mut [0; 2]) {
                     write!(self.out, "\\u{unit:04x}")?;
                 }
@@ -168,13 +168,13 @@ mod tests {
     use super::*;
     use std::time::{Duration, UNIX_EPOCH};
 
-    fn line(form: LineForm, level: Level, message: &str, user: &str) -> String {
+    fn line(form: LogLineFormat, level: Level, message: &str, user: &str) -> String {
         let pairs = [("conn", Value::from("7.0")), ("count", Value::from(3_u64)), ("user", Value::from(user))];
         let args = format_args!("{message}");
         let record = Record::builder().level(level).target("hongyan::net").args(args).key_values(&pairs).build();
         match form {
-            LineForm::Text => text_of(&record) + "\n",
-            LineForm::Json => {
+            LogLineFormat::Text => text_of(&record) + "\n",
+            LogLineFormat::Json => {
                 let time = UNIX_EPOCH + Duration::from_micros(1_652_791_027_000_042);
                 String::from_utf8(json_of(time, &record)).unwrap()
             }
@@ -184,16 +184,17 @@ mod tests {
     #[test]
     fn the_forms_of_a_line() {
         assert_eq!(
-            line(LineForm::Text, Level::Info, "wrong password", "ann"),
+            line(LogLineFormat::Text, Level::Info, "wrong password", "ann"),
             "wrong password conn=7.0 count=3 user=ann\n"
         );
-        assert_eq!(line(LineForm::Text, Level::Info, "refused", ""), "refused conn=7.0 count=3 user=\"\"\n");
+        assert_eq!(line(LogLineFormat::Text, Level::Info, "refused", ""), "refused conn=7.0 count=3 user=\"\"\n");
         assert_eq!(
-            line(LineForm::Json, Level::Info, "wrong \"password\"", "ann"),
+            line(LogLineFormat::Json, Level::Info, "wrong \"password\"", "ann"),
             "{\"time\":\"2022-05-17T12:37:07.000042Z\",\"level\":\"info\",\"message\":\"wrong \\\"password\\\"\",\
              \"conn\":\"7.0\",\"count\":3,\"user\":\"ann\"}\n"
         );
-        let debug: serde_json::Value = serde_json::from_str(&line(LineForm::Json, Level::Debug, "x", "y")).unwrap();
+        let debug: serde_json::Value =
+            serde_json::from_str(&line(LogLineFormat::Json, Level::Debug, "x", "y")).unwrap();
         assert_eq!(debug["target"], "hongyan::net");
     }
 
@@ -212,10 +213,10 @@ mod tests {
             ("安娜", "\"安娜\""),
             ("ที่", "\"ที่\""),
         ] {
-            let said = line(LineForm::Text, Level::Info, "m", user);
+            let said = line(LogLineFormat::Text, Level::Info, "m", user);
             assert!(said == format!("m conn=7.0 count=3 user={text}\n"), "{said}");
-            let in_message = line(LineForm::Text, Level::Info, user, "u");
-            let json = line(LineForm::Json, Level::Info, user, user);
+            let in_message = line(LogLineFormat::Text, Level::Info, user, "u");
+            let json = line(LogLineFormat::Json, Level::Info, user, user);
             for said in [&said, &in_message, &json] {
                 assert_eq!(said.matches('\n').count(), 1, "{said:?}");
                 assert!(said.trim_end().chars().all(is_shown), "{said:?}");
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_is_long_is_cut() {
-        let said = line(LineForm::Text, Level::Info, &"é".repeat(100_000), "u");
+        let said = line(LogLineFormat::Text, Level::Info, &"é".repeat(100_000), "u");
         assert!(said.len() < TEXT_BYTES_MAX + 200 && said.contains("é… conn=7.0"), "{}", said.len());
     }
 }

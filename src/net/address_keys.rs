@@ -9,13 +9,13 @@ use std::num::NonZeroU32;
 
 /// The number of connections of each address.
 #[derive(Debug)]
-pub(super) struct AddressKeys {
+pub(super) struct ConnectionsPerAddress {
     key: [u64; 2],
     conns_max: usize,
     conns: HashMap<AddressKey, usize>,
 }
 
-impl AddressKeys {
+impl ConnectionsPerAddress {
     /// No connections; at most `conns_max` from one address. `key` should be random, so that nobody
     /// outside can choose addresses that collide.
     #[must_use]
@@ -89,13 +89,13 @@ fn translated(address: IpAddr) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn address_key(address_keys: &AddressKeys, address: &str) -> Option<AddressKey> {
+    fn address_key(address_keys: &ConnectionsPerAddress, address: &str) -> Option<AddressKey> {
         address_keys.of(address.parse().unwrap())
     }
 
     #[test]
     fn loopback_has_no_key_and_networks_are_told_apart() {
-        let address_keys = AddressKeys::new(2, [1, 2]);
+        let address_keys = ConnectionsPerAddress::new(2, [1, 2]);
         for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(address_key(&address_keys, loopback), None, "{loopback}");
         }
@@ -107,12 +107,15 @@ mod tests {
         assert_ne!(address_key(&address_keys, "64:ff9b::192.0.2.1"), address_key(&address_keys, "64:ff9b::192.0.2.2"));
         assert_eq!(address_key(&address_keys, "64:ff9b:1::1"), address_key(&address_keys, "64:ff9b:1::2"));
         assert!(address_key(&address_keys, "64:ff9b::127.0.0.1").is_some(), "that is a client far away");
-        assert_ne!(address_key(&address_keys, "192.0.2.1"), address_key(&AddressKeys::new(2, [3, 4]), "192.0.2.1"));
+        assert_ne!(
+            address_key(&address_keys, "192.0.2.1"),
+            address_key(&ConnectionsPerAddress::new(2, [3, 4]), "192.0.2.1")
+        );
     }
 
     #[test]
     fn so_many_of_each_address_and_none_is_remembered() {
-        let mut address_keys = AddressKeys::new(2, [1, 2]);
+        let mut address_keys = ConnectionsPerAddress::new(2, [1, 2]);
         let (one, other) = (address_key(&address_keys, "192.0.2.1"), address_key(&address_keys, "192.0.2.2"));
         assert!(address_keys.enter(one) && address_keys.enter(one) && !address_keys.enter(one));
         assert!(address_keys.enter(other));

@@ -6,17 +6,17 @@
 use super::census::ConnectionCounts;
 use super::counters::Counters;
 use super::hub::Hub;
-use super::socket::Stream;
+use super::socket::NonblockingStream;
 use crate::bus::BusFigures;
 use crate::chat::contract::{
-    AdminAnswer, AdminRequest, AdminTicket, ClusterGauges, ClusterTotals, ConnId, CoreGauges, Event, LinkReport,
-    NodeId, Totals,
+    AdminAnswer, AdminRequest, AdminTicket, ClusterCounters, ClusterGauges, ConnId, CoreEvent, MessageTotals, NodeId,
+    NodeLinkReport, UnackedPushGauges,
 };
 use crate::histogram::Histogram;
 use crate::protocol::http::ServerHealth;
-use crate::store::cluster::ClusterMembership;
+use crate::store::cluster::ClusterHandle;
 pub use crate::store::cluster::{
-    ClusterFigures, ForgetResult, Member, MemberState, Members, MembersReader, NodeDirectory,
+    ClusterFigures, ClusterMembers, ClusterMembersReader, ForgetNodeResult, NodeDirectory, NodeLiveness, NodeStatus,
 };
 use crate::store::pool::StoreHealth;
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ pub enum LoopAnswer {
     /// The numbers of this moment.
     Snapshot(Box<ServerSnapshot>),
     /// How they are; `None`: the server is no node of a cluster.
-    Nodes(Option<Box<Nodes>>),
+    Nodes(Option<Box<NodesReport>>),
     /// The answer of the core.
     Core {
         /// The answer.
@@ -63,11 +63,11 @@ pub enum LoopAnswer {
 
 /// The nodes of a cluster, as far as the loop knows them.
 #[derive(Debug)]
-pub struct Nodes {
+pub struct NodesReport {
     /// Reads the rest from the database.
-    pub reader: MembersReader,
+    pub reader: ClusterMembersReader,
     /// The links of the bus.
-    pub links: Vec<LinkReport>,
+    pub links: Vec<NodeLinkReport>,
     /// The connections of this node that are logged in.
     pub users: usize,
 }
@@ -80,9 +80,9 @@ pub struct ServerSnapshot {
     /// The counters of connections.
     pub counters: Counters,
     /// The totals of messages.
-    pub totals: Totals,
+    pub totals: MessageTotals,
     /// The gauges of the core.
-    pub gauges: CoreGauges,
+    pub gauges: UnackedPushGauges,
     /// The number of connections of each kind.
     pub census: ConnectionCounts,
     /// The limit on connections.
@@ -104,7 +104,7 @@ pub struct ServerSnapshot {
     /// The numbers of the bus between nodes, if there is one.
     pub bus: Option<BusFigures>,
     /// The nodes of the cluster, what waits for them, and what has happened between them.
-    pub cluster: Option<(ClusterFigures, ClusterGauges, ClusterTotals)>,
+    pub cluster: Option<(ClusterFigures, ClusterGauges, ClusterCounters)>,
 }
 
 /// Why there is no answer.
@@ -183,12 +183,12 @@ pub(super) struct LoopFigures<'a> {
 
 /// The calls that wait for the core.
 #[derive(Debug, Default)]
-pub(super) struct WaitingCalls {
+pub(super) struct PendingAdminCalls {
     waiting: HashMap<AdminTicket, SyncSender<LoopAnswer>>,
     last_ticket: u64,
 }
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Takes some of the waiting calls. `true`: there may be more.
     pub(super) fn take_calls(&mut self, calls: &LoopCalls, of_loop: &LoopFigures<'_>) -> bool {
         for _ in 0..CALLS_PER_TURN {
@@ -201,7 +201,7 @@ impl<S: Stream> Hub<S> {
                     self.desk.last_ticket += 1;
                     let ticket = AdminTicket(self.desk.last_ticket);
                     self.desk.waiting.insert(ticket, reply);
-                    self.dispatch(Event::Admin { ticket, request });
+                    self.dispatch(CoreEvent::Admin { ticket, request });
                 }
             }
         }
@@ -219,7 +219,7 @@ impl<S: Stream> Hub<S> {
             _ => Vec::new(),
         };
         let node = self.cluster.as_ref().map(|cluster| cluster.me().node);
-        let names = self.cluster.as_ref().map(ClusterMembership::directory).unwrap_or_default();
+        let names = self.cluster.as_ref().map(ClusterHandle::directory).unwrap_or_default();
         let addresses = conns.into_iter().map(|id| self.address_of(id)).collect();
         if let Err(TrySendError::Disconnected(LoopAnswer::Core { answer, .. })) =
             reply.try_send(LoopAnswer::Core { answer, addresses, node, names })
@@ -230,13 +230,13 @@ impl<S: Stream> Hub<S> {
     }
 
     #[cold]
-    fn nodes(&self) -> Option<Box<Nodes>> {
+    fn nodes(&self) -> Option<Box<NodesReport>> {
         let reader = self.cluster.as_ref()?.members();
         let links = self.chat.link_reports(self.now.mono_ms);
-        Some(Box::new(Nodes { reader, links, users: self.census.logged_in() }))
+        Some(Box::new(NodesReport { reader, links, users: self.census.logged_in() }))
     }
 
-    fn cluster_numbers(&self) -> Option<(ClusterFigures, ClusterGauges, ClusterTotals)> {
+    fn cluster_numbers(&self) -> Option<(ClusterFigures, ClusterGauges, ClusterCounters)> {
         Some((self.cluster.as_ref()?.figures(), self.chat.cluster_gauges()?, self.chat.cluster_totals()?))
     }
 

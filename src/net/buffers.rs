@@ -3,7 +3,7 @@
 
 use super::conn::UnusedInput;
 use super::output::SpareBuffers;
-use super::tls::OpenBuffers;
+use super::tls::TlsReadBuffers;
 use crate::protocol::envelope::ContentBuffer;
 
 /// The size of the buffer into which all connections are read.
@@ -18,7 +18,7 @@ pub(super) struct SharedBuffers {
     /// An envelope of the connection being served that may not be handed in yet.
     held_back: Vec<u8>,
     /// The buffers into which TLS records are read.
-    opened: OpenBuffers,
+    opened: TlsReadBuffers,
     /// The buffer in which output is encrypted.
     pub(super) sealed: Vec<u8>,
     /// Spare output buffers.
@@ -31,7 +31,7 @@ impl Default for SharedBuffers {
             shared: vec![0; READ_BYTES],
             scratch: ContentBuffer::default(),
             held_back: Vec::new(),
-            opened: OpenBuffers::default(),
+            opened: TlsReadBuffers::default(),
             sealed: Vec::new(),
             spare: SpareBuffers::default(),
         }
@@ -53,12 +53,12 @@ impl SharedBuffers {
 
     /// Lends the buffers for TLS records.
     #[must_use]
-    pub(super) fn lend_opened(&mut self) -> OpenBuffers {
+    pub(super) fn lend_opened(&mut self) -> TlsReadBuffers {
         std::mem::take(&mut self.opened)
     }
 
     /// Takes the buffers for TLS records back.
-    pub(super) fn return_opened(&mut self, opened: OpenBuffers) {
+    pub(super) fn return_opened(&mut self, opened: TlsReadBuffers) {
         self.opened = opened;
     }
 

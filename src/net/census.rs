@@ -3,7 +3,7 @@
 
 use super::conn::Conn;
 use super::hub::Hub;
-use super::socket::Stream;
+use super::socket::NonblockingStream;
 use super::wire::Framing;
 use crate::chat::contract::ConnId;
 
@@ -78,7 +78,7 @@ impl ConnectionCounts {
     }
 }
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Counts a connection that was just opened.
     pub(super) fn count_opened(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {

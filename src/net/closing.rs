@@ -5,12 +5,12 @@ use super::conn::ReadResult;
 use super::counters::CloseCause;
 use super::deadlines::OutputCheck;
 use super::hub::Hub;
-use super::output::WriteResult;
-use super::socket::Stream;
-use super::state::{FinalOutput, HubLists, WriteState};
+use super::output::SocketWriteResult;
+use super::socket::NonblockingStream;
+use super::state::{FinalOutputMode, HubListFlags, WriteState};
 use super::turns::CLOSING;
 use super::wire::{Framing, InputDecoder};
-use crate::chat::contract::{ConnId, Event};
+use crate::chat::contract::{ConnId, CoreEvent};
 use std::collections::HashSet;
 
 /// The number of bytes that are read and dropped in a microsecond of work.
@@ -27,14 +27,14 @@ const HALF_CLOSED_PER_TURN: usize = 128;
 /// The number of expired connections that are closed in one turn, for the same reason.
 const EXPIRED_PER_TURN: usize = 128;
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Closes a connection on behalf of the shell, and tells the core. Does nothing if it is
     /// closing already.
     #[inline(never)]
     pub(super) fn close(&mut self, id: ConnId, cause: CloseCause) {
         if self.conns.get(id).is_some_and(super::conn::Conn::is_open) {
             self.begin_close(id, cause);
-            self.dispatch(Event::Closed { conn: id });
+            self.dispatch(CoreEvent::Closed { conn: id });
         }
     }
 
@@ -128,7 +128,7 @@ impl<S: Stream> Hub<S> {
             // If output waits again, it will be watched again.
             OutputCheck::Out => {
                 if let Some(conn) = self.conns.get_mut(id) {
-                    conn.lists.leave(HubLists::WATCHED);
+                    conn.lists.leave(HubListFlags::WATCHED);
                 }
             }
         }
@@ -162,7 +162,7 @@ impl<S: Stream> Hub<S> {
             WriteState::Free | WriteState::Blocked => return true,
             WriteState::Dead => return false,
             WriteState::Closing(last_words) => match conn.flush_last(&mut self.buffers) {
-                Ok(WriteResult::All) => {
+                Ok(SocketWriteResult::All) => {
                     if conn.socket.end().is_err() {
                         return false;
                     }
@@ -173,10 +173,10 @@ impl<S: Stream> Hub<S> {
                     // An earlier edge may have been consumed by a read that stopped early.
                     conn.read.on_edge(false);
                 }
-                Ok(WriteResult::Blocked) => {
-                    if last_words == FinalOutput::Reason {
+                Ok(SocketWriteResult::Blocked) => {
+                    if last_words == FinalOutputMode::Reason {
                         conn.output.keep_last_words(LAST_WORDS_BYTES_MAX, &mut self.buffers.spare);
-                        conn.write = WriteState::Closing(FinalOutput::Everything);
+                        conn.write = WriteState::Closing(FinalOutputMode::Everything);
                     }
                 }
                 Err(_) => return false,
@@ -206,7 +206,7 @@ impl<S: Stream> Hub<S> {
             // All output is written and all input is read: closing now loses nothing.
             return false;
         }
-        if conn.lists.enter(HubLists::LINGERING) {
+        if conn.lists.enter(HubListFlags::LINGERING) {
             self.deadlines.linger(self.now.mono_ms, id);
         }
         if ended && conn.read.is_readable() {

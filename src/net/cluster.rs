@@ -1,12 +1,12 @@
 //! The exchange between the core and the other nodes of a cluster.
 
 use super::hub::Hub;
-use super::socket::Stream;
+use super::socket::NonblockingStream;
 use crate::bus;
-use crate::chat::contract::{BusFrame, Event, Incarnation, NodeRecord};
-use crate::store::cluster::LeaseEvent;
+use crate::chat::contract::{BusFrame, CoreEvent, NodeIncarnation, NodeMessage};
+use crate::store::cluster::ClusterEvent;
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Hands in views of the database, and the records of other nodes.
     pub(super) fn take_news(&mut self) {
         let Some(cluster) = &self.cluster else { return };
@@ -17,8 +17,8 @@ impl<S: Stream> Hub<S> {
         }
         for one in news {
             self.dispatch(match one {
-                LeaseEvent::View(view) => Event::View(view),
-                LeaseEvent::Frame { from, record } => Event::Frame { from, record },
+                ClusterEvent::View(view) => CoreEvent::View(view),
+                ClusterEvent::Frame { from, record } => CoreEvent::Frame { from, record },
             });
         }
         self.take_from_bus();
@@ -34,9 +34,9 @@ impl<S: Stream> Hub<S> {
                     if let Some(cluster) = &self.cluster {
                         cluster.look_rarely(works);
                     }
-                    Event::BusWorks(works)
+                    CoreEvent::BusWorks(works)
                 }
-                bus::BusEvent::Frame { from, frame } => Event::Bus { from, frame },
+                bus::BusEvent::Frame { from, frame } => CoreEvent::Bus { from, frame },
             });
         }
     }
@@ -44,11 +44,11 @@ impl<S: Stream> Hub<S> {
     /// What a turn has for other nodes goes out together.
     pub(super) fn end_turn_on_bus(&mut self) {
         if self.chat.publishes() {
-            self.dispatch(Event::TurnEnded);
+            self.dispatch(CoreEvent::TurnEnded);
         }
     }
 
-    pub(super) fn publish(&self, to: Incarnation, frame: &BusFrame) {
+    pub(super) fn publish(&self, to: NodeIncarnation, frame: &BusFrame) {
         if let Some(bus) = &self.bus {
             bus.publish(to, frame);
         }
@@ -62,7 +62,7 @@ impl<S: Stream> Hub<S> {
     }
 
     #[cold]
-    pub(super) fn send_to_node(&self, to: Incarnation, record: NodeRecord) {
+    pub(super) fn send_to_node(&self, to: NodeIncarnation, record: NodeMessage) {
         if let Some(cluster) = &self.cluster {
             cluster.send(to, record);
         }

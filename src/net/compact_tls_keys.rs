@@ -36,7 +36,7 @@ fn compact(suite: SupportedCipherSuite) -> SupportedCipherSuite {
         SupportedCipherSuite::Tls13(suite) => SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
             common: common(&suite.common),
             hkdf_provider: suite.hkdf_provider,
-            aead_alg: Box::leak(Box::new(CompactCipher(suite.aead_alg))),
+            aead_alg: Box::leak(Box::new(CompactKeyCipher(suite.aead_alg))),
             quic: None,
         }))),
         SupportedCipherSuite::Tls12(suite) => SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
@@ -44,7 +44,7 @@ fn compact(suite: SupportedCipherSuite) -> SupportedCipherSuite {
             prf_provider: suite.prf_provider,
             kx: suite.kx,
             sign: suite.sign,
-            aead_alg: Box::leak(Box::new(CompactCipher(suite.aead_alg))),
+            aead_alg: Box::leak(Box::new(CompactKeyCipher(suite.aead_alg))),
         }))),
     }
 }
@@ -59,11 +59,11 @@ pub(super) fn keeps_expanded(suite: SupportedCipherSuite) -> bool {
 }
 
 /// A cipher with compact keys.
-struct CompactCipher<A: ?Sized + 'static>(&'static A);
+struct CompactKeyCipher<A: ?Sized + 'static>(&'static A);
 
 /// A key, and the data for its nonces: one IV for TLS 1.3; two parts for TLS 1.2, which together
 /// are no longer.
-struct CompactKey<A: ?Sized + 'static> {
+struct CompactTlsKey<A: ?Sized + 'static> {
     cipher: &'static A,
     key: AeadKey,
     iv: [u8; IV_BYTES_MAX],
@@ -73,7 +73,7 @@ struct CompactKey<A: ?Sized + 'static> {
     overhead: u16,
 }
 
-impl<A: ?Sized> CompactKey<A> {
+impl<A: ?Sized> CompactTlsKey<A> {
     /// `None`: this key cannot be kept compact.
     fn new(cipher: &'static A, key: &AeadKey, iv: &[u8], extra: &[u8]) -> Option<Self> {
         let mut both = [0; IV_BYTES_MAX];
@@ -104,12 +104,12 @@ fn copy(key: &AeadKey) -> Option<AeadKey> {
 }
 
 /// Expands a key into the library's cipher for one record.
-trait KeyExpansion: Send + Sync {
+trait CompactKeyExpander: Send + Sync {
     fn encrypter(&self) -> Result<Box<dyn MessageEncrypter>, Error>;
     fn decrypter(&self) -> Result<Box<dyn MessageDecrypter>, Error>;
 }
 
-impl KeyExpansion for CompactKey<dyn Tls13AeadAlgorithm> {
+impl CompactKeyExpander for CompactTlsKey<dyn Tls13AeadAlgorithm> {
     fn encrypter(&self) -> Result<Box<dyn MessageEncrypter>, Error> {
         Ok(self.cipher.encrypter(self.key()?, Iv::from(self.iv)))
     }
@@ -119,7 +119,7 @@ impl KeyExpansion for CompactKey<dyn Tls13AeadAlgorithm> {
     }
 }
 
-impl KeyExpansion for CompactKey<dyn Tls12AeadAlgorithm> {
+impl CompactKeyExpander for CompactTlsKey<dyn Tls12AeadAlgorithm> {
     fn encrypter(&self) -> Result<Box<dyn MessageEncrypter>, Error> {
         let (iv, extra) = self.ivs();
         Ok(self.cipher.encrypter(self.key()?, iv, extra))
@@ -131,9 +131,9 @@ impl KeyExpansion for CompactKey<dyn Tls12AeadAlgorithm> {
     }
 }
 
-impl<A: ?Sized> MessageEncrypter for CompactKey<A>
+impl<A: ?Sized> MessageEncrypter for CompactTlsKey<A>
 where
-    Self: KeyExpansion,
+    Self: CompactKeyExpander,
 {
     fn encrypt(&mut self, message: OutboundPlainMessage<'_>, seq: u64) -> Result<OutboundOpaqueMessage, Error> {
         self.encrypter()?.encrypt(message, seq)
@@ -144,18 +144,18 @@ where
     }
 }
 
-impl<A: ?Sized> MessageDecrypter for CompactKey<A>
+impl<A: ?Sized> MessageDecrypter for CompactTlsKey<A>
 where
-    Self: KeyExpansion,
+    Self: CompactKeyExpander,
 {
     fn decrypt<'a>(&mut self, message: InboundOpaqueMessage<'a>, seq: u64) -> Result<InboundPlainMessage<'a>, Error> {
         self.decrypter()?.decrypt(message, seq)
     }
 }
 
-impl Tls13AeadAlgorithm for CompactCipher<dyn Tls13AeadAlgorithm> {
+impl Tls13AeadAlgorithm for CompactKeyCipher<dyn Tls13AeadAlgorithm> {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
-        let kept = CompactKey::new(self.0, &key, iv.as_ref(), &[]);
+        let kept = CompactTlsKey::new(self.0, &key, iv.as_ref(), &[]);
         let expanded = self.0.encrypter(key, iv);
         match kept {
             Some(kept) => Box::new(kept.with_overhead(&*expanded)),
@@ -164,7 +164,7 @@ impl Tls13AeadAlgorithm for CompactCipher<dyn Tls13AeadAlgorithm> {
     }
 
     fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
-        match CompactKey::new(self.0, &key, iv.as_ref(), &[]) {
+        match CompactTlsKey::new(self.0, &key, iv.as_ref(), &[]) {
             Some(kept) => Box::new(kept),
             None => self.0.decrypter(key, iv),
         }
@@ -179,9 +179,9 @@ impl Tls13AeadAlgorithm for CompactCipher<dyn Tls13AeadAlgorithm> {
     }
 }
 
-impl Tls12AeadAlgorithm for CompactCipher<dyn Tls12AeadAlgorithm> {
+impl Tls12AeadAlgorithm for CompactKeyCipher<dyn Tls12AeadAlgorithm> {
     fn encrypter(&self, key: AeadKey, iv: &[u8], extra: &[u8]) -> Box<dyn MessageEncrypter> {
-        let kept = CompactKey::new(self.0, &key, iv, extra);
+        let kept = CompactTlsKey::new(self.0, &key, iv, extra);
         let expanded = self.0.encrypter(key, iv, extra);
         match kept {
             Some(kept) => Box::new(kept.with_overhead(&*expanded)),
@@ -190,7 +190,7 @@ impl Tls12AeadAlgorithm for CompactCipher<dyn Tls12AeadAlgorithm> {
     }
 
     fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
-        match CompactKey::new(self.0, &key, iv, &[]) {
+        match CompactTlsKey::new(self.0, &key, iv, &[]) {
             Some(kept) => Box::new(kept),
             None => self.0.decrypter(key, iv),
         }

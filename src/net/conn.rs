@@ -2,10 +2,10 @@
 
 use super::buffers::SharedBuffers;
 use super::counters::CloseCause;
-use super::output::{Output, SpareBuffers, WriteResult};
-use super::socket::Stream;
-use super::state::{HubLists, ReadState, WriteState};
-use super::tls::{DecryptResult, EncryptingSocket, OpenBuffers, TlsSession};
+use super::output::{PendingOutput, SocketWriteResult, SpareBuffers};
+use super::socket::NonblockingStream;
+use super::state::{ConnectionReadState, HubListFlags, WriteState};
+use super::tls::{EncryptingSocket, TlsDecryptResult, TlsReadBuffers, TlsSession};
 use super::wire::{Framing, InputDecoder};
 use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
@@ -19,9 +19,9 @@ pub const REPLIES_SOFT_MAX: usize = 128 * 1024;
 
 /// The reasons why a connection's input waits: one bit for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WaitReasons(u8);
+pub struct InputWaitReasons(u8);
 
-impl WaitReasons {
+impl InputWaitReasons {
     /// The core holds all input.
     pub const HELD: Self = Self(1);
     /// The core holds requests.
@@ -132,27 +132,27 @@ pub struct Conn<S> {
     /// everything while it is held. (An incomplete envelope is in the decoder.)
     input: Option<Box<UnusedInput>>,
     /// Its unwritten output.
-    pub output: Output,
+    pub output: PendingOutput,
     /// When its last input was handed to the core.
     pub heard_ms: u64,
     /// The state of its reading side.
-    pub read: ReadState,
+    pub read: ConnectionReadState,
     /// The state of its writing side.
     pub write: WriteState,
     /// The reasons why its input waits.
-    pub waits: WaitReasons,
+    pub waits: InputWaitReasons,
     /// Work that it used beyond its quantum, in µs. After its close: all work that was spent on it
     /// since.
     pub debt_us: u16,
     /// The lists of the hub that it is on.
-    pub lists: HubLists,
+    pub lists: HubListFlags,
     /// A user is or was logged in on it.
     pub known: bool,
     /// The memory of its input at the last count, in bytes.
     counted_input: u32,
 }
 
-impl<S: Stream> Conn<S> {
+impl<S: NonblockingStream> Conn<S> {
     /// A connection that was just opened. Input from before its registration also gives an edge.
     #[must_use]
     pub fn new(socket: S, address_key: Option<AddressKey>, now_ms: u64) -> Self {
@@ -163,13 +163,13 @@ impl<S: Stream> Conn<S> {
             decoder: InputDecoder::default(),
             framing: Framing::default(),
             input: None,
-            output: Output::default(),
+            output: PendingOutput::default(),
             heard_ms: now_ms,
-            read: ReadState::default(),
+            read: ConnectionReadState::default(),
             write: WriteState::default(),
-            waits: WaitReasons::default(),
+            waits: InputWaitReasons::default(),
             debt_us: 0,
-            lists: HubLists::default(),
+            lists: HubListFlags::default(),
             known: false,
             counted_input: 0,
         }
@@ -214,8 +214,8 @@ impl<S: Stream> Conn<S> {
     pub fn gate(&self) -> InputGate {
         match self.waits {
             _ if !self.is_open() => InputGate::Shut,
-            waits if waits == WaitReasons::default() => InputGate::Open,
-            waits if waits.has(WaitReasons::ALL) || waits.has(WaitReasons::STALLED) => InputGate::Shut,
+            waits if waits == InputWaitReasons::default() => InputGate::Open,
+            waits if waits.has(InputWaitReasons::ALL) || waits.has(InputWaitReasons::STALLED) => InputGate::Shut,
             _ => InputGate::Narrow,
         }
     }
@@ -259,24 +259,24 @@ impl<S: Stream> Conn<S> {
 
     /// Like [`fill`](Self::fill) with TLS: reads records once, at most `bytes_max`, and decrypts
     /// the complete ones. Gives the size of the plaintext, which may be 0.
-    pub(super) fn fill_tls(&mut self, buffers: &mut OpenBuffers, bytes_max: usize) -> ReadResult {
+    pub(super) fn fill_tls(&mut self, buffers: &mut TlsReadBuffers, bytes_max: usize) -> ReadResult {
         let Some(mut tls) = self.tls.take() else { return ReadResult::Blocked };
         let filled = self.fill(tls.space(buffers, bytes_max));
         let opened = match filled {
             ReadResult::Some(count) => tls.open(buffers, count),
             ReadResult::Blocked | ReadResult::Eof => tls.open(buffers, 0),
-            ReadResult::Broken(_) | ReadResult::BadRecords(_) => Ok(DecryptResult::More),
+            ReadResult::Broken(_) | ReadResult::BadRecords(_) => Ok(TlsDecryptResult::More),
         };
         self.tls = Some(tls);
         match (opened, filled) {
             (_, ReadResult::Broken(error)) => ReadResult::Broken(error),
             (Err(error), _) => ReadResult::BadRecords(error),
             (Ok(opened), filled) => {
-                if opened == DecryptResult::End {
+                if opened == TlsDecryptResult::End {
                     self.read.on_end();
                 }
                 match (buffers.plain.len(), filled) {
-                    (0, _) if opened == DecryptResult::End => ReadResult::Eof,
+                    (0, _) if opened == TlsDecryptResult::End => ReadResult::Eof,
                     (0, ReadResult::Some(_)) => ReadResult::Some(0),
                     (0, filled) => filled,
                     (count, _) => ReadResult::Some(count),
@@ -301,7 +301,7 @@ impl<S: Stream> Conn<S> {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) fn flush(&mut self, buffers: &mut SharedBuffers) -> io::Result<WriteResult> {
+    pub(super) fn flush(&mut self, buffers: &mut SharedBuffers) -> io::Result<SocketWriteResult> {
         match &mut self.tls {
             None => self.output.flush(&mut self.socket, &mut buffers.spare),
             Some(_) => self.flush_tls(buffers),
@@ -309,9 +309,9 @@ impl<S: Stream> Conn<S> {
     }
 
     #[inline(never)]
-    fn flush_tls(&mut self, buffers: &mut SharedBuffers) -> io::Result<WriteResult> {
-        let Some(tls) = &mut self.tls else { return Ok(WriteResult::All) };
-        let mut written = WriteResult::All;
+    fn flush_tls(&mut self, buffers: &mut SharedBuffers) -> io::Result<SocketWriteResult> {
+        let Some(tls) = &mut self.tls else { return Ok(SocketWriteResult::All) };
+        let mut written = SocketWriteResult::All;
         if tls.can_seal() {
             let mut sealing = EncryptingSocket { tls, socket: &mut self.socket, sealed: &mut buffers.sealed };
             written = self.output.flush(&mut sealing, &mut buffers.spare)?;
@@ -319,17 +319,21 @@ impl<S: Stream> Conn<S> {
             // The client cannot read it any more, or could not read it yet.
             self.output.discard(&mut buffers.spare);
         }
-        if tls.flush(&mut self.socket)? && self.output.is_empty() { Ok(written) } else { Ok(WriteResult::Blocked) }
+        if tls.flush(&mut self.socket)? && self.output.is_empty() {
+            Ok(written)
+        } else {
+            Ok(SocketWriteResult::Blocked)
+        }
     }
 
     /// Writes the waiting output, and then the TLS message that closes the session.
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) fn flush_last(&mut self, buffers: &mut SharedBuffers) -> io::Result<WriteResult> {
+    pub(super) fn flush_last(&mut self, buffers: &mut SharedBuffers) -> io::Result<SocketWriteResult> {
         let written = self.flush(buffers)?;
         match &mut self.tls {
-            Some(tls) if written == WriteResult::All => {
+            Some(tls) if written == SocketWriteResult::All => {
                 tls.close(&mut buffers.sealed);
                 self.flush_tls(buffers)
             }

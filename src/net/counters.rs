@@ -1,14 +1,14 @@
 //! Counters of connections. Every close has a cause.
 
-use super::note_counters::NoteCounts;
-use crate::chat::contract::CloseReason;
+use super::note_counters::LogEventCounts;
+use crate::chat::contract::CoreCloseReason;
 use std::fmt;
 
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCause {
     /// The core closed it.
-    Chat(CloseReason),
+    Chat(CoreCloseReason),
     /// The client closed it.
     PeerClosed,
     /// Reading or writing failed.
@@ -47,11 +47,11 @@ pub enum CloseCause {
 impl CloseCause {
     /// All of them, in the order of the counters.
     pub const ALL: [Self; 25] = [
-        Self::Chat(CloseReason::Idle),
-        Self::Chat(CloseReason::Replaced),
-        Self::Chat(CloseReason::Garbage),
-        Self::Chat(CloseReason::TooLarge),
-        Self::Chat(CloseReason::ShuttingDown),
+        Self::Chat(CoreCloseReason::Idle),
+        Self::Chat(CoreCloseReason::Replaced),
+        Self::Chat(CoreCloseReason::Garbage),
+        Self::Chat(CoreCloseReason::TooLarge),
+        Self::Chat(CoreCloseReason::ShuttingDown),
         Self::PeerClosed,
         Self::IoError,
         Self::SlowReader,
@@ -63,24 +63,24 @@ impl CloseCause {
         Self::Stopped,
         Self::OutputTimeout,
         Self::HandshakeTimeout,
-        Self::Chat(CloseReason::TooManyTries),
-        Self::Chat(CloseReason::TooFast),
+        Self::Chat(CoreCloseReason::TooManyTries),
+        Self::Chat(CoreCloseReason::TooFast),
         Self::Memory,
         Self::TlsBroken,
         Self::PlainRefused,
         Self::AddressFull,
         Self::BadProxyHeader,
-        Self::Chat(CloseReason::ByOperator),
-        Self::Chat(CloseReason::AccountDeleted),
+        Self::Chat(CoreCloseReason::ByOperator),
+        Self::Chat(CoreCloseReason::AccountDeleted),
     ];
 
     fn index(self) -> usize {
         match self {
-            Self::Chat(CloseReason::Idle) => 0,
-            Self::Chat(CloseReason::Replaced) => 1,
-            Self::Chat(CloseReason::Garbage) => 2,
-            Self::Chat(CloseReason::TooLarge) => 3,
-            Self::Chat(CloseReason::ShuttingDown) => 4,
+            Self::Chat(CoreCloseReason::Idle) => 0,
+            Self::Chat(CoreCloseReason::Replaced) => 1,
+            Self::Chat(CoreCloseReason::Garbage) => 2,
+            Self::Chat(CoreCloseReason::TooLarge) => 3,
+            Self::Chat(CoreCloseReason::ShuttingDown) => 4,
             Self::PeerClosed => 5,
             Self::IoError => 6,
             Self::SlowReader => 7,
@@ -92,15 +92,15 @@ impl CloseCause {
             Self::Stopped => 13,
             Self::OutputTimeout => 14,
             Self::HandshakeTimeout => 15,
-            Self::Chat(CloseReason::TooManyTries) => 16,
-            Self::Chat(CloseReason::TooFast) => 17,
+            Self::Chat(CoreCloseReason::TooManyTries) => 16,
+            Self::Chat(CoreCloseReason::TooFast) => 17,
             Self::Memory => 18,
             Self::TlsBroken => 19,
             Self::PlainRefused => 20,
             Self::AddressFull => 21,
             Self::BadProxyHeader => 22,
-            Self::Chat(CloseReason::ByOperator) => 23,
-            Self::Chat(CloseReason::AccountDeleted) => 24,
+            Self::Chat(CoreCloseReason::ByOperator) => 23,
+            Self::Chat(CoreCloseReason::AccountDeleted) => 24,
         }
     }
 
@@ -108,7 +108,7 @@ impl CloseCause {
     /// stops, it gets all waiting output.
     #[must_use]
     pub fn says_all(self) -> bool {
-        use CloseReason::{Garbage, Idle, Replaced, TooLarge};
+        use CoreCloseReason::{Garbage, Idle, Replaced, TooLarge};
         matches!(
             self,
             Self::Chat(Idle | Replaced | Garbage | TooLarge) | Self::WebSocketClosed | Self::WebSocketProtocol
@@ -119,15 +119,15 @@ impl CloseCause {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Chat(CloseReason::Idle) => "idle",
-            Self::Chat(CloseReason::Replaced) => "replaced",
-            Self::Chat(CloseReason::Garbage) => "garbage",
-            Self::Chat(CloseReason::TooLarge) => "too large",
-            Self::Chat(CloseReason::TooFast) => "too fast",
-            Self::Chat(CloseReason::ShuttingDown) => "shutting down",
-            Self::Chat(CloseReason::TooManyTries) => "too many tries",
-            Self::Chat(CloseReason::ByOperator) => "by the operator",
-            Self::Chat(CloseReason::AccountDeleted) => "account deleted",
+            Self::Chat(CoreCloseReason::Idle) => "idle",
+            Self::Chat(CoreCloseReason::Replaced) => "replaced",
+            Self::Chat(CoreCloseReason::Garbage) => "garbage",
+            Self::Chat(CoreCloseReason::TooLarge) => "too large",
+            Self::Chat(CoreCloseReason::TooFast) => "too fast",
+            Self::Chat(CoreCloseReason::ShuttingDown) => "shutting down",
+            Self::Chat(CoreCloseReason::TooManyTries) => "too many tries",
+            Self::Chat(CoreCloseReason::ByOperator) => "by the operator",
+            Self::Chat(CoreCloseReason::AccountDeleted) => "account deleted",
             Self::PeerClosed => "closed by the client",
             Self::IoError => "broken",
             Self::SlowReader => "slow reader",
@@ -168,7 +168,7 @@ pub struct Counters {
     /// Replies and pushes written.
     pub frames: u64,
     /// The counts of the core's notes.
-    pub noted: NoteCounts,
+    pub noted: LogEventCounts,
     closed: [u64; CloseCause::ALL.len()],
 }
 

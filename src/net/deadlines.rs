@@ -24,7 +24,7 @@ type DeadlineQueue = VecDeque<(u64, ConnId)>;
 
 /// When a connection last took some of its waiting output.
 #[derive(Clone, Copy, Debug)]
-struct OutputProgress {
+struct LastOutputTimes {
     /// The last time.
     at_ms: u64,
     /// When the core was last told so.
@@ -56,7 +56,7 @@ pub(super) struct Deadlines {
     /// Connections whose output waits, or has waited since the last check.
     watched: DeadlineQueue,
     /// For each connection whose output waits, when it last took some of it.
-    took: HashMap<ConnId, OutputProgress>,
+    took: HashMap<ConnId, LastOutputTimes>,
 }
 
 impl Deadlines {
@@ -128,7 +128,7 @@ impl Deadlines {
 
     /// Output of a connection waits from now on.
     pub(super) fn begin_blocked(&mut self, now_ms: u64, id: ConnId) {
-        self.took.insert(id, OutputProgress { at_ms: now_ms, told_ms: now_ms });
+        self.took.insert(id, LastOutputTimes { at_ms: now_ms, told_ms: now_ms });
     }
 
     /// Its output does not wait any longer, or does not matter any more.

@@ -7,7 +7,7 @@
 use super::conn::{ReadResult, UnusedInput};
 use super::counters::CloseCause;
 use super::hub::Hub;
-use super::socket::Stream;
+use super::socket::NonblockingStream;
 use super::tls::{Certificates, TlsSession};
 use super::turns::{BYTE, CLOSING, MICROSECOND, QUANTUM_MAX};
 use super::wire::Framing;
@@ -16,7 +16,7 @@ use crate::chat::contract::ConnId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::http::{self, HttpRefusal};
 use crate::protocol::reply::{Reply, write_reply};
-use crate::protocol::request::ContentForm;
+use crate::protocol::request::JsonContentForm;
 use std::sync::Arc;
 
 /// The cost of the first step of a handshake: key agreement and a signature. It is about right for
@@ -31,7 +31,7 @@ const RECORD: i64 = MICROSECOND;
 
 const TLS_ONLY: &str = "this server takes TLS connections only; connect again with TLS";
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Uses these certificates for new sessions from now on.
     pub fn use_certificates(&mut self, certificates: Arc<Certificates>) {
         self.certificates = Some(certificates);
@@ -70,7 +70,7 @@ impl<S: Stream> Hub<S> {
     #[cold]
     pub(super) fn queue_handshake(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(super::state::HubLists::TO_READ)
+            && conn.lists.enter(super::state::HubListFlags::TO_READ)
         {
             self.handshakes.push_back(id);
         }
@@ -92,7 +92,7 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     fn serve_handshake(&mut self, id: ConnId, shared: &mut [u8]) -> i64 {
         let Some(conn) = self.conns.get_mut(id) else { return 0 };
-        conn.lists.leave(super::state::HubLists::TO_READ);
+        conn.lists.leave(super::state::HubListFlags::TO_READ);
         if !conn.is_open() {
             self.closing.push(id);
             return CLOSING;
@@ -155,7 +155,7 @@ impl<S: Stream> Hub<S> {
             self.answer(id, |out| http::write_refusal(out, HttpRefusal::TlsOnly, no_body));
         } else {
             let reply = Reply::Error { code: ErrorCode::Forbidden, why: TLS_ONLY };
-            self.write(id, true, |out| write_reply(out, ContentForm::Text, "", &reply));
+            self.write(id, true, |out| write_reply(out, JsonContentForm::Text, "", &reply));
         }
         self.close(id, CloseCause::PlainRefused);
     }

@@ -1,33 +1,33 @@
 //! The loop without its poll: all connections and the core between them. The kind of socket is
 //! left open, so that tests can put torn and broken ones underneath.
 
-use super::address_keys::AddressKeys;
-use super::admin::WaitingCalls;
+use super::address_keys::ConnectionsPerAddress;
+use super::admin::PendingAdminCalls;
 use super::buffers::SharedBuffers;
 use super::census::ConnectionCounts;
-use super::conn::{Conn, WaitReasons};
+use super::conn::{Conn, InputWaitReasons};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
 use super::deadlines::Deadlines;
-use super::input_progress::{InputProgress, LATE_MS};
-use super::line_rates::LineRates;
-use super::memory::MemoryUsage;
-use super::proxied::ProxyConnections;
-use super::socket::Stream;
-use super::state::ReadState;
+use super::input_progress::{InputWatermark, LATE_MS};
+use super::line_rates::LogRateLimits;
+use super::memory::MemoryBudget;
+use super::proxied::ProxiedConnections;
+use super::socket::NonblockingStream;
+use super::state::ConnectionReadState;
 use super::tls::Certificates;
 use super::web::WebSettings;
 use crate::bus::Bus;
-use crate::chat::Chat;
+use crate::chat::ChatCore;
 use crate::chat::contract::{
-    Action, AddressKey, AdminRequest, AdminTicket, ConnId, Event, Job, Outcome, Ticket, TurnTime,
+    AddressKey, AdminRequest, AdminTicket, ConnId, CoreAction, CoreEvent, Job, JobOutcome, JobTicket, TurnTimestamp,
 };
 use crate::config::{Networks, Origins};
 use crate::protocol::encode_fast::write_push;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, write_presence, write_reply};
 use crate::push_hook::PushHook;
-use crate::store::cluster::ClusterMembership;
+use crate::store::cluster::ClusterHandle;
 use crate::store::pool::StoreHealth;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -59,7 +59,7 @@ pub struct ConnectionBounds {
 /// The permission to open one connection.
 #[derive(Debug)]
 #[must_use]
-pub enum ConnectionPermit {
+pub enum ConnectionAdmission {
     /// It counts for this address.
     Client(Option<AddressKey>),
     /// It comes from a trusted proxy with this address; the client's address will be known later.
@@ -69,13 +69,13 @@ pub enum ConnectionPermit {
 /// All connections, and the core.
 pub struct Hub<S> {
     pub(super) conns: Conns<Conn<S>>,
-    pub(super) chat: Chat,
+    pub(super) chat: ChatCore,
     pub(super) bounds: ConnectionBounds,
     pub(super) counters: Counters,
-    pub(super) now: TurnTime,
+    pub(super) now: TurnTimestamp,
     pub(super) buffers: SharedBuffers,
     pub(super) deadlines: Deadlines,
-    actions: Vec<Action>,
+    actions: Vec<CoreAction>,
     /// To be read: connections that an edge has woken.
     pub(super) ready: Vec<ConnId>,
     /// To be read: connections with more input than one turn takes.
@@ -89,17 +89,17 @@ pub struct Hub<S> {
     /// The work that the connection being served may still use.
     pub(super) work_left: i64,
     /// Everything that clients had sent by this time was handed to the core.
-    pub(super) input_progress: InputProgress,
+    pub(super) input_progress: InputWatermark,
     /// Connections to be written before the loop sleeps.
     pub(super) dirty: Vec<ConnId>,
     /// Connections to be closed for a cause that occurred while actions were applied.
     pub(super) failed: Vec<(ConnId, CloseCause)>,
     /// Connections to be closed at the end of the turn.
     pub(super) closing: Vec<ConnId>,
-    pub(super) address_keys: AddressKeys,
-    pub(super) proxies: ProxyConnections,
+    pub(super) address_keys: ConnectionsPerAddress,
+    pub(super) proxies: ProxiedConnections,
     pub(super) web: WebSettings,
-    jobs: Vec<(Ticket, Job)>,
+    jobs: Vec<(JobTicket, Job)>,
     pub(super) removed: u64,
     pub(super) stopping: bool,
     /// The operator had the server drained, and that is over.
@@ -107,25 +107,25 @@ pub struct Hub<S> {
     stopped: bool,
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tls_was_logged: bool,
-    pub(super) memory: MemoryUsage,
+    pub(super) memory: MemoryBudget,
     pub(super) push_hook: Option<PushHook>,
-    pub(super) cluster: Option<ClusterMembership>,
+    pub(super) cluster: Option<ClusterHandle>,
     pub(super) bus: Option<Box<dyn Bus>>,
-    pub(super) line_rates: LineRates,
+    pub(super) line_rates: LogRateLimits,
     pub(super) census: ConnectionCounts,
-    pub(super) desk: WaitingCalls,
+    pub(super) desk: PendingAdminCalls,
 }
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// A hub without connections. `hash_key` should be random.
     #[must_use]
-    pub fn new(chat: Chat, bounds: ConnectionBounds, hash_key: [u64; 2]) -> Self {
+    pub fn new(chat: ChatCore, bounds: ConnectionBounds, hash_key: [u64; 2]) -> Self {
         Self {
             conns: Conns::default(),
             chat,
             bounds,
             counters: Counters::default(),
-            now: TurnTime::default(),
+            now: TurnTimestamp::default(),
             buffers: SharedBuffers::default(),
             deadlines: Deadlines::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
             actions: Vec::new(),
@@ -135,12 +135,12 @@ impl<S: Stream> Hub<S> {
             handshakes: VecDeque::new(),
             readers: VecDeque::new(),
             work_left: 0,
-            input_progress: InputProgress::default(),
+            input_progress: InputWatermark::default(),
             dirty: Vec::new(),
             failed: Vec::new(),
             closing: Vec::new(),
-            address_keys: AddressKeys::new(bounds.conns_per_address_max, hash_key),
-            proxies: ProxyConnections::default(),
+            address_keys: ConnectionsPerAddress::new(bounds.conns_per_address_max, hash_key),
+            proxies: ProxiedConnections::default(),
             web: WebSettings::default(),
             jobs: Vec::new(),
             removed: 0,
@@ -149,13 +149,13 @@ impl<S: Stream> Hub<S> {
             stopped: false,
             certificates: None,
             tls_was_logged: false,
-            memory: MemoryUsage::default(),
+            memory: MemoryBudget::default(),
             push_hook: None,
             cluster: None,
             bus: None,
-            line_rates: LineRates::new(bounds.log_lines_per_second_max),
+            line_rates: LogRateLimits::new(bounds.log_lines_per_second_max),
             census: ConnectionCounts::default(),
-            desk: WaitingCalls::default(),
+            desk: PendingAdminCalls::default(),
         }
     }
 
@@ -171,7 +171,7 @@ impl<S: Stream> Hub<S> {
 
     /// Begins a turn all of whose events will be handed in. All input that had arrived when the
     /// last turn began is among them.
-    pub fn begin_turn(&mut self, now: TurnTime) {
+    pub fn begin_turn(&mut self, now: TurnTimestamp) {
         self.input_progress.polled_ms = self.now.mono_ms;
         self.input_progress.polled_all = true;
         self.now = now;
@@ -214,38 +214,38 @@ impl<S: Stream> Hub<S> {
 
     /// May one more connection from this address be opened? If so, pass the result to `open`, or to
     /// `not_opened`.
-    pub fn admit(&mut self, address: IpAddr) -> Option<ConnectionPermit> {
+    pub fn admit(&mut self, address: IpAddr) -> Option<ConnectionAdmission> {
         if self.is_over_memory() {
             self.counters.refused_for_memory += 1;
             return None;
         }
         if self.proxies.trusts(address) {
-            return Some(ConnectionPermit::Proxy(address));
+            return Some(ConnectionAdmission::Proxy(address));
         }
-        self.enter(address).map(ConnectionPermit::Client)
+        self.enter(address).map(ConnectionAdmission::Client)
     }
 
     /// An admitted connection was not opened.
-    pub fn not_opened(&mut self, admitted: ConnectionPermit) {
-        if let ConnectionPermit::Client(address_key) = admitted {
+    pub fn not_opened(&mut self, admitted: ConnectionAdmission) {
+        if let ConnectionAdmission::Client(address_key) = admitted {
             self.address_keys.leave(address_key);
         }
     }
 
     /// Opens an admitted connection.
     #[inline(never)]
-    pub fn open(&mut self, socket: S, admitted: ConnectionPermit) -> ConnId {
+    pub fn open(&mut self, socket: S, admitted: ConnectionAdmission) -> ConnId {
         self.counters.accepted += 1;
         let (address_key, proxy) = match admitted {
-            ConnectionPermit::Client(address_key) => (address_key, None),
-            ConnectionPermit::Proxy(address) => (None, Some(address)),
+            ConnectionAdmission::Client(address_key) => (address_key, None),
+            ConnectionAdmission::Proxy(address) => (None, Some(address)),
         };
         let id = self.conns.insert(Conn::new(socket, address_key, self.now.mono_ms));
         self.count_opened(id);
         if let Some(proxy) = proxy {
             self.proxies.opened(id, proxy);
         }
-        self.dispatch(Event::Opened { conn: id, address_key });
+        self.dispatch(CoreEvent::Opened { conn: id, address_key });
         id
     }
 
@@ -270,15 +270,15 @@ impl<S: Stream> Hub<S> {
     pub fn on_broken(&mut self, id: ConnId) {
         // Earlier input is read first, and reading finds the end. Only a connection that is not
         // read any more needs this event.
-        if self.conns.get(id).is_some_and(|conn| conn.read == ReadState::HalfClosed) {
+        if self.conns.get(id).is_some_and(|conn| conn.read == ConnectionReadState::HalfClosed) {
             self.failed.push((id, CloseCause::PeerClosed));
         }
     }
 
     /// A job was done.
     #[inline(never)]
-    pub fn on_finished(&mut self, ticket: Ticket, outcome: Outcome) {
-        self.dispatch(Event::Finished { ticket, outcome });
+    pub fn on_finished(&mut self, ticket: JobTicket, outcome: JobOutcome) {
+        self.dispatch(CoreEvent::Finished { ticket, outcome });
         self.look_at_memory();
     }
 
@@ -286,7 +286,7 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     pub fn shut_down(&mut self) {
         self.web.stop();
-        self.dispatch(Event::ShutDown);
+        self.dispatch(CoreEvent::ShutDown);
     }
 
     /// Has the core finished its stop?
@@ -319,7 +319,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// The jobs that were submitted since the last call.
-    pub fn take_jobs(&mut self) -> std::vec::Drain<'_, (Ticket, Job)> {
+    pub fn take_jobs(&mut self) -> std::vec::Drain<'_, (JobTicket, Job)> {
         self.jobs.drain(..)
     }
 
@@ -334,7 +334,7 @@ impl<S: Stream> Hub<S> {
                 // A client that reads its waiting output is active, too.
                 self.flush_dirty();
             }
-            self.dispatch(Event::Tick { heard_ms: self.input_progress.by_ms });
+            self.dispatch(CoreEvent::Tick { heard_ms: self.input_progress.by_ms });
         }
         self.flush_dirty();
         if self.is_due(self.deadlines.next_ms()) {
@@ -366,7 +366,7 @@ impl<S: Stream> Hub<S> {
     pub fn finish_deletions(&mut self, names: &[UserName]) {
         for (name, number) in names.iter().zip(0..) {
             let request = AdminRequest::FinishDeletion { name: name.clone() };
-            self.dispatch(Event::Admin { ticket: AdminTicket(u64::MAX - number), request });
+            self.dispatch(CoreEvent::Admin { ticket: AdminTicket(u64::MAX - number), request });
         }
     }
 
@@ -383,7 +383,7 @@ impl<S: Stream> Hub<S> {
         [self.deadlines.next_ms(), self.chat.next_deadline(), self.line_rates.next_ms()].into_iter().flatten().min()
     }
 
-    pub(super) fn dispatch(&mut self, event: Event<'_>) {
+    pub(super) fn dispatch(&mut self, event: CoreEvent<'_>) {
         self.chat.handle(self.now, event, &mut self.actions);
         // Applying actions never calls the core, so the list is not needed meanwhile, and actions
         // keep their order.
@@ -394,15 +394,15 @@ impl<S: Stream> Hub<S> {
         self.actions = actions;
     }
 
-    fn apply(&mut self, action: Action) {
+    fn apply(&mut self, action: CoreAction) {
         match action {
-            Action::Reply { conn, form, id, reply } => {
+            CoreAction::Reply { conn, form, id, reply } => {
                 if let Reply::Error { code, why } = &reply {
                     self.say_refused(conn, *code, why);
                 }
                 self.write(conn, true, |out| write_reply(out, form, id.as_str(), &reply));
             }
-            Action::Refuse { conn, form, id, reply, code, why } => {
+            CoreAction::Refuse { conn, form, id, reply, code, why } => {
                 self.say_refused(conn, code, why);
                 self.write_two(
                     conn,
@@ -410,44 +410,44 @@ impl<S: Stream> Hub<S> {
                     |out| write_reply(out, form, id.as_str(), &Reply::Error { code, why }),
                 );
             }
-            Action::Push { conn, form, push } => self.write(conn, false, |out| write_push(out, form, &push)),
-            Action::Presence { conn, form, user, online } => {
+            CoreAction::Push { conn, form, push } => self.write(conn, false, |out| write_push(out, form, &push)),
+            CoreAction::Presence { conn, form, user, online } => {
                 self.write(conn, false, |out| write_presence(out, form, &user, online));
             }
-            Action::Hold { conn } => self.set_waits(conn, WaitReasons::HELD, true),
-            Action::Resume { conn } => self.set_waits(conn, WaitReasons::HELD, false),
-            Action::HoldRequests { conn } => self.set_waits(conn, WaitReasons::REQUESTS_HELD, true),
-            Action::ResumeRequests { conn } => self.set_waits(conn, WaitReasons::REQUESTS_HELD, false),
-            Action::LoggedIn { conn } => {
+            CoreAction::Hold { conn } => self.set_waits(conn, InputWaitReasons::HELD, true),
+            CoreAction::Resume { conn } => self.set_waits(conn, InputWaitReasons::HELD, false),
+            CoreAction::HoldRequests { conn } => self.set_waits(conn, InputWaitReasons::REQUESTS_HELD, true),
+            CoreAction::ResumeRequests { conn } => self.set_waits(conn, InputWaitReasons::REQUESTS_HELD, false),
+            CoreAction::LoggedIn { conn } => {
                 if let Some(known) = self.conns.get_mut(conn) {
                     known.known = true;
                 }
                 self.count_changed(conn);
             }
-            Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
-            Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
-            Action::PushHook(notice) => {
+            CoreAction::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
+            CoreAction::Submit { ticket, job } => self.jobs.push((ticket, job)),
+            CoreAction::PushHook(notice) => {
                 if let Some(hook) = &self.push_hook {
                     hook.announce(&notice);
                 }
             }
-            Action::Note(note) => {
+            CoreAction::Note(note) => {
                 self.counters.noted.count(&note);
                 self.say_note(&note);
             }
-            Action::Admin { ticket, answer } => self.admin_answered(ticket, answer),
-            Action::Send { to, record } => self.send_to_node(to, record),
-            Action::Publish { to, frame } => self.publish(to, &frame),
-            Action::ReadView => self.read_view(),
-            Action::Draining { is_over: false } => self.web.drain(),
-            Action::Draining { is_over: true } => self.drained = true,
-            Action::Stopped => self.stopped = true,
+            CoreAction::Admin { ticket, answer } => self.admin_answered(ticket, answer),
+            CoreAction::Send { to, record } => self.send_to_node(to, record),
+            CoreAction::Publish { to, frame } => self.publish(to, &frame),
+            CoreAction::ReadView => self.read_view(),
+            CoreAction::Draining { is_over: false } => self.web.drain(),
+            CoreAction::Draining { is_over: true } => self.drained = true,
+            CoreAction::Stopped => self.stopped = true,
         }
     }
 
     /// Sets or clears a reason for a connection's input to wait. When it is cleared, kept input may
     /// be handed in.
-    pub(super) fn set_waits(&mut self, id: ConnId, reason: WaitReasons, there: bool) {
+    pub(super) fn set_waits(&mut self, id: ConnId, reason: InputWaitReasons, there: bool) {
         if let Some(conn) = self.conns.get_mut(id) {
             let was_there = conn.waits.has(reason);
             conn.waits.set(reason, there);

@@ -1,20 +1,20 @@
 //! Reading: bytes → envelopes → the core.
 
-use super::conn::{InputGate, REPLIES_SOFT_MAX, ReadResult, UnusedInput, WaitReasons};
+use super::conn::{InputGate, InputWaitReasons, REPLIES_SOFT_MAX, ReadResult, UnusedInput};
 use super::counters::CloseCause;
 use super::deadlines::HALF_CLOSED_MS;
 use super::hub::Hub;
-use super::socket::Stream;
-use super::state::{HubLists, ReadState};
+use super::socket::NonblockingStream;
+use super::state::{ConnectionReadState, HubListFlags};
 use super::turns::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
 use super::web::AfterHead;
 use super::wire::{Framing, InputDecoder, SniffedProtocol, sniff};
-use crate::chat::contract::{ConnId, Event};
+use crate::chat::contract::{ConnId, CoreEvent};
 use crate::protocol::envelope;
 use crate::protocol::error::ErrorCode;
-use crate::protocol::request::{BadInput, Request};
-use crate::protocol::split::{self, RawInput, RawItem};
-use crate::protocol::ws::{self, WsInput, WsItem};
+use crate::protocol::request::{BadInput, ClientRequest};
+use crate::protocol::split::{self, EnvelopeSplitter, EnvelopeStreamItem};
+use crate::protocol::ws::{self, WsItem, WsServerDecoder};
 
 /// The largest number of reads of one connection in one turn; a connection with more input
 /// continues in the next turn, after the others.
@@ -26,7 +26,7 @@ pub(super) const PREFETCHED_AT_ONCE: usize = 8;
 
 /// The result of handing an envelope in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum EnvelopeOutcome {
+enum ClientInputOutcome {
     /// The core got a request.
     Readable,
     /// The core was told that it is not a JSON object.
@@ -38,14 +38,14 @@ enum EnvelopeOutcome {
 const NOT_JSON: &str = "what came in is no JSON object, or is nested too deep";
 const TOO_LARGE: &str = "an envelope is larger than this server takes";
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Reads the memory that each of these connections will need, so that their cache misses
     /// overlap: with thousands of busy connections, the memory of each is cold at its turn. Changes
     /// nothing.
     pub(super) fn prefetch(&self, some: &[ConnId]) {
         if some.len() > 1 {
             let seen = some.iter().map(|&id| {
-                let queued = self.conns.get(id).is_some_and(|conn| conn.lists.has(HubLists::TO_READ));
+                let queued = self.conns.get(id).is_some_and(|conn| conn.lists.has(HubListFlags::TO_READ));
                 usize::from(queued).wrapping_add(self.chat.prefetch(id))
             });
             // So that the compiler does not remove the reads.
@@ -178,13 +178,13 @@ impl<S: Stream> Hub<S> {
                 // Between two envelopes there is no state to keep, so most connections need no
                 // memory for it.
                 InputDecoder::Raw(kept) => {
-                    let mut raw = kept.take().map_or_else(RawInput::default, |raw| *raw);
+                    let mut raw = kept.take().map_or_else(EnvelopeSplitter::default, |raw| *raw);
                     used += self.decode_raw(id, &mut raw, &bytes[used..]);
                     *kept = (!raw.is_between()).then(|| Box::new(raw));
                     return used;
                 }
                 InputDecoder::Ws(kept) => {
-                    let mut ws = kept.take().map_or_else(WsInput::default, |ws| *ws);
+                    let mut ws = kept.take().map_or_else(WsServerDecoder::default, |ws| *ws);
                     used += self.decode_ws(id, &mut ws, &mut bytes[used..]);
                     *kept = (!ws.is_between()).then(|| Box::new(ws));
                     return used;
@@ -200,7 +200,7 @@ impl<S: Stream> Hub<S> {
         self.count_changed(id);
     }
 
-    fn decode_raw(&mut self, id: ConnId, raw: &mut RawInput, bytes: &[u8]) -> usize {
+    fn decode_raw(&mut self, id: ConnId, raw: &mut EnvelopeSplitter, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         loop {
             let gate = self.gate(id);
@@ -219,38 +219,38 @@ impl<S: Stream> Hub<S> {
                 rest = &rest[length..];
                 self.work_left -= INPUT + BYTE * length as i64;
                 self.note_heard(id);
-                self.dispatch(Event::Input { conn: id, input: Ok(request) });
+                self.dispatch(CoreEvent::Input { conn: id, input: Ok(request) });
                 continue;
             }
             let before = rest.len();
             let item = raw.next(&mut rest, self.bounds.frame_bytes_max);
             self.work_left -= ODD_BYTE * (before - rest.len()) as i64;
             let heard = match item {
-                RawItem::More => break,
-                RawItem::Envelope(envelope) => match self.on_envelope(id, envelope, gate) {
-                    EnvelopeOutcome::Held => {
+                EnvelopeStreamItem::More => break,
+                EnvelopeStreamItem::Envelope(envelope) => match self.on_envelope(id, envelope, gate) {
+                    ClientInputOutcome::Held => {
                         self.buffers.hold_back(|out| out.extend_from_slice(envelope));
                         break;
                     }
                     heard => heard,
                 },
-                RawItem::Bad => {
+                EnvelopeStreamItem::Bad => {
                     self.on_bad_input(id, ErrorCode::BadJson, NOT_JSON);
-                    EnvelopeOutcome::Readable
+                    ClientInputOutcome::Readable
                 }
-                RawItem::TooLarge => {
+                EnvelopeStreamItem::TooLarge => {
                     self.on_bad_input(id, ErrorCode::TooLarge, TOO_LARGE);
                     break;
                 }
             };
-            if heard == EnvelopeOutcome::Unreadable {
+            if heard == ClientInputOutcome::Unreadable {
                 raw.skip_line();
             }
         }
         bytes.len() - rest.len()
     }
 
-    fn decode_ws(&mut self, id: ConnId, ws: &mut WsInput, bytes: &mut [u8]) -> usize {
+    fn decode_ws(&mut self, id: ConnId, ws: &mut WsServerDecoder, bytes: &mut [u8]) -> usize {
         let length = bytes.len();
         let mut rest = bytes;
         loop {
@@ -264,7 +264,7 @@ impl<S: Stream> Hub<S> {
             match item {
                 WsItem::More => break,
                 WsItem::Text(envelope) => {
-                    if self.on_text(id, envelope, gate) == EnvelopeOutcome::Held {
+                    if self.on_text(id, envelope, gate) == ClientInputOutcome::Held {
                         self.buffers.hold_back(|out| ws::write_as_client(out, envelope));
                         break;
                     }
@@ -272,7 +272,7 @@ impl<S: Stream> Hub<S> {
                 WsItem::Ping(payload) => {
                     self.answer(id, |out| ws::write_pong(out, payload));
                     self.note_heard(id);
-                    self.dispatch(Event::Ping { conn: id });
+                    self.dispatch(CoreEvent::Ping { conn: id });
                 }
                 WsItem::Pong => {}
                 WsItem::Close(code) => {
@@ -312,24 +312,24 @@ impl<S: Stream> Hub<S> {
     #[cold]
     fn stall(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.waits.set(WaitReasons::STALLED, true);
+            conn.waits.set(InputWaitReasons::STALLED, true);
         }
     }
 
     /// Hands one envelope to the core.
     #[inline(never)]
-    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], gate: InputGate) -> EnvelopeOutcome {
+    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], gate: InputGate) -> ClientInputOutcome {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.on_text(id, text, gate),
             Err(_) => {
                 self.on_bad_input(id, ErrorCode::BadJson, envelope::NOT_UTF8);
-                EnvelopeOutcome::Unreadable
+                ClientInputOutcome::Unreadable
             }
         }
     }
 
     /// Like `on_envelope`, for an envelope that is known to be UTF-8.
-    fn on_text(&mut self, id: ConnId, text: &str, gate: InputGate) -> EnvelopeOutcome {
+    fn on_text(&mut self, id: ConnId, text: &str, gate: InputGate) -> ClientInputOutcome {
         if let Some(request) = envelope::read_fast_text(text) {
             self.work_left -= INPUT;
             return self.on_request(id, Ok(request), gate);
@@ -345,22 +345,27 @@ impl<S: Stream> Hub<S> {
         heard
     }
 
-    fn on_request(&mut self, id: ConnId, input: Result<Request<'_>, BadInput>, gate: InputGate) -> EnvelopeOutcome {
+    fn on_request(
+        &mut self,
+        id: ConnId,
+        input: Result<ClientRequest<'_>, BadInput>,
+        gate: InputGate,
+    ) -> ClientInputOutcome {
         if gate == InputGate::Narrow && input.as_ref().is_ok_and(|request| !request.passes_held_requests()) {
             self.stall(id);
-            return EnvelopeOutcome::Held;
+            return ClientInputOutcome::Held;
         }
         let unreadable = matches!(&input, Err(fault) if fault.code == ErrorCode::BadJson);
         self.note_heard(id);
-        self.dispatch(Event::Input { conn: id, input });
-        if unreadable { EnvelopeOutcome::Unreadable } else { EnvelopeOutcome::Readable }
+        self.dispatch(CoreEvent::Input { conn: id, input });
+        if unreadable { ClientInputOutcome::Unreadable } else { ClientInputOutcome::Readable }
     }
 
     #[cold]
     fn on_bad_input(&mut self, id: ConnId, code: ErrorCode, why: &'static str) {
         self.work_left -= ODD_INPUT;
         self.note_heard(id);
-        self.dispatch(Event::Input { conn: id, input: Err(BadInput::unreadable(code, why)) });
+        self.dispatch(CoreEvent::Input { conn: id, input: Err(BadInput::unreadable(code, why)) });
     }
 
     fn note_heard(&mut self, id: ConnId) {
@@ -387,14 +392,15 @@ impl<S: Stream> Hub<S> {
     /// once or after its answers.
     pub(super) fn end_if_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let has_more = conn.lists.has(HubLists::TO_READ) || !conn.can_read() || conn.waits.has(WaitReasons::CHOKED);
-        if conn.read != ReadState::Ended || has_more {
+        let has_more =
+            conn.lists.has(HubListFlags::TO_READ) || !conn.can_read() || conn.waits.has(InputWaitReasons::CHOKED);
+        if conn.read != ConnectionReadState::Ended || has_more {
             return;
         }
         let silent_ms = self.now.mono_ms - conn.heard_ms;
         let waits = silent_ms < HALF_CLOSED_MS || self.chat.owes_somebody();
         if conn.framing == Framing::Lines && waits && silent_ms < self.bounds.answer_within_ms.max(HALF_CLOSED_MS) {
-            conn.read = ReadState::HalfClosed;
+            conn.read = ConnectionReadState::HalfClosed;
             drop(conn.take_input());
             self.deadlines.half_close(self.now.mono_ms, id);
         } else {

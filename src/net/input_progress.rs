@@ -16,7 +16,7 @@ const TURNS_MAX: u32 = 256;
 
 /// What is known about the input handed in so far.
 #[derive(Debug, Default)]
-pub(super) struct InputProgress {
+pub(super) struct InputWatermark {
     /// Everything that was sent by this time was handed in, by the mono clock.
     pub(super) by_ms: u64,
     /// When the poll of this turn was called, or before.
@@ -27,7 +27,7 @@ pub(super) struct InputProgress {
     turns: u32,
 }
 
-impl InputProgress {
+impl InputWatermark {
     /// Is this deadline so late that the process was paused, while the input since then is not
     /// handed in yet?
     pub(super) fn is_to_come(&self, deadline_ms: u64, now_ms: u64) -> bool {
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn it_is_known_when_all_events_came_and_nobody_has_more_and_at_the_latest_after_some_turns() {
-        let mut heard = InputProgress { polled_ms: 7, polled_all: true, ..InputProgress::default() };
+        let mut heard = InputWatermark { polled_ms: 7, polled_all: true, ..InputWatermark::default() };
         heard.note(false);
         assert_eq!(heard.by_ms, 0);
         heard.polled_all = false;

@@ -4,7 +4,7 @@
 /// The kinds of log lines about clients. Each has a budget of its own, so that no kind hides
 /// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineKind {
+pub(super) enum LogLineKind {
     LoggedIn,
     WrongPassword,
     LogInRefused,
@@ -20,7 +20,7 @@ pub(super) enum LineKind {
     ConnectionRefused,
 }
 
-impl LineKind {
+impl LogLineKind {
     /// All of them.
     pub(super) const ALL: [Self; 13] = [
         Self::LoggedIn,
@@ -66,7 +66,7 @@ const US_PER_S: u64 = 1_000_000;
 
 /// The rate limit of one kind.
 #[derive(Clone, Copy, Debug, Default)]
-struct LineRate {
+struct LogLineRate {
     /// When the budget is full again.
     clean_at_us: u64,
     left_out: u64,
@@ -74,14 +74,14 @@ struct LineRate {
 
 /// The rate limits of all kinds.
 #[derive(Debug)]
-pub(super) struct LineRates {
+pub(super) struct LogRateLimits {
     every_us: u64,
-    rates: [LineRate; LineKind::ALL.len()],
+    rates: [LogLineRate; LogLineKind::ALL.len()],
     /// When the next line with counts is due.
     due_ms: Option<u64>,
 }
 
-impl LineRates {
+impl LogRateLimits {
     /// At most `per_second` lines of each kind a second, and ten times as many at once.
     pub(super) fn new(per_second: u32) -> Self {
         let mut rates = Self { every_us: 0, rates: Default::default(), due_ms: None };
@@ -95,7 +95,7 @@ impl LineRates {
     }
 
     /// May one more line of this kind be written? If not, it is counted.
-    pub(super) fn admit(&mut self, kind: LineKind, now_ms: u64) -> bool {
+    pub(super) fn admit(&mut self, kind: LogLineKind, now_ms: u64) -> bool {
         let (rate, now_us) = (&mut self.rates[kind as usize], now_ms.saturating_mul(1_000));
         let clean_at_us = rate.clean_at_us.max(now_us) + self.every_us;
         if clean_at_us <= now_us + BURST_S * US_PER_S {
@@ -113,9 +113,9 @@ impl LineRates {
     }
 
     /// How many lines of each kind were left out since the last call.
-    pub(super) fn take_left_out(&mut self) -> [(LineKind, u64); LineKind::ALL.len()] {
+    pub(super) fn take_left_out(&mut self) -> [(LogLineKind, u64); LogLineKind::ALL.len()] {
         self.due_ms = None;
-        LineKind::ALL.map(|kind| (kind, std::mem::take(&mut self.rates[kind as usize].left_out)))
+        LogLineKind::ALL.map(|kind| (kind, std::mem::take(&mut self.rates[kind as usize].left_out)))
     }
 }
 
@@ -125,29 +125,29 @@ mod tests {
 
     #[test]
     fn a_burst_then_so_many_a_second_and_each_kind_for_itself() {
-        let mut rates = LineRates::new(10);
-        let burst = (0..1_000).filter(|_| rates.admit(LineKind::WrongPassword, 5)).count();
+        let mut rates = LogRateLimits::new(10);
+        let burst = (0..1_000).filter(|_| rates.admit(LogLineKind::WrongPassword, 5)).count();
         assert_eq!(burst, 100);
-        assert!(rates.admit(LineKind::LoggedIn, 5), "another kind");
-        let admitted = (0..10_000).filter(|at_ms| rates.admit(LineKind::WrongPassword, 6 + at_ms)).count();
+        assert!(rates.admit(LogLineKind::LoggedIn, 5), "another kind");
+        let admitted = (0..10_000).filter(|at_ms| rates.admit(LogLineKind::WrongPassword, 6 + at_ms)).count();
         assert!((99..=101).contains(&admitted), "{admitted} in ten seconds");
         assert_eq!(rates.next_ms(), Some(5 + COUNT_EVERY_MS), "from the first one");
         let left_out: Vec<_> = rates.take_left_out().into_iter().filter(|(_, count)| *count > 0).collect();
-        assert_eq!(left_out, [(LineKind::WrongPassword, 10_900 - admitted as u64)]);
+        assert_eq!(left_out, [(LogLineKind::WrongPassword, 10_900 - admitted as u64)]);
         assert_eq!((rates.next_ms(), rates.take_left_out().map(|(_, count)| count)), (None, [0; 13]));
     }
 
     #[test]
     fn another_rate_holds_at_once() {
-        let mut rates = LineRates::new(1_000_000);
-        assert!((0..100_000).all(|_| rates.admit(LineKind::Replaced, 0)));
+        let mut rates = LogRateLimits::new(1_000_000);
+        assert!((0..100_000).all(|_| rates.admit(LogLineKind::Replaced, 0)));
         rates.set(1);
-        assert_eq!((0..100).filter(|_| rates.admit(LineKind::LimitReached, 0)).count(), 10);
+        assert_eq!((0..100).filter(|_| rates.admit(LogLineKind::LimitReached, 0)).count(), 10);
     }
 
     #[test]
     fn each_kind_has_its_place() {
-        for (place, kind) in LineKind::ALL.into_iter().enumerate() {
+        for (place, kind) in LogLineKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, place);
         }
     }

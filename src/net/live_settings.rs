@@ -2,9 +2,9 @@
 //! reload, so that no setting is applied in only one of the two cases.
 
 use super::hub::{ConnectionBounds, Hub};
-use super::socket::Stream;
+use super::socket::NonblockingStream;
 use super::tls::Certificates;
-use crate::chat::contract::Rules;
+use crate::chat::contract::CoreSettings;
 use crate::config::{Networks, Origins};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct LoopSettings {
     /// The settings of the core.
-    pub rules: Rules,
+    pub rules: CoreSettings,
     /// The limits of connections.
     pub bounds: ConnectionBounds,
     /// The limit on open connections.
@@ -37,7 +37,7 @@ pub struct ReloadedSettings {
     pub then: Box<dyn FnOnce() + Send>,
 }
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Applies these settings from now on. Connections beyond a new limit keep what they have, but
     /// get no more until they are below it.
     pub fn hold_to(&mut self, live: LoopSettings) {

@@ -2,12 +2,12 @@
 //! Only when the budget is exceeded, the largest holders are searched; then enough is released to
 //! make that rare.
 
-use super::conn::WaitReasons;
+use super::conn::InputWaitReasons;
 use super::counters::CloseCause;
 use super::hub::Hub;
-use super::socket::Stream;
+use super::socket::NonblockingStream;
 use super::state::WriteState;
-use crate::chat::contract::{ConnId, Event};
+use crate::chat::contract::{ConnId, CoreEvent};
 
 /// The memory of an idle connection in bytes: its entries in the tables of the hub and of the core.
 const CONN_BYTES: usize = 384;
@@ -25,7 +25,7 @@ const LARGE_BYTES: usize = 16 * 1024;
 
 /// The order in which connections are closed: higher ranks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum CloseRank {
+enum EvictionRank {
     /// Logged in, and holding little.
     Small,
     /// Not logged in: very many such connections can fill a small budget even if idle.
@@ -38,7 +38,7 @@ enum CloseRank {
 
 /// The state of the memory budget.
 #[derive(Debug, Default)]
-pub(super) struct MemoryUsage {
+pub(super) struct MemoryBudget {
     /// Bytes of unused input.
     pub(super) input_bytes: usize,
     /// Releasable bytes that were left after the last search for holders.
@@ -50,7 +50,7 @@ pub(super) struct MemoryUsage {
     closed_bytes: usize,
 }
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// The memory of everything that clients can make grow, by capacity, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
@@ -93,11 +93,11 @@ impl<S: Stream> Hub<S> {
         let goal = goal - self.chat.held_bytes_of_jobs().min(goal / 2);
         // Releasing pushes that are on lists only to save another read does not affect clients.
         let too_much = self.releasable_bytes().saturating_sub(goal);
-        self.dispatch(Event::ReleaseMemory { bytes: too_much, windows: false });
+        self.dispatch(CoreEvent::ReleaseMemory { bytes: too_much, windows: false });
         self.close_largest(goal);
         let too_much = self.releasable_bytes().saturating_sub(goal);
         if too_much > 0 {
-            self.dispatch(Event::ReleaseMemory { bytes: too_much, windows: true });
+            self.dispatch(CoreEvent::ReleaseMemory { bytes: too_much, windows: true });
         }
         self.memory.left_bytes = self.releasable_bytes();
         self.memory.next_search_ms = now_ms + SEARCH_EVERY_MS;
@@ -110,15 +110,15 @@ impl<S: Stream> Hub<S> {
         if self.releasable_bytes() <= goal {
             return;
         }
-        let mut holders: Vec<((CloseRank, usize), ConnId, bool)> = Vec::new();
+        let mut holders: Vec<((EvictionRank, usize), ConnId, bool)> = Vec::new();
         let (mut all_bytes, mut strangers_bytes) = (0, 0);
         for id in self.conns.keys() {
             let Some(conn) = self.conns.get(id) else { continue };
             let held = CONN_BYTES + conn.held_bytes() + self.chat.held_bytes_of(id);
             let rank = match held {
-                LARGE_BYTES.. => CloseRank::Large,
-                _ if !conn.known => CloseRank::Stranger,
-                _ => CloseRank::Small,
+                LARGE_BYTES.. => EvictionRank::Large,
+                _ if !conn.known => EvictionRank::Stranger,
+                _ => EvictionRank::Small,
             };
             all_bytes += held;
             strangers_bytes += if conn.known { 0 } else { held };
@@ -128,7 +128,7 @@ impl<S: Stream> Hub<S> {
             // Each of them holds little, and together they fill the budget: close them before a
             // user with much output.
             let strangers = holders.iter_mut().filter(|(_, _, known)| !known);
-            strangers.for_each(|((rank, _), _, _)| *rank = CloseRank::Crowd);
+            strangers.for_each(|((rank, _), _, _)| *rank = EvictionRank::Crowd);
         }
         holders.sort_unstable_by_key(|&(key, _, _)| std::cmp::Reverse(key));
         // Connections that are closed now leave the tables a little later.
@@ -190,7 +190,7 @@ impl<S: Stream> Hub<S> {
             self.failed.push((id, CloseCause::IoError));
         } else if conn.output.len() > max {
             // Its further input is not handled before it is closed.
-            conn.waits.set(WaitReasons::SHUT, true);
+            conn.waits.set(InputWaitReasons::SHUT, true);
             self.failed.push((id, CloseCause::SlowReader));
         }
     }

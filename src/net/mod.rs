@@ -45,12 +45,12 @@ mod writing;
 mod tests;
 
 use crate::bus::Bus;
-use crate::chat::Chat;
-use crate::chat::contract::{Outcome, Ticket, TurnTime};
+use crate::chat::ChatCore;
+use crate::chat::contract::{JobOutcome, JobTicket, TurnTimestamp};
 use crate::histogram::Histogram;
 use crate::push_hook::PushHook;
-use crate::store::cluster::ClusterMembership;
-use crate::store::pool::Pool;
+use crate::store::cluster::ClusterHandle;
+use crate::store::pool::WorkerPool;
 use accept::LoopAcceptor;
 use admin::{LoopCalls, LoopFigures};
 use conns::{ALARM, LISTENER, SIGNALS, WAKER, conn_of};
@@ -68,7 +68,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use wake_timer::Alarm;
+use wake_timer::WakeupTimer;
 
 /// The wall clock is read at most once in this time.
 const WALL_CLOCK_EVERY_MS: u64 = 10;
@@ -95,9 +95,9 @@ pub struct LoopParts {
     /// Set (and the waker woken) to stop the server.
     pub stop: Arc<AtomicBool>,
     /// The core.
-    pub chat: Chat,
+    pub chat: ChatCore,
     /// The store.
-    pub pool: Pool,
+    pub pool: WorkerPool,
     /// The push hook, if there is one.
     pub push_hook: Option<PushHook>,
     /// A secret key for hash tables.
@@ -105,7 +105,7 @@ pub struct LoopParts {
     /// Called when the stop begins; must not wait.
     pub on_stop: Box<dyn Fn() + Send>,
     /// The other nodes, if this is one of a cluster.
-    pub cluster: Option<ClusterMembership>,
+    pub cluster: Option<ClusterHandle>,
     /// What carries frames between them, if there is one.
     pub bus: Option<Box<dyn Bus>>,
     /// The calls of operators; the sender wakes the loop.
@@ -128,7 +128,7 @@ enum StopStage {
 /// The loop.
 pub struct Loop {
     poll: Poll,
-    alarm: Alarm,
+    alarm: WakeupTimer,
     acceptor: Option<LoopAcceptor>,
     signals: Option<Signals>,
     on_hang_up: Box<dyn FnMut() + Send>,
@@ -138,10 +138,10 @@ pub struct Loop {
     stop_wait_ms: u64,
     on_stop: Box<dyn Fn() + Send>,
     hub: Hub<Socket>,
-    pool: Pool,
-    finished: Vec<(Ticket, Outcome)>,
+    pool: WorkerPool,
+    finished: Vec<(JobTicket, JobOutcome)>,
     /// Outcomes that wait for their turn.
-    outcomes: VecDeque<(Ticket, Outcome)>,
+    outcomes: VecDeque<(JobTicket, JobOutcome)>,
     /// The number of jobs in flight.
     jobs_in_flight: usize,
     /// The calls of operators, and whether some may be waiting.
@@ -152,9 +152,9 @@ pub struct Loop {
     turns: Histogram,
     started: Instant,
     /// When this turn began.
-    now: TurnTime,
+    now: TurnTimestamp,
     /// When the wall clock was last read, and its time then.
-    wall: TurnTime,
+    wall: TurnTimestamp,
 }
 
 impl Loop {
@@ -191,7 +191,7 @@ impl Loop {
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
         }
-        let alarm = Alarm::new(poll.registry(), ALARM)?;
+        let alarm = WakeupTimer::new(poll.registry(), ALARM)?;
         Ok(Self {
             poll,
             alarm,
@@ -213,8 +213,8 @@ impl Loop {
             conns_max,
             turns: Histogram::default(),
             started: Instant::now(),
-            now: TurnTime::default(),
-            wall: TurnTime::default(),
+            now: TurnTimestamp::default(),
+            wall: TurnTimestamp::default(),
         })
     }
 
@@ -449,15 +449,15 @@ impl Loop {
 
     /// Reads the clocks. The wall clock is read only if some ms have passed since it was last read,
     /// and extrapolated in between.
-    fn look_at_clocks(&mut self, since_start: Duration) -> TurnTime {
+    fn look_at_clocks(&mut self, since_start: Duration) -> TurnTimestamp {
         // Half a billion years of milliseconds fit.
         let mono_ms = since_start.as_millis() as u64;
         if mono_ms.saturating_sub(self.wall.mono_ms) >= WALL_CLOCK_EVERY_MS || self.wall.wall_ms == 0 {
             // With a clock before 1970 users see the time 0; nothing else is affected.
             let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-            self.wall = TurnTime { mono_ms, wall_ms };
+            self.wall = TurnTimestamp { mono_ms, wall_ms };
         }
-        self.now = TurnTime { mono_ms, wall_ms: self.wall.wall_ms + (mono_ms - self.wall.mono_ms) };
+        self.now = TurnTimestamp { mono_ms, wall_ms: self.wall.wall_ms + (mono_ms - self.wall.mono_ms) };
         self.now
     }
 }

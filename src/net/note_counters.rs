@@ -1,32 +1,32 @@
 //! Counts of the core's notes.
 
-use crate::chat::contract::{ClientLimit, CredentialKind, JobKind, Note, RefusalCause};
+use crate::chat::contract::{ClientLimitKind, CredentialKind, JobKind, LogEvent, LoginRefusalCause};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// The counts since the start. The maps have at most one entry for each cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NoteCounts {
+pub struct LogEventCounts {
     /// Log-ins by password, and by token.
     pub log_ins: BTreeMap<CredentialKind, u64>,
     /// Refused log-ins, by cause.
-    pub log_in_refusals: BTreeMap<RefusalCause, u64>,
+    pub log_in_refusals: BTreeMap<LoginRefusalCause, u64>,
     /// Accounts that were made.
     pub sign_ups: u64,
     /// Refused sign-ups, by cause.
-    pub sign_up_refusals: BTreeMap<RefusalCause, u64>,
+    pub sign_up_refusals: BTreeMap<LoginRefusalCause, u64>,
     /// Passwords that users changed.
     pub passwords_changed: u64,
     /// Accounts that users deleted.
     pub accounts_deleted: u64,
     /// Changes of a password and deletions that were refused to users, by cause.
-    pub proof_refusals: BTreeMap<RefusalCause, u64>,
+    pub proof_refusals: BTreeMap<LoginRefusalCause, u64>,
     /// Users whom others have blocked.
     pub blocked: u64,
     /// Connections that a newer log-in of the same user ended.
     pub replaced: u64,
     /// Limits that were reached, by limit, besides those that refused a log-in or sign-up.
-    pub limits: BTreeMap<ClientLimit, u64>,
+    pub limits: BTreeMap<ClientLimitKind, u64>,
     /// Messages refused because the two are no friends.
     pub not_friends: u64,
     /// Pushes refused because there is no room for them in the store.
@@ -39,34 +39,34 @@ pub struct NoteCounts {
     pub jobs_failed: BTreeMap<JobKind, u64>,
 }
 
-impl NoteCounts {
+impl LogEventCounts {
     /// Counts a note.
-    pub fn count(&mut self, note: &Note) {
+    pub fn count(&mut self, note: &LogEvent) {
         match note {
-            Note::LoggedIn { by, .. } => *self.log_ins.entry(*by).or_default() += 1,
-            Note::LogInRefused { cause, .. } => *self.log_in_refusals.entry(*cause).or_default() += 1,
-            Note::SignedUp { .. } => self.sign_ups += 1,
-            Note::SignUpRefused { cause, .. } => *self.sign_up_refusals.entry(*cause).or_default() += 1,
-            Note::PasswordChanged { .. } => self.passwords_changed += 1,
-            Note::AccountDeleted { .. } => self.accounts_deleted += 1,
-            Note::ProofRefused { cause, .. } => *self.proof_refusals.entry(*cause).or_default() += 1,
-            Note::Blocked { .. } => self.blocked += 1,
+            LogEvent::LoggedIn { by, .. } => *self.log_ins.entry(*by).or_default() += 1,
+            LogEvent::LogInRefused { cause, .. } => *self.log_in_refusals.entry(*cause).or_default() += 1,
+            LogEvent::SignedUp { .. } => self.sign_ups += 1,
+            LogEvent::SignUpRefused { cause, .. } => *self.sign_up_refusals.entry(*cause).or_default() += 1,
+            LogEvent::PasswordChanged { .. } => self.passwords_changed += 1,
+            LogEvent::AccountDeleted { .. } => self.accounts_deleted += 1,
+            LogEvent::ProofRefused { cause, .. } => *self.proof_refusals.entry(*cause).or_default() += 1,
+            LogEvent::Blocked { .. } => self.blocked += 1,
             // Events of the operator are not counted here.
-            Note::NoticeBegins { .. } | Note::DeletionGoesOn { .. } | Note::DeletionWentOn { .. } => {}
-            Note::Replaced { .. } => self.replaced += 1,
-            Note::LimitReached { limit, .. } => *self.limits.entry(*limit).or_default() += 1,
-            Note::NotFriends { .. } => self.not_friends += 1,
-            Note::MailboxFull { .. } => self.mailbox_full += 1,
-            Note::PageRead { pushes, .. } => {
+            LogEvent::NoticeBegins { .. } | LogEvent::DeletionGoesOn { .. } | LogEvent::DeletionWentOn { .. } => {}
+            LogEvent::Replaced { .. } => self.replaced += 1,
+            LogEvent::LimitReached { limit, .. } => *self.limits.entry(*limit).or_default() += 1,
+            LogEvent::NotFriends { .. } => self.not_friends += 1,
+            LogEvent::MailboxFull { .. } => self.mailbox_full += 1,
+            LogEvent::PageRead { pushes, .. } => {
                 self.pages += 1;
                 self.pushes_on_pages += *pushes as u64;
             }
-            Note::JobFailed { job, .. } => *self.jobs_failed.entry(*job).or_default() += 1,
+            LogEvent::JobFailed { job, .. } => *self.jobs_failed.entry(*job).or_default() += 1,
         }
     }
 }
 
-impl fmt::Display for NoteCounts {
+impl fmt::Display for LogEventCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sum = |counts: &mut dyn Iterator<Item = &u64>| counts.sum::<u64>();
         let (log_ins, refused) = (sum(&mut self.log_ins.values()), sum(&mut self.log_in_refusals.values()));
@@ -81,48 +81,55 @@ impl fmt::Display for NoteCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{ClientConn, ConnId, MailboxQuota};
+    use crate::chat::contract::{ConnAndAddress, ConnId, MailboxQuotaKind};
     use crate::protocol::field::UserName;
 
     #[test]
     fn each_note_is_counted_under_its_cause() {
         let user = UserName::new("ann").unwrap();
-        let client = ClientConn { conn: ConnId { slot: 1, generation: 2 }, address_key: None };
-        let mut noted = NoteCounts::default();
+        let client = ConnAndAddress { conn: ConnId { slot: 1, generation: 2 }, address_key: None };
+        let mut noted = LogEventCounts::default();
         for (note, times) in [
-            (Note::LoggedIn { user: user.clone(), client, by: CredentialKind::Token }, 2),
-            (Note::LogInRefused { user: None, client, cause: RefusalCause::WrongPassword }, 3),
-            (Note::LogInRefused { user: None, client, cause: RefusalCause::Limit(ClientLimit::PasswordsPerUser) }, 1),
-            (Note::SignedUp { user: user.clone(), client }, 4),
-            (Note::SignUpRefused { user: Some(user.clone()), client, cause: RefusalCause::NameTaken }, 5),
-            (Note::Replaced { user: user.clone(), client, by: client.conn }, 6),
-            (Note::LimitReached { user: None, client, limit: ClientLimit::Requests }, 7),
-            (Note::NotFriends { user: user.clone(), client }, 8),
-            (Note::MailboxFull { user: user.clone(), sender: "bob".into(), quota: MailboxQuota::Pair }, 9),
-            (Note::PageRead { user: user.clone(), pushes: 3, more: false }, 10),
-            (Note::JobFailed { job: JobKind::Save, for_good: false }, 11),
-            (Note::PasswordChanged { user: user.clone(), client: Some(client) }, 12),
-            (Note::AccountDeleted { user: user.clone(), client: None }, 13),
-            (Note::ProofRefused { user: Some(user.clone()), client, cause: RefusalCause::WrongPassword }, 14),
-            (Note::Blocked { user: user.clone(), other: user.clone() }, 15),
+            (LogEvent::LoggedIn { user: user.clone(), client, by: CredentialKind::Token }, 2),
+            (LogEvent::LogInRefused { user: None, client, cause: LoginRefusalCause::WrongPassword }, 3),
+            (
+                LogEvent::LogInRefused {
+                    user: None,
+                    client,
+                    cause: LoginRefusalCause::Limit(ClientLimitKind::PasswordsPerUser),
+                },
+                1,
+            ),
+            (LogEvent::SignedUp { user: user.clone(), client }, 4),
+            (LogEvent::SignUpRefused { user: Some(user.clone()), client, cause: LoginRefusalCause::NameTaken }, 5),
+            (LogEvent::Replaced { user: user.clone(), client, by: client.conn }, 6),
+            (LogEvent::LimitReached { user: None, client, limit: ClientLimitKind::Requests }, 7),
+            (LogEvent::NotFriends { user: user.clone(), client }, 8),
+            (LogEvent::MailboxFull { user: user.clone(), sender: "bob".into(), quota: MailboxQuotaKind::Pair }, 9),
+            (LogEvent::PageRead { user: user.clone(), pushes: 3, more: false }, 10),
+            (LogEvent::JobFailed { job: JobKind::Save, for_good: false }, 11),
+            (LogEvent::PasswordChanged { user: user.clone(), client: Some(client) }, 12),
+            (LogEvent::AccountDeleted { user: user.clone(), client: None }, 13),
+            (LogEvent::ProofRefused { user: Some(user.clone()), client, cause: LoginRefusalCause::WrongPassword }, 14),
+            (LogEvent::Blocked { user: user.clone(), other: user.clone() }, 15),
         ] {
             (0..times).for_each(|_| noted.count(&note));
         }
-        let expected = NoteCounts {
+        let expected = LogEventCounts {
             log_ins: [(CredentialKind::Token, 2)].into(),
             log_in_refusals: [
-                (RefusalCause::WrongPassword, 3),
-                (RefusalCause::Limit(ClientLimit::PasswordsPerUser), 1),
+                (LoginRefusalCause::WrongPassword, 3),
+                (LoginRefusalCause::Limit(ClientLimitKind::PasswordsPerUser), 1),
             ]
             .into(),
             sign_ups: 4,
-            sign_up_refusals: [(RefusalCause::NameTaken, 5)].into(),
+            sign_up_refusals: [(LoginRefusalCause::NameTaken, 5)].into(),
             passwords_changed: 12,
             accounts_deleted: 13,
-            proof_refusals: [(RefusalCause::WrongPassword, 14)].into(),
+            proof_refusals: [(LoginRefusalCause::WrongPassword, 14)].into(),
             blocked: 15,
             replaced: 6,
-            limits: [(ClientLimit::Requests, 7)].into(),
+            limits: [(ClientLimitKind::Requests, 7)].into(),
             not_friends: 8,
             mailbox_full: 9,
             pages: 10,

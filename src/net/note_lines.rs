@@ -9,9 +9,11 @@
 
 use super::counters::CloseCause;
 use super::hub::Hub;
-use super::line_rates::LineKind;
-use super::socket::Stream;
-use crate::chat::contract::{ClientLimit, ConnId, CredentialKind, JobKind, MailboxQuota, Note, RefusalCause};
+use super::line_rates::LogLineKind;
+use super::socket::NonblockingStream;
+use crate::chat::contract::{
+    ClientLimitKind, ConnId, CredentialKind, JobKind, LogEvent, LoginRefusalCause, MailboxQuotaKind,
+};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use log::kv::Value;
@@ -20,80 +22,85 @@ use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 /// A field of a line and its value.
-type LineField<'a> = (&'static str, Value<'a>);
+type LogLineField<'a> = (&'static str, Value<'a>);
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Logs a note of the core.
     #[inline(never)]
-    pub(super) fn say_note(&mut self, note: &Note) {
+    pub(super) fn say_note(&mut self, note: &LogEvent) {
         match note {
-            Note::LoggedIn { user, client, by } => {
-                self.say(LineKind::LoggedIn, Some(client.conn), Some(("by", credential_name(*by).into())), Some(user));
-            }
-            Note::LogInRefused { user, client, cause } => {
-                let is_wrong = *cause == RefusalCause::WrongPassword;
-                let kind = if is_wrong { LineKind::WrongPassword } else { LineKind::LogInRefused };
-                self.say(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
-            }
-            Note::SignedUp { user, client } => self.say(LineKind::SignedUp, Some(client.conn), None, Some(user)),
-            Note::SignUpRefused { user, client, cause } => {
-                let cause = refusal_name(*cause).into();
-                self.say(LineKind::SignUpRefused, Some(client.conn), Some(("cause", cause)), user.as_ref());
-            }
-            Note::PasswordChanged { user, client } => {
-                self.say(LineKind::PasswordChanged, client.map(|client| client.conn), None, Some(user));
-            }
-            Note::AccountDeleted { user, client } => {
-                self.say(LineKind::AccountDeleted, client.map(|client| client.conn), None, Some(user));
-            }
-            Note::ProofRefused { user, client, cause } => {
-                let is_wrong = *cause == RefusalCause::WrongPassword;
-                let kind = if is_wrong { LineKind::WrongPassword } else { LineKind::ProofRefused };
-                self.say(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
-            }
-            Note::Blocked { user, other } => {
-                let fields = [("other", other.as_str().into()), ("user", user.as_str().into())];
-                self.say_at_debug("user blocked", None, &fields);
-            }
-            Note::DeletionGoesOn { user } => {
-                log::info!(user = user.as_str(); "admin: a deletion that was cut short goes on");
-            }
-            Note::DeletionWentOn { user, is_done } => {
-                let result = if *is_done { "done" } else { "the next start goes on" };
-                log::info!(user = user.as_str(); "admin: the deletion that went on has ended: {result}");
-            }
-            Note::NoticeBegins { id } => log::info!(id = &**id; "admin: a notice to all users goes out"),
-            Note::Replaced { user, client, by } => {
+            LogEvent::LoggedIn { user, client, by } => {
                 self.say(
-                    LineKind::Replaced,
+                    LogLineKind::LoggedIn,
                     Some(client.conn),
-                    Some(("by", Value::from_display(&ShownConnection(*by)))),
+                    Some(("by", credential_name(*by).into())),
                     Some(user),
                 );
             }
-            Note::LimitReached { user, client, limit } => {
-                let cause = limit_name(*limit).into();
-                self.say(LineKind::LimitReached, Some(client.conn), Some(("cause", cause)), user.as_ref());
+            LogEvent::LogInRefused { user, client, cause } => {
+                let is_wrong = *cause == LoginRefusalCause::WrongPassword;
+                let kind = if is_wrong { LogLineKind::WrongPassword } else { LogLineKind::LogInRefused };
+                self.say(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
             }
-            Note::MailboxFull { user, sender, quota } => {
-                if self.admits_line(LineKind::MailboxFull) {
-                    let fields: [LineField<'_>; 3] = [
+            LogEvent::SignedUp { user, client } => self.say(LogLineKind::SignedUp, Some(client.conn), None, Some(user)),
+            LogEvent::SignUpRefused { user, client, cause } => {
+                let cause = refusal_name(*cause).into();
+                self.say(LogLineKind::SignUpRefused, Some(client.conn), Some(("cause", cause)), user.as_ref());
+            }
+            LogEvent::PasswordChanged { user, client } => {
+                self.say(LogLineKind::PasswordChanged, client.map(|client| client.conn), None, Some(user));
+            }
+            LogEvent::AccountDeleted { user, client } => {
+                self.say(LogLineKind::AccountDeleted, client.map(|client| client.conn), None, Some(user));
+            }
+            LogEvent::ProofRefused { user, client, cause } => {
+                let is_wrong = *cause == LoginRefusalCause::WrongPassword;
+                let kind = if is_wrong { LogLineKind::WrongPassword } else { LogLineKind::ProofRefused };
+                self.say(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
+            }
+            LogEvent::Blocked { user, other } => {
+                let fields = [("other", other.as_str().into()), ("user", user.as_str().into())];
+                self.say_at_debug("user blocked", None, &fields);
+            }
+            LogEvent::DeletionGoesOn { user } => {
+                log::info!(user = user.as_str(); "admin: a deletion that was cut short goes on");
+            }
+            LogEvent::DeletionWentOn { user, is_done } => {
+                let result = if *is_done { "done" } else { "the next start goes on" };
+                log::info!(user = user.as_str(); "admin: the deletion that went on has ended: {result}");
+            }
+            LogEvent::NoticeBegins { id } => log::info!(id = &**id; "admin: a notice to all users goes out"),
+            LogEvent::Replaced { user, client, by } => {
+                self.say(
+                    LogLineKind::Replaced,
+                    Some(client.conn),
+                    Some(("by", Value::from_display(&LoggedConnection(*by)))),
+                    Some(user),
+                );
+            }
+            LogEvent::LimitReached { user, client, limit } => {
+                let cause = limit_name(*limit).into();
+                self.say(LogLineKind::LimitReached, Some(client.conn), Some(("cause", cause)), user.as_ref());
+            }
+            LogEvent::MailboxFull { user, sender, quota } => {
+                if self.admits_line(LogLineKind::MailboxFull) {
+                    let fields: [LogLineField<'_>; 3] = [
                         ("cause", quota_name(*quota).into()),
                         ("sender", Value::from_display(sender)),
                         ("user", user.as_str().into()),
                     ];
-                    self.write_line(Level::Info, LineKind::MailboxFull.as_str(), None, &fields);
+                    self.write_line(Level::Info, LogLineKind::MailboxFull.as_str(), None, &fields);
                 }
             }
-            Note::NotFriends { user, client } => {
+            LogEvent::NotFriends { user, client } => {
                 let fields = [("cause", "not_friends".into()), ("user", user.as_str().into())];
                 self.say_at_debug("message refused", Some(client.conn), &fields);
             }
-            Note::PageRead { user, pushes, more } => {
+            LogEvent::PageRead { user, pushes, more } => {
                 let fields = [("pushes", (*pushes).into()), ("more", (*more).into()), ("user", user.as_str().into())];
                 self.say_at_debug("page read", None, &fields);
             }
-            Note::JobFailed { job, for_good } => {
+            LogEvent::JobFailed { job, for_good } => {
                 self.say_at_debug(
                     "job failed",
                     None,
@@ -114,30 +121,30 @@ impl<S: Stream> Hub<S> {
         match cause {
             // These limits are not known to the core.
             CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
-                self.say(LineKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
+                self.say(LogLineKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
             }
-            _ => log::debug!("connection {} closed: {}", ShownConnection(conn), cause.as_str()),
+            _ => log::debug!("connection {} closed: {}", LoggedConnection(conn), cause.as_str()),
         }
     }
 
     /// Logs that a connection is refused because its address has reached the limit.
     #[cold]
     pub(super) fn say_address_full(&mut self, address: IpAddr) {
-        if self.admits_line(LineKind::ConnectionRefused) {
+        if self.admits_line(LogLineKind::ConnectionRefused) {
             let address = address.to_canonical();
             let fields = [("address", Value::from_display(&address)), ("cause", "connections_per_address".into())];
-            self.write_line(Level::Info, LineKind::ConnectionRefused.as_str(), None, &fields);
+            self.write_line(Level::Info, LogLineKind::ConnectionRefused.as_str(), None, &fields);
         }
     }
 
     /// Logs that a connection is refused because the limit on connections is reached.
     #[cold]
     pub(super) fn say_full(&mut self, conns_max: usize, address: IpAddr) {
-        if self.admits_line(LineKind::ConnectionRefused) {
+        if self.admits_line(LogLineKind::ConnectionRefused) {
             let address = address.to_canonical();
             let shown = Value::from_display(&address);
             let fields = [("address", shown), ("cause", "connections".into()), ("connections_max", conns_max.into())];
-            self.write_line(Level::Warn, LineKind::ConnectionRefused.as_str(), None, &fields);
+            self.write_line(Level::Warn, LogLineKind::ConnectionRefused.as_str(), None, &fields);
         }
     }
 
@@ -152,32 +159,38 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    fn say(&mut self, kind: LineKind, conn: Option<ConnId>, field: Option<LineField<'_>>, user: Option<&UserName>) {
+    fn say(
+        &mut self,
+        kind: LogLineKind,
+        conn: Option<ConnId>,
+        field: Option<LogLineField<'_>>,
+        user: Option<&UserName>,
+    ) {
         if self.admits_line(kind) {
             let user = user.map(|user| ("user", user.as_str().into()));
-            let fields: Vec<LineField<'_>> = field.into_iter().chain(user).collect();
+            let fields: Vec<LogLineField<'_>> = field.into_iter().chain(user).collect();
             self.write_line(Level::Info, kind.as_str(), conn, &fields);
         }
     }
 
-    fn say_at_debug(&self, message: &str, conn: Option<ConnId>, fields: &[LineField<'_>]) {
+    fn say_at_debug(&self, message: &str, conn: Option<ConnId>, fields: &[LogLineField<'_>]) {
         if log_enabled!(Level::Debug) {
             self.write_line(Level::Debug, message, conn, fields);
         }
     }
 
     /// May one more line of this kind be written?
-    fn admits_line(&mut self, kind: LineKind) -> bool {
+    fn admits_line(&mut self, kind: LogLineKind) -> bool {
         log_enabled!(Level::Debug) || (log_enabled!(Level::Info) && self.line_rates.admit(kind, self.now.mono_ms))
     }
 
     /// Writes a line, through a bounded queue (`src/logging.rs`): this does not wait.
-    fn write_line(&self, level: Level, message: &str, conn: Option<ConnId>, fields: &[LineField<'_>]) {
+    fn write_line(&self, level: Level, message: &str, conn: Option<ConnId>, fields: &[LogLineField<'_>]) {
         let address = conn.and_then(|conn| self.address_of(conn));
-        let shown = conn.map(ShownConnection);
+        let shown = conn.map(LoggedConnection);
         let address = address.as_ref().map(|address| ("address", Value::from_display(address)));
         let conn = shown.as_ref().map(|conn| ("conn", Value::from_display(conn)));
-        let fields: Vec<LineField<'_>> = address.into_iter().chain(conn).chain(fields.iter().cloned()).collect();
+        let fields: Vec<LogLineField<'_>> = address.into_iter().chain(conn).chain(fields.iter().cloned()).collect();
         let args = format_args!("{message}");
         log::logger().log(&Record::builder().level(level).target(TARGET).args(args).key_values(&fields).build());
     }
@@ -193,9 +206,9 @@ impl<S: Stream> Hub<S> {
 const TARGET: &str = "hongyan::clients";
 
 /// A connection, as log lines show it.
-struct ShownConnection(ConnId);
+struct LoggedConnection(ConnId);
 
-impl Display for ShownConnection {
+impl Display for LoggedConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0.slot, self.0.generation)
     }
@@ -208,47 +221,47 @@ fn credential_name(kind: CredentialKind) -> &'static str {
     }
 }
 
-fn refusal_name(cause: RefusalCause) -> &'static str {
+fn refusal_name(cause: LoginRefusalCause) -> &'static str {
     match cause {
-        RefusalCause::WrongPassword => "wrong_password",
-        RefusalCause::BadToken => "bad_token",
-        RefusalCause::NameTaken => "name_taken",
-        RefusalCause::SignUpsClosed => "sign_ups_closed",
-        RefusalCause::Banned => "banned",
-        RefusalCause::Limit(limit) => limit_name(limit),
-        RefusalCause::QueueFull => "queue_full",
-        RefusalCause::TooManyAtOnce => "too_many_at_once",
-        RefusalCause::Busy => "busy",
-        RefusalCause::Unavailable => "unavailable",
-        RefusalCause::NoHashing => "no_hashing",
-        RefusalCause::Unreadable => "unreadable",
-        RefusalCause::Damaged => "damaged",
-        RefusalCause::Refused => "refused",
-        RefusalCause::TimedOut => "timed_out",
-        RefusalCause::Stopping => "stopping",
-        RefusalCause::BadRequest => "bad_request",
+        LoginRefusalCause::WrongPassword => "wrong_password",
+        LoginRefusalCause::BadToken => "bad_token",
+        LoginRefusalCause::NameTaken => "name_taken",
+        LoginRefusalCause::SignUpsClosed => "sign_ups_closed",
+        LoginRefusalCause::Banned => "banned",
+        LoginRefusalCause::Limit(limit) => limit_name(limit),
+        LoginRefusalCause::QueueFull => "queue_full",
+        LoginRefusalCause::TooManyAtOnce => "too_many_at_once",
+        LoginRefusalCause::Busy => "busy",
+        LoginRefusalCause::Unavailable => "unavailable",
+        LoginRefusalCause::NoHashing => "no_hashing",
+        LoginRefusalCause::Unreadable => "unreadable",
+        LoginRefusalCause::Damaged => "damaged",
+        LoginRefusalCause::Refused => "refused",
+        LoginRefusalCause::TimedOut => "timed_out",
+        LoginRefusalCause::Stopping => "stopping",
+        LoginRefusalCause::BadRequest => "bad_request",
     }
 }
 
-fn quota_name(quota: MailboxQuota) -> &'static str {
+fn quota_name(quota: MailboxQuotaKind) -> &'static str {
     match quota {
-        MailboxQuota::Receiver => "receiver",
-        MailboxQuota::Pair => "pair",
+        MailboxQuotaKind::Receiver => "receiver",
+        MailboxQuotaKind::Pair => "pair",
     }
 }
 
-fn limit_name(limit: ClientLimit) -> &'static str {
+fn limit_name(limit: ClientLimitKind) -> &'static str {
     match limit {
-        ClientLimit::PasswordsPerConnection => "passwords_per_connection",
-        ClientLimit::PasswordsPerAddress => "passwords_per_address",
-        ClientLimit::PasswordsPerUser => "passwords_per_user",
-        ClientLimit::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
-        ClientLimit::PasswordsPerTrustedAddress => "passwords_per_trusted_address",
-        ClientLimit::TokensPerConnection => "tokens_per_connection",
-        ClientLimit::SignUpsPerAddress => "sign_ups_per_address",
-        ClientLimit::Requests => "requests",
-        ClientLimit::RequestsBeforeLogin => "requests_before_login",
-        ClientLimit::RepeatedMessages => "repeated_messages",
+        ClientLimitKind::PasswordsPerConnection => "passwords_per_connection",
+        ClientLimitKind::PasswordsPerAddress => "passwords_per_address",
+        ClientLimitKind::PasswordsPerUser => "passwords_per_user",
+        ClientLimitKind::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
+        ClientLimitKind::PasswordsPerTrustedAddress => "passwords_per_trusted_address",
+        ClientLimitKind::TokensPerConnection => "tokens_per_connection",
+        ClientLimitKind::SignUpsPerAddress => "sign_ups_per_address",
+        ClientLimitKind::Requests => "requests",
+        ClientLimitKind::RequestsBeforeLogin => "requests_before_login",
+        ClientLimitKind::RepeatedMessages => "repeated_messages",
     }
 }
 

@@ -132,7 +132,7 @@ impl SpareBuffers {
 
 /// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteResult {
+pub enum SocketWriteResult {
     /// Everything is written.
     All,
     /// The socket takes no more for now.
@@ -141,9 +141,9 @@ pub enum WriteResult {
 
 /// Bytes that wait to be written. Empty output is a null pointer.
 #[derive(Debug, Default)]
-pub struct Output(Option<Box<OutputBuffer>>);
+pub struct PendingOutput(Option<Box<OutputBuffer>>);
 
-impl Output {
+impl PendingOutput {
     /// When less than a large buffer's capacity divided by this is left, the rest is moved to a
     /// small buffer.
     const SHRINK_BELOW: usize = 4;
@@ -225,7 +225,7 @@ impl Output {
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn flush(&mut self, socket: &mut impl Write, spare: &mut SpareBuffers) -> io::Result<WriteResult> {
+    pub fn flush(&mut self, socket: &mut impl Write, spare: &mut SpareBuffers) -> io::Result<SocketWriteResult> {
         if let Some(buffer) = &mut self.0 {
             while buffer.offset < buffer.bytes.len() {
                 match socket.write(&buffer.bytes[buffer.offset..]) {
@@ -242,7 +242,7 @@ impl Output {
                             buffer.bytes.shrink_to(2 * waits);
                         }
                         spare.count(buffer);
-                        return Ok(WriteResult::Blocked);
+                        return Ok(SocketWriteResult::Blocked);
                     }
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
@@ -250,7 +250,7 @@ impl Output {
             }
         }
         self.discard(spare);
-        Ok(WriteResult::All)
+        Ok(SocketWriteResult::All)
     }
 
     /// Drops the waiting output.
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn bytes_come_out_once_and_in_order_however_the_socket_tears_them() {
-        let (mut spare, mut output) = (SpareBuffers::default(), Output::default());
+        let (mut spare, mut output) = (SpareBuffers::default(), PendingOutput::default());
         let mut socket = NarrowWriter { room: 0, got: Vec::new() };
         let mut expected = Vec::new();
         for round in 0..200_usize {
@@ -297,17 +297,17 @@ mod tests {
             expected.extend_from_slice(&piece);
             socket.room = round % 11;
             let written = output.flush(&mut socket, &mut spare).unwrap();
-            assert_eq!(written == WriteResult::All, output.is_empty());
+            assert_eq!(written == SocketWriteResult::All, output.is_empty());
             assert_eq!(socket.got.len() + output.len(), expected.len());
         }
         socket.room = usize::MAX;
-        assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), WriteResult::All);
+        assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), SocketWriteResult::All);
         assert_eq!(socket.got, expected);
     }
 
     #[test]
     fn emptied_it_owns_nothing_and_large_buffers_are_not_kept() {
-        let (mut spare, mut output) = (SpareBuffers::default(), Output::default());
+        let (mut spare, mut output) = (SpareBuffers::default(), PendingOutput::default());
         for size in [10, SpareBuffers::BYTES_MAX * 2] {
             output.tail(&mut spare).extend_from_slice(&vec![b'x'; size]);
             output.flush(&mut io::sink(), &mut spare).unwrap();
@@ -340,17 +340,17 @@ mod tests {
     #[test]
     fn buffers_are_counted_by_capacity_and_given_back() {
         let mut spare = SpareBuffers::default();
-        let mut outputs: Vec<Output> = (0..5).map(|_| Output::default()).collect();
+        let mut outputs: Vec<PendingOutput> = (0..5).map(|_| PendingOutput::default()).collect();
         for (number, output) in outputs.iter_mut().enumerate() {
             output.tail(&mut spare).extend_from_slice(&vec![b'x'; 100_000 * number]);
             output.count(&mut spare);
         }
-        let held: usize = outputs.iter().map(Output::held_bytes).sum();
+        let held: usize = outputs.iter().map(PendingOutput::held_bytes).sum();
         assert!(held >= 1_000_000);
         assert_eq!(spare.held_bytes(), held);
         // Nearly all of the largest is written: its buffer shrinks, and the others are given back.
         let mut socket = NarrowWriter { room: 399_000, got: Vec::new() };
-        assert_eq!(outputs[4].flush(&mut socket, &mut spare).unwrap(), WriteResult::Blocked);
+        assert_eq!(outputs[4].flush(&mut socket, &mut spare).unwrap(), SocketWriteResult::Blocked);
         assert!(outputs[4].held_bytes() < 10_000, "{}", outputs[4].held_bytes());
         for output in &mut outputs[..4] {
             output.discard(&mut spare);
@@ -378,7 +378,7 @@ mod tests {
         for frames in [lines, frames] {
             let whole = frames.concat();
             for out in (0..whole.len()).filter(|out| *out < 600 || out % 7_001 == 0 || *out > 70_200) {
-                let (mut spare, mut output) = (SpareBuffers::default(), Output::default());
+                let (mut spare, mut output) = (SpareBuffers::default(), PendingOutput::default());
                 let mut socket = NarrowWriter { room: out, got: Vec::new() };
                 let mut expected = Vec::new();
                 for frame in &frames {
@@ -392,7 +392,7 @@ mod tests {
                 output.keep_last_words(30, &mut spare);
                 assert!(output.held_bytes() < 80_000 && spare.lent == output.held_bytes());
                 socket.room = usize::MAX;
-                assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), WriteResult::All);
+                assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), SocketWriteResult::All);
                 // Frames are written whole: the begun one first, then the last one.
                 let got = &socket.got;
                 let mut at = 0;
@@ -418,7 +418,7 @@ mod tests {
                 Ok(())
             }
         }
-        let (mut spare, mut output) = (SpareBuffers::default(), Output::default());
+        let (mut spare, mut output) = (SpareBuffers::default(), PendingOutput::default());
         output.tail(&mut spare).push(b'x');
         assert!(output.flush(&mut Broken, &mut spare).is_err());
     }

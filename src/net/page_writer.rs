@@ -2,30 +2,30 @@
 //! by piece, as it accepts them. So even many connections use little memory, and one turn of the
 //! loop spends little time on all of them.
 
-use super::conn::{Conn, WaitReasons};
+use super::conn::{Conn, InputWaitReasons};
 use super::counters::CloseCause;
 use super::hub::Hub;
-use super::socket::Stream;
+use super::socket::NonblockingStream;
 use super::turns::PIECE;
-use super::wire::{FileSending, InputDecoder};
+use super::wire::{InputDecoder, StaticFileOutput};
 use crate::chat::contract::ConnId;
-use crate::web_page::File;
+use crate::web_page::WebPageFile;
 
 /// The size of a piece of a file, in bytes. It is within `--output-before-log-in-max`.
 const PIECE_BYTES: usize = 8 * 1024;
 /// The number of connections that get a next piece in one turn: some 100 µs of work.
 const PIECES_PER_TURN: usize = 16;
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Begins to send a file: its head and a first piece are written in this turn.
-    pub(super) fn begin_file(&mut self, id: ConnId, file: &'static File) -> Box<FileSending> {
+    pub(super) fn begin_file(&mut self, id: ConnId, file: &'static WebPageFile) -> Box<StaticFileOutput> {
         if let Some(conn) = self.conns.get_mut(id) {
             // Further input of the client is ignored.
-            conn.waits.set(WaitReasons::HELD, true);
+            conn.waits.set(InputWaitReasons::HELD, true);
         }
         self.answer(id, |out| out.extend_from_slice(file.head().as_bytes()));
         self.work_left -= PIECE;
-        let mut sending = Box::new(FileSending { rest: file.bytes });
+        let mut sending = Box::new(StaticFileOutput { rest: file.bytes });
         self.send_piece(id, &mut sending);
         sending
     }
@@ -60,7 +60,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Appends a piece to the output of a connection.
-    fn send_piece(&mut self, id: ConnId, sending: &mut FileSending) {
+    fn send_piece(&mut self, id: ConnId, sending: &mut StaticFileOutput) {
         let room_max = PIECE_BYTES.min(self.bounds.stranger_output_bytes_max);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         let count = room_max.saturating_sub(conn.unwritten()).min(sending.rest.len());

@@ -7,8 +7,8 @@ use super::counters::CloseCause;
 use super::forwarded::client_address;
 use super::hub::Hub;
 use super::proxy_header::{self, ProxyHeader};
-use super::socket::Stream;
-use crate::chat::contract::{AddressKey, ConnId, Event};
+use super::socket::NonblockingStream;
+use crate::chat::contract::{AddressKey, ConnId, CoreEvent};
 use crate::config::Networks;
 use crate::protocol::http::header_values;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ const ENTRY_BYTES: usize = 64;
 
 /// How far the address of a client is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AddressStage {
+enum ProxiedAddressStage {
     /// No input has arrived.
     Opened,
     /// The beginning of a PROXY header has arrived.
@@ -37,17 +37,17 @@ struct ProxiedConnection {
     address: IpAddr,
     /// The address was given by a proxy.
     is_told: bool,
-    stage: AddressStage,
+    stage: ProxiedAddressStage,
 }
 
 /// The trusted proxies, and the connections from them.
 #[derive(Debug, Default)]
-pub(super) struct ProxyConnections {
+pub(super) struct ProxiedConnections {
     trusted: Networks,
     conns: HashMap<ConnId, ProxiedConnection>,
 }
 
-impl ProxyConnections {
+impl ProxiedConnections {
     /// Sets the trusted proxies.
     pub(super) fn trust(&mut self, trusted: Networks) {
         self.trusted = trusted;
@@ -62,7 +62,7 @@ impl ProxyConnections {
     pub(super) fn opened(&mut self, id: ConnId, proxy: IpAddr) {
         self.conns.insert(
             id,
-            ProxiedConnection { address: proxy.to_canonical(), is_told: false, stage: AddressStage::Opened },
+            ProxiedConnection { address: proxy.to_canonical(), is_told: false, stage: ProxiedAddressStage::Opened },
         );
     }
 
@@ -88,23 +88,23 @@ impl ProxyConnections {
         self.conns.len() * ENTRY_BYTES
     }
 
-    fn stage(&self, id: ConnId) -> Option<AddressStage> {
+    fn stage(&self, id: ConnId) -> Option<ProxiedAddressStage> {
         // Without trusted proxies, this is all it costs.
         if self.conns.is_empty() { None } else { self.conns.get(&id).map(|proxied| proxied.stage) }
     }
 
     /// May a PROXY header, or the rest of one, follow?
     pub(super) fn awaits_header(&self, id: ConnId) -> bool {
-        matches!(self.stage(id), Some(AddressStage::Opened | AddressStage::Header))
+        matches!(self.stage(id), Some(ProxiedAddressStage::Opened | ProxiedAddressStage::Header))
     }
 
     /// Has an incomplete PROXY header begun?
     pub(super) fn is_in_header(&self, id: ConnId) -> bool {
-        self.stage(id) == Some(AddressStage::Header)
+        self.stage(id) == Some(ProxiedAddressStage::Header)
     }
 }
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Reads the PROXY header that a trusted proxy may have sent. Returns its length (0: none), or
     /// `None` if it is incomplete or the connection was closed.
     #[cold]
@@ -113,18 +113,18 @@ impl<S: Stream> Hub<S> {
         let proxied = self.proxies.conns.get_mut(&id)?;
         match header {
             ProxyHeader::More => {
-                if !bytes.is_empty() && proxied.stage == AddressStage::Opened {
-                    proxied.stage = AddressStage::Header;
+                if !bytes.is_empty() && proxied.stage == ProxiedAddressStage::Opened {
+                    proxied.stage = ProxiedAddressStage::Header;
                     self.deadlines.begin_handshake(self.now.mono_ms, id);
                 }
                 None
             }
             ProxyHeader::Absent => {
-                proxied.stage = AddressStage::Head;
+                proxied.stage = ProxiedAddressStage::Head;
                 Some(0)
             }
             ProxyHeader::Whole { client, length } => {
-                proxied.stage = AddressStage::Head;
+                proxied.stage = ProxiedAddressStage::Head;
                 if let Some(client) = client {
                     (proxied.address, proxied.is_told) = (client.to_canonical(), true);
                 }
@@ -144,9 +144,9 @@ impl<S: Stream> Hub<S> {
     /// Reads the client's address from the head of a WebSocket request, if a trusted proxy sent it.
     /// `Err`: its headers contradict each other. `Ok(false)`: the connection was closed.
     pub(super) fn settle_by_head(&mut self, id: ConnId, head: &[u8]) -> Result<bool, ()> {
-        if self.proxies.stage(id) == Some(AddressStage::Head) {
+        if self.proxies.stage(id) == Some(ProxiedAddressStage::Head) {
             let [x_forwarded_for, forwarded] = ["X-Forwarded-For", "Forwarded"].map(|name| header_values(head, name));
-            let ProxyConnections { trusted, conns } = &mut self.proxies;
+            let ProxiedConnections { trusted, conns } = &mut self.proxies;
             if let Some(proxied) = conns.get_mut(&id) {
                 let address = client_address(proxied.address, &x_forwarded_for, &forwarded, trusted).ok_or(())?;
                 proxied.is_told |= address != proxied.address;
@@ -159,11 +159,11 @@ impl<S: Stream> Hub<S> {
     /// The connection counts for its known address from now on. `false`: it was closed, because
     /// that address has reached the limit.
     pub(super) fn settle_address(&mut self, id: ConnId) -> bool {
-        if self.proxies.stage(id).is_none_or(|stage| stage == AddressStage::Known) {
+        if self.proxies.stage(id).is_none_or(|stage| stage == ProxiedAddressStage::Known) {
             return true;
         }
         let Some(proxied) = self.proxies.conns.get_mut(&id) else { return true };
-        proxied.stage = AddressStage::Known;
+        proxied.stage = ProxiedAddressStage::Known;
         let address = proxied.address;
         if proxied.is_told {
             log::debug!("connection {}.{} comes from {address}, through a proxy", id.slot, id.generation);
@@ -175,7 +175,7 @@ impl<S: Stream> Hub<S> {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.address_key = address_key;
         }
-        self.dispatch(Event::Addressed { conn: id, address_key });
+        self.dispatch(CoreEvent::Addressed { conn: id, address_key });
         true
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown};
 
 /// A non-blocking byte stream whose writing side can be ended.
-pub trait Stream: Read + Write {
+pub trait NonblockingStream: Read + Write {
     /// Ends the writing side.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl Write for Socket {
     }
 }
 
-impl Stream for Socket {
+impl NonblockingStream for Socket {
     fn end(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.shutdown(Shutdown::Write),

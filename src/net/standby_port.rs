@@ -7,7 +7,7 @@
 use super::proxy_header::{self, ProxyHeader};
 use super::tls::Certificates;
 use super::wire::{SniffedProtocol, sniff};
-use crate::protocol::http::{self, HttpHead, ServerHealth};
+use crate::protocol::http::{self, HttpHeadResult, ServerHealth};
 use rustls::ServerConnection;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -50,7 +50,7 @@ impl StandbyPort {
     pub fn start(listener: TcpListener, certificates: Arc<CertificateReader>) -> io::Result<Self> {
         let (stop, asked_to_stop) = channel::<()>();
         let thread = thread::Builder::new().name("standby-port".to_owned()).spawn(move || {
-            let askers = Arc::<StandbyConnections>::default();
+            let askers = Arc::<StandbyPortClients>::default();
             while asked_to_stop.recv_timeout(ACCEPT_EVERY) == Err(RecvTimeoutError::Timeout) {
                 // Errors of a connection that is gone already, or of a lack of descriptors, are
                 // temporary.
@@ -76,7 +76,7 @@ impl Drop for StandbyPort {
 
 /// The connections without an answer yet.
 #[derive(Debug, Default)]
-struct StandbyConnections(Mutex<VecDeque<StandbyConnection>>);
+struct StandbyPortClients(Mutex<VecDeque<StandbyConnection>>);
 
 #[derive(Debug)]
 struct StandbyConnection {
@@ -84,7 +84,7 @@ struct StandbyConnection {
     stream: Arc<TcpStream>,
 }
 
-impl StandbyConnections {
+impl StandbyPortClients {
     /// The oldest first.
     fn lock(&self) -> MutexGuard<'_, VecDeque<StandbyConnection>> {
         // A panic cannot leave a change half done.
@@ -115,7 +115,7 @@ impl StandbyConnections {
 }
 
 /// Answers on a thread of its own, so that a silent connection does not delay others.
-fn answer_aside(stream: TcpStream, askers: &Arc<StandbyConnections>, certificates: &Arc<CertificateReader>) {
+fn answer_aside(stream: TcpStream, askers: &Arc<StandbyPortClients>, certificates: &Arc<CertificateReader>) {
     let stream = Arc::new(stream);
     askers.enter(&stream);
     let (list, asker, certificates) = (Arc::clone(askers), Arc::clone(&stream), Arc::clone(certificates));
@@ -135,7 +135,7 @@ fn answer(stream: &TcpStream, certificates: &CertificateReader) -> io::Result<()
     let mut timed = TimedSocket { stream, until: Instant::now() + REQUEST_WITHIN, again: Vec::new() };
     let mut head = Vec::new();
     let Some(asked) = read_asked(&mut timed, &mut head)? else { return Ok(()) };
-    let RequestStart::Tls { at } = asked else { return answer_to(asked, &mut timed) };
+    let StandbyRequestKind::Tls { at } = asked else { return answer_to(asked, &mut timed) };
     let Some(certificates) = certificates() else { return Ok(()) };
     timed.again = head.split_off(at);
     let mut session = ServerConnection::new(certificates.config()).map_err(io::Error::other)?;
@@ -149,7 +149,7 @@ fn answer(stream: &TcpStream, certificates: &CertificateReader) -> io::Result<()
 }
 
 /// Reads into `head` until the kind of request is known. `None`: the input ended before.
-fn read_asked(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<RequestStart>> {
+fn read_asked(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<StandbyRequestKind>> {
     let mut chunk = [0; 1024];
     while head.len() <= HEAD_BYTES_MAX {
         match stream.read(&mut chunk) {
@@ -159,15 +159,15 @@ fn read_asked(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<R
             Err(error) => return Err(error),
         }
         match kind_of(head) {
-            RequestStart::Begun => {}
+            StandbyRequestKind::Begun => {}
             asked => return Ok(Some(asked)),
         }
     }
     Ok(None)
 }
 
-fn answer_to(asked: RequestStart, stream: &mut impl Write) -> io::Result<()> {
-    let RequestStart::Http { no_body } = asked else { return Ok(()) };
+fn answer_to(asked: StandbyRequestKind, stream: &mut impl Write) -> io::Result<()> {
+    let StandbyRequestKind::Http { no_body } = asked else { return Ok(()) };
     let mut response = Vec::new();
     http::write_health(&mut response, ServerHealth::Standby, no_body);
     stream.write_all(&response)
@@ -209,7 +209,7 @@ impl Write for TimedSocket<'_> {
 
 /// The kind of request, by the input so far.
 #[derive(Debug, PartialEq, Eq)]
-enum RequestStart {
+enum StandbyRequestKind {
     /// It may be HTTP.
     Begun,
     Http {
@@ -223,20 +223,20 @@ enum RequestStart {
     Other,
 }
 
-fn kind_of(bytes: &[u8]) -> RequestStart {
+fn kind_of(bytes: &[u8]) -> StandbyRequestKind {
     // A load balancer may send a PROXY header first.
     let head = match proxy_header::read(bytes) {
-        ProxyHeader::More => return RequestStart::Begun,
+        ProxyHeader::More => return StandbyRequestKind::Begun,
         ProxyHeader::Absent => bytes,
         ProxyHeader::Whole { length, .. } => &bytes[length..],
-        ProxyHeader::Bad => return RequestStart::Other,
+        ProxyHeader::Bad => return StandbyRequestKind::Other,
     };
     match sniff(head) {
-        SniffedProtocol::Wait => RequestStart::Begun,
-        SniffedProtocol::Raw => RequestStart::Other,
-        SniffedProtocol::Tls => RequestStart::Tls { at: bytes.len() - head.len() },
-        SniffedProtocol::Http if http::read_head(head) == HttpHead::More => RequestStart::Begun,
-        SniffedProtocol::Http => RequestStart::Http { no_body: http::wants_no_body(head) },
+        SniffedProtocol::Wait => StandbyRequestKind::Begun,
+        SniffedProtocol::Raw => StandbyRequestKind::Other,
+        SniffedProtocol::Tls => StandbyRequestKind::Tls { at: bytes.len() - head.len() },
+        SniffedProtocol::Http if http::read_head(head) == HttpHeadResult::More => StandbyRequestKind::Begun,
+        SniffedProtocol::Http => StandbyRequestKind::Http { no_body: http::wants_no_body(head) },
     }
 }
 
@@ -256,19 +256,22 @@ mod tests {
     #[test]
     fn http_is_told_from_everything_else_by_its_first_bytes() {
         for (bytes, asked) in [
-            (&b"G"[..], RequestStart::Begun),
-            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n", RequestStart::Begun),
-            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", RequestStart::Http { no_body: false }),
-            (b"HEAD / HTTP/1.0\r\n\r\n", RequestStart::Http { no_body: true }),
-            (b"GET nonsense\r\n\r\n", RequestStart::Http { no_body: false }),
-            (b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\n", RequestStart::Begun),
-            (b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\nHEAD / HTTP/1.0\r\n\r\n", RequestStart::Http { no_body: true }),
-            (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET / HTTP/1.0\r\n\r\n", RequestStart::Http { no_body: false }),
-            (b"PROXY TCP4 nonsense\r\nHEAD / HTTP/1.0\r\n\r\n", RequestStart::Other),
-            (b"{\"TYPE\":", RequestStart::Other),
-            (b" {", RequestStart::Other),
-            (b"\x16\x03\x01", RequestStart::Tls { at: 0 }),
-            (b"PROXY UNKNOWN\r\n\x16", RequestStart::Tls { at: 15 }),
+            (&b"G"[..], StandbyRequestKind::Begun),
+            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n", StandbyRequestKind::Begun),
+            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", StandbyRequestKind::Http { no_body: false }),
+            (b"HEAD / HTTP/1.0\r\n\r\n", StandbyRequestKind::Http { no_body: true }),
+            (b"GET nonsense\r\n\r\n", StandbyRequestKind::Http { no_body: false }),
+            (b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\n", StandbyRequestKind::Begun),
+            (
+                b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\nHEAD / HTTP/1.0\r\n\r\n",
+                StandbyRequestKind::Http { no_body: true },
+            ),
+            (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET / HTTP/1.0\r\n\r\n", StandbyRequestKind::Http { no_body: false }),
+            (b"PROXY TCP4 nonsense\r\nHEAD / HTTP/1.0\r\n\r\n", StandbyRequestKind::Other),
+            (b"{\"TYPE\":", StandbyRequestKind::Other),
+            (b" {", StandbyRequestKind::Other),
+            (b"\x16\x03\x01", StandbyRequestKind::Tls { at: 0 }),
+            (b"PROXY UNKNOWN\r\n\x16", StandbyRequestKind::Tls { at: 15 }),
         ] {
             assert_eq!(kind_of(bytes), asked, "{}", String::from_utf8_lossy(bytes));
         }

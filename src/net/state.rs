@@ -5,7 +5,7 @@ use super::counters::CloseCause;
 
 /// The state of the reading side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReadState {
+pub enum ConnectionReadState {
     /// The socket has no more input; the next edge will announce more.
     #[default]
     Drained,
@@ -19,7 +19,7 @@ pub enum ReadState {
     HalfClosed,
 }
 
-impl ReadState {
+impl ConnectionReadState {
     /// May a read bring something?
     #[must_use]
     pub fn is_readable(self) -> bool {
@@ -67,7 +67,7 @@ impl ReadState {
 
 /// The output that is written before a closing connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FinalOutput {
+pub enum FinalOutputMode {
     /// Everything that waits.
     Everything,
     /// If it cannot be written at once, only the last frames with the reason of the close.
@@ -84,7 +84,7 @@ pub enum WriteState {
     Blocked,
     /// The core has forgotten the connection. Its output is written, then the writing side is
     /// ended.
-    Closing(FinalOutput),
+    Closing(FinalOutputMode),
     /// Our side is ended. Input of the client is read and dropped until it ends its side, too:
     /// otherwise a reset could destroy the last output.
     Ended,
@@ -124,8 +124,8 @@ impl WriteState {
             CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => Self::Dead,
             // As for a connection without a proxy: it is closed at once, and holds no descriptor.
             CloseCause::AddressFull => Self::Dead,
-            cause if cause.says_all() => Self::Closing(FinalOutput::Reason),
-            _ => Self::Closing(FinalOutput::Everything),
+            cause if cause.says_all() => Self::Closing(FinalOutputMode::Reason),
+            _ => Self::Closing(FinalOutputMode::Everything),
         }
     }
 }
@@ -134,9 +134,9 @@ impl WriteState {
 /// other four bits are its kind as it was counted last (`census`): a byte of its own would make a
 /// connection larger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HubLists(u8);
+pub struct HubListFlags(u8);
 
-impl HubLists {
+impl HubListFlags {
     /// Connections to be read.
     pub const TO_READ: Self = Self(1);
     /// Connections to be written.
@@ -180,8 +180,8 @@ impl HubLists {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::CloseReason;
-    use ReadState::{Drained, Ended, Ending, HalfClosed, Readable};
+    use crate::chat::contract::CoreCloseReason;
+    use ConnectionReadState::{Drained, Ended, Ending, HalfClosed, Readable};
 
     #[test]
     fn what_happens_to_the_reading_side() {
@@ -194,13 +194,13 @@ mod tests {
             (Ended, [Ended; 6]),
             (HalfClosed, [HalfClosed; 6]),
         ] {
-            let events: [fn(&mut ReadState); 6] = [
+            let events: [fn(&mut ConnectionReadState); 6] = [
                 |state| state.on_edge(false),
                 |state| state.on_edge(true),
                 |state| state.on_read(false),
                 |state| state.on_read(true),
-                ReadState::on_blocked,
-                ReadState::on_end,
+                ConnectionReadState::on_blocked,
+                ConnectionReadState::on_end,
             ];
             let became = events.map(|event| {
                 let mut state = state;
@@ -217,7 +217,7 @@ mod tests {
         let mut state = WriteState::default();
         assert!(!state.end_blocked() && state.begin_blocked() && !state.begin_blocked());
         assert!(state.is_open() && state.end_blocked() && !state.end_blocked());
-        for closed in [WriteState::Closing(FinalOutput::Reason), WriteState::Ended, WriteState::Dead] {
+        for closed in [WriteState::Closing(FinalOutputMode::Reason), WriteState::Ended, WriteState::Dead] {
             let mut state = closed;
             assert!(!state.is_open() && !state.begin_blocked() && !state.end_blocked());
             assert_eq!(state, closed, "what is closed is in use never again");
@@ -233,11 +233,14 @@ mod tests {
                 }
                 CloseCause::AddressFull => WriteState::Dead,
                 CloseCause::Chat(
-                    CloseReason::Idle | CloseReason::Replaced | CloseReason::Garbage | CloseReason::TooLarge,
+                    CoreCloseReason::Idle
+                    | CoreCloseReason::Replaced
+                    | CoreCloseReason::Garbage
+                    | CoreCloseReason::TooLarge,
                 )
                 | CloseCause::WebSocketClosed
-                | CloseCause::WebSocketProtocol => WriteState::Closing(FinalOutput::Reason),
-                _ => WriteState::Closing(FinalOutput::Everything),
+                | CloseCause::WebSocketProtocol => WriteState::Closing(FinalOutputMode::Reason),
+                _ => WriteState::Closing(FinalOutputMode::Everything),
             };
             assert_eq!(WriteState::after(cause), expected, "{cause:?}");
         }
@@ -245,8 +248,8 @@ mod tests {
 
     #[test]
     fn it_is_on_each_list_once() {
-        let mut lists = HubLists::default();
-        let all = [HubLists::TO_READ, HubLists::TO_WRITE, HubLists::LINGERING, HubLists::WATCHED];
+        let mut lists = HubListFlags::default();
+        let all = [HubListFlags::TO_READ, HubListFlags::TO_WRITE, HubListFlags::LINGERING, HubListFlags::WATCHED];
         for list in all {
             assert!(!lists.has(list) && lists.enter(list) && !lists.enter(list) && lists.has(list));
         }
@@ -255,10 +258,12 @@ mod tests {
             assert_eq!(all.map(|list| lists.has(list)), [0, 1, 2, 3].map(|other| other > place));
         }
         for kind in 0..16 {
-            assert!(lists.enter(HubLists::WATCHED));
+            assert!(lists.enter(HubListFlags::WATCHED));
             lists.count_kind(kind);
-            assert!(lists.counted_kind() == kind && lists.has(HubLists::WATCHED) && !lists.has(HubLists::TO_READ));
-            lists.leave(HubLists::WATCHED);
+            assert!(
+                lists.counted_kind() == kind && lists.has(HubListFlags::WATCHED) && !lists.has(HubListFlags::TO_READ)
+            );
+            lists.leave(HubListFlags::WATCHED);
             assert_eq!(lists.counted_kind(), kind);
         }
     }

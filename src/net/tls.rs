@@ -98,7 +98,7 @@ impl Certificates {
 
 /// Memory that all sessions share for reading, allocated when the first one begins.
 #[derive(Debug, Default)]
-pub struct OpenBuffers {
+pub struct TlsReadBuffers {
     /// Records that were read.
     records: Vec<u8>,
     /// The number of records that were read, complete or not.
@@ -107,7 +107,7 @@ pub struct OpenBuffers {
     pub(super) plain: Vec<u8>,
 }
 
-impl OpenBuffers {
+impl TlsReadBuffers {
     /// The buffer for records, with room for kept bytes and for a read after them.
     fn records(&mut self) -> &mut Vec<u8> {
         if self.records.is_empty() {
@@ -119,7 +119,7 @@ impl OpenBuffers {
 
 /// The result of decrypting records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DecryptResult {
+pub enum TlsDecryptResult {
     /// The plaintext of all complete records is available; the client may send more.
     More,
     /// As `More`, and the client has announced its end.
@@ -207,7 +207,7 @@ impl TlsSession {
     /// The space into which the next records must be read, at most `bytes_max`; the kept bytes come
     /// before it.
     #[must_use]
-    pub(super) fn space<'a>(&self, buffers: &'a mut OpenBuffers, bytes_max: usize) -> &'a mut [u8] {
+    pub(super) fn space<'a>(&self, buffers: &'a mut TlsReadBuffers, bytes_max: usize) -> &'a mut [u8] {
         let kept = self.incoming.len();
         &mut buffers.records()[kept..kept + bytes_max.min(READ_BYTES)]
     }
@@ -217,21 +217,25 @@ impl TlsSession {
     ///
     /// # Errors
     /// The client violated the protocol. The alert about it is among the outgoing records.
-    pub(super) fn open(&mut self, buffers: &mut OpenBuffers, count: usize) -> Result<DecryptResult, rustls::Error> {
+    pub(super) fn open(
+        &mut self,
+        buffers: &mut TlsReadBuffers,
+        count: usize,
+    ) -> Result<TlsDecryptResult, rustls::Error> {
         self.has_begun = true;
         let shakes_hands = self.is_handshaking();
         let end = self.incoming.len() + count;
         buffers.plain.clear();
-        let OpenBuffers { records, count, plain } = buffers;
+        let TlsReadBuffers { records, count, plain } = buffers;
         records[..self.incoming.len()].copy_from_slice(&self.incoming);
         *count = count_records(&records[..end]);
         self.incoming = Vec::new();
         let opened = match self.open_all(&mut records[..end], plain) {
-            Ok(_) if self.has_ended => Ok(DecryptResult::End),
+            Ok(_) if self.has_ended => Ok(TlsDecryptResult::End),
             Ok(used) if end - used <= INCOMING_BYTES_MAX => {
                 // Kept in no more memory than needed.
                 self.incoming = records[used..end].to_vec();
-                Ok(DecryptResult::More)
+                Ok(TlsDecryptResult::More)
             }
             Ok(_) => Err(TOO_LARGE),
             Err(error) => Err(error),
@@ -293,7 +297,7 @@ impl TlsSession {
     fn seal(
         &mut self,
         sealed: &mut Vec<u8>,
-        mut write: impl FnMut(&mut TrafficWriter<'_>, &mut [u8]) -> Result<usize, EncryptError>,
+        mut write: impl FnMut(&mut TlsTrafficWriter<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> io::Result<usize> {
         if sealed.is_empty() {
             sealed.resize(SEALED_BYTES_MAX, 0);
@@ -372,7 +376,7 @@ impl TlsSession {
     }
 }
 
-type TrafficWriter<'a> = rustls::unbuffered::WriteTraffic<'a, ServerConnectionData>;
+type TlsTrafficWriter<'a> = rustls::unbuffered::WriteTraffic<'a, ServerConnectionData>;
 
 /// The number of records in these bytes, complete or not: a small record costs nearly as much as a
 /// large one, and may be empty.

@@ -16,8 +16,8 @@
 
 use super::hub::Hub;
 use super::input::PREFETCHED_AT_ONCE;
-use super::socket::Stream;
-use super::state::HubLists;
+use super::socket::NonblockingStream;
+use super::state::HubListFlags;
 use crate::chat::contract::ConnId;
 use std::collections::VecDeque;
 
@@ -85,7 +85,7 @@ fn read_bytes(quantum: i64) -> usize {
     usize::try_from(quantum / 2).map_or(READ_BYTES_MIN, |bytes| bytes.max(READ_BYTES_MIN))
 }
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Reads connections with input: all that were just woken, and a part of the backlog.
     pub(super) fn serve_ready(&mut self) {
         if self.is_nobody_ready() {
@@ -148,7 +148,7 @@ impl<S: Stream> Hub<S> {
     /// Serves one connection. Returns the work that it used.
     fn serve_one(&mut self, id: ConnId, shared: &mut [u8], quantum: i64) -> i64 {
         let Some(conn) = self.conns.get_mut(id) else { return SERVED };
-        conn.lists.leave(HubLists::TO_READ);
+        conn.lists.leave(HubListFlags::TO_READ);
         if !conn.is_open() {
             self.closing.push(id);
             return CLOSING;
@@ -201,7 +201,7 @@ impl<S: Stream> Hub<S> {
     /// Queues a connection to be served in this turn, or first in the next.
     pub(super) fn queue(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(HubLists::TO_READ)
+            && conn.lists.enter(HubListFlags::TO_READ)
         {
             if conn.known { self.ready.push(id) } else { self.strangers.push_back(id) }
         }
@@ -210,7 +210,7 @@ impl<S: Stream> Hub<S> {
     /// Puts a connection at the back of the backlog: it is served after all others that wait there.
     pub(super) fn queue_later(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(HubLists::TO_READ)
+            && conn.lists.enter(HubListFlags::TO_READ)
         {
             if conn.known { &mut self.backlog } else { &mut self.strangers }.push_back(id);
         }

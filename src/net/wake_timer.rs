@@ -8,19 +8,19 @@ use std::time::Duration;
 
 /// A timer among the events of the loop.
 #[derive(Debug)]
-pub(super) struct Alarm {
-    timer: timer::Timer,
+pub(super) struct WakeupTimer {
+    timer: timer::TimerFd,
     /// When it fires, at the earliest, in ms of the loop's clock.
     rings_ms: Option<u64>,
 }
 
-impl Alarm {
+impl WakeupTimer {
     /// An alarm that is not set.
     ///
     /// # Errors
     /// The system has no timer to give.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        Ok(Self { timer: timer::Timer::new(registry, token)?, rings_ms: None })
+        Ok(Self { timer: timer::TimerFd::new(registry, token)?, rings_ms: None })
     }
 
     /// It has fired, and must be set again.
@@ -58,9 +58,9 @@ mod timer {
     use std::time::Duration;
 
     #[derive(Debug)]
-    pub(super) struct Timer(OwnedFd);
+    pub(super) struct TimerFd(OwnedFd);
 
-    impl Timer {
+    impl TimerFd {
         pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
             let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
             registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)?;
@@ -86,9 +86,9 @@ mod timer {
 
     /// On other systems there is no such timer.
     #[derive(Debug)]
-    pub(super) struct Timer;
+    pub(super) struct TimerFd;
 
-    impl Timer {
+    impl TimerFd {
         pub(super) fn new(_: &Registry, _: Token) -> io::Result<Self> {
             Ok(Self)
         }
@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn it_rings_at_the_nearest_deadline_every_time_it_is_set() {
         let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
-        let mut alarm = Alarm::new(poll.registry(), ALARM).unwrap();
-        let mut rings = |alarm: &mut Alarm| {
+        let mut alarm = WakeupTimer::new(poll.registry(), ALARM).unwrap();
+        let mut rings = |alarm: &mut WakeupTimer| {
             poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
             assert!(events.iter().map(mio::event::Event::token).eq([ALARM]));
             alarm.on_ring();

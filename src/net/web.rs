@@ -2,12 +2,12 @@
 
 use super::counters::CloseCause;
 use super::hub::Hub;
-use super::socket::Stream;
-use super::wire::FileSending;
+use super::socket::NonblockingStream;
+use super::wire::StaticFileOutput;
 use crate::chat::contract::ConnId;
 use crate::config::Origins;
-use crate::protocol::http::{self, HttpHead, HttpRefusal, ServerHealth};
-use crate::store::cluster::ClusterMembership;
+use crate::protocol::http::{self, HttpHeadResult, HttpRefusal, ServerHealth};
+use crate::store::cluster::ClusterHandle;
 use crate::store::pool::StoreHealth;
 use crate::web_page;
 use std::sync::Arc;
@@ -80,13 +80,13 @@ pub(super) enum AfterHead {
     /// The connection is a WebSocket; the head has this many bytes.
     WebSocket(usize),
     /// The connection is sent a file.
-    File(Box<FileSending>),
+    File(Box<StaticFileOutput>),
 }
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// The health of the server, as load balancers are told it.
     pub(super) fn health(&self) -> ServerHealth {
-        self.web.health(self.cluster.as_ref().is_some_and(ClusterMembership::is_lease_lost))
+        self.web.health(self.cluster.as_ref().is_some_and(ClusterHandle::is_lease_lost))
     }
 
     /// Answers the head of a request.
@@ -94,8 +94,8 @@ impl<S: Stream> Hub<S> {
     pub(super) fn decode_head(&mut self, id: ConnId, bytes: &[u8]) -> AfterHead {
         let no_body = http::wants_no_body(bytes);
         match http::read_head(bytes) {
-            HttpHead::More => {}
-            HttpHead::Upgrade { accept, speaks_hongyan, length } => {
+            HttpHeadResult::More => {}
+            HttpHeadResult::Upgrade { accept, speaks_hongyan, length } => {
                 let refusal = match self.settle_by_head(id, &bytes[..length]) {
                     Ok(false) => return AfterHead::Nothing,
                     Ok(true) if self.web.allows(&bytes[..length]) => {
@@ -107,13 +107,13 @@ impl<S: Stream> Hub<S> {
                 };
                 self.refuse_request(id, refusal, no_body);
             }
-            HttpHead::File(path) => return self.answer_file(id, &path, bytes, no_body),
-            HttpHead::Health => {
+            HttpHeadResult::File(path) => return self.answer_file(id, &path, bytes, no_body),
+            HttpHeadResult::Health => {
                 let health = self.health();
                 self.answer_request(id, |out| http::write_health(out, health, no_body));
             }
-            HttpHead::Options => self.answer_request(id, http::write_options),
-            HttpHead::Bad(refusal) => self.refuse_request(id, refusal, no_body),
+            HttpHeadResult::Options => self.answer_request(id, http::write_options),
+            HttpHeadResult::Bad(refusal) => self.refuse_request(id, refusal, no_body),
         }
         AfterHead::Nothing
     }

@@ -1,9 +1,9 @@
 //! The protocol of a connection, chosen by its first bytes.
 
 use super::counters::CloseCause;
-use crate::chat::contract::CloseReason;
-use crate::protocol::split::RawInput;
-use crate::protocol::ws::{self, WsInput, close_code};
+use crate::chat::contract::CoreCloseReason;
+use crate::protocol::split::EnvelopeSplitter;
+use crate::protocol::ws::{self, WsServerDecoder, close_code};
 
 /// The decoder that makes envelopes of input. It is taken out of its connection while input is
 /// read, since an envelope may lie in its memory.
@@ -13,18 +13,18 @@ pub enum InputDecoder {
     #[default]
     Sniff,
     /// JSON envelopes one after another. `None`: nothing of the next one has come yet.
-    Raw(Option<Box<RawInput>>),
+    Raw(Option<Box<EnvelopeSplitter>>),
     /// The head of an HTTP request.
     Http,
     /// WebSocket frames. `None`: nothing of the next one has come yet.
-    Ws(Option<Box<WsInput>>),
+    Ws(Option<Box<WsServerDecoder>>),
     /// No further input: the connection is sent a file.
-    File(Box<FileSending>),
+    File(Box<StaticFileOutput>),
 }
 
 /// A file that a connection is sent.
 #[derive(Debug)]
-pub struct FileSending {
+pub struct StaticFileOutput {
     /// The part that is not in the output yet.
     pub(super) rest: &'static [u8],
 }
@@ -114,18 +114,18 @@ impl Framing {
     /// framings, or if a close frame was sent already or can no longer be sent.
     pub fn write_close(self, cause: CloseCause, out: &mut Vec<u8>) {
         let code = match cause {
-            CloseCause::Chat(CloseReason::Idle | CloseReason::ShuttingDown) | CloseCause::Stopped => {
+            CloseCause::Chat(CoreCloseReason::Idle | CoreCloseReason::ShuttingDown) | CloseCause::Stopped => {
                 close_code::GOING_AWAY
             }
             CloseCause::Chat(
-                CloseReason::Replaced
-                | CloseReason::Garbage
-                | CloseReason::TooManyTries
-                | CloseReason::TooFast
-                | CloseReason::ByOperator,
+                CoreCloseReason::Replaced
+                | CoreCloseReason::Garbage
+                | CoreCloseReason::TooManyTries
+                | CoreCloseReason::TooFast
+                | CoreCloseReason::ByOperator,
             ) => close_code::POLICY,
-            CloseCause::Chat(CloseReason::TooLarge) => close_code::TOO_LARGE,
-            CloseCause::Chat(CloseReason::AccountDeleted) => close_code::NORMAL,
+            CloseCause::Chat(CoreCloseReason::TooLarge) => close_code::TOO_LARGE,
+            CloseCause::Chat(CoreCloseReason::AccountDeleted) => close_code::NORMAL,
             // A close frame was sent already, or the client cannot read it any more.
             CloseCause::WebSocketClosed
             | CloseCause::WebSocketProtocol
@@ -151,7 +151,7 @@ impl InputDecoder {
     pub fn held_bytes(&self) -> usize {
         match self {
             Self::Sniff | Self::Http => 0,
-            Self::File(_) => size_of::<FileSending>(),
+            Self::File(_) => size_of::<StaticFileOutput>(),
             Self::Raw(raw) => raw.as_ref().map_or(0, |raw| raw.held_bytes()),
             Self::Ws(ws) => ws.as_ref().map_or(0, |ws| ws.held_bytes()),
         }
@@ -244,15 +244,15 @@ mod tests {
     #[test]
     fn every_reason_of_the_core_has_a_close_code() {
         for (reason, code) in [
-            (CloseReason::Idle, 1001_u16),
-            (CloseReason::Replaced, 1008),
-            (CloseReason::Garbage, 1008),
-            (CloseReason::TooManyTries, 1008),
-            (CloseReason::TooLarge, 1009),
-            (CloseReason::ShuttingDown, 1001),
-            (CloseReason::TooFast, 1008),
-            (CloseReason::ByOperator, 1008),
-            (CloseReason::AccountDeleted, 1000),
+            (CoreCloseReason::Idle, 1001_u16),
+            (CoreCloseReason::Replaced, 1008),
+            (CoreCloseReason::Garbage, 1008),
+            (CoreCloseReason::TooManyTries, 1008),
+            (CoreCloseReason::TooLarge, 1009),
+            (CoreCloseReason::ShuttingDown, 1001),
+            (CoreCloseReason::TooFast, 1008),
+            (CoreCloseReason::ByOperator, 1008),
+            (CoreCloseReason::AccountDeleted, 1000),
         ] {
             let mut out = Vec::new();
             Framing::WebSocket.write_close(CloseCause::Chat(reason), &mut out);

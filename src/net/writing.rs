@@ -1,17 +1,17 @@
 //! Writing: frames → the output of a connection → its socket, and the handling of clients that do
 //! not read.
 
-use super::conn::{Conn, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX, WaitReasons};
+use super::conn::{Conn, InputWaitReasons, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX};
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::input::PREFETCHED_AT_ONCE;
-use super::output::WriteResult;
-use super::socket::Stream;
-use super::state::{HubLists, WriteState};
+use super::output::SocketWriteResult;
+use super::socket::NonblockingStream;
+use super::state::{HubListFlags, WriteState};
 use super::turns::WRITE;
-use crate::chat::contract::{ConnId, Event};
+use crate::chat::contract::{ConnId, CoreEvent};
 
-impl<S: Stream> Hub<S> {
+impl<S: NonblockingStream> Hub<S> {
     /// Appends two frames to a connection's output, before anything of it is written.
     #[inline(never)]
     pub(super) fn write_two(
@@ -42,7 +42,7 @@ impl<S: Stream> Hub<S> {
         self.counters.frames += 1;
         let large =
             conn.output.len() > if conn.known { REPLIES_SOFT_MAX } else { self.bounds.stranger_output_bytes_max };
-        if conn.lists.enter(HubLists::TO_WRITE) {
+        if conn.lists.enter(HubListFlags::TO_WRITE) {
             self.work_left -= WRITE;
             self.dirty.push(id);
         }
@@ -63,15 +63,15 @@ impl<S: Stream> Hub<S> {
         // If it is blocked, another try before the edge would cost a system call for each frame and
         // would not help.
         let blocked = conn.write == WriteState::Blocked;
-        let flushed = if blocked { Ok(WriteResult::Blocked) } else { conn.flush(&mut self.buffers) };
+        let flushed = if blocked { Ok(SocketWriteResult::Blocked) } else { conn.flush(&mut self.buffers) };
         match flushed {
-            Ok(WriteResult::All) => {}
-            Ok(WriteResult::Blocked) => {
+            Ok(SocketWriteResult::All) => {}
+            Ok(SocketWriteResult::Blocked) => {
                 if conn.output.replies() > REPLIES_SOFT_MAX {
-                    conn.waits.set(WaitReasons::CHOKED, true);
+                    conn.waits.set(InputWaitReasons::CHOKED, true);
                 }
                 if conn.output.replies() > OUTPUT_SOFT_MAX {
-                    conn.waits.set(WaitReasons::SHUT, true);
+                    conn.waits.set(InputWaitReasons::SHUT, true);
                 }
                 if conn.output.len() > self.bounds.output_bytes_max {
                     self.failed.push((id, CloseCause::SlowReader));
@@ -83,20 +83,20 @@ impl<S: Stream> Hub<S> {
 
     /// Lets its input continue as soon as enough answers are written.
     fn ease(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get(id).filter(|conn| conn.waits != WaitReasons::default()) else { return };
+        let Some(conn) = self.conns.get(id).filter(|conn| conn.waits != InputWaitReasons::default()) else { return };
         let replies = conn.output.replies();
         if replies <= REPLIES_SOFT_MAX {
-            self.set_waits(id, WaitReasons::SHUT, false);
+            self.set_waits(id, InputWaitReasons::SHUT, false);
         }
         if replies <= REPLIES_SOFT_MAX / 2 {
-            self.set_waits(id, WaitReasons::CHOKED, false);
+            self.set_waits(id, InputWaitReasons::CHOKED, false);
         }
         self.queue_reader(id);
     }
 
     pub(super) fn mark_dirty(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(HubLists::TO_WRITE)
+            && conn.lists.enter(HubListFlags::TO_WRITE)
         {
             self.work_left -= WRITE;
             self.dirty.push(id);
@@ -129,7 +129,7 @@ impl<S: Stream> Hub<S> {
 
     fn flush(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.lists.leave(HubLists::TO_WRITE);
+        conn.lists.leave(HubListFlags::TO_WRITE);
         if !conn.is_open() {
             self.closing.push(id);
             return;
@@ -140,13 +140,13 @@ impl<S: Stream> Hub<S> {
             conn.count_input(&mut self.memory.input_bytes);
         }
         match flushed {
-            Ok(WriteResult::All) => {
+            Ok(SocketWriteResult::All) => {
                 if conn.write.end_blocked() {
                     self.deadlines.end_blocked(id);
-                    self.dispatch(Event::Flushed { conn: id });
+                    self.dispatch(CoreEvent::Flushed { conn: id });
                 }
             }
-            Ok(WriteResult::Blocked) => {
+            Ok(SocketWriteResult::Blocked) => {
                 let took_some = conn.unwritten() < waited;
                 if conn.write.begin_blocked() {
                     self.begin_blocked(id);
@@ -164,18 +164,18 @@ impl<S: Stream> Hub<S> {
         let now_ms = self.now.mono_ms;
         self.deadlines.begin_blocked(now_ms, id);
         if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(HubLists::WATCHED)
+            && conn.lists.enter(HubListFlags::WATCHED)
         {
             self.deadlines.watch(now_ms, id);
         }
-        self.dispatch(Event::Blocked { conn: id });
+        self.dispatch(CoreEvent::Blocked { conn: id });
     }
 
     /// The client took some of its waiting output.
     #[inline(never)]
     fn note_taken(&mut self, id: ConnId) {
         if self.deadlines.note_taken(self.now.mono_ms, id) {
-            self.dispatch(Event::Drained { conn: id });
+            self.dispatch(CoreEvent::Drained { conn: id });
         }
     }
 }

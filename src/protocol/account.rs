@@ -1,8 +1,8 @@
 //! Requests of users about their own account, and the data in the answers.
 
-use super::field::{Name, Secret, UserName};
+use super::field::{Secret, UserName, UserNameRef};
 use super::reply::escaped_bytes;
-use super::request::Verb;
+use super::request::RequestType;
 
 /// A request about the user's own account.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub enum AccountRequest<'a> {
     /// TYPE ROSTER: their friends, and the friend requests that are pending.
     Roster {
         /// Only friends whose names follow this one, and no requests.
-        after: Option<Name<'a>>,
+        after: Option<UserNameRef<'a>>,
         /// Watch: send PRESENCE from now on.
         watch: bool,
     },
@@ -36,9 +36,9 @@ pub enum AccountRequest<'a> {
 #[derive(Debug)]
 pub enum BlockVerb<'a> {
     /// Blocks a user.
-    Block(Name<'a>),
+    Block(UserNameRef<'a>),
     /// Unblocks a user.
-    Unblock(Name<'a>),
+    Unblock(UserNameRef<'a>),
     /// Lists the blocked users.
     List,
 }
@@ -46,13 +46,13 @@ pub enum BlockVerb<'a> {
 impl AccountRequest<'_> {
     /// Its TYPE.
     #[must_use]
-    pub fn verb(&self) -> Verb {
+    pub fn verb(&self) -> RequestType {
         match self {
-            Self::Roster { .. } => Verb::Roster,
-            Self::Profile(_) => Verb::Profile,
-            Self::Password { .. } => Verb::Password,
-            Self::Block(_) => Verb::Block,
-            Self::Delete { .. } => Verb::Account,
+            Self::Roster { .. } => RequestType::Roster,
+            Self::Profile(_) => RequestType::Profile,
+            Self::Password { .. } => RequestType::Password,
+            Self::Block(_) => RequestType::Block,
+            Self::Delete { .. } => RequestType::Account,
         }
     }
 }
@@ -84,10 +84,10 @@ pub struct Roster {
     pub more: bool,
     /// The pending requests to the user in the order in which they were taken, without those of
     /// blocked users.
-    pub incoming: Vec<PendingEntry>,
+    pub incoming: Vec<RosterFriendRequest>,
     /// The pending requests of the user in the order in which they were taken, including hidden
     /// ones.
-    pub outgoing: Vec<PendingEntry>,
+    pub outgoing: Vec<RosterFriendRequest>,
 }
 
 /// A friend, as the roster shows them.
@@ -103,7 +103,7 @@ pub struct RosterFriend {
 
 /// A friend request that is pending, as the roster shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingEntry {
+pub struct RosterFriendRequest {
     /// The other user: the one who asked, or the one who was asked.
     pub user_name: UserName,
     /// The id that the asking user gave it.
@@ -145,7 +145,8 @@ impl Roster {
     /// Removes entries that would make the frame too large: the last requests, and the last
     /// friends, for which `more` is set then.
     pub fn cut_to_frame(&mut self) {
-        let of_request = |one: &PendingEntry| written_bytes([one.user_name.as_str(), &one.message_id, &one.content]);
+        let of_request =
+            |one: &RosterFriendRequest| written_bytes([one.user_name.as_str(), &one.message_id, &one.content]);
         cut(&mut self.incoming, REQUESTS_WRITTEN_BYTES, of_request);
         cut(&mut self.outgoing, REQUESTS_WRITTEN_BYTES, of_request);
         let of_friend =
@@ -156,7 +157,7 @@ impl Roster {
 
 /// A roster for the answer.
 #[derive(Clone, Debug)]
-pub struct ShownRoster {
+pub struct RosterWithPresence {
     /// The stored part.
     pub roster: Roster,
     /// For each of its friends, whether they are online.
@@ -167,7 +168,7 @@ pub struct ShownRoster {
 mod tests {
     use super::*;
     use crate::protocol::reply::{Reply, write_reply};
-    use crate::protocol::request::ContentForm;
+    use crate::protocol::request::JsonContentForm;
 
     #[test]
     fn the_largest_roster_fits_a_frame_of_a_mebibyte_and_leaves_nobody_out_for_good() {
@@ -182,7 +183,7 @@ mod tests {
             let user_name = UserName::new(&"\"".repeat(64)).unwrap();
             let friend =
                 RosterFriend { user_name: user_name.clone(), nick_name: text(255), profile_picture: text(2_048) };
-            let request = PendingEntry { user_name, message_id: text(128), content, time_ms: 1_652_791_027_673 };
+            let request = RosterFriendRequest { user_name, message_id: text(128), content, time_ms: 1_652_791_027_673 };
             let mut roster = Roster {
                 friends: vec![friend; 100],
                 more: false,
@@ -193,9 +194,9 @@ mod tests {
             assert!(!roster.friends.is_empty() && !roster.incoming.is_empty() && !roster.outgoing.is_empty());
             assert_eq!(roster.more, roster.friends.len() < 100);
             let online = vec![false; roster.friends.len()];
-            for form in [ContentForm::Text, ContentForm::Object] {
+            for form in [JsonContentForm::Text, JsonContentForm::Object] {
                 let (mut out, id) = (Vec::new(), "\u{1}".repeat(128));
-                let shown = ShownRoster { roster: roster.clone(), online: online.clone() };
+                let shown = RosterWithPresence { roster: roster.clone(), online: online.clone() };
                 write_reply(&mut out, form, &id, &Reply::Roster(Box::new(shown)));
                 assert!(out.len() < 1024 * 1024, "{} bytes of {odd:?}", out.len());
             }
@@ -209,7 +210,7 @@ mod tests {
         let friend =
             RosterFriend { user_name: user_name.clone(), nick_name: "zhiyong".into(), profile_picture: picture };
         let content = "tianjia".into();
-        let request = PendingEntry { user_name, message_id: "f1".into(), content, time_ms: 1 };
+        let request = RosterFriendRequest { user_name, message_id: "f1".into(), content, time_ms: 1 };
         let whole = Roster {
             friends: vec![friend; 100],
             more: false,

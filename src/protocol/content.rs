@@ -4,9 +4,10 @@ use super::envelope::{LONE_SURROGATE, has_lone_surrogate, string};
 use super::error::ErrorCode;
 use super::escape_free::is_escape_free;
 use super::field::{
-    HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, SHORT_TEXT_BYTES_MAX, Secret,
+    HASH_VALUE_BYTES_MAX, LONG_TEXT_BYTES_MAX, MessageId, PICTURE_BYTES_MAX, Profile, SHORT_TEXT_BYTES_MAX, Secret,
+    UserNameRef,
 };
-use super::request::{BadInput, ContentForm, Credential, FriendVerb, Request, TokenVerb, Verb};
+use super::request::{BadInput, ClientRequest, Credential, FriendVerb, JsonContentForm, RequestType, TokenVerb};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -20,7 +21,7 @@ type FaultText = &'static str;
 const KEYS_MAX: usize = 8;
 
 /// The unparsed values of the known keys, in the order of the requested keys.
-struct ContentValues<'a> {
+struct UnparsedContentFields<'a> {
     keys: &'static [&'static str],
     raw: [Option<&'a str>; KEYS_MAX],
 }
@@ -28,14 +29,14 @@ struct ContentValues<'a> {
 struct ValuesVisitor(&'static [&'static str]);
 
 impl<'de> Visitor<'de> for ValuesVisitor {
-    type Value = ContentValues<'de>;
+    type Value = UnparsedContentFields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ContentValues<'de>, A::Error> {
-        let mut values = ContentValues { keys: self.0, raw: [None; KEYS_MAX] };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UnparsedContentFields<'de>, A::Error> {
+        let mut values = UnparsedContentFields { keys: self.0, raw: [None; KEYS_MAX] };
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             let value = map.next_value::<&'de RawValue>()?;
             if let Some(place) = values.keys.iter().position(|known| *known == key) {
@@ -46,7 +47,7 @@ impl<'de> Visitor<'de> for ValuesVisitor {
     }
 }
 
-impl<'a> ContentValues<'a> {
+impl<'a> UnparsedContentFields<'a> {
     fn read(text: &'a str, keys: &'static [&'static str]) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let values = deserializer.deserialize_map(ValuesVisitor(keys)).ok()?;
@@ -71,29 +72,29 @@ impl<'a> ContentValues<'a> {
     }
 
     /// An optional name.
-    fn name(&self, key: usize, wrong: FaultText) -> Result<Option<Name<'a>>, FaultText> {
-        self.raw[key].map(|raw| string(raw).ok_or(wrong).and_then(Name::new)).transpose()
+    fn name(&self, key: usize, wrong: FaultText) -> Result<Option<UserNameRef<'a>>, FaultText> {
+        self.raw[key].map(|raw| string(raw).ok_or(wrong).and_then(UserNameRef::new)).transpose()
     }
 }
 
-fn bad(verb: Verb, form: Option<ContentForm>, id: &str, why: FaultText) -> BadInput {
+fn bad(verb: RequestType, form: Option<JsonContentForm>, id: &str, why: FaultText) -> BadInput {
     BadInput { verb: Some(verb), form, id: id.into(), code: ErrorCode::BadField, why }
 }
 
 /// The values of CONTENT, or the fault of CONTENT as a whole.
 fn values<'a>(
-    verb: Verb,
-    form: Option<ContentForm>,
+    verb: RequestType,
+    form: Option<JsonContentForm>,
     text: &'a str,
     keys: &'static [&'static str],
-) -> Result<(ContentForm, ContentValues<'a>), BadInput> {
+) -> Result<(JsonContentForm, UnparsedContentFields<'a>), BadInput> {
     let Some(form) = form else {
         return Err(bad(verb, None, "", "CONTENT is an object, or a string that holds one"));
     };
-    let values = ContentValues::read(text, keys);
+    let values = UnparsedContentFields::read(text, keys);
     // In the object form this was checked with the envelope. In a key it is a parse error, which is
     // distinguished from invalid JSON.
-    if form == ContentForm::Text
+    if form == JsonContentForm::Text
         && has_lone_surrogate(text)
         && (values.is_some() || serde_json::from_str::<IgnoredAny>(text).is_ok())
     {
@@ -107,13 +108,13 @@ fn values<'a>(
 }
 
 /// TYPE 3: the bare name.
-pub(super) fn user_name<'a>(raw: Option<&'a str>, mid: &Option<Id<'a>>) -> Result<Request<'a>, BadInput> {
+pub(super) fn user_name<'a>(raw: Option<&'a str>, mid: &Option<MessageId<'a>>) -> Result<ClientRequest<'a>, BadInput> {
     let name = raw
         .and_then(string)
         .ok_or("CONTENT is the user name, as a string")
-        .and_then(Name::new)
-        .map_err(|why| bad(Verb::GetUser, None, mid.as_ref().map_or("", |mid| mid.as_str()), why))?;
-    Ok(Request::GetUser { mid: mid.clone(), user: name })
+        .and_then(UserNameRef::new)
+        .map_err(|why| bad(RequestType::GetUser, None, mid.as_ref().map_or("", |mid| mid.as_str()), why))?;
+    Ok(ClientRequest::GetUser { mid: mid.clone(), user: name })
 }
 
 const SIGN_UP: &[&str] = &[
@@ -141,24 +142,28 @@ const PUBLIC_KEY: FaultText = "rsaPublicKey is a string of at most 8192 bytes";
 
 /// TYPE 1 and 2, and the TYPEs that are words.
 pub(super) fn with_mid<'a>(
-    verb: Verb,
-    form: Option<ContentForm>,
+    verb: RequestType,
+    form: Option<JsonContentForm>,
     text: &'a str,
-    mid: Option<Id<'a>>,
-) -> Result<Request<'a>, BadInput> {
+    mid: Option<MessageId<'a>>,
+) -> Result<ClientRequest<'a>, BadInput> {
     let id: Box<str> = mid.as_ref().map_or_else(Box::default, |mid| mid.as_str().into());
     let keys = match verb {
-        Verb::SignUp => SIGN_UP,
-        Verb::Login => LOG_IN,
-        Verb::Token => TOKEN,
+        RequestType::SignUp => SIGN_UP,
+        RequestType::Login => LOG_IN,
+        RequestType::Token => TOKEN,
         _ => account::keys(verb),
     };
     let (form, values) = values(verb, form, text, keys).map_err(|error| BadInput { id: id.clone(), ..error })?;
     let request = match verb {
-        Verb::SignUp => sign_up(&values).map(|(profile, secret)| Request::SignUp { mid, form, profile, secret }),
-        Verb::Login => log_in(&values).map(|(user, credential)| Request::Login { mid, form, user, credential }),
-        Verb::Token => token(&values).map(|verb| Request::Token { mid, form, verb }),
-        _ => account::request(verb, &values).map(|request| Request::Account { mid, form, request }),
+        RequestType::SignUp => {
+            sign_up(&values).map(|(profile, secret)| ClientRequest::SignUp { mid, form, profile, secret })
+        }
+        RequestType::Login => {
+            log_in(&values).map(|(user, credential)| ClientRequest::Login { mid, form, user, credential })
+        }
+        RequestType::Token => token(&values).map(|verb| ClientRequest::Token { mid, form, verb }),
+        _ => account::request(verb, &values).map(|request| ClientRequest::Account { mid, form, request }),
     };
     request.map_err(|why| bad(verb, Some(form), &id, why))
 }
@@ -167,9 +172,9 @@ fn secret(text: &str, why: FaultText) -> Result<Secret, FaultText> {
     if (1..=HASH_VALUE_BYTES_MAX).contains(&text.len()) { Ok(Secret::new(text)) } else { Err(why) }
 }
 
-fn sign_up(values: &ContentValues<'_>) -> Result<(Box<Profile>, Secret), FaultText> {
+fn sign_up(values: &UnparsedContentFields<'_>) -> Result<(Box<Profile>, Secret), FaultText> {
     let name = values.text(0, "CONTENT lacks the key userName", "userName is a string")?;
-    let name = Name::for_sign_up(name)?;
+    let name = UserNameRef::for_sign_up(name)?;
     let hash = values.text(1, "CONTENT lacks the key hashValue", "hashValue is a string")?;
     let secret = secret(&hash, "hashValue has 1 to 256 bytes")?;
     let profile = Profile {
@@ -184,8 +189,8 @@ fn sign_up(values: &ContentValues<'_>) -> Result<(Box<Profile>, Secret), FaultTe
     Ok((Box::new(profile), secret))
 }
 
-fn log_in<'a>(values: &ContentValues<'a>) -> Result<(Name<'a>, Credential), FaultText> {
-    let user = Name::new(values.text(0, "CONTENT lacks the key USER", "USER is a string")?)?;
+fn log_in<'a>(values: &UnparsedContentFields<'a>) -> Result<(UserNameRef<'a>, Credential), FaultText> {
+    let user = UserNameRef::new(values.text(0, "CONTENT lacks the key USER", "USER is a string")?)?;
     let credential = match (values.raw[1], values.raw[2]) {
         (None, Some(token)) => {
             let token = string(token).ok_or("TOKEN is a string")?;
@@ -200,7 +205,7 @@ fn log_in<'a>(values: &ContentValues<'a>) -> Result<(Name<'a>, Credential), Faul
     Ok((user, credential))
 }
 
-fn token(values: &ContentValues<'_>) -> Result<TokenVerb, FaultText> {
+fn token(values: &UnparsedContentFields<'_>) -> Result<TokenVerb, FaultText> {
     match &*values.text(0, "CONTENT lacks the key want", "want is a string")? {
         "new" => Ok(TokenVerb::New),
         "revoke" => Ok(TokenVerb::Revoke),
@@ -209,50 +214,60 @@ fn token(values: &ContentValues<'_>) -> Result<TokenVerb, FaultText> {
 }
 
 /// TYPE 4, 5 and 6.
-pub(super) fn without_mid<'a>(verb: Verb, form: Option<ContentForm>, text: &'a str) -> Result<Request<'a>, BadInput> {
+pub(super) fn without_mid<'a>(
+    verb: RequestType,
+    form: Option<JsonContentForm>,
+    text: &'a str,
+) -> Result<ClientRequest<'a>, BadInput> {
     let keys = match verb {
-        Verb::Message => MESSAGE,
-        Verb::Ack => ACK,
+        RequestType::Message => MESSAGE,
+        RequestType::Ack => ACK,
         _ => FRIEND,
     };
     let (form, values) = values(verb, form, text, keys)?;
     let request = match verb {
-        Verb::Message => message(&values, form),
-        Verb::Ack => ack(&values, form),
+        RequestType::Message => message(&values, form),
+        RequestType::Ack => ack(&values, form),
         _ => friend(&values, form),
     };
     request.map_err(|why| {
         // The id is given even if something else is wrong, so that the client knows which request
         // failed. An ack has none.
-        let id = if verb == Verb::Ack { None } else { values.raw[0].and_then(string).and_then(|id| Id::new(id).ok()) };
+        let id = if verb == RequestType::Ack {
+            None
+        } else {
+            values.raw[0].and_then(string).and_then(|id| MessageId::new(id).ok())
+        };
         bad(verb, Some(form), id.as_ref().map_or("", |id| id.as_str()), why)
     })
 }
 
 /// messageId, sender, receiver and content, which a 4 and a 6 share.
 #[allow(clippy::type_complexity, reason = "the four of them, taken apart at once by both callers")]
-fn letter<'a>(values: &ContentValues<'a>) -> Result<(Id<'a>, Name<'a>, Name<'a>, Cow<'a, str>), FaultText> {
-    let id = Id::new(values.text(0, "CONTENT lacks the key messageId", "messageId is a string")?)
+fn letter<'a>(
+    values: &UnparsedContentFields<'a>,
+) -> Result<(MessageId<'a>, UserNameRef<'a>, UserNameRef<'a>, Cow<'a, str>), FaultText> {
+    let id = MessageId::new(values.text(0, "CONTENT lacks the key messageId", "messageId is a string")?)
         .map_err(|_| "messageId has 1 to 128 bytes")?;
-    let sender = Name::new(values.text(1, "CONTENT lacks the key sender", "sender is a string")?)?;
-    let receiver = Name::new(values.text(2, "CONTENT lacks the key receiver", "receiver is a string")?)?;
+    let sender = UserNameRef::new(values.text(1, "CONTENT lacks the key sender", "sender is a string")?)?;
+    let receiver = UserNameRef::new(values.text(2, "CONTENT lacks the key receiver", "receiver is a string")?)?;
     let content = values.text(3, "CONTENT lacks the key content", "content is a string")?;
     Ok((id, sender, receiver, content))
 }
 
-fn message<'a>(values: &ContentValues<'a>, form: ContentForm) -> Result<Request<'a>, FaultText> {
+fn message<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<ClientRequest<'a>, FaultText> {
     let (id, sender, receiver, content) = letter(values)?;
     let escape_free = [id.as_str(), sender.as_str(), receiver.as_str(), &content].into_iter().all(is_escape_free);
-    Ok(Request::Message { form, id, sender, receiver, content, escape_free })
+    Ok(ClientRequest::Message { form, id, sender, receiver, content, escape_free })
 }
 
-fn ack<'a>(values: &ContentValues<'a>, form: ContentForm) -> Result<Request<'a>, FaultText> {
-    let id = Id::new(values.text(0, "CONTENT lacks the key MessageId", "MessageId is a string")?)
+fn ack<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<ClientRequest<'a>, FaultText> {
+    let id = MessageId::new(values.text(0, "CONTENT lacks the key MessageId", "MessageId is a string")?)
         .map_err(|_| "MessageId has 1 to 128 bytes")?;
-    Ok(Request::Ack { form, id, sender: values.name(1, "sender is a string")? })
+    Ok(ClientRequest::Ack { form, id, sender: values.name(1, "sender is a string")? })
 }
 
-fn friend<'a>(values: &ContentValues<'a>, form: ContentForm) -> Result<Request<'a>, FaultText> {
+fn friend<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<ClientRequest<'a>, FaultText> {
     let (id, sender, receiver, content) = letter(values)?;
     let raw = values.raw[4].ok_or("CONTENT lacks the key type")?;
     let spelled = string(raw);
@@ -263,5 +278,5 @@ fn friend<'a>(values: &ContentValues<'a>, form: ContentForm) -> Result<Request<'
         "4" => FriendVerb::Delete,
         _ => return Err("type is 1, 2, 3 or 4"),
     };
-    Ok(Request::Friend { form, id, sender, receiver, verb, content })
+    Ok(ClientRequest::Friend { form, id, sender, receiver, verb, content })
 }

@@ -7,8 +7,8 @@
 //! envelope that this module accepts gives the same request there.
 
 use super::escape_free::escape_free_length;
-use super::field::{Id, Name};
-use super::request::{ContentForm, Request};
+use super::field::{MessageId, UserNameRef};
+use super::request::{ClientRequest, JsonContentForm};
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -42,7 +42,7 @@ struct EnvelopeReader<'a> {
 
 /// The keys of a 4 and a 5.
 #[derive(Clone, Copy)]
-enum InnerKey {
+enum ContentFieldName {
     MessageId,
     AckedId,
     Sender,
@@ -50,7 +50,7 @@ enum InnerKey {
     Content,
 }
 
-impl InnerKey {
+impl ContentFieldName {
     fn of(name: &[u8]) -> Option<Self> {
         Some(match name {
             b"messageId" => Self::MessageId,
@@ -69,11 +69,11 @@ struct InnerSpans([Option<TextSpan>; 5]);
 
 impl InnerSpans {
     /// Notes a value. `None`: the key has one already.
-    fn note(&mut self, key: InnerKey, value: TextSpan) -> Option<()> {
+    fn note(&mut self, key: ContentFieldName, value: TextSpan) -> Option<()> {
         self.0[key as usize].replace(value).is_none().then_some(())
     }
 
-    fn get(&self, key: InnerKey) -> Option<TextSpan> {
+    fn get(&self, key: ContentFieldName) -> Option<TextSpan> {
         self.0[key as usize]
     }
 }
@@ -161,19 +161,19 @@ impl EnvelopeReader<'_> {
     /// A known key with everything up to the first quote of its value, if it is written without any
     /// white space.
     #[inline]
-    fn compact_key<const INNER: bool>(&mut self) -> Option<InnerKey> {
+    fn compact_key<const INNER: bool>(&mut self) -> Option<ContentFieldName> {
         let first = self.rest.get(if INNER { 2 } else { 1 })?;
         let (key, comes) = match (first, INNER) {
-            (b'm', true) => (InnerKey::MessageId, self.step_over(br#"\"messageId\":\""#)),
-            (b'm', false) => (InnerKey::MessageId, self.step_over(br#""messageId":""#)),
-            (b'M', true) => (InnerKey::AckedId, self.step_over(br#"\"MessageId\":\""#)),
-            (b'M', false) => (InnerKey::AckedId, self.step_over(br#""MessageId":""#)),
-            (b's', true) => (InnerKey::Sender, self.step_over(br#"\"sender\":\""#)),
-            (b's', false) => (InnerKey::Sender, self.step_over(br#""sender":""#)),
-            (b'r', true) => (InnerKey::Receiver, self.step_over(br#"\"receiver\":\""#)),
-            (b'r', false) => (InnerKey::Receiver, self.step_over(br#""receiver":""#)),
-            (b'c', true) => (InnerKey::Content, self.step_over(br#"\"content\":\""#)),
-            (b'c', false) => (InnerKey::Content, self.step_over(br#""content":""#)),
+            (b'm', true) => (ContentFieldName::MessageId, self.step_over(br#"\"messageId\":\""#)),
+            (b'm', false) => (ContentFieldName::MessageId, self.step_over(br#""messageId":""#)),
+            (b'M', true) => (ContentFieldName::AckedId, self.step_over(br#"\"MessageId\":\""#)),
+            (b'M', false) => (ContentFieldName::AckedId, self.step_over(br#""MessageId":""#)),
+            (b's', true) => (ContentFieldName::Sender, self.step_over(br#"\"sender\":\""#)),
+            (b's', false) => (ContentFieldName::Sender, self.step_over(br#""sender":""#)),
+            (b'r', true) => (ContentFieldName::Receiver, self.step_over(br#"\"receiver\":\""#)),
+            (b'r', false) => (ContentFieldName::Receiver, self.step_over(br#""receiver":""#)),
+            (b'c', true) => (ContentFieldName::Content, self.step_over(br#"\"content\":\""#)),
+            (b'c', false) => (ContentFieldName::Content, self.step_over(br#""content":""#)),
             _ => return None,
         };
         comes.then_some(key)
@@ -190,7 +190,7 @@ impl EnvelopeReader<'_> {
                 let name = self.string::<INNER>()?;
                 self.eat::<INNER>(b':')?;
                 let value = self.string::<INNER>()?;
-                if let Some(key) = InnerKey::of(whole.get(name.range())?) {
+                if let Some(key) = ContentFieldName::of(whole.get(name.range())?) {
                     inner.note(key, value)?;
                 }
             }
@@ -201,23 +201,23 @@ impl EnvelopeReader<'_> {
     }
 
     /// The value of CONTENT: its keys are read before the TYPE is known.
-    fn content(&mut self, whole: &[u8], inner: &mut InnerSpans) -> Option<ContentForm> {
+    fn content(&mut self, whole: &[u8], inner: &mut InnerSpans) -> Option<JsonContentForm> {
         if self.peek::<false>()? == b'{' {
             self.inner::<false>(whole, inner)?;
-            return Some(ContentForm::Object);
+            return Some(JsonContentForm::Object);
         }
         self.quote::<false>()?;
         self.inner::<true>(whole, inner)?;
         self.peek::<true>()?;
         self.quote::<false>()?;
-        Some(ContentForm::Text)
+        Some(JsonContentForm::Text)
     }
 }
 
 /// The places of all values in an envelope of the usual kind.
 struct EnvelopeSpans {
     kind: TextSpan,
-    form: ContentForm,
+    form: JsonContentForm,
     inner: InnerSpans,
     length: usize,
 }
@@ -251,25 +251,25 @@ impl EnvelopeSpans {
     }
 
     /// The request in `text`, which has this outline.
-    fn request<'a>(&self, text: &'a str) -> Option<Request<'a>> {
+    fn request<'a>(&self, text: &'a str) -> Option<ClientRequest<'a>> {
         let part = |span: TextSpan| text.get(span.range());
         let value = |key| self.inner.get(key).and_then(part);
         let form = self.form;
         match part(self.kind)? {
-            "4" => Some(Request::Message {
+            "4" => Some(ClientRequest::Message {
                 form,
-                id: Id::new(value(InnerKey::MessageId)?).ok()?,
-                sender: Name::new(value(InnerKey::Sender)?).ok()?,
-                receiver: Name::new(value(InnerKey::Receiver)?).ok()?,
-                content: Cow::Borrowed(value(InnerKey::Content)?),
+                id: MessageId::new(value(ContentFieldName::MessageId)?).ok()?,
+                sender: UserNameRef::new(value(ContentFieldName::Sender)?).ok()?,
+                receiver: UserNameRef::new(value(ContentFieldName::Receiver)?).ok()?,
+                content: Cow::Borrowed(value(ContentFieldName::Content)?),
                 escape_free: true,
             }),
             "5" => {
-                let sender = match value(InnerKey::Sender) {
-                    Some(sender) => Some(Name::new(sender).ok()?),
+                let sender = match value(ContentFieldName::Sender) {
+                    Some(sender) => Some(UserNameRef::new(sender).ok()?),
                     None => None,
                 };
-                Some(Request::Ack { form, id: Id::new(value(InnerKey::AckedId)?).ok()?, sender })
+                Some(ClientRequest::Ack { form, id: MessageId::new(value(ContentFieldName::AckedId)?).ok()?, sender })
             }
             _ => None,
         }
@@ -278,14 +278,14 @@ impl EnvelopeSpans {
 
 /// Reads the envelope at the front of `bytes` if it is of the usual kind, and gives its length.
 /// `None`: it may be unusual, incomplete or faulty.
-pub(super) fn read(bytes: &[u8]) -> Option<(Request<'_>, usize)> {
+pub(super) fn read(bytes: &[u8]) -> Option<(ClientRequest<'_>, usize)> {
     let outline = EnvelopeSpans::of(bytes)?;
     let text = std::str::from_utf8(bytes.get(..outline.length)?).ok()?;
     Some((outline.request(text)?, text.len()))
 }
 
 /// Like `read`, for a text that is a single envelope, perhaps with white space around it.
-pub(super) fn read_whole(text: &str) -> Option<Request<'_>> {
+pub(super) fn read_whole(text: &str) -> Option<ClientRequest<'_>> {
     let outline = EnvelopeSpans::of(text.as_bytes())?;
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     text.as_bytes().get(outline.length..)?.iter().all(is_space).then(|| outline.request(text))?
@@ -294,10 +294,10 @@ pub(super) fn read_whole(text: &str) -> Option<Request<'_>> {
 #[cfg(test)]
 mod tests {
     use super::super::envelope::ContentBuffer;
-    use super::super::split::{RawInput, RawItem};
+    use super::super::split::{EnvelopeSplitter, EnvelopeStreamItem};
     use super::*;
 
-    fn parse(text: &str) -> Option<Request<'_>> {
+    fn parse(text: &str) -> Option<ClientRequest<'_>> {
         read_whole(text)
     }
 
@@ -382,8 +382,8 @@ mod tests {
                 let length = super::read(stream.as_bytes()).map(|(_, length)| length).unwrap_or_default();
                 let envelope = stream[..length].trim_ascii();
                 assert_eq!(
-                    RawInput::default().next(&mut stream.as_bytes(), 10_000),
-                    RawItem::Envelope(envelope.as_bytes()),
+                    EnvelopeSplitter::default().next(&mut stream.as_bytes(), 10_000),
+                    EnvelopeStreamItem::Envelope(envelope.as_bytes()),
                     "{stream}"
                 );
             }

@@ -2,7 +2,7 @@
 
 use super::push::{Push, PushKind};
 use super::reply::{escape, number};
-use super::request::ContentForm;
+use super::request::JsonContentForm;
 
 /// The frame template: the fixed parts between the texts of these two frames.
 struct FrameTemplate {
@@ -52,10 +52,10 @@ const OBJECT: FrameTemplate = FrameTemplate {
 const BETWEEN_BYTES: usize = 160;
 
 /// Appends the answer to a message.
-pub(super) fn write_taken(out: &mut Vec<u8>, form: ContentForm, id: &str, taken: bool) {
+pub(super) fn write_taken(out: &mut Vec<u8>, form: JsonContentForm, id: &str, taken: bool) {
     match form {
-        ContentForm::Text => write_taken_as(&TEXT, out, id, taken),
-        ContentForm::Object => write_taken_as(&OBJECT, out, id, taken),
+        JsonContentForm::Text => write_taken_as(&TEXT, out, id, taken),
+        JsonContentForm::Object => write_taken_as(&OBJECT, out, id, taken),
     }
 }
 
@@ -68,10 +68,10 @@ fn write_taken_as(between: &'static FrameTemplate, out: &mut Vec<u8>, id: &str, 
 }
 
 /// Appends one push frame (TYPE 4 or 6) to `out`, without a line end.
-pub fn write_push(out: &mut Vec<u8>, form: ContentForm, push: &Push) {
+pub fn write_push(out: &mut Vec<u8>, form: JsonContentForm, push: &Push) {
     match form {
-        ContentForm::Text => write_push_as(&TEXT, out, push),
-        ContentForm::Object => write_push_as(&OBJECT, out, push),
+        JsonContentForm::Text => write_push_as(&TEXT, out, push),
+        JsonContentForm::Object => write_push_as(&OBJECT, out, push),
     }
 }
 
@@ -111,7 +111,7 @@ fn write_push_as(between: &'static FrameTemplate, out: &mut Vec<u8>, push: &Push
 
 #[cfg(test)]
 mod tests {
-    use super::super::field::{Id, Name};
+    use super::super::field::{MessageId, UserNameRef};
     use super::*;
     use serde_json::Value;
 
@@ -119,17 +119,17 @@ mod tests {
     fn pushes_are_those_of_the_protocol_page() {
         let push = |kind| {
             let (id, sender, receiver) = ("friendsrequest001", "zhiyong313", "vincent313");
-            let (sender, receiver) = (Name::new(sender).unwrap(), Name::new(receiver).unwrap());
-            Push::new(7, 1_652_791_027_673, kind, &Id::new(id).unwrap(), &sender, &receiver, "tianjia")
+            let (sender, receiver) = (UserNameRef::new(sender).unwrap(), UserNameRef::new(receiver).unwrap());
+            Push::new(7, 1_652_791_027_673, kind, &MessageId::new(id).unwrap(), &sender, &receiver, "tianjia")
         };
         let mut out = Vec::new();
-        write_push(&mut out, ContentForm::Text, &push(PushKind::FriendRequest));
+        write_push(&mut out, JsonContentForm::Text, &push(PushKind::FriendRequest));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"CONTENT":"{\"messageId\":\"friendsrequest001\",\"sender\":\"zhiyong313\",\"receiver\":\"vincent313\",\"time\":\"1652791027673\",\"content\":\"tianjia\",\"type\":\"1\"}","TYPE":"6"}"#
         );
         let mut out = Vec::new();
-        write_push(&mut out, ContentForm::Object, &push(PushKind::Message));
+        write_push(&mut out, JsonContentForm::Object, &push(PushKind::Message));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"CONTENT":{"messageId":"friendsrequest001","sender":"zhiyong313","receiver":"vincent313","time":"1652791027673","content":"tianjia"},"TYPE":"4"}"#
@@ -142,9 +142,10 @@ mod tests {
         for (content, kind) in
             contents.iter().flat_map(|text| [PushKind::Message, PushKind::FriendAccept].map(|k| (text, k)))
         {
-            let (sender, receiver) = (Name::new("zhi\"yong").unwrap(), Name::new("vincent").unwrap());
-            let push = Push::new(7, 1_652_791_027_673, kind, &Id::new("id").unwrap(), &sender, &receiver, content);
-            for form in [ContentForm::Text, ContentForm::Object] {
+            let (sender, receiver) = (UserNameRef::new("zhi\"yong").unwrap(), UserNameRef::new("vincent").unwrap());
+            let push =
+                Push::new(7, 1_652_791_027_673, kind, &MessageId::new("id").unwrap(), &sender, &receiver, content);
+            for form in [JsonContentForm::Text, JsonContentForm::Object] {
                 let mut out = Vec::new();
                 write_push(&mut out, form, &push);
                 let known = push.written_bytes(form);
@@ -164,15 +165,15 @@ mod tests {
             }
             texts[place].push_str(odd);
             let [id, sender, receiver, content] = &texts;
-            let (sender, receiver) = (Name::new(sender).unwrap(), Name::new(receiver).unwrap());
-            let push = Push::new(7, 1, PushKind::Message, &Id::new(id).unwrap(), &sender, &receiver, content);
+            let (sender, receiver) = (UserNameRef::new(sender).unwrap(), UserNameRef::new(receiver).unwrap());
+            let push = Push::new(7, 1, PushKind::Message, &MessageId::new(id).unwrap(), &sender, &receiver, content);
             let written = |form| {
                 let mut out = Vec::new();
                 write_push(&mut out, form, &push);
                 serde_json::from_slice::<Value>(&out).unwrap()["CONTENT"].take()
             };
-            let as_text = serde_json::from_str::<Value>(written(ContentForm::Text).as_str().unwrap()).unwrap();
-            for inner in [as_text, written(ContentForm::Object)] {
+            let as_text = serde_json::from_str::<Value>(written(JsonContentForm::Text).as_str().unwrap()).unwrap();
+            for inner in [as_text, written(JsonContentForm::Object)] {
                 let found =
                     ["messageId", "sender", "receiver", "content"].map(|key| inner[key].as_str().unwrap().to_owned());
                 assert_eq!(found, texts);

@@ -1,4 +1,4 @@
-//! One envelope → one [`Request`], in both forms, borrowed from the read buffer.
+//! One envelope → one [`ClientRequest`], in both forms, borrowed from the read buffer.
 //!
 //! The envelope is read once for its keys; the CONTENT of the string form is un-escaped into a
 //! buffer that the caller keeps, and read from there. Only texts with escapes are copied.
@@ -6,8 +6,8 @@
 use super::content;
 use super::decode_fast;
 use super::error::ErrorCode;
-use super::field::Id;
-use super::request::{BadInput, ContentForm, Request, Verb};
+use super::field::MessageId;
+use super::request::{BadInput, ClientRequest, JsonContentForm, RequestType};
 use super::split::{self, DEPTH_MAX};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -31,7 +31,7 @@ pub(super) const NOT_AN_OBJECT: &str = "an envelope is one JSON object";
 pub(super) const LONE_SURROGATE: &str = "a text holds half of a surrogate pair";
 
 /// The unparsed values of the envelope's keys.
-struct EnvelopeValues<'a> {
+struct RawEnvelopeValues<'a> {
     kind: Option<&'a str>,
     content: Option<&'a str>,
     mid: Option<&'a str>,
@@ -40,21 +40,21 @@ struct EnvelopeValues<'a> {
 struct KeysVisitor;
 
 impl<'de> Visitor<'de> for KeysVisitor {
-    type Value = EnvelopeValues<'de>;
+    type Value = RawEnvelopeValues<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(NOT_AN_OBJECT)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EnvelopeValues<'de>, A::Error> {
-        let mut keys = EnvelopeValues { kind: None, content: None, mid: None };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawEnvelopeValues<'de>, A::Error> {
+        let mut keys = RawEnvelopeValues { kind: None, content: None, mid: None };
         // Of a repeated key the last value counts, as usual in JSON.
-        while let Some(key) = map.next_key::<EnvelopeKey>()? {
+        while let Some(key) = map.next_key::<EnvelopeFieldName>()? {
             let place = match key {
-                EnvelopeKey::Kind => &mut keys.kind,
-                EnvelopeKey::Content => &mut keys.content,
-                EnvelopeKey::Mid => &mut keys.mid,
-                EnvelopeKey::Other => {
+                EnvelopeFieldName::Kind => &mut keys.kind,
+                EnvelopeFieldName::Content => &mut keys.content,
+                EnvelopeFieldName::Mid => &mut keys.mid,
+                EnvelopeFieldName::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 }
@@ -65,27 +65,27 @@ impl<'de> Visitor<'de> for KeysVisitor {
     }
 }
 
-enum EnvelopeKey {
+enum EnvelopeFieldName {
     Kind,
     Content,
     Mid,
     Other,
 }
 
-impl<'de> serde::Deserialize<'de> for EnvelopeKey {
+impl<'de> serde::Deserialize<'de> for EnvelopeFieldName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeyVisitor;
         impl Visitor<'_> for KeyVisitor {
-            type Value = EnvelopeKey;
+            type Value = EnvelopeFieldName;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
-            fn visit_str<E>(self, key: &str) -> Result<EnvelopeKey, E> {
+            fn visit_str<E>(self, key: &str) -> Result<EnvelopeFieldName, E> {
                 Ok(match key {
-                    "TYPE" => EnvelopeKey::Kind,
-                    "CONTENT" => EnvelopeKey::Content,
-                    "MID" => EnvelopeKey::Mid,
-                    _ => EnvelopeKey::Other,
+                    "TYPE" => EnvelopeFieldName::Kind,
+                    "CONTENT" => EnvelopeFieldName::Content,
+                    "MID" => EnvelopeFieldName::Mid,
+                    _ => EnvelopeFieldName::Other,
                 })
             }
         }
@@ -93,14 +93,14 @@ impl<'de> serde::Deserialize<'de> for EnvelopeKey {
     }
 }
 
-fn read_keys(text: &str) -> Result<EnvelopeValues<'_>, BadInput> {
+fn read_keys(text: &str) -> Result<RawEnvelopeValues<'_>, BadInput> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let keys = deserializer.deserialize_map(KeysVisitor).and_then(|keys| deserializer.end().map(|()| keys));
     keys.map_err(|_| BadInput::unreadable(ErrorCode::BadJson, NOT_AN_OBJECT))
 }
 
 /// TYPE as a string or a number.
-fn verb(raw: &str) -> Option<Verb> {
+fn verb(raw: &str) -> Option<RequestType> {
     let spelled;
     let digits = match raw.strip_prefix('"') {
         None => raw,
@@ -111,30 +111,30 @@ fn verb(raw: &str) -> Option<Verb> {
         }
     };
     Some(match digits {
-        "0" => Verb::Heartbeat,
-        "1" => Verb::SignUp,
-        "2" => Verb::Login,
-        "3" => Verb::GetUser,
-        "4" => Verb::Message,
-        "5" => Verb::Ack,
-        "6" => Verb::Friend,
-        "TOKEN" => Verb::Token,
-        "ROSTER" => Verb::Roster,
-        "PROFILE" => Verb::Profile,
-        "PASSWORD" => Verb::Password,
-        "BLOCK" => Verb::Block,
-        "ACCOUNT" => Verb::Account,
+        "0" => RequestType::Heartbeat,
+        "1" => RequestType::SignUp,
+        "2" => RequestType::Login,
+        "3" => RequestType::GetUser,
+        "4" => RequestType::Message,
+        "5" => RequestType::Ack,
+        "6" => RequestType::Friend,
+        "TOKEN" => RequestType::Token,
+        "ROSTER" => RequestType::Roster,
+        "PROFILE" => RequestType::Profile,
+        "PASSWORD" => RequestType::Password,
+        "BLOCK" => RequestType::Block,
+        "ACCOUNT" => RequestType::Account,
         _ => return None,
     })
 }
 
 /// The MID; `Ok(None)` if it is missing.
-fn mid(raw: Option<&str>) -> Result<Option<Id<'_>>, &'static str> {
+fn mid(raw: Option<&str>) -> Result<Option<MessageId<'_>>, &'static str> {
     let Some(raw) = raw else {
         return Ok(None);
     };
     let text = string(raw).ok_or("MID is a string")?;
-    Id::new(text).map(Some).map_err(|_| "MID has 1 to 128 bytes")
+    MessageId::new(text).map(Some).map_err(|_| "MID has 1 to 128 bytes")
 }
 
 /// A JSON string, borrowed if it holds no escapes.
@@ -150,20 +150,20 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
 /// the usual kind: a message or an ack in which nothing is escaped but the quotes of the string
 /// form. `None`: use the general way.
 #[must_use]
-pub fn read_fast(stream: &[u8]) -> Option<(Request<'_>, usize)> {
+pub fn read_fast(stream: &[u8]) -> Option<(ClientRequest<'_>, usize)> {
     decode_fast::read(stream)
 }
 
 /// Reads a text that is one envelope of the usual kind. `None`: use the general way.
 #[must_use]
-pub fn read_fast_text(text: &str) -> Option<Request<'_>> {
+pub fn read_fast_text(text: &str) -> Option<ClientRequest<'_>> {
     decode_fast::read_whole(text)
 }
 
 /// Reads one envelope.
 ///
 /// # Errors The fault, with as much of the envelope as could be read.
-pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut ContentBuffer) -> Result<Request<'a>, BadInput> {
+pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut ContentBuffer) -> Result<ClientRequest<'a>, BadInput> {
     let text = std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, NOT_UTF8))?;
     match read_fast_text(text) {
         Some(request) => Ok(request),
@@ -175,7 +175,7 @@ pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut ContentBuffer) -> Result<R
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<Request<'a>, BadInput> {
+pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<ClientRequest<'a>, BadInput> {
     let envelope = text.as_bytes();
     let opened = envelope.iter().filter(|&&byte| byte == b'{' || byte == b'[').count();
     if opened > DEPTH_MAX as usize && !split::is_one_envelope(envelope) {
@@ -193,12 +193,12 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<Re
     };
     let bad = |why, id: Box<str>| BadInput { verb: Some(verb), form: None, id, code: ErrorCode::BadField, why };
     match verb {
-        Verb::Heartbeat => Ok(Request::Heartbeat { mid: mid.map_err(|why| bad(why, Box::default()))? }),
-        Verb::GetUser => {
+        RequestType::Heartbeat => Ok(ClientRequest::Heartbeat { mid: mid.map_err(|why| bad(why, Box::default()))? }),
+        RequestType::GetUser => {
             let mid = mid.map_err(|why| bad(why, Box::default()))?;
             content::user_name(keys.content, &mid)
         }
-        Verb::Message | Verb::Ack | Verb::Friend => {
+        RequestType::Message | RequestType::Ack | RequestType::Friend => {
             let (form, inner) = spelled(keys.content, scratch);
             content::without_mid(verb, form, inner)
         }
@@ -211,19 +211,19 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<Re
 }
 
 /// The form of CONTENT, and its JSON text: itself, or the text inside its string.
-fn spelled<'a>(raw: Option<&'a str>, scratch: &'a mut ContentBuffer) -> (Option<ContentForm>, &'a str) {
+fn spelled<'a>(raw: Option<&'a str>, scratch: &'a mut ContentBuffer) -> (Option<JsonContentForm>, &'a str) {
     let Some(raw) = raw else {
         return (None, "");
     };
     match raw.as_bytes().first() {
-        Some(b'{') => (Some(ContentForm::Object), raw),
+        Some(b'{') => (Some(JsonContentForm::Object), raw),
         Some(b'"') => {
             scratch.text.clear();
             if scratch.text.capacity() > SCRATCH_KEPT_BYTES {
                 scratch.text.shrink_to(SCRATCH_KEPT_BYTES);
             }
             unescape(&raw[1..raw.len() - 1], &mut scratch.text);
-            (Some(ContentForm::Text), &scratch.text)
+            (Some(JsonContentForm::Text), &scratch.text)
         }
         _ => (None, raw),
     }

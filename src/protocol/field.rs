@@ -1,7 +1,7 @@
 //! The fields of the protocol: checked once, and valid from then on.
 //!
 //! A value of one of these types is within the bounds of the protocol's section on fields, so no
-//! code after the codec checks a length again. The borrowed forms ([`Name`], [`Id`]) live as long
+//! code after the codec checks a length again. The borrowed forms ([`UserNameRef`], [`MessageId`]) live as long
 //! as the read buffer; [`UserName`] is the owned form, cheap to clone.
 
 use super::escape_free::is_visible_ascii;
@@ -75,9 +75,9 @@ fn check_new_name(text: &str) -> Result<(), FieldFault> {
 
 /// A user name within its bounds, borrowed where it could be. Compared byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Name<'a>(Cow<'a, str>);
+pub struct UserNameRef<'a>(Cow<'a, str>);
 
-impl<'a> Name<'a> {
+impl<'a> UserNameRef<'a> {
     /// Checks a name.
     ///
     /// # Errors The fault in it.
@@ -129,8 +129,8 @@ impl UserName {
     }
 }
 
-impl From<&Name<'_>> for UserName {
-    fn from(name: &Name<'_>) -> Self {
+impl From<&UserNameRef<'_>> for UserName {
+    fn from(name: &UserNameRef<'_>) -> Self {
         name.to_owned()
     }
 }
@@ -161,9 +161,9 @@ impl Borrow<str> for UserName {
 
 /// A message id or request id of 1 to 128 bytes, borrowed where it could be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Id<'a>(Cow<'a, str>);
+pub struct MessageId<'a>(Cow<'a, str>);
 
-impl<'a> Id<'a> {
+impl<'a> MessageId<'a> {
     /// Checks an id.
     ///
     /// # Errors The fault in it.
@@ -293,24 +293,28 @@ mod tests {
             ("bob\u{2003}", "white space"),
         ];
         for (name, why) in refused {
-            let fault = Name::for_sign_up(name).unwrap_err();
+            let fault = UserNameRef::for_sign_up(name).unwrap_err();
             assert!(fault.contains(why), "{name:?}: {fault}");
-            assert_eq!(Name::new(name).is_ok(), why != "white space", "{name:?}: as ever where it is no sign-up");
+            assert_eq!(
+                UserNameRef::new(name).is_ok(),
+                why != "white space",
+                "{name:?}: as ever where it is no sign-up"
+            );
         }
         for name in
             ["zoë", "Å", "鸿雁", "a b", "system1", "🪿", "Ünal", "محمد", "हिन्दी", "systém", "a\u{301}\u{323}b\u{323}"]
         {
             let nfc = ComposingNormalizerBorrowed::new_nfc().normalize(name);
-            assert!(Name::for_sign_up(nfc.as_ref()).is_ok(), "{name:?}");
+            assert!(UserNameRef::for_sign_up(nfc.as_ref()).is_ok(), "{name:?}");
         }
     }
 
     #[test]
     fn ids_have_1_to_128_bytes() {
-        assert!(Id::new("").is_err());
-        assert!(Id::new("x".repeat(128)).is_ok());
-        assert!(Id::new("x".repeat(129)).is_err());
-        assert!(Id::new("雁".repeat(43)).is_err(), "129 bytes");
+        assert!(MessageId::new("").is_err());
+        assert!(MessageId::new("x".repeat(128)).is_ok());
+        assert!(MessageId::new("x".repeat(129)).is_err());
+        assert!(MessageId::new("雁".repeat(43)).is_err(), "129 bytes");
     }
 
     #[test]

@@ -15,7 +15,7 @@ const SUBPROTOCOL: &str = "hongyan";
 
 /// The result of reading the head of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HttpHead {
+pub enum HttpHeadResult {
     /// The head is not complete.
     More,
     /// A WebSocket.
@@ -77,15 +77,17 @@ pub enum HttpRefusal {
 
 /// Reads the head at the front of `input`.
 #[must_use]
-pub fn read_head(input: &[u8]) -> HttpHead {
+pub fn read_head(input: &[u8]) -> HttpHeadResult {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let seen = &input[..input.len().min(HEAD_BYTES_MAX)];
     match request.parse(seen) {
         Ok(httparse::Status::Complete(length)) => read_request(&request, length),
-        Ok(httparse::Status::Partial) if input.len() < HEAD_BYTES_MAX => HttpHead::More,
-        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => HttpHead::Bad(HttpRefusal::TooLong),
-        Err(_) => HttpHead::Bad(HttpRefusal::BadRequest),
+        Ok(httparse::Status::Partial) if input.len() < HEAD_BYTES_MAX => HttpHeadResult::More,
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            HttpHeadResult::Bad(HttpRefusal::TooLong)
+        }
+        Err(_) => HttpHeadResult::Bad(HttpRefusal::BadRequest),
     }
 }
 
@@ -102,7 +104,7 @@ pub fn header_values<'a>(input: &'a [u8], name: &str) -> Vec<&'a [u8]> {
     values.map(|header| header.value).collect()
 }
 
-fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> HttpHead {
+fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> HttpHeadResult {
     let has = |name: &str, fits: &dyn Fn(&str) -> bool| {
         let values = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
         values
@@ -117,28 +119,28 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> HttpHead 
         Some("GET") if has_token("Upgrade", "websocket") => {}
         Some("GET" | "HEAD") => {
             return match path(request.path.unwrap_or_default()) {
-                "/healthz" => HttpHead::Health,
-                "" => HttpHead::File("/".to_owned()),
-                path => HttpHead::File(path.to_owned()),
+                "/healthz" => HttpHeadResult::Health,
+                "" => HttpHeadResult::File("/".to_owned()),
+                path => HttpHeadResult::File(path.to_owned()),
             };
         }
-        Some("OPTIONS") => return HttpHead::Options,
-        _ => return HttpHead::Bad(HttpRefusal::MethodNotAllowed),
+        Some("OPTIONS") => return HttpHeadResult::Options,
+        _ => return HttpHeadResult::Bad(HttpRefusal::MethodNotAllowed),
     }
     if request.version != Some(1) || !has_token("Connection", "upgrade") {
-        return HttpHead::Bad(HttpRefusal::BadRequest);
+        return HttpHeadResult::Bad(HttpRefusal::BadRequest);
     }
     if value("Sec-WebSocket-Version").is_none_or(|version| version.trim_ascii() != b"13") {
-        return HttpHead::Bad(HttpRefusal::UpgradeRequired);
+        return HttpHeadResult::Bad(HttpRefusal::UpgradeRequired);
     }
     let key = value("Sec-WebSocket-Key").map(<[u8]>::trim_ascii).unwrap_or_default();
     if STANDARD.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
-        return HttpHead::Bad(HttpRefusal::BadRequest);
+        return HttpHeadResult::Bad(HttpRefusal::BadRequest);
     }
     let accept = accept_of(key);
     // Unlike the other values, the name of a subprotocol is case-sensitive.
     let speaks_hongyan = has("Sec-WebSocket-Protocol", &|part| part == SUBPROTOCOL);
-    HttpHead::Upgrade { accept, speaks_hongyan, length }
+    HttpHeadResult::Upgrade { accept, speaks_hongyan, length }
 }
 
 /// The value of `Sec-WebSocket-Accept` for one of `Sec-WebSocket-Key`.
@@ -260,11 +262,11 @@ mod tests {
     #[test]
     fn the_handshake_of_rfc_6455() {
         for cut in 0..UPGRADE.len() {
-            assert_eq!(read_head(&UPGRADE.as_bytes()[..cut]), HttpHead::More, "{cut}");
+            assert_eq!(read_head(&UPGRADE.as_bytes()[..cut]), HttpHeadResult::More, "{cut}");
         }
         let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned();
         let with_frame = format!("{UPGRADE}\u{1}");
-        let upgrade = HttpHead::Upgrade { accept, speaks_hongyan: false, length: UPGRADE.len() };
+        let upgrade = HttpHeadResult::Upgrade { accept, speaks_hongyan: false, length: UPGRADE.len() };
         assert_eq!(read_head(with_frame.as_bytes()), upgrade);
     }
 
@@ -278,7 +280,9 @@ mod tests {
             ("hongyan2, chat", false),
         ] {
             let head = UPGRADE.replace("Upgrade: W", &format!("Sec-WebSocket-Protocol: {offers}\r\nUpgrade: W"));
-            let HttpHead::Upgrade { accept, speaks_hongyan, .. } = read_head(head.as_bytes()) else { panic!("{head}") };
+            let HttpHeadResult::Upgrade { accept, speaks_hongyan, .. } = read_head(head.as_bytes()) else {
+                panic!("{head}")
+            };
             assert_eq!(speaks_hongyan, expected, "{offers}");
             let mut out = Vec::new();
             write_upgrade(&mut out, &accept, speaks_hongyan);
@@ -297,36 +301,36 @@ mod tests {
     #[test]
     fn an_incomplete_upgrade_is_refused() {
         let without = |from: &str, to: &str| read_head(UPGRADE.replace(from, to).as_bytes());
-        assert_eq!(without("Version: 13", "Version: 8"), HttpHead::Bad(HttpRefusal::UpgradeRequired));
-        assert_eq!(without("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), HttpHead::Bad(HttpRefusal::BadRequest));
-        assert_eq!(without("keep-alive, Upgrade", "keep-alive"), HttpHead::Bad(HttpRefusal::BadRequest));
-        assert_eq!(without("Upgrade: WebSocket\r\n", ""), HttpHead::File("/chat".to_owned()));
-        assert_eq!(without("GET", "POST"), HttpHead::Bad(HttpRefusal::MethodNotAllowed));
-        assert_eq!(without("GET", "get"), HttpHead::Bad(HttpRefusal::MethodNotAllowed));
-        assert_eq!(read_head(b"GET / HTTP/9\r\n\r\n"), HttpHead::Bad(HttpRefusal::BadRequest));
+        assert_eq!(without("Version: 13", "Version: 8"), HttpHeadResult::Bad(HttpRefusal::UpgradeRequired));
+        assert_eq!(without("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), HttpHeadResult::Bad(HttpRefusal::BadRequest));
+        assert_eq!(without("keep-alive, Upgrade", "keep-alive"), HttpHeadResult::Bad(HttpRefusal::BadRequest));
+        assert_eq!(without("Upgrade: WebSocket\r\n", ""), HttpHeadResult::File("/chat".to_owned()));
+        assert_eq!(without("GET", "POST"), HttpHeadResult::Bad(HttpRefusal::MethodNotAllowed));
+        assert_eq!(without("GET", "get"), HttpHeadResult::Bad(HttpRefusal::MethodNotAllowed));
+        assert_eq!(read_head(b"GET / HTTP/9\r\n\r\n"), HttpHeadResult::Bad(HttpRefusal::BadRequest));
     }
 
     #[test]
     fn a_method_and_a_target_choose_the_answer() {
-        let not_allowed = HttpHead::Bad(HttpRefusal::MethodNotAllowed);
-        let file = |path: &str| HttpHead::File(path.to_owned());
+        let not_allowed = HttpHeadResult::Bad(HttpRefusal::MethodNotAllowed);
+        let file = |path: &str| HttpHeadResult::File(path.to_owned());
         for (start, expected) in [
             ("GET /", file("/")),
             ("GET /?a=b", file("/")),
             ("HEAD /", file("/")),
             ("GET http://a.example:1102/", file("/")),
             ("GET http://a.example", file("/")),
-            ("GET /healthz", HttpHead::Health),
-            ("HEAD /healthz?x", HttpHead::Health),
-            ("GET http://a.example/healthz", HttpHead::Health),
+            ("GET /healthz", HttpHeadResult::Health),
+            ("HEAD /healthz?x", HttpHeadResult::Health),
+            ("GET http://a.example/healthz", HttpHeadResult::Health),
             ("GET /healthz/", file("/healthz/")),
             ("POST /healthz", not_allowed.clone()),
             ("GET /a.js?b/c", file("/a.js")),
             ("HEAD /chat", file("/chat")),
             ("GET http://a.example/x", file("/x")),
             ("GET *", file("*")),
-            ("OPTIONS *", HttpHead::Options),
-            ("OPTIONS /x", HttpHead::Options),
+            ("OPTIONS *", HttpHeadResult::Options),
+            ("OPTIONS /x", HttpHeadResult::Options),
             ("POST /", not_allowed.clone()),
             ("POST /x", not_allowed.clone()),
             ("PUT /", not_allowed.clone()),
@@ -350,8 +354,8 @@ mod tests {
     #[test]
     fn a_head_is_bounded() {
         let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(HEAD_BYTES_MAX));
-        assert_eq!(read_head(long.as_bytes()), HttpHead::Bad(HttpRefusal::TooLong));
+        assert_eq!(read_head(long.as_bytes()), HttpHeadResult::Bad(HttpRefusal::TooLong));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(HEADERS_MAX + 1));
-        assert_eq!(read_head(many.as_bytes()), HttpHead::Bad(HttpRefusal::TooLong));
+        assert_eq!(read_head(many.as_bytes()), HttpHeadResult::Bad(HttpRefusal::TooLong));
     }
 }

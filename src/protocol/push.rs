@@ -1,13 +1,13 @@
 //! A push: a frame that the server sends without a request, and keeps on an ACK list until it is
 //! acked.
 //!
-//! A [`Body`] is its content. One body can go to many receivers: each gets a [`Push`] with its own
+//! A [`PushBody`] is its content. One body can go to many receivers: each gets a [`Push`] with its own
 //! `seq`.
 
 use super::escape_free::is_escape_free;
-use super::field::{Id, Name, UserName};
+use super::field::{MessageId, UserName, UserNameRef};
 use super::reply::escaped_bytes;
-use super::request::ContentForm;
+use super::request::JsonContentForm;
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl PushKind {
 /// The content of a push, the same for all receivers. Its three texts are in one allocation, which
 /// clones share: a clone copies no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body {
+pub struct PushBody {
     /// The server's time when it was taken, in ms since the epoch.
     pub time_ms: u64,
     /// Its kind.
@@ -73,14 +73,14 @@ pub struct Push {
     /// The receiver's name.
     pub receiver: UserName,
     /// Its content.
-    pub body: Body,
+    pub body: PushBody,
 }
 
 /// A push has all properties of its body.
 impl Deref for Push {
-    type Target = Body;
+    type Target = PushBody;
 
-    fn deref(&self) -> &Body {
+    fn deref(&self) -> &PushBody {
         &self.body
     }
 }
@@ -111,10 +111,10 @@ fn joined(texts: [&str; 3]) -> Arc<str> {
     })
 }
 
-impl Body {
+impl PushBody {
     /// Makes a body.
     #[must_use]
-    pub fn new(time_ms: u64, kind: PushKind, id: &Id<'_>, sender: &Name<'_>, content: &str) -> Self {
+    pub fn new(time_ms: u64, kind: PushKind, id: &MessageId<'_>, sender: &UserNameRef<'_>, content: &str) -> Self {
         let texts = [id.as_str(), sender.as_str(), content];
         Self::join(time_ms, kind, texts, texts.into_iter().all(is_escape_free))
     }
@@ -124,7 +124,13 @@ impl Body {
     /// `escape_free`: all its texts can be written into a JSON string without escaping; `false` is
     /// always correct.
     #[must_use]
-    pub fn message(time_ms: u64, id: &Id<'_>, sender: &Name<'_>, content: &str, escape_free: bool) -> Self {
+    pub fn message(
+        time_ms: u64,
+        id: &MessageId<'_>,
+        sender: &UserNameRef<'_>,
+        content: &str,
+        escape_free: bool,
+    ) -> Self {
         let texts = [id.as_str(), sender.as_str(), content];
         debug_assert!(!escape_free || texts.into_iter().all(is_escape_free));
         Self::join(time_ms, PushKind::Message, texts, escape_free)
@@ -165,11 +171,11 @@ impl Body {
     /// The written size of a push with this body to `receiver`, in bytes, without the digits of its
     /// time. The texts are scanned only if something in them is escaped.
     #[must_use]
-    pub fn written_bytes_to(&self, receiver: &UserName, form: ContentForm) -> usize {
+    pub fn written_bytes_to(&self, receiver: &UserName, form: JsonContentForm) -> usize {
         // Quotes inside a string are escaped, too.
         let (between, levels) = match form {
-            ContentForm::Text => (TEXT_BETWEEN_BYTES, 2),
-            ContentForm::Object => (OBJECT_BETWEEN_BYTES, 1),
+            JsonContentForm::Text => (TEXT_BETWEEN_BYTES, 2),
+            JsonContentForm::Object => (OBJECT_BETWEEN_BYTES, 1),
         };
         let of = |text: &str, escape_free| if escape_free { text.len() } else { escaped_bytes(text, levels) };
         let receiver = receiver.as_str();
@@ -191,12 +197,12 @@ impl Push {
         seq: u64,
         time_ms: u64,
         kind: PushKind,
-        id: &Id<'_>,
-        sender: &Name<'_>,
+        id: &MessageId<'_>,
+        sender: &UserNameRef<'_>,
         receiver: impl Into<UserName>,
         content: &str,
     ) -> Self {
-        Self { seq, receiver: receiver.into(), body: Body::new(time_ms, kind, id, sender, content) }
+        Self { seq, receiver: receiver.into(), body: PushBody::new(time_ms, kind, id, sender, content) }
     }
 
     /// The receiver's name.
@@ -213,7 +219,7 @@ impl Push {
 
     /// The written size in bytes, without the digits of its time.
     #[must_use]
-    pub fn written_bytes(&self, form: ContentForm) -> usize {
+    pub fn written_bytes(&self, form: JsonContentForm) -> usize {
         self.body.written_bytes_to(&self.receiver, form)
     }
 
@@ -236,6 +242,6 @@ impl Push {
         content: &str,
     ) -> Result<Self, super::field::FieldFault> {
         let kind = PushKind::from_code(kind).ok_or("an unknown kind of push")?;
-        Ok(Self::new(seq, time_ms, kind, &Id::new(id)?, &Name::new(sender)?, receiver, content))
+        Ok(Self::new(seq, time_ms, kind, &MessageId::new(id)?, &UserNameRef::new(sender)?, receiver, content))
     }
 }

@@ -3,13 +3,13 @@
 //! Frames are written compactly, keys in the order of the protocol page, into the caller's buffer,
 //! without a line end: the wire adds its own framing.
 
-use super::account::ShownRoster;
+use super::account::RosterWithPresence;
 use super::encode_fast::write_taken;
 use super::error::ErrorCode;
 use super::escape_free::escape_free_length;
 use super::field::{Profile, Secret, UserName};
-use super::push::Body;
-use super::request::ContentForm;
+use super::push::PushBody;
+use super::request::JsonContentForm;
 
 mod account;
 pub use account::write_presence;
@@ -22,7 +22,7 @@ pub enum ReplyId {
     /// The id of the request.
     Text(Box<str>),
     /// The id of a message's body, without a copy.
-    OfBody(Body),
+    OfBody(PushBody),
 }
 
 impl ReplyId {
@@ -69,7 +69,7 @@ pub enum Reply {
     /// RE_TOKEN: `revoked`.
     TokensRevoked,
     /// RE_ROSTER.
-    Roster(Box<ShownRoster>),
+    Roster(Box<RosterWithPresence>),
     /// RE_PROFILE: `changed`.
     ProfileChanged,
     /// RE_PASSWORD: `changed`.
@@ -183,8 +183,8 @@ struct FrameWriter<'a> {
 }
 
 impl<'a> FrameWriter<'a> {
-    fn begin(out: &'a mut Vec<u8>, form: ContentForm) -> Self {
-        let text = form == ContentForm::Text;
+    fn begin(out: &'a mut Vec<u8>, form: JsonContentForm) -> Self {
+        let text = form == JsonContentForm::Text;
         out.extend_from_slice(if text { b"{\"CONTENT\":\"{" } else { b"{\"CONTENT\":{" });
         Self { out, depth: u32::from(text), text }
     }
@@ -268,7 +268,7 @@ fn write_profile(frame: &mut FrameWriter<'_>, profile: &Profile) {
 }
 
 /// Appends one reply frame to `out`, without a line end.
-pub fn write_reply(out: &mut Vec<u8>, form: ContentForm, id: &str, reply: &Reply) {
+pub fn write_reply(out: &mut Vec<u8>, form: JsonContentForm, id: &str, reply: &Reply) {
     if let Reply::Message { taken } = reply {
         return write_taken(out, form, id, *taken);
     }
@@ -351,7 +351,7 @@ mod tests {
     use crate::protocol::field::UserName;
     use serde_json::{Value, json};
 
-    fn written(form: ContentForm, id: &str, reply: &Reply) -> String {
+    fn written(form: JsonContentForm, id: &str, reply: &Reply) -> String {
         let mut out = Vec::new();
         write_reply(&mut out, form, id, reply);
         String::from_utf8(out).unwrap()
@@ -372,23 +372,27 @@ mod tests {
     #[test]
     fn replies_are_those_of_the_protocol_page() {
         assert_eq!(
-            written(ContentForm::Text, "signupmessageID001", &Reply::SignUp { done: true }),
+            written(JsonContentForm::Text, "signupmessageID001", &Reply::SignUp { done: true }),
             r#"{"CONTENT":"{\"MessageId\":\"signupmessageID001\",\"Content\":\"SS\"}","TYPE":"RE_SIGNUP"}"#
         );
         assert_eq!(
-            written(ContentForm::Object, "loginmessage0001", &Reply::Login { done: false }),
+            written(JsonContentForm::Object, "loginmessage0001", &Reply::Login { done: false }),
             r#"{"CONTENT":{"MessageId":"loginmessage0001","Content":"LF"},"TYPE":"RE_SIGNUP"}"#
         );
         assert_eq!(
-            written(ContentForm::Text, "getuserinfo0010001", &Reply::Profile(profile("cooking man"))),
+            written(JsonContentForm::Text, "getuserinfo0010001", &Reply::Profile(profile("cooking man"))),
             r#"{"CONTENT":"{\"MessageId\":\"getuserinfo0010001\",\"Content\":\"{\\\"userName\\\":\\\"vincent313\\\",\\\"emailAddress\\\":\\\"v@example.com\\\",\\\"nickName\\\":\\\"zhiyong\\\",\\\"profilePicture\\\":\\\"personalfilepicture.com/link\\\",\\\"location\\\":\\\"longyan\\\",\\\"personalDescription\\\":\\\"cooking man\\\",\\\"rsaPublicKey\\\":\\\"24sdfqwrwer\\\"}\"}","TYPE":"RE_GETUSER_SUC"}"#
         );
         assert_eq!(
-            written(ContentForm::Text, "", &Reply::Error { code: ErrorCode::BadJson, why: "not a JSON \"object\"" }),
+            written(
+                JsonContentForm::Text,
+                "",
+                &Reply::Error { code: ErrorCode::BadJson, why: "not a JSON \"object\"" }
+            ),
             r#"{"CONTENT":"{\"MessageId\":\"\",\"Content\":\"BAD_JSON: not a JSON \\\"object\\\"\"}","TYPE":"RE_ERROR"}"#
         );
         assert_eq!(
-            written(ContentForm::Object, "h", &Reply::Heartbeat { time_ms: 1_652_791_027_673 }),
+            written(JsonContentForm::Object, "h", &Reply::Heartbeat { time_ms: 1_652_791_027_673 }),
             r#"{"CONTENT":{"MessageId":"h","Content":"1652791027673"},"TYPE":"RE_HEARTBEAT"}"#
         );
     }
@@ -409,8 +413,8 @@ mod tests {
                 });
             }
             let inner = json!({"MessageId": text, "Content": "MS"});
-            let as_text = written(ContentForm::Text, &text, &Reply::Message { taken: true });
-            let as_object = written(ContentForm::Object, &text, &Reply::Message { taken: true });
+            let as_text = written(JsonContentForm::Text, &text, &Reply::Message { taken: true });
+            let as_object = written(JsonContentForm::Object, &text, &Reply::Message { taken: true });
             // serde_json keeps its keys sorted here, so the frames are compared by what they mean,
             // the escapes by the letter.
             let outer: Value = serde_json::from_str(&as_text).unwrap();
@@ -420,7 +424,7 @@ mod tests {
             let twice = serde_json::to_string(&once).unwrap();
             assert!(as_object.contains(&once), "round {round}");
             assert!(as_text.contains(&twice[1..twice.len() - 1]), "round {round}");
-            let deep = written(ContentForm::Text, "x", &Reply::Profile(profile(&text)));
+            let deep = written(JsonContentForm::Text, "x", &Reply::Profile(profile(&text)));
             let outer: Value = serde_json::from_str(&deep).unwrap();
             let middle: Value = serde_json::from_str(outer["CONTENT"].as_str().unwrap()).unwrap();
             let inner: Value = serde_json::from_str(middle["Content"].as_str().unwrap()).unwrap();

@@ -2,12 +2,12 @@
 
 use super::account::AccountRequest;
 use super::error::ErrorCode;
-use super::field::{Id, Name, Profile, Secret};
+use super::field::{MessageId, Profile, Secret, UserNameRef};
 use std::borrow::Cow;
 
 /// The form of CONTENT: a JSON text inside a string, or a plain object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ContentForm {
+pub enum JsonContentForm {
     /// `"CONTENT":"{\"MessageId\":…}"`, the form of older clients, and of a connection that has not
     /// shown its form.
     #[default]
@@ -18,7 +18,7 @@ pub enum ContentForm {
 
 /// The TYPE of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
+pub enum RequestType {
     /// TYPE 0.
     Heartbeat,
     /// TYPE 1.
@@ -47,7 +47,7 @@ pub enum Verb {
     Account,
 }
 
-impl Verb {
+impl RequestType {
     /// Is its TYPE a word? Such a request needs a log-in, is answered in its own form, and leaves
     /// its connection's form as it is.
     #[must_use]
@@ -92,13 +92,13 @@ pub enum FriendVerb {
 /// `mid` is the envelope's `MID`, `None` when it is missing (the reply's `MessageId` is then
 /// empty).
 #[derive(Debug)]
-pub enum Request<'a> {
+pub enum ClientRequest<'a> {
     /// TYPE 1.
     SignUp {
         /// The request's id.
-        mid: Option<Id<'a>>,
+        mid: Option<MessageId<'a>>,
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// Everything but the password. Boxed: sign-ups are rare and this is large.
         profile: Box<Profile>,
         /// The client's own hash of the password: to the server it is the password.
@@ -107,31 +107,31 @@ pub enum Request<'a> {
     /// TYPE 2.
     Login {
         /// The request's id.
-        mid: Option<Id<'a>>,
+        mid: Option<MessageId<'a>>,
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// The user to log in as.
-        user: Name<'a>,
+        user: UserNameRef<'a>,
         /// The password, or what stands for it.
         credential: Credential,
     },
     /// TYPE 3.
     GetUser {
         /// The request's id.
-        mid: Option<Id<'a>>,
+        mid: Option<MessageId<'a>>,
         /// Whose profile.
-        user: Name<'a>,
+        user: UserNameRef<'a>,
     },
     /// TYPE 4.
     Message {
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// The client's id of the message.
-        id: Id<'a>,
+        id: MessageId<'a>,
         /// The user who claims to send it.
-        sender: Name<'a>,
+        sender: UserNameRef<'a>,
         /// The receiver's name.
-        receiver: Name<'a>,
+        receiver: UserNameRef<'a>,
         /// The text.
         content: Cow<'a, str>,
         /// Can all its texts be written into a JSON string without escaping? The parser knows it,
@@ -141,22 +141,22 @@ pub enum Request<'a> {
     /// TYPE 5.
     Ack {
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// The id of the push that was received.
-        id: Id<'a>,
+        id: MessageId<'a>,
         /// The sender of the push, if the client gave it.
-        sender: Option<Name<'a>>,
+        sender: Option<UserNameRef<'a>>,
     },
     /// TYPE 6.
     Friend {
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// The client's id of the request.
-        id: Id<'a>,
+        id: MessageId<'a>,
         /// The user who asked (or, in a delete, deletes).
-        sender: Name<'a>,
+        sender: UserNameRef<'a>,
         /// The user who was asked (or is deleted).
-        receiver: Name<'a>,
+        receiver: UserNameRef<'a>,
         /// The operation.
         verb: FriendVerb,
         /// A text to go with it.
@@ -165,34 +165,34 @@ pub enum Request<'a> {
     /// TYPE TOKEN.
     Token {
         /// The request's id.
-        mid: Option<Id<'a>>,
+        mid: Option<MessageId<'a>>,
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// The operation.
         verb: TokenVerb,
     },
     /// TYPE ROSTER, PROFILE, PASSWORD, BLOCK or ACCOUNT.
     Account {
         /// The request's id.
-        mid: Option<Id<'a>>,
+        mid: Option<MessageId<'a>>,
         /// The form of CONTENT.
-        form: ContentForm,
+        form: JsonContentForm,
         /// The request itself.
         request: AccountRequest<'a>,
     },
     /// TYPE 0.
     Heartbeat {
         /// The request's id.
-        mid: Option<Id<'a>>,
+        mid: Option<MessageId<'a>>,
     },
 }
 
-impl Request<'_> {
+impl ClientRequest<'_> {
     /// Is it handled while the requests of its connection are held? Acks, heartbeats and log-ins
     /// are: a client whose acks had to wait for its own unread output could be blocked for ever.
     #[must_use]
     pub fn passes_held_requests(&self) -> bool {
-        matches!(self, Request::Ack { .. } | Request::Heartbeat { .. } | Request::Login { .. })
+        matches!(self, ClientRequest::Ack { .. } | ClientRequest::Heartbeat { .. } | ClientRequest::Login { .. })
     }
 }
 
@@ -200,9 +200,9 @@ impl Request<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadInput {
     /// Its TYPE, if it could be read: 1, 2 and 4 get their own answer before the error.
-    pub verb: Option<Verb>,
+    pub verb: Option<RequestType>,
     /// The form of its CONTENT, if it could be read: a string or an object, whatever its content.
-    pub form: Option<ContentForm>,
+    pub form: Option<JsonContentForm>,
     /// The id that the answer names, if it could be read and is within its bounds; else empty. The
     /// MID of a 1, 2, 3, 0 or unknown TYPE, the `messageId` of a 4 or 6, and always empty for a 5.
     pub id: Box<str>,

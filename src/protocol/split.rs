@@ -21,7 +21,7 @@ pub const DEPTH_MAX: u32 = 64;
 
 /// The next item of the stream.
 #[derive(Debug, PartialEq, Eq)]
-pub enum RawItem<'a> {
+pub enum EnvelopeStreamItem<'a> {
     /// All of the chunk was taken; nothing is complete.
     More,
     /// One envelope, by its braces.
@@ -34,8 +34,8 @@ pub enum RawItem<'a> {
 
 /// The raw input of one connection. It owns memory only while an envelope is incomplete.
 #[derive(Debug, Default)]
-pub struct RawInput {
-    mode: ScanMode,
+pub struct EnvelopeSplitter {
+    mode: EnvelopeSplitterState,
     /// The part of the present envelope that arrived in earlier chunks.
     tail: Vec<u8>,
     tail_given: bool,
@@ -44,96 +44,102 @@ pub struct RawInput {
 }
 
 #[derive(Debug, Default)]
-enum ScanMode {
+enum EnvelopeSplitterState {
     /// White space before the next envelope.
     #[default]
     Between,
     /// As `Between`, inside a byte order mark of which this many bytes were read.
     Mark(usize),
-    Envelope(EnvelopeScanner),
+    Envelope(EnvelopeEndScanner),
     /// The rest of a line that is not an envelope.
     SkipLine,
 }
 
-impl RawInput {
-    /// Takes the next item from the front of `chunk`. Call it until it gives [`RawItem::More`]; in
+impl EnvelopeSplitter {
+    /// Takes the next item from the front of `chunk`. Call it until it gives [`EnvelopeStreamItem::More`]; in
     /// between, the rest of the chunk may be kept elsewhere and passed again later.
-    pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8], frame_bytes_max: usize) -> RawItem<'a> {
+    pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8], frame_bytes_max: usize) -> EnvelopeStreamItem<'a> {
         if std::mem::take(&mut self.tail_given) {
             self.tail = Vec::new();
         }
         loop {
             match &mut self.mode {
-                ScanMode::Between => {
+                EnvelopeSplitterState::Between => {
                     let Some(start) = chunk.iter().position(|&byte| !is_space(byte)) else {
                         *chunk = &[];
-                        return RawItem::More;
+                        return EnvelopeStreamItem::More;
                     };
                     *chunk = &chunk[start..];
                     self.mode = match chunk[0] {
-                        b'{' => ScanMode::Envelope(EnvelopeScanner::default()),
-                        first if first == BYTE_ORDER_MARK[0] => ScanMode::Mark(0),
+                        b'{' => EnvelopeSplitterState::Envelope(EnvelopeEndScanner::default()),
+                        first if first == BYTE_ORDER_MARK[0] => EnvelopeSplitterState::Mark(0),
                         _ => {
                             self.skip_line();
-                            return RawItem::Bad;
+                            return EnvelopeStreamItem::Bad;
                         }
                     };
                 }
-                ScanMode::Mark(seen) => {
-                    let Some((&byte, rest)) = chunk.split_first() else { return RawItem::More };
+                EnvelopeSplitterState::Mark(seen) => {
+                    let Some((&byte, rest)) = chunk.split_first() else { return EnvelopeStreamItem::More };
                     let (seen, next) = (*seen, *seen + 1);
                     if BYTE_ORDER_MARK[seen] != byte {
                         self.skip_line();
                         self.skipped = seen;
-                        return RawItem::Bad;
+                        return EnvelopeStreamItem::Bad;
                     }
                     *chunk = rest;
-                    self.mode = if next < BYTE_ORDER_MARK.len() { ScanMode::Mark(next) } else { ScanMode::Between };
+                    self.mode = if next < BYTE_ORDER_MARK.len() {
+                        EnvelopeSplitterState::Mark(next)
+                    } else {
+                        EnvelopeSplitterState::Between
+                    };
                 }
-                ScanMode::SkipLine => {
+                EnvelopeSplitterState::SkipLine => {
                     let line = memchr::memchr(b'\n', chunk);
                     self.skipped += line.unwrap_or(chunk.len());
                     if self.skipped > frame_bytes_max {
-                        return RawItem::TooLarge;
+                        return EnvelopeStreamItem::TooLarge;
                     }
                     let Some(end) = line else {
                         *chunk = &[];
-                        return RawItem::More;
+                        return EnvelopeStreamItem::More;
                     };
                     *chunk = &chunk[end + 1..];
-                    self.mode = ScanMode::Between;
+                    self.mode = EnvelopeSplitterState::Between;
                 }
-                ScanMode::Envelope(scanner) => {
+                EnvelopeSplitterState::Envelope(scanner) => {
                     let room = frame_bytes_max.saturating_sub(self.tail.len());
                     match scanner.scan(chunk) {
-                        ScanResult::Broken(place) if place <= room => {
+                        EnvelopeScanResult::Broken(place) if place <= room => {
                             // A line that begins like an envelope is read.
                             let here = scanner.fresh_line && chunk.get(place).is_some_and(|&byte| may_begin(byte));
                             *chunk = &chunk[place..];
                             self.tail = Vec::new();
-                            self.mode = ScanMode::Between;
+                            self.mode = EnvelopeSplitterState::Between;
                             if !here {
                                 self.skip_line();
                             }
-                            return RawItem::Bad;
+                            return EnvelopeStreamItem::Bad;
                         }
-                        ScanResult::End(length) if length <= room => {
+                        EnvelopeScanResult::End(length) if length <= room => {
                             let (envelope, rest) = chunk.split_at(length);
                             *chunk = rest;
-                            self.mode = ScanMode::Between;
+                            self.mode = EnvelopeSplitterState::Between;
                             if self.tail.is_empty() {
-                                return RawItem::Envelope(envelope);
+                                return EnvelopeStreamItem::Envelope(envelope);
                             }
                             self.tail.extend_from_slice(envelope);
                             self.tail_given = true;
-                            return RawItem::Envelope(&self.tail);
+                            return EnvelopeStreamItem::Envelope(&self.tail);
                         }
-                        ScanResult::All if chunk.len() <= room => {
+                        EnvelopeScanResult::All if chunk.len() <= room => {
                             self.tail.extend_from_slice(chunk);
                             *chunk = &[];
-                            return RawItem::More;
+                            return EnvelopeStreamItem::More;
                         }
-                        ScanResult::Broken(_) | ScanResult::End(_) | ScanResult::All => return RawItem::TooLarge,
+                        EnvelopeScanResult::Broken(_) | EnvelopeScanResult::End(_) | EnvelopeScanResult::All => {
+                            return EnvelopeStreamItem::TooLarge;
+                        }
                     }
                 }
             }
@@ -142,14 +148,14 @@ impl RawInput {
 
     /// Skips the rest of the line, which could not be read.
     pub fn skip_line(&mut self) {
-        self.mode = ScanMode::SkipLine;
+        self.mode = EnvelopeSplitterState::SkipLine;
         self.skipped = 0;
     }
 
     /// Is it between two envelopes? Then it has no state, and can be replaced by a new one.
     #[must_use]
     pub fn is_between(&self) -> bool {
-        matches!(self.mode, ScanMode::Between)
+        matches!(self.mode, EnvelopeSplitterState::Between)
     }
 
     /// The memory of the part of an envelope that has arrived.
@@ -182,10 +188,10 @@ pub fn trim(text: &str) -> &str {
 /// Has this text the structure of one envelope, nested no deeper than allowed?
 pub(super) fn is_one_envelope(text: &[u8]) -> bool {
     let text = text.trim_ascii();
-    matches!(EnvelopeScanner::default().scan(text), ScanResult::End(length) if length == text.len())
+    matches!(EnvelopeEndScanner::default().scan(text), EnvelopeScanResult::End(length) if length == text.len())
 }
 
-enum ScanResult {
+enum EnvelopeScanResult {
     /// The whole chunk belongs to the envelope, which goes on.
     All,
     /// The envelope ends after so many bytes.
@@ -195,7 +201,7 @@ enum ScanResult {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum NextToken {
+enum ExpectedJsonToken {
     #[default]
     Value,
     ValueOrClose,
@@ -213,36 +219,36 @@ enum NextToken {
 
 /// Follows the structure of one envelope.
 #[derive(Debug, Default)]
-struct EnvelopeScanner {
+struct EnvelopeEndScanner {
     /// One bit for each object (1) or array (0) that is open.
     stack: u64,
     depth: u32,
-    expect: NextToken,
+    expect: ExpectedJsonToken,
     key: bool,
     /// Nothing but white space since the last line end, and there was one.
     fresh_line: bool,
 }
 
-impl EnvelopeScanner {
-    fn scan(&mut self, chunk: &[u8]) -> ScanResult {
+impl EnvelopeEndScanner {
+    fn scan(&mut self, chunk: &[u8]) -> EnvelopeScanResult {
         let mut at = 0;
         while let Some(&byte) = chunk.get(at) {
-            if self.expect == NextToken::Text {
+            if self.expect == ExpectedJsonToken::Text {
                 match self.text(&chunk[at..]) {
                     Ok(length) => at += length,
-                    Err(place) => return ScanResult::Broken(at + place),
+                    Err(place) => return EnvelopeScanResult::Broken(at + place),
                 }
                 continue;
             }
             if !self.step(byte) {
-                return ScanResult::Broken(at);
+                return EnvelopeScanResult::Broken(at);
             }
             at += 1;
             if self.depth == 0 {
-                return ScanResult::End(at);
+                return EnvelopeScanResult::End(at);
             }
         }
-        ScanResult::All
+        EnvelopeScanResult::All
     }
 
     /// Scans the inside of a string, to its end or the next escape.
@@ -256,9 +262,9 @@ impl EnvelopeScanner {
             return Ok(rest.len());
         };
         self.expect = match rest[end] {
-            b'\\' => NextToken::Escape,
-            _ if self.key => NextToken::Colon,
-            _ => NextToken::CommaOrClose,
+            b'\\' => ExpectedJsonToken::Escape,
+            _ if self.key => ExpectedJsonToken::Colon,
+            _ => ExpectedJsonToken::CommaOrClose,
         };
         Ok(end + 1)
     }
@@ -266,22 +272,22 @@ impl EnvelopeScanner {
     /// Handles one byte outside of plain text; `false` if it is not valid here.
     fn step(&mut self, byte: u8) -> bool {
         match (self.expect, byte) {
-            (NextToken::Escape, b'u') => self.expect = NextToken::Hex(4),
-            (NextToken::Escape, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.expect = NextToken::Text
+            (ExpectedJsonToken::Escape, b'u') => self.expect = ExpectedJsonToken::Hex(4),
+            (ExpectedJsonToken::Escape, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.expect = ExpectedJsonToken::Text
             }
-            (NextToken::Hex(left), byte) if byte.is_ascii_hexdigit() => {
-                self.expect = if left > 1 { NextToken::Hex(left - 1) } else { NextToken::Text };
+            (ExpectedJsonToken::Hex(left), byte) if byte.is_ascii_hexdigit() => {
+                self.expect = if left > 1 { ExpectedJsonToken::Hex(left - 1) } else { ExpectedJsonToken::Text };
             }
-            (NextToken::Escape | NextToken::Hex(_), _) => return false,
+            (ExpectedJsonToken::Escape | ExpectedJsonToken::Hex(_), _) => return false,
             (_, b' ' | b'\t' | b'\r' | b'\n') => {
-                if self.expect == NextToken::Scalar {
-                    self.expect = NextToken::CommaOrClose;
+                if self.expect == ExpectedJsonToken::Scalar {
+                    self.expect = ExpectedJsonToken::CommaOrClose;
                 }
                 self.fresh_line |= byte == b'\n';
                 return true;
             }
-            (NextToken::Scalar, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.') => {}
+            (ExpectedJsonToken::Scalar, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.') => {}
             _ => return self.structure(byte),
         }
         self.fresh_line = false;
@@ -292,29 +298,33 @@ impl EnvelopeScanner {
         let object = self.stack & 1 == 1;
         let may_close = matches!(
             self.expect,
-            NextToken::KeyOrClose | NextToken::ValueOrClose | NextToken::CommaOrClose | NextToken::Scalar
+            ExpectedJsonToken::KeyOrClose
+                | ExpectedJsonToken::ValueOrClose
+                | ExpectedJsonToken::CommaOrClose
+                | ExpectedJsonToken::Scalar
         );
-        let value = matches!(self.expect, NextToken::Value | NextToken::ValueOrClose);
+        let value = matches!(self.expect, ExpectedJsonToken::Value | ExpectedJsonToken::ValueOrClose);
         match byte {
             b'{' | b'[' if value && self.depth < DEPTH_MAX => {
                 self.depth += 1;
                 self.stack = self.stack << 1 | u64::from(byte == b'{');
-                self.expect = if byte == b'{' { NextToken::KeyOrClose } else { NextToken::ValueOrClose };
+                self.expect =
+                    if byte == b'{' { ExpectedJsonToken::KeyOrClose } else { ExpectedJsonToken::ValueOrClose };
             }
             b'}' | b']' if may_close && self.depth > 0 && object == (byte == b'}') => {
                 self.depth -= 1;
                 self.stack >>= 1;
-                self.expect = NextToken::CommaOrClose;
+                self.expect = ExpectedJsonToken::CommaOrClose;
             }
-            b',' if matches!(self.expect, NextToken::CommaOrClose | NextToken::Scalar) => {
-                self.expect = if object { NextToken::Key } else { NextToken::Value };
+            b',' if matches!(self.expect, ExpectedJsonToken::CommaOrClose | ExpectedJsonToken::Scalar) => {
+                self.expect = if object { ExpectedJsonToken::Key } else { ExpectedJsonToken::Value };
             }
-            b':' if self.expect == NextToken::Colon => self.expect = NextToken::Value,
-            b'"' if value || matches!(self.expect, NextToken::Key | NextToken::KeyOrClose) => {
+            b':' if self.expect == ExpectedJsonToken::Colon => self.expect = ExpectedJsonToken::Value,
+            b'"' if value || matches!(self.expect, ExpectedJsonToken::Key | ExpectedJsonToken::KeyOrClose) => {
                 self.key = !value;
-                self.expect = NextToken::Text;
+                self.expect = ExpectedJsonToken::Text;
             }
-            b'0'..=b'9' | b'-' | b't' | b'f' | b'n' if value => self.expect = NextToken::Scalar,
+            b'0'..=b'9' | b'-' | b't' | b'f' | b'n' if value => self.expect = ExpectedJsonToken::Scalar,
             _ => return false,
         }
         self.fresh_line = false;
@@ -327,15 +337,15 @@ mod tests {
     use super::*;
 
     fn items(input: &[u8], cut: usize, limit: usize) -> Vec<String> {
-        let mut raw = RawInput::default();
+        let mut raw = EnvelopeSplitter::default();
         let mut found = Vec::new();
         for mut chunk in input.chunks(cut.max(1)) {
             loop {
                 match raw.next(&mut chunk, limit) {
-                    RawItem::More => break,
-                    RawItem::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
-                    RawItem::Bad => found.push("BAD".into()),
-                    RawItem::TooLarge => {
+                    EnvelopeStreamItem::More => break,
+                    EnvelopeStreamItem::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
+                    EnvelopeStreamItem::Bad => found.push("BAD".into()),
+                    EnvelopeStreamItem::TooLarge => {
                         found.push("TOO LARGE".into());
                         return found;
                     }
@@ -379,9 +389,9 @@ mod tests {
                 assert_eq!(items(broken, cut, 1_000), ["BAD", "{}"], "{broken:x?} cut every {cut} bytes");
             }
         }
-        let mut raw = RawInput::default();
+        let mut raw = EnvelopeSplitter::default();
         let mut chunk: &[u8] = b"\xef\xbb";
-        assert_eq!(raw.next(&mut chunk, 100), RawItem::More);
+        assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::More);
         assert!(!raw.is_between(), "half of a mark has to be remembered");
         assert_eq!(trim("\u{FEFF}\0 {} \u{FEFF}\n"), "{}");
     }
@@ -427,13 +437,13 @@ mod tests {
 
     #[test]
     fn between_two_envelopes_there_is_nothing_to_remember() {
-        let mut raw = RawInput::default();
+        let mut raw = EnvelopeSplitter::default();
         let mut chunk: &[u8] = b"{\"a\"";
-        assert_eq!(raw.next(&mut chunk, 100), RawItem::More);
+        assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::More);
         assert!(!raw.is_between());
         let mut chunk: &[u8] = b":1}\n";
-        assert_eq!(raw.next(&mut chunk, 100), RawItem::Envelope(b"{\"a\":1}"));
-        assert_eq!(raw.next(&mut chunk, 100), RawItem::More);
+        assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::Envelope(b"{\"a\":1}"));
+        assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::More);
         assert!(raw.is_between());
     }
 }

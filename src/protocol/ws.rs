@@ -49,7 +49,7 @@ pub enum WsItem<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct WsFrame {
+struct WsFrameProgress {
     fin: bool,
     opcode: u8,
     mask: [u8; 4],
@@ -60,17 +60,17 @@ struct WsFrame {
 }
 
 /// The input of a server, whose clients mask their frames.
-pub type WsInput = WsConnectionInput<true>;
+pub type WsServerDecoder = WsConnectionInput<true>;
 
 /// The input of a client: a server masks nothing.
-pub type WsClientInput = WsConnectionInput<false>;
+pub type WsClientReader = WsConnectionInput<false>;
 
 /// The input of one WebSocket connection.
 #[derive(Debug, Default)]
 pub struct WsConnectionInput<const MASKED: bool> {
     header: [u8; HEADER_BYTES_MAX],
     header_length: u8,
-    frame: Option<WsFrame>,
+    frame: Option<WsFrameProgress>,
     /// A text message has begun and goes on with continuation frames.
     in_message: bool,
     /// The part of the message that has arrived.
@@ -206,7 +206,7 @@ impl<const MASKED: bool> WsConnectionInput<MASKED> {
         if opcode < CLOSE {
             self.in_message = true;
         }
-        self.frame = Some(WsFrame { fin, opcode, mask, left: length as usize, seen: 0 });
+        self.frame = Some(WsFrameProgress { fin, opcode, mask, left: length as usize, seen: 0 });
         Ok(true)
     }
 

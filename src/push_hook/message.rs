@@ -1,6 +1,6 @@
 //! The body of a request: what a receiver is told.
 
-use crate::chat::contract::PushNotice;
+use crate::chat::contract::PushHookNotice;
 use crate::protocol::push::PushKind;
 use serde::Serialize;
 use std::time::Instant;
@@ -51,8 +51,8 @@ fn cut(text: &str) -> &str {
 
 impl HookMessage {
     /// Makes the body for an announcement. It has content only if `with_content` is set.
-    pub(super) fn of(notice: &PushNotice, with_content: bool, now: Instant) -> Self {
-        let PushNotice { push, waiting, more } = notice;
+    pub(super) fn of(notice: &PushHookNotice, with_content: bool, now: Instant) -> Self {
+        let PushHookNotice { push, waiting, more } = notice;
         let content = with_content.then(|| cut(push.content()));
         let body = HookBody {
             receiver: push.receiver(),
@@ -72,14 +72,14 @@ impl HookMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::field::{Id, Name, UserName};
+    use crate::protocol::field::{MessageId, UserName, UserNameRef};
     use crate::protocol::push::Push;
     use serde_json::{Value, json};
 
     fn body(kind: PushKind, (sender, receiver): (&str, &str), content: &str, with_content: bool) -> Value {
-        let (id, sender) = (Id::new("m1").unwrap(), Name::new(sender).unwrap());
+        let (id, sender) = (MessageId::new("m1").unwrap(), UserNameRef::new(sender).unwrap());
         let push = Push::new(7, 1, kind, &id, &sender, UserName::new(receiver).unwrap(), content);
-        let notice = PushNotice { push, waiting: 3, more: false };
+        let notice = PushHookNotice { push, waiting: 3, more: false };
         serde_json::from_slice(&HookMessage::of(&notice, with_content, Instant::now()).body).unwrap()
     }
 

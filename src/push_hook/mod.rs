@@ -10,10 +10,10 @@ mod queue;
 mod sender;
 mod settings;
 
-use crate::chat::contract::PushNotice;
+use crate::chat::contract::PushHookNotice;
 pub use counts::HookCounts;
 use message::HookMessage;
-use queue::{HookQueue, NextSend, RetryTimes};
+use queue::{HookQueue, NextHookSend, RetryTimes};
 use sender::{HookResult, HookSender};
 pub use settings::HookSettings;
 use std::io;
@@ -81,7 +81,7 @@ impl PushHook {
     }
 
     /// Sends one request for this notice, sooner or later; never waits.
-    pub fn announce(&self, notice: &PushNotice) {
+    pub fn announce(&self, notice: &PushHookNotice) {
         let message = HookMessage::of(notice, self.with_content, Instant::now());
         let mut state = self.shared.lock();
         state.counts.announced += 1;
@@ -145,7 +145,7 @@ impl HookShared {
                 self.complain(&mut state, "it is too slow");
             }
             match state.queue.next(now) {
-                NextSend::Send(message) => {
+                NextHookSend::Send(message) => {
                     if state.queue.has_fresh() {
                         self.changed.notify_one();
                     }
@@ -154,13 +154,13 @@ impl HookShared {
                     state = self.lock();
                     self.note(&mut state, message, verdict);
                 }
-                NextSend::WaitUntil(until) => {
+                NextHookSend::WaitUntil(until) => {
                     let wait = until.saturating_duration_since(now).max(Duration::from_millis(1));
                     let waited = self.changed.wait_timeout(state, wait);
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                NextSend::Wait => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                NextSend::Stop => break,
+                NextHookSend::Wait => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                NextHookSend::Stop => break,
             }
         }
         state.running -= 1;

@@ -21,7 +21,7 @@ pub(super) struct RetryTimes {
 
 /// What a thread is to do next.
 #[derive(Debug)]
-pub(super) enum NextSend {
+pub(super) enum NextHookSend {
     Send(HookMessage),
     /// Wait until that time, or until something arrives.
     WaitUntil(Instant),
@@ -90,15 +90,15 @@ impl HookQueue {
         dropped
     }
 
-    pub(super) fn next(&mut self, now: Instant) -> NextSend {
+    pub(super) fn next(&mut self, now: Instant) -> NextHookSend {
         if self.stopped {
-            return NextSend::Stop;
+            return NextHookSend::Stop;
         }
         let due = self.again.first_entry().filter(|entry| entry.key().0 <= now);
         if let Some(message) = due.map(|entry| entry.remove()).or_else(|| self.fresh.pop_front()) {
-            return NextSend::Send(message);
+            return NextHookSend::Send(message);
         }
-        self.again.keys().next().map_or(NextSend::Wait, |&(at, _)| NextSend::WaitUntil(at))
+        self.again.keys().next().map_or(NextHookSend::Wait, |&(at, _)| NextHookSend::WaitUntil(at))
     }
 
     /// Is there something that can be sent at once?
@@ -131,7 +131,7 @@ mod tests {
     /// What is to be sent, as text.
     fn sends(queue: &mut HookQueue, now: Instant) -> Option<HookMessage> {
         match queue.next(now) {
-            NextSend::Send(message) => Some(message),
+            NextHookSend::Send(message) => Some(message),
             _ => None,
         }
     }
@@ -139,14 +139,14 @@ mod tests {
     #[test]
     fn the_order_is_kept_and_the_queue_is_bounded() {
         let (mut queue, now) = (queue(2), Instant::now());
-        assert!(matches!(queue.next(now), NextSend::Wait));
+        assert!(matches!(queue.next(now), NextHookSend::Wait));
         assert!(queue.push(message("a", now)) && queue.push(message("b", now)));
         assert!(!queue.push(message("c", now)), "full");
         assert_eq!(sends(&mut queue, now).unwrap().body, b"a");
         assert!(queue.push(message("d", now)));
         assert_eq!(sends(&mut queue, now).unwrap().body, b"b");
         assert_eq!(sends(&mut queue, now).unwrap().body, b"d");
-        assert!(matches!(queue.next(now), NextSend::Wait));
+        assert!(matches!(queue.next(now), NextHookSend::Wait));
     }
 
     #[test]
@@ -158,12 +158,12 @@ mod tests {
             let failed = sends(&mut queue, now).unwrap();
             assert!(queue.retry(failed, now));
             let due = now + pause * SECOND;
-            assert!(matches!(queue.next(due - SECOND / 2), NextSend::WaitUntil(at) if at == due));
+            assert!(matches!(queue.next(due - SECOND / 2), NextHookSend::WaitUntil(at) if at == due));
             now = due;
         }
         let failed = sends(&mut queue, now).unwrap();
         assert!(!queue.retry(failed, now), "that was the last");
-        assert!(matches!(queue.next(now), NextSend::Wait));
+        assert!(matches!(queue.next(now), NextHookSend::Wait));
     }
 
     #[test]
@@ -198,6 +198,6 @@ mod tests {
         assert!(queue.push(message("b", now)));
         queue.stop();
         assert!(!queue.push(message("c", now)) && !queue.retry(failed, now));
-        assert!(matches!(queue.next(now + 900 * SECOND), NextSend::Stop));
+        assert!(matches!(queue.next(now + 900 * SECOND), NextHookSend::Stop));
     }
 }

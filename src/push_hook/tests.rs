@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Config, HookUrl};
-use crate::protocol::field::{Id, Name, UserName};
+use crate::protocol::field::{MessageId, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,10 +22,10 @@ fn hook(listener: &TcpListener, tune: impl FnOnce(&mut Config)) -> PushHook {
     PushHook::start(HookSettings::open(&config).unwrap().unwrap()).unwrap()
 }
 
-fn notice() -> PushNotice {
-    let (id, sender) = (Id::new("m1").unwrap(), Name::new("bob").unwrap());
+fn notice() -> PushHookNotice {
+    let (id, sender) = (MessageId::new("m1").unwrap(), UserNameRef::new("bob").unwrap());
     let push = Push::new(7, 1, PushKind::Message, &id, &sender, UserName::new("ann").unwrap(), "hello");
-    PushNotice { push, waiting: 1, more: false }
+    PushHookNotice { push, waiting: 1, more: false }
 }
 
 fn receiver() -> TcpListener {

@@ -14,7 +14,7 @@ const NOTICE_BYTES_MAX: usize = 16 * 1024;
 const ENVELOPE_BYTES: usize = 1024;
 
 /// The admin interface and its channel to the loop, until both run.
-pub(super) struct AdminParts {
+pub(super) struct AdminServerStartup {
     config: Option<AdminConfig>,
     /// Its place is the default one.
     is_default: bool,
@@ -24,7 +24,7 @@ pub(super) struct AdminParts {
     server: Option<AdminServer>,
 }
 
-impl AdminParts {
+impl AdminServerStartup {
     /// Opens it, unless it is the default socket: that one is opened when this server has its
     /// store, since another server with the same store would have the same socket; a standby may
     /// wait for weeks. A server inside another process has an admin interface only if its

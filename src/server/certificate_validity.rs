@@ -13,14 +13,14 @@ const DAY_S: u64 = 24 * 60 * 60;
 
 /// A sentence about the certificates in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValidityNotice {
+pub struct CertificateNotice {
     /// The sentence.
     pub text: String,
     /// Clients that check certificates refuse these.
     pub is_warning: bool,
 }
 
-impl ValidityNotice {
+impl CertificateNotice {
     pub(super) fn log(&self) {
         let level = if self.is_warning { log::Level::Warn } else { log::Level::Info };
         log::log!(level, "{}", self.text);
@@ -28,12 +28,12 @@ impl ValidityNotice {
 }
 
 /// The notice about a chain from this file. Certificates whose dates cannot be read are left out.
-pub(super) fn notice(chain: &[CertificateDer<'_>], file: &Path, now_s: u64) -> Option<ValidityNotice> {
+pub(super) fn notice(chain: &[CertificateDer<'_>], file: &Path, now_s: u64) -> Option<CertificateNotice> {
     let file = file.display();
     let mut first_s = None;
     for (number, certificate) in (1..).zip(chain) {
         let Some((from_s, until_s)) = dates(certificate) else { continue };
-        let warning = |text| Some(ValidityNotice { text, is_warning: true });
+        let warning = |text| Some(CertificateNotice { text, is_warning: true });
         if now_s < from_s {
             return warning(format!(
                 "certificate {number} in {file} becomes valid in {}: clients refuse it until then, if the clock of this machine is right",
@@ -49,7 +49,7 @@ pub(super) fn notice(chain: &[CertificateDer<'_>], file: &Path, now_s: u64) -> O
         first_s = Some(first_s.map_or(until_s, |first_s: u64| first_s.min(until_s)));
     }
     let text = format!("the certificate in {file} expires in {}", days(first_s? - now_s));
-    Some(ValidityNotice { text, is_warning: false })
+    Some(CertificateNotice { text, is_warning: false })
 }
 
 /// The period in which a certificate is valid, in seconds since 1970.

@@ -1,6 +1,6 @@
 //! Reads the certificate and its key, at the start and at each SIGHUP.
 
-use super::certificate_validity::{self, ValidityNotice};
+use super::certificate_validity::{self, CertificateNotice};
 use crate::config::{Config, regular_file};
 use crate::net::tls::{self, Certificates};
 use rustls::pki_types::pem::{self, PemObject};
@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 ///
 /// # Errors
 /// One sentence that says what is wrong with them.
-pub(super) fn open(config: &Config) -> Result<(Option<Arc<Certificates>>, Option<ValidityNotice>), String> {
+pub(super) fn open(config: &Config) -> Result<(Option<Arc<Certificates>>, Option<CertificateNotice>), String> {
     let (Some(certificate), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok((None, None)) };
     let (loaded, notice) = load(certificate, key)?;
     Ok((Some(Arc::new(Certificates::new(loaded, config.tls_only))), notice))
@@ -24,7 +24,7 @@ pub(super) fn open(config: &Config) -> Result<(Option<Arc<Certificates>>, Option
 ///
 /// # Errors
 /// One sentence that says what is wrong with them.
-fn load(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<ValidityNotice>), String> {
+fn load(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<CertificateNotice>), String> {
     let (cert_name, key_name) = (certificate.display(), key.display());
     let chain = CertificateDer::pem_slice_iter(&read("--tls-cert", certificate)?)
         .collect::<Result<Vec<_>, _>>()

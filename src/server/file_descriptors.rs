@@ -34,13 +34,13 @@ pub(super) fn reserved(config: &Config) -> usize {
 /// The limit of this process on open files, before and after it was raised as far as possible.
 /// `None`: there is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileLimit {
+pub(super) struct OpenFileLimit {
     before: Option<usize>,
     after: Option<usize>,
 }
 
 #[cfg(target_os = "linux")]
-impl FileLimit {
+impl OpenFileLimit {
     /// Raises the limit; if the system refuses, it is unchanged.
     pub(super) fn raise() -> Self {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -64,7 +64,7 @@ impl FileLimit {
 }
 
 #[cfg(not(target_os = "linux"))]
-impl FileLimit {
+impl OpenFileLimit {
     /// On other systems there is no limit to read; accepting pauses when no descriptor is left.
     pub(super) fn raise() -> Self {
         Self::read()
@@ -75,7 +75,7 @@ impl FileLimit {
     }
 }
 
-impl FileLimit {
+impl OpenFileLimit {
     /// The limit on connections: the configured one, if there are enough descriptors for it.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn connections_get_what_the_store_does_not_need() {
-        let limit = |after| FileLimit { before: after, after };
+        let limit = |after| OpenFileLimit { before: after, after };
         let with = |store, connections_max| Config {
             store,
             connections_max,

@@ -5,11 +5,11 @@
 //! however many signals come. Everything is read before anything changes: if something is wrong,
 //! nothing changes.
 
-use super::certificate_validity::ValidityNotice;
+use super::certificate_validity::CertificateNotice;
 use super::certificates;
-use super::file_descriptors::FileLimit;
+use super::file_descriptors::OpenFileLimit;
 use crate::config::args::ServerSettings;
-use crate::config::options::{OPTIONS, ReloadEffect};
+use crate::config::options::{OPTIONS, OptionEffectTime};
 use crate::config::{Config, LogFormat};
 use crate::net::hub::ConnectionBounds;
 use crate::net::live_settings::{LoopSettings, ReloadedSettings};
@@ -33,7 +33,7 @@ pub struct ReloadHooks {
 }
 
 /// The certificates in use, and how long they are valid.
-type UsedCertificates = (Option<Arc<Certificates>>, Option<ValidityNotice>);
+type UsedCertificates = (Option<Arc<Certificates>>, Option<CertificateNotice>);
 
 /// The loop's settings of a configuration.
 pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<Certificates>>) -> LoopSettings {
@@ -66,22 +66,22 @@ pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<C
 #[derive(Clone)]
 pub(super) struct Reloader {
     reading: Arc<Mutex<ReloadState>>,
-    work: Arc<Mutex<ReloadWork>>,
+    work: Arc<Mutex<ReloadContext>>,
 }
 
 /// The state that a reload needs.
-pub(super) struct ReloadWork {
+pub(super) struct ReloadContext {
     /// The settings in force.
     pub(super) config: Config,
     pub(super) program: ReloadHooks,
-    pub(super) files: FileLimit,
+    pub(super) files: OpenFileLimit,
     pub(super) store: Arc<StoreLimits>,
     pub(super) to_loop: Sender<ReloadedSettings>,
     pub(super) wake: WakeFn,
 }
 
 /// The result of reading the files.
-struct ReadSettings {
+struct ReloadPlan {
     /// The settings to apply, without changes that need a restart.
     next: Config,
     certificates: UsedCertificates,
@@ -91,7 +91,7 @@ struct ReadSettings {
 }
 
 impl Reloader {
-    pub(super) fn new(work: ReloadWork) -> Self {
+    pub(super) fn new(work: ReloadContext) -> Self {
         Self { reading: Arc::default(), work: Arc::new(Mutex::new(work)) }
     }
 
@@ -115,7 +115,7 @@ impl Reloader {
     }
 }
 
-impl ReloadWork {
+impl ReloadContext {
     fn reload(&mut self) {
         match self.read() {
             Ok(read) => self.put_in_force(read),
@@ -126,10 +126,10 @@ impl ReloadWork {
     }
 
     /// Reads everything that a reload needs.
-    fn read(&self) -> Result<ReadSettings, String> {
+    fn read(&self) -> Result<ReloadPlan, String> {
         let ServerSettings { config: given, warning, .. } = (self.program.read_again)()?;
         let mut next = self.config.clone();
-        for opt in OPTIONS.iter().filter(|opt| opt.reload == ReloadEffect::Live) {
+        for opt in OPTIONS.iter().filter(|opt| opt.reload == OptionEffectTime::Live) {
             opt.copy(&given, &mut next)?;
         }
         let certificates = certificates::open(&next)?;
@@ -138,18 +138,19 @@ impl ReloadWork {
             log::warn!("{warning}");
         }
         let mut waiting = 0;
-        for opt in OPTIONS.iter().filter(|opt| opt.reload == ReloadEffect::AtStart && opt.differs(&self.config, &given))
+        for opt in
+            OPTIONS.iter().filter(|opt| opt.reload == OptionEffectTime::AtStart && opt.differs(&self.config, &given))
         {
             let (name, now, new) = (opt.name, opt.show(&self.config), opt.show(&given));
             log::warn!("SIGHUP: {name} is {new} from the next start on; until then it stays {now}");
             waiting += 1;
         }
-        Ok(ReadSettings { next, certificates, conns_max, waiting })
+        Ok(ReloadPlan { next, certificates, conns_max, waiting })
     }
 
     fn put_in_force(
         &mut self,
-        ReadSettings { next, certificates: (certificates, notice), conns_max, waiting }: ReadSettings,
+        ReloadPlan { next, certificates: (certificates, notice), conns_max, waiting }: ReloadPlan,
     ) {
         let mut lines = vec![said(&changes(&self.config, &next), waiting)];
         if let Some(path) = next.tls_cert.as_ref().filter(|_| certificates.is_some()) {
@@ -225,19 +226,19 @@ fn is_asked(reading: &Mutex<ReloadState>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::Chat;
+    use crate::chat::ChatCore;
     use crate::config::StoreUrl;
     use crate::config::options::{ConfigOption, OptionKind};
     use crate::net::conns::WAKER;
     use crate::net::{Loop, LoopParts};
-    use crate::store::pool::Pool;
+    use crate::store::pool::WorkerPool;
     use mio::{Poll, Waker};
     use std::sync::mpsc::{Receiver, channel};
 
     /// A loop that does not run, its reloads, and the settings that the next reload will read.
     struct TestReload {
         server_loop: Loop,
-        work: ReloadWork,
+        work: ReloadContext,
         reloads: Receiver<ReloadedSettings>,
         given: Arc<Mutex<Result<Config, String>>>,
         log: Arc<Mutex<(LevelFilter, LogFormat)>>,
@@ -253,7 +254,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), WAKER).unwrap();
         let wake: WakeFn = Arc::new(move || waker.wake().unwrap_or(()));
-        let pool = Pool::start(&config, Arc::clone(&wake)).unwrap();
+        let pool = WorkerPool::start(&config, Arc::clone(&wake)).unwrap();
         let store = pool.limits();
         let live = live(&config, config.connections_max, None);
         let parts = LoopParts {
@@ -261,7 +262,7 @@ mod tests {
             listener: mio::net::TcpListener::bind(config.listen).unwrap(),
             signals: None,
             on_hang_up: Box::new(|| ()),
-            chat: Chat::new(live.rules.clone(), pool.first_seq(), [1, 2]),
+            chat: ChatCore::new(live.rules.clone(), pool.first_seq(), [1, 2]),
             live,
             reloads: channel().1,
             stop: Arc::default(),
@@ -284,7 +285,7 @@ mod tests {
             set_log: Arc::new(move |level, format| *lock(&set) = (level, format)),
         };
         let (to_loop, reloads) = channel();
-        let work = ReloadWork { config, program, files: FileLimit::read(), store, to_loop, wake };
+        let work = ReloadContext { config, program, files: OpenFileLimit::read(), store, to_loop, wake };
         TestReload { server_loop: Loop::new(parts).unwrap(), work, reloads, given, log }
     }
 
@@ -335,13 +336,13 @@ mod tests {
         for opt in OPTIONS {
             if ["tls-cert", "tls-key", "tls-only"].contains(&opt.name) {
                 // Both files are needed: `tests/reload.rs` does it.
-                assert_eq!(opt.reload, ReloadEffect::Live);
+                assert_eq!(opt.reload, OptionEffectTime::Live);
                 continue;
             }
             let other = other(opt);
             assert!(opt.differs(&config(), &other), "{}", opt.name);
             let after = world.with(Ok(other));
-            assert_eq!(after != before, opt.reload == ReloadEffect::Live, "{}", opt.name);
+            assert_eq!(after != before, opt.reload == OptionEffectTime::Live, "{}", opt.name);
             assert_eq!(world.with(Ok(config())), before, "{} can be taken back", opt.name);
         }
     }

@@ -2,11 +2,11 @@
 
 use super::store_wait::{self, LOOK, on_a_thread};
 use super::supervisor;
-use super::{EndSignals, StartError};
+use super::{ShutdownFlags, StartError};
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
-use crate::store::mysql::{ActiveServerCheck, ActiveServerWatch, MysqlServer};
-use crate::store::pool::{DatabaseTakeover, Pool, WakeFn};
+use crate::store::mysql::{ActiveServerCheck, ActiveServerWatch, MysqlDatabase};
+use crate::store::pool::{TakeoverSettings, WakeFn, WorkerPool};
 use signal_hook_mio::v1_0::Signals;
 use std::sync::Arc;
 use std::thread;
@@ -20,14 +20,14 @@ pub(super) fn wait_and_open(
     config: &Config,
     signals: &mut Option<Signals>,
     wake: &WakeFn,
-    over: &EndSignals,
-) -> Result<Option<Pool>, StartError> {
+    over: &ShutdownFlags,
+) -> Result<Option<WorkerPool>, StartError> {
     let StoreUrl::Mysql(url) = &config.store else {
         return Err(StartError("a standby needs a MySQL store".to_owned()));
     };
     let cannot_use = |error: StoreError| StartError(format!("cannot use the store {}: {error}", config.store));
     let silent_max = Duration::from_millis(config.silent_server_max_ms);
-    let mut watch = ActiveServerWatch::new(MysqlServer::new(url).map_err(cannot_use)?, silent_max);
+    let mut watch = ActiveServerWatch::new(MysqlDatabase::new(url).map_err(cannot_use)?, silent_max);
     // The last logged reason why it cannot take over, and whether it has ever seen the active
     // server.
     let (mut said, mut has_seen) = (String::new(), false);
@@ -55,8 +55,8 @@ pub(super) fn wait_and_open(
                 log::info!("standby: the active server is gone: this one takes its place");
                 let (config, wake) = (config.clone(), Arc::clone(wake));
                 let on_taken_over = Some(Arc::clone(&over.on_taken_over));
-                let claim = DatabaseTakeover { predecessor: Some(epoch), on_taken_over, on_fenced: None };
-                let opened = on_a_thread(signals, "open-store", move || Pool::start_as(&config, claim, wake))?;
+                let claim = TakeoverSettings { predecessor: Some(epoch), on_taken_over, on_fenced: None };
+                let opened = on_a_thread(signals, "open-store", move || WorkerPool::start_as(&config, claim, wake))?;
                 let Some(opened) = opened else { return Ok(None) };
                 opened.map(|pool| {
                     log::info!("standby: this server is active now, {} ms later", asked.elapsed().as_millis());

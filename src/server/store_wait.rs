@@ -1,9 +1,9 @@
 //! Opens the store at the start, and waits for one that cannot be reached.
 
-use super::{EndSignals, StartError};
+use super::{ShutdownFlags, StartError};
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
-use crate::store::pool::{Pool, WakeFn};
+use crate::store::pool::{WakeFn, WorkerPool};
 use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ pub(super) fn open(
     config: &Config,
     signals: &mut Option<Signals>,
     wake: &WakeFn,
-    over: &EndSignals,
+    over: &ShutdownFlags,
     on_wait: impl FnOnce(),
-) -> Result<Option<Pool>, StartError> {
+) -> Result<Option<WorkerPool>, StartError> {
     let until = Instant::now() + Duration::from_millis(config.store_wait_ms);
     let mut on_wait = Some(on_wait);
     loop {
         let claim = over.claim();
         let (same_config, wake) = (config.clone(), Arc::clone(wake));
-        let tried = on_a_thread(signals, "open-store", move || Pool::start_as(&same_config, claim, wake))?;
+        let tried = on_a_thread(signals, "open-store", move || WorkerPool::start_as(&same_config, claim, wake))?;
         let Some(tried) = tried else { return Ok(None) };
         let error = match tried {
             Ok(pool) => return Ok(Some(pool)),

@@ -3,11 +3,11 @@
 //! new promises.
 
 use crate::store::cluster::{Cause, OnFenced};
-use crate::store::pool::{DatabaseTakeover, WakeFn};
+use crate::store::pool::{TakeoverSettings, WakeFn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-impl std::fmt::Debug for EndSignals {
+impl std::fmt::Debug for ShutdownFlags {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Over").field("stop", &self.stop).finish_non_exhaustive()
     }
@@ -15,7 +15,7 @@ impl std::fmt::Debug for EndSignals {
 
 /// What has happened, and how to stop the loop.
 #[derive(Clone)]
-pub(super) struct EndSignals {
+pub(super) struct ShutdownFlags {
     stop: Arc<AtomicBool>,
     /// Another server has taken over.
     is_taken_over: Arc<AtomicBool>,
@@ -25,7 +25,7 @@ pub(super) struct EndSignals {
     on_fenced: OnFenced,
 }
 
-impl EndSignals {
+impl ShutdownFlags {
     /// When it happens, sets `stop` and wakes the loop.
     pub(super) fn new(stop: &Arc<AtomicBool>, wake: &WakeFn) -> Self {
         let (is_taken_over, is_fenced) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
@@ -61,8 +61,8 @@ impl EndSignals {
     }
 
     /// The claim of a server that does not take over from another one.
-    pub(super) fn claim(&self) -> DatabaseTakeover {
-        DatabaseTakeover {
+    pub(super) fn claim(&self) -> TakeoverSettings {
+        TakeoverSettings {
             predecessor: None,
             on_taken_over: Some(Arc::clone(&self.on_taken_over)),
             on_fenced: Some(Arc::clone(&self.on_fenced)),

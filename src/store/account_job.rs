@@ -1,15 +1,15 @@
 //! The jobs of users about their own accounts: what is checked and what changes together, for every
 //! store.
 
-use super::quota::MailboxCounts;
+use super::quota::MailboxUsageCache;
 use super::{StoreConnection, StoreError, push_jobs};
-use crate::chat::contract::{AccountJob, AccountOutcome, PendingEntry, Roster};
+use crate::chat::contract::{AccountJob, AccountOutcome, Roster, RosterFriendRequest};
 use crate::protocol::field::{Secret, UserName};
 
 /// Does one job of a user.
 pub(super) fn run(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
     job: &AccountJob,
 ) -> Result<AccountOutcome, StoreError> {
@@ -49,7 +49,7 @@ fn roster(
 }
 
 /// Keeps the requests up to the one with which the texts exceed `bytes_max`.
-fn within(mut requests: Vec<PendingEntry>, bytes_max: usize) -> Vec<PendingEntry> {
+fn within(mut requests: Vec<RosterFriendRequest>, bytes_max: usize) -> Vec<RosterFriendRequest> {
     let mut bytes = 0;
     let fit = requests.iter().take_while(|request| {
         let begun_below = bytes < bytes_max;
@@ -89,7 +89,7 @@ fn change_password(
 /// user's mailbox.
 fn block(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
     other: &UserName,
     blocked_max: u32,
@@ -128,13 +128,13 @@ mod tests {
 
     #[test]
     fn requests_are_shown_up_to_the_one_that_goes_beyond_the_bytes() {
-        let request = |bytes: usize| PendingEntry {
+        let request = |bytes: usize| RosterFriendRequest {
             user_name: UserName::new("ann").unwrap(),
             message_id: "r".into(),
             content: "x".repeat(bytes).into(),
             time_ms: 1,
         };
-        let all: Vec<PendingEntry> = [3, 0, 4, 100, 1].map(request).into();
+        let all: Vec<RosterFriendRequest> = [3, 0, 4, 100, 1].map(request).into();
         for (bytes_max, count) in [(0, 0), (1, 1), (3, 1), (4, 3), (7, 3), (8, 4), (107, 4), (108, 5), (usize::MAX, 5)]
         {
             assert_eq!(within(all.clone(), bytes_max).len(), count, "{bytes_max}");

@@ -1,12 +1,12 @@
 //! The tables of accounts and deletions, as each store provides them. The rules are elsewhere.
 
 use super::StoreError;
-use crate::chat::contract::{ProfileChange, StoredPush};
+use crate::chat::contract::{ProfileChange, StoredPushInfo};
 use crate::protocol::field::{Secret, UserName};
 
 /// The part of an account that is not its profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct AccountAuthData {
     /// The hash of the password.
     pub password_hash: Secret,
     /// Log-ins are refused.
@@ -28,12 +28,12 @@ pub(super) fn state_of(is_banned: bool) -> u8 {
 
 /// The table of accounts, and that of deletions in progress: plain reads and writes without a rule.
 /// They are part of a [`StoreConnection`](super::StoreConnection)'s transaction.
-pub trait Accounts {
+pub trait AccountTable {
     /// The account of this name.
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
-    fn account(&mut self, user: &UserName) -> Result<Option<Account>, StoreError>;
+    fn account(&mut self, user: &UserName) -> Result<Option<AccountAuthData>, StoreError>;
     /// Do accounts with these two names exist?
     ///
     /// # Errors
@@ -98,5 +98,5 @@ pub trait Accounts {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPush>, Option<u64>), StoreError>;
+    ) -> Result<(Vec<StoredPushInfo>, Option<u64>), StoreError>;
 }

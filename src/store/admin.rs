@@ -1,23 +1,23 @@
 //! The jobs for the operator: what is checked and what changes together, for every store.
 
-use super::quota::MailboxCounts;
+use super::quota::MailboxUsageCache;
 use super::{StoreConnection, StoreError, push_jobs};
-use crate::chat::contract::{AdminJob, AdminOutcome, Job, Outcome};
+use crate::chat::contract::{AdminJob, AdminJobOutcome, Job, JobOutcome};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 
 /// Does one job about a user.
 pub(super) fn run(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
     job: &AdminJob,
-) -> Result<AdminOutcome, StoreError> {
+) -> Result<AdminJobOutcome, StoreError> {
     Ok(match job {
         AdminJob::Look { rows_max } => look(store, user, *rows_max)?,
         AdminJob::FindPushes { id, after_seq, rows_max } => {
             let (pushes, next) = store.accounts().pushes_with_id(user, id, *after_seq, *rows_max)?;
-            AdminOutcome::Found { pushes, next }
+            AdminJobOutcome::Found { pushes, next }
         }
         AdminJob::Notice { push } => keep_notice(store, mailbox_counts, user, push)?,
         AdminJob::SetBanned { is_banned } => {
@@ -31,36 +31,36 @@ pub(super) fn run(
             let mut names = store.accounts().names(after.as_ref(), rows_max.saturating_add(1))?;
             let more = names.len() > *rows_max as usize;
             names.truncate(*rows_max as usize);
-            AdminOutcome::Accounts { names, more }
+            AdminJobOutcome::Accounts { names, more }
         }
     })
 }
 
-fn look(store: &mut dyn StoreConnection, user: &UserName, rows_max: u32) -> Result<AdminOutcome, StoreError> {
+fn look(store: &mut dyn StoreConnection, user: &UserName, rows_max: u32) -> Result<AdminJobOutcome, StoreError> {
     let Some(account) = store.accounts().account(user)? else {
-        return Ok(AdminOutcome::NoSuchUser);
+        return Ok(AdminJobOutcome::NoSuchUser);
     };
     let mut seqs = Vec::new();
     store.waiting(&[(user.as_str(), 0)], rows_max.saturating_add(1), &mut |_, seq, _, _| seqs.push(seq))?;
     let more = seqs.len() > rows_max as usize;
     seqs.truncate(rows_max as usize);
-    Ok(AdminOutcome::Account { is_banned: account.is_banned, seqs, more })
+    Ok(AdminJobOutcome::Account { is_banned: account.is_banned, seqs, more })
 }
 
 fn keep_notice(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
     push: &Push,
-) -> Result<AdminOutcome, StoreError> {
+) -> Result<AdminJobOutcome, StoreError> {
     if store.accounts().account(user)?.is_none() {
-        return Ok(AdminOutcome::NoSuchUser);
+        return Ok(AdminJobOutcome::NoSuchUser);
     }
     let mut outcomes = Vec::new();
     push_jobs::save_all(store, mailbox_counts, &[Job::SavePush { push: push.clone() }], &mut outcomes)?;
     Ok(match outcomes.as_slice() {
-        [Outcome::Full(quota)] => AdminOutcome::Full(*quota),
-        _ => AdminOutcome::Done,
+        [JobOutcome::Full(quota)] => AdminJobOutcome::Full(*quota),
+        _ => AdminJobOutcome::Done,
     })
 }
 
@@ -69,13 +69,13 @@ fn change(
     store: &mut dyn StoreConnection,
     user: &UserName,
     change: impl FnOnce(&mut dyn StoreConnection) -> Result<(), StoreError>,
-) -> Result<AdminOutcome, StoreError> {
+) -> Result<AdminJobOutcome, StoreError> {
     if store.accounts().account(user)?.is_none() {
-        return Ok(AdminOutcome::NoSuchUser);
+        return Ok(AdminJobOutcome::NoSuchUser);
     }
     change(store)?;
     store.tokens().remove_all(user)?;
-    Ok(AdminOutcome::Done)
+    Ok(AdminJobOutcome::Done)
 }
 
 /// One step of a deletion. Friendships and requests also concern users in other lanes: this step
@@ -83,22 +83,22 @@ fn change(
 /// answer was lost, the account is not taken for one that never existed.
 fn delete(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
     rows_max: u32,
-) -> Result<AdminOutcome, StoreError> {
+) -> Result<AdminJobOutcome, StoreError> {
     let begins = store.accounts().account(user)?.is_some();
     if begins {
         store.accounts().begin_deletion(user)?;
         store.tokens().remove_all(user)?;
-        return Ok(AdminOutcome::Deleting { pairs: pairs(store, user, rows_max)? });
+        return Ok(AdminJobOutcome::Deleting { pairs: pairs(store, user, rows_max)? });
     }
     if !store.accounts().is_deleting(user)? {
-        return Ok(AdminOutcome::NoSuchUser);
+        return Ok(AdminJobOutcome::NoSuchUser);
     }
     let pairs = pairs(store, user, rows_max)?;
     if !pairs.is_empty() || store.blocks().remove_some(user, rows_max)? > 0 {
-        return Ok(AdminOutcome::Deleting { pairs });
+        return Ok(AdminJobOutcome::Deleting { pairs });
     }
     let mut pushes = Vec::new();
     store.waiting(&[(user.as_str(), 0)], rows_max, &mut |_, seq, sender, text_bytes| {
@@ -111,10 +111,10 @@ fn delete(
             mailbox_counts.removed(user, seq, sender, text_bytes);
         }
         store.delete_pushes(&keys)?;
-        return Ok(AdminOutcome::Deleting { pairs });
+        return Ok(AdminJobOutcome::Deleting { pairs });
     }
     store.accounts().end_deletion(user)?;
-    Ok(AdminOutcome::Done)
+    Ok(AdminJobOutcome::Done)
 }
 
 /// Some of the pairs with this user that are friends, or of which the first has asked the second.

@@ -2,15 +2,15 @@
 //! they say, and what is said to them.
 
 use super::StoreError;
-use super::mysql::{FenceCause, Lease, LeaseCalls, MailBounds, MailOutbox, NodeServer};
-use crate::chat::contract::{ClusterView, Incarnation, NodeRecord};
+use super::mysql::{FenceCause, LeaseCallbacks, NodeDatabase, NodeLease, NodeOutboxLimits, NodeRecordOutbox};
+use crate::chat::contract::{ClusterView, NodeIncarnation, NodeMessage};
 use crate::config::Config;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::mysql::{
-    FenceCause as Cause, ForgetResult, LeaseEvent, LeaseFigures, Member, MemberState, Members, MembersReader,
-    NodeDirectory,
+    ClusterEvent, ClusterMembers, ClusterMembersReader, FenceCause as Cause, ForgetNodeResult, LeaseFigures,
+    NodeDirectory, NodeLiveness, NodeStatus,
 };
 
 /// How long a node that leaves waits until what it said is written.
@@ -30,33 +30,33 @@ pub struct ClusterFigures {
 
 /// This node among the others.
 #[derive(Debug)]
-pub struct ClusterMembership {
-    server: NodeServer,
-    lease: Lease,
-    outbox: MailOutbox,
+pub struct ClusterHandle {
+    server: NodeDatabase,
+    lease: NodeLease,
+    outbox: NodeRecordOutbox,
     view: ClusterView,
 }
 
-impl ClusterMembership {
+impl ClusterHandle {
     /// Begins a life of the node.
     pub(super) fn start(
         config: &Config,
-        server: NodeServer,
+        server: NodeDatabase,
         on_news: Arc<dyn Fn() + Send + Sync>,
         on_fenced: OnFenced,
     ) -> Result<Self, StoreError> {
         let silent_max = Duration::from_millis(config.silent_server_max_ms);
-        let calls = LeaseCalls { on_news, on_fenced: Box::new(move |cause| on_fenced(cause)) };
-        let (lease, view) = Lease::start(server.clone(), silent_max, calls)?;
-        let bounds = MailBounds { records_max: config.mail_max, bytes_max: config.mail_bytes_max };
-        let outbox = MailOutbox::start(server.clone(), bounds);
+        let calls = LeaseCallbacks { on_news, on_fenced: Box::new(move |cause| on_fenced(cause)) };
+        let (lease, view) = NodeLease::start(server.clone(), silent_max, calls)?;
+        let bounds = NodeOutboxLimits { records_max: config.mail_max, bytes_max: config.mail_bytes_max };
+        let outbox = NodeRecordOutbox::start(server.clone(), bounds);
         let outbox = outbox.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
         Ok(Self { server, lease, outbox, view })
     }
 
     /// Who this node is.
     #[must_use]
-    pub fn me(&self) -> Incarnation {
+    pub fn me(&self) -> NodeIncarnation {
         self.server.seat().me
     }
 
@@ -85,12 +85,12 @@ impl ClusterMembership {
     }
 
     /// Appends what there is to be told.
-    pub fn take(&self, out: &mut Vec<LeaseEvent>) {
+    pub fn take(&self, out: &mut Vec<ClusterEvent>) {
         self.lease.take(out);
     }
 
     /// Says something to another node. Never waits.
-    pub fn send(&self, to: Incarnation, record: NodeRecord) {
+    pub fn send(&self, to: NodeIncarnation, record: NodeMessage) {
         self.outbox.send(to, record);
     }
 
@@ -108,7 +108,7 @@ impl ClusterMembership {
 
     /// Reads how all nodes are.
     #[must_use]
-    pub fn members(&self) -> MembersReader {
+    pub fn members(&self) -> ClusterMembersReader {
         self.lease.members()
     }
 

@@ -16,8 +16,8 @@
 //! charged to the users who caused them, and also to the flow whose turn it was: otherwise this
 //! flow would stay first in line until all of them are done, and all others would wait.
 
-use super::lane_queue::Submission;
-use crate::chat::contract::{AccountJob, AdminJob, ClusterJob, Job, Ticket};
+use super::lane_queue::SubmittedJob;
+use crate::chat::contract::{AccountJob, AdminJob, ClusterStoreJob, Job, JobTicket};
 use crate::protocol::field::RESERVED_NAME;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -49,7 +49,7 @@ const KEPT: usize = 1_024;
 
 /// A keyed hash of a user: clients cannot predict it. Two users with the same key share a flow,
 /// nothing else.
-type UserKey = u64;
+type UserHash = u64;
 
 /// The user whose data lane a job belongs to; `None`: the auth lane.
 pub(super) fn lane_user(job: &Job) -> Option<&str> {
@@ -103,11 +103,11 @@ fn cost(job: &Job) -> u64 {
     }
 }
 
-fn cluster_cost(job: &ClusterJob) -> u64 {
+fn cluster_cost(job: &ClusterStoreJob) -> u64 {
     match job {
-        ClusterJob::Owner => 5,
-        ClusterJob::Page { .. } => 15,
-        ClusterJob::Claim { .. } => 30,
+        ClusterStoreJob::Owner => 5,
+        ClusterStoreJob::Page { .. } => 15,
+        ClusterStoreJob::Claim { .. } => 30,
     }
 }
 
@@ -134,17 +134,17 @@ fn admin_cost(job: &AdminJob) -> u64 {
 
 /// The kinds of jobs that can share one statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum StatementKind {
+enum JobBatchKind {
     Save,
     Delete,
     Other,
 }
 
-fn kind(job: &Job) -> StatementKind {
+fn kind(job: &Job) -> JobBatchKind {
     match job {
-        Job::SavePush { .. } => StatementKind::Save,
-        Job::DeletePush { .. } => StatementKind::Delete,
-        _ => StatementKind::Other,
+        Job::SavePush { .. } => JobBatchKind::Save,
+        Job::DeletePush { .. } => JobBatchKind::Delete,
+        _ => JobBatchKind::Other,
     }
 }
 
@@ -156,23 +156,23 @@ struct JobRef {
 }
 
 struct QueuedJob {
-    submission: Submission,
+    submission: SubmittedJob,
     number: u64,
     cost: u64,
-    flow: UserKey,
+    flow: UserHash,
     /// The user whose data it is about, if it must keep its place in that user's order.
-    about: Option<UserKey>,
+    about: Option<UserHash>,
 }
 
 /// The flow of one user.
 #[derive(Default)]
-struct UserFlow {
+struct UserJobQueue {
     /// Its jobs. Some of them may be done already, because others had to follow them.
     jobs: VecDeque<JobRef>,
     /// The number of its jobs that are not done yet.
     waiting: usize,
     /// Its place among the turns.
-    turn: VirtualStart,
+    turn: VirtualStartTime,
     /// It has no job. When its turn comes, it is forgotten: by then its credit is full again.
     rests: bool,
     /// The part of its next job's cost that its start time includes already: among newcomers, the
@@ -182,7 +182,7 @@ struct UserFlow {
 
 /// A virtual start time; among equal ones, the order of arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct VirtualStart {
+struct VirtualStartTime {
     start: u64,
     number: u64,
 }
@@ -192,12 +192,12 @@ struct VirtualStart {
 pub(super) struct FairQueue {
     jobs: Slab<QueuedJob>,
     /// The order of the jobs about each user.
-    orders: HashMap<UserKey, VecDeque<usize>>,
+    orders: HashMap<UserHash, VecDeque<usize>>,
     /// The flow of each user who causes jobs. A flow without a job stays until the virtual time has
     /// reached its start time: the used credit still counts.
-    flows: HashMap<UserKey, UserFlow>,
+    flows: HashMap<UserHash, UserJobQueue>,
     /// The turns of all flows, each flow once.
-    turns: BTreeSet<(VirtualStart, UserKey)>,
+    turns: BTreeSet<(VirtualStartTime, UserHash)>,
     /// The number of flows that have a job.
     busy: usize,
     virtual_time: u64,
@@ -220,13 +220,13 @@ impl FairQueue {
         self.jobs.is_empty()
     }
 
-    pub(super) fn extend(&mut self, jobs: impl IntoIterator<Item = Submission>) {
+    pub(super) fn extend(&mut self, jobs: impl IntoIterator<Item = SubmittedJob>) {
         for (ticket, job) in jobs {
             self.push((ticket, job));
         }
     }
 
-    fn push(&mut self, submission: Submission) {
+    fn push(&mut self, submission: SubmittedJob) {
         let job = &submission.1;
         let key = |name: &str| self.hashes.hash_one(name);
         let lane = key(lane_user(job).unwrap_or_default());
@@ -252,7 +252,7 @@ impl FairQueue {
                 self.short_batches = SHORT_BATCHES;
             }
             entry.prepaid = cost;
-            entry.turn = VirtualStart { start: used.max(self.virtual_time.saturating_sub(CREDIT)) + cost, number };
+            entry.turn = VirtualStartTime { start: used.max(self.virtual_time.saturating_sub(CREDIT)) + cost, number };
             self.turns.insert((entry.turn, flow));
             self.busy += 1;
         }
@@ -267,7 +267,7 @@ impl FairQueue {
 
     /// Takes the next batch, in an order in which it can be done: jobs about one user keep their
     /// order, and saves and deletions are grouped as far as that allows.
-    pub(super) fn take(&mut self, tickets: &mut Vec<Ticket>, jobs: &mut Vec<Job>) {
+    pub(super) fn take(&mut self, tickets: &mut Vec<JobTicket>, jobs: &mut Vec<Job>) {
         let mut batch = TakenBatch::default();
         let short = (SHORT_US * 1_000 / self.unit_ns.max(1)).clamp(SHORT_COST_MIN, SHARED_COST_MAX);
         let (alone, newcomers) = (self.busy <= 1, self.short_batches > 0);
@@ -302,7 +302,7 @@ impl FairQueue {
     }
 
     /// Does one turn of a flow that was taken out of `turns`.
-    fn take_turn(&mut self, key: UserKey, cost_max: u64, batch: &mut TakenBatch) {
+    fn take_turn(&mut self, key: UserHash, cost_max: u64, batch: &mut TakenBatch) {
         if self.first_of(key).is_none() {
             self.rest(key);
             return;
@@ -320,13 +320,13 @@ impl FairQueue {
         }
         let number = self.take_number();
         if let Some(flow) = self.flows.get_mut(&key) {
-            flow.turn = VirtualStart { start: flow.turn.start + of_others, number };
+            flow.turn = VirtualStartTime { start: flow.turn.start + of_others, number };
             self.turns.insert((flow.turn, key));
         }
     }
 
     /// A flow has become empty. It is forgotten when its credit is full again.
-    fn rest(&mut self, key: UserKey) {
+    fn rest(&mut self, key: UserHash) {
         if let Some(flow) = self.flows.get_mut(&key).filter(|flow| !flow.rests) {
             flow.rests = true;
             flow.turn.start += CREDIT;
@@ -337,7 +337,7 @@ impl FairQueue {
     }
 
     /// The first job of a flow that is still to be done.
-    fn first_of(&mut self, key: UserKey) -> Option<JobRef> {
+    fn first_of(&mut self, key: UserHash) -> Option<JobRef> {
         let flow = self.flows.get_mut(&key)?;
         while let Some(&next) = flow.jobs.front() {
             if self.jobs.get(next.slot).is_some_and(|job| job.number == next.number) {
@@ -350,7 +350,7 @@ impl FairQueue {
 
     /// Moves a job into the batch, and charges it to the user who caused it. `now`: the flow whose
     /// turn it is. Returns the cost if another flow was charged.
-    fn done(&mut self, slot: usize, now: UserKey, batch: &mut TakenBatch) -> u64 {
+    fn done(&mut self, slot: usize, now: UserHash, batch: &mut TakenBatch) -> u64 {
         let QueuedJob { submission, cost, flow: key, about, .. } = self.jobs.remove(slot);
         if let Some(about) = about
             && self.orders.get(&about).is_some_and(VecDeque::is_empty)
@@ -361,7 +361,7 @@ impl FairQueue {
             flow.waiting -= 1;
             self.busy -= usize::from(flow.waiting == 0);
             let left_to_pay = cost.saturating_sub(std::mem::take(&mut flow.prepaid));
-            let turn = VirtualStart { start: flow.turn.start + left_to_pay, ..flow.turn };
+            let turn = VirtualStartTime { start: flow.turn.start + left_to_pay, ..flow.turn };
             if key != now {
                 self.turns.remove(&(flow.turn, key));
                 self.turns.insert((turn, key));
@@ -393,9 +393,9 @@ impl FairQueue {
 /// not before the stage of the preceding job in its user's order.
 #[derive(Default)]
 struct TakenBatch {
-    stages: Vec<(StatementKind, Vec<Submission>)>,
+    stages: Vec<(JobBatchKind, Vec<SubmittedJob>)>,
     /// The stage of the last job about a user.
-    last: HashMap<UserKey, usize>,
+    last: HashMap<UserHash, usize>,
     /// It has jobs other than saves and deletions: those gain little by a common transaction.
     has_others: bool,
     len: usize,
@@ -403,7 +403,7 @@ struct TakenBatch {
 }
 
 impl TakenBatch {
-    fn push(&mut self, submission: Submission, cost: u64, about: Option<UserKey>) {
+    fn push(&mut self, submission: SubmittedJob, cost: u64, about: Option<UserHash>) {
         let kind = kind(&submission.1);
         let from = about.and_then(|about| self.last.get(&about)).copied().unwrap_or(0);
         let found = self.stages.iter().skip(from).position(|(other, _)| *other == kind);
@@ -415,7 +415,7 @@ impl TakenBatch {
         if let Some(about) = about {
             self.last.insert(about, stage);
         }
-        self.has_others |= kind == StatementKind::Other;
+        self.has_others |= kind == JobBatchKind::Other;
         self.len += 1;
         self.cost += cost;
     }

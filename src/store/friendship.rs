@@ -1,9 +1,9 @@
 //! The rules of friend requests, their answers and the end of a friendship: what is checked, in
 //! which order, and what changes together. They are the same for every store: a store has the
-//! tables ([`Friendships`]), and no rule.
+//! tables ([`FriendshipTable`]), and no rule.
 
-use super::{PushWeight, SavedAs, StoreConnection, StoreError};
-use crate::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota};
+use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};
+use crate::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuotaKind};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 
@@ -33,7 +33,7 @@ pub struct UserRelation {
 
 /// The tables of friendships and friend requests: reads and writes without a rule. They are part of
 /// a [`StoreConnection`]'s transaction.
-pub trait Friendships {
+pub trait FriendshipTable {
     /// The relation of a user to another.
     ///
     /// # Errors
@@ -88,13 +88,13 @@ pub trait Friendships {
 
 /// A pending request that was removed together with its push.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WithdrawnRequest {
+pub struct RemovedFriendRequest {
     /// The asked user.
     pub receiver: UserName,
     /// The number of its push, which may have been acked before.
     pub seq: u64,
     /// Sender and size of its push, if that was requested and the push was still stored.
-    pub push: Option<PushWeight>,
+    pub push: Option<PushSenderAndSize>,
 }
 
 /// The result of an answer.
@@ -105,7 +105,7 @@ pub struct FriendAnswerEffect {
     /// Its push was saved by this try, not by an earlier one.
     pub is_new: bool,
     /// The request that crossed the accepted one and was removed.
-    pub crossed: Option<WithdrawnRequest>,
+    pub crossed: Option<RemovedFriendRequest>,
 }
 
 impl From<FriendAnswerOutcome> for FriendAnswerEffect {
@@ -129,7 +129,7 @@ pub fn ask(
     store: &mut dyn StoreConnection,
     push: &Push,
     pending_max: u32,
-    exceeded: Option<MailboxQuota>,
+    exceeded: Option<MailboxQuotaKind>,
 ) -> Result<(FriendRequestOutcome, bool), StoreError> {
     let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
     // The asking user's account may have been deleted since.
@@ -178,7 +178,7 @@ pub fn answer(
     store: &mut dyn StoreConnection,
     push: &Push,
     friends_max: u32,
-    exceeded: Option<MailboxQuota>,
+    exceeded: Option<MailboxQuotaKind>,
 ) -> Result<FriendAnswerEffect, StoreError> {
     let (asked, asker) = (name(push.sender())?, name(push.receiver())?);
     let request = store.friendships().request(&asked, &asker)?;
@@ -216,7 +216,7 @@ pub fn end(
     user: &UserName,
     other: &UserName,
     weigh: bool,
-) -> Result<Option<WithdrawnRequest>, StoreError> {
+) -> Result<Option<RemovedFriendRequest>, StoreError> {
     store.friendships().remove_friendship(user, other)?;
     withdraw(store, other, user, weigh)
 }
@@ -226,7 +226,7 @@ fn withdraw(
     receiver: &UserName,
     sender: &UserName,
     weigh: bool,
-) -> Result<Option<WithdrawnRequest>, StoreError> {
+) -> Result<Option<RemovedFriendRequest>, StoreError> {
     let Some(request) = store.friendships().request(receiver, sender)? else {
         return Ok(None);
     };
@@ -235,17 +235,17 @@ fn withdraw(
     store.friendships().remove_request(receiver, sender)?;
     store.delete_pushes(&key)?;
     let [(receiver, seq)] = key;
-    Ok(Some(WithdrawnRequest { receiver, seq, push }))
+    Ok(Some(RemovedFriendRequest { receiver, seq, push }))
 }
 
 /// Saves a push; `false`: it was in the store already.
 fn save(store: &mut dyn StoreConnection, push: &Push) -> Result<bool, StoreError> {
-    Ok(store.save_pushes(std::slice::from_ref(push))? == [SavedAs::Itself])
+    Ok(store.save_pushes(std::slice::from_ref(push))? == [PushSaveResult::Itself])
 }
 
 /// Is this very push in the store?
 fn is_kept(store: &mut dyn StoreConnection, push: &Push) -> Result<bool, StoreError> {
-    Ok(store.find_pushes(std::slice::from_ref(push))? == [Some(SavedAs::Before)])
+    Ok(store.find_pushes(std::slice::from_ref(push))? == [Some(PushSaveResult::Before)])
 }
 
 fn name(text: &str) -> Result<UserName, StoreError> {

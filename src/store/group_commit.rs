@@ -17,7 +17,7 @@ const SKIP_MAX: u32 = 8;
 
 /// The state of one worker's group commit.
 #[derive(Debug, Default)]
-pub(super) struct GroupCommit {
+pub(super) struct GroupCommitDelay {
     /// The number of jobs that the last batch answered, plus those that were waiting then.
     expected: usize,
     /// The time that the last batch took.
@@ -28,7 +28,7 @@ pub(super) struct GroupCommit {
     skip: u32,
 }
 
-impl GroupCommit {
+impl GroupCommitDelay {
     /// Notes a batch: its number of jobs, how many jobs were waiting at its end, and how long it
     /// took.
     pub(super) fn answered(&mut self, jobs: usize, waiting: usize, took: Duration) {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn those_just_answered_are_waited_for_together_with_those_who_wait() {
-        let mut group_commit = GroupCommit::default();
+        let mut group_commit = GroupCommitDelay::default();
         assert_eq!(group_commit.delay(1), None, "nobody is expected at first");
         group_commit.answered(5, 5, MS * 2);
         assert_eq!(group_commit.delay(5), Some((10, MS)));
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_delay_is_tried_more_rarely_if_no_job_comes() {
-        let mut group_commit = GroupCommit::default();
+        let mut group_commit = GroupCommitDelay::default();
         let mut waits = Vec::new();
         for chance in 0..1_000 {
             group_commit.answered(5, 5, MS);

@@ -4,7 +4,7 @@
 use super::StoreError;
 use crate::chat::contract::Job;
 use crate::histogram::{Histogram, SharedHistogram};
-use crate::protocol::field::{Id, Name, RESERVED_NAME, UserName};
+use crate::protocol::field::{MessageId, RESERVED_NAME, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use log::Level;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl StoreHealth {
 
 /// The present outage of a worker, so that each change is logged once.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Outage {
+enum StoreOutage {
     #[default]
     None,
     Reads,
@@ -81,17 +81,17 @@ enum Outage {
 
 /// The health as one worker sees it.
 #[derive(Default)]
-pub(super) struct WorkerHealth {
+pub(super) struct WorkerStoreHealth {
     /// The number of its thread, which the log names: each worker notices an outage for itself.
     worker: usize,
-    outage: Outage,
+    outage: StoreOutage,
     all: Arc<StoreHealth>,
 }
 
-impl WorkerHealth {
+impl WorkerStoreHealth {
     /// A worker without an outage, which reports to `all`.
     pub(super) fn new(worker: usize, all: Arc<StoreHealth>) -> Self {
-        Self { worker, outage: Outage::None, all }
+        Self { worker, outage: StoreOutage::None, all }
     }
 
     /// The store did some jobs; `writes`: writes were among them.
@@ -101,8 +101,8 @@ impl WorkerHealth {
             let now_ms = self.all.started.elapsed().as_millis() as u64;
             self.all.committed_ms.fetch_max(now_ms + 1, Ordering::Relaxed);
         }
-        if self.outage == Outage::Reads || (self.outage == Outage::Writes && writes) {
-            self.outage = Outage::None;
+        if self.outage == StoreOutage::Reads || (self.outage == StoreOutage::Writes && writes) {
+            self.outage = StoreOutage::None;
             self.all.failing.fetch_sub(1, Ordering::Relaxed);
             log::info!("worker data-{}: the store works again", self.worker);
         }
@@ -115,8 +115,8 @@ impl WorkerHealth {
 
     /// The store failed some jobs.
     pub(super) fn note_failure(&mut self, writes: bool, error: &StoreError) {
-        if self.outage == Outage::None {
-            self.outage = if writes { Outage::Writes } else { Outage::Reads };
+        if self.outage == StoreOutage::None {
+            self.outage = if writes { StoreOutage::Writes } else { StoreOutage::Reads };
             self.all.failing.fetch_add(1, Ordering::Relaxed);
             let level = if self.all.is_over.load(Ordering::Relaxed) { Level::Debug } else { Level::Error };
             log::log!(level, "worker data-{}: the store does not work: {error}", self.worker);
@@ -125,7 +125,7 @@ impl WorkerHealth {
 
     /// So long without jobs, and the store is probed.
     pub(super) fn probes_after(&self) -> Duration {
-        if self.outage == Outage::None { PROBE_EVERY } else { PROBE_EVERY_IN_OUTAGE }
+        if self.outage == StoreOutage::None { PROBE_EVERY } else { PROBE_EVERY_IN_OUTAGE }
     }
 
     /// The jobs of a probe, done in one transaction, without a lasting effect. While the store
@@ -134,11 +134,11 @@ impl WorkerHealth {
     /// rows again: a push that is deleted before the transaction ends.
     pub(super) fn probe(&self) -> Vec<Job> {
         // Nobody can sign up under this name, and no push has this number.
-        let texts = (UserName::new(RESERVED_NAME), Name::new(RESERVED_NAME), Id::new("probe"));
+        let texts = (UserName::new(RESERVED_NAME), UserNameRef::new(RESERVED_NAME), MessageId::new("probe"));
         let (Ok(receiver), Ok(nobody), Ok(id)) = texts else { return Vec::new() };
         let push = Push::new(0, 0, PushKind::Message, &id, &nobody, &nobody, "");
         let delete = Job::DeletePush { receiver, seq: 0 };
-        if self.outage == Outage::None { vec![delete] } else { vec![Job::SavePush { push }, delete] }
+        if self.outage == StoreOutage::None { vec![delete] } else { vec![Job::SavePush { push }, delete] }
     }
 }
 
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_store_that_does_not_work_is_probed_more_often_and_by_a_row() {
-        let mut health = WorkerHealth::default();
-        let probe = |health: &WorkerHealth| (health.probes_after(), health.probe().len());
+        let mut health = WorkerStoreHealth::default();
+        let probe = |health: &WorkerStoreHealth| (health.probes_after(), health.probe().len());
         assert_eq!(probe(&health), (PROBE_EVERY, 1));
         health.note_failure(true, &StoreError::Unavailable("it is gone".into()));
         assert_eq!(probe(&health), (PROBE_EVERY_IN_OUTAGE, 2));

@@ -3,19 +3,19 @@
 //! A worker that waits for several jobs before a commit is woken once, when enough of them have
 //! come, and not for each job: on one core an extra wake costs more than the row that it brings.
 
-use crate::chat::contract::{Job, Ticket};
+use crate::chat::contract::{Job, JobTicket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A job, with the ticket under which its outcome comes back.
-pub(super) type Submission = (Ticket, Job);
+pub(super) type SubmittedJob = (JobTicket, Job);
 
 /// Capacity, in jobs, that each end's buffer keeps when the queue is empty.
 const KEPT: usize = 1_024;
 
 #[derive(Debug, Default)]
 struct LaneQueueState {
-    jobs: Vec<Submission>,
+    jobs: Vec<SubmittedJob>,
     /// The number of queued jobs at which a waiting worker is woken; 0: it does not wait.
     needed: usize,
     sender_is_gone: bool,
@@ -23,12 +23,12 @@ struct LaneQueueState {
 }
 
 #[derive(Debug, Default)]
-struct LaneQueue {
+struct WorkerQueue {
     state: Mutex<LaneQueueState>,
     enough: Condvar,
 }
 
-impl LaneQueue {
+impl WorkerQueue {
     fn state(&self) -> MutexGuard<'_, LaneQueueState> {
         // A panic cannot leave a job half moved.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -37,13 +37,13 @@ impl LaneQueue {
 
 /// A queue's two ends. Its length is bounded by what the loop submits at most.
 pub(super) fn lane_queue() -> (LaneSender, LaneReceiver) {
-    let shared = Arc::new(LaneQueue::default());
+    let shared = Arc::new(WorkerQueue::default());
     (LaneSender(Arc::clone(&shared)), LaneReceiver { shared, taken: Vec::new() })
 }
 
 /// The loop's end. When it is dropped, the worker does the jobs that are queued, and ends.
 #[derive(Debug)]
-pub(super) struct LaneSender(Arc<LaneQueue>);
+pub(super) struct LaneSender(Arc<WorkerQueue>);
 
 impl LaneSender {
     /// Queues all of `jobs`, and leaves it empty. Holds the lock only while `jobs` is appended to
@@ -51,7 +51,7 @@ impl LaneSender {
     ///
     /// # Errors
     /// The worker is gone: nobody will do them.
-    pub(super) fn send(&self, jobs: &mut Vec<Submission>) -> Result<(), WorkerIsGone> {
+    pub(super) fn send(&self, jobs: &mut Vec<SubmittedJob>) -> Result<(), WorkerIsGone> {
         let mut state = self.0.state();
         if state.worker_is_gone {
             jobs.clear();
@@ -86,9 +86,9 @@ pub(super) struct WorkerIsGone;
 /// The worker's end.
 #[derive(Debug)]
 pub(super) struct LaneReceiver {
-    shared: Arc<LaneQueue>,
+    shared: Arc<WorkerQueue>,
     /// The jobs that were taken last; kept for its capacity.
-    taken: Vec<Submission>,
+    taken: Vec<SubmittedJob>,
 }
 
 impl LaneReceiver {
@@ -115,7 +115,7 @@ impl LaneReceiver {
     }
 
     /// Takes all queued jobs.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Submission> {
+    pub(super) fn take(&mut self) -> impl Iterator<Item = SubmittedJob> {
         self.taken.shrink_to(KEPT);
         std::mem::swap(&mut self.shared.state().jobs, &mut self.taken);
         self.taken.drain(..)
@@ -134,9 +134,9 @@ mod tests {
     use crate::protocol::field::UserName;
     use std::sync::mpsc::channel;
 
-    fn jobs(tickets: std::ops::Range<u32>) -> Vec<Submission> {
+    fn jobs(tickets: std::ops::Range<u32>) -> Vec<SubmittedJob> {
         let job = || Job::RevokeTokens { user: UserName::new("ann").unwrap() };
-        tickets.map(|ticket| (Ticket { slot: ticket, generation: 0 }, job())).collect()
+        tickets.map(|ticket| (JobTicket { slot: ticket, generation: 0 }, job())).collect()
     }
 
     fn tickets(receiver: &mut LaneReceiver) -> Vec<u32> {

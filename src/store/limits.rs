@@ -2,7 +2,7 @@
 
 use super::StoreConnection;
 use super::password::VerifiedLogins;
-use super::quota::{MailboxCounts, Quotas};
+use super::quota::{MailboxUsageCache, Quotas};
 use super::wal::WalWatch;
 use crate::config::Config;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,18 +15,18 @@ use std::time::Instant;
 pub struct StoreLimits {
     /// The number of changes so far.
     version: AtomicU64,
-    held: Mutex<WorkerLimits>,
+    held: Mutex<StoreLimitValues>,
     verified: Arc<VerifiedLogins>,
 }
 
 /// The limits of the data workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct WorkerLimits {
+pub(super) struct StoreLimitValues {
     pub(super) quotas: Quotas,
     pub(super) wal_warn_bytes: u64,
 }
 
-impl WorkerLimits {
+impl StoreLimitValues {
     fn of(config: &Config) -> Self {
         Self { quotas: Quotas::of(config), wal_warn_bytes: config.wal_warn_bytes }
     }
@@ -34,19 +34,19 @@ impl WorkerLimits {
 
 impl StoreLimits {
     pub(super) fn new(config: &Config, verified: Arc<VerifiedLogins>) -> Self {
-        Self { version: AtomicU64::new(0), held: Mutex::new(WorkerLimits::of(config)), verified }
+        Self { version: AtomicU64::new(0), held: Mutex::new(StoreLimitValues::of(config)), verified }
     }
 
     /// Applies the limits of this configuration from now on. Pushes beyond a lower quota stay.
     pub fn hold_to(&self, config: &Config) {
         // Only whole values are written, so a panic cannot leave them torn.
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = WorkerLimits::of(config);
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = StoreLimitValues::of(config);
         self.verified.set_users_max(config.verified_logins_max);
         self.version.fetch_add(1, Ordering::Release);
     }
 
     /// The present limits, if they have changed since the version in `seen`.
-    pub(super) fn newer_than(&self, seen: &mut u64) -> Option<WorkerLimits> {
+    pub(super) fn newer_than(&self, seen: &mut u64) -> Option<StoreLimitValues> {
         let version = self.version.load(Ordering::Acquire);
         if version == *seen {
             return None;
@@ -61,28 +61,28 @@ impl StoreLimits {
         format!("{:?} {}", self.held(), self.verified.users_max())
     }
 
-    pub(super) fn held(&self) -> WorkerLimits {
+    pub(super) fn held(&self) -> StoreLimitValues {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The checks of a worker between two transactions.
 #[derive(Debug, Default)]
-pub(super) struct LimitChecks {
+pub(super) struct LimitAndWalCheck {
     /// The shared limits, and the version that was seen last.
     limits: Option<(Arc<StoreLimits>, u64)>,
     wal: WalWatch,
     wal_warn_bytes: u64,
 }
 
-impl LimitChecks {
+impl LimitAndWalCheck {
     pub(super) fn new(limits: Arc<StoreLimits>) -> Self {
         let wal_warn_bytes = limits.held().wal_warn_bytes;
         Self { limits: Some((limits, 0)), wal: WalWatch::default(), wal_warn_bytes }
     }
 
     /// Applies changed limits, and checks the size of the store's write-ahead log.
-    pub(super) fn look(&mut self, now: Instant, store: Option<&dyn StoreConnection>, counts: &mut MailboxCounts) {
+    pub(super) fn look(&mut self, now: Instant, store: Option<&dyn StoreConnection>, counts: &mut MailboxUsageCache) {
         let Some((limits, seen)) = &mut self.limits else { return };
         if let Some(held) = limits.newer_than(seen) {
             counts.set_quotas(held.quotas);

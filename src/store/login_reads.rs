@@ -1,11 +1,11 @@
 //! The reads of a log-in: whether its credential is good, the user's friends, and a page of waiting
 //! pushes.
 
-use super::accounts::Account;
-use super::password::{CachedComparison, VerifiedLogins};
-use super::token::{self, TokenValidity};
+use super::accounts::AccountAuthData;
+use super::password::{PasswordCacheResult, VerifiedLogins};
+use super::token::{self, TokenExpiryBounds};
 use super::{StoreConnection, StoreError};
-use crate::chat::contract::{Outcome, PushPage};
+use crate::chat::contract::{JobOutcome, PushPage};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::protocol::request::Credential;
@@ -14,25 +14,25 @@ pub(super) fn prove(
     store: &mut dyn StoreConnection,
     user: &UserName,
     credential: &Credential,
-    span: TokenValidity,
+    span: TokenExpiryBounds,
     verified: &VerifiedLogins,
-) -> Result<Outcome, StoreError> {
+) -> Result<JobOutcome, StoreError> {
     let account = match store.accounts().account(user) {
         // The other jobs of the batch are not the cause, and only a new password helps.
         Err(StoreError::Corrupt(why)) => {
             verified.say_unreadable(user, &why);
-            return Ok(Outcome::Refused);
+            return Ok(JobOutcome::Refused);
         }
         account => account?,
     };
-    let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
-    let Some(Account { password_hash: stored, is_banned }) = account else { return Ok(unproven(None, false)) };
+    let unproven = |password_hash, differs| JobOutcome::Unproven { password_hash, differs };
+    let Some(AccountAuthData { password_hash: stored, is_banned }) = account else { return Ok(unproven(None, false)) };
     // Only clients with a good credential learn of a ban.
-    let proven = if is_banned { Outcome::Banned } else { Outcome::Proven };
+    let proven = if is_banned { JobOutcome::Banned } else { JobOutcome::Proven };
     Ok(match credential {
         Credential::Password(secret) => match verified.compare(user, secret, &stored) {
-            CachedComparison::Fits => proven,
-            compared => unproven(Some(stored), compared == CachedComparison::Differs),
+            PasswordCacheResult::Fits => proven,
+            compared => unproven(Some(stored), compared == PasswordCacheResult::Differs),
         },
         Credential::Token(token) if !token::is_usable(store, user, &token::hash(user, token, &stored), span)? => {
             unproven(None, false)
@@ -43,11 +43,11 @@ pub(super) fn prove(
 
 /// May a user whose credential is good log in? Since it was compared, the account may have been
 /// banned or deleted.
-pub(super) fn may_log_in(store: &mut dyn StoreConnection, user: &UserName) -> Result<Outcome, StoreError> {
+pub(super) fn may_log_in(store: &mut dyn StoreConnection, user: &UserName) -> Result<JobOutcome, StoreError> {
     Ok(match store.accounts().account(user)? {
-        None => Outcome::Unproven { password_hash: None, differs: false },
-        Some(account) if account.is_banned => Outcome::Banned,
-        Some(_) => Outcome::Proven,
+        None => JobOutcome::Unproven { password_hash: None, differs: false },
+        Some(account) if account.is_banned => JobOutcome::Banned,
+        Some(_) => JobOutcome::Proven,
     })
 }
 
@@ -57,9 +57,9 @@ pub(super) fn load_proven(
     user: &UserName,
     pushes_max: u32,
     bytes_max: usize,
-) -> Result<Outcome, StoreError> {
+) -> Result<JobOutcome, StoreError> {
     match may_log_in(store, user)? {
-        Outcome::Proven => load(store, user, pushes_max, bytes_max),
+        JobOutcome::Proven => load(store, user, pushes_max, bytes_max),
         outcome => Ok(outcome),
     }
 }
@@ -69,9 +69,9 @@ pub(super) fn load(
     user: &UserName,
     pushes_max: u32,
     bytes_max: usize,
-) -> Result<Outcome, StoreError> {
+) -> Result<JobOutcome, StoreError> {
     let page = page(store, user, 0, pushes_max, bytes_max)?;
-    Ok(Outcome::Loaded { friends: store.friends(user)?, page })
+    Ok(JobOutcome::Loaded { friends: store.friends(user)?, page })
 }
 
 pub(super) fn page(

@@ -7,15 +7,15 @@ mod friendships;
 mod roster;
 mod tokens;
 
-use super::accounts::{Account, Accounts};
-use super::blocks::Blocks;
-use super::friendship::Friendships;
-use super::roster::Rosters;
-use super::token::{StoredToken, Tokens};
-use super::{PushWeight, SavedAs, StoreConnection, StoreError};
+use super::accounts::{AccountAuthData, AccountTable};
+use super::blocks::BlockedUserTable;
+use super::friendship::FriendshipTable;
+use super::roster::RosterQueries;
+use super::token::{ResumeTokenTable, StoredToken};
+use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
-use accounts::AccountEntry;
+use accounts::AccountOrTombstone;
 use friendships::StoredRequest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 type RequestPair = (UserName, UserName);
 
 #[derive(Debug, Default)]
-struct Tables {
-    accounts: HashMap<UserName, AccountEntry>,
+struct MemoryTables {
+    accounts: HashMap<UserName, AccountOrTombstone>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
     requests: HashMap<RequestPair, StoredRequest>,
     /// Pending requests by the `seq` of their pushes: `asking` has for each user whom they asked,
@@ -39,12 +39,12 @@ struct Tables {
     messages: HashMap<(UserName, Box<str>, Box<str>), u64>,
     last_seq: u64,
     /// How to undo the writes since `begin`; the last one is undone first.
-    undo: Vec<UndoEntry>,
+    undo: Vec<RollbackEntry>,
 }
 
 #[derive(Debug)]
-enum UndoEntry {
-    Account(UserName, Option<AccountEntry>),
+enum RollbackEntry {
+    Account(UserName, Option<AccountOrTombstone>),
     Befriended(UserName, UserName),
     Unfriended(UserName, UserName),
     Request(RequestPair, Option<StoredRequest>),
@@ -55,7 +55,7 @@ enum UndoEntry {
     Tokens(UserName, Vec<StoredToken>),
 }
 
-impl Tables {
+impl MemoryTables {
     fn message_key(push: &Push, receiver: &UserName) -> (UserName, Box<str>, Box<str>) {
         (receiver.clone(), push.sender().into(), push.id().into())
     }
@@ -81,47 +81,47 @@ impl Tables {
     }
 
     /// The result of saving a push if it, or another push with the same message, is stored already.
-    fn find(&self, push: &Push, receiver: &UserName) -> Result<Option<SavedAs>, StoreError> {
+    fn find(&self, push: &Push, receiver: &UserName) -> Result<Option<PushSaveResult>, StoreError> {
         if let Some(stored) = self.pushes.get(receiver).and_then(|list| list.get(&push.seq)) {
             let same = stored.sender() == push.sender() && stored.id() == push.id();
             let another = || StoreError::Refused(format!("another push stands under the number {}", push.seq));
-            return same.then_some(Some(SavedAs::Before)).ok_or_else(another);
+            return same.then_some(Some(PushSaveResult::Before)).ok_or_else(another);
         }
         let kept = push.kind == PushKind::Message && self.messages.contains_key(&Self::message_key(push, receiver));
-        Ok(kept.then_some(SavedAs::Duplicate))
+        Ok(kept.then_some(PushSaveResult::Duplicate))
     }
 
-    fn save(&mut self, push: &Push) -> Result<SavedAs, StoreError> {
+    fn save(&mut self, push: &Push) -> Result<PushSaveResult, StoreError> {
         let receiver = name(push.receiver())?;
         if let Some(found) = self.find(push, &receiver)? {
             return Ok(found);
         }
-        self.undo.push(UndoEntry::Saved(receiver.clone(), push.seq));
+        self.undo.push(RollbackEntry::Saved(receiver.clone(), push.seq));
         self.put(push.clone(), receiver);
-        Ok(SavedAs::Itself)
+        Ok(PushSaveResult::Itself)
     }
 
     fn delete(&mut self, receiver: &UserName, seq: u64) {
         if let Some(push) = self.remove(receiver, seq) {
-            self.undo.push(UndoEntry::Deleted(push));
+            self.undo.push(RollbackEntry::Deleted(push));
         }
     }
 
     fn undo(&mut self) {
         while let Some(undo) = self.undo.pop() {
             match undo {
-                UndoEntry::Account(name, before) => self.restore_account(name, before),
-                UndoEntry::Befriended(user, friend) => {
+                RollbackEntry::Account(name, before) => self.restore_account(name, before),
+                RollbackEntry::Befriended(user, friend) => {
                     self.friends.entry(user).or_default().remove(&friend);
                 }
-                UndoEntry::Unfriended(user, friend) => {
+                RollbackEntry::Unfriended(user, friend) => {
                     self.friends.entry(user).or_default().insert(friend);
                 }
-                UndoEntry::Request(pair, before) => drop(self.put_request(pair, before)),
-                UndoEntry::Blocked(user, other, is_blocked) => self.restore_blocked(&user, &other, is_blocked),
-                UndoEntry::Tokens(user, tokens) => self.restore_tokens(&user, tokens),
-                UndoEntry::Saved(receiver, seq) => drop(self.remove(&receiver, seq)),
-                UndoEntry::Deleted(push) => {
+                RollbackEntry::Request(pair, before) => drop(self.put_request(pair, before)),
+                RollbackEntry::Blocked(user, other, is_blocked) => self.restore_blocked(&user, &other, is_blocked),
+                RollbackEntry::Tokens(user, tokens) => self.restore_tokens(&user, tokens),
+                RollbackEntry::Saved(receiver, seq) => drop(self.remove(&receiver, seq)),
+                RollbackEntry::Deleted(push) => {
                     if let Ok(receiver) = name(push.receiver()) {
                         self.put(push, receiver);
                     }
@@ -138,11 +138,11 @@ fn name(text: &str) -> Result<UserName, StoreError> {
 /// A connection to tables in memory. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    tables: Arc<Mutex<Tables>>,
+    tables: Arc<Mutex<MemoryTables>>,
 }
 
 impl MemoryStore {
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+    fn tables(&self) -> MutexGuard<'_, MemoryTables> {
         // After a panic the transaction is rolled back before the next one begins, so the tables
         // are consistent.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -175,8 +175,8 @@ impl StoreConnection for MemoryStore {
             let stored = tables.account(&profile.user_name).map(|account| &account.password_hash);
             return Ok(stored == Some(password_hash));
         }
-        let account = Account { password_hash: password_hash.clone(), is_banned: false };
-        tables.set_account(&profile.user_name, AccountEntry::There { profile: profile.clone(), account });
+        let account = AccountAuthData { password_hash: password_hash.clone(), is_banned: false };
+        tables.set_account(&profile.user_name, AccountOrTombstone::There { profile: profile.clone(), account });
         Ok(true)
     }
 
@@ -207,12 +207,12 @@ impl StoreConnection for MemoryStore {
         Ok(list.map(Push::clone).collect())
     }
 
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError> {
         let mut tables = self.tables();
         pushes.iter().map(|push| tables.save(push)).collect()
     }
 
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
         let tables = self.tables();
         pushes.iter().map(|push| tables.find(push, &name(push.receiver())?)).collect()
     }
@@ -234,7 +234,7 @@ impl StoreConnection for MemoryStore {
         Ok(())
     }
 
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushSenderAndSize>>, StoreError> {
         let tables = self.tables();
         let size = |push: &Push| (push.sender().into(), push.text_bytes() as u64);
         let found = |(receiver, seq): &(UserName, u64)| tables.pushes.get(receiver)?.get(seq).map(size);
@@ -249,23 +249,23 @@ impl StoreConnection for MemoryStore {
         Ok(())
     }
 
-    fn accounts(&mut self) -> &mut dyn Accounts {
+    fn accounts(&mut self) -> &mut dyn AccountTable {
         self
     }
 
-    fn friendships(&mut self) -> &mut dyn Friendships {
+    fn friendships(&mut self) -> &mut dyn FriendshipTable {
         self
     }
 
-    fn blocks(&mut self) -> &mut dyn Blocks {
+    fn blocks(&mut self) -> &mut dyn BlockedUserTable {
         self
     }
 
-    fn rosters(&mut self) -> &mut dyn Rosters {
+    fn rosters(&mut self) -> &mut dyn RosterQueries {
         self
     }
 
-    fn tokens(&mut self) -> &mut dyn Tokens {
+    fn tokens(&mut self) -> &mut dyn ResumeTokenTable {
         self
     }
 }

@@ -34,13 +34,13 @@ mod work;
 
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
-use accounts::Accounts;
-use blocks::Blocks;
-use friendship::Friendships;
-use node::NodeStore;
-use roster::Rosters;
+use accounts::AccountTable;
+use blocks::BlockedUserTable;
+use friendship::FriendshipTable;
+use node::ClusterStore;
+use roster::RosterQueries;
 use std::fmt;
-use token::Tokens;
+use token::ResumeTokenTable;
 
 /// Why a store did not do a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ fn plain(error: &std::io::Error) -> String {
 
 /// The result of saving a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SavedAs {
+pub enum PushSaveResult {
     /// It was saved now.
     Itself,
     /// It is in the store, and was or may have been there before.
@@ -102,7 +102,7 @@ pub enum SavedAs {
 }
 
 /// The sender of a push, and the size of its four texts in bytes.
-pub type PushWeight = (Box<str>, u64);
+pub type PushSenderAndSize = (Box<str>, u64);
 
 /// One connection to a store, owned by one worker.
 ///
@@ -161,7 +161,7 @@ pub trait StoreConnection: Send {
         false
     }
     /// The operations that only a node of a cluster needs, if this server is one.
-    fn nodes(&mut self) -> Option<&mut dyn NodeStore> {
+    fn nodes(&mut self) -> Option<&mut dyn ClusterStore> {
         None
     }
     /// The size of the largest push that the store accepts, in bytes.
@@ -215,13 +215,13 @@ pub trait StoreConnection: Send {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError>;
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError>;
     /// The results that [`save_pushes`](Self::save_pushes) would give for pushes that are in the
     /// store or are duplicates of stored ones; `None`: neither.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError>;
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError>;
     /// Reads the waiting pushes of some receivers, ascending: for each receiver those with a `seq`
     /// greater than the given one, at most `count_max`. `note` gets the receiver's index in the
     /// list, the push's `seq`, its sender and the size of its four texts in bytes.
@@ -239,20 +239,20 @@ pub trait StoreConnection: Send {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError>;
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushSenderAndSize>>, StoreError>;
     /// Deletes pushes, which are given as (receiver, `seq`).
     ///
     /// # Errors
     /// See [`StoreError`].
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError>;
     /// The tables of accounts and deletions.
-    fn accounts(&mut self) -> &mut dyn Accounts;
+    fn accounts(&mut self) -> &mut dyn AccountTable;
     /// The tables of friendships and friend requests.
-    fn friendships(&mut self) -> &mut dyn Friendships;
+    fn friendships(&mut self) -> &mut dyn FriendshipTable;
     /// The table of blocked users.
-    fn blocks(&mut self) -> &mut dyn Blocks;
+    fn blocks(&mut self) -> &mut dyn BlockedUserTable;
     /// Friends and requests for a user's roster.
-    fn rosters(&mut self) -> &mut dyn Rosters;
+    fn rosters(&mut self) -> &mut dyn RosterQueries;
     /// The table of resume tokens.
-    fn tokens(&mut self) -> &mut dyn Tokens;
+    fn tokens(&mut self) -> &mut dyn ResumeTokenTable;
 }

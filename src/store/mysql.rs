@@ -39,27 +39,27 @@ mod tokens;
 mod values;
 mod whereabouts;
 
-pub use connect::MysqlServer;
-pub use export::MysqlExport;
-pub use forget_node::ForgetResult;
+pub use connect::MysqlDatabase;
+pub use export::MysqlCopyStore;
+pub use forget_node::ForgetNodeResult;
 pub use keeper::ActiveServerHeartbeat;
-use lanes::WriterLane;
-pub use lease::{FenceCause, Lease, LeaseCalls, LeaseEvent};
+use lanes::WriterFence;
+pub use lease::{ClusterEvent, FenceCause, LeaseCallbacks, NodeLease};
 pub use life_signs::LeaseFigures;
-pub use members::{Member, MemberState, Members, MembersReader};
+pub use members::{ClusterMembers, ClusterMembersReader, NodeLiveness, NodeStatus};
 pub use node_names::NodeDirectory;
-pub use nodes::{NodeIdentity, NodeServer};
-pub use outbox::{MailBounds, MailOutbox};
+pub use nodes::{NodeDatabase, NodeIdentity};
+pub use outbox::{NodeOutboxLimits, NodeRecordOutbox};
 pub use standby::{ActiveServerCheck, ActiveServerWatch};
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
-use super::accounts::Accounts;
-use super::blocks::Blocks;
-use super::friendship::Friendships;
-use super::node::NodeStore;
-use super::roster::Rosters;
-use super::token::Tokens;
-use super::{PushWeight, SavedAs, StoreConnection, StoreError};
+use super::accounts::AccountTable;
+use super::blocks::BlockedUserTable;
+use super::friendship::FriendshipTable;
+use super::node::ClusterStore;
+use super::roster::RosterQueries;
+use super::token::ResumeTokenTable;
+use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use mysql::prelude::Queryable;
@@ -147,7 +147,7 @@ pub struct MysqlStore {
     opened: Instant,
     packet_max: u64,
     /// The lane of this connection, and what keeps the lock on the database held.
-    lock: WriterLane,
+    lock: WriterFence,
 }
 
 impl std::fmt::Debug for MysqlStore {
@@ -208,8 +208,8 @@ impl StoreConnection for MysqlStore {
         self.conn.is_none()
     }
 
-    fn nodes(&mut self) -> Option<&mut dyn NodeStore> {
-        self.lock.seat.is_some().then_some(self as &mut dyn NodeStore)
+    fn nodes(&mut self) -> Option<&mut dyn ClusterStore> {
+        self.lock.seat.is_some().then_some(self as &mut dyn ClusterStore)
     }
 
     fn row_bytes_max(&self) -> usize {
@@ -285,7 +285,7 @@ impl StoreConnection for MysqlStore {
         self.run(|conn| read_page(&mut conn.exec_iter(sql, params)?, user, bytes_max))?.into_iter().collect()
     }
 
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError> {
         let (mut saved, mut rest) = (Vec::with_capacity(pushes.len()), pushes);
         while !rest.is_empty() {
             let size = size_of_group(rest.len(), |size| {
@@ -299,7 +299,7 @@ impl StoreConnection for MysqlStore {
         Ok(saved)
     }
 
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
         self.find(pushes)
     }
 
@@ -312,7 +312,7 @@ impl StoreConnection for MysqlStore {
         self.read_waiting(receivers, count_max, note)
     }
 
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushSenderAndSize>>, StoreError> {
         self.read_sizes(pushes)
     }
 
@@ -327,23 +327,23 @@ impl StoreConnection for MysqlStore {
         Ok(())
     }
 
-    fn accounts(&mut self) -> &mut dyn Accounts {
+    fn accounts(&mut self) -> &mut dyn AccountTable {
         self
     }
 
-    fn friendships(&mut self) -> &mut dyn Friendships {
+    fn friendships(&mut self) -> &mut dyn FriendshipTable {
         self
     }
 
-    fn blocks(&mut self) -> &mut dyn Blocks {
+    fn blocks(&mut self) -> &mut dyn BlockedUserTable {
         self
     }
 
-    fn rosters(&mut self) -> &mut dyn Rosters {
+    fn rosters(&mut self) -> &mut dyn RosterQueries {
         self
     }
 
-    fn tokens(&mut self) -> &mut dyn Tokens {
+    fn tokens(&mut self) -> &mut dyn ResumeTokenTable {
         self
     }
 }

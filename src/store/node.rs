@@ -1,15 +1,15 @@
 //! What only a node of a cluster asks of a store: to whom users belong, and pages without a cursor.
 
 use super::StoreError;
-use crate::chat::contract::{Incarnation, UserOwner};
+use crate::chat::contract::{NodeIncarnation, UserOwner};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::time::Duration;
 
 /// A store that several nodes use. See [`StoreConnection::nodes`](super::StoreConnection::nodes).
-pub trait NodeStore {
+pub trait ClusterStore {
     /// This node.
-    fn me(&self) -> Incarnation;
+    fn me(&self) -> NodeIncarnation;
     /// No push with a greater `seq` may be written.
     fn seq_max(&self) -> u64;
     /// Waits until that is at least `seq`, or for so long, and gives what it is then.

@@ -5,13 +5,13 @@
 
 use super::job_kinds::{accounts_to_lock, is_write, push_seq};
 use super::login_reads::{load, may_log_in, page_of, prove};
-use super::node::NodeStore;
+use super::node::ClusterStore;
 use super::password::VerifiedLogins;
-use super::quota::MailboxCounts;
-use super::token::TokenValidity;
+use super::quota::MailboxUsageCache;
+use super::token::TokenExpiryBounds;
 use super::work::{TransactionProgress, single};
 use super::{StoreConnection, StoreError, push_jobs};
-use crate::chat::contract::{ClusterJob, ClusterOutcome, Job, Outcome, UserOwner};
+use crate::chat::contract::{ClusterJobOutcome, ClusterStoreJob, Job, JobOutcome, UserOwner};
 use crate::protocol::field::UserName;
 use std::time::Duration;
 
@@ -29,15 +29,15 @@ const RAISED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The limit of the numbers, as a batch applies it.
 #[derive(Default)]
-pub(super) struct SeqLimit {
+pub(super) struct SeqLimitWait {
     /// A batch has waited in vain while it was this: no other one does.
     stuck_at: Option<u64>,
 }
 
-impl SeqLimit {
+impl SeqLimitWait {
     /// A push with a greater `seq` than this is not written. If there is one in the batch, the
     /// clock has jumped to that of another node, and the limit follows: waits for that.
-    pub(super) fn of(&mut self, nodes: &dyn NodeStore, jobs: &[Job]) -> u64 {
+    pub(super) fn of(&mut self, nodes: &dyn ClusterStore, jobs: &[Job]) -> u64 {
         let seq_max = nodes.seq_max();
         let Some(seq) = jobs.iter().filter_map(push_seq).max().filter(|&seq| seq > seq_max) else { return seq_max };
         if self.stuck_at == Some(seq_max) {
@@ -51,11 +51,11 @@ impl SeqLimit {
 
 pub(super) fn transact(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     jobs: &[Job],
     verified: &VerifiedLogins,
     progress: &mut TransactionProgress,
-) -> Result<Vec<Outcome>, StoreError> {
+) -> Result<Vec<JobOutcome>, StoreError> {
     let writes = jobs.iter().any(is_write);
     if writes {
         store.begin()?;
@@ -106,7 +106,7 @@ pub(super) fn transact(
             AfterCommit::Saved { job, is_first, .. } => (job, saved(is_first, owners.next())),
             AfterCommit::Claimed { job, user, epoch, pushes_max, bytes_max } => {
                 // It is committed, so a later try succeeds as well.
-                let read = load(store, user, pushes_max, bytes_max).unwrap_or(Outcome::Failed);
+                let read = load(store, user, pushes_max, bytes_max).unwrap_or(JobOutcome::Failed);
                 (job, loaded(epoch, read))
             }
         };
@@ -117,62 +117,62 @@ pub(super) fn transact(
     Ok(outcomes)
 }
 
-fn nodes(store: &mut dyn StoreConnection) -> Result<&mut dyn NodeStore, StoreError> {
+fn nodes(store: &mut dyn StoreConnection) -> Result<&mut dyn ClusterStore, StoreError> {
     store.nodes().ok_or_else(|| StoreError::Refused("this store is not that of a cluster".into()))
 }
 
-fn cluster(outcome: ClusterOutcome) -> Outcome {
-    Outcome::Cluster(Box::new(outcome))
+fn cluster(outcome: ClusterJobOutcome) -> JobOutcome {
+    JobOutcome::Cluster(Box::new(outcome))
 }
 
-fn saved(is_first: bool, owner: Option<UserOwner>) -> Outcome {
-    cluster(ClusterOutcome::Saved { is_first, owner })
+fn saved(is_first: bool, owner: Option<UserOwner>) -> JobOutcome {
+    cluster(ClusterJobOutcome::Saved { is_first, owner })
 }
 
-fn loaded(epoch: u64, read: Outcome) -> Outcome {
+fn loaded(epoch: u64, read: JobOutcome) -> JobOutcome {
     match read {
-        Outcome::Loaded { friends, page } => cluster(ClusterOutcome::Loaded { epoch, friends, page }),
+        JobOutcome::Loaded { friends, page } => cluster(ClusterJobOutcome::Loaded { epoch, friends, page }),
         other => other,
     }
 }
 
 /// Of the savings at the front of these jobs, whose outcomes begin at `first`.
-fn note_saved<'a>(jobs: &'a [Job], (first, outcomes): (usize, &[Outcome]), behind: &mut Vec<AfterCommit<'a>>) {
+fn note_saved<'a>(jobs: &'a [Job], (first, outcomes): (usize, &[JobOutcome]), behind: &mut Vec<AfterCommit<'a>>) {
     for (place, (job, outcome)) in jobs.iter().zip(&outcomes[first..]).enumerate() {
         let Job::SavePush { push } = job else { return };
         let is_first = match outcome {
-            Outcome::Saved => true,
-            Outcome::Duplicate => false,
+            JobOutcome::Saved => true,
+            JobOutcome::Duplicate => false,
             _ => continue,
         };
         behind.push(AfterCommit::Saved { job: first + place, receiver: push.receiver(), is_first });
     }
 }
 
-fn note_claimed<'a>(job: &'a Job, (place, outcome): (usize, &Outcome), behind: &mut Vec<AfterCommit<'a>>) {
+fn note_claimed<'a>(job: &'a Job, (place, outcome): (usize, &JobOutcome), behind: &mut Vec<AfterCommit<'a>>) {
     let Job::Cluster { user, job } = job else { return };
-    let ClusterJob::Claim { epoch, pushes_max, bytes_max, .. } = **job else { return };
-    if matches!(outcome, Outcome::Proven) {
+    let ClusterStoreJob::Claim { epoch, pushes_max, bytes_max, .. } = **job else { return };
+    if matches!(outcome, JobOutcome::Proven) {
         behind.push(AfterCommit::Claimed { job: place, user, epoch: epoch + 1, pushes_max, bytes_max });
     }
 }
 
 fn one(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     job: &Job,
     verified: &VerifiedLogins,
-) -> Result<Outcome, StoreError> {
+) -> Result<JobOutcome, StoreError> {
     match job {
         Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
-            let span = TokenValidity { now_ms: *now_ms, latest_ms: *latest_ms };
+            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
             match prove(store, user, credential, span, verified)? {
-                Outcome::Proven => load_if_here(store, user, *pushes_max, *bytes_max),
+                JobOutcome::Proven => load_if_here(store, user, *pushes_max, *bytes_max),
                 outcome => Ok(outcome),
             }
         }
         Job::Load { user, pushes_max, bytes_max } if *pushes_max > 0 => match may_log_in(store, user)? {
-            Outcome::Proven => load_if_here(store, user, *pushes_max, *bytes_max),
+            JobOutcome::Proven => load_if_here(store, user, *pushes_max, *bytes_max),
             outcome => Ok(outcome),
         },
         Job::Cluster { user, job } => of_cluster(store, user, job),
@@ -185,34 +185,38 @@ fn load_if_here(
     user: &UserName,
     pushes_max: u32,
     bytes_max: usize,
-) -> Result<Outcome, StoreError> {
+) -> Result<JobOutcome, StoreError> {
     let nodes = nodes(store)?;
     let (me, owner) = (nodes.me(), nodes.owner(user)?);
     if owner.at != Some(me) {
-        return Ok(cluster(ClusterOutcome::Elsewhere(owner)));
+        return Ok(cluster(ClusterJobOutcome::Elsewhere(owner)));
     }
     Ok(loaded(owner.epoch, load(store, user, pushes_max, bytes_max)?))
 }
 
 /// A claim comes to `Proven` here: what it reads is read behind the commit.
-fn of_cluster(store: &mut dyn StoreConnection, user: &UserName, job: &ClusterJob) -> Result<Outcome, StoreError> {
+fn of_cluster(
+    store: &mut dyn StoreConnection,
+    user: &UserName,
+    job: &ClusterStoreJob,
+) -> Result<JobOutcome, StoreError> {
     Ok(match job {
-        ClusterJob::Owner => cluster(ClusterOutcome::Owner(nodes(store)?.owner(user)?)),
-        ClusterJob::Claim { epoch, floor, .. } => {
+        ClusterStoreJob::Owner => cluster(ClusterJobOutcome::Owner(nodes(store)?.owner(user)?)),
+        ClusterStoreJob::Claim { epoch, floor, .. } => {
             let may = may_log_in(store, user)?;
-            if !matches!(may, Outcome::Proven) {
+            if !matches!(may, JobOutcome::Proven) {
                 return Ok(may);
             }
             match claim(store, user, (*epoch, *floor))? {
-                None => Outcome::Proven,
-                Some(owner) => cluster(ClusterOutcome::Elsewhere(owner)),
+                None => JobOutcome::Proven,
+                Some(owner) => cluster(ClusterJobOutcome::Elsewhere(owner)),
             }
         }
-        ClusterJob::Page { except, pushes_max, bytes_max } => {
+        ClusterStoreJob::Page { except, pushes_max, bytes_max } => {
             // One more than asked for tells whether there are more.
             let count_max = pushes_max.saturating_add(1);
             let pushes = nodes(store)?.pushes_except(user, except, count_max, *bytes_max)?;
-            Outcome::Page(page_of(pushes, *pushes_max, *bytes_max))
+            JobOutcome::Page(page_of(pushes, *pushes_max, *bytes_max))
         }
     })
 }

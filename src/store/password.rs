@@ -21,12 +21,12 @@ const SAY_UNREADABLE_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a password could not be hashed or compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PasswordError {
+pub struct PasswordHashError {
     why: String,
     is_stored: bool,
 }
 
-impl PasswordError {
+impl PasswordHashError {
     /// The stored text is not a hash that can be compared: the error is the same each time.
     #[must_use]
     pub fn is_of_what_is_stored(&self) -> bool {
@@ -34,41 +34,41 @@ impl PasswordError {
     }
 }
 
-impl fmt::Display for PasswordError {
+impl fmt::Display for PasswordHashError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
     }
 }
 
-impl std::error::Error for PasswordError {}
+impl std::error::Error for PasswordHashError {}
 
-fn wrong(error: impl fmt::Display) -> PasswordError {
-    PasswordError { why: error.to_string(), is_stored: false }
+fn wrong(error: impl fmt::Display) -> PasswordHashError {
+    PasswordHashError { why: error.to_string(), is_stored: false }
 }
 
-fn unreadable(error: impl fmt::Display) -> PasswordError {
-    PasswordError { why: error.to_string(), is_stored: true }
+fn unreadable(error: impl fmt::Display) -> PasswordHashError {
+    PasswordHashError { why: error.to_string(), is_stored: true }
 }
 
 /// Hashes one password at a time, in memory that it keeps between runs until it is told to give it
 /// back.
 #[derive(Debug)]
-pub struct Hasher {
+pub struct PasswordHasher {
     params: Params,
     memory: Vec<Block>,
 }
 
-impl Hasher {
+impl PasswordHasher {
     /// A hasher with these costs for new passwords. Stored ones are verified at their own.
     ///
     /// # Errors
     /// When Argon2 has no such costs.
-    pub fn new(memory_kib: u32, passes: u32) -> Result<Self, PasswordError> {
+    pub fn new(memory_kib: u32, passes: u32) -> Result<Self, PasswordHashError> {
         let params = Params::new(memory_kib, passes, 1, Some(HASH_BYTES)).map_err(wrong)?;
         Ok(Self { params, memory: Vec::new() })
     }
 
-    fn run(&mut self, params: Params, password: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), PasswordError> {
+    fn run(&mut self, params: Params, password: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), PasswordHashError> {
         let blocks = params.block_count();
         if self.memory.len() < blocks {
             // The memory of a large run may not be there: then this one fails, and not the server.
@@ -83,7 +83,7 @@ impl Hasher {
     ///
     /// # Errors
     /// When the system has no random bytes to give.
-    pub fn hash(&mut self, password: &Secret) -> Result<Secret, PasswordError> {
+    pub fn hash(&mut self, password: &Secret) -> Result<Secret, PasswordHashError> {
         let mut salt = [0; SALT_BYTES];
         getrandom::fill(&mut salt).map_err(wrong)?;
         let mut out = [0; HASH_BYTES];
@@ -104,7 +104,7 @@ impl Hasher {
     ///
     /// # Errors
     /// When what is stored is no Argon2id hash of reasonable cost.
-    pub fn verify(&mut self, password: &Secret, stored: Option<&Secret>) -> Result<bool, PasswordError> {
+    pub fn verify(&mut self, password: &Secret, stored: Option<&Secret>) -> Result<bool, PasswordHashError> {
         let password = password.expose().as_bytes();
         let Some(stored) = stored else {
             let mut out = [0; HASH_BYTES];
@@ -143,7 +143,7 @@ type MacTag = [u8; 16];
 
 /// The answer of the cache about a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CachedComparison {
+pub enum PasswordCacheResult {
     /// It is the one that was verified before.
     Fits,
     /// Another one was.
@@ -159,18 +159,18 @@ pub struct VerifiedLogins {
     key: [u8; 32],
     numbers: RandomState,
     users_max: AtomicUsize,
-    tags: Mutex<UserGenerations>,
-    unreadable: Mutex<UnreadableLog>,
+    tags: Mutex<VerifiedPasswordTags>,
+    unreadable: Mutex<UnreadableHashLogLimiter>,
 }
 
 /// Log lines about stored passwords that cannot be read: clients may try them again and again.
 #[derive(Debug, Default)]
-struct UnreadableLog {
+struct UnreadableHashLogLimiter {
     said: Option<Instant>,
     unsaid: u64,
 }
 
-impl UnreadableLog {
+impl UnreadableHashLogLimiter {
     /// The number of lines left out since the last one, if it is time for one more.
     fn count(&mut self, now: Instant) -> Option<u64> {
         if self.said.is_some_and(|said| now.saturating_duration_since(said) < SAY_UNREADABLE_EVERY) {
@@ -190,7 +190,7 @@ impl UnreadableLog {
 /// A user is identified by a number that nobody outside can predict. Two users with the same number
 /// replace each other here; this does no other harm, because the tag covers the name, too.
 #[derive(Debug, Default)]
-struct UserGenerations {
+struct VerifiedPasswordTags {
     young: HashTable<(u64, MacTag)>,
     old: HashTable<(u64, MacTag)>,
 }
@@ -199,7 +199,7 @@ fn find(tags: &HashTable<(u64, MacTag)>, user: u64) -> Option<MacTag> {
     tags.find(user, |&(other, _)| other == user).map(|&(_, tag)| tag)
 }
 
-impl UserGenerations {
+impl VerifiedPasswordTags {
     fn insert(&mut self, user: u64, tag: MacTag, users_max: usize) {
         let young_max = users_max.div_ceil(2);
         if young_max == 0 {
@@ -225,7 +225,7 @@ impl VerifiedLogins {
     ///
     /// # Errors
     /// When the system has no random bytes to give.
-    pub fn new(users_max: usize) -> Result<Self, PasswordError> {
+    pub fn new(users_max: usize) -> Result<Self, PasswordHashError> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(wrong)?;
         let (numbers, users_max) = (RandomState::new(), AtomicUsize::new(users_max));
@@ -242,7 +242,7 @@ impl VerifiedLogins {
         self.users_max.load(Ordering::Relaxed)
     }
 
-    fn tags(&self) -> MutexGuard<'_, UserGenerations> {
+    fn tags(&self) -> MutexGuard<'_, VerifiedPasswordTags> {
         // Tables of finished tags are whole whatever happened to the thread that held them.
         self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -284,7 +284,7 @@ impl VerifiedLogins {
     /// Nothing is known of this user any more.
     pub(super) fn remove(&self, user: &UserName) {
         let (number, mut tags) = (self.number(user), self.tags());
-        let UserGenerations { young, old } = &mut *tags;
+        let VerifiedPasswordTags { young, old } = &mut *tags;
         for generation in [young, old] {
             if let Ok(entry) = generation.find_entry(number, |&(other, _)| other == number) {
                 entry.remove();
@@ -294,14 +294,14 @@ impl VerifiedLogins {
 
     /// Was this very password verified against what is stored now? Compared in constant time.
     #[must_use]
-    pub fn compare(&self, user: &UserName, password: &Secret, stored: &Secret) -> CachedComparison {
+    pub fn compare(&self, user: &UserName, password: &Secret, stored: &Secret) -> PasswordCacheResult {
         let number = self.number(user);
         let (known, is_old) = {
             let tags = self.tags();
             match (find(&tags.young, number), find(&tags.old, number)) {
                 (Some(known), _) => (known, false),
                 (None, Some(known)) => (known, true),
-                (None, None) => return CachedComparison::WithNothing,
+                (None, None) => return PasswordCacheResult::WithNothing,
             }
         };
         let mac = self.mac(&[user.as_str(), password.expose(), stored.expose()]);
@@ -309,7 +309,7 @@ impl VerifiedLogins {
         if fits && is_old {
             self.tags().insert(number, known, self.users_max());
         }
-        if fits { CachedComparison::Fits } else { CachedComparison::Differs }
+        if fits { PasswordCacheResult::Fits } else { PasswordCacheResult::Differs }
     }
 }
 
@@ -319,13 +319,13 @@ mod tests {
 
     impl VerifiedLogins {
         fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
-            self.compare(user, password, stored) == CachedComparison::Fits
+            self.compare(user, password, stored) == PasswordCacheResult::Fits
         }
     }
 
     #[test]
     fn a_password_fits_its_own_hash_and_no_other() {
-        let mut hasher = Hasher::new(8, 1).unwrap();
+        let mut hasher = PasswordHasher::new(8, 1).unwrap();
         let (right, other) = (Secret::new("thisisapasswordhash"), Secret::new("thisisapasswordhasH"));
         let stored = hasher.hash(&right).unwrap();
         assert!(stored.expose().starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", stored.expose());
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(hasher.verify(&right, None), Ok(false));
         assert_ne!(hasher.hash(&right).unwrap(), stored, "a salt of its own");
         // Stored at other costs: verified at those.
-        let dear = Hasher::new(64, 2).unwrap().hash(&right).unwrap();
+        let dear = PasswordHasher::new(64, 2).unwrap().hash(&right).unwrap();
         assert_eq!(hasher.verify(&right, Some(&dear)), Ok(true));
     }
 
@@ -343,7 +343,7 @@ mod tests {
         let stored = |memory_kib: u32, passes: u32| {
             Secret::new(&format!("$argon2id$v=19$m={memory_kib},t={passes},p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA"))
         };
-        let verify = |stored| Hasher::new(8, 1)?.verify(&Secret::new("x"), Some(&stored));
+        let verify = |stored| PasswordHasher::new(8, 1)?.verify(&Secret::new("x"), Some(&stored));
         assert_eq!(verify(stored(8, ARGON2_PASSES_MAX)), Ok(false));
         assert!(verify(stored(8, ARGON2_PASSES_MAX + 1)).is_err());
         assert!(verify(stored(ARGON2_MEMORY_KIB_MAX + 1, 1)).is_err());
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_malformed_hash_is_an_error_and_never_matches() {
-        let mut hasher = Hasher::new(8, 1).unwrap();
+        let mut hasher = PasswordHasher::new(8, 1).unwrap();
         for stored in [
             "",
             "plain",
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn the_log_hears_of_an_unreadable_password_once_in_a_while() {
-        let (mut unreadable, start) = (UnreadableLog::default(), Instant::now());
+        let (mut unreadable, start) = (UnreadableHashLogLimiter::default(), Instant::now());
         assert_eq!(unreadable.count(start), Some(0));
         for _ in 0..100 {
             assert_eq!(unreadable.count(start + SAY_UNREADABLE_EVERY / 2), None);

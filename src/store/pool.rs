@@ -2,22 +2,22 @@
 //! takes what waits, fairly shared among those who ask, as one transaction; jobs about one user
 //! always go to the same one. Auth workers hash, and never delay a commit.
 
-use super::cluster::{ClusterMembership, OnFenced};
+use super::cluster::{ClusterHandle, OnFenced};
 use super::fair_queue::{FairQueue, lane_user};
-use super::group_commit::GroupCommit;
+use super::group_commit::GroupCommitDelay;
 pub use super::health::StoreHealth;
-use super::lane_queue::{LaneReceiver, LaneSender, Submission, lane_queue};
+use super::lane_queue::{LaneReceiver, LaneSender, SubmittedJob, lane_queue};
 pub use super::limits::StoreLimits;
 use super::memory::MemoryStore;
-use super::mysql::{ActiveServerHeartbeat, MysqlServer, MysqlStore, NodeServer, ROW_BYTES};
-use super::password::{Hasher, VerifiedLogins};
-use super::quota::{MailboxCounts, Quotas};
+use super::mysql::{ActiveServerHeartbeat, MysqlDatabase, MysqlStore, NodeDatabase, ROW_BYTES};
+use super::password::{PasswordHasher, VerifiedLogins};
+use super::quota::{MailboxUsageCache, Quotas};
 use super::reopen::StoreOpener;
 use super::sqlite::SqliteStore;
-use super::undelivered::{OutcomeReceiver, Undelivered};
+use super::undelivered::{OutcomeBudgetRelease, OutcomeByteBudget};
 use super::work::DataWorker;
 use super::{StoreConnection, StoreError};
-use crate::chat::contract::{Job, Outcome, Ticket};
+use crate::chat::contract::{Job, JobOutcome, JobTicket};
 use crate::config::{Config, StoreUrl};
 use crate::protocol::field::UserName;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 /// Called when there is something to take.
 pub type WakeFn = Arc<dyn Fn() + Send + Sync>;
-type JobDone = (Ticket, Outcome);
+type JobDone = (JobTicket, JobOutcome);
 
 /// Mailboxes, and senders in them, of which the workers together remember how full they are.
 const MAILBOX_ENTRIES_MAX: usize = 131_072;
@@ -42,28 +42,28 @@ const HIDDEN_PUSHES_MAX: u32 = 1_000;
 const REST_AFTER: Duration = Duration::from_millis(500);
 
 /// The loop's end of a data worker.
-struct DataLane {
+struct DataWorkerHandle {
     sender: LaneSender,
     /// The jobs of this turn, sent in one piece: otherwise the worker may wake before the second
     /// job is there.
-    jobs: Vec<Submission>,
+    jobs: Vec<SubmittedJob>,
 }
 
 /// All workers of one server.
-pub struct Pool {
-    data: Vec<DataLane>,
-    auth: Sender<Submission>,
+pub struct WorkerPool {
+    data: Vec<DataWorkerHandle>,
+    auth: Sender<SubmittedJob>,
     done: Receiver<JobDone>,
-    taker: OutcomeReceiver,
+    taker: OutcomeBudgetRelease,
     threads: Vec<JoinHandle<()>>,
     first_seq: u64,
     unfinished_deletions: Vec<UserName>,
     health: Arc<StoreHealth>,
     limits: Arc<StoreLimits>,
-    cluster: Option<ClusterMembership>,
+    cluster: Option<ClusterHandle>,
 }
 
-impl std::fmt::Debug for Pool {
+impl std::fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").field("data", &self.data.len()).finish_non_exhaustive()
     }
@@ -72,7 +72,7 @@ impl std::fmt::Debug for Pool {
 /// How a server comes to a database that several servers may want. SQLite and memory need none of
 /// it.
 #[derive(Clone, Default)]
-pub struct DatabaseTakeover {
+pub struct TakeoverSettings {
     /// The epoch of the server whose place is taken, even if it holds the lock.
     pub predecessor: Option<u64>,
     /// Called once when another server has taken the place of this one.
@@ -84,7 +84,7 @@ pub struct DatabaseTakeover {
 /// The function that opens the store, and the number of workers that may.
 fn opener(
     config: &Config,
-    claim: DatabaseTakeover,
+    claim: TakeoverSettings,
     health: &Arc<StoreHealth>,
 ) -> Result<(StoreOpener, usize), StoreError> {
     Ok(match config.store.clone() {
@@ -95,7 +95,7 @@ fn opener(
         // SQLite has one writer: more than one worker would only wait for each other.
         StoreUrl::Sqlite(path) => (Box::new(move || Ok(Box::new(SqliteStore::open(&path)?))), 1),
         StoreUrl::Mysql(url) => {
-            let server = MysqlServer::new(&url)?;
+            let server = MysqlDatabase::new(&url)?;
             let server = match claim.predecessor {
                 Some(epoch) => server.succeed(epoch),
                 None => server,
@@ -165,20 +165,20 @@ fn delete_hidden_pushes(store: &mut dyn StoreConnection) -> Result<(), StoreErro
     }
 }
 
-impl Pool {
+impl WorkerPool {
     /// Opens the store and starts the workers.
     ///
     /// # Errors
     /// When the store cannot be used.
     pub fn start(config: &Config, wake: WakeFn) -> Result<Self, StoreError> {
-        Self::start_as(config, DatabaseTakeover::default(), wake)
+        Self::start_as(config, TakeoverSettings::default(), wake)
     }
 
     /// The same for a server that takes another one's place, or must know when it loses its own.
     ///
     /// # Errors
     /// When the store cannot be used.
-    pub fn start_as(config: &Config, claim: DatabaseTakeover, wake: WakeFn) -> Result<Self, StoreError> {
+    pub fn start_as(config: &Config, claim: TakeoverSettings, wake: WakeFn) -> Result<Self, StoreError> {
         if let Some(name) = &config.node_name {
             return Self::start_as_node(config, name, claim, wake);
         }
@@ -188,18 +188,18 @@ impl Pool {
     }
 
     /// The same for a node of a cluster.
-    fn start_as_node(config: &Config, name: &str, claim: DatabaseTakeover, wake: WakeFn) -> Result<Self, StoreError> {
+    fn start_as_node(config: &Config, name: &str, claim: TakeoverSettings, wake: WakeFn) -> Result<Self, StoreError> {
         let StoreUrl::Mysql(url) = &config.store else {
             return Err(StoreError::Unusable("a node of a cluster needs a MySQL store".into()));
         };
-        let server = NodeServer::join(url, name)?;
+        let server = NodeDatabase::join(url, name)?;
         let health = Arc::<StoreHealth>::default();
         let ended = Arc::clone(&health);
         let on_fenced: OnFenced = Arc::new(move |cause| {
             ended.end();
             claim.on_fenced.iter().for_each(|call| call(cause));
         });
-        let cluster = ClusterMembership::start(config, server.clone(), Arc::clone(&wake), on_fenced)?;
+        let cluster = ClusterHandle::start(config, server.clone(), Arc::clone(&wake), on_fenced)?;
         let opener = mysql_opener(config, move || server.connect());
         let pool = Self::start_of(config, (opener, config.data_threads.max(1)), health, wake);
         match pool {
@@ -212,7 +212,7 @@ impl Pool {
     }
 
     /// The loop's end of the cluster, if this is a node of one.
-    pub fn take_cluster(&mut self) -> Option<ClusterMembership> {
+    pub fn take_cluster(&mut self) -> Option<ClusterHandle> {
         self.cluster.take()
     }
 
@@ -241,7 +241,7 @@ impl Pool {
             data: Vec::new(),
             auth: channel().0,
             done,
-            taker: OutcomeReceiver::default(),
+            taker: OutcomeBudgetRelease::default(),
             threads: Vec::new(),
             first_seq: 0,
             unfinished_deletions: Vec::new(),
@@ -257,8 +257,8 @@ impl Pool {
                 delete_hidden_pushes(store.as_mut())?;
             }
             let (sender, jobs) = lane_queue();
-            pool.data.push(DataLane { sender, jobs: Vec::new() });
-            let mailbox_counts = MailboxCounts::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
+            pool.data.push(DataWorkerHandle { sender, jobs: Vec::new() });
+            let mailbox_counts = MailboxUsageCache::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
             let batch = DataWorker::new(store, Arc::clone(&opener), Arc::clone(&verified), mailbox_counts);
             let batch = batch.report_to(worker, Arc::clone(&pool.health)).hold_to(Arc::clone(&pool.limits));
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
@@ -269,7 +269,7 @@ impl Pool {
         pool.auth = auth;
         let jobs = Arc::new(Mutex::new(jobs));
         for worker in 0..config.auth_threads.max(1) {
-            let hasher = Hasher::new(config.argon2_memory_kib, config.argon2_passes)
+            let hasher = PasswordHasher::new(config.argon2_memory_kib, config.argon2_passes)
                 .map_err(|error| unavailable(&format!("Argon2 has no such costs: {error}")))?;
             let lane = AuthWorker {
                 hasher,
@@ -318,7 +318,7 @@ impl Pool {
     /// Hands jobs to their lanes, in this order. The outcome of each comes out of
     /// [`take`](Self::take), exactly once.
     #[inline(never)]
-    pub fn submit(&mut self, jobs: impl IntoIterator<Item = (Ticket, Job)>) {
+    pub fn submit(&mut self, jobs: impl IntoIterator<Item = (JobTicket, Job)>) {
         let mut is_lost = false;
         for (ticket, job) in jobs {
             match lane_user(&job) {
@@ -365,12 +365,12 @@ impl Pool {
 fn data_worker(
     mut batch: DataWorker,
     mut jobs: LaneReceiver,
-    undelivered: &Undelivered,
+    undelivered: &OutcomeByteBudget,
     done: &Sender<JobDone>,
     wake: &WakeFn,
 ) {
     let (mut waiting, mut tickets, mut work) = (FairQueue::default(), Vec::new(), Vec::new());
-    let mut group_commit = GroupCommit::default();
+    let mut group_commit = GroupCommitDelay::default();
     loop {
         while waiting.is_empty() && !jobs.wait(1, Some(batch.probes_after())) {
             if jobs.is_closed() {
@@ -406,7 +406,7 @@ fn data_worker(
     }
 }
 
-fn delay_commit(waiting: &mut FairQueue, jobs: &mut LaneReceiver, group_commit: &mut GroupCommit) {
+fn delay_commit(waiting: &mut FairQueue, jobs: &mut LaneReceiver, group_commit: &mut GroupCommitDelay) {
     let have = waiting.len();
     let Some((wanted, wait)) = group_commit.delay(have) else { return };
     jobs.wait(wanted - have, Some(wait));
@@ -415,8 +415,8 @@ fn delay_commit(waiting: &mut FairQueue, jobs: &mut LaneReceiver, group_commit: 
 }
 
 struct AuthWorker {
-    hasher: Hasher,
-    jobs: Arc<Mutex<Receiver<Submission>>>,
+    hasher: PasswordHasher,
+    jobs: Arc<Mutex<Receiver<SubmittedJob>>>,
     done: Sender<JobDone>,
     wake: WakeFn,
     verified: Arc<VerifiedLogins>,
@@ -444,7 +444,7 @@ impl AuthWorker {
             };
             // A panic leaves only blocks of memory in an undefined state, and every run overwrites
             // them.
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.work(&job))).unwrap_or(Outcome::Failed);
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.work(&job))).unwrap_or(JobOutcome::Failed);
             if self.done.send((ticket, outcome)).is_err() {
                 return;
             }
@@ -452,30 +452,30 @@ impl AuthWorker {
         }
     }
 
-    fn work(&mut self, job: &Job) -> Outcome {
+    fn work(&mut self, job: &Job) -> JobOutcome {
         let result = match job {
-            Job::Hash { secret } => self.hasher.hash(secret).map(Outcome::Hashed),
+            Job::Hash { secret } => self.hasher.hash(secret).map(JobOutcome::Hashed),
             Job::Verify { user, secret, password_hash } => {
                 let fits = self.hasher.verify(secret, password_hash.as_ref());
                 if let Err(error) = &fits
                     && error.is_of_what_is_stored()
                 {
                     self.verified.say_unreadable(user, error);
-                    return Outcome::Refused;
+                    return JobOutcome::Refused;
                 }
                 if let (Ok(true), Some(stored)) = (&fits, password_hash) {
                     self.verified.note(user, secret, stored);
                 }
-                fits.map(Outcome::Verified)
+                fits.map(JobOutcome::Verified)
             }
             _ => {
                 debug_assert!(false, "a data job in the auth lane");
-                return Outcome::Failed;
+                return JobOutcome::Failed;
             }
         };
         result.unwrap_or_else(|error| {
             log::error!("a password could not be checked: {error}");
-            Outcome::Failed
+            JobOutcome::Failed
         })
     }
 }

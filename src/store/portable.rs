@@ -8,7 +8,7 @@ use super::StoreError;
 
 /// The purpose for which a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum StoreOpenMode {
     /// To serve: the store is created if it does not exist, and upgraded.
     Serve,
     /// To be copied from: it must exist, complete and of the present version, and is not changed.
@@ -20,7 +20,7 @@ pub enum Role {
 
 /// One column. Texts compare byte for byte in every store, so all of them have the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
+pub enum TableColumn {
     /// Text.
     Text(&'static str),
     /// A number below 2^63.
@@ -32,16 +32,16 @@ pub enum Column {
 
 /// One kind of record.
 #[derive(Debug)]
-pub struct Table {
+pub struct TableSchema {
     /// Its name, in every store.
     pub name: &'static str,
     /// The number of columns in its primary key, which are the first ones.
     pub key: usize,
     /// All its columns.
-    pub columns: &'static [Column],
+    pub columns: &'static [TableColumn],
 }
 
-impl Table {
+impl TableSchema {
     /// Its name for messages to people.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -50,70 +50,78 @@ impl Table {
 }
 
 /// All tables of a store, in the order in which they are copied.
-pub const TABLES: &[Table] = &[
-    Table {
+pub const TABLES: &[TableSchema] = &[
+    TableSchema {
         name: "accounts",
         key: 1,
         columns: &[
-            Column::Text("user_name"),
-            Column::Text("password_hash"),
-            Column::Text("email_address"),
-            Column::Text("nick_name"),
-            Column::Text("profile_picture"),
-            Column::Text("location"),
-            Column::Text("personal_description"),
-            Column::Text("rsa_public_key"),
-            Column::Created,
-            Column::Number("state"),
+            TableColumn::Text("user_name"),
+            TableColumn::Text("password_hash"),
+            TableColumn::Text("email_address"),
+            TableColumn::Text("nick_name"),
+            TableColumn::Text("profile_picture"),
+            TableColumn::Text("location"),
+            TableColumn::Text("personal_description"),
+            TableColumn::Text("rsa_public_key"),
+            TableColumn::Created,
+            TableColumn::Number("state"),
         ],
     },
-    Table { name: "friendships", key: 2, columns: &[Column::Text("user_name"), Column::Text("friend_name")] },
-    Table {
+    TableSchema {
+        name: "friendships",
+        key: 2,
+        columns: &[TableColumn::Text("user_name"), TableColumn::Text("friend_name")],
+    },
+    TableSchema {
         name: "friend_requests",
         key: 2,
         columns: &[
-            Column::Text("receiver"),
-            Column::Text("sender"),
-            Column::Text("message_id"),
-            Column::Number("time_ms"),
-            Column::Number("push_seq"),
-            Column::Number("hidden"),
-            Column::Text("content"),
+            TableColumn::Text("receiver"),
+            TableColumn::Text("sender"),
+            TableColumn::Text("message_id"),
+            TableColumn::Number("time_ms"),
+            TableColumn::Number("push_seq"),
+            TableColumn::Number("hidden"),
+            TableColumn::Text("content"),
         ],
     },
-    Table {
+    TableSchema {
         name: "pushes",
         key: 1,
         columns: &[
-            Column::Number("seq"),
-            Column::Text("receiver"),
-            Column::Text("sender"),
-            Column::Text("message_id"),
-            Column::Number("kind"),
-            Column::Number("once"),
-            Column::Number("time_ms"),
-            Column::Text("content"),
+            TableColumn::Number("seq"),
+            TableColumn::Text("receiver"),
+            TableColumn::Text("sender"),
+            TableColumn::Text("message_id"),
+            TableColumn::Number("kind"),
+            TableColumn::Number("once"),
+            TableColumn::Number("time_ms"),
+            TableColumn::Text("content"),
         ],
     },
-    Table {
+    TableSchema {
         name: "resume_tokens",
         key: 2,
-        columns: &[Column::Text("user_name"), Column::Text("token_hash"), Column::Number("expires_ms")],
+        columns: &[TableColumn::Text("user_name"), TableColumn::Text("token_hash"), TableColumn::Number("expires_ms")],
     },
-    Table { name: "blocks", key: 2, columns: &[Column::Text("user_name"), Column::Text("blocked_name")] },
-    Table { name: "deletions", key: 1, columns: &[Column::Text("user_name")] },
+    TableSchema {
+        name: "blocks",
+        key: 2,
+        columns: &[TableColumn::Text("user_name"), TableColumn::Text("blocked_name")],
+    },
+    TableSchema { name: "deletions", key: 1, columns: &[TableColumn::Text("user_name")] },
 ];
 
 /// The value in one column of one row.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Field {
+pub enum ColumnValue {
     /// A value of a text column.
     Text(Box<str>),
     /// A value of any other column.
     Number(u64),
 }
 
-impl Field {
+impl ColumnValue {
     /// Its approximate size in a statement and in memory, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
@@ -126,12 +134,12 @@ impl Field {
 
 /// The fields of one row, in the order of the table's columns. There is no `Debug`, because fields
 /// may be password hashes.
-pub type Row = Vec<Field>;
+pub type Row = Vec<ColumnValue>;
 
 /// The approximate size of a row, in bytes.
 #[must_use]
-pub fn row_weight_bytes(row: &[Field]) -> usize {
-    row.iter().map(Field::weight_bytes).sum()
+pub fn row_weight_bytes(row: &[ColumnValue]) -> usize {
+    row.iter().map(ColumnValue::weight_bytes).sum()
 }
 
 /// The limits of one read; at least one row is always read.
@@ -144,23 +152,28 @@ pub struct PageMax {
 }
 
 /// A store that can be copied. It holds its lock until it is dropped.
-pub trait Portable {
+pub trait CopyableStore {
     /// The number of rows in a table.
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
-    fn count(&mut self, table: &Table) -> Result<u64, StoreError>;
+    fn count(&mut self, table: &TableSchema) -> Result<u64, StoreError>;
     /// The rows whose key is greater than `after` (`None`: from the first), ascending; none when
     /// there are no more.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn read(&mut self, table: &Table, after: Option<&[Field]>, max: PageMax) -> Result<Vec<Row>, StoreError>;
+    fn read(
+        &mut self,
+        table: &TableSchema,
+        after: Option<&[ColumnValue]>,
+        max: PageMax,
+    ) -> Result<Vec<Row>, StoreError>;
     /// Writes rows that do not exist yet, all or none, and makes them durable.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn write(&mut self, table: &Table, rows: &[Row]) -> Result<(), StoreError>;
+    fn write(&mut self, table: &TableSchema, rows: &[Row]) -> Result<(), StoreError>;
     /// Marks the store as the target of an unfinished copy. A marked store cannot be opened in any
     /// role.
     ///

@@ -1,10 +1,10 @@
 //! The work on pushes in the store, within the quotas: a worker counts a mailbox that it does not
 //! know yet, saves the pushes for which there is room, and notes those that are gone.
 
-use super::friendship::{self, WithdrawnRequest};
-use super::quota::{MailboxCounts, QuotaCheck};
-use super::{SavedAs, StoreConnection, StoreError};
-use crate::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, Job, MailboxQuota, Outcome};
+use super::friendship::{self, RemovedFriendRequest};
+use super::quota::{MailboxUsageCache, QuotaCheck};
+use super::{PushSaveResult, StoreConnection, StoreError};
+use crate::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 
@@ -17,9 +17,9 @@ const NEXT_ROWS: u32 = 5_000;
 /// Does the saves at the front of `jobs`; gives the jobs after them.
 pub(super) fn save_all<'a>(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     jobs: &'a [Job],
-    outcomes: &mut Vec<Outcome>,
+    outcomes: &mut Vec<JobOutcome>,
 ) -> Result<&'a [Job], StoreError> {
     let saving = |job: &Job| match job {
         Job::SavePush { push } => Some(push.clone()),
@@ -28,15 +28,15 @@ pub(super) fn save_all<'a>(
     let pushes: Vec<Push> = jobs.iter().map_while(saving).collect();
     let behind = &jobs[pushes.len()..];
     // Every push gets its answer in some round.
-    let mut kept = vec![Err(MailboxQuota::Receiver); pushes.len()];
+    let mut kept = vec![Err(MailboxQuotaKind::Receiver); pushes.len()];
     let mut open: Vec<usize> = (0..pushes.len()).collect();
     while !open.is_empty() {
         open = save_round(store, mailbox_counts, &pushes, &open, &mut kept)?;
     }
     outcomes.extend(kept.into_iter().map(|kept| match kept {
-        Ok(SavedAs::Itself | SavedAs::Before) => Outcome::Saved,
-        Ok(SavedAs::Duplicate) => Outcome::Duplicate,
-        Err(quota) => Outcome::Full(quota),
+        Ok(PushSaveResult::Itself | PushSaveResult::Before) => JobOutcome::Saved,
+        Ok(PushSaveResult::Duplicate) => JobOutcome::Duplicate,
+        Err(quota) => JobOutcome::Full(quota),
     }));
     Ok(behind)
 }
@@ -45,15 +45,15 @@ pub(super) fn save_all<'a>(
 /// depend on the results of this round.
 fn save_round(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     pushes: &[Push],
     open: &[usize],
-    kept: &mut [Result<SavedAs, MailboxQuota>],
+    kept: &mut [Result<PushSaveResult, MailboxQuotaKind>],
 ) -> Result<Vec<usize>, StoreError> {
     let (mut room, mut full, mut later) = (Vec::with_capacity(open.len()), Vec::new(), Vec::new());
     let mut uncounted = Vec::new();
     mailbox_counts.next_round();
-    let mut sort = |mailbox_counts: &mut MailboxCounts, places: &[usize], counted: bool| {
+    let mut sort = |mailbox_counts: &mut MailboxUsageCache, places: &[usize], counted: bool| {
         for &at in places {
             match mailbox_counts.admit(&pushes[at], counted) {
                 QuotaCheck::Room => room.push(at),
@@ -78,10 +78,10 @@ fn save_round(
         return Err(StoreError::Corrupt("the store answered for other pushes than it was given".into()));
     }
     for (&at, saved) in room.iter().zip(saved) {
-        if saved != SavedAs::Itself {
+        if saved != PushSaveResult::Itself {
             mailbox_counts.not_added(&pushes[at]);
         }
-        if saved == SavedAs::Before {
+        if saved == PushSaveResult::Before {
             // Only a save with an unknown outcome is repeated, so its first try may have been
             // counted or not.
             mailbox_counts.suspect(pushes[at].receiver());
@@ -100,9 +100,9 @@ fn save_round(
 /// Does the deletions at the front of `jobs`; gives the jobs after them.
 pub(super) fn delete_all<'a>(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     jobs: &'a [Job],
-    outcomes: &mut Vec<Outcome>,
+    outcomes: &mut Vec<JobOutcome>,
 ) -> Result<&'a [Job], StoreError> {
     let deleting = |job: &Job| match job {
         Job::DeletePush { receiver, seq } => Some((receiver.clone(), *seq)),
@@ -122,13 +122,13 @@ pub(super) fn delete_all<'a>(
         }
     }
     store.delete_pushes(&pushes)?;
-    outcomes.extend(pushes.iter().map(|_| Outcome::Deleted));
+    outcomes.extend(pushes.iter().map(|_| JobOutcome::Deleted));
     Ok(&jobs[pushes.len()..])
 }
 
 pub(super) fn ask_friend(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     push: &Push,
     pending_max: u32,
 ) -> Result<FriendRequestOutcome, StoreError> {
@@ -142,7 +142,7 @@ pub(super) fn ask_friend(
 
 pub(super) fn answer_friend(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     push: &Push,
     friends_max: u32,
 ) -> Result<FriendAnswerOutcome, StoreError> {
@@ -161,7 +161,7 @@ pub(super) fn answer_friend(
 /// updated.
 pub(super) fn unfriend(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
     other: &UserName,
 ) -> Result<(), StoreError> {
@@ -172,7 +172,7 @@ pub(super) fn unfriend(
     Ok(())
 }
 
-fn note_withdrawn(mailbox_counts: &mut MailboxCounts, withdrawn: WithdrawnRequest) {
+fn note_withdrawn(mailbox_counts: &mut MailboxUsageCache, withdrawn: RemovedFriendRequest) {
     if let Some((sender, text_bytes)) = withdrawn.push {
         mailbox_counts.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);
     }
@@ -182,7 +182,7 @@ fn note_withdrawn(mailbox_counts: &mut MailboxCounts, withdrawn: WithdrawnReques
 /// transaction may.
 fn count<'a>(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     receivers: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), StoreError> {
     let mut wanted: Vec<(&str, u64)> =

@@ -5,7 +5,7 @@
 //! the rows of a receiver once, keeps the usage in memory and updates it with each transaction.
 //! This module is pure; `waiting.rs` reads the store.
 
-use crate::chat::contract::MailboxQuota;
+use crate::chat::contract::MailboxQuotaKind;
 use crate::config::Config;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
@@ -21,14 +21,14 @@ pub const COUNTED_ROWS_MAX: u32 = 10_000;
 
 /// A number of pushes and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct QuotaUsage {
     /// Pushes.
     pub rows: u64,
     /// The size of their texts (sender, receiver, id, content), and [`ROW_BYTES`] for each push.
     pub bytes: u64,
 }
 
-impl Usage {
+impl QuotaUsage {
     /// The usage of one push with `text_bytes` of text.
     #[must_use]
     pub fn of_one(text_bytes: u64) -> Self {
@@ -54,9 +54,9 @@ impl Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
     /// The quota for all pushes to one receiver.
-    pub receiver: Usage,
+    pub receiver: QuotaUsage,
     /// The quota for the pushes of one sender to one receiver.
-    pub pair: Usage,
+    pub pair: QuotaUsage,
 }
 
 impl Quotas {
@@ -64,8 +64,11 @@ impl Quotas {
     #[must_use]
     pub fn of(config: &Config) -> Self {
         Self {
-            receiver: Usage { rows: config.waiting_per_receiver_max, bytes: config.waiting_bytes_per_receiver_max },
-            pair: Usage { rows: config.waiting_per_pair_max, bytes: config.waiting_bytes_per_pair_max },
+            receiver: QuotaUsage {
+                rows: config.waiting_per_receiver_max,
+                bytes: config.waiting_bytes_per_receiver_max,
+            },
+            pair: QuotaUsage { rows: config.waiting_per_pair_max, bytes: config.waiting_bytes_per_pair_max },
         }
     }
 }
@@ -76,7 +79,7 @@ pub enum QuotaCheck {
     /// Yes. It counts from now on.
     Room,
     /// No, because of this quota; except if it is in the store already.
-    Full(MailboxQuota),
+    Full(MailboxQuotaKind),
     /// It depends on other pushes of this round, which may be in the store already: ask again in
     /// the next round.
     Later,
@@ -86,22 +89,22 @@ pub enum QuotaCheck {
 
 /// How far a mailbox has been counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CountedPart {
+enum MailboxCountProgress {
     All,
     /// Rows with a greater `seq` have not been counted.
     UpTo(u64),
 }
 
 /// A sender, and their usage of a mailbox.
-type SenderUsage = (Box<str>, Usage);
+type SenderUsage = (Box<str>, QuotaUsage);
 
 /// The counted usage of one mailbox.
 #[derive(Debug)]
 struct MailboxUsage {
-    total: Usage,
+    total: QuotaUsage,
     /// The usage of each sender, in the order of the names; without senders of whom nothing waits.
     shares: Vec<SenderUsage>,
-    counted: CountedPart,
+    counted: MailboxCountProgress,
     /// It was counted while a transaction with an unknown outcome could still be committed.
     in_doubt: bool,
     /// The last rounds in which a push was admitted, and in which one was postponed.
@@ -111,23 +114,23 @@ struct MailboxUsage {
 
 impl MailboxUsage {
     fn new(in_doubt: bool) -> Self {
-        let counted = CountedPart::UpTo(0);
-        Self { total: Usage::default(), shares: Vec::new(), counted, in_doubt, admitted: 0, put_off: 0 }
+        let counted = MailboxCountProgress::UpTo(0);
+        Self { total: QuotaUsage::default(), shares: Vec::new(), counted, in_doubt, admitted: 0, put_off: 0 }
     }
 
     fn place(&self, sender: &str) -> Result<usize, usize> {
         self.shares.binary_search_by(|(name, _)| (**name).cmp(sender))
     }
 
-    fn share(&self, sender: &str) -> Usage {
-        self.place(sender).map_or(Usage::default(), |place| self.shares[place].1)
+    fn share(&self, sender: &str) -> QuotaUsage {
+        self.place(sender).map_or(QuotaUsage::default(), |place| self.shares[place].1)
     }
 
     /// Is this `seq` in the range that has been counted?
     fn covers(&self, seq: u64) -> bool {
         match self.counted {
-            CountedPart::All => true,
-            CountedPart::UpTo(last) => seq <= last,
+            MailboxCountProgress::All => true,
+            MailboxCountProgress::UpTo(last) => seq <= last,
         }
     }
 
@@ -135,22 +138,24 @@ impl MailboxUsage {
     /// anyway.
     fn uncounted(&self, quotas: &Quotas) -> Option<u64> {
         match self.counted {
-            CountedPart::UpTo(last) if self.total.has_room(Usage::of_one(0), quotas.receiver) => Some(last),
+            MailboxCountProgress::UpTo(last) if self.total.has_room(QuotaUsage::of_one(0), quotas.receiver) => {
+                Some(last)
+            }
             _ => None,
         }
     }
 
     /// The quota that one more push of this sender would exceed.
-    fn exceeded(&self, sender: &str, one: Usage, quotas: &Quotas) -> Option<MailboxQuota> {
+    fn exceeded(&self, sender: &str, one: QuotaUsage, quotas: &Quotas) -> Option<MailboxQuotaKind> {
         if !self.total.has_room(one, quotas.receiver) {
-            return Some(MailboxQuota::Receiver);
+            return Some(MailboxQuotaKind::Receiver);
         }
-        (!self.share(sender).has_room(one, quotas.pair)).then_some(MailboxQuota::Pair)
+        (!self.share(sender).has_room(one, quotas.pair)).then_some(MailboxQuotaKind::Pair)
     }
 
     /// Adds a push to the usage, or (`more` is false) removes it; gives the change in the number of
     /// shares.
-    fn change(&mut self, sender: &str, one: Usage, more: bool) -> isize {
+    fn change(&mut self, sender: &str, one: QuotaUsage, more: bool) -> isize {
         if more {
             self.total.add(one);
             match self.place(sender) {
@@ -180,15 +185,15 @@ impl MailboxUsage {
 
 /// A change of the present transaction, to be undone by a rollback.
 #[derive(Debug)]
-enum UsageChange {
+enum UsageUndoEntry {
     Added(Push),
     NotAdded(Push),
-    Removed { receiver: UserName, sender: Box<str>, seq: u64, one: Usage },
+    Removed { receiver: UserName, sender: Box<str>, seq: u64, one: QuotaUsage },
 }
 
 /// The counted usage of the mailboxes that one worker owns.
 #[derive(Debug)]
-pub struct MailboxCounts {
+pub struct MailboxUsageCache {
     quotas: Quotas,
     by_receiver: HashMap<Box<str>, MailboxUsage>,
     /// The total number of shares.
@@ -197,7 +202,7 @@ pub struct MailboxCounts {
     /// cheapest to count again are dropped.
     entries_max: usize,
     /// The changes of the transaction under way.
-    journal: Vec<UsageChange>,
+    journal: Vec<UsageUndoEntry>,
     /// Mailboxes that the transaction has counted, partly or completely.
     counting: Vec<Box<str>>,
     /// Mailboxes for which the transaction has found a contradiction: they are counted again.
@@ -207,7 +212,7 @@ pub struct MailboxCounts {
     in_doubt: bool,
 }
 
-impl MailboxCounts {
+impl MailboxUsageCache {
     /// No mailbox is counted yet.
     #[must_use]
     pub fn new(quotas: Quotas, entries_max: usize) -> Self {
@@ -266,9 +271,9 @@ impl MailboxCounts {
         }
         while let Some(change) = self.journal.pop() {
             match change {
-                UsageChange::Added(push) => self.change_by(&push, false),
-                UsageChange::NotAdded(push) => self.change_by(&push, true),
-                UsageChange::Removed { receiver, sender, seq, one } => {
+                UsageUndoEntry::Added(push) => self.change_by(&push, false),
+                UsageUndoEntry::NotAdded(push) => self.change_by(&push, true),
+                UsageUndoEntry::Removed { receiver, sender, seq, one } => {
                     self.change(receiver.as_str(), &sender, seq, one, true);
                 }
             }
@@ -283,8 +288,8 @@ impl MailboxCounts {
         self.in_doubt = true;
         for change in std::mem::take(&mut self.journal) {
             match change {
-                UsageChange::Added(push) | UsageChange::NotAdded(push) => self.remove(push.receiver()),
-                UsageChange::Removed { receiver, .. } => self.remove(receiver.as_str()),
+                UsageUndoEntry::Added(push) | UsageUndoEntry::NotAdded(push) => self.remove(push.receiver()),
+                UsageUndoEntry::Removed { receiver, .. } => self.remove(receiver.as_str()),
             }
         }
         for name in std::mem::take(&mut self.counting) {
@@ -330,8 +335,8 @@ impl MailboxCounts {
     pub fn count(&mut self, receiver: &str, seq: u64, sender: &str, text_bytes: u64) {
         self.rows_left = self.rows_left.saturating_sub(1);
         if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
-            mailbox.counted = CountedPart::UpTo(seq);
-            let shares = mailbox.change(sender, Usage::of_one(text_bytes), true);
+            mailbox.counted = MailboxCountProgress::UpTo(seq);
+            let shares = mailbox.change(sender, QuotaUsage::of_one(text_bytes), true);
             self.shares = self.shares.saturating_add_signed(shares);
         }
     }
@@ -339,7 +344,7 @@ impl MailboxCounts {
     /// All rows of a receiver have been counted.
     pub fn counted_all(&mut self, receiver: &str) {
         if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
-            mailbox.counted = CountedPart::All;
+            mailbox.counted = MailboxCountProgress::All;
         }
     }
 
@@ -351,7 +356,7 @@ impl MailboxCounts {
     /// Is there room for a push? If so, it counts from now on. `counted`: no more rows will be
     /// counted now, so decide by the present counts.
     pub fn admit(&mut self, push: &Push, counted: bool) -> QuotaCheck {
-        let one = Usage::of_one(push.text_bytes() as u64);
+        let one = QuotaUsage::of_one(push.text_bytes() as u64);
         let Some(mailbox) = self.by_receiver.get_mut(push.receiver()) else {
             debug_assert!(!counted, "begun to be counted at least");
             return if counted { QuotaCheck::Room } else { QuotaCheck::Uncounted };
@@ -376,34 +381,34 @@ impl MailboxCounts {
             let shares = mailbox.change(push.sender(), one, true);
             self.shares = self.shares.saturating_add_signed(shares);
         }
-        self.journal.push(UsageChange::Added(push.clone()));
+        self.journal.push(UsageUndoEntry::Added(push.clone()));
         QuotaCheck::Room
     }
 
     /// The quota that a push would exceed.
     #[must_use]
-    pub fn exceeded(&self, push: &Push) -> Option<MailboxQuota> {
-        let one = Usage::of_one(push.text_bytes() as u64);
+    pub fn exceeded(&self, push: &Push) -> Option<MailboxQuotaKind> {
+        let one = QuotaUsage::of_one(push.text_bytes() as u64);
         self.by_receiver.get(push.receiver())?.exceeded(push.sender(), one, &self.quotas)
     }
 
     /// A push was saved.
     pub fn added(&mut self, push: &Push) {
         self.change_by(push, true);
-        self.journal.push(UsageChange::Added(push.clone()));
+        self.journal.push(UsageUndoEntry::Added(push.clone()));
     }
 
     /// An admitted push was not saved: it does not count any more.
     pub fn not_added(&mut self, push: &Push) {
         self.change_by(push, false);
-        self.journal.push(UsageChange::NotAdded(push.clone()));
+        self.journal.push(UsageUndoEntry::NotAdded(push.clone()));
     }
 
     /// A push was deleted.
     pub fn removed(&mut self, receiver: &UserName, seq: u64, sender: Box<str>, text_bytes: u64) {
-        let one = Usage::of_one(text_bytes);
+        let one = QuotaUsage::of_one(text_bytes);
         self.change(receiver.as_str(), &sender, seq, one, false);
-        self.journal.push(UsageChange::Removed { receiver: receiver.clone(), sender, seq, one });
+        self.journal.push(UsageUndoEntry::Removed { receiver: receiver.clone(), sender, seq, one });
     }
 
     /// A contradiction about this mailbox was found: it is counted again after this transaction.
@@ -412,11 +417,11 @@ impl MailboxCounts {
     }
 
     fn change_by(&mut self, push: &Push, more: bool) {
-        let one = Usage::of_one(push.text_bytes() as u64);
+        let one = QuotaUsage::of_one(push.text_bytes() as u64);
         self.change(push.receiver(), push.sender(), push.seq, one, more);
     }
 
-    fn change(&mut self, receiver: &str, sender: &str, seq: u64, one: Usage, more: bool) {
+    fn change(&mut self, receiver: &str, sender: &str, seq: u64, one: QuotaUsage, more: bool) {
         if let Some(mailbox) = self.by_receiver.get_mut(receiver).filter(|mailbox| mailbox.covers(seq)) {
             let shares = mailbox.change(sender, one, more);
             self.shares = self.shares.saturating_add_signed(shares);
@@ -452,8 +457,8 @@ impl MailboxCounts {
 
     /// The usage of a receiver and the shares in it, if all of it has been counted.
     #[cfg(test)]
-    pub(super) fn usage(&self, receiver: &str) -> Option<(Usage, Vec<SenderUsage>)> {
-        let mailbox = self.by_receiver.get(receiver).filter(|mailbox| mailbox.counted == CountedPart::All)?;
+    pub(super) fn usage(&self, receiver: &str) -> Option<(QuotaUsage, Vec<SenderUsage>)> {
+        let mailbox = self.by_receiver.get(receiver).filter(|mailbox| mailbox.counted == MailboxCountProgress::All)?;
         Some((mailbox.total, mailbox.shares.clone()))
     }
 }

@@ -3,7 +3,9 @@
 //! A record has its kind and its fields. Numbers are little-endian; texts and lists follow their
 //! length. In `mail` the version, the epoch of the receiving node and the sender precede it.
 
-use crate::chat::contract::{DedupEntry, EndCause, Incarnation, NodeId, NodeRecord, PresenceUpdate, ReleasedUser};
+use crate::chat::contract::{
+    DedupEntry, ForcedLogoutCause, NodeId, NodeIncarnation, NodeMessage, PresenceUpdate, UserHandoverData,
+};
 use crate::protocol::field::UserName;
 use crate::versions::{FRAME_MAX, FRAME_MIN, behind_header};
 use std::ops::RangeInclusive;
@@ -23,8 +25,13 @@ const MOVED: u8 = 10;
 const ASK: u8 = MAY_BE_SKIPPED;
 const TOLD: u8 = MAY_BE_SKIPPED + 1;
 /// Why something ends: the place in this list, from 1 on.
-const ENDINGS: [EndCause; 5] =
-    [EndCause::Disconnected, EndCause::Banned, EndCause::NewPassword, EndCause::OwnNewPassword, EndCause::Deleted];
+const ENDINGS: [ForcedLogoutCause; 5] = [
+    ForcedLogoutCause::Disconnected,
+    ForcedLogoutCause::Banned,
+    ForcedLogoutCause::NewPassword,
+    ForcedLogoutCause::OwnNewPassword,
+    ForcedLogoutCause::Deleted,
+];
 /// All kinds that are known.
 const KINDS: [u8; 14] = [LOOK, FRIEND, RELEASE, RELEASED, MISSED, END, ENDED, WHO, PRESENT, MOVED, ACK, NO, ASK, TOLD];
 /// A newer program that has something to say which an older one need not know gives it this kind or
@@ -37,15 +44,15 @@ const SAID_BYTES: usize = 16;
 
 /// One record with its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct MailRecord {
+pub(super) struct ReceivedNodeRecord {
     /// The sender.
-    pub(super) from: Incarnation,
+    pub(super) from: NodeIncarnation,
     /// The record.
-    pub(super) record: NodeRecord,
+    pub(super) record: NodeMessage,
 }
 
 /// Writes a record of a version that its receiver reads.
-pub(super) fn write(version: u16, from: Incarnation, to: Incarnation, record: &NodeRecord) -> Vec<u8> {
+pub(super) fn write(version: u16, from: NodeIncarnation, to: NodeIncarnation, record: &NodeMessage) -> Vec<u8> {
     // There are few.
     let mut out = vec![version as u8];
     out.extend(to.epoch.to_le_bytes());
@@ -57,27 +64,27 @@ pub(super) fn write(version: u16, from: Incarnation, to: Incarnation, record: &N
 }
 
 /// Writes a record behind what there is.
-pub fn append(out: &mut Vec<u8>, record: &NodeRecord) {
+pub fn append(out: &mut Vec<u8>, record: &NodeMessage) {
     match record {
-        NodeRecord::Look { user } => {
+        NodeMessage::Look { user } => {
             out.push(LOOK);
             write_name(out, user);
         }
-        NodeRecord::Friend { user } => {
+        NodeMessage::Friend { user } => {
             out.push(FRIEND);
             write_name(out, user);
         }
-        NodeRecord::Release { user, epoch, claim } => {
+        NodeMessage::Release { user, epoch, claim } => {
             out.push(RELEASE);
             write_name(out, user);
             out.extend(epoch.to_le_bytes());
             out.extend(claim.to_le_bytes());
         }
-        NodeRecord::Released(released) => {
+        NodeMessage::Released(released) => {
             out.push(RELEASED);
             write_released(out, released);
         }
-        NodeRecord::End { user, why, order } => {
+        NodeMessage::End { user, why, order } => {
             out.push(END);
             write_name(out, user);
             let place = ENDINGS.iter().position(|ending| ending == why).map_or(0, |place| place + 1);
@@ -85,27 +92,27 @@ pub fn append(out: &mut Vec<u8>, record: &NodeRecord) {
             out.push(place as u8);
             out.extend(order.to_le_bytes());
         }
-        NodeRecord::Ended { order, was_here } => {
+        NodeMessage::Ended { order, was_here } => {
             out.push(ENDED);
             out.extend(order.to_le_bytes());
             out.push(u8::from(*was_here));
         }
-        NodeRecord::Ack { user, seq } => {
+        NodeMessage::Ack { user, seq } => {
             out.push(ACK);
             write_name(out, user);
             out.extend(seq.to_le_bytes());
         }
-        NodeRecord::No { user, seq } => {
+        NodeMessage::No { user, seq } => {
             out.push(NO);
             write_name(out, user);
             out.extend(seq.to_le_bytes());
         }
-        NodeRecord::Ask { user, question } => {
+        NodeMessage::Ask { user, question } => {
             out.push(ASK);
             write_name(out, user);
             out.extend(question.to_le_bytes());
         }
-        NodeRecord::Told { question, online } => {
+        NodeMessage::Told { question, online } => {
             out.push(TOLD);
             out.extend(question.to_le_bytes());
             let (since_ms, outstanding) = online.unwrap_or_default();
@@ -113,15 +120,15 @@ pub fn append(out: &mut Vec<u8>, record: &NodeRecord) {
             out.extend(since_ms.to_le_bytes());
             out.extend(outstanding.to_le_bytes());
         }
-        NodeRecord::Who => out.push(WHO),
-        NodeRecord::Present { number, is_first, is_last, users } => {
+        NodeMessage::Who => out.push(WHO),
+        NodeMessage::Present { number, is_first, is_last, users } => {
             out.push(PRESENT);
             out.extend(number.to_le_bytes());
             out.extend([u8::from(*is_first), u8::from(*is_last)]);
             write_count(out, users.len());
             users.iter().for_each(|user| out.extend(user.to_le_bytes()));
         }
-        NodeRecord::Moved { number, users } => {
+        NodeMessage::Moved { number, users } => {
             out.push(MOVED);
             out.extend(number.to_le_bytes());
             write_count(out, users.len());
@@ -132,11 +139,11 @@ pub fn append(out: &mut Vec<u8>, record: &NodeRecord) {
                 friends.iter().for_each(|friend| write_name(out, friend));
             }
         }
-        NodeRecord::Missed => out.push(MISSED),
+        NodeMessage::Missed => out.push(MISSED),
     }
 }
 
-fn write_released(out: &mut Vec<u8>, released: &ReleasedUser) {
+fn write_released(out: &mut Vec<u8>, released: &UserHandoverData) {
     write_name(out, &released.user);
     for number in [released.claim, released.epoch, released.clock] {
         out.extend(number.to_le_bytes());
@@ -165,64 +172,64 @@ fn write_name(out: &mut Vec<u8>, user: &UserName) {
 
 /// Decodes a record that was written to this life of a node. `None`: it is to another life, or not
 /// a valid record.
-pub(super) fn read(bytes: &[u8], to: Incarnation) -> Option<MailRecord> {
+pub(super) fn read(bytes: &[u8], to: NodeIncarnation) -> Option<ReceivedNodeRecord> {
     read_of(FRAME_MIN..=FRAME_MAX, bytes, to)
 }
 
-fn read_of(versions: RangeInclusive<u16>, bytes: &[u8], to: Incarnation) -> Option<MailRecord> {
+fn read_of(versions: RangeInclusive<u16>, bytes: &[u8], to: NodeIncarnation) -> Option<ReceivedNodeRecord> {
     let mut rest = ByteReader(bytes);
     let (version, epoch) = (rest.byte()?.into(), rest.long()?);
     if !versions.contains(&version) || epoch != to.epoch {
         return None;
     }
-    let from = Incarnation { node: NodeId::new(rest.short()?)?, epoch: rest.long()? };
+    let from = NodeIncarnation { node: NodeId::new(rest.short()?)?, epoch: rest.long()? };
     let more = behind_header(version);
     if rest.take(more.len()) != Some(more) {
         return None;
     }
     let record = parse(rest.0).or_else(|| unknown(rest.0))?;
-    Some(MailRecord { from, record })
+    Some(ReceivedNodeRecord { from, record })
 }
 
 /// What stands for a record of a kind that this program does not know, of a newer one: it is
 /// skipped if its kind says that it may be. Otherwise anything may have been in it.
-fn unknown(bytes: &[u8]) -> Option<NodeRecord> {
+fn unknown(bytes: &[u8]) -> Option<NodeMessage> {
     let kind = *bytes.first()?;
     let is_known = KINDS.contains(&kind);
-    (!is_known && kind < MAY_BE_SKIPPED).then_some(NodeRecord::Missed)
+    (!is_known && kind < MAY_BE_SKIPPED).then_some(NodeMessage::Missed)
 }
 
 /// Reads the record that these bytes are. `None`: they are none.
 #[must_use]
-pub fn parse(bytes: &[u8]) -> Option<NodeRecord> {
+pub fn parse(bytes: &[u8]) -> Option<NodeMessage> {
     let mut rest = ByteReader(bytes);
     let record = match rest.byte()? {
-        LOOK => NodeRecord::Look { user: rest.name()? },
-        FRIEND => NodeRecord::Friend { user: rest.name()? },
-        RELEASE => NodeRecord::Release { user: rest.name()?, epoch: rest.long()?, claim: rest.long()? },
-        RELEASED => NodeRecord::Released(Box::new(rest.released()?)),
-        END => NodeRecord::End { user: rest.name()?, why: rest.ending()?, order: rest.long()? },
-        ENDED => NodeRecord::Ended { order: rest.long()?, was_here: rest.byte()? != 0 },
-        ACK => NodeRecord::Ack { user: rest.name()?, seq: rest.long()? },
-        NO => NodeRecord::No { user: rest.name()?, seq: rest.long()? },
-        ASK => NodeRecord::Ask { user: rest.name()?, question: rest.long()? },
+        LOOK => NodeMessage::Look { user: rest.name()? },
+        FRIEND => NodeMessage::Friend { user: rest.name()? },
+        RELEASE => NodeMessage::Release { user: rest.name()?, epoch: rest.long()?, claim: rest.long()? },
+        RELEASED => NodeMessage::Released(Box::new(rest.released()?)),
+        END => NodeMessage::End { user: rest.name()?, why: rest.ending()?, order: rest.long()? },
+        ENDED => NodeMessage::Ended { order: rest.long()?, was_here: rest.byte()? != 0 },
+        ACK => NodeMessage::Ack { user: rest.name()?, seq: rest.long()? },
+        NO => NodeMessage::No { user: rest.name()?, seq: rest.long()? },
+        ASK => NodeMessage::Ask { user: rest.name()?, question: rest.long()? },
         TOLD => {
             let (question, is_online, since_ms) = (rest.long()?, rest.byte()? != 0, rest.long()?);
             let outstanding = rest.take(4)?.try_into().ok().map(u32::from_le_bytes)?;
-            NodeRecord::Told { question, online: is_online.then_some((since_ms, outstanding)) }
+            NodeMessage::Told { question, online: is_online.then_some((since_ms, outstanding)) }
         }
-        WHO => NodeRecord::Who,
+        WHO => NodeMessage::Who,
         PRESENT => {
             let (number, is_first, is_last) = (rest.long()?, rest.byte()? != 0, rest.byte()? != 0);
             let users = (0..rest.count(8)?).map(|_| rest.long()).collect::<Option<Vec<_>>>()?;
-            NodeRecord::Present { number, is_first, is_last, users }
+            NodeMessage::Present { number, is_first, is_last, users }
         }
         MOVED => {
             let number = rest.long()?;
             let users = (0..rest.count(MOVED_BYTES_MIN)?).map(|_| rest.moved()).collect::<Option<Vec<_>>>()?;
-            NodeRecord::Moved { number, users }
+            NodeMessage::Moved { number, users }
         }
-        MISSED => NodeRecord::Missed,
+        MISSED => NodeMessage::Missed,
         _ => return None,
     };
     rest.0.is_empty().then_some(record)
@@ -277,16 +284,16 @@ impl<'a> ByteReader<'a> {
         Some(PresenceUpdate { user, is_online, friends })
     }
 
-    fn ending(&mut self) -> Option<EndCause> {
+    fn ending(&mut self) -> Option<ForcedLogoutCause> {
         ENDINGS.get(usize::from(self.byte()?).checked_sub(1)?).copied()
     }
 
-    fn released(&mut self) -> Option<ReleasedUser> {
+    fn released(&mut self) -> Option<UserHandoverData> {
         let (user, claim, epoch, clock) = (self.name()?, self.long()?, self.long()?, self.long()?);
         let dirty = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
         let one = |rest: &mut Self| Some(DedupEntry { key: rest.long()?, age_ms: rest.long()? });
         let window = (0..self.count(SAID_BYTES)?).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
-        Some(ReleasedUser { user, claim, epoch, clock, dirty, window })
+        Some(UserHandoverData { user, claim, epoch, clock, dirty, window })
     }
 }
 
@@ -294,14 +301,14 @@ impl<'a> ByteReader<'a> {
 mod tests {
     use super::*;
 
-    fn life(node: u16, epoch: u64) -> Incarnation {
-        Incarnation { node: NodeId::new(node).unwrap(), epoch }
+    fn life(node: u16, epoch: u64) -> NodeIncarnation {
+        NodeIncarnation { node: NodeId::new(node).unwrap(), epoch }
     }
 
-    fn all() -> Vec<NodeRecord> {
+    fn all() -> Vec<NodeMessage> {
         let user = |name| UserName::new(name).unwrap();
         let window = (0..3).map(|n| DedupEntry { key: u64::MAX - n, age_ms: n }).collect();
-        let released = ReleasedUser {
+        let released = UserHandoverData {
             user: user("ann"),
             claim: 7,
             epoch: 8,
@@ -310,32 +317,32 @@ mod tests {
             window,
         };
         vec![
-            NodeRecord::Look { user: user("ann") },
-            NodeRecord::Friend { user: user("鸿雁 🪿") },
-            NodeRecord::Release { user: user("ann"), epoch: u64::MAX, claim: 1 },
-            NodeRecord::Released(Box::new(released.clone())),
-            NodeRecord::Released(Box::new(ReleasedUser { dirty: Vec::new(), window: Vec::new(), ..released })),
-            NodeRecord::Ended { order: u64::MAX, was_here: true },
-            NodeRecord::Ended { order: 1, was_here: false },
-            NodeRecord::Ack { user: user("ann"), seq: u64::MAX },
-            NodeRecord::No { user: user("ann"), seq: 1 << 40 },
-            NodeRecord::Ask { user: user("ann"), question: 7 },
-            NodeRecord::Told { question: 7, online: Some((1 << 40, u32::MAX)) },
-            NodeRecord::Told { question: u64::MAX, online: None },
-            NodeRecord::Who,
-            NodeRecord::Present { number: 1, is_first: true, is_last: false, users: vec![0, u64::MAX] },
-            NodeRecord::Present { number: 2, is_first: false, is_last: true, users: Vec::new() },
-            NodeRecord::Moved {
+            NodeMessage::Look { user: user("ann") },
+            NodeMessage::Friend { user: user("鸿雁 🪿") },
+            NodeMessage::Release { user: user("ann"), epoch: u64::MAX, claim: 1 },
+            NodeMessage::Released(Box::new(released.clone())),
+            NodeMessage::Released(Box::new(UserHandoverData { dirty: Vec::new(), window: Vec::new(), ..released })),
+            NodeMessage::Ended { order: u64::MAX, was_here: true },
+            NodeMessage::Ended { order: 1, was_here: false },
+            NodeMessage::Ack { user: user("ann"), seq: u64::MAX },
+            NodeMessage::No { user: user("ann"), seq: 1 << 40 },
+            NodeMessage::Ask { user: user("ann"), question: 7 },
+            NodeMessage::Told { question: 7, online: Some((1 << 40, u32::MAX)) },
+            NodeMessage::Told { question: u64::MAX, online: None },
+            NodeMessage::Who,
+            NodeMessage::Present { number: 1, is_first: true, is_last: false, users: vec![0, u64::MAX] },
+            NodeMessage::Present { number: 2, is_first: false, is_last: true, users: Vec::new() },
+            NodeMessage::Moved {
                 number: u64::MAX,
                 users: vec![
                     PresenceUpdate { user: user("ann"), is_online: true, friends: vec![user("bob"), user("鸿雁")] },
                     PresenceUpdate { user: user("bob"), is_online: false, friends: Vec::new() },
                 ],
             },
-            NodeRecord::Missed,
+            NodeMessage::Missed,
         ]
         .into_iter()
-        .chain(ENDINGS.map(|why| NodeRecord::End { user: user("ann"), why, order: 7 }))
+        .chain(ENDINGS.map(|why| NodeMessage::End { user: user("ann"), why, order: 7 }))
         .collect()
     }
 
@@ -344,7 +351,7 @@ mod tests {
         let (from, to) = (life(1_023, u64::MAX), life(2, 5));
         for record in all() {
             let bytes = write(1, from, to, &record);
-            assert_eq!(read(&bytes, to), Some(MailRecord { from, record }));
+            assert_eq!(read(&bytes, to), Some(ReceivedNodeRecord { from, record }));
             assert_eq!(read(&bytes, life(2, 6)), None);
         }
     }
@@ -352,15 +359,15 @@ mod tests {
     #[test]
     fn what_a_newer_program_says_counts_as_missed_unless_it_may_be_skipped() {
         let (from, to) = (life(1, 1), life(2, 5));
-        let mut known = write(1, from, to, &NodeRecord::Missed);
+        let mut known = write(1, from, to, &NodeMessage::Missed);
         let at = known.len() - 1;
         for (kind, record) in
-            [(11, Some(NodeRecord::Missed)), (127, Some(NodeRecord::Missed)), (128, None), (255, None)]
+            [(11, Some(NodeMessage::Missed)), (127, Some(NodeMessage::Missed)), (128, None), (255, None)]
         {
             known[at] = kind;
             let mut newer = known.clone();
             newer.extend(b"whatever");
-            assert_eq!(read(&newer, to), record.map(|record| MailRecord { from, record }), "{kind}");
+            assert_eq!(read(&newer, to), record.map(|record| ReceivedNodeRecord { from, record }), "{kind}");
         }
         for record in all() {
             let kind = write(1, from, to, &record)[at];
@@ -392,7 +399,7 @@ mod tests {
         for record in all() {
             let [old, new] = [1, 2].map(|version| write(version, from, to, &record));
             assert_eq!(new.len(), old.len() + behind_header(2).len());
-            let letter = Some(MailRecord { from, record });
+            let letter = Some(ReceivedNodeRecord { from, record });
             for (versions, reads) in [(1..=1, [true, false]), (1..=2, [true, true]), (2..=3, [false, true])] {
                 for (bytes, reads) in [&old, &new].into_iter().zip(reads) {
                     assert_eq!(read_of(versions.clone(), bytes, to), letter.clone().filter(|_| reads));

@@ -14,16 +14,16 @@ pub(super) type StoreOpener = Box<dyn Fn() -> Result<Box<dyn StoreConnection>, S
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-type OpenResult = Result<Box<dyn StoreConnection>, StoreError>;
+type StoreOpenResult = Result<Box<dyn StoreConnection>, StoreError>;
 
 /// The time for which jobs wait for the first try. A try that takes longer hangs, and jobs fail at
 /// once from then on.
 const FIRST_TRY_WAIT: Duration = Duration::from_secs(1);
 
 /// A store that is being opened, again and again until it works.
-pub(super) struct StoreOpening {
+pub(super) struct StoreReopener {
     /// Receives the store; before that, if the first try failed, the error.
-    opened: Receiver<OpenResult>,
+    opened: Receiver<StoreOpenResult>,
     /// When this is dropped, the thread that opens gives up.
     _wanted: Sender<()>,
     /// Until when jobs wait for the first try.
@@ -31,7 +31,7 @@ pub(super) struct StoreOpening {
     why: StoreError,
 }
 
-impl StoreOpening {
+impl StoreReopener {
     /// Starts to open the store at once.
     pub(super) fn start(opener: Arc<StoreOpener>) -> Self {
         let (sender, opened) = channel();
@@ -67,7 +67,7 @@ impl StoreOpening {
     }
 }
 
-fn open_until_it_works(opener: &StoreOpener, opened: &Sender<OpenResult>, unwanted: &Receiver<()>) {
+fn open_until_it_works(opener: &StoreOpener, opened: &Sender<StoreOpenResult>, unwanted: &Receiver<()>) {
     let (mut backoff, mut is_first) = (FIRST_BACKOFF, true);
     loop {
         // After a panic of a driver, its partly made connection is dropped.

@@ -1,12 +1,12 @@
 //! Reads for a user's roster: friends and pending requests.
 
 use super::StoreError;
-use crate::chat::contract::{PendingEntry, RosterFriend};
+use crate::chat::contract::{RosterFriend, RosterFriendRequest};
 use crate::protocol::field::UserName;
 
 /// Reads for a user's roster. They are part of a [`StoreConnection`](super::StoreConnection)'s
 /// transaction.
-pub trait Rosters {
+pub trait RosterQueries {
     /// A user's friends whose names follow `after` in byte order, at most `rows_max`.
     ///
     /// # Errors
@@ -22,11 +22,11 @@ pub trait Rosters {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError>;
+    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError>;
     /// The pending requests of a user, hidden or not, in ascending order of the `seq` of their
     /// pushes, at most `rows_max`.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError>;
+    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError>;
 }

@@ -14,12 +14,12 @@ mod tokens;
 
 pub use backup::{BackupContents, backup, check_source};
 
-use super::accounts::Accounts;
-use super::blocks::Blocks;
-use super::friendship::Friendships;
-use super::roster::Rosters;
-use super::token::Tokens;
-use super::{PushWeight, SavedAs, StoreConnection, StoreError};
+use super::accounts::AccountTable;
+use super::blocks::BlockedUserTable;
+use super::friendship::FriendshipTable;
+use super::roster::RosterQueries;
+use super::token::ResumeTokenTable;
+use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use open::FileLock;
@@ -99,7 +99,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    fn insert(&self, push: &Push) -> Result<SavedAs, StoreError> {
+    fn insert(&self, push: &Push) -> Result<PushSaveResult, StoreError> {
         let mut insert = self.db.prepare_cached(
             "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
@@ -116,21 +116,21 @@ impl SqliteStore {
             push.content()
         ];
         if insert.execute(row)? > 0 {
-            return Ok(SavedAs::Itself);
+            return Ok(PushSaveResult::Itself);
         }
-        Ok(if self.is_stored(push)? { SavedAs::Before } else { SavedAs::Duplicate })
+        Ok(if self.is_stored(push)? { PushSaveResult::Before } else { PushSaveResult::Duplicate })
     }
 
     /// The result of saving a push if it, or another push with the same message, is in the store.
-    fn find(&self, push: &Push) -> Result<Option<SavedAs>, StoreError> {
+    fn find(&self, push: &Push) -> Result<Option<PushSaveResult>, StoreError> {
         if self.is_stored(push)? {
-            return Ok(Some(SavedAs::Before));
+            return Ok(Some(PushSaveResult::Before));
         }
         let mut same = self.db.prepare_cached(
             "SELECT 1 FROM pushes WHERE receiver = ?1 AND sender = ?2 AND message_id = ?3 AND once = 0",
         )?;
         let kept = push.kind == PushKind::Message && same.exists([push.receiver(), push.sender(), push.id()])?;
-        Ok(kept.then_some(SavedAs::Duplicate))
+        Ok(kept.then_some(PushSaveResult::Duplicate))
     }
 
     /// Is this very push in the store?
@@ -306,11 +306,11 @@ impl StoreConnection for SqliteStore {
         Ok(pushes)
     }
 
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError> {
         pushes.iter().map(|push| self.insert(push)).collect()
     }
 
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
         pushes.iter().map(|push| self.find(push)).collect()
     }
 
@@ -333,7 +333,7 @@ impl StoreConnection for SqliteStore {
         Ok(())
     }
 
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushSenderAndSize>>, StoreError> {
         let mut find = self.db.prepare_cached(SIZE)?;
         let mut size = |receiver: &UserName, seq: u64| {
             let row = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
@@ -349,23 +349,23 @@ impl StoreConnection for SqliteStore {
         pushes.iter().try_for_each(|(receiver, seq)| self.delete(receiver.as_str(), signed(*seq)))
     }
 
-    fn accounts(&mut self) -> &mut dyn Accounts {
+    fn accounts(&mut self) -> &mut dyn AccountTable {
         self
     }
 
-    fn friendships(&mut self) -> &mut dyn Friendships {
+    fn friendships(&mut self) -> &mut dyn FriendshipTable {
         self
     }
 
-    fn blocks(&mut self) -> &mut dyn Blocks {
+    fn blocks(&mut self) -> &mut dyn BlockedUserTable {
         self
     }
 
-    fn rosters(&mut self) -> &mut dyn Rosters {
+    fn rosters(&mut self) -> &mut dyn RosterQueries {
         self
     }
 
-    fn tokens(&mut self) -> &mut dyn Tokens {
+    fn tokens(&mut self) -> &mut dyn ResumeTokenTable {
         self
     }
 }

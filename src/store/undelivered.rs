@@ -1,7 +1,7 @@
 //! Backpressure between the data workers and the loop: profiles and pages that the loop has not
 //! taken yet are bounded in bytes.
 
-use crate::chat::contract::{Outcome, PushPage};
+use crate::chat::contract::{JobOutcome, PushPage};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// If more bytes than this are undelivered, workers wait until the loop has taken some. One batch
@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Default)]
-struct UndeliveredState {
+struct OutcomeBacklogState {
     bytes: usize,
     /// The loop takes no more outcomes.
     given_up: bool,
@@ -17,22 +17,22 @@ struct UndeliveredState {
 
 /// Outcomes that the loop has not taken yet; the workers' end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Undelivered(Arc<(Mutex<UndeliveredState>, Condvar)>);
+pub(super) struct OutcomeByteBudget(Arc<(Mutex<OutcomeBacklogState>, Condvar)>);
 
-impl Undelivered {
-    fn state(&self) -> MutexGuard<'_, UndeliveredState> {
+impl OutcomeByteBudget {
+    fn state(&self) -> MutexGuard<'_, OutcomeBacklogState> {
         // A number and a flag stay consistent after a panic.
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the loop has taken enough outcomes for another batch to have room.
     pub(super) fn wait_for_room(&self) {
-        let waits = |state: &mut UndeliveredState| state.bytes > BYTES_MAX && !state.given_up;
+        let waits = |state: &mut OutcomeBacklogState| state.bytes > BYTES_MAX && !state.given_up;
         drop(self.0.1.wait_while(self.state(), waits).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Adds outcomes that are about to be sent to the loop.
-    pub(super) fn add<'a>(&self, outcomes: impl IntoIterator<Item = &'a Outcome>) {
+    pub(super) fn add<'a>(&self, outcomes: impl IntoIterator<Item = &'a JobOutcome>) {
         let bytes: usize = outcomes.into_iter().map(weight_bytes).sum();
         if bytes > 0 {
             self.state().bytes += bytes;
@@ -42,11 +42,11 @@ impl Undelivered {
 
 /// The loop's end. When it is dropped, all waiting workers go on.
 #[derive(Debug, Default)]
-pub(super) struct OutcomeReceiver(pub(super) Undelivered);
+pub(super) struct OutcomeBudgetRelease(pub(super) OutcomeByteBudget);
 
-impl OutcomeReceiver {
+impl OutcomeBudgetRelease {
     /// The loop has taken these outcomes.
-    pub(super) fn took<'a>(&self, outcomes: impl IntoIterator<Item = &'a Outcome>) {
+    pub(super) fn took<'a>(&self, outcomes: impl IntoIterator<Item = &'a JobOutcome>) {
         let bytes: usize = outcomes.into_iter().map(weight_bytes).sum();
         if bytes > 0 {
             let mut state = self.0.state();
@@ -57,7 +57,7 @@ impl OutcomeReceiver {
     }
 }
 
-impl Drop for OutcomeReceiver {
+impl Drop for OutcomeBudgetRelease {
     fn drop(&mut self) {
         self.0.state().given_up = true;
         self.0.0.1.notify_all();
@@ -65,13 +65,13 @@ impl Drop for OutcomeReceiver {
 }
 
 /// The bytes of an outcome, as far as clients determine its size.
-fn weight_bytes(outcome: &Outcome) -> usize {
+fn weight_bytes(outcome: &JobOutcome) -> usize {
     let of_page = |page: &PushPage| page.pushes.iter().map(crate::protocol::push::Push::weight_bytes).sum::<usize>();
     match outcome {
-        Outcome::Profile(Some(profile)) => profile.weight_bytes(),
-        Outcome::Loaded { page, .. } | Outcome::Page(page) => of_page(page),
-        Outcome::Account(outcome) => outcome.weight_bytes(),
-        Outcome::Admin(outcome) => outcome.weight_bytes(),
+        JobOutcome::Profile(Some(profile)) => profile.weight_bytes(),
+        JobOutcome::Loaded { page, .. } | JobOutcome::Page(page) => of_page(page),
+        JobOutcome::Account(outcome) => outcome.weight_bytes(),
+        JobOutcome::Admin(outcome) => outcome.weight_bytes(),
         _ => 0,
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
-    fn profiles(count: usize) -> Vec<Outcome> {
+    fn profiles(count: usize) -> Vec<JobOutcome> {
         let none = || Box::from("");
         let profile = Profile {
             user_name: UserName::new("ann").unwrap(),
@@ -94,12 +94,12 @@ mod tests {
             personal_description: none(),
             rsa_public_key: "k".repeat(8_000).into(),
         };
-        vec![Outcome::Profile(Some(Box::new(profile))); count]
+        vec![JobOutcome::Profile(Some(Box::new(profile))); count]
     }
 
     #[test]
     fn a_worker_waits_while_too_much_is_not_taken_and_goes_on_when_it_is_or_nobody_takes() {
-        let taker = OutcomeReceiver::default();
+        let taker = OutcomeBudgetRelease::default();
         let undelivered = taker.0.clone();
         let (there, said) = channel();
         let worker = std::thread::spawn(move || {
@@ -115,7 +115,7 @@ mod tests {
         assert!(said.try_recv().is_err());
         taker.took(&profiles(1_100));
         next().unwrap();
-        taker.took(&[Outcome::Saved, Outcome::Profile(None)]);
+        taker.took(&[JobOutcome::Saved, JobOutcome::Profile(None)]);
         assert!(said.try_recv().is_err());
         drop(taker);
         next().unwrap();

@@ -1,16 +1,16 @@
 //! Does one batch of jobs: one transaction, groups of writes in one call, answers only after the
 //! commit; and the handling of the store's errors.
 
-use super::health::{StoreHealth, WorkerHealth};
+use super::health::{StoreHealth, WorkerStoreHealth};
 use super::job_kinds::{accounts_to_lock, is_write, push_seq};
-use super::limits::{LimitChecks, StoreLimits};
+use super::limits::{LimitAndWalCheck, StoreLimits};
 use super::login_reads::{load, load_proven, page, prove};
 use super::password::VerifiedLogins;
-use super::quota::MailboxCounts;
-use super::reopen::{StoreOpener, StoreOpening};
-use super::token::TokenValidity;
+use super::quota::MailboxUsageCache;
+use super::reopen::{StoreOpener, StoreReopener};
+use super::token::TokenExpiryBounds;
 use super::{StoreConnection, StoreError, account_job, admin, node_batch, push_jobs, token};
-use crate::chat::contract::{AccountJob, AccountOutcome, Job, Outcome};
+use crate::chat::contract::{AccountJob, AccountOutcome, Job, JobOutcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,21 +45,21 @@ const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
 /// The state of a data worker: its connection, and what it knows.
 pub(super) struct DataWorker {
-    link: ConnectionState,
+    link: StoreConnectionState,
     opener: Arc<StoreOpener>,
     verified: Arc<VerifiedLogins>,
     /// The counted mailboxes of the users whose pushes this worker owns.
-    mailbox_counts: MailboxCounts,
+    mailbox_counts: MailboxUsageCache,
     /// The time of the last transaction with an unknown outcome, until [`SETTLED_AFTER`] later.
     unknown_at: Option<Instant>,
-    health: WorkerHealth,
+    health: WorkerStoreHealth,
     /// Another process holds the store: until this time writes fail without being tried.
     rest_until: Option<Instant>,
     complaints: JobLogLimiter,
-    watch: LimitChecks,
+    watch: LimitAndWalCheck,
     /// This server is a node of a cluster: other nodes use the store as well.
     is_node: bool,
-    limit: node_batch::SeqLimit,
+    limit: node_batch::SeqLimitWait,
     /// When the counts of mailboxes were last dropped, because other nodes change mailboxes, too.
     forgotten_at: Instant,
 }
@@ -88,25 +88,25 @@ impl JobLogLimiter {
 }
 
 /// The connection to the store.
-enum ConnectionState {
+enum StoreConnectionState {
     /// It is open.
     Open(Box<dyn StoreConnection>),
     /// It is lost or in doubt, and another thread opens it again. Until that is done, all jobs fail
     /// at once.
-    Opening(StoreOpening),
+    Opening(StoreReopener),
     /// A transient state between the two.
     Lost,
 }
 
 /// The limits within which a batch is split.
-struct BatchSplit {
+struct BatchSplitLimits {
     /// After this time, jobs with locks or unknown errors fail together.
     until: Instant,
     /// The number of splits for unknown errors that are left.
     unknown_left: u32,
 }
 
-impl BatchSplit {
+impl BatchSplitLimits {
     fn of_unknown(&mut self) -> bool {
         let goes_on = self.unknown_left > 0 && Instant::now() < self.until;
         self.unknown_left = self.unknown_left.saturating_sub(1);
@@ -119,41 +119,41 @@ impl DataWorker {
         mut store: Box<dyn StoreConnection>,
         opener: Arc<StoreOpener>,
         verified: Arc<VerifiedLogins>,
-        mailbox_counts: MailboxCounts,
+        mailbox_counts: MailboxUsageCache,
     ) -> Self {
         let is_node = store.nodes().is_some();
         Self {
             is_node,
-            limit: node_batch::SeqLimit::default(),
+            limit: node_batch::SeqLimitWait::default(),
             forgotten_at: Instant::now(),
-            link: ConnectionState::Open(store),
+            link: StoreConnectionState::Open(store),
             opener,
             verified,
             mailbox_counts,
             unknown_at: None,
-            health: WorkerHealth::default(),
+            health: WorkerStoreHealth::default(),
             rest_until: None,
             complaints: JobLogLimiter::default(),
-            watch: LimitChecks::default(),
+            watch: LimitAndWalCheck::default(),
         }
     }
 
     /// Applies these limits, and watches for changes.
     pub(super) fn hold_to(mut self, limits: Arc<StoreLimits>) -> Self {
-        self.watch = LimitChecks::new(limits);
+        self.watch = LimitAndWalCheck::new(limits);
         self
     }
 
     /// The checks between two transactions: changed limits, and the size of the store's write-ahead
     /// log.
     pub(super) fn look_around(&mut self, now: Instant) {
-        let store = if let ConnectionState::Open(store) = &self.link { Some(&**store) } else { None };
+        let store = if let StoreConnectionState::Open(store) = &self.link { Some(&**store) } else { None };
         self.watch.look(now, store, &mut self.mailbox_counts);
     }
 
     /// Reports to `health` from now on, as the worker with this number.
     pub(super) fn report_to(mut self, worker: usize, health: Arc<StoreHealth>) -> Self {
-        self.health = WorkerHealth::new(worker, health);
+        self.health = WorkerStoreHealth::new(worker, health);
         self
     }
 
@@ -166,8 +166,8 @@ impl DataWorker {
     pub(super) fn probe(&mut self) {
         let done = self.try_run(&self.health.probe());
         let done = done.and_then(|_| match &mut self.link {
-            ConnectionState::Open(store) => store.touch(),
-            ConnectionState::Opening(_) | ConnectionState::Lost => Ok(()),
+            StoreConnectionState::Open(store) => store.touch(),
+            StoreConnectionState::Opening(_) | StoreConnectionState::Lost => Ok(()),
         });
         match done {
             Ok(()) => self.health.note_success(true),
@@ -176,16 +176,16 @@ impl DataWorker {
     }
 
     #[cfg(test)]
-    pub(super) fn mailbox_counts(&self) -> &MailboxCounts {
+    pub(super) fn mailbox_counts(&self) -> &MailboxUsageCache {
         &self.mailbox_counts
     }
 
     /// Does all jobs; gives one outcome for each, in order.
-    pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<Outcome> {
-        let bisect = &mut BatchSplit { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
+    pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<JobOutcome> {
+        let bisect = &mut BatchSplitLimits { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
         let row_bytes_max = match &self.link {
-            ConnectionState::Open(store) => store.row_bytes_max(),
-            ConnectionState::Opening(_) | ConnectionState::Lost => usize::MAX,
+            StoreConnectionState::Open(store) => store.row_bytes_max(),
+            StoreConnectionState::Opening(_) | StoreConnectionState::Lost => usize::MAX,
         };
         if self.is_node {
             return self.run_as_node(bisect, jobs, row_bytes_max);
@@ -195,20 +195,20 @@ impl DataWorker {
             return self.run_by(bisect, jobs);
         }
         self.complaints.say("a message is not stored", "it is larger than the database takes");
-        self.run_some(bisect, jobs, fits, &Outcome::TooLarge)
+        self.run_some(bisect, jobs, fits, &JobOutcome::TooLarge)
     }
 
     /// Like `run`, for a node of a cluster: a push whose `seq` is beyond the limit in the database
     /// is not written.
     #[cold]
-    fn run_as_node(&mut self, bisect: &mut BatchSplit, jobs: &[Job], row_bytes_max: usize) -> Vec<Outcome> {
+    fn run_as_node(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job], row_bytes_max: usize) -> Vec<JobOutcome> {
         if self.forgotten_at.elapsed() > FORGOTTEN_EVERY {
             self.forgotten_at = Instant::now();
             self.mailbox_counts.forget();
         }
         let seq_max = match &mut self.link {
-            ConnectionState::Open(store) => store.nodes().map_or(u64::MAX, |nodes| self.limit.of(nodes, jobs)),
-            ConnectionState::Opening(_) | ConnectionState::Lost => u64::MAX,
+            StoreConnectionState::Open(store) => store.nodes().map_or(u64::MAX, |nodes| self.limit.of(nodes, jobs)),
+            StoreConnectionState::Opening(_) | StoreConnectionState::Lost => u64::MAX,
         };
         let fits = |job: &Job| job.push_bytes() <= row_bytes_max;
         let may = |job: &Job| push_seq(job).is_none_or(|seq| seq <= seq_max);
@@ -218,9 +218,9 @@ impl DataWorker {
         }
         let mut outcomes = if chosen.is_empty() { Vec::new() } else { self.run_by(bisect, &chosen) }.into_iter();
         let outcome = |job: &Job| match (fits(job), may(job)) {
-            (true, true) => outcomes.next().unwrap_or(Outcome::Failed),
-            (true, false) => Outcome::Failed,
-            (false, _) => Outcome::TooLarge,
+            (true, true) => outcomes.next().unwrap_or(JobOutcome::Failed),
+            (true, false) => JobOutcome::Failed,
+            (false, _) => JobOutcome::TooLarge,
         };
         jobs.iter().map(outcome).collect()
     }
@@ -228,22 +228,22 @@ impl DataWorker {
     /// Runs the jobs for which the condition is true; the others get the given outcome.
     fn run_some(
         &mut self,
-        bisect: &mut BatchSplit,
+        bisect: &mut BatchSplitLimits,
         jobs: &[Job],
         is_run: impl Fn(&Job) -> bool,
-        others: &Outcome,
-    ) -> Vec<Outcome> {
+        others: &JobOutcome,
+    ) -> Vec<JobOutcome> {
         let some: Vec<Job> = jobs.iter().filter(|job| is_run(job)).cloned().collect();
         let mut outcomes = if some.is_empty() { Vec::new() } else { self.run_by(bisect, &some) }.into_iter();
         let outcome = |job| if is_run(job) { outcomes.next() } else { Some(others.clone()) };
-        jobs.iter().map(outcome).map(|outcome| outcome.unwrap_or(Outcome::Failed)).collect()
+        jobs.iter().map(outcome).map(|outcome| outcome.unwrap_or(JobOutcome::Failed)).collect()
     }
 
-    fn run_by(&mut self, bisect: &mut BatchSplit, jobs: &[Job]) -> Vec<Outcome> {
+    fn run_by(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job]) -> Vec<JobOutcome> {
         let writes = jobs.iter().any(is_write);
         let is_read = |job: &Job| !is_write(job);
         if writes && self.rest_until.is_some_and(|until| Instant::now() < until) {
-            return self.run_some(bisect, jobs, is_read, &Outcome::Failed);
+            return self.run_some(bisect, jobs, is_read, &JobOutcome::Failed);
         }
         let began = Instant::now();
         match self.try_run(jobs) {
@@ -267,44 +267,44 @@ impl DataWorker {
             Err(StoreError::Unknown(_)) if jobs.len() > 1 && bisect.of_unknown() => self.run_halves(bisect, jobs),
             Err(StoreError::Refused(why)) => {
                 self.complaints.say("the store refused a job", &why);
-                vec![Outcome::Refused]
+                vec![JobOutcome::Refused]
             }
             Err(StoreError::TooLarge(why)) => {
                 self.complaints.say("a row is not stored", &why);
-                vec![Outcome::TooLarge]
+                vec![JobOutcome::TooLarge]
             }
             // A second read would find the same.
             Err(StoreError::Corrupt(why)) if !writes => {
                 self.complaints.say("what is stored cannot be read", &why);
-                vec![Outcome::Refused]
+                vec![JobOutcome::Refused]
             }
             Err(error) => {
                 self.health.note_failure(writes, &error);
                 // A store that does not take writes may still be read: do the reads of the batch
                 // alone.
                 let is_there =
-                    matches!(self.link, ConnectionState::Open(_)) || !matches!(error, StoreError::Unavailable(_));
+                    matches!(self.link, StoreConnectionState::Open(_)) || !matches!(error, StoreError::Unavailable(_));
                 if writes && is_there {
-                    return self.run_some(bisect, jobs, is_read, &Outcome::Failed);
+                    return self.run_some(bisect, jobs, is_read, &JobOutcome::Failed);
                 }
-                vec![Outcome::Failed; jobs.len()]
+                vec![JobOutcome::Failed; jobs.len()]
             }
         }
     }
 
-    fn run_halves(&mut self, bisect: &mut BatchSplit, jobs: &[Job]) -> Vec<Outcome> {
+    fn run_halves(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job]) -> Vec<JobOutcome> {
         let (first, second) = jobs.split_at(jobs.len() / 2);
         let mut outcomes = self.run_by(bisect, first);
         outcomes.extend(self.run_by(bisect, second));
         outcomes
     }
 
-    fn try_run(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
+    fn try_run(&mut self, jobs: &[Job]) -> Result<Vec<JobOutcome>, StoreError> {
         let (mut pause, mut tries, mut was_reopened) = (FIRST_PAUSE, 1, false);
         let first_tried = Instant::now();
         loop {
-            if let ConnectionState::Opening(opening) = &mut self.link {
-                self.link = ConnectionState::Open(opening.take(&self.opener)?);
+            if let StoreConnectionState::Opening(opening) = &mut self.link {
+                self.link = StoreConnectionState::Open(opening.take(&self.opener)?);
             }
             let started = Instant::now();
             match self.attempt(jobs) {
@@ -316,7 +316,7 @@ impl DataWorker {
                 // Every write can be repeated, so a batch with an unknown outcome is simply done
                 // again.
                 Err(StoreError::Unavailable(_))
-                    if matches!(self.link, ConnectionState::Opening(_))
+                    if matches!(self.link, StoreConnectionState::Opening(_))
                         && !was_reopened
                         && started.elapsed() < RETRY_WITHIN =>
                 {
@@ -327,8 +327,8 @@ impl DataWorker {
         }
     }
 
-    fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
-        let ConnectionState::Open(store) = &mut self.link else {
+    fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<JobOutcome>, StoreError> {
+        let StoreConnectionState::Open(store) = &mut self.link else {
             return Err(StoreError::Unavailable("it is not open".into()));
         };
         let (verified, mailbox_counts, is_node) = (&self.verified, &mut self.mailbox_counts, self.is_node);
@@ -366,11 +366,11 @@ impl DataWorker {
             self.rest_until = is_held.then(|| Instant::now() + began.elapsed().min(REST_MAX));
         }
         if is_broken {
-            let torn = std::mem::replace(&mut self.link, ConnectionState::Lost);
+            let torn = std::mem::replace(&mut self.link, StoreConnectionState::Lost);
             // Dropped with whatever a panic left half done; the drop itself may panic. It is done
             // before the store is opened again, because it may hold locks.
             catch_panic(move || drop(torn));
-            self.link = ConnectionState::Opening(StoreOpening::start(Arc::clone(&self.opener)));
+            self.link = StoreConnectionState::Opening(StoreReopener::start(Arc::clone(&self.opener)));
         }
         result
     }
@@ -398,11 +398,11 @@ pub(super) struct TransactionProgress {
 
 fn transact(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     jobs: &[Job],
     verified: &VerifiedLogins,
     progress: &mut TransactionProgress,
-) -> Result<Vec<Outcome>, StoreError> {
+) -> Result<Vec<JobOutcome>, StoreError> {
     let writes = jobs.iter().any(is_write);
     if writes {
         store.begin()?
@@ -437,39 +437,39 @@ fn transact(
 
 pub(super) fn single(
     store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxCounts,
+    mailbox_counts: &mut MailboxUsageCache,
     job: &Job,
     verified: &VerifiedLogins,
-) -> Result<Outcome, StoreError> {
+) -> Result<JobOutcome, StoreError> {
     Ok(match job {
         Job::CreateAccount { profile, password_hash } => {
             if store.create_account(profile, password_hash)? {
-                Outcome::Created
+                JobOutcome::Created
             } else {
-                Outcome::NameTaken
+                JobOutcome::NameTaken
             }
         }
         Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
-            let span = TokenValidity { now_ms: *now_ms, latest_ms: *latest_ms };
+            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
             match prove(store, user, credential, span, verified)? {
-                Outcome::Proven => load(store, user, *pushes_max, *bytes_max)?,
+                JobOutcome::Proven => load(store, user, *pushes_max, *bytes_max)?,
                 outcome => outcome,
             }
         }
         Job::Prove { user, credential, now_ms, latest_ms } => {
-            prove(store, user, credential, TokenValidity { now_ms: *now_ms, latest_ms: *latest_ms }, verified)?
+            prove(store, user, credential, TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms }, verified)?
         }
         Job::Load { user, pushes_max: 0, bytes_max } => load(store, user, 0, *bytes_max)?,
         Job::Load { user, pushes_max, bytes_max } => load_proven(store, user, *pushes_max, *bytes_max)?,
         Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
-            Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
+            JobOutcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
         }
-        Job::GetProfile { user, .. } => Outcome::Profile(store.profile(user)?.map(Box::new)),
+        Job::GetProfile { user, .. } => JobOutcome::Profile(store.profile(user)?.map(Box::new)),
         Job::AskFriend { push, pending_max } => {
-            Outcome::Asked(push_jobs::ask_friend(store, mailbox_counts, push, *pending_max)?)
+            JobOutcome::Asked(push_jobs::ask_friend(store, mailbox_counts, push, *pending_max)?)
         }
         Job::AnswerFriend { push, friends_max } => {
-            Outcome::Answered(push_jobs::answer_friend(store, mailbox_counts, push, *friends_max)?)
+            JobOutcome::Answered(push_jobs::answer_friend(store, mailbox_counts, push, *friends_max)?)
         }
         Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
             let Some(stored) = store.password_hash(user)? else {
@@ -477,17 +477,17 @@ pub(super) fn single(
             };
             let token = token::make()?;
             let hash = token::hash(user, &token, &stored);
-            let span = TokenValidity { now_ms: *now_ms, latest_ms: *latest_ms };
+            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
             token::save(store, user, &(hash, *expires_ms), span, *tokens_max)?;
-            Outcome::Token(token)
+            JobOutcome::Token(token)
         }
         Job::RevokeTokens { user } => {
             store.tokens().remove_all(user)?;
-            Outcome::TokensRevoked
+            JobOutcome::TokensRevoked
         }
         Job::Unfriend { user, other } => {
             push_jobs::unfriend(store, mailbox_counts, user, other)?;
-            Outcome::Unfriended
+            JobOutcome::Unfriended
         }
         Job::Account { user, job } => {
             let outcome = account_job::run(store, mailbox_counts, user, job)?;
@@ -495,9 +495,9 @@ pub(super) fn single(
                 // The new password would count as one that differs from the verified one.
                 verified.remove(user);
             }
-            Outcome::Account(Box::new(outcome))
+            JobOutcome::Account(Box::new(outcome))
         }
-        Job::Admin { user, job } => Outcome::Admin(Box::new(admin::run(store, mailbox_counts, user, job)?)),
+        Job::Admin { user, job } => JobOutcome::Admin(Box::new(admin::run(store, mailbox_counts, user, job)?)),
         Job::Cluster { .. } => return Err(StoreError::Refused("this store has no cluster".into())),
         Job::SavePush { .. } | Job::DeletePush { .. } | Job::Hash { .. } | Job::Verify { .. } => {
             return Err(StoreError::Refused("a job of another lane".into()));

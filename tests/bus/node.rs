@@ -1,9 +1,9 @@
 //! A node, as far as the bus is concerned.
 
 use crate::common::PATIENCE;
-use hongyan::bus::codec::FrameCodec;
+use hongyan::bus::codec::BusFrameCodec;
 use hongyan::bus::{Bus, BusEvent, BusFigures, BusSettings, PubSub};
-use hongyan::chat::contract::{BusFrame, Incarnation, LinkPosition, NodeId};
+use hongyan::chat::contract::{BusFrame, LinkBatchNumber, NodeId, NodeIncarnation};
 use hongyan::config::{BusUrls, Config};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -12,21 +12,21 @@ use std::time::{Duration, Instant};
 
 pub(crate) const KEY: [u8; 32] = [7; 32];
 
-pub(crate) fn life(node: u16) -> Incarnation {
-    Incarnation { node: NodeId::new(node).unwrap(), epoch: 3 }
+pub(crate) fn life(node: u16) -> NodeIncarnation {
+    NodeIncarnation { node: NodeId::new(node).unwrap(), epoch: 3 }
 }
 
 pub(crate) fn frame(number: u64) -> BusFrame {
-    BusFrame { view: number, confirmed: Some(LinkPosition { link: 1, number }), refused: None, batch: None }
+    BusFrame { view: number, confirmed: Some(LinkBatchNumber { link: 1, number }), refused: None, batch: None }
 }
 
 /// A node, as far as the bus is concerned.
 pub(crate) struct Node {
-    pub(crate) me: Incarnation,
+    pub(crate) me: NodeIncarnation,
     pub(crate) bus: PubSub,
     woken: Receiver<()>,
     pub(crate) works: bool,
-    pub(crate) heard: Vec<(Incarnation, u64)>,
+    pub(crate) heard: Vec<(NodeIncarnation, u64)>,
 }
 
 impl Node {
@@ -41,7 +41,7 @@ impl Node {
         let wake = Arc::new(move || wake.send(()).unwrap_or(()));
         let settings = BusSettings::open(&config).unwrap().unwrap();
         let me = life(number);
-        let bus = PubSub::start(settings, FrameCodec::new(me, &key), wake).unwrap();
+        let bus = PubSub::start(settings, BusFrameCodec::new(me, &key), wake).unwrap();
         Self { me, bus, woken, works: true, heard: Vec::new() }
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::{PASSWORD, PATIENCE, end, options};
 use super::fake::{Fake, Talk};
-use hongyan::client::{Client, ClientEvent, EndReason, Error, ErrorCode, ProfileChange, hash_value};
+use hongyan::client::{Client, ClientEndReason, ClientEvent, Error, ErrorCode, ProfileChange, hash_value};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -126,7 +126,7 @@ fn a_deleted_account_ends_the_client() {
     let (asked, done) = ask(&client, &mut talk, "ACCOUNT", &json!("deleted"), |client| client.delete_account(PASSWORD));
     assert_eq!((asked, done), (json!({"want": "delete", "PASS": hash_value("ann", PASSWORD)}), Ok(())));
     talk.expect_end();
-    assert_eq!(end(&client), EndReason::Deleted);
+    assert_eq!(end(&client), ClientEndReason::Deleted);
 }
 
 #[test]

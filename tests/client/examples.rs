@@ -1,6 +1,6 @@
 //! The examples, against a real server that restarts in between.
 
-use super::super::{Client, EndReason, Error, PASSWORD, Restarting, options, push, tcp, user};
+use super::super::{Client, ClientEndReason, Error, PASSWORD, Restarting, options, push, tcp, user};
 use super::fake::Fake;
 use hongyan::client::{ErrorCode, Profile, PushKind, Refusal, hash_value, sign_up};
 use serde_json::json;
@@ -43,7 +43,7 @@ fn the_echo_bot_answers_each_message_once_and_stops_when_it_is_replaced() {
         assert_eq!(push(&ann).content, format!("number {n} 🪿"));
     }
     let _elsewhere = Client::connect(options(&url, "echo")).unwrap();
-    assert_eq!(bot.join().unwrap().unwrap_err(), Error::Ended(EndReason::Replaced));
+    assert_eq!(bot.join().unwrap().unwrap_err(), Error::Ended(ClientEndReason::Replaced));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn the_echo_bot_gives_up_only_where_another_try_changes_nothing_or_would_hold_up
         Error::Unknown,
         Error::Busy,
         Error::BadAnswer("?".to_owned()),
-        Error::Ended(EndReason::Closed),
+        Error::Ended(ClientEndReason::Closed),
         refused("SHUTTING_DOWN"),
         refused("NOT_LOGGED_IN"),
         refused("UNAVAILABLE"),
@@ -102,7 +102,7 @@ fn the_echo_bot_acks_what_others_can_keep_it_from_answering() {
     talk.reply("RE_ERROR", &echo["CONTENT"]["messageId"], &json!("FULL: no room"));
     assert_eq!(talk.expect("5")["CONTENT"]["MessageId"], "m1");
     talk.reply("RE_ERROR", &json!(""), &json!("REPLACED: elsewhere"));
-    assert_eq!(bot.join().unwrap().unwrap_err(), Error::Ended(EndReason::Replaced));
+    assert_eq!(bot.join().unwrap().unwrap_err(), Error::Ended(ClientEndReason::Replaced));
 }
 
 /// The client in Python.

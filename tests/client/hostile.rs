@@ -2,7 +2,7 @@
 
 use super::super::{PATIENCE, end, options, push};
 use super::fake::{Fake, Talk};
-use hongyan::client::{Client, ClientEvent, EndReason, Error, Options, Profile, Sending, sign_up};
+use hongyan::client::{Client, ClientEndReason, ClientEvent, ClientOptions, Error, PendingSend, Profile, sign_up};
 use serde_json::json;
 use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ fn answers_come_through_while_the_program_takes_no_pushes() {
         give_token(&mut talk);
         let all: String = (0..PUSHES).map(large_push).collect();
         talk.send(&all);
-        let promise = |talk: &mut Talk, sending: Sending| {
+        let promise = |talk: &mut Talk, sending: PendingSend| {
             let asked = talk.expect("4");
             talk.reply("RE_MESSAGE", &asked["CONTENT"]["messageId"], &json!("MS"));
             sending.wait().unwrap();
@@ -190,7 +190,7 @@ fn only_so_many_requests_wait_for_their_answers() {
     few.requests_max = 3;
     let client = Client::start(few).unwrap();
     let mut talk = fake.log_in();
-    let mut sendings: Vec<Sending> = (0..3).map(|_| client.begin_send("bob", "x").unwrap()).collect();
+    let mut sendings: Vec<PendingSend> = (0..3).map(|_| client.begin_send("bob", "x").unwrap()).collect();
     assert_eq!(client.begin_send("bob", "x").unwrap_err(), Error::Busy);
     assert_eq!(client.profile("bob"), Err(Error::Busy));
     let asked = talk.expect("4");
@@ -229,7 +229,7 @@ fn the_server_may_end_it_and_may_not_end_it() {
     }
     let mut talk = fake.log_in();
     talk.reply("RE_ERROR", &json!(""), &json!("FORBIDDEN: banned"));
-    assert_eq!(end(&client), EndReason::Forbidden("FORBIDDEN: banned".to_owned()));
+    assert_eq!(end(&client), ClientEndReason::Forbidden("FORBIDDEN: banned".to_owned()));
     talk.expect_end();
 }
 
@@ -241,7 +241,7 @@ fn a_web_socket_server_of_another_kind_is_refused() {
         "x".repeat(10_000),
     ] {
         let fake = Fake::start();
-        let mut hasty = Options::new(&fake.url().replace("tcp:", "ws:"), "ann").password_hash("x");
+        let mut hasty = ClientOptions::new(&fake.url().replace("tcp:", "ws:"), "ann").password_hash("x");
         hasty.connect_limit = Duration::from_millis(800);
         let asked = std::thread::spawn(move || Client::connect(hasty));
         let mut talk = fake.accept();

@@ -2,7 +2,7 @@
 //! the database cluster. No transaction of the first may commit after its fence.
 
 use crate::common::store::message;
-use hongyan::store::mysql::NodeServer;
+use hongyan::store::mysql::NodeDatabase;
 use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
@@ -14,7 +14,7 @@ use std::time::Duration;
 const WRITERS: usize = 4;
 
 /// Writes until the node is fenced. Gives the number of promises.
-fn write(node: NodeServer, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
+fn write(node: NodeDatabase, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
     thread::spawn(move || {
         let (mut promised, mut store) = (0, None);
         while !node.seat().is_fenced() {
@@ -54,12 +54,12 @@ fn retried<T>(mut work: impl FnMut() -> Result<T, StoreError>) -> T {
 /// promises.
 pub(crate) fn nothing_is_committed_behind_it([first, second]: [&str; 2], rounds: usize) -> u64 {
     let (next_seq, mut first_seq, mut promised, mut behind) = (Arc::new(AtomicU64::new(1)), 1, 0, 0);
-    let fencer = retried(|| NodeServer::join(second, "fencer"));
+    let fencer = retried(|| NodeDatabase::join(second, "fencer"));
     let mut conn = Conn::new(Opts::from_url(second).unwrap()).unwrap();
     // Makes reads see what any server of the database has committed. A single server ignores it.
     conn.query_drop("SET SESSION wsrep_sync_wait = 7").ok();
     for round in 0..rounds {
-        let node = retried(|| NodeServer::join(first, "writer"));
+        let node = retried(|| NodeDatabase::join(first, "writer"));
         let writing: Vec<_> = (0..WRITERS).map(|_| write(node.clone(), Arc::clone(&next_seq))).collect();
         thread::sleep(Duration::from_millis(40));
         assert!(retried(|| fencer.fence(node.seat().me)));

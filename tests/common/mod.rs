@@ -113,7 +113,8 @@ impl Server {
     /// A new account on the client library, which keeps a client's rules by itself: for tests in
     /// which it does not matter what stands on the wire.
     pub fn chatter(&self, name: &str) -> hongyan::client::Client {
-        let options = || hongyan::client::Options::new(&format!("tcp://{}", self.addr), name).password_hash("secret");
+        let options =
+            || hongyan::client::ClientOptions::new(&format!("tcp://{}", self.addr), name).password_hash("secret");
         // The account may be there from before a restart.
         match hongyan::client::sign_up(&options(), &hongyan::client::Profile::default()) {
             Ok(()) | Err(hongyan::client::Error::NameTaken) => {}

@@ -1,10 +1,10 @@
 //! The common parts of the tests of the stores: users, pushes and single transactions.
 
-use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuota};
-use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
+use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuotaKind};
+use hongyan::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::token::TokenValidity;
-use hongyan::store::{SavedAs, StoreConnection, StoreError, friendship};
+use hongyan::store::token::TokenExpiryBounds;
+use hongyan::store::{PushSaveResult, StoreConnection, StoreError, friendship};
 use std::collections::BTreeSet;
 
 /// Four bytes, a NUL, quotes, a combining mark, trailing space: what has to come back as it was.
@@ -28,7 +28,7 @@ pub(crate) fn account(name: &str) -> Profile {
 }
 
 pub(crate) fn push(seq: u64, kind: PushKind, from: &str, to: &str, id: &str, content: &str) -> Push {
-    let (id, from, to) = (Id::new(id).unwrap(), Name::new(from).unwrap(), Name::new(to).unwrap());
+    let (id, from, to) = (MessageId::new(id).unwrap(), UserNameRef::new(from).unwrap(), UserNameRef::new(to).unwrap());
     Push::new(seq, 1_652_791_027_673 + seq, kind, &id, &from, &to, content)
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn sign_up(store: &mut dyn StoreConnection, names: &[&str]) {
     }
 }
 
-pub(crate) fn save(store: &mut dyn StoreConnection, pushes: &[Push]) -> Vec<SavedAs> {
+pub(crate) fn save(store: &mut dyn StoreConnection, pushes: &[Push]) -> Vec<PushSaveResult> {
     with(store, |store| store.save_pushes(pushes))
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn ask_within(
     pending_max: u32,
     has_room: bool,
 ) -> FriendRequestOutcome {
-    with(store, |store| friendship::ask(store, push, pending_max, (!has_room).then_some(MailboxQuota::Receiver))).0
+    with(store, |store| friendship::ask(store, push, pending_max, (!has_room).then_some(MailboxQuotaKind::Receiver))).0
 }
 
 pub(crate) fn reply_within(
@@ -100,7 +100,7 @@ pub(crate) fn reply_within(
     friends_max: u32,
     has_room: bool,
 ) -> FriendAnswerOutcome {
-    with(store, |store| friendship::answer(store, push, friends_max, (!has_room).then_some(MailboxQuota::Receiver)))
+    with(store, |store| friendship::answer(store, push, friends_max, (!has_room).then_some(MailboxQuotaKind::Receiver)))
         .answered
 }
 
@@ -109,6 +109,6 @@ pub(crate) fn end(store: &mut dyn StoreConnection, name: &str, other: &str) -> O
     with(store, |store| friendship::end(store, &user(name), &user(other), false)).map(|withdrawn| withdrawn.seq)
 }
 
-pub(crate) fn span(now_ms: u64, latest_ms: u64) -> TokenValidity {
-    TokenValidity { now_ms, latest_ms }
+pub(crate) fn span(now_ms: u64, latest_ms: u64) -> TokenExpiryBounds {
+    TokenExpiryBounds { now_ms, latest_ms }
 }

@@ -1,7 +1,7 @@
 //! A store full of everything, and all that the ordinary way of asking a store finds in it.
 
 use crate::common::store::{ODD, account, answer, push, request, span, user, with};
-use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, PendingEntry, RosterFriend};
+use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, RosterFriend, RosterFriendRequest};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::{StoreConnection, friendship, token};
@@ -133,7 +133,7 @@ struct Known {
     /// Whom they block.
     blocked: Vec<UserName>,
     /// Their friends and requests, as they are shown them.
-    roster: (Vec<RosterFriend>, Vec<PendingEntry>, Vec<PendingEntry>),
+    roster: (Vec<RosterFriend>, Vec<RosterFriendRequest>, Vec<RosterFriendRequest>),
     /// Is their resume token good?
     token: bool,
     is_banned: bool,

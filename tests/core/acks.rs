@@ -3,7 +3,7 @@
 
 use super::{ann_and_bob, ann_and_bob_by, ids};
 use crate::sim::say::Say;
-use hongyan::chat::contract::Rules;
+use hongyan::chat::contract::CoreSettings;
 use hongyan::protocol::request::FriendVerb;
 
 const NOTHING: [&str; 0] = [];
@@ -68,7 +68,7 @@ fn an_ack_that_names_another_sender_takes_nothing_off() {
 
 #[test]
 fn an_ack_takes_off_only_what_was_sent_on_that_connection() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_max: 1, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { outstanding_max: 1, ..crate::rules() });
     w.message(bob, "m1", "ann");
     w.message(bob, "m2", "ann");
     w.run_for(10);

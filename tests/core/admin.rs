@@ -1,7 +1,7 @@
 //! What an operator asks for, on a virtual clock.
 
 use crate::sim::world::World;
-use hongyan::chat::contract::{AdminAnswer, AdminRequest, OnlineUser, PushReport, UserReport};
+use hongyan::chat::contract::{AdminAnswer, AdminRequest, OnlineUser, PushReport, UserStatusReport};
 use hongyan::protocol::field::{Secret, UserName};
 
 mod accounts;
@@ -36,7 +36,7 @@ fn users(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<OnlineU
     }
 }
 
-fn report(world: &mut World, name: &str) -> UserReport {
+fn report(world: &mut World, name: &str) -> UserStatusReport {
     match ask(world, AdminRequest::User { name: user(name) }) {
         AdminAnswer::User(report) => *report,
         other => panic!("{other:?}"),

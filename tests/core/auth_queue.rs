@@ -3,11 +3,11 @@
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 
 /// A hash takes 100 ms, one at a time.
-fn slow_hashes(rules: Rules, names: &[&str]) -> World {
-    let mut w = World::of_friends(Rules { auth_running_max: 1, ..rules }, names);
+fn slow_hashes(rules: CoreSettings, names: &[&str]) -> World {
+    let mut w = World::of_friends(CoreSettings { auth_running_max: 1, ..rules }, names);
     w.store.plan(|job| {
         let takes_ms = if matches!(job, Job::Verify { .. } | Job::Hash { .. }) { 100 } else { 0 };
         Plan { takes_ms, answer_after_ms: 0, fate: Fate::Do }
@@ -27,7 +27,7 @@ const LIMITED: [&str; 2] = ["LF l", "RATE_LIMITED l"];
 
 #[test]
 fn a_connection_has_so_many_wrong_passwords() {
-    let mut w = World::of_friends(Rules { wrong_passwords_per_connection_max: 3, ..crate::rules() }, &["ann"]);
+    let mut w = World::of_friends(CoreSettings { wrong_passwords_per_connection_max: 3, ..crate::rules() }, &["ann"]);
     let conn = w.open();
     for name in ["ann", "nobody", "ann"] {
         log_in(&mut w, conn, name, "wrong");
@@ -44,8 +44,11 @@ fn a_connection_has_so_many_wrong_passwords() {
 
 #[test]
 fn a_user_has_so_many_wrong_passwords_from_all_addresses_and_they_are_forgotten() {
-    let rules =
-        Rules { wrong_passwords_per_user_max: 3, wrong_password_per_user_forgotten_after_ms: 5_000, ..crate::rules() };
+    let rules = CoreSettings {
+        wrong_passwords_per_user_max: 3,
+        wrong_password_per_user_forgotten_after_ms: 5_000,
+        ..crate::rules()
+    };
     let mut w = World::of_friends(rules, &["ann", "bob"]);
     for address_key in 1..=3 {
         let conn = w.open_from(address_key);
@@ -71,7 +74,7 @@ fn a_user_has_so_many_wrong_passwords_from_all_addresses_and_they_are_forgotten(
 
 #[test]
 fn an_address_has_so_many_wrong_passwords_and_loopback_any_number() {
-    let rules = Rules {
+    let rules = CoreSettings {
         wrong_passwords_per_address_max: 3,
         wrong_password_per_address_forgotten_after_ms: 5_000,
         ..crate::rules()
@@ -105,7 +108,8 @@ fn an_address_has_so_many_wrong_passwords_and_loopback_any_number() {
 
 #[test]
 fn an_address_has_so_many_sign_ups() {
-    let rules = Rules { sign_ups_per_address_max: 2, sign_up_per_address_forgotten_after_ms: 60_000, ..crate::rules() };
+    let rules =
+        CoreSettings { sign_ups_per_address_max: 2, sign_up_per_address_forgotten_after_ms: 60_000, ..crate::rules() };
     let mut w = World::new(rules);
     let (here, elsewhere, loopback) = (w.open_from(1), w.open_from(2), w.open());
     for name in ["a", "b"] {
@@ -130,7 +134,7 @@ fn an_address_has_so_many_sign_ups() {
 
 #[test]
 fn while_sign_ups_are_closed_each_is_refused_at_once_and_log_ins_are_not() {
-    let mut w = World::of_friends(Rules { sign_ups: false, ..crate::rules() }, &["ann"]);
+    let mut w = World::of_friends(CoreSettings { sign_ups: false, ..crate::rules() }, &["ann"]);
     let conn = w.open();
     let before = w.store.submitted.len();
     sign_up(&mut w, conn, "bob");
@@ -146,7 +150,7 @@ fn while_sign_ups_are_closed_each_is_refused_at_once_and_log_ins_are_not() {
     // One that is being hashed is finished.
     w.store.takes(100);
     sign_up(&mut w, conn, "cat");
-    w.chat.set_rules(Rules { sign_ups: false, ..crate::rules() });
+    w.chat.set_rules(CoreSettings { sign_ups: false, ..crate::rules() });
     w.run_for(1_000);
     assert_eq!(w.heard(conn), ["SS s"]);
 }
@@ -180,7 +184,7 @@ fn log_ins_are_looked_at_in_their_order_and_those_after_wrong_ones_later() {
 
 #[test]
 fn log_ins_and_sign_ups_have_rooms_of_their_own_and_an_address_a_share() {
-    let rules = Rules { auth_jobs_max: 8, auth_jobs_per_address_max: 3, ..crate::rules() };
+    let rules = CoreSettings { auth_jobs_max: 8, auth_jobs_per_address_max: 3, ..crate::rules() };
     let mut w = slow_hashes(rules, &["a", "b", "c", "d", "e", "f"]);
     w.store.hang(|job| matches!(job, Job::Hash { .. }));
     let (first, second, third) = (w.open(), w.open_from(1), w.open_from(2));
@@ -214,7 +218,7 @@ fn log_ins_and_sign_ups_have_rooms_of_their_own_and_an_address_a_share() {
 
 #[test]
 fn a_client_that_waited_too_long_or_is_gone_costs_no_hash() {
-    let mut w = slow_hashes(Rules { answer_within_ms: 250, ..crate::rules() }, &["a", "b", "c", "d"]);
+    let mut w = slow_hashes(CoreSettings { answer_within_ms: 250, ..crate::rules() }, &["a", "b", "c", "d"]);
     let conns: Vec<_> = ["a", "b", "c", "d"].map(|name| (name, w.open())).into();
     for &(name, conn) in &conns {
         log_in(&mut w, conn, name, name);

@@ -5,7 +5,7 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::{Frame, Say};
 use crate::sim::world::World;
 use crate::{ann_and_bob, rules, strangers};
-use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
 
@@ -81,7 +81,7 @@ fn what_was_asked_either_way_is_moot_when_one_blocks_the_other() {
 
 /// A page with Bob's request is read before Ann blocks him, and comes behind that.
 fn block_beside_a_page(is_answered: bool) {
-    let rules = Rules { page_max: 1, list_max: 2, ..rules() };
+    let rules = CoreSettings { page_max: 1, list_max: 2, ..rules() };
     let mut w = World::new(rules);
     for name in ["ann", "bob", "cid"] {
         w.store.model.add_account(name, name);
@@ -132,7 +132,7 @@ fn an_answered_request_on_such_a_page_does_not_stay_in_the_store() {
 
 #[test]
 fn what_cannot_be_blocked_is_refused() {
-    let mut w = World::of_friends(Rules { blocked_max: 2, ..rules() }, &["ann", "bob", "cid", "dan"]);
+    let mut w = World::of_friends(CoreSettings { blocked_max: 2, ..rules() }, &["ann", "bob", "cid", "dan"]);
     let ann = w.online("ann");
     assert_eq!(block(&mut w, ann, "ann", true), ["BAD_FIELD b"]);
     assert_eq!(block(&mut w, ann, "nobody", true), ["NO_SUCH_USER b"]);

@@ -2,7 +2,7 @@
 
 use super::{ann_and_bob, ann_and_bob_by, deletes, ids, saves};
 use crate::sim::lanes::Fate;
-use hongyan::chat::contract::Rules;
+use hongyan::chat::contract::CoreSettings;
 use hongyan::protocol::request::FriendVerb;
 
 #[test]
@@ -226,7 +226,7 @@ fn a_returning_senders_duplicates_are_known_even_if_they_were_not_durable_before
 
 #[test]
 fn dedup_windows_of_offline_senders_are_bounded_and_the_oldest_go_first() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { dedup_bytes_max: 1_500, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { dedup_bytes_max: 1_500, ..crate::rules() });
     let cid = w.online("cid");
     for (conn, of) in [(bob, "b"), (cid, "c")] {
         (0..80).for_each(|n| w.message(conn, &format!("{of}{n}"), "ann"));

@@ -4,7 +4,7 @@
 use super::{ann_and_bob, friendships};
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 use hongyan::protocol::request::FriendVerb::{Accept, Delete, Request};
 
 fn reads(job: &Job) -> bool {
@@ -20,7 +20,7 @@ fn ann_asks_bob() -> (World, ConnId, ConnId) {
     ann_asks_bob_by(crate::rules())
 }
 
-fn ann_asks_bob_by(rules: Rules) -> (World, ConnId, ConnId) {
+fn ann_asks_bob_by(rules: CoreSettings) -> (World, ConnId, ConnId) {
     let mut w = World::new(rules);
     w.store.model.add_account("ann", "ann");
     w.store.model.add_account("bob", "bob");
@@ -141,7 +141,7 @@ fn an_accept_of_nothing_between_friends_is_not_done_however_often_its_answer_is_
 
 #[test]
 fn when_too_many_are_in_doubt_the_friends_of_those_online_are_read_anew() {
-    let (mut w, ann, bob) = ann_asks_bob_by(Rules { undecided_max: 2, ..crate::rules() });
+    let (mut w, ann, bob) = ann_asks_bob_by(CoreSettings { undecided_max: 2, ..crate::rules() });
     w.store.plan(planned(|job| match job {
         Job::Unfriend { .. } => Fate::Fail,
         Job::AnswerFriend { .. } => Fate::DoAndLose,
@@ -167,7 +167,7 @@ fn when_too_many_are_in_doubt_the_friends_of_those_online_are_read_anew() {
 
 #[test]
 fn a_friendship_that_comes_into_doubt_while_friends_are_read_is_read_once_more() {
-    let (mut w, ann, bob) = ann_asks_bob_by(Rules { undecided_max: 1, ..crate::rules() });
+    let (mut w, ann, bob) = ann_asks_bob_by(CoreSettings { undecided_max: 1, ..crate::rules() });
     w.store.model.add_account("cid", "cid");
     let cid = w.online("cid");
     w.friend(ann, Request, "c1", "cid");

@@ -3,13 +3,13 @@
 use super::{ann_and_bob, any};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{CloseReason, ConnId, Rules};
+use hongyan::chat::contract::{ConnId, CoreCloseReason, CoreSettings};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{FriendVerb, Verb};
+use hongyan::protocol::request::{FriendVerb, RequestType};
 
 fn idle_at(w: &mut World, conn: ConnId) -> Option<u64> {
     w.closed(conn).map(|(at_ms, reason)| {
-        assert_eq!(reason, CloseReason::Idle);
+        assert_eq!(reason, CoreCloseReason::Idle);
         at_ms
     })
 }
@@ -40,7 +40,7 @@ fn exactly_120_seconds_of_silence_are_not_more_than_120() {
 
 #[test]
 fn the_times_can_be_set_to_the_millisecond() {
-    let mut w = World::new(Rules { idle_timeout_ms: 101, idle_check_ms: 7, ..crate::rules() });
+    let mut w = World::new(CoreSettings { idle_timeout_ms: 101, idle_check_ms: 7, ..crate::rules() });
     w.run_until(4);
     let conn = w.open();
     w.run_until(1_000);
@@ -80,7 +80,7 @@ fn before_log_in_only_attempts_to_log_in_and_sign_up_count() {
     assert!(!counts(false, |w, conn| w.ping(conn)));
     assert!(!counts(false, |w, conn| w.ack(conn, "m1")));
     assert!(!counts(false, |w, conn| w.say(conn, Say::GetUser { mid: "g".into(), user: "bob".into() })));
-    for verb in [None, Some(Verb::Login), Some(Verb::SignUp)] {
+    for verb in [None, Some(RequestType::Login), Some(RequestType::SignUp)] {
         assert!(!counts(false, |w, conn| w.say(conn, Say::Bad { code: ErrorCode::BadField, verb })));
     }
 }
@@ -108,7 +108,13 @@ fn after_log_in_nothing_else_counts() {
     assert!(
         !counts(true, |w, conn| w.say(conn, Say::SignUp { mid: "s".into(), user: "new".into(), password: "p".into() }))
     );
-    for verb in [None, Some(Verb::Message), Some(Verb::Ack), Some(Verb::Friend), Some(Verb::Heartbeat)] {
+    for verb in [
+        None,
+        Some(RequestType::Message),
+        Some(RequestType::Ack),
+        Some(RequestType::Friend),
+        Some(RequestType::Heartbeat),
+    ] {
         for code in [ErrorCode::BadJson, ErrorCode::BadField, ErrorCode::UnknownType] {
             assert!(!counts(true, |w, conn| w.say(conn, Say::Bad { code, verb })), "{verb:?} {code:?}");
         }

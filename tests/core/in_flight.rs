@@ -4,7 +4,7 @@ use super::{ann_and_bob, ann_and_bob_by, any, friendships, saves};
 use crate::sim::lanes::name_of;
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 use hongyan::protocol::request::{FriendVerb, TokenVerb};
 
 fn reads(job: &Job) -> bool {
@@ -84,7 +84,7 @@ fn large_messages_count_more() {
 #[test]
 fn a_flood_of_friend_requests_waits() {
     let names = ["ann", "bob", "cid"];
-    let mut w = World::of_friends(Rules { pending_requests_max: 10_000, ..crate::rules() }, &names);
+    let mut w = World::of_friends(CoreSettings { pending_requests_max: 10_000, ..crate::rules() }, &names);
     let bob = w.online("bob");
     (0..3_000).for_each(|n| w.store.model.add_account(&format!("other{n}"), "other"));
     flood(w, bob, friendships, 1_024, "OK ", |n| Say::Friend {
@@ -102,7 +102,7 @@ fn message(sender: &str, receiver: &str, n: usize, size: usize) -> Say {
 
 #[test]
 fn acks_heartbeats_and_log_ins_are_read_while_requests_are_held() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_per_connection_max: 4, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { jobs_per_connection_max: 4, ..crate::rules() });
     w.message(ann, "to bob", "bob");
     w.store.hang(saves);
     (0..4).for_each(|n| w.say(bob, message("bob", "cid", n, 10)));
@@ -158,7 +158,7 @@ fn when_the_store_has_little_room_each_has_a_part_of_it() {
     let names: Vec<String> = (0..40).map(|n| format!("user{n}")).collect();
     let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
     names.extend(["ann", "dan"]);
-    let mut w = World::of_friends(Rules { jobs_max: 1_600, ..crate::rules() }, &names);
+    let mut w = World::of_friends(CoreSettings { jobs_max: 1_600, ..crate::rules() }, &names);
     let ann = w.online("ann");
     w.store.hang(saves);
     let mut before = 0;
@@ -180,7 +180,7 @@ fn when_the_store_has_little_room_each_has_a_part_of_it() {
 
 #[test]
 fn messages_that_wait_for_an_ack_count_as_what_they_may_need() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules {
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings {
         save_after_ms: 1_000,
         jobs_per_connection_max: 10,
         outstanding_max: 100,
@@ -206,7 +206,7 @@ fn messages_that_wait_for_an_ack_count_as_what_they_may_need() {
 
 #[test]
 fn a_failed_save_counts_as_in_flight_until_it_is_answered() {
-    let (mut w, _, bob) = ann_and_bob_by(Rules { jobs_per_connection_max: 10, ..crate::rules() });
+    let (mut w, _, bob) = ann_and_bob_by(CoreSettings { jobs_per_connection_max: 10, ..crate::rules() });
     w.store.fate(crate::sim::lanes::Fate::Fail, saves);
     (0..30).for_each(|n| w.say(bob, message("bob", "ann", n, 10)));
     w.run_for(100);

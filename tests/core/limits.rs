@@ -4,13 +4,13 @@ use super::{ann_and_bob, ann_and_bob_by, any, ids};
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{CloseReason, Job, Rules};
+use hongyan::chat::contract::{CoreCloseReason, CoreSettings, Job};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{FriendVerb, Verb};
+use hongyan::protocol::request::{FriendVerb, RequestType};
 
 const NOTHING: [&str; 0] = [];
 
-fn bad(code: ErrorCode, verb: Option<Verb>) -> Say {
+fn bad(code: ErrorCode, verb: Option<RequestType>) -> Say {
     Say::Bad { code, verb }
 }
 
@@ -28,7 +28,7 @@ fn ten_bad_inputs_in_a_row_end_the_connection() {
 
 #[test]
 fn anything_readable_in_between_starts_the_count_again() {
-    for between in [bad(ErrorCode::BadField, Some(Verb::Login)), Say::Heartbeat { mid: "h".into() }] {
+    for between in [bad(ErrorCode::BadField, Some(RequestType::Login)), Say::Heartbeat { mid: "h".into() }] {
         let mut w = World::new(crate::rules());
         let conn = w.open();
         for n in 0..100 {
@@ -43,7 +43,7 @@ fn anything_readable_in_between_starts_the_count_again() {
 fn readable_requests_with_errors_only_get_their_errors() {
     let (mut w, ann, _) = ann_and_bob();
     for _ in 0..100 {
-        w.say(ann, bad(ErrorCode::BadField, Some(Verb::Message)));
+        w.say(ann, bad(ErrorCode::BadField, Some(RequestType::Message)));
         w.say(ann, bad(ErrorCode::UnknownType, None));
     }
     assert!(w.is_open(ann));
@@ -58,10 +58,10 @@ fn malformed_requests_before_log_in_are_answered_by_kind() {
         w.say(conn, bad(code, verb));
         w.heard(conn)
     };
-    assert_eq!(say(&mut w, Some(Verb::GetUser), ErrorCode::BadField), NOTHING);
-    assert_eq!(say(&mut w, Some(Verb::Message), ErrorCode::BadField), ["MF", "NOT_LOGGED_IN"]);
-    assert_eq!(say(&mut w, Some(Verb::SignUp), ErrorCode::BadField), ["SF", "BAD_FIELD"]);
-    assert_eq!(say(&mut w, Some(Verb::Login), ErrorCode::BadField), ["LF", "BAD_FIELD"]);
+    assert_eq!(say(&mut w, Some(RequestType::GetUser), ErrorCode::BadField), NOTHING);
+    assert_eq!(say(&mut w, Some(RequestType::Message), ErrorCode::BadField), ["MF", "NOT_LOGGED_IN"]);
+    assert_eq!(say(&mut w, Some(RequestType::SignUp), ErrorCode::BadField), ["SF", "BAD_FIELD"]);
+    assert_eq!(say(&mut w, Some(RequestType::Login), ErrorCode::BadField), ["LF", "BAD_FIELD"]);
     w.say(conn, Say::GetUser { mid: "g".into(), user: "ann".into() });
     assert_eq!(w.heard(conn), NOTHING);
     w.heartbeat(conn);
@@ -78,7 +78,7 @@ fn too_large_is_said_and_the_connection_closed() {
 
 #[test]
 fn a_connection_has_so_many_requests_a_second() {
-    let (mut w, ann, _) = ann_and_bob_by(Rules { requests_per_second_max: 10, ..crate::rules() });
+    let (mut w, ann, _) = ann_and_bob_by(CoreSettings { requests_per_second_max: 10, ..crate::rules() });
     w.run_for(1_000);
     for _ in 0..12 {
         w.heartbeat(ann);
@@ -112,7 +112,8 @@ fn a_hundred_thousand_a_second_by_default() {
 
 #[test]
 fn when_too_many_jobs_are_in_flight_requests_are_refused_and_nothing_promised_is_lost() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_max: 2, reads_per_connection_max: 1_024, ..crate::rules() });
+    let (mut w, ann, bob) =
+        ann_and_bob_by(CoreSettings { jobs_max: 2, reads_per_connection_max: 1_024, ..crate::rules() });
     w.store.hang(any);
     for n in 0..4 {
         w.say(bob, Say::GetUser { mid: format!("g{n}"), user: "ann".into() });
@@ -138,7 +139,7 @@ fn when_too_many_jobs_are_in_flight_requests_are_refused_and_nothing_promised_is
 
 #[test]
 fn waiting_jobs_are_bounded_in_bytes_and_requests_without_a_job_go_on() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_bytes_max: 500, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { jobs_bytes_max: 500, ..crate::rules() });
     w.hang_up(ann);
     w.store.hang(any);
     let ids: Vec<String> = (0..20).map(|n| format!("m{n}")).collect();
@@ -166,7 +167,7 @@ fn waiting_jobs_are_bounded_in_bytes_and_requests_without_a_job_go_on() {
 
 #[test]
 fn log_ins_are_refused_and_do_not_wait_when_the_jobs_are_full() {
-    let (mut w, _, bob) = ann_and_bob_by(Rules { jobs_max: 1, ..crate::rules() });
+    let (mut w, _, bob) = ann_and_bob_by(CoreSettings { jobs_max: 1, ..crate::rules() });
     w.store.hang(any);
     w.say(bob, Say::GetUser { mid: "g".into(), user: "ann".into() });
     let conn = w.open();
@@ -178,7 +179,8 @@ fn log_ins_are_refused_and_do_not_wait_when_the_jobs_are_full() {
 
 #[test]
 fn passwords_wait_in_a_bounded_queue() {
-    let mut w = World::of_friends(Rules { auth_jobs_max: 4, auth_running_max: 1, ..crate::rules() }, &["ann", "bob"]);
+    let mut w =
+        World::of_friends(CoreSettings { auth_jobs_max: 4, auth_running_max: 1, ..crate::rules() }, &["ann", "bob"]);
     w.store.hang(|job| {
         matches!(job, hongyan::chat::contract::Job::Hash { .. } | hongyan::chat::contract::Job::Verify { .. })
     });
@@ -205,13 +207,13 @@ fn passwords_wait_in_a_bounded_queue() {
 fn a_closed_connection_says_why() {
     let (mut w, ann, _) = ann_and_bob();
     w.online("ann");
-    assert_eq!(w.closed(ann).map(|(_, reason)| reason), Some(CloseReason::Replaced));
+    assert_eq!(w.closed(ann).map(|(_, reason)| reason), Some(CoreCloseReason::Replaced));
 }
 
 #[test]
 fn so_many_friend_requests_of_one_user_and_to_one_user_are_pending() {
     use hongyan::protocol::request::FriendVerb::{Reject, Request};
-    let mut w = World::new(Rules { pending_requests_max: 2, ..crate::rules() });
+    let mut w = World::new(CoreSettings { pending_requests_max: 2, ..crate::rules() });
     for name in ["ann", "bob", "cid", "dan"] {
         w.store.model.add_account(name, name);
     }
@@ -278,7 +280,7 @@ fn waiting_friendship_operations_are_bounded_in_bytes() {
 #[test]
 fn so_many_friends_of_one_user() {
     use hongyan::protocol::request::FriendVerb::{Accept, Delete, Request};
-    let mut w = World::of_friends(Rules { friends_max: 1, ..crate::rules() }, &["ann", "bob"]);
+    let mut w = World::of_friends(CoreSettings { friends_max: 1, ..crate::rules() }, &["ann", "bob"]);
     w.store.model.add_account("cid", "cid");
     let (ann, cid) = (w.online("ann"), w.online("cid"));
     w.friend(cid, Request, "f1", "ann");

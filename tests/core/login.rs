@@ -281,7 +281,7 @@ fn a_user_who_signs_up_can_log_in_and_a_taken_name_is_refused() {
 /// A user who is not online logs in on so many connections at once; nothing about passwords is in
 /// the way.
 fn at_once(count: usize) -> (World, Vec<hongyan::chat::contract::ConnId>) {
-    let rules = hongyan::chat::contract::Rules {
+    let rules = hongyan::chat::contract::CoreSettings {
         auth_running_max: 100,
         log_ins_waiting_per_user_max: 3,
         wrong_passwords_per_user_max: 10_000,
@@ -297,7 +297,7 @@ fn at_once(count: usize) -> (World, Vec<hongyan::chat::contract::ConnId>) {
 
 #[test]
 fn a_thousand_log_ins_of_one_user_at_once_read_one_page() {
-    let rules = hongyan::chat::contract::Rules { wrong_passwords_per_user_max: 10_000, ..crate::rules() };
+    let rules = hongyan::chat::contract::CoreSettings { wrong_passwords_per_user_max: 10_000, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann", "bob"]);
     w.store.model.note_verified("ann");
     let conns: Vec<_> = (0..1_000).map(|_| w.open()).collect();

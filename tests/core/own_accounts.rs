@@ -5,8 +5,10 @@ use crate::sim::lanes::Fate;
 use crate::sim::say::{Frame, Say};
 use crate::sim::world::World;
 use crate::{ann_and_bob, any, rules};
-use hongyan::chat::contract::{AdminRequest, ConnId, EmailTo, Job, Note, ProfileChange, RefusalCause, Rules};
-use hongyan::protocol::account::ShownRoster;
+use hongyan::chat::contract::{
+    AdminRequest, ConnId, CoreSettings, EmailVisibility, Job, LogEvent, LoginRefusalCause, ProfileChange,
+};
+use hongyan::protocol::account::RosterWithPresence;
 use hongyan::protocol::field::{Secret, UserName};
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
@@ -15,7 +17,7 @@ pub(super) fn accounts(job: &Job) -> bool {
     matches!(job, Job::Account { .. })
 }
 
-pub(super) fn roster_after(w: &mut World, conn: ConnId, after: Option<&str>) -> ShownRoster {
+pub(super) fn roster_after(w: &mut World, conn: ConnId, after: Option<&str>) -> RosterWithPresence {
     w.say(conn, Say::Roster { mid: "r".into(), after: after.map(Into::into), watch: false });
     w.run_for(100);
     let found = w.frames(conn).into_iter().find_map(|(_, frame)| match frame {
@@ -25,7 +27,7 @@ pub(super) fn roster_after(w: &mut World, conn: ConnId, after: Option<&str>) -> 
     found.expect("a roster")
 }
 
-fn names(shown: &ShownRoster) -> Vec<String> {
+fn names(shown: &RosterWithPresence) -> Vec<String> {
     let marked = |online: &bool| if *online { "+" } else { "-" };
     let friends = shown.roster.friends.iter().zip(&shown.online);
     friends.map(|(friend, online)| format!("{}{}", friend.user_name, marked(online))).collect()
@@ -71,7 +73,7 @@ fn the_roster_shows_friends_in_pages_and_requests_with_the_first_of_them() {
     assert_eq!(names(&first)[..2], ["bob+", "f000-"]);
     assert!(first.roster.more);
     let [incoming, outgoing] = [&first.roster.incoming[..], &first.roster.outgoing[..]];
-    let shown = |entries: &[hongyan::chat::contract::PendingEntry]| {
+    let shown = |entries: &[hongyan::chat::contract::RosterFriendRequest]| {
         entries.iter().map(|entry| format!("{} {} {}", entry.user_name, entry.message_id, entry.content)).collect()
     };
     let shown: [Vec<String>; 2] = [shown(incoming), shown(outgoing)];
@@ -148,10 +150,12 @@ fn a_profile_is_changed_where_it_is_said_and_everybody_sees_it() {
 
 #[test]
 fn who_sees_an_address_is_a_rule() {
-    for (shown_to, friend_sees, other_sees) in
-        [(EmailTo::Everyone, true, true), (EmailTo::Friends, true, false), (EmailTo::Nobody, false, false)]
-    {
-        let mut w = World::of_friends(Rules { profile_email: shown_to, ..rules() }, &["ann", "bob"]);
+    for (shown_to, friend_sees, other_sees) in [
+        (EmailVisibility::Everyone, true, true),
+        (EmailVisibility::Friends, true, false),
+        (EmailVisibility::Nobody, false, false),
+    ] {
+        let mut w = World::of_friends(CoreSettings { profile_email: shown_to, ..rules() }, &["ann", "bob"]);
         w.store.model.add_account("eve", "eve");
         let (ann, bob, eve) = (w.online("ann"), w.online("bob"), w.online("eve"));
         let change = ProfileChange { email_address: Some("a@example.com".into()), ..ProfileChange::default() };
@@ -205,7 +209,7 @@ fn a_new_password_ends_tokens_and_the_old_one() {
 
 #[test]
 fn a_wrong_old_password_is_forbidden_and_counts_like_one_of_a_log_in() {
-    let mut w = World::of_friends(Rules { wrong_passwords_per_user_and_address_max: 3, ..rules() }, &["ann"]);
+    let mut w = World::of_friends(CoreSettings { wrong_passwords_per_user_and_address_max: 3, ..rules() }, &["ann"]);
     let ann = w.open_from(7);
     w.say(ann, Say::Login { mid: "l".into(), user: "ann".into(), password: "ann".into() });
     w.run_for(100);
@@ -215,7 +219,8 @@ fn a_wrong_old_password_is_forbidden_and_counts_like_one_of_a_log_in() {
     for _ in 0..max {
         assert_eq!(change_password(&mut w, ann, "wrong", "new"), ["FORBIDDEN p"]);
     }
-    let wrong = |note: &&Note| matches!(note, Note::ProofRefused { cause: RefusalCause::WrongPassword, .. });
+    let wrong =
+        |note: &&LogEvent| matches!(note, LogEvent::ProofRefused { cause: LoginRefusalCause::WrongPassword, .. });
     assert_eq!(w.notes.iter().filter(wrong).count(), max as usize);
     assert_eq!(change_password(&mut w, ann, "ann", "new"), ["RATE_LIMITED p"], "nothing is compared any more");
     assert_eq!(delete(&mut w, ann, "ann"), ["RATE_LIMITED d"], "they have one budget");
@@ -228,7 +233,7 @@ fn a_wrong_old_password_is_forbidden_and_counts_like_one_of_a_log_in() {
 
 #[test]
 fn who_goes_on_beyond_the_budget_is_closed() {
-    let rules = Rules { wrong_passwords_per_connection_max: 2, refused_tries_max: 3, ..rules() };
+    let rules = CoreSettings { wrong_passwords_per_connection_max: 2, refused_tries_max: 3, ..rules() };
     let mut w = World::of_friends(rules, &["ann"]);
     let ann = w.online("ann");
     for _ in 0..2 {
@@ -342,7 +347,7 @@ fn a_deleted_account_leaves_nothing_but_its_name_and_what_it_promised() {
     assert_eq!(w.heard(bob), ["MF m3"]);
     assert_eq!(w.heard(cid), ["SF s"]);
     assert_eq!(log_in(&mut w, "ann", "ann").1, ["LF l"]);
-    let deleted = |note: &&Note| matches!(note, Note::AccountDeleted { client: Some(_), .. });
+    let deleted = |note: &&LogEvent| matches!(note, LogEvent::AccountDeleted { client: Some(_), .. });
     assert_eq!(w.notes.iter().filter(deleted).count(), 1);
 }
 

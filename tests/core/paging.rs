@@ -4,10 +4,10 @@
 use super::{ann_and_bob_by, ids, loads, pages, saves};
 use crate::sim::lanes::Fate;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 
-fn small() -> Rules {
-    Rules { page_max: 3, list_max: 4, outstanding_max: 2, ..crate::rules() }
+fn small() -> CoreSettings {
+    CoreSettings { page_max: 3, list_max: 4, outstanding_max: 2, ..crate::rules() }
 }
 
 fn names(of: std::ops::Range<u32>) -> Vec<String> {
@@ -73,7 +73,7 @@ fn a_long_list_is_read_in_pages_at_log_in() {
 
 #[test]
 fn the_bytes_of_a_list_are_bounded_too() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { list_bytes_max: 1, ..small() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { list_bytes_max: 1, ..small() });
     send(&mut w, bob, 0..10);
     w.run_for(100);
     all_safe(&mut w, bob, 10);
@@ -237,7 +237,7 @@ fn an_ack_of_what_was_read_from_the_store_is_not_read_again_by_a_page() {
 #[test]
 fn a_page_is_bounded_in_bytes_too() {
     // Every message is 13 bytes of text: a page of 30 holds three, whatever else is allowed.
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { page_bytes_max: 30, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { page_bytes_max: 30, ..crate::rules() });
     w.hang_up(ann);
     send(&mut w, bob, 0..20);
     w.run_for(100);
@@ -256,7 +256,7 @@ fn writes(job: &Job) -> bool {
 #[test]
 fn while_nothing_can_be_written_pages_go_on_and_what_is_sent_to_who_acks_is_taken() {
     for room in [4, 100] {
-        let (mut w, ann, bob) = ann_and_bob_by(Rules { list_max: room, ..small() });
+        let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { list_max: room, ..small() });
         w.hang_up(ann);
         send(&mut w, bob, 0..20);
         w.run_for(100);
@@ -334,7 +334,8 @@ fn a_page_that_is_damaged_is_asked_for_seldom() {
 
 #[test]
 fn deletions_that_fail_are_tried_again_a_part_at_a_time() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { list_max: 10_000, outstanding_max: 10_000, ..crate::rules() });
+    let (mut w, ann, bob) =
+        ann_and_bob_by(CoreSettings { list_max: 10_000, outstanding_max: 10_000, ..crate::rules() });
     send(&mut w, bob, 0..5_000);
     w.run_for(100);
     w.store.fate(Fate::Fail, super::deletes);
@@ -353,7 +354,7 @@ fn deletions_that_fail_are_tried_again_a_part_at_a_time() {
 
 #[test]
 fn stored_pushes_leave_the_list_when_memory_is_short_and_are_read_again() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_max: 2, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { outstanding_max: 2, ..crate::rules() });
     send(&mut w, bob, 0..30);
     w.run_for(100);
     all_safe(&mut w, bob, 30);
@@ -372,7 +373,7 @@ fn stored_pushes_leave_the_list_when_memory_is_short_and_are_read_again() {
 
 #[test]
 fn pushes_that_are_not_stored_stay_on_the_list_however_short_memory_is() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_max: 2, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { outstanding_max: 2, ..crate::rules() });
     w.store.fate(Fate::Fail, saves);
     send(&mut w, bob, 0..10);
     w.run_for(100);

@@ -4,7 +4,7 @@ use crate::sim::lanes::Fate;
 use crate::sim::say::Say;
 use crate::sim::world::World;
 use crate::{ann_and_bob, friendships, strangers};
-use hongyan::chat::contract::{ConnId, Rules};
+use hongyan::chat::contract::{ConnId, CoreSettings};
 use hongyan::protocol::request::FriendVerb;
 
 const NOTHING: [&str; 0] = [];
@@ -197,7 +197,7 @@ fn watch_at_once(w: &mut World, conn: ConnId) {
 #[test]
 fn many_who_watch_are_told_a_part_at_a_time() {
     let names: Vec<String> = (0..200).map(|n| format!("u{n:03}")).collect();
-    let rules = Rules { presence_at_once_max: 8, ..crate::rules() };
+    let rules = CoreSettings { presence_at_once_max: 8, ..crate::rules() };
     let mut w = World::new(rules);
     w.store.model.add_account("ann", "ann");
     for name in &names {
@@ -237,7 +237,7 @@ fn many_who_watch_are_told_a_part_at_a_time() {
 #[test]
 fn one_who_comes_and_goes_all_the_time_does_not_keep_others_from_being_told_of() {
     let names: Vec<String> = (0..100).map(|n| format!("u{n:03}")).collect();
-    let mut w = World::new(Rules { presence_at_once_max: 2, ..crate::rules() });
+    let mut w = World::new(CoreSettings { presence_at_once_max: 2, ..crate::rules() });
     for name in ["ann", "eve"] {
         w.store.model.add_account(name, name);
         for other in &names {

@@ -3,15 +3,15 @@
 use super::{ann_and_bob_by, pages};
 use crate::sim::lanes::Fate;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, Job, PushNotice, Rules};
+use hongyan::chat::contract::{ConnId, CoreSettings, Job, PushHookNotice};
 use hongyan::protocol::push::PushKind;
 use hongyan::protocol::request::FriendVerb;
 
 const AFTER_MS: u64 = 10_000;
 const PAUSE_MS: u64 = 900_000;
 
-fn rules() -> Rules {
-    Rules { push_hook: true, ..crate::rules() }
+fn rules() -> CoreSettings {
+    CoreSettings { push_hook: true, ..crate::rules() }
 }
 
 /// Ann and Bob, friends; Ann has gone.
@@ -22,8 +22,8 @@ fn ann_is_away() -> (World, ConnId) {
     (w, bob)
 }
 
-fn line((at_ms, notice): &(u64, PushNotice), start_ms: u64) -> String {
-    let PushNotice { push, waiting, more } = notice;
+fn line((at_ms, notice): &(u64, PushHookNotice), start_ms: u64) -> String {
+    let PushHookNotice { push, waiting, more } = notice;
     let more = if *more { "+" } else { "" };
     format!("{} {} {} {waiting}{more}", at_ms - start_ms, push.receiver(), push.id())
 }
@@ -284,7 +284,7 @@ fn a_mailbox_that_cannot_be_read_is_not_asked_for_again_and_again() {
 
 #[test]
 fn more_than_a_page_is_counted_as_more() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { page_max: 3, ..rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { page_max: 3, ..rules() });
     w.hang_up(ann);
     let start = w.now_ms;
     for n in 0..5 {
@@ -319,7 +319,7 @@ fn of_many_who_are_due_at_once_few_are_counted_at_a_time() {
 
 #[test]
 fn so_many_users_are_watched_and_no_more() {
-    let mut w = World::of_friends(Rules { push_hook_users_max: 2, ..rules() }, &["ann", "bob", "cid", "dan"]);
+    let mut w = World::of_friends(CoreSettings { push_hook_users_max: 2, ..rules() }, &["ann", "bob", "cid", "dan"]);
     let bob = w.online("bob");
     for name in ["ann", "cid", "dan"] {
         w.message(bob, &format!("to {name}"), name);

@@ -5,16 +5,16 @@ use crate::sim::lanes::Fate;
 use crate::sim::world::World;
 use hongyan::chat::contract::ConnId;
 use hongyan::protocol::request::FriendVerb;
-use hongyan::store::quota::{Quotas, Usage};
+use hongyan::store::quota::{QuotaUsage, Quotas};
 
-const NONE: Usage = Usage { rows: u64::MAX, bytes: u64::MAX };
+const NONE: QuotaUsage = QuotaUsage { rows: u64::MAX, bytes: u64::MAX };
 
-fn rows(rows: u64) -> Usage {
-    Usage { rows, ..NONE }
+fn rows(rows: u64) -> QuotaUsage {
+    QuotaUsage { rows, ..NONE }
 }
 
 /// Bob is online; Ann is not, and so much may wait for her.
-fn ann_is_away(receiver: Usage, pair: Usage) -> (World, ConnId) {
+fn ann_is_away(receiver: QuotaUsage, pair: QuotaUsage) -> (World, ConnId) {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.model.quotas = Quotas { receiver, pair };
     w.hang_up(ann);
@@ -46,8 +46,10 @@ fn one_sender_fills_their_share_and_hears_full_at_once_and_others_go_on() {
 
 #[test]
 fn bytes_count_too() {
-    let one = Usage::of_one("m1bobannhello".len() as u64).bytes;
-    for (receiver, pair) in [(Usage { bytes: 2 * one, ..NONE }, NONE), (NONE, Usage { bytes: 3 * one - 1, ..NONE })] {
+    let one = QuotaUsage::of_one("m1bobannhello".len() as u64).bytes;
+    for (receiver, pair) in
+        [(QuotaUsage { bytes: 2 * one, ..NONE }, NONE), (NONE, QuotaUsage { bytes: 3 * one - 1, ..NONE })]
+    {
         let (mut w, bob) = ann_is_away(receiver, pair);
         assert_eq!(say(&mut w, bob, "m1"), ["MS m1"]);
         assert_eq!(say(&mut w, bob, "m2"), ["MS m2"]);

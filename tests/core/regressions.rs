@@ -4,7 +4,7 @@ use super::{ann_and_bob, ann_and_bob_by, any, deletes, friendships, saves, stran
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{Job, Rules};
+use hongyan::chat::contract::{CoreSettings, Job};
 use hongyan::protocol::request::FriendVerb;
 
 const NOTHING: [&str; 0] = [];
@@ -24,7 +24,7 @@ fn an_ack_of_one_whose_saving_failed_deletes_it_as_it_may_be_in_the_store() {
 
 #[test]
 fn one_that_failed_does_not_make_a_later_one_of_the_same_id_forgotten() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { dedup_messages_max: 1, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { dedup_messages_max: 1, ..crate::rules() });
     w.hang_up(ann);
     w.store.hang(saves);
     w.message(bob, "m1", "ann");
@@ -95,7 +95,7 @@ fn a_message_to_somebody_online_is_answered_within_ten_seconds_of_its_taking_too
 fn a_request_that_comes_off_the_list_lets_go_what_waited_for_its_id() {
     // A window of pages keeps the accept from coming onto the list at once, so that nothing else
     // wakes it.
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { list_max: 2, page_max: 2, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { list_max: 2, page_max: 2, ..crate::rules() });
     w.store.model.add_account("dan", "dan");
     let dan = w.online("dan");
     w.friend(dan, FriendVerb::Request, "x", "ann");
@@ -320,7 +320,7 @@ fn friends_who_were_made_before_a_long_outage_can_talk_after_it() {
 
 #[test]
 fn a_new_message_is_not_promised_for_an_old_one_that_waits_to_be_deleted() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { dedup_messages_max: 1, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { dedup_messages_max: 1, ..crate::rules() });
     w.hang_up(ann);
     w.message(bob, "m1", "ann");
     w.run_for(100);
@@ -375,7 +375,7 @@ fn a_deletion_that_is_being_tried_again_counts_as_done_for_a_log_in_before_it() 
 /// on a list in memory.
 #[test]
 fn answers_to_friend_requests_wait_in_the_store_when_a_list_is_full() {
-    let mut w = World::new(Rules { list_max: 4, page_max: 2, ..Rules::default() });
+    let mut w = World::new(CoreSettings { list_max: 4, page_max: 2, ..CoreSettings::default() });
     w.store.model.add_account("ann", "ann");
     w.store.model.add_account("bob", "bob");
     let (ann, bob) = (w.online("ann"), w.online("bob"));

@@ -4,7 +4,7 @@
 use super::{ann_and_bob, ann_and_bob_by, ids};
 use crate::rules;
 use crate::sim::say::Say;
-use hongyan::chat::contract::Rules;
+use hongyan::chat::contract::CoreSettings;
 
 #[test]
 fn a_push_that_waits_to_be_saved_waits_by_the_new_delay() {
@@ -12,13 +12,13 @@ fn a_push_that_waits_to_be_saved_waits_by_the_new_delay() {
     let start = w.now_ms;
     w.message(bob, "m1", "ann");
     w.run_until(start + 2);
-    w.chat.set_rules(Rules { save_after_ms: 20, ..rules() });
+    w.chat.set_rules(CoreSettings { save_after_ms: 20, ..rules() });
     w.run_until(start + 19);
     assert_eq!(w.store.count("SavePush"), 0);
     w.run_until(start + 20);
     assert_eq!(w.store.count("SavePush"), 1);
     w.message(bob, "m2", "ann");
-    w.chat.set_rules(Rules { save_after_ms: 0, ..rules() });
+    w.chat.set_rules(CoreSettings { save_after_ms: 0, ..rules() });
     w.message(bob, "m3", "ann");
     w.run_for(1);
     assert_eq!(w.store.count("SavePush"), 3, "both, and in order");
@@ -33,7 +33,7 @@ fn what_is_outstanding_stays_and_no_more_is_sent_until_there_is_room() {
         w.message(bob, &format!("m{n}"), "ann");
     }
     assert_eq!(ids(&w.heard(ann)), ["m1", "m2", "m3", "m4"]);
-    let few = Rules { outstanding_max: 2, list_max: 2, page_max: 1, dedup_messages_max: 1, ..rules() };
+    let few = CoreSettings { outstanding_max: 2, list_max: 2, page_max: 1, dedup_messages_max: 1, ..rules() };
     w.chat.set_rules(few.clone());
     assert_eq!(w.chat.rules(), &few);
     w.message(bob, "m5", "ann");
@@ -53,13 +53,13 @@ fn what_is_outstanding_stays_and_no_more_is_sent_until_there_is_room() {
 
 #[test]
 fn jobs_beyond_a_lower_limit_are_done_and_others_refused_meanwhile() {
-    let (mut w, _ann, bob) = ann_and_bob_by(Rules { save_after_ms: 0, ..rules() });
+    let (mut w, _ann, bob) = ann_and_bob_by(CoreSettings { save_after_ms: 0, ..rules() });
     w.store.takes(500);
     for n in 1..=5 {
         w.message(bob, &format!("m{n}"), "ann");
     }
     w.run_for(1);
-    w.chat.set_rules(Rules { save_after_ms: 0, jobs_max: 2, auth_jobs_max: 2, ..rules() });
+    w.chat.set_rules(CoreSettings { save_after_ms: 0, jobs_max: 2, auth_jobs_max: 2, ..rules() });
     w.say(bob, Say::GetUser { mid: "g".into(), user: "ann".into() });
     assert!(w.heard(bob).iter().any(|line| line.contains("UNAVAILABLE")), "there is no room for one more");
     w.run_for(1_000);

@@ -3,7 +3,7 @@
 
 use super::{ann_and_bob, ann_and_bob_by};
 use crate::sim::say::Frame;
-use hongyan::chat::contract::Rules;
+use hongyan::chat::contract::CoreSettings;
 
 #[test]
 fn each_push_is_sent_again_after_15_seconds_by_its_own_clock_and_unchanged() {
@@ -113,7 +113,7 @@ fn many_that_are_due_at_once_are_spread_a_little() {
 
 #[test]
 fn the_period_can_be_set_to_the_millisecond() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { resend_every_ms: 7, save_after_ms: 2, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { resend_every_ms: 7, save_after_ms: 2, ..crate::rules() });
     let start = w.now_ms;
     w.message(bob, "m1", "ann");
     w.run_for(21);
@@ -123,7 +123,7 @@ fn the_period_can_be_set_to_the_millisecond() {
 
 #[test]
 fn only_so_many_are_outstanding_and_acks_let_the_next_ones_go_in_order() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_max: 3, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { outstanding_max: 3, ..crate::rules() });
     for n in 0..8 {
         w.message(bob, &format!("m{n}"), "ann");
     }
@@ -141,7 +141,7 @@ fn only_so_many_are_outstanding_and_acks_let_the_next_ones_go_in_order() {
 
 #[test]
 fn outstanding_bytes_are_bounded_but_a_large_one_alone_is_sent() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_bytes_max: 1, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { outstanding_bytes_max: 1, ..crate::rules() });
     w.message(bob, "m1", "ann");
     w.message(bob, "m2", "ann");
     w.run_for(100);
@@ -166,8 +166,11 @@ fn outstanding_bytes_are_those_that_are_written() {
     use crate::sim::say::Say;
     // A control character is 7 bytes in a string inside a string.
     for (letter, fit) in [("x", 10), ("\u{1}", 1), ("\"", 2)] {
-        let (mut w, ann, bob) =
-            ann_and_bob_by(Rules { outstanding_bytes_max: 12_000, requests_per_second_max: 100, ..crate::rules() });
+        let (mut w, ann, bob) = ann_and_bob_by(CoreSettings {
+            outstanding_bytes_max: 12_000,
+            requests_per_second_max: 100,
+            ..crate::rules()
+        });
         for n in 0..12 {
             w.say(
                 bob,

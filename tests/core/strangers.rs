@@ -3,9 +3,9 @@
 use super::{ann_and_bob_by, ids};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{CloseReason, ConnId, Rules};
+use hongyan::chat::contract::{ConnId, CoreCloseReason, CoreSettings};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::Verb;
+use hongyan::protocol::request::RequestType;
 
 const NOTHING: [&str; 0] = [];
 
@@ -17,7 +17,7 @@ fn get() -> Say {
     Say::GetUser { mid: "g".into(), user: "ann".into() }
 }
 
-fn bad(code: ErrorCode, verb: Option<Verb>) -> Say {
+fn bad(code: ErrorCode, verb: Option<RequestType>) -> Say {
     Say::Bad { code, verb }
 }
 
@@ -43,9 +43,9 @@ fn a_stranger_may_send_a_hundred_whatever_it_is() {
         ack(),
         get(),
         Say::Heartbeat { mid: "h".into() },
-        bad(ErrorCode::BadField, Some(Verb::Login)),
+        bad(ErrorCode::BadField, Some(RequestType::Login)),
         bad(ErrorCode::UnknownType, None),
-        bad(ErrorCode::BadField, Some(Verb::GetUser)),
+        bad(ErrorCode::BadField, Some(RequestType::GetUser)),
         Say::Message { id: "m".into(), sender: "a".into(), receiver: "b".into(), content: "c".into() },
     ] {
         assert_eq!(at_once(|w, conn| w.say(conn, say.clone())), 100, "{say:?}");
@@ -71,7 +71,7 @@ fn and_twenty_a_second_more() {
 
 #[test]
 fn log_ins_and_messages_have_their_own_answer_first() {
-    let mut w = World::new(Rules { requests_before_login_max: 1, ..crate::rules() });
+    let mut w = World::new(CoreSettings { requests_before_login_max: 1, ..crate::rules() });
     let conns = [w.open(), w.open()];
     conns.iter().for_each(|&conn| w.say(conn, get()));
     w.log_in(conns[0], "ann");
@@ -83,7 +83,7 @@ fn log_ins_and_messages_have_their_own_answer_first() {
 #[test]
 fn the_connections_of_an_address_have_an_allowance_together() {
     let mut w = World::of_friends(
-        Rules {
+        CoreSettings {
             requests_before_login_per_address_max: 50,
             requests_before_login_per_address_per_second_max: 10,
             ..crate::rules()
@@ -116,7 +116,7 @@ fn the_connections_of_an_address_have_an_allowance_together() {
 
 #[test]
 fn after_a_log_in_the_allowance_is_that_of_a_user() {
-    let mut w = World::of_friends(Rules { requests_before_login_max: 3, ..crate::rules() }, &["ann"]);
+    let mut w = World::of_friends(CoreSettings { requests_before_login_max: 3, ..crate::rules() }, &["ann"]);
     let conn = w.open();
     w.say(conn, get());
     w.say(conn, get());
@@ -130,7 +130,7 @@ fn after_a_log_in_the_allowance_is_that_of_a_user() {
 
 #[test]
 fn a_client_that_is_refused_again_and_again_is_closed_and_one_within_the_rate_makes_up_for_one() {
-    let rules = Rules { requests_per_second_max: 10, refused_requests_max: 5, ..crate::rules() };
+    let rules = CoreSettings { requests_per_second_max: 10, refused_requests_max: 5, ..crate::rules() };
     let (mut w, ann, bob) = ann_and_bob_by(rules);
     w.run_for(1_000);
     for _ in 0..15 {
@@ -146,19 +146,19 @@ fn a_client_that_is_refused_again_and_again_is_closed_and_one_within_the_rate_ma
         w.heartbeat(ann);
     }
     assert_eq!(w.heard(ann), ["RATE_LIMITED h"; 5]);
-    w.say(ann, bad(ErrorCode::BadField, Some(Verb::Login)));
+    w.say(ann, bad(ErrorCode::BadField, Some(RequestType::Login)));
     assert_eq!(w.heard(ann), ["LF", "RATE_LIMITED", "closed TooFast"]);
     for _ in 0..15 {
         w.ping(bob);
     }
     assert!(w.is_open(bob));
     w.ping(bob);
-    assert_eq!(w.closed(bob).map(|(_, reason)| reason), Some(CloseReason::TooFast));
+    assert_eq!(w.closed(bob).map(|(_, reason)| reason), Some(CoreCloseReason::TooFast));
 }
 
 #[test]
 fn an_ack_beyond_the_rate_is_not_heard_and_its_push_comes_again() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { requests_per_second_max: 3, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { requests_per_second_max: 3, ..crate::rules() });
     w.message(bob, "m", "ann");
     w.run_for(1_000);
     (0..3).for_each(|_| w.ack(ann, "other"));
@@ -180,7 +180,7 @@ fn nothing_but_tries_to_log_in_keeps_a_stranger_connected() {
             get(),
             Say::Heartbeat { mid: "h".into() },
             Say::Message { id: "m".into(), sender: "ann".into(), receiver: "ann".into(), content: "c".into() },
-            bad(ErrorCode::BadField, Some(Verb::Login)),
+            bad(ErrorCode::BadField, Some(RequestType::Login)),
             bad(ErrorCode::BadJson, None),
         ];
         w.say(busy, says[n % says.len()].clone());
@@ -190,7 +190,7 @@ fn nothing_but_tries_to_log_in_keeps_a_stranger_connected() {
         }
         w.run_for(1_000);
     }
-    assert_eq!(w.closed(silent), Some((125_000, CloseReason::Idle)));
-    assert_eq!(w.closed(busy), Some((125_000, CloseReason::Idle)));
+    assert_eq!(w.closed(silent), Some((125_000, CoreCloseReason::Idle)));
+    assert_eq!(w.closed(busy), Some((125_000, CoreCloseReason::Idle)));
     assert!(w.is_open(trying));
 }

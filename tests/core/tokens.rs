@@ -3,7 +3,7 @@
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 use hongyan::protocol::request::TokenVerb;
 
 fn ask(w: &mut World, conn: ConnId, verb: TokenVerb) -> Vec<String> {
@@ -47,7 +47,7 @@ fn a_token_lets_its_user_in_without_a_hash_also_after_a_restart() {
 
 #[test]
 fn a_token_expires_and_can_be_revoked_and_only_so_many_are_kept() {
-    let rules = Rules { tokens_max: 2, token_lifetime_ms: 60_000, ..crate::rules() };
+    let rules = CoreSettings { tokens_max: 2, token_lifetime_ms: 60_000, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann"]);
     let ann = w.online("ann");
     let tokens: Vec<_> = (0..3).map(|_| new_token(&mut w, ann, "ann")).collect();
@@ -87,7 +87,8 @@ fn without_the_store_there_is_no_token_and_no_way_back() {
 
 #[test]
 fn stale_tokens_shut_out_nobody_but_the_connection_that_goes_on_with_them() {
-    let rules = Rules { wrong_passwords_per_connection_max: 3, wrong_passwords_per_user_max: 1, ..crate::rules() };
+    let rules =
+        CoreSettings { wrong_passwords_per_connection_max: 3, wrong_passwords_per_user_max: 1, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann"]);
     let conn = w.open_from(1);
     for _ in 0..3 {

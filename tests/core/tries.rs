@@ -4,7 +4,7 @@
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{CloseReason, ConnId, Job, Rules};
+use hongyan::chat::contract::{ConnId, CoreCloseReason, CoreSettings, Job};
 use hongyan::protocol::request::TokenVerb;
 
 const LIMITED: [&str; 2] = ["LF l", "RATE_LIMITED l"];
@@ -78,7 +78,7 @@ fn when_a_budget_is_used_up_nothing_is_compared_whatever_is_cached() {
 
 #[test]
 fn a_connection_that_goes_on_is_closed_and_a_log_in_starts_the_count_again() {
-    let rules = Rules { wrong_passwords_per_connection_max: 2, refused_tries_max: 3, ..crate::rules() };
+    let rules = CoreSettings { wrong_passwords_per_connection_max: 2, refused_tries_max: 3, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann"]);
     let ann = w.online("ann");
     let token = token_of(&mut w, ann, "ann");
@@ -100,7 +100,7 @@ fn a_connection_that_goes_on_is_closed_and_a_log_in_starts_the_count_again() {
         assert_eq!(w.heard(conn), LIMITED);
     }
     log_in(&mut w, conn, "ann", "ann");
-    assert_eq!(w.closed(conn).map(|(_, reason)| reason), Some(CloseReason::TooManyTries));
+    assert_eq!(w.closed(conn).map(|(_, reason)| reason), Some(CoreCloseReason::TooManyTries));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn many_connections_at_once_do_not_overrun_a_budget() {
 
 #[test]
 fn a_guess_that_the_cache_answered_counts_though_there_was_no_room_to_hash_it() {
-    let rules = Rules { auth_jobs_max: 4, auth_running_max: 1, ..crate::rules() };
+    let rules = CoreSettings { auth_jobs_max: 4, auth_running_max: 1, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann"]);
     w.store.model.cache_passwords = true;
     let owner = w.online("ann");
@@ -171,7 +171,7 @@ fn first_tries_of_a_few_addresses_do_not_fill_the_room_of_the_unsuspected() {
 
 #[test]
 fn right_passwords_use_up_nothing_and_what_the_store_did_not_answer_neither() {
-    let rules = Rules {
+    let rules = CoreSettings {
         wrong_passwords_per_user_max: 2,
         wrong_passwords_per_user_and_address_max: 2,
         wrong_passwords_per_address_max: 2,
@@ -269,7 +269,7 @@ fn who_has_a_stolen_token_gets_no_guesses_for_it_and_does_not_push_out_the_owner
 
 #[test]
 fn refusals_to_one_address_do_not_use_up_the_budget_of_the_user() {
-    let rules = Rules {
+    let rules = CoreSettings {
         wrong_passwords_per_user_max: 5,
         wrong_passwords_per_user_and_address_max: 3,
         wrong_password_per_user_forgotten_after_ms: 60_000,
@@ -286,7 +286,7 @@ fn refusals_to_one_address_do_not_use_up_the_budget_of_the_user() {
 
 #[test]
 fn a_trusted_address_has_a_budget_that_refills_and_ends_with_its_age() {
-    let rules = Rules {
+    let rules = CoreSettings {
         wrong_passwords_per_trusted_address_max: 3,
         wrong_password_per_trusted_address_forgotten_after_ms: 5_000,
         wrong_passwords_per_user_and_address_max: 1,
@@ -364,7 +364,7 @@ fn guessers_at_other_addresses_do_not_fill_the_room_of_honest_first_log_ins() {
 
 #[test]
 fn an_unreadable_password_is_called_so_and_asking_again_is_bounded() {
-    let rules = Rules { wrong_passwords_per_user_max: 3, ..crate::rules() };
+    let rules = CoreSettings { wrong_passwords_per_user_max: 3, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann"]);
     w.store.model.spoil_password("ann");
     for _ in 0..3 {

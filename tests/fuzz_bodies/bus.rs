@@ -2,15 +2,15 @@
 //! who knows the key: whatever they say, they are read without harm, and a frame that is accepted
 //! says the same when it is written and read again.
 
-use hongyan::bus::codec::{DecodedMessage, FrameCodec};
-use hongyan::chat::contract::{BusFrame, Incarnation, NodeId};
+use hongyan::bus::codec::{BusFrameCodec, DecodedBusMessage};
+use hongyan::chat::contract::{BusFrame, NodeId, NodeIncarnation};
 
 /// The first bytes of a frame: version, kind, sender and receiver.
 const HEADER_BYTES: usize = 23;
 
-fn codec(node: u16) -> FrameCodec {
+fn codec(node: u16) -> BusFrameCodec {
     let node = NodeId::new(node).expect("there are such nodes");
-    FrameCodec::new(Incarnation { node, epoch: 7 }, &[7; 32])
+    BusFrameCodec::new(NodeIncarnation { node, epoch: 7 }, &[7; 32])
 }
 
 pub fn bus(data: &[u8]) {
@@ -22,14 +22,14 @@ pub fn bus(data: &[u8]) {
     bytes.extend(data);
     writer.seal(&mut bytes);
     match reader.read(&bytes) {
-        Ok(DecodedMessage::Frame { from, frame }) => {
+        Ok(DecodedBusMessage::Frame { from, frame }) => {
             assert_eq!(from, writer.me());
             let mut again = writer.write(1, reader.me(), &frame).expect("it was short enough");
             writer.seal(&mut again);
             // Other bytes perhaps: what a newer version has added to a record is left out.
-            assert_eq!(reader.read(&again), Ok(DecodedMessage::Frame { from, frame }));
+            assert_eq!(reader.read(&again), Ok(DecodedBusMessage::Frame { from, frame }));
         }
-        Ok(DecodedMessage::Beat(number)) => panic!("a frame was taken for the beat {number}"),
+        Ok(DecodedBusMessage::Beat(number)) => panic!("a frame was taken for the beat {number}"),
         Err(_) => {}
     }
 }

@@ -6,7 +6,7 @@ use super::reference;
 use hongyan::protocol::account::{AccountRequest, BlockVerb};
 use hongyan::protocol::envelope::{ContentBuffer, parse};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{ContentForm, Request, TokenVerb};
+use hongyan::protocol::request::{ClientRequest, JsonContentForm, TokenVerb};
 use hongyan::protocol::split::DEPTH_MAX;
 use serde_json::Value;
 
@@ -33,46 +33,46 @@ pub fn envelope(data: &[u8]) {
     }
 }
 
-fn compare(request: &Request<'_>, reference: &Value) {
+fn compare(request: &ClientRequest<'_>, reference: &Value) {
     let kind = match &reference["TYPE"] {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
     let inner = match &reference["CONTENT"] {
         Value::String(text) => match reference::read(text.as_bytes()) {
-            Ok(inner @ Value::Object(_)) => (Some(ContentForm::Text), inner),
+            Ok(inner @ Value::Object(_)) => (Some(JsonContentForm::Text), inner),
             _ => (None, Value::String(text.clone())),
         },
-        inner @ Value::Object(_) => (Some(ContentForm::Object), inner.clone()),
+        inner @ Value::Object(_) => (Some(JsonContentForm::Object), inner.clone()),
         _ => (None, Value::Null),
     };
     let text = |name: &str| inner.1[name].as_str();
     let mid = reference["MID"].as_str();
     match request {
-        Request::Heartbeat { mid: found } => {
+        ClientRequest::Heartbeat { mid: found } => {
             assert_eq!((kind.as_str(), mid), ("0", found.as_ref().map(|mid| mid.as_str())));
         }
-        Request::SignUp { mid: found, profile, .. } => {
+        ClientRequest::SignUp { mid: found, profile, .. } => {
             assert_eq!((kind.as_str(), mid), ("1", found.as_ref().map(|mid| mid.as_str())));
             assert_eq!(text("userName"), Some(profile.user_name.as_str()));
         }
-        Request::Login { mid: found, user, form, .. } => {
+        ClientRequest::Login { mid: found, user, form, .. } => {
             assert_eq!((kind.as_str(), mid), ("2", found.as_ref().map(|mid| mid.as_str())));
             assert_eq!((text("USER"), inner.0), (Some(user.as_str()), Some(*form)));
         }
-        Request::Token { mid: found, form, verb } => {
+        ClientRequest::Token { mid: found, form, verb } => {
             assert_eq!((kind.as_str(), mid), ("TOKEN", found.as_ref().map(|mid| mid.as_str())));
             let wanted = if *verb == TokenVerb::New { "new" } else { "revoke" };
             assert_eq!((text("want"), inner.0), (Some(wanted), Some(*form)));
         }
-        Request::Account { mid: found, form, request } => {
+        ClientRequest::Account { mid: found, form, request } => {
             assert_eq!((mid, inner.0), (found.as_ref().map(|mid| mid.as_str()), Some(*form)));
             compare_account(request, &kind, &inner.1);
         }
-        Request::GetUser { mid: found, .. } => {
+        ClientRequest::GetUser { mid: found, .. } => {
             assert_eq!((kind.as_str(), mid), ("3", found.as_ref().map(|mid| mid.as_str())));
         }
-        Request::Message { form, id, sender, receiver, content, escape_free } => {
+        ClientRequest::Message { form, id, sender, receiver, content, escape_free } => {
             let is_special = |char| matches!(char, '"' | '\\' | '\0'..' ');
             let texts = [id.as_str(), sender.as_str(), receiver.as_str(), content];
             assert_eq!(*escape_free, texts.into_iter().all(|text| !text.contains(is_special)));
@@ -80,12 +80,12 @@ fn compare(request: &Request<'_>, reference: &Value) {
             assert_eq!((text("messageId"), text("sender")), (Some(id.as_str()), Some(sender.as_str())));
             assert_eq!((text("receiver"), text("content")), (Some(receiver.as_str()), Some(&**content)));
         }
-        Request::Ack { form, id, sender } => {
+        ClientRequest::Ack { form, id, sender } => {
             assert_eq!((kind.as_str(), inner.0), ("5", Some(*form)));
             assert_eq!(text("MessageId"), Some(id.as_str()));
             assert!(sender.is_none() || text("sender") == sender.as_ref().map(|sender| sender.as_str()));
         }
-        Request::Friend { form, id, sender, receiver, .. } => {
+        ClientRequest::Friend { form, id, sender, receiver, .. } => {
             assert_eq!((kind.as_str(), inner.0), ("6", Some(*form)));
             assert_eq!((text("messageId"), text("sender")), (Some(id.as_str()), Some(sender.as_str())));
             assert_eq!(text("receiver"), Some(receiver.as_str()));

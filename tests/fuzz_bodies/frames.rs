@@ -2,7 +2,7 @@
 //! reads the same.
 
 use super::whole_and_cut;
-use hongyan::protocol::ws::{WsInput, WsItem};
+use hongyan::protocol::ws::{WsItem, WsServerDecoder};
 use std::io::{Cursor, Read, Write};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
@@ -29,7 +29,7 @@ pub fn frames(data: &[u8]) {
 }
 
 fn items(chunks: &[&[u8]]) -> Vec<Item> {
-    let mut input = WsInput::default();
+    let mut input = WsServerDecoder::default();
     let mut found = Vec::new();
     for chunk in chunks {
         // Frames are un-masked in place.

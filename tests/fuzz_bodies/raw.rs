@@ -4,7 +4,7 @@
 use super::reference::Reference;
 use super::whole_and_cut;
 use hongyan::protocol::envelope::{ContentBuffer, parse, read_fast};
-use hongyan::protocol::split::{DEPTH_MAX, RawInput, RawItem};
+use hongyan::protocol::split::{DEPTH_MAX, EnvelopeSplitter, EnvelopeStreamItem};
 use serde_json::Value;
 
 const FRAME_BYTES_MAX: usize = 200;
@@ -32,7 +32,7 @@ pub fn raw(data: &[u8]) {
 /// What is found; with `reacts`, the rest of the line is given up after an envelope that cannot be
 /// read, as the server does.
 fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
-    let mut raw = RawInput::default();
+    let mut raw = EnvelopeSplitter::default();
     let mut found = Vec::new();
     for chunk in chunks {
         let mut chunk = *chunk;
@@ -40,11 +40,11 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
             let before = chunk.len();
             let usual = read_fast(chunk).filter(|_| raw.is_between()).map(|(_, length)| chunk[..length].trim_ascii());
             match raw.next(&mut chunk, FRAME_BYTES_MAX) {
-                RawItem::More => {
+                EnvelopeStreamItem::More => {
                     assert!(chunk.is_empty(), "nothing is left when there is to be more");
                     break;
                 }
-                RawItem::Envelope(text) => {
+                EnvelopeStreamItem::Envelope(text) => {
                     assert!(usual.is_none_or(|usual| usual == text), "the short way ends elsewhere");
                     assert!(text.len() <= FRAME_BYTES_MAX, "an envelope larger than allowed");
                     assert!(text.first() == Some(&b'{') && text.last() == Some(&b'}'), "by its braces");
@@ -54,11 +54,11 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
                         raw.skip_line();
                     }
                 }
-                RawItem::Bad => {
+                EnvelopeStreamItem::Bad => {
                     assert!(usual.is_none(), "the short way took what is bad");
                     found.push(Item::Bad);
                 }
-                RawItem::TooLarge => {
+                EnvelopeStreamItem::TooLarge => {
                     found.push(Item::TooLarge);
                     return found;
                 }

@@ -6,8 +6,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the owner is not told that something was saved",
         "src/chat/cluster/owner_notices.rs",
-        "                if what.pushes {\n                    self.say(at, NodeRecord::Look",
-        "                if what.pushes && name.as_str().is_empty() {\n                    self.say(at, NodeRecord::Look",
+        "                if what.pushes {\n                    self.say(at, NodeMessage::Look",
+        "                if what.pushes && name.as_str().is_empty() {\n                    self.say(at, NodeMessage::Look",
     ),
     of(
         "a death in the view marks no list",
@@ -36,8 +36,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the limit of a dead node's clock does not count",
         "src/chat/cluster/claims.rs",
-        "Some((claim.owner.floor.max(hlc_limit), Waited::Fenced))",
-        "Some((claim.owner.floor.max(hlc_limit.min(1)), Waited::Fenced))",
+        "Some((claim.owner.floor.max(hlc_limit), OwnershipClaimOutcome::Fenced))",
+        "Some((claim.owner.floor.max(hlc_limit.min(1)), OwnershipClaimOutcome::Fenced))",
     ),
     of(
         "what was saved for somebody who comes is sent from memory",
@@ -66,7 +66,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a save that seems to have failed is told to nobody",
         "src/chat/cluster/owner_notices.rs",
-        "            let (receiver, sender) = (found.receiver, found.sender);\n            self.tell_owner(receiver, LookScope::PUSHES, sender, out);\n",
+        "            let (receiver, sender) = (found.receiver, found.sender);\n            self.tell_owner(receiver, RereadScope::PUSHES, sender, out);\n",
         "            _ = (found, out);\n",
     ),
     of(
@@ -78,8 +78,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an owner that was asked for too early is believed",
         "src/chat/cluster/owner_notices.rs",
-        "            OwnerLookup::Asked => telling.asking = OwnerLookup::AskedTooEarly,",
-        "            OwnerLookup::Asked => {}",
+        "            OwnerLookupState::Asked => telling.asking = OwnerLookupState::AskedTooEarly,",
+        "            OwnerLookupState::Asked => {}",
     ),
     of(
         "that records were missed changes nothing",
@@ -90,8 +90,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a look while a page is read is forgotten",
         "src/chat/mailbox.rs",
-        "            Backfill::Opening | Backfill::Backlog { asking: true, .. } => self.tail_lost = true,",
-        "            Backfill::Opening | Backfill::Backlog { asking: true, .. } => {}",
+        "            MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. } => self.tail_lost = true,",
+        "            MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. } => {}",
     ),
     of("a message under two numbers is two", "src/chat/paging.rs", "        self.merge_twins(user, &page, out);\n", ""),
     of(
@@ -115,8 +115,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a user is let go of before what was taken for them is saved",
         "src/chat/cluster/letting_go.rs",
-        "            going.settling = ReleaseStage::Barrier;\n        }\n",
-        "            (going.settling, going.barriers) = (ReleaseStage::Asked, 1);\n            return self.let_go(user, out);\n        }\n",
+        "            going.settling = UserReleaseStage::Barrier;\n        }\n",
+        "            (going.settling, going.barriers) = (UserReleaseStage::Asked, 1);\n            return self.let_go(user, out);\n        }\n",
     ),
     of(
         "what an earlier claim was answered is believed",
@@ -133,8 +133,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a barrier from before they were here again counts",
         "src/chat/cluster/letting_go.rs",
-        "        if going.barriers > 0 || going.settling != ReleaseStage::Asked {",
-        "        if going.barriers > 0 && going.settling != ReleaseStage::Asked {",
+        "        if going.barriers > 0 || going.settling != UserReleaseStage::Asked {",
+        "        if going.barriers > 0 && going.settling != UserReleaseStage::Asked {",
     ),
     of(
         "a life that was overlooked marks no list",
@@ -158,7 +158,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "what a user has on other nodes goes on after a ban",
         "src/chat/cluster/forced_logouts.rs",
         "            None => self.end_here(user, why, out),",
-        "            None => why == EndCause::Disconnected && self.end_here(user, why, out),",
+        "            None => why == ForcedLogoutCause::Disconnected && self.end_here(user, why, out),",
     ),
     of(
         "a log-in in progress on another node survives a ban",
@@ -211,19 +211,19 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "direct begins before the last save",
         "src/chat/cluster/remote_receivers.rs",
-        "ReceiverState::Stored { last })) if last == seq",
-        "ReceiverState::Stored { last })) if last >= seq",
+        "RemoteDeliveryMode::Stored { last })) if last == seq",
+        "RemoteDeliveryMode::Stored { last })) if last >= seq",
     ),
     of(
         "what was saved while direct is not looked for",
         "src/chat/cluster/remote_receivers.rs",
-        "            self.tell_owner(receiver, LookScope::PUSHES, sender, out);\n            self.release_delivery(delivery);",
+        "            self.tell_owner(receiver, RereadScope::PUSHES, sender, out);\n            self.release_delivery(delivery);",
         "            self.release_delivery(delivery);",
     ),
     of(
         "records are not said again in the next epoch",
         "src/chat/cluster/link.rs",
-        "            self.waiting.push(QueuedItem::Kept(*serial));\n        }\n        // If",
+        "            self.waiting.push(QueuedLinkItem::Kept(*serial));\n        }\n        // If",
         "            _ = serial;\n        }\n        // If",
     ),
     of(

@@ -27,14 +27,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "`MS` for a save that failed",
         "src/chat/delivery.rs",
-        "            Outcome::Saved => {",
-        "            Outcome::Saved | Outcome::Failed => {",
+        "            JobOutcome::Saved => {",
+        "            JobOutcome::Saved | JobOutcome::Failed => {",
     ),
     of(
         "`MS` for one that is in the store and waits to be deleted",
         "src/chat/delivery.rs",
-        "Outcome::Duplicate if self.undeleted.is_empty() => {",
-        "Outcome::Duplicate => {",
+        "JobOutcome::Duplicate if self.undeleted.is_empty() => {",
+        "JobOutcome::Duplicate => {",
     ),
     of(
         "a friendship that the store could not tell of is given up",
@@ -52,8 +52,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "no deletion of one whose commit was not heard of",
         "src/chat/ack.rs",
-        "!matches!(delivery.save, SaveProgress::None | SaveProgress::Full);",
-        "delivery.save == SaveProgress::Done;",
+        "!matches!(delivery.save, PushSaveState::None | PushSaveState::Full);",
+        "delivery.save == PushSaveState::Done;",
     ),
     of(
         "a connection is known by its slot alone",
@@ -106,8 +106,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the older connection stays after a new log-in",
         "src/chat/log_in.rs",
-        "            self.say_and_close(older, REPLACED, CloseReason::Replaced, out);",
-        "                let _ = (REPLACED, CloseReason::Replaced);",
+        "            self.say_and_close(older, REPLACED, CoreCloseReason::Replaced, out);",
+        "                let _ = (REPLACED, CoreCloseReason::Replaced);",
     ),
     of("idle a look too early", "src/chat/connections.rs", "/ every + 1) * every", "/ every) * every"),
     of("idle a look too late", "src/chat/connections.rs", "/ every + 1) * every", "/ every + 2) * every"),
@@ -156,8 +156,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request is not answered in time",
         "src/chat/mod.rs",
-        "AnswerDeadline::Request(request) => self.request_timed_out(request, out),",
-        "AnswerDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
+        "AwaitedAnswer::Request(request) => self.request_timed_out(request, out),",
+        "AwaitedAnswer::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
     ),
     of(
         "an answer to one user behind the log-in of another",
@@ -252,8 +252,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a guess that the cache answered is given back when it is not hashed",
         "src/chat/tries.rs",
-        "(differs && settled == TryOutcome::NotMade)",
-        "(differs && settled == TryOutcome::Wrong)",
+        "(differs && settled == CredentialTryOutcome::NotMade)",
+        "(differs && settled == CredentialTryOutcome::Wrong)",
     ),
     of(
         "what was answered stays in the queue",
@@ -319,14 +319,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a log-in by an old password goes on",
         "src/chat/admin.rs",
-        "EndCause::NewPassword => (Some(RefusalCause::WrongPassword), NEW_PASSWORD,",
-        "EndCause::NewPassword => (None, NEW_PASSWORD,",
+        "ForcedLogoutCause::NewPassword => (Some(LoginRefusalCause::WrongPassword), NEW_PASSWORD,",
+        "ForcedLogoutCause::NewPassword => (None, NEW_PASSWORD,",
     ),
     of(
         "a ban ends no session",
         "src/chat/admin.rs",
-        "            Some(UserRoute::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
-        "            Some(UserRoute::Here(_)) if why == EndCause::Banned => false,\n            Some(UserRoute::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
+        "            Some(UserLocation::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
+        "            Some(UserLocation::Here(_)) if why == ForcedLogoutCause::Banned => false,\n            Some(UserLocation::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
     ),
     of(
         "a deleted user goes on as if nothing had happened",
@@ -343,8 +343,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a notice that is stored is not sent",
         "src/chat/admin/notices.rs",
-        "Some(AdminOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),",
-        "Some(AdminOutcome::Done) => {}",
+        "Some(AdminJobOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),",
+        "Some(AdminJobOutcome::Done) => {}",
     ),
     of(
         "a request of a blocked user is shown",
@@ -465,12 +465,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a new password does not wait for the store",
         "src/chat/own_account.rs",
         "        self.submit_for(request, job, JobPurpose::Account(own), out);",
-        "        if own.verb == Verb::Password {\n            self.answer(request, Reply::PasswordChanged, out);\n        }\n        self.submit_for(request, job, JobPurpose::Account(own), out);",
+        "        if own.verb == RequestType::Password {\n            self.answer(request, Reply::PasswordChanged, out);\n        }\n        self.submit_for(request, job, JobPurpose::Account(own), out);",
     ),
     of(
         "log-ins by the old password go on",
         "src/chat/proof.rs",
-        "        self.logins.bar(&user, RefusalCause::WrongPassword);\n",
+        "        self.logins.bar(&user, LoginRefusalCause::WrongPassword);\n",
         "",
     ),
     of(
@@ -488,13 +488,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a log-in to an account that was deleted meanwhile",
         "src/store/login_reads.rs",
-        "        None => Outcome::Unproven { password_hash: None, differs: false },",
-        "        None => Outcome::Proven,",
+        "        None => JobOutcome::Unproven { password_hash: None, differs: false },",
+        "        None => JobOutcome::Proven,",
     ),
     of(
         "a token makes an address trusted",
         "src/chat/tries.rs",
-        "(budget != TryBudget::Token || self.trusts(user, address_key, rules, now_ms))",
-        "(budget != TryBudget::Token || !self.trusts(user, address_key, rules, now_ms))",
+        "(budget != TryBudgetKind::Token || self.trusts(user, address_key, rules, now_ms))",
+        "(budget != TryBudgetKind::Token || !self.trusts(user, address_key, rules, now_ms))",
     ),
 ];

@@ -9,9 +9,9 @@ use super::random::Random;
 use super::rules;
 use super::say::Say;
 use super::world::World;
-use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 use hongyan::protocol::request::FriendVerb;
-use hongyan::store::quota::{Quotas, Usage};
+use hongyan::store::quota::{QuotaUsage, Quotas};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -93,7 +93,7 @@ fn all(_: &Job) -> bool {
 /// Small ones in some worlds. Drawn from a copy, so that all else stays as it was in the worlds of
 /// old.
 fn quotas_of(mut random: Random) -> Option<Quotas> {
-    let mut usage = || Usage { rows: 1 + random.below(12), bytes: 300 + random.below(3_000) };
+    let mut usage = || QuotaUsage { rows: 1 + random.below(12), bytes: 300 + random.below(3_000) };
     let quotas = Quotas { receiver: usage(), pair: usage() };
     random.chance(250).then_some(quotas)
 }
@@ -102,7 +102,7 @@ impl Simulation {
     pub fn new(seed: u64) -> Self {
         let mut later = Later::new(Random::new(seed ^ 0x1A7E_0001));
         let mut random = Random::new(seed);
-        let rules = Rules { undecided_max: later.undecided_max(), ..rules::of(&mut random) };
+        let rules = CoreSettings { undecided_max: later.undecided_max(), ..rules::of(&mut random) };
         let memory = (seed % 8 == 1).then(|| Random::new(seed ^ 0x3E3));
         let operator = Operator::new(Random::new(seed ^ 0x09E2_A702));
         let owners = Owners::new(Random::new(seed ^ 0x0A11_CC0E));
@@ -118,7 +118,7 @@ impl Simulation {
     /// With a push hook, so impatient that users are announced all the time.
     pub fn with_push_hook(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let hook = Rules {
+        let hook = CoreSettings {
             push_hook: true,
             push_hook_after_ms: 1 + random.below(200),
             push_hook_pause_ms: 1 + random.below(5_000),
@@ -141,7 +141,7 @@ impl Simulation {
         Self::ruled_by(rules, random, of_jobs)
     }
 
-    fn ruled_by(rules: Rules, mut random: Random, of_jobs: Random) -> Self {
+    fn ruled_by(rules: CoreSettings, mut random: Random, of_jobs: Random) -> Self {
         let mut world = World::new(rules.clone());
         if let Some(quotas) = quotas_of(random.clone()) {
             world.store.model.quotas = quotas;

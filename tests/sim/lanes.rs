@@ -2,7 +2,7 @@
 //! always well.
 
 use super::store::Model;
-use hongyan::chat::contract::{Job, Outcome, Ticket};
+use hongyan::chat::contract::{Job, JobOutcome, JobTicket};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of a job.
@@ -30,19 +30,19 @@ pub struct Plan {
 
 #[derive(Debug)]
 struct Work {
-    ticket: Ticket,
+    ticket: JobTicket,
     job: Job,
     fate: Fate,
-    outcome: Option<Outcome>,
+    outcome: Option<JobOutcome>,
 }
 
 /// What the workers did.
 #[derive(Debug)]
 pub enum Step {
     /// It was committed, whatever the core will be told.
-    Done(Job, Outcome),
+    Done(Job, JobOutcome),
     /// The core is to be told.
-    Answer(Ticket, Job, Outcome),
+    Answer(JobTicket, Job, JobOutcome),
 }
 
 type Planner = Box<dyn FnMut(&Job) -> Plan>;
@@ -52,7 +52,7 @@ pub struct Lanes {
     plan: Planner,
     /// Jobs that hang (and all behind them in their lane) until `work`.
     hangs: fn(&Job) -> bool,
-    stuck: Vec<(Ticket, Job)>,
+    stuck: Vec<(JobTicket, Job)>,
     stuck_lanes: BTreeSet<String>,
     work: BTreeMap<u64, Work>,
     /// (when, which, answer?)
@@ -158,7 +158,7 @@ impl Lanes {
         }
     }
 
-    pub fn submit(&mut self, now_ms: u64, ticket: Ticket, job: Job) {
+    pub fn submit(&mut self, now_ms: u64, ticket: JobTicket, job: Job) {
         self.submitted.push(name_of(&job));
         let lane = lane_of(&job);
         let behind = lane.as_ref().is_some_and(|lane| self.stuck_lanes.contains(lane));
@@ -170,7 +170,7 @@ impl Lanes {
         }
     }
 
-    fn schedule(&mut self, now_ms: u64, ticket: Ticket, job: Job) {
+    fn schedule(&mut self, now_ms: u64, ticket: JobTicket, job: Job) {
         let Plan { takes_ms, answer_after_ms, fate } = (self.plan)(&job);
         let mut done_ms = now_ms + takes_ms;
         let mut answer_ms = done_ms + answer_after_ms;
@@ -219,15 +219,15 @@ impl Lanes {
             let work = self.work.remove(&serial)?;
             let outcome = match work.fate {
                 Fate::Do | Fate::Refuse | Fate::TooLarge => work.outcome?,
-                Fate::Fail | Fate::DoAndLose => Outcome::Failed,
+                Fate::Fail | Fate::DoAndLose => JobOutcome::Failed,
             };
             return Some(Step::Answer(work.ticket, work.job, outcome));
         }
         let work = self.work.get_mut(&serial)?;
         let outcome = match work.fate {
-            Fate::Fail => Outcome::Failed,
-            Fate::Refuse => Outcome::Refused,
-            Fate::TooLarge => Outcome::TooLarge,
+            Fate::Fail => JobOutcome::Failed,
+            Fate::Refuse => JobOutcome::Refused,
+            Fate::TooLarge => JobOutcome::TooLarge,
             Fate::Do | Fate::DoAndLose => self.model.execute(&work.job),
         };
         work.outcome = Some(outcome.clone());

@@ -3,14 +3,20 @@
 use super::clients::Simulation;
 use super::say::Say;
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{TokenVerb, Verb};
+use hongyan::protocol::request::{RequestType, TokenVerb};
 
 impl Simulation {
     pub(super) fn odd(&mut self) {
         let Some(conn) = self.conn() else {
             return;
         };
-        let verbs = [None, Some(Verb::Message), Some(Verb::Ack), Some(Verb::GetUser), Some(Verb::Login)];
+        let verbs = [
+            None,
+            Some(RequestType::Message),
+            Some(RequestType::Ack),
+            Some(RequestType::GetUser),
+            Some(RequestType::Login),
+        ];
         let verb = verbs[self.random.below(5) as usize];
         let code = match self.random.below(40) {
             0 => ErrorCode::TooLarge,

@@ -10,12 +10,14 @@ mod operator;
 mod pushes;
 use super::store::{Key, Model, key_of};
 use super::world::{EPOCH_MS, Seen};
-use hongyan::chat::contract::{CloseReason, ConnId, FriendAnswerOutcome, FriendRequestOutcome, Job, Outcome, Rules};
+use hongyan::chat::contract::{
+    ConnId, CoreCloseReason, CoreSettings, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
+};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::field::RESERVED_NAME;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::Reply;
-use hongyan::protocol::request::{ContentForm, FriendVerb};
+use hongyan::protocol::request::{FriendVerb, JsonContentForm};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn pair_of(one: &str, other: &str) -> (String, String) {
@@ -86,7 +88,7 @@ impl View {
 
 #[derive(Debug)]
 pub struct Oracle {
-    rules: Rules,
+    rules: CoreSettings,
     pub conns: BTreeMap<ConnId, View>,
     incarnation: u32,
     /// Messages that were committed at some time, or acked.
@@ -147,7 +149,7 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: CoreSettings) -> Self {
         Self {
             rules,
             conns: BTreeMap::new(),
@@ -399,16 +401,16 @@ impl Oracle {
         }
     }
 
-    fn closed(&mut self, at_ms: u64, conn: ConnId, reason: CloseReason) {
+    fn closed(&mut self, at_ms: u64, conn: ConnId, reason: CoreCloseReason) {
         let Some(view) = self.conns.remove(&conn) else {
             return;
         };
         match reason {
-            CloseReason::Idle => {
+            CoreCloseReason::Idle => {
                 self.count("idle closes");
                 assert_eq!(at_ms, self.look_ms(view.last_active_ms), "closed as idle at the wrong time");
             }
-            CloseReason::Replaced => {
+            CoreCloseReason::Replaced => {
                 self.count("take-overs");
                 let other = self.conns.values().any(|other| other.user == view.user);
                 // The new one's `LS` comes right after.

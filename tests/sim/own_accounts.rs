@@ -1,7 +1,7 @@
 //! The model store: what users do to their own accounts.
 
 use super::store::Model;
-use hongyan::chat::contract::{AccountJob, AccountOutcome, PendingEntry, ProfileChange, Roster, RosterFriend};
+use hongyan::chat::contract::{AccountJob, AccountOutcome, ProfileChange, Roster, RosterFriend, RosterFriendRequest};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 
 fn name(name: &str) -> UserName {
@@ -84,7 +84,7 @@ impl Model {
                 bytes += asking.content.len();
                 begun_below
             });
-            let entry = |((asker, asked), asking): (&(String, String), &super::store::Asking)| PendingEntry {
+            let entry = |((asker, asked), asking): (&(String, String), &super::store::Asking)| RosterFriendRequest {
                 user_name: name(if is_mine { asked } else { asker }),
                 message_id: asking.id.as_str().into(),
                 content: asking.content.as_str().into(),

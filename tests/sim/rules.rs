@@ -1,12 +1,12 @@
 //! The rules that one run has, drawn from its seed: often so small that every bound is reached.
 
 use super::random::Random;
-use hongyan::chat::contract::Rules;
+use hongyan::chat::contract::CoreSettings;
 
-pub fn of(random: &mut Random) -> Rules {
+pub fn of(random: &mut Random) -> CoreSettings {
     let small = random.chance(500);
     let mut pick = |small_max: u64, large: u64| if small { 1 + random.below(small_max) } else { large };
-    let rules = Rules {
+    let rules = CoreSettings {
         page_max: pick(4, 64) as u32,
         page_bytes_max: pick(600, 256 << 10) as usize,
         list_max: pick(6, 1_024) as u32,
@@ -22,11 +22,11 @@ pub fn of(random: &mut Random) -> Rules {
         jobs_max: if random.chance(100) { 1 + random.below(20) as usize } else { 65_536 },
         dedup_messages_max: if random.chance(200) { 1 + random.below(4) as u32 } else { 1_024 },
         save_after_ms: random.below(20),
-        ..Rules::default()
+        ..CoreSettings::default()
     };
     if small {
         // From what was drawn already, so that seeds go on meaning what they meant.
-        Rules { jobs_per_connection_max: 1 + rules.list_max, reads_per_connection_max: rules.page_max, ..rules }
+        CoreSettings { jobs_per_connection_max: 1 + rules.list_max, reads_per_connection_max: rules.page_max, ..rules }
     } else {
         rules
     }

@@ -1,13 +1,15 @@
 //! What clients say, owned, and what they hear, as short lines.
 
 use super::store::profile;
-use hongyan::chat::contract::CloseReason;
+use hongyan::chat::contract::CoreCloseReason;
 use hongyan::protocol::account::{AccountRequest, BlockVerb, ProfileChange};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::field::{Id, Name, Secret, UserName};
+use hongyan::protocol::field::{MessageId, Secret, UserName, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, ReplyId};
-use hongyan::protocol::request::{BadInput, ContentForm, Credential, FriendVerb, Request, TokenVerb, Verb};
+use hongyan::protocol::request::{
+    BadInput, ClientRequest, Credential, FriendVerb, JsonContentForm, RequestType, TokenVerb,
+};
 use std::borrow::Cow;
 
 /// One input.
@@ -81,20 +83,20 @@ pub enum Say {
     },
     Bad {
         code: ErrorCode,
-        verb: Option<Verb>,
+        verb: Option<RequestType>,
     },
 }
 
-fn name(text: &str) -> Name<'_> {
-    Name::new(text).unwrap()
+fn name(text: &str) -> UserNameRef<'_> {
+    UserNameRef::new(text).unwrap()
 }
 
-fn id(text: &str) -> Id<'_> {
-    Id::new(text).unwrap()
+fn id(text: &str) -> MessageId<'_> {
+    MessageId::new(text).unwrap()
 }
 
-fn account<'a>(mid: &'a str, request: AccountRequest<'a>) -> Request<'a> {
-    Request::Account { mid: Some(id(mid)), form: ContentForm::Text, request }
+fn account<'a>(mid: &'a str, request: AccountRequest<'a>) -> ClientRequest<'a> {
+    ClientRequest::Account { mid: Some(id(mid)), form: JsonContentForm::Text, request }
 }
 
 /// Has it nothing that JSON escapes?
@@ -103,30 +105,30 @@ fn is_escape_free(text: &str) -> bool {
 }
 
 impl Say {
-    pub fn request(&self) -> Result<Request<'_>, BadInput> {
-        let form = ContentForm::Text;
+    pub fn request(&self) -> Result<ClientRequest<'_>, BadInput> {
+        let form = JsonContentForm::Text;
         Ok(match self {
-            Self::SignUp { mid, user, password } => Request::SignUp {
+            Self::SignUp { mid, user, password } => ClientRequest::SignUp {
                 mid: Some(id(mid)),
                 form,
                 profile: Box::new(profile(user)),
                 secret: Secret::new(password),
             },
-            Self::Login { mid, user, password } => Request::Login {
+            Self::Login { mid, user, password } => ClientRequest::Login {
                 mid: Some(id(mid)),
                 form,
                 user: name(user),
                 credential: Credential::Password(Secret::new(password)),
             },
-            Self::Resume { mid, user, token } => Request::Login {
+            Self::Resume { mid, user, token } => ClientRequest::Login {
                 mid: Some(id(mid)),
                 form,
                 user: name(user),
                 credential: Credential::Token(Secret::new(token)),
             },
-            Self::Token { mid, verb } => Request::Token { mid: Some(id(mid)), form, verb: *verb },
-            Self::GetUser { mid, user } => Request::GetUser { mid: Some(id(mid)), user: name(user) },
-            Self::Message { id: of, sender, receiver, content } => Request::Message {
+            Self::Token { mid, verb } => ClientRequest::Token { mid: Some(id(mid)), form, verb: *verb },
+            Self::GetUser { mid, user } => ClientRequest::GetUser { mid: Some(id(mid)), user: name(user) },
+            Self::Message { id: of, sender, receiver, content } => ClientRequest::Message {
                 form,
                 id: id(of),
                 sender: name(sender),
@@ -135,9 +137,9 @@ impl Say {
                 escape_free: [of, sender, receiver, content].into_iter().all(|text| is_escape_free(text)),
             },
             Self::Ack { id: of, sender } => {
-                Request::Ack { form, id: id(of), sender: sender.as_ref().map(|sender| name(sender)) }
+                ClientRequest::Ack { form, id: id(of), sender: sender.as_ref().map(|sender| name(sender)) }
             }
-            Self::Friend { id: of, sender, receiver, verb, content } => Request::Friend {
+            Self::Friend { id: of, sender, receiver, verb, content } => ClientRequest::Friend {
                 form,
                 id: id(of),
                 sender: name(sender),
@@ -145,7 +147,7 @@ impl Say {
                 verb: *verb,
                 content: Cow::Borrowed(content),
             },
-            Self::Heartbeat { mid } => Request::Heartbeat { mid: Some(id(mid)) },
+            Self::Heartbeat { mid } => ClientRequest::Heartbeat { mid: Some(id(mid)) },
             Self::Roster { mid, after, watch } => {
                 account(mid, AccountRequest::Roster { after: after.as_ref().map(|after| name(after)), watch: *watch })
             }
@@ -177,7 +179,7 @@ pub enum Frame {
     Reply { id: ReplyId, reply: Reply },
     Push(Push),
     Presence { user: UserName, online: bool },
-    Closed(CloseReason),
+    Closed(CoreCloseReason),
 }
 
 impl Frame {

@@ -1,12 +1,13 @@
 //! The model store: what a job does and answers, as its contract says, in plain maps.
 
 use hongyan::chat::contract::{
-    AdminJob, AdminOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, MailboxQuota, Outcome, StoredPush,
+    AdminJob, AdminJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind,
+    StoredPushInfo,
 };
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::request::Credential;
-use hongyan::store::quota::{Quotas, Usage};
+use hongyan::store::quota::{QuotaUsage, Quotas};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// (sender, receiver, id): what makes two messages the same.
@@ -28,7 +29,7 @@ pub(super) struct Asking {
 
 /// Nothing is ever full.
 const NO_QUOTAS: Quotas = {
-    let none = Usage { rows: u64::MAX, bytes: u64::MAX };
+    let none = QuotaUsage { rows: u64::MAX, bytes: u64::MAX };
     Quotas { receiver: none, pair: none }
 };
 
@@ -155,17 +156,17 @@ impl Model {
         self.exceeded(push).is_none()
     }
 
-    fn exceeded(&self, push: &Push) -> Option<MailboxQuota> {
-        let fits = |max: Usage, counts: &dyn Fn(&Push) -> bool| {
+    fn exceeded(&self, push: &Push) -> Option<MailboxQuotaKind> {
+        let fits = |max: QuotaUsage, counts: &dyn Fn(&Push) -> bool| {
             let all = self.pushes.values().filter(|other| counts(other)).chain([push]);
-            let bytes = all.clone().map(|one| Usage::of_one(one.text_bytes() as u64).bytes).sum::<u64>();
+            let bytes = all.clone().map(|one| QuotaUsage::of_one(one.text_bytes() as u64).bytes).sum::<u64>();
             all.count() as u64 <= max.rows && bytes <= max.bytes
         };
         if !fits(self.quotas.receiver, &|other| other.receiver() == push.receiver()) {
-            return Some(MailboxQuota::Receiver);
+            return Some(MailboxQuotaKind::Receiver);
         }
         let is_of_pair = |other: &Push| (other.receiver(), other.sender()) == (push.receiver(), push.sender());
-        (!fits(self.quotas.pair, &is_of_pair)).then_some(MailboxQuota::Pair)
+        (!fits(self.quotas.pair, &is_of_pair)).then_some(MailboxQuotaKind::Pair)
     }
 
     fn keep(&mut self, push: &Push) {
@@ -174,26 +175,26 @@ impl Model {
     }
 
     /// Does a job and gives its answer.
-    pub fn execute(&mut self, job: &Job) -> Outcome {
+    pub fn execute(&mut self, job: &Job) -> JobOutcome {
         match job {
-            Job::Hash { secret } => Outcome::Hashed(hashed(secret)),
+            Job::Hash { secret } => JobOutcome::Hashed(hashed(secret)),
             Job::CreateAccount { profile, password_hash } => {
                 let name = profile.user_name.as_str();
                 if self.accounts.contains_key(name) || self.deleted.contains_key(name) {
-                    return Outcome::NameTaken;
+                    return JobOutcome::NameTaken;
                 }
                 self.accounts.insert(name.into(), (password_hash.clone(), (**profile).clone()));
-                Outcome::Created
+                JobOutcome::Created
             }
             Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
                 match self.prove(user, credential, *now_ms, *latest_ms) {
-                    Outcome::Proven => self.load(user, *pushes_max, *bytes_max),
+                    JobOutcome::Proven => self.load(user, *pushes_max, *bytes_max),
                     outcome => outcome,
                 }
             }
             Job::Prove { user, credential, now_ms, latest_ms } => self.prove(user, credential, *now_ms, *latest_ms),
             Job::Verify { password_hash: Some(unreadable), .. } if unreadable.expose() == UNREADABLE => {
-                Outcome::Refused
+                JobOutcome::Refused
             }
             Job::Verify { user, secret, password_hash } => {
                 let fits = password_hash.as_ref() == Some(&hashed(secret));
@@ -203,42 +204,42 @@ impl Model {
                 if fits && is_stored && self.cache_passwords {
                     self.verified.insert(user.as_str().into(), secret.clone());
                 }
-                Outcome::Verified(fits)
+                JobOutcome::Verified(fits)
             }
             Job::Load { user, pushes_max: 1.., .. } if !self.accounts.contains_key(user.as_str()) => {
-                Outcome::Unproven { password_hash: None, differs: false }
+                JobOutcome::Unproven { password_hash: None, differs: false }
             }
-            Job::Load { user, pushes_max: 1.., .. } if self.banned.contains(user.as_str()) => Outcome::Banned,
+            Job::Load { user, pushes_max: 1.., .. } if self.banned.contains(user.as_str()) => JobOutcome::Banned,
             Job::Load { user, pushes_max, bytes_max } => self.load(user, *pushes_max, *bytes_max),
             Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
-                Outcome::Page(self.page(user, *after_seq, *pushes_max, *bytes_max))
+                JobOutcome::Page(self.page(user, *after_seq, *pushes_max, *bytes_max))
             }
             // A session may outlive its account, while nobody knows that the deletion has begun.
             Job::Cluster { .. } => panic!("it is the store of a node alone"),
-            Job::MakeToken { user, .. } if !self.accounts.contains_key(user.as_str()) => Outcome::Refused,
+            Job::MakeToken { user, .. } if !self.accounts.contains_key(user.as_str()) => JobOutcome::Refused,
             Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
                 self.make_token(user.as_str(), (*now_ms, *latest_ms), *expires_ms, *tokens_max as usize)
             }
             Job::RevokeTokens { user } => {
                 self.tokens.remove(user.as_str());
-                Outcome::TokensRevoked
+                JobOutcome::TokensRevoked
             }
             Job::GetProfile { user, .. } => {
-                Outcome::Profile(self.accounts.get(user.as_str()).map(|(_, profile)| Box::new(profile.clone())))
+                JobOutcome::Profile(self.accounts.get(user.as_str()).map(|(_, profile)| Box::new(profile.clone())))
             }
             Job::SavePush { push } => self.save(push),
             Job::DeletePush { receiver, seq } => {
                 self.pushes.remove(&(receiver.as_str().to_owned(), *seq));
-                Outcome::Deleted
+                JobOutcome::Deleted
             }
-            Job::AskFriend { push, pending_max } => Outcome::Asked(self.ask(push, *pending_max as usize)),
-            Job::AnswerFriend { push, friends_max } => Outcome::Answered(self.answer(push, *friends_max as usize)),
+            Job::AskFriend { push, pending_max } => JobOutcome::Asked(self.ask(push, *pending_max as usize)),
+            Job::AnswerFriend { push, friends_max } => JobOutcome::Answered(self.answer(push, *friends_max as usize)),
             Job::Unfriend { user, other } => {
                 self.unfriend(user.as_str(), other.as_str());
-                Outcome::Unfriended
+                JobOutcome::Unfriended
             }
-            Job::Account { user, job } => Outcome::Account(Box::new(self.account(user, job))),
-            Job::Admin { user, job } => Outcome::Admin(Box::new(self.admin(user, job))),
+            Job::Account { user, job } => JobOutcome::Account(Box::new(self.account(user, job))),
+            Job::Admin { user, job } => JobOutcome::Admin(Box::new(self.admin(user, job))),
         }
     }
 
@@ -256,7 +257,7 @@ impl Model {
         (now_ms, latest_ms): (u64, u64),
         expires_ms: u64,
         tokens_max: usize,
-    ) -> Outcome {
+    ) -> JobOutcome {
         self.tokens_made += 1;
         let token = Secret::new(&format!("token {}", self.tokens_made));
         let tokens = self.tokens.entry(user.into()).or_default();
@@ -270,7 +271,7 @@ impl Model {
             *room != usize::MAX
         });
         tokens.push((token.clone(), expires_ms));
-        Outcome::Token(token)
+        JobOutcome::Token(token)
     }
 
     /// What fits, if there is such an account.
@@ -303,7 +304,7 @@ impl Model {
         self.deleted.get(user) == Some(&true)
     }
 
-    fn admin(&mut self, user: &UserName, job: &AdminJob) -> AdminOutcome {
+    fn admin(&mut self, user: &UserName, job: &AdminJob) -> AdminJobOutcome {
         let name = user.as_str();
         match job {
             AdminJob::Accounts { after, rows_max } => {
@@ -316,23 +317,23 @@ impl Model {
                     .collect();
                 let more = names.len() > *rows_max as usize;
                 names.truncate(*rows_max as usize);
-                return AdminOutcome::Accounts { names, more };
+                return AdminJobOutcome::Accounts { names, more };
             }
             AdminJob::FindPushes { id, after_seq, rows_max } => {
                 return self.find_pushes(name, id, *after_seq, *rows_max);
             }
             AdminJob::Delete { rows_max } => return self.delete(name, *rows_max as usize),
-            _ if !self.accounts.contains_key(name) => return AdminOutcome::NoSuchUser,
+            _ if !self.accounts.contains_key(name) => return AdminJobOutcome::NoSuchUser,
             AdminJob::Look { rows_max } => {
                 let mut seqs: Vec<u64> = self.waiting_for(name).iter().map(|push| push.seq).collect();
                 let more = seqs.len() > *rows_max as usize;
                 seqs.truncate(*rows_max as usize);
-                return AdminOutcome::Account { is_banned: self.banned.contains(name), seqs, more };
+                return AdminJobOutcome::Account { is_banned: self.banned.contains(name), seqs, more };
             }
             AdminJob::Notice { push } => {
                 return match self.save(push) {
-                    Outcome::Full(quota) => AdminOutcome::Full(quota),
-                    _ => AdminOutcome::Done,
+                    JobOutcome::Full(quota) => AdminJobOutcome::Full(quota),
+                    _ => AdminJobOutcome::Done,
                 };
             }
             AdminJob::SetBanned { is_banned: true } => _ = self.banned.insert(name.into()),
@@ -343,23 +344,23 @@ impl Model {
             }
         }
         self.tokens.remove(name);
-        AdminOutcome::Done
+        AdminJobOutcome::Done
     }
 
-    fn find_pushes(&self, name: &str, id: &str, after_seq: u64, rows_max: u32) -> AdminOutcome {
+    fn find_pushes(&self, name: &str, id: &str, after_seq: u64, rows_max: u32) -> AdminJobOutcome {
         let rows: Vec<&Push> = self.waiting_for(name).into_iter().filter(|push| push.seq > after_seq).collect();
         let rows = &rows[..rows.len().min(rows_max as usize)];
         let next = rows.last().filter(|_| rows.len() == rows_max as usize).map(|push| push.seq);
-        let found = rows.iter().filter(|push| push.id() == id).map(|push| StoredPush {
+        let found = rows.iter().filter(|push| push.id() == id).map(|push| StoredPushInfo {
             seq: push.seq,
             sender: UserName::new(push.sender()).unwrap(),
             kind: push.kind,
             time_ms: push.time_ms,
         });
-        AdminOutcome::Found { pushes: found.collect(), next }
+        AdminJobOutcome::Found { pushes: found.collect(), next }
     }
 
-    fn delete(&mut self, name: &str, rows_max: usize) -> AdminOutcome {
+    fn delete(&mut self, name: &str, rows_max: usize) -> AdminJobOutcome {
         let of_user = |pair: &&(String, String)| pair.0 == name || pair.1 == name;
         let names = |(one, other): &(String, String)| (UserName::new(one).unwrap(), UserName::new(other).unwrap());
         let pairs = self.pending.keys().filter(of_user).chain(self.friends.iter().filter(|pair| pair.0 == name));
@@ -370,40 +371,40 @@ impl Model {
             self.tokens.remove(name);
             self.banned.remove(name);
             self.verified.remove(name);
-            return AdminOutcome::Deleting { pairs };
+            return AdminJobOutcome::Deleting { pairs };
         }
         if !self.is_deleting(name) {
-            return AdminOutcome::NoSuchUser;
+            return AdminJobOutcome::NoSuchUser;
         }
         let rows: Vec<u64> = self.waiting_for(name).iter().map(|push| push.seq).take(rows_max).collect();
         if !pairs.is_empty() {
-            return AdminOutcome::Deleting { pairs };
+            return AdminJobOutcome::Deleting { pairs };
         }
         if rows.is_empty() {
             self.deleted.insert(name.into(), false);
-            return AdminOutcome::Done;
+            return AdminJobOutcome::Done;
         }
         for seq in rows {
             self.pushes.remove(&(name.to_owned(), seq));
         }
-        AdminOutcome::Deleting { pairs }
+        AdminJobOutcome::Deleting { pairs }
     }
 
-    fn load(&self, user: &UserName, pushes_max: u32, bytes_max: usize) -> Outcome {
+    fn load(&self, user: &UserName, pushes_max: u32, bytes_max: usize) -> JobOutcome {
         let page = self.page(user, 0, pushes_max, bytes_max);
-        Outcome::Loaded { friends: self.friends_of(user.as_str()), page }
+        JobOutcome::Loaded { friends: self.friends_of(user.as_str()), page }
     }
 
-    fn prove(&self, user: &UserName, credential: &Credential, now_ms: u64, latest_ms: u64) -> Outcome {
-        let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
+    fn prove(&self, user: &UserName, credential: &Credential, now_ms: u64, latest_ms: u64) -> JobOutcome {
+        let unproven = |password_hash, differs| JobOutcome::Unproven { password_hash, differs };
         let Some((hash, _)) = self.accounts.get(user.as_str()) else { return unproven(None, false) };
         match credential {
             Credential::Password(secret) if self.verified.get(user.as_str()) != Some(secret) => {
                 unproven(Some(hash.clone()), self.verified.contains_key(user.as_str()))
             }
             Credential::Token(token) if !self.has_token(user, token, now_ms, latest_ms) => unproven(None, false),
-            _ if self.banned.contains(user.as_str()) => Outcome::Banned,
-            _ => Outcome::Proven,
+            _ if self.banned.contains(user.as_str()) => JobOutcome::Banned,
+            _ => JobOutcome::Proven,
         }
     }
 
@@ -418,19 +419,19 @@ impl Model {
         mine.map(|(_, other)| UserName::new(other).unwrap()).collect()
     }
 
-    fn save(&mut self, push: &Push) -> Outcome {
+    fn save(&mut self, push: &Push) -> JobOutcome {
         let same =
             |other: &Push| other.kind == PushKind::Message && other.seq != push.seq && key_of(other) == key_of(push);
         if push.kind == PushKind::Message && self.pushes.values().any(same) {
-            return Outcome::Duplicate;
+            return JobOutcome::Duplicate;
         }
         if !self.pushes.contains_key(&(push.receiver().to_owned(), push.seq))
             && let Some(quota) = self.exceeded(push)
         {
-            return Outcome::Full(quota);
+            return JobOutcome::Full(quota);
         }
         self.keep(push);
-        Outcome::Saved
+        JobOutcome::Saved
     }
 
     fn ask(&mut self, push: &Push, pending_max: usize) -> FriendRequestOutcome {

@@ -3,10 +3,10 @@
 
 use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
-use hongyan::chat::Chat;
+use hongyan::chat::ChatCore;
 use hongyan::chat::contract::{
-    Action, AddressKey, AdminAnswer, AdminRequest, AdminTicket, CloseReason, ConnId, Event, Job, Note, Outcome,
-    PushNotice, Rules, Totals, TurnTime,
+    AddressKey, AdminAnswer, AdminRequest, AdminTicket, ConnId, CoreAction, CoreCloseReason, CoreEvent, CoreSettings,
+    Job, JobOutcome, LogEvent, MessageTotals, PushHookNotice, TurnTimestamp,
 };
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
@@ -30,13 +30,13 @@ pub enum Seen {
     Flushed(ConnId),
     PeerClosed(ConnId),
     Heard(ConnId, Frame),
-    Noted(Note),
+    Noted(LogEvent),
     /// To the push hook.
-    Announced(PushNotice),
+    Announced(PushHookNotice),
     /// The store committed it, or failed.
-    Done(Job, Outcome),
+    Done(Job, JobOutcome),
     /// The core was told.
-    Told(Job, Outcome),
+    Told(Job, JobOutcome),
     Stopped,
     Crashed,
 }
@@ -63,8 +63,8 @@ impl Conn {
 }
 
 pub struct World {
-    pub chat: Chat,
-    rules: Rules,
+    pub chat: ChatCore,
+    rules: CoreSettings,
     pub now_ms: u64,
     /// How wrong the wall clock is.
     pub wall_ahead_ms: i64,
@@ -78,23 +78,23 @@ pub struct World {
     /// A drain has begun, or (`true`) is over.
     pub drained: Option<bool>,
     /// Who was announced to the push hook, and when, when nobody reads `seen`.
-    pub announced: Vec<(u64, PushNotice)>,
+    pub announced: Vec<(u64, PushHookNotice)>,
     /// What was noted, when nobody reads `seen`.
-    pub notes: Vec<Note>,
+    pub notes: Vec<LogEvent>,
     /// What the operator was answered.
     pub answers: Vec<(AdminTicket, AdminAnswer)>,
     next_ticket: u64,
     /// The totals of the processes that have crashed.
-    crashed: Totals,
+    crashed: MessageTotals,
     pushed_seq: u64,
     pub trace: DefaultHasher,
     serial: u64,
 }
 
 impl World {
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: CoreSettings) -> Self {
         Self {
-            chat: Chat::new(rules.clone(), 1, [1, 2]),
+            chat: ChatCore::new(rules.clone(), 1, [1, 2]),
             rules,
             now_ms: 0,
             wall_ahead_ms: 0,
@@ -109,7 +109,7 @@ impl World {
             notes: Vec::new(),
             answers: Vec::new(),
             next_ticket: 0,
-            crashed: Totals::default(),
+            crashed: MessageTotals::default(),
             pushed_seq: 0,
             trace: DefaultHasher::new(),
             serial: 0,
@@ -117,7 +117,7 @@ impl World {
     }
 
     /// With accounts of these names (the password is the name) who are all friends.
-    pub fn of_friends(rules: Rules, names: &[&str]) -> Self {
+    pub fn of_friends(rules: CoreSettings, names: &[&str]) -> Self {
         let mut world = Self::new(rules);
         for name in names {
             world.store.model.add_account(name, name);
@@ -136,7 +136,7 @@ impl World {
 
     /// Hands one event to the core and carries out what it says; then the input that a `Resume` let
     /// go.
-    fn feed(&mut self, event: Event<'_>) {
+    fn feed(&mut self, event: CoreEvent<'_>) {
         let resumed = self.feed_one(event);
         self.feed_held(resumed);
     }
@@ -145,14 +145,14 @@ impl World {
         while let Some(conn) = resumed.pop_front() {
             while let Some(say) = self.conns.get_mut(&conn).and_then(Conn::next) {
                 self.note(Seen::Fed(conn, say.clone()));
-                resumed.extend(self.feed_one(Event::Input { conn, input: say.request() }));
+                resumed.extend(self.feed_one(CoreEvent::Input { conn, input: say.request() }));
             }
         }
     }
 
-    fn feed_one(&mut self, event: Event<'_>) -> VecDeque<ConnId> {
+    fn feed_one(&mut self, event: CoreEvent<'_>) -> VecDeque<ConnId> {
         let mut actions = Vec::new();
-        let now = TurnTime {
+        let now = TurnTimestamp {
             mono_ms: self.now_ms,
             wall_ms: (EPOCH_MS + self.now_ms).saturating_add_signed(self.wall_ahead_ms),
         };
@@ -161,54 +161,54 @@ impl World {
         for action in actions {
             self.hash(&action);
             match action {
-                Action::Reply { conn, id, reply, .. } => self.hear(conn, Frame::Reply { id, reply }),
-                Action::Refuse { conn, id, reply, code, why, .. } => {
+                CoreAction::Reply { conn, id, reply, .. } => self.hear(conn, Frame::Reply { id, reply }),
+                CoreAction::Refuse { conn, id, reply, code, why, .. } => {
                     self.hear(conn, Frame::Reply { id: id.clone(), reply });
                     self.hear(conn, Frame::Reply { id, reply: Reply::Error { code, why } });
                 }
-                Action::Push { conn, push, .. } => {
+                CoreAction::Push { conn, push, .. } => {
                     self.pushed_seq = self.pushed_seq.max(push.seq);
                     self.hear(conn, Frame::Push(push));
                 }
-                Action::Presence { conn, user, online, .. } => self.hear(conn, Frame::Presence { user, online }),
-                Action::Hold { conn } => self.conns.get_mut(&conn).expect("only what is open is held").held = true,
-                Action::Resume { conn } => {
+                CoreAction::Presence { conn, user, online, .. } => self.hear(conn, Frame::Presence { user, online }),
+                CoreAction::Hold { conn } => self.conns.get_mut(&conn).expect("only what is open is held").held = true,
+                CoreAction::Resume { conn } => {
                     if let Some(entry) = self.conns.get_mut(&conn) {
                         entry.held = false;
                         resumed.push_back(conn);
                     }
                 }
-                Action::HoldRequests { conn } => {
+                CoreAction::HoldRequests { conn } => {
                     let conn = self.conns.get_mut(&conn).expect("only what is open is held");
                     assert!(!std::mem::replace(&mut conn.requests_held, true), "held twice");
                 }
-                Action::ResumeRequests { conn } => {
+                CoreAction::ResumeRequests { conn } => {
                     if let Some(entry) = self.conns.get_mut(&conn) {
                         entry.requests_held = false;
                         resumed.push_back(conn);
                     }
                 }
-                Action::Close { conn, reason } => {
+                CoreAction::Close { conn, reason } => {
                     self.hear(conn, Frame::Closed(reason));
                     self.conns.remove(&conn);
                 }
-                Action::Submit { ticket, job } => {
+                CoreAction::Submit { ticket, job } => {
                     self.store.submit(self.now_ms, ticket, job);
                     assert!(self.store.in_flight() <= self.rules.jobs_max, "more jobs in flight than allowed");
                     assert!(self.store.hashing() <= self.rules.auth_running_max, "more hashing than allowed");
                     assert!(self.store.most_reading() <= 1, "two pages of one user at once");
                 }
-                Action::LoggedIn { conn } => {
+                CoreAction::LoggedIn { conn } => {
                     assert!(self.conns.contains_key(&conn), "only what is open is logged in on")
                 }
-                Action::PushHook(notice) if self.seen.is_some() => self.note(Seen::Announced(*notice)),
-                Action::PushHook(notice) => self.announced.push((self.now_ms, *notice)),
-                Action::Note(note) if self.seen.is_some() => self.note(Seen::Noted(note)),
-                Action::Note(note) => self.notes.push(note),
-                Action::Admin { ticket, answer } => self.answers.push((ticket, answer)),
-                Action::Send { .. } | Action::Publish { .. } | Action::ReadView => panic!("it is alone"),
-                Action::Draining { is_over } => self.drained = Some(is_over),
-                Action::Stopped => {
+                CoreAction::PushHook(notice) if self.seen.is_some() => self.note(Seen::Announced(*notice)),
+                CoreAction::PushHook(notice) => self.announced.push((self.now_ms, *notice)),
+                CoreAction::Note(note) if self.seen.is_some() => self.note(Seen::Noted(note)),
+                CoreAction::Note(note) => self.notes.push(note),
+                CoreAction::Admin { ticket, answer } => self.answers.push((ticket, answer)),
+                CoreAction::Send { .. } | CoreAction::Publish { .. } | CoreAction::ReadView => panic!("it is alone"),
+                CoreAction::Draining { is_over } => self.drained = Some(is_over),
+                CoreAction::Stopped => {
                     self.stopped += 1;
                     self.note(Seen::Stopped);
                 }
@@ -227,21 +227,21 @@ impl World {
     }
 
     /// The trace: everything that the core has said, in a number.
-    fn hash(&mut self, action: &Action) {
+    fn hash(&mut self, action: &CoreAction) {
         let trace = &mut self.trace;
         self.now_ms.hash(trace);
         std::mem::discriminant(action).hash(trace);
         match action {
-            Action::Reply { conn, id, reply, .. } => (conn, id.as_str(), word_of(reply)).hash(trace),
-            Action::Refuse { conn, id, reply, code, .. } => {
+            CoreAction::Reply { conn, id, reply, .. } => (conn, id.as_str(), word_of(reply)).hash(trace),
+            CoreAction::Refuse { conn, id, reply, code, .. } => {
                 (conn, id.as_str(), word_of(reply), code.as_str()).hash(trace);
             }
-            Action::Push { conn, push, .. } => (conn, push.seq, push.id(), push.content()).hash(trace),
-            Action::Presence { conn, user, online, .. } => (conn, user, online).hash(trace),
-            Action::Hold { conn } | Action::Resume { conn } | Action::LoggedIn { conn } => conn.hash(trace),
-            Action::HoldRequests { conn } | Action::ResumeRequests { conn } => conn.hash(trace),
-            Action::Close { conn, reason } => (conn, reason).hash(trace),
-            Action::Submit { ticket, job } => {
+            CoreAction::Push { conn, push, .. } => (conn, push.seq, push.id(), push.content()).hash(trace),
+            CoreAction::Presence { conn, user, online, .. } => (conn, user, online).hash(trace),
+            CoreAction::Hold { conn } | CoreAction::Resume { conn } | CoreAction::LoggedIn { conn } => conn.hash(trace),
+            CoreAction::HoldRequests { conn } | CoreAction::ResumeRequests { conn } => conn.hash(trace),
+            CoreAction::Close { conn, reason } => (conn, reason).hash(trace),
+            CoreAction::Submit { ticket, job } => {
                 (ticket, name_of(job)).hash(trace);
                 match job {
                     Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => {
@@ -253,11 +253,11 @@ impl World {
                     _ => {}
                 }
             }
-            Action::Note(note) => format!("{note:?}").hash(trace),
-            Action::PushHook(notice) => (notice.push.receiver(), notice.push.seq, notice.waiting).hash(trace),
-            Action::Admin { ticket, answer } => format!("{ticket:?} {answer:?}").hash(trace),
-            Action::Send { .. } | Action::Publish { .. } | Action::ReadView => {}
-            Action::Draining { .. } | Action::Stopped => {}
+            CoreAction::Note(note) => format!("{note:?}").hash(trace),
+            CoreAction::PushHook(notice) => (notice.push.receiver(), notice.push.seq, notice.waiting).hash(trace),
+            CoreAction::Admin { ticket, answer } => format!("{ticket:?} {answer:?}").hash(trace),
+            CoreAction::Send { .. } | CoreAction::Publish { .. } | CoreAction::ReadView => {}
+            CoreAction::Draining { .. } | CoreAction::Stopped => {}
         }
     }
 
@@ -276,12 +276,12 @@ impl World {
                     Some(Step::Done(job, outcome)) => self.note(Seen::Done(job, outcome)),
                     Some(Step::Answer(ticket, job, outcome)) => {
                         self.note(Seen::Told(job, outcome.clone()));
-                        self.feed(Event::Finished { ticket, outcome });
+                        self.feed(CoreEvent::Finished { ticket, outcome });
                     }
                     None => {}
                 }
             } else {
-                let resumed = self.feed_one(Event::Tick { heard_ms: self.now_ms });
+                let resumed = self.feed_one(CoreEvent::Tick { heard_ms: self.now_ms });
                 let later = self.chat.next_deadline();
                 assert!(later.is_none_or(|later| later > next), "the deadline stays: {later:?} after a tick at {next}");
                 self.feed_held(resumed);
@@ -292,7 +292,7 @@ impl World {
 
     /// Nothing but a tick, before everything that clients have sent was heard.
     pub fn tick(&mut self, heard_ms: u64) {
-        self.feed(Event::Tick { heard_ms });
+        self.feed(CoreEvent::Tick { heard_ms });
     }
 
     pub fn run_for(&mut self, wait_ms: u64) {
@@ -312,11 +312,11 @@ impl World {
         self.note(Seen::Opened(conn));
         let address_key = NonZeroU32::new(address_key).map(AddressKey);
         if slot % 2 == 0 {
-            self.feed(Event::Opened { conn, address_key });
+            self.feed(CoreEvent::Opened { conn, address_key });
         } else {
             // It comes through a proxy.
-            self.feed(Event::Opened { conn, address_key: None });
-            self.feed(Event::Addressed { conn, address_key });
+            self.feed(CoreEvent::Opened { conn, address_key: None });
+            self.feed(CoreEvent::Addressed { conn, address_key });
         }
         conn
     }
@@ -339,7 +339,7 @@ impl World {
             return entry.inbox.push_back(say);
         }
         self.note(Seen::Fed(conn, say.clone()));
-        self.feed(Event::Input { conn, input: say.request() });
+        self.feed(CoreEvent::Input { conn, input: say.request() });
     }
 
     pub fn are_requests_held(&self, conn: ConnId) -> bool {
@@ -349,14 +349,14 @@ impl World {
     pub fn ping(&mut self, conn: ConnId) {
         if self.is_open(conn) {
             self.note(Seen::Pinged(conn));
-            self.feed(Event::Ping { conn });
+            self.feed(CoreEvent::Ping { conn });
         }
     }
 
     pub fn block(&mut self, conn: ConnId) {
         if self.is_open(conn) {
             self.note(Seen::Blocked(conn));
-            self.feed(Event::Blocked { conn });
+            self.feed(CoreEvent::Blocked { conn });
         }
     }
 
@@ -364,14 +364,14 @@ impl World {
     pub fn drain(&mut self, conn: ConnId) {
         if self.is_open(conn) {
             self.note(Seen::Drained(conn));
-            self.feed(Event::Drained { conn });
+            self.feed(CoreEvent::Drained { conn });
         }
     }
 
     pub fn flush(&mut self, conn: ConnId) {
         if self.is_open(conn) {
             self.note(Seen::Flushed(conn));
-            self.feed(Event::Flushed { conn });
+            self.feed(CoreEvent::Flushed { conn });
         }
     }
 
@@ -382,14 +382,14 @@ impl World {
 
     /// The process holds too much memory.
     pub fn release_memory(&mut self, bytes: usize, windows: bool) {
-        self.feed(Event::ReleaseMemory { bytes, windows });
+        self.feed(CoreEvent::ReleaseMemory { bytes, windows });
     }
 
     /// The operator asks for something.
     pub fn admin(&mut self, request: AdminRequest) -> AdminTicket {
         let ticket = AdminTicket(self.next_ticket);
         self.next_ticket += 1;
-        self.feed(Event::Admin { ticket, request });
+        self.feed(CoreEvent::Admin { ticket, request });
         ticket
     }
 
@@ -397,12 +397,12 @@ impl World {
     pub fn hang_up(&mut self, conn: ConnId) {
         if self.conns.remove(&conn).is_some() {
             self.note(Seen::PeerClosed(conn));
-            self.feed(Event::Closed { conn });
+            self.feed(CoreEvent::Closed { conn });
         }
     }
 
     pub fn shut_down(&mut self) {
-        self.feed(Event::ShutDown);
+        self.feed(CoreEvent::ShutDown);
     }
 
     /// The whole server dies and starts again; the store keeps what it committed.
@@ -411,15 +411,15 @@ impl World {
         self.crashed = self.totals();
         // A place that was never stored could be given again; for the oracle's sake none is.
         let last_seq = self.store.model.last_seq.max(self.pushed_seq);
-        self.chat = Chat::new(self.rules.clone(), last_seq + 1, [1, 2]);
+        self.chat = ChatCore::new(self.rules.clone(), last_seq + 1, [1, 2]);
         self.conns.clear();
         self.note(Seen::Crashed);
     }
 
     /// What the core counted, over all crashes.
-    pub fn totals(&self) -> Totals {
+    pub fn totals(&self) -> MessageTotals {
         let (before, now) = (self.crashed, self.chat.totals());
-        Totals {
+        MessageTotals {
             taken: before.taken + now.taken,
             duplicates: before.duplicates + now.duplicates,
             promised: before.promised + now.promised,
@@ -496,7 +496,7 @@ impl World {
     }
 
     /// Why this connection was closed, if that was heard since it was last asked.
-    pub fn closed(&mut self, conn: ConnId) -> Option<(u64, CloseReason)> {
+    pub fn closed(&mut self, conn: ConnId) -> Option<(u64, CoreCloseReason)> {
         self.frames(conn).iter().find_map(|(at_ms, frame)| match frame {
             Frame::Closed(reason) => Some((*at_ms, *reason)),
             _ => None,

@@ -2,7 +2,7 @@
 //! other has taken its place.
 
 use crate::common::store::message;
-use hongyan::store::mysql::{ActiveServerCheck, ActiveServerWatch, MysqlServer};
+use hongyan::store::mysql::{ActiveServerCheck, ActiveServerWatch, MysqlDatabase};
 use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
@@ -14,7 +14,7 @@ use std::time::Duration;
 const WRITERS: usize = 4;
 
 /// Writes until the place is taken; gives how much was promised.
-fn write(server: MysqlServer, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
+fn write(server: MysqlDatabase, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
     thread::spawn(move || {
         let mut promised = 0;
         let open = || loop {
@@ -47,7 +47,7 @@ fn write(server: MysqlServer, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
 }
 
 fn epoch(url: &str) -> u64 {
-    let mut watch = ActiveServerWatch::new(MysqlServer::new(url).unwrap(), Duration::ZERO);
+    let mut watch = ActiveServerWatch::new(MysqlDatabase::new(url).unwrap(), Duration::ZERO);
     loop {
         match watch.look() {
             Ok(ActiveServerCheck::Gone { epoch }) => return epoch,
@@ -60,9 +60,9 @@ fn epoch(url: &str) -> u64 {
 }
 
 /// Takes the place of the server that writes, as a standby does: again, if that was faster.
-fn take_place(url: &str) -> MysqlServer {
+fn take_place(url: &str) -> MysqlDatabase {
     loop {
-        let server = MysqlServer::new(url).unwrap().succeed(epoch(url));
+        let server = MysqlDatabase::new(url).unwrap().succeed(epoch(url));
         match server.connect() {
             Ok(_) => return server,
             Err(StoreError::Busy(_) | StoreError::Unavailable(_) | StoreError::InUse(_)) => {}

@@ -5,8 +5,8 @@ use super::quotas::Workers;
 use crate::common::store::*;
 use crate::on_each;
 use hongyan::chat::contract::{
-    AccountJob, AccountOutcome, AdminJob, AdminOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, Outcome,
-    PendingEntry, ProfileChange, Roster, RosterFriend,
+    AccountJob, AccountOutcome, AdminJob, AdminJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
+    ProfileChange, Roster, RosterFriend, RosterFriendRequest,
 };
 use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Profile, Secret, UserName};
@@ -40,7 +40,7 @@ fn begin(store: &StoreUrl, names: &[&str]) -> Workers {
 
 fn does(workers: &mut Workers, name: &str, job: AccountJob) -> AccountOutcome {
     match workers.ask([Job::Account { user: user(name), job: Box::new(job) }]).as_slice() {
-        [Outcome::Account(outcome)] => (**outcome).clone(),
+        [JobOutcome::Account(outcome)] => (**outcome).clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -51,7 +51,7 @@ fn asks(workers: &mut Workers, seq: u64, from: &str, to: &str) -> FriendRequestO
 
 fn asks_by(workers: &mut Workers, push: Push, pending_max: u32) -> FriendRequestOutcome {
     match workers.ask([Job::AskFriend { push, pending_max }]).as_slice() {
-        [Outcome::Asked(asked)] => *asked,
+        [JobOutcome::Asked(asked)] => *asked,
         other => panic!("{other:?}"),
     }
 }
@@ -59,7 +59,7 @@ fn asks_by(workers: &mut Workers, push: Push, pending_max: u32) -> FriendRequest
 fn answers(workers: &mut Workers, seq: u64, kind: PushKind, asked: &str, asker: &str) -> FriendAnswerOutcome {
     match workers.ask([Job::AnswerFriend { push: answer(seq, kind, asked, asker, "r"), friends_max: 9_999 }]).as_slice()
     {
-        [Outcome::Answered(answered)] => *answered,
+        [JobOutcome::Answered(answered)] => *answered,
         other => panic!("{other:?}"),
     }
 }
@@ -84,7 +84,7 @@ fn blocked(names: &[&str], hidden_push: Option<u64>) -> AccountOutcome {
 fn page_of(workers: &mut Workers, name: &str) -> Vec<u64> {
     let job = Job::LoadPage { user: user(name), after_seq: 0, pushes_max: 999, bytes_max: 999_999 };
     match workers.ask([job]).as_slice() {
-        [Outcome::Page(page)] => page.pushes.iter().map(|push| push.seq).collect(),
+        [JobOutcome::Page(page)] => page.pushes.iter().map(|push| push.seq).collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -99,7 +99,7 @@ fn roster_of(workers: &mut Workers, name: &str, after: Option<&str>, rows_max: u
 /// Friends, who has asked them, and whom they have asked.
 fn seen(workers: &mut Workers, name: &str) -> [Vec<String>; 3] {
     let Roster { friends, incoming, outgoing, .. } = roster_of(workers, name, None, 999);
-    let names = |requests: Vec<PendingEntry>| requests.iter().map(|entry| entry.user_name.to_string()).collect();
+    let names = |requests: Vec<RosterFriendRequest>| requests.iter().map(|entry| entry.user_name.to_string()).collect();
     [friends.iter().map(|friend| friend.user_name.to_string()).collect(), names(incoming), names(outgoing)]
 }
 
@@ -109,7 +109,7 @@ fn shown(friends: &[&str], incoming: &[&str], outgoing: &[&str]) -> [Vec<String>
 
 fn profile_of(workers: &mut Workers, name: &str) -> Option<Profile> {
     match workers.ask([Job::GetProfile { asker: user("ann"), user: user(name) }]).as_slice() {
-        [Outcome::Profile(profile)] => profile.as_deref().cloned(),
+        [JobOutcome::Profile(profile)] => profile.as_deref().cloned(),
         other => panic!("{other:?}"),
     }
 }
@@ -162,7 +162,7 @@ fn change_passwords(store: &StoreUrl) {
     let workers = &mut begin(store, &["bob"]);
     let hash =
         |workers: &mut Workers, password: &str| match &workers.ask([Job::Hash { secret: Secret::new(password) }])[..] {
-            [Outcome::Hashed(hash)] => hash.clone(),
+            [JobOutcome::Hashed(hash)] => hash.clone(),
             other => panic!("{other:?}"),
         };
     let (old, new) = (hash(workers, "old"), hash(workers, "new"));
@@ -174,9 +174,9 @@ fn change_passwords(store: &StoreUrl) {
     };
     let by_password = |password: &str| log_in(Credential::Password(Secret::new(password)));
     let make = || Job::MakeToken { user: user("ann"), now_ms: 1, expires_ms: 100, latest_ms: 1_000, tokens_max: 8 };
-    assert!(matches!(workers.ask([verify("old", &old)])[..], [Outcome::Verified(true)]));
+    assert!(matches!(workers.ask([verify("old", &old)])[..], [JobOutcome::Verified(true)]));
     let token = match workers.ask([make()]).as_slice() {
-        [Outcome::Token(token)] => token.clone(),
+        [JobOutcome::Token(token)] => token.clone(),
         other => panic!("{other:?}"),
     };
     let by_token = || log_in(Credential::Token(token.clone()));
@@ -186,23 +186,23 @@ fn change_passwords(store: &StoreUrl) {
     };
     // Another password is stored than the one that was compared: nothing ends.
     assert_eq!(does(workers, "ann", change(Some(&new), &new)), AccountOutcome::Stale);
-    assert!(matches!(workers.ask([by_token()])[..], [Outcome::Loaded { .. }]));
-    assert!(matches!(workers.ask([by_password("old")])[..], [Outcome::Loaded { .. }]), "it is remembered");
+    assert!(matches!(workers.ask([by_token()])[..], [JobOutcome::Loaded { .. }]));
+    assert!(matches!(workers.ask([by_password("old")])[..], [JobOutcome::Loaded { .. }]), "it is remembered");
     // Twice, as after an answer that was lost.
     for _ in 0..2 {
         assert_eq!(does(workers, "ann", change(Some(&old), &new)), AccountOutcome::Changed);
         for job in [by_token(), by_password("old"), by_password("new")] {
             let outcomes = workers.ask([job]);
-            assert!(matches!(outcomes[..], [Outcome::Unproven { differs: false, .. }]), "{outcomes:?}");
+            assert!(matches!(outcomes[..], [JobOutcome::Unproven { differs: false, .. }]), "{outcomes:?}");
         }
     }
-    assert!(matches!(workers.ask([verify("old", &new)])[..], [Outcome::Verified(false)]));
-    assert!(matches!(workers.ask([verify("new", &new)])[..], [Outcome::Verified(true)]));
-    assert!(matches!(workers.ask([by_password("new")])[..], [Outcome::Loaded { .. }]));
+    assert!(matches!(workers.ask([verify("old", &new)])[..], [JobOutcome::Verified(false)]));
+    assert!(matches!(workers.ask([verify("new", &new)])[..], [JobOutcome::Verified(true)]));
+    assert!(matches!(workers.ask([by_password("new")])[..], [JobOutcome::Loaded { .. }]));
     assert_eq!(does(workers, "ann", change(Some(&old), &old)), AccountOutcome::Stale);
     assert_eq!(does(workers, "ann", change(None, &old)), AccountOutcome::Changed, "not compared");
     assert_eq!(does(workers, "eve", change(None, &old)), AccountOutcome::NoSuchUser);
-    let [Outcome::Unproven { password_hash, .. }] = &workers.ask([by_password("new")])[..] else { panic!() };
+    let [JobOutcome::Unproven { password_hash, .. }] = &workers.ask([by_password("new")])[..] else { panic!() };
     assert_eq!(password_hash.as_ref(), Some(&old));
 }
 
@@ -248,7 +248,7 @@ fn show_rosters(store: &StoreUrl) {
     // With or without a push that waits.
     workers.ask([Job::DeletePush { receiver: user("ann"), seq: 103 }]);
     let time = |seq| request(seq, "x", "y", "z").time_ms;
-    let entry = |name: &str, id: &str, text: &str, seq| PendingEntry {
+    let entry = |name: &str, id: &str, text: &str, seq| RosterFriendRequest {
         user_name: user(name),
         message_id: id.into(),
         content: text.into(),
@@ -357,21 +357,21 @@ fn count_pushes(store: &StoreUrl) {
     for (first, from, to) in [(1_000, "ann", "bob"), (2_000, "bob", "ann")] {
         workers.ask((first + 1..first + 200).map(|seq| message(seq, from, to)));
         assert_eq!(asks(workers, first, from, to), FriendRequestOutcome::Pending);
-        assert!(matches!(workers.ask([message(first + 300, from, to)])[..], [Outcome::Full(_)]));
+        assert!(matches!(workers.ask([message(first + 300, from, to)])[..], [JobOutcome::Full(_)]));
     }
     assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], Some(2_000)));
     let outcomes = workers.ask([message(1_300, "ann", "bob"), message(1_301, "ann", "bob")]);
-    assert!(matches!(outcomes[..], [Outcome::Saved, Outcome::Full(_)]), "{outcomes:?}");
+    assert!(matches!(outcomes[..], [JobOutcome::Saved, JobOutcome::Full(_)]), "{outcomes:?}");
     let save = || [message(2_300, "bob", "ann"), message(2_301, "bob", "ann")];
-    assert!(matches!(workers.ask(save())[..], [Outcome::Full(_), Outcome::Full(_)]), "it is still there");
+    assert!(matches!(workers.ask(save())[..], [JobOutcome::Full(_), JobOutcome::Full(_)]), "it is still there");
     workers.ask([Job::DeletePush { receiver: user("ann"), seq: 2_000 }]);
-    assert!(matches!(workers.ask(save())[..], [Outcome::Saved, Outcome::Full(_)]));
+    assert!(matches!(workers.ask(save())[..], [JobOutcome::Saved, JobOutcome::Full(_)]));
     // A request that is hidden takes no room, and needs it.
     workers.ask([Job::Unfriend { user: user("bob"), other: user("ann") }]);
     assert!(matches!(asks(workers, 3_000, "bob", "ann"), FriendRequestOutcome::Full(_)));
     workers.ask([Job::DeletePush { receiver: user("ann"), seq: 2_300 }]);
     assert_eq!(asks(workers, 3_000, "bob", "ann"), FriendRequestOutcome::Hidden);
-    assert!(matches!(workers.ask(save())[..], [Outcome::Saved, Outcome::Full(_)]));
+    assert!(matches!(workers.ask(save())[..], [JobOutcome::Saved, JobOutcome::Full(_)]));
 }
 
 #[test]
@@ -395,9 +395,9 @@ fn delete_an_account(store: &StoreUrl) {
     let step = |workers: &mut Workers| {
         let job = Job::Admin { user: user("ann"), job: Box::new(AdminJob::Delete { rows_max: 9 }) };
         match &workers.ask([job])[..] {
-            [Outcome::Admin(outcome)] => match &**outcome {
-                AdminOutcome::Deleting { pairs } => Some(pairs.clone()),
-                AdminOutcome::Done => None,
+            [JobOutcome::Admin(outcome)] => match &**outcome {
+                AdminJobOutcome::Deleting { pairs } => Some(pairs.clone()),
+                AdminJobOutcome::Done => None,
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),

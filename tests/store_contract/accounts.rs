@@ -5,17 +5,18 @@ use super::quotas::Workers;
 use crate::common::store::*;
 use crate::on_each;
 use hongyan::chat::contract::{
-    AdminJob, AdminOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, MailboxQuota, Outcome, PushPage, StoredPush,
+    AdminJob, AdminJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind, PushPage,
+    StoredPushInfo,
 };
 use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Secret, UserName};
 use hongyan::protocol::push::PushKind;
 use hongyan::protocol::request::Credential;
 use hongyan::store::StoreConnection;
-use hongyan::store::accounts::Account;
+use hongyan::store::accounts::AccountAuthData;
 
-fn stored(hash: &str, is_banned: bool) -> Option<Account> {
-    Some(Account { password_hash: Secret::new(hash), is_banned })
+fn stored(hash: &str, is_banned: bool) -> Option<AccountAuthData> {
+    Some(AccountAuthData { password_hash: Secret::new(hash), is_banned })
 }
 
 fn all_names(store: &mut dyn StoreConnection, after: Option<&str>, rows_max: u32) -> Vec<String> {
@@ -122,7 +123,7 @@ fn requests_and_pushes_are_found_by_their_user() {
         assert_eq!(find(6, 2), (vec![], None));
         let (found, _) = store.accounts().pushes_with_id(&user("ann"), "r", 0, 1).unwrap();
         let (kind, time_ms) = (PushKind::FriendRequest, request(2, "cid", "ann", "r").time_ms);
-        assert_eq!(found, [StoredPush { seq: 2, sender: user("cid"), kind, time_ms }]);
+        assert_eq!(found, [StoredPushInfo { seq: 2, sender: user("cid"), kind, time_ms }]);
     });
 }
 
@@ -130,9 +131,9 @@ fn admin(name: &str, job: AdminJob) -> Job {
     Job::Admin { user: user(name), job: Box::new(job) }
 }
 
-fn one(workers: &mut Workers, name: &str, job: AdminJob) -> AdminOutcome {
+fn one(workers: &mut Workers, name: &str, job: AdminJob) -> AdminJobOutcome {
     match workers.ask([admin(name, job)]).as_slice() {
-        [Outcome::Admin(outcome)] => (**outcome).clone(),
+        [JobOutcome::Admin(outcome)] => (**outcome).clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -158,42 +159,45 @@ fn govern(store: &StoreUrl) {
         AdminJob::Delete { rows_max: 9 },
         AdminJob::Notice { push: message(99, "system", "eve", "n") },
     ] {
-        assert_eq!(one(workers, "eve", job), AdminOutcome::NoSuchUser);
+        assert_eq!(one(workers, "eve", job), AdminJobOutcome::NoSuchUser);
     }
     let make = || Job::MakeToken { user: user("ann"), now_ms: 1, expires_ms: 100, latest_ms: 1_000, tokens_max: 8 };
-    let made = |outcomes: Vec<Outcome>| match outcomes.as_slice() {
-        [Outcome::Token(token)] => token.clone(),
+    let made = |outcomes: Vec<JobOutcome>| match outcomes.as_slice() {
+        [JobOutcome::Token(token)] => token.clone(),
         other => panic!("{other:?}"),
     };
     let first = made(workers.ask([make()]));
-    assert!(matches!(workers.ask([by_token(first.clone())])[..], [Outcome::Loaded { .. }]));
-    assert_eq!(one(workers, "ann", AdminJob::SetBanned { is_banned: true }), AdminOutcome::Done);
-    assert!(matches!(workers.ask([by_token(first.clone())])[..], [Outcome::Unproven { .. }]), "tokens end");
+    assert!(matches!(workers.ask([by_token(first.clone())])[..], [JobOutcome::Loaded { .. }]));
+    assert_eq!(one(workers, "ann", AdminJob::SetBanned { is_banned: true }), AdminJobOutcome::Done);
+    assert!(matches!(workers.ask([by_token(first.clone())])[..], [JobOutcome::Unproven { .. }]), "tokens end");
     // A client with a good credential learns of the ban; others learn nothing.
     let second = made(workers.ask([make()]));
-    assert!(matches!(workers.ask([by_token(second.clone())])[..], [Outcome::Banned]));
+    assert!(matches!(workers.ask([by_token(second.clone())])[..], [JobOutcome::Banned]));
     let load = |pushes_max| Job::Load { user: user("ann"), pushes_max, bytes_max: 999 };
-    assert!(matches!(workers.ask([load(9), load(0)])[..], [Outcome::Banned, Outcome::Loaded { .. }]));
-    assert_eq!(one(workers, "ann", AdminJob::SetBanned { is_banned: false }), AdminOutcome::Done);
-    assert!(matches!(workers.ask([by_token(second), load(9)])[..], [Outcome::Unproven { .. }, Outcome::Loaded { .. }]));
+    assert!(matches!(workers.ask([load(9), load(0)])[..], [JobOutcome::Banned, JobOutcome::Loaded { .. }]));
+    assert_eq!(one(workers, "ann", AdminJob::SetBanned { is_banned: false }), AdminJobOutcome::Done);
+    assert!(matches!(
+        workers.ask([by_token(second), load(9)])[..],
+        [JobOutcome::Unproven { .. }, JobOutcome::Loaded { .. }]
+    ));
     let third = made(workers.ask([make()]));
     let new = AdminJob::SetPassword { password_hash: Secret::new("new hash") };
-    assert_eq!(one(workers, "ann", new), AdminOutcome::Done);
-    assert!(matches!(workers.ask([by_token(third)])[..], [Outcome::Unproven { .. }]));
+    assert_eq!(one(workers, "ann", new), AdminJobOutcome::Done);
+    assert!(matches!(workers.ask([by_token(third)])[..], [JobOutcome::Unproven { .. }]));
     // Notices, within the quotas, and once.
     for _ in 0..2 {
         let notice = AdminJob::Notice { push: message(1, "system", "ann", "n") };
-        assert_eq!(one(workers, "ann", notice), AdminOutcome::Done);
+        assert_eq!(one(workers, "ann", notice), AdminJobOutcome::Done);
     }
     workers.ask((2..=200).map(|seq| Job::SavePush { push: message(seq, "system", "ann", &format!("m{seq}")) }));
     let full = AdminJob::Notice { push: message(999, "system", "ann", "full") };
-    assert_eq!(one(workers, "ann", full), AdminOutcome::Full(MailboxQuota::Pair), "200 of one sender");
+    assert_eq!(one(workers, "ann", full), AdminJobOutcome::Full(MailboxQuotaKind::Pair), "200 of one sender");
     let looked = one(workers, "ann", AdminJob::Look { rows_max: 9 });
-    assert_eq!(looked, AdminOutcome::Account { is_banned: false, seqs: (1..=9).collect(), more: true });
+    assert_eq!(looked, AdminJobOutcome::Account { is_banned: false, seqs: (1..=9).collect(), more: true });
     let looked = one(workers, "ann", AdminJob::Look { rows_max: 200 });
-    assert_eq!(looked, AdminOutcome::Account { is_banned: false, seqs: (1..=200).collect(), more: false });
+    assert_eq!(looked, AdminJobOutcome::Account { is_banned: false, seqs: (1..=200).collect(), more: false });
     let names = one(workers, "system", AdminJob::Accounts { after: None, rows_max: 2 });
-    assert_eq!(names, AdminOutcome::Accounts { names: vec![user("ann"), user("bob")], more: true });
+    assert_eq!(names, AdminJobOutcome::Accounts { names: vec![user("ann"), user("bob")], more: true });
     delete(workers);
 }
 
@@ -202,13 +206,13 @@ fn delete(workers: &mut Workers) {
     let ask = |seq, from: &str, to: &str| Job::AskFriend { push: request(seq, from, to, "r"), pending_max: 9 };
     let accept = Job::AnswerFriend { push: answer(1_003, PushKind::FriendAccept, "bob", "ann", "r"), friends_max: 9 };
     let outcomes = workers.ask([ask(1_001, "ann", "bob")]);
-    assert!(matches!(outcomes[..], [Outcome::Asked(FriendRequestOutcome::Pending)]));
+    assert!(matches!(outcomes[..], [JobOutcome::Asked(FriendRequestOutcome::Pending)]));
     let outcomes = workers.ask([ask(1_002, "cid", "ann"), accept]);
-    let expected = [Outcome::Asked(FriendRequestOutcome::Pending), Outcome::Answered(FriendAnswerOutcome::Done)];
+    let expected = [JobOutcome::Asked(FriendRequestOutcome::Pending), JobOutcome::Answered(FriendAnswerOutcome::Done)];
     assert_eq!(format!("{outcomes:?}"), format!("{expected:?}"));
     let step = || AdminJob::Delete { rows_max: 150 };
     let pairs = |outcome| match outcome {
-        AdminOutcome::Deleting { pairs } => pairs,
+        AdminJobOutcome::Deleting { pairs } => pairs,
         other => panic!("{other:?}"),
     };
     let mut left: Vec<(UserName, UserName)> = pairs(one(workers, "ann", step()));
@@ -221,7 +225,7 @@ fn delete(workers: &mut Workers) {
     let page = |workers: &mut Workers, name: &str| {
         let job = Job::LoadPage { user: user(name), after_seq: 0, pushes_max: 999, bytes_max: 99_999 };
         match workers.ask([job]).as_slice() {
-            [Outcome::Page(PushPage { pushes, .. })] => pushes.iter().map(|push| push.seq).collect::<Vec<_>>(),
+            [JobOutcome::Page(PushPage { pushes, .. })] => pushes.iter().map(|push| push.seq).collect::<Vec<_>>(),
             other => panic!("{other:?}"),
         }
     };
@@ -230,12 +234,12 @@ fn delete(workers: &mut Workers) {
     assert!(pairs(one(workers, "ann", step())).is_empty());
     assert!(page(workers, "ann").is_empty());
     assert_eq!(page(workers, "bob"), [1_001], "answered, and not acked");
-    assert_eq!(one(workers, "ann", step()), AdminOutcome::Done);
-    assert_eq!(one(workers, "ann", step()), AdminOutcome::NoSuchUser);
-    assert!(matches!(workers.ask([create("ann")])[..], [Outcome::NameTaken]));
+    assert_eq!(one(workers, "ann", step()), AdminJobOutcome::Done);
+    assert_eq!(one(workers, "ann", step()), AdminJobOutcome::NoSuchUser);
+    assert!(matches!(workers.ask([create("ann")])[..], [JobOutcome::NameTaken]));
     let load = |pushes_max| Job::Load { user: user("ann"), pushes_max, bytes_max: 999 };
-    assert!(matches!(&workers.ask([load(0)])[..], [Outcome::Loaded { friends, .. }] if friends.is_empty()));
-    assert!(matches!(workers.ask([load(9)])[..], [Outcome::Unproven { password_hash: None, .. }]), "for no log-in");
+    assert!(matches!(&workers.ask([load(0)])[..], [JobOutcome::Loaded { friends, .. }] if friends.is_empty()));
+    assert!(matches!(workers.ask([load(9)])[..], [JobOutcome::Unproven { password_hash: None, .. }]), "for no log-in");
 }
 
 #[test]

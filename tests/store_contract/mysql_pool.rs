@@ -4,34 +4,34 @@
 use super::mysql::Database;
 use crate::common::store::*;
 use hongyan::chat::contract::{
-    AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, Outcome, ProfileChange, Ticket,
+    AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, JobTicket, ProfileChange,
 };
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::PushKind;
 use hongyan::store::StoreConnection;
-use hongyan::store::friendship::Friendships;
-use hongyan::store::pool::Pool;
+use hongyan::store::friendship::FriendshipTable;
+use hongyan::store::pool::WorkerPool;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 struct Workers {
-    pool: Pool,
+    pool: WorkerPool,
     next: u32,
-    done: HashMap<u32, Outcome>,
+    done: HashMap<u32, JobOutcome>,
 }
 
 impl Workers {
     fn new(database: &Database) -> Self {
         let (store, data_threads) = (StoreUrl::Mysql(database.url()), 4);
         let config = Config { store, data_threads, argon2_memory_kib: 8, argon2_passes: 1, ..Config::default() };
-        Self { pool: Pool::start(&config, Arc::new(|| {})).unwrap(), next: 0, done: HashMap::new() }
+        Self { pool: WorkerPool::start(&config, Arc::new(|| {})).unwrap(), next: 0, done: HashMap::new() }
     }
 
     fn submit(&mut self, job: Job) -> u32 {
         self.next += 1;
-        self.pool.submit([(Ticket { slot: self.next, generation: 0 }, job)]);
+        self.pool.submit([(JobTicket { slot: self.next, generation: 0 }, job)]);
         self.next
     }
 
@@ -71,7 +71,8 @@ fn four_workers_at_once_lose_nothing_and_fail_nothing() {
         }
     }
     workers.wait();
-    let failed = workers.done.values().filter(|outcome| matches!(outcome, Outcome::Failed | Outcome::Refused)).count();
+    let failed =
+        workers.done.values().filter(|outcome| matches!(outcome, JobOutcome::Failed | JobOutcome::Refused)).count();
     assert_eq!(failed, 0);
     workers.pool.stop();
     let mut store = database.server().connect().unwrap();
@@ -109,7 +110,8 @@ fn people_who_block_and_ask_each_other_at_once_end_as_one_or_the_other() {
         });
     }
     workers.wait();
-    let failed = workers.done.values().filter(|outcome| matches!(outcome, Outcome::Failed | Outcome::Refused)).count();
+    let failed =
+        workers.done.values().filter(|outcome| matches!(outcome, JobOutcome::Failed | JobOutcome::Refused)).count();
     assert_eq!(failed, 0);
     workers.pool.stop();
     let mut store = database.server().connect().unwrap();
@@ -155,11 +157,11 @@ fn two_who_accept_each_other_at_once_are_friends_once() {
     for (one, other) in answers {
         let done: Vec<_> = [one, other]
             .into_iter()
-            .filter(|slot| matches!(workers.done[slot], Outcome::Answered(FriendAnswerOutcome::Done)))
+            .filter(|slot| matches!(workers.done[slot], JobOutcome::Answered(FriendAnswerOutcome::Done)))
             .collect();
         let none: Vec<_> = [one, other]
             .into_iter()
-            .filter(|slot| matches!(workers.done[slot], Outcome::Answered(FriendAnswerOutcome::NoSuchRequest)))
+            .filter(|slot| matches!(workers.done[slot], JobOutcome::Answered(FriendAnswerOutcome::NoSuchRequest)))
             .collect();
         assert_eq!((done.len(), none.len()), (1, 1), "{:?} {:?}", workers.done[&one], workers.done[&other]);
     }
@@ -197,7 +199,7 @@ fn many_who_make_friends_in_all_directions_at_once_all_get_their_answer() {
     workers.wait();
     for slot in &asked {
         assert!(
-            matches!(workers.done[slot], Outcome::Asked(FriendRequestOutcome::Pending)),
+            matches!(workers.done[slot], JobOutcome::Asked(FriendRequestOutcome::Pending)),
             "{:?}",
             workers.done[slot]
         );
@@ -214,10 +216,15 @@ fn many_who_make_friends_in_all_directions_at_once_all_get_their_answer() {
         }
     }
     workers.wait();
-    let failed = workers.done.values().filter(|outcome| matches!(outcome, Outcome::Failed | Outcome::Refused)).count();
+    let failed =
+        workers.done.values().filter(|outcome| matches!(outcome, JobOutcome::Failed | JobOutcome::Refused)).count();
     assert_eq!(failed, 0);
     for slot in &answered {
-        assert!(matches!(workers.done[slot], Outcome::Answered(FriendAnswerOutcome::Done)), "{:?}", workers.done[slot]);
+        assert!(
+            matches!(workers.done[slot], JobOutcome::Answered(FriendAnswerOutcome::Done)),
+            "{:?}",
+            workers.done[slot]
+        );
     }
     workers.pool.stop();
 }
@@ -243,7 +250,7 @@ fn connections_that_are_killed_lose_nothing_that_was_promised() {
     loop {
         let last = workers.submit(Job::SavePush { push: message(3_001, "bob", "u1", "3001") });
         workers.wait();
-        if matches!(workers.done[&last], Outcome::Saved) {
+        if matches!(workers.done[&last], JobOutcome::Saved) {
             break;
         }
         assert!(Instant::now() < deadline);
@@ -253,7 +260,7 @@ fn connections_that_are_killed_lose_nothing_that_was_promised() {
     let mut store = database.server().connect().unwrap();
     let stored: Vec<u64> = (0..10).flat_map(|n| waiting(&mut store, &format!("u{n}"))).collect();
     for seq in 1..=3_000 {
-        if matches!(workers.done[&seq], Outcome::Saved) {
+        if matches!(workers.done[&seq], JobOutcome::Saved) {
             assert!(stored.contains(&u64::from(seq)), "{seq} was promised");
         }
     }

@@ -7,8 +7,10 @@ mod jobs;
 
 use super::mysql::{Database, refusal};
 use crate::common::store::*;
-use hongyan::chat::contract::{ClusterView, Incarnation, NodeRecord, ReleasedUser, UserOwner};
-use hongyan::store::mysql::{FenceCause, Lease, LeaseCalls, LeaseEvent, MailBounds, MailOutbox, NodeServer};
+use hongyan::chat::contract::{ClusterView, NodeIncarnation, NodeMessage, UserHandoverData, UserOwner};
+use hongyan::store::mysql::{
+    ClusterEvent, FenceCause, LeaseCallbacks, NodeDatabase, NodeLease, NodeOutboxLimits, NodeRecordOutbox,
+};
 use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use std::sync::Arc;
@@ -17,43 +19,43 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) fn join(database: &Database, name: &str) -> NodeServer {
-    NodeServer::join(&database.url(), name).unwrap()
+pub(crate) fn join(database: &Database, name: &str) -> NodeDatabase {
+    NodeDatabase::join(&database.url(), name).unwrap()
 }
 
-fn mail(records_max: usize) -> MailBounds {
-    MailBounds { records_max, bytes_max: 1 << 20 }
+fn mail(records_max: usize) -> NodeOutboxLimits {
+    NodeOutboxLimits { records_max, bytes_max: 1 << 20 }
 }
 
-fn me(node: &NodeServer) -> Incarnation {
+fn me(node: &NodeDatabase) -> NodeIncarnation {
     node.seat().me
 }
 
-fn last(view: &ClusterView, node: &NodeServer) -> u64 {
+fn last(view: &ClusterView, node: &NodeDatabase) -> u64 {
     view.node(me(node).node).unwrap().last.epoch
 }
 
 /// A node with its lease.
 struct Living {
-    server: NodeServer,
-    lease: Lease,
+    server: NodeDatabase,
+    lease: NodeLease,
     first_view: ClusterView,
     fenced: Receiver<FenceCause>,
-    news: Vec<LeaseEvent>,
+    news: Vec<ClusterEvent>,
 }
 
 impl Living {
-    fn new(server: NodeServer, silent_max: Duration) -> Self {
+    fn new(server: NodeDatabase, silent_max: Duration) -> Self {
         let (told, fenced): (Sender<FenceCause>, _) = channel();
         let on_fenced = Box::new(move |cause| told.send(cause).unwrap_or(()));
-        let calls = LeaseCalls { on_news: Arc::new(|| ()), on_fenced };
-        let (lease, first_view) = Lease::start(server.clone(), silent_max, calls).unwrap();
+        let calls = LeaseCallbacks { on_news: Arc::new(|| ()), on_fenced };
+        let (lease, first_view) = NodeLease::start(server.clone(), silent_max, calls).unwrap();
         Self { server, lease, first_view, fenced, news: Vec::new() }
     }
 
     /// Waits until something is among the news; takes all up to it.
     #[track_caller]
-    fn wait_for<T>(&mut self, find: impl Fn(&LeaseEvent) -> Option<T>) -> T {
+    fn wait_for<T>(&mut self, find: impl Fn(&ClusterEvent) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
         loop {
             self.lease.take(&mut self.news);
@@ -68,22 +70,22 @@ impl Living {
     #[track_caller]
     fn wait_for_view(&mut self, is_it: impl Fn(&ClusterView) -> bool) -> ClusterView {
         self.wait_for(|news| match news {
-            LeaseEvent::View(view) if is_it(view) => Some(view.clone()),
+            ClusterEvent::View(view) if is_it(view) => Some(view.clone()),
             _ => None,
         })
     }
 
     #[track_caller]
-    fn next_record(&mut self) -> (Incarnation, NodeRecord) {
+    fn next_record(&mut self) -> (NodeIncarnation, NodeMessage) {
         self.wait_for(|news| match news {
-            LeaseEvent::Frame { from, record } => Some((*from, record.clone())),
-            LeaseEvent::View(_) => None,
+            ClusterEvent::Frame { from, record } => Some((*from, record.clone())),
+            ClusterEvent::View(_) => None,
         })
     }
 }
 
-fn look(name: &str) -> NodeRecord {
-    NodeRecord::Look { user: user(name) }
+fn look(name: &str) -> NodeMessage {
+    NodeMessage::Look { user: user(name) }
 }
 
 #[test]
@@ -135,7 +137,7 @@ fn many_that_join_at_once_each_have_a_place() {
             std::thread::spawn(move || {
                 let until = Instant::now() + PATIENCE;
                 loop {
-                    match NodeServer::join(&url, &format!("n{number}")) {
+                    match NodeDatabase::join(&url, &format!("n{number}")) {
                         Ok(node) => return node,
                         Err(StoreError::Unavailable(_) | StoreError::Busy(_)) if Instant::now() < until => {}
                         Err(error) => panic!("{error}"),
@@ -144,7 +146,7 @@ fn many_that_join_at_once_each_have_a_place() {
             })
         })
         .collect();
-    let nodes: Vec<NodeServer> = joining.into_iter().map(|joining| joining.join().unwrap()).collect();
+    let nodes: Vec<NodeDatabase> = joining.into_iter().map(|joining| joining.join().unwrap()).collect();
     let mut numbers: Vec<u16> = nodes.iter().map(|node| me(node).node.get()).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=8).collect::<Vec<_>>());
@@ -159,7 +161,7 @@ fn many_that_join_at_once_each_have_a_place() {
 fn a_server_alone_and_a_cluster_refuse_each_others_database() {
     let Some(database) = Database::new() else { return };
     drop(database.server().connect().unwrap());
-    let why = NodeServer::join(&database.url(), "a").unwrap_err().to_string();
+    let why = NodeDatabase::join(&database.url(), "a").unwrap_err().to_string();
     assert_eq!(why, "it is that of a server without --node-name, which uses it alone");
     let Some(database) = Database::new() else { return };
     let node = join(&database, "a");
@@ -259,7 +261,7 @@ fn a_node_that_writes_without_a_pause_is_fenced_all_the_same() {
 fn a_name_is_that_of_one_process_while_it_lives() {
     let Some(database) = Database::new() else { return };
     let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
-    let why = NodeServer::join(&database.url(), "a").unwrap_err().to_string();
+    let why = NodeDatabase::join(&database.url(), "a").unwrap_err().to_string();
     assert_eq!(why, "another process uses it as the node \"a\"");
     let number = a.first_view.number;
     a.wait_for_view(|view| view.number == number);
@@ -267,7 +269,7 @@ fn a_name_is_that_of_one_process_while_it_lives() {
     drop(a);
     let until = Instant::now() + PATIENCE;
     let again = loop {
-        match NodeServer::join(&database.url(), "a") {
+        match NodeDatabase::join(&database.url(), "a") {
             Ok(again) => break again,
             Err(error) => assert!(Instant::now() < until, "{error}"),
         }
@@ -284,7 +286,7 @@ fn a_node_that_is_fenced_while_its_next_life_waits_for_a_sign_of_it_begins_all_t
     let mark = format!("CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 24), '-1-{}-0')", me(&a).epoch);
     assert_eq!(frozen.query_first::<u8, _>(format!("SELECT GET_LOCK({mark}, 0)")).unwrap(), Some(1));
     let url = database.url();
-    let again = std::thread::spawn(move || NodeServer::join(&url, "a"));
+    let again = std::thread::spawn(move || NodeDatabase::join(&url, "a"));
     std::thread::sleep(Duration::from_millis(500));
     assert!(b.fence(me(&a)).unwrap());
     assert_eq!(me(&again.join().unwrap().unwrap()).epoch, me(&a).epoch + 2);
@@ -302,7 +304,7 @@ fn a_silent_node_is_fenced_by_those_that_live_and_hears_of_it() {
     b.lease.read_view();
     b.wait_for_view(|view| view.number == was);
     b.lease.take(&mut b.news);
-    let views = b.news.iter().filter(|news| matches!(news, LeaseEvent::View(_))).count();
+    let views = b.news.iter().filter(|news| matches!(news, ClusterEvent::View(_))).count();
     assert!(b.news.len() == views, "{:?}", b.news);
     // It cannot say anything any more.
     drop(a.lease);
@@ -396,15 +398,16 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     let a = join(&database, "a");
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
     let mut writer = a.connect().unwrap();
-    let outbox = MailOutbox::start(a.clone(), mail(10_000)).unwrap();
-    let (to, earlier) = (me(&b.server), Incarnation { epoch: 0, ..me(&b.server) });
+    let outbox = NodeRecordOutbox::start(a.clone(), mail(10_000)).unwrap();
+    let (to, earlier) = (me(&b.server), NodeIncarnation { epoch: 0, ..me(&b.server) });
     outbox.send(earlier, look("nobody"));
-    let release = |claim| NodeRecord::Release { user: user("ann"), epoch: 1, claim };
+    let release = |claim| NodeMessage::Release { user: user("ann"), epoch: 1, claim };
     let window = (0..20_000).map(|n| hongyan::chat::contract::DedupEntry { key: n, age_ms: n }).collect();
-    let released = ReleasedUser { user: user("ann"), claim: 1, epoch: 2, clock: 3, dirty: vec![user("bob")], window };
-    let sent: Vec<NodeRecord> = (0..500)
+    let released =
+        UserHandoverData { user: user("ann"), claim: 1, epoch: 2, clock: 3, dirty: vec![user("bob")], window };
+    let sent: Vec<NodeMessage> = (0..500)
         .map(|n| look(&format!("user {n}")))
-        .chain([release(1), NodeRecord::Released(Box::new(released))])
+        .chain([release(1), NodeMessage::Released(Box::new(released))])
         .chain((2..300).map(release))
         .collect();
     sent.iter().for_each(|record| outbox.send(to, record.clone()));
@@ -422,7 +425,7 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     outbox.send(to, look("late"));
     writer.begin().unwrap_err();
     let c = join(&database, "c");
-    let outbox = MailOutbox::start(c.clone(), mail(10_000)).unwrap();
+    let outbox = NodeRecordOutbox::start(c.clone(), mail(10_000)).unwrap();
     outbox.send(to, look("ann"));
     assert_eq!(b.next_record(), (me(&c), look("ann")));
 }
@@ -433,7 +436,7 @@ fn records_that_cannot_be_kept_are_missed_in_their_place() {
     let a = join(&database, "a");
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
     let to = me(&b.server);
-    let outbox = MailOutbox::start(a.clone(), mail(3)).unwrap();
+    let outbox = NodeRecordOutbox::start(a.clone(), mail(3)).unwrap();
     // Nothing can be written for a while.
     database.admin.query_drop("LOCK TABLES mail READ, nodes WRITE, cluster WRITE").unwrap();
     outbox.send(to, look("first"));
@@ -443,8 +446,8 @@ fn records_that_cannot_be_kept_are_missed_in_their_place() {
         outbox.send(to, look(name));
     }
     database.admin.query_drop("UNLOCK TABLES").unwrap();
-    let heard: Vec<NodeRecord> = (0..5).map(|_| b.next_record().1).collect();
-    assert_eq!(heard, [look("first"), look("ann"), look("bob"), look("cid"), NodeRecord::Missed]);
+    let heard: Vec<NodeMessage> = (0..5).map(|_| b.next_record().1).collect();
+    assert_eq!(heard, [look("first"), look("ann"), look("bob"), look("cid"), NodeMessage::Missed]);
     outbox.send(to, look("ann"));
     assert_eq!(b.next_record().1, look("ann"));
 }

@@ -4,11 +4,13 @@
 use super::mysql::Database;
 use crate::common::store::*;
 use crate::on_each;
-use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, Job, MailboxQuota, Outcome, Ticket};
+use hongyan::chat::contract::{
+    FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, JobTicket, MailboxQuotaKind,
+};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::pool::Pool;
-use hongyan::store::{SavedAs, StoreConnection};
+use hongyan::store::pool::WorkerPool;
+use hongyan::store::{PushSaveResult, StoreConnection};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,7 +61,7 @@ fn many_mailboxes_are_read_at_once() {
         let names: Vec<String> = (0..123).map(|n| format!("user {n}")).collect();
         let all: Vec<Push> = (0..123 * 3).map(|seq| message(seq + 1, "bob", &names[seq as usize % 123], "m")).collect();
         let saved = save(store, &all);
-        assert_eq!(saved.iter().filter(|saved| **saved == SavedAs::Itself).count(), 123, "one of each id");
+        assert_eq!(saved.iter().filter(|saved| **saved == PushSaveResult::Itself).count(), 123, "one of each id");
         let asked: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 0)).collect();
         let found = read(store, &asked, 2);
         for (place, rows) in found.iter().enumerate() {
@@ -67,8 +69,8 @@ fn many_mailboxes_are_read_at_once() {
         }
         let asked: Vec<_> = all.iter().map(|push| (user(push.receiver()), push.seq)).collect();
         assert_eq!(store.sizes(&asked).unwrap().iter().flatten().count(), 123);
-        assert_eq!(store.find_pushes(&all).unwrap()[..123], [Some(SavedAs::Before); 123]);
-        assert_eq!(store.find_pushes(&all).unwrap()[123..], [Some(SavedAs::Duplicate); 246]);
+        assert_eq!(store.find_pushes(&all).unwrap()[..123], [Some(PushSaveResult::Before); 123]);
+        assert_eq!(store.find_pushes(&all).unwrap()[123..], [Some(PushSaveResult::Duplicate); 246]);
     });
 }
 
@@ -84,7 +86,7 @@ fn the_result_of_a_save_can_be_found_without_saving() {
             message(8, "cy", "ann", "m"),
         ];
         let found = store.find_pushes(&asked).unwrap();
-        assert_eq!(found, [Some(SavedAs::Before), Some(SavedAs::Duplicate), None, None, None]);
+        assert_eq!(found, [Some(PushSaveResult::Before), Some(PushSaveResult::Duplicate), None, None, None]);
         assert_eq!(waiting(store, "ann"), [1, 2]);
         assert!(store.find_pushes(&[message(1, "bob", "ann", "another")]).is_err());
         assert!(store.find_pushes(&[]).unwrap().is_empty());
@@ -100,7 +102,7 @@ fn without_room_a_request_and_its_answer_change_nothing_and_say_so_last() {
             store.friendships().request(&user(receiver), &user(sender)).unwrap().map(|request| request.seq)
         };
         assert_eq!(asks(store, &request(1, "bob", "nobody", "r")), FriendRequestOutcome::NoSuchUser);
-        assert_eq!(asks(store, &request(1, "bob", "ann", "r")), FriendRequestOutcome::Full(MailboxQuota::Receiver));
+        assert_eq!(asks(store, &request(1, "bob", "ann", "r")), FriendRequestOutcome::Full(MailboxQuotaKind::Receiver));
         assert_eq!((pending(store, "ann", "bob"), waiting(store, "ann")), (None, vec![]));
         assert_eq!(ask(store, &request(2, "bob", "ann", "r")), FriendRequestOutcome::Pending);
         assert_eq!(pending(store, "ann", "bob"), Some(2));
@@ -111,7 +113,7 @@ fn without_room_a_request_and_its_answer_change_nothing_and_say_so_last() {
             assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "other")), FriendAnswerOutcome::NoSuchRequest);
             assert_eq!(
                 answers(store, &answer(3, kind, "ann", "bob", "r")),
-                FriendAnswerOutcome::Full(MailboxQuota::Receiver)
+                FriendAnswerOutcome::Full(MailboxQuotaKind::Receiver)
             );
             assert_eq!((waiting(store, "ann"), waiting(store, "bob")), (vec![2], vec![]));
         }
@@ -123,7 +125,7 @@ fn without_room_a_request_and_its_answer_change_nothing_and_say_so_last() {
 }
 
 pub(crate) struct Workers {
-    pool: Pool,
+    pool: WorkerPool,
     next: u32,
 }
 
@@ -137,7 +139,7 @@ impl Workers {
             waiting_per_pair_max: 200,
             ..Config::default()
         };
-        Self { pool: Pool::start(&config, Arc::new(|| {})).unwrap(), next: 0 }
+        Self { pool: WorkerPool::start(&config, Arc::new(|| {})).unwrap(), next: 0 }
     }
 
     pub(crate) fn stop(self) {
@@ -145,11 +147,11 @@ impl Workers {
     }
 
     /// Does these together; the outcomes in their order.
-    pub(crate) fn ask(&mut self, jobs: impl IntoIterator<Item = Job>) -> Vec<Outcome> {
+    pub(crate) fn ask(&mut self, jobs: impl IntoIterator<Item = Job>) -> Vec<JobOutcome> {
         let (mut out, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(60));
         self.pool.submit(jobs.into_iter().zip(0..).map(|(job, slot)| {
             self.next = slot + 1;
-            (Ticket { slot, generation: 0 }, job)
+            (JobTicket { slot, generation: 0 }, job)
         }));
         while out.len() < self.next as usize {
             assert!(Instant::now() < deadline, "not answered");
@@ -161,9 +163,9 @@ impl Workers {
     }
 }
 
-fn kinds(outcomes: &[Outcome]) -> (usize, usize) {
-    let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
-    (count(|outcome| matches!(outcome, Outcome::Saved)), count(|outcome| matches!(outcome, Outcome::Full(_))))
+fn kinds(outcomes: &[JobOutcome]) -> (usize, usize) {
+    let count = |is: fn(&JobOutcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
+    (count(|outcome| matches!(outcome, JobOutcome::Saved)), count(|outcome| matches!(outcome, JobOutcome::Full(_))))
 }
 
 /// Bob's share is full, then Ann's mailbox; room comes with deletions, and a restart changes

@@ -3,13 +3,13 @@
 
 use super::mysql::{Database, kill_lock, refusal};
 use crate::common::store::*;
-use hongyan::store::mysql::{ActiveServerCheck, ActiveServerHeartbeat, ActiveServerWatch, MysqlServer, MysqlStore};
+use hongyan::store::mysql::{ActiveServerCheck, ActiveServerHeartbeat, ActiveServerWatch, MysqlDatabase, MysqlStore};
 use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use std::time::{Duration, Instant};
 
 /// A transaction that has saved a push; its server has lost the lock meanwhile.
-fn transaction_without_lock(database: &mut Database) -> (MysqlServer, MysqlStore) {
+fn transaction_without_lock(database: &mut Database) -> (MysqlDatabase, MysqlStore) {
     let first = database.server();
     let mut store = first.connect().unwrap();
     sign_up(&mut store, &["ann", "bob"]);

@@ -2,7 +2,7 @@
 
 use crate::common::Program;
 use crate::place::{Place, wait_until};
-use hongyan::client::{Client, Options, Profile, PushKind, hash_value, sign_up};
+use hongyan::client::{Client, ClientOptions, Profile, PushKind, hash_value, sign_up};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -14,7 +14,7 @@ pub const WAIT: Duration = Duration::from_secs(20);
 pub fn account(place: &Place, server: &Program, user: &str) -> Client {
     let password = std::fs::read_to_string(place.password_file(user)).unwrap();
     let options = || {
-        let options = Options::new(&format!("tcp://{}", server.addr), user);
+        let options = ClientOptions::new(&format!("tcp://{}", server.addr), user);
         options.password_hash(&hash_value(user, password.trim_end()))
     };
     sign_up(&options(), &Profile::default()).unwrap();

@@ -16,7 +16,7 @@ use super::honest::{AllMet, CONTENT, Honest, LONELY, Met, TALKS};
 use super::namespace::{Namespace, OUR_END};
 use hongyan::config::Config;
 use hongyan::store::StoreConnection;
-use hongyan::store::mysql::MysqlServer;
+use hongyan::store::mysql::MysqlDatabase;
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
 use std::io::{BufRead, BufReader};
@@ -73,7 +73,7 @@ pub fn hostile(starter: &Starter, settings: &Settings, report: &mut Report) -> F
         && let Some(mariadb) = MariaDb::find(starter)?
     {
         let database = mariadb.database("hostile")?;
-        fill(&mut MysqlServer::new(&database.url())?.connect()?)?;
+        fill(&mut MysqlDatabase::new(&database.url())?.connect()?)?;
         result = on_store(starter, settings, report, &mut table, &Kept::Mysql(database), namespace.as_ref());
     }
     report.table(table);

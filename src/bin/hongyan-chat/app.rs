@@ -1,16 +1,16 @@
 //! The state of the screen and how it changes: pure state, without terminal, clock or files. It
-//! takes news from the session and returns [`SessionOrder`]s to it.
+//! takes news from the session and returns [`SessionCommand`]s to it.
 
 mod heard;
 mod input;
 mod orders;
 mod rows;
 
-use crate::chat::FriendChat;
+use crate::chat::FriendChatView;
 use crate::editor::LineEditor;
 use crate::secret::Secret;
-use crate::session_messages::{FriendItem, IncomingRequest, LinkStatus, SessionOrder};
-pub(crate) use rows::ListRow;
+use crate::session_messages::{FriendItem, ListedFriendRequest, ServerLinkStatus, SessionCommand};
+pub(crate) use rows::ContactListRow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) enum Popup {
     /// Text to read.
     Text { title: String, text: String, scroll: usize },
     /// A question before something that cannot be undone.
-    Confirm { question: String, order: SessionOrder },
+    Confirm { question: String, order: SessionCommand },
     /// A secret, which is not shown.
     Secret { label: String, editor: LineEditor, then: SecretUse },
 }
@@ -54,12 +54,12 @@ pub(crate) enum SecretUse {
 pub(crate) struct ChatApp {
     pub(crate) me: String,
     pub(crate) server: String,
-    pub(crate) link: LinkStatus,
+    pub(crate) link: ServerLinkStatus,
     pub(crate) friends: BTreeMap<String, FriendItem>,
-    pub(crate) incoming: Vec<IncomingRequest>,
-    pub(crate) outgoing: Vec<IncomingRequest>,
-    pub(crate) chats: BTreeMap<String, FriendChat>,
-    pub(crate) selected: Option<ListRow>,
+    pub(crate) incoming: Vec<ListedFriendRequest>,
+    pub(crate) outgoing: Vec<ListedFriendRequest>,
+    pub(crate) chats: BTreeMap<String, FriendChatView>,
+    pub(crate) selected: Option<ContactListRow>,
     /// The friend whose chat is open.
     pub(crate) open: Option<String>,
     pub(crate) focus: Focus,
@@ -89,7 +89,7 @@ impl ChatApp {
         Self {
             me: me.to_owned(),
             server: server.to_owned(),
-            link: LinkStatus::Connecting,
+            link: ServerLinkStatus::Connecting,
             friends: BTreeMap::new(),
             incoming: Vec::new(),
             outgoing: Vec::new(),
@@ -111,11 +111,11 @@ impl ChatApp {
         }
     }
 
-    pub(crate) fn chat(&self) -> Option<&FriendChat> {
+    pub(crate) fn chat(&self) -> Option<&FriendChatView> {
         self.chats.get(self.open.as_ref()?)
     }
 
-    pub(crate) fn chat_mut(&mut self) -> Option<&mut FriendChat> {
+    pub(crate) fn chat_mut(&mut self) -> Option<&mut FriendChatView> {
         self.chats.get_mut(self.open.as_ref()?)
     }
 
@@ -155,25 +155,25 @@ impl ChatApp {
     }
 
     /// Opens a chat.
-    pub(crate) fn enter(&mut self, name: &str) -> Vec<SessionOrder> {
+    pub(crate) fn enter(&mut self, name: &str) -> Vec<SessionCommand> {
         self.open = Some(name.to_owned());
         self.focus = Focus::Chat;
         self.chats.entry(name.to_owned()).or_default();
         self.select(name);
-        let mut orders = vec![SessionOrder::LookAt(name.to_owned())];
+        let mut orders = vec![SessionCommand::LookAt(name.to_owned())];
         orders.extend(self.see());
         orders
     }
 
     /// Marks the newest messages of the open chat as seen, if the chat is not scrolled back.
-    pub(super) fn see(&mut self) -> Option<SessionOrder> {
+    pub(super) fn see(&mut self) -> Option<SessionCommand> {
         if self.focus != Focus::Chat {
             return None;
         }
         let with = self.open.clone()?;
         let chat = self.chats.get_mut(&with).filter(|chat| chat.scroll == 0 && chat.search.is_none())?;
         let time = chat.see_all()?;
-        Some(SessionOrder::Saw { with, time })
+        Some(SessionCommand::Saw { with, time })
     }
 }
 

@@ -8,15 +8,15 @@ use std::time::Duration;
 /// The command to execute.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CliCommand {
-    Chat { who: UserArgs, is_new: bool },
-    Send { who: UserArgs, send: SendArgs },
-    Listen { who: UserArgs, listen: ListenArgs },
+    Chat { who: LoginArgs, is_new: bool },
+    Send { who: LoginArgs, send: SendCommandArgs },
+    Listen { who: LoginArgs, listen: PushHandlerArgs },
     Print(String),
 }
 
 /// The user, the server, and the user's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UserArgs {
+pub(crate) struct LoginArgs {
     pub(crate) server: String,
     pub(crate) user: Option<String>,
     pub(crate) password_file: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub(crate) struct UserArgs {
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SendArgs {
+pub(crate) struct SendCommandArgs {
     pub(crate) to: String,
     /// `None`: the text is read from stdin.
     pub(crate) text: Option<String>,
@@ -39,7 +39,7 @@ pub(crate) struct SendArgs {
 
 /// How each push is handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListenArgs {
+pub(crate) struct PushHandlerArgs {
     pub(crate) exec: Option<String>,
     pub(crate) exec_timeout: Duration,
     pub(crate) count: Option<u64>,
@@ -89,8 +89,8 @@ impl ParsedOptions {
         Ok(self.number(name, SECONDS_MAX)?.map_or(default, Duration::from_secs))
     }
 
-    fn who(&self) -> Result<UserArgs, String> {
-        Ok(UserArgs {
+    fn who(&self) -> Result<LoginArgs, String> {
+        Ok(LoginArgs {
             server: self.text("server")?.unwrap_or_else(|| SERVER.to_owned()),
             user: self.text("user")?,
             password_file: self.path("password-file"),
@@ -170,13 +170,13 @@ fn command(verb: &str, given: &ParsedOptions) -> Result<CliCommand, String> {
             let (id, is_plain) = (given.text("id")?, given.has("plain"));
             Ok(CliCommand::Send {
                 who,
-                send: SendArgs { to, text, id, is_plain, timeout: given.seconds("timeout", TIMEOUT)? },
+                send: SendCommandArgs { to, text, id, is_plain, timeout: given.seconds("timeout", TIMEOUT)? },
             })
         }
         _ => {
             let (exec, count) = (given.text("exec")?, given.number("count", u64::MAX)?);
             let exec_timeout = given.seconds("exec-timeout", EXEC_TIMEOUT)?;
-            Ok(CliCommand::Listen { who, listen: ListenArgs { exec, exec_timeout, count } })
+            Ok(CliCommand::Listen { who, listen: PushHandlerArgs { exec, exec_timeout, count } })
         }
     }
 }

@@ -9,7 +9,7 @@ const MESSAGES_MAX: usize = 10_000;
 
 /// Everything about one friend that the screen needs.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FriendChat {
+pub(crate) struct FriendChatView {
     messages: Vec<ChatMessage>,
     pub(crate) trust: KeyTrust,
     pub(crate) draft: LineEditor,
@@ -22,7 +22,7 @@ pub(crate) struct FriendChat {
     pub(crate) search: Option<String>,
 }
 
-impl FriendChat {
+impl FriendChatView {
     pub(crate) fn messages(&self) -> &[ChatMessage] {
         &self.messages
     }
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_unread_is_counted_until_it_is_seen() {
-        let mut chat = FriendChat::default();
+        let mut chat = FriendChatView::default();
         chat.add(message("1", 5, MessageState::Received));
         chat.add(message("2", 6, MessageState::Sent));
         chat.add(message("3", 7, MessageState::Received));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_search_finds_whatever_the_case() {
-        let mut chat = FriendChat { search: Some("TEXT 2".into()), ..FriendChat::default() };
+        let mut chat = FriendChatView { search: Some("TEXT 2".into()), ..FriendChatView::default() };
         (1..30).for_each(|id| chat.add(message(&id.to_string(), id, MessageState::Received)));
         chat.add(ChatMessage { seal: MessageSecurity::Doubtful, ..message("2", 99, MessageState::Received) });
         assert_eq!(chat.shown().count(), 11, "2 and 20 to 29, and nothing that is not shown");
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_message_changes_its_mark() {
-        let mut chat = FriendChat::default();
+        let mut chat = FriendChatView::default();
         chat.add(message("1", 5, MessageState::Sent));
         assert_eq!(mark(&chat.messages()[0]), "·");
         chat.became("1", MessageState::Failed("no\nway".into()));

@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 /// How much is kept at most.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HistoryBounds {
+pub(crate) struct HistoryLimits {
     pub(crate) messages_max: usize,
     pub(crate) bytes_max: u64,
 }
 
-impl Default for HistoryBounds {
+impl Default for HistoryLimits {
     fn default() -> Self {
         Self { messages_max: 10_000, bytes_max: 32 * 1024 * 1024 }
     }
@@ -57,9 +57,9 @@ enum HistoryLine {
 
 /// The friend, whether this user wrote the message, and its id. A friend may use one id for several
 /// messages.
-type HistoryKey = (String, bool, String);
+type HistoryMessageKey = (String, bool, String);
 
-fn key_of(message: &ChatMessage) -> HistoryKey {
+fn key_of(message: &ChatMessage) -> HistoryMessageKey {
     (message.with.clone(), message.is_mine(), message.id.clone())
 }
 
@@ -70,8 +70,8 @@ pub(crate) struct MessageHistory {
     /// `None` when the path may refer to another file than the open one.
     file: Option<File>,
     bytes: u64,
-    bounds: HistoryBounds,
-    kept: KeptMessages,
+    bounds: HistoryLimits,
+    kept: HistoryMessages,
     /// The reason why the file could not be rewritten, until it is reported; and how many lines are
     /// written before that is tried again.
     trouble: Option<io::Error>,
@@ -79,9 +79,9 @@ pub(crate) struct MessageHistory {
 }
 
 #[derive(Debug, Default)]
-struct KeptMessages {
+struct HistoryMessages {
     messages: Vec<ChatMessage>,
-    places: HashMap<HistoryKey, Vec<usize>>,
+    places: HashMap<HistoryMessageKey, Vec<usize>>,
     /// When each message whose result is unknown was first tried, by friend and id.
     tried: BTreeMap<(String, String), u64>,
     seen: BTreeMap<String, u64>,
@@ -93,9 +93,9 @@ impl MessageHistory {
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub(crate) fn open(path: &Path, bounds: HistoryBounds) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, bounds: HistoryLimits) -> io::Result<Self> {
         let bytes = files::read_up_to(path, bounds.bytes_max.saturating_mul(GROWTH_MAX))?.unwrap_or_default();
-        let mut kept = KeptMessages::default();
+        let mut kept = HistoryMessages::default();
         for line in bytes.split(|byte| *byte == b'\n') {
             // An unknown line is skipped, rather than losing all others.
             if let Ok(record) = serde_json::from_slice(line) {
@@ -274,7 +274,7 @@ impl MessageHistory {
     }
 }
 
-impl KeptMessages {
+impl HistoryMessages {
     fn take(&mut self, record: HistoryLine) {
         match record {
             HistoryLine::Message(message) => {
@@ -305,11 +305,11 @@ impl KeptMessages {
     }
 
     /// All messages of this key.
-    fn of(&self, key: &HistoryKey) -> impl Iterator<Item = &ChatMessage> {
+    fn of(&self, key: &HistoryMessageKey) -> impl Iterator<Item = &ChatMessage> {
         self.places.get(key).into_iter().flatten().filter_map(|place| self.messages.get(*place))
     }
 
-    fn place(&mut self, key: &HistoryKey, time: Option<u64>) -> Option<&mut ChatMessage> {
+    fn place(&mut self, key: &HistoryMessageKey, time: Option<u64>) -> Option<&mut ChatMessage> {
         let mut places = self.places.get(key)?.iter();
         let place =
             places.find(|at| self.messages.get(**at).is_some_and(|it| time.is_none_or(|time| it.time == time)))?;
@@ -344,7 +344,7 @@ mod tests {
     fn what_was_kept_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+        let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
         assert!(history.add(&message("1", 7, MessageState::Received)).unwrap());
         assert!(!history.add(&message("1", 7, MessageState::Received)).unwrap(), "sent again by the server");
         let other = ChatMessage { text: "something new".into(), ..message("1", 8, MessageState::Received) };
@@ -360,7 +360,7 @@ mod tests {
         history.saw("bob", 8).unwrap();
         history.saw("bob", 3).unwrap();
         let kept = history.messages().to_vec();
-        let history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+        let history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
         assert_eq!(history.messages(), kept);
         assert_eq!(history.find("bob", "1").unwrap().way, MessageState::Safe);
         assert_eq!(history.seen()["bob"], 8);
@@ -370,17 +370,17 @@ mod tests {
     fn a_line_that_a_crash_has_cut_off_hides_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+        let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
         history.add(&message("1", 1, MessageState::Received)).unwrap();
         history.add(&message("2", 2, MessageState::Received)).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         for length in 0..bytes.len() {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+            let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
             let before = history.messages().len();
             history.add(&message("3", 3, MessageState::Received)).unwrap();
             assert_eq!(
-                MessageHistory::open(&path, HistoryBounds::default()).unwrap().messages().len(),
+                MessageHistory::open(&path, HistoryLimits::default()).unwrap().messages().len(),
                 before + 1,
                 "{length}"
             );
@@ -392,8 +392,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
         for bounds in [
-            HistoryBounds { messages_max: 10, bytes_max: 1 << 20 },
-            HistoryBounds { messages_max: 1_000, bytes_max: 2_000 },
+            HistoryLimits { messages_max: 10, bytes_max: 1 << 20 },
+            HistoryLimits { messages_max: 1_000, bytes_max: 2_000 },
         ] {
             let mut history = MessageHistory::open(&path, bounds).unwrap();
             for id in 0..100 {
@@ -413,7 +413,7 @@ mod tests {
     fn a_line_that_is_safe_is_no_failure_while_the_file_cannot_be_written_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        let bounds = HistoryBounds { messages_max: 1_000, bytes_max: 2_000 };
+        let bounds = HistoryLimits { messages_max: 1_000, bytes_max: 2_000 };
         let mut history = MessageHistory::open(&path, bounds).unwrap();
         // A folder has the name of the temporary file for rewriting.
         let beside = folder.path().join(format!("history.{}.new", std::process::id()));
@@ -441,23 +441,23 @@ mod tests {
     fn it_is_known_when_a_message_was_tried_until_its_fate_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+        let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
         history.add(&message("1", 1, MessageState::Sent)).unwrap();
         assert_eq!(history.tried("bob", "1"), None);
         history.tries("bob", "1", 5).unwrap();
         history.write_anew().unwrap();
-        let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+        let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
         assert_eq!(history.tried("bob", "1"), Some(5));
         // The user asks to send it again: the time starts anew.
         history.became("bob", "1", &MessageState::Sent).unwrap();
-        assert_eq!(MessageHistory::open(&path, HistoryBounds::default()).unwrap().tried("bob", "1"), None);
+        assert_eq!(MessageHistory::open(&path, HistoryLimits::default()).unwrap().tried("bob", "1"), None);
     }
 
     #[test]
     fn what_was_in_doubt_can_be_cleared() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
-        let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+        let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
         history
             .add(&ChatMessage { seal: MessageSecurity::Doubtful, ..message("1", 1, MessageState::Received) })
             .unwrap();
@@ -465,7 +465,7 @@ mod tests {
             .clear(&ChatMessage { seal: MessageSecurity::Sealed, ..message("1", 1, MessageState::Received) })
             .unwrap();
         assert_eq!(
-            MessageHistory::open(&path, HistoryBounds::default()).unwrap().messages()[0].seal,
+            MessageHistory::open(&path, HistoryLimits::default()).unwrap().messages()[0].seal,
             MessageSecurity::Sealed
         );
     }

@@ -5,7 +5,8 @@ use crate::files::{self, UserFolder};
 use crate::message::{KeyTrust, MessageSecurity};
 use hongyan::client::Push;
 use hongyan::client::e2e::{
-    EncryptionError, KeyPairs, MessageContext, PinCheck, PinnedKeys, PublicKeys, is_encrypted, safety_number,
+    E2eEncryptionError, EncryptionContext, FriendKeysCheck, PinnedKeys, PublicKeys, UserKeyPairs, is_encrypted,
+    safety_number,
 };
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -23,9 +24,9 @@ const EXPORT_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Keyring {
     me: String,
-    keys: Option<KeyPairs>,
+    keys: Option<UserKeyPairs>,
     /// New keys, which replace `keys` once the user's own profile shows them.
-    next: Option<KeyPairs>,
+    next: Option<UserKeyPairs>,
     /// False while the user's profile shows other keys: messages signed with these keys would cause
     /// warnings at friends.
     is_published: bool,
@@ -39,7 +40,7 @@ pub(crate) struct Keyring {
 
 /// A text in the form in which it is sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct SealedText {
+pub(crate) struct OutgoingText {
     pub(crate) content: String,
     pub(crate) seal: MessageSecurity,
 }
@@ -73,7 +74,7 @@ impl Keyring {
     }
 
     /// The keys that can be used now.
-    fn usable(&self) -> Option<&KeyPairs> {
+    fn usable(&self) -> Option<&UserKeyPairs> {
         self.keys.as_ref().filter(|_| self.is_published)
     }
 
@@ -114,7 +115,7 @@ impl Keyring {
     /// One sentence: they cannot be stored.
     pub(crate) fn take_next(&mut self, in_profile: &str) -> Result<bool, String> {
         let published = PublicKeys::read(in_profile).ok();
-        if published.is_none() || self.next.as_ref().map(KeyPairs::public) != published.as_ref() {
+        if published.is_none() || self.next.as_ref().map(UserKeyPairs::public) != published.as_ref() {
             return Ok(false);
         }
         let cannot = |error: io::Error| format!("cannot write the keys to {}: {error}", self.keys_path.display());
@@ -127,8 +128,8 @@ impl Keyring {
         Ok(true)
     }
 
-    fn generate(&self) -> Result<KeyPairs, String> {
-        KeyPairs::generate(&self.me).map_err(|fault| format!("cannot make keys: {fault}"))
+    fn generate(&self) -> Result<UserKeyPairs, String> {
+        UserKeyPairs::generate(&self.me).map_err(|fault| format!("cannot make keys: {fault}"))
     }
 
     /// Generates new keys and stores them; the previous ones stay in another file beside.
@@ -139,7 +140,7 @@ impl Keyring {
         self.keep(self.generate()?)
     }
 
-    fn keep(&mut self, keys: KeyPairs) -> Result<String, String> {
+    fn keep(&mut self, keys: UserKeyPairs) -> Result<String, String> {
         let cannot = |error: io::Error| format!("cannot write the keys to {}: {error}", self.keys_path.display());
         if let Some(before) = &self.keys {
             before.save(self.keys_path.with_extension(OLD)).map_err(cannot)?;
@@ -180,7 +181,7 @@ impl Keyring {
         let bytes = files::read_up_to(file, EXPORT_BYTES_MAX).map_err(|error| cannot(&error))?;
         let bytes = bytes.ok_or_else(|| cannot(&"there is no such file"))?;
         let text = String::from_utf8(bytes).map_err(|_| cannot(&"it is no text"))?;
-        let keys = KeyPairs::import(&text, passphrase).map_err(|fault| cannot(&fault))?;
+        let keys = UserKeyPairs::import(&text, passphrase).map_err(|fault| cannot(&fault))?;
         if keys.user() != self.me {
             return Err(cannot(&"they belong to another user"));
         }
@@ -197,7 +198,7 @@ impl Keyring {
     /// One sentence: the trusted keys cannot be stored.
     pub(crate) fn look(&mut self, name: &str, in_profile: &str) -> Result<KeyTrust, String> {
         let mut standing = self.pins.look(name, in_profile);
-        if let PinCheck::Known(keys) = &standing
+        if let FriendKeysCheck::Known(keys) = &standing
             && load_pins(&self.pins_path)?.of(name) != Some(keys)
         {
             self.change_pins(|pins| drop(pins.look(name, in_profile)))?;
@@ -205,7 +206,7 @@ impl Keyring {
             // again.
             standing = self.pins.look(name, in_profile);
         }
-        if let PinCheck::Changed(_) = standing {
+        if let FriendKeysCheck::Changed(_) = standing {
             self.stopped.insert(name.to_owned());
         } else {
             self.stopped.remove(name);
@@ -213,20 +214,20 @@ impl Keyring {
         Ok(self.trust_of(name, standing))
     }
 
-    fn trust_of(&self, name: &str, standing: PinCheck) -> KeyTrust {
+    fn trust_of(&self, name: &str, standing: FriendKeysCheck) -> KeyTrust {
         match (standing, self.usable()) {
-            (PinCheck::NoKeys, _) => KeyTrust::NoKeys,
-            (PinCheck::Changed(None), _) => KeyTrust::Gone,
-            (PinCheck::Known(_), None) => KeyTrust::CannotSeal,
-            (PinCheck::Changed(Some(keys)), own) => KeyTrust::Changed {
+            (FriendKeysCheck::NoKeys, _) => KeyTrust::NoKeys,
+            (FriendKeysCheck::Changed(None), _) => KeyTrust::Gone,
+            (FriendKeysCheck::Known(_), None) => KeyTrust::CannotSeal,
+            (FriendKeysCheck::Changed(Some(keys)), own) => KeyTrust::Changed {
                 safety: own.map(|own| self.safety(own, name, &keys)).unwrap_or_default(),
                 keys: keys.text(),
             },
-            (PinCheck::Known(keys), Some(own)) => KeyTrust::Pinned { safety: self.safety(own, name, &keys) },
+            (FriendKeysCheck::Known(keys), Some(own)) => KeyTrust::Pinned { safety: self.safety(own, name, &keys) },
         }
     }
 
-    fn safety(&self, own: &KeyPairs, name: &str, keys: &PublicKeys) -> String {
+    fn safety(&self, own: &UserKeyPairs, name: &str, keys: &PublicKeys) -> String {
         safety_number((&self.me, own.public()), (name, keys))
     }
 
@@ -269,17 +270,17 @@ impl Keyring {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<SealedText, String> {
+    pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<OutgoingText, String> {
         if self.stopped.contains(to) {
             return Err("the keys have changed, and you have not agreed to that".to_owned());
         }
         let Some(keys) = self.pins.of(to) else {
-            return Ok(SealedText { content: text.to_owned(), seal: MessageSecurity::Plain });
+            return Ok(OutgoingText { content: text.to_owned(), seal: MessageSecurity::Plain });
         };
         let own = self.usable().ok_or("you have no keys here")?;
-        let letter = MessageContext { sender: &self.me, receiver: to, message_id: id };
+        let letter = EncryptionContext { sender: &self.me, receiver: to, message_id: id };
         let content = own.seal(keys, letter, text).map_err(|fault| format!("it cannot be encrypted: {fault}"))?;
-        Ok(SealedText { content, seal: MessageSecurity::Sealed })
+        Ok(OutgoingText { content, seal: MessageSecurity::Sealed })
     }
 
     /// Returns the text of a message and its [`MessageSecurity`]. The text of a doubtful message is
@@ -290,17 +291,17 @@ impl Keyring {
             let seal = if pinned.is_some() { MessageSecurity::Unsealed } else { MessageSecurity::Plain };
             return (content.to_owned(), seal);
         }
-        let letter = MessageContext { sender, receiver: &self.me, message_id: id };
+        let letter = EncryptionContext { sender, receiver: &self.me, message_id: id };
         let opened = match (pinned, &self.keys) {
             (Some(pinned), Some(own)) => own.open(pinned, letter, content),
-            _ => Err(EncryptionError::NotForUs),
+            _ => Err(E2eEncryptionError::NotForUs),
         };
         opened.map_or_else(|_| (content.to_owned(), MessageSecurity::Doubtful), |text| (text, MessageSecurity::Sealed))
     }
 }
 
-fn load_keys(me: &str, path: &Path) -> Result<Option<KeyPairs>, String> {
-    match KeyPairs::load(path) {
+fn load_keys(me: &str, path: &Path) -> Result<Option<UserKeyPairs>, String> {
+    match UserKeyPairs::load(path) {
         Ok(keys) if keys.user() == me => Ok(Some(keys)),
         Ok(_) => Err(format!("{} holds the keys of another user", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -400,7 +401,7 @@ mod tests {
         assert_eq!(again.look_at_own(&second), OwnKeysCheck::Good);
         let again = Keyring::open("ann", &folder, None).unwrap();
         assert_eq!((again.public_text(), again.next.is_none()), (Some(second), true));
-        assert_eq!(KeyPairs::load(folder.file("keys.old")).unwrap().public().text(), first);
+        assert_eq!(UserKeyPairs::load(folder.file("keys.old")).unwrap().public().text(), first);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! `hongyan listen`: pushes as lines of JSON, for scripts. A push is acked when its line was
 //! written, or when a command has handled it.
 
-use crate::args::{self, UserArgs};
+use crate::args::{self, LoginArgs};
 use crate::keyring::Keyring;
 use crate::message::MessageSecurity;
 use crate::setup::ClientSetup;
 use crate::text;
-use hongyan::client::{Client, ClientEvent, ConnectionState, EndReason, Error, Push, PushKind};
+use hongyan::client::{Client, ClientEndReason, ClientEvent, ConnectionState, Error, Push, PushKind};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Write};
@@ -22,13 +22,13 @@ const WAIT: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What went wrong: the exit status and a sentence.
-type ListenFailure = (u8, String);
+type ListenCommandError = (u8, String);
 
 /// Listens until a signal, the last wanted push, or the end of the connection.
 ///
 /// # Errors
 /// The exit status and one sentence.
-pub(crate) fn run(who: &UserArgs, listen: &args::ListenArgs) -> Result<(), ListenFailure> {
+pub(crate) fn run(who: &LoginArgs, listen: &args::PushHandlerArgs) -> Result<(), ListenCommandError> {
     let wrong = |why: String| (2, why);
     let mut setup = ClientSetup::new(who).map_err(wrong)?;
     setup.need_secret().map_err(wrong)?;
@@ -62,9 +62,9 @@ pub(crate) fn run(who: &UserArgs, listen: &args::ListenArgs) -> Result<(), Liste
     Ok(())
 }
 
-fn ended(error: &Error) -> ListenFailure {
+fn ended(error: &Error) -> ListenCommandError {
     let status = match error {
-        Error::Ended(EndReason::WrongPassword | EndReason::Forbidden(_)) => 4,
+        Error::Ended(ClientEndReason::WrongPassword | ClientEndReason::Forbidden(_)) => 4,
         Error::Setting(_) | Error::Token(_) => 2,
         _ => 1,
     };
@@ -116,7 +116,7 @@ fn line_of(keyring: &Keyring, push: &Push) -> String {
 
 /// Writes the line, or runs the command with it. False: the push is not acked, so that the server
 /// sends it again.
-fn deal_with(line: &str, listen: &args::ListenArgs, stop: &AtomicBool) -> Result<bool, ListenFailure> {
+fn deal_with(line: &str, listen: &args::PushHandlerArgs, stop: &AtomicBool) -> Result<bool, ListenCommandError> {
     let Some(command) = &listen.exec else {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{line}").and_then(|()| out.flush());

@@ -21,7 +21,7 @@ mod terminal;
 mod text;
 mod view;
 
-use args::{CliCommand, UserArgs};
+use args::{CliCommand, LoginArgs};
 use keyring::Keyring;
 use setup::ClientSetup;
 use std::io::{self, IsTerminal, Write};
@@ -57,7 +57,7 @@ fn complain(sentence: &str) {
     writeln!(io::stderr(), "hongyan: {sentence}").unwrap_or(());
 }
 
-fn chat_as(who: &UserArgs, is_new: bool) -> Result<(), (u8, String)> {
+fn chat_as(who: &LoginArgs, is_new: bool) -> Result<(), (u8, String)> {
     let wrong = |why: String| (2, why);
     // The offset can be determined only while there is a single thread.
     let offset = UtcOffset::current_local_offset().map_or(0, UtcOffset::whole_seconds);
@@ -141,7 +141,7 @@ mod tests {
             let password_file = Some(folder.path().join("password"));
             std::fs::write(folder.path().join("password"), "password\n").unwrap();
             let (server, user, data) = (answering(frame), Some("ann".into()), Some(folder.path().to_owned()));
-            let who = UserArgs { server, user, password_file, token_file: None, keys: None, data, ca_file: None };
+            let who = LoginArgs { server, user, password_file, token_file: None, keys: None, data, ca_file: None };
             let mut setup = ClientSetup::new(&who).unwrap();
             let why = sign_up(&mut setup).unwrap_err();
             assert_eq!(why.contains("perhaps"), is_kept, "{why}");

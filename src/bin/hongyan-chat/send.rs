@@ -1,11 +1,11 @@
 //! `hongyan send`: one message, for scripts. The exit status is its result.
 
-use crate::args::{self, UserArgs};
+use crate::args::{self, LoginArgs};
 use crate::keyring::Keyring;
 use crate::message::{KeyTrust, MessageSecurity};
 use crate::setup::ClientSetup;
 use crate::text;
-use hongyan::client::{Client, EndReason, Error, new_id};
+use hongyan::client::{Client, ClientEndReason, Error, new_id};
 use std::io::{self, Read};
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -23,9 +23,9 @@ const NO_LOG_IN: u8 = 4;
 const KEYS: u8 = 5;
 
 /// What went wrong: the exit status and a sentence.
-type SendFailure = (u8, String);
+type SendCommandError = (u8, String);
 
-fn wrong(why: impl Into<String>) -> SendFailure {
+fn wrong(why: impl Into<String>) -> SendCommandError {
     (WRONG, why.into())
 }
 
@@ -33,7 +33,7 @@ fn wrong(why: impl Into<String>) -> SendFailure {
 ///
 /// # Errors
 /// The exit status and one sentence.
-pub(crate) fn run(who: &UserArgs, send: &args::SendArgs) -> Result<(), SendFailure> {
+pub(crate) fn run(who: &LoginArgs, send: &args::SendCommandArgs) -> Result<(), SendCommandError> {
     let text = match &send.text {
         Some(text) => text.clone(),
         None => read_stdin()?,
@@ -70,10 +70,10 @@ pub(crate) fn run(who: &UserArgs, send: &args::SendArgs) -> Result<(), SendFailu
 fn deliver(
     client: &Client,
     keyring: &mut Keyring,
-    send: &args::SendArgs,
+    send: &args::SendCommandArgs,
     id: &str,
     text: &str,
-) -> Result<(), SendFailure> {
+) -> Result<(), SendCommandError> {
     look_at_own(client, keyring)?;
     let theirs = client.profile(&send.to).map_err(|error| failed(&error, None))?.unwrap_or_default();
     let trust = keyring.look(&send.to, &theirs.rsa_public_key).map_err(wrong)?;
@@ -109,14 +109,14 @@ fn deliver(
 }
 
 /// Keys that the user's profile does not show are not used. The profile is not changed here either.
-fn look_at_own(client: &Client, keyring: &mut Keyring) -> Result<(), SendFailure> {
+fn look_at_own(client: &Client, keyring: &mut Keyring) -> Result<(), SendCommandError> {
     let own = client.profile(client.user()).map_err(|error| failed(&error, None))?.unwrap_or_default();
     keyring.take_next(&own.rsa_public_key).map_err(wrong)?;
     keyring.look_at_own(&own.rsa_public_key);
     Ok(())
 }
 
-fn read_stdin() -> Result<String, SendFailure> {
+fn read_stdin() -> Result<String, SendCommandError> {
     let mut text = String::new();
     let max = crate::editor::BYTES_MAX as u64;
     io::stdin()
@@ -130,21 +130,23 @@ fn read_stdin() -> Result<String, SendFailure> {
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
-fn failed_to_connect(error: &Error) -> SendFailure {
+fn failed_to_connect(error: &Error) -> SendCommandError {
     let status = match error {
         Error::Setting(_) | Error::Token(_) => WRONG,
-        Error::Ended(EndReason::WrongPassword | EndReason::Forbidden(_)) => NO_LOG_IN,
+        Error::Ended(ClientEndReason::WrongPassword | ClientEndReason::Forbidden(_)) => NO_LOG_IN,
         _ => UNKNOWN,
     };
     (status, format!("nothing was sent: {}", text::line(&error.to_string())))
 }
 
-fn failed(error: &Error, id: Option<&str>) -> SendFailure {
+fn failed(error: &Error, id: Option<&str>) -> SendCommandError {
     let again = id.map(|id| format!("; the same message again: --id {}", text::line(id))).unwrap_or_default();
     let sentence = text::line(&error.to_string());
     match error {
         Error::Setting(_) | Error::Token(_) => wrong(sentence),
-        Error::Ended(EndReason::WrongPassword | EndReason::Forbidden(_)) if id.is_none() => (NO_LOG_IN, sentence),
+        Error::Ended(ClientEndReason::WrongPassword | ClientEndReason::Forbidden(_)) if id.is_none() => {
+            (NO_LOG_IN, sentence)
+        }
         // The error is about the message itself: it had been sent before.
         error if error.may_be_done() => (UNKNOWN, format!("{sentence}{again}")),
         Error::NotFriends | Error::Refused(_) | Error::TooLarge { .. } => (REFUSED, sentence),
@@ -190,7 +192,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let password = folder.path().join("password");
             std::fs::write(&password, "password\n").unwrap();
-            let who = UserArgs {
+            let who = LoginArgs {
                 server: slow_server(delay),
                 user: Some("ann".into()),
                 password_file: Some(password),
@@ -202,7 +204,7 @@ mod tests {
             let (to, text) = ("bob".into(), Some("x".into()));
             // Each answer by itself would arrive in time.
             let timeout = if delay.is_zero() { Duration::from_secs(60) } else { Duration::from_secs(5) };
-            let sent = run(&who, &args::SendArgs { to, text, id: None, is_plain: false, timeout });
+            let sent = run(&who, &args::SendCommandArgs { to, text, id: None, is_plain: false, timeout });
             assert_eq!(sent.err().map(|(status, _)| status), status);
         }
     }
@@ -214,8 +216,8 @@ mod tests {
             (refused(ErrorCode::Unavailable), UNKNOWN),
             (refused(ErrorCode::ShuttingDown), UNKNOWN),
             (Error::TimedOut, UNKNOWN),
-            (Error::Ended(EndReason::Replaced), UNKNOWN),
-            (Error::Ended(EndReason::WrongPassword), UNKNOWN),
+            (Error::Ended(ClientEndReason::Replaced), UNKNOWN),
+            (Error::Ended(ClientEndReason::WrongPassword), UNKNOWN),
             (refused(ErrorCode::Full), REFUSED),
             (Error::NotFriends, REFUSED),
             (Error::Busy, UNKNOWN),
@@ -224,6 +226,6 @@ mod tests {
             assert_eq!(got, status, "{error:?}");
             assert_eq!(sentence.contains("--id the id"), status == UNKNOWN, "{sentence}");
         }
-        assert_eq!(failed(&Error::Ended(EndReason::WrongPassword), None).0, NO_LOG_IN);
+        assert_eq!(failed(&Error::Ended(ClientEndReason::WrongPassword), None).0, NO_LOG_IN);
     }
 }

@@ -6,12 +6,12 @@ mod incoming;
 mod outbox;
 mod trust;
 
-use crate::history::{HistoryBounds, MessageHistory};
+use crate::history::{HistoryLimits, MessageHistory};
 use crate::keyring::Keyring;
 use crate::message::MessageState;
-use crate::session_messages::{LinkStatus, SessionEvent, SessionOrder};
+use crate::session_messages::{ServerLinkStatus, SessionCommand, SessionEvent};
 use crate::setup::ClientSetup;
-use hongyan::client::{Client, EndReason, Error};
+use hongyan::client::{Client, ClientEndReason, Error};
 use outbox::MessageOutbox;
 use std::collections::BTreeMap;
 use std::io;
@@ -28,8 +28,8 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// The tasks of the session's thread.
 #[derive(Debug)]
-pub(crate) enum SessionTask {
-    Order(SessionOrder),
+pub(crate) enum ChatSessionTask {
+    Order(SessionCommand),
     /// A message is stored and must be sent.
     Send {
         to: String,
@@ -40,17 +40,17 @@ pub(crate) enum SessionTask {
     /// Friends or requests have changed.
     Refresh,
     /// The client has stopped for good.
-    Over(EndReason),
+    Over(ClientEndReason),
 }
 
 /// The receiver of news: a closure, because the screen has one queue for news and keys.
-pub(crate) type EventSender = Arc<dyn Fn(SessionEvent) + Send + Sync>;
+pub(crate) type SessionEventSender = Arc<dyn Fn(SessionEvent) + Send + Sync>;
 
 /// The state that the two threads of a session share.
 pub(crate) struct SessionShared {
     history: Mutex<MessageHistory>,
     keyring: Mutex<Keyring>,
-    tell: EventSender,
+    tell: SessionEventSender,
 }
 
 impl SessionShared {
@@ -97,7 +97,7 @@ impl SessionShared {
 /// The session as the screen uses it.
 pub(crate) struct ChatSession {
     desk: Arc<SessionShared>,
-    tasks: SyncSender<SessionTask>,
+    tasks: SyncSender<ChatSessionTask>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -106,9 +106,9 @@ impl ChatSession {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn start(setup: ClientSetup, tell: EventSender) -> Result<Self, String> {
+    pub(crate) fn start(setup: ClientSetup, tell: SessionEventSender) -> Result<Self, String> {
         let path = setup.folder.file("messages");
-        let history = MessageHistory::open(&path, HistoryBounds::default())
+        let history = MessageHistory::open(&path, HistoryLimits::default())
             .map_err(|error| format!("cannot read the messages in {}: {error}", path.display()))?;
         let keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
         let seen = history.seen().iter().map(|(with, time)| (with.clone(), *time)).collect();
@@ -122,7 +122,7 @@ impl ChatSession {
         let desk = Arc::new(SessionShared { history: Mutex::new(history), keyring: Mutex::new(keyring), tell });
         let (tasks, waiting) = sync_channel(TASKS_MAX);
         let client = setup.start().map_err(|error| error.to_string())?;
-        let mut worker = SessionWorker {
+        let mut worker = ChatSessionWorker {
             desk: Arc::clone(&desk),
             setup,
             client: None,
@@ -140,11 +140,11 @@ impl ChatSession {
 
     /// Gives an order, and returns the news for the screen that it causes at once. Never waits for
     /// the server. After this a message to send is on the disk.
-    pub(crate) fn order(&self, order: SessionOrder) -> Vec<SessionEvent> {
-        if let SessionOrder::Send { to, text } = order {
+    pub(crate) fn order(&self, order: SessionCommand) -> Vec<SessionEvent> {
+        if let SessionCommand::Send { to, text } = order {
             return outbox::keep(&self.desk, &self.tasks, to, text);
         }
-        match self.tasks.try_send(SessionTask::Order(order)) {
+        match self.tasks.try_send(ChatSessionTask::Order(order)) {
             Ok(()) => Vec::new(),
             Err(_) => vec![SessionEvent::Warned("too much waits already: try again".to_owned())],
         }
@@ -167,11 +167,11 @@ pub(crate) fn wait_for_end(thread: &JoinHandle<()>, limit: Duration) {
 }
 
 /// The thread that executes the orders.
-struct SessionWorker {
+struct ChatSessionWorker {
     desk: Arc<SessionShared>,
     setup: ClientSetup,
     client: Option<Client>,
-    tasks: SyncSender<SessionTask>,
+    tasks: SyncSender<ChatSessionTask>,
     outbox: MessageOutbox,
     /// Friends whose keys were compared since the last log-in, with the time of that if the keys
     /// allow sending.
@@ -181,17 +181,17 @@ struct SessionWorker {
     knows_own_keys: bool,
 }
 
-impl SessionWorker {
-    fn run(mut self, waiting: &Receiver<SessionTask>) {
+impl ChatSessionWorker {
+    fn run(mut self, waiting: &Receiver<ChatSessionTask>) {
         loop {
             let wait = if self.outbox.is_empty() || !self.is_online { IDLE } else { LOOK_EVERY };
             match waiting.recv_timeout(wait) {
-                Ok(SessionTask::Order(SessionOrder::Quit)) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(SessionTask::Order(order)) => self.obey(order),
-                Ok(SessionTask::Send { to, id }) => self.outbox.push(&to, &id),
-                Ok(SessionTask::Online) => self.come_online(),
-                Ok(SessionTask::Refresh) => self.refresh(),
-                Ok(SessionTask::Over(end)) => self.end(&end),
+                Ok(ChatSessionTask::Order(SessionCommand::Quit)) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(ChatSessionTask::Order(order)) => self.obey(order),
+                Ok(ChatSessionTask::Send { to, id }) => self.outbox.push(&to, &id),
+                Ok(ChatSessionTask::Online) => self.come_online(),
+                Ok(ChatSessionTask::Refresh) => self.refresh(),
+                Ok(ChatSessionTask::Over(end)) => self.end(&end),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.work_outbox();
@@ -222,17 +222,19 @@ impl SessionWorker {
     fn come_online(&mut self) {
         self.is_online = true;
         self.checked.clear();
-        self.desk.tell(SessionEvent::Link(LinkStatus::Here));
+        self.desk.tell(SessionEvent::Link(ServerLinkStatus::Here));
         self.check_own_keys();
         self.refresh();
     }
 
-    fn end(&mut self, end: &EndReason) {
+    fn end(&mut self, end: &ClientEndReason) {
         self.is_online = false;
         match end {
-            EndReason::WrongPassword => self.desk.tell(SessionEvent::Ended { why: end.to_string(), is_refused: true }),
-            EndReason::Closed => {}
-            end => self.desk.tell(SessionEvent::Link(LinkStatus::Over(end.to_string()))),
+            ClientEndReason::WrongPassword => {
+                self.desk.tell(SessionEvent::Ended { why: end.to_string(), is_refused: true })
+            }
+            ClientEndReason::Closed => {}
+            end => self.desk.tell(SessionEvent::Link(ServerLinkStatus::Over(end.to_string()))),
         }
     }
 
@@ -244,10 +246,10 @@ impl SessionWorker {
         if let Some(client) = self.client.take() {
             client.close();
         }
-        self.desk.tell(SessionEvent::Link(LinkStatus::Connecting));
+        self.desk.tell(SessionEvent::Link(ServerLinkStatus::Connecting));
         let started = self.setup.start().map_err(|error| error.to_string());
         if let Err(why) = started.and_then(|client| self.listen_to(client)) {
-            self.desk.tell(SessionEvent::Link(LinkStatus::Over(why)));
+            self.desk.tell(SessionEvent::Link(ServerLinkStatus::Over(why)));
         }
     }
 

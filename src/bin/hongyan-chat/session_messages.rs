@@ -13,8 +13,8 @@ pub(crate) enum SessionEvent {
         messages: Vec<ChatMessage>,
         seen: Vec<(String, u64)>,
     },
-    Link(LinkStatus),
-    Roster(FriendList),
+    Link(ServerLinkStatus),
+    Roster(FriendsAndRequests),
     Presence {
         name: String,
         is_online: bool,
@@ -34,7 +34,7 @@ pub(crate) enum SessionEvent {
     },
     /// A message that was doubtful and can be read now.
     Cleared(ChatMessage),
-    Asked(IncomingRequest),
+    Asked(ListedFriendRequest),
     Answered {
         name: String,
         is_accepted: bool,
@@ -62,7 +62,7 @@ pub(crate) enum SessionEvent {
 
 /// How the server can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum LinkStatus {
+pub(crate) enum ServerLinkStatus {
     #[default]
     Connecting,
     Here,
@@ -74,10 +74,10 @@ pub(crate) enum LinkStatus {
 
 /// Friends and pending requests, as stored on the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FriendList {
+pub(crate) struct FriendsAndRequests {
     pub(crate) friends: Vec<FriendItem>,
-    pub(crate) incoming: Vec<IncomingRequest>,
-    pub(crate) outgoing: Vec<IncomingRequest>,
+    pub(crate) incoming: Vec<ListedFriendRequest>,
+    pub(crate) outgoing: Vec<ListedFriendRequest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub(crate) struct FriendItem {
 
 /// A friend request that waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct IncomingRequest {
+pub(crate) struct ListedFriendRequest {
     /// The other user: who asked, or who was asked.
     pub(crate) name: String,
     pub(crate) id: String,
@@ -98,7 +98,7 @@ pub(crate) struct IncomingRequest {
 
 /// From the screen to the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SessionOrder {
+pub(crate) enum SessionCommand {
     Send {
         to: String,
         text: String,
@@ -123,9 +123,9 @@ pub(crate) enum SessionOrder {
         name: String,
         text: String,
     },
-    Withdraw(IncomingRequest),
+    Withdraw(ListedFriendRequest),
     Answer {
-        ask: IncomingRequest,
+        ask: ListedFriendRequest,
         is_accepted: bool,
     },
     Remove(String),

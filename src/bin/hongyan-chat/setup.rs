@@ -1,10 +1,10 @@
 //! From the options to a client: the user, the files, and the secrets.
 
-use crate::args::UserArgs;
+use crate::args::LoginArgs;
 use crate::files::{self, UserFolder};
 use crate::secret::Secret;
 use crate::{prompt, text};
-use hongyan::client::{Client, Error, Options, Profile, TokenFile, hash_value, sign_up};
+use hongyan::client::{Client, ClientOptions, Error, Profile, ResumeTokenFile, hash_value, sign_up};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl ClientSetup {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn new(who: &UserArgs) -> Result<Self, String> {
+    pub(crate) fn new(who: &LoginArgs) -> Result<Self, String> {
         let user = who.user.clone().map_or_else(|| prompt::line("User name: "), Ok)?;
         let base = who.data.clone().map_or_else(|| files::default_base(|name| std::env::var_os(name)), Ok)?;
         let folder = UserFolder::open(&base, &who.server, &user)?;
@@ -59,8 +59,8 @@ impl ClientSetup {
     }
 
     /// The options for the library.
-    pub(crate) fn options(&self) -> Options {
-        let mut options = Options::new(&self.server, &self.user).tokens(TokenFile::new(&self.token_file));
+    pub(crate) fn options(&self) -> ClientOptions {
+        let mut options = ClientOptions::new(&self.server, &self.user).tokens(ResumeTokenFile::new(&self.token_file));
         options.request_limit = REQUEST_LIMIT;
         if let Some(hash) = &self.hash {
             options = options.password_hash(hash);

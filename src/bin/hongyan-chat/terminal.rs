@@ -3,7 +3,7 @@
 
 use crate::app::ChatApp;
 use crate::session::{ChatSession, wait_for_end};
-use crate::session_messages::{SessionEvent, SessionOrder};
+use crate::session_messages::{SessionCommand, SessionEvent};
 use crate::setup::ClientSetup;
 use crate::view::{self, TextLook};
 use crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event};
@@ -32,7 +32,7 @@ const FINISH: Duration = Duration::from_secs(3);
 /// A thread has panicked, and the terminal has been restored already.
 static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
 
-enum TerminalInput {
+enum UiEvent {
     Terminal(Event),
     News(Box<SessionEvent>),
     /// The terminal can no longer be read.
@@ -107,7 +107,7 @@ pub(crate) fn run(setup: &ClientSetup, offset: i32) -> Result<ChatEnd, String> {
     let (sender, inputs) = sync_channel(INPUTS_MAX);
     let news = sender.clone();
     // After the end nobody reads the news.
-    let tell = Arc::new(move |it| news.send(TerminalInput::News(Box::new(it))).unwrap_or(()));
+    let tell = Arc::new(move |it| news.send(UiEvent::News(Box::new(it))).unwrap_or(()));
     let session = ChatSession::start(setup.clone(), tell)?;
     give_back_on_panic();
     let cannot = |error: io::Error| format!("cannot use the terminal: {error}");
@@ -120,7 +120,7 @@ pub(crate) fn run(setup: &ClientSetup, offset: i32) -> Result<ChatEnd, String> {
     let keys = thread::Builder::new().name("keys".to_owned()).spawn(read).map_err(cannot)?;
     let app = ChatApp::new(&setup.user, &setup.server, offset);
     let ended = chat(app, screen, &session, &inputs, &stop);
-    session.order(SessionOrder::Quit);
+    session.order(SessionCommand::Quit);
     // So that the session does not block on news that nobody reads.
     drop(inputs);
     // The next reader of the terminal (a question for the password, or the shell) must get all
@@ -135,7 +135,7 @@ fn chat(
     mut app: ChatApp,
     mut screen: Screen,
     session: &ChatSession,
-    inputs: &Receiver<TerminalInput>,
+    inputs: &Receiver<UiEvent>,
     stop: &AtomicBool,
 ) -> io::Result<ChatEnd> {
     let look = TextLook { has_colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
@@ -169,7 +169,7 @@ fn chat(
         let mut left = INPUTS_MAX;
         while let Some(input) = next.take() {
             is_stale = true;
-            if matches!(input, TerminalInput::Gone) {
+            if matches!(input, UiEvent::Gone) {
                 return Ok(ChatEnd::Left);
             }
             take(&mut app, session, input);
@@ -185,14 +185,14 @@ fn chat(
 }
 
 /// Handles a key or news, and gives the resulting orders to the session.
-fn take(app: &mut ChatApp, session: &ChatSession, input: TerminalInput) {
+fn take(app: &mut ChatApp, session: &ChatSession, input: UiEvent) {
     let mut orders = VecDeque::new();
     match input {
-        TerminalInput::Terminal(Event::Key(key)) => orders.extend(app.press(key)),
-        TerminalInput::Terminal(Event::Paste(text)) => app.paste(&text),
-        TerminalInput::Terminal(Event::Resize(width, height)) => app.resize(width, height),
-        TerminalInput::Terminal(_) | TerminalInput::Gone => {}
-        TerminalInput::News(news) => orders.extend(app.hear(*news)),
+        UiEvent::Terminal(Event::Key(key)) => orders.extend(app.press(key)),
+        UiEvent::Terminal(Event::Paste(text)) => app.paste(&text),
+        UiEvent::Terminal(Event::Resize(width, height)) => app.resize(width, height),
+        UiEvent::Terminal(_) | UiEvent::Gone => {}
+        UiEvent::News(news) => orders.extend(app.hear(*news)),
     }
     while let Some(order) = orders.pop_front() {
         for news in session.order(order) {
@@ -202,14 +202,14 @@ fn take(app: &mut ChatApp, session: &ChatSession, input: TerminalInput) {
 }
 
 /// Passes on the events of the terminal, until the end.
-fn read_terminal(inputs: &SyncSender<TerminalInput>, is_over: &AtomicBool) {
+fn read_terminal(inputs: &SyncSender<UiEvent>, is_over: &AtomicBool) {
     while !is_over.load(Ordering::SeqCst) {
         let input = match event::poll(LOOK_EVERY) {
             Ok(false) => continue,
-            Ok(true) => event::read().map_or(TerminalInput::Gone, TerminalInput::Terminal),
-            Err(_) => TerminalInput::Gone,
+            Ok(true) => event::read().map_or(UiEvent::Gone, UiEvent::Terminal),
+            Err(_) => UiEvent::Gone,
         };
-        let is_gone = matches!(input, TerminalInput::Gone);
+        let is_gone = matches!(input, UiEvent::Gone);
         if inputs.send(input).is_err() || is_gone {
             return;
         }

@@ -8,7 +8,7 @@ mod talk;
 
 use crate::app::{ChatApp, Focus, Popup};
 use crate::message::ChatMessage;
-use crate::session_messages::LinkStatus;
+use crate::session_messages::ServerLinkStatus;
 use crate::text;
 pub(crate) use look::TextLook;
 use ratatui::Frame;
@@ -109,10 +109,10 @@ fn put(frame: &mut Frame<'_>, area: Rect, row: u16, line: Line<'_>) {
 
 fn title(app: &ChatApp, look: TextLook, width: u16) -> Line<'static> {
     let (state, style) = match app.link {
-        LinkStatus::Here => ("connected", look.good()),
-        LinkStatus::Connecting => ("connecting", look.faint()),
-        LinkStatus::Away(_) => ("NOT CONNECTED, trying again", look.alarm()),
-        LinkStatus::Over(_) => ("NOT CONNECTED", look.alarm()),
+        ServerLinkStatus::Here => ("connected", look.good()),
+        ServerLinkStatus::Connecting => ("connecting", look.faint()),
+        ServerLinkStatus::Away(_) => ("NOT CONNECTED, trying again", look.alarm()),
+        ServerLinkStatus::Over(_) => ("NOT CONNECTED", look.alarm()),
     };
     let unread: usize = app.chats.values().map(|chat| chat.unread).sum();
     let unread = if unread == 0 { String::new() } else { format!("  {unread} unread") };

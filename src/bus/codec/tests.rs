@@ -1,13 +1,13 @@
 //! Every record comes back as it was; nothing that is no frame is taken for one, or harms.
 
 use super::*;
-use crate::chat::contract::{DedupEntry, NodeRecord, ReleasedUser};
+use crate::chat::contract::{DedupEntry, NodeMessage, UserHandoverData};
 use crate::protocol::field::UserName;
 
 const KEY: [u8; 32] = [7; 32];
 
-fn life(node: u16, epoch: u64) -> Incarnation {
-    Incarnation { node: NodeId::new(node).unwrap(), epoch }
+fn life(node: u16, epoch: u64) -> NodeIncarnation {
+    NodeIncarnation { node: NodeId::new(node).unwrap(), epoch }
 }
 
 fn user(name: &str) -> UserName {
@@ -15,13 +15,13 @@ fn user(name: &str) -> UserName {
 }
 
 fn push(content: &str) -> Push {
-    let (id, sender) = (Id::new("m-1").unwrap(), Name::new("鸿雁").unwrap());
+    let (id, sender) = (MessageId::new("m-1").unwrap(), UserNameRef::new("鸿雁").unwrap());
     Push::new(u64::MAX - 1, 1_700_000_000_000, PushKind::Message, &id, &sender, user("bob 🪿"), content)
 }
 
 fn records() -> Vec<BusRecord> {
     let said = |key| DedupEntry { key, age_ms: 9 };
-    let released = ReleasedUser {
+    let released = UserHandoverData {
         user: user("ann"),
         claim: 1,
         epoch: 2,
@@ -34,19 +34,19 @@ fn records() -> Vec<BusRecord> {
         BusRecord::Push { phase: 3, push: push("honk \" \\ \n 雁") },
         BusRecord::Push { phase: 0, push: push("") },
         BusRecord::Push { phase: 1, push: push(&"long ".repeat(20_000)) },
-        BusRecord::Record(NodeRecord::Ack { user: user("鸿雁"), seq: 5 }),
-        BusRecord::Record(NodeRecord::No { user: user("ann"), seq: u64::MAX }),
-        BusRecord::Record(NodeRecord::Look { user: user("ann") }),
-        BusRecord::Record(NodeRecord::Friend { user: user("bob") }),
-        BusRecord::Record(NodeRecord::Release { user: user("bob"), epoch: 7, claim: 8 }),
-        BusRecord::Record(NodeRecord::Released(Box::new(released))),
-        BusRecord::Record(NodeRecord::Missed),
+        BusRecord::Record(NodeMessage::Ack { user: user("鸿雁"), seq: 5 }),
+        BusRecord::Record(NodeMessage::No { user: user("ann"), seq: u64::MAX }),
+        BusRecord::Record(NodeMessage::Look { user: user("ann") }),
+        BusRecord::Record(NodeMessage::Friend { user: user("bob") }),
+        BusRecord::Record(NodeMessage::Release { user: user("bob"), epoch: 7, claim: 8 }),
+        BusRecord::Record(NodeMessage::Released(Box::new(released))),
+        BusRecord::Record(NodeMessage::Missed),
     ]
 }
 
 /// Of every shape.
 fn frames() -> Vec<BusFrame> {
-    let place = |link, number| LinkPosition { link, number };
+    let place = |link, number| LinkBatchNumber { link, number };
     let batch = |records| Some(LinkBatch { place: place(u64::MAX, 2), records });
     let bare = BusFrame { view: 1, confirmed: None, refused: None, batch: None };
     let mut all = vec![
@@ -60,11 +60,11 @@ fn frames() -> Vec<BusFrame> {
     all
 }
 
-fn pair() -> (FrameCodec, FrameCodec) {
-    (FrameCodec::new(life(1, 5), &KEY), FrameCodec::new(life(1_023, u64::MAX), &KEY))
+fn pair() -> (BusFrameCodec, BusFrameCodec) {
+    (BusFrameCodec::new(life(1, 5), &KEY), BusFrameCodec::new(life(1_023, u64::MAX), &KEY))
 }
 
-fn sealed(codec: &FrameCodec, to: Incarnation, frame: &BusFrame) -> Vec<u8> {
+fn sealed(codec: &BusFrameCodec, to: NodeIncarnation, frame: &BusFrame) -> Vec<u8> {
     let mut bytes = codec.write(FRAME_MAX, to, frame).unwrap();
     codec.seal(&mut bytes);
     bytes
@@ -75,10 +75,10 @@ fn every_frame_is_decoded_unchanged() {
     let (a, b) = pair();
     for frame in frames() {
         let bytes = sealed(&a, b.me(), &frame);
-        assert_eq!(b.read(&bytes), Ok(DecodedMessage::Frame { from: a.me(), frame: Box::new(frame) }));
+        assert_eq!(b.read(&bytes), Ok(DecodedBusMessage::Frame { from: a.me(), frame: Box::new(frame) }));
         // What is published elsewhere, or was meant for an earlier life, or comes back.
         for me in [life(2, 5), life(1_023, 4), a.me()] {
-            assert_eq!(FrameCodec::new(me, &KEY).read(&bytes), Err(DropCause::NotForMe));
+            assert_eq!(BusFrameCodec::new(me, &KEY).read(&bytes), Err(BusDropCause::NotForMe));
         }
     }
 }
@@ -88,17 +88,17 @@ fn a_beat_counts_only_for_the_incarnation_that_sent_it() {
     let (a, b) = pair();
     let mut beat = a.write_beat(77);
     a.seal(&mut beat);
-    assert_eq!(a.read(&beat), Ok(DecodedMessage::Beat(77)));
-    assert_eq!(b.read(&beat), Err(DropCause::NotForMe));
-    assert_eq!(FrameCodec::new(life(1, 6), &KEY).read(&beat), Err(DropCause::NotForMe));
+    assert_eq!(a.read(&beat), Ok(DecodedBusMessage::Beat(77)));
+    assert_eq!(b.read(&beat), Err(BusDropCause::NotForMe));
+    assert_eq!(BusFrameCodec::new(life(1, 6), &KEY).read(&beat), Err(BusDropCause::NotForMe));
 }
 
 #[test]
 fn frames_without_the_key_are_dropped() {
     let (a, b) = pair();
-    let stranger = FrameCodec::new(a.me(), &[8; 32]);
+    let stranger = BusFrameCodec::new(a.me(), &[8; 32]);
     let frame = &frames()[4];
-    assert_eq!(b.read(&sealed(&stranger, b.me(), frame)), Err(DropCause::Mac));
+    assert_eq!(b.read(&sealed(&stranger, b.me(), frame)), Err(BusDropCause::Mac));
     assert_ne!(a.cluster_name(), stranger.cluster_name(), "two clusters use other channels");
     assert_eq!(a.cluster_name(), b.cluster_name());
     assert!(!format!("{a:?}").contains("07"), "{a:?}");
@@ -110,14 +110,14 @@ fn an_unknown_version_is_dropped() {
     for version in [0, FRAME_MAX + 1, u16::MAX] {
         let mut bytes = a.write(version, b.me(), &frames()[0]).unwrap();
         a.seal(&mut bytes);
-        assert_eq!(b.read(&bytes), Err(DropCause::Version));
+        assert_eq!(b.read(&bytes), Err(BusDropCause::Version));
     }
 }
 
 #[test]
 fn a_build_reads_the_versions_that_it_knows_and_no_other() {
     let to = life(2, 5);
-    let writer = FrameCodec::of_versions(life(1, 5), &KEY, 1..=2);
+    let writer = BusFrameCodec::of_versions(life(1, 5), &KEY, 1..=2);
     for frame in frames() {
         let [old, new] = [1, 2].map(|version| {
             let mut bytes = writer.write(version, to, &frame).unwrap();
@@ -126,21 +126,21 @@ fn a_build_reads_the_versions_that_it_knows_and_no_other() {
         });
         assert_eq!(new.len(), old.len() + behind_header(2).len());
         for (versions, reads) in [(1..=1, [true, false]), (1..=2, [true, true]), (2..=3, [false, true])] {
-            let reader = FrameCodec::of_versions(to, &KEY, versions);
+            let reader = BusFrameCodec::of_versions(to, &KEY, versions);
             for (bytes, reads) in [&old, &new].into_iter().zip(reads) {
-                let said = || DecodedMessage::Frame { from: writer.me(), frame: Box::new(frame.clone()) };
-                assert_eq!(reader.read(bytes), reads.then(said).ok_or(DropCause::Version));
+                let said = || DecodedBusMessage::Frame { from: writer.me(), frame: Box::new(frame.clone()) };
+                assert_eq!(reader.read(bytes), reads.then(said).ok_or(BusDropCause::Version));
             }
         }
         // It says that it is of a version that it is not of.
         let mut odd = old[..old.len() - MAC_BYTES].to_vec();
         odd[..2].copy_from_slice(&2_u16.to_le_bytes());
         writer.seal(&mut odd);
-        assert_eq!(FrameCodec::of_versions(to, &KEY, 1..=2).read(&odd), Err(DropCause::Broken));
+        assert_eq!(BusFrameCodec::of_versions(to, &KEY, 1..=2).read(&odd), Err(BusDropCause::Broken));
     }
     let mut beat = writer.write_beat(7);
     writer.seal(&mut beat);
-    assert_eq!(writer.read(&beat), Ok(DecodedMessage::Beat(7)), "it hears itself in its newest version");
+    assert_eq!(writer.read(&beat), Ok(DecodedBusMessage::Beat(7)), "it hears itself in its newest version");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn frames_that_are_too_long_are_neither_written_nor_read() {
     let (a, b) = pair();
     let with = |bytes| {
         let records = vec![BusRecord::Push { phase: 1, push: push(&"x".repeat(bytes)) }];
-        let batch = Some(LinkBatch { place: LinkPosition { link: 1, number: 1 }, records });
+        let batch = Some(LinkBatch { place: LinkBatchNumber { link: 1, number: 1 }, records });
         a.write(FRAME_MAX, b.me(), &BusFrame { view: 1, confirmed: None, refused: None, batch })
     };
     assert!(with(FRAME_BYTES_MAX).is_none());
@@ -156,7 +156,7 @@ fn frames_that_are_too_long_are_neither_written_nor_read() {
     a.seal(&mut longest);
     assert!(b.read(&longest).is_ok());
     for length in [0, 1, HEADER_BYTES + MAC_BYTES - 1, FRAME_BYTES_MAX + 1] {
-        assert_eq!(b.read(&vec![1; length]), Err(DropCause::Size));
+        assert_eq!(b.read(&vec![1; length]), Err(BusDropCause::Size));
     }
 }
 
@@ -201,8 +201,8 @@ fn arbitrary_frames_with_the_right_key_do_no_harm() {
         }
         a.seal(&mut bytes);
         match b.read(&bytes) {
-            Ok(DecodedMessage::Frame { .. }) => taken += 1,
-            Err(DropCause::Broken) => broken += 1,
+            Ok(DecodedBusMessage::Frame { .. }) => taken += 1,
+            Err(BusDropCause::Broken) => broken += 1,
             other => panic!("{other:?}"),
         }
     }
@@ -216,7 +216,7 @@ fn the_encoding_of_a_record_has_a_minimal_length() {
     let at = HEADER_BYTES + 8 + 1 + 16 + 4;
     for record in records() {
         let has_end = !matches!(record, BusRecord::Push { .. });
-        let batch = Some(LinkBatch { place: LinkPosition { link: 1, number: 1 }, records: vec![record] });
+        let batch = Some(LinkBatch { place: LinkBatchNumber { link: 1, number: 1 }, records: vec![record] });
         let frame = BusFrame { view: 1, confirmed: None, refused: None, batch };
         let mut bytes = a.write(FRAME_MAX, b.me(), &frame).unwrap();
         let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
@@ -224,7 +224,7 @@ fn the_encoding_of_a_record_has_a_minimal_length() {
         bytes.push(b'x');
         a.seal(&mut bytes);
         // The text of a push goes as far as its record does.
-        assert_eq!(b.read(&bytes) == Err(DropCause::Broken), has_end, "{frame:?}");
+        assert_eq!(b.read(&bytes) == Err(BusDropCause::Broken), has_end, "{frame:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 const SHORT: Duration = Duration::from_millis(300);
 
 /// Answers the first connection with this, after it has read something.
-fn server(says: impl FnOnce(TcpStream) + Send + 'static) -> InstanceAddress {
+fn server(says: impl FnOnce(TcpStream) + Send + 'static) -> BusInstanceAddress {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -17,10 +17,10 @@ fn server(says: impl FnOnce(TcpStream) + Send + 'static) -> InstanceAddress {
         says(socket);
     });
     let urls = BusUrls::parse(&format!("redis://u:geheim@127.0.0.1:{port}")).unwrap();
-    InstanceAddress { url: urls.iter().next().unwrap().clone(), tls: None }
+    BusInstanceAddress { url: urls.iter().next().unwrap().clone(), tls: None }
 }
 
-fn answers(bytes: &'static [u8]) -> InstanceAddress {
+fn answers(bytes: &'static [u8]) -> BusInstanceAddress {
     server(move |mut socket| {
         socket.write_all(bytes).ok();
         // Until the other side goes.
@@ -28,8 +28,8 @@ fn answers(bytes: &'static [u8]) -> InstanceAddress {
     })
 }
 
-fn why(place: &InstanceAddress) -> String {
-    let Err(fault) = InstanceConnection::open(place, SHORT) else { panic!("it is let in") };
+fn why(place: &BusInstanceAddress) -> String {
+    let Err(fault) = BusConnection::open(place, SHORT) else { panic!("it is let in") };
     assert!(!fault.0.contains("geheim") && !fault.0.contains('\n'), "{fault}");
     fault.0
 }
@@ -51,7 +51,7 @@ fn errors_never_contain_the_password() {
     }
     assert_eq!(why(&server(drop)), "the connection was closed");
     let nowhere =
-        |url: &str| InstanceAddress { url: BusUrls::parse(url).unwrap().iter().next().unwrap().clone(), tls: None };
+        |url: &str| BusInstanceAddress { url: BusUrls::parse(url).unwrap().iter().next().unwrap().clone(), tls: None };
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     assert_eq!(why(&nowhere(&format!("redis://127.0.0.1:{free}"))), "nobody listens there");
     assert!(why(&nowhere("redis://no.such.host.invalid")).starts_with("the address of its host cannot be found"));

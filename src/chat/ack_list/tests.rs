@@ -1,30 +1,30 @@
 //! Compares the list with one that searches all entries each time.
 
-use super::super::contract::Rules;
+use super::super::contract::CoreSettings;
 use super::super::deliveries::{Deliveries, Delivery, ann};
 use super::super::ids::DeliveryRef;
-use super::{AckList, Backfill, SendWindow};
+use super::{AckList, MailboxBackfillState, SendWindowLimit};
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
-use crate::protocol::request::ContentForm;
+use crate::protocol::request::JsonContentForm;
 
 /// A list that follows the rules literally: entries in order, and no cached state.
 #[derive(Default)]
-struct ReferenceList {
-    entries: Vec<KnownPush>,
-    tail: Vec<KnownPush>,
+struct ReferenceAckList {
+    entries: Vec<ReferenceListEntry>,
+    tail: Vec<ReferenceListEntry>,
 }
 
 #[derive(Clone, Copy)]
-struct KnownPush {
+struct ReferenceListEntry {
     delivery: DeliveryRef,
     sent: bool,
 }
 
-impl ReferenceList {
+impl ReferenceAckList {
     /// The first entry in list order that is not held back, if there is room for it.
     fn next_to_send(&self, deliveries: &Deliveries, count_max: usize, bytes_max: usize) -> Option<DeliveryRef> {
-        let of = |known: &KnownPush| deliveries.get(known.delivery).unwrap();
+        let of = |known: &ReferenceListEntry| deliveries.get(known.delivery).unwrap();
         let sent: Vec<&Delivery> = self.entries.iter().filter(|known| known.sent).map(of).collect();
         let waits = |place: usize| {
             let delivery = of(&self.entries[place]);
@@ -33,7 +33,7 @@ impl ReferenceList {
                 || before.into_iter().any(|other| other.body.sender() == delivery.body.sender())
         };
         let place = (0..self.entries.len()).find(|&place| !self.entries[place].sent && !waits(place))?;
-        let written = |delivery: &Delivery| delivery.body.written_bytes_to(&ann(), ContentForm::Text);
+        let written = |delivery: &Delivery| delivery.body.written_bytes_to(&ann(), JsonContentForm::Text);
         let bytes: usize = sent.iter().map(|delivery| written(delivery)).sum();
         let fits =
             sent.len() < count_max && (sent.is_empty() || bytes + written(of(&self.entries[place])) <= bytes_max);
@@ -41,7 +41,7 @@ impl ReferenceList {
     }
 
     fn find_sent(&self, id: &str, sender: Option<&str>, deliveries: &Deliveries) -> Option<DeliveryRef> {
-        let is_it = |known: &&KnownPush| {
+        let is_it = |known: &&ReferenceListEntry| {
             let body = &deliveries.get(known.delivery).unwrap().body;
             known.sent && body.id() == id && sender.is_none_or(|sender| sender == body.sender())
         };
@@ -49,7 +49,7 @@ impl ReferenceList {
     }
 
     fn find_message(&self, sender: &str, id: &str, deliveries: &Deliveries) -> Vec<DeliveryRef> {
-        let is_it = |known: &&KnownPush| {
+        let is_it = |known: &&ReferenceListEntry| {
             let body = &deliveries.get(known.delivery).unwrap().body;
             body.kind == PushKind::Message && body.id() == id && body.sender() == sender
         };
@@ -63,11 +63,11 @@ impl ReferenceList {
 }
 
 /// Both lists, and their deliveries.
-struct ComparedLists {
+struct AckListComparison {
     list: AckList,
-    plain: ReferenceList,
+    plain: ReferenceAckList,
     deliveries: Deliveries,
-    rules: Rules,
+    rules: CoreSettings,
     next_seq: u64,
     ann: UserName,
     count_max: usize,
@@ -75,13 +75,13 @@ struct ComparedLists {
     random: fastrand::Rng,
 }
 
-impl ComparedLists {
+impl AckListComparison {
     fn new(seed: u64, count_max: usize) -> Self {
         Self {
-            list: AckList::new(Backfill::Live),
-            plain: ReferenceList::default(),
+            list: AckList::new(MailboxBackfillState::Live),
+            plain: ReferenceAckList::default(),
             deliveries: Deliveries::new([seed, 1]),
-            rules: Rules::default(),
+            rules: CoreSettings::default(),
             next_seq: 0,
             ann: ann(),
             count_max,
@@ -105,12 +105,12 @@ impl ComparedLists {
 
     fn append(&mut self, delivery: DeliveryRef) {
         self.list.mailbox.append(delivery, &mut self.deliveries);
-        self.plain.entries.push(KnownPush { delivery, sent: false });
+        self.plain.entries.push(ReferenceListEntry { delivery, sent: false });
     }
 
     fn append_tail(&mut self, delivery: DeliveryRef) {
         if self.list.mailbox.append_tail(delivery, &self.deliveries, &self.rules) {
-            self.plain.tail.push(KnownPush { delivery, sent: false });
+            self.plain.tail.push(ReferenceListEntry { delivery, sent: false });
         } else {
             self.deliveries.remove(delivery);
         }
@@ -118,8 +118,8 @@ impl ComparedLists {
 
     /// Sends what can be sent, as the core does.
     fn pump(&mut self, now_ms: u64) {
-        let (form, count_max, bytes_max) = (ContentForm::Text, self.count_max, self.bytes_max);
-        let window = SendWindow { receiver: &self.ann, form, count_max, bytes_max };
+        let (form, count_max, bytes_max) = (JsonContentForm::Text, self.count_max, self.bytes_max);
+        let window = SendWindowLimit { receiver: &self.ann, form, count_max, bytes_max };
         loop {
             let next = self.list.next_to_send(&self.deliveries, &window);
             let delivery = next.as_ref().map(|next| next.delivery());
@@ -211,7 +211,7 @@ fn it_sends_and_finds_what_one_does_that_looks_through_everything() {
     // Few ids and senders, so that much is held back; short and long lists, little and much room.
     let kinds = [(3, 2, 12), (2, 30, 40), (40, 3, 60), (60, 60, 150), (1, 100, 100), (400, 20, 300)];
     for (seed, (ids, senders, long)) in (1..).zip(kinds.into_iter().cycle().take(24)) {
-        let mut both = ComparedLists::new(seed, [1, 3, 20, 1_000][seed as usize % 4]);
+        let mut both = AckListComparison::new(seed, [1, 3, 20, 1_000][seed as usize % 4]);
         for step in 0..if long > 100 { 3_000 } else { 12_000 } {
             both.step(step, ids, senders, long);
         }

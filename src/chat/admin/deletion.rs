@@ -9,10 +9,12 @@
 
 use super::super::admin_op::{AdminOperation, AdminStep};
 use super::super::answer::{BUSY, UNAVAILABLE};
-use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, EndCause, Note, Ticket};
-use super::super::deliveries::SaveProgress;
+use super::super::contract::{
+    AdminAnswer, AdminJob, AdminJobOutcome, AdminTicket, CoreAction, ForcedLogoutCause, JobTicket, LogEvent,
+};
+use super::super::deliveries::PushSaveState;
 use super::super::ids::DeliveryRef;
-use super::super::{Chat, ChatTimer};
+use super::super::{ChatCore, ChatTimer};
 use crate::protocol::field::UserName;
 
 /// The largest number of rows that one step removes, and of pairs that it ends.
@@ -34,7 +36,7 @@ pub(in super::super) struct AccountDeletion {
     /// The operator's requests for it.
     tickets: Vec<AdminTicket>,
     /// The user's own request, until it is answered.
-    of_user: Option<Ticket>,
+    of_user: Option<JobTicket>,
     /// How many more times the first step is tried when the store cannot say whether it was done.
     /// The user cannot simply ask again: once it was done, they can no longer prove who they are.
     tries_left: u32,
@@ -46,7 +48,7 @@ pub(in super::super) struct AccountDeletion {
     next_ms: Option<u64>,
 }
 
-impl Chat {
+impl ChatCore {
     /// Begins or joins the deletion of an account. `has_begun`: it was begun before the server
     /// started.
     pub(super) fn delete_account(
@@ -54,7 +56,7 @@ impl Chat {
         ticket: AdminTicket,
         user: UserName,
         has_begun: bool,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         if let Some(deletion) = self.admin.deletions.get_mut(&user) {
             return deletion.tickets.push(ticket);
@@ -63,7 +65,7 @@ impl Chat {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         }
         if has_begun {
-            out.push(Action::Note(Note::DeletionGoesOn { user: user.clone() }));
+            out.push(CoreAction::Note(LogEvent::DeletionGoesOn { user: user.clone() }));
         }
         let deletion =
             AccountDeletion { tickets: vec![ticket], has_begun, is_resumed: has_begun, ..AccountDeletion::default() };
@@ -73,7 +75,12 @@ impl Chat {
 
     /// Deletes the account of a user who asked for it and has proven who they are. The answer is
     /// sent as soon as the first step is committed: the rest is done whatever happens.
-    pub(in super::super) fn delete_own_account(&mut self, request: Ticket, user: UserName, out: &mut Vec<Action>) {
+    pub(in super::super) fn delete_own_account(
+        &mut self,
+        request: JobTicket,
+        user: UserName,
+        out: &mut Vec<CoreAction>,
+    ) {
         if let Some(deletion) = self.admin.deletions.get_mut(&user) {
             (deletion.of_user, deletion.tries_left) = (Some(request), TRIES_MAX);
             return;
@@ -86,7 +93,7 @@ impl Chat {
         self.deletion_step(user, out);
     }
 
-    fn deletion_step(&mut self, user: UserName, out: &mut Vec<Action>) {
+    fn deletion_step(&mut self, user: UserName, out: &mut Vec<CoreAction>) {
         self.submit_admin(
             AdminOperation { user, step: AdminStep::Delete },
             AdminJob::Delete { rows_max: ROWS_MAX },
@@ -94,13 +101,18 @@ impl Chat {
         );
     }
 
-    pub(super) fn deletion_stepped(&mut self, user: &UserName, outcome: Option<AdminOutcome>, out: &mut Vec<Action>) {
+    pub(super) fn deletion_stepped(
+        &mut self,
+        user: &UserName,
+        outcome: Option<AdminJobOutcome>,
+        out: &mut Vec<CoreAction>,
+    ) {
         let Some(deletion) = self.admin.deletions.get_mut(user) else {
             return;
         };
         let had_begun = deletion.has_begun;
         match outcome {
-            Some(AdminOutcome::Deleting { pairs }) => {
+            Some(AdminJobOutcome::Deleting { pairs }) => {
                 deletion.has_begun = true;
                 for ticket in deletion.tickets.clone() {
                     self.prolong_admin(ticket);
@@ -113,7 +125,7 @@ impl Chat {
                 }
                 self.step_later(user, if pairs.is_empty() { 1 } else { PAIRS_MS }, out);
             }
-            Some(AdminOutcome::Done) => {
+            Some(AdminJobOutcome::Done) => {
                 // No answer about the steps before this last one has arrived. So pushes that were
                 // taken for the user may be saved after it.
                 let left_over = if had_begun { Vec::new() } else { self.unsaved_pushes_to(user) };
@@ -128,8 +140,8 @@ impl Chat {
                 self.deletion_ended(user, AdminAnswer::Done, out);
             }
             // The last step was done earlier, and its answer was lost.
-            Some(AdminOutcome::NoSuchUser) if had_begun => self.deletion_ended(user, AdminAnswer::Done, out),
-            Some(AdminOutcome::NoSuchUser) => self.deletion_ended(user, AdminAnswer::NoSuchUser, out),
+            Some(AdminJobOutcome::NoSuchUser) if had_begun => self.deletion_ended(user, AdminAnswer::Done, out),
+            Some(AdminJobOutcome::NoSuchUser) => self.deletion_ended(user, AdminAnswer::NoSuchUser, out),
             _ if had_begun => self.step_later(user, RETRY_MS, out),
             _ if deletion.tries_left > 0 => {
                 deletion.tries_left -= 1;
@@ -144,7 +156,7 @@ impl Chat {
             return Vec::new();
         };
         let is_left_over = |of: &DeliveryRef| {
-            self.deliveries.get(*of).is_some_and(|it| it.receiver == user && it.save != SaveProgress::Done)
+            self.deliveries.get(*of).is_some_and(|it| it.receiver == user && it.save != PushSaveState::Done)
         };
         let mut seqs: Vec<u64> = self.deliveries.refs().into_iter().filter(is_left_over).map(|of| of.seq).collect();
         seqs.sort_unstable();
@@ -152,20 +164,20 @@ impl Chat {
     }
 
     /// Nobody is logged in as this user any more, or will be, on any node.
-    fn account_is_gone(&mut self, user: &UserName, out: &mut Vec<Action>) {
+    fn account_is_gone(&mut self, user: &UserName, out: &mut Vec<CoreAction>) {
         self.account_is_gone_here(user, out);
-        self.end_elsewhere(user, (EndCause::Deleted, false), None, out);
+        self.end_elsewhere(user, (ForcedLogoutCause::Deleted, false), None, out);
     }
 
-    fn account_is_gone_here(&mut self, user: &UserName, out: &mut Vec<Action>) {
+    fn account_is_gone_here(&mut self, user: &UserName, out: &mut Vec<CoreAction>) {
         let of_user = self.admin.deletions.get_mut(user).and_then(|deletion| deletion.of_user.take());
         if let Some(request) = of_user {
             self.own_account_gone(request, user, out);
         }
-        self.end_here(user, EndCause::Deleted, out);
+        self.end_here(user, ForcedLogoutCause::Deleted, out);
     }
 
-    fn step_later(&mut self, user: &UserName, wait_ms: u64, out: &mut Vec<Action>) {
+    fn step_later(&mut self, user: &UserName, wait_ms: u64, out: &mut Vec<CoreAction>) {
         if self.stopping {
             // The next start resumes it.
             return self.deletion_ended(user, AdminAnswer::Failed, out);
@@ -177,13 +189,13 @@ impl Chat {
         }
     }
 
-    fn deletion_ended(&mut self, user: &UserName, answer: AdminAnswer, out: &mut Vec<Action>) {
+    fn deletion_ended(&mut self, user: &UserName, answer: AdminAnswer, out: &mut Vec<CoreAction>) {
         let Some(deletion) = self.admin.deletions.remove(user) else {
             return;
         };
         if deletion.is_resumed {
             let is_done = answer == AdminAnswer::Done;
-            out.push(Action::Note(Note::DeletionWentOn { user: user.clone(), is_done }));
+            out.push(CoreAction::Note(LogEvent::DeletionWentOn { user: user.clone(), is_done }));
         }
         for ticket in deletion.tickets {
             match answer {
@@ -197,7 +209,7 @@ impl Chat {
     }
 
     /// The next steps of some deletions are due.
-    pub(in super::super) fn deletions_timer_fired(&mut self, out: &mut Vec<Action>) {
+    pub(in super::super) fn deletions_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
         if self.stopping {
             return;
         }

@@ -3,9 +3,9 @@
 //! all that were connected are gone, the shell begins the stop.
 
 use super::super::answer::{ReplyTo, STOPPING};
-use super::super::contract::{Action, AdminAnswer, AdminTicket, CloseReason, ConnId};
-use super::super::{Chat, ChatTimer};
-use crate::protocol::request::Verb;
+use super::super::contract::{AdminAnswer, AdminTicket, ConnId, CoreAction, CoreCloseReason};
+use super::super::{ChatCore, ChatTimer};
+use crate::protocol::request::RequestType;
 
 /// The time between two slices.
 const SLICE_EVERY_MS: u64 = 100;
@@ -19,8 +19,8 @@ pub(super) struct ConnectionDrain {
     conns: Vec<ConnId>,
 }
 
-impl Chat {
-    pub(super) fn drain(&mut self, ticket: AdminTicket, out: &mut Vec<Action>) {
+impl ChatCore {
+    pub(super) fn drain(&mut self, ticket: AdminTicket, out: &mut Vec<CoreAction>) {
         let until_ms = self.now.mono_ms + self.rules.drain_ms;
         let begins = self.admin.drain.is_none();
         let drain = self.admin.drain.get_or_insert_with(|| {
@@ -31,7 +31,7 @@ impl Chat {
         let left_ms = drain.until_ms.saturating_sub(self.now.mono_ms);
         self.answer_admin(ticket, AdminAnswer::Draining { connections, left_ms }, out);
         if begins {
-            out.push(Action::Draining { is_over: false });
+            out.push(CoreAction::Draining { is_over: false });
             self.drain_on(out);
         }
     }
@@ -43,14 +43,14 @@ impl Chat {
 
     /// Refuses a log-in or sign-up, and closes its connection: the client finds another server.
     #[cold]
-    pub(in super::super) fn refuse_drained(&mut self, to: ReplyTo, verb: Verb, out: &mut Vec<Action>) {
+    pub(in super::super) fn refuse_drained(&mut self, to: ReplyTo, verb: RequestType, out: &mut Vec<CoreAction>) {
         let conn = to.0;
         self.say_no(to, Some(verb), Some(STOPPING), out);
-        self.close(conn, CloseReason::ShuttingDown, out);
+        self.close(conn, CoreCloseReason::ShuttingDown, out);
     }
 
     /// Closes the next slice of connections.
-    pub(in super::super) fn drain_on(&mut self, out: &mut Vec<Action>) {
+    pub(in super::super) fn drain_on(&mut self, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(drain) = self.admin.drain.as_mut().filter(|_| !self.stopping) else {
             return;
@@ -61,10 +61,10 @@ impl Chat {
         let slice = drain.conns.split_off(drain.conns.len() - count);
         let is_over = drain.conns.is_empty();
         for conn in slice {
-            self.say_and_close(conn, STOPPING, CloseReason::ShuttingDown, out);
+            self.say_and_close(conn, STOPPING, CoreCloseReason::ShuttingDown, out);
         }
         if is_over {
-            out.push(Action::Draining { is_over: true });
+            out.push(CoreAction::Draining { is_over: true });
         } else {
             self.wheel.insert(now_ms + SLICE_EVERY_MS, ChatTimer::AdminDrain);
         }

@@ -6,11 +6,11 @@
 //! deliveries of one body.
 
 use super::super::admin_op::{AdminOperation, AdminStep};
-use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, Note};
-use super::super::{Chat, ChatTimer};
+use super::super::contract::{AdminAnswer, AdminJob, AdminJobOutcome, AdminTicket, CoreAction, LogEvent};
+use super::super::{ChatCore, ChatTimer};
 use super::answer_of;
-use crate::protocol::field::{Id, Name, RESERVED_NAME, UserName};
-use crate::protocol::push::{Body, Push, PushKind};
+use crate::protocol::field::{MessageId, RESERVED_NAME, UserName, UserNameRef};
+use crate::protocol::push::{Push, PushBody, PushKind};
 use std::collections::VecDeque;
 
 /// Names that one job reads.
@@ -24,11 +24,11 @@ const FAILURES_MAX: u32 = 3 * IN_FLIGHT_MAX as u32;
 
 /// A notice to all users that is on its way.
 #[derive(Debug)]
-pub(super) struct NoticeToAll {
+pub(super) struct NoticeToAllUsers {
     pub(super) ticket: AdminTicket,
     /// The sender `system`, in whose lane names are read.
     system: UserName,
-    body: Body,
+    body: PushBody,
     /// The last name that was read.
     after: Option<UserName>,
     /// More names may follow.
@@ -59,7 +59,7 @@ enum NoticeStep {
     End,
 }
 
-impl NoticeToAll {
+impl NoticeToAllUsers {
     fn next_step(&mut self) -> NoticeStep {
         if self.in_flight >= IN_FLIGHT_MAX {
             return NoticeStep::Wait;
@@ -77,21 +77,21 @@ impl NoticeToAll {
     }
 }
 
-impl Chat {
-    fn notice_body(&mut self, text: &str) -> Option<Body> {
+impl ChatCore {
+    fn notice_body(&mut self, text: &str) -> Option<PushBody> {
         // The wall clock may go back, and after a restart a `seq` may be used again if its push is
         // gone. Both together do not repeat.
         let (time_ms, number) = (self.now.wall_ms, self.take_seq());
         let id = format!("notice-{time_ms}-{number}");
-        let (id, sender) = (Id::new(id), Name::new(RESERVED_NAME));
+        let (id, sender) = (MessageId::new(id), UserNameRef::new(RESERVED_NAME));
         let (Ok(id), Ok(sender)) = (id, sender) else {
             debug_assert!(false, "both are within their bounds");
             return None;
         };
-        Some(Body::new(time_ms, PushKind::Message, &id, &sender, text))
+        Some(PushBody::new(time_ms, PushKind::Message, &id, &sender, text))
     }
 
-    pub(super) fn notice_one(&mut self, ticket: AdminTicket, user: UserName, text: &str, out: &mut Vec<Action>) {
+    pub(super) fn notice_one(&mut self, ticket: AdminTicket, user: UserName, text: &str, out: &mut Vec<CoreAction>) {
         let Some(body) = self.notice_body(text) else {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         };
@@ -99,7 +99,7 @@ impl Chat {
         self.keep_notice(Some(ticket), push, out);
     }
 
-    fn keep_notice(&mut self, ticket: Option<AdminTicket>, push: Push, out: &mut Vec<Action>) {
+    fn keep_notice(&mut self, ticket: Option<AdminTicket>, push: Push, out: &mut Vec<CoreAction>) {
         let (user, step) = (push.receiver.clone(), AdminStep::Notice { ticket, push: push.clone() });
         self.submit_admin(AdminOperation { user, step }, AdminJob::Notice { push }, out);
     }
@@ -110,13 +110,13 @@ impl Chat {
         ticket: Option<AdminTicket>,
         user: UserName,
         push: Push,
-        outcome: Option<AdminOutcome>,
-        out: &mut Vec<Action>,
+        outcome: Option<AdminJobOutcome>,
+        out: &mut Vec<CoreAction>,
     ) {
         let receiver = self.users.refer(&user);
         match &outcome {
-            Some(AdminOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
-            Some(AdminOutcome::Full(quota)) => self.note_mailbox_full(user, *quota, out),
+            Some(AdminJobOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
+            Some(AdminJobOutcome::Full(quota)) => self.note_mailbox_full(user, *quota, out),
             // It may be in the store nevertheless.
             None if ticket.is_some() => self.look_for(receiver, push.seq, out),
             _ => {}
@@ -125,7 +125,7 @@ impl Chat {
         match ticket {
             Some(ticket) => {
                 let answer = match outcome {
-                    Some(AdminOutcome::Done) => AdminAnswer::Noticed { users: 1 },
+                    Some(AdminJobOutcome::Done) => AdminAnswer::Noticed { users: 1 },
                     outcome => answer_of(outcome),
                 };
                 self.answer_admin(ticket, answer, out);
@@ -134,15 +134,15 @@ impl Chat {
         }
     }
 
-    pub(super) fn notice_all(&mut self, ticket: AdminTicket, text: &str, out: &mut Vec<Action>) {
+    pub(super) fn notice_all(&mut self, ticket: AdminTicket, text: &str, out: &mut Vec<CoreAction>) {
         if self.admin.to_all.is_some() {
             return self.answer_admin(ticket, AdminAnswer::InProgress, out);
         }
         let (Some(body), Ok(system)) = (self.notice_body(text), UserName::new(RESERVED_NAME)) else {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         };
-        out.push(Action::Note(Note::NoticeBegins { id: body.id().into() }));
-        self.admin.to_all = Some(Box::new(NoticeToAll {
+        out.push(CoreAction::Note(LogEvent::NoticeBegins { id: body.id().into() }));
+        self.admin.to_all = Some(Box::new(NoticeToAllUsers {
             ticket,
             system,
             body,
@@ -160,7 +160,7 @@ impl Chat {
     }
 
     /// Continues the notice to all users.
-    fn notice_on(&mut self, out: &mut Vec<Action>) {
+    fn notice_on(&mut self, out: &mut Vec<CoreAction>) {
         while let Some(to_all) = &mut self.admin.to_all
             && !to_all.pauses
             && !self.stopping
@@ -191,17 +191,17 @@ impl Chat {
 
     /// The notice to all that has this id. An earlier one, which was given up, may still have jobs
     /// whose answers come.
-    fn notice_to_all(&mut self, id: &str) -> Option<&mut NoticeToAll> {
+    fn notice_to_all(&mut self, id: &str) -> Option<&mut NoticeToAllUsers> {
         self.admin.to_all.as_deref_mut().filter(|to_all| to_all.body.id() == id)
     }
 
-    pub(super) fn names_read(&mut self, notice: &str, outcome: Option<AdminOutcome>, out: &mut Vec<Action>) {
+    pub(super) fn names_read(&mut self, notice: &str, outcome: Option<AdminJobOutcome>, out: &mut Vec<CoreAction>) {
         let Some(to_all) = self.notice_to_all(notice) else {
             return;
         };
         to_all.reading = false;
         match outcome {
-            Some(AdminOutcome::Accounts { names, more }) => {
+            Some(AdminJobOutcome::Accounts { names, more }) => {
                 to_all.after = names.last().cloned().or(to_all.after.take());
                 (to_all.more, to_all.failures) = (more, 0);
                 to_all.names.extend(names);
@@ -211,14 +211,14 @@ impl Chat {
         }
     }
 
-    fn one_of_all_kept(&mut self, push: Push, outcome: Option<AdminOutcome>, out: &mut Vec<Action>) {
+    fn one_of_all_kept(&mut self, push: Push, outcome: Option<AdminJobOutcome>, out: &mut Vec<CoreAction>) {
         let Some(to_all) = self.notice_to_all(push.id()) else {
             return;
         };
         to_all.in_flight -= 1;
         match outcome {
             Some(outcome) => {
-                to_all.users += u64::from(outcome == AdminOutcome::Done);
+                to_all.users += u64::from(outcome == AdminJobOutcome::Done);
                 to_all.failures = 0;
                 self.notice_on(out);
             }
@@ -231,7 +231,7 @@ impl Chat {
 
     /// The store failed to keep one notice: all of them pause. If failures continue, the notice as
     /// a whole has failed.
-    fn one_failed(&mut self, out: &mut Vec<Action>) {
+    fn one_failed(&mut self, out: &mut Vec<CoreAction>) {
         let Some(to_all) = &mut self.admin.to_all else {
             return;
         };
@@ -246,7 +246,7 @@ impl Chat {
     }
 
     /// The pause is over.
-    pub(in super::super) fn notices_timer_fired(&mut self, out: &mut Vec<Action>) {
+    pub(in super::super) fn notices_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
         if let Some(to_all) = &mut self.admin.to_all {
             to_all.pauses = false;
             self.notice_on(out);

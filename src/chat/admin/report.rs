@@ -1,13 +1,14 @@
 //! Reports about one user, and about the pushes with one id.
 
-use super::super::Chat;
+use super::super::ChatCore;
 use super::super::admin_op::{AdminOperation, AdminStep};
 use super::super::contract::{
-    Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, PushReport, PushState, StoredPush, UserReport,
+    AdminAnswer, AdminJob, AdminJobOutcome, AdminTicket, CoreAction, PushReport, PushState, StoredPushInfo,
+    UserStatusReport,
 };
-use super::super::dedup::MessageKey;
-use super::super::deliveries::SaveProgress;
-use super::super::ids::UserId;
+use super::super::dedup::DedupKey;
+use super::super::deliveries::PushSaveState;
+use super::super::ids::UserSlot;
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
 
@@ -16,13 +17,13 @@ const COUNTED_MAX: u32 = 10_000;
 /// The largest number of stored pushes that one job examines.
 const LOOKED_AT_MAX: u32 = 2_000;
 
-impl Chat {
-    pub(super) fn look_at_user(&mut self, ticket: AdminTicket, user: UserName, out: &mut Vec<Action>) {
+impl ChatCore {
+    pub(super) fn look_at_user(&mut self, ticket: AdminTicket, user: UserName, out: &mut Vec<CoreAction>) {
         // A push that is being saved is in the store before this job runs, or never: jobs about one
         // user are done in order.
         let unsaved = |delivery| {
             let found = self.deliveries.get(delivery)?;
-            matches!(found.save, SaveProgress::None | SaveProgress::Failed | SaveProgress::Full).then_some(found.seq)
+            matches!(found.save, PushSaveState::None | PushSaveState::Failed | PushSaveState::Full).then_some(found.seq)
         };
         let list = self.users.find(user.as_str()).and_then(|user| self.users.get(user).list.as_ref());
         let unsaved = list.map_or_else(Vec::new, |list| list.mailbox.all().filter_map(unsaved).collect());
@@ -35,16 +36,16 @@ impl Chat {
         ticket: AdminTicket,
         name: UserName,
         unsaved: &[u64],
-        outcome: Option<AdminOutcome>,
-        out: &mut Vec<Action>,
+        outcome: Option<AdminJobOutcome>,
+        out: &mut Vec<CoreAction>,
     ) {
         let answer = match outcome {
-            Some(AdminOutcome::Account { is_banned, seqs, more }) => {
+            Some(AdminJobOutcome::Account { is_banned, seqs, more }) => {
                 // A save that failed may have been done nevertheless, and so may a deletion that is
                 // being retried.
                 let only_here = unsaved.iter().filter(|seq| seqs.binary_search(seq).is_err()).count();
                 let stored = seqs.iter().filter(|seq| !self.undeleted.contains(seq)).count();
-                let report = Box::new(UserReport {
+                let report = Box::new(UserStatusReport {
                     online: self.online_user(&name),
                     name,
                     waiting: (stored + only_here) as u64,
@@ -54,13 +55,19 @@ impl Chat {
                 });
                 return self.answer_about(ticket, report, out);
             }
-            Some(AdminOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
+            Some(AdminJobOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
             _ => AdminAnswer::Failed,
         };
         self.answer_admin(ticket, answer, out);
     }
 
-    pub(super) fn find_pushes(&mut self, ticket: AdminTicket, receiver: UserName, id: Box<str>, out: &mut Vec<Action>) {
+    pub(super) fn find_pushes(
+        &mut self,
+        ticket: AdminTicket,
+        receiver: UserName,
+        id: Box<str>,
+        out: &mut Vec<CoreAction>,
+    ) {
         self.find_pushes_behind(ticket, receiver, (id, Vec::new()), 0, out);
     }
 
@@ -68,9 +75,9 @@ impl Chat {
         &mut self,
         ticket: AdminTicket,
         user: UserName,
-        (id, found): (Box<str>, Vec<StoredPush>),
+        (id, found): (Box<str>, Vec<StoredPushInfo>),
         after_seq: u64,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         let job = AdminJob::FindPushes { id: id.clone(), after_seq, rows_max: LOOKED_AT_MAX };
         self.submit_admin(AdminOperation { user, step: AdminStep::Find { ticket, id, found } }, job, out);
@@ -80,11 +87,11 @@ impl Chat {
         &mut self,
         ticket: AdminTicket,
         receiver: UserName,
-        (id, mut found): (Box<str>, Vec<StoredPush>),
-        outcome: Option<AdminOutcome>,
-        out: &mut Vec<Action>,
+        (id, mut found): (Box<str>, Vec<StoredPushInfo>),
+        outcome: Option<AdminJobOutcome>,
+        out: &mut Vec<CoreAction>,
     ) {
-        let Some(AdminOutcome::Found { pushes, next }) = outcome else {
+        let Some(AdminJobOutcome::Found { pushes, next }) = outcome else {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         };
         found.extend(pushes);
@@ -96,7 +103,7 @@ impl Chat {
         }
         let user = self.users.find(receiver.as_str());
         let mut known: Vec<(u64, PushReport)> = user.map_or_else(Vec::new, |user| self.pushes_in_memory(user, &id));
-        for StoredPush { seq, sender, kind, time_ms } in found {
+        for StoredPushInfo { seq, sender, kind, time_ms } in found {
             if let Some((_, report)) = known.iter_mut().find(|(known, _)| *known == seq) {
                 report.is_stored = true;
             } else if !self.undeleted.contains(&seq) {
@@ -111,7 +118,7 @@ impl Chat {
         self.answer_admin(ticket, AdminAnswer::Pushes(reports), out);
     }
 
-    fn pushes_in_memory(&self, receiver: UserId, id: &str) -> Vec<(u64, PushReport)> {
+    fn pushes_in_memory(&self, receiver: UserSlot, id: &str) -> Vec<(u64, PushReport)> {
         let Some(list) = &self.users.get(receiver).list else {
             return Vec::new();
         };
@@ -124,7 +131,7 @@ impl Chat {
                 time_ms: found.body.time_ms,
                 state: if times_sent.is_some() { PushState::Outstanding } else { PushState::Waiting },
                 times_sent: times_sent.unwrap_or(0),
-                is_stored: found.save == SaveProgress::Done,
+                is_stored: found.save == PushSaveState::Done,
             };
             Some((found.seq, report))
         };
@@ -133,9 +140,9 @@ impl Chat {
 
     /// The acked messages with this id that friends of the receiver sent. The friends of a receiver
     /// who is away are not in memory, so for such a receiver there are none.
-    fn acked_pushes(&self, receiver: UserId, id: &str, waiting: &[PushReport]) -> Vec<PushReport> {
+    fn acked_pushes(&self, receiver: UserSlot, id: &str, waiting: &[PushReport]) -> Vec<PushReport> {
         let receiver = self.users.get(receiver);
-        let key = MessageKey::of(self.users.hash(receiver.name.as_str()), id);
+        let key = DedupKey::of(self.users.hash(receiver.name.as_str()), id);
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let acked = receiver.friends.iter().filter_map(|&friend| {
             let friend = self.users.get(friend);

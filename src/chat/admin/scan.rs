@@ -3,9 +3,9 @@
 //! ones in name order. It finds every user who is online during the whole scan; users who come or
 //! go in the meantime may be missed.
 
-use super::super::contract::{Action, AdminAnswer, AdminTicket, OnlineUser};
-use super::super::users::UserRoute;
-use super::super::{Chat, ChatTimer};
+use super::super::contract::{AdminAnswer, AdminTicket, CoreAction, OnlineUser};
+use super::super::users::UserLocation;
+use super::super::{ChatCore, ChatTimer};
 use crate::protocol::field::UserName;
 use std::collections::BinaryHeap;
 
@@ -40,13 +40,13 @@ impl UserScan {
     }
 }
 
-impl Chat {
+impl ChatCore {
     pub(super) fn begin_scan(
         &mut self,
         ticket: AdminTicket,
         after: Option<UserName>,
         users_max: u32,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         let users_max = users_max.clamp(1, USERS_MAX) as usize;
         let is_first = self.admin.scans.is_empty();
@@ -57,7 +57,7 @@ impl Chat {
     }
 
     /// Scans some more users.
-    pub(in super::super) fn scan_on(&mut self, out: &mut Vec<Action>) {
+    pub(in super::super) fn scan_on(&mut self, out: &mut Vec<CoreAction>) {
         let Some(mut scan) = self.admin.scans.pop_front() else {
             return;
         };
@@ -79,7 +79,7 @@ impl Chat {
         }
     }
 
-    fn answer_scan(&mut self, scan: UserScan, out: &mut Vec<Action>) {
+    fn answer_scan(&mut self, scan: UserScan, out: &mut Vec<CoreAction>) {
         let UserScan { ticket, users_max, first, .. } = scan;
         let mut names = first.into_sorted_vec();
         let more = names.len() > users_max;
@@ -92,8 +92,8 @@ impl Chat {
     pub(in super::super) fn online_user(&self, name: &UserName) -> Option<OnlineUser> {
         let user = self.users.get(self.users.find(name.as_str())?);
         let conn = match user.route() {
-            UserRoute::Here(conn) => conn,
-            UserRoute::Away | UserRoute::Elsewhere => return None,
+            UserLocation::Here(conn) => conn,
+            UserLocation::Away | UserLocation::Elsewhere => return None,
         };
         let outstanding = user.list.as_ref().map_or(0, |list| list.cursor.outstanding_len());
         Some(OnlineUser {

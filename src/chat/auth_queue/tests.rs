@@ -3,25 +3,25 @@
 use super::*;
 use std::num::NonZeroU32;
 
-fn rules(auth_jobs_max: usize, auth_jobs_per_address_max: u32) -> Rules {
-    Rules { auth_jobs_max, auth_jobs_per_address_max, auth_running_max: 1, ..Rules::default() }
+fn rules(auth_jobs_max: usize, auth_jobs_per_address_max: u32) -> CoreSettings {
+    CoreSettings { auth_jobs_max, auth_jobs_per_address_max, auth_running_max: 1, ..CoreSettings::default() }
 }
 
-fn ticket(slot: u32) -> Ticket {
-    Ticket { slot, generation: 0 }
+fn ticket(slot: u32) -> JobTicket {
+    JobTicket { slot, generation: 0 }
 }
 
 /// A log-in of this number, from the address of this number; 0 is loopback.
 fn log_in(number: u32, from: u32) -> QueuedHash {
     let address_key = NonZeroU32::new(from).map(AddressKey);
-    QueuedHash { request: ticket(number), address_key, purpose: HashPurpose::Login(LoginId(ticket(number))) }
+    QueuedHash { request: ticket(number), address_key, purpose: HashPurpose::Login(LoginAttemptId(ticket(number))) }
 }
 
 /// The numbers of all waiting requests in the order in which they are taken, if each run ends
 /// before the next one begins.
-fn order(queue: &mut AuthQueue, rules: &Rules) -> Vec<u32> {
+fn order(queue: &mut AuthQueue, rules: &CoreSettings) -> Vec<u32> {
     let mut taken = Vec::new();
-    while let Some(NextHash::Run(waiting)) = queue.next(rules, |_| true) {
+    while let Some(NextPasswordToHash::Run(waiting)) = queue.next(rules, |_| true) {
         queue.run_ended();
         queue.check(rules);
         taken.push(waiting.request.slot);
@@ -31,7 +31,7 @@ fn order(queue: &mut AuthQueue, rules: &Rules) -> Vec<u32> {
 
 #[test]
 fn the_unsuspected_go_first_and_every_fourth_is_one_of_the_others_in_turn() {
-    use AuthRoom::{SignUps, Suspect, Unsuspected};
+    use AuthQueueClass::{SignUps, Suspect, Unsuspected};
     let rules = rules(100, 100);
     for (entered, taken) in [
         (vec![(Unsuspected, 1), (Unsuspected, 2), (Unsuspected, 3)], vec![1, 2, 3]),
@@ -63,7 +63,7 @@ fn the_unsuspected_go_first_and_every_fourth_is_one_of_the_others_in_turn() {
 
 #[test]
 fn each_room_has_places_of_its_own_and_an_address_a_share_of_all() {
-    use AuthRoom::{SignUps, Suspect, Unsuspected};
+    use AuthQueueClass::{SignUps, Suspect, Unsuspected};
     // Eight places: four, two and two.
     let rules = rules(8, 3);
     for (before, room, from, enters) in [
@@ -95,14 +95,14 @@ fn so_many_are_with_the_workers_and_those_nobody_waits_for_cost_no_run() {
     let rules = rules(100, 100);
     let mut queue = AuthQueue::default();
     for number in 1..=3 {
-        assert!(queue.enter(AuthRoom::Unsuspected, log_in(number, 5), &rules).is_ok());
+        assert!(queue.enter(AuthQueueClass::Unsuspected, log_in(number, 5), &rules).is_ok());
     }
-    let is_awaited = |request: Ticket| request.slot != 1;
-    assert!(matches!(queue.next(&rules, is_awaited), Some(NextHash::Gone(one)) if one.request.slot == 1));
-    assert!(matches!(queue.next(&rules, is_awaited), Some(NextHash::Run(one)) if one.request.slot == 2));
+    let is_awaited = |request: JobTicket| request.slot != 1;
+    assert!(matches!(queue.next(&rules, is_awaited), Some(NextPasswordToHash::Gone(one)) if one.request.slot == 1));
+    assert!(matches!(queue.next(&rules, is_awaited), Some(NextPasswordToHash::Run(one)) if one.request.slot == 2));
     assert!(queue.next(&rules, is_awaited).is_none(), "one runs, and no more may");
     queue.run_ended();
-    assert!(matches!(queue.next(&rules, is_awaited), Some(NextHash::Run(one)) if one.request.slot == 3));
+    assert!(matches!(queue.next(&rules, is_awaited), Some(NextPasswordToHash::Run(one)) if one.request.slot == 3));
     queue.run_ended();
     assert!(queue.next(&rules, is_awaited).is_none() && queue.by_address.is_empty());
 }
@@ -111,7 +111,9 @@ fn so_many_are_with_the_workers_and_those_nobody_waits_for_cost_no_run() {
 fn a_cleared_queue_gives_back_all_that_waited() {
     let rules = rules(100, 100);
     let mut queue = AuthQueue::default();
-    for (number, room) in [AuthRoom::SignUps, AuthRoom::Suspect, AuthRoom::Unsuspected].into_iter().enumerate() {
+    for (number, room) in
+        [AuthQueueClass::SignUps, AuthQueueClass::Suspect, AuthQueueClass::Unsuspected].into_iter().enumerate()
+    {
         assert!(queue.enter(room, log_in(number as u32, 5), &rules).is_ok());
     }
     assert_eq!(queue.clear().count(), 3);

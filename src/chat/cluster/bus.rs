@@ -3,10 +3,10 @@
 //!
 //! Without a bus all records are sent by the mail.
 
-use super::super::contract::Action;
-use super::super::{Chat, ChatTimer};
-use super::contract::{BusFrame, BusRecord, Incarnation, LinkReport, NodeId, NodeRecord};
-use super::foreign::ForeignPushes;
+use super::super::contract::CoreAction;
+use super::super::{ChatCore, ChatTimer};
+use super::contract::{BusFrame, BusRecord, NodeId, NodeIncarnation, NodeLinkReport, NodeMessage};
+use super::foreign::PushesFromOtherNodes;
 use super::link::{NodeLink, RECORD_BYTES_MAX};
 use super::remote_receivers::RemoteReceivers;
 use super::{ClusterState, IncarnationState};
@@ -17,13 +17,13 @@ const FRAME_BYTES: usize = 128;
 
 /// The state of a node that has a bus.
 #[derive(Debug)]
-pub(super) struct BusState {
+pub(super) struct BusLinks {
     /// The bus can publish.
     works: bool,
-    links: BTreeMap<NodeId, (Incarnation, NodeLink)>,
+    links: BTreeMap<NodeId, (NodeIncarnation, NodeLink)>,
     last_epoch: u64,
     /// Frames that wait for a view which is still to be read.
-    waiting: VecDeque<(Incarnation, BusFrame)>,
+    waiting: VecDeque<(NodeIncarnation, BusFrame)>,
     waiting_bytes: usize,
     /// When the timer fires next.
     timer_ms: Option<u64>,
@@ -32,10 +32,10 @@ pub(super) struct BusState {
     /// Receivers on other nodes.
     pub(super) remotes: RemoteReceivers,
     /// Pushes that other nodes hand over to this one.
-    pub(super) foreign: ForeignPushes,
+    pub(super) foreign: PushesFromOtherNodes,
 }
 
-impl BusState {
+impl BusLinks {
     fn new() -> Self {
         Self {
             works: true,
@@ -46,12 +46,12 @@ impl BusState {
             timer_ms: None,
             publishes: false,
             remotes: RemoteReceivers::default(),
-            foreign: ForeignPushes::default(),
+            foreign: PushesFromOtherNodes::default(),
         }
     }
 
     /// The link to this incarnation of a node.
-    fn link(&mut self, to: Incarnation) -> &mut NodeLink {
+    fn link(&mut self, to: NodeIncarnation) -> &mut NodeLink {
         let entry = self.links.entry(to.node).or_insert_with(|| (to, NodeLink::default()));
         if entry.0 != to {
             // The view must tell of it first. What was kept for the earlier incarnation is of no
@@ -63,7 +63,7 @@ impl BusState {
     }
 
     /// The same; it also begins to send, unless the bus is away.
-    fn open_link(&mut self, to: Incarnation) -> &mut NodeLink {
+    fn open_link(&mut self, to: NodeIncarnation) -> &mut NodeLink {
         let (works, mut last_epoch) = (self.works, self.last_epoch);
         let link = self.link(to);
         if works {
@@ -79,7 +79,7 @@ impl BusState {
         self.last_epoch
     }
 
-    pub(super) fn reports(&self, now_ms: u64) -> Vec<LinkReport> {
+    pub(super) fn reports(&self, now_ms: u64) -> Vec<NodeLinkReport> {
         self.links.values().map(|(to, link)| link.report(*to, now_ms)).collect()
     }
 
@@ -98,12 +98,12 @@ impl BusState {
 
 impl ClusterState {
     /// The bus, if this node has one.
-    pub(super) fn bus_mut(&mut self) -> Option<&mut BusState> {
+    pub(super) fn bus_mut(&mut self) -> Option<&mut BusLinks> {
         self.bus.as_deref_mut()
     }
 
     /// Does the view say that this incarnation of another node is alive?
-    pub(super) fn is_alive(&self, at: Incarnation) -> bool {
+    pub(super) fn is_alive(&self, at: NodeIncarnation) -> bool {
         self.life(at) == IncarnationState::Lives && self.view.node(at.node).is_some_and(|node| node.lives)
     }
 
@@ -117,12 +117,12 @@ impl ClusterState {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// Gives the core a bus. Call it at most once, directly after [`join`](Self::join). Without it
-    /// the core gives no [`Action::Publish`].
+    /// the core gives no [`CoreAction::Publish`].
     pub fn use_bus(&mut self) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.bus = Some(Box::new(BusState::new()));
+            cluster.bus = Some(Box::new(BusLinks::new()));
         }
     }
 
@@ -132,13 +132,13 @@ impl Chat {
         self.bus().is_some_and(|bus| !bus.waiting.is_empty())
     }
 
-    /// Does this turn need a [`TurnEnded`](super::super::contract::Event::TurnEnded)?
+    /// Does this turn need a [`TurnEnded`](super::super::contract::CoreEvent::TurnEnded)?
     #[must_use]
     pub fn publishes(&self) -> bool {
         self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref()).is_some_and(|bus| bus.publishes)
     }
 
-    pub(super) fn bus(&mut self) -> Option<&mut BusState> {
+    pub(super) fn bus(&mut self) -> Option<&mut BusLinks> {
         self.cluster.as_mut()?.bus_mut()
     }
 
@@ -148,27 +148,27 @@ impl Chat {
     }
 
     /// Sends a record to another node: over the bus, and also by the mail if that takes long.
-    pub(super) fn say(&mut self, to: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
+    pub(super) fn say(&mut self, to: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         let lives = self.cluster.as_ref().is_some_and(|cluster| cluster.is_alive(to));
-        if matches!(record, NodeRecord::Look { .. }) {
+        if matches!(record, NodeMessage::Look { .. }) {
             self.count_cluster(|totals| totals.looks_sent += 1);
         }
         let Some(bus) = self.bus().filter(|_| lives) else {
-            out.push(Action::Send { to, record });
+            out.push(CoreAction::Send { to, record });
             return;
         };
         let works = bus.works;
         if record.weight_bytes() > RECORD_BYTES_MAX {
             // Earlier records go first.
             let mailed = bus.link(to).mail(now_ms, 0);
-            out.extend(mailed.into_iter().chain([record]).map(|record| Action::Send { to, record }));
+            out.extend(mailed.into_iter().chain([record]).map(|record| CoreAction::Send { to, record }));
             return;
         }
         let link = bus.open_link(to);
         let is_too_much = link.say(BusRecord::Record(record), now_ms, bytes_max);
         let mailed = if works { Vec::new() } else { link.mail(now_ms, 0) };
-        out.extend(mailed.into_iter().map(|record| Action::Send { to, record }));
+        out.extend(mailed.into_iter().map(|record| CoreAction::Send { to, record }));
         if is_too_much {
             self.give_up_kept(to, out);
         }
@@ -176,12 +176,12 @@ impl Chat {
     }
 
     /// The same for a small record that starts nothing: if the bus is away, the timer mails it.
-    pub(super) fn say_quietly(&mut self, to: Incarnation, record: NodeRecord) {
+    pub(super) fn say_quietly(&mut self, to: NodeIncarnation, record: NodeMessage) {
         self.say_begin(to, BusRecord::Record(record));
     }
 
     /// Tells a node that pushes for this user are handed over from now on.
-    pub(super) fn say_begin(&mut self, to: Incarnation, begin: BusRecord) {
+    pub(super) fn say_begin(&mut self, to: NodeIncarnation, begin: BusRecord) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         if let Some(bus) = self.bus() {
             // If this exceeds the limit, the next record notices it.
@@ -191,7 +191,7 @@ impl Chat {
     }
 
     /// Hands over a push; returns `false` if that is impossible.
-    pub(super) fn hand_push(&mut self, to: Incarnation, phase: u64, push: &crate::protocol::push::Push) -> bool {
+    pub(super) fn hand_push(&mut self, to: NodeIncarnation, phase: u64, push: &crate::protocol::push::Push) -> bool {
         let bytes_max = self.rules.link_bytes_max;
         let Some(bus) = self.bus() else { return false };
         let is_handed = bus.link(to).push(phase, push, bytes_max);
@@ -200,7 +200,7 @@ impl Chat {
     }
 
     /// Can pushes be handed over to this node? If there is no link yet, one begins.
-    pub(super) fn is_link_up(&mut self, to: Incarnation) -> bool {
+    pub(super) fn is_link_up(&mut self, to: NodeIncarnation) -> bool {
         let Some(bus) = self.bus() else { return false };
         if !bus.works {
             return false;
@@ -212,25 +212,25 @@ impl Chat {
 
     /// More is kept for another node than allowed: it is told that it missed records.
     #[cold]
-    fn give_up_kept(&mut self, to: Incarnation, out: &mut Vec<Action>) {
+    fn give_up_kept(&mut self, to: NodeIncarnation, out: &mut Vec<CoreAction>) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         let Some(bus) = self.bus() else { return };
         let given_up = bus.link(to).give_up();
-        _ = bus.link(to).say(BusRecord::Record(NodeRecord::Missed), now_ms, bytes_max);
+        _ = bus.link(to).say(BusRecord::Record(NodeMessage::Missed), now_ms, bytes_max);
         self.acks_given_up(given_up.records, out);
     }
 
     /// Removes a push that was acked, even if its taker does not learn of the ack.
-    fn acks_given_up(&mut self, records: Vec<NodeRecord>, out: &mut Vec<Action>) {
+    fn acks_given_up(&mut self, records: Vec<NodeMessage>, out: &mut Vec<CoreAction>) {
         for record in records {
-            if let NodeRecord::Ack { user, seq } = record {
+            if let NodeMessage::Ack { user, seq } = record {
                 self.submit_delete(seq, user, out);
             }
         }
     }
 
     /// The end of a turn.
-    pub(in super::super) fn publish(&mut self, out: &mut Vec<Action>) {
+    pub(in super::super) fn publish(&mut self, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
         let (view, Some(bus)) = (cluster.view.number, &mut cluster.bus) else { return };
@@ -239,7 +239,7 @@ impl Chat {
         for (to, link) in bus.links.values_mut() {
             if link.has_to_publish(now_ms) {
                 let frames = link.frames(view, now_ms).into_iter();
-                out.extend(frames.map(|frame| Action::Publish { to: *to, frame: Box::new(frame) }));
+                out.extend(frames.map(|frame| CoreAction::Publish { to: *to, frame: Box::new(frame) }));
                 due_ms = due_ms.into_iter().chain(link.due_ms(bus.works)).min();
             }
         }
@@ -262,7 +262,7 @@ impl Chat {
         }
     }
 
-    pub(in super::super) fn bus_timer_fired(&mut self, out: &mut Vec<Action>) {
+    pub(in super::super) fn bus_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
         if bus.timer_ms.is_some_and(|timer_ms| timer_ms > now_ms) {
@@ -270,7 +270,7 @@ impl Chat {
             return;
         }
         bus.timer_ms = None;
-        let nodes: Vec<Incarnation> = bus.links.values().map(|(to, _)| *to).collect();
+        let nodes: Vec<NodeIncarnation> = bus.links.values().map(|(to, _)| *to).collect();
         for to in nodes {
             if self.bus().is_some_and(|bus| bus.link(to).is_late(now_ms)) {
                 self.count_cluster(|totals| totals.links_late += 1);
@@ -280,7 +280,7 @@ impl Chat {
         }
     }
 
-    fn pass_link(&mut self, to: Incarnation, out: &mut Vec<Action>) {
+    fn pass_link(&mut self, to: NodeIncarnation, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
         let (works, mut last_epoch) = (bus.works, bus.last_epoch);
@@ -289,12 +289,12 @@ impl Chat {
         let publishes = link.has_to_publish(now_ms);
         bus.last_epoch = last_epoch;
         bus.publishes |= publishes;
-        out.extend(mailed.into_iter().map(|record| Action::Send { to, record }));
+        out.extend(mailed.into_iter().map(|record| CoreAction::Send { to, record }));
         self.arm_bus(to.node);
     }
 
     /// What was handed over to this node since the last confirmation may be lost.
-    fn link_down(&mut self, to: Incarnation, out: &mut Vec<Action>) {
+    fn link_down(&mut self, to: NodeIncarnation, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
         bus.link(to).down(now_ms);
@@ -303,11 +303,11 @@ impl Chat {
     }
 
     /// The bus has started or stopped working.
-    pub(in super::super) fn bus_works(&mut self, works: bool, out: &mut Vec<Action>) {
+    pub(in super::super) fn bus_works(&mut self, works: bool, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
         bus.works = works;
-        let nodes: Vec<Incarnation> = bus.links.values().map(|(to, _)| *to).collect();
+        let nodes: Vec<NodeIncarnation> = bus.links.values().map(|(to, _)| *to).collect();
         for to in nodes {
             if works {
                 if let Some(bus) = self.bus() {
@@ -323,7 +323,7 @@ impl Chat {
     }
 
     /// A frame has arrived over the bus.
-    pub(in super::super) fn bus_frame(&mut self, from: Incarnation, frame: BusFrame, out: &mut Vec<Action>) {
+    pub(in super::super) fn bus_frame(&mut self, from: NodeIncarnation, frame: BusFrame, out: &mut Vec<CoreAction>) {
         let bytes_max = self.rules.link_bytes_max;
         let Some(cluster) = &mut self.cluster else { return };
         let (life, view) = (cluster.life(from), cluster.view.number);
@@ -336,10 +336,10 @@ impl Chat {
             IncarnationState::Unknown if frame.view <= view => {}
             IncarnationState::Lives | IncarnationState::Unknown => {
                 // Its sender knows of a death or a start of which this node must learn first.
-                let bytes = BusState::frame_bytes(&frame);
+                let bytes = BusLinks::frame_bytes(&frame);
                 if bus.waiting_bytes + bytes <= bytes_max {
                     if bus.waiting.is_empty() {
-                        out.push(Action::ReadView);
+                        out.push(CoreAction::ReadView);
                     }
                     bus.waiting_bytes += bytes;
                     bus.waiting.push_back((from, frame));
@@ -348,7 +348,7 @@ impl Chat {
         }
     }
 
-    fn take_frame(&mut self, from: Incarnation, frame: BusFrame, out: &mut Vec<Action>) {
+    fn take_frame(&mut self, from: NodeIncarnation, frame: BusFrame, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
         let link = bus.link(from);
@@ -372,13 +372,13 @@ impl Chat {
     }
 
     /// The view has changed.
-    pub(super) fn bus_view_changed(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn bus_view_changed(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let view = &cluster.view;
-        let lives = |at: &Incarnation| view.node(at.node).is_some_and(|node| node.last == *at && node.lives);
+        let lives = |at: &NodeIncarnation| view.node(at.node).is_some_and(|node| node.last == *at && node.lives);
         let Some(bus) = &mut cluster.bus else { return };
         bus.foreign.keep(lives);
-        let dead: Vec<Incarnation> = bus.links.values().map(|(to, _)| *to).filter(|to| !lives(to)).collect();
+        let dead: Vec<NodeIncarnation> = bus.links.values().map(|(to, _)| *to).filter(|to| !lives(to)).collect();
         let removed: Vec<NodeLink> = dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
         let forgotten = bus.remotes.all_but(lives);
         for mut link in removed {
@@ -391,7 +391,7 @@ impl Chat {
     }
 
     /// The view was read: takes the frames that waited for it.
-    pub(super) fn take_waiting_frames(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn take_waiting_frames(&mut self, out: &mut Vec<CoreAction>) {
         let Some(bus) = self.bus() else { return };
         if bus.waiting.is_empty() {
             return;
@@ -404,7 +404,7 @@ impl Chat {
         if self.bus().is_some_and(|bus| !bus.waiting.is_empty()) {
             // The database has answered with an old view. Read the next one in a second, not
             // immediately again and again.
-            let is_it = |action: &Action| matches!(action, Action::ReadView);
+            let is_it = |action: &CoreAction| matches!(action, CoreAction::ReadView);
             if let Some(place) = out[before..].iter().position(is_it) {
                 out.remove(before + place);
             }

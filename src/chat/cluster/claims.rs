@@ -5,17 +5,17 @@
 //! Only then are the whereabouts changed, by compare-and-set, and friends and first page are read
 //! after that. So no message of the user that is taken here can overtake one that was taken there.
 
-use super::super::Chat;
-use super::super::contract::{Action, Job, Outcome};
-use super::super::dedup::MessageKey;
-use super::super::ids::{LoginId, UserId};
+use super::super::ChatCore;
+use super::super::contract::{CoreAction, Job, JobOutcome};
+use super::super::dedup::DedupKey;
+use super::super::ids::{LoginAttemptId, UserSlot};
 use super::super::job::JobPurpose;
-use super::super::log_in::LoginData;
+use super::super::log_in::LoadedLoginData;
 use super::super::login_state::{LoginEvent, LoginInProgress};
 use super::contract::{
-    ClusterJob, ClusterOutcome, DedupEntry, Incarnation, NodeId, NodeRecord, ReleasedUser, UserOwner,
+    ClusterJobOutcome, ClusterStoreJob, DedupEntry, NodeId, NodeIncarnation, NodeMessage, UserHandoverData, UserOwner,
 };
-use super::figures::Waited;
+use super::figures::OwnershipClaimOutcome;
 use super::{ClusterState, IncarnationState, RETRY_MS, step_count};
 
 /// The shortest time from the begin of a claim, or from a question about it, to the next question.
@@ -23,22 +23,22 @@ const ASK_AGAIN_MS: u64 = RETRY_MS / 2;
 
 /// A log-in that waits for the whereabouts of its user.
 #[derive(Debug)]
-pub(super) struct LoginClaim {
+pub(super) struct UserOwnershipClaim {
     /// The serial, by which the other node names it.
     serial: u64,
     /// In the state `Claiming`.
-    login: LoginId,
+    login: LoginAttemptId,
     owner: UserOwner,
     /// The incarnation that was asked to let go.
-    asked: Option<Incarnation>,
+    asked: Option<NodeIncarnation>,
     began_ms: u64,
     /// The other node has let go, or is dead.
     is_free: bool,
 }
 
-impl LoginClaim {
+impl UserOwnershipClaim {
     #[cfg(debug_assertions)]
-    pub(super) fn login(&self) -> LoginId {
+    pub(super) fn login(&self) -> LoginAttemptId {
         self.login
     }
 
@@ -49,12 +49,12 @@ impl LoginClaim {
 }
 
 impl ClusterState {
-    fn insert_claim(&mut self, user: UserId, claim: LoginClaim) {
+    fn insert_claim(&mut self, user: UserSlot, claim: UserOwnershipClaim) {
         self.claims_at.extend(claim.node().map(|node| (node, user)));
         self.claims.insert(user, claim);
     }
 
-    fn remove_claim(&mut self, user: UserId) -> Option<LoginClaim> {
+    fn remove_claim(&mut self, user: UserSlot) -> Option<UserOwnershipClaim> {
         let claim = self.claims.remove(&user)?;
         if let Some(node) = claim.node() {
             self.claims_at.remove(&(node, user));
@@ -63,19 +63,19 @@ impl ClusterState {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// The answer of a cluster's store to a log-in.
     pub(in super::super) fn read_for_login(
         &mut self,
-        login: LoginId,
-        outcome: ClusterOutcome,
-    ) -> (LoginEvent, Option<LoginData>) {
+        login: LoginAttemptId,
+        outcome: ClusterJobOutcome,
+    ) -> (LoginEvent, Option<LoadedLoginData>) {
         match outcome {
-            ClusterOutcome::Loaded { epoch, friends, page } => match self.must_claim(login, epoch) {
+            ClusterJobOutcome::Loaded { epoch, friends, page } => match self.must_claim(login, epoch) {
                 Some(owner) => (LoginEvent::Elsewhere(owner), None),
-                None => (LoginEvent::Loaded, Some(LoginData { friends, page, epoch })),
+                None => (LoginEvent::Loaded, Some(LoadedLoginData { friends, page, epoch })),
             },
-            ClusterOutcome::Elsewhere(owner) => (LoginEvent::Elsewhere(owner), None),
+            ClusterJobOutcome::Elsewhere(owner) => (LoginEvent::Elsewhere(owner), None),
             other => {
                 debug_assert!(false, "a log-in came back as {other:?}");
                 (LoginEvent::Failed { refused: false }, None)
@@ -85,7 +85,7 @@ impl Chat {
 
     /// The user belongs to this node. But another node may have been told that it may claim them:
     /// then the whereabouts must change, so that it cannot.
-    fn must_claim(&self, login: LoginId, epoch: u64) -> Option<UserOwner> {
+    fn must_claim(&self, login: LoginAttemptId, epoch: u64) -> Option<UserOwner> {
         let (cluster, one) = (self.cluster.as_ref()?, self.logins.get(login)?);
         let is_claimed = one.login.takes();
         let hash = self.users.hash(one.user.as_str());
@@ -94,7 +94,7 @@ impl Chat {
     }
 
     /// A log-in enters the state in which it waits for the whereabouts.
-    pub(in super::super) fn begin_claim(&mut self, one: LoginInProgress, owner: UserOwner, out: &mut Vec<Action>) {
+    pub(in super::super) fn begin_claim(&mut self, one: LoginInProgress, owner: UserOwner, out: &mut Vec<CoreAction>) {
         let user = self.users.find(one.user.as_str());
         let login = self.logins.insert(one);
         let (Some(cluster), Some(user)) = (&mut self.cluster, user) else {
@@ -107,7 +107,7 @@ impl Chat {
         cluster.last_claim += 1;
         cluster.totals.claims_begun += 1;
         let (serial, began_ms) = (cluster.last_claim, self.now.mono_ms);
-        let claim = LoginClaim { serial, login, owner, asked: None, began_ms, is_free: false };
+        let claim = UserOwnershipClaim { serial, login, owner, asked: None, began_ms, is_free: false };
         cluster.claims_to_ask.push_back((self.now.mono_ms + ASK_AGAIN_MS, user, claim.serial));
         cluster.insert_claim(user, claim);
         self.arm_cluster();
@@ -115,37 +115,39 @@ impl Chat {
     }
 
     /// Continues a claim as far as the present knowledge of the user's whereabouts allows.
-    fn consider_claim(&mut self, user: UserId, out: &mut Vec<Action>) {
+    fn consider_claim(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(mut claim) = cluster.remove_claim(user) else { return };
         step_count::count(1);
         let is_awaited = self.logins.get(claim.login).is_some_and(|one| self.is_awaited(one.request));
         let waited_ms = self.now.mono_ms - claim.began_ms;
         if !is_awaited {
-            self.count_cluster(|totals| totals.claim_ended(Waited::Dropped, waited_ms));
+            self.count_cluster(|totals| totals.claim_ended(OwnershipClaimOutcome::Dropped, waited_ms));
             return self.login_event(claim.login, LoginEvent::Dropped, out);
         }
         let Some(cluster) = &mut self.cluster else { return };
         let mut asks = None;
         let floor = match claim.owner.at.map(|at| (at, cluster.life(at))) {
-            None | Some((_, IncarnationState::Me)) => Some((claim.owner.floor, Waited::Unowned)),
+            None | Some((_, IncarnationState::Me)) => Some((claim.owner.floor, OwnershipClaimOutcome::Unowned)),
             // An earlier incarnation of this node: this one began above its limit. The present
             // limit is that of this incarnation, which no push may exceed.
             Some((at, IncarnationState::Dead { .. })) if at.node == cluster.me.node => {
-                Some((claim.owner.floor, Waited::Unowned))
+                Some((claim.owner.floor, OwnershipClaimOutcome::Unowned))
             }
-            Some((_, IncarnationState::Dead { hlc_limit })) => Some((claim.owner.floor.max(hlc_limit), Waited::Fenced)),
-            Some(_) if claim.is_free => Some((claim.owner.floor, Waited::Released)),
+            Some((_, IncarnationState::Dead { hlc_limit })) => {
+                Some((claim.owner.floor.max(hlc_limit), OwnershipClaimOutcome::Fenced))
+            }
+            Some(_) if claim.is_free => Some((claim.owner.floor, OwnershipClaimOutcome::Released)),
             Some((at, IncarnationState::Lives)) => {
                 if claim.asked.replace(at) != Some(at) {
                     let user = self.users.get(user).name.clone();
-                    let record = NodeRecord::Release { user, epoch: claim.owner.epoch, claim: claim.serial };
+                    let record = NodeMessage::Release { user, epoch: claim.owner.epoch, claim: claim.serial };
                     asks = Some((at, record));
                 }
                 None
             }
             Some((_, IncarnationState::Unknown)) => {
-                out.push(Action::ReadView);
+                out.push(CoreAction::ReadView);
                 None
             }
         };
@@ -168,7 +170,7 @@ impl Chat {
     /// Forgets pushes for a user who logs in that were taken here and saved after the log-in began.
     /// The other node may have delivered them, and the user may have acked them. If not, they are
     /// on the page that is read next.
-    fn forget_saved(&mut self, user: UserId) {
+    fn forget_saved(&mut self, user: UserSlot) {
         if let Some(list) = &mut self.users.get_mut(user).list {
             let saved = list.mailbox.page_asked(&self.deliveries);
             self.evict_deliveries(saved);
@@ -176,18 +178,18 @@ impl Chat {
     }
 
     /// Incarnations of these nodes have begun or ended.
-    pub(super) fn consider_claims(&mut self, nodes: &[NodeId], out: &mut Vec<Action>) {
+    pub(super) fn consider_claims(&mut self, nodes: &[NodeId], out: &mut Vec<CoreAction>) {
         let Some(cluster) = &self.cluster else { return };
-        let of = |&node: &NodeId| cluster.claims_at.range((node, UserId::FIRST)..=(node, UserId::LAST));
-        let users: Vec<UserId> = nodes.iter().flat_map(of).map(|&(_, user)| user).collect();
+        let of = |&node: &NodeId| cluster.claims_at.range((node, UserSlot::FIRST)..=(node, UserSlot::LAST));
+        let users: Vec<UserSlot> = nodes.iter().flat_map(of).map(|&(_, user)| user).collect();
         for user in users {
             self.consider_claim(user, out);
         }
     }
 
     /// The other node has let go.
-    pub(super) fn released(&mut self, released: ReleasedUser, out: &mut Vec<Action>) {
-        let ReleasedUser { user, claim: serial, epoch, clock, dirty, window } = released;
+    pub(super) fn released(&mut self, released: UserHandoverData, out: &mut Vec<CoreAction>) {
+        let UserHandoverData { user, claim: serial, epoch, clock, dirty, window } = released;
         let Some(user) = self.users.find(user.as_str()) else { return };
         let claim = self.cluster.as_mut().and_then(|cluster| cluster.claims.get_mut(&user));
         let Some(claim) = claim.filter(|claim| claim.serial == serial && claim.owner.epoch == epoch) else {
@@ -206,13 +208,13 @@ impl Chat {
     }
 
     /// Adds the recent messages that the user has sent through another node.
-    fn take_over_window(&mut self, user: UserId, window: &[DedupEntry]) {
+    fn take_over_window(&mut self, user: UserSlot, window: &[DedupEntry]) {
         if window.is_empty() {
             return;
         }
         self.unpack_dedup(user);
         let (now_ms, count_max) = (self.now.mono_ms, self.rules.dedup_messages_max);
-        let said = window.iter().map(|said| (MessageKey::of_number(said.key), now_ms.saturating_sub(said.age_ms)));
+        let said = window.iter().map(|said| (DedupKey::of_number(said.key), now_ms.saturating_sub(said.age_ms)));
         let known = &mut self.users.get_mut(user).dedup;
         let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
         let dedup = known.get_or_insert_default();
@@ -229,7 +231,7 @@ impl Chat {
 
     /// Reads again where these users are. The answer may have been lost with its node, or the users
     /// are on another node by now.
-    pub(super) fn ask_for_claims(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn ask_for_claims(&mut self, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         while let Some(cluster) = &mut self.cluster
             && let Some(&(due_ms, user, serial)) = cluster.claims_to_ask.front()
@@ -242,7 +244,7 @@ impl Chat {
                 continue;
             }
             cluster.claims_to_ask.push_back((now_ms + ASK_AGAIN_MS, user, serial));
-            let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
+            let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
             // If it cannot be submitted now, it is tried again later.
             _ = self.submit(job, JobPurpose::ClaimedOwner { user, serial }, out);
         }
@@ -251,9 +253,9 @@ impl Chat {
     /// The outcome of that read.
     pub(in super::super) fn claimed_owner_read(
         &mut self,
-        (user, serial): (UserId, u64),
-        outcome: &Outcome,
-        out: &mut Vec<Action>,
+        (user, serial): (UserSlot, u64),
+        outcome: &JobOutcome,
+        out: &mut Vec<CoreAction>,
     ) {
         let Some(cluster) = &mut self.cluster else { return };
         if cluster.claims.get(&user).is_none_or(|claim| claim.serial != serial) {
@@ -262,7 +264,7 @@ impl Chat {
         if let Some(owner) = Self::owner_in(outcome)
             && let Some(claim) = cluster.remove_claim(user)
         {
-            cluster.insert_claim(user, LoginClaim { owner, asked: None, ..claim });
+            cluster.insert_claim(user, UserOwnershipClaim { owner, asked: None, ..claim });
         }
         self.consider_claim(user, out);
     }

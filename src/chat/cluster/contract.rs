@@ -37,7 +37,7 @@ impl NodeId {
 
 /// One incarnation of a node: from one fence to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Incarnation {
+pub struct NodeIncarnation {
     /// The node.
     pub node: NodeId,
     /// Greater than the epoch of any earlier incarnation of the node. The store does nothing for an
@@ -49,7 +49,7 @@ pub struct Incarnation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeState {
     /// The latest incarnation. Earlier ones are fenced.
-    pub last: Incarnation,
+    pub last: NodeIncarnation,
     /// No `seq` of this node in the store is greater, and the store accepts none. It never
     /// decreases.
     pub hlc_limit: u64,
@@ -81,7 +81,7 @@ impl ClusterView {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UserOwner {
     /// `None`: the user has not logged in since the cluster was set up.
-    pub at: Option<Incarnation>,
+    pub at: Option<NodeIncarnation>,
     /// Increases with every change of `at`; 0 if there is no row.
     pub epoch: u64,
     /// No message of the user that was taken before this row was written has a greater `seq`.
@@ -91,10 +91,10 @@ pub struct UserOwner {
 /// A message from one node to another.
 ///
 /// Records from one incarnation to another arrive in the order in which they were sent, each at
-/// least once. Some consecutive records may arrive again. [`NodeRecord::Missed`] takes the place of
+/// least once. Some consecutive records may arrive again. [`NodeMessage::Missed`] takes the place of
 /// records that could not be kept. All records are lost when either incarnation is fenced.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeRecord {
+pub enum NodeMessage {
     /// A push was saved for this user: read the pushes that wait for them. If several such records
     /// wait to be sent, the shell may drop all but the first, provided that only `Look` and
     /// `Friend` records are between them.
@@ -117,14 +117,14 @@ pub enum NodeRecord {
         claim: u64,
     },
     /// The answer to `Release`: everything of the user is saved.
-    Released(Box<ReleasedUser>),
+    Released(Box<UserHandoverData>),
     /// Close this user's connection on the receiving node, and drop log-ins of the user whose
     /// credential was checked before. The sender repeats it until `Ended` arrives.
     End {
         /// The user.
         user: UserName,
         /// The cause.
-        why: EndCause,
+        why: ForcedLogoutCause,
         /// The number that the answer must name. Each is greater than all earlier ones of this
         /// sender.
         order: u64,
@@ -212,7 +212,7 @@ pub struct ClusterGauges {
 
 /// What has happened between this node and others in this life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClusterTotals {
+pub struct ClusterCounters {
     /// Records `Look` to other nodes.
     pub looks_sent: u64,
     /// Records `Look` from other nodes; one may come both over the bus and by the mail.
@@ -243,9 +243,9 @@ pub struct ClusterTotals {
 
 /// The link to another node, as an operator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkReport {
+pub struct NodeLinkReport {
     /// The other node.
-    pub to: Incarnation,
+    pub to: NodeIncarnation,
     /// Messages can be handed over.
     pub is_up: bool,
     /// For how long it has been up, or down. `None`: it was never up.
@@ -273,7 +273,7 @@ pub struct PresenceUpdate {
 
 /// Why the connections and log-ins of a user end on all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndCause {
+pub enum ForcedLogoutCause {
     /// The operator closes the user's connection. New log-ins are allowed.
     Disconnected,
     /// The user is banned.
@@ -288,7 +288,7 @@ pub enum EndCause {
 
 /// The data that a node hands over with a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleasedUser {
+pub struct UserHandoverData {
     /// The user.
     pub user: UserName,
     /// The serial of the `Release`.
@@ -321,7 +321,7 @@ pub struct BusFrame {
     /// The number of the sender's view.
     pub view: u64,
     /// The sender has taken the receiver's records up to this position. It may repeat this.
-    pub confirmed: Option<LinkPosition>,
+    pub confirmed: Option<LinkBatchNumber>,
     /// The sender misses records of this epoch of the receiver's link: begin another epoch.
     pub refused: Option<u64>,
     /// Records of the sender's own link. Only these must be taken in order.
@@ -330,7 +330,7 @@ pub struct BusFrame {
 
 /// A position in one direction of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LinkPosition {
+pub struct LinkBatchNumber {
     /// The epoch of the link, from 1 on. Within one incarnation all links together use each epoch
     /// once, in ascending order.
     pub link: u64,
@@ -342,7 +342,7 @@ pub struct LinkPosition {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkBatch {
     /// The position of the batch.
-    pub place: LinkPosition,
+    pub place: LinkBatchNumber,
     /// The records. The first batch of an epoch may have none: it only asks for a confirmation.
     pub records: Vec<BusRecord>,
 }
@@ -367,7 +367,7 @@ pub enum BusRecord {
         push: Push,
     },
     /// A record that can also be sent by the table `mail`. Perhaps it is sent by both ways.
-    Record(NodeRecord),
+    Record(NodeMessage),
 }
 
 /// The size of a batch without its last record, at most, as [`BusRecord::weight_bytes`] counts.
@@ -388,7 +388,7 @@ impl BusRecord {
     }
 }
 
-impl NodeRecord {
+impl NodeMessage {
     /// The approximate size of its encoding.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
@@ -421,14 +421,14 @@ impl NodeRecord {
 
 /// A job that only a node of a cluster submits. It is done in the data lane of the user.
 #[derive(Clone, Debug)]
-pub enum ClusterJob {
+pub enum ClusterStoreJob {
     /// Reads who the owner is, after all commits that were answered before. →
-    /// [`ClusterOutcome::Owner`]
+    /// [`ClusterJobOutcome::Owner`]
     Owner,
     /// Makes this node the owner, if the whereabouts still have this epoch; then reads friends and
     /// first page, after that commit. If an earlier try of this incarnation has done it (`at` is
     /// this incarnation and `epoch` is one greater), that is success. The account may be banned or
-    /// deleted by now, as for `Load`. → [`ClusterOutcome::Loaded`], [`ClusterOutcome::Elsewhere`],
+    /// deleted by now, as for `Load`. → [`ClusterJobOutcome::Loaded`], [`ClusterJobOutcome::Elsewhere`],
     /// `Banned` or `Unproven`
     Claim {
         /// The epoch of the whereabouts that was read.
@@ -442,7 +442,7 @@ pub enum ClusterJob {
     },
     /// Reads the first waiting pushes that are not among these, in one snapshot, in the order of
     /// `seq`. (There is no cursor: the commits of several nodes are not in that order.) →
-    /// [`Outcome::Page`](crate::chat::contract::Outcome::Page)
+    /// [`JobOutcome::Page`](crate::chat::contract::JobOutcome::Page)
     Page {
         /// The known pushes, in ascending order.
         except: Box<[u64]>,
@@ -453,7 +453,7 @@ pub enum ClusterJob {
     },
 }
 
-impl ClusterJob {
+impl ClusterStoreJob {
     /// The job changes nothing.
     #[must_use]
     pub fn is_read(&self) -> bool {
@@ -466,8 +466,8 @@ impl ClusterJob {
 
 /// An outcome that only a node of a cluster gets.
 #[derive(Clone, Debug)]
-pub enum ClusterOutcome {
-    /// The outcome of `ClusterJob::Owner`.
+pub enum ClusterJobOutcome {
+    /// The outcome of `ClusterStoreJob::Owner`.
     Owner(UserOwner),
     /// The outcome of `SavePush` in a cluster, instead of `Saved` and `Duplicate`: the push is
     /// committed, and `owner` is the owner of its receiver, read after the commit in the same round

@@ -1,10 +1,10 @@
 //! The receivers for whom a sender's pushes may be in the store without their owner knowing. The
 //! next node of the sender gets this list, and tells the owners to look.
 
-use super::super::Chat;
-use super::super::contract::Action;
-use super::super::ids::UserId;
-use super::contract::{Incarnation, NodeRecord};
+use super::super::ChatCore;
+use super::super::contract::CoreAction;
+use super::super::ids::UserSlot;
+use super::contract::{NodeIncarnation, NodeMessage};
 use super::step_count;
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,18 +17,18 @@ const OF_SENDER_MAX: usize = 1_024;
 /// The pairs. A sender may be in no table any more, so each is stored as the hash of the name. If
 /// two names have the same hash, more is looked for than necessary.
 #[derive(Debug, Default)]
-pub(super) struct UntoldPairs {
-    by_sender: BTreeSet<(u64, UserId)>,
-    by_receiver: BTreeSet<(UserId, u64)>,
+pub(super) struct UnannouncedMessages {
+    by_sender: BTreeSet<(u64, UserSlot)>,
+    by_receiver: BTreeSet<(UserSlot, u64)>,
     /// The number of times that a pair was not kept.
     losses: u64,
     /// For each node, the number of losses up to which it has read everything.
-    told: BTreeMap<Incarnation, u64>,
+    told: BTreeMap<NodeIncarnation, u64>,
 }
 
-impl UntoldPairs {
+impl UnannouncedMessages {
     /// The owner of the receiver still has to be told.
-    pub(super) fn insert(&mut self, sender: u64, receiver: UserId) {
+    pub(super) fn insert(&mut self, sender: u64, receiver: UserSlot) {
         if self.by_sender.len() >= PAIRS_MAX && !self.by_sender.contains(&(sender, receiver)) {
             return self.lose();
         }
@@ -42,7 +42,7 @@ impl UntoldPairs {
     }
 
     /// The owner of a receiver was told.
-    pub(super) fn remove(&mut self, receiver: UserId) {
+    pub(super) fn remove(&mut self, receiver: UserSlot) {
         let all = (receiver, u64::MIN)..=(receiver, u64::MAX);
         let senders: Vec<u64> = self.by_receiver.range(all).map(|&(_, sender)| sender).collect();
         for sender in senders {
@@ -58,28 +58,28 @@ impl UntoldPairs {
 
     /// The receivers for whom this sender's pushes may be in the store; `None` if that is not
     /// known, or there are too many.
-    fn of(&self, sender: u64, to: Incarnation) -> Option<Vec<UserId>> {
+    fn of(&self, sender: u64, to: NodeIncarnation) -> Option<Vec<UserSlot>> {
         if self.told.get(&to).copied().unwrap_or(0) < self.losses {
             return None;
         }
-        let all = (sender, UserId::FIRST)..=(sender, UserId::LAST);
-        let receivers: Vec<UserId> =
+        let all = (sender, UserSlot::FIRST)..=(sender, UserSlot::LAST);
+        let receivers: Vec<UserSlot> =
             self.by_sender.range(all).map(|&(_, receiver)| receiver).take(OF_SENDER_MAX + 1).collect();
         step_count::count(receivers.len());
         (receivers.len() <= OF_SENDER_MAX).then_some(receivers)
     }
 
     /// A node reads everything from now on.
-    pub(super) fn note_told(&mut self, to: Incarnation) {
+    pub(super) fn note_told(&mut self, to: NodeIncarnation) {
         self.told.insert(to, self.losses);
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        2 * (self.by_sender.len() + self.by_receiver.len()) * size_of::<(u64, UserId)>()
+        2 * (self.by_sender.len() + self.by_receiver.len()) * size_of::<(u64, UserSlot)>()
     }
 
     #[cfg(debug_assertions)]
-    pub(super) fn check(&self, is_told: impl Fn(UserId) -> bool) {
+    pub(super) fn check(&self, is_told: impl Fn(UserSlot) -> bool) {
         assert_eq!(self.by_sender.len(), self.by_receiver.len());
         assert!(self.by_sender.iter().all(|&(sender, receiver)| self.by_receiver.contains(&(receiver, sender))));
         assert!(self.by_sender.iter().all(|&(_, receiver)| is_told(receiver)), "the owner is told");
@@ -87,11 +87,16 @@ impl UntoldPairs {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// The receivers for whom pushes of this user may be in the store without their owners knowing.
     /// If there are too many, or this is not known, the user's next node is told to look at all
     /// lists.
-    pub(super) fn dirty_of(&mut self, sender: UserId, to: Incarnation, out: &mut Vec<Action>) -> Vec<UserName> {
+    pub(super) fn dirty_of(
+        &mut self,
+        sender: UserSlot,
+        to: NodeIncarnation,
+        out: &mut Vec<CoreAction>,
+    ) -> Vec<UserName> {
         let hash = self.users.hash(self.users.get(sender).name.as_str());
         let Some(cluster) = &mut self.cluster else {
             return Vec::new();
@@ -100,7 +105,7 @@ impl Chat {
             Some(receivers) => receivers.into_iter().map(|user| self.users.get(user).name.clone()).collect(),
             None => {
                 cluster.dirty.note_told(to);
-                self.say(to, NodeRecord::Missed, out);
+                self.say(to, NodeMessage::Missed, out);
                 Vec::new()
             }
         }
@@ -114,20 +119,20 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_told_to_each_node_once() {
-        let to = Incarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
-        let mut dirty = UntoldPairs::default();
-        (0..PAIRS_MAX as u64).for_each(|sender| dirty.insert(sender, UserId::of(sender as usize % 100)));
-        dirty.insert(1, UserId::of(1));
-        assert_eq!(dirty.of(1, to), Some(vec![UserId::of(1)]), "that one is known");
+        let to = NodeIncarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
+        let mut dirty = UnannouncedMessages::default();
+        (0..PAIRS_MAX as u64).for_each(|sender| dirty.insert(sender, UserSlot::of(sender as usize % 100)));
+        dirty.insert(1, UserSlot::of(1));
+        assert_eq!(dirty.of(1, to), Some(vec![UserSlot::of(1)]), "that one is known");
         let bytes = dirty.held_bytes();
-        dirty.insert(u64::MAX, UserId::of(1));
+        dirty.insert(u64::MAX, UserSlot::of(1));
         assert_eq!(dirty.held_bytes(), bytes, "there is no room");
         assert_eq!(dirty.of(1, to), None);
         dirty.note_told(to);
-        assert_eq!(dirty.of(1, to), Some(vec![UserId::of(1)]));
-        assert_eq!(dirty.of(1, Incarnation { epoch: 2, ..to }), None, "another one");
+        assert_eq!(dirty.of(1, to), Some(vec![UserSlot::of(1)]));
+        assert_eq!(dirty.of(1, NodeIncarnation { epoch: 2, ..to }), None, "another one");
         for receiver in 0..100 {
-            dirty.remove(UserId::of(receiver));
+            dirty.remove(UserSlot::of(receiver));
         }
         assert_eq!(dirty.held_bytes(), 0);
     }

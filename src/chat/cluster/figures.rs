@@ -1,11 +1,11 @@
 //! What operators are told of the core's part of a cluster: counts, and the state of each link.
 
-use super::contract::{ClusterGauges, ClusterTotals, LinkReport};
-use crate::chat::Chat;
+use super::contract::{ClusterCounters, ClusterGauges, NodeLinkReport};
+use crate::chat::ChatCore;
 
 /// How a log-in of a user of another node could go on.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Waited {
+pub(super) enum OwnershipClaimOutcome {
     /// The other node has let go of the user.
     Released,
     /// The other node's life was over.
@@ -16,14 +16,14 @@ pub(super) enum Waited {
     Dropped,
 }
 
-impl ClusterTotals {
+impl ClusterCounters {
     /// A log-in has waited so long for another node.
-    pub(super) fn claim_ended(&mut self, how: Waited, after_ms: u64) {
+    pub(super) fn claim_ended(&mut self, how: OwnershipClaimOutcome, after_ms: u64) {
         let count = match how {
-            Waited::Released => &mut self.claims_released,
-            Waited::Fenced => &mut self.claims_fenced,
-            Waited::Unowned => &mut self.claims_unowned,
-            Waited::Dropped => {
+            OwnershipClaimOutcome::Released => &mut self.claims_released,
+            OwnershipClaimOutcome::Fenced => &mut self.claims_fenced,
+            OwnershipClaimOutcome::Unowned => &mut self.claims_unowned,
+            OwnershipClaimOutcome::Dropped => {
                 self.claims_dropped += 1;
                 return;
             }
@@ -33,8 +33,8 @@ impl ClusterTotals {
     }
 }
 
-impl Chat {
-    pub(super) fn count_cluster(&mut self, count: impl FnOnce(&mut ClusterTotals)) {
+impl ChatCore {
+    pub(super) fn count_cluster(&mut self, count: impl FnOnce(&mut ClusterCounters)) {
         if let Some(cluster) = &mut self.cluster {
             count(&mut cluster.totals);
         }
@@ -58,15 +58,15 @@ impl Chat {
 
     /// What has happened between this node and others so far. `None`: there are none.
     #[must_use]
-    pub fn cluster_totals(&self) -> Option<ClusterTotals> {
+    pub fn cluster_totals(&self) -> Option<ClusterCounters> {
         let cluster = self.cluster.as_ref()?;
         let link_epochs = cluster.bus.as_ref().map_or(0, |bus| bus.epochs());
-        Some(ClusterTotals { link_epochs, ..cluster.totals })
+        Some(ClusterCounters { link_epochs, ..cluster.totals })
     }
 
     /// The links to other nodes, in the order of their numbers; none without a bus.
     #[must_use]
-    pub fn link_reports(&self, now_ms: u64) -> Vec<LinkReport> {
+    pub fn link_reports(&self, now_ms: u64) -> Vec<NodeLinkReport> {
         let bus = self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref());
         bus.map_or_else(Vec::new, |bus| bus.reports(now_ms))
     }

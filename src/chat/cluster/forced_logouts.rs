@@ -7,9 +7,9 @@
 //! the changed store. The order is repeated until all nodes have confirmed it; then the operator or
 //! the user is answered.
 
-use super::super::Chat;
-use super::super::contract::{Action, AdminAnswer, AdminTicket, Ticket};
-use super::contract::{EndCause, Incarnation, NodeId, NodeRecord};
+use super::super::ChatCore;
+use super::super::contract::{AdminAnswer, AdminTicket, CoreAction, JobTicket};
+use super::contract::{ForcedLogoutCause, NodeId, NodeIncarnation, NodeMessage};
 use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
 use std::collections::{BTreeMap, VecDeque};
@@ -29,38 +29,38 @@ const GIVEN_UP_AFTER_MS: u64 = 60_000;
 
 /// Who is answered when an order is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum EndRequester {
+pub(in super::super) enum ForcedLogoutRequester {
     /// The operator.
     Operator(AdminTicket),
     /// The user, who has changed their password.
-    User(Ticket),
+    User(JobTicket),
 }
 
 /// One order.
 #[derive(Debug)]
-struct SessionEnd {
+struct ForcedLogout {
     user: UserName,
-    why: EndCause,
+    why: ForcedLogoutCause,
     /// The user was connected on this or another node.
     was_here: bool,
-    then: Vec<EndRequester>,
+    then: Vec<ForcedLogoutRequester>,
     began_ms: u64,
     said_ms: u64,
     /// The nodes that have not confirmed it; `None` until the nodes were read.
-    left: Option<Vec<Incarnation>>,
+    left: Option<Vec<NodeIncarnation>>,
     /// Nodes that were fenced before they had done it: the user may have been on one of them.
-    fenced: Vec<Incarnation>,
+    fenced: Vec<NodeIncarnation>,
 }
 
 /// The orders in progress, and the finished orders of other nodes.
 #[derive(Debug, Default)]
-pub(super) struct SessionEnds {
-    orders: BTreeMap<u64, SessionEnd>,
+pub(super) struct ForcedLogouts {
+    orders: BTreeMap<u64, ForcedLogout>,
     last: u64,
-    done: VecDeque<(Incarnation, u64, bool)>,
+    done: VecDeque<(NodeIncarnation, u64, bool)>,
 }
 
-impl SessionEnds {
+impl ForcedLogouts {
     pub(super) fn len(&self) -> usize {
         self.orders.len()
     }
@@ -70,15 +70,15 @@ impl SessionEnds {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// The user's connections and log-ins on other nodes are to end, whether the user was connected
     /// here or not. A server that is not in a cluster has nothing more to do.
     pub(in super::super) fn end_elsewhere(
         &mut self,
         user: &UserName,
-        (why, was_here): (EndCause, bool),
-        then: Option<EndRequester>,
-        out: &mut Vec<Action>,
+        (why, was_here): (ForcedLogoutCause, bool),
+        then: Option<ForcedLogoutRequester>,
+        out: &mut Vec<CoreAction>,
     ) {
         let now_ms = self.now.mono_ms;
         let then = Vec::from_iter(then);
@@ -90,7 +90,7 @@ impl Chat {
             return self.not_confirmed(&[], then, out);
         }
         endings.last += 1;
-        let order = SessionEnd {
+        let order = ForcedLogout {
             user: user.clone(),
             why,
             was_here,
@@ -103,15 +103,20 @@ impl Chat {
         endings.orders.insert(endings.last, order);
         // The nodes are read after the change of the store: a node that starts later reads the
         // change.
-        out.push(Action::ReadView);
+        out.push(CoreAction::ReadView);
         self.arm_cluster();
     }
 
     /// The operator is answered when all nodes have confirmed the order.
-    pub(in super::super) fn answer_when_ended(&mut self, user: &UserName, ticket: AdminTicket, out: &mut Vec<Action>) {
+    pub(in super::super) fn answer_when_ended(
+        &mut self,
+        user: &UserName,
+        ticket: AdminTicket,
+        out: &mut Vec<CoreAction>,
+    ) {
         let orders = self.cluster.iter_mut().flat_map(|cluster| cluster.endings.orders.values_mut());
-        match { orders }.find(|order| order.user == *user && order.why == EndCause::Deleted) {
-            Some(order) => order.then.push(EndRequester::Operator(ticket)),
+        match { orders }.find(|order| order.user == *user && order.why == ForcedLogoutCause::Deleted) {
+            Some(order) => order.then.push(ForcedLogoutRequester::Operator(ticket)),
             None => self.answer_admin(ticket, AdminAnswer::Done, out),
         }
     }
@@ -120,26 +125,26 @@ impl Chat {
     /// missing.
     pub(in super::super) fn unconfirmed(&self, ticket: AdminTicket) -> Option<AdminAnswer> {
         let mut orders = self.cluster.iter().flat_map(|cluster| cluster.endings.orders.values());
-        let order = orders.find(|order| order.then.contains(&EndRequester::Operator(ticket)))?;
+        let order = orders.find(|order| order.then.contains(&ForcedLogoutRequester::Operator(ticket)))?;
         Some(AdminAnswer::Unconfirmed { nodes: numbers(order.left.as_deref().unwrap_or_default()) })
     }
 
     /// Continues all orders. `is_read`: the nodes were read just now.
-    pub(super) fn order_endings(&mut self, is_read: bool, out: &mut Vec<Action>) {
+    pub(super) fn order_endings(&mut self, is_read: bool, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = self.cluster.as_mut().filter(|cluster| !cluster.endings.is_empty()) else {
             return;
         };
-        let others: Vec<Incarnation> = cluster.others().collect();
+        let others: Vec<NodeIncarnation> = cluster.others().collect();
         let (mut over, mut users, mut said) = (Vec::new(), Vec::new(), Vec::new());
         for (&number, order) in &mut cluster.endings.orders {
-            let to_say: &[Incarnation] = match &mut order.left {
+            let to_say: &[NodeIncarnation] = match &mut order.left {
                 None if is_read => {
                     order.said_ms = now_ms;
                     order.left.insert(others.clone())
                 }
                 None => {
-                    out.push(Action::ReadView);
+                    out.push(CoreAction::ReadView);
                     continue;
                 }
                 Some(left) => {
@@ -153,14 +158,14 @@ impl Chat {
                 }
             };
             for &to in to_say {
-                let record = NodeRecord::End { user: order.user.clone(), why: order.why, order: number };
+                let record = NodeMessage::End { user: order.user.clone(), why: order.why, order: number };
                 said.push((to, record));
             }
             let age_ms = now_ms - order.began_ms;
             if order.left.as_ref().is_some_and(Vec::is_empty) || age_ms >= GIVEN_UP_AFTER_MS {
                 over.push(number);
             } else if age_ms >= USER_WAITS_MS {
-                users.extend(order.then.extract_if(.., |then| matches!(then, EndRequester::User(_))));
+                users.extend(order.then.extract_if(.., |then| matches!(then, ForcedLogoutRequester::User(_))));
             }
         }
         for (to, record) in said {
@@ -169,16 +174,16 @@ impl Chat {
         for number in over {
             self.ending_is_over(number, out);
         }
-        self.ended_everywhere((EndCause::OwnNewPassword, true), users, out);
+        self.ended_everywhere((ForcedLogoutCause::OwnNewPassword, true), users, out);
     }
 
     /// Another node sends an order.
     pub(super) fn end_for(
         &mut self,
-        from: Incarnation,
+        from: NodeIncarnation,
         user: &UserName,
-        (why, order): (EndCause, u64),
-        out: &mut Vec<Action>,
+        (why, order): (ForcedLogoutCause, u64),
+        out: &mut Vec<CoreAction>,
     ) {
         let known = |cluster: &super::ClusterState| {
             let mut done = cluster.endings.done.iter();
@@ -195,11 +200,11 @@ impl Chat {
             }
             done.push_back((from, order, was_here));
         }
-        self.say(from, NodeRecord::Ended { order, was_here }, out);
+        self.say(from, NodeMessage::Ended { order, was_here }, out);
     }
 
     /// Another node has confirmed an order.
-    pub(super) fn ended_on(&mut self, from: Incarnation, number: u64, was_here: bool, out: &mut Vec<Action>) {
+    pub(super) fn ended_on(&mut self, from: NodeIncarnation, number: u64, was_here: bool, out: &mut Vec<CoreAction>) {
         let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.get_mut(&number));
         let Some(order) = order else { return };
         order.was_here |= was_here;
@@ -211,15 +216,15 @@ impl Chat {
         }
     }
 
-    fn ending_is_over(&mut self, number: u64, out: &mut Vec<Action>) {
+    fn ending_is_over(&mut self, number: u64, out: &mut Vec<CoreAction>) {
         let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.remove(&number));
-        let Some(SessionEnd { why, was_here, then, left, fenced, .. }) = order else {
+        let Some(ForcedLogout { why, was_here, then, left, fenced, .. }) = order else {
             return;
         };
         match left.as_deref() {
             // Of one who was only disconnected nothing is in the store. Whether it was one of these
             // nodes that had them is not known; it closes their connection when it finds out.
-            Some([]) if why == EndCause::Disconnected && !was_here && !fenced.is_empty() => {
+            Some([]) if why == ForcedLogoutCause::Disconnected && !was_here && !fenced.is_empty() => {
                 self.not_confirmed(&fenced, then, out);
             }
             Some([]) => self.ended_everywhere((why, was_here), then, out),
@@ -227,32 +232,37 @@ impl Chat {
         }
     }
 
-    fn ended_everywhere(&mut self, (why, was_here): (EndCause, bool), then: Vec<EndRequester>, out: &mut Vec<Action>) {
+    fn ended_everywhere(
+        &mut self,
+        (why, was_here): (ForcedLogoutCause, bool),
+        then: Vec<ForcedLogoutRequester>,
+        out: &mut Vec<CoreAction>,
+    ) {
         for then in then {
             match then {
-                EndRequester::Operator(ticket) => {
-                    let is_done = was_here || why != EndCause::Disconnected;
+                ForcedLogoutRequester::Operator(ticket) => {
+                    let is_done = was_here || why != ForcedLogoutCause::Disconnected;
                     let answer = if is_done { AdminAnswer::Done } else { AdminAnswer::NotOnline };
                     self.answer_admin(ticket, answer, out);
                 }
-                EndRequester::User(request) => self.answer(request, Reply::PasswordChanged, out),
+                ForcedLogoutRequester::User(request) => self.answer(request, Reply::PasswordChanged, out),
             }
         }
     }
 
-    fn not_confirmed(&mut self, left: &[Incarnation], then: Vec<EndRequester>, out: &mut Vec<Action>) {
+    fn not_confirmed(&mut self, left: &[NodeIncarnation], then: Vec<ForcedLogoutRequester>, out: &mut Vec<CoreAction>) {
         for then in then {
             match then {
-                EndRequester::Operator(ticket) => {
+                ForcedLogoutRequester::Operator(ticket) => {
                     self.answer_admin(ticket, AdminAnswer::Unconfirmed { nodes: numbers(left) }, out);
                 }
                 // The password is changed.
-                EndRequester::User(request) => self.answer(request, Reply::PasswordChanged, out),
+                ForcedLogoutRequester::User(request) => self.answer(request, Reply::PasswordChanged, out),
             }
         }
     }
 }
 
-fn numbers(of: &[Incarnation]) -> Vec<NodeId> {
+fn numbers(of: &[NodeIncarnation]) -> Vec<NodeId> {
     of.iter().map(|at| at.node).collect()
 }

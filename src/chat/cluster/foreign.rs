@@ -10,13 +10,13 @@
 //! acked and deleted. So acks of other nodes' rows are remembered like those of pushes that were
 //! handed over.
 
-use super::super::Chat;
+use super::super::ChatCore;
 use super::super::ack_list::AckList;
-use super::super::contract::Action;
-use super::super::deliveries::{Delivery, SaveProgress};
-use super::super::ids::{DeliveryRef, UserId};
-use super::super::mailbox::Backfill;
-use super::contract::{Incarnation, NODE_BITS, NodeId, NodeRecord};
+use super::super::contract::CoreAction;
+use super::super::deliveries::{Delivery, PushSaveState};
+use super::super::ids::{DeliveryRef, UserSlot};
+use super::super::mailbox::MailboxBackfillState;
+use super::contract::{NODE_BITS, NodeId, NodeIncarnation, NodeMessage};
 use super::recent_set::RecentNumbers;
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
@@ -26,13 +26,13 @@ use std::collections::BTreeMap;
 /// such a push, and deletes it as soon as it learns of the ack.
 const ACKED_SPAN_MS: u64 = 600_000;
 /// The memory for one user and taker.
-const BEGUN_BYTES: usize = size_of::<(UserId, Incarnation, u64)>() + 48;
+const BEGUN_BYTES: usize = size_of::<(UserSlot, NodeIncarnation, u64)>() + 48;
 
 /// The state of pushes that other nodes hand over.
 #[derive(Debug, Default)]
-pub(super) struct ForeignPushes {
+pub(super) struct PushesFromOtherNodes {
     /// For each user here: the takers whose pushes are accepted, with their phases.
-    begun: BTreeMap<UserId, Vec<(Incarnation, u64)>>,
+    begun: BTreeMap<UserSlot, Vec<(NodeIncarnation, u64)>>,
     begun_len: usize,
     /// Pushes of other nodes that were acked here, by their `seq`.
     acked: RecentNumbers,
@@ -40,18 +40,18 @@ pub(super) struct ForeignPushes {
     messages: RecentNumbers,
 }
 
-impl ForeignPushes {
+impl PushesFromOtherNodes {
     pub(super) fn held_bytes(&self) -> usize {
         self.begun_len * BEGUN_BYTES + self.acked.held_bytes() + self.messages.held_bytes()
     }
 
-    fn begins(&mut self, user: UserId, from: Incarnation, phase: u64) {
+    fn begins(&mut self, user: UserSlot, from: NodeIncarnation, phase: u64) {
         self.ends(user, from.node);
         self.begun.entry(user).or_default().push((from, phase));
         self.begun_len += 1;
     }
 
-    fn ends(&mut self, user: UserId, from: NodeId) {
+    fn ends(&mut self, user: UserSlot, from: NodeId) {
         if let Some(begun) = self.begun.get_mut(&user) {
             let before = begun.len();
             begun.retain(|(taker, _)| taker.node != from);
@@ -62,19 +62,19 @@ impl ForeignPushes {
         }
     }
 
-    fn phase(&self, user: UserId, from: Incarnation) -> Option<u64> {
+    fn phase(&self, user: UserSlot, from: NodeIncarnation) -> Option<u64> {
         let begun = self.begun.get(&user)?;
         begun.iter().find(|(taker, _)| *taker == from).map(|(_, phase)| *phase)
     }
 
-    pub(super) fn left(&mut self, user: UserId) {
+    pub(super) fn left(&mut self, user: UserSlot) {
         if let Some(begun) = self.begun.remove(&user) {
             self.begun_len -= begun.len();
         }
     }
 
     /// Nothing more is taken from dead nodes.
-    pub(super) fn keep(&mut self, lives: impl Fn(&Incarnation) -> bool) {
+    pub(super) fn keep(&mut self, lives: impl Fn(&NodeIncarnation) -> bool) {
         if self.begun.values().flatten().all(|(taker, _)| lives(taker)) {
             return;
         }
@@ -90,13 +90,19 @@ fn taker_of(seq: u64) -> Option<NodeId> {
     NodeId::new((seq & ((1 << NODE_BITS) - 1)) as u16)
 }
 
-impl Chat {
-    fn foreign(&mut self) -> Option<&mut ForeignPushes> {
+impl ChatCore {
+    fn foreign(&mut self) -> Option<&mut PushesFromOtherNodes> {
         Some(&mut self.bus()?.foreign)
     }
 
     /// Another node begins to hand over pushes for a user.
-    pub(super) fn foreign_begins(&mut self, from: Incarnation, user: &UserName, phase: u64, out: &mut Vec<Action>) {
+    pub(super) fn foreign_begins(
+        &mut self,
+        from: NodeIncarnation,
+        user: &UserName,
+        phase: u64,
+        out: &mut Vec<CoreAction>,
+    ) {
         if let Some(user) = self.users.find(user.as_str())
             && self.users.is_here(user)
         {
@@ -108,7 +114,7 @@ impl Chat {
     }
 
     /// Another node hands over a push.
-    pub(super) fn foreign_push(&mut self, from: Incarnation, phase: u64, push: Push, out: &mut Vec<Action>) {
+    pub(super) fn foreign_push(&mut self, from: NodeIncarnation, phase: u64, push: Push, out: &mut Vec<CoreAction>) {
         let (now_ms, seq) = (self.now.mono_ms, push.seq);
         let message_span_ms = self.rules.dedup_age_ms / 2;
         let message = self.deliveries.hash([push.receiver(), push.sender(), push.id()]);
@@ -123,7 +129,7 @@ impl Chat {
             if let Some(user) = user {
                 foreign.ends(user, from.node);
             }
-            return self.say_quietly(from, NodeRecord::No { user: push.receiver, seq });
+            return self.say_quietly(from, NodeMessage::No { user: push.receiver, seq });
         };
         if foreign.messages.contains(message, now_ms, message_span_ms) {
             // Its first taker has died, or its sender has moved, before the taker knew of the ack.
@@ -131,11 +137,11 @@ impl Chat {
             return self.say_ack(from, push.receiver, seq);
         }
         let entry = self.users.get_mut(user);
-        let list = entry.list.get_or_insert_with(|| Box::new(AckList::new(Backfill::Live)));
+        let list = entry.list.get_or_insert_with(|| Box::new(AckList::new(MailboxBackfillState::Live)));
         let twin = list.mailbox.find_message(push.sender(), push.id(), &self.deliveries);
         if list.mailbox.seqs_from(seq).0 {
             let is_row =
-                twin.and_then(|twin| self.deliveries.get(twin)).is_some_and(|twin| twin.save == SaveProgress::Done);
+                twin.and_then(|twin| self.deliveries.get(twin)).is_some_and(|twin| twin.save == PushSaveState::Done);
             if is_row {
                 // Its row was read before: whoever acks that, the taker would not learn of it.
                 self.refuse_foreign(user, from, seq);
@@ -143,7 +149,8 @@ impl Chat {
             return;
         }
         let is_safe = twin.and_then(|twin| self.deliveries.get(twin)).map(|twin| twin.durable);
-        let is_full = list.mailbox.backfill == Backfill::Live && list.mailbox.is_full(push.weight_bytes(), &self.rules);
+        let is_full = list.mailbox.backfill == MailboxBackfillState::Live
+            && list.mailbox.is_full(push.weight_bytes(), &self.rules);
         match is_safe {
             // It is the same message as one in the store, which will be delivered.
             Some(true) => self.say_ack(from, push.receiver, seq),
@@ -153,12 +160,12 @@ impl Chat {
         }
     }
 
-    fn list_foreign(&mut self, user: UserId, push: Push, out: &mut Vec<Action>) {
+    fn list_foreign(&mut self, user: UserSlot, push: Push, out: &mut Vec<CoreAction>) {
         self.watch_for(user, push.seq);
         self.users.hold(user);
         let delivery = self.deliveries.insert(Delivery::of_foreign(push, user));
         let Some(list) = &mut self.users.get_mut(user).list else { return };
-        if list.mailbox.backfill == Backfill::Live {
+        if list.mailbox.backfill == MailboxBackfillState::Live {
             list.mailbox.append(delivery, &mut self.deliveries);
             return self.pump(user, out);
         }
@@ -172,22 +179,22 @@ impl Chat {
         self.want_page(user, out);
     }
 
-    fn say_ack(&mut self, taker: Incarnation, user: UserName, seq: u64) {
-        self.say_quietly(taker, NodeRecord::Ack { user, seq });
+    fn say_ack(&mut self, taker: NodeIncarnation, user: UserName, seq: u64) {
+        self.say_quietly(taker, NodeMessage::Ack { user, seq });
     }
 
     /// Nothing more of this phase is taken.
-    fn refuse_foreign(&mut self, user: UserId, taker: Incarnation, seq: u64) {
+    fn refuse_foreign(&mut self, user: UserSlot, taker: NodeIncarnation, seq: u64) {
         if let Some(foreign) = self.foreign() {
             foreign.ends(user, taker.node);
         }
         let user = self.users.get(user).name.clone();
-        self.say_quietly(taker, NodeRecord::No { user, seq });
+        self.say_quietly(taker, NodeMessage::No { user, seq });
     }
 
     /// The taker of a push, if it is alive; perhaps a later incarnation than the one that handed it
     /// over.
-    fn living_taker(&self, seq: u64) -> Option<Incarnation> {
+    fn living_taker(&self, seq: u64) -> Option<NodeIncarnation> {
         let cluster = self.cluster.as_ref()?;
         let last = cluster.view.node(taker_of(seq)?)?.last;
         cluster.is_alive(last).then_some(last)
@@ -195,7 +202,7 @@ impl Chat {
 
     /// The client has acked a push that was handed over. Its delivery is removed.
     #[cold]
-    pub(in super::super) fn acked_foreign(&mut self, user: UserId, delivery: &Delivery, out: &mut Vec<Action>) {
+    pub(in super::super) fn acked_foreign(&mut self, user: UserSlot, delivery: &Delivery, out: &mut Vec<CoreAction>) {
         let seq = delivery.seq;
         let name = self.users.get(user).name.clone();
         self.note_acked(&name, delivery);
@@ -214,7 +221,7 @@ impl Chat {
     /// The client has acked a push that is, or may be, in the store. If another node took it, its
     /// frame may still arrive: then the push is not listed.
     #[cold]
-    pub(in super::super) fn acked_row(&mut self, user: UserId, delivery: &Delivery) {
+    pub(in super::super) fn acked_row(&mut self, user: UserSlot, delivery: &Delivery) {
         let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.bus.is_some()) else { return };
         let is_own = taker_of(delivery.seq) == Some(cluster.me.node);
         if !is_own && delivery.body.kind == PushKind::Message {
@@ -245,7 +252,7 @@ impl Chat {
 
     /// A push that was handed over is the same as one in the store: its taker has nothing more to
     /// do.
-    pub(super) fn foreign_is_stored(&mut self, user: UserId, seq: u64) {
+    pub(super) fn foreign_is_stored(&mut self, user: UserSlot, seq: u64) {
         let name = self.users.get(user).name.clone();
         if let Some(taker) = self.living_taker(seq) {
             self.say_ack(taker, name, seq);
@@ -254,7 +261,7 @@ impl Chat {
 
     /// A page has a push that was acked here: its taker has saved it and does not know of the ack
     /// yet. The row is deleted at once.
-    pub(in super::super) fn was_acked_here(&mut self, user: UserId, seq: u64, out: &mut Vec<Action>) -> bool {
+    pub(in super::super) fn was_acked_here(&mut self, user: UserSlot, seq: u64, out: &mut Vec<CoreAction>) -> bool {
         let now_ms = self.now.mono_ms;
         let is_acked = self.foreign().is_some_and(|foreign| foreign.acked.contains(seq, now_ms, ACKED_SPAN_MS));
         if is_acked {
@@ -268,7 +275,7 @@ impl Chat {
     #[cold]
     pub(in super::super) fn take_foreign_over(&mut self, delivery: DeliveryRef) {
         let Some(found) = self.deliveries.get_mut(delivery) else { return };
-        found.save = SaveProgress::Failed;
+        found.save = PushSaveState::Failed;
         let sender = found.body.sender().to_owned();
         found.sender = self.users.find(&sender);
         if let Some(sender) = found.sender {

@@ -5,12 +5,12 @@
 //! This node does not change the whereabouts; the other node does. Until then the user may log in
 //! here again. That log-in must change the whereabouts, too, and only one of the two can succeed.
 
-use super::super::Chat;
-use super::super::contract::{Action, CloseReason, Job};
-use super::super::ids::UserId;
+use super::super::ChatCore;
+use super::super::contract::{CoreAction, CoreCloseReason, Job};
+use super::super::ids::UserSlot;
 use super::super::job::JobPurpose;
 use super::super::log_in::REPLACED;
-use super::contract::{ClusterJob, DedupEntry, Incarnation, NodeRecord, ReleasedUser};
+use super::contract::{ClusterStoreJob, DedupEntry, NodeIncarnation, NodeMessage, UserHandoverData};
 use crate::protocol::field::UserName;
 use std::collections::HashMap;
 
@@ -51,7 +51,7 @@ impl ClaimableUsers {
 
 /// The progress of letting go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReleaseStage {
+enum UserReleaseStage {
     /// Some of the user's messages are neither acked nor committed.
     Open,
     /// Jobs about the user are still in flight: the barrier is to be submitted.
@@ -63,22 +63,22 @@ enum ReleaseStage {
 /// A user whom this node lets go of.
 #[derive(Debug)]
 pub(super) struct UserRelease {
-    to: Incarnation,
+    to: NodeIncarnation,
     epoch: u64,
     claim: u64,
-    settling: ReleaseStage,
+    settling: UserReleaseStage,
     /// The number of barriers that are not answered.
     barriers: u32,
 }
 
-impl Chat {
+impl ChatCore {
     /// Another node asks for this user.
     pub(super) fn release_user(
         &mut self,
-        to: Incarnation,
+        to: NodeIncarnation,
         user: UserName,
         (epoch, claim): (u64, u64),
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         let hash = self.users.hash(user.as_str());
         let user = self.users.refer(&user);
@@ -88,7 +88,7 @@ impl Chat {
             return self.users.release(user);
         }
         cluster.let_go.insert(hash, epoch);
-        let settling = ReleaseStage::Open;
+        let settling = UserReleaseStage::Open;
         match cluster.letting_go.get_mut(&user) {
             None => {
                 let going = UserRelease { to, epoch, claim, settling, barriers: 0 };
@@ -107,7 +107,7 @@ impl Chat {
             }
         }
         if let Some(conn) = self.users.route(user).here() {
-            self.say_and_close(conn, REPLACED, CloseReason::Replaced, out);
+            self.say_and_close(conn, REPLACED, CoreCloseReason::Replaced, out);
         }
         self.await_messages(user, true);
         self.arm_cluster();
@@ -116,32 +116,32 @@ impl Chat {
     }
 
     /// Continues as soon as all messages of the user are safe, or refused.
-    pub(in super::super) fn go_on_letting_go(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(in super::super) fn go_on_letting_go(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.letting_go.get_mut(&user) else { return };
-        if going.settling == ReleaseStage::Open {
+        if going.settling == UserReleaseStage::Open {
             if !cluster.taken.is_settled(user, &self.deliveries) {
                 return;
             }
-            going.settling = ReleaseStage::Barrier;
+            going.settling = UserReleaseStage::Barrier;
         }
-        if going.settling == ReleaseStage::Barrier {
-            let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
+        if going.settling == UserReleaseStage::Barrier {
+            let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
             if self.submit(job, JobPurpose::LettingGo(user), out).is_ok()
                 && let Some(cluster) = &mut self.cluster
                 && let Some(going) = cluster.letting_go.get_mut(&user)
             {
-                going.settling = ReleaseStage::Asked;
+                going.settling = UserReleaseStage::Asked;
                 going.barriers += 1;
             }
         }
     }
 
     /// Tries again what could not be saved or submitted.
-    pub(super) fn let_go_on(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn let_go_on(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &self.cluster else { return };
-        let waiting = cluster.letting_go.iter().filter(|(_, going)| going.settling != ReleaseStage::Asked);
-        let waiting: Vec<UserId> = waiting.map(|(user, _)| *user).collect();
+        let waiting = cluster.letting_go.iter().filter(|(_, going)| going.settling != UserReleaseStage::Asked);
+        let waiting: Vec<UserSlot> = waiting.map(|(user, _)| *user).collect();
         for user in waiting {
             self.save_open(user, out);
             self.go_on_letting_go(user, out);
@@ -150,14 +150,14 @@ impl Chat {
 
     /// The barrier was answered, with whatever outcome, so all earlier jobs about the user are
     /// answered: their mailbox has all pushes that were taken for them here.
-    pub(in super::super) fn let_go(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(in super::super) fn let_go(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.letting_go.get_mut(&user) else {
             debug_assert!(false, "a user whom the node lets go of is in the table");
             return;
         };
         going.barriers -= 1;
-        if going.barriers > 0 || going.settling != ReleaseStage::Asked {
+        if going.barriers > 0 || going.settling != UserReleaseStage::Asked {
             // It has begun anew.
             return;
         }
@@ -168,13 +168,13 @@ impl Chat {
         let mut dirty = self.dirty_of(user, to, out);
         dirty.extend(self.unacked_of(user, to, out));
         let window = self.window_of(user);
-        let released = ReleasedUser { user: name, claim, epoch, clock: self.next_seq, dirty, window };
+        let released = UserHandoverData { user: name, claim, epoch, clock: self.next_seq, dirty, window };
         self.count_cluster(|totals| totals.users_released += 1);
-        self.say(to, NodeRecord::Released(Box::new(released)), out);
+        self.say(to, NodeMessage::Released(Box::new(released)), out);
         self.users.release(user);
     }
 
-    fn window_of(&self, user: UserId) -> Vec<DedupEntry> {
+    fn window_of(&self, user: UserSlot) -> Vec<DedupEntry> {
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let Some(dedup) = &self.users.get(user).dedup else {
             return Vec::new();

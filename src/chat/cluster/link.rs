@@ -8,7 +8,7 @@
 //! push over saves it when the epoch ends.
 
 use super::contract::{
-    BATCH_BYTES_MAX, BusFrame, BusRecord, Incarnation, LinkBatch, LinkPosition, LinkReport, NodeRecord,
+    BATCH_BYTES_MAX, BusFrame, BusRecord, LinkBatch, LinkBatchNumber, NodeIncarnation, NodeLinkReport, NodeMessage,
 };
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
@@ -35,7 +35,7 @@ const KEPT_BYTES: usize = 96;
 
 /// A record that must arrive.
 #[derive(Debug)]
-struct RetainedRecord {
+struct UnconfirmedRecord {
     record: BusRecord,
     bytes: usize,
     /// The time when it was given to the link. For a `Look` into which later ones were folded: when
@@ -55,7 +55,7 @@ struct UnconfirmedBatch {
 
 /// What waits for the end of the turn, in order.
 #[derive(Debug)]
-enum QueuedItem {
+enum QueuedLinkItem {
     /// A kept record, by its serial.
     Kept(u64),
     Push {
@@ -68,12 +68,12 @@ enum QueuedItem {
 #[derive(Debug, Default)]
 pub(super) struct AbandonedRecords {
     /// In the order in which they were given to the link.
-    pub(super) records: Vec<NodeRecord>,
+    pub(super) records: Vec<NodeMessage>,
 }
 
 /// The meaning of a frame for its receiver.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct ReceivedRecords {
+pub(super) struct ReceivedFrame {
     /// The records to take, in this order.
     pub(super) records: Vec<BusRecord>,
     /// The first confirmation of this epoch has arrived.
@@ -92,10 +92,10 @@ pub(super) struct NodeLink {
     /// A batch of this epoch was confirmed.
     is_up: bool,
     unconfirmed: VecDeque<UnconfirmedBatch>,
-    waiting: Vec<QueuedItem>,
+    waiting: Vec<QueuedLinkItem>,
     waiting_bytes: usize,
     unconfirmed_bytes: usize,
-    kept: BTreeMap<u64, RetainedRecord>,
+    kept: BTreeMap<u64, UnconfirmedRecord>,
     kept_bytes: usize,
     last_serial: u64,
     /// The kept `Look` of a user, by its serial.
@@ -110,7 +110,7 @@ pub(super) struct NodeLink {
     open_at_ms: Option<u64>,
     open_again_ms: u64,
     /// The incoming direction: the last batch that was taken.
-    taken: Option<LinkPosition>,
+    taken: Option<LinkBatchNumber>,
     /// The latest time for its confirmation.
     confirm_ms: Option<u64>,
     /// An epoch of the incoming direction that is to be refused.
@@ -149,9 +149,9 @@ impl NodeLink {
     }
 
     /// How it is, for an operator.
-    pub(super) fn report(&self, to: Incarnation, now_ms: u64) -> LinkReport {
+    pub(super) fn report(&self, to: NodeIncarnation, now_ms: u64) -> NodeLinkReport {
         let ago = |at_ms: u64| now_ms.saturating_sub(at_ms);
-        LinkReport {
+        NodeLinkReport {
             to,
             is_up: self.is_up,
             for_ms: self.changed_ms.map(ago),
@@ -178,7 +178,7 @@ impl NodeLink {
         self.waiting.clear();
         for (serial, kept) in &mut self.kept {
             kept.number = 0;
-            self.waiting.push(QueuedItem::Kept(*serial));
+            self.waiting.push(QueuedLinkItem::Kept(*serial));
         }
         // If there is no record, an empty batch asks for a confirmation.
         self.waiting_bytes = self.kept_bytes;
@@ -191,7 +191,7 @@ impl NodeLink {
             return false;
         }
         self.waiting_bytes += bytes;
-        self.waiting.push(QueuedItem::Push { phase, push: push.clone() });
+        self.waiting.push(QueuedLinkItem::Push { phase, push: push.clone() });
         true
     }
 
@@ -202,7 +202,7 @@ impl NodeLink {
         let serial = self.last_serial;
         let mut said_ms = now_ms;
         match &record {
-            BusRecord::Record(NodeRecord::Look { user }) => {
+            BusRecord::Record(NodeMessage::Look { user }) => {
                 if let Some(&earlier) = self.looks.get(user).filter(|earlier| **earlier > self.barrier) {
                     // This `Look` covers the earlier one, and is not moved behind later records any
                     // more.
@@ -212,33 +212,33 @@ impl NodeLink {
                 self.looks.insert(user.clone(), serial);
             }
             BusRecord::Record(
-                NodeRecord::Friend { .. }
-                | NodeRecord::Ack { .. }
-                | NodeRecord::No { .. }
-                | NodeRecord::Who
-                | NodeRecord::Present { .. }
-                | NodeRecord::Moved { .. },
+                NodeMessage::Friend { .. }
+                | NodeMessage::Ack { .. }
+                | NodeMessage::No { .. }
+                | NodeMessage::Who
+                | NodeMessage::Present { .. }
+                | NodeMessage::Moved { .. },
             ) => {}
             _ => self.barrier = serial,
         }
         let bytes = record.weight_bytes() + KEPT_BYTES;
-        self.kept.insert(serial, RetainedRecord { record, bytes, said_ms, number: 0, mailed: false });
+        self.kept.insert(serial, UnconfirmedRecord { record, bytes, said_ms, number: 0, mailed: false });
         self.unmailed_ms = self.unmailed_ms.into_iter().chain([said_ms]).min();
         self.kept_bytes += bytes;
         if self.epoch > 0 {
             self.waiting_bytes += bytes;
-            self.waiting.push(QueuedItem::Kept(serial));
+            self.waiting.push(QueuedLinkItem::Kept(serial));
         }
         self.kept_bytes > bytes_max
     }
 
-    fn drop_kept(&mut self, serial: u64) -> Option<RetainedRecord> {
+    fn drop_kept(&mut self, serial: u64) -> Option<UnconfirmedRecord> {
         let kept = self.kept.remove(&serial)?;
         self.kept_bytes -= kept.bytes;
         if kept.number == 0 {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(kept.bytes);
         }
-        if let BusRecord::Record(NodeRecord::Look { user }) = &kept.record
+        if let BusRecord::Record(NodeMessage::Look { user }) = &kept.record
             && self.looks.get(user) == Some(&serial)
         {
             self.looks.remove(user);
@@ -276,7 +276,7 @@ impl NodeLink {
         for (serial, kept) in &mut self.kept {
             kept.number = 0;
             if let BusRecord::Begin { user, .. } = &kept.record {
-                kept.record = BusRecord::Record(NodeRecord::Look { user: user.clone() });
+                kept.record = BusRecord::Record(NodeMessage::Look { user: user.clone() });
                 kept.mailed = false;
                 self.mailed_to = self.mailed_to.min(*serial);
                 self.unmailed_ms = self.unmailed_ms.into_iter().chain([kept.said_ms]).min();
@@ -299,7 +299,7 @@ impl NodeLink {
 
     /// Called when time has passed: begins an epoch that is due, and returns the records to mail
     /// now.
-    pub(super) fn pass(&mut self, now_ms: u64, works: bool, last_epoch: &mut u64) -> Vec<NodeRecord> {
+    pub(super) fn pass(&mut self, now_ms: u64, works: bool, last_epoch: &mut u64) -> Vec<NodeMessage> {
         if works && self.open_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.begin(last_epoch);
         }
@@ -320,13 +320,13 @@ impl NodeLink {
     }
 
     /// If a record given at that time was not mailed yet, it is mailed now, after all earlier ones.
-    pub(super) fn mail(&mut self, now_ms: u64, after_ms: u64) -> Vec<NodeRecord> {
+    pub(super) fn mail(&mut self, now_ms: u64, after_ms: u64) -> Vec<NodeMessage> {
         let mut mailed = Vec::new();
         if self.unmailed_ms.is_none_or(|unmailed_ms| unmailed_ms + after_ms > now_ms) {
             return mailed;
         }
         let unmailed = self.kept.range_mut(self.mailed_to..);
-        let is_due = |kept: &RetainedRecord| !kept.mailed && kept.said_ms + after_ms <= now_ms;
+        let is_due = |kept: &UnconfirmedRecord| !kept.mailed && kept.said_ms + after_ms <= now_ms;
         let last_due = unmailed.filter(|(_, kept)| is_due(kept)).map(|(serial, _)| *serial).last();
         if let Some(last_due) = last_due {
             for kept in self.kept.range_mut(self.mailed_to..=last_due).map(|(_, kept)| kept) {
@@ -385,7 +385,7 @@ impl NodeLink {
             }
             let Some((batch, bytes)) = batches.last_mut() else { break };
             match one {
-                QueuedItem::Kept(serial) => {
+                QueuedLinkItem::Kept(serial) => {
                     // It may have been folded into a later one.
                     if let Some(kept) = self.kept.get_mut(&serial) {
                         kept.number = batch.place.number;
@@ -393,7 +393,7 @@ impl NodeLink {
                         batch.records.push(kept.record.clone());
                     }
                 }
-                QueuedItem::Push { phase, push } => {
+                QueuedLinkItem::Push { phase, push } => {
                     *bytes += push.weight_bytes() + KEPT_BYTES;
                     batch.records.push(BusRecord::Push { phase, push });
                 }
@@ -408,14 +408,14 @@ impl NodeLink {
 
     fn next_batch(&mut self, batches: &mut Vec<(LinkBatch, usize)>) {
         self.number += 1;
-        let place = LinkPosition { link: self.epoch, number: self.number };
+        let place = LinkBatchNumber { link: self.epoch, number: self.number };
         batches.push((LinkBatch { place, records: Vec::new() }, 0));
     }
 
     /// A frame of the other node has arrived.
-    pub(super) fn hear(&mut self, frame: BusFrame, now_ms: u64) -> ReceivedRecords {
+    pub(super) fn hear(&mut self, frame: BusFrame, now_ms: u64) -> ReceivedFrame {
         let BusFrame { confirmed, refused, batch, .. } = frame;
-        let mut heard = ReceivedRecords::default();
+        let mut heard = ReceivedFrame::default();
         self.heard_ms = Some(now_ms);
         if let Some(confirmed) = confirmed.filter(|place| self.epoch > 0 && place.link == self.epoch) {
             heard.came_up = self.confirmed(confirmed.number);
@@ -435,7 +435,7 @@ impl NodeLink {
             self.unconfirmed_bytes -= oldest.bytes;
             self.unconfirmed.pop_front();
         }
-        let is_done = |kept: &RetainedRecord| kept.number > 0 && kept.number <= number;
+        let is_done = |kept: &UnconfirmedRecord| kept.number > 0 && kept.number <= number;
         while let Some((&serial, kept)) = self.kept.first_key_value()
             && is_done(kept)
         {

@@ -5,11 +5,11 @@
 //! `seq`, so a page is the first pushes that are not on the list.
 
 use super::super::ack_list::AckList;
-use super::super::contract::{Action, PushPage};
-use super::super::deliveries::SaveProgress;
-use super::super::ids::{DeliveryRef, UserId};
-use super::super::mailbox::Backfill;
-use super::super::{Chat, ChatTimer};
+use super::super::contract::{CoreAction, PushPage};
+use super::super::deliveries::PushSaveState;
+use super::super::ids::{DeliveryRef, UserSlot};
+use super::super::mailbox::MailboxBackfillState;
+use super::super::{ChatCore, ChatTimer};
 use crate::protocol::push::PushKind;
 
 /// The interval at which some lists are read in the background.
@@ -19,19 +19,19 @@ const SWEEP_PARTS: usize = 200;
 /// The minimum number of lists per interval.
 const SWEEP_AT_ONCE_MIN: usize = 16;
 
-impl Chat {
+impl ChatCore {
     /// A push for this user that may not be on their list waits in the store.
-    pub(super) fn look(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn look(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         self.mark_list(user);
         self.want_page(user, out);
     }
 
     /// The list of a user who is here, or logs in, is read before any other push is sent to them
     /// for the first time.
-    fn mark_list(&mut self, user: UserId) {
+    fn mark_list(&mut self, user: UserSlot) {
         let entry = self.users.get_mut(user);
         if entry.is_here() && entry.list.is_none() {
-            entry.list = Some(Box::new(AckList::new(Backfill::Live)));
+            entry.list = Some(Box::new(AckList::new(MailboxBackfillState::Live)));
         }
         if let Some(list) = &mut entry.list {
             list.mailbox.read_anew();
@@ -41,9 +41,9 @@ impl Chat {
     /// A node that has died, or could not keep its records, may have saved pushes for any user or
     /// changed their friends: each list is read in the background, or as soon as a push is to be
     /// sent.
-    pub(super) fn look_at_all(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn look_at_all(&mut self, out: &mut Vec<CoreAction>) {
         let users = self.users.iter().filter(|(_, user, _)| user.is_here() || user.loading.is_some());
-        let mut users: Vec<UserId> = users.map(|(id, ..)| id).collect();
+        let mut users: Vec<UserSlot> = users.map(|(id, ..)| id).collect();
         for &user in &users {
             self.mark_list(user);
         }
@@ -64,12 +64,12 @@ impl Chat {
     }
 
     /// Continues the sweep in the background.
-    pub(in super::super) fn sweep(&mut self, out: &mut Vec<Action>) {
+    pub(in super::super) fn sweep(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else {
             return;
         };
         let count = cluster.sweep_at_once.min(cluster.sweep.len());
-        let some: Vec<UserId> = cluster.sweep.drain(..count).collect();
+        let some: Vec<UserSlot> = cluster.sweep.drain(..count).collect();
         if !cluster.sweep.is_empty() {
             self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, ChatTimer::Sweep);
         }
@@ -83,14 +83,14 @@ impl Chat {
     }
 
     /// The friends of this user differ from those in memory.
-    pub(super) fn friends_changed(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn friends_changed(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         self.doubt_friends_of(user);
         self.read_doubted(out);
     }
 
     /// A friendship was begun or ended here, or may have been. Both users' friends are read anew on
     /// their nodes, since the other user's node may have changed them at the same time.
-    pub(in super::super) fn tell_friends(&mut self, me: UserId, other: UserId, out: &mut Vec<Action>) {
+    pub(in super::super) fn tell_friends(&mut self, me: UserSlot, other: UserSlot, out: &mut Vec<CoreAction>) {
         if self.cluster.is_none() {
             return;
         }
@@ -98,7 +98,7 @@ impl Chat {
             if self.users.is_here(user) {
                 self.friends_changed(user, out);
             } else {
-                self.tell_owner(user, super::owner_notices::LookScope::FRIENDS, None, out);
+                self.tell_owner(user, super::owner_notices::RereadScope::FRIENDS, None, out);
             }
         }
     }
@@ -106,7 +106,7 @@ impl Chat {
     /// A page has a message that is on the list under another number: it was sent again on another
     /// node, or here while its outcome was not known. The two are one message. The entry on the
     /// list becomes the one in the store, so that one ack serves both.
-    pub(in super::super) fn merge_twins(&mut self, user: UserId, page: &PushPage, out: &mut Vec<Action>) {
+    pub(in super::super) fn merge_twins(&mut self, user: UserSlot, page: &PushPage, out: &mut Vec<CoreAction>) {
         if self.cluster.is_none() {
             return;
         }
@@ -120,14 +120,14 @@ impl Chat {
     }
 
     /// A delivery on a list is the push with this number in the store.
-    fn become_stored(&mut self, user: UserId, delivery: DeliveryRef, seq: u64, out: &mut Vec<Action>) {
-        if self.deliveries.get(delivery).is_some_and(|found| found.save == SaveProgress::Foreign) {
+    fn become_stored(&mut self, user: UserSlot, delivery: DeliveryRef, seq: u64, out: &mut Vec<CoreAction>) {
+        if self.deliveries.get(delivery).is_some_and(|found| found.save == PushSaveState::Foreign) {
             self.foreign_is_stored(user, delivery.seq);
         }
         self.mark_durable(delivery, out);
         if let Some(found) = self.deliveries.get_mut(delivery) {
             // The outcome of its own save finds no delivery any more.
-            found.save = SaveProgress::Done;
+            found.save = PushSaveState::Done;
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.mailbox.renumber(delivery, seq, &mut self.deliveries);

@@ -35,11 +35,11 @@
 //!
 //! A server that is not in a cluster has no `ClusterState`, and does nothing of all this.
 
-use super::Chat;
+use super::ChatCore;
 use super::ChatTimer;
-use super::contract::Action;
-use super::ids::UserId;
-use contract::{ClusterView, Incarnation, NodeId, NodeRecord, NodeState, UserOwner};
+use super::contract::CoreAction;
+use super::ids::UserSlot;
+use contract::{ClusterView, NodeId, NodeIncarnation, NodeMessage, NodeState, UserOwner};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 mod bus;
@@ -64,9 +64,9 @@ mod taken_messages;
 mod tests;
 mod view_changes;
 
-pub(super) use forced_logouts::EndRequester;
-pub(super) use owner_notices::LookScope;
-pub(super) use questions::Question;
+pub(super) use forced_logouts::ForcedLogoutRequester;
+pub(super) use owner_notices::RereadScope;
+pub(super) use questions::PendingUserReport;
 
 /// The time after which a failed or unanswered operation is tried again.
 const RETRY_MS: u64 = 1_000;
@@ -74,45 +74,45 @@ const RETRY_MS: u64 = 1_000;
 /// The cluster state of one node.
 #[derive(Debug)]
 pub(super) struct ClusterState {
-    me: Incarnation,
+    me: NodeIncarnation,
     view: ClusterView,
     /// The epochs of the whereabouts of users who are here. Never walked through.
-    epochs: HashMap<UserId, u64>,
+    epochs: HashMap<UserSlot, u64>,
     /// Log-ins of users who belong to another node. Their state is loading.
-    claims: BTreeMap<UserId, claims::LoginClaim>,
+    claims: BTreeMap<UserSlot, claims::UserOwnershipClaim>,
     /// The same claims, by the node for whose answer each waits.
-    claims_at: BTreeSet<(NodeId, UserId)>,
+    claims_at: BTreeSet<(NodeId, UserSlot)>,
     /// The same claims in the order of the times of their next questions. They may have ended.
-    claims_to_ask: VecDeque<(u64, UserId, u64)>,
+    claims_to_ask: VecDeque<(u64, UserSlot, u64)>,
     last_claim: u64,
     /// Users who log in on another node; each holds a reference.
-    letting_go: BTreeMap<UserId, letting_go::UserRelease>,
+    letting_go: BTreeMap<UserSlot, letting_go::UserRelease>,
     /// Users whom other nodes may claim.
     let_go: letting_go::ClaimableUsers,
     /// Users whose owner is still to be told something; each holds a reference.
-    telling: BTreeMap<UserId, owner_notices::OwnerUpdate>,
+    telling: BTreeMap<UserSlot, owner_notices::PendingOwnerNotice>,
     /// Those of them whose owner must be read. It may be known by now.
-    to_ask: BTreeSet<UserId>,
+    to_ask: BTreeSet<UserSlot>,
     /// There were too many: all nodes look at all lists.
     tells_everybody: bool,
-    dirty: dirty::UntoldPairs,
-    taken: taken_messages::TakenMessages,
+    dirty: dirty::UnannouncedMessages,
+    taken: taken_messages::UnsavedMessages,
     /// The orders that must end connections on all nodes.
-    endings: forced_logouts::SessionEnds,
+    endings: forced_logouts::ForcedLogouts,
     /// The users who are online on other nodes, and what other nodes were told.
     presence: presence::RemotePresence,
     /// The users whose lists are to be read in the background, and how many at a time. They may be
     /// gone.
-    sweep: VecDeque<UserId>,
+    sweep: VecDeque<UserSlot>,
     sweep_at_once: usize,
     /// The timer for repeating failed operations is set.
     timer_set: bool,
     /// About users of other nodes.
-    questions: questions::Questions,
+    questions: questions::PendingUserReports,
     /// For operators.
-    totals: contract::ClusterTotals,
+    totals: contract::ClusterCounters,
     /// The bus, if there is one.
-    bus: Option<Box<bus::BusState>>,
+    bus: Option<Box<bus::BusLinks>>,
 }
 
 /// The state of an incarnation.
@@ -129,7 +129,7 @@ enum IncarnationState {
 }
 
 impl ClusterState {
-    fn life(&self, at: Incarnation) -> IncarnationState {
+    fn life(&self, at: NodeIncarnation) -> IncarnationState {
         match self.view.node(at.node) {
             _ if at == self.me => IncarnationState::Me,
             Some(NodeState { last, .. }) if *last == at => IncarnationState::Lives,
@@ -141,20 +141,20 @@ impl ClusterState {
     }
 
     /// The other nodes that are alive, according to the view.
-    fn others(&self) -> impl Iterator<Item = Incarnation> + '_ {
+    fn others(&self) -> impl Iterator<Item = NodeIncarnation> + '_ {
         let others = self.view.nodes.iter().filter(|state| state.lives && state.last.node != self.me.node);
         others.map(|state| state.last)
     }
 
     /// The number of log-ins that wait for the whereabouts of their users.
     #[cfg(debug_assertions)]
-    pub(super) fn claiming(&self) -> impl Iterator<Item = super::ids::LoginId> + '_ {
-        self.claims.values().map(claims::LoginClaim::login)
+    pub(super) fn claiming(&self) -> impl Iterator<Item = super::ids::LoginAttemptId> + '_ {
+        self.claims.values().map(claims::UserOwnershipClaim::login)
     }
 
     /// The users to which it refers.
     #[cfg(debug_assertions)]
-    pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
+    pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
         let remotes = self.bus.iter().flat_map(|bus| bus.remotes.refs());
         self.letting_go.keys().chain(self.telling.keys()).copied().chain(remotes)
     }
@@ -164,7 +164,7 @@ impl ClusterState {
         let here = users.iter().filter(|(_, user, _)| user.is_here()).map(|(id, ..)| id);
         assert!({ here }.all(|user| self.epochs.contains_key(&user)), "somebody is here whom the node does not own");
         assert!(self.claims.keys().all(|user| users.get(*user).loading.is_some()));
-        let at = |claim: &claims::LoginClaim| claim.node();
+        let at = |claim: &claims::UserOwnershipClaim| claim.node();
         let claims_at: BTreeSet<_> = self.claims.iter().filter_map(|(user, claim)| Some((at(claim)?, *user))).collect();
         assert_eq!(claims_at, self.claims_at);
         assert!(self.claims_to_ask.iter().is_sorted_by_key(|to_ask| to_ask.0));
@@ -191,27 +191,27 @@ impl ClusterState {
     /// The memory that users can make grow; that of trees is an estimate.
     pub(super) fn held_bytes(&self) -> usize {
         const OF_TREE: usize = 2;
-        const CLAIM_BYTES: usize = size_of::<claims::LoginClaim>() + 2 * size_of::<(NodeId, UserId)>();
-        self.epochs.capacity() * size_of::<(UserId, u64)>()
+        const CLAIM_BYTES: usize = size_of::<claims::UserOwnershipClaim>() + 2 * size_of::<(NodeId, UserSlot)>();
+        self.epochs.capacity() * size_of::<(UserSlot, u64)>()
             + self.claims.len() * OF_TREE * CLAIM_BYTES
-            + self.claims_to_ask.capacity() * size_of::<(u64, UserId, u64)>()
-            + self.letting_go.len() * OF_TREE * size_of::<(UserId, letting_go::UserRelease)>()
+            + self.claims_to_ask.capacity() * size_of::<(u64, UserSlot, u64)>()
+            + self.letting_go.len() * OF_TREE * size_of::<(UserSlot, letting_go::UserRelease)>()
             + self.let_go.held_bytes()
-            + self.telling.len() * OF_TREE * size_of::<(UserId, owner_notices::OwnerUpdate)>()
-            + self.to_ask.len() * OF_TREE * size_of::<UserId>()
+            + self.telling.len() * OF_TREE * size_of::<(UserSlot, owner_notices::PendingOwnerNotice)>()
+            + self.to_ask.len() * OF_TREE * size_of::<UserSlot>()
             + self.dirty.held_bytes()
             + self.taken.held_bytes()
-            + self.sweep.capacity() * size_of::<UserId>()
+            + self.sweep.capacity() * size_of::<UserSlot>()
             + self.presence.held_bytes()
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// Makes this server the given incarnation of a node. `view` was read after its start. Call it
     /// once, before the first event. All nodes must have given the same `hash_key` to
-    /// [`Chat::new`]; the `first_seq` given there must not be less than the node's `hlc_limit` at
+    /// [`ChatCore::new`]; the `first_seq` given there must not be less than the node's `hlc_limit` at
     /// the start of this incarnation.
-    pub fn join(&mut self, me: Incarnation, view: ClusterView) {
+    pub fn join(&mut self, me: NodeIncarnation, view: ClusterView) {
         self.next_seq = clock::after(self.next_seq, me.node);
         self.seq_step = clock::STEP;
         self.cluster = Some(Box::new(ClusterState {
@@ -227,15 +227,15 @@ impl Chat {
             telling: BTreeMap::new(),
             to_ask: BTreeSet::new(),
             tells_everybody: false,
-            dirty: dirty::UntoldPairs::default(),
-            taken: taken_messages::TakenMessages::default(),
-            endings: forced_logouts::SessionEnds::default(),
+            dirty: dirty::UnannouncedMessages::default(),
+            taken: taken_messages::UnsavedMessages::default(),
+            endings: forced_logouts::ForcedLogouts::default(),
             presence: presence::RemotePresence::default(),
             sweep: VecDeque::new(),
             sweep_at_once: 0,
             timer_set: false,
-            questions: questions::Questions::default(),
-            totals: contract::ClusterTotals::default(),
+            questions: questions::PendingUserReports::default(),
+            totals: contract::ClusterCounters::default(),
             bus: None,
         }));
         self.looks_after_events = true;
@@ -257,7 +257,7 @@ impl Chat {
     }
 
     /// A new view was read from the store.
-    pub(super) fn view_read(&mut self, view: ClusterView, out: &mut Vec<Action>) {
+    pub(super) fn view_read(&mut self, view: ClusterView, out: &mut Vec<CoreAction>) {
         self.merge_clock(clock::at(self.now.wall_ms));
         let Some(cluster) = &mut self.cluster else {
             debug_assert!(false, "only a cluster has views");
@@ -266,7 +266,7 @@ impl Chat {
         if view.number < cluster.view.number {
             return;
         }
-        let changes = view_changes::ViewChanges::between(&cluster.view, &view, cluster.me.node);
+        let changes = view_changes::ClusterViewChanges::between(&cluster.view, &view, cluster.me.node);
         cluster.view = view;
         if !changes.nodes.is_empty() {
             self.bus_view_changed(out);
@@ -285,14 +285,14 @@ impl Chat {
     }
 
     /// A record of another node has arrived by the mail.
-    pub(super) fn frame(&mut self, from: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
+    pub(super) fn frame(&mut self, from: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &self.cluster else {
             debug_assert!(false, "only a cluster has records");
             return;
         };
         if cluster.life(from) == IncarnationState::Lives {
             self.heard_record(from, record, out);
-        } else if let NodeRecord::Ack { user, seq } = record {
+        } else if let NodeMessage::Ack { user, seq } = record {
             // An ack is true, whichever node reports it.
             self.acked_there(user, seq, out);
         }
@@ -300,39 +300,39 @@ impl Chat {
     }
 
     /// A record of a node that is alive.
-    fn heard_record(&mut self, from: Incarnation, record: NodeRecord, out: &mut Vec<Action>) {
+    fn heard_record(&mut self, from: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
         match record {
-            NodeRecord::Look { user } => {
+            NodeMessage::Look { user } => {
                 self.count_cluster(|totals| totals.looks_received += 1);
                 if let Some(user) = self.users.find(user.as_str()) {
                     self.look(user, out);
                 }
             }
-            NodeRecord::Friend { user } => {
+            NodeMessage::Friend { user } => {
                 if let Some(user) = self.users.find(user.as_str()) {
                     self.friends_changed(user, out);
                 }
             }
-            NodeRecord::Release { user, epoch, claim } => self.release_user(from, user, (epoch, claim), out),
-            NodeRecord::Released(released) => self.released(*released, out),
-            NodeRecord::End { user, why, order } => self.end_for(from, &user, (why, order), out),
-            NodeRecord::Ended { order, was_here } => self.ended_on(from, order, was_here, out),
-            NodeRecord::Ack { user, seq } => self.acked_there(user, seq, out),
-            NodeRecord::No { user, seq } => self.refused_there(&user, seq, out),
-            NodeRecord::Ask { user, question } => self.asked_about(from, &user, question, out),
-            NodeRecord::Told { question, online } => self.told_about(from, question, online, out),
-            NodeRecord::Who => self.who_is_asked(from, out),
-            NodeRecord::Present { number, is_first, is_last, users } => {
+            NodeMessage::Release { user, epoch, claim } => self.release_user(from, user, (epoch, claim), out),
+            NodeMessage::Released(released) => self.released(*released, out),
+            NodeMessage::End { user, why, order } => self.end_for(from, &user, (why, order), out),
+            NodeMessage::Ended { order, was_here } => self.ended_on(from, order, was_here, out),
+            NodeMessage::Ack { user, seq } => self.acked_there(user, seq, out),
+            NodeMessage::No { user, seq } => self.refused_there(&user, seq, out),
+            NodeMessage::Ask { user, question } => self.asked_about(from, &user, question, out),
+            NodeMessage::Told { question, online } => self.told_about(from, question, online, out),
+            NodeMessage::Who => self.who_is_asked(from, out),
+            NodeMessage::Present { number, is_first, is_last, users } => {
                 if self.is_next_of_presence(from, number, is_first, out) {
                     self.present_there(from, (is_first, is_last), &users);
                 }
             }
-            NodeRecord::Moved { number, users } => {
+            NodeMessage::Moved { number, users } => {
                 if self.is_next_of_presence(from, number, false, out) {
                     self.moved_there(from, users);
                 }
             }
-            NodeRecord::Missed => {
+            NodeMessage::Missed => {
                 self.end_directs_at(from.node, out);
                 self.look_at_all(out);
                 self.presence_missed(from, out);
@@ -349,7 +349,7 @@ impl Chat {
         }
     }
 
-    pub(super) fn cluster_timer_fired(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn cluster_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
         if let Some(cluster) = &mut self.cluster {
             cluster.timer_set = false;
         }
@@ -365,14 +365,14 @@ impl Chat {
     }
 
     /// The user has logged in here, and belongs to this node.
-    pub(super) fn owns_from_now_on(&mut self, user: UserId, epoch: u64) {
+    pub(super) fn owns_from_now_on(&mut self, user: UserSlot, epoch: u64) {
         if let Some(cluster) = &mut self.cluster {
             cluster.epochs.insert(user, epoch);
         }
     }
 
     /// The user is no longer here.
-    pub(super) fn left_node(&mut self, user: UserId) {
+    pub(super) fn left_node(&mut self, user: UserSlot) {
         if let Some(cluster) = &mut self.cluster {
             cluster.epochs.remove(&user);
             if let Some(bus) = &mut cluster.bus {
@@ -382,10 +382,10 @@ impl Chat {
     }
 
     /// The owner, as the store has reported it.
-    fn owner_in(outcome: &super::contract::Outcome) -> Option<UserOwner> {
+    fn owner_in(outcome: &super::contract::JobOutcome) -> Option<UserOwner> {
         match outcome {
-            super::contract::Outcome::Cluster(outcome) => match **outcome {
-                contract::ClusterOutcome::Owner(owner) => Some(owner),
+            super::contract::JobOutcome::Cluster(outcome) => match **outcome {
+                contract::ClusterJobOutcome::Owner(owner) => Some(owner),
                 _ => None,
             },
             _ => None,

@@ -5,13 +5,13 @@
 //! until it is known. This also happens after a save that seems to have failed, because perhaps
 //! only its answer was lost.
 
-use super::super::Chat;
-use super::super::contract::{Action, Job, Outcome};
-use super::super::deliveries::SaveProgress;
-use super::super::ids::{DeliveryRef, UserId};
+use super::super::ChatCore;
+use super::super::contract::{CoreAction, Job, JobOutcome};
+use super::super::deliveries::PushSaveState;
+use super::super::ids::{DeliveryRef, UserSlot};
 use super::super::job::JobPurpose;
 use super::IncarnationState;
-use super::contract::{ClusterJob, ClusterOutcome, NodeRecord, UserOwner};
+use super::contract::{ClusterJobOutcome, ClusterStoreJob, NodeMessage, UserOwner};
 use super::step_count;
 
 /// If more owners wait to be told, all nodes are told to look at all lists instead.
@@ -19,7 +19,7 @@ pub(super) const TELLING_MAX: usize = if cfg!(test) { 40 } else { 100_000 };
 
 /// The progress of reading the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OwnerLookup {
+enum OwnerLookupState {
     /// The read is still to be submitted.
     Waits,
     /// The read is in progress.
@@ -30,39 +30,40 @@ enum OwnerLookup {
 
 /// What the owner of a user is still to be told.
 #[derive(Debug)]
-pub(super) struct OwnerUpdate {
-    asking: OwnerLookup,
-    what: LookScope,
+pub(super) struct PendingOwnerNotice {
+    asking: OwnerLookupState,
+    what: RereadScope,
 }
 
-impl OwnerUpdate {
+impl PendingOwnerNotice {
     pub(super) fn waits(&self) -> bool {
-        self.asking == OwnerLookup::Waits
+        self.asking == OwnerLookupState::Waits
     }
 }
 
 /// What the owner must read anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct LookScope {
+pub(in super::super) struct RereadScope {
     pub(in super::super) pushes: bool,
     pub(in super::super) friends: bool,
 }
 
-impl LookScope {
+impl RereadScope {
     pub(in super::super) const PUSHES: Self = Self { pushes: true, friends: false };
     pub(in super::super) const FRIENDS: Self = Self { pushes: false, friends: true };
 }
 
-impl Chat {
+impl ChatCore {
     /// The store of a cluster has answered the save of a delivery.
     #[inline(never)]
     pub(in super::super) fn saved_in_cluster(
         &mut self,
         delivery: DeliveryRef,
-        outcome: &ClusterOutcome,
-        out: &mut Vec<Action>,
+        outcome: &ClusterJobOutcome,
+        out: &mut Vec<CoreAction>,
     ) {
-        let (&ClusterOutcome::Saved { is_first, owner }, Some(found)) = (outcome, self.deliveries.get(delivery)) else {
+        let (&ClusterJobOutcome::Saved { is_first, owner }, Some(found)) = (outcome, self.deliveries.get(delivery))
+        else {
             debug_assert!(self.deliveries.get(delivery).is_none(), "a save came back as {outcome:?}");
             return;
         };
@@ -74,7 +75,7 @@ impl Chat {
         if let Some(sender) = sender {
             self.users.hold(sender);
         }
-        self.on_save_result(delivery, if is_first { &Outcome::Saved } else { &Outcome::Duplicate }, out);
+        self.on_save_result(delivery, if is_first { &JobOutcome::Saved } else { &JobOutcome::Duplicate }, out);
         if is_here {
             if !is_first {
                 // The other push may have been taken by another node.
@@ -84,9 +85,9 @@ impl Chat {
             // The owner has it already, or gets it now.
             self.consider_direct(receiver, delivery.seq, owner, out);
         } else {
-            let told = owner.is_some_and(|owner| self.tell_node(receiver, owner, LookScope::PUSHES, out));
+            let told = owner.is_some_and(|owner| self.tell_node(receiver, owner, RereadScope::PUSHES, out));
             if !told {
-                self.tell_owner(receiver, LookScope::PUSHES, sender, out);
+                self.tell_owner(receiver, RereadScope::PUSHES, sender, out);
             }
             self.consider_direct(receiver, delivery.seq, owner, out);
         }
@@ -97,13 +98,13 @@ impl Chat {
     }
 
     /// The save of a delivery seems to have failed. Perhaps only its answer was lost.
-    pub(in super::super) fn saved_perhaps(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    pub(in super::super) fn saved_perhaps(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         if self.cluster.is_some()
             && let Some(found) = self.deliveries.get(delivery)
-            && found.save != SaveProgress::Full
+            && found.save != PushSaveState::Full
         {
             let (receiver, sender) = (found.receiver, found.sender);
-            self.tell_owner(receiver, LookScope::PUSHES, sender, out);
+            self.tell_owner(receiver, RereadScope::PUSHES, sender, out);
         }
     }
 
@@ -111,17 +112,17 @@ impl Chat {
     /// nothing.
     pub(in super::super) fn tell_owner(
         &mut self,
-        user: UserId,
-        what: LookScope,
-        sender: Option<UserId>,
-        out: &mut Vec<Action>,
+        user: UserSlot,
+        what: RereadScope,
+        sender: Option<UserSlot>,
+        out: &mut Vec<CoreAction>,
     ) {
         if what.pushes
             && let Some(at) = self.is_direct(user)
         {
             // This happens before any further message is handed over. The present owner is told,
             // too.
-            self.say(at, NodeRecord::Look { user: self.users.get(user).name.clone() }, out);
+            self.say(at, NodeMessage::Look { user: self.users.get(user).name.clone() }, out);
         }
         let Some(cluster) = &mut self.cluster else {
             return;
@@ -133,12 +134,12 @@ impl Chat {
         let telling = cluster
             .telling
             .entry(user)
-            .or_insert(OwnerUpdate { asking: OwnerLookup::Waits, what: LookScope::default() });
+            .or_insert(PendingOwnerNotice { asking: OwnerLookupState::Waits, what: RereadScope::default() });
         telling.what.pushes |= what.pushes;
         telling.what.friends |= what.friends;
         match telling.asking {
-            OwnerLookup::Asked => telling.asking = OwnerLookup::AskedTooEarly,
-            OwnerLookup::Waits | OwnerLookup::AskedTooEarly => {}
+            OwnerLookupState::Asked => telling.asking = OwnerLookupState::AskedTooEarly,
+            OwnerLookupState::Waits | OwnerLookupState::AskedTooEarly => {}
         }
         if let Some(sender) = sender {
             cluster.dirty.insert(self.users.hash(self.users.get(sender).name.as_str()), user);
@@ -160,7 +161,7 @@ impl Chat {
     }
 
     /// If an owner could not be told, all nodes look at all lists, including this one.
-    pub(super) fn tell_everybody(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn tell_everybody(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         if !std::mem::take(&mut cluster.tells_everybody) {
             return;
@@ -169,24 +170,24 @@ impl Chat {
             if let Some(cluster) = &mut self.cluster {
                 cluster.dirty.note_told(to);
             }
-            self.say(to, NodeRecord::Missed, out);
+            self.say(to, NodeMessage::Missed, out);
         }
         self.look_at_all(out);
     }
 
-    fn telling(&mut self, user: UserId) -> Option<&mut OwnerUpdate> {
+    fn telling(&mut self, user: UserSlot) -> Option<&mut PendingOwnerNotice> {
         self.cluster.as_mut()?.telling.get_mut(&user)
     }
 
     /// Returns `false` if the store accepts no more jobs.
-    fn ask_owner(&mut self, user: UserId, out: &mut Vec<Action>) -> bool {
+    fn ask_owner(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) -> bool {
         if !self.telling(user).is_some_and(|telling| telling.waits()) {
             return true;
         }
-        let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
+        let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
         let is_asked = self.submit(job, JobPurpose::Owner(user), out).is_ok();
         if let Some(telling) = self.telling(user).filter(|_| is_asked) {
-            telling.asking = OwnerLookup::Asked;
+            telling.asking = OwnerLookupState::Asked;
         }
         if !is_asked {
             self.ask_owner_later(user);
@@ -194,7 +195,7 @@ impl Chat {
         is_asked
     }
 
-    fn ask_owner_later(&mut self, user: UserId) {
+    fn ask_owner_later(&mut self, user: UserSlot) {
         if let Some(cluster) = &mut self.cluster {
             cluster.to_ask.insert(user);
         }
@@ -202,7 +203,7 @@ impl Chat {
     }
 
     /// Reads again the owners that are not known, as far as the store accepts jobs.
-    pub(super) fn ask_owners(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn ask_owners(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let mut waiting = std::mem::take(&mut cluster.to_ask);
         while let Some(user) = waiting.pop_first() {
@@ -217,13 +218,13 @@ impl Chat {
     }
 
     /// The owner was read, or could not be read.
-    pub(in super::super) fn owner_read(&mut self, user: UserId, outcome: &Outcome, out: &mut Vec<Action>) {
+    pub(in super::super) fn owner_read(&mut self, user: UserSlot, outcome: &JobOutcome, out: &mut Vec<CoreAction>) {
         let Some(telling) = self.telling(user) else {
             debug_assert!(false, "an owner is read only for an update");
             return;
         };
-        let (what, too_early) = (telling.what, telling.asking == OwnerLookup::AskedTooEarly);
-        telling.asking = OwnerLookup::Waits;
+        let (what, too_early) = (telling.what, telling.asking == OwnerLookupState::AskedTooEarly);
+        telling.asking = OwnerLookupState::Waits;
         match Self::owner_in(outcome) {
             Some(_) if too_early => _ = self.ask_owner(user, out),
             Some(owner) if self.tell_node(user, owner, what, out) => {
@@ -234,7 +235,7 @@ impl Chat {
         }
     }
 
-    fn told(&mut self, user: UserId) {
+    fn told(&mut self, user: UserSlot) {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.telling.remove(&user);
         cluster.to_ask.remove(&user);
@@ -247,7 +248,7 @@ impl Chat {
 
     /// Tells the owner. Returns `false` if that is not possible yet, because the view does not have
     /// it.
-    fn tell_node(&mut self, user: UserId, owner: UserOwner, what: LookScope, out: &mut Vec<Action>) -> bool {
+    fn tell_node(&mut self, user: UserSlot, owner: UserOwner, what: RereadScope, out: &mut Vec<CoreAction>) -> bool {
         let (Some(cluster), Some(at)) = (&self.cluster, owner.at) else {
             // The user belongs to no node: their next log-in reads it.
             return true;
@@ -264,16 +265,16 @@ impl Chat {
             IncarnationState::Lives => {
                 let name = self.users.get(user).name.clone();
                 if what.pushes {
-                    self.say(at, NodeRecord::Look { user: name.clone() }, out);
+                    self.say(at, NodeMessage::Look { user: name.clone() }, out);
                 }
                 if what.friends {
-                    self.say(at, NodeRecord::Friend { user: name }, out);
+                    self.say(at, NodeMessage::Friend { user: name }, out);
                 }
             }
             // Their next log-in, on another node, reads it.
             IncarnationState::Dead { .. } => {}
             IncarnationState::Unknown => {
-                out.push(Action::ReadView);
+                out.push(CoreAction::ReadView);
                 return false;
             }
         }

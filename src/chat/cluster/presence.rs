@@ -1,9 +1,9 @@
 //! Which users are online on other nodes, for users here who watch their friends.
 //!
 //! As long as no user here asks, this node does nothing of this. The first question makes it ask
-//! all other nodes ([`NodeRecord::Who`]). Each answers with all its users
-//! ([`NodeRecord::Present`]), as hashes of their names, and from then on reports changes
-//! ([`NodeRecord::Moved`]) with the names of the user's friends: so the friends who are here are
+//! all other nodes ([`NodeMessage::Who`]). Each answers with all its users
+//! ([`NodeMessage::Present`]), as hashes of their names, and from then on reports changes
+//! ([`NodeMessage::Moved`]) with the names of the user's friends: so the friends who are here are
 //! found without a search. The changes within [`TELL_EVERY_MS`] are reported together. A user who
 //! goes offline is reported later, so that a user who comes back or moves to another node meanwhile
 //! is not shown as offline. If very many users come and go at once, the node reports all its users
@@ -12,10 +12,10 @@
 //! When a node has died, or could not keep its records, the state of its users is in doubt: the
 //! watchers are checked in the background, and told of the differences.
 
-use super::super::contract::Action;
-use super::super::ids::UserId;
-use super::super::{Chat, ChatTimer};
-use super::contract::{Incarnation, NodeId, NodeRecord, PresenceUpdate};
+use super::super::contract::CoreAction;
+use super::super::ids::UserSlot;
+use super::super::{ChatCore, ChatTimer};
+use super::contract::{NodeId, NodeIncarnation, NodeMessage, PresenceUpdate};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
@@ -33,7 +33,7 @@ const SWEEP_AT_ONCE_MIN: usize = 64;
 
 /// A user who has come online or gone offline.
 #[derive(Debug)]
-struct PresenceMove {
+struct PendingPresenceReport {
     due_ms: u64,
     /// The other nodes were told that the user is here.
     was_here: bool,
@@ -43,7 +43,7 @@ struct PresenceMove {
 
 /// The state of the question to one node, and of its answers.
 #[derive(Clone, Copy, Debug)]
-struct RosterInquiry {
+struct NodePresenceQuery {
     at_ms: u64,
     has_answered: bool,
     /// The number of its last record.
@@ -52,7 +52,7 @@ struct RosterInquiry {
 
 /// A node that has asked.
 #[derive(Clone, Copy, Debug, Default)]
-struct Listener {
+struct PresenceSubscriber {
     /// The number of the last record to it.
     last: u64,
     /// Until then all goes by the mail.
@@ -66,15 +66,15 @@ pub(super) struct RemotePresence {
     /// A user here has asked which friends are online.
     is_wanted: bool,
     /// The nodes that were asked.
-    asked: BTreeMap<Incarnation, RosterInquiry>,
+    asked: BTreeMap<NodeIncarnation, NodePresenceQuery>,
     /// The nodes that have asked.
-    listeners: BTreeMap<Incarnation, Listener>,
+    listeners: BTreeMap<NodeIncarnation, PresenceSubscriber>,
     /// The nodes on which a user is, by the hash of the name. For a moment there may be two: the
     /// report that the user has left one may come after the report that they are on the other.
     there: BTreeSet<(u64, NodeId)>,
     /// Answers whose last part has not arrived.
-    coming: BTreeMap<Incarnation, HashSet<u64>>,
-    moves: BTreeMap<UserName, PresenceMove>,
+    coming: BTreeMap<NodeIncarnation, HashSet<u64>>,
+    moves: BTreeMap<UserName, PendingPresenceReport>,
     /// There were too many changes: report all users.
     tells_all: bool,
     /// The dead nodes, and the time from which their users are offline.
@@ -82,7 +82,7 @@ pub(super) struct RemotePresence {
     /// Users whose shown state may be wrong.
     doubted: HashSet<u64>,
     /// The users still to be checked. They may be gone.
-    sweep: VecDeque<UserId>,
+    sweep: VecDeque<UserSlot>,
     sweep_at_once: usize,
     /// More users came into doubt since the check began.
     sweeps_again: bool,
@@ -122,9 +122,9 @@ impl RemotePresence {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// Is this user online on any node, as far as this node knows?
-    pub(in super::super) fn is_online(&self, user: UserId) -> bool {
+    pub(in super::super) fn is_online(&self, user: UserSlot) -> bool {
         let entry = self.users.get(user);
         entry.is_here()
             || self.cluster.as_ref().is_some_and(|cluster| {
@@ -133,7 +133,7 @@ impl Chat {
     }
 
     /// A user asks which friends are online: from now on the other nodes report changes.
-    pub(in super::super) fn want_presence(&mut self, out: &mut Vec<Action>) {
+    pub(in super::super) fn want_presence(&mut self, out: &mut Vec<CoreAction>) {
         if let Some(cluster) = &mut self.cluster
             && !std::mem::replace(&mut cluster.presence.is_wanted, true)
         {
@@ -142,14 +142,14 @@ impl Chat {
     }
 
     /// The view was read: asks the nodes that have started, and forgets those that have ended.
-    pub(super) fn presence_by_view(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn presence_by_view(&mut self, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
-        let others: BTreeSet<Incarnation> = cluster.others().collect();
+        let others: BTreeSet<NodeIncarnation> = cluster.others().collect();
         let presence = &mut cluster.presence;
         presence.listeners.retain(|at, _| others.contains(at));
         presence.coming.retain(|at, _| others.contains(at));
-        let over: Vec<Incarnation> = presence.asked.keys().filter(|at| !others.contains(at)).copied().collect();
+        let over: Vec<NodeIncarnation> = presence.asked.keys().filter(|at| !others.contains(at)).copied().collect();
         for at in over {
             presence.asked.remove(&at);
             presence.fading.insert(at.node, now_ms + FADES_AFTER_MS);
@@ -160,10 +160,10 @@ impl Chat {
         self.arm_elsewhere();
     }
 
-    fn ask_who_is_present(&mut self, out: &mut Vec<Action>) {
+    fn ask_who_is_present(&mut self, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
-        let mut others: Vec<Incarnation> = cluster.others().collect();
+        let mut others: Vec<NodeIncarnation> = cluster.others().collect();
         others.retain(|to| {
             let asked = cluster.presence.asked.get(to);
             asked.is_none_or(|asked| !asked.has_answered && now_ms - asked.at_ms >= ASK_AGAIN_MS)
@@ -171,20 +171,20 @@ impl Chat {
         for to in others {
             let Some(cluster) = &mut self.cluster else { return };
             let last = cluster.presence.asked.get(&to).map_or(0, |asked| asked.last);
-            cluster.presence.asked.insert(to, RosterInquiry { at_ms: now_ms, has_answered: false, last });
-            self.say(to, NodeRecord::Who, out);
+            cluster.presence.asked.insert(to, NodePresenceQuery { at_ms: now_ms, has_answered: false, last });
+            self.say(to, NodeMessage::Who, out);
         }
         self.arm_elsewhere();
     }
 
     /// A node could not keep its records.
-    pub(super) fn presence_missed(&mut self, from: Incarnation, out: &mut Vec<Action>) {
+    pub(super) fn presence_missed(&mut self, from: NodeIncarnation, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
         if let Some(asked) = cluster.presence.asked.get_mut(&from) {
             (asked.at_ms, asked.has_answered) = (now_ms, false);
             cluster.presence.coming.remove(&from);
-            self.say(from, NodeRecord::Who, out);
+            self.say(from, NodeMessage::Who, out);
             self.arm_elsewhere();
         }
     }
@@ -193,10 +193,10 @@ impl Chat {
     /// or whose predecessor is missing, is not taken. `begins`: earlier records do not count.
     pub(super) fn is_next_of_presence(
         &mut self,
-        from: Incarnation,
+        from: NodeIncarnation,
         number: u64,
         begins: bool,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) -> bool {
         let Some(cluster) = &mut self.cluster else { return false };
         let Some(asked) = cluster.presence.asked.get_mut(&from).filter(|asked| number > asked.last) else {
@@ -225,7 +225,7 @@ impl Chat {
         }
     }
 
-    pub(in super::super) fn elsewhere_timer_fired(&mut self, out: &mut Vec<Action>) {
+    pub(in super::super) fn elsewhere_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.presence.timer_set = false;
         if !self.stopping {
@@ -240,7 +240,7 @@ impl Chat {
     }
 
     /// Another node reports users who have come and gone.
-    pub(super) fn moved_there(&mut self, from: Incarnation, moved: Vec<PresenceUpdate>) {
+    pub(super) fn moved_there(&mut self, from: NodeIncarnation, moved: Vec<PresenceUpdate>) {
         for PresenceUpdate { user, is_online, friends } in moved {
             let (hash, id) = (self.users.hash(user.as_str()), self.users.find(user.as_str()));
             let is_here = id.is_some_and(|id| self.users.is_here(id));
@@ -261,7 +261,7 @@ impl Chat {
     }
 
     /// Another node reports all its users.
-    pub(super) fn present_there(&mut self, from: Incarnation, (is_first, is_last): (bool, bool), users: &[u64]) {
+    pub(super) fn present_there(&mut self, from: NodeIncarnation, (is_first, is_last): (bool, bool), users: &[u64]) {
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
         if is_first {
@@ -340,12 +340,12 @@ impl Chat {
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
         let count = presence.sweep_at_once.min(presence.sweep.len());
-        let some: Vec<UserId> = presence.sweep.drain(..count).collect();
+        let some: Vec<UserSlot> = presence.sweep.drain(..count).collect();
         let mut owed = Vec::new();
         for user in some {
             // The slot may belong to another user by now, or to none.
             let friends = self.users.at(user.slot()).map(|entry| &*entry.friends).unwrap_or_default();
-            let is_doubted = |friend: &UserId| {
+            let is_doubted = |friend: &UserSlot| {
                 let hash = self.users.hash(self.users.get(*friend).name.as_str());
                 presence.doubted.contains(&hash)
             };

@@ -3,11 +3,13 @@
 //! Questions and answers go by the mail. A version that does not know them skips them there, and
 //! nobody waits for long: a node that does not answer is named.
 
-use super::super::Chat;
-use super::super::contract::{Action, AdminAnswer, AdminTicket, Elsewhere, Job, Outcome, There, UserReport};
+use super::super::ChatCore;
+use super::super::contract::{
+    AdminAnswer, AdminTicket, CoreAction, Job, JobOutcome, RemoteUserReport, RemoteUserStatus, UserStatusReport,
+};
 use super::super::job::JobPurpose;
 use super::IncarnationState;
-use super::contract::{ClusterJob, Incarnation, NodeRecord};
+use super::contract::{ClusterStoreJob, NodeIncarnation, NodeMessage};
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
 
@@ -18,44 +20,44 @@ const QUESTIONS_MAX: usize = 1_000;
 
 /// A report to an operator that lacks what another node knows.
 #[derive(Debug)]
-pub(in super::super) struct Question {
+pub(in super::super) struct PendingUserReport {
     ticket: AdminTicket,
-    report: Box<UserReport>,
+    report: Box<UserStatusReport>,
 }
 
 #[derive(Debug)]
-struct Asked {
-    question: Question,
-    to: Incarnation,
+struct PendingQuestion {
+    question: PendingUserReport,
+    to: NodeIncarnation,
     at_ms: u64,
 }
 
 /// The questions that other nodes were asked.
 #[derive(Debug, Default)]
-pub(super) struct Questions {
-    asked: BTreeMap<u64, Asked>,
+pub(super) struct PendingUserReports {
+    asked: BTreeMap<u64, PendingQuestion>,
     last: u64,
 }
 
-impl Questions {
+impl PendingUserReports {
     pub(super) fn is_empty(&self) -> bool {
         self.asked.is_empty()
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// Answers with this report, when it is known whether the user is online on another node.
     pub(in super::super) fn answer_about(
         &mut self,
         ticket: AdminTicket,
-        report: Box<UserReport>,
-        out: &mut Vec<Action>,
+        report: Box<UserStatusReport>,
+        out: &mut Vec<CoreAction>,
     ) {
         if self.cluster.is_none() || report.online.is_some() {
             return self.answer_admin(ticket, AdminAnswer::User(report), out);
         }
-        let job = Job::Cluster { user: report.name.clone(), job: Box::new(ClusterJob::Owner) };
-        let question = JobPurpose::AskedOwner(Question { ticket, report });
+        let job = Job::Cluster { user: report.name.clone(), job: Box::new(ClusterStoreJob::Owner) };
+        let question = JobPurpose::AskedOwner(PendingUserReport { ticket, report });
         if self.submit(job, question, out).is_err() {
             self.answer_admin(ticket, AdminAnswer::Failed, out);
         }
@@ -64,9 +66,9 @@ impl Chat {
     /// It was read to which node the user belongs.
     pub(in super::super) fn owner_for_question(
         &mut self,
-        question: Question,
-        outcome: &Outcome,
-        out: &mut Vec<Action>,
+        question: PendingUserReport,
+        outcome: &JobOutcome,
+        out: &mut Vec<CoreAction>,
     ) {
         let now_ms = self.now.mono_ms;
         let (Some(owner), Some(cluster)) = (Self::owner_in(outcome), &mut self.cluster) else {
@@ -78,69 +80,82 @@ impl Chat {
         };
         if cluster.life(to) == IncarnationState::Unknown {
             // It has started since the view was read: it is not known whether they are online.
-            out.push(Action::ReadView);
-            return self.answer_question(question, to, There::Silent, out);
+            out.push(CoreAction::ReadView);
+            return self.answer_question(question, to, RemoteUserStatus::Silent, out);
         }
         if !cluster.is_alive(to) {
-            return self.answer_question(question, to, There::NotOnline, out);
+            return self.answer_question(question, to, RemoteUserStatus::NotOnline, out);
         }
         if cluster.questions.asked.len() >= QUESTIONS_MAX {
-            return self.answer_question(question, to, There::Silent, out);
+            return self.answer_question(question, to, RemoteUserStatus::Silent, out);
         }
         cluster.questions.last += 1;
         let (serial, user) = (cluster.questions.last, question.report.name.clone());
-        cluster.questions.asked.insert(serial, Asked { question, to, at_ms: now_ms });
-        out.push(Action::Send { to, record: NodeRecord::Ask { user, question: serial } });
+        cluster.questions.asked.insert(serial, PendingQuestion { question, to, at_ms: now_ms });
+        out.push(CoreAction::Send { to, record: NodeMessage::Ask { user, question: serial } });
         self.arm_cluster();
     }
 
-    fn answer_question(&mut self, question: Question, to: Incarnation, there: There, out: &mut Vec<Action>) {
-        let Question { ticket, mut report } = question;
-        report.elsewhere = Some(Elsewhere { node: to.node, there });
+    fn answer_question(
+        &mut self,
+        question: PendingUserReport,
+        to: NodeIncarnation,
+        there: RemoteUserStatus,
+        out: &mut Vec<CoreAction>,
+    ) {
+        let PendingUserReport { ticket, mut report } = question;
+        report.elsewhere = Some(RemoteUserReport { node: to.node, there });
         self.answer_admin(ticket, AdminAnswer::User(report), out);
     }
 
     /// Another node asks about a user.
-    pub(super) fn asked_about(&mut self, from: Incarnation, user: &UserName, question: u64, out: &mut Vec<Action>) {
+    pub(super) fn asked_about(
+        &mut self,
+        from: NodeIncarnation,
+        user: &UserName,
+        question: u64,
+        out: &mut Vec<CoreAction>,
+    ) {
         let online = self.online_user(user).map(|user| (user.since_ms, user.outstanding));
-        out.push(Action::Send { to: from, record: NodeRecord::Told { question, online } });
+        out.push(CoreAction::Send { to: from, record: NodeMessage::Told { question, online } });
     }
 
     /// Another node answers.
     pub(super) fn told_about(
         &mut self,
-        from: Incarnation,
+        from: NodeIncarnation,
         question: u64,
         online: Option<(u64, u32)>,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         let Some(cluster) = &mut self.cluster else { return };
         if cluster.questions.asked.get(&question).is_none_or(|asked| asked.to != from) {
             return;
         }
-        if let Some(Asked { question, to, .. }) = cluster.questions.asked.remove(&question) {
-            let there =
-                online.map_or(There::NotOnline, |(since_ms, outstanding)| There::Online { since_ms, outstanding });
+        if let Some(PendingQuestion { question, to, .. }) = cluster.questions.asked.remove(&question) {
+            let there = online.map_or(RemoteUserStatus::NotOnline, |(since_ms, outstanding)| {
+                RemoteUserStatus::Online { since_ms, outstanding }
+            });
             self.answer_question(question, to, there, out);
         }
     }
 
     /// Time has passed, or the nodes were read: questions to nodes that are dead, or have not
     /// answered in time, end.
-    pub(super) fn end_questions(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn end_questions(&mut self, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
         let mut over = Vec::new();
         for (serial, asked) in &cluster.questions.asked {
             if !cluster.is_alive(asked.to) {
-                over.push((*serial, There::NotOnline));
+                over.push((*serial, RemoteUserStatus::NotOnline));
             } else if now_ms - asked.at_ms >= ANSWER_WITHIN_MS {
-                over.push((*serial, There::Silent));
+                over.push((*serial, RemoteUserStatus::Silent));
             }
         }
         for (serial, there) in over {
             let asked = self.cluster.as_mut().and_then(|cluster| cluster.questions.asked.remove(&serial));
-            if let Some(Asked { question, to, .. }) = asked {
+            if let Some(PendingQuestion { question, to, .. }) = asked {
                 self.answer_question(question, to, there, out);
             }
         }

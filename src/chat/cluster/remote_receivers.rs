@@ -9,13 +9,13 @@
 //! the receiver moves to another node. Then the messages that are not saved yet are saved in order,
 //! and the owner is told to look.
 
-use super::super::Chat;
-use super::super::contract::Action;
-use super::super::deliveries::SaveProgress;
-use super::super::ids::{DeliveryRef, UserId};
-use super::super::users::UserRoute;
-use super::contract::{BusRecord, Incarnation, NodeId, NodeRecord, UserOwner};
-use super::{LookScope, step_count};
+use super::super::ChatCore;
+use super::super::contract::CoreAction;
+use super::super::deliveries::PushSaveState;
+use super::super::ids::{DeliveryRef, UserSlot};
+use super::super::users::UserLocation;
+use super::contract::{BusRecord, NodeId, NodeIncarnation, NodeMessage, UserOwner};
+use super::{RereadScope, step_count};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -28,11 +28,11 @@ const CAME_MAX: usize = 65_536;
 /// The maximum number of receivers of one sender that are handed over with the sender.
 const UNACKED_MAX: usize = 1_024;
 /// The memory of a remote receiver, and of a message that was handed over, without the delivery.
-const REMOTE_BYTES: usize = size_of::<RemoteReceiver>() + 128;
+const REMOTE_BYTES: usize = size_of::<RemoteRecipient>() + 128;
 const ITEM_BYTES: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReceiverState {
+enum RemoteDeliveryMode {
     /// Each message is saved. `last` is the last one whose save was submitted since this node knows
     /// the receiver, or 0.
     Stored { last: u64 },
@@ -43,9 +43,9 @@ enum ReceiverState {
 }
 
 #[derive(Debug)]
-struct RemoteReceiver {
-    at: Incarnation,
-    state: ReceiverState,
+struct RemoteRecipient {
+    at: NodeIncarnation,
+    state: RemoteDeliveryMode,
     /// The last use, as a position in the order of all uses.
     turn: u64,
     /// The messages that wait for their acks, by `seq`, each with its delivery.
@@ -53,9 +53,9 @@ struct RemoteReceiver {
     bytes: usize,
 }
 
-impl RemoteReceiver {
+impl RemoteRecipient {
     fn is_stored(&self) -> bool {
-        matches!(self.state, ReceiverState::Stored { .. })
+        matches!(self.state, RemoteDeliveryMode::Stored { .. })
     }
 }
 
@@ -63,16 +63,16 @@ impl RemoteReceiver {
 #[derive(Debug, Default)]
 pub(super) struct RemoteReceivers {
     /// The receivers. Each holds a reference to its user.
-    of: BTreeMap<UserId, RemoteReceiver>,
+    of: BTreeMap<UserSlot, RemoteRecipient>,
     /// The receivers that are not in the state Stored, by their node.
-    by_node: BTreeSet<(NodeId, UserId)>,
+    by_node: BTreeSet<(NodeId, UserSlot)>,
     /// The order in which receivers are checked for being idle.
-    turns: BTreeMap<u64, UserId>,
+    turns: BTreeMap<u64, UserSlot>,
     last_turn: u64,
     items: usize,
     /// For each sender and receiver, the number of messages that are saved and not acked, and of
     /// which the receiver's node knows only if they were handed over successfully.
-    unacked: BTreeMap<(UserId, UserId), u32>,
+    unacked: BTreeMap<(UserSlot, UserSlot), u32>,
     last_phase: u64,
     /// Senders who came from other nodes, numbered in the order of their arrival.
     came: u64,
@@ -86,13 +86,13 @@ impl RemoteReceivers {
     pub(super) fn held_bytes(&self) -> usize {
         self.of.len() * REMOTE_BYTES
             + self.items * ITEM_BYTES
-            + self.unacked.len() * size_of::<(UserId, UserId, u32)>()
+            + self.unacked.len() * size_of::<(UserSlot, UserSlot, u32)>()
             + (self.came_newer.len() + self.came_older.len()) * size_of::<(u64, u64)>()
     }
 
     /// The users to which it refers.
     #[cfg(debug_assertions)]
-    pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
+    pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
         self.of.keys().copied()
     }
 
@@ -122,7 +122,7 @@ impl RemoteReceivers {
         known.copied().unwrap_or(self.came_unknown)
     }
 
-    fn note_acked(&mut self, sender: UserId, receiver: UserId) {
+    fn note_acked(&mut self, sender: UserSlot, receiver: UserSlot) {
         if let Some(count) = self.unacked.get_mut(&(sender, receiver)) {
             *count -= 1;
             if *count == 0 {
@@ -132,41 +132,41 @@ impl RemoteReceivers {
     }
 
     /// Removes what was handed over for a receiver, and puts the receiver into the state Stored.
-    fn end(&mut self, user: UserId) -> Vec<DeliveryRef> {
+    fn end(&mut self, user: UserSlot) -> Vec<DeliveryRef> {
         let Some(remote) = self.of.get_mut(&user).filter(|remote| !remote.is_stored()) else {
             return Vec::new();
         };
         let items = std::mem::take(&mut remote.items);
-        (remote.bytes, remote.state) = (0, ReceiverState::Stored { last: 0 });
+        (remote.bytes, remote.state) = (0, RemoteDeliveryMode::Stored { last: 0 });
         self.by_node.remove(&(remote.at.node, user));
         self.items -= items.len();
         items.into_iter().map(|(seq, slot)| DeliveryRef { slot, seq }).collect()
     }
 
     /// The receivers on nodes that are no longer alive.
-    pub(super) fn all_but(&self, lives: impl Fn(&Incarnation) -> bool) -> Vec<UserId> {
+    pub(super) fn all_but(&self, lives: impl Fn(&NodeIncarnation) -> bool) -> Vec<UserSlot> {
         self.of.iter().filter(|(_, remote)| !lives(&remote.at)).map(|(user, _)| *user).collect()
     }
 
     /// The receivers that are not in the state Stored.
-    fn at(&self, node: NodeId) -> Vec<UserId> {
-        let all = (node, UserId::FIRST)..=(node, UserId::LAST);
+    fn at(&self, node: NodeId) -> Vec<UserSlot> {
+        let all = (node, UserSlot::FIRST)..=(node, UserSlot::LAST);
         self.by_node.range(all).map(|(_, user)| *user).collect()
     }
 }
 
-impl Chat {
+impl ChatCore {
     fn remotes(&mut self) -> Option<&mut RemoteReceivers> {
         Some(&mut self.bus()?.remotes)
     }
 
-    fn remote(&mut self, user: UserId) -> Option<&mut RemoteReceiver> {
+    fn remote(&mut self, user: UserSlot) -> Option<&mut RemoteRecipient> {
         self.remotes()?.of.get_mut(&user)
     }
 
     /// Hands a push over to the owner of its receiver, or saves it.
     #[inline(never)]
-    pub(in super::super) fn deliver_elsewhere(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+    pub(in super::super) fn deliver_elsewhere(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         if !self.hand_over(delivery, out) {
             self.deliver_by::<false>(delivery, out);
         }
@@ -174,7 +174,7 @@ impl Chat {
 
     /// A message for a user on another node was taken. Returns `true` if it is handed over, or will
     /// be.
-    fn hand_over(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) -> bool {
+    fn hand_over(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) -> bool {
         let Some(found) = self.deliveries.get(delivery) else { return true };
         let (receiver, sender, weight) = (found.receiver, found.sender, found.weight_bytes());
         let (count_max, bytes_max) = (self.rules.list_max as usize, self.rules.list_bytes_max);
@@ -184,14 +184,14 @@ impl Chat {
         };
         let is_full = remote.items.len() >= count_max || (remote.bytes > 0 && remote.bytes + weight > bytes_max);
         let is_handed = match remote.state {
-            ReceiverState::Stored { .. } => false,
+            RemoteDeliveryMode::Stored { .. } => false,
             _ if is_full => false,
-            ReceiverState::Opening { .. } => true,
-            ReceiverState::Direct { .. } => self.hand_one(delivery, sender, out),
+            RemoteDeliveryMode::Opening { .. } => true,
+            RemoteDeliveryMode::Direct { .. } => self.hand_one(delivery, sender, out),
         };
         if !is_handed {
             self.end_direct(receiver, out);
-            if let Some(RemoteReceiver { state: ReceiverState::Stored { last }, .. }) = self.remote(receiver) {
+            if let Some(RemoteRecipient { state: RemoteDeliveryMode::Stored { last }, .. }) = self.remote(receiver) {
                 *last = delivery.seq;
             }
             return false;
@@ -211,7 +211,7 @@ impl Chat {
     }
 
     /// Hands a message over; returns `false` if that is impossible.
-    fn hand_one(&mut self, delivery: DeliveryRef, sender: Option<UserId>, out: &mut Vec<Action>) -> bool {
+    fn hand_one(&mut self, delivery: DeliveryRef, sender: Option<UserSlot>, out: &mut Vec<CoreAction>) -> bool {
         let Some(found) = self.deliveries.get(delivery) else { return true };
         let receiver = found.receiver;
         let name = self.users.get(receiver).name.clone();
@@ -220,7 +220,7 @@ impl Chat {
         let Some(remotes) = self.remotes() else { return false };
         let came = sender.map_or(0, |sender| remotes.came(sender));
         let came_last = remotes.came;
-        let Some(RemoteReceiver { at, state: ReceiverState::Direct { phase, looked }, .. }) =
+        let Some(RemoteRecipient { at, state: RemoteDeliveryMode::Direct { phase, looked }, .. }) =
             remotes.of.get_mut(&receiver)
         else {
             return false;
@@ -230,13 +230,13 @@ impl Chat {
             // Messages that the sender sent through their former node may be in the store, and the
             // receiver's node may not know of them.
             *looked = came_last;
-            self.say(at, NodeRecord::Look { user: name }, out);
+            self.say(at, NodeMessage::Look { user: name }, out);
         }
         self.hand_push(at, phase, &push)
     }
 
     /// A sender has come from another node.
-    pub(super) fn note_came(&mut self, user: UserId) {
+    pub(super) fn note_came(&mut self, user: UserSlot) {
         let hash = self.users.hash(self.users.get(user).name.as_str());
         if let Some(remotes) = self.remotes() {
             remotes.note_came(hash);
@@ -244,13 +244,13 @@ impl Chat {
     }
 
     /// Was this message handed over, and does it wait for its ack?
-    pub(super) fn is_handed_over(&mut self, receiver: UserId, seq: u64) -> bool {
+    pub(super) fn is_handed_over(&mut self, receiver: UserSlot, seq: u64) -> bool {
         self.remote(receiver).is_some_and(|remote| remote.items.contains_key(&seq))
     }
 
-    pub(super) fn is_direct(&mut self, user: UserId) -> Option<Incarnation> {
+    pub(super) fn is_direct(&mut self, user: UserSlot) -> Option<NodeIncarnation> {
         let remote = self.remote(user)?;
-        matches!(remote.state, ReceiverState::Direct { .. }).then_some(remote.at)
+        matches!(remote.state, RemoteDeliveryMode::Direct { .. }).then_some(remote.at)
     }
 
     /// A message that was handed over was committed, because it was not acked in time. `owner` was
@@ -258,9 +258,9 @@ impl Chat {
     pub(super) fn saved_in_direct(
         &mut self,
         delivery: DeliveryRef,
-        (receiver, sender): (UserId, Option<UserId>),
+        (receiver, sender): (UserSlot, Option<UserSlot>),
         owner: Option<UserOwner>,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) -> bool {
         let save = self.deliveries.get(delivery).map(|found| found.save);
         let Some(remotes) = self.remotes() else { return false };
@@ -270,7 +270,7 @@ impl Chat {
             self.end_direct(receiver, out);
             return false;
         }
-        if let Some(sender) = sender.filter(|_| save == Some(SaveProgress::Done)) {
+        if let Some(sender) = sender.filter(|_| save == Some(PushSaveState::Done)) {
             *remotes.unacked.entry((sender, receiver)).or_default() += 1;
         }
         true
@@ -280,10 +280,10 @@ impl Chat {
     /// this one are answered, too.
     pub(super) fn consider_direct(
         &mut self,
-        receiver: UserId,
+        receiver: UserSlot,
         seq: u64,
         owner: Option<UserOwner>,
-        out: &mut Vec<Action>,
+        out: &mut Vec<CoreAction>,
     ) {
         if self.cluster.as_ref().is_none_or(|cluster| cluster.bus.is_none()) {
             return;
@@ -304,29 +304,29 @@ impl Chat {
             }
             None => self.know_remote(receiver, at),
             Some(_) if !is_up => self.end_direct(receiver, out),
-            Some((_, ReceiverState::Stored { last })) if last == seq => self.begin_direct(receiver, out),
-            Some((_, ReceiverState::Stored { last })) if last > seq => {
+            Some((_, RemoteDeliveryMode::Stored { last })) if last == seq => self.begin_direct(receiver, out),
+            Some((_, RemoteDeliveryMode::Stored { last })) if last > seq => {
                 if let Some(remotes) = self.remotes()
                     && let Some(remote) = remotes.of.get_mut(&receiver)
                 {
-                    remote.state = ReceiverState::Opening { until: last };
+                    remote.state = RemoteDeliveryMode::Opening { until: last };
                     remotes.by_node.insert((at.node, receiver));
                 }
             }
-            Some((_, ReceiverState::Opening { until })) if seq >= until => self.begin_direct(receiver, out),
+            Some((_, RemoteDeliveryMode::Opening { until })) if seq >= until => self.begin_direct(receiver, out),
             Some(_) => {}
         }
     }
 
     /// The owner of the receiver was read.
-    pub(super) fn owner_is(&mut self, user: UserId, owner: UserOwner, out: &mut Vec<Action>) {
+    pub(super) fn owner_is(&mut self, user: UserSlot, owner: UserOwner, out: &mut Vec<CoreAction>) {
         if self.remote(user).is_some_and(|remote| Some(remote.at) != owner.at) {
             self.forget_remote(user, out);
         }
     }
 
     /// From now on the receiver's owner is known.
-    fn know_remote(&mut self, user: UserId, at: Incarnation) {
+    fn know_remote(&mut self, user: UserSlot, at: NodeIncarnation) {
         for _ in 0..LOOKED_AT_MAX {
             let Some(remotes) = self.remotes() else { return };
             if remotes.of.len() < REMOTES_MAX {
@@ -344,14 +344,14 @@ impl Chat {
         }
         let Some(remotes) = self.remotes().filter(|remotes| remotes.of.len() < REMOTES_MAX) else { return };
         remotes.last_turn += 1;
-        let (state, turn) = (ReceiverState::Stored { last: 0 }, remotes.last_turn);
-        remotes.of.insert(user, RemoteReceiver { at, state, turn, items: BTreeMap::new(), bytes: 0 });
+        let (state, turn) = (RemoteDeliveryMode::Stored { last: 0 }, remotes.last_turn);
+        remotes.of.insert(user, RemoteRecipient { at, state, turn, items: BTreeMap::new(), bytes: 0 });
         remotes.turns.insert(turn, user);
         self.users.hold(user);
         self.users.goes_elsewhere(user);
     }
 
-    fn remove_remote(&mut self, user: UserId) {
+    fn remove_remote(&mut self, user: UserSlot) {
         let Some(remotes) = self.remotes() else { return };
         let items = remotes.end(user);
         debug_assert!(items.is_empty(), "its items were let go of");
@@ -363,21 +363,21 @@ impl Chat {
     }
 
     /// The receiver logs in here, or belongs to another node now.
-    pub(in super::super) fn forget_remote(&mut self, user: UserId, out: &mut Vec<Action>) {
-        if self.users.route(user) == UserRoute::Elsewhere {
+    pub(in super::super) fn forget_remote(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
+        if self.users.route(user) == UserLocation::Elsewhere {
             self.end_direct(user, out);
             self.remove_remote(user);
         }
     }
 
     /// Each earlier message for the receiver is in the store, or will never be.
-    fn begin_direct(&mut self, receiver: UserId, out: &mut Vec<Action>) {
+    fn begin_direct(&mut self, receiver: UserSlot, out: &mut Vec<CoreAction>) {
         let user = self.users.get(receiver).name.clone();
         let Some(remotes) = self.remotes() else { return };
         remotes.last_phase += 1;
         let (phase, looked) = (remotes.last_phase, remotes.came);
         let Some(remote) = remotes.of.get_mut(&receiver) else { return };
-        remote.state = ReceiverState::Direct { phase, looked };
+        remote.state = RemoteDeliveryMode::Direct { phase, looked };
         remotes.by_node.insert((remote.at.node, receiver));
         let items = remote.items.iter().map(|(&seq, &slot)| DeliveryRef { slot, seq });
         let (at, items) = (remote.at, items.collect::<Vec<_>>());
@@ -396,7 +396,7 @@ impl Chat {
     pub(in super::super) fn forget_handed_over(&mut self, delivery: DeliveryRef) {
         let Some(found) = self.deliveries.get(delivery) else { return };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
-        if self.users.route(receiver) == UserRoute::Elsewhere
+        if self.users.route(receiver) == UserLocation::Elsewhere
             && let Some(remotes) = self.remotes()
             && let Some(remote) = remotes.of.get_mut(&receiver)
             && remote.items.remove(&delivery.seq).is_some()
@@ -411,7 +411,7 @@ impl Chat {
 
     /// From now on messages for the receiver are saved, including those that were handed over and
     /// are not safe.
-    pub(super) fn end_direct(&mut self, receiver: UserId, out: &mut Vec<Action>) {
+    pub(super) fn end_direct(&mut self, receiver: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(remotes) = self.remotes() else { return };
         let items = remotes.end(receiver);
         if items.is_empty() {
@@ -423,17 +423,17 @@ impl Chat {
             let Some(found) = self.deliveries.get_mut(delivery) else { continue };
             found.listed = false;
             match found.save {
-                SaveProgress::Done => saved.push(delivery),
+                PushSaveState::Done => saved.push(delivery),
                 // Whatever the outcome is, the receiver's node is told.
-                SaveProgress::InFlight => {}
-                SaveProgress::None | SaveProgress::Failed | SaveProgress::Full | SaveProgress::Foreign => {
+                PushSaveState::InFlight => {}
+                PushSaveState::None | PushSaveState::Failed | PushSaveState::Full | PushSaveState::Foreign => {
                     unsaved.push(delivery)
                 }
             }
         }
         for delivery in unsaved {
             self.save_if_unsaved(delivery, out);
-            if let Some(RemoteReceiver { state: ReceiverState::Stored { last }, .. }) = self.remote(receiver) {
+            if let Some(RemoteRecipient { state: RemoteDeliveryMode::Stored { last }, .. }) = self.remote(receiver) {
                 *last = delivery.seq;
             }
         }
@@ -442,14 +442,14 @@ impl Chat {
             if let (Some(remotes), Some(sender)) = (self.remotes(), sender) {
                 remotes.note_acked(sender, receiver);
             }
-            self.tell_owner(receiver, LookScope::PUSHES, sender, out);
+            self.tell_owner(receiver, RereadScope::PUSHES, sender, out);
             self.release_delivery(delivery);
         }
         self.users.release(receiver);
     }
 
     /// The link to this node is down, or the node has missed records.
-    pub(super) fn end_directs_at(&mut self, node: NodeId, out: &mut Vec<Action>) {
+    pub(super) fn end_directs_at(&mut self, node: NodeId, out: &mut Vec<CoreAction>) {
         let users = self.remotes().map(|remotes| remotes.at(node)).unwrap_or_default();
         for user in users {
             self.end_direct(user, out);
@@ -458,23 +458,28 @@ impl Chat {
 
     /// The receivers on this node for whom messages of this sender are in the store and not acked,
     /// so that the node may not know of them. If there are too many, the node reads everything.
-    pub(super) fn unacked_of(&mut self, sender: UserId, at: Incarnation, out: &mut Vec<Action>) -> Vec<UserName> {
+    pub(super) fn unacked_of(
+        &mut self,
+        sender: UserSlot,
+        at: NodeIncarnation,
+        out: &mut Vec<CoreAction>,
+    ) -> Vec<UserName> {
         let Some(remotes) = self.remotes() else { return Vec::new() };
-        let all = (sender, UserId::FIRST)..=(sender, UserId::LAST);
+        let all = (sender, UserSlot::FIRST)..=(sender, UserSlot::LAST);
         let receivers = remotes.unacked.range(all).map(|((_, receiver), _)| *receiver).take(UNACKED_MAX + 1);
-        let receivers: Vec<UserId> = receivers.collect();
+        let receivers: Vec<UserSlot> = receivers.collect();
         step_count::count(receivers.len());
         if receivers.len() > UNACKED_MAX {
-            self.say(at, NodeRecord::Missed, out);
+            self.say(at, NodeMessage::Missed, out);
             return Vec::new();
         }
-        let is_there = |receiver: &UserId| remotes.of.get(receiver).is_some_and(|remote| remote.at == at);
-        let there: Vec<UserId> = receivers.into_iter().filter(is_there).collect();
+        let is_there = |receiver: &UserSlot| remotes.of.get(receiver).is_some_and(|remote| remote.at == at);
+        let there: Vec<UserSlot> = receivers.into_iter().filter(is_there).collect();
         there.into_iter().map(|receiver| self.users.get(receiver).name.clone()).collect()
     }
 
     /// A message that this node has taken was acked on another node.
-    pub(super) fn acked_there(&mut self, name: UserName, seq: u64, out: &mut Vec<Action>) {
+    pub(super) fn acked_there(&mut self, name: UserName, seq: u64, out: &mut Vec<CoreAction>) {
         let slot = self.users.find(name.as_str()).and_then(|user| {
             let remotes = self.remotes()?;
             let slot = remotes.of.get_mut(&user)?.items.remove(&seq)?;
@@ -493,11 +498,11 @@ impl Chat {
             if let Some(remote) = remotes.of.get_mut(&receiver) {
                 remote.bytes = remote.bytes.saturating_sub(weight);
             }
-            if let Some(sender) = gone.sender.filter(|_| gone.save == SaveProgress::Done) {
+            if let Some(sender) = gone.sender.filter(|_| gone.save == PushSaveState::Done) {
                 remotes.note_acked(sender, receiver);
             }
         }
-        let is_stored = !matches!(gone.save, SaveProgress::None | SaveProgress::Full);
+        let is_stored = !matches!(gone.save, PushSaveState::None | PushSaveState::Full);
         self.acked(gone, out);
         if is_stored {
             self.submit_delete(seq, name, out);
@@ -505,7 +510,7 @@ impl Chat {
     }
 
     /// The receiver's node refuses a message that was handed over.
-    pub(super) fn refused_there(&mut self, user: &UserName, seq: u64, out: &mut Vec<Action>) {
+    pub(super) fn refused_there(&mut self, user: &UserName, seq: u64, out: &mut Vec<CoreAction>) {
         // Otherwise it was saved before, and the receiver's node was told to look.
         if let Some(user) = self.users.find(user.as_str())
             && self.is_handed_over(user, seq)

@@ -5,9 +5,9 @@
 //! nothing for it. After each event it examines the slot in the table of deliveries that was the
 //! next free one before: a message that the event took is there.
 
-use super::super::Chat;
-use super::super::deliveries::{Deliveries, Delivery, SaveProgress};
-use super::super::ids::{DeliveryRef, UserId};
+use super::super::ChatCore;
+use super::super::deliveries::{Deliveries, Delivery, PushSaveState};
+use super::super::ids::{DeliveryRef, UserSlot};
 use super::step_count;
 use std::collections::HashMap;
 
@@ -18,12 +18,12 @@ const OVER_MAX: usize = 1_024;
 
 /// Messages that may be done by now.
 #[derive(Debug)]
-struct SenderMessages {
+struct UnsettledSenderMessages {
     taken: Vec<DeliveryRef>,
     look_through_at: usize,
 }
 
-impl Default for SenderMessages {
+impl Default for UnsettledSenderMessages {
     fn default() -> Self {
         Self { taken: Vec::new(), look_through_at: LOOKED_THROUGH_FROM }
     }
@@ -31,25 +31,25 @@ impl Default for SenderMessages {
 
 /// The messages of all senders.
 #[derive(Debug, Default)]
-pub(super) struct TakenMessages {
+pub(super) struct UnsavedMessages {
     /// Its order decides nothing.
-    by_sender: HashMap<UserId, SenderMessages>,
+    by_sender: HashMap<UserSlot, UnsettledSenderMessages>,
     /// The number of messages of all senders.
     len: usize,
     /// The slot of the next delivery.
     next_place: u32,
 }
 
-fn is_open(user: UserId, found: &Delivery) -> bool {
+fn is_open(user: UserSlot, found: &Delivery) -> bool {
     found.sender == Some(user) && !found.durable
 }
 
 /// Will it be acked or saved? A push for which there is no room will not.
-fn is_awaited(user: UserId, found: &Delivery) -> bool {
-    is_open(user, found) && (found.save != SaveProgress::Full || found.waits())
+fn is_awaited(user: UserSlot, found: &Delivery) -> bool {
+    is_open(user, found) && (found.save != PushSaveState::Full || found.waits())
 }
 
-impl TakenMessages {
+impl UnsavedMessages {
     fn note(&mut self, deliveries: &Deliveries) {
         let place = std::mem::replace(&mut self.next_place, deliveries.next_place());
         let Some((delivery, found)) = deliveries.at(place) else { return };
@@ -65,7 +65,7 @@ impl TakenMessages {
     }
 
     /// A message that another node has taken belongs to this node from now on.
-    pub(super) fn insert(&mut self, sender: UserId, delivery: DeliveryRef) {
+    pub(super) fn insert(&mut self, sender: UserSlot, delivery: DeliveryRef) {
         self.by_sender.entry(sender).or_default().taken.push(delivery);
         self.len += 1;
     }
@@ -80,7 +80,7 @@ impl TakenMessages {
     }
 
     /// The messages of one user, in the order in which they were taken.
-    fn open_of(&mut self, user: UserId, deliveries: &Deliveries) -> Vec<DeliveryRef> {
+    fn open_of(&mut self, user: UserSlot, deliveries: &Deliveries) -> Vec<DeliveryRef> {
         let Some(of_sender) = self.by_sender.get_mut(&user) else {
             return Vec::new();
         };
@@ -91,7 +91,7 @@ impl TakenMessages {
     }
 
     /// Returns `true` if no message of the user is waited for. Most calls examine one message only.
-    pub(super) fn is_settled(&mut self, user: UserId, deliveries: &Deliveries) -> bool {
+    pub(super) fn is_settled(&mut self, user: UserSlot, deliveries: &Deliveries) -> bool {
         let Some(of_sender) = self.by_sender.get_mut(&user) else {
             return true;
         };
@@ -121,7 +121,8 @@ impl TakenMessages {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        2 * self.len * size_of::<DeliveryRef>() + self.by_sender.capacity() * size_of::<(UserId, SenderMessages)>()
+        2 * self.len * size_of::<DeliveryRef>()
+            + self.by_sender.capacity() * size_of::<(UserSlot, UnsettledSenderMessages)>()
     }
 
     /// Every open message is in the table.
@@ -141,9 +142,9 @@ impl TakenMessages {
     }
 }
 
-impl SenderMessages {
+impl UnsettledSenderMessages {
     /// Returns their number.
-    fn forget_what_is_over(&mut self, user: UserId, deliveries: &Deliveries) -> usize {
+    fn forget_what_is_over(&mut self, user: UserSlot, deliveries: &Deliveries) -> usize {
         let before = self.taken.len();
         step_count::count(before);
         self.taken.retain(|&delivery| deliveries.get(delivery).is_some_and(|found| is_open(user, found)));
@@ -152,7 +153,7 @@ impl SenderMessages {
     }
 }
 
-impl Chat {
+impl ChatCore {
     /// Called after each event of a node of a cluster, which may have taken a message.
     pub(in super::super) fn note_taken(&mut self) {
         if let Some(cluster) = &mut self.cluster {
@@ -161,7 +162,7 @@ impl Chat {
     }
 
     /// Saves the messages that the user has sent and that are not saved, without waiting for acks.
-    pub(super) fn save_open(&mut self, user: UserId, out: &mut Vec<super::super::contract::Action>) {
+    pub(super) fn save_open(&mut self, user: UserSlot, out: &mut Vec<super::super::contract::CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         for delivery in cluster.taken.open_of(user, &self.deliveries) {
             self.save_if_unsaved(delivery, out);

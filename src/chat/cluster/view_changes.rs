@@ -4,14 +4,14 @@ use super::contract::{ClusterView, NodeId};
 
 /// The nodes whose incarnations began or ended.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct ViewChanges {
+pub(super) struct ClusterViewChanges {
     /// The nodes with another incarnation, or without one.
     pub(super) nodes: Vec<NodeId>,
     /// For each node whose incarnation has ended: it may not have sent all its records.
     pub(super) any_died: bool,
 }
 
-impl ViewChanges {
+impl ClusterViewChanges {
     /// The differences between `old` and `new`, for the node `me`.
     pub(super) fn between(old: &ClusterView, new: &ClusterView, me: NodeId) -> Self {
         let mut changes = Self::default();
@@ -36,7 +36,7 @@ impl ViewChanges {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::{Incarnation, NodeState};
+    use super::super::contract::{NodeIncarnation, NodeState};
     use super::*;
 
     fn node(number: u16) -> NodeId {
@@ -45,7 +45,7 @@ mod tests {
 
     fn view(nodes: &[(u16, u64, bool)]) -> ClusterView {
         let state = |&(number, epoch, lives): &(u16, u64, bool)| NodeState {
-            last: Incarnation { node: node(number), epoch },
+            last: NodeIncarnation { node: node(number), epoch },
             hlc_limit: 0,
             lives,
         };
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn each_life_dies_once() {
-        let died = |old: &[_], new: &[_]| ViewChanges::between(&view(old), &view(new), node(9)).any_died;
+        let died = |old: &[_], new: &[_]| ClusterViewChanges::between(&view(old), &view(new), node(9)).any_died;
         // The node was fenced, and started again later.
         assert!(died(&[(1, 3, true)], &[(1, 4, false)]));
         assert!(!died(&[(1, 4, false)], &[(1, 5, true)]));
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn only_the_nodes_that_changed_are_considered() {
         let (old, new) = ([(1, 3, true), (2, 4, false), (3, 1, true)], [(1, 3, true), (2, 5, true), (4, 1, true)]);
-        let changes = ViewChanges::between(&view(&old), &view(&new), node(1));
+        let changes = ClusterViewChanges::between(&view(&old), &view(&new), node(1));
         assert_eq!(changes.nodes, [2, 4, 3].map(node));
     }
 }

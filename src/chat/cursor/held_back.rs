@@ -9,19 +9,19 @@ use super::super::sparse_queue::QueuePosition;
 use std::collections::{BTreeSet, HashMap};
 
 /// A keyed hash of 64 bits of an id or a sender. Two that collide only wait for each other's acks.
-pub(super) type IdHash = u64;
+pub(super) type HashedId = u64;
 
 #[derive(Debug, Default)]
 pub(super) struct HeldBackPushes {
     /// All pushes that are held back, by sender.
-    senders: HashMap<IdHash, BTreeSet<QueuePosition>>,
+    senders: HashMap<HashedId, BTreeSet<QueuePosition>>,
     /// First pushes that wait, by the id for which they wait.
-    waiting: HashMap<IdHash, BTreeSet<QueuePosition>>,
+    waiting: HashMap<HashedId, BTreeSet<QueuePosition>>,
     /// First pushes that are to be examined.
     candidates: BTreeSet<QueuePosition>,
 }
 
-fn take(map: &mut HashMap<IdHash, BTreeSet<QueuePosition>>, key: IdHash, place: QueuePosition) -> bool {
+fn take(map: &mut HashMap<HashedId, BTreeSet<QueuePosition>>, key: HashedId, place: QueuePosition) -> bool {
     let Some(places) = map.get_mut(&key) else {
         return false;
     };
@@ -38,7 +38,7 @@ impl HeldBackPushes {
     }
 
     /// Is a push of this sender held back?
-    pub(super) fn holds_of(&self, sender: IdHash) -> bool {
+    pub(super) fn holds_of(&self, sender: HashedId) -> bool {
         self.senders.contains_key(&sender)
     }
 
@@ -48,13 +48,13 @@ impl HeldBackPushes {
     }
 
     /// Holds a push back after others of its sender.
-    pub(super) fn hold_behind(&mut self, place: QueuePosition, sender: IdHash) {
+    pub(super) fn hold_behind(&mut self, place: QueuePosition, sender: HashedId) {
         self.senders.entry(sender).or_default().insert(place);
     }
 
     /// Holds the first push of its sender back until its id is not outstanding any more; it may
     /// have been a candidate.
-    pub(super) fn wait_for(&mut self, place: QueuePosition, sender: IdHash, id: IdHash) {
+    pub(super) fn wait_for(&mut self, place: QueuePosition, sender: HashedId, id: HashedId) {
         self.candidates.remove(&place);
         self.senders.entry(sender).or_default().insert(place);
         self.waiting.entry(id).or_default().insert(place);
@@ -62,7 +62,7 @@ impl HeldBackPushes {
 
     /// Wakes one push that waits for this id: the id is not outstanding any more, or the push that
     /// was to take it is gone.
-    pub(super) fn wake(&mut self, id: IdHash) {
+    pub(super) fn wake(&mut self, id: HashedId) {
         let Some(places) = self.waiting.get_mut(&id) else {
             return;
         };
@@ -75,7 +75,7 @@ impl HeldBackPushes {
     }
 
     /// Stops holding a push back: it was sent, or removed from the list.
-    pub(super) fn release(&mut self, place: QueuePosition, sender: IdHash, id: IdHash, sent: bool) {
+    pub(super) fn release(&mut self, place: QueuePosition, sender: HashedId, id: HashedId, sent: bool) {
         let was_first = self.senders.get(&sender).and_then(BTreeSet::first) == Some(&place);
         take(&mut self.senders, sender, place);
         if !was_first {

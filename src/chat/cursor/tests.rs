@@ -2,10 +2,10 @@
 
 use super::super::deliveries::{Deliveries, ann};
 use super::super::ids::DeliveryRef;
-use super::super::mailbox::{Backfill, Mailbox};
-use super::{Cursor, INDEXED_FROM, SendWindow};
+use super::super::mailbox::{Mailbox, MailboxBackfillState};
+use super::{INDEXED_FROM, MailboxCursor, SendWindowLimit};
 use crate::protocol::push::PushKind;
-use crate::protocol::request::ContentForm;
+use crate::protocol::request::JsonContentForm;
 
 /// A mailbox and the pushes in it.
 struct TestMailbox {
@@ -17,8 +17,11 @@ struct TestMailbox {
 impl TestMailbox {
     /// A mailbox with pushes of these ids and senders.
     fn new<S: AsRef<str>>(pushes: impl IntoIterator<Item = (S, S)>) -> Self {
-        let mut world =
-            Self { mailbox: Mailbox::new(Backfill::Live), deliveries: Deliveries::new([1, 2]), all: Vec::new() };
+        let mut world = Self {
+            mailbox: Mailbox::new(MailboxBackfillState::Live),
+            deliveries: Deliveries::new([1, 2]),
+            all: Vec::new(),
+        };
         for (id, sender) in pushes {
             let number = (world.all.len() as u64 + 1, PushKind::Message);
             let delivery = world.deliveries.insert_stored(number, id.as_ref(), sender.as_ref(), "x");
@@ -29,9 +32,9 @@ impl TestMailbox {
     }
 
     /// Sends what the window has room for; gives the indexes of those pushes.
-    fn pump(&self, cursor: &mut Cursor, count_max: usize, bytes_max: usize, now_ms: u64) -> Vec<usize> {
+    fn pump(&self, cursor: &mut MailboxCursor, count_max: usize, bytes_max: usize, now_ms: u64) -> Vec<usize> {
         let receiver = &ann();
-        let window = SendWindow { receiver, form: ContentForm::Text, count_max, bytes_max };
+        let window = SendWindowLimit { receiver, form: JsonContentForm::Text, count_max, bytes_max };
         let mut sent = Vec::new();
         while let Some(next) = cursor.next_to_send(&self.mailbox, &self.deliveries, &window) {
             sent.push(self.number(next.delivery()));
@@ -46,7 +49,7 @@ impl TestMailbox {
     }
 
     /// The only device has acked it.
-    fn ack(&mut self, cursor: &mut Cursor, id: &str) -> Option<usize> {
+    fn ack(&mut self, cursor: &mut MailboxCursor, id: &str) -> Option<usize> {
         let delivery = cursor.find_sent(id, None, &self.deliveries)?;
         let place = self.mailbox.remove(delivery, &self.deliveries).unwrap();
         cursor.removed(place, delivery, &self.deliveries);
@@ -55,7 +58,7 @@ impl TestMailbox {
         Some(self.number(delivery))
     }
 
-    fn check(&self, cursor: &Cursor) {
+    fn check(&self, cursor: &MailboxCursor) {
         #[cfg(debug_assertions)]
         cursor.check(&self.mailbox, &self.deliveries);
         let _ = cursor;
@@ -67,14 +70,14 @@ const MANY: usize = 1_000_000;
 #[test]
 fn it_sends_in_order_as_far_as_the_window_has_room() {
     let mut world = TestMailbox::new((0..10).map(|n| (format!("m{n}"), "bob".to_owned())));
-    let mut cursor = Cursor::new();
+    let mut cursor = MailboxCursor::new();
     assert_eq!(world.pump(&mut cursor, 3, MANY, 1), [0, 1, 2]);
     assert_eq!(world.ack(&mut cursor, "m3"), None, "it was not sent");
     assert_eq!(world.ack(&mut cursor, "m1"), Some(1));
     assert_eq!(world.pump(&mut cursor, 3, MANY, 2), [3]);
     let written = cursor.outstanding_bytes / 3;
     assert_eq!(world.pump(&mut cursor, 10, 5 * written, 3), [4, 5], "by size");
-    let mut other = Cursor::new();
+    let mut other = MailboxCursor::new();
     assert_eq!(world.pump(&mut other, 10, 1, 3), [0], "one always has room");
 }
 
@@ -82,7 +85,7 @@ fn it_sends_in_order_as_far_as_the_window_has_room() {
 fn what_has_an_outstanding_id_is_held_back_and_what_its_sender_says_later() {
     let pushes = [("x", "bob"), ("x", "carol"), ("y", "carol"), ("z", "dan"), ("x", "dan")];
     let mut world = TestMailbox::new(pushes);
-    let mut cursor = Cursor::new();
+    let mut cursor = MailboxCursor::new();
     assert_eq!(world.pump(&mut cursor, MANY, MANY, 1), [0, 3]);
     assert_eq!(world.ack(&mut cursor, "y"), None);
     assert_eq!(world.ack(&mut cursor, "x"), Some(0));
@@ -97,7 +100,7 @@ fn what_has_an_outstanding_id_is_held_back_and_what_its_sender_says_later() {
 fn the_oldest_sending_is_sent_again_first_however_many_there_are() {
     let many = 3 * INDEXED_FROM;
     let mut world = TestMailbox::new((0..many).map(|n| (format!("m{n}"), format!("s{n}"))));
-    let mut cursor = Cursor::new();
+    let mut cursor = MailboxCursor::new();
     assert_eq!(cursor.send_oldest_again(&world.deliveries, 1), None);
     assert_eq!(world.pump(&mut cursor, many / 2, MANY, 10).len(), many / 2);
     assert_eq!(world.ack(&mut cursor, "m0"), Some(0));
@@ -135,7 +138,7 @@ fn the_oldest_sending_is_sent_again_first_however_many_there_are() {
 #[test]
 fn on_a_new_connection_everything_is_ahead() {
     let mut world = TestMailbox::new([("a", "bob"), ("b", "bob"), ("a", "dan")]);
-    let mut cursor = Cursor::new();
+    let mut cursor = MailboxCursor::new();
     assert_eq!(world.pump(&mut cursor, MANY, MANY, 1), [0, 1]);
     assert_eq!(world.ack(&mut cursor, "a"), Some(0));
     cursor.restart();
@@ -149,7 +152,7 @@ fn on_a_new_connection_everything_is_ahead() {
 #[test]
 fn two_cursors_go_their_own_way_through_one_mailbox() {
     let world = TestMailbox::new((0..5).map(|n| (format!("m{n}"), "bob".to_owned())));
-    let (mut phone, mut tablet) = (Cursor::new(), Cursor::new());
+    let (mut phone, mut tablet) = (MailboxCursor::new(), MailboxCursor::new());
     assert_eq!(world.pump(&mut phone, 2, MANY, 1), [0, 1]);
     assert_eq!(world.pump(&mut tablet, MANY, MANY, 2), [0, 1, 2, 3, 4]);
     phone.restart();

@@ -5,7 +5,7 @@
 //! tag of 16 bits of the key and a position of 16 bits, nothing else: the tag gives the slot where
 //! the search begins, and the queue has the whole key.
 
-use super::MessageKey;
+use super::DedupKey;
 
 /// An empty slot: no tag is 0.
 const EMPTY: u32 = 0;
@@ -32,7 +32,7 @@ impl DedupIndex {
     }
 
     /// The slot with this key's tag whose position fulfils `is_it`.
-    pub(super) fn find(&self, key: MessageKey, is_it: impl Fn(u16) -> bool) -> Option<usize> {
+    pub(super) fn find(&self, key: DedupKey, is_it: impl Fn(u16) -> bool) -> Option<usize> {
         let tag = key.tag();
         let mut slot = self.home(tag);
         loop {
@@ -51,7 +51,7 @@ impl DedupIndex {
     }
 
     /// Adds a position.
-    pub(super) fn insert(&mut self, key: MessageKey, position: u16) {
+    pub(super) fn insert(&mut self, key: DedupKey, position: u16) {
         if (self.len + 1) * 2 > self.slots.len() {
             self.grow();
         }
@@ -108,7 +108,7 @@ mod tests {
             // Few tags, so that searches are long and go around the end.
             let tag = [1, 2, 3, 40_000, 65_533, 65_534, 65_535][random.usize(..7)];
             let number = random.u64(..40);
-            let key = MessageKey(tag << 48 | number);
+            let key = DedupKey(tag << 48 | number);
             let position = |number: u64| (tag ^ number << 7) as u16;
             let found = index.find(key, |other| other == position(number));
             assert_eq!(found.map(|slot| index.position(slot)), map.get(&key.0).copied(), "step {step}");

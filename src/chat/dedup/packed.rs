@@ -2,10 +2,10 @@
 //! until they come back and send a message again. This module also counts the size of all packed
 //! windows.
 
-use super::super::Chat;
+use super::super::ChatCore;
 use super::super::ids::DeliveryRef;
-use super::super::ids::UserId;
-use super::{DedupWindow, GONE, MessageKey, RecentMessage};
+use super::super::ids::UserSlot;
+use super::{DedupKey, DedupWindow, DedupWindowEntry, GONE};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A reference with a `seq` that no push has. It stands for a promised message whose delivery is
@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) const FORGOTTEN: DeliveryRef = DeliveryRef { slot: u32::MAX, seq: 0 };
 
 #[derive(Debug)]
-pub(super) struct PackedWindow {
-    keys: Box<[MessageKey]>,
+pub(super) struct PackedDedupWindow {
+    keys: Box<[DedupKey]>,
     /// The time of each, in ms after the first.
     after_ms: Box<[u32]>,
     first_ms: u64,
@@ -24,10 +24,10 @@ pub(super) struct PackedWindow {
     serial: u64,
 }
 
-impl PackedWindow {
-    fn of(queue: &VecDeque<RecentMessage>, is_open: impl Fn(DeliveryRef) -> bool, serial: u64) -> Self {
+impl PackedDedupWindow {
+    fn of(queue: &VecDeque<DedupWindowEntry>, is_open: impl Fn(DeliveryRef) -> bool, serial: u64) -> Self {
         let first_ms = queue.front().map_or(0, |sent| sent.at_ms);
-        let kept: Vec<&RecentMessage> = queue.iter().filter(|sent| sent.key != GONE).collect();
+        let kept: Vec<&DedupWindowEntry> = queue.iter().filter(|sent| sent.key != GONE).collect();
         let open = (0..).zip(&kept).filter(|(_, sent)| is_open(sent.delivery)).map(|(at, sent)| (at, sent.delivery));
         Self {
             open: open.collect(),
@@ -42,20 +42,20 @@ impl PackedWindow {
         size_of::<Self>() + size_of::<DedupWindow>() + self.keys.len() * 12 + size_of_val(&*self.open)
     }
 
-    fn sent(&self) -> impl Iterator<Item = RecentMessage> + '_ {
+    fn sent(&self) -> impl Iterator<Item = DedupWindowEntry> + '_ {
         let all = self.keys.iter().zip(&self.after_ms);
-        all.map(|(&key, &after_ms)| RecentMessage {
+        all.map(|(&key, &after_ms)| DedupWindowEntry {
             key,
             at_ms: self.first_ms + u64::from(after_ms),
             delivery: FORGOTTEN,
         })
     }
 
-    pub(super) fn sent_ms(&self, key: MessageKey) -> Option<u64> {
+    pub(super) fn sent_ms(&self, key: DedupKey) -> Option<u64> {
         self.sent().find(|sent| sent.key == key).map(|sent| sent.at_ms)
     }
 
-    pub(super) fn promised(&self, is_open: impl Fn(DeliveryRef) -> bool) -> Vec<(MessageKey, u64)> {
+    pub(super) fn promised(&self, is_open: impl Fn(DeliveryRef) -> bool) -> Vec<(DedupKey, u64)> {
         let is_open = |at: u32| self.open.iter().any(|&(place, delivery)| place == at && is_open(delivery));
         let sent = (0..).zip(self.sent()).filter(|(at, sent)| sent.key != GONE && !is_open(*at));
         sent.map(|(_, sent)| (sent.key, sent.at_ms)).collect()
@@ -79,16 +79,16 @@ impl PackedWindow {
 
 /// All packed windows.
 #[derive(Debug, Default)]
-pub(in super::super) struct PackedWindows {
+pub(in super::super) struct PackedDedupWindows {
     /// By the time at which they were packed.
-    users: BTreeMap<u64, UserId>,
+    users: BTreeMap<u64, UserSlot>,
     bytes: usize,
     next_serial: u64,
 }
 
-impl Chat {
+impl ChatCore {
     /// Packs the window of a sender who goes offline.
-    pub(in super::super) fn pack_dedup(&mut self, user: UserId) {
+    pub(in super::super) fn pack_dedup(&mut self, user: UserSlot) {
         let deliveries = &self.deliveries;
         let all = &mut self.packed;
         let Some(dedup) = &mut self.users.get_mut(user).dedup else {
@@ -99,7 +99,7 @@ impl Chat {
         }
         let before = dedup.held_bytes();
         let is_open = |delivery| deliveries.get(delivery).is_some_and(|found| !found.durable);
-        let packed = Box::new(PackedWindow::of(&dedup.queue, is_open, all.next_serial));
+        let packed = Box::new(PackedDedupWindow::of(&dedup.queue, is_open, all.next_serial));
         (dedup.queue, dedup.index, dedup.base) = (VecDeque::new(), Default::default(), 0);
         all.users.insert(all.next_serial, user);
         all.next_serial += 1;
@@ -114,7 +114,7 @@ impl Chat {
     }
 
     /// Unpacks the window of a sender who is back and sends.
-    pub(in super::super) fn unpack_dedup(&mut self, user: UserId) {
+    pub(in super::super) fn unpack_dedup(&mut self, user: UserSlot) {
         let Some(dedup) = &mut self.users.get_mut(user).dedup else {
             return;
         };
@@ -137,7 +137,7 @@ impl Chat {
     }
 
     /// Drops a packed window.
-    pub(in super::super) fn evict_dedup(&mut self, user: UserId) {
+    pub(in super::super) fn evict_dedup(&mut self, user: UserSlot) {
         if let Some(dedup) = self.users.get_mut(user).dedup.take() {
             self.dedup_bytes -= dedup.held_bytes();
             if let Some(packed) = &dedup.packed {

@@ -1,6 +1,6 @@
 use super::super::answer::{LARGER_THAN_ROWS, REFUSED};
-use super::super::contract::{MailboxQuota, PushPage, Ticket};
-use super::super::ids::UserId;
+use super::super::contract::{JobTicket, MailboxQuotaKind, PushPage};
+use super::super::ids::UserSlot;
 use super::*;
 use PairVerb::{Accept, Block, Delete, Reject, Request, Unblock};
 
@@ -13,18 +13,18 @@ fn name(name: &str) -> UserName {
     UserName::new(name).unwrap()
 }
 
-fn loaded(friends: &[&str]) -> Outcome {
-    Outcome::Loaded { friends: friends.iter().map(|friend| name(friend)).collect(), page: PushPage::default() }
+fn loaded(friends: &[&str]) -> JobOutcome {
+    JobOutcome::Loaded { friends: friends.iter().map(|friend| name(friend)).collect(), page: PushPage::default() }
 }
 
 /// All states in which an operation may be when the store answers.
-fn states(verb: PairVerb) -> impl Iterator<Item = RunningOp> {
+fn states(verb: PairVerb) -> impl Iterator<Item = RunningFriendOp> {
     let bits = |n: u32| (n & 1, n & 2 != 0, n & 4 != 0);
-    (0..8).map(bits).map(move |(failed, were_friends, began_in_doubt)| RunningOp {
-        request: Ticket { slot: 0, generation: 0 },
+    (0..8).map(bits).map(move |(failed, were_friends, began_in_doubt)| RunningFriendOp {
+        request: JobTicket { slot: 0, generation: 0 },
         verb,
-        me: UserId::of(0),
-        other: UserId::of(1),
+        me: UserSlot::of(0),
+        other: UserSlot::of(1),
         time_ms: NOW_MS,
         push: None,
         were_friends,
@@ -35,46 +35,46 @@ fn states(verb: PairVerb) -> impl Iterator<Item = RunningOp> {
 }
 
 /// What an answer of the store to these means, in these states.
-struct DecisionRow {
-    outcome: Outcome,
+struct FriendOutcomeTestCase {
+    outcome: JobOutcome,
     verbs: &'static [PairVerb],
-    when: fn(&RunningOp) -> bool,
-    means: FriendDecision,
+    when: fn(&RunningFriendOp) -> bool,
+    means: FriendOutcomeMeaning,
 }
 
-fn always(_: &RunningOp) -> bool {
+fn always(_: &RunningFriendOp) -> bool {
     true
 }
 
 fn row(
-    outcome: Outcome,
+    outcome: JobOutcome,
     verbs: &'static [PairVerb],
-    when: fn(&RunningOp) -> bool,
-    means: FriendDecision,
-) -> DecisionRow {
-    DecisionRow { outcome, verbs, when, means }
+    when: fn(&RunningFriendOp) -> bool,
+    means: FriendOutcomeMeaning,
+) -> FriendOutcomeTestCase {
+    FriendOutcomeTestCase { outcome, verbs, when, means }
 }
 
 fn done() -> FriendEffects {
     FriendEffects::answer(Ok(NOW_MS))
 }
 
-fn refused(fault: FollowingError) -> FriendDecision {
-    FriendDecision::Known(FriendEffects::answer(Err(fault)))
+fn refused(fault: ErrorReply) -> FriendOutcomeMeaning {
+    FriendOutcomeMeaning::Known(FriendEffects::answer(Err(fault)))
 }
 
-fn befriended(answer: Result<u64, FollowingError>) -> FriendEffects {
+fn befriended(answer: Result<u64, ErrorReply>) -> FriendEffects {
     FriendEffects { friends: Some(true), takes_off_requests: true, ..FriendEffects::answer(answer) }
 }
 
-fn table() -> Vec<DecisionRow> {
-    use FriendDecision::{Known, ReadBack, Unknown};
-    use Outcome::{Answered as Answer, Asked as Ask, Failed, Refused, TooLarge, Unfriended};
+fn table() -> Vec<FriendOutcomeTestCase> {
+    use FriendOutcomeMeaning::{Known, ReadBack, Unknown};
+    use JobOutcome::{Answered as Answer, Asked as Ask, Failed, Refused, TooLarge, Unfriended};
     let kept = |effects| Known(FriendEffects { push: PushFate::Kept, ..effects });
-    let tried_before: fn(&RunningOp) -> bool = |op| op.failed > 0;
-    let first_try: fn(&RunningOp) -> bool = |op| op.failed == 0;
+    let tried_before: fn(&RunningFriendOp) -> bool = |op| op.failed > 0;
+    let first_try: fn(&RunningFriendOp) -> bool = |op| op.failed == 0;
     let doubted_of = |fault| FriendEffects { doubts: true, ..FriendEffects::answer(Err(fault)) };
-    let account = |outcome| Outcome::Account(Box::new(outcome));
+    let account = |outcome| JobOutcome::Account(Box::new(outcome));
     let blocked = FriendEffects { takes_off_others: true, friends: Some(false), takes_off_requests: true, ..done() };
     let unfriended = FriendEffects { friends: Some(false), takes_off_requests: true, ..done() };
     vec![
@@ -94,7 +94,7 @@ fn table() -> Vec<DecisionRow> {
         ),
         row(Ask(FriendRequestOutcome::NoSuchUser), &[Request], always, refused(NOBODY)),
         row(Ask(FriendRequestOutcome::TooMany), &[Request], always, refused(TOO_MANY_REQUESTS)),
-        row(Ask(FriendRequestOutcome::Full(MailboxQuota::Pair)), &[Request], always, refused(FULL)),
+        row(Ask(FriendRequestOutcome::Full(MailboxQuotaKind::Pair)), &[Request], always, refused(FULL)),
         row(Ask(FriendRequestOutcome::Hidden), &[Request], always, Known(done())),
         row(Ask(FriendRequestOutcome::YouBlock), &[Request], always, refused(YOU_BLOCK)),
         row(
@@ -123,7 +123,7 @@ fn table() -> Vec<DecisionRow> {
         ),
         row(Answer(FriendAnswerOutcome::NoSuchRequest), &[Reject], always, refused(NOT_ASKED)),
         row(Answer(FriendAnswerOutcome::TooManyFriends), &[Accept], always, refused(TOO_MANY_FRIENDS)),
-        row(Answer(FriendAnswerOutcome::Full(MailboxQuota::Receiver)), &[Accept, Reject], always, refused(FULL)),
+        row(Answer(FriendAnswerOutcome::Full(MailboxQuotaKind::Receiver)), &[Accept, Reject], always, refused(FULL)),
         row(Unfriended, &[Delete], always, Known(unfriended)),
         row(loaded(&["cid", "bob"]), &[Accept], |op| !op.began_in_doubt, Known(befriended(Ok(NOW_MS)))),
         row(loaded(&["cid", "bob"]), &[Accept], |op| op.began_in_doubt, Known(befriended(Err(NOT_ASKED)))),
@@ -144,10 +144,11 @@ fn each_answer_of_the_store_means_one_thing_for_each_verb_in_each_state() {
     let mut fitted = 0;
     for outcome in outcomes {
         for verb in ALL {
-            let of_both = |row: &&DecisionRow| format!("{:?}", row.outcome) == outcome && row.verbs.contains(verb);
-            let rows: Vec<&DecisionRow> = rows.iter().filter(of_both).collect();
+            let of_both =
+                |row: &&FriendOutcomeTestCase| format!("{:?}", row.outcome) == outcome && row.verbs.contains(verb);
+            let rows: Vec<&FriendOutcomeTestCase> = rows.iter().filter(of_both).collect();
             for op in states(*verb).filter(|_| !rows.is_empty()) {
-                let rows: Vec<&&DecisionRow> = rows.iter().filter(|row| (row.when)(&op)).collect();
+                let rows: Vec<&&FriendOutcomeTestCase> = rows.iter().filter(|row| (row.when)(&op)).collect();
                 assert_eq!(rows.len(), 1, "one row for {outcome} to {op:?}");
                 assert_eq!(decide(&op, &bob, &rows[0].outcome), rows[0].means, "{outcome} to {op:?}");
                 fitted += 1;
@@ -188,8 +189,8 @@ fn who_may_say_what() {
         (Accept, "ann", "ann", Ok("ann")),
         (Delete, "ann", "ann", Ok("ann")),
     ] {
-        let (sender, receiver) = (Name::new(sender).unwrap(), Name::new(receiver).unwrap());
-        let found = other_of(verb, &name("ann"), &sender, &receiver).map(Name::as_str);
+        let (sender, receiver) = (UserNameRef::new(sender).unwrap(), UserNameRef::new(receiver).unwrap());
+        let found = other_of(verb, &name("ann"), &sender, &receiver).map(UserNameRef::as_str);
         assert_eq!(found, other, "{verb:?} from {sender:?} to {receiver:?}");
     }
 }
@@ -212,6 +213,6 @@ fn who_may_be_blocked() {
         // Perhaps from before that name was reserved.
         ("system", false, Ok(())),
     ] {
-        assert_eq!(may_block(&name("ann"), &Name::new(other).unwrap(), blocks), expected, "{other}");
+        assert_eq!(may_block(&name("ann"), &UserNameRef::new(other).unwrap(), blocks), expected, "{other}");
     }
 }

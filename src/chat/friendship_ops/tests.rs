@@ -1,19 +1,19 @@
 use super::super::answer::UNAVAILABLE;
 use super::super::friend_op::PairVerb::{self, Accept, Delete, Reject, Request};
 use super::super::friend_rules::{PushFate, push_kind};
-use super::super::ids::UserId;
+use super::super::ids::UserSlot;
 use super::*;
-use crate::protocol::field::{Id, Name};
+use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::Push;
 use std::collections::HashSet;
 
 /// What happens to the operations of one pair.
 #[derive(Clone, Copy, Debug)]
-enum OpStep {
+enum FriendOpTestStep {
     /// One of the two asks for this, with this id.
     Says(UserSide, PairVerb, &'static str),
     /// The operation under way was tried, with this result.
-    Tried(FriendDecision),
+    Tried(FriendOutcomeMeaning),
     /// The operation under way is over.
     Ends,
     /// This many ms pass, and due operations are tried again.
@@ -26,45 +26,45 @@ enum UserSide {
     Bob,
 }
 
-use OpStep::{Ends, Says, Tried, Waits};
+use FriendOpTestStep::{Ends, Says, Tried, Waits};
 use UserSide::{Ann, Bob};
 
-const FAILED: OpStep = Tried(FriendDecision::Unknown);
-const READ_BACK: OpStep = Tried(FriendDecision::ReadBack);
+const FAILED: FriendOpTestStep = Tried(FriendOutcomeMeaning::Unknown);
+const READ_BACK: FriendOpTestStep = Tried(FriendOutcomeMeaning::ReadBack);
 
-fn done() -> OpStep {
-    Tried(FriendDecision::Known(FriendEffects::answer(Ok(7))))
+fn done() -> FriendOpTestStep {
+    Tried(FriendOutcomeMeaning::Known(FriendEffects::answer(Ok(7))))
 }
 
 /// The operations, and a caller who has one of them at a time. Requests are numbered from 1.
-struct TestOps {
-    ops: FriendshipOps,
-    running: Option<RunningOp>,
+struct TestFriendshipOps {
+    ops: PendingFriendOps,
+    running: Option<RunningFriendOp>,
     now_ms: u64,
     requests: u32,
     /// The requests that were answered.
     answered: HashSet<u32>,
 }
 
-impl TestOps {
+impl TestFriendshipOps {
     fn new(undecided_max: usize) -> Self {
-        let ops = FriendshipOps::new(undecided_max);
+        let ops = PendingFriendOps::new(undecided_max);
         Self { ops, running: None, now_ms: 0, requests: 0, answered: HashSet::new() }
     }
 
     fn op(&mut self, (me, other): (usize, usize), verb: PairVerb, id: &str, content: &str) -> QueuedFriendOp {
         self.requests += 1;
         QueuedFriendOp {
-            request: Ticket { slot: self.requests, generation: 0 },
+            request: JobTicket { slot: self.requests, generation: 0 },
             verb,
             id: id.into(),
             content: content.into(),
-            me: UserId::of(me),
-            other: UserId::of(other),
+            me: UserSlot::of(me),
+            other: UserSlot::of(other),
         }
     }
 
-    fn submit(&mut self, op: QueuedFriendOp) -> SubmitResult {
+    fn submit(&mut self, op: QueuedFriendOp) -> FriendOpSubmitResult {
         let submitted = self.ops.submit(op, |request| !self.answered.contains(&request.slot));
         self.check();
         submitted
@@ -76,21 +76,21 @@ impl TestOps {
         format!("runs {number}")
     }
 
-    fn finish(&mut self, decision: FriendDecision) -> String {
+    fn finish(&mut self, decision: FriendOutcomeMeaning) -> String {
         let op = self.running.take().expect("nothing is under way");
         let number = op.request.slot;
         match self.ops.finish(op, decision, self.now_ms) {
-            OpResult::Retry => {
+            FriendshipOpResult::Retry => {
                 // The user is told that nothing is promised.
                 self.answered.insert(number);
                 "retry".to_owned()
             }
-            OpResult::ReadBack(op) => {
+            FriendshipOpResult::ReadBack(op) => {
                 assert!(op.reads_back);
                 self.running = Some(op);
                 "read back".to_owned()
             }
-            OpResult::Done(op, _) => {
+            FriendshipOpResult::Done(op, _) => {
                 self.answered.insert(number);
                 self.running = Some(op);
                 format!("done {number}")
@@ -98,15 +98,15 @@ impl TestOps {
         }
     }
 
-    fn step(&mut self, step: OpStep) -> String {
+    fn step(&mut self, step: FriendOpTestStep) -> String {
         let said = match step {
             Says(who, verb, id) => {
                 let op = self.op(if matches!(who, Ann) { (0, 1) } else { (1, 0) }, verb, id, "");
                 match self.submit(op) {
-                    SubmitResult::Run(op) => self.begins(op),
-                    SubmitResult::Queued => "queued".to_owned(),
-                    SubmitResult::Joined => "joined".to_owned(),
-                    SubmitResult::Full => "full".to_owned(),
+                    FriendOpSubmitResult::Run(op) => self.begins(op),
+                    FriendOpSubmitResult::Queued => "queued".to_owned(),
+                    FriendOpSubmitResult::Joined => "joined".to_owned(),
+                    FriendOpSubmitResult::Full => "full".to_owned(),
                 }
             }
             Tried(decision) => self.finish(decision),
@@ -141,9 +141,9 @@ impl TestOps {
     }
 }
 
-fn begun_with(op: QueuedFriendOp, content: &str) -> RunningOp {
-    let (id, name) = (Id::new(&*op.id).unwrap(), Name::new("ann").unwrap());
-    RunningOp {
+fn begun_with(op: QueuedFriendOp, content: &str) -> RunningFriendOp {
+    let (id, name) = (MessageId::new(&*op.id).unwrap(), UserNameRef::new("ann").unwrap());
+    RunningFriendOp {
         request: op.request,
         verb: op.verb,
         me: op.me,
@@ -157,14 +157,14 @@ fn begun_with(op: QueuedFriendOp, content: &str) -> RunningOp {
     }
 }
 
-fn begun(op: QueuedFriendOp) -> RunningOp {
+fn begun(op: QueuedFriendOp) -> RunningFriendOp {
     begun_with(op, "")
 }
 
 /// A name, then each step with its expected result.
-type OpScript = (&'static str, Vec<(OpStep, &'static str)>);
+type FriendOpTestCase = (&'static str, Vec<(FriendOpTestStep, &'static str)>);
 
-fn scripts_of_turns() -> Vec<OpScript> {
+fn scripts_of_turns() -> Vec<FriendOpTestCase> {
     vec![
         ("one alone", vec![(Says(Ann, Request, "f"), "runs 1"), (done(), "done 1"), (Ends, "free")]),
         (
@@ -188,7 +188,7 @@ fn scripts_of_turns() -> Vec<OpScript> {
     ]
 }
 
-fn scripts_of_retries() -> Vec<OpScript> {
+fn scripts_of_retries() -> Vec<FriendOpTestCase> {
     vec![
         (
             "what fails is tried after 1, 2, 4, 4, 4 s until it is known, and keeps the pair busy",
@@ -232,7 +232,7 @@ fn scripts_of_retries() -> Vec<OpScript> {
     ]
 }
 
-fn scripts_of_joining() -> Vec<OpScript> {
+fn scripts_of_joining() -> Vec<FriendOpTestCase> {
     vec![
         (
             "the same again joins what is undecided, once",
@@ -272,7 +272,7 @@ fn scripts_of_joining() -> Vec<OpScript> {
 #[test]
 fn the_operations_of_a_pair_step_by_step() {
     for (name, steps) in [scripts_of_turns(), scripts_of_retries(), scripts_of_joining()].concat() {
-        let mut caller = TestOps::new(10);
+        let mut caller = TestFriendshipOps::new(10);
         for (n, (step, becomes)) in steps.into_iter().enumerate() {
             assert_eq!(caller.step(step), becomes, "{name}, step {n}: {step:?}");
         }
@@ -282,12 +282,12 @@ fn the_operations_of_a_pair_step_by_step() {
 #[test]
 fn a_pair_is_in_doubt_from_a_failure_that_may_have_changed_it_until_the_next_has_its_turn() {
     for (verb, doubt) in [(Request, false), (Accept, true), (Reject, false), (Delete, true)] {
-        let mut caller = TestOps::new(10);
-        let mut steps = |steps: &[(OpStep, bool)]| {
+        let mut caller = TestFriendshipOps::new(10);
+        let mut steps = |steps: &[(FriendOpTestStep, bool)]| {
             for (step, in_doubt) in steps {
                 caller.step(*step);
                 for (one, other) in [(0, 1), (1, 0)] {
-                    let pair = UserPair::of(UserId::of(one), UserId::of(other));
+                    let pair = UserPair::of(UserSlot::of(one), UserSlot::of(other));
                     assert_eq!(caller.ops.is_in_doubt(pair), *in_doubt, "{verb:?}: {step:?}");
                 }
             }
@@ -300,7 +300,7 @@ fn a_pair_is_in_doubt_from_a_failure_that_may_have_changed_it_until_the_next_has
 
 #[test]
 fn beyond_its_bounds_nothing_is_queued() {
-    let mut caller = TestOps::new(10);
+    let mut caller = TestFriendshipOps::new(10);
     caller.step(Says(Ann, Request, "f"));
     for _ in 0..QUEUED_MAX {
         assert_eq!(caller.step(Says(Ann, Delete, "d")), "queued");
@@ -312,21 +312,21 @@ fn beyond_its_bounds_nothing_is_queued() {
 
 #[test]
 fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
-    let mut caller = TestOps::new(10);
+    let mut caller = TestFriendshipOps::new(10);
     let large = "x".repeat(QUEUED_BYTES_MAX / 4);
     let mut became = Vec::new();
     for pair in [(0, 1), (0, 1), (0, 1), (2, 3), (2, 3), (2, 3), (4, 5)] {
         let op = caller.op(pair, Request, "f", &large);
         became.push(match caller.submit(op) {
-            SubmitResult::Run(_) => "run",
-            SubmitResult::Queued => "queued",
-            SubmitResult::Joined => "joined",
-            SubmitResult::Full => "full",
+            FriendOpSubmitResult::Run(_) => "run",
+            FriendOpSubmitResult::Queued => "queued",
+            FriendOpSubmitResult::Joined => "joined",
+            FriendOpSubmitResult::Full => "full",
         });
     }
     assert_eq!(became, ["run", "queued", "queued", "run", "queued", "full", "run"]);
     for (one, other) in [(0, 1), (2, 3), (4, 5)] {
-        while caller.ops.next(UserPair::of(UserId::of(one), UserId::of(other))).is_some() {
+        while caller.ops.next(UserPair::of(UserSlot::of(one), UserSlot::of(other))).is_some() {
             caller.check();
         }
     }
@@ -335,24 +335,24 @@ fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
 
 /// Asserts that a given-up operation is over and says so.
 #[track_caller]
-fn assert_given_up(finished: &OpResult) {
-    let OpResult::Done(_, effects) = finished else { panic!("{finished:?}") };
+fn assert_given_up(finished: &FriendshipOpResult) {
+    let FriendshipOpResult::Done(_, effects) = finished else { panic!("{finished:?}") };
     assert_eq!((effects.answer, effects.push), (Err(UNAVAILABLE), PushFate::Unknown));
 }
 
 #[test]
 fn beyond_their_bounds_the_undecided_are_given_up() {
-    let mut caller = TestOps::new(2);
+    let mut caller = TestFriendshipOps::new(2);
     let mut fail = |other, content: &str| {
         let op = caller.op((0, other), Accept, "f", "");
-        let SubmitResult::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
-        let finished = caller.ops.finish(begun_with(op, content), FriendDecision::Unknown, 0);
+        let FriendOpSubmitResult::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
+        let finished = caller.ops.finish(begun_with(op, content), FriendOutcomeMeaning::Unknown, 0);
         caller.check();
         finished
     };
-    assert!(matches!(fail(1, ""), OpResult::Retry));
+    assert!(matches!(fail(1, ""), FriendshipOpResult::Retry));
     assert_given_up(&fail(2, &"x".repeat(UNDECIDED_BYTES_MAX)));
-    assert!(matches!(fail(3, ""), OpResult::Retry));
+    assert!(matches!(fail(3, ""), FriendshipOpResult::Retry));
     assert_given_up(&fail(4, ""));
     assert_eq!(caller.ops.take_due(RETRY_MS).len(), 2);
     assert_eq!(caller.ops.held_bytes(), 0);
@@ -360,15 +360,17 @@ fn beyond_their_bounds_the_undecided_are_given_up() {
 
 #[test]
 fn those_that_are_due_come_in_an_order_of_their_own() {
-    let mut caller = TestOps::new(100);
+    let mut caller = TestFriendshipOps::new(100);
     for other in [7, 3, 9, 1, 5] {
         let op = caller.op((0, other), Accept, "f", "");
-        let SubmitResult::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
-        caller.ops.finish(begun(op), FriendDecision::Unknown, if other == 9 { 1 } else { 0 });
+        let FriendOpSubmitResult::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
+        caller.ops.finish(begun(op), FriendOutcomeMeaning::Unknown, if other == 9 { 1 } else { 0 });
     }
-    let due = |caller: &mut TestOps, now_ms| caller.ops.take_due(now_ms).iter().map(|op| op.other).collect::<Vec<_>>();
+    let due = |caller: &mut TestFriendshipOps, now_ms| {
+        caller.ops.take_due(now_ms).iter().map(|op| op.other).collect::<Vec<_>>()
+    };
     assert_eq!(due(&mut caller, RETRY_MS - 1), []);
-    assert_eq!(due(&mut caller, RETRY_MS), [1, 3, 5, 7].map(UserId::of));
+    assert_eq!(due(&mut caller, RETRY_MS), [1, 3, 5, 7].map(UserSlot::of));
     caller.check();
-    assert_eq!(due(&mut caller, RETRY_MS + 1), [UserId::of(9)]);
+    assert_eq!(due(&mut caller, RETRY_MS + 1), [UserSlot::of(9)]);
 }

@@ -1,15 +1,15 @@
 //! Every state with every event.
 
+use super::CredentialTryOutcome::{NotMade, Right, Wrong};
 use super::LoginEvent::*;
-use super::TryOutcome::{NotMade, Right, Wrong};
-use super::Whereabouts::{Away, Here, Loading};
+use super::UserLoadState::{Away, Here, Loading};
 use super::*;
-use crate::chat::tries::TryBudget;
+use crate::chat::tries::TryBudgetKind;
 
 const ATTEMPT: AdmittedTry = AdmittedTry {
     conn: ConnId { slot: 1, generation: 2 },
     address_key: None,
-    budget: TryBudget::Untrusted,
+    budget: TryBudgetKind::Untrusted,
     differs: false,
 };
 
@@ -21,28 +21,28 @@ fn token() -> Credential {
     Credential::Token(Secret::new("t"))
 }
 
-fn admitted() -> Login {
-    Login::Admitted { credential: password(), attempt: ATTEMPT }
+fn admitted() -> LoginState {
+    LoginState::Admitted { credential: password(), attempt: ATTEMPT }
 }
 
-fn proving_and_loading(credential: Credential) -> Login {
-    Login::ProvingAndLoading { credential, attempt: ATTEMPT }
+fn proving_and_loading(credential: Credential) -> LoginState {
+    LoginState::ProvingAndLoading { credential, attempt: ATTEMPT }
 }
 
-fn proving(credential: Credential) -> Login {
-    Login::Proving { credential, attempt: ATTEMPT }
+fn proving(credential: Credential) -> LoginState {
+    LoginState::Proving { credential, attempt: ATTEMPT }
 }
 
-fn queued_as(attempt: AdmittedTry) -> Login {
-    Login::Queued { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt }
+fn queued_as(attempt: AdmittedTry) -> LoginState {
+    LoginState::Queued { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt }
 }
 
-fn queued() -> Login {
+fn queued() -> LoginState {
     queued_as(ATTEMPT)
 }
 
-fn verifying() -> Login {
-    Login::Verifying { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt: ATTEMPT }
+fn verifying() -> LoginState {
+    LoginState::Verifying { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt: ATTEMPT }
 }
 
 fn unproven(differs: bool) -> LoginEvent {
@@ -54,10 +54,10 @@ const WAITED: bool = true;
 /// No client waits for the answer.
 const GONE: bool = false;
 
-type LoginRow = (Login, LoginEvent, bool, Whereabouts, Option<TryOutcome>, NextLoginStep);
+type LoginTestCase = (LoginState, LoginEvent, bool, UserLoadState, Option<CredentialTryOutcome>, NextLoginStep);
 
 #[track_caller]
-fn check(rows: Vec<LoginRow>) {
+fn check(rows: Vec<LoginTestCase>) {
     for (login, event, is_awaited, whereabouts, settled, next) in rows {
         let shown = format!("{login:?}, {event:?}, awaited {is_awaited}, {whereabouts:?}");
         let step = login.on(event, LoginFacts { is_awaited, whereabouts });
@@ -78,12 +78,12 @@ fn a_log_in_begins_with_a_page_only_if_nobody_else_has_it() {
 
 #[test]
 fn a_credential_that_the_store_knows_needs_no_hash() {
-    let loading = NextLoginStep::Enter(Login::Loading);
+    let loading = NextLoginStep::Enter(LoginState::Loading);
     check(vec![
         (proving_and_loading(password()), Loaded, WAITED, Loading, Some(Right), NextLoginStep::Complete),
         (proving_and_loading(token()), Loaded, GONE, Loading, Some(Right), NextLoginStep::Complete),
         (proving(token()), Proven, WAITED, Here, Some(Right), NextLoginStep::Complete),
-        (proving(token()), Proven, WAITED, Loading, Some(Right), NextLoginStep::Enter(Login::WaitingToLoad)),
+        (proving(token()), Proven, WAITED, Loading, Some(Right), NextLoginStep::Enter(LoginState::WaitingToLoad)),
         (proving(token()), Proven, WAITED, Away, Some(Right), loading),
         (proving(token()), Proven, GONE, Here, Some(Right), NextLoginStep::Drop),
         (proving(token()), Proven, GONE, Loading, Some(Right), NextLoginStep::Drop),
@@ -98,30 +98,51 @@ fn a_password_that_the_store_does_not_know_is_hashed_and_a_token_is_refused() {
         (proving_and_loading(password()), unproven(false), WAITED, Loading, None, NextLoginStep::Enter(queued())),
         (proving(password()), unproven(true), WAITED, Here, None, NextLoginStep::Enter(queued_as(differs))),
         (proving(password()), unproven(false), GONE, Here, None, NextLoginStep::Enter(queued())),
-        (proving(token()), unproven(false), WAITED, Here, Some(Wrong), NextLoginStep::Refuse(RefusalCause::BadToken)),
+        (
+            proving(token()),
+            unproven(false),
+            WAITED,
+            Here,
+            Some(Wrong),
+            NextLoginStep::Refuse(LoginRefusalCause::BadToken),
+        ),
         (
             proving_and_loading(token()),
             unproven(false),
             GONE,
             Loading,
             Some(Wrong),
-            NextLoginStep::Refuse(RefusalCause::BadToken),
+            NextLoginStep::Refuse(LoginRefusalCause::BadToken),
         ),
     ]);
 }
 
 #[test]
 fn a_hash_is_made_for_those_who_wait_and_decides() {
-    let crowded = || NextLoginStep::Refuse(RefusalCause::QueueFull);
+    let crowded = || NextLoginStep::Refuse(LoginRefusalCause::QueueFull);
     check(vec![
         (queued(), HashingTurn, WAITED, Away, None, NextLoginStep::Enter(verifying())),
         (queued(), HashingTurn, GONE, Away, Some(NotMade), crowded()),
         (queued(), NoPlace, WAITED, Away, Some(NotMade), crowded()),
         (queued(), Dropped, WAITED, Away, Some(NotMade), NextLoginStep::Drop),
-        (verifying(), Verified(false), WAITED, Away, Some(Wrong), NextLoginStep::Refuse(RefusalCause::WrongPassword)),
-        (verifying(), Verified(false), GONE, Here, Some(Wrong), NextLoginStep::Refuse(RefusalCause::WrongPassword)),
-        (verifying(), Verified(true), WAITED, Away, Some(Right), NextLoginStep::Enter(Login::Loading)),
-        (verifying(), Verified(true), WAITED, Loading, Some(Right), NextLoginStep::Enter(Login::WaitingToLoad)),
+        (
+            verifying(),
+            Verified(false),
+            WAITED,
+            Away,
+            Some(Wrong),
+            NextLoginStep::Refuse(LoginRefusalCause::WrongPassword),
+        ),
+        (
+            verifying(),
+            Verified(false),
+            GONE,
+            Here,
+            Some(Wrong),
+            NextLoginStep::Refuse(LoginRefusalCause::WrongPassword),
+        ),
+        (verifying(), Verified(true), WAITED, Away, Some(Right), NextLoginStep::Enter(LoginState::Loading)),
+        (verifying(), Verified(true), WAITED, Loading, Some(Right), NextLoginStep::Enter(LoginState::WaitingToLoad)),
         (verifying(), Verified(true), WAITED, Here, Some(Right), NextLoginStep::Complete),
         (verifying(), Verified(true), GONE, Away, Some(Right), NextLoginStep::Drop),
     ]);
@@ -130,47 +151,54 @@ fn a_hash_is_made_for_those_who_wait_and_decides() {
 #[test]
 fn of_each_user_one_log_in_loads_and_the_others_follow() {
     check(vec![
-        (Login::WaitingToLoad, LoadingTurn, WAITED, Loading, None, NextLoginStep::Enter(Login::Loading)),
-        (Login::WaitingToLoad, LoadingTurn, WAITED, Here, None, NextLoginStep::Complete),
-        (Login::WaitingToLoad, LoadingTurn, GONE, Loading, None, NextLoginStep::Drop),
-        (Login::WaitingToLoad, NoPlace, WAITED, Loading, None, NextLoginStep::Refuse(RefusalCause::TooManyAtOnce)),
-        (Login::Loading, Loaded, WAITED, Loading, None, NextLoginStep::Complete),
-        (Login::Loading, Loaded, GONE, Loading, None, NextLoginStep::Complete),
+        (LoginState::WaitingToLoad, LoadingTurn, WAITED, Loading, None, NextLoginStep::Enter(LoginState::Loading)),
+        (LoginState::WaitingToLoad, LoadingTurn, WAITED, Here, None, NextLoginStep::Complete),
+        (LoginState::WaitingToLoad, LoadingTurn, GONE, Loading, None, NextLoginStep::Drop),
+        (
+            LoginState::WaitingToLoad,
+            NoPlace,
+            WAITED,
+            Loading,
+            None,
+            NextLoginStep::Refuse(LoginRefusalCause::TooManyAtOnce),
+        ),
+        (LoginState::Loading, Loaded, WAITED, Loading, None, NextLoginStep::Complete),
+        (LoginState::Loading, Loaded, GONE, Loading, None, NextLoginStep::Complete),
     ]);
 }
 
 #[test]
 fn an_account_that_is_gone_by_the_time_of_loading_is_none() {
-    let refused = NextLoginStep::Refuse(RefusalCause::WrongPassword);
-    check(vec![(Login::Loading, unproven(false), WAITED, Loading, None, refused)]);
+    let refused = NextLoginStep::Refuse(LoginRefusalCause::WrongPassword);
+    check(vec![(LoginState::Loading, unproven(false), WAITED, Loading, None, refused)]);
 }
 
 #[test]
 fn a_banned_user_is_told_so_once_the_credential_is_good() {
-    let refused = || NextLoginStep::Refuse(RefusalCause::Banned);
+    let refused = || NextLoginStep::Refuse(LoginRefusalCause::Banned);
     check(vec![
         (proving_and_loading(password()), Banned, WAITED, Loading, Some(Right), refused()),
         (proving_and_loading(token()), Banned, WAITED, Loading, Some(Right), refused()),
         (proving(password()), Banned, WAITED, Here, Some(Right), refused()),
-        (Login::Loading, Banned, WAITED, Loading, None, refused()),
+        (LoginState::Loading, Banned, WAITED, Loading, None, refused()),
     ]);
-    assert_eq!(fault_of(RefusalCause::Banned).map(|fault| fault.0), Some(ErrorCode::Forbidden));
+    assert_eq!(fault_of(LoginRefusalCause::Banned).map(|fault| fault.0), Some(ErrorCode::Forbidden));
 }
 
 #[test]
 fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
-    let barred = Some(RefusalCause::Banned);
+    let barred = Some(LoginRefusalCause::Banned);
     for (login, event, whereabouts, expected) in [
-        (proving_and_loading(password()), Loaded, Loading, NextLoginStep::Refuse(RefusalCause::Banned)),
-        (proving(token()), Proven, Loading, NextLoginStep::Refuse(RefusalCause::Banned)),
-        (verifying(), Verified(true), Away, NextLoginStep::Refuse(RefusalCause::Banned)),
-        (verifying(), Verified(true), Here, NextLoginStep::Refuse(RefusalCause::Banned)),
-        (Login::WaitingToLoad, LoadingTurn, Here, NextLoginStep::Refuse(RefusalCause::Banned)),
-        (Login::Loading, Loaded, Loading, NextLoginStep::Refuse(RefusalCause::Banned)),
+        (proving_and_loading(password()), Loaded, Loading, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
+        (proving(token()), Proven, Loading, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
+        (verifying(), Verified(true), Away, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
+        (verifying(), Verified(true), Here, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
+        (LoginState::WaitingToLoad, LoadingTurn, Here, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
+        (LoginState::Loading, Loaded, Loading, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
         (proving(password()), unproven(false), Here, NextLoginStep::Enter(queued())),
         (queued(), HashingTurn, Away, NextLoginStep::Enter(verifying())),
-        (verifying(), Verified(false), Away, NextLoginStep::Refuse(RefusalCause::WrongPassword)),
-        (proving(token()), unproven(false), Here, NextLoginStep::Refuse(RefusalCause::BadToken)),
+        (verifying(), Verified(false), Away, NextLoginStep::Refuse(LoginRefusalCause::WrongPassword)),
+        (proving(token()), unproven(false), Here, NextLoginStep::Refuse(LoginRefusalCause::BadToken)),
     ] {
         let shown = format!("{login:?}, {event:?}");
         let facts = LoginFacts { is_awaited: true, whereabouts };
@@ -182,42 +210,46 @@ fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
 #[test]
 fn what_will_never_work_counts_as_tried_and_is_not_to_be_tried_again() {
     let (never, now) = (Failed { refused: true }, Failed { refused: false });
-    let row = |login: &Login, event: &LoginEvent, settled, refusal| {
+    let row = |login: &LoginState, event: &LoginEvent, settled, refusal| {
         (login.clone(), event.clone(), WAITED, Loading, settled, NextLoginStep::Refuse(refusal))
     };
     let mut rows = Vec::new();
     for login in [proving_and_loading(password()), proving(password()), proving(token())] {
-        rows.push(row(&login, &never, Some(Wrong), RefusalCause::Unreadable));
-        rows.push(row(&login, &now, Some(NotMade), RefusalCause::Unavailable));
-        rows.push(row(&login, &NotSubmitted, Some(NotMade), RefusalCause::Busy));
+        rows.push(row(&login, &never, Some(Wrong), LoginRefusalCause::Unreadable));
+        rows.push(row(&login, &now, Some(NotMade), LoginRefusalCause::Unavailable));
+        rows.push(row(&login, &NotSubmitted, Some(NotMade), LoginRefusalCause::Busy));
     }
-    rows.push(row(&verifying(), &never, Some(Wrong), RefusalCause::Unreadable));
-    rows.push(row(&verifying(), &now, Some(NotMade), RefusalCause::NoHashing));
-    rows.push(row(&verifying(), &NotSubmitted, Some(NotMade), RefusalCause::Busy));
-    rows.push(row(&Login::Loading, &never, None, RefusalCause::Damaged));
-    rows.push(row(&Login::Loading, &now, None, RefusalCause::Unavailable));
-    rows.push(row(&Login::Loading, &NotSubmitted, None, RefusalCause::Busy));
+    rows.push(row(&verifying(), &never, Some(Wrong), LoginRefusalCause::Unreadable));
+    rows.push(row(&verifying(), &now, Some(NotMade), LoginRefusalCause::NoHashing));
+    rows.push(row(&verifying(), &NotSubmitted, Some(NotMade), LoginRefusalCause::Busy));
+    rows.push(row(&LoginState::Loading, &never, None, LoginRefusalCause::Damaged));
+    rows.push(row(&LoginState::Loading, &now, None, LoginRefusalCause::Unavailable));
+    rows.push(row(&LoginState::Loading, &NotSubmitted, None, LoginRefusalCause::Busy));
     check(rows);
-    assert_eq!(fault_of(RefusalCause::Unreadable).map(|fault| fault.0), Some(ErrorCode::Forbidden));
-    assert_eq!((fault_of(RefusalCause::WrongPassword), fault_of(RefusalCause::BadToken)), (None, None), "`LF` alone");
+    assert_eq!(fault_of(LoginRefusalCause::Unreadable).map(|fault| fault.0), Some(ErrorCode::Forbidden));
+    assert_eq!(
+        (fault_of(LoginRefusalCause::WrongPassword), fault_of(LoginRefusalCause::BadToken)),
+        (None, None),
+        "`LF` alone"
+    );
 }
 
 #[test]
 fn a_try_is_settled_when_its_state_is_left_for_one_without_and_the_states_say_what_they_hold() {
     let user = UserName::new("ann").unwrap();
-    let rules = Rules::default();
+    let rules = CoreSettings::default();
     for (login, has_try, loads, hashes, job) in [
         (admitted(), true, false, false, None),
         (proving_and_loading(password()), true, true, false, Some("LogIn")),
         (proving(password()), true, false, false, Some("Prove")),
         (queued(), true, false, false, None),
         (verifying(), true, false, true, Some("Verify")),
-        (Login::WaitingToLoad, false, false, false, None),
-        (Login::Loading, false, true, false, Some("Load")),
+        (LoginState::WaitingToLoad, false, false, false, None),
+        (LoginState::Loading, false, true, false, Some("Load")),
     ] {
         let held = (login.attempt().is_some(), login.loads(), login.hashes());
         assert_eq!(held, (has_try, loads, hashes), "{login:?}");
-        let submitted = login.job(&user, TurnTime::default(), &rules).map(|job| format!("{job:?}"));
+        let submitted = login.job(&user, TurnTimestamp::default(), &rules).map(|job| format!("{job:?}"));
         let name = submitted.as_ref().and_then(|job| job.split_once(' ')).map(|(name, _)| name);
         assert_eq!(name, job, "{login:?}");
     }
@@ -225,11 +257,11 @@ fn a_try_is_settled_when_its_state_is_left_for_one_without_and_the_states_say_wh
 
 #[test]
 fn a_deferred_log_in_is_due_when_all_is_answered_on_its_connection_and_gone_with_it() {
-    let mut logins = Logins::new();
+    let mut logins = LoginsInProgress::new();
     let conn = |slot| ConnId { slot, generation: 0 };
     let mut deferred = |slot| {
-        let request = Ticket { slot, generation: 0 };
-        let (user, aim) = (UserName::new("ann").unwrap(), ProofPurpose::DeleteAccount);
+        let request = JobTicket { slot, generation: 0 };
+        let (user, aim) = (UserName::new("ann").unwrap(), CredentialCheckPurpose::DeleteAccount);
         let id = logins.insert(LoginInProgress { request, user, aim, login: admitted(), barred: None });
         logins.defer(conn(slot), id);
         id

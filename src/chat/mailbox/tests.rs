@@ -1,20 +1,21 @@
 //! A mailbox without a cursor.
 
-use super::super::contract::Rules;
-use super::super::deliveries::{Deliveries, SaveProgress};
+use super::super::contract::CoreSettings;
+use super::super::deliveries::{Deliveries, PushSaveState};
 use super::super::ids::DeliveryRef;
-use super::{Backfill, INDEXED_FROM, Mailbox};
+use super::{INDEXED_FROM, Mailbox, MailboxBackfillState};
 use crate::protocol::push::PushKind;
 
-struct FilledMailbox {
+struct MailboxFixture {
     mailbox: Mailbox,
     deliveries: Deliveries,
 }
 
-impl FilledMailbox {
+impl MailboxFixture {
     /// A mailbox with `count` entries: m0 from s0, m1 from s1 and so on, numbered from 1.
     fn new(count: u64) -> (Self, Vec<DeliveryRef>) {
-        let mut filled = Self { mailbox: Mailbox::new(Backfill::Live), deliveries: Deliveries::new([1, 2]) };
+        let mut filled =
+            Self { mailbox: Mailbox::new(MailboxBackfillState::Live), deliveries: Deliveries::new([1, 2]) };
         let all = (0..count).map(|n| filled.append(n + 1, &format!("m{n}"), &format!("s{n}"))).collect();
         (filled, all)
     }
@@ -25,7 +26,7 @@ impl FilledMailbox {
         delivery
     }
 
-    fn append_tail(&mut self, seq: u64, rules: &Rules) -> Option<DeliveryRef> {
+    fn append_tail(&mut self, seq: u64, rules: &CoreSettings) -> Option<DeliveryRef> {
         let delivery = self.deliveries.insert_stored((seq, PushKind::Message), &format!("t{seq}"), "bob", "x");
         self.mailbox.append_tail(delivery, &self.deliveries, rules).then_some(delivery)
     }
@@ -49,7 +50,7 @@ impl FilledMailbox {
 
 #[test]
 fn entries_stand_in_their_order_wherever_one_is_taken_off() {
-    let (mut filled, all) = FilledMailbox::new(500);
+    let (mut filled, all) = MailboxFixture::new(500);
     for (n, delivery) in all.iter().enumerate().filter(|(n, _)| n % 3 == 1) {
         assert_eq!(filled.remove(*delivery), Some(n as u64), "its place");
     }
@@ -67,13 +68,13 @@ fn entries_stand_in_their_order_wherever_one_is_taken_off() {
 #[test]
 fn a_message_is_found_by_sender_and_id_in_a_short_mailbox_and_in_a_long_one() {
     for count in [5, INDEXED_FROM as u64, INDEXED_FROM as u64 + 1, 300] {
-        let (mut filled, all) = FilledMailbox::new(count);
+        let (mut filled, all) = MailboxFixture::new(count);
         let request = (1_000, PushKind::FriendRequest);
         let request = filled.deliveries.insert_stored(request, "request", "s0", "x");
         filled.mailbox.append(request, &mut filled.deliveries);
-        filled.mailbox.backfill = Backfill::Backlog { after_seq: 1_000, asking: false };
-        let late = filled.append_tail(1_001, &Rules::default());
-        let find = |filled: &FilledMailbox, sender: &str, id: &str| {
+        filled.mailbox.backfill = MailboxBackfillState::Backlog { after_seq: 1_000, asking: false };
+        let late = filled.append_tail(1_001, &CoreSettings::default());
+        let find = |filled: &MailboxFixture, sender: &str, id: &str| {
             filled.mailbox.find_message(sender, id, &filled.deliveries)
         };
         assert_eq!(find(&filled, "bob", "t1001"), late, "on the tail");
@@ -91,15 +92,15 @@ fn a_message_is_found_by_sender_and_id_in_a_short_mailbox_and_in_a_long_one() {
 
 #[test]
 fn a_tail_that_had_no_room_takes_nothing_more_until_the_next_page_is_asked_for() {
-    let rules = Rules { list_max: 2, ..Rules::default() };
-    let (mut filled, first) = FilledMailbox::new(1);
-    filled.mailbox.backfill = Backfill::Backlog { after_seq: 1, asking: true };
+    let rules = CoreSettings { list_max: 2, ..CoreSettings::default() };
+    let (mut filled, first) = MailboxFixture::new(1);
+    filled.mailbox.backfill = MailboxBackfillState::Backlog { after_seq: 1, asking: true };
     let [two, three] = [2, 3].map(|seq| filled.append_tail(seq, &rules).unwrap());
     assert_eq!(filled.append_tail(4, &rules), None, "no room");
-    filled.deliveries.get_mut(three).unwrap().save = SaveProgress::InFlight;
+    filled.deliveries.get_mut(three).unwrap().save = PushSaveState::InFlight;
     assert_eq!(filled.remove(two), None, "it had no place among the entries");
     assert_eq!(filled.append_tail(5, &rules), None, "the page on its way may lack 4");
-    filled.mailbox.backfill = Backfill::Backlog { after_seq: 1, asking: false };
+    filled.mailbox.backfill = MailboxBackfillState::Backlog { after_seq: 1, asking: false };
     assert_eq!(filled.mailbox.page_asked(&filled.deliveries), [], "3 is not in the store");
     let six = filled.append_tail(6, &rules).unwrap();
     filled.check();
@@ -108,20 +109,21 @@ fn a_tail_that_had_no_room_takes_nothing_more_until_the_next_page_is_asked_for()
     assert_eq!(filled.all(), first);
     assert!(!filled.mailbox.is_done());
     filled.remove(first[0]);
-    filled.mailbox.backfill = Backfill::Live;
+    filled.mailbox.backfill = MailboxBackfillState::Live;
     assert!(filled.mailbox.is_done());
 }
 
 #[test]
 fn it_is_full_by_number_and_by_size_and_one_always_fits() {
-    let (filled, _) = FilledMailbox::new(3);
-    let is_full =
-        |list_max, list_bytes_max| filled.mailbox.is_full(1, &Rules { list_max, list_bytes_max, ..Rules::default() });
+    let (filled, _) = MailboxFixture::new(3);
+    let is_full = |list_max, list_bytes_max| {
+        filled.mailbox.is_full(1, &CoreSettings { list_max, list_bytes_max, ..CoreSettings::default() })
+    };
     let bytes = filled.mailbox.bytes();
     assert_eq!(
         [is_full(3, 10_000), is_full(4, 10_000), is_full(4, bytes), is_full(4, bytes + 1)],
         [true, false, true, false]
     );
-    let empty = Mailbox::new(Backfill::Live);
-    assert!(!empty.is_full(1_000, &Rules { list_max: 1, list_bytes_max: 1, ..Rules::default() }));
+    let empty = Mailbox::new(MailboxBackfillState::Live);
+    assert!(!empty.is_full(1_000, &CoreSettings { list_max: 1, list_bytes_max: 1, ..CoreSettings::default() }));
 }

@@ -1,7 +1,7 @@
 //! A user's own key pairs.
 
-use super::public::{PublicKey, PublicKeys};
-use super::{EncryptionError, from_base64, to_base64};
+use super::public::{PublicKeys, RsaPublicKey};
+use super::{E2eEncryptionError, from_base64, to_base64};
 use crate::client::token::write_private;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -18,7 +18,7 @@ const EXPONENT: [u8; 3] = [1, 0, 1];
 
 /// The key pairs of a user: one for encryption, one for signatures. Anybody who has them can read
 /// the user's messages and write in the user's name.
-pub struct KeyPairs {
+pub struct UserKeyPairs {
     user: String,
     encrypt: OaepPrivateDecryptingKey,
     sign: RsaKeyPair,
@@ -29,42 +29,42 @@ pub struct KeyPairs {
 }
 
 /// The keys are not shown.
-impl std::fmt::Debug for KeyPairs {
+impl std::fmt::Debug for UserKeyPairs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Keys").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-impl KeyPairs {
+impl UserKeyPairs {
     /// Generates new key pairs of 3,072 bits. This takes about a second.
     ///
     /// # Errors
-    /// [`EncryptionError::Failed`].
-    pub fn generate(user: &str) -> Result<Self, EncryptionError> {
+    /// [`E2eEncryptionError::Failed`].
+    pub fn generate(user: &str) -> Result<Self, E2eEncryptionError> {
         let pkcs8 = || {
-            let key = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|_| EncryptionError::Failed)?;
-            let der: Pkcs8V1Der<'_> = key.as_der().map_err(|_| EncryptionError::Failed)?;
+            let key = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|_| E2eEncryptionError::Failed)?;
+            let der: Pkcs8V1Der<'_> = key.as_der().map_err(|_| E2eEncryptionError::Failed)?;
             Ok(der.as_ref().to_vec())
         };
         Self::from_pkcs8(user, pkcs8()?, pkcs8()?)
     }
 
-    pub(super) fn from_pkcs8(user: &str, encrypt: Vec<u8>, sign: Vec<u8>) -> Result<Self, EncryptionError> {
+    pub(super) fn from_pkcs8(user: &str, encrypt: Vec<u8>, sign: Vec<u8>) -> Result<Self, E2eEncryptionError> {
         let public_of = |pkcs8: &[u8]| {
-            let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| EncryptionError::Broken)?;
+            let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| E2eEncryptionError::Broken)?;
             let public = pair.public_key();
             if public.exponent().big_endian_without_leading_zero() != EXPONENT {
-                return Err(EncryptionError::Broken);
+                return Err(E2eEncryptionError::Broken);
             }
             let modulus = public.modulus().big_endian_without_leading_zero().to_vec();
-            Ok((PublicKey::new(modulus)?, pair))
+            Ok((RsaPublicKey::new(modulus)?, pair))
         };
         let (encrypt_public, _) = public_of(&encrypt)?;
         let (sign_public, sign_pair) = public_of(&sign)?;
-        let private = PrivateDecryptingKey::from_pkcs8(&encrypt).map_err(|_| EncryptionError::Broken)?;
+        let private = PrivateDecryptingKey::from_pkcs8(&encrypt).map_err(|_| E2eEncryptionError::Broken)?;
         Ok(Self {
             user: user.to_owned(),
-            encrypt: OaepPrivateDecryptingKey::new(private).map_err(|_| EncryptionError::Broken)?,
+            encrypt: OaepPrivateDecryptingKey::new(private).map_err(|_| E2eEncryptionError::Broken)?,
             sign: sign_pair,
             public: PublicKeys { encrypt: encrypt_public, sign: sign_public },
             encrypt_pkcs8: encrypt,
@@ -85,7 +85,7 @@ impl KeyPairs {
     }
 
     /// Writes the keys, not encrypted, to a file that only its owner may read (mode 0600). For a
-    /// file that leaves this machine use [`KeyPairs::export`].
+    /// file that leaves this machine use [`UserKeyPairs::export`].
     ///
     /// # Errors
     /// It cannot be written.
@@ -96,20 +96,20 @@ impl KeyPairs {
         write_private(path.as_ref(), text.to_string().as_bytes())
     }
 
-    /// Reads what [`KeyPairs::save`] wrote.
+    /// Reads what [`UserKeyPairs::save`] wrote.
     ///
     /// # Errors
     /// The file cannot be read, or holds no keys.
     pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
         let mut text = String::new();
         std::fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-        let bad = |fault: EncryptionError| io::Error::new(ErrorKind::InvalidData, fault);
+        let bad = |fault: E2eEncryptionError| io::Error::new(ErrorKind::InvalidData, fault);
         Self::from_json(&text).map_err(bad)
     }
 
-    fn from_json(text: &str) -> Result<Self, EncryptionError> {
-        let value: Value = serde_json::from_str(text).map_err(|_| EncryptionError::Broken)?;
-        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(EncryptionError::Broken);
+    fn from_json(text: &str) -> Result<Self, E2eEncryptionError> {
+        let value: Value = serde_json::from_str(text).map_err(|_| E2eEncryptionError::Broken)?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(E2eEncryptionError::Broken);
         Self::from_pkcs8(text("user")?, from_base64(text("encrypt")?)?, from_base64(text("sign")?)?)
     }
 
@@ -132,17 +132,17 @@ impl KeyPairs {
     }
 
     /// RSA-PSS.
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, EncryptionError> {
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, E2eEncryptionError> {
         let mut signature = vec![0; self.sign.public_modulus_len()];
         let signed = self.sign.sign(&RSA_PSS_SHA256, &SystemRandom::new(), message, &mut signature);
-        signed.map(|()| signature).map_err(|_| EncryptionError::Failed)
+        signed.map(|()| signature).map_err(|_| E2eEncryptionError::Failed)
     }
 
     /// RSA-OAEP.
-    pub(super) fn unwrap_key(&self, wrapped: &[u8]) -> Result<Vec<u8>, EncryptionError> {
+    pub(super) fn unwrap_key(&self, wrapped: &[u8]) -> Result<Vec<u8>, E2eEncryptionError> {
         let mut secret = vec![0; self.encrypt.min_output_size()];
         let opened = self.encrypt.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut secret, None);
-        let length = opened.map_err(|_| EncryptionError::Broken)?.len();
+        let length = opened.map_err(|_| E2eEncryptionError::Broken)?.len();
         secret.truncate(length);
         Ok(secret)
     }

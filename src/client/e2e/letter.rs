@@ -1,15 +1,15 @@
 //! One encrypted and signed message.
 
-use super::keys::KeyPairs;
+use super::keys::UserKeyPairs;
 use super::public::PublicKeys;
-use super::{EncryptionError, decrypt, encrypt, from_base64, netstrings, random, to_base64};
+use super::{E2eEncryptionError, decrypt, encrypt, from_base64, netstrings, random, to_base64};
 use serde_json::{Value, json};
 
 const MARK: &str = "e2e1";
 
 /// The context of a message, as given in its push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageContext<'a> {
+pub struct EncryptionContext<'a> {
     /// The sender.
     pub sender: &'a str,
     /// The receiver.
@@ -31,7 +31,7 @@ fn read(content: &str) -> Option<Value> {
     (value.get("hongyan")?.as_str()? == MARK).then_some(value)
 }
 
-impl MessageContext<'_> {
+impl EncryptionContext<'_> {
     /// The associated data: the fields that are authenticated together with the ciphertext.
     fn aad(&self, from: &str, to: &str, own: &str) -> Vec<u8> {
         let texts = ["hongyan-e2e1", self.sender, self.receiver, self.message_id, from, to, own];
@@ -39,13 +39,18 @@ impl MessageContext<'_> {
     }
 }
 
-impl KeyPairs {
+impl UserKeyPairs {
     /// Encrypts and signs a text; returns the `content` of the message.
     ///
     /// # Errors
-    /// [`EncryptionError::Failed`]; [`EncryptionError::Broken`]: the keys of the receiver cannot be
+    /// [`E2eEncryptionError::Failed`]; [`E2eEncryptionError::Broken`]: the keys of the receiver cannot be
     /// used.
-    pub fn seal(&self, to: &PublicKeys, letter: MessageContext<'_>, text: &str) -> Result<String, EncryptionError> {
+    pub fn seal(
+        &self,
+        to: &PublicKeys,
+        letter: EncryptionContext<'_>,
+        text: &str,
+    ) -> Result<String, E2eEncryptionError> {
         let (key, iv) = (random::<32>()?, random::<12>()?);
         let ours = self.public();
         let (from, to_kid, own_kid) = (ours.sign_kid(), to.encrypt_kid(), ours.encrypt_kid());
@@ -68,11 +73,11 @@ impl KeyPairs {
     pub fn open(
         &self,
         sender: &PublicKeys,
-        letter: MessageContext<'_>,
+        letter: EncryptionContext<'_>,
         content: &str,
-    ) -> Result<String, EncryptionError> {
-        let value = read(content).ok_or(EncryptionError::Broken)?;
-        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(EncryptionError::Broken);
+    ) -> Result<String, E2eEncryptionError> {
+        let value = read(content).ok_or(E2eEncryptionError::Broken)?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(E2eEncryptionError::Broken);
         let bytes = |key: &str| from_base64(text(key)?);
         let (from, to, own_kid) = (text("from")?, text("to")?, text("self")?);
         let ours = self.public();
@@ -80,11 +85,11 @@ impl KeyPairs {
         let (kid, wrapped) = if is_own { (own_kid, "own") } else { (to, "key") };
         let for_us = is_own || letter.receiver == self.user();
         if !for_us || kid != ours.encrypt_kid() {
-            return Err(EncryptionError::NotForUs);
+            return Err(E2eEncryptionError::NotForUs);
         }
         let pinned = if is_own { ours } else { sender };
         if from != pinned.sign_kid() {
-            return Err(EncryptionError::OtherKey);
+            return Err(E2eEncryptionError::OtherKey);
         }
         let aad = letter.aad(from, to, own_kid);
         let (key, own, iv, sealed) = (bytes("key")?, bytes("own")?, bytes("iv")?, bytes("text")?);
@@ -93,7 +98,7 @@ impl KeyPairs {
         pinned.sign.verify(&signed(aad.clone(), [&iv, &key, &own, &sealed]), &signature)?;
         let secret = self.unwrap_key(if wrapped == "own" { &own } else { &key })?;
         let plain = decrypt(&secret, &iv, &aad, sealed)?;
-        String::from_utf8(plain).map_err(|_| EncryptionError::Broken)
+        String::from_utf8(plain).map_err(|_| E2eEncryptionError::Broken)
     }
 }
 

@@ -1,9 +1,9 @@
 //! A client that encrypts its messages to every friend who has keys.
 
-use super::EncryptionError;
-use super::keys::KeyPairs;
-use super::letter::{MessageContext, is_encrypted};
-use super::pins::{PinCheck, PinnedKeys};
+use super::E2eEncryptionError;
+use super::keys::UserKeyPairs;
+use super::letter::{EncryptionContext, is_encrypted};
+use super::pins::{FriendKeysCheck, PinnedKeys};
 use super::public::{PublicKeys, safety_number};
 use crate::client::{Client, Error, ProfileChange, Push, new_id};
 use std::fmt;
@@ -20,9 +20,9 @@ pub enum DecryptOutcome {
         /// Are keys of the sender pinned?
         sender_has_keys: bool,
     },
-    /// The message must not be shown as genuine. After [`EncryptionError::OtherKey`] the friend's
-    /// keys may have changed: ask the user ([`Messenger::standing`]).
-    Bad(EncryptionError),
+    /// The message must not be shown as genuine. After [`E2eEncryptionError::OtherKey`] the friend's
+    /// keys may have changed: ask the user ([`EncryptingClient::standing`]).
+    Bad(E2eEncryptionError),
     /// The message is encrypted, and the profile with its sender's keys could not be fetched. Do
     /// not ack it: the server will send it again.
     NotYet(Error),
@@ -30,7 +30,7 @@ pub enum DecryptOutcome {
 
 /// A message that the server has promised to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SentMessage {
+pub struct AcceptedMessage {
     /// The message's id.
     pub id: String,
     /// Could the server not read it?
@@ -42,8 +42,8 @@ pub struct SentMessage {
 pub enum SendError {
     /// An error of the client.
     Client(Error),
-    /// A fault of the keys, usually [`EncryptionError::KeysChanged`].
-    Keys(EncryptionError),
+    /// A fault of the keys, usually [`E2eEncryptionError::KeysChanged`].
+    Keys(E2eEncryptionError),
 }
 
 impl fmt::Display for SendError {
@@ -63,27 +63,27 @@ impl From<Error> for SendError {
     }
 }
 
-impl From<EncryptionError> for SendError {
-    fn from(fault: EncryptionError) -> Self {
+impl From<E2eEncryptionError> for SendError {
+    fn from(fault: E2eEncryptionError) -> Self {
         Self::Keys(fault)
     }
 }
 
 /// A client with keys and pins.
 #[derive(Debug)]
-pub struct Messenger {
+pub struct EncryptingClient {
     client: Client,
-    keys: KeyPairs,
+    keys: UserKeyPairs,
     pins: Mutex<PinnedKeys>,
 }
 
-impl Messenger {
+impl EncryptingClient {
     /// A messenger with the keys of the client's user. If the profile has other keys, or none,
     /// these keys are published in it.
     ///
     /// # Errors
     /// [`Error::Setting`]: the keys belong to another user; the errors of every request.
-    pub fn new(client: Client, keys: KeyPairs, pins: PinnedKeys) -> Result<Self, Error> {
+    pub fn new(client: Client, keys: UserKeyPairs, pins: PinnedKeys) -> Result<Self, Error> {
         if keys.user() != client.user() {
             return Err(Error::Setting("these are another user's keys".to_owned()));
         }
@@ -105,23 +105,23 @@ impl Messenger {
     ///
     /// # Errors
     /// The errors of every request.
-    pub fn standing(&self, name: &str) -> Result<PinCheck, Error> {
+    pub fn standing(&self, name: &str) -> Result<FriendKeysCheck, Error> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
         Ok(self.pins().look(name, &in_profile))
     }
 
     /// Records that the user agrees to the keys that they were shown: those of
-    /// [`PinCheck::Changed`], whose safety number is [`Messenger::safety_number_with`]. The keys
+    /// [`FriendKeysCheck::Changed`], whose safety number is [`EncryptingClient::safety_number_with`]. The keys
     /// are pinned if the friend's profile still has them; with `None`, the friend counts as having
     /// no keys, if the profile still has none.
     ///
     /// # Errors
-    /// [`EncryptionError::KeysChanged`]: the profile has other keys meanwhile, and nothing was
+    /// [`E2eEncryptionError::KeysChanged`]: the profile has other keys meanwhile, and nothing was
     /// pinned. The errors of every request.
     pub fn agree(&self, name: &str, shown: Option<&PublicKeys>) -> Result<(), SendError> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
         if PublicKeys::read(&in_profile).ok().as_ref() != shown {
-            return Err(EncryptionError::KeysChanged.into());
+            return Err(E2eEncryptionError::KeysChanged.into());
         }
         self.pins().agree(name, &in_profile);
         Ok(())
@@ -143,27 +143,27 @@ impl Messenger {
     /// Sends a message, encrypted if the friend has keys. Fetches the friend's profile first.
     ///
     /// # Errors
-    /// [`EncryptionError::KeysChanged`]: nothing was sent. The errors of [`Client::send`].
-    pub fn send(&self, receiver: &str, text: &str) -> Result<SentMessage, SendError> {
+    /// [`E2eEncryptionError::KeysChanged`]: nothing was sent. The errors of [`Client::send`].
+    pub fn send(&self, receiver: &str, text: &str) -> Result<AcceptedMessage, SendError> {
         let id = new_id()?;
         let (content, encrypted) = self.content(&id, receiver, text)?;
         self.client.send_with_id(&id, receiver, &content)?;
-        Ok(SentMessage { id, encrypted })
+        Ok(AcceptedMessage { id, encrypted })
     }
 
     /// Returns the content of a message with this id, and whether it is encrypted. This is for a
     /// program that sends the message itself. Use each id for one content only.
     ///
     /// # Errors
-    /// As [`Messenger::send`].
+    /// As [`EncryptingClient::send`].
     pub fn content(&self, id: &str, receiver: &str, text: &str) -> Result<(String, bool), SendError> {
         match self.standing(receiver)? {
-            PinCheck::NoKeys => Ok((text.to_owned(), false)),
-            PinCheck::Known(keys) => {
-                let letter = MessageContext { sender: self.client.user(), receiver, message_id: id };
+            FriendKeysCheck::NoKeys => Ok((text.to_owned(), false)),
+            FriendKeysCheck::Known(keys) => {
+                let letter = EncryptionContext { sender: self.client.user(), receiver, message_id: id };
                 Ok((self.keys.seal(&keys, letter, text)?, true))
             }
-            PinCheck::Changed(_) => Err(EncryptionError::KeysChanged.into()),
+            FriendKeysCheck::Changed(_) => Err(E2eEncryptionError::KeysChanged.into()),
         }
     }
 
@@ -176,12 +176,14 @@ impl Messenger {
         let pinned = match pinned {
             Some(keys) => keys,
             None => match self.standing(&push.sender) {
-                Ok(PinCheck::Known(keys)) => keys,
-                Ok(PinCheck::NoKeys | PinCheck::Changed(_)) => return DecryptOutcome::Bad(EncryptionError::OtherKey),
+                Ok(FriendKeysCheck::Known(keys)) => keys,
+                Ok(FriendKeysCheck::NoKeys | FriendKeysCheck::Changed(_)) => {
+                    return DecryptOutcome::Bad(E2eEncryptionError::OtherKey);
+                }
                 Err(error) => return DecryptOutcome::NotYet(error),
             },
         };
-        let letter = MessageContext { sender: &push.sender, receiver: &push.receiver, message_id: &push.message_id };
+        let letter = EncryptionContext { sender: &push.sender, receiver: &push.receiver, message_id: &push.message_id };
         self.keys.open(&pinned, letter, &push.content).map_or_else(DecryptOutcome::Bad, DecryptOutcome::Encrypted)
     }
 }

@@ -1,8 +1,8 @@
 //! Messages between friends that the server cannot read: RSA-OAEP, RSA-PSS and AES-256-GCM, in the
 //! format of docs/e2e.md, which also says what it protects against and what not.
 //!
-//! [`KeyPairs`] are a user's own key pairs, [`PublicKeys`] are the keys in a profile, and
-//! [`PinnedKeys`] are the keys that each friend had first. [`Messenger`] combines them with a
+//! [`UserKeyPairs`] are a user's own key pairs, [`PublicKeys`] are the keys in a profile, and
+//! [`PinnedKeys`] are the keys that each friend had first. [`EncryptingClient`] combines them with a
 //! client:
 //!
 //! ```no_run
@@ -40,10 +40,10 @@ mod messenger;
 mod pins;
 mod public;
 
-pub use keys::KeyPairs;
-pub use letter::{MessageContext, is_encrypted};
-pub use messenger::{DecryptOutcome, Messenger, SendError, SentMessage};
-pub use pins::{PinCheck, PinnedKeys};
+pub use keys::UserKeyPairs;
+pub use letter::{EncryptionContext, is_encrypted};
+pub use messenger::{AcceptedMessage, DecryptOutcome, EncryptingClient, SendError};
+pub use pins::{FriendKeysCheck, PinnedKeys};
 pub use public::{PublicKeys, safety_number};
 
 use base64::Engine;
@@ -54,7 +54,7 @@ use std::fmt;
 /// Why keys or a message cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum EncryptionError {
+pub enum E2eEncryptionError {
     /// The text does not follow the format.
     Broken,
     /// It was encrypted for other keys than ours.
@@ -73,7 +73,7 @@ pub enum EncryptionError {
     Failed,
 }
 
-impl fmt::Display for EncryptionError {
+impl fmt::Display for E2eEncryptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Broken => "it is damaged, or not in the format of docs/e2e.md",
@@ -87,7 +87,7 @@ impl fmt::Display for EncryptionError {
     }
 }
 
-impl std::error::Error for EncryptionError {}
+impl std::error::Error for E2eEncryptionError {}
 
 /// Appends a netstring: the decimal byte length, a colon, the bytes, a comma. A sequence of
 /// netstrings can be parsed in one way only.
@@ -109,30 +109,30 @@ fn to_base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn from_base64(text: &str) -> Result<Vec<u8>, EncryptionError> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| EncryptionError::Broken)
+fn from_base64(text: &str) -> Result<Vec<u8>, E2eEncryptionError> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| E2eEncryptionError::Broken)
 }
 
-fn random<const N: usize>() -> Result<[u8; N], EncryptionError> {
+fn random<const N: usize>() -> Result<[u8; N], E2eEncryptionError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|_| EncryptionError::Failed)?;
+    getrandom::fill(&mut bytes).map_err(|_| E2eEncryptionError::Failed)?;
     Ok(bytes)
 }
 
 /// AES-256-GCM; the tag follows the ciphertext.
-fn encrypt(key: &[u8; 32], iv: [u8; 12], aad: &[u8], text: &[u8]) -> Result<Vec<u8>, EncryptionError> {
-    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| EncryptionError::Failed)?;
+fn encrypt(key: &[u8; 32], iv: [u8; 12], aad: &[u8], text: &[u8]) -> Result<Vec<u8>, E2eEncryptionError> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| E2eEncryptionError::Failed)?;
     let mut bytes = text.to_vec();
     let nonce = Nonce::assume_unique_for_key(iv);
     let sealed = LessSafeKey::new(key).seal_in_place_append_tag(nonce, Aad::from(aad), &mut bytes);
-    sealed.map(|()| bytes).map_err(|_| EncryptionError::Failed)
+    sealed.map(|()| bytes).map_err(|_| E2eEncryptionError::Failed)
 }
 
-fn decrypt(key: &[u8], iv: &[u8], aad: &[u8], mut bytes: Vec<u8>) -> Result<Vec<u8>, EncryptionError> {
-    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| EncryptionError::Broken)?;
-    let nonce = Nonce::try_assume_unique_for_key(iv).map_err(|_| EncryptionError::Broken)?;
+fn decrypt(key: &[u8], iv: &[u8], aad: &[u8], mut bytes: Vec<u8>) -> Result<Vec<u8>, E2eEncryptionError> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| E2eEncryptionError::Broken)?;
+    let nonce = Nonce::try_assume_unique_for_key(iv).map_err(|_| E2eEncryptionError::Broken)?;
     let opened = LessSafeKey::new(key).open_in_place(nonce, Aad::from(aad), &mut bytes);
-    let length = opened.map_err(|_| EncryptionError::Broken)?.len();
+    let length = opened.map_err(|_| E2eEncryptionError::Broken)?.len();
     bytes.truncate(length);
     Ok(bytes)
 }

@@ -1,7 +1,7 @@
 //! The keys that each friend had first. If a user's profile has other keys later, it may be
 //! somebody else.
 
-use super::EncryptionError;
+use super::E2eEncryptionError;
 use super::public::PublicKeys;
 use crate::client::token::write_private;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The result of comparing a friend's keys to the pinned ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PinCheck {
+pub enum FriendKeysCheck {
     /// The friend has no keys and never had: messages are plain text, and are shown as that.
     NoKeys,
     /// The keys are the pinned ones; they may have been pinned just now.
@@ -31,16 +31,16 @@ pub struct PinnedKeys {
 impl PinnedKeys {
     /// Compares the keys in a friend's profile (`rsaPublicKey`) to the pinned ones, and pins them
     /// if none are pinned.
-    pub fn look(&mut self, name: &str, in_profile: &str) -> PinCheck {
+    pub fn look(&mut self, name: &str, in_profile: &str) -> FriendKeysCheck {
         let found = PublicKeys::read(in_profile).ok();
         match (self.keys.get(name), found) {
-            (None, None) => PinCheck::NoKeys,
+            (None, None) => FriendKeysCheck::NoKeys,
             (None, Some(keys)) => {
                 self.keys.insert(name.to_owned(), keys.clone());
-                PinCheck::Known(keys)
+                FriendKeysCheck::Known(keys)
             }
-            (Some(pinned), Some(keys)) if *pinned == keys => PinCheck::Known(keys),
-            (Some(_), found) => PinCheck::Changed(found),
+            (Some(pinned), Some(keys)) if *pinned == keys => FriendKeysCheck::Known(keys),
+            (Some(_), found) => FriendKeysCheck::Changed(found),
         }
     }
 
@@ -69,10 +69,10 @@ impl PinnedKeys {
     /// Reads such a text.
     ///
     /// # Errors
-    /// [`EncryptionError::Broken`]. Do not start without pins in this case: a damaged file would
+    /// [`E2eEncryptionError::Broken`]. Do not start without pins in this case: a damaged file would
     /// hide a change.
-    pub fn read(text: &str) -> Result<Self, EncryptionError> {
-        let texts: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| EncryptionError::Broken)?;
+    pub fn read(text: &str) -> Result<Self, E2eEncryptionError> {
+        let texts: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| E2eEncryptionError::Broken)?;
         let keys = texts.into_iter().map(|(name, text)| PublicKeys::read(&text).map(|keys| (name, keys)));
         Ok(Self { keys: keys.collect::<Result<_, _>>()? })
     }

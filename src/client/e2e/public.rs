@@ -1,6 +1,6 @@
 //! The public keys in a profile, and the safety number with which two users compare theirs.
 
-use super::{EncryptionError, from_base64, netstring, to_base64};
+use super::{E2eEncryptionError, from_base64, netstring, to_base64};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey, PublicKeyComponents};
 use aws_lc_rs::signature::RSA_PSS_2048_8192_SHA256;
 use ring::digest;
@@ -15,18 +15,18 @@ const BITS_MAX: u32 = 4_096;
 
 /// An RSA key by its modulus.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PublicKey {
+pub(super) struct RsaPublicKey {
     modulus: Vec<u8>,
     kid: String,
 }
 
-impl PublicKey {
+impl RsaPublicKey {
     /// From a modulus in big-endian bytes.
-    pub(super) fn new(modulus: Vec<u8>) -> Result<Self, EncryptionError> {
-        let [first, .., last] = modulus[..] else { return Err(EncryptionError::Broken) };
+    pub(super) fn new(modulus: Vec<u8>) -> Result<Self, E2eEncryptionError> {
+        let [first, .., last] = modulus[..] else { return Err(E2eEncryptionError::Broken) };
         let bits = (modulus.len() as u32).saturating_mul(8).saturating_sub(first.leading_zeros());
         if first == 0 || last & 1 == 0 || !(BITS_MIN..=BITS_MAX).contains(&bits) {
-            return Err(EncryptionError::Broken);
+            return Err(E2eEncryptionError::Broken);
         }
         // RFC 7638: these keys, in this order, without white space.
         let thumbprint = format!("{{\"e\":\"AQAB\",\"kty\":\"RSA\",\"n\":\"{}\"}}", to_base64(&modulus));
@@ -34,10 +34,10 @@ impl PublicKey {
         Ok(Self { modulus, kid })
     }
 
-    fn read(jwk: &Value, alg: &str, usage: &str) -> Result<Self, EncryptionError> {
-        let text = |key: &str| jwk.get(key).and_then(Value::as_str).ok_or(EncryptionError::Broken);
+    fn read(jwk: &Value, alg: &str, usage: &str) -> Result<Self, E2eEncryptionError> {
+        let text = |key: &str| jwk.get(key).and_then(Value::as_str).ok_or(E2eEncryptionError::Broken);
         if [text("kty")?, text("e")?, text("alg")?, text("use")?] != ["RSA", "AQAB", alg, usage] {
-            return Err(EncryptionError::Broken);
+            return Err(E2eEncryptionError::Broken);
         }
         Self::new(from_base64(text("n")?)?)
     }
@@ -55,46 +55,46 @@ impl PublicKey {
     }
 
     /// RSA-OAEP.
-    pub(super) fn wrap(&self, secret: &[u8]) -> Result<Vec<u8>, EncryptionError> {
-        let key: PublicEncryptingKey = self.components().try_into().map_err(|_| EncryptionError::Broken)?;
-        let key = OaepPublicEncryptingKey::new(key).map_err(|_| EncryptionError::Broken)?;
+    pub(super) fn wrap(&self, secret: &[u8]) -> Result<Vec<u8>, E2eEncryptionError> {
+        let key: PublicEncryptingKey = self.components().try_into().map_err(|_| E2eEncryptionError::Broken)?;
+        let key = OaepPublicEncryptingKey::new(key).map_err(|_| E2eEncryptionError::Broken)?;
         let mut wrapped = vec![0; key.ciphertext_size()];
         let written =
-            key.encrypt(&OAEP_SHA256_MGF1SHA256, secret, &mut wrapped, None).map_err(|_| EncryptionError::Failed)?;
+            key.encrypt(&OAEP_SHA256_MGF1SHA256, secret, &mut wrapped, None).map_err(|_| E2eEncryptionError::Failed)?;
         Ok(written.to_vec())
     }
 
     /// RSA-PSS.
-    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), EncryptionError> {
-        self.components().verify(&RSA_PSS_2048_8192_SHA256, message, signature).map_err(|_| EncryptionError::Forged)
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), E2eEncryptionError> {
+        self.components().verify(&RSA_PSS_2048_8192_SHA256, message, signature).map_err(|_| E2eEncryptionError::Forged)
     }
 }
 
 /// The public keys of a user: one for encryption, one for signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKeys {
-    pub(super) encrypt: PublicKey,
-    pub(super) sign: PublicKey,
+    pub(super) encrypt: RsaPublicKey,
+    pub(super) sign: RsaPublicKey,
 }
 
 impl PublicKeys {
     /// Reads `rsaPublicKey` of a profile.
     ///
     /// # Errors
-    /// [`EncryptionError::Broken`]: the text contains no keys of this format. A user with such a
+    /// [`E2eEncryptionError::Broken`]: the text contains no keys of this format. A user with such a
     /// profile counts as one without keys.
-    pub fn read(text: &str) -> Result<Self, EncryptionError> {
+    pub fn read(text: &str) -> Result<Self, E2eEncryptionError> {
         if text.len() > TEXT_BYTES_MAX {
-            return Err(EncryptionError::Broken);
+            return Err(E2eEncryptionError::Broken);
         }
-        let value: Value = serde_json::from_str(text).map_err(|_| EncryptionError::Broken)?;
+        let value: Value = serde_json::from_str(text).map_err(|_| E2eEncryptionError::Broken)?;
         if value.get("hongyan").and_then(Value::as_u64) != Some(1) {
-            return Err(EncryptionError::Broken);
+            return Err(E2eEncryptionError::Broken);
         }
-        let key = |name: &str| value.get(name).ok_or(EncryptionError::Broken);
+        let key = |name: &str| value.get(name).ok_or(E2eEncryptionError::Broken);
         Ok(Self {
-            encrypt: PublicKey::read(key("encrypt")?, "RSA-OAEP-256", "enc")?,
-            sign: PublicKey::read(key("sign")?, "PS256", "sig")?,
+            encrypt: RsaPublicKey::read(key("encrypt")?, "RSA-OAEP-256", "enc")?,
+            sign: RsaPublicKey::read(key("sign")?, "PS256", "sig")?,
         })
     }
 

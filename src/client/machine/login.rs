@@ -1,9 +1,9 @@
 //! The log-in: with a token if there is one, otherwise with the password; and what follows when it
 //! is refused and when it succeeds.
 
-use super::{ClientMachine, ClientPhase, LIMITED_MS, LoginCredential, MachineOutput};
+use super::{ClientMachine, ClientMachineOutput, ClientPhase, LIMITED_MS, LoginCredential};
 use crate::client::delivery::ConnectionState;
-use crate::client::error::{EndReason, Refusal};
+use crate::client::error::{ClientEndReason, Refusal};
 use crate::client::frames::{self, RequestFrame, ServerFrame};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
@@ -22,7 +22,7 @@ impl ClientMachine {
     pub(super) fn log_in(&mut self, now: u64, with: LoginCredential) {
         // The server answers within 10 s; a queue in front of it may take as long again.
         self.phase = ClientPhase::LoggingIn { with, until: now + 2 * self.rules.answer_ms };
-        self.out.push(MachineOutput::LogIn(with));
+        self.out.push(ClientMachineOutput::LogIn(with));
     }
 
     pub(super) fn log_in_reply(&mut self, now: u64, with: LoginCredential, kind: &str, content: &Value) {
@@ -33,7 +33,7 @@ impl ClientMachine {
                 // The answer to this heartbeat arrives after the frame that gives the reason, if
                 // there is one.
                 let id = self.own_id();
-                self.out.push(MachineOutput::Send(frames::heartbeat(&id)));
+                self.out.push(ClientMachineOutput::Send(frames::heartbeat(&id)));
             }
             // A frame that belongs to an earlier log-in on this connection, or that was not
             // requested.
@@ -56,8 +56,10 @@ impl ClientMachine {
     fn refused(&mut self, now: u64, refusal: &Refusal) {
         let text = refusal.text.clone();
         match refusal.code {
-            Some(ErrorCode::Forbidden) => self.end(EndReason::Forbidden(text)),
-            Some(ErrorCode::BadField | ErrorCode::BadJson | ErrorCode::UnknownType) => self.end(EndReason::Fault(text)),
+            Some(ErrorCode::Forbidden) => self.end(ClientEndReason::Forbidden(text)),
+            Some(ErrorCode::BadField | ErrorCode::BadJson | ErrorCode::UnknownType) => {
+                self.end(ClientEndReason::Fault(text))
+            }
             Some(ErrorCode::RateLimited) => self.go(now, text, LIMITED_MS),
             _ => self.go(now, text, 0),
         }
@@ -72,7 +74,7 @@ impl ClientMachine {
         }
         match next {
             Some(with) => self.log_in(now, with),
-            None => self.end(EndReason::WrongPassword),
+            None => self.end(ClientEndReason::WrongPassword),
         }
     }
 
@@ -80,14 +82,14 @@ impl ClientMachine {
         self.phase = ClientPhase::Online { since: now };
         self.beat_at = now + self.rules.heartbeat_ms;
         self.dead_at = None;
-        self.out.push(MachineOutput::Connection(ConnectionState::Online));
+        self.out.push(ClientMachineOutput::Connection(ConnectionState::Online));
         match with {
             LoginCredential::Token => {}
             LoginCredential::Password => self.ask_for_token(now),
             LoginCredential::NewPassword => {
                 self.has_new_password = false;
                 self.has_password = true;
-                self.out.push(MachineOutput::PasswordIs(LoginCredential::NewPassword));
+                self.out.push(ClientMachineOutput::PasswordIs(LoginCredential::NewPassword));
                 self.ask_for_token(now);
             }
         }

@@ -2,10 +2,10 @@
 //! again after a reconnect and when the server could not execute them, and given up when their time
 //! is over.
 
-use super::{ClientMachine, ClientPhase, MachineOutput, RequestTicket};
+use super::{ClientMachine, ClientMachineOutput, ClientPhase, RequestTicket};
 use crate::client::backoff::{Backoff, Jitter};
-use crate::client::error::{EndReason, Error, Refusal};
-use crate::client::frames::{self, Answer, RequestFrame};
+use crate::client::error::{ClientEndReason, Error, Refusal};
+use crate::client::frames::{self, RequestAnswer, RequestFrame};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ pub(super) type RequestSerial = u64;
 
 /// A request that is waiting.
 #[derive(Debug)]
-struct WaitingRequest {
+struct UnansweredRequest {
     serial: RequestSerial,
     /// `None` for a request of the library itself.
     ticket: Option<RequestTicket>,
@@ -31,7 +31,7 @@ struct WaitingRequest {
 
 /// An `MF` whose reason may follow.
 #[derive(Debug)]
-pub(super) struct SuspectFailure {
+pub(super) struct UnexplainedFailure {
     pub(super) id: String,
     pub(super) serial: RequestSerial,
 }
@@ -39,7 +39,7 @@ pub(super) struct SuspectFailure {
 /// All waiting requests, in the order in which they were begun.
 #[derive(Debug, Default)]
 pub(super) struct WaitingRequests {
-    all: Vec<WaitingRequest>,
+    all: Vec<UnansweredRequest>,
     last_serial: RequestSerial,
 }
 
@@ -47,7 +47,7 @@ impl WaitingRequests {
     fn add(&mut self, ticket: Option<RequestTicket>, request: RequestFrame, until: u64) {
         self.last_serial += 1;
         let (serial, written, not_before, tries, refusal) = (self.last_serial, false, 0, 0, None);
-        self.all.push(WaitingRequest { serial, ticket, request, until, written, not_before, tries, refusal });
+        self.all.push(UnansweredRequest { serial, ticket, request, until, written, not_before, tries, refusal });
     }
 
     /// Adds a request of the library itself. These are few, and are not repeated.
@@ -68,7 +68,7 @@ impl WaitingRequests {
     /// Removes and returns the requests that must not be written again; the others wait for the
     /// next connection.
     pub(super) fn connection_lost(&mut self) -> Vec<(RequestTicket, Error)> {
-        let lost: Vec<WaitingRequest> = self
+        let lost: Vec<UnansweredRequest> = self
             .all
             .extract_if(.., |waiting| waiting.ticket.is_none() || (waiting.written && !waiting.request.repeatable))
             .collect();
@@ -92,7 +92,7 @@ impl WaitingRequests {
     }
 
     pub(super) fn deadline(&self, online: bool) -> Option<u64> {
-        let retry = |waiting: &WaitingRequest| {
+        let retry = |waiting: &UnansweredRequest| {
             (online && !waiting.written && waiting.not_before > 0).then_some(waiting.not_before)
         };
         self.all.iter().flat_map(|waiting| retry(waiting).into_iter().chain([waiting.until])).min()
@@ -104,7 +104,7 @@ impl WaitingRequests {
         let mut lines = Vec::new();
         for at in 0..self.all.len() {
             let waiting = &self.all[at];
-            let twin = |other: &WaitingRequest| other.written && other.request.id == waiting.request.id;
+            let twin = |other: &UnansweredRequest| other.written && other.request.id == waiting.request.id;
             if waiting.written || now < waiting.not_before {
                 continue;
             }
@@ -119,7 +119,7 @@ impl WaitingRequests {
         lines
     }
 
-    fn written(&self, fits: impl Fn(&WaitingRequest) -> bool) -> Option<usize> {
+    fn written(&self, fits: impl Fn(&UnansweredRequest) -> bool) -> Option<usize> {
         self.all.iter().position(|waiting| waiting.written && fits(waiting))
     }
 
@@ -138,7 +138,7 @@ impl WaitingRequests {
 impl ClientMachine {
     pub(super) fn begin(&mut self, now: u64, ticket: RequestTicket, request: RequestFrame) {
         if self.is_ended() {
-            self.out.push(MachineOutput::Done(ticket, Err(Error::Ended(EndReason::Closed))));
+            self.out.push(ClientMachineOutput::Done(ticket, Err(Error::Ended(ClientEndReason::Closed))));
             return;
         }
         self.requests.add(Some(ticket), request, now + self.rules.request_ms);
@@ -147,36 +147,36 @@ impl ClientMachine {
 
     pub(super) fn write_requests(&mut self, now: u64) {
         if matches!(self.phase, ClientPhase::Online { .. }) {
-            self.out.extend(self.requests.write(now).into_iter().map(MachineOutput::Send));
+            self.out.extend(self.requests.write(now).into_iter().map(ClientMachineOutput::Send));
         }
     }
 
     /// Ends a request of the program, or of the library itself.
-    pub(super) fn finish(&mut self, serial: RequestSerial, result: Result<Answer, Error>) {
+    pub(super) fn finish(&mut self, serial: RequestSerial, result: Result<RequestAnswer, Error>) {
         if let Some(at) = self.requests.written(|waiting| waiting.serial == serial)
             && let Some(ticket) = self.requests.all.remove(at).ticket
         {
-            self.out.push(MachineOutput::Done(ticket, result));
+            self.out.push(ClientMachineOutput::Done(ticket, result));
         }
     }
 
     pub(super) fn reply(&mut self, now: u64, kind: &str, id: &str, content: &Value) {
-        let answers = |WaitingRequest { request, .. }: &WaitingRequest| {
+        let answers = |UnansweredRequest { request, .. }: &UnansweredRequest| {
             request.id == id
                 && (request.answer == kind || (request.answer == "RE_GETUSER_SUC" && kind == "RE_GETUSER_FAILED"))
         };
         let Some(at) = self.requests.written(answers) else { return };
         if kind == "RE_MESSAGE" && content.as_str() != Some("MS") {
-            self.suspect = Some(SuspectFailure { id: id.to_owned(), serial: self.requests.all[at].serial });
+            self.suspect = Some(UnexplainedFailure { id: id.to_owned(), serial: self.requests.all[at].serial });
             // The answer to this heartbeat arrives after the frame that gives the reason, if there
             // is one.
             let id = self.own_id();
-            self.out.push(MachineOutput::Send(frames::heartbeat(&id)));
+            self.out.push(ClientMachineOutput::Send(frames::heartbeat(&id)));
             return;
         }
-        let answer = Answer::read(kind, content);
+        let answer = RequestAnswer::read(kind, content);
         match self.requests.all.remove(at).ticket {
-            Some(ticket) => self.out.push(MachineOutput::Done(ticket, answer)),
+            Some(ticket) => self.out.push(ClientMachineOutput::Done(ticket, answer)),
             None => self.own_answer(now, answer),
         }
         // A request with the same id may have been waiting for this.
@@ -184,16 +184,18 @@ impl ClientMachine {
     }
 
     /// Handles the answer to a request of the library itself.
-    fn own_answer(&mut self, now: u64, answer: Result<Answer, Error>) {
+    fn own_answer(&mut self, now: u64, answer: Result<RequestAnswer, Error>) {
         match answer {
-            Ok(Answer::Text(token)) if self.wants_token && !token.is_empty() => {
+            Ok(RequestAnswer::Text(token)) if self.wants_token && !token.is_empty() => {
                 self.has_token = true;
-                self.out.push(MachineOutput::KeepToken(token));
+                self.out.push(ClientMachineOutput::KeepToken(token));
             }
-            Ok(Answer::Roster(page)) => {
+            Ok(RequestAnswer::Roster(page)) => {
                 let last = page.friends.last().map(|friend| friend.user_name.clone());
                 self.out.extend(
-                    page.friends.into_iter().map(|friend| MachineOutput::Presence(friend.user_name, friend.online)),
+                    page.friends
+                        .into_iter()
+                        .map(|friend| ClientMachineOutput::Presence(friend.user_name, friend.online)),
                 );
                 if let Some(last) = last.filter(|_| page.more) {
                     self.watch_again(now, Some(&last));

@@ -4,7 +4,7 @@ use super::*;
 use serde_json::Value;
 use serde_json::json;
 
-const RULES: MachineRules = MachineRules {
+const RULES: ClientMachineSettings = ClientMachineSettings {
     heartbeat_ms: 30_000,
     answer_ms: 10_000,
     request_ms: 60_000,
@@ -14,12 +14,12 @@ const RULES: MachineRules = MachineRules {
 };
 
 /// A machine, its clock, and its latest outputs.
-struct TestMachine {
+struct TestClientMachine {
     machine: ClientMachine,
     now: u64,
 }
 
-impl TestMachine {
+impl TestClientMachine {
     fn new(has_token: bool, has_password: bool) -> Self {
         Self { machine: ClientMachine::new(RULES, 7, has_token, has_password), now: 1_000_000 }
     }
@@ -33,43 +33,43 @@ impl TestMachine {
     }
 
     fn connect(&mut self) {
-        assert_eq!(self.tick(), [MachineOutput::Connect]);
+        assert_eq!(self.tick(), [ClientMachineOutput::Connect]);
         self.machine.handle(self.now, MachineInput::Connected);
     }
 
-    fn tick(&mut self) -> Vec<MachineOutput> {
+    fn tick(&mut self) -> Vec<ClientMachineOutput> {
         self.machine.tick(self.now);
         self.machine.take()
     }
 
-    fn hear(&mut self, input: MachineInput) -> Vec<MachineOutput> {
+    fn hear(&mut self, input: MachineInput) -> Vec<ClientMachineOutput> {
         self.machine.handle(self.now, input);
         self.machine.take()
     }
 
-    fn frame(&mut self, kind: &str, content: &Value) -> Vec<MachineOutput> {
+    fn frame(&mut self, kind: &str, content: &Value) -> Vec<ClientMachineOutput> {
         let frame = ServerFrame::read(&json!({"TYPE": kind, "CONTENT": content}).to_string()).unwrap();
         self.hear(MachineInput::Frame(frame))
     }
 
-    fn reply(&mut self, kind: &str, id: &str, content: &str) -> Vec<MachineOutput> {
+    fn reply(&mut self, kind: &str, id: &str, content: &str) -> Vec<ClientMachineOutput> {
         self.frame(kind, &json!({"MessageId": id, "Content": content}))
     }
 
-    fn error(&mut self, id: &str, code: &str) -> Vec<MachineOutput> {
+    fn error(&mut self, id: &str, code: &str) -> Vec<ClientMachineOutput> {
         self.reply("RE_ERROR", id, &format!("{code}: a sentence"))
     }
 
-    fn push(&mut self, id: &str, time: &str) -> Vec<MachineOutput> {
+    fn push(&mut self, id: &str, time: &str) -> Vec<ClientMachineOutput> {
         self.frame("4", &json!({"messageId": id, "sender": "bob", "receiver": "ann", "time": time, "content": "x"}))
     }
 
-    fn begin(&mut self, ticket: RequestTicket, id: &str) -> Vec<MachineOutput> {
+    fn begin(&mut self, ticket: RequestTicket, id: &str) -> Vec<ClientMachineOutput> {
         self.hear(MachineInput::Begin(ticket, RequestFrame::message(id, "ann", "bob", "x")))
     }
 
     /// Advances the clock until the machine does something at its deadline.
-    fn sleep(&mut self) -> Vec<MachineOutput> {
+    fn sleep(&mut self) -> Vec<ClientMachineOutput> {
         loop {
             self.now = self.machine.deadline().expect("something is to be done").max(self.now + 1);
             let outputs = self.tick();
@@ -80,32 +80,32 @@ impl TestMachine {
     }
 }
 
-fn done(outputs: &[MachineOutput]) -> Vec<(RequestTicket, &Result<Answer, Error>)> {
+fn done(outputs: &[ClientMachineOutput]) -> Vec<(RequestTicket, &Result<RequestAnswer, Error>)> {
     let done = outputs.iter().filter_map(|output| match output {
-        MachineOutput::Done(ticket, result) => Some((*ticket, result)),
+        ClientMachineOutput::Done(ticket, result) => Some((*ticket, result)),
         _ => None,
     });
     done.collect()
 }
 
-fn sent(outputs: &[MachineOutput]) -> Vec<Value> {
+fn sent(outputs: &[ClientMachineOutput]) -> Vec<Value> {
     let sent = outputs.iter().filter_map(|output| match output {
-        MachineOutput::Send(text) | MachineOutput::AckAgain(text) => serde_json::from_str(text).ok(),
+        ClientMachineOutput::Send(text) | ClientMachineOutput::AckAgain(text) => serde_json::from_str(text).ok(),
         _ => None,
     });
     sent.collect()
 }
 
-fn end(outputs: &[MachineOutput]) -> Option<&EndReason> {
+fn end(outputs: &[ClientMachineOutput]) -> Option<&ClientEndReason> {
     outputs.iter().find_map(|output| match output {
-        MachineOutput::Connection(ConnectionState::Ended(end)) => Some(end),
+        ClientMachineOutput::Connection(ConnectionState::Ended(end)) => Some(end),
         _ => None,
     })
 }
 
-fn offline_ms(outputs: &[MachineOutput]) -> u64 {
+fn offline_ms(outputs: &[ClientMachineOutput]) -> u64 {
     let delay = outputs.iter().find_map(|output| match output {
-        MachineOutput::Connection(ConnectionState::Offline { again_in, .. }) => {
+        ClientMachineOutput::Connection(ConnectionState::Offline { again_in, .. }) => {
             u64::try_from(again_in.as_millis()).ok()
         }
         _ => None,
@@ -115,78 +115,79 @@ fn offline_ms(outputs: &[MachineOutput]) -> u64 {
 
 #[test]
 fn a_token_is_tried_first_and_the_password_after_it() {
-    let mut run = TestMachine::new(true, true);
+    let mut run = TestClientMachine::new(true, true);
     run.connect();
-    assert_eq!(run.machine.take(), [MachineOutput::LogIn(LoginCredential::Token)]);
+    assert_eq!(run.machine.take(), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
     let asked = run.reply("RE_SIGNUP", "log-in", "LF");
     assert_eq!(sent(&asked)[0]["TYPE"], "0", "a heartbeat brings the cause to light");
-    assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [MachineOutput::LogIn(LoginCredential::Password)]);
+    assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
-    assert_eq!(outputs[0], MachineOutput::Connection(ConnectionState::Online));
+    assert_eq!(outputs[0], ClientMachineOutput::Connection(ConnectionState::Online));
     let token = &sent(&outputs)[0];
     assert_eq!((token["TYPE"].as_str(), token["CONTENT"]["want"].as_str()), (Some("TOKEN"), Some("new")));
     let id = token["MID"].as_str().unwrap();
-    assert_eq!(run.reply("RE_TOKEN", id, "secret"), [MachineOutput::KeepToken("secret".into())]);
+    assert_eq!(run.reply("RE_TOKEN", id, "secret"), [ClientMachineOutput::KeepToken("secret".into())]);
 }
 
 #[test]
 fn a_token_that_is_too_large_for_a_log_in_is_not_sent_again() {
-    let mut run = TestMachine::new(true, true);
+    let mut run = TestClientMachine::new(true, true);
     run.connect();
-    assert_eq!(run.machine.take(), [MachineOutput::LogIn(LoginCredential::Token)]);
+    assert_eq!(run.machine.take(), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
     run.error("", "TOO_LARGE");
-    assert_eq!(run.sleep(), [MachineOutput::Connect]);
-    assert_eq!(run.hear(MachineInput::Connected), [MachineOutput::LogIn(LoginCredential::Password)]);
+    assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
+    assert_eq!(run.hear(MachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
 }
 
 #[test]
 fn a_wrong_password_ends_it() {
-    let mut run = TestMachine::new(false, true);
+    let mut run = TestClientMachine::new(false, true);
     run.connect();
     run.reply("RE_SIGNUP", "log-in", "LF");
     let outputs = run.error("hongyan-client-1", "NOT_LOGGED_IN");
-    assert_eq!(end(&outputs), Some(&EndReason::WrongPassword));
+    assert_eq!(end(&outputs), Some(&ClientEndReason::WrongPassword));
     assert_eq!(run.machine.deadline(), None, "it never tries again");
     assert_eq!(done(&run.begin(1, "m")).len(), 1, "and takes no requests");
 }
 
 #[test]
 fn a_password_that_was_changed_elsewhere_ends_it() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     run.hear(MachineInput::Lost("gone".into()));
     let outputs = run.sleep();
-    assert_eq!(outputs, [MachineOutput::Connect]);
-    assert_eq!(run.hear(MachineInput::Connected), [MachineOutput::LogIn(LoginCredential::Token)]);
+    assert_eq!(outputs, [ClientMachineOutput::Connect]);
+    assert_eq!(run.hear(MachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
     run.reply("RE_SIGNUP", "log-in", "LF");
-    assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [MachineOutput::LogIn(LoginCredential::Password)]);
+    assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
     run.reply("RE_SIGNUP", "log-in", "LF");
     // The server sends nothing more: the reason is the usual one.
-    assert_eq!(end(&run.sleep()), Some(&EndReason::WrongPassword));
+    assert_eq!(end(&run.sleep()), Some(&ClientEndReason::WrongPassword));
 }
 
 #[test]
 fn a_banned_user_is_told_and_one_with_too_many_tries_waits() {
-    let mut run = TestMachine::new(false, true);
+    let mut run = TestClientMachine::new(false, true);
     run.connect();
     run.reply("RE_SIGNUP", "log-in", "LF");
     assert!(
-        matches!(end(&run.error("log-in", "FORBIDDEN")), Some(EndReason::Forbidden(text)) if text.contains("a sentence"))
+        matches!(end(&run.error("log-in", "FORBIDDEN")), Some(ClientEndReason::Forbidden(text)) if text.contains("a sentence"))
     );
 
-    let mut run = TestMachine::new(false, true);
+    let mut run = TestClientMachine::new(false, true);
     run.connect();
     run.reply("RE_SIGNUP", "log-in", "LF");
     let outputs = run.error("log-in", "RATE_LIMITED");
     assert!(offline_ms(&outputs) >= 6_000);
-    assert_eq!(run.sleep(), [MachineOutput::Connect]);
+    assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
 }
 
 #[test]
 fn it_ends_when_the_user_is_elsewhere_and_when_the_operator_says_so() {
-    for (code, expected) in
-        [("REPLACED", EndReason::Replaced), ("FORBIDDEN", EndReason::Forbidden("FORBIDDEN: a sentence".to_owned()))]
-    {
-        let mut run = TestMachine::online();
+    for (code, expected) in [
+        ("REPLACED", ClientEndReason::Replaced),
+        ("FORBIDDEN", ClientEndReason::Forbidden("FORBIDDEN: a sentence".to_owned())),
+    ] {
+        let mut run = TestClientMachine::online();
         run.begin(1, "m");
         let outputs = run.error("", code);
         assert_eq!(end(&outputs), Some(&expected));
@@ -199,24 +200,24 @@ fn it_ends_when_the_user_is_elsewhere_and_when_the_operator_says_so() {
 #[test]
 fn it_comes_back_after_everything_else() {
     for code in ["IDLE", "SHUTTING_DOWN", "UNAVAILABLE", "RATE_LIMITED"] {
-        let mut run = TestMachine::online();
+        let mut run = TestClientMachine::online();
         let outputs = run.error("", code);
-        assert_eq!(outputs[0], MachineOutput::Disconnect, "{code}");
+        assert_eq!(outputs[0], ClientMachineOutput::Disconnect, "{code}");
         assert!(offline_ms(&outputs) >= 1_000);
-        assert_eq!(run.sleep(), [MachineOutput::Connect]);
+        assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
     }
 }
 
 #[test]
 fn delays_grow_until_a_connection_holds() {
-    let mut run = TestMachine::new(true, false);
+    let mut run = TestClientMachine::new(true, false);
     let mut most = 0;
     for _ in 0..12 {
-        assert_eq!(run.sleep(), [MachineOutput::Connect]);
+        assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
         most = most.max(offline_ms(&run.hear(MachineInput::Lost("refused".into()))));
     }
     assert!((30_000..=60_000).contains(&most), "{most}");
-    let reconnect = |run: &mut TestMachine| {
+    let reconnect = |run: &mut TestClientMachine| {
         run.sleep();
         run.hear(MachineInput::Connected);
         run.reply("RE_SIGNUP", "log-in", "LS");
@@ -230,7 +231,7 @@ fn delays_grow_until_a_connection_holds() {
 
 #[test]
 fn a_heartbeat_every_30_s_and_silence_ends_the_connection() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     let began = run.now;
     for n in 1..=3 {
         let outputs = run.sleep();
@@ -239,13 +240,13 @@ fn a_heartbeat_every_30_s_and_silence_ends_the_connection() {
     }
     run.sleep();
     let outputs = run.sleep();
-    assert_eq!(outputs[0], MachineOutput::Disconnect);
+    assert_eq!(outputs[0], ClientMachineOutput::Disconnect);
     assert_eq!(run.now - began, 130_000, "10 s after the heartbeat");
 }
 
 #[test]
 fn a_program_that_reads_nothing_does_not_lose_its_connection() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     run.sleep();
     run.machine.deaf();
     assert_eq!(sent(&run.sleep())[0]["TYPE"], "0");
@@ -253,17 +254,17 @@ fn a_program_that_reads_nothing_does_not_lose_its_connection() {
 
 #[test]
 fn a_message_is_sent_again_under_its_id_until_it_is_promised() {
-    let mut run = TestMachine::new(true, false);
+    let mut run = TestClientMachine::new(true, false);
     assert!(run.begin(1, "m1").is_empty(), "not yet online");
     run.begin(2, "m2");
     run.connect();
     run.machine.take();
-    let ids = |outputs: &[MachineOutput]| -> Vec<String> {
+    let ids = |outputs: &[ClientMachineOutput]| -> Vec<String> {
         sent(outputs).iter().map(|sent| sent["CONTENT"]["messageId"].as_str().unwrap_or("").to_owned()).collect()
     };
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
     assert_eq!(ids(&outputs), ["m1", "m2"]);
-    assert_eq!(done(&run.reply("RE_MESSAGE", "m2", "MS")), [(2, &Ok(Answer::Taken))]);
+    assert_eq!(done(&run.reply("RE_MESSAGE", "m2", "MS")), [(2, &Ok(RequestAnswer::Taken))]);
     run.hear(MachineInput::Lost("gone".into()));
     run.sleep();
     run.hear(MachineInput::Connected);
@@ -277,24 +278,24 @@ fn a_message_is_sent_again_under_its_id_until_it_is_promised() {
         assert_eq!(ids(&run.sleep()), ["m1"]);
         assert!(run.now - before >= least, "{} after {least}", run.now - before);
     }
-    assert_eq!(done(&run.reply("RE_MESSAGE", "m1", "MS")), [(1, &Ok(Answer::Taken))]);
+    assert_eq!(done(&run.reply("RE_MESSAGE", "m1", "MS")), [(1, &Ok(RequestAnswer::Taken))]);
 }
 
 #[test]
 fn a_message_that_a_server_refuses_because_it_stops_is_sent_to_the_next_one() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     run.begin(1, "m1");
     run.reply("RE_MESSAGE", "m1", "MF");
     assert!(done(&run.error("m1", "SHUTTING_DOWN")).is_empty());
     run.error("", "SHUTTING_DOWN");
-    assert_eq!(run.sleep(), [MachineOutput::Connect]);
+    assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
     run.hear(MachineInput::Connected);
     assert_eq!(sent(&run.reply("RE_SIGNUP", "log-in", "LS"))[0]["CONTENT"]["messageId"], "m1");
 }
 
 #[test]
 fn what_the_server_refuses_is_told_with_its_cause() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     run.begin(1, "m1");
     let asked = run.reply("RE_MESSAGE", "m1", "MF");
     assert_eq!(sent(&asked)[0]["TYPE"], "0");
@@ -309,7 +310,7 @@ fn what_the_server_refuses_is_told_with_its_cause() {
 
 #[test]
 fn time_ends_a_request_with_the_last_word_about_it() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     run.begin(1, "m1");
     run.begin(2, "m2");
     run.reply("RE_MESSAGE", "m2", "MF");
@@ -324,7 +325,7 @@ fn time_ends_a_request_with_the_last_word_about_it() {
 
 #[test]
 fn what_must_not_be_done_twice_is_not_sent_twice() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     let request = RequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).once();
     run.hear(MachineInput::Begin(1, request.clone()));
     assert_eq!(done(&run.hear(MachineInput::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
@@ -333,30 +334,30 @@ fn what_must_not_be_done_twice_is_not_sent_twice() {
     run.sleep();
     run.hear(MachineInput::Connected);
     assert_eq!(sent(&run.reply("RE_SIGNUP", "log-in", "LS")).len(), 1);
-    assert_eq!(done(&run.reply("RE_PASSWORD", "p", "changed")), [(2, &Ok(Answer::Text("changed".into())))]);
+    assert_eq!(done(&run.reply("RE_PASSWORD", "p", "changed")), [(2, &Ok(RequestAnswer::Text("changed".into())))]);
 }
 
 #[test]
 fn either_password_may_hold_while_it_is_changed() {
-    let mut run = TestMachine::online();
-    run.hear(MachineInput::Order(MachineOrder::Password(Password::Hash("new".into()))));
+    let mut run = TestClientMachine::online();
+    run.hear(MachineInput::Order(ClientMachineOrder::Password(PasswordOrHash::Hash("new".into()))));
     run.hear(MachineInput::Lost("gone".into()));
     run.sleep();
     run.hear(MachineInput::Connected);
     run.reply("RE_SIGNUP", "log-in", "LF");
-    assert_eq!(run.error("x", "NOT_LOGGED_IN"), [MachineOutput::LogIn(LoginCredential::NewPassword)]);
+    assert_eq!(run.error("x", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(LoginCredential::NewPassword)]);
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
-    assert!(outputs.contains(&MachineOutput::PasswordIs(LoginCredential::NewPassword)));
+    assert!(outputs.contains(&ClientMachineOutput::PasswordIs(LoginCredential::NewPassword)));
 }
 
 #[test]
 fn two_requests_with_one_id_wait_for_each_other() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     let accept = |from: &str| RequestFrame::friend("2", "f1", from, "ann", "");
     assert_eq!(sent(&run.hear(MachineInput::Begin(1, accept("bob")))).len(), 1);
     assert!(sent(&run.hear(MachineInput::Begin(2, accept("cy")))).is_empty());
     let outputs = run.reply("RE_FRI_REQ", "f1", "17");
-    assert_eq!(done(&outputs), [(1, &Ok(Answer::Time(17)))]);
+    assert_eq!(done(&outputs), [(1, &Ok(RequestAnswer::Time(17)))]);
     assert_eq!(sent(&outputs)[0]["CONTENT"]["sender"], "cy");
     // A request that is to be tried again waits for a newer one with the same id, and the machine
     // is not woken for it all the time.
@@ -369,9 +370,9 @@ fn two_requests_with_one_id_wait_for_each_other() {
 
 #[test]
 fn a_push_is_given_once_and_acked_when_it_is_dealt_with() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     let outputs = run.push("m1", "1");
-    let [MachineOutput::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
+    let [ClientMachineOutput::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
     assert!(run.push("m1", "1").is_empty(), "sent again while the program has it");
     let done_with =
         |acked| MachineInput::DoneWith { key: push.key(), message_id: "m1".into(), sender: "bob".into(), acked };
@@ -380,15 +381,15 @@ fn a_push_is_given_once_and_acked_when_it_is_dealt_with() {
     let acks = sent(&run.hear(done_with(true)));
     assert_eq!(acks[0], json!({"TYPE": "5", "CONTENT": {"MessageId": "m1", "sender": "bob"}}));
     let again = run.push("m1", "1");
-    assert!(matches!(&again[..], [MachineOutput::AckAgain(_)]), "a duplicate is acked, too: {again:?}");
-    assert!(matches!(run.push("m1", "2")[..], [MachineOutput::Push(_)]), "the same id at another time is new");
+    assert!(matches!(&again[..], [ClientMachineOutput::AckAgain(_)]), "a duplicate is acked, too: {again:?}");
+    assert!(matches!(run.push("m1", "2")[..], [ClientMachineOutput::Push(_)]), "the same id at another time is new");
 }
 
 #[test]
 fn an_ack_that_cannot_be_sent_is_made_up_for_after_the_reconnect() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     let outputs = run.push("m1", "1");
-    let [MachineOutput::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
+    let [ClientMachineOutput::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
     let key = push.key();
     run.hear(MachineInput::Lost("gone".into()));
     assert!(
@@ -397,13 +398,13 @@ fn an_ack_that_cannot_be_sent_is_made_up_for_after_the_reconnect() {
     run.sleep();
     run.hear(MachineInput::Connected);
     run.reply("RE_SIGNUP", "log-in", "LS");
-    assert!(matches!(run.push("m1", "1")[..], [MachineOutput::AckAgain(_)]));
+    assert!(matches!(run.push("m1", "1")[..], [ClientMachineOutput::AckAgain(_)]));
 }
 
 #[test]
 fn presence_is_watched_again_after_a_reconnect() {
-    let mut run = TestMachine::online();
-    run.hear(MachineInput::Order(MachineOrder::Watch));
+    let mut run = TestClientMachine::online();
+    run.hear(MachineInput::Order(ClientMachineOrder::Watch));
     run.hear(MachineInput::Lost("gone".into()));
     run.sleep();
     run.hear(MachineInput::Connected);
@@ -412,29 +413,29 @@ fn presence_is_watched_again_after_a_reconnect() {
     let page =
         |more| json!({"friends": [{"userName": "bob", "online": true}], "incoming": [], "outgoing": [], "more": more});
     let outputs = run.frame("RE_ROSTER", &json!({"MessageId": asked[0]["MID"], "Content": page(true)}));
-    assert_eq!(outputs[0], MachineOutput::Presence("bob".into(), true));
+    assert_eq!(outputs[0], ClientMachineOutput::Presence("bob".into(), true));
     assert_eq!(sent(&outputs)[0]["CONTENT"]["after"], "bob");
     assert_eq!(
         run.frame("PRESENCE", &json!({"userName": "bob", "online": false})),
-        [MachineOutput::Presence("bob".into(), false)]
+        [ClientMachineOutput::Presence("bob".into(), false)]
     );
 }
 
 #[test]
 fn a_refused_request_of_the_library_ends_no_other_one() {
-    let mut run = TestMachine::new(false, true);
-    run.hear(MachineInput::Order(MachineOrder::Watch));
+    let mut run = TestClientMachine::new(false, true);
+    run.hear(MachineInput::Order(ClientMachineOrder::Watch));
     run.connect();
     let asked = sent(&run.reply("RE_SIGNUP", "log-in", "LS"));
     assert_eq!([&asked[0]["TYPE"], &asked[1]["TYPE"]], ["TOKEN", "ROSTER"]);
     run.error(asked[1]["MID"].as_str().unwrap(), "UNKNOWN_TYPE");
     let outputs = run.reply("RE_TOKEN", asked[0]["MID"].as_str().unwrap(), "secret");
-    assert_eq!(outputs, [MachineOutput::KeepToken("secret".into())]);
+    assert_eq!(outputs, [ClientMachineOutput::KeepToken("secret".into())]);
 }
 
 #[test]
 fn nonsense_of_the_server_harms_nothing() {
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     for (kind, id, content) in [
         ("RE_SIGNUP", "log-in", "LF"),
         ("RE_MESSAGE", "unknown", "MF"),
@@ -448,25 +449,25 @@ fn nonsense_of_the_server_harms_nothing() {
     run.hear(MachineInput::Begin(1, RequestFrame::friend("1", "f", "ann", "bob", "")));
     assert!(matches!(done(&run.reply("RE_FRI_REQ", "f", "soon"))[..], [(1, Err(Error::BadAnswer(_)))]));
     let outputs = run.hear(MachineInput::Garbage);
-    assert_eq!(outputs[0], MachineOutput::Disconnect);
+    assert_eq!(outputs[0], ClientMachineOutput::Disconnect);
     // The client leaves a server on which the user is no longer logged in.
-    let mut run = TestMachine::online();
-    assert_eq!(run.error("x", "NOT_LOGGED_IN")[0], MachineOutput::Disconnect);
+    let mut run = TestClientMachine::online();
+    assert_eq!(run.error("x", "NOT_LOGGED_IN")[0], ClientMachineOutput::Disconnect);
     // The same when the server says so after an MF: the message is sent again on the next
     // connection.
-    let mut run = TestMachine::online();
+    let mut run = TestClientMachine::online();
     run.begin(1, "m1");
     run.reply("RE_MESSAGE", "m1", "MF");
     let outputs = run.error("m1", "NOT_LOGGED_IN");
-    assert_eq!((&outputs[0], done(&outputs).len()), (&MachineOutput::Disconnect, 0));
+    assert_eq!((&outputs[0], done(&outputs).len()), (&ClientMachineOutput::Disconnect, 0));
 }
 
 #[test]
 fn a_log_in_that_is_not_answered_is_tried_on_another_connection() {
-    let mut run = TestMachine::new(true, false);
+    let mut run = TestClientMachine::new(true, false);
     run.connect();
     run.machine.take();
     let outputs = run.sleep();
-    assert_eq!(outputs[0], MachineOutput::Disconnect);
-    assert_eq!(run.sleep(), [MachineOutput::Connect]);
+    assert_eq!(outputs[0], ClientMachineOutput::Disconnect);
+    assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
 }

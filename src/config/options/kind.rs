@@ -78,7 +78,7 @@ pub struct NumberOption {
 
 /// When a changed option takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReloadEffect {
+pub enum OptionEffectTime {
     /// At SIGHUP.
     Live,
     /// At the next start.
@@ -97,7 +97,7 @@ pub struct ConfigOption {
     /// Its values.
     pub kind: OptionKind,
     /// When a change takes effect.
-    pub reload: ReloadEffect,
+    pub reload: OptionEffectTime,
 }
 
 impl ConfigOption {

@@ -3,7 +3,7 @@
 
 use super::{ConfigOption, DAY, GIB, KIB, MIB, NumberOption, OptionKind, live, opt};
 use super::{admin, bus, node, push_hook};
-use crate::chat::contract::EmailTo;
+use crate::chat::contract::EmailVisibility;
 use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
 
 const ACCOUNT: &str = "Limits of one account";
@@ -91,15 +91,15 @@ pub(super) const SHARED: &[ConfigOption] = &[
             value_name: "WHO",
             words: &["everyone", "friends", "nobody"],
             get: |c| match c.rules.profile_email {
-                EmailTo::Everyone => "everyone",
-                EmailTo::Friends => "friends",
-                EmailTo::Nobody => "nobody",
+                EmailVisibility::Everyone => "everyone",
+                EmailVisibility::Friends => "friends",
+                EmailVisibility::Nobody => "nobody",
             },
             set: |c, word| {
                 c.rules.profile_email = match word {
-                    "everyone" => EmailTo::Everyone,
-                    "friends" => EmailTo::Friends,
-                    _ => EmailTo::Nobody,
+                    "everyone" => EmailVisibility::Everyone,
+                    "friends" => EmailVisibility::Friends,
+                    _ => EmailVisibility::Nobody,
                 }
             },
         },

@@ -7,14 +7,14 @@ use crate::web_page;
 /// What strangers may hold of output in these tests, and about the size of a piece.
 const PIECE: usize = 8 * 1024;
 
-fn world(seed: u64, piece_max: usize) -> TestHub {
-    let mut world = TestHub::new(seed, piece_max);
+fn world(seed: u64, piece_max: usize) -> TestConnectionHub {
+    let mut world = TestConnectionHub::new(seed, piece_max);
     world.hub.web.serve_page(true);
     world
 }
 
 /// The largest file, and a request for it.
-fn largest() -> (&'static web_page::File, String) {
+fn largest() -> (&'static web_page::WebPageFile, String) {
     let file = web_page::files().iter().max_by_key(|file| file.bytes.len()).unwrap();
     assert!(file.bytes.len() > PIECE, "it takes several pieces");
     (file, get(&file.path()))
@@ -24,7 +24,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-fn whole(file: &web_page::File) -> Vec<u8> {
+fn whole(file: &web_page::WebPageFile) -> Vec<u8> {
     [file.head().as_bytes(), file.bytes].concat()
 }
 
@@ -32,7 +32,7 @@ fn whole(file: &web_page::File) -> Vec<u8> {
 fn files_come_whole_however_they_are_torn_and_whoever_else_reads() {
     for (seed, piece_max) in [(1, 0), (2, 3_000), (3, 20_000)] {
         let mut world = world(seed, piece_max);
-        let clients: Vec<(TestClient, &web_page::File)> =
+        let clients: Vec<(TestClient, &web_page::WebPageFile)> =
             web_page::files().iter().chain(web_page::files()).map(|file| (world.connect(), file)).collect();
         for (client, file) in &clients {
             client.send(get(&file.path()));

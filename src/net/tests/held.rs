@@ -2,7 +2,7 @@
 
 use super::websocket::{HANDSHAKE, frames, masked};
 use super::*;
-use crate::net::conn::WaitReasons;
+use crate::net::conn::InputWaitReasons;
 use crate::net::counters::CloseCause;
 use crate::net::state::WriteState;
 
@@ -31,7 +31,7 @@ fn while_requests_are_held_the_others_go_on_to_the_first_of_them() {
     for request in [ASK.to_owned(), TOKEN.to_owned(), message(1, "x"), sign_up("ann"), message(1, "\\u0001 é")] {
         for (piece_max, is_web_socket) in [(0, false), (1, false), (7, false), (0, true), (1, true), (9, true)] {
             let case = format!("{request} in pieces of {piece_max}, {is_web_socket}");
-            let mut world = TestHub::new(41, piece_max);
+            let mut world = TestConnectionHub::new(41, piece_max);
             let bob = world.connect();
             let id = world.clients[0].0;
             let say = |text: &str| {
@@ -42,7 +42,7 @@ fn while_requests_are_held_the_others_go_on_to_the_first_of_them() {
             }
             say(&login("bob"));
             world.settle();
-            world.hub.set_waits(id, WaitReasons::REQUESTS_HELD, true);
+            world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, true);
             for text in [&beat(1), &ack(3), &beat(2), &request, &beat(4), &request.replace("m1", "m2"), &beat(5)] {
                 say(text);
             }
@@ -50,7 +50,7 @@ fn while_requests_are_held_the_others_go_on_to_the_first_of_them() {
             let ids = ["h1", "h2", "g", "t", "m1", "s", "h4", "m2", "h5"];
             assert_eq!(answered(&bob.received(), &ids), ["h1", "h2"], "{case}");
             assert!(world.hub.is_nobody_ready(), "nobody turns for nothing");
-            world.hub.set_waits(id, WaitReasons::REQUESTS_HELD, false);
+            world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, false);
             world.settle();
             world.now_ms += 1_000;
             world.settle();
@@ -68,15 +68,15 @@ fn while_requests_are_held_the_others_go_on_to_the_first_of_them() {
 
 #[test]
 fn a_log_in_passes_and_holds_the_rest_until_it_is_done() {
-    let mut world = TestHub::new(42, 0);
+    let mut world = TestConnectionHub::new(42, 0);
     let ann = world.connect();
     let id = world.clients[0].0;
-    world.hub.set_waits(id, WaitReasons::REQUESTS_HELD, true);
+    world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, true);
     world.store_answers = false;
     ann.send(login("ann") + &beat(1) + ASK);
     world.settle();
     assert_eq!(ann.text(), "");
-    world.hub.set_waits(id, WaitReasons::REQUESTS_HELD, false);
+    world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, false);
     world.settle();
     assert_eq!(ann.text(), "", "it is held for its log-in all the same");
     world.store_answers = true;
@@ -87,24 +87,24 @@ fn a_log_in_passes_and_holds_the_rest_until_it_is_done() {
 #[test]
 fn a_client_that_ends_its_side_behind_a_request_that_is_held_gets_its_answer() {
     for piece_max in [0, 3] {
-        let mut world = TestHub::new(43, piece_max);
+        let mut world = TestConnectionHub::new(43, piece_max);
         let ann = world.connect();
         let id = world.clients[0].0;
         ann.send(login("ann"));
         world.settle();
-        world.hub.set_waits(id, WaitReasons::REQUESTS_HELD, true);
+        world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, true);
         ann.send(ASK);
         ann.end();
         world.settle();
         assert!(!ann.server_ended());
-        world.hub.set_waits(id, WaitReasons::REQUESTS_HELD, false);
+        world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, false);
         world.settle();
         assert_eq!(answered(&ann.received(), &["l", "g"]), ["l", "g"]);
     }
 }
 
 /// Ann, whose output is full of what Bob sent her: more than ever waits of her own answers.
-fn full_of_pushes(world: &mut TestHub) -> (TestClient, TestClient) {
+fn full_of_pushes(world: &mut TestConnectionHub) -> (TestClient, TestClient) {
     let (ann, bob) = (world.connect(), world.connect());
     ann.send(login("ann"));
     bob.send(login("bob"));
@@ -115,7 +115,7 @@ fn full_of_pushes(world: &mut TestHub) -> (TestClient, TestClient) {
         bob.send(message(n, &text));
     }
     world.settle();
-    let waits = |world: &TestHub| world.hub.conns.get(world.clients[0].0).unwrap().output.len();
+    let waits = |world: &TestConnectionHub| world.hub.conns.get(world.clients[0].0).unwrap().output.len();
     // What was not sent into it while it was blocked comes in one piece as soon as it is not.
     for n in 0..15 {
         ann.send(ack(n));
@@ -128,7 +128,7 @@ fn full_of_pushes(world: &mut TestHub) -> (TestClient, TestClient) {
 
 #[test]
 fn messages_of_a_friend_hold_nothing_up() {
-    let mut world = TestHub::new(44, 0);
+    let mut world = TestConnectionHub::new(44, 0);
     let (ann, _bob) = full_of_pushes(&mut world);
     for n in 0..500 {
         ann.send(ack(0) + ASK + &beat(n));
@@ -142,7 +142,7 @@ fn messages_of_a_friend_hold_nothing_up() {
 
 #[test]
 fn a_client_that_takes_what_waits_slowly_and_says_nothing_is_there() {
-    let mut world = TestHub::new(45, 0);
+    let mut world = TestConnectionHub::new(45, 0);
     let (ann, _bob) = full_of_pushes(&mut world);
     let start_ms = world.now_ms;
     while world.now_ms < start_ms + 400_000 {
@@ -159,13 +159,13 @@ fn a_client_that_takes_what_waits_slowly_and_says_nothing_is_there() {
         world.settle();
     }
     let counters = world.hub.counters();
-    let idle = counters.closed(CloseCause::Chat(crate::chat::contract::CloseReason::Idle));
+    let idle = counters.closed(CloseCause::Chat(crate::chat::contract::CoreCloseReason::Idle));
     assert_eq!(idle + counters.closed(CloseCause::OutputTimeout), 1 + 1, "Ann, and Bob, who said nothing for so long");
 }
 
 #[test]
 fn own_answers_that_are_not_read_hold_requests_up_first_and_then_everything() {
-    let mut world = TestHub::new(46, 0);
+    let mut world = TestConnectionHub::new(46, 0);
     let ann = world.connect();
     ann.send(login("ann"));
     world.settle();
@@ -177,22 +177,22 @@ fn own_answers_that_are_not_read_hold_requests_up_first_and_then_everything() {
     world.settle();
     ann.send(beat(1) + ASK + &beat(2));
     world.settle();
-    let waits = |world: &TestHub| world.hub.conns.get(world.clients[0].0).unwrap().waits;
+    let waits = |world: &TestConnectionHub| world.hub.conns.get(world.clients[0].0).unwrap().waits;
     assert!(
-        waits(&world).has(WaitReasons::CHOKED)
-            && waits(&world).has(WaitReasons::STALLED)
-            && !waits(&world).has(WaitReasons::SHUT)
+        waits(&world).has(InputWaitReasons::CHOKED)
+            && waits(&world).has(InputWaitReasons::STALLED)
+            && !waits(&world).has(InputWaitReasons::SHUT)
     );
     // Enough is out: the request goes on, although some still waits.
     ann.set_room(160_000);
     world.settle();
-    assert_eq!(waits(&world), WaitReasons::default());
+    assert_eq!(waits(&world), InputWaitReasons::default());
     assert_eq!(world.hub.conns.get(world.clients[0].0).unwrap().write, WriteState::Blocked);
     for n in 0..10_000 {
         ann.send(beat(n));
     }
     world.settle();
-    assert!(waits(&world).has(WaitReasons::SHUT));
+    assert!(waits(&world).has(InputWaitReasons::SHUT));
     assert!(ann.0.borrow().to_server.len() > 10_000, "it is not read any more");
     ann.set_room(usize::MAX);
     world.settle();

@@ -9,7 +9,7 @@ const BEAT: &str = r#"{"MID":"h","TYPE":"0"}"#;
 #[test]
 fn when_the_budget_is_reached_those_who_hold_the_most_go_and_others_do_not_notice() {
     let budget = 4 * MIB;
-    let mut world = TestHub::within(20, 0, |bounds| bounds.memory_bytes_max = budget);
+    let mut world = TestConnectionHub::within(20, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());
     ann.send(login("ann"));
     bob.send(login("bob"));
@@ -50,7 +50,7 @@ fn when_the_budget_is_reached_those_who_hold_the_most_go_and_others_do_not_notic
 #[test]
 fn very_many_who_only_connect_go_before_those_who_talk() {
     let budget = 2 * MIB;
-    let mut world = TestHub::within(25, 0, |bounds| bounds.memory_bytes_max = budget);
+    let mut world = TestConnectionHub::within(25, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());
     ann.send(login("ann"));
     bob.send(login("bob"));
@@ -73,7 +73,7 @@ fn very_many_who_only_connect_go_before_those_who_talk() {
 #[test]
 fn a_user_with_a_backlog_does_not_lose_to_very_many_who_hold_a_little_each() {
     let budget = 4 * MIB;
-    let mut world = TestHub::within(26, 0, |bounds| bounds.memory_bytes_max = budget);
+    let mut world = TestConnectionHub::within(26, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());
     ann.send(login("ann"));
     bob.send(login("bob"));
@@ -95,7 +95,7 @@ fn a_user_with_a_backlog_does_not_lose_to_very_many_who_hold_a_little_each() {
 #[test]
 fn input_that_is_not_whole_counts_and_is_given_back() {
     let budget = 2 * MIB;
-    let mut world = TestHub::within(21, 0, |bounds| bounds.memory_bytes_max = budget);
+    let mut world = TestConnectionHub::within(21, 0, |bounds| bounds.memory_bytes_max = budget);
     let ann = world.connect();
     ann.send(login("ann"));
     world.settle();
@@ -120,7 +120,7 @@ fn input_that_is_not_whole_counts_and_is_given_back() {
 
 #[test]
 fn while_too_much_is_held_nobody_new_is_let_in() {
-    let mut world = TestHub::within(22, 0, |bounds| bounds.memory_bytes_max = 0);
+    let mut world = TestConnectionHub::within(22, 0, |bounds| bounds.memory_bytes_max = 0);
     assert!(world.connect_from("127.0.0.1").is_some(), "nothing is held yet");
     assert!(world.connect_from("127.0.0.1").is_none());
     assert_eq!(world.hub.counters().refused_for_memory, 1);
@@ -128,7 +128,7 @@ fn while_too_much_is_held_nobody_new_is_let_in() {
 
 #[test]
 fn a_client_that_has_not_logged_in_and_does_not_read_holds_little() {
-    let mut world = TestHub::new(23, 0);
+    let mut world = TestConnectionHub::new(23, 0);
     let strangers: Vec<TestClient> = (0..50).map(|_| world.connect()).collect();
     let (known, reader) = (world.connect(), world.connect());
     known.send(login("ann"));
@@ -150,7 +150,7 @@ fn a_client_that_has_not_logged_in_and_does_not_read_holds_little() {
 
 #[test]
 fn a_client_that_is_replaced_and_does_not_read_keeps_the_last_words_only() {
-    let mut world = TestHub::new(24, 0);
+    let mut world = TestConnectionHub::new(24, 0);
     let first = world.connect();
     first.send(login("ann"));
     world.settle();

@@ -14,10 +14,10 @@ mod turns;
 mod websocket;
 
 use super::hub::{ConnectionBounds, Hub};
-use super::socket::Stream;
-use super::state::{HubLists, WriteState};
-use crate::chat::Chat;
-use crate::chat::contract::{ConnId, Job, Outcome, PushPage, Rules, TurnTime};
+use super::socket::NonblockingStream;
+use super::state::{HubListFlags, WriteState};
+use crate::chat::ChatCore;
+use crate::chat::contract::{ConnId, CoreSettings, Job, JobOutcome, PushPage, TurnTimestamp};
 use crate::protocol::field::{Secret, UserName};
 use fastrand::Rng;
 use std::cell::RefCell;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 /// Which call of a socket fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SocketFault {
+enum FakeSocketFault {
     Read,
     Write,
     /// A write takes nothing and says so.
@@ -52,7 +52,7 @@ struct FakePipe {
     /// The next call fails.
     broken: bool,
     /// The fault to come, after so many calls of its kind that succeed.
-    fault: Option<(SocketFault, usize)>,
+    fault: Option<(FakeSocketFault, usize)>,
     /// The bytes for which the client's window has room.
     room: usize,
     /// Pieces are at most this large; 0 for whole.
@@ -74,7 +74,7 @@ impl Drop for FakeSocket {
 }
 
 impl FakePipe {
-    fn fails(&mut self, at: SocketFault) -> bool {
+    fn fails(&mut self, at: FakeSocketFault) -> bool {
         match &mut self.fault {
             Some((fault, 0)) => *fault == at,
             Some((fault, calls)) => {
@@ -103,7 +103,7 @@ impl FakePipe {
 impl Read for FakeSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut pipe = self.0.borrow_mut();
-        if pipe.fails(SocketFault::Read) {
+        if pipe.fails(FakeSocketFault::Read) {
             return Err(ErrorKind::TimedOut.into());
         }
         let wanted = buffer.len().min(pipe.to_server.len());
@@ -122,10 +122,10 @@ impl Write for FakeSocket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut pipe = self.0.borrow_mut();
         assert!(!pipe.server_ended, "written after the end");
-        if pipe.fails(SocketFault::Write) {
+        if pipe.fails(FakeSocketFault::Write) {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        if pipe.fails(SocketFault::WriteZero) {
+        if pipe.fails(FakeSocketFault::WriteZero) {
             return Ok(0);
         }
         let room = pipe.room;
@@ -144,10 +144,10 @@ impl Write for FakeSocket {
     }
 }
 
-impl Stream for FakeSocket {
+impl NonblockingStream for FakeSocket {
     fn end(&mut self) -> io::Result<()> {
         let mut pipe = self.0.borrow_mut();
-        if pipe.fails(SocketFault::End) {
+        if pipe.fails(FakeSocketFault::End) {
             return Err(ErrorKind::NotConnected.into());
         }
         pipe.server_ended = true;
@@ -180,7 +180,7 @@ impl TestClient {
 }
 
 /// A hub, its clock and its clients.
-struct TestHub {
+struct TestConnectionHub {
     hub: Hub<FakeSocket>,
     now_ms: u64,
     clients: Vec<(ConnId, TestClient)>,
@@ -188,10 +188,10 @@ struct TestHub {
     piece_max: usize,
     /// Sign-ups and log-ins wait until this is set.
     store_answers: bool,
-    waiting: Vec<(crate::chat::contract::Ticket, Job)>,
+    waiting: Vec<(crate::chat::contract::JobTicket, Job)>,
 }
 
-impl TestHub {
+impl TestConnectionHub {
     fn new(seed: u64, piece_max: usize) -> Self {
         Self::within(seed, piece_max, |_| {})
     }
@@ -212,15 +212,15 @@ impl TestHub {
         tune(&mut bounds);
         // What a connection is held to is the core's, and tested there: here much of one is to be
         // answered at a time.
-        let rules = Rules {
+        let rules = CoreSettings {
             jobs_max: 10_000_000,
             jobs_bytes_max: 64 << 30,
             jobs_per_connection_max: 1_000_000,
             reads_per_connection_max: 1_000_000,
             requests_before_login_max: 1_000_000,
-            ..Rules::default()
+            ..CoreSettings::default()
         };
-        let hub = Hub::new(Chat::new(rules, 1, [1, 2]), bounds, [1, 2]);
+        let hub = Hub::new(ChatCore::new(rules, 1, [1, 2]), bounds, [1, 2]);
         Self { hub, now_ms: 0, clients: Vec::new(), seed, piece_max, store_answers: true, waiting: Vec::new() }
     }
 
@@ -252,7 +252,7 @@ impl TestHub {
 
     /// One turn, with every edge a real poll would give (and more of them, which must do no harm).
     fn turn(&mut self) {
-        self.hub.begin_turn(TurnTime { mono_ms: self.now_ms, wall_ms: 1_652_791_027_673 });
+        self.hub.begin_turn(TurnTimestamp { mono_ms: self.now_ms, wall_ms: 1_652_791_027_673 });
         for (id, client) in &self.clients {
             let pipe = client.0.borrow();
             if pipe.broken || pipe.client_ended || !pipe.to_server.is_empty() {
@@ -292,33 +292,33 @@ impl Hub<FakeSocket> {
             let conn = self.conns.get(id).unwrap();
             let queued = self.ready.contains(&id)
                 || [&self.backlog, &self.strangers, &self.handshakes].iter().any(|queue| queue.contains(&id));
-            assert_eq!(conn.lists.has(HubLists::TO_READ), queued, "it knows whether it is on that list");
-            let dirty = conn.lists.has(HubLists::TO_WRITE);
+            assert_eq!(conn.lists.has(HubListFlags::TO_READ), queued, "it knows whether it is on that list");
+            let dirty = conn.lists.has(HubListFlags::TO_WRITE);
             assert_eq!(dirty, self.dirty.contains(&id), "it knows whether it is on that list");
             assert!(!dirty, "every dirty connection was written before the end of the turn");
-            assert!(conn.is_open() || conn.lists.has(HubLists::LINGERING), "what closes has a deadline");
+            assert!(conn.is_open() || conn.lists.has(HubListFlags::LINGERING), "what closes has a deadline");
             assert!(!conn.has_output() || conn.write != WriteState::Free, "what waits, waits for the edge");
         }
     }
 }
 
-fn yes(job: &Job) -> Outcome {
+fn yes(job: &Job) -> JobOutcome {
     match job {
-        Job::Hash { .. } => Outcome::Hashed(Secret::new("hashed")),
-        Job::CreateAccount { .. } => Outcome::Created,
-        Job::Verify { .. } => Outcome::Verified(true),
-        Job::Prove { .. } => Outcome::Proven,
+        Job::Hash { .. } => JobOutcome::Hashed(Secret::new("hashed")),
+        Job::CreateAccount { .. } => JobOutcome::Created,
+        Job::Verify { .. } => JobOutcome::Verified(true),
+        Job::Prove { .. } => JobOutcome::Proven,
         Job::LogIn { user, .. } | Job::Load { user, .. } => {
             let friend = if user.as_str() == "ann" { "bob" } else { "ann" };
-            Outcome::Loaded { friends: vec![UserName::new(friend).unwrap()], page: PushPage::default() }
+            JobOutcome::Loaded { friends: vec![UserName::new(friend).unwrap()], page: PushPage::default() }
         }
-        Job::LoadPage { .. } => Outcome::Page(PushPage::default()),
-        Job::GetProfile { .. } => Outcome::Profile(None),
-        Job::SavePush { .. } => Outcome::Saved,
-        Job::DeletePush { .. } => Outcome::Deleted,
-        Job::AskFriend { .. } | Job::AnswerFriend { .. } | Job::Unfriend { .. } => Outcome::Failed,
-        Job::MakeToken { .. } | Job::RevokeTokens { .. } => Outcome::Failed,
-        Job::Account { .. } | Job::Admin { .. } | Job::Cluster { .. } => Outcome::Failed,
+        Job::LoadPage { .. } => JobOutcome::Page(PushPage::default()),
+        Job::GetProfile { .. } => JobOutcome::Profile(None),
+        Job::SavePush { .. } => JobOutcome::Saved,
+        Job::DeletePush { .. } => JobOutcome::Deleted,
+        Job::AskFriend { .. } | Job::AnswerFriend { .. } | Job::Unfriend { .. } => JobOutcome::Failed,
+        Job::MakeToken { .. } | Job::RevokeTokens { .. } => JobOutcome::Failed,
+        Job::Account { .. } | Job::Admin { .. } | Job::Cluster { .. } => JobOutcome::Failed,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::websocket::{HANDSHAKE, masked};
 use super::*;
-use crate::chat::contract::CloseReason;
+use crate::chat::contract::CoreCloseReason;
 use crate::net::counters::CloseCause;
 
 const CONNS: usize = 3_000;
@@ -11,8 +11,8 @@ const CONNS: usize = 3_000;
 const EVENTS: usize = 1_024;
 
 /// One turn that was given these edges only.
-fn turn_of(world: &mut TestHub, some: &[(ConnId, TestClient)], more: bool) {
-    world.hub.begin_turn(TurnTime { mono_ms: world.now_ms, wall_ms: 1_652_791_027_673 });
+fn turn_of(world: &mut TestConnectionHub, some: &[(ConnId, TestClient)], more: bool) {
+    world.hub.begin_turn(TurnTimestamp { mono_ms: world.now_ms, wall_ms: 1_652_791_027_673 });
     for (id, client) in some {
         let pipe = client.0.borrow();
         if !pipe.to_server.is_empty() {
@@ -30,14 +30,14 @@ fn turn_of(world: &mut TestHub, some: &[(ConnId, TestClient)], more: bool) {
     world.now_ms += 1;
 }
 
-fn closed(world: &TestHub) -> [u64; 3] {
-    let reasons = [CloseCause::Chat(CloseReason::Idle), CloseCause::OutputTimeout, CloseCause::HandshakeTimeout];
+fn closed(world: &TestConnectionHub) -> [u64; 3] {
+    let reasons = [CloseCause::Chat(CoreCloseReason::Idle), CloseCause::OutputTimeout, CloseCause::HandshakeTimeout];
     reasons.map(|cause| world.hub.counters().closed(cause))
 }
 
 #[test]
 fn after_a_pause_everything_that_came_is_read_before_anybody_is_judged() {
-    let mut world = TestHub::new(51, 0);
+    let mut world = TestConnectionHub::new(51, 0);
     let stuck = world.connect();
     stuck.set_room(0);
     stuck.send(login("stuck"));
@@ -96,7 +96,7 @@ fn after_a_pause_everything_that_came_is_read_before_anybody_is_judged() {
 /// Those who never stop do not keep the silent from being closed.
 #[test]
 fn a_flood_keeps_nobody_who_is_silent() {
-    let mut world = TestHub::new(52, 0);
+    let mut world = TestConnectionHub::new(52, 0);
     let silent = world.connect();
     let flooder = world.connect();
     flooder.send(login("nobody"));

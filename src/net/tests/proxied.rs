@@ -9,8 +9,8 @@ use crate::net::proxy_header::tests::v2;
 const PROXY: &str = "127.0.0.1";
 const BEAT: &str = "{\"TYPE\":\"0\",\"MID\":\"h\"}\n";
 
-fn world(piece_max: usize) -> TestHub {
-    let mut world = TestHub::new(21, piece_max);
+fn world(piece_max: usize) -> TestConnectionHub {
+    let mut world = TestConnectionHub::new(21, piece_max);
     world.hub.trust_proxies(Networks::parse("127.0.0.1,10.0.0.0/8").unwrap());
     world
 }
@@ -162,11 +162,11 @@ fn the_head_of_a_request_says_who_the_client_is() {
 
 #[test]
 fn the_rules_of_the_core_concern_the_client_and_not_the_proxy() {
-    let rules = Rules { requests_before_login_per_address_max: 5, ..Rules::default() };
+    let rules = CoreSettings { requests_before_login_per_address_max: 5, ..CoreSettings::default() };
     let mut world = world(0);
-    world.hub = Hub::new(Chat::new(rules, 1, [1, 2]), world.hub.bounds, [1, 2]);
+    world.hub = Hub::new(ChatCore::new(rules, 1, [1, 2]), world.hub.bounds, [1, 2]);
     world.hub.trust_proxies(Networks::parse(PROXY).unwrap());
-    let talk = |world: &mut TestHub, header: &str| {
+    let talk = |world: &mut TestConnectionHub, header: &str| {
         let client = world.connect_from(PROXY).unwrap();
         client.send(header.to_owned() + &BEAT.repeat(6));
         world.settle();
@@ -224,7 +224,7 @@ fn nothing_of_a_connection_through_a_proxy_is_kept_when_it_is_gone() {
 
 #[test]
 fn only_pages_of_allowed_origins_open_a_websocket() {
-    let mut world = TestHub::new(22, 3);
+    let mut world = TestConnectionHub::new(22, 3);
     world.hub.answer_http_by(Origins::parse("https://chat.example").unwrap(), Arc::default());
     for (headers, status) in [
         ("", "101"),
@@ -246,7 +246,7 @@ fn only_pages_of_allowed_origins_open_a_websocket() {
 
 #[test]
 fn a_server_that_stops_says_so_to_who_asks_how_it_is() {
-    let mut world = TestHub::new(23, 0);
+    let mut world = TestConnectionHub::new(23, 0);
     world.store_answers = false;
     let (ann, asks) = (world.connect(), world.connect());
     ann.send(sign_up("ann"));

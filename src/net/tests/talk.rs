@@ -7,7 +7,7 @@ use crate::net::counters::CloseCause;
 #[test]
 fn a_conversation_is_the_same_however_the_sockets_tear_it() {
     for (seed, piece_max) in [(1, 0), (2, 1), (3, 2), (4, 7), (5, 40), (6, 1_000)] {
-        let mut world = TestHub::new(seed, piece_max);
+        let mut world = TestConnectionHub::new(seed, piece_max);
         let (ann, bob) = (world.connect(), world.connect());
         ann.send(sign_up("ann") + &login("ann"));
         bob.send(sign_up("bob") + "\r\n" + &login("bob") + "\n");
@@ -35,7 +35,7 @@ fn a_conversation_is_the_same_however_the_sockets_tear_it() {
 #[test]
 fn a_client_that_ends_its_side_gets_its_answers_first() {
     for piece_max in [0, 3] {
-        let mut world = TestHub::new(7, piece_max);
+        let mut world = TestConnectionHub::new(7, piece_max);
         let ann = world.connect();
         world.store_answers = false;
         ann.send(sign_up("ann") + &login("ann"));
@@ -54,7 +54,7 @@ fn a_client_that_ends_its_side_gets_its_answers_first() {
 
 #[test]
 fn a_silent_client_that_ends_its_side_is_gone_at_once() {
-    let mut world = TestHub::new(8, 0);
+    let mut world = TestConnectionHub::new(8, 0);
     let ann = world.connect();
     ann.send(sign_up("ann"));
     world.settle();
@@ -67,7 +67,7 @@ fn a_silent_client_that_ends_its_side_is_gone_at_once() {
 
 #[test]
 fn a_line_without_an_end_is_ended_by_the_end() {
-    let mut world = TestHub::new(8, 0);
+    let mut world = TestConnectionHub::new(8, 0);
     let ann = world.connect();
     ann.send("good morning");
     ann.end();
@@ -77,7 +77,7 @@ fn a_line_without_an_end_is_ended_by_the_end() {
 
 #[test]
 fn held_input_is_neither_read_nor_lost() {
-    let mut world = TestHub::new(9, 0);
+    let mut world = TestConnectionHub::new(9, 0);
     let ann = world.connect();
     world.store_answers = false;
     ann.send(login("ann"));
@@ -97,7 +97,7 @@ fn held_input_is_neither_read_nor_lost() {
 #[test]
 fn first_bytes_choose_wherever_they_are_cut() {
     for piece_max in [0, 1, 3] {
-        let mut world = TestHub::new(11, piece_max);
+        let mut world = TestConnectionHub::new(11, piece_max);
         let (page, tls, raw, socket) = (world.connect(), world.connect(), world.connect(), world.connect());
         page.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
         tls.send([0x16, 3, 1, 0]);

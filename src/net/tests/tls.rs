@@ -23,14 +23,14 @@ fn certificates(tls_only: bool) -> Arc<Certificates> {
     Arc::new(Certificates::new(Arc::new(config.unwrap()), tls_only))
 }
 
-fn world(seed: u64, piece_max: usize) -> TestHub {
-    let mut world = TestHub::new(seed, piece_max);
+fn world(seed: u64, piece_max: usize) -> TestConnectionHub {
+    let mut world = TestConnectionHub::new(seed, piece_max);
     world.hub.use_certificates(certificates(false));
     world
 }
 
 /// A client that speaks TLS.
-struct TlsClient {
+struct TlsTestClient {
     session: ClientConnection,
     pipe: TestClient,
     /// How many of the bytes that the server wrote were read.
@@ -41,7 +41,7 @@ struct TlsClient {
     error: Option<rustls::Error>,
 }
 
-impl TlsClient {
+impl TlsTestClient {
     fn new(pipe: TestClient, version: &'static SupportedProtocolVersion) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(CA).unwrap()).unwrap();
@@ -89,7 +89,7 @@ impl TlsClient {
 }
 
 /// Turns until nothing happens any more, for both ends.
-fn settle(world: &mut TestHub, clients: &mut [&mut TlsClient]) {
+fn settle(world: &mut TestConnectionHub, clients: &mut [&mut TlsTestClient]) {
     for _ in 0..6 {
         for client in &mut *clients {
             client.pump();
@@ -107,7 +107,7 @@ fn a_conversation_over_tls_is_the_same_however_the_sockets_tear_it() {
         for (seed, piece_max) in [(1, 0), (2, 1), (3, 7), (4, 300)] {
             let mut world = world(seed, piece_max);
             let (ann, bob) = (world.connect(), world.connect());
-            let (mut ann, mut bob) = (TlsClient::new(ann, version), TlsClient::new(bob, version));
+            let (mut ann, mut bob) = (TlsTestClient::new(ann, version), TlsTestClient::new(bob, version));
             // The log-in is sent before the handshake is complete.
             ann.send(login("ann"));
             bob.send(HANDSHAKE);
@@ -142,7 +142,7 @@ fn the_client_is_told_the_end_and_its_own_end_is_heard() {
         for piece_max in [0, 3] {
             let mut world = world(5, piece_max);
             let (first, second) = (world.connect(), world.connect());
-            let (mut first, mut second) = (TlsClient::new(first, version), TlsClient::new(second, version));
+            let (mut first, mut second) = (TlsTestClient::new(first, version), TlsTestClient::new(second, version));
             first.send(login("ann"));
             settle(&mut world, &mut [&mut first]);
             second.send(login("ann"));
@@ -163,7 +163,7 @@ fn the_client_is_told_the_end_and_its_own_end_is_heard() {
 fn a_client_that_does_not_read_loses_nothing_and_its_records_are_not_torn() {
     let mut world = world(6, 0);
     let ann = world.connect();
-    let mut ann = TlsClient::new(ann, &TLS13);
+    let mut ann = TlsTestClient::new(ann, &TLS13);
     ann.send(login("ann"));
     settle(&mut world, &mut [&mut ann]);
     let beat = r#"{"MID":"h","TYPE":"0"}"#;
@@ -184,7 +184,7 @@ fn keys_may_change_at_any_time() {
     for piece_max in [0, 1, 4] {
         let mut world = world(13, piece_max);
         let ann = world.connect();
-        let mut ann = TlsClient::new(ann, &TLS13);
+        let mut ann = TlsTestClient::new(ann, &TLS13);
         ann.send(login("ann"));
         settle(&mut world, &mut [&mut ann]);
         for _ in 0..5 {
@@ -201,12 +201,12 @@ fn keys_may_change_at_any_time() {
 fn a_call_that_fails_ends_that_connection_and_disturbs_nobody() {
     for seed in 0..36_u64 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let fault = [SocketFault::Read, SocketFault::Write, SocketFault::WriteZero][seed as usize % 3];
+        let fault = [FakeSocketFault::Read, FakeSocketFault::Write, FakeSocketFault::WriteZero][seed as usize % 3];
         let mut world = world(seed, [0, 1, 50][random.usize(..3)]);
         let (ann, victim) = (world.connect(), world.connect());
         victim.0.borrow_mut().fault = Some((fault, random.usize(..9)));
         let version = VERSIONS[random.usize(..2)];
-        let (mut ann, mut victim) = (TlsClient::new(ann, version), TlsClient::new(victim, version));
+        let (mut ann, mut victim) = (TlsTestClient::new(ann, version), TlsTestClient::new(victim, version));
         ann.send(login("ann"));
         victim.send(login("bob"));
         for _ in 0..24 {
@@ -237,11 +237,11 @@ fn what_is_no_tls_ends_that_connection_with_an_alert() {
         clients[0].send([0x16, 3, 1, 0, 5, 1, 0, 0, 1, 9]);
         clients[1].send([0x16, 3, 3, 0xFF, 0xFF]);
         clients[1].send(vec![0; 70_000]);
-        let mut behind = TlsClient::new(clients[2].clone(), &TLS13);
+        let mut behind = TlsTestClient::new(clients[2].clone(), &TLS13);
         behind.pump();
         clients[2].send([9; 400]);
-        let mut later = TlsClient::new(clients[3].clone(), &TLS12);
-        let mut inside = TlsClient::new(clients[4].clone(), &TLS13);
+        let mut later = TlsTestClient::new(clients[3].clone(), &TLS12);
+        let mut inside = TlsTestClient::new(clients[4].clone(), &TLS13);
         inside.send([0x16, 3, 1]);
         settle(&mut world, &mut [&mut later, &mut inside]);
         clients[3].send([0x17, 3, 3, 0, 40]);
@@ -262,7 +262,7 @@ fn a_hello_that_is_cut_off_is_given_up_in_time() {
     let mut world = world(8, 0);
     let pipe = world.connect();
     let mut whole = Vec::new();
-    TlsClient::new(pipe.clone(), &TLS13).session.write_tls(&mut whole).unwrap();
+    TlsTestClient::new(pipe.clone(), &TLS13).session.write_tls(&mut whole).unwrap();
     pipe.send(&whole[..whole.len() / 2]);
     let start_ms = world.now_ms;
     world.settle();
@@ -286,7 +286,7 @@ fn a_connection_that_shakes_hands_and_is_closed_is_told_nothing_in_the_clear() {
     let mut world = world(9, 0);
     let pipe = world.connect();
     let mut whole = Vec::new();
-    TlsClient::new(pipe.clone(), &TLS13).session.write_tls(&mut whole).unwrap();
+    TlsTestClient::new(pipe.clone(), &TLS13).session.write_tls(&mut whole).unwrap();
     pipe.send(&whole[..20]);
     world.settle();
     world.hub.shut_down();
@@ -303,10 +303,10 @@ fn a_storm_of_handshakes_keeps_nobody_waiting() {
     let ann = world.connect();
     ann.send(login("ann"));
     world.settle();
-    let mut storm: Vec<TlsClient> =
-        (0..200).map(|_| world.connect()).map(|pipe| TlsClient::new(pipe, &TLS13)).collect();
-    storm.iter_mut().for_each(TlsClient::pump);
-    let shaken = |world: &TestHub| {
+    let mut storm: Vec<TlsTestClient> =
+        (0..200).map(|_| world.connect()).map(|pipe| TlsTestClient::new(pipe, &TLS13)).collect();
+    storm.iter_mut().for_each(TlsTestClient::pump);
+    let shaken = |world: &TestConnectionHub| {
         let sessions = world.clients.iter().filter_map(|(id, _)| world.hub.conns.get(*id)?.tls.as_ref());
         sessions.filter(|tls| !tls.is_new()).count()
     };
@@ -323,7 +323,7 @@ fn a_storm_of_handshakes_keeps_nobody_waiting() {
         assert!(turns < 200);
     }
     for _ in 0..4 {
-        storm.iter_mut().for_each(TlsClient::pump);
+        storm.iter_mut().for_each(TlsTestClient::pump);
         world.settle();
     }
     assert!(storm.iter_mut().all(|client| !client.session.is_handshaking()));
@@ -334,10 +334,10 @@ fn a_storm_of_handshakes_keeps_nobody_waiting() {
 fn very_small_records_are_a_debt() {
     let mut world = world(14, 0);
     let ann = world.connect();
-    let mut ann = TlsClient::new(ann, &TLS13);
+    let mut ann = TlsTestClient::new(ann, &TLS13);
     ann.send(login("ann"));
     settle(&mut world, &mut [&mut ann]);
-    let debt = |world: &TestHub| world.hub.conns.get(world.clients[0].0).unwrap().debt_us;
+    let debt = |world: &TestConnectionHub| world.hub.conns.get(world.clients[0].0).unwrap().debt_us;
     assert_eq!(debt(&world), 0);
     for _ in 0..2_500 {
         ann.send(" ");
@@ -352,11 +352,11 @@ fn very_small_records_are_a_debt() {
 
 #[test]
 fn a_server_that_takes_tls_only_says_so_to_others_but_not_on_loopback() {
-    let mut world = TestHub::new(11, 0);
+    let mut world = TestConnectionHub::new(11, 0);
     world.hub.use_certificates(certificates(true));
     let (raw, socket) = (world.connect_from("192.0.2.7").unwrap(), world.connect_from("192.0.2.7").unwrap());
     let (secure, local) = (world.connect_from("192.0.2.7").unwrap(), world.connect());
-    let mut secure = TlsClient::new(secure, &TLS13);
+    let mut secure = TlsTestClient::new(secure, &TLS13);
     raw.send(login("ann"));
     socket.send(HANDSHAKE);
     local.send(login("bob"));
@@ -373,14 +373,14 @@ fn a_server_that_takes_tls_only_says_so_to_others_but_not_on_loopback() {
 #[test]
 fn a_trusted_proxy_may_have_opened_tls_itself_and_a_proxy_may_pass_it_on() {
     let header = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 1102\r\n";
-    let mut world = TestHub::new(11, 0);
+    let mut world = TestConnectionHub::new(11, 0);
     world.hub.use_certificates(certificates(true));
     world.hub.trust_proxies(Networks::parse("10.0.0.0/8").unwrap());
     let (plain, passed_on) = (world.connect_from("10.1.2.3").unwrap(), world.connect_from("10.1.2.3").unwrap());
     let stranger = world.connect_from("192.0.2.7").unwrap();
     plain.send(format!("{header}{}", login("ann")));
     passed_on.send(header);
-    let mut passed_on = TlsClient::new(passed_on, &TLS13);
+    let mut passed_on = TlsTestClient::new(passed_on, &TLS13);
     passed_on.send(login("bob"));
     stranger.send(format!("{header}{}", login("cid")));
     settle(&mut world, &mut [&mut passed_on]);
@@ -392,15 +392,15 @@ fn a_trusted_proxy_may_have_opened_tls_itself_and_a_proxy_may_pass_it_on() {
 fn sessions_count_as_memory_that_clients_hold() {
     let mut world = world(12, 0);
     let before = world.hub.held_bytes();
-    let mut clients: Vec<TlsClient> =
-        (0..20).map(|_| world.connect()).map(|pipe| TlsClient::new(pipe, &TLS13)).collect();
-    clients.iter_mut().for_each(TlsClient::pump);
+    let mut clients: Vec<TlsTestClient> =
+        (0..20).map(|_| world.connect()).map(|pipe| TlsTestClient::new(pipe, &TLS13)).collect();
+    clients.iter_mut().for_each(TlsTestClient::pump);
     world.turn();
     world.turn();
     let shaking = world.hub.held_bytes() - before;
     assert!(shaking >= 20 * 8 * 1024, "{shaking} bytes while hands are shaken");
     for _ in 0..4 {
-        clients.iter_mut().for_each(TlsClient::pump);
+        clients.iter_mut().for_each(TlsTestClient::pump);
         world.settle();
     }
     let idle = world.hub.held_bytes() - before;

@@ -10,7 +10,7 @@ const BEAT: &str = r#"{"MID":"h","TYPE":"0"}"#;
 const LETTERS: usize = 12;
 
 /// Ann and Bob, logged in.
-fn friends(world: &mut TestHub) -> (TestClient, TestClient) {
+fn friends(world: &mut TestConnectionHub) -> (TestClient, TestClient) {
     let (ann, bob) = (world.connect(), world.connect());
     ann.send(login("ann"));
     bob.send(login("bob"));
@@ -20,7 +20,7 @@ fn friends(world: &mut TestHub) -> (TestClient, TestClient) {
 
 /// Checks what the two have received when all letters were taken.
 #[track_caller]
-fn all_was_taken(world: &mut TestHub, ann: &TestClient, bob: &TestClient, seed: u64) {
+fn all_was_taken(world: &mut TestConnectionHub, ann: &TestClient, bob: &TestClient, seed: u64) {
     world.settle();
     for n in 0..LETTERS {
         ann.send(ack(n));
@@ -37,8 +37,8 @@ fn all_was_taken(world: &mut TestHub, ann: &TestClient, bob: &TestClient, seed: 
 fn a_call_that_fails_ends_that_connection_and_disturbs_nobody() {
     for seed in 0..72_u64 {
         let mut random = Rng::with_seed(seed);
-        let fault = [SocketFault::Read, SocketFault::Write, SocketFault::WriteZero][seed as usize % 3];
-        let mut world = TestHub::new(seed, [0, 1, 3, 50][random.usize(..4)]);
+        let fault = [FakeSocketFault::Read, FakeSocketFault::Write, FakeSocketFault::WriteZero][seed as usize % 3];
+        let mut world = TestConnectionHub::new(seed, [0, 1, 3, 50][random.usize(..4)]);
         let (ann, bob) = friends(&mut world);
         let victim = world.connect();
         let is_web_socket = seed % 2 == 1;
@@ -75,9 +75,9 @@ fn a_call_that_fails_ends_that_connection_and_disturbs_nobody() {
 #[test]
 fn last_words_are_out_before_an_end_that_fails() {
     for piece_max in [0, 1, 7] {
-        let mut world = TestHub::new(21, piece_max);
+        let mut world = TestConnectionHub::new(21, piece_max);
         let (ann, bob) = friends(&mut world);
-        ann.0.borrow_mut().fault = Some((SocketFault::End, 0));
+        ann.0.borrow_mut().fault = Some((FakeSocketFault::End, 0));
         let newer = world.connect();
         newer.send(login("ann"));
         world.settle();
@@ -92,8 +92,8 @@ fn last_words_are_out_before_an_end_that_fails() {
 /// A client that is told something last and cannot be written to is let go of, too.
 #[test]
 fn last_words_that_cannot_be_written_hold_nothing_up() {
-    for fault in [SocketFault::Write, SocketFault::WriteZero] {
-        let mut world = TestHub::new(22, 0);
+    for fault in [FakeSocketFault::Write, FakeSocketFault::WriteZero] {
+        let mut world = TestConnectionHub::new(22, 0);
         let (ann, _bob) = friends(&mut world);
         ann.set_room(4);
         ann.0.borrow_mut().fault = Some((fault, 2));
@@ -112,7 +112,7 @@ fn last_words_that_cannot_be_written_hold_nothing_up() {
 #[test]
 fn pieces_of_any_size_say_the_same_in_lines_and_in_frames() {
     for piece_max in 1..=24 {
-        let mut world = TestHub::new(100 + piece_max as u64, piece_max);
+        let mut world = TestConnectionHub::new(100 + piece_max as u64, piece_max);
         let (ann, bob) = (world.connect(), world.connect());
         ann.send(HANDSHAKE);
         ann.send(masked(1, login("ann").as_bytes()));
@@ -135,20 +135,20 @@ fn pieces_of_any_size_say_the_same_in_lines_and_in_frames() {
 }
 
 /// A client writes its requests and ends its side, as a pipe into a socket does.
-fn letter_and_end(world: &mut TestHub, bob: &TestClient) -> u64 {
+fn letter_and_end(world: &mut TestConnectionHub, bob: &TestClient) -> u64 {
     bob.send(message(0, "a letter"));
     bob.end();
     let asked_ms = world.now_ms;
     // The save delay passes; from then on the store is waited for.
     world.settle();
-    world.now_ms += Rules::default().save_after_ms;
+    world.now_ms += CoreSettings::default().save_after_ms;
     world.settle();
     asked_ms
 }
 
 #[test]
 fn a_client_that_ended_its_side_is_kept_until_its_answer_and_then_closed() {
-    let mut world = TestHub::new(23, 0);
+    let mut world = TestConnectionHub::new(23, 0);
     let (_ann, bob) = friends(&mut world);
     world.store_answers = false;
     let asked_ms = letter_and_end(&mut world, &bob);
@@ -168,7 +168,7 @@ fn a_client_that_ended_its_side_is_kept_until_its_answer_and_then_closed() {
 
 #[test]
 fn a_client_that_ended_its_side_late_is_kept_all_the_same() {
-    let mut world = TestHub::new(24, 0);
+    let mut world = TestConnectionHub::new(24, 0);
     let (_ann, bob) = friends(&mut world);
     world.store_answers = false;
     bob.send(message(0, "a letter"));
@@ -185,7 +185,7 @@ fn a_client_that_ended_its_side_late_is_kept_all_the_same() {
 
 #[test]
 fn a_store_that_never_answers_holds_nobody_for_longer_than_an_answer_takes() {
-    let mut world = TestHub::new(25, 0);
+    let mut world = TestConnectionHub::new(25, 0);
     let (_ann, bob) = friends(&mut world);
     world.store_answers = false;
     let asked_ms = letter_and_end(&mut world, &bob);

@@ -6,7 +6,7 @@ use crate::net::counters::CloseCause;
 
 #[test]
 fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
-    let mut world = TestHub::new(10, 0);
+    let mut world = TestConnectionHub::new(10, 0);
     let ann = world.connect();
     ann.send(sign_up("ann") + &login("ann"));
     world.settle();
@@ -34,7 +34,7 @@ fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
     }
     world.settle();
     // Let the save delay pass for the pushes that were sent and that ann cannot ack.
-    world.now_ms += Rules::default().save_after_ms;
+    world.now_ms += CoreSettings::default().save_after_ms;
     world.settle();
     assert!(world.hub.conns_len() >= 1 && !bob.dropped());
     assert_eq!(bob.text().lines().count(), 42, "what cannot be written is safe all the same");
@@ -43,7 +43,7 @@ fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
 #[test]
 fn errors_anywhere_take_only_that_client() {
     for seed in 0..60 {
-        let mut world = TestHub::new(seed, 5);
+        let mut world = TestConnectionHub::new(seed, 5);
         let (ann, bob) = (world.connect(), world.connect());
         ann.send(sign_up("ann") + &login("ann"));
         bob.send(sign_up("bob") + &login("bob"));
@@ -60,7 +60,7 @@ fn errors_anywhere_take_only_that_client() {
 
 #[test]
 fn a_client_that_goes_on_sending_after_its_end_is_dropped_before_its_deadline() {
-    let mut world = TestHub::new(14, 0);
+    let mut world = TestConnectionHub::new(14, 0);
     let (first, second) = (world.connect(), world.connect());
     first.send(sign_up("ann") + &login("ann"));
     world.settle();
@@ -79,7 +79,7 @@ fn a_client_that_goes_on_sending_after_its_end_is_dropped_before_its_deadline() 
 
 #[test]
 fn last_words_get_out_and_who_does_not_take_them_is_dropped_in_time() {
-    let mut world = TestHub::new(14, 0);
+    let mut world = TestConnectionHub::new(14, 0);
     let (first, second) = (world.connect(), world.connect());
     first.send(sign_up("ann") + &login("ann"));
     world.settle();
@@ -107,7 +107,7 @@ fn last_words_get_out_and_who_does_not_take_them_is_dropped_in_time() {
 
 #[test]
 fn a_stop_tells_everybody_and_ends() {
-    let mut world = TestHub::new(15, 4);
+    let mut world = TestConnectionHub::new(15, 4);
     let (ann, idle) = (world.connect(), world.connect());
     ann.send(login("ann"));
     world.settle();
@@ -126,7 +126,7 @@ fn a_stop_tells_everybody_and_ends() {
 fn anything_goes() {
     for seed in 0..100_u64 {
         let mut random = Rng::with_seed(seed);
-        let mut world = TestHub::new(seed, [0, 1, 3, 50][random.usize(..4)]);
+        let mut world = TestConnectionHub::new(seed, [0, 1, 3, 50][random.usize(..4)]);
         for step in 0..300 {
             if world.clients.len() < 12 && random.usize(..10) == 0 {
                 world.connect();
@@ -171,7 +171,7 @@ fn anything_goes() {
 
 #[test]
 fn a_client_that_asks_for_more_than_its_output_may_hold_and_reads_nothing_is_closed() {
-    let mut world = TestHub::within(18, 0, |bounds| bounds.output_bytes_max = 320 * 1024);
+    let mut world = TestConnectionHub::within(18, 0, |bounds| bounds.output_bytes_max = 320 * 1024);
     let (deaf, other) = (world.connect(), world.connect());
     deaf.send(login("ann"));
     other.send(login("bob"));
@@ -195,7 +195,7 @@ fn a_client_that_asks_for_more_than_its_output_may_hold_and_reads_nothing_is_clo
 
 #[test]
 fn when_very_many_end_their_sides_at_once_they_are_let_go_of_over_some_turns() {
-    let mut world = TestHub::new(17, 0);
+    let mut world = TestConnectionHub::new(17, 0);
     let ended: Vec<_> = (0..300).map(|_| world.connect()).collect();
     for client in &ended {
         client.send(r#"{"MID":"h","TYPE":"0"}"#);
@@ -218,7 +218,7 @@ fn when_very_many_end_their_sides_at_once_they_are_let_go_of_over_some_turns() {
 
 #[test]
 fn an_address_has_so_many_connections_and_loopback_any_number() {
-    let mut world = TestHub::new(14, 0);
+    let mut world = TestConnectionHub::new(14, 0);
     let mut here: Vec<_> = (0..3).map(|_| world.connect_from("192.0.2.7").unwrap()).collect();
     assert!(world.connect_from("192.0.2.7").is_none());
     assert_eq!(world.hub.counters().refused_of_address, 1);
@@ -235,7 +235,7 @@ fn an_address_has_so_many_connections_and_loopback_any_number() {
 
 #[test]
 fn a_request_head_must_come_in_time_and_everything_else_may_take_longer() {
-    let mut world = TestHub::new(15, 0);
+    let mut world = TestConnectionHub::new(15, 0);
     let (half, done, raw, none) = (world.connect(), world.connect(), world.connect(), world.connect());
     half.send(&HANDSHAKE[..HANDSHAKE.len() - 4]);
     done.send(HANDSHAKE);
@@ -257,7 +257,7 @@ fn a_request_head_must_come_in_time_and_everything_else_may_take_longer() {
 
 #[test]
 fn a_client_that_takes_nothing_of_what_waits_is_closed_in_time_and_one_that_takes_a_little_is_not() {
-    let mut world = TestHub::new(16, 0);
+    let mut world = TestConnectionHub::new(16, 0);
     let (stuck, slow) = (world.connect(), world.connect());
     for client in [&stuck, &slow] {
         client.send(sign_up("ann"));
@@ -285,7 +285,7 @@ fn a_client_that_takes_nothing_of_what_waits_is_closed_in_time_and_one_that_take
 
 #[test]
 fn an_error_leaves_in_the_same_write_as_the_refusal_that_it_explains() {
-    let mut world = TestHub::new(17, 0);
+    let mut world = TestConnectionHub::new(17, 0);
     let ann = world.connect();
     ann.send(sign_up("ann") + &login("ann"));
     world.settle();

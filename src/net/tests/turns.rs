@@ -7,7 +7,7 @@ use super::*;
 const INPUTS_PER_TURN_MAX: u64 = 16_000;
 
 /// Turns, and after each of them a look at how much it did.
-fn turns(world: &mut TestHub, count: usize) {
+fn turns(world: &mut TestConnectionHub, count: usize) {
     for _ in 0..count {
         let before = world.hub.counters().inputs;
         world.turn();
@@ -21,7 +21,7 @@ fn beat(n: usize) -> String {
 }
 
 /// As much as a socket holds, from each of very many.
-fn flood(world: &mut TestHub, count: usize, said: &[u8]) -> Vec<TestClient> {
+fn flood(world: &mut TestConnectionHub, count: usize, said: &[u8]) -> Vec<TestClient> {
     let flooders: Vec<_> = (0..count).map(|_| world.connect()).collect();
     for flooder in &flooders {
         flooder.send(said.repeat(64 * 1024 / said.len()));
@@ -35,7 +35,7 @@ fn a_client_that_says_little_waits_for_one_turn_beside_very_many_who_never_stop(
     let pings = [HANDSHAKE.as_bytes(), &ping.repeat(10_000)].concat();
     let large = format!(r#"{{"TYPE":"5","CONTENT":{{"MessageId":"m","x":"{}"}}}}"#, "\\n".repeat(30_000));
     for said in [ack(1).as_bytes(), &pings, large.as_bytes()] {
-        let mut world = TestHub::new(31, 0);
+        let mut world = TestConnectionHub::new(31, 0);
         let ann = world.connect();
         ann.send(login("ann"));
         world.settle();
@@ -54,7 +54,7 @@ fn a_client_that_says_little_waits_for_one_turn_beside_very_many_who_never_stop(
 
 #[test]
 fn strangers_who_are_woken_in_each_turn_make_a_users_turn_little_longer() {
-    let mut world = TestHub::new(35, 0);
+    let mut world = TestConnectionHub::new(35, 0);
     let ann = world.connect();
     ann.send(login("ann"));
     world.settle();
@@ -75,7 +75,7 @@ fn strangers_who_are_woken_in_each_turn_make_a_users_turn_little_longer() {
 
 #[test]
 fn those_who_never_stop_get_equal_shares_whatever_they_say() {
-    let mut world = TestHub::new(32, 0);
+    let mut world = TestConnectionHub::new(32, 0);
     let small = flood(&mut world, 40, ack(1).as_bytes());
     let large: Vec<_> = (0..40).map(|_| world.connect()).collect();
     for client in &large {
@@ -93,7 +93,7 @@ fn those_who_never_stop_get_equal_shares_whatever_they_say() {
 
 #[test]
 fn input_cut_by_the_quantum_continues_where_it_stopped_and_in_order() {
-    let mut world = TestHub::new(33, 0);
+    let mut world = TestConnectionHub::new(33, 0);
     let clients: Vec<_> = (0..100).map(|_| world.connect()).collect();
     for (place, client) in clients.iter().enumerate() {
         if place % 3 == 0 {
@@ -129,7 +129,7 @@ fn input_cut_by_the_quantum_continues_where_it_stopped_and_in_order() {
 
 #[test]
 fn a_client_that_is_being_closed_and_sends_on_does_not_keep_the_others_waiting() {
-    let mut world = TestHub::new(34, 0);
+    let mut world = TestConnectionHub::new(34, 0);
     let ann = world.connect();
     ann.send(login("ann"));
     world.settle();
@@ -154,7 +154,7 @@ fn a_client_that_is_being_closed_and_sends_on_does_not_keep_the_others_waiting()
 /// Output that comes and goes leaves one entry behind, not one for each time.
 #[test]
 fn a_connection_whose_output_comes_and_goes_is_watched_once() {
-    let mut world = TestHub::new(35, 0);
+    let mut world = TestConnectionHub::new(35, 0);
     let ann = world.connect();
     ann.send(login("ann"));
     world.settle();

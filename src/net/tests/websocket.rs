@@ -1,7 +1,7 @@
 //! WebSocket clients.
 
 use super::*;
-use crate::chat::contract::CloseReason;
+use crate::chat::contract::CoreCloseReason;
 use crate::net::counters::CloseCause;
 
 pub(super) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -43,7 +43,7 @@ pub(super) fn frames(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
 #[test]
 fn a_websocket_talks_pings_and_closes() {
     for piece_max in [0, 1, 9] {
-        let mut world = TestHub::new(12, piece_max);
+        let mut world = TestConnectionHub::new(12, piece_max);
         let ann = world.connect();
         ann.send(HANDSHAKE);
         // The first frame may come with the handshake.
@@ -65,7 +65,7 @@ fn a_websocket_talks_pings_and_closes() {
 
 #[test]
 fn a_websocket_is_told_why_it_is_closed() {
-    let mut world = TestHub::new(13, 0);
+    let mut world = TestConnectionHub::new(13, 0);
     let clients: Vec<TestClient> = (0..5).map(|_| world.connect()).collect();
     for client in &clients {
         client.send(HANDSHAKE);
@@ -89,5 +89,5 @@ fn a_websocket_is_told_why_it_is_closed() {
     world.now_ms += 200_000;
     world.settle();
     assert_eq!(code(&clients[4]), of(1001), "idle");
-    assert_eq!(world.hub.counters().closed(CloseCause::Chat(CloseReason::Idle)), 1);
+    assert_eq!(world.hub.counters().closed(CloseCause::Chat(CoreCloseReason::Idle)), 1);
 }

@@ -1,8 +1,8 @@
 //! Reads the requests about the user's own account.
 
 use super::{
-    ContentValues, DESCRIPTION, EMAIL, FaultText, LOCATION, LONG_TEXT_BYTES_MAX, NICK_NAME, PICTURE, PICTURE_BYTES_MAX,
-    PUBLIC_KEY, SHORT_TEXT_BYTES_MAX, Verb, secret,
+    DESCRIPTION, EMAIL, FaultText, LOCATION, LONG_TEXT_BYTES_MAX, NICK_NAME, PICTURE, PICTURE_BYTES_MAX, PUBLIC_KEY,
+    RequestType, SHORT_TEXT_BYTES_MAX, UnparsedContentFields, secret,
 };
 use crate::protocol::account::{AccountRequest, BlockVerb, ProfileChange};
 
@@ -14,27 +14,30 @@ const BLOCK: &[&str] = &["block", "unblock"];
 const ACCOUNT: &[&str] = &["want", "PASS"];
 
 /// The known keys of this TYPE.
-pub(super) fn keys(verb: Verb) -> &'static [&'static str] {
+pub(super) fn keys(verb: RequestType) -> &'static [&'static str] {
     match verb {
-        Verb::Roster => ROSTER,
-        Verb::Profile => PROFILE,
-        Verb::Password => PASSWORD,
-        Verb::Block => BLOCK,
+        RequestType::Roster => ROSTER,
+        RequestType::Profile => PROFILE,
+        RequestType::Password => PASSWORD,
+        RequestType::Block => BLOCK,
         _ => ACCOUNT,
     }
 }
 
-pub(super) fn request<'a>(verb: Verb, values: &ContentValues<'a>) -> Result<AccountRequest<'a>, FaultText> {
+pub(super) fn request<'a>(
+    verb: RequestType,
+    values: &UnparsedContentFields<'a>,
+) -> Result<AccountRequest<'a>, FaultText> {
     match verb {
-        Verb::Roster => roster(values),
-        Verb::Profile => profile(values).map(|change| AccountRequest::Profile(Box::new(change))),
-        Verb::Password => password(values),
-        Verb::Block => block(values).map(AccountRequest::Block),
+        RequestType::Roster => roster(values),
+        RequestType::Profile => profile(values).map(|change| AccountRequest::Profile(Box::new(change))),
+        RequestType::Password => password(values),
+        RequestType::Block => block(values).map(AccountRequest::Block),
         _ => account(values),
     }
 }
 
-fn roster<'a>(values: &ContentValues<'a>) -> Result<AccountRequest<'a>, FaultText> {
+fn roster<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, FaultText> {
     let watch = match values.raw[1] {
         None | Some("false") => false,
         Some("true") => true,
@@ -43,7 +46,7 @@ fn roster<'a>(values: &ContentValues<'a>) -> Result<AccountRequest<'a>, FaultTex
     Ok(AccountRequest::Roster { after: values.name(0, "after is a user name, as a string")?, watch })
 }
 
-fn profile(values: &ContentValues<'_>) -> Result<ProfileChange, FaultText> {
+fn profile(values: &UnparsedContentFields<'_>) -> Result<ProfileChange, FaultText> {
     Ok(ProfileChange {
         email_address: values.given(0, SHORT_TEXT_BYTES_MAX, EMAIL)?,
         nick_name: values.given(1, SHORT_TEXT_BYTES_MAX, NICK_NAME)?,
@@ -54,14 +57,14 @@ fn profile(values: &ContentValues<'_>) -> Result<ProfileChange, FaultText> {
     })
 }
 
-fn password<'a>(values: &ContentValues<'a>) -> Result<AccountRequest<'a>, FaultText> {
+fn password<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, FaultText> {
     let old = values.text(0, "CONTENT lacks the key old", "old is a string")?;
     let new = values.text(1, "CONTENT lacks the key new", "new is a string")?;
     let (old, new) = (secret(&old, "old has 1 to 256 bytes")?, secret(&new, "new has 1 to 256 bytes")?);
     Ok(AccountRequest::Password { old, new })
 }
 
-fn block<'a>(values: &ContentValues<'a>) -> Result<BlockVerb<'a>, FaultText> {
+fn block<'a>(values: &UnparsedContentFields<'a>) -> Result<BlockVerb<'a>, FaultText> {
     let block = values.name(0, "block is a user name, as a string")?;
     let unblock = values.name(1, "unblock is a user name, as a string")?;
     match (block, unblock) {
@@ -72,7 +75,7 @@ fn block<'a>(values: &ContentValues<'a>) -> Result<BlockVerb<'a>, FaultText> {
     }
 }
 
-fn account<'a>(values: &ContentValues<'a>) -> Result<AccountRequest<'a>, FaultText> {
+fn account<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, FaultText> {
     if values.text(0, "CONTENT lacks the key want", "want is a string")? != "delete" {
         return Err("want is delete");
     }
@@ -85,16 +88,16 @@ mod tests {
     use super::*;
     use crate::protocol::envelope::{ContentBuffer, parse};
     use crate::protocol::error::ErrorCode;
-    use crate::protocol::request::{ContentForm, Request};
+    use crate::protocol::request::{ClientRequest, JsonContentForm};
 
     /// Reads a request in both forms; gives it, or its fault, as text.
     fn read(kind: &str, content: &str) -> String {
         let quoted = serde_json::to_string(content).unwrap();
-        let forms = [(ContentForm::Object, content), (ContentForm::Text, &quoted)];
+        let forms = [(JsonContentForm::Object, content), (JsonContentForm::Text, &quoted)];
         let [object, text] = forms.map(|(form, content)| {
             let envelope = format!(r#"{{"MID":"a1","CONTENT":{content},"TYPE":"{kind}"}}"#);
             match parse(envelope.as_bytes(), &mut ContentBuffer::default()) {
-                Ok(Request::Account { mid, form: found, request }) => {
+                Ok(ClientRequest::Account { mid, form: found, request }) => {
                     assert_eq!((mid.as_ref().map(|mid| mid.as_str()), found), (Some("a1"), form));
                     format!("{:?} {request:?}", request.verb())
                 }
@@ -155,6 +158,6 @@ mod tests {
         let long = format!(r#"{{"nickName":"{}"}}"#, "n".repeat(256));
         assert!(read("PROFILE", &long).contains("255 bytes"));
         let bad = parse(br#"{"MID":"a1","TYPE":"ROSTER"}"#, &mut ContentBuffer::default()).unwrap_err();
-        assert_eq!((bad.code, bad.verb), (ErrorCode::BadField, Some(Verb::Roster)));
+        assert_eq!((bad.code, bad.verb), (ErrorCode::BadField, Some(RequestType::Roster)));
     }
 }

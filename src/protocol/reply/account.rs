@@ -1,9 +1,9 @@
 //! Writes rosters, lists of blocked users, and PRESENCE.
 
 use super::FrameWriter;
-use crate::protocol::account::{PendingEntry, RosterFriend, ShownRoster};
+use crate::protocol::account::{RosterFriend, RosterFriendRequest, RosterWithPresence};
 use crate::protocol::field::UserName;
-use crate::protocol::request::ContentForm;
+use crate::protocol::request::JsonContentForm;
 
 impl FrameWriter<'_> {
     /// `"key":true`
@@ -38,7 +38,7 @@ fn write_friend(frame: &mut FrameWriter<'_>, friend: &RosterFriend, online: bool
     frame.raw(b"}");
 }
 
-fn write_pending(frame: &mut FrameWriter<'_>, entry: &PendingEntry) {
+fn write_pending(frame: &mut FrameWriter<'_>, entry: &RosterFriendRequest) {
     frame.raw(b"{");
     frame.string("userName", entry.user_name.as_str());
     frame.comma();
@@ -50,7 +50,7 @@ fn write_pending(frame: &mut FrameWriter<'_>, entry: &PendingEntry) {
     frame.raw(b"}");
 }
 
-pub(super) fn write_roster(frame: &mut FrameWriter<'_>, ShownRoster { roster, online }: &ShownRoster) {
+pub(super) fn write_roster(frame: &mut FrameWriter<'_>, RosterWithPresence { roster, online }: &RosterWithPresence) {
     frame.object(|frame| {
         let friends = roster.friends.iter().zip(online);
         frame.list("friends", friends, |frame, (friend, online)| write_friend(frame, friend, *online));
@@ -75,7 +75,7 @@ pub(super) fn write_blocked(frame: &mut FrameWriter<'_>, names: &[UserName]) {
 }
 
 /// Appends the frame that tells whether a friend is online, without a line end.
-pub fn write_presence(out: &mut Vec<u8>, form: ContentForm, user: &UserName, online: bool) {
+pub fn write_presence(out: &mut Vec<u8>, form: JsonContentForm, user: &UserName, online: bool) {
     let mut frame = FrameWriter::begin(out, form);
     frame.string("userName", user.as_str());
     frame.comma();
@@ -94,7 +94,7 @@ mod tests {
         UserName::new(name).unwrap()
     }
 
-    fn written(form: ContentForm, reply: &Reply) -> String {
+    fn written(form: JsonContentForm, reply: &Reply) -> String {
         let mut out = Vec::new();
         write_reply(&mut out, form, "a1", reply);
         String::from_utf8(out).unwrap()
@@ -103,7 +103,7 @@ mod tests {
     fn roster(odd: &str) -> Reply {
         let friend =
             |user: &str| RosterFriend { user_name: name(user), nick_name: odd.into(), profile_picture: "p".into() };
-        let request = |user: &str| PendingEntry {
+        let request = |user: &str| RosterFriendRequest {
             user_name: name(user),
             message_id: "f1".into(),
             content: odd.into(),
@@ -115,13 +115,13 @@ mod tests {
             incoming: vec![request("cid")],
             outgoing: Vec::new(),
         };
-        Reply::Roster(Box::new(ShownRoster { roster, online: vec![true, false] }))
+        Reply::Roster(Box::new(RosterWithPresence { roster, online: vec![true, false] }))
     }
 
     #[test]
     fn frames_about_accounts_are_those_of_the_protocol_page() {
         assert_eq!(
-            written(ContentForm::Object, &roster("n")),
+            written(JsonContentForm::Object, &roster("n")),
             concat!(
                 r#"{"CONTENT":{"MessageId":"a1","Content":{"friends":["#,
                 r#"{"userName":"ann","nickName":"n","profilePicture":"p","online":true},"#,
@@ -131,11 +131,11 @@ mod tests {
             )
         );
         assert_eq!(
-            written(ContentForm::Text, &Reply::Blocked(vec![name("bob"), name("eve")])),
+            written(JsonContentForm::Text, &Reply::Blocked(vec![name("bob"), name("eve")])),
             r#"{"CONTENT":"{\"MessageId\":\"a1\",\"Content\":\"{\\\"blocked\\\":[\\\"bob\\\",\\\"eve\\\"]}\"}","TYPE":"RE_BLOCK"}"#
         );
         assert_eq!(
-            written(ContentForm::Object, &Reply::Blocked(Vec::new())),
+            written(JsonContentForm::Object, &Reply::Blocked(Vec::new())),
             r#"{"CONTENT":{"MessageId":"a1","Content":{"blocked":[]}},"TYPE":"RE_BLOCK"}"#
         );
         for (reply, kind, word) in [
@@ -144,16 +144,16 @@ mod tests {
             (Reply::AccountDeleted, "RE_ACCOUNT", "deleted"),
         ] {
             let frame = format!(r#"{{"CONTENT":{{"MessageId":"a1","Content":"{word}"}},"TYPE":"{kind}"}}"#);
-            assert_eq!(written(ContentForm::Object, &reply), frame);
+            assert_eq!(written(JsonContentForm::Object, &reply), frame);
         }
     }
 
     #[test]
     fn presence_is_that_of_the_protocol_page_in_both_forms() {
         let mut out = Vec::new();
-        write_presence(&mut out, ContentForm::Object, &name("ann"), true);
+        write_presence(&mut out, JsonContentForm::Object, &name("ann"), true);
         out.push(b' ');
-        write_presence(&mut out, ContentForm::Text, &name("a\"b"), false);
+        write_presence(&mut out, JsonContentForm::Text, &name("a\"b"), false);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             concat!(
@@ -167,8 +167,8 @@ mod tests {
     fn every_text_is_escaped_as_deep_as_it_stands() {
         let odd = "\"\\\n\u{1}雁 </script>";
         for reply in [roster(odd), Reply::Blocked(vec![name("a\"b\\")])] {
-            let as_object: Value = serde_json::from_str(&written(ContentForm::Object, &reply)).unwrap();
-            let as_text: Value = serde_json::from_str(&written(ContentForm::Text, &reply)).unwrap();
+            let as_object: Value = serde_json::from_str(&written(JsonContentForm::Object, &reply)).unwrap();
+            let as_text: Value = serde_json::from_str(&written(JsonContentForm::Text, &reply)).unwrap();
             let middle: Value = serde_json::from_str(as_text["CONTENT"].as_str().unwrap()).unwrap();
             let inner: Value = serde_json::from_str(middle["Content"].as_str().unwrap()).unwrap();
             assert_eq!(inner, as_object["CONTENT"]["Content"]);

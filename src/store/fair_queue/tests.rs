@@ -1,7 +1,7 @@
 //! The order for each user, the turns of each flow, and the cost limits of a batch.
 
 use super::*;
-use crate::protocol::field::{Id, Name, Secret, UserName};
+use crate::protocol::field::{MessageId, Secret, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::Credential;
 
@@ -10,7 +10,7 @@ fn user(name: &str) -> UserName {
 }
 
 fn push_of(kind: PushKind, sender: &str, receiver: &str, text: &str) -> Push {
-    let (id, sender, receiver) = (Id::new("m"), Name::new(sender), Name::new(receiver));
+    let (id, sender, receiver) = (MessageId::new("m"), UserNameRef::new(sender), UserNameRef::new(receiver));
     Push::new(1, 1, kind, &id.unwrap(), &sender.unwrap(), &receiver.unwrap(), text)
 }
 
@@ -52,7 +52,7 @@ struct TestQueue {
 impl TestQueue {
     fn submit(&mut self, job: Job) -> u32 {
         self.next += 1;
-        self.queue.extend([(Ticket { slot: self.next, generation: 0 }, job)]);
+        self.queue.extend([(JobTicket { slot: self.next, generation: 0 }, job)]);
         self.next
     }
 

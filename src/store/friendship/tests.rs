@@ -1,8 +1,8 @@
 //! Each rule as a row of a table, on the store in memory.
 
 use super::*;
-use crate::chat::contract::MailboxQuota;
-use crate::protocol::field::{Id, Name, Profile, Secret};
+use crate::chat::contract::MailboxQuotaKind;
+use crate::protocol::field::{MessageId, Profile, Secret, UserNameRef};
 use crate::store::memory::MemoryStore;
 
 const PEOPLE: [&str; 4] = ["ann", "bob", "cy", "dan"];
@@ -13,7 +13,7 @@ const FRIENDS_MAX: u32 = 2;
 /// One operation. A push is named by its number, sender and receiver; every request has the id
 /// "r", which the answers name.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum FriendshipTestStep {
     Ask(u64, &'static str, &'static str),
     Accept(u64, &'static str, &'static str),
     Reject(u64, &'static str, &'static str),
@@ -25,13 +25,14 @@ enum Step {
     /// The receiver acks a push.
     Ack(&'static str, u64),
 }
-use Step::*;
+use FriendshipTestStep::*;
 
 /// The name of a row, the steps before, whether there is room, the operation, its result, and the
 /// state of the store afterwards.
-type Row = (&'static str, &'static [Step], bool, Step, &'static str, &'static str);
+type FriendshipTestCase =
+    (&'static str, &'static [FriendshipTestStep], bool, FriendshipTestStep, &'static str, &'static str);
 
-const ROWS: &[Row] = &[
+const ROWS: &[FriendshipTestCase] = &[
     // Requests.
     ("nobody of that name", &[], true, Ask(1, "bob", "eve"), "NoSuchUser", ""),
     ("the first", &[], true, Ask(1, "bob", "ann"), "Pending, new", "bob>ann ann:1"),
@@ -323,7 +324,7 @@ fn user(name: &str) -> UserName {
 }
 
 fn push(seq: u64, kind: PushKind, from: &str, to: &str, id: &str) -> Push {
-    let (id, from, to) = (Id::new(id).unwrap(), Name::new(from).unwrap(), Name::new(to).unwrap());
+    let (id, from, to) = (MessageId::new(id).unwrap(), UserNameRef::new(from).unwrap(), UserNameRef::new(to).unwrap());
     Push::new(seq, seq, kind, &id, &from, &to, "")
 }
 
@@ -368,8 +369,8 @@ fn seen(store: &mut MemoryStore) -> String {
 }
 
 /// Does the step in the current transaction, and gives its result as text.
-fn step(store: &mut MemoryStore, step: Step, has_room: bool) -> String {
-    let exceeded = (!has_room).then_some(MailboxQuota::Receiver);
+fn step(store: &mut MemoryStore, step: FriendshipTestStep, has_room: bool) -> String {
+    let exceeded = (!has_room).then_some(MailboxQuotaKind::Receiver);
     let mut answers = |seq, kind, asked, asker, id| {
         let push = push(seq, kind, asked, asker, id);
         let reply = answer(store, &push, FRIENDS_MAX, exceeded).unwrap();
@@ -400,7 +401,7 @@ fn step(store: &mut MemoryStore, step: Step, has_room: bool) -> String {
     }
 }
 
-fn shown(withdrawn: WithdrawnRequest) -> String {
+fn shown(withdrawn: RemovedFriendRequest) -> String {
     let Some((sender, bytes)) = withdrawn.push else {
         return withdrawn.seq.to_string();
     };
@@ -438,6 +439,6 @@ fn what_is_withdrawn_is_weighed_only_when_that_is_asked_for() {
     let mut store = people();
     step(&mut store, Ask(1, "bob", "ann"), true);
     let withdrawn = end(&mut store, &user("bob"), &user("ann"), false).unwrap();
-    assert_eq!(withdrawn, Some(WithdrawnRequest { receiver: user("ann"), seq: 1, push: None }));
+    assert_eq!(withdrawn, Some(RemovedFriendRequest { receiver: user("ann"), seq: 1, push: None }));
     assert_eq!(seen(&mut store), "");
 }

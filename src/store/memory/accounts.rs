@@ -1,59 +1,59 @@
 //! The tables of accounts and deletions.
 
-use super::{MemoryStore, Tables, UndoEntry};
-use crate::chat::contract::{ProfileChange, StoredPush};
+use super::{MemoryStore, MemoryTables, RollbackEntry};
+use crate::chat::contract::{ProfileChange, StoredPushInfo};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::store::StoreError;
-use crate::store::accounts::{Account, Accounts};
+use crate::store::accounts::{AccountAuthData, AccountTable};
 
 /// The entry of an account.
 #[derive(Clone, Debug)]
-pub(super) enum AccountEntry {
+pub(super) enum AccountOrTombstone {
     /// It exists.
-    There { profile: Profile, account: Account },
+    There { profile: Profile, account: AccountAuthData },
     /// It is deleted, and nobody else gets its name. Something of it may be left.
     Deleted { is_deleting: bool },
 }
 
-impl Tables {
-    pub(super) fn account(&self, user: &UserName) -> Option<&Account> {
+impl MemoryTables {
+    pub(super) fn account(&self, user: &UserName) -> Option<&AccountAuthData> {
         match self.accounts.get(user)? {
-            AccountEntry::There { account, .. } => Some(account),
-            AccountEntry::Deleted { .. } => None,
+            AccountOrTombstone::There { account, .. } => Some(account),
+            AccountOrTombstone::Deleted { .. } => None,
         }
     }
 
     pub(super) fn profile(&self, user: &UserName) -> Option<&Profile> {
         match self.accounts.get(user)? {
-            AccountEntry::There { profile, .. } => Some(profile),
-            AccountEntry::Deleted { .. } => None,
+            AccountOrTombstone::There { profile, .. } => Some(profile),
+            AccountOrTombstone::Deleted { .. } => None,
         }
     }
 
     /// Sets the entry of an account.
-    pub(super) fn set_account(&mut self, user: &UserName, entry: AccountEntry) {
+    pub(super) fn set_account(&mut self, user: &UserName, entry: AccountOrTombstone) {
         let before = self.accounts.insert(user.clone(), entry);
-        self.undo.push(UndoEntry::Account(user.clone(), before));
+        self.undo.push(RollbackEntry::Account(user.clone(), before));
     }
 
-    pub(super) fn restore_account(&mut self, user: UserName, before: Option<AccountEntry>) {
+    pub(super) fn restore_account(&mut self, user: UserName, before: Option<AccountOrTombstone>) {
         match before {
             Some(before) => drop(self.accounts.insert(user, before)),
             None => drop(self.accounts.remove(&user)),
         }
     }
 
-    fn change_account(&mut self, user: &UserName, change: impl FnOnce(&mut Account)) {
-        if let Some(AccountEntry::There { profile, account }) = self.accounts.get(user).cloned() {
+    fn change_account(&mut self, user: &UserName, change: impl FnOnce(&mut AccountAuthData)) {
+        if let Some(AccountOrTombstone::There { profile, account }) = self.accounts.get(user).cloned() {
             let mut account = account;
             change(&mut account);
-            self.set_account(user, AccountEntry::There { profile, account });
+            self.set_account(user, AccountOrTombstone::There { profile, account });
         }
     }
 }
 
-impl Accounts for MemoryStore {
-    fn account(&mut self, user: &UserName) -> Result<Option<Account>, StoreError> {
+impl AccountTable for MemoryStore {
+    fn account(&mut self, user: &UserName) -> Result<Option<AccountAuthData>, StoreError> {
         Ok(self.tables().account(user).cloned())
     }
 
@@ -74,7 +74,7 @@ impl Accounts for MemoryStore {
 
     fn change_profile(&mut self, user: &UserName, change: &ProfileChange) -> Result<(), StoreError> {
         let mut tables = self.tables();
-        let Some(AccountEntry::There { mut profile, account }) = tables.accounts.get(user).cloned() else {
+        let Some(AccountOrTombstone::There { mut profile, account }) = tables.accounts.get(user).cloned() else {
             return Ok(());
         };
         for (field, new) in [
@@ -89,13 +89,13 @@ impl Accounts for MemoryStore {
                 field.clone_from(new);
             }
         }
-        tables.set_account(user, AccountEntry::There { profile, account });
+        tables.set_account(user, AccountOrTombstone::There { profile, account });
         Ok(())
     }
 
     fn names(&mut self, after: Option<&UserName>, rows_max: u32) -> Result<Vec<UserName>, StoreError> {
         let tables = self.tables();
-        let there = tables.accounts.iter().filter(|(_, entry)| matches!(entry, AccountEntry::There { .. }));
+        let there = tables.accounts.iter().filter(|(_, entry)| matches!(entry, AccountOrTombstone::There { .. }));
         let behind = there.map(|(name, _)| name).filter(|name| after.is_none_or(|after| *name > after));
         let mut names: Vec<UserName> = behind.cloned().collect();
         names.sort_unstable();
@@ -106,27 +106,29 @@ impl Accounts for MemoryStore {
     fn begin_deletion(&mut self, user: &UserName) -> Result<(), StoreError> {
         let mut tables = self.tables();
         if tables.account(user).is_some() {
-            tables.set_account(user, AccountEntry::Deleted { is_deleting: true });
+            tables.set_account(user, AccountOrTombstone::Deleted { is_deleting: true });
         }
         Ok(())
     }
 
     fn end_deletion(&mut self, user: &UserName) -> Result<(), StoreError> {
         let mut tables = self.tables();
-        if matches!(tables.accounts.get(user), Some(AccountEntry::Deleted { .. })) {
-            tables.set_account(user, AccountEntry::Deleted { is_deleting: false });
+        if matches!(tables.accounts.get(user), Some(AccountOrTombstone::Deleted { .. })) {
+            tables.set_account(user, AccountOrTombstone::Deleted { is_deleting: false });
         }
         Ok(())
     }
 
     fn is_deleting(&mut self, user: &UserName) -> Result<bool, StoreError> {
-        Ok(matches!(self.tables().accounts.get(user), Some(AccountEntry::Deleted { is_deleting: true })))
+        Ok(matches!(self.tables().accounts.get(user), Some(AccountOrTombstone::Deleted { is_deleting: true })))
     }
 
     fn deletions(&mut self, rows_max: u32) -> Result<Vec<UserName>, StoreError> {
         let tables = self.tables();
-        let begun =
-            tables.accounts.iter().filter(|(_, entry)| matches!(entry, AccountEntry::Deleted { is_deleting: true }));
+        let begun = tables
+            .accounts
+            .iter()
+            .filter(|(_, entry)| matches!(entry, AccountOrTombstone::Deleted { is_deleting: true }));
         let mut names: Vec<UserName> = begun.map(|(name, _)| name.clone()).collect();
         names.sort_unstable();
         names.truncate(rows_max as usize);
@@ -148,7 +150,7 @@ impl Accounts for MemoryStore {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPush>, Option<u64>), StoreError> {
+    ) -> Result<(Vec<StoredPushInfo>, Option<u64>), StoreError> {
         let tables = self.tables();
         let list = tables.pushes.get(user).into_iter().flat_map(|list| list.range(after_seq.saturating_add(1)..));
         let (mut pushes, mut count, mut last_seq) = (Vec::new(), 0, None);
@@ -156,7 +158,7 @@ impl Accounts for MemoryStore {
             (count, last_seq) = (count + 1, Some(seq));
             if push.id() == id {
                 let (sender, kind, time_ms) = (super::name(push.sender())?, push.kind, push.time_ms);
-                pushes.push(StoredPush { seq, sender, kind, time_ms });
+                pushes.push(StoredPushInfo { seq, sender, kind, time_ms });
             }
         }
         Ok((pushes, last_seq.filter(|_| count >= rows_max)))

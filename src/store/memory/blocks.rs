@@ -1,11 +1,11 @@
 //! The table of blocked users.
 
-use super::{MemoryStore, Tables, UndoEntry};
+use super::{MemoryStore, MemoryTables, RollbackEntry};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::blocks::Blocks;
+use crate::store::blocks::BlockedUserTable;
 
-impl Tables {
+impl MemoryTables {
     pub(super) fn blocks(&self, user: &UserName, other: &UserName) -> bool {
         self.blocked.get(user).is_some_and(|names| names.contains(other))
     }
@@ -13,7 +13,7 @@ impl Tables {
     fn set_blocked(&mut self, user: &UserName, other: &UserName, is_blocked: bool) {
         if self.blocks(user, other) != is_blocked {
             self.restore_blocked(user, other, is_blocked);
-            self.undo.push(UndoEntry::Blocked(user.clone(), other.clone(), !is_blocked));
+            self.undo.push(RollbackEntry::Blocked(user.clone(), other.clone(), !is_blocked));
         }
     }
 
@@ -30,7 +30,7 @@ impl Tables {
     }
 }
 
-impl Blocks for MemoryStore {
+impl BlockedUserTable for MemoryStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
         Ok(self.tables().blocked.get(user).into_iter().flatten().cloned().collect())
     }

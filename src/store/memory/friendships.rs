@@ -1,10 +1,10 @@
 //! The tables of friendships and friend requests.
 
-use super::{MemoryStore, RequestPair, Tables, UndoEntry, name};
+use super::{MemoryStore, MemoryTables, RequestPair, RollbackEntry, name};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, Friendships, UserRelation};
+use crate::store::friendship::{FriendRequest, FriendshipTable, UserRelation};
 use std::collections::{BTreeSet, HashMap};
 
 /// A pending request, with its text.
@@ -14,13 +14,13 @@ pub(super) struct StoredRequest {
     pub(super) text: Box<str>,
 }
 
-type ByNumber = HashMap<UserName, BTreeSet<(u64, UserName)>>;
+type FriendRequestsBySeq = HashMap<UserName, BTreeSet<(u64, UserName)>>;
 
-fn insert(lists: &mut ByNumber, user: &UserName, seq: u64, other: &UserName) {
+fn insert(lists: &mut FriendRequestsBySeq, user: &UserName, seq: u64, other: &UserName) {
     lists.entry(user.clone()).or_default().insert((seq, other.clone()));
 }
 
-fn remove(lists: &mut ByNumber, user: &UserName, seq: u64, other: &UserName) {
+fn remove(lists: &mut FriendRequestsBySeq, user: &UserName, seq: u64, other: &UserName) {
     if let Some(list) = lists.get_mut(user) {
         list.remove(&(seq, other.clone()));
         if list.is_empty() {
@@ -29,18 +29,18 @@ fn remove(lists: &mut ByNumber, user: &UserName, seq: u64, other: &UserName) {
     }
 }
 
-fn count(lists: &ByNumber, user: &UserName, limit: u32) -> u32 {
+fn count(lists: &FriendRequestsBySeq, user: &UserName, limit: u32) -> u32 {
     let count = lists.get(user).map_or(0, BTreeSet::len);
     u32::try_from(count).unwrap_or(u32::MAX).min(limit)
 }
 
-impl Tables {
+impl MemoryTables {
     fn set_friend(&mut self, user: &UserName, friend: &UserName, are_friends: bool) {
         let list = self.friends.entry(user.clone()).or_default();
         if are_friends && list.insert(friend.clone()) {
-            self.undo.push(UndoEntry::Befriended(user.clone(), friend.clone()));
+            self.undo.push(RollbackEntry::Befriended(user.clone(), friend.clone()));
         } else if !are_friends && list.remove(friend) {
-            self.undo.push(UndoEntry::Unfriended(user.clone(), friend.clone()));
+            self.undo.push(RollbackEntry::Unfriended(user.clone(), friend.clone()));
         }
     }
 
@@ -66,11 +66,11 @@ impl Tables {
 
     fn change_request(&mut self, pair: &RequestPair, request: Option<StoredRequest>) {
         let before = self.put_request(pair.clone(), request);
-        self.undo.push(UndoEntry::Request(pair.clone(), before));
+        self.undo.push(RollbackEntry::Request(pair.clone(), before));
     }
 }
 
-impl Friendships for MemoryStore {
+impl FriendshipTable for MemoryStore {
     fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let tables = self.tables();
         let are_friends = tables.friends.get(user).is_some_and(|friends| friends.contains(other));

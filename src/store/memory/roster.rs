@@ -1,17 +1,17 @@
 //! Friends and requests for a user's roster.
 
-use super::{MemoryStore, Tables};
-use crate::chat::contract::{PendingEntry, RosterFriend};
+use super::{MemoryStore, MemoryTables};
+use crate::chat::contract::{RosterFriend, RosterFriendRequest};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::roster::Rosters;
+use crate::store::roster::RosterQueries;
 use std::ops::Bound;
 
-impl Tables {
+impl MemoryTables {
     /// The roster's entry of a pending request, with the name of the other user.
-    fn entry(&self, receiver: &UserName, sender: &UserName, other: &UserName) -> Option<PendingEntry> {
+    fn entry(&self, receiver: &UserName, sender: &UserName, other: &UserName) -> Option<RosterFriendRequest> {
         let request = self.requests.get(&(receiver.clone(), sender.clone()))?;
-        Some(PendingEntry {
+        Some(RosterFriendRequest {
             user_name: other.clone(),
             message_id: request.found.id.clone(),
             content: request.text.clone(),
@@ -20,7 +20,7 @@ impl Tables {
     }
 }
 
-impl Rosters for MemoryStore {
+impl RosterQueries for MemoryStore {
     fn friends_after(
         &mut self,
         user: &UserName,
@@ -43,14 +43,14 @@ impl Rosters for MemoryStore {
         Ok(friends.range((behind, Bound::Unbounded)).take(rows_max as usize).map(shown).collect())
     }
 
-    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError> {
+    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
         let tables = self.tables();
         let askers = tables.asked.get(user).into_iter().flatten();
         let shown = askers.filter_map(|(_, asker)| tables.entry(user, asker, asker));
         Ok(shown.take(rows_max as usize).collect())
     }
 
-    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError> {
+    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
         let tables = self.tables();
         let asked = tables.asking.get(user).into_iter().flatten();
         let shown = asked.filter_map(|(_, asked)| tables.entry(asked, user, asked));

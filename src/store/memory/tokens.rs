@@ -1,17 +1,17 @@
 //! The table of resume tokens.
 
-use super::{MemoryStore, Tables, UndoEntry};
+use super::{MemoryStore, MemoryTables, RollbackEntry};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::token::{StoredToken, TokenHash, Tokens};
+use crate::store::token::{ResumeTokenTable, StoredToken, TokenHash};
 
-impl Tables {
+impl MemoryTables {
     /// Changes the tokens of a user.
     fn change_tokens(&mut self, user: &UserName, change: impl FnOnce(&mut Vec<StoredToken>)) {
         let before = self.tokens.get(user).cloned().unwrap_or_default();
         let mut after = before.clone();
         change(&mut after);
-        self.undo.push(UndoEntry::Tokens(user.clone(), before));
+        self.undo.push(RollbackEntry::Tokens(user.clone(), before));
         self.restore_tokens(user, after);
     }
 
@@ -24,7 +24,7 @@ impl Tables {
     }
 }
 
-impl Tokens for MemoryStore {
+impl ResumeTokenTable for MemoryStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<StoredToken>, StoreError> {
         Ok(self.tables().tokens.get(user).cloned().unwrap_or_default())
     }

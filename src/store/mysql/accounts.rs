@@ -2,11 +2,11 @@
 
 use super::MysqlStore;
 use super::values::{bytes, corrupt, name, number, text};
-use crate::chat::contract::{ProfileChange, StoredPush};
+use crate::chat::contract::{ProfileChange, StoredPushInfo};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::StoreError;
-use crate::store::accounts::{Account, Accounts, BANNED, DELETED, state_of};
+use crate::store::accounts::{AccountAuthData, AccountTable, BANNED, DELETED, state_of};
 use mysql::Value;
 
 const THERE: &str = "SELECT user_name FROM accounts WHERE user_name IN (?, ?) AND state < 2";
@@ -24,14 +24,15 @@ const REQUESTS: &str = "(SELECT sender, receiver FROM friend_requests FORCE INDE
 const WITH_ID: &str = "SELECT seq, message_id, sender, kind, time_ms FROM pushes FORCE INDEX (by_receiver) \
                        WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?";
 
-impl Accounts for MysqlStore {
-    fn account(&mut self, user: &UserName) -> Result<Option<Account>, StoreError> {
+impl AccountTable for MysqlStore {
+    fn account(&mut self, user: &UserName) -> Result<Option<AccountAuthData>, StoreError> {
         let sql = "SELECT password_hash, state FROM accounts WHERE user_name = ?";
         let Some(row) = self.row(sql, vec![bytes(user.as_str())])? else {
             return Ok(None);
         };
         let state = number(&row, 1)?;
-        let account = Account { password_hash: Secret::new(text(&row, 0)?), is_banned: state == u64::from(BANNED) };
+        let account =
+            AccountAuthData { password_hash: Secret::new(text(&row, 0)?), is_banned: state == u64::from(BANNED) };
         Ok((state < u64::from(DELETED)).then_some(account))
     }
 
@@ -105,7 +106,7 @@ impl Accounts for MysqlStore {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPush>, Option<u64>), StoreError> {
+    ) -> Result<(Vec<StoredPushInfo>, Option<u64>), StoreError> {
         let params = vec![bytes(user.as_str()), Value::UInt(after_seq), Value::UInt(rows_max.into())];
         let rows = self.rows(WITH_ID, params)?;
         let mut pushes = Vec::new();
@@ -113,7 +114,12 @@ impl Accounts for MysqlStore {
             if text(row, 1)? == id {
                 let kind = u8::try_from(number(row, 3)?).ok().and_then(PushKind::from_code);
                 let kind = kind.ok_or_else(|| corrupt("an unknown kind of push"))?;
-                pushes.push(StoredPush { seq: number(row, 0)?, sender: name(row, 2)?, kind, time_ms: number(row, 4)? });
+                pushes.push(StoredPushInfo {
+                    seq: number(row, 0)?,
+                    sender: name(row, 2)?,
+                    kind,
+                    time_ms: number(row, 4)?,
+                });
             }
         }
         let next = match rows.last() {

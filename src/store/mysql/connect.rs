@@ -2,7 +2,7 @@
 //! lock that keeps a second server away.
 
 use super::error_text;
-use super::lanes::{self, ALONE, Lane, Lanes, WriterLane, lane_lock, mark_of};
+use super::lanes::{self, ALONE, FenceLaneAllocator, FenceLaneGuard, WriterFence, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
 use super::nodes::{check_no_cluster, check_no_node_lives, check_target_is_no_cluster};
 use super::safe_commits::why_commits_are_not_safe;
@@ -12,7 +12,7 @@ use super::schema::{
 };
 use super::{MysqlStore, fault, signs};
 use crate::store::StoreError;
-use crate::store::portable::{Role, UNFINISHED, check_current};
+use crate::store::portable::{StoreOpenMode, UNFINISHED, check_current};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, SslOpts, UrlError};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -47,21 +47,21 @@ const SESSION: &[&str] = &[
 
 /// A server and one database there. Clones share the lock on it.
 #[derive(Clone)]
-pub struct MysqlServer {
+pub struct MysqlDatabase {
     pub(super) opts: Opts,
-    role: Role,
-    guard: Arc<Mutex<LockState>>,
+    role: StoreOpenMode,
+    guard: Arc<Mutex<DatabaseLockState>>,
     /// The epoch that marks the transactions of this process.
     pub(super) epoch: u64,
     /// The epoch of the server that this one replaces; `None`: any server whose lock is free.
     predecessor: Option<u64>,
-    lanes: Arc<Mutex<Lanes>>,
+    lanes: Arc<Mutex<FenceLaneAllocator>>,
 }
 
 /// The state of the lock, which a connection of its own holds. Other servers that want the database
 /// do not get it.
 #[derive(Default)]
-pub(super) struct LockState {
+pub(super) struct DatabaseLockState {
     pub(super) conn: Option<Conn>,
     /// The lock was held at some time.
     pub(super) was_held: bool,
@@ -73,28 +73,28 @@ pub(super) struct LockState {
     said_not_safe: bool,
 }
 
-impl std::fmt::Debug for MysqlServer {
+impl std::fmt::Debug for MysqlDatabase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The options are left out: they hold the password.
         f.debug_struct("MysqlServer").finish_non_exhaustive()
     }
 }
 
-impl MysqlServer {
+impl MysqlDatabase {
     /// Reads a URL, `mysql://user:password@host:port/database`, percent-encoded. Connects to
     /// nothing yet.
     ///
     /// # Errors
     /// The URL is not valid. The sentence does not repeat it.
     pub fn new(url: &str) -> Result<Self, StoreError> {
-        Self::new_for(Role::Serve, url)
+        Self::new_for(StoreOpenMode::Serve, url)
     }
 
     /// Reads a URL, for a given role.
     ///
     /// # Errors
     /// The URL is not valid. The sentence does not repeat it.
-    pub fn new_for(role: Role, url: &str) -> Result<Self, StoreError> {
+    pub fn new_for(role: StoreOpenMode, url: &str) -> Result<Self, StoreError> {
         // The driver's own sentence may quote parts of the URL.
         let opts = Opts::from_url(url).map_err(|error| StoreError::Unusable(error_text::of_url(&error)))?;
         if opts.get_db_name().is_none_or(str::is_empty) {
@@ -104,8 +104,8 @@ impl MysqlServer {
             error_text::check_ca(path)?;
         }
         let (read, write) = match role {
-            Role::Serve => (READ_TIMEOUT, WRITE_TIMEOUT),
-            Role::CopyFrom | Role::CopyInto => (PATIENT_TIMEOUT, PATIENT_TIMEOUT),
+            StoreOpenMode::Serve => (READ_TIMEOUT, WRITE_TIMEOUT),
+            StoreOpenMode::CopyFrom | StoreOpenMode::CopyInto => (PATIENT_TIMEOUT, PATIENT_TIMEOUT),
         };
         let opts = unacked_for(OptsBuilder::from_opts(opts), write)
             .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
@@ -131,7 +131,7 @@ impl MysqlServer {
         Self { predecessor: Some(predecessor), ..self }
     }
 
-    pub(super) fn locked_guard(&self) -> MutexGuard<'_, LockState> {
+    pub(super) fn locked_guard(&self) -> MutexGuard<'_, DatabaseLockState> {
         // After a panic the guard is checked like any other: by asking its connection.
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,7 +145,7 @@ impl MysqlServer {
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
         let mut connection = self.guard(None)?;
         let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
-        let lane = Lane::take(&self.lanes).ok_or_else(no_lane)?;
+        let lane = FenceLaneGuard::take(&self.lanes).ok_or_else(no_lane)?;
         let mut conn = self.session()?;
         if !self.sees_lock(&mut conn, connection, &lane)? {
             // Either the name leads to another machine than when the lock was taken, one that takes
@@ -158,14 +158,14 @@ impl MysqlServer {
         }
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").map_err(|error| fault(&error).0)?;
         let guard = Arc::clone(&self.guard);
-        let lock = WriterLane::new(lane, self.epoch, connection, guard);
+        let lock = WriterFence::new(lane, self.epoch, connection, guard);
         Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
     }
 
     /// Is the lock held, and is the lane ours? The connection also takes a lock with the name of
     /// the lane, so that a server that takes over can find it.
-    fn sees_lock(&self, conn: &mut Conn, connection: u64, lane: &Lane) -> Result<bool, StoreError> {
-        if self.role == Role::CopyFrom {
+    fn sees_lock(&self, conn: &mut Conn, connection: u64, lane: &FenceLaneGuard) -> Result<bool, StoreError> {
+        if self.role == StoreOpenMode::CopyFrom {
             // The source of a copy is only read, and does not have this process's epoch.
             return Ok(holder(conn, LOCK_NAME)? == Some(connection));
         }
@@ -230,7 +230,7 @@ impl MysqlServer {
         }
     }
 
-    fn lock(&self, guard: &mut LockState) -> Result<Conn, StoreError> {
+    fn lock(&self, guard: &mut DatabaseLockState) -> Result<Conn, StoreError> {
         let mut conn = self.session()?;
         self.check_not_taken_over(guard, &mut conn)?;
         // Connection ids begin again when the database restarts: only a connection that holds the
@@ -256,7 +256,7 @@ impl MysqlServer {
         self.check_not_taken_over(guard, &mut conn)?;
         self.check_commits_are_safe(guard, &mut conn)?;
         self.bring_up_to_date(&mut conn, guard.was_held)?;
-        if self.role != Role::CopyFrom && !guard.was_held {
+        if self.role != StoreOpenMode::CopyFrom && !guard.was_held {
             if self.predecessor.is_none() {
                 signs::check_nobody_lives(&mut conn)?;
             }
@@ -269,31 +269,31 @@ impl MysqlServer {
     fn bring_up_to_date(&self, conn: &mut Conn, was_held: bool) -> Result<(), StoreError> {
         // Only at the start: a foreign table that is added later does not stop a running server.
         // The source of a copy is left as it is.
-        if self.role != Role::CopyFrom && !was_held {
+        if self.role != StoreOpenMode::CopyFrom && !was_held {
             check_all_ours(conn)?;
         }
         let found = match self.role {
-            Role::Serve => usable_version(conn)?,
-            Role::CopyFrom | Role::CopyInto => version_to_copy(conn)?,
+            StoreOpenMode::Serve => usable_version(conn)?,
+            StoreOpenMode::CopyFrom | StoreOpenMode::CopyInto => version_to_copy(conn)?,
         };
         // Before anything is changed: nodes may use it.
         if !was_held && found >= FIRST_OF_CLUSTERS {
             match self.role {
-                Role::Serve => check_no_cluster(conn)?,
-                Role::CopyFrom => check_no_node_lives(conn)?,
-                Role::CopyInto => check_target_is_no_cluster(conn)?,
+                StoreOpenMode::Serve => check_no_cluster(conn)?,
+                StoreOpenMode::CopyFrom => check_no_node_lives(conn)?,
+                StoreOpenMode::CopyInto => check_target_is_no_cluster(conn)?,
             }
         }
         match self.role {
-            Role::CopyFrom => check_current(found as i64, KNOWN),
-            Role::CopyInto if found == 0 => make_marked(conn),
-            Role::CopyInto | Role::Serve if found >= KNOWN => {
+            StoreOpenMode::CopyFrom => check_current(found as i64, KNOWN),
+            StoreOpenMode::CopyInto if found == 0 => make_marked(conn),
+            StoreOpenMode::CopyInto | StoreOpenMode::Serve if found >= KNOWN => {
                 if !was_held {
                     log_if_newer(found);
                 }
                 Ok(())
             }
-            Role::CopyInto | Role::Serve => migrate(&mut self.session_with(&patient(&self.opts))?),
+            StoreOpenMode::CopyInto | StoreOpenMode::Serve => migrate(&mut self.session_with(&patient(&self.opts))?),
         }
     }
 
@@ -305,8 +305,8 @@ impl MysqlServer {
     /// Promises depend on commits: a database server that answers a commit before its log is on the
     /// disk is refused at the start. If it is configured so later, that is only logged, because
     /// stopping would help no user.
-    fn check_commits_are_safe(&self, guard: &mut LockState, conn: &mut Conn) -> Result<(), StoreError> {
-        if self.role != Role::Serve {
+    fn check_commits_are_safe(&self, guard: &mut DatabaseLockState, conn: &mut Conn) -> Result<(), StoreError> {
+        if self.role != StoreOpenMode::Serve {
             return Ok(());
         }
         let Some(why) = why_commits_are_not_safe(conn)? else {
@@ -324,8 +324,8 @@ impl MysqlServer {
     }
 
     /// Fails for good if the lock was held before and another server has taken over since.
-    fn check_not_taken_over(&self, guard: &mut LockState, conn: &mut Conn) -> Result<(), StoreError> {
-        if self.role != Role::Serve || !guard.was_held || lanes::epoch(conn)? == Some(self.epoch) {
+    fn check_not_taken_over(&self, guard: &mut DatabaseLockState, conn: &mut Conn) -> Result<(), StoreError> {
+        if self.role != StoreOpenMode::Serve || !guard.was_held || lanes::epoch(conn)? == Some(self.epoch) {
             return Ok(());
         }
         let why = match holder(conn, LOCK_NAME)? {
@@ -460,13 +460,13 @@ mod tests {
 
     #[test]
     fn a_url_is_decoded_and_never_repeated() {
-        let server = MysqlServer::new("mysql://gans:let%20me%2Fin@127.0.0.1:3307/h%C3%BCtte").unwrap();
+        let server = MysqlDatabase::new("mysql://gans:let%20me%2Fin@127.0.0.1:3307/h%C3%BCtte").unwrap();
         assert_eq!(server.opts.get_pass(), Some("let me/in"));
         assert_eq!((server.opts.get_db_name(), server.opts.get_tcp_port()), (Some("hütte"), 3307));
         assert!(server.opts.get_read_timeout().is_some() && server.opts.get_write_timeout().is_some());
         assert!(server.opts.get_tcp_connect_timeout().is_some());
         for bad in ["mysql://u:geheim@h:x/d", "mysql://u:geheim@h:1", "mysql://u:geheim@h/d?x=geheim", "u:geheim"] {
-            let why = MysqlServer::new(bad).unwrap_err().to_string();
+            let why = MysqlDatabase::new(bad).unwrap_err().to_string();
             assert!(!why.contains("geheim"), "{why}");
         }
     }

@@ -1,30 +1,30 @@
 //! A MySQL store as the source or target of a copy, page by page.
 
 use super::{
-    MysqlServer, MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, corrupt, number, repeated, size_of_group, text,
+    MysqlDatabase, MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, corrupt, number, repeated, size_of_group, text,
 };
-use crate::store::portable::{Column, Field, PageMax, Portable, Row, Table, row_weight_bytes};
+use crate::store::portable::{ColumnValue, CopyableStore, PageMax, Row, TableColumn, TableSchema, row_weight_bytes};
 use crate::store::{StoreConnection, StoreError};
 use mysql::Value;
 use mysql::prelude::Queryable;
 
 /// A store, and the server connection that holds its lock.
 #[derive(Debug)]
-pub struct MysqlExport {
+pub struct MysqlCopyStore {
     store: MysqlStore,
-    server: MysqlServer,
+    server: MysqlDatabase,
 }
 
-impl MysqlExport {
+impl MysqlCopyStore {
     /// Opens the store in the role of `server`.
     ///
     /// # Errors
-    /// As [`MysqlServer::connect`].
-    pub fn open(server: MysqlServer) -> Result<Self, StoreError> {
+    /// As [`MysqlDatabase::connect`].
+    pub fn open(server: MysqlDatabase) -> Result<Self, StoreError> {
         Ok(Self { store: server.connect()?, server })
     }
 
-    fn write_all(&mut self, table: &Table, rows: &[Row]) -> Result<(), StoreError> {
+    fn write_all(&mut self, table: &TableSchema, rows: &[Row]) -> Result<(), StoreError> {
         let mut rest = rows;
         while !rest.is_empty() {
             let weight = |size: usize| rest[..size].iter().map(|row| row_weight_bytes(row)).sum::<usize>();
@@ -41,20 +41,20 @@ impl MysqlExport {
     }
 }
 
-fn name(column: &Column) -> &'static str {
+fn name(column: &TableColumn) -> &'static str {
     match column {
-        Column::Text(name) | Column::Number(name) => name,
-        Column::Created => "created_at",
+        TableColumn::Text(name) | TableColumn::Number(name) => name,
+        TableColumn::Created => "created_at",
     }
 }
 
-fn join<'a>(columns: &'a [Column], one: impl Fn(&'a Column) -> &'a str) -> String {
+fn join<'a>(columns: &'a [TableColumn], one: impl Fn(&'a TableColumn) -> &'a str) -> String {
     columns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The SQL condition for rows after a key of several columns, written as index ranges, because not
 /// every server recognises `(a, b) > (?, ?)` as such.
-fn behind(key: &[Column]) -> String {
+fn behind(key: &[TableColumn]) -> String {
     match key {
         [last] => format!("{} > ?", name(last)),
         [first, rest @ ..] => format!("({first} > ? OR ({first} = ? AND {}))", behind(rest), first = name(first)),
@@ -63,7 +63,7 @@ fn behind(key: &[Column]) -> String {
 }
 
 /// The values for the placeholders of [`behind`].
-fn behind_values(key: &[Field], values: &mut Vec<Value>) {
+fn behind_values(key: &[ColumnValue], values: &mut Vec<Value>) {
     match key {
         [last] => values.push(value(last)),
         [first, rest @ ..] => {
@@ -74,9 +74,9 @@ fn behind_values(key: &[Field], values: &mut Vec<Value>) {
     }
 }
 
-fn select(table: &Table, after: bool) -> String {
+fn select(table: &TableSchema, after: bool) -> String {
     let columns = join(table.columns, |column| match column {
-        Column::Created => "GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created_at) DIV 1000, 0)",
+        TableColumn::Created => "GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created_at) DIV 1000, 0)",
         column => name(column),
     });
     let key = &table.columns[..table.key];
@@ -84,26 +84,26 @@ fn select(table: &Table, after: bool) -> String {
     format!("SELECT {columns} FROM {} {condition} ORDER BY {} LIMIT ?", table.name, join(key, name))
 }
 
-fn insert(table: &Table, rows: usize) -> String {
+fn insert(table: &TableSchema, rows: usize) -> String {
     let columns = join(table.columns, name);
     let marks = join(table.columns, |column| match column {
-        Column::Created => "TIMESTAMP('1970-01-01') + INTERVAL (? * 1000) MICROSECOND",
+        TableColumn::Created => "TIMESTAMP('1970-01-01') + INTERVAL (? * 1000) MICROSECOND",
         _ => "?",
     });
     format!("INSERT INTO {} ({columns}) VALUES {}", table.name, repeated(&format!("({marks})"), rows))
 }
 
-fn value(field: &Field) -> Value {
+fn value(field: &ColumnValue) -> Value {
     match field {
-        Field::Text(text) => super::bytes(text),
-        Field::Number(number) => Value::UInt(*number),
+        ColumnValue::Text(text) => super::bytes(text),
+        ColumnValue::Number(number) => Value::UInt(*number),
     }
 }
 
-fn field(row: &mysql::Row, at: usize, column: &Column) -> Result<Field, StoreError> {
+fn field(row: &mysql::Row, at: usize, column: &TableColumn) -> Result<ColumnValue, StoreError> {
     Ok(match column {
-        Column::Text(_) => Field::Text(text(row, at)?.into()),
-        Column::Number(_) | Column::Created => Field::Number(number(row, at)?),
+        TableColumn::Text(_) => ColumnValue::Text(text(row, at)?.into()),
+        TableColumn::Number(_) | TableColumn::Created => ColumnValue::Number(number(row, at)?),
     })
 }
 
@@ -111,13 +111,18 @@ fn weight_bytes(row: &mysql::Row) -> usize {
     (0..row.len()).map(|at| row.as_ref(at).map_or(0, |value| value.bin_len() as usize)).sum()
 }
 
-impl Portable for MysqlExport {
-    fn count(&mut self, table: &Table) -> Result<u64, StoreError> {
+impl CopyableStore for MysqlCopyStore {
+    fn count(&mut self, table: &TableSchema) -> Result<u64, StoreError> {
         let row = self.store.row(&format!("SELECT count(*) FROM {}", table.name), Vec::new())?;
         row.map_or_else(|| Err(corrupt("no count")), |row| number(&row, 0))
     }
 
-    fn read(&mut self, table: &Table, after: Option<&[Field]>, max: PageMax) -> Result<Vec<Row>, StoreError> {
+    fn read(
+        &mut self,
+        table: &TableSchema,
+        after: Option<&[ColumnValue]>,
+        max: PageMax,
+    ) -> Result<Vec<Row>, StoreError> {
         let mut values = Vec::new();
         behind_values(after.unwrap_or_default(), &mut values);
         values.push(Value::UInt(max.rows.into()));
@@ -139,7 +144,7 @@ impl Portable for MysqlExport {
         found.iter().map(fields).collect()
     }
 
-    fn write(&mut self, table: &Table, rows: &[Row]) -> Result<(), StoreError> {
+    fn write(&mut self, table: &TableSchema, rows: &[Row]) -> Result<(), StoreError> {
         self.store.begin()?;
         let written = self.write_all(table, rows).and_then(|()| self.store.commit());
         if written.is_err() {
@@ -170,11 +175,14 @@ mod tests {
 
     #[test]
     fn the_place_behind_a_key_is_a_range_for_each_of_its_columns() {
-        let key = [Column::Text("a"), Column::Number("b"), Column::Text("c")];
+        let key = [TableColumn::Text("a"), TableColumn::Number("b"), TableColumn::Text("c")];
         let sql = behind(&key);
         assert_eq!(sql, "(a > ? OR (a = ? AND (b > ? OR (b = ? AND c > ?))))");
         let mut values = Vec::new();
-        behind_values(&[Field::Text("x".into()), Field::Number(7), Field::Text("y".into())], &mut values);
+        behind_values(
+            &[ColumnValue::Text("x".into()), ColumnValue::Number(7), ColumnValue::Text("y".into())],
+            &mut values,
+        );
         let (x, seven, y) = (super::super::bytes("x"), Value::UInt(7), super::super::bytes("y"));
         assert_eq!(values, [x.clone(), x, seven.clone(), seven, y]);
         assert_eq!(sql.matches('?').count(), values.len());

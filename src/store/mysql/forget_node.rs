@@ -2,7 +2,7 @@
 
 use super::fault;
 use super::named_lock::{LOCK_NAME, take};
-use crate::chat::contract::{Incarnation, NodeId};
+use crate::chat::contract::{NodeId, NodeIncarnation};
 use crate::store::StoreError;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Value};
@@ -14,7 +14,7 @@ const USERS_AT_ONCE: usize = 1_000;
 
 /// What has come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ForgetResult {
+pub enum ForgetNodeResult {
     /// It is forgotten. It was the last one that these users were on.
     Done {
         /// So many.
@@ -31,17 +31,17 @@ pub enum ForgetResult {
 /// How far the whereabouts were walked through for a node that is to be forgotten. Nothing that was
 /// passed can belong to it later: none of its transactions commits any more.
 #[derive(Debug, Default)]
-pub(super) struct ForgetProgress(Mutex<Option<WalkPosition>>);
+pub(super) struct ForgetNodeProgress(Mutex<Option<WalkPosition>>);
 
 #[derive(Clone, Debug)]
 struct WalkPosition {
-    of: Incarnation,
+    of: NodeIncarnation,
     after: Vec<u8>,
     users: u64,
 }
 
-impl ForgetProgress {
-    fn of(&self, of: Incarnation) -> WalkPosition {
+impl ForgetNodeProgress {
+    fn of(&self, of: NodeIncarnation) -> WalkPosition {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         last.filter(|position| position.of == of).unwrap_or(WalkPosition { of, after: Vec::new(), users: 0 })
     }
@@ -53,7 +53,7 @@ impl ForgetProgress {
 
 /// A node as its row has it.
 struct StoppedNode {
-    last: Incarnation,
+    last: NodeIncarnation,
     hlc_limit: u64,
 }
 
@@ -62,24 +62,24 @@ struct StoppedNode {
 pub(super) fn forget(
     conn: &mut Conn,
     name: &str,
-    progress: &ForgetProgress,
+    progress: &ForgetNodeProgress,
     until: Instant,
-) -> Result<ForgetResult, StoreError> {
+) -> Result<ForgetNodeResult, StoreError> {
     let sql = "SELECT node, epoch, renewed, hlc_limit FROM nodes WHERE name = ?";
     let found: Option<(u16, u64, u64, u64)> =
         conn.exec_first(sql, (name.as_bytes(),)).map_err(|error| fault(&error).0)?;
-    let Some((node, epoch, beats, hlc_limit)) = found else { return Ok(ForgetResult::Unknown) };
+    let Some((node, epoch, beats, hlc_limit)) = found else { return Ok(ForgetNodeResult::Unknown) };
     let node = NodeId::new(node).ok_or_else(|| StoreError::Corrupt(format!("it has a node of the number {node}")))?;
-    let last = Incarnation { node, epoch };
+    let last = NodeIncarnation { node, epoch };
     if beats > 0 {
         // Not fenced yet: the others do it within some seconds, or it runs.
-        return Ok(ForgetResult::Lives);
+        return Ok(ForgetNodeResult::Lives);
     }
     let stopped = StoppedNode { last, hlc_limit };
     // Without the lock, because it takes long in a large table, and nodes may start meanwhile. If
     // this node starts, it has another epoch, and keeps the users who log in there.
     let Some(users) = release_users(conn, &stopped, progress, until)? else {
-        return Ok(ForgetResult::Unfinished);
+        return Ok(ForgetNodeResult::Unfinished);
     };
     // With it no node can start meanwhile.
     if !take(conn, LOCK_NAME)? {
@@ -88,10 +88,10 @@ pub(super) fn forget(
     match remove(conn, &stopped)? {
         true => {
             progress.set(None);
-            Ok(ForgetResult::Done { users })
+            Ok(ForgetNodeResult::Done { users })
         }
         // It has started meanwhile. A cluster of databases does not share the lock, either.
-        false => Ok(ForgetResult::Lives),
+        false => Ok(ForgetNodeResult::Lives),
     }
 }
 
@@ -100,10 +100,10 @@ pub(super) fn forget(
 fn release_users(
     conn: &mut Conn,
     stopped: &StoppedNode,
-    progress: &ForgetProgress,
+    progress: &ForgetNodeProgress,
     until: Instant,
 ) -> Result<Option<u64>, StoreError> {
-    let StoppedNode { last: Incarnation { node, epoch }, hlc_limit } = stopped;
+    let StoppedNode { last: NodeIncarnation { node, epoch }, hlc_limit } = stopped;
     let mut position = progress.of(stopped.last);
     // There is no index by node: the table is walked through once, along its key.
     let part_sql = format!(
@@ -140,7 +140,7 @@ fn release_users(
 
 /// Removes its rows, unless it has begun another life. `false`: it has.
 fn remove(conn: &mut Conn, stopped: &StoppedNode) -> Result<bool, StoreError> {
-    let StoppedNode { last: Incarnation { node, epoch }, hlc_limit } = stopped;
+    let StoppedNode { last: NodeIncarnation { node, epoch }, hlc_limit } = stopped;
     let node = node.get();
     let mut run = |sql: String| conn.query_drop(sql).map(|()| conn.affected_rows()).map_err(|error| fault(&error).0);
     run("START TRANSACTION".into())?;

@@ -5,7 +5,7 @@ use super::values::{bytes, number, text};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, Friendships, UserRelation};
+use crate::store::friendship::{FriendRequest, FriendshipTable, UserRelation};
 use mysql::Value;
 
 const REQUESTS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE sender = ? LIMIT ?) AS some";
@@ -36,7 +36,7 @@ impl MysqlStore {
     }
 }
 
-impl Friendships for MysqlStore {
+impl FriendshipTable for MysqlStore {
     fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let both = |one: &UserName, other: &UserName| [bytes(one.as_str()), bytes(other.as_str())];
         let params = [both(user, other), both(user, other), both(other, user)].into_iter().flatten();

@@ -31,21 +31,21 @@ pub(super) const FENCE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// The lanes that connections of this process use.
 #[derive(Default)]
-pub(super) struct Lanes {
+pub(super) struct FenceLaneAllocator {
     used: u128,
     last: u16,
 }
 
 /// One lane, given back when this is dropped.
-pub(super) struct Lane {
+pub(super) struct FenceLaneGuard {
     pub(super) number: u16,
-    lanes: Arc<Mutex<Lanes>>,
+    lanes: Arc<Mutex<FenceLaneAllocator>>,
 }
 
-impl Lane {
+impl FenceLaneGuard {
     /// Takes the free lane that was unused for the longest time: a connection that was lost in a
     /// transaction may still hold the row of a recently used lane. `None`: no lane is free.
-    pub(super) fn take(lanes: &Arc<Mutex<Lanes>>) -> Option<Self> {
+    pub(super) fn take(lanes: &Arc<Mutex<FenceLaneAllocator>>) -> Option<Self> {
         let mut all = lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let last = all.last;
         let order = (last + 1..PROBE_LANE).chain(BEAT_LANE + 1..=last);
@@ -56,28 +56,28 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for FenceLaneGuard {
     fn drop(&mut self) {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).used &= !(1 << self.number);
     }
 }
 
 /// The lane of a connection that writes, with what the connection needs for its transactions.
-pub(super) struct WriterLane {
+pub(super) struct WriterFence {
     /// The statements that begin a transaction. The second one changes one row; if it does not,
     /// another server has taken over or this node was fenced.
     pub(super) begin: Arc<str>,
     /// The identity of this node.
     pub(super) seat: Option<Arc<NodeIdentity>>,
-    _lane: Lane,
+    _lane: FenceLaneGuard,
     /// Keeps the lock as long as a connection may write.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-impl WriterLane {
+impl WriterFence {
     /// For a lane of a server that uses the database alone; `connection` is the one that holds the
     /// lock. The lock itself is checked, too: a copy takes it without a take-over.
-    pub(super) fn new(lane: Lane, epoch: u64, connection: u64, guard: Arc<dyn Any + Send + Sync>) -> Self {
+    pub(super) fn new(lane: FenceLaneGuard, epoch: u64, connection: u64, guard: Arc<dyn Any + Send + Sync>) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 \
              WHERE node = {ALONE} AND lane = {} AND epoch = {epoch} AND IS_USED_LOCK({LOCK_NAME}) = {connection}",
@@ -87,7 +87,7 @@ impl WriterLane {
     }
 
     /// For a lane of a cluster node.
-    pub(super) fn of_node(lane: Lane, seat: Arc<NodeIdentity>) -> Self {
+    pub(super) fn of_node(lane: FenceLaneGuard, seat: Arc<NodeIdentity>) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 WHERE node = {} AND lane = {} AND epoch = {}",
             seat.me.node.get(),
@@ -203,17 +203,17 @@ mod tests {
     #[test]
     fn a_lane_is_used_again_only_after_all_others() {
         let lanes = Arc::default();
-        let kept = Lane::take(&lanes).unwrap();
+        let kept = FenceLaneGuard::take(&lanes).unwrap();
         assert_eq!(kept.number, 1);
         // One after the other, like a worker that loses its connection again and again.
-        let numbers: Vec<u16> = (0..250).map(|_| Lane::take(&lanes).unwrap().number).collect();
+        let numbers: Vec<u16> = (0..250).map(|_| FenceLaneGuard::take(&lanes).unwrap().number).collect();
         assert_eq!(&numbers[..125], (2..PROBE_LANE).collect::<Vec<_>>());
         assert_eq!(numbers[..125], numbers[125..]);
-        let all: Vec<_> = (0..125).map(|_| Lane::take(&lanes).unwrap().number).collect();
+        let all: Vec<_> = (0..125).map(|_| FenceLaneGuard::take(&lanes).unwrap().number).collect();
         assert_eq!(all.len(), 125);
-        let held: Vec<_> = (0..125).map(|_| Lane::take(&lanes).unwrap()).collect();
-        assert!(Lane::take(&lanes).is_none());
+        let held: Vec<_> = (0..125).map(|_| FenceLaneGuard::take(&lanes).unwrap()).collect();
+        assert!(FenceLaneGuard::take(&lanes).is_none());
         drop(held);
-        assert!(Lane::take(&lanes).is_some());
+        assert!(FenceLaneGuard::take(&lanes).is_some());
     }
 }

@@ -4,17 +4,17 @@
 
 use super::background_close;
 use super::fault;
-use super::forget_node::ForgetProgress;
+use super::forget_node::ForgetNodeProgress;
 use super::lanes::BEAT_LANE;
 use super::life_signs::{LastSigns, LeaseFigures, first_mail_of};
-use super::look::{LeasePoll, read};
-use super::members::MembersReader;
+use super::look::{ClusterPollResult, read};
+use super::members::ClusterMembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::{NodeDirectory, NodeNames};
-use super::nodes::{NodeServer, VIEW, VIEW_AND_MAIL, frame_version_of, lock, names_of, view_of};
+use super::nodes::{NodeDatabase, VIEW, VIEW_AND_MAIL, frame_version_of, lock, names_of, view_of};
 use super::seq_max::{is_near, is_near_clock, limit_for, wall_seq};
 use super::silence::NodeSilence;
-use crate::chat::contract::{ClusterView, Incarnation, NodeId, NodeRecord};
+use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeMessage};
 use crate::store::{StoreError, records};
 use mysql::{Conn, Row};
 use std::collections::HashMap;
@@ -38,15 +38,15 @@ const NEWS_MAX: usize = 4_000;
 
 /// An event from the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaseEvent {
+pub enum ClusterEvent {
     /// The view has changed.
     View(ClusterView),
     /// A record of another node.
     Frame {
         /// The sender.
-        from: Incarnation,
+        from: NodeIncarnation,
         /// The record.
-        record: NodeRecord,
+        record: NodeMessage,
     },
 }
 
@@ -60,8 +60,8 @@ pub enum FenceCause {
 }
 
 #[derive(Default)]
-struct LeaseRequests {
-    news: Vec<LeaseEvent>,
+struct LeaseThreadState {
+    news: Vec<ClusterEvent>,
     /// The view is to be read now, and given to the loop.
     view: bool,
     /// Records arrive over the bus, too, so the mail is read rarely.
@@ -73,14 +73,14 @@ struct LeaseRequests {
 
 #[derive(Default)]
 struct LeaseShared {
-    asked: Mutex<LeaseRequests>,
+    asked: Mutex<LeaseThreadState>,
     changed: Condvar,
     /// The `seq` of this node's next push.
     clock: AtomicU64,
     /// The clock for which the limit was last to be raised at once.
     jumped_to: AtomicU64,
     seen: Arc<LastSigns>,
-    forget_progress: Arc<ForgetProgress>,
+    forget_progress: Arc<ForgetNodeProgress>,
     directory: NodeDirectory,
     /// The number of other nodes that this node has fenced.
     fences: AtomicU64,
@@ -89,43 +89,43 @@ struct LeaseShared {
 }
 
 impl LeaseShared {
-    fn asked(&self) -> MutexGuard<'_, LeaseRequests> {
+    fn asked(&self) -> MutexGuard<'_, LeaseThreadState> {
         // No code under this lock can panic half-way.
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Gives signs of life until it is dropped, and then records that this node has left.
-pub struct Lease {
+pub struct NodeLease {
     shared: Arc<LeaseShared>,
-    server: NodeServer,
+    server: NodeDatabase,
     silent_max: Duration,
 }
 
-impl std::fmt::Debug for Lease {
+impl std::fmt::Debug for NodeLease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lease").finish_non_exhaustive()
     }
 }
 
 /// The callbacks for events and for the end of this incarnation.
-pub struct LeaseCalls {
+pub struct LeaseCallbacks {
     /// An event waits.
     pub on_news: Arc<dyn Fn() + Send + Sync>,
     /// This node was fenced. Called once.
     pub on_fenced: Box<dyn Fn(FenceCause) + Send>,
 }
 
-impl Lease {
+impl NodeLease {
     /// Gives the first sign of life, and starts the thread that gives the following ones. Returns
     /// the view of that moment. Another node is fenced when it was silent for `silent_max`.
     ///
     /// # Errors
     /// The database cannot be used, or the system cannot start a thread.
     pub fn start(
-        server: NodeServer,
+        server: NodeDatabase,
         silent_max: Duration,
-        calls: LeaseCalls,
+        calls: LeaseCallbacks,
     ) -> Result<(Self, ClusterView), StoreError> {
         let shared = Arc::new(LeaseShared::default());
         shared.clock.store(server.seat().floor, Ordering::Release);
@@ -145,7 +145,7 @@ impl Lease {
     }
 
     /// Appends the waiting events.
-    pub fn take(&self, out: &mut Vec<LeaseEvent>) {
+    pub fn take(&self, out: &mut Vec<ClusterEvent>) {
         out.append(&mut self.shared.asked().news);
     }
 
@@ -174,8 +174,8 @@ impl Lease {
 
     /// Reads how all nodes are.
     #[must_use]
-    pub fn members(&self) -> MembersReader {
-        MembersReader {
+    pub fn members(&self) -> ClusterMembersReader {
+        ClusterMembersReader {
             server: self.server.clone(),
             seen: Arc::clone(&self.shared.seen),
             forget_progress: Arc::clone(&self.shared.forget_progress),
@@ -230,14 +230,14 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for NodeLease {
     fn drop(&mut self) {
         self.end();
     }
 }
 
 struct LeaseKeeper {
-    server: NodeServer,
+    server: NodeDatabase,
     shared: Arc<LeaseShared>,
     conn: Option<Conn>,
     silent_max: Duration,
@@ -253,7 +253,7 @@ struct LeaseKeeper {
 }
 
 impl LeaseKeeper {
-    fn new(server: NodeServer, shared: Arc<LeaseShared>, silent_max: Duration) -> Self {
+    fn new(server: NodeDatabase, shared: Arc<LeaseShared>, silent_max: Duration) -> Self {
         Self {
             server,
             shared,
@@ -269,7 +269,7 @@ impl LeaseKeeper {
         }
     }
 
-    fn run(mut self, calls: &LeaseCalls) {
+    fn run(mut self, calls: &LeaseCallbacks) {
         while let Some(view_asked) = self.wait() {
             let renews = view_asked || self.is_to_renew();
             let looked = match self.look(renews) {
@@ -323,7 +323,7 @@ impl LeaseKeeper {
     }
 
     /// Reads once, in one round trip.
-    fn look(&mut self, renews: bool) -> Result<LeasePoll, StoreError> {
+    fn look(&mut self, renews: bool) -> Result<ClusterPollResult, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => self.connect()?,
@@ -340,7 +340,7 @@ impl LeaseKeeper {
                 }
                 self.server.seat().frame_version.store(frame_version_of(&rows), Ordering::Release);
                 let mail = mail.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
-                Ok(LeasePoll { view, beats, mail })
+                Ok(ClusterPollResult { view, beats, mail })
             }
             Err(error) => {
                 let (error, usable) = fault(&error);
@@ -379,7 +379,7 @@ impl LeaseKeeper {
 
     /// The view is read last, so that it has the sender of each record that was read.
     fn statements(&self, renews: bool) -> String {
-        let Incarnation { node, epoch } = self.server.seat().me;
+        let NodeIncarnation { node, epoch } = self.server.seat().me;
         let node = node.get();
         let mut sql = String::new();
         if renews {
@@ -400,7 +400,7 @@ impl LeaseKeeper {
     }
 
     /// Has another epoch of this node begun?
-    fn why_over(&self, looked: &LeasePoll) -> Option<FenceCause> {
+    fn why_over(&self, looked: &ClusterPollResult) -> Option<FenceCause> {
         let me = self.server.seat().me;
         let now = looked.view.nodes.iter().zip(&looked.beats).find(|(state, _)| state.last.node == me.node);
         match now {
@@ -411,7 +411,7 @@ impl LeaseKeeper {
     }
 
     /// Records the result of a read.
-    fn note(&mut self, looked: &LeasePoll, renewed: bool) {
+    fn note(&mut self, looked: &ClusterPollResult, renewed: bool) {
         self.shared.seen.note(&looked.view, &looked.beats);
         let seat = self.server.seat();
         if let Some(state) = looked.view.node(seat.me.node) {
@@ -442,7 +442,7 @@ impl LeaseKeeper {
     }
 
     /// Fences another node, one at a time, on a thread of its own, because that may wait for locks.
-    fn fence(&self, who: Incarnation) {
+    fn fence(&self, who: NodeIncarnation) {
         let (server, is_fencing) = (self.server.clone(), Arc::clone(&self.is_fencing));
         let (shared, called) = (Arc::clone(&self.shared), self.names.of(who.node));
         if is_fencing.try_lock().is_err() {
@@ -465,7 +465,7 @@ impl LeaseKeeper {
     }
 
     /// Gives the loop the view, and the records of the nodes that are alive in it.
-    fn hand_over(&mut self, looked: LeasePoll, on_news: &dyn Fn()) {
+    fn hand_over(&mut self, looked: ClusterPollResult, on_news: &dyn Fn()) {
         let me = self.server.seat().me;
         if !looked.mail.is_empty() {
             self.mail_at = Some(Instant::now());
@@ -475,16 +475,16 @@ impl LeaseKeeper {
             self.handed.push(id);
             let Some(letter) = records::read(&text, me) else { continue };
             if looked.view.node(letter.from.node).is_some_and(|state| state.last == letter.from) {
-                frames.push(LeaseEvent::Frame { from: letter.from, record: letter.record });
+                frames.push(ClusterEvent::Frame { from: letter.from, record: letter.record });
             }
         }
         self.last_view = looked.view.number;
         let mut asked = self.shared.asked();
         // An older view that was not taken yet is obsolete.
-        if let Some(LeaseEvent::View(last)) = asked.news.last_mut() {
+        if let Some(ClusterEvent::View(last)) = asked.news.last_mut() {
             *last = looked.view;
         } else {
-            asked.news.push(LeaseEvent::View(looked.view));
+            asked.news.push(ClusterEvent::View(looked.view));
         }
         asked.news.append(&mut frames);
         drop(asked);

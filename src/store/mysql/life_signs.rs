@@ -30,7 +30,7 @@ pub struct LeaseFigures {
 type LifeSign = (u64, u64);
 
 /// What was seen of one node, and when it was seen first.
-struct OfNode {
+struct NodeLastSeen {
     sign: (LifeSign, Instant),
     /// The first record that waits for it in the database, by its id.
     mail: Option<(u64, Instant)>,
@@ -38,10 +38,10 @@ struct OfNode {
 
 /// The time when the last new sign of life of each node was seen.
 #[derive(Default)]
-pub(super) struct LastSigns(Mutex<HashMap<u16, OfNode>>);
+pub(super) struct LastSigns(Mutex<HashMap<u16, NodeLastSeen>>);
 
 impl LastSigns {
-    fn nodes(&self) -> MutexGuard<'_, HashMap<u16, OfNode>> {
+    fn nodes(&self) -> MutexGuard<'_, HashMap<u16, NodeLastSeen>> {
         // Nothing that is done under it can panic half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,7 +50,7 @@ impl LastSigns {
         let (mut seen, now) = (self.nodes(), Instant::now());
         for (state, &beats) in view.nodes.iter().zip(beats) {
             let sign = (state.last.epoch, beats);
-            let last = seen.entry(state.last.node.get()).or_insert(OfNode { sign: (sign, now), mail: None });
+            let last = seen.entry(state.last.node.get()).or_insert(NodeLastSeen { sign: (sign, now), mail: None });
             if last.sign.0 != sign {
                 last.sign = (sign, now);
             }
@@ -100,12 +100,12 @@ pub(super) fn first_mail_of(rows: &[Row]) -> Vec<(u16, Option<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{Incarnation, NodeState};
+    use crate::chat::contract::{NodeIncarnation, NodeState};
 
     #[test]
     fn a_node_that_is_in_the_view_no_more_does_not_count_as_living() {
         let state = |node| {
-            let last = Incarnation { node: NodeId::new(node).unwrap(), epoch: 1 };
+            let last = NodeIncarnation { node: NodeId::new(node).unwrap(), epoch: 1 };
             NodeState { last, hlc_limit: 0, lives: true }
         };
         let seen = LastSigns::default();
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn the_age_of_mail_is_that_of_the_first_record_that_is_still_there() {
         let seen = LastSigns::default();
-        let last = Incarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
+        let last = NodeIncarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
         let view = ClusterView { number: 1, nodes: [NodeState { last, hlc_limit: 0, lives: true }].into() };
         seen.note(&view, &[1]);
         assert_eq!(seen.mail_age(2), None);

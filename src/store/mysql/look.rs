@@ -5,7 +5,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
 /// The result of one read.
-pub(super) struct LeasePoll {
+pub(super) struct ClusterPollResult {
     pub(super) view: ClusterView,
     /// The signs of life of each node of the view.
     pub(super) beats: Vec<u64>,

@@ -6,7 +6,7 @@ use super::values::{bytes, number, text};
 use super::{MysqlStore, READ_BACKS, SIZES, repeated, size_of_group};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
-use crate::store::{PushWeight, SavedAs, StoreError};
+use crate::store::{PushSaveResult, PushSenderAndSize, StoreError};
 use mysql::Value;
 use mysql::prelude::Queryable;
 use std::collections::{HashMap, HashSet};
@@ -89,7 +89,10 @@ impl MysqlStore {
     }
 
     /// See [`StoreConnection::sizes`](crate::store::StoreConnection::sizes).
-    pub(super) fn read_sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
+    pub(super) fn read_sizes(
+        &mut self,
+        pushes: &[(UserName, u64)],
+    ) -> Result<Vec<Option<PushSenderAndSize>>, StoreError> {
         let (mut rest, mut sizes) = (pushes, Vec::with_capacity(pushes.len()));
         while !rest.is_empty() {
             let size = size_of_group(rest.len(), |_| true);
@@ -108,7 +111,7 @@ impl MysqlStore {
     }
 
     /// See [`StoreConnection::find_pushes`](crate::store::StoreConnection::find_pushes).
-    pub(super) fn find(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+    pub(super) fn find(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
         let (mut rest, mut found) = (pushes, Vec::with_capacity(pushes.len()));
         while !rest.is_empty() {
             let size = size_of_group(rest.len(), |_| true);
@@ -134,8 +137,8 @@ impl MysqlStore {
                 let is_kept =
                     push.kind == PushKind::Message && kept.contains(&(push.receiver(), push.sender(), push.id()));
                 found.push(match stored.get(&push.seq) {
-                    Some(row) => same(push, row).map(|()| Some(SavedAs::Before))?,
-                    None => is_kept.then_some(SavedAs::Duplicate),
+                    Some(row) => same(push, row).map(|()| Some(PushSaveResult::Before))?,
+                    None => is_kept.then_some(PushSaveResult::Duplicate),
                 });
             }
             rest = after;

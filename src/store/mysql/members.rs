@@ -1,9 +1,9 @@
 //! The state of all nodes of a cluster, for operators. The thread of the request reads it.
 
 use super::fault;
-use super::forget_node::{ForgetProgress, ForgetResult, forget};
+use super::forget_node::{ForgetNodeProgress, ForgetNodeResult, forget};
 use super::life_signs::LastSigns;
-use super::nodes::NodeServer;
+use super::nodes::NodeDatabase;
 use super::schema::version;
 use crate::store::StoreError;
 use mysql::prelude::Queryable;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Whether a node lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemberState {
+pub enum NodeLiveness {
     /// It gives signs of life.
     Lives,
     /// It has given none for some seconds: it is frozen or cut off, and will be fenced.
@@ -23,7 +23,7 @@ pub enum MemberState {
     Gone,
 }
 
-impl MemberState {
+impl NodeLiveness {
     /// Of one with so many signs of life, the last of which is so old.
     fn of(beats: u64, age: Option<Duration>) -> Self {
         match age {
@@ -37,7 +37,7 @@ impl MemberState {
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct NodeStatus {
     /// The number of the node.
     pub node: u16,
     /// The name that its operator gave it.
@@ -45,7 +45,7 @@ pub struct Member {
     /// It is the node that was asked.
     pub is_this: bool,
     /// Whether it lives.
-    pub state: MemberState,
+    pub state: NodeLiveness,
     /// Counts the starts and fences of the node.
     pub epoch: u64,
     /// The time since the node that was asked saw a new sign of life. `None`: it has seen none.
@@ -63,7 +63,7 @@ pub struct Member {
 
 /// All nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Members {
+pub struct ClusterMembers {
     /// Counts the starts, departures and fences of all nodes.
     pub view: u64,
     /// The version of the schema.
@@ -72,18 +72,18 @@ pub struct Members {
     /// read.
     pub frame_version: u16,
     /// The nodes, in the order of their numbers.
-    pub nodes: Vec<Member>,
+    pub nodes: Vec<NodeStatus>,
 }
 
 /// Reads the state of all nodes.
 #[derive(Clone)]
-pub struct MembersReader {
-    pub(super) server: NodeServer,
+pub struct ClusterMembersReader {
+    pub(super) server: NodeDatabase,
     pub(super) seen: Arc<LastSigns>,
-    pub(super) forget_progress: Arc<ForgetProgress>,
+    pub(super) forget_progress: Arc<ForgetNodeProgress>,
 }
 
-impl std::fmt::Debug for MembersReader {
+impl std::fmt::Debug for ClusterMembersReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MembersReader").finish_non_exhaustive()
     }
@@ -111,13 +111,13 @@ fn mail_waiting(conn: &mut Conn, nodes: &[u16]) -> Result<HashMap<u16, u64>, Sto
     Ok(rows.into_iter().collect())
 }
 
-impl MembersReader {
+impl ClusterMembersReader {
     /// Forgets a node that has stopped and will not come back, or a part of it until the time is
     /// over.
     ///
     /// # Errors
     /// The database cannot be used. The call may be repeated.
-    pub fn forget(&self, name: &str, until: Instant) -> Result<ForgetResult, StoreError> {
+    pub fn forget(&self, name: &str, until: Instant) -> Result<ForgetNodeResult, StoreError> {
         forget(&mut self.server.session()?, name, &self.forget_progress, until)
     }
 
@@ -125,7 +125,7 @@ impl MembersReader {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn read(&self) -> Result<Members, StoreError> {
+    pub fn read(&self) -> Result<ClusterMembers, StoreError> {
         let mut conn = self.server.session()?;
         let schema = version(&mut conn)?;
         let rows: Vec<Row> = conn.query(MEMBERS).map_err(|error| fault(&error).0)?;
@@ -140,8 +140,8 @@ impl MembersReader {
         let member = |row: &Row| {
             let node = u16::try_from(number(row, 1)).unwrap_or_default();
             let lease_age = self.seen.sign_age(node);
-            let state = MemberState::of(number(row, 4), lease_age);
-            Member {
+            let state = NodeLiveness::of(number(row, 4), lease_age);
+            NodeStatus {
                 node,
                 name: text(row, 2),
                 is_this: node == me,
@@ -156,7 +156,7 @@ impl MembersReader {
         };
         let view = rows.first().map_or(0, |row| number(row, 0));
         let frame_version = self.server.seat().frame_version();
-        Ok(Members { view, schema, frame_version, nodes: rows.iter().map(member).collect() })
+        Ok(ClusterMembers { view, schema, frame_version, nodes: rows.iter().map(member).collect() })
     }
 }
 
@@ -168,9 +168,9 @@ mod tests {
     fn one_that_gives_no_sign_of_life_is_silent_until_it_is_fenced() {
         let ages = [None, Some(Duration::from_millis(2_400)), Some(Duration::from_millis(2_500))];
         assert_eq!(
-            ages.map(|age| MemberState::of(7, age)),
-            [MemberState::Lives, MemberState::Lives, MemberState::Silent]
+            ages.map(|age| NodeLiveness::of(7, age)),
+            [NodeLiveness::Lives, NodeLiveness::Lives, NodeLiveness::Silent]
         );
-        assert_eq!(ages.map(|age| MemberState::of(0, age)), [MemberState::Gone; 3]);
+        assert_eq!(ages.map(|age| NodeLiveness::of(0, age)), [NodeLiveness::Gone; 3]);
     }
 }

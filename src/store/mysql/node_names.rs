@@ -92,14 +92,14 @@ impl NodeNames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::Incarnation;
+    use crate::chat::contract::NodeIncarnation;
 
     #[test]
     fn a_line_says_who_has_come_or_gone_and_nothing_else_does() {
         let id = |node| NodeId::new(node).unwrap();
         let view = |number, nodes: &[(u16, u64, bool)]| {
             let state = |&(node, epoch, lives): &_| NodeState {
-                last: Incarnation { node: id(node), epoch },
+                last: NodeIncarnation { node: id(node), epoch },
                 hlc_limit: 0,
                 lives,
             };

@@ -4,18 +4,20 @@
 //! transaction raises it in all these rows, and increments the number of the view. So after the new
 //! view can be read, no transaction of the old epoch commits any more.
 
-use super::connect::{MysqlServer, patient};
+use super::connect::{MysqlDatabase, patient};
 use super::fault;
-use super::lanes::{ALONE, BEAT_LANE, FENCE_PAUSE_MAX, FENCE_TRIES, LANES, Lane, Lanes, PROBE_LANE, kill_holders};
+use super::lanes::{
+    ALONE, BEAT_LANE, FENCE_PAUSE_MAX, FENCE_TRIES, FenceLaneAllocator, FenceLaneGuard, LANES, PROBE_LANE, kill_holders,
+};
 use super::mixed_builds::{check_frames, check_migration};
 use super::named_lock::{LOCK_NAME, holder, take};
 use super::node_numbers::number_of;
 use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_all_ours, log_if_newer, migrate, usable_version};
-use super::seq_max::SeqMax;
+use super::seq_max::SeqWriteLimit;
 use super::signs::cluster as cluster_of_databases;
-use super::{MysqlStore, lanes::WriterLane};
-use crate::chat::contract::{ClusterView, Incarnation, NodeId, NodeState};
+use super::{MysqlStore, lanes::WriterFence};
+use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeState};
 use crate::store::StoreError;
 use crate::versions::{FRAME_MAX, FRAME_MIN};
 use mysql::prelude::Queryable;
@@ -39,7 +41,7 @@ const MAC_KEY_BYTES: usize = 32;
 /// The identity of this process in a cluster: one incarnation of one node.
 pub struct NodeIdentity {
     /// This incarnation.
-    pub me: Incarnation,
+    pub me: NodeIncarnation,
     /// The key for the hashes of messages, which all nodes share.
     pub hash_key: [u64; 2],
     /// The key that authenticates frames on the bus.
@@ -47,7 +49,7 @@ pub struct NodeIdentity {
     /// No `seq` that this node gave before this incarnation is greater.
     pub floor: u64,
     /// A push with a greater `seq` is not written: the limit in the database is still lower.
-    pub(super) seq_max: SeqMax,
+    pub(super) seq_max: SeqWriteLimit,
     /// The newest version of frames that all nodes which are alive can read, at the last read.
     pub(super) frame_version: AtomicU16,
     /// A transaction has found that this node was fenced.
@@ -75,7 +77,7 @@ impl std::fmt::Debug for NodeIdentity {
     }
 }
 
-impl std::fmt::Debug for NodeServer {
+impl std::fmt::Debug for NodeDatabase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NodeServer").field("me", &self.seat.me).finish_non_exhaustive()
     }
@@ -83,13 +85,13 @@ impl std::fmt::Debug for NodeServer {
 
 /// The database of a cluster, as one of its nodes uses it.
 #[derive(Clone)]
-pub struct NodeServer {
-    pub(super) server: MysqlServer,
+pub struct NodeDatabase {
+    pub(super) server: MysqlDatabase,
     seat: Arc<NodeIdentity>,
-    lanes: Arc<Mutex<Lanes>>,
+    lanes: Arc<Mutex<FenceLaneAllocator>>,
 }
 
-impl NodeServer {
+impl NodeDatabase {
     /// Joins the cluster: as a new node, or as the next incarnation of this node, which fences the
     /// earlier one. Creates the tables, or upgrades them.
     ///
@@ -97,7 +99,7 @@ impl NodeServer {
     /// The database cannot be reached or used, a server outside of a cluster uses it, or another
     /// process runs under this name.
     pub fn join(url: &str, name: &str) -> Result<Self, StoreError> {
-        let server = MysqlServer::new(url)?;
+        let server = MysqlDatabase::new(url)?;
         let mut conn = server.session()?;
         if let Some(cluster) = cluster_of_databases(&mut conn)? {
             conn.query_drop(cluster.reads_are_current()).map_err(|error| fault(&error).0)?;
@@ -145,7 +147,7 @@ impl NodeServer {
     /// The server cannot be reached or used, or this node was fenced.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
         let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
-        let lane = Lane::take(&self.lanes).ok_or_else(no_lane)?;
+        let lane = FenceLaneGuard::take(&self.lanes).ok_or_else(no_lane)?;
         let mut conn = self.session()?;
         let sql = format!(
             "SELECT epoch, GET_LOCK({}, 0), @@max_allowed_packet FROM lanes WHERE node = {} AND lane = {}",
@@ -156,7 +158,7 @@ impl NodeServer {
         let found: Option<(u64, Option<u8>, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
         match found {
             Some((epoch, Some(1), packet)) if epoch == self.seat.me.epoch => {
-                Ok(MysqlStore::new(conn, packet, WriterLane::of_node(lane, Arc::clone(&self.seat))))
+                Ok(MysqlStore::new(conn, packet, WriterFence::of_node(lane, Arc::clone(&self.seat))))
             }
             Some((epoch, ..)) if epoch == self.seat.me.epoch => {
                 Err(StoreError::Unavailable("the previous connection of its lane has not ended yet".into()))
@@ -191,7 +193,7 @@ impl NodeServer {
     ///
     /// # Errors
     /// The database cannot be used, or the transactions of the node do not end.
-    pub fn fence(&self, who: Incarnation) -> Result<bool, StoreError> {
+    pub fn fence(&self, who: NodeIncarnation) -> Result<bool, StoreError> {
         fence_over(&mut self.session()?, who)
     }
 
@@ -250,7 +252,7 @@ pub(super) fn view_of(rows: &[Row]) -> Result<(ClusterView, Vec<u64>), StoreErro
         };
         let node = u16::try_from(node).ok().and_then(NodeId::new).ok_or_else(strange)?;
         number = view;
-        nodes.push(NodeState { last: Incarnation { node, epoch }, hlc_limit, lives: beats > 0 });
+        nodes.push(NodeState { last: NodeIncarnation { node, epoch }, hlc_limit, lives: beats > 0 });
         renewed.push(beats);
     }
     Ok((ClusterView { number, nodes: nodes.into() }, renewed))
@@ -273,7 +275,7 @@ pub(super) fn frame_version_of(rows: &[Row]) -> u16 {
 
 /// The name of a lock, as SQL, by which a connection of a node is found: that of its lane, or in
 /// lane 0 the one that gives signs of life. It has at most 64 characters.
-pub(super) fn lock(who: Incarnation, lane: u16) -> String {
+pub(super) fn lock(who: NodeIncarnation, lane: u16) -> String {
     format!("CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 24), '-{:x}-{:x}-{lane:x}')", who.node.get(), who.epoch)
 }
 
@@ -328,7 +330,7 @@ pub(super) fn check_no_node_lives(conn: &mut Conn) -> Result<(), StoreError> {
     for (node, name, epoch, beats) in rows {
         let node = NodeId::new(node)
             .ok_or_else(|| StoreError::Corrupt(format!("it has a node with the invalid number {node}")))?;
-        if lives(conn, Incarnation { node, epoch }, beats)? {
+        if lives(conn, NodeIncarnation { node, epoch }, beats)? {
             let name = String::from_utf8_lossy(&name).into_owned();
             return Err(StoreError::InUse(format!("the node {name:?} of its cluster uses it: stop all nodes first")));
         }
@@ -368,12 +370,12 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, S
         return Err(StoreError::Corrupt("a key of its cluster has the wrong length".into()));
     };
     Ok(NodeIdentity {
-        me: Incarnation { node, epoch: epoch + 1 },
+        me: NodeIncarnation { node, epoch: epoch + 1 },
         hash_key: [one, other],
         mac_key,
         floor: hlc_limit,
         // Nothing is allowed until the limit is written.
-        seq_max: SeqMax::new(hlc_limit),
+        seq_max: SeqWriteLimit::new(hlc_limit),
         // Until the first read shows more.
         frame_version: AtomicU16::new(FRAME_MIN),
         is_fenced: AtomicBool::new(false),
@@ -381,15 +383,15 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, S
 }
 
 /// Ends the last incarnation of a node by starting the next one. Returns the last one.
-fn end_last(conn: &mut Conn, node: NodeId, name: &str) -> Result<Incarnation, StoreError> {
+fn end_last(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIncarnation, StoreError> {
     for _ in 0..BEGIN_TRIES {
         let (epoch, beats) = state(conn, node)?;
-        let last = Incarnation { node, epoch };
+        let last = NodeIncarnation { node, epoch };
         if beats > 0 && lives(conn, last, beats)? {
             return Err(StoreError::InUse(format!("another process uses it as the node {name:?}")));
         }
         // If not, another node has fenced it meanwhile, or another process was faster.
-        if raise_until(conn, last, EpochRaise::Begins)? {
+        if raise_until(conn, last, EpochRaiseCause::Begins)? {
             return Ok(last);
         }
     }
@@ -406,7 +408,7 @@ pub(super) fn state(conn: &mut Conn, node: NodeId) -> Result<(u64, u64), StoreEr
 /// Is this incarnation of a node still running? If its connection has ended, it was killed. The
 /// signs of life are watched only where that connection may be on another server of a database
 /// cluster.
-pub(super) fn lives(conn: &mut Conn, who: Incarnation, beats: u64) -> Result<bool, StoreError> {
+pub(super) fn lives(conn: &mut Conn, who: NodeIncarnation, beats: u64) -> Result<bool, StoreError> {
     if holder(conn, &lock(who, BEAT_LANE))?.is_none() && cluster_of_databases(conn)?.is_none() {
         return Ok(false);
     }
@@ -417,13 +419,13 @@ pub(super) fn lives(conn: &mut Conn, who: Incarnation, beats: u64) -> Result<boo
 }
 
 /// Fences an incarnation of a node.
-pub(super) fn fence_over(conn: &mut Conn, who: Incarnation) -> Result<bool, StoreError> {
-    raise_until(conn, who, EpochRaise::Over)
+pub(super) fn fence_over(conn: &mut Conn, who: NodeIncarnation) -> Result<bool, StoreError> {
+    raise_until(conn, who, EpochRaiseCause::Over)
 }
 
 /// Why an epoch is raised.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum EpochRaise {
+enum EpochRaiseCause {
     /// An incarnation ends.
     Over,
     /// The next one begins.
@@ -432,7 +434,7 @@ enum EpochRaise {
 
 /// Raises the epoch of a node if it is this one, and ends transactions that do not end by
 /// themselves. Returns `false` if the node has another epoch.
-fn raise_until(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> Result<bool, StoreError> {
+fn raise_until(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> Result<bool, StoreError> {
     let mut pause = Duration::from_millis(1);
     for tried in 1.. {
         // The update would wait for transactions that the node has begun.
@@ -448,7 +450,7 @@ fn raise_until(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> Result<boo
     Err(StoreError::Busy("the last try has failed".into()))
 }
 
-fn raise(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> Result<bool, StoreError> {
+fn raise(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> Result<bool, StoreError> {
     run(conn, "START TRANSACTION".into())?;
     let raised = raise_in_transaction(conn, from, to);
     let end = if matches!(raised, Ok(true)) { "COMMIT" } else { "ROLLBACK" };
@@ -457,13 +459,13 @@ fn raise(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> Result<bool, Sto
     ended.map(|_| raised)
 }
 
-fn raise_in_transaction(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> Result<bool, StoreError> {
+fn raise_in_transaction(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> Result<bool, StoreError> {
     let (node, old, new) = (from.node.get(), from.epoch, from.epoch + 1);
     let lanes = run(conn, format!("UPDATE lanes SET epoch = {new} WHERE node = {node} AND epoch = {old}"))?;
     let change = match to {
         // It keeps its limit: its numbers end there.
-        EpochRaise::Over => "renewed = 0".to_owned(),
-        EpochRaise::Begins => {
+        EpochRaiseCause::Over => "renewed = 0".to_owned(),
+        EpochRaiseCause::Begins => {
             let build = env!("CARGO_PKG_VERSION");
             format!(
                 "renewed = 1, build = '{build}', frame_min = {FRAME_MIN}, frame_max = {FRAME_MAX}, schema_max = {KNOWN}"
@@ -474,7 +476,7 @@ fn raise_in_transaction(conn: &mut Conn, from: Incarnation, to: EpochRaise) -> R
     if run(conn, sql)? != 1 {
         return Ok(false);
     }
-    if to == EpochRaise::Begins && lanes != LANES {
+    if to == EpochRaiseCause::Begins && lanes != LANES {
         // At the first start it has none.
         let rows: Vec<String> = (BEAT_LANE..=PROBE_LANE).map(|lane| format!("({node}, {lane}, {new}, 0)")).collect();
         let rows = rows.join(", ");

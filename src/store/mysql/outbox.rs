@@ -1,8 +1,8 @@
 //! The outbox: a thread of its own writes this node's records to others into the table `mail`.
 
-use super::nodes::NodeServer;
+use super::nodes::NodeDatabase;
 use super::{MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, repeated, size_of_group};
-use crate::chat::contract::{Incarnation, NodeRecord};
+use crate::chat::contract::{NodeIncarnation, NodeMessage};
 use crate::protocol::field::UserName;
 use crate::store::{StoreConnection, StoreError, records};
 use crate::versions::{FRAME_MAX, FRAME_MIN};
@@ -20,7 +20,7 @@ const RECORD_BYTES: usize = 128;
 
 /// How much may wait to be written. While records are being written, as much again may wait.
 #[derive(Clone, Copy, Debug)]
-pub struct MailBounds {
+pub struct NodeOutboxLimits {
     /// The maximum number of records.
     pub records_max: usize,
     /// The maximum of their total size in bytes; a single record may exceed it.
@@ -29,13 +29,13 @@ pub struct MailBounds {
 
 /// The records that wait to be written.
 #[derive(Default)]
-struct OutboxState {
-    records: VecDeque<(Incarnation, NodeRecord)>,
+struct MailOutboxState {
+    records: VecDeque<(NodeIncarnation, NodeMessage)>,
     bytes: usize,
     /// The waiting `Look`s that only `Look` and `Friend` records follow.
-    looks: HashSet<(Incarnation, UserName)>,
+    looks: HashSet<(NodeIncarnation, UserName)>,
     /// The incarnations for which records were not kept.
-    missed: BTreeSet<Incarnation>,
+    missed: BTreeSet<NodeIncarnation>,
     is_over: bool,
     /// No more records come: the thread ends when all are written.
     is_last: bool,
@@ -43,16 +43,16 @@ struct OutboxState {
     has_ended: bool,
 }
 
-impl OutboxState {
+impl MailOutboxState {
     /// Keeps one more record, if there is room. Returns `false` if there is nothing new to write.
-    fn push(&mut self, to: Incarnation, record: NodeRecord, bounds: MailBounds) -> bool {
+    fn push(&mut self, to: NodeIncarnation, record: NodeMessage, bounds: NodeOutboxLimits) -> bool {
         match &record {
-            NodeRecord::Look { user } => {
+            NodeMessage::Look { user } => {
                 if self.looks.contains(&(to, user.clone())) {
                     return false;
                 }
             }
-            NodeRecord::Friend { .. } => {}
+            NodeMessage::Friend { .. } => {}
             _ => self.looks.clear(),
         }
         let bytes = RECORD_BYTES + record.weight_bytes();
@@ -63,7 +63,7 @@ impl OutboxState {
             return false;
         }
         self.bytes += bytes;
-        if let NodeRecord::Look { user } = &record {
+        if let NodeMessage::Look { user } = &record {
             self.looks.insert((to, user.clone()));
         }
         self.records.push_back((to, record));
@@ -71,36 +71,36 @@ impl OutboxState {
     }
 
     /// Takes all records. `Missed` takes the place of those that were not kept.
-    fn take(&mut self) -> VecDeque<(Incarnation, NodeRecord)> {
+    fn take(&mut self) -> VecDeque<(NodeIncarnation, NodeMessage)> {
         let mut records = std::mem::take(&mut self.records);
         self.looks.clear();
         self.bytes = 0;
-        records.extend(std::mem::take(&mut self.missed).into_iter().map(|to| (to, NodeRecord::Missed)));
+        records.extend(std::mem::take(&mut self.missed).into_iter().map(|to| (to, NodeMessage::Missed)));
         records
     }
 }
 
 /// Takes records to other nodes. Its thread ends when it is dropped.
-pub struct MailOutbox {
-    shared: Arc<OutboxShared>,
-    bounds: MailBounds,
+pub struct NodeRecordOutbox {
+    shared: Arc<MailOutboxShared>,
+    bounds: NodeOutboxLimits,
 }
 
 #[derive(Default)]
-struct OutboxShared {
-    waiting: Mutex<OutboxState>,
+struct MailOutboxShared {
+    waiting: Mutex<MailOutboxState>,
     filled: Condvar,
 }
 
-impl OutboxShared {
-    fn waiting(&self) -> MutexGuard<'_, OutboxState> {
+impl MailOutboxShared {
+    fn waiting(&self) -> MutexGuard<'_, MailOutboxState> {
         // No code under this lock can panic half-way.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All waiting records, as soon as there are some. `Missed` takes the place of those that were
     /// not kept. `None`: the outbox has ended.
-    fn take(&self) -> Option<VecDeque<(Incarnation, NodeRecord)>> {
+    fn take(&self) -> Option<VecDeque<(NodeIncarnation, NodeMessage)>> {
         let mut waiting = self.waiting();
         while waiting.records.is_empty() && !waiting.is_over && !waiting.is_last {
             waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
@@ -122,19 +122,19 @@ impl OutboxShared {
     }
 }
 
-impl std::fmt::Debug for MailOutbox {
+impl std::fmt::Debug for NodeRecordOutbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Outbox").field("bounds", &self.bounds).finish_non_exhaustive()
     }
 }
 
-impl MailOutbox {
+impl NodeRecordOutbox {
     /// Starts its thread. Beyond the bounds it only remembers that there were records.
     ///
     /// # Errors
     /// The system cannot start a thread.
-    pub fn start(server: NodeServer, bounds: MailBounds) -> std::io::Result<Self> {
-        let shared = Arc::new(OutboxShared::default());
+    pub fn start(server: NodeDatabase, bounds: NodeOutboxLimits) -> std::io::Result<Self> {
+        let shared = Arc::new(MailOutboxShared::default());
         let of_thread = Arc::clone(&shared);
         let work = move || {
             deliver(&server, &of_thread);
@@ -146,14 +146,14 @@ impl MailOutbox {
     }
 
     /// Takes one more record. Never waits.
-    pub fn send(&self, to: Incarnation, record: NodeRecord) {
+    pub fn send(&self, to: NodeIncarnation, record: NodeMessage) {
         if self.shared.waiting().push(to, record, self.bounds) {
             self.shared.filled.notify_one();
         }
     }
 }
 
-impl MailOutbox {
+impl NodeRecordOutbox {
     /// The number of records that wait to be written.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -176,14 +176,14 @@ impl MailOutbox {
     }
 }
 
-impl Drop for MailOutbox {
+impl Drop for NodeRecordOutbox {
     fn drop(&mut self) {
         self.shared.waiting().is_over = true;
         self.shared.filled.notify_one();
     }
 }
 
-fn deliver(server: &NodeServer, shared: &OutboxShared) {
+fn deliver(server: &NodeDatabase, shared: &MailOutboxShared) {
     let mut store = None;
     while let Some(mut records) = shared.take() {
         let mut pause = FIRST_PAUSE;
@@ -215,9 +215,9 @@ fn deliver(server: &NodeServer, shared: &OutboxShared) {
 
 /// Writes the first records, as many as fit into one transaction. Returns their number.
 fn write_some(
-    server: &NodeServer,
+    server: &NodeDatabase,
     store: &mut Option<MysqlStore>,
-    records: &VecDeque<(Incarnation, NodeRecord)>,
+    records: &VecDeque<(NodeIncarnation, NodeMessage)>,
 ) -> Result<usize, StoreError> {
     let store = match store {
         Some(store) => store,
@@ -231,7 +231,7 @@ fn write_some(
     for (to, record) in records.iter().take(SIZES[0]) {
         let mut text = records::write(version, me, *to, record);
         if text.len() > row_max {
-            text = records::write(version, me, *to, &NodeRecord::Missed);
+            text = records::write(version, me, *to, &NodeMessage::Missed);
         }
         weight += text.len();
         if weight > STATEMENT_BYTES_MAX.min(row_max) && !rows.is_empty() {
@@ -258,58 +258,65 @@ fn insert(store: &mut MysqlStore, rows: Vec<(u16, Vec<u8>)>) -> Result<(), Store
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{DedupEntry, NodeId, ReleasedUser};
+    use crate::chat::contract::{DedupEntry, NodeId, UserHandoverData};
 
-    fn node(number: u16) -> Incarnation {
-        Incarnation { node: NodeId::new(number).unwrap(), epoch: 1 }
+    fn node(number: u16) -> NodeIncarnation {
+        NodeIncarnation { node: NodeId::new(number).unwrap(), epoch: 1 }
     }
 
-    fn look(name: &str) -> NodeRecord {
-        NodeRecord::Look { user: UserName::new(name).unwrap() }
+    fn look(name: &str) -> NodeMessage {
+        NodeMessage::Look { user: UserName::new(name).unwrap() }
     }
 
-    fn released(messages: usize) -> NodeRecord {
+    fn released(messages: usize) -> NodeMessage {
         let window = vec![DedupEntry { key: 1, age_ms: 1 }; messages];
         let user = UserName::new("ann").unwrap();
-        NodeRecord::Released(Box::new(ReleasedUser { user, claim: 1, epoch: 1, clock: 1, dirty: Vec::new(), window }))
+        NodeMessage::Released(Box::new(UserHandoverData {
+            user,
+            claim: 1,
+            epoch: 1,
+            clock: 1,
+            dirty: Vec::new(),
+            window,
+        }))
     }
 
-    fn taken(waiting: &mut OutboxState) -> Vec<(u16, NodeRecord)> {
+    fn taken(waiting: &mut MailOutboxState) -> Vec<(u16, NodeMessage)> {
         waiting.take().into_iter().map(|(to, record)| (to.node.get(), record)).collect()
     }
 
     #[test]
     fn what_is_beyond_a_bound_is_told_as_missed_once() {
-        let few = MailBounds { records_max: 2, bytes_max: 1 << 20 };
-        let mut waiting = OutboxState::default();
+        let few = NodeOutboxLimits { records_max: 2, bytes_max: 1 << 20 };
+        let mut waiting = MailOutboxState::default();
         for name in ["ann", "bob", "cid", "dan"] {
             waiting.push(node(1), look(name), few);
         }
         waiting.push(node(2), look("ann"), few);
-        let missed = |to: u16| (to, NodeRecord::Missed);
+        let missed = |to: u16| (to, NodeMessage::Missed);
         assert_eq!(taken(&mut waiting), [(1, look("ann")), (1, look("bob")), missed(1), missed(2)]);
         assert_eq!(taken(&mut waiting), []);
     }
 
     #[test]
     fn what_waits_is_bounded_in_bytes() {
-        let bounds = MailBounds { records_max: 1_000, bytes_max: 32 << 10 };
-        let mut waiting = OutboxState::default();
+        let bounds = NodeOutboxLimits { records_max: 1_000, bytes_max: 32 << 10 };
+        let mut waiting = MailOutboxState::default();
         assert!(waiting.push(node(1), released(1_024), bounds));
         assert!(!waiting.push(node(1), released(1_024), bounds));
         assert!(waiting.push(node(2), look("ann"), bounds), "there is room for a small one");
         assert!(waiting.bytes <= bounds.bytes_max);
-        assert_eq!(taken(&mut waiting), [(1, released(1_024)), (2, look("ann")), (1, NodeRecord::Missed)]);
+        assert_eq!(taken(&mut waiting), [(1, released(1_024)), (2, look("ann")), (1, NodeMessage::Missed)]);
         // A single record may exceed the limit: otherwise it would never be sent.
         assert!(waiting.push(node(1), released(4_096), bounds));
         assert!(!waiting.push(node(1), look("ann"), bounds));
-        assert_eq!(taken(&mut waiting), [(1, released(4_096)), (1, NodeRecord::Missed)]);
+        assert_eq!(taken(&mut waiting), [(1, released(4_096)), (1, NodeMessage::Missed)]);
     }
 
     #[test]
     fn looks_between_which_nothing_else_is_are_one() {
-        let bounds = MailBounds { records_max: 1_000, bytes_max: 1 << 20 };
-        let mut waiting = OutboxState::default();
+        let bounds = NodeOutboxLimits { records_max: 1_000, bytes_max: 1 << 20 };
+        let mut waiting = MailOutboxState::default();
         assert!(waiting.push(node(1), look("ann"), bounds));
         assert!(!waiting.push(node(1), look("ann"), bounds));
         assert!(waiting.push(node(1), released(1), bounds));

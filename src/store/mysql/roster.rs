@@ -2,10 +2,10 @@
 
 use super::MysqlStore;
 use super::values::{bytes, name, number, text};
-use crate::chat::contract::{PendingEntry, RosterFriend};
+use crate::chat::contract::{RosterFriend, RosterFriendRequest};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::roster::Rosters;
+use crate::store::roster::RosterQueries;
 use mysql::Value;
 
 /// A deleted account has no profile, and a friendship may outlive it for a moment.
@@ -20,17 +20,22 @@ const OUTGOING: &str = "SELECT receiver, message_id, content, time_ms FROM frien
                         WHERE sender = ? ORDER BY push_seq LIMIT ?";
 
 impl MysqlStore {
-    fn requests_in(&mut self, sql: &str, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError> {
+    fn requests_in(
+        &mut self,
+        sql: &str,
+        user: &UserName,
+        rows_max: u32,
+    ) -> Result<Vec<RosterFriendRequest>, StoreError> {
         let rows = self.rows(sql, vec![bytes(user.as_str()), Value::UInt(rows_max.into())])?;
         let entry = |row: &mysql::Row| {
             let (message_id, content) = (text(row, 1)?.into(), text(row, 2)?.into());
-            Ok(PendingEntry { user_name: name(row, 0)?, message_id, content, time_ms: number(row, 3)? })
+            Ok(RosterFriendRequest { user_name: name(row, 0)?, message_id, content, time_ms: number(row, 3)? })
         };
         rows.iter().map(entry).collect()
     }
 }
 
-impl Rosters for MysqlStore {
+impl RosterQueries for MysqlStore {
     fn friends_after(
         &mut self,
         user: &UserName,
@@ -46,11 +51,11 @@ impl Rosters for MysqlStore {
         rows.iter().map(friend).collect()
     }
 
-    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError> {
+    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
         self.requests_in(INCOMING, user, rows_max)
     }
 
-    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError> {
+    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
         self.requests_in(OUTGOING, user, rows_max)
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 impl MysqlStore {
-    pub(super) fn new(conn: Conn, packet_max: u64, lock: WriterLane) -> Self {
+    pub(super) fn new(conn: Conn, packet_max: u64, lock: WriterFence) -> Self {
         Self { conn: Some(conn), opened: Instant::now(), packet_max, lock }
     }
 
@@ -45,7 +45,12 @@ impl MysqlStore {
     }
 
     /// Saves the pushes of one statement.
-    pub(super) fn insert(&mut self, pushes: &[Push], size: usize, saved: &mut Vec<SavedAs>) -> Result<(), StoreError> {
+    pub(super) fn insert(
+        &mut self,
+        pushes: &[Push],
+        size: usize,
+        saved: &mut Vec<PushSaveResult>,
+    ) -> Result<(), StoreError> {
         let mut params = Vec::with_capacity(pushes.len() * 8);
         for push in pushes {
             if (push.content().len() + ROW_BYTES) as u64 > self.packet_max {
@@ -65,7 +70,7 @@ impl MysqlStore {
         }
         let inserted = self.change(&INSERTS[size], params)?;
         if inserted == pushes.len() as u64 {
-            saved.extend(pushes.iter().map(|_| SavedAs::Itself));
+            saved.extend(pushes.iter().map(|_| PushSaveResult::Itself));
             return Ok(());
         }
         let seqs = pushes.iter().map(|push| Value::UInt(push.seq)).collect();
@@ -74,11 +79,11 @@ impl MysqlStore {
             rows.iter().map(|row| Ok((number(row, 0)?, row))).collect::<Result<HashMap<_, _>, StoreError>>()?;
         // The server tells only how many rows were new, not which.
         let found = pushes.iter().filter(|push| stored.contains_key(&push.seq)).count() as u64;
-        let there = if found == inserted { SavedAs::Itself } else { SavedAs::Before };
+        let there = if found == inserted { PushSaveResult::Itself } else { PushSaveResult::Before };
         for push in pushes {
             saved.push(match stored.get(&push.seq) {
                 Some(row) => same(push, row).map(|()| there)?,
-                None if push.kind == PushKind::Message => SavedAs::Duplicate,
+                None if push.kind == PushKind::Message => PushSaveResult::Duplicate,
                 None => return Err(StoreError::Corrupt("a push was neither saved nor there before".into())),
             });
         }

@@ -81,14 +81,14 @@ pub(super) fn version(conn: &mut Conn) -> Result<usize, StoreError> {
 }
 
 /// Which tables there are.
-struct TablesFound {
+struct SchemaVersion {
     /// 0: none.
     version: usize,
     /// The least version that a build must know to use them.
     compatible: usize,
 }
 
-fn found(conn: &mut Conn) -> Result<TablesFound, StoreError> {
+fn found(conn: &mut Conn) -> Result<SchemaVersion, StoreError> {
     let count = |conn: &mut Conn, names: &str| {
         let sql = format!(
             "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({names})"
@@ -98,7 +98,7 @@ fn found(conn: &mut Conn) -> Result<TablesFound, StoreError> {
     if count(conn, "'schema_version'")? == 0 {
         let names: Vec<String> = ours().map(|name| format!("'{name}'")).collect();
         if count(conn, &names.join(", "))? == 0 {
-            return Ok(TablesFound { version: 0, compatible: 0 });
+            return Ok(SchemaVersion { version: 0, compatible: 0 });
         }
         // Another server makes the tables just now, or they are not ours: this one is made first.
         if count(conn, "'schema_version'")? == 0 {
@@ -116,7 +116,7 @@ fn found(conn: &mut Conn) -> Result<TablesFound, StoreError> {
         }
     };
     let compatible = number("compatible").and_then(|number| usize::try_from(number).ok()).unwrap_or(version);
-    Ok(TablesFound { version, compatible })
+    Ok(SchemaVersion { version, compatible })
 }
 
 /// The names of the tables of all versions.
@@ -159,8 +159,8 @@ pub(super) fn log_if_newer(found: usize) {
     }
 }
 
-fn why_too_old(found: &TablesFound) -> Option<String> {
-    let TablesFound { version, compatible } = found;
+fn why_too_old(found: &SchemaVersion) -> Option<String> {
+    let SchemaVersion { version, compatible } = found;
     if *version <= KNOWN || *compatible <= KNOWN {
         return None;
     }
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_build_uses_newer_tables_that_say_they_are_compatible_with_it() {
-        let why = |version, compatible| why_too_old(&TablesFound { version, compatible });
+        let why = |version, compatible| why_too_old(&SchemaVersion { version, compatible });
         for (version, compatible) in [(0, 0), (1, 1), (KNOWN, KNOWN), (KNOWN + 1, KNOWN), (KNOWN + 9, 1)] {
             assert_eq!(why(version, compatible), None);
         }

@@ -37,13 +37,13 @@ pub(super) fn wall_seq() -> u64 {
 }
 
 /// It is raised with a sign of life; those who write may wait for that.
-pub(super) struct SeqMax {
+pub(super) struct SeqWriteLimit {
     value: AtomicU64,
     raising: Mutex<()>,
     raised: Condvar,
 }
 
-impl SeqMax {
+impl SeqWriteLimit {
     pub(super) fn new(value: u64) -> Self {
         Self { value: AtomicU64::new(value), raising: Mutex::default(), raised: Condvar::new() }
     }

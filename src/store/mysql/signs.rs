@@ -43,14 +43,14 @@ pub(super) fn is_locked(conn: &mut Conn) -> Result<bool, StoreError> {
 /// The kind of database cluster: several database servers with the same data, all of which take
 /// writes.
 #[derive(Clone, Copy)]
-pub(super) enum DatabaseCluster {
+pub(super) enum DatabaseClusterKind {
     /// Galera.
     Galera,
     /// MySQL's group replication.
     Group,
 }
 
-impl DatabaseCluster {
+impl DatabaseClusterKind {
     /// The statement after which the session's reads see everything that was committed on any node
     /// before.
     pub(super) fn reads_are_current(self) -> &'static str {
@@ -62,11 +62,11 @@ impl DatabaseCluster {
 }
 
 /// The kind of cluster to which this database server belongs; `None`: it is alone.
-pub(super) fn cluster(conn: &mut Conn) -> Result<Option<DatabaseCluster>, StoreError> {
+pub(super) fn cluster(conn: &mut Conn) -> Result<Option<DatabaseClusterKind>, StoreError> {
     let sql = "SHOW GLOBAL VARIABLES WHERE (Variable_name = 'wsrep_on' AND Value = 'ON') \
                OR (Variable_name = 'group_replication_group_name' AND Value <> '')";
     let found: Option<(String, String)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
-    Ok(found.map(|(name, _)| if name == "wsrep_on" { DatabaseCluster::Galera } else { DatabaseCluster::Group }))
+    Ok(found.map(|(name, _)| if name == "wsrep_on" { DatabaseClusterKind::Galera } else { DatabaseClusterKind::Group }))
 }
 
 /// Fails if a hongyan server shows signs of life. On a database cluster, the lock is free on this

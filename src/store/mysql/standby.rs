@@ -1,6 +1,6 @@
 //! Watches the active server until it has stopped or shows no sign of life.
 
-use super::connect::MysqlServer;
+use super::connect::MysqlDatabase;
 use super::fault;
 use super::lanes::{ALONE, PROBE_LANE};
 use super::nodes::check_no_cluster;
@@ -32,7 +32,7 @@ pub enum ActiveServerCheck {
 
 /// Watches a database for the end of its active server.
 pub struct ActiveServerWatch {
-    server: MysqlServer,
+    server: MysqlDatabase,
     silent_max: Duration,
     conn: Option<Conn>,
     silence: ActiveServerSilence,
@@ -41,7 +41,7 @@ pub struct ActiveServerWatch {
 impl ActiveServerWatch {
     /// A server that holds the lock counts as gone when it is silent for longer than `silent_max`.
     #[must_use]
-    pub fn new(server: MysqlServer, silent_max: Duration) -> Self {
+    pub fn new(server: MysqlDatabase, silent_max: Duration) -> Self {
         Self { server, silent_max, conn: None, silence: ActiveServerSilence::default() }
     }
 

@@ -4,10 +4,10 @@ use super::values::{bytes, number, text};
 use super::{MysqlStore, repeated};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::token::{StoredToken, TokenHash, Tokens};
+use crate::store::token::{ResumeTokenTable, StoredToken, TokenHash};
 use mysql::Value;
 
-impl Tokens for MysqlStore {
+impl ResumeTokenTable for MysqlStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<StoredToken>, StoreError> {
         let sql = "SELECT token_hash, expires_ms FROM resume_tokens WHERE user_name = ?";
         let rows = self.rows(sql, vec![bytes(user.as_str())])?;

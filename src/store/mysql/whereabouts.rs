@@ -2,11 +2,11 @@
 
 use super::values::{bytes, corrupt, number, text};
 use super::{MysqlStore, fault, read_page};
-use crate::chat::contract::{Incarnation, NodeId, UserOwner};
+use crate::chat::contract::{NodeId, NodeIncarnation, UserOwner};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::node::NodeStore;
+use crate::store::node::ClusterStore;
 use mysql::prelude::Queryable;
 use mysql::{Row, Value};
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ fn literal(name: &str) -> String {
 fn owner_of(row: &Row) -> Result<UserOwner, StoreError> {
     let node = u16::try_from(number(row, 1)?).map_err(|_| corrupt("no node has this number"))?;
     let epoch = number(row, 2)?;
-    let at = NodeId::new(node).map(|node| Incarnation { node, epoch });
+    let at = NodeId::new(node).map(|node| NodeIncarnation { node, epoch });
     Ok(UserOwner { at, epoch: number(row, 3)?, floor: number(row, 4)? })
 }
 
@@ -57,8 +57,8 @@ impl MysqlStore {
     }
 }
 
-impl NodeStore for MysqlStore {
-    fn me(&self) -> Incarnation {
+impl ClusterStore for MysqlStore {
+    fn me(&self) -> NodeIncarnation {
         // The floor is read only if there is a row; the other case cannot write anything.
         match &self.lock.seat {
             Some(seat) => seat.me,

@@ -4,22 +4,22 @@
 mod failing;
 
 use super::*;
-use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
+use crate::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::Credential;
-use crate::store::accounts::Accounts;
-use crate::store::blocks::Blocks;
-use crate::store::friendship::Friendships;
-use crate::store::roster::Rosters;
-use crate::store::token::Tokens;
-use crate::store::{PushWeight, SavedAs, StoreConnection};
+use crate::store::accounts::AccountTable;
+use crate::store::blocks::BlockedUserTable;
+use crate::store::friendship::FriendshipTable;
+use crate::store::roster::RosterQueries;
+use crate::store::token::ResumeTokenTable;
+use crate::store::{PushSaveResult, PushSenderAndSize, StoreConnection};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The behaviour of a test store, and the calls it got.
 #[derive(Default)]
-struct StoreScript {
+struct TestStoreBehaviour {
     opened: AtomicUsize,
     begun: AtomicUsize,
     committed: AtomicUsize,
@@ -51,7 +51,7 @@ fn take_one(count: &AtomicUsize) -> bool {
 
 struct ScriptedStore {
     inner: MemoryStore,
-    script: Arc<StoreScript>,
+    script: Arc<TestStoreBehaviour>,
     broken: bool,
 }
 
@@ -106,7 +106,7 @@ impl StoreConnection for ScriptedStore {
     fn pushes(&mut self, user: &UserName, seq: u64, count: u32, bytes: usize) -> Result<Vec<Push>, StoreError> {
         self.inner.pushes(user, seq, count, bytes)
     }
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError> {
         self.script.saves.fetch_add(1, Ordering::SeqCst);
         if self.script.full.load(Ordering::SeqCst) > 0 {
             return Err(StoreError::Unavailable("disk full".into()));
@@ -129,7 +129,7 @@ impl StoreConnection for ScriptedStore {
         }
         self.inner.save_pushes(pushes)
     }
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
         self.inner.find_pushes(pushes)
     }
     fn waiting(
@@ -140,7 +140,7 @@ impl StoreConnection for ScriptedStore {
     ) -> Result<(), StoreError> {
         self.inner.waiting(receivers, count_max, note)
     }
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushSenderAndSize>>, StoreError> {
         self.inner.sizes(pushes)
     }
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
@@ -149,26 +149,26 @@ impl StoreConnection for ScriptedStore {
         }
         self.inner.delete_pushes(pushes)
     }
-    fn accounts(&mut self) -> &mut dyn Accounts {
+    fn accounts(&mut self) -> &mut dyn AccountTable {
         self.inner.accounts()
     }
-    fn friendships(&mut self) -> &mut dyn Friendships {
+    fn friendships(&mut self) -> &mut dyn FriendshipTable {
         self.inner.friendships()
     }
-    fn blocks(&mut self) -> &mut dyn Blocks {
+    fn blocks(&mut self) -> &mut dyn BlockedUserTable {
         self.inner.blocks()
     }
-    fn rosters(&mut self) -> &mut dyn Rosters {
+    fn rosters(&mut self) -> &mut dyn RosterQueries {
         self.inner.rosters()
     }
-    fn tokens(&mut self) -> &mut dyn Tokens {
+    fn tokens(&mut self) -> &mut dyn ResumeTokenTable {
         self.inner.tokens()
     }
 }
 
 struct TestPool {
-    pool: Pool,
-    script: Arc<StoreScript>,
+    pool: WorkerPool,
+    script: Arc<TestStoreBehaviour>,
     tables: MemoryStore,
     next: u32,
 }
@@ -176,7 +176,7 @@ struct TestPool {
 impl TestPool {
     fn new() -> Self {
         let config = Config { argon2_memory_kib: 8, argon2_passes: 1, auth_threads: 2, ..Config::default() };
-        let (script, tables) = (Arc::new(StoreScript::default()), MemoryStore::default());
+        let (script, tables) = (Arc::new(TestStoreBehaviour::default()), MemoryStore::default());
         let (opening, inner, waking) = (Arc::clone(&script), tables.clone(), Arc::clone(&script));
         let opener: StoreOpener = Box::new(move || {
             opening.opened.fetch_add(1, Ordering::SeqCst);
@@ -189,18 +189,18 @@ impl TestPool {
         let wake: WakeFn = Arc::new(move || {
             waking.wakes.fetch_add(1, Ordering::SeqCst);
         });
-        let pool = Pool::start_with(&config, opener, 1, wake).unwrap();
+        let pool = WorkerPool::start_with(&config, opener, 1, wake).unwrap();
         Self { pool, script, tables, next: 0 }
     }
 
     fn submit(&mut self, job: Job) {
-        self.pool.submit([(Ticket { slot: self.next, generation: 0 }, job)]);
+        self.pool.submit([(JobTicket { slot: self.next, generation: 0 }, job)]);
         self.next += 1;
     }
 
     /// Waits until everything that was submitted is answered; each exactly once. In the order of
     /// submission.
-    fn answers(&mut self) -> Vec<Outcome> {
+    fn answers(&mut self) -> Vec<JobOutcome> {
         let (mut done, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(10));
         while done.len() < self.next as usize && Instant::now() < deadline {
             self.pool.take(&mut done);
@@ -213,7 +213,7 @@ impl TestPool {
         done.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    fn ask(&mut self, job: Job) -> Outcome {
+    fn ask(&mut self, job: Job) -> JobOutcome {
         self.submit(job);
         self.answers().remove(0)
     }
@@ -228,7 +228,7 @@ fn user(name: &str) -> UserName {
 }
 
 fn save(seq: u64, content: &str) -> Job {
-    let (id, bob, ann) = (Id::new(format!("m{seq}")), Name::new("bob"), Name::new("ann"));
+    let (id, bob, ann) = (MessageId::new(format!("m{seq}")), UserNameRef::new("bob"), UserNameRef::new("ann"));
     let push = Push::new(seq, 1, PushKind::Message, &id.unwrap(), &bob.unwrap(), &ann.unwrap(), content);
     Job::SavePush { push }
 }
@@ -237,8 +237,8 @@ fn page(pushes_max: u32) -> Job {
     Job::LoadPage { user: user("ann"), after_seq: 0, pushes_max, bytes_max: usize::MAX }
 }
 
-fn seqs(outcome: &Outcome) -> (Vec<u64>, bool) {
-    let Outcome::Page(page) = outcome else { panic!("{outcome:?}") };
+fn seqs(outcome: &JobOutcome) -> (Vec<u64>, bool) {
+    let JobOutcome::Page(page) = outcome else { panic!("{outcome:?}") };
     (page.pushes.iter().map(|push| push.seq).collect(), page.more)
 }
 
@@ -259,13 +259,13 @@ fn waiting_jobs_share_one_transaction_statement_and_wake_and_are_answered_after_
     bench.pool.take(&mut early);
     assert!(early.is_empty(), "answered before the commit");
     drop(gate);
-    assert!(bench.answers().iter().all(|outcome| matches!(outcome, Outcome::Saved)));
+    assert!(bench.answers().iter().all(|outcome| matches!(outcome, JobOutcome::Saved)));
     assert_eq!((TestPool::count(&script.committed), TestPool::count(&script.saves)), (2, 2));
     while TestPool::count(&script.wakes) < 2 {
         std::thread::yield_now();
     }
     assert_eq!(TestPool::count(&script.wakes), 2);
-    assert!(matches!(bench.ask(page(10)), Outcome::Page(_)));
+    assert!(matches!(bench.ask(page(10)), JobOutcome::Page(_)));
     assert_eq!(TestPool::count(&script.committed), 2, "reading needs no transaction");
 }
 
@@ -311,15 +311,15 @@ fn while_opening_the_store_hangs_jobs_fail_at_once_and_the_store_is_taken_when_i
     let script = Arc::clone(&bench.script);
     let hang = script.opening.lock().unwrap();
     script.lost_commits.store(1, Ordering::SeqCst);
-    assert!(matches!(bench.ask(save(1, "good")), Outcome::Failed));
+    assert!(matches!(bench.ask(save(1, "good")), JobOutcome::Failed));
     let started = Instant::now();
     for seq in 2..=100 {
-        assert!(matches!(bench.ask(save(seq, "good")), Outcome::Failed));
+        assert!(matches!(bench.ask(save(seq, "good")), JobOutcome::Failed));
     }
     assert!(started.elapsed() < Duration::from_secs(5), "none of them waited for it");
     drop(hang);
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !matches!(bench.ask(save(300, "good")), Outcome::Saved) {
+    while !matches!(bench.ask(save(300, "good")), JobOutcome::Saved) {
         assert!(Instant::now() < deadline, "it is not taken");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -334,7 +334,7 @@ fn a_bad_row_fails_alone() {
     }
     for (outcome, seq) in bench.answers().iter().zip(1..) {
         let bad = seq == 17 || seq == 44;
-        assert_eq!(matches!(outcome, Outcome::Refused), bad, "{seq}: {outcome:?}");
+        assert_eq!(matches!(outcome, JobOutcome::Refused), bad, "{seq}: {outcome:?}");
     }
     let stored = seqs(&bench.ask(page(100))).0;
     assert_eq!(stored.len(), 48);
@@ -346,23 +346,23 @@ fn a_row_at_which_the_store_says_what_nobody_knows_fails_alone() {
     // Sent in one piece, so that they are one batch.
     let jobs = (0..600).map(|slot| {
         let content = if slot == 417 { "unknown" } else { "good" };
-        (Ticket { slot, generation: 0 }, save(u64::from(slot) + 1, content))
+        (JobTicket { slot, generation: 0 }, save(u64::from(slot) + 1, content))
     });
     bench.pool.submit(jobs);
     bench.next = 600;
     for (slot, outcome) in bench.answers().iter().enumerate() {
-        assert_eq!(matches!(outcome, Outcome::Failed), slot == 417, "{slot}: {outcome:?}");
+        assert_eq!(matches!(outcome, JobOutcome::Failed), slot == 417, "{slot}: {outcome:?}");
     }
-    assert!(matches!(bench.ask(save(1_000, "good")), Outcome::Saved));
+    assert!(matches!(bench.ask(save(1_000, "good")), JobOutcome::Saved));
 }
 
 #[test]
 fn a_store_that_says_nothing_but_what_nobody_knows_is_not_come_to_for_each_job() {
     let mut bench = TestPool::new();
-    bench.pool.submit((0..600).map(|slot| (Ticket { slot, generation: 0 }, save(u64::from(slot) + 1, "unknown"))));
+    bench.pool.submit((0..600).map(|slot| (JobTicket { slot, generation: 0 }, save(u64::from(slot) + 1, "unknown"))));
     bench.next = 600;
     let started = Instant::now();
-    assert!(bench.answers().iter().all(|outcome| matches!(outcome, Outcome::Failed)));
+    assert!(bench.answers().iter().all(|outcome| matches!(outcome, JobOutcome::Failed)));
     assert!(started.elapsed() < Duration::from_secs(3));
     let opened = TestPool::count(&bench.script.opened);
     assert!(opened <= 60, "{opened}");
@@ -371,8 +371,8 @@ fn a_store_that_says_nothing_but_what_nobody_knows_is_not_come_to_for_each_job()
 #[test]
 fn a_driver_that_panics_takes_only_its_own_batch_with_it() {
     let mut bench = TestPool::new();
-    assert!(matches!(bench.ask(save(1, "panic")), Outcome::Failed));
-    assert!(matches!(bench.ask(save(2, "good")), Outcome::Saved));
+    assert!(matches!(bench.ask(save(1, "panic")), JobOutcome::Failed));
+    assert!(matches!(bench.ask(save(2, "good")), JobOutcome::Saved));
     assert!(TestPool::count(&bench.script.opened) >= 2, "the torn one is not used again");
 }
 
@@ -380,19 +380,19 @@ fn a_driver_that_panics_takes_only_its_own_batch_with_it() {
 fn a_lost_connection_is_replaced_and_the_batch_done_again() {
     let mut bench = TestPool::new();
     bench.script.lost_commits.store(1, Ordering::SeqCst);
-    assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
+    assert!(matches!(bench.ask(save(1, "good")), JobOutcome::Saved));
     bench.script.lost_commits.store(2, Ordering::SeqCst);
-    assert!(matches!(bench.ask(save(2, "good")), Outcome::Failed), "not known to be committed");
-    assert!(matches!(bench.ask(save(2, "good")), Outcome::Saved));
+    assert!(matches!(bench.ask(save(2, "good")), JobOutcome::Failed), "not known to be committed");
+    assert!(matches!(bench.ask(save(2, "good")), JobOutcome::Saved));
 }
 
 #[test]
 fn a_deadlock_is_tried_again() {
     let mut bench = TestPool::new();
     bench.script.busy.store(2, Ordering::SeqCst);
-    assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
+    assert!(matches!(bench.ask(save(1, "good")), JobOutcome::Saved));
     bench.script.busy.store(100, Ordering::SeqCst);
-    assert!(matches!(bench.ask(save(2, "good")), Outcome::Failed));
+    assert!(matches!(bench.ask(save(2, "good")), JobOutcome::Failed));
 }
 
 #[test]
@@ -408,7 +408,7 @@ fn a_row_that_blocks_others_fails_alone() {
         }
     }
     drop(held);
-    let saved: Vec<_> = bench.answers().iter().map(|outcome| matches!(outcome, Outcome::Saved)).collect();
+    let saved: Vec<_> = bench.answers().iter().map(|outcome| matches!(outcome, JobOutcome::Saved)).collect();
     assert_eq!(saved, [true, true, true, false, true, true]);
 }
 
@@ -419,13 +419,13 @@ fn while_the_store_is_gone_jobs_fail_at_once_and_it_is_left_alone() {
     bench.script.lost_commits.store(1, Ordering::SeqCst);
     let started = Instant::now();
     for seq in 1..=200 {
-        assert!(matches!(bench.ask(save(seq, "good")), Outcome::Failed));
+        assert!(matches!(bench.ask(save(seq, "good")), JobOutcome::Failed));
     }
     assert!(started.elapsed() < Duration::from_secs(3));
     assert!(TestPool::count(&bench.script.opened) < 12, "{}", TestPool::count(&bench.script.opened));
     bench.script.gone.store(0, Ordering::SeqCst);
     let deadline = Instant::now() + Duration::from_secs(6);
-    while !matches!(bench.ask(save(300, "good")), Outcome::Saved) {
+    while !matches!(bench.ask(save(300, "good")), JobOutcome::Saved) {
         assert!(Instant::now() < deadline, "it does not come back");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -453,8 +453,8 @@ fn a_password_that_was_verified_is_known_from_then_on() {
         pushes_max: 64,
         bytes_max: usize::MAX,
     };
-    assert!(matches!(bench.ask(ask(&right)), Outcome::Unproven { password_hash: None, differs: false }));
-    let Outcome::Hashed(password_hash) = bench.ask(Job::Hash { secret: right.clone() }) else { panic!() };
+    assert!(matches!(bench.ask(ask(&right)), JobOutcome::Unproven { password_hash: None, differs: false }));
+    let JobOutcome::Hashed(password_hash) = bench.ask(Job::Hash { secret: right.clone() }) else { panic!() };
     let empty = || Box::<str>::from("");
     let profile = Box::new(Profile {
         user_name: user("ann"),
@@ -465,17 +465,17 @@ fn a_password_that_was_verified_is_known_from_then_on() {
         personal_description: empty(),
         rsa_public_key: empty(),
     });
-    assert!(matches!(bench.ask(Job::CreateAccount { profile, password_hash }), Outcome::Created));
+    assert!(matches!(bench.ask(Job::CreateAccount { profile, password_hash }), JobOutcome::Created));
     for (secret, fits) in [(&wrong, false), (&right, true)] {
         let unproven = bench.ask(ask(secret));
-        let Outcome::Unproven { password_hash: Some(stored), differs: false } = unproven else {
+        let JobOutcome::Unproven { password_hash: Some(stored), differs: false } = unproven else {
             panic!("{unproven:?}")
         };
         let verify = Job::Verify { user: user("ann"), secret: secret.clone(), password_hash: Some(stored) };
-        assert!(matches!(bench.ask(verify), Outcome::Verified(found) if found == fits));
+        assert!(matches!(bench.ask(verify), JobOutcome::Verified(found) if found == fits));
     }
-    assert!(matches!(bench.ask(ask(&right)), Outcome::Loaded { .. }));
-    assert!(matches!(bench.ask(ask(&wrong)), Outcome::Unproven { password_hash: Some(_), differs: true }));
+    assert!(matches!(bench.ask(ask(&right)), JobOutcome::Loaded { .. }));
+    assert!(matches!(bench.ask(ask(&wrong)), JobOutcome::Unproven { password_hash: Some(_), differs: true }));
     let nobody = Job::Verify { user: user("bob"), secret: right, password_hash: None };
-    assert!(matches!(bench.ask(nobody), Outcome::Verified(false)));
+    assert!(matches!(bench.ask(nobody), JobOutcome::Verified(false)));
 }

@@ -2,18 +2,18 @@
 //! sometimes.
 
 use super::*;
-use crate::chat::contract::{AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, MailboxQuota, Outcome};
-use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
+use crate::chat::contract::{AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind};
+use crate::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
 use crate::protocol::push::PushKind;
-use crate::store::accounts::Accounts;
-use crate::store::blocks::Blocks;
-use crate::store::friendship::Friendships;
+use crate::store::accounts::AccountTable;
+use crate::store::blocks::BlockedUserTable;
+use crate::store::friendship::FriendshipTable;
 use crate::store::memory::MemoryStore;
 use crate::store::password::VerifiedLogins;
-use crate::store::roster::Rosters;
-use crate::store::token::Tokens;
+use crate::store::roster::RosterQueries;
+use crate::store::token::ResumeTokenTable;
 use crate::store::work::DataWorker;
-use crate::store::{PushWeight, SavedAs, StoreConnection, StoreError};
+use crate::store::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};
 use fastrand::Rng;
 use std::sync::{Arc, Mutex};
 
@@ -22,7 +22,7 @@ fn user(name: &str) -> UserName {
 }
 
 fn push(seq: u64, kind: PushKind, from: &str, to: &str, id: &str, bytes: usize) -> Push {
-    let (id, from, to) = (Id::new(id).unwrap(), Name::new(from).unwrap(), Name::new(to).unwrap());
+    let (id, from, to) = (MessageId::new(id).unwrap(), UserNameRef::new(from).unwrap(), UserNameRef::new(to).unwrap());
     Push::new(seq, 1, kind, &id, &from, &to, &"x".repeat(bytes))
 }
 
@@ -31,15 +31,15 @@ fn message(seq: u64, from: &str, to: &str) -> Push {
 }
 
 fn quotas(receiver: (u64, u64), pair: (u64, u64)) -> Quotas {
-    let usage = |(rows, bytes)| Usage { rows, bytes };
+    let usage = |(rows, bytes)| QuotaUsage { rows, bytes };
     Quotas { receiver: usage(receiver), pair: usage(pair) }
 }
 
 const NO_BYTES_MAX: u64 = u64::MAX;
 
 /// Counts in which this mailbox is known to be empty.
-fn mailbox_counts(quotas: Quotas, receiver: &str) -> MailboxCounts {
-    let mut mailbox_counts = MailboxCounts::new(quotas, 1_000);
+fn mailbox_counts(quotas: Quotas, receiver: &str) -> MailboxUsageCache {
+    let mut mailbox_counts = MailboxUsageCache::new(quotas, 1_000);
     mailbox_counts.begin();
     mailbox_counts.counts(receiver);
     mailbox_counts.counted_all(receiver);
@@ -49,7 +49,7 @@ fn mailbox_counts(quotas: Quotas, receiver: &str) -> MailboxCounts {
 
 #[test]
 fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
-    let size = Usage::of_one(message(1, "bob", "ann").text_bytes() as u64).bytes;
+    let size = QuotaUsage::of_one(message(1, "bob", "ann").text_bytes() as u64).bytes;
     for (quotas, of_bob, of_cid) in [
         (quotas((5, NO_BYTES_MAX), (3, NO_BYTES_MAX)), 3, 2),
         (quotas((100, 5 * size), (100, 3 * size)), 3, 2),
@@ -75,8 +75,8 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
 #[test]
 fn the_quota_that_is_exceeded_is_told() {
     for (quotas, exceeded) in [
-        (quotas((2, NO_BYTES_MAX), (9, NO_BYTES_MAX)), MailboxQuota::Receiver),
-        (quotas((9, NO_BYTES_MAX), (2, NO_BYTES_MAX)), MailboxQuota::Pair),
+        (quotas((2, NO_BYTES_MAX), (9, NO_BYTES_MAX)), MailboxQuotaKind::Receiver),
+        (quotas((9, NO_BYTES_MAX), (2, NO_BYTES_MAX)), MailboxQuotaKind::Pair),
     ] {
         let mut mailbox_counts = mailbox_counts(quotas, "ann");
         mailbox_counts.begin();
@@ -101,7 +101,7 @@ fn a_push_that_depends_on_its_round_is_put_off_with_all_that_follow() {
     let verdicts: Vec<_> = (2..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
     assert_eq!(verdicts, [QuotaCheck::Room, QuotaCheck::Later]);
     mailbox_counts.next_round();
-    assert_eq!(mailbox_counts.admit(&message(3, "bob", "ann"), false), QuotaCheck::Full(MailboxQuota::Receiver));
+    assert_eq!(mailbox_counts.admit(&message(3, "bob", "ann"), false), QuotaCheck::Full(MailboxQuotaKind::Receiver));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_rollback_is_not_counted_and_an_unknown_outcome_is_counted_again() {
 #[test]
 fn too_many_mailboxes_are_not_remembered_and_the_dear_ones_stay() {
     let no_quota = quotas((u64::MAX, NO_BYTES_MAX), (u64::MAX, NO_BYTES_MAX));
-    let mut mailbox_counts = MailboxCounts::new(no_quota, 200);
+    let mut mailbox_counts = MailboxUsageCache::new(no_quota, 200);
     for n in 0..1_000 {
         let name = format!("user {n}");
         mailbox_counts.begin();
@@ -232,13 +232,13 @@ impl StoreConnection for FlakyStore {
     fn pushes(&mut self, user: &UserName, seq: u64, count: u32, bytes: usize) -> Result<Vec<Push>, StoreError> {
         self.inner.pushes(user, seq, count, bytes)
     }
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError> {
         self.may_fail()?;
         let saved = self.inner.save_pushes(pushes)?;
         self.may_fail()?;
         Ok(saved)
     }
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
         self.inner.find_pushes(pushes)
     }
     fn waiting(
@@ -250,26 +250,26 @@ impl StoreConnection for FlakyStore {
         self.inner.waiting(receivers, count_max, note)?;
         self.may_fail()
     }
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushWeight>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushSenderAndSize>>, StoreError> {
         self.inner.sizes(pushes)
     }
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         self.inner.delete_pushes(pushes)?;
         self.may_fail()
     }
-    fn accounts(&mut self) -> &mut dyn Accounts {
+    fn accounts(&mut self) -> &mut dyn AccountTable {
         self.inner.accounts()
     }
-    fn friendships(&mut self) -> &mut dyn Friendships {
+    fn friendships(&mut self) -> &mut dyn FriendshipTable {
         self.inner.friendships()
     }
-    fn blocks(&mut self) -> &mut dyn Blocks {
+    fn blocks(&mut self) -> &mut dyn BlockedUserTable {
         self.inner.blocks()
     }
-    fn rosters(&mut self) -> &mut dyn Rosters {
+    fn rosters(&mut self) -> &mut dyn RosterQueries {
         self.inner.rosters()
     }
-    fn tokens(&mut self) -> &mut dyn Tokens {
+    fn tokens(&mut self) -> &mut dyn ResumeTokenTable {
         self.inner.tokens()
     }
 }
@@ -281,15 +281,15 @@ fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: Quotas) -> DataWo
     };
     let first = open().unwrap();
     let verified = Arc::new(VerifiedLogins::new(1).unwrap());
-    DataWorker::new(first, Arc::new(Box::new(open)), verified, MailboxCounts::new(quotas, 20))
+    DataWorker::new(first, Arc::new(Box::new(open)), verified, MailboxUsageCache::new(quotas, 20))
 }
 
 /// Counts all rows of a receiver again.
-fn recount(tables: &MemoryStore, receiver: &str) -> (Usage, Vec<SenderUsage>) {
+fn recount(tables: &MemoryStore, receiver: &str) -> (QuotaUsage, Vec<SenderUsage>) {
     let mut mailbox = MailboxUsage::new(false);
     let all = tables.clone().pushes(&user(receiver), 0, u32::MAX, usize::MAX).unwrap();
     for push in all {
-        mailbox.change(push.sender(), Usage::of_one(push.text_bytes() as u64), true);
+        mailbox.change(push.sender(), QuotaUsage::of_one(push.text_bytes() as u64), true);
     }
     (mailbox.total, mailbox.shares)
 }
@@ -381,17 +381,17 @@ fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
                     known += 1;
                     assert_eq!(found, (total, shares.clone()), "seed {seed}, {name}");
                 }
-                let fits = |usage: Usage, max: Usage| usage.rows <= max.rows && usage.bytes <= max.bytes;
+                let fits = |usage: QuotaUsage, max: QuotaUsage| usage.rows <= max.rows && usage.bytes <= max.bytes;
                 assert!(fits(total, quotas.receiver), "seed {seed}, {name}: {total:?} {before}");
                 assert!(shares.iter().all(|(_, share)| fits(*share, quotas.pair)), "seed {seed}, {name}: {shares:?}");
             }
             hidden += check_blocks(&mut tables);
-            let is_full = |outcome: &&Outcome| {
+            let is_full = |outcome: &&JobOutcome| {
                 matches!(
                     outcome,
-                    Outcome::Full(_)
-                        | Outcome::Asked(FriendRequestOutcome::Full(_))
-                        | Outcome::Answered(FriendAnswerOutcome::Full(_))
+                    JobOutcome::Full(_)
+                        | JobOutcome::Asked(FriendRequestOutcome::Full(_))
+                        | JobOutcome::Answered(FriendAnswerOutcome::Full(_))
                 )
             };
             fulls += outcomes.iter().filter(is_full).count();
@@ -410,15 +410,15 @@ fn calm(quotas: Quotas, waiting: u64) -> DataWorker {
     let open = move || -> Result<Box<dyn StoreConnection>, StoreError> { Ok(Box::new(tables.clone())) };
     let first = open().unwrap();
     let verified = Arc::new(VerifiedLogins::new(1).unwrap());
-    DataWorker::new(first, Arc::new(Box::new(open)), verified, MailboxCounts::new(quotas, 1_000))
+    DataWorker::new(first, Arc::new(Box::new(open)), verified, MailboxUsageCache::new(quotas, 1_000))
 }
 
-fn said(outcomes: &[Outcome]) -> Vec<&'static str> {
-    let word = |outcome: &Outcome| match outcome {
-        Outcome::Saved => "saved",
-        Outcome::Duplicate => "duplicate",
-        Outcome::Full(_) => "full",
-        Outcome::Deleted => "deleted",
+fn said(outcomes: &[JobOutcome]) -> Vec<&'static str> {
+    let word = |outcome: &JobOutcome| match outcome {
+        JobOutcome::Saved => "saved",
+        JobOutcome::Duplicate => "duplicate",
+        JobOutcome::Full(_) => "full",
+        JobOutcome::Deleted => "deleted",
         _ => "?",
     };
     outcomes.iter().map(word).collect()

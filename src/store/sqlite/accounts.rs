@@ -1,11 +1,11 @@
 //! The table of accounts, and that of deletions.
 
 use super::{SqliteStore, corrupt, signed};
-use crate::chat::contract::{ProfileChange, StoredPush};
+use crate::chat::contract::{ProfileChange, StoredPushInfo};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::StoreError;
-use crate::store::accounts::{Account, Accounts, BANNED, DELETED, state_of};
+use crate::store::accounts::{AccountAuthData, AccountTable, BANNED, DELETED, state_of};
 use rusqlite::{OptionalExtension, Row, params};
 
 pub(super) fn name(row: &Row<'_>, at: usize) -> Result<UserName, StoreError> {
@@ -23,13 +23,13 @@ impl SqliteStore {
     }
 }
 
-impl Accounts for SqliteStore {
-    fn account(&mut self, user: &UserName) -> Result<Option<Account>, StoreError> {
+impl AccountTable for SqliteStore {
+    fn account(&mut self, user: &UserName) -> Result<Option<AccountAuthData>, StoreError> {
         let mut find = self.db.prepare_cached("SELECT password_hash, state FROM accounts WHERE user_name = ?1")?;
         let found =
             find.query_row([user.as_str()], |row| Ok((Secret::new(row.get_ref(0)?.as_str()?), row.get::<_, u8>(1)?)));
         let account = found.optional()?.filter(|&(_, state)| state < DELETED);
-        Ok(account.map(|(password_hash, state)| Account { password_hash, is_banned: state == BANNED }))
+        Ok(account.map(|(password_hash, state)| AccountAuthData { password_hash, is_banned: state == BANNED }))
     }
 
     fn are_there(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError> {
@@ -121,7 +121,7 @@ impl Accounts for SqliteStore {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPush>, Option<u64>), StoreError> {
+    ) -> Result<(Vec<StoredPushInfo>, Option<u64>), StoreError> {
         let mut find = self.db.prepare_cached(
             "SELECT seq, message_id = ?2, sender, kind, time_ms FROM pushes
              WHERE receiver = ?1 AND seq > ?3 ORDER BY seq LIMIT ?4",
@@ -134,7 +134,7 @@ impl Accounts for SqliteStore {
             (count, last_seq) = (count + 1, Some(seq));
             if row.get(1)? {
                 let kind = PushKind::from_code(row.get(3)?).ok_or_else(|| corrupt("an unknown kind of push"))?;
-                pushes.push(StoredPush { seq, sender: name(row, 2)?, kind, time_ms: number(4)? });
+                pushes.push(StoredPushInfo { seq, sender: name(row, 2)?, kind, time_ms: number(4)? });
             }
         }
         Ok((pushes, last_seq.filter(|_| count >= rows_max)))

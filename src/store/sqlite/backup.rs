@@ -6,7 +6,7 @@
 //! end the POSIX locks of a server in the same process.
 
 use super::open::{FileLock, check_beside, check_kind, check_log, check_owner, plain_path, version_of};
-use crate::store::portable::Role;
+use crate::store::portable::StoreOpenMode;
 use crate::store::{StoreError, plain};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -92,7 +92,7 @@ fn snapshot(path: &Path) -> Result<Connection, StoreError> {
     check_kind(&found)?;
     let db = connect(path)?;
     db.pragma_update(None, "query_only", true)?;
-    check_owner(&db, Role::CopyFrom)?;
+    check_owner(&db, StoreOpenMode::CopyFrom)?;
     if version_of(&db)? == 0 {
         return Err(StoreError::Unavailable("there is no hongyan store in it".into()));
     }
@@ -257,7 +257,7 @@ impl PartialBackup {
         if mode != "delete" {
             return Err(StoreError::Unavailable(format!("its journal mode stays {mode:?}")));
         }
-        check_owner(&db, Role::Serve)?;
+        check_owner(&db, StoreOpenMode::Serve)?;
         let found: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         if found != "ok" {
             let found: Vec<&str> = found.split_whitespace().collect();

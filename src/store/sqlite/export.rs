@@ -1,12 +1,14 @@
 //! A SQLite store as the source or target of a copy, page by page.
 
 use super::{SqliteStore, corrupt};
-use crate::store::portable::{Column, Field, PageMax, Portable, Row, Table, UNFINISHED, row_weight_bytes};
+use crate::store::portable::{
+    ColumnValue, CopyableStore, PageMax, Row, TableColumn, TableSchema, UNFINISHED, row_weight_bytes,
+};
 use crate::store::{StoreConnection, StoreError};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value};
 
-impl ToSql for Field {
+impl ToSql for ColumnValue {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         match self {
             Self::Text(text) => text.to_sql(),
@@ -17,21 +19,21 @@ impl ToSql for Field {
     }
 }
 
-fn name(column: &Column) -> &'static str {
+fn name(column: &TableColumn) -> &'static str {
     match column {
-        Column::Text(name) | Column::Number(name) => name,
-        Column::Created => "created_ms",
+        TableColumn::Text(name) | TableColumn::Number(name) => name,
+        TableColumn::Created => "created_ms",
     }
 }
 
-fn join<'a>(columns: &'a [Column], one: impl Fn(&'a Column) -> &'a str) -> String {
+fn join<'a>(columns: &'a [TableColumn], one: impl Fn(&'a TableColumn) -> &'a str) -> String {
     columns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn select(table: &Table, after: bool) -> String {
+fn select(table: &TableSchema, after: bool) -> String {
     let columns = join(table.columns, |column| match column {
         // The clock may have had any value, but both stores have a limited range.
-        Column::Created => "min(max(created_ms, 0), 253402300799999)",
+        TableColumn::Created => "min(max(created_ms, 0), 253402300799999)",
         column => name(column),
     });
     let key = join(&table.columns[..table.key], name);
@@ -40,25 +42,25 @@ fn select(table: &Table, after: bool) -> String {
     format!("SELECT {columns} FROM {} {condition} ORDER BY {key} LIMIT ?", table.name)
 }
 
-fn insert(table: &Table) -> String {
+fn insert(table: &TableSchema) -> String {
     let columns = join(table.columns, name);
     let marks = vec!["?"; table.columns.len()].join(", ");
     format!("INSERT INTO {} ({columns}) VALUES ({marks})", table.name)
 }
 
-fn field(row: &rusqlite::Row<'_>, at: usize, column: &Column) -> Result<Field, StoreError> {
+fn field(row: &rusqlite::Row<'_>, at: usize, column: &TableColumn) -> Result<ColumnValue, StoreError> {
     let value = row.get_ref(at)?;
     Ok(match column {
-        Column::Text(_) => Field::Text(value.as_str().map_err(rusqlite::Error::from)?.into()),
-        Column::Number(_) | Column::Created => {
+        TableColumn::Text(_) => ColumnValue::Text(value.as_str().map_err(rusqlite::Error::from)?.into()),
+        TableColumn::Number(_) | TableColumn::Created => {
             let number = value.as_i64().map_err(rusqlite::Error::from)?;
-            Field::Number(u64::try_from(number).map_err(|_| corrupt("a negative number"))?)
+            ColumnValue::Number(u64::try_from(number).map_err(|_| corrupt("a negative number"))?)
         }
     })
 }
 
 impl SqliteStore {
-    fn write_all(&self, table: &Table, rows: &[Row]) -> Result<(), StoreError> {
+    fn write_all(&self, table: &TableSchema, rows: &[Row]) -> Result<(), StoreError> {
         // There are no round trips to save: inserting single rows by a prepared statement is as
         // fast as many rows in one statement.
         let mut insert = self.db.prepare_cached(&insert(table))?;
@@ -73,15 +75,20 @@ impl SqliteStore {
     }
 }
 
-impl Portable for SqliteStore {
-    fn count(&mut self, table: &Table) -> Result<u64, StoreError> {
+impl CopyableStore for SqliteStore {
+    fn count(&mut self, table: &TableSchema) -> Result<u64, StoreError> {
         let count: i64 = self.db.query_row(&format!("SELECT count(*) FROM {}", table.name), [], |row| row.get(0))?;
         u64::try_from(count).map_err(|_| corrupt("a negative count"))
     }
 
-    fn read(&mut self, table: &Table, after: Option<&[Field]>, max: PageMax) -> Result<Vec<Row>, StoreError> {
+    fn read(
+        &mut self,
+        table: &TableSchema,
+        after: Option<&[ColumnValue]>,
+        max: PageMax,
+    ) -> Result<Vec<Row>, StoreError> {
         let mut find = self.db.prepare_cached(&select(table, after.is_some()))?;
-        let limit = Field::Number(max.rows.into());
+        let limit = ColumnValue::Number(max.rows.into());
         let mut found = find.query(rusqlite::params_from_iter(after.unwrap_or_default().iter().chain([&limit])))?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while bytes < max.bytes
@@ -95,7 +102,7 @@ impl Portable for SqliteStore {
         Ok(rows)
     }
 
-    fn write(&mut self, table: &Table, rows: &[Row]) -> Result<(), StoreError> {
+    fn write(&mut self, table: &TableSchema, rows: &[Row]) -> Result<(), StoreError> {
         self.begin()?;
         let written = self.write_all(table, rows).and_then(|()| self.commit());
         if written.is_err() {

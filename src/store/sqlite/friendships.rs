@@ -4,7 +4,7 @@ use super::{SqliteStore, corrupt, signed, time};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, Friendships, UserRelation};
+use crate::store::friendship::{FriendRequest, FriendshipTable, UserRelation};
 use rusqlite::{OptionalExtension, Row, params};
 
 impl SqliteStore {
@@ -14,7 +14,7 @@ impl SqliteStore {
     }
 }
 
-impl Friendships for SqliteStore {
+impl FriendshipTable for SqliteStore {
     fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let mut find = self.db.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM friendships WHERE user_name = ?1 AND friend_name = ?2),

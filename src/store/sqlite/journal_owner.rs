@@ -24,7 +24,7 @@ const CHANGED: [Range<usize>; 3] = [18..20, 24..28, 92..100];
 const ALL: u32 = u32::MAX;
 
 /// The file before the change, as the journal describes it.
-struct JournaledState {
+struct RollbackJournal {
     page_bytes: usize,
     pages: u32,
     /// The beginning of its first page, if the journal has that page.
@@ -33,7 +33,7 @@ struct JournaledState {
     has_pages: bool,
 }
 
-impl JournaledState {
+impl RollbackJournal {
     /// Reads a journal; `None`: SQLite ignores it.
     fn read(journal: impl Read) -> std::io::Result<Option<Self>> {
         let mut journal = BufReader::new(journal.take(LOG_BYTES_MAX));
@@ -131,7 +131,7 @@ pub(super) fn check(mut file: &File, journal_path: &Path) -> Result<(), StoreErr
         return Ok(());
     }
     let file_bytes = file.metadata().map_err(unavailable)?.len();
-    let before = JournaledState::read(journal).map_err(unavailable)?;
+    let before = RollbackJournal::read(journal).map_err(unavailable)?;
     if before.is_none_or(|before| before.is_of(&page, file_bytes)) {
         return Ok(());
     }

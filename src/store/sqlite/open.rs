@@ -3,7 +3,7 @@
 
 use super::place::StoreFiles;
 use super::{SqliteStore, journal_owner, log_owner};
-use crate::store::portable::{Role, TABLES, UNFINISHED, check_current, tables_of, unfinished};
+use crate::store::portable::{StoreOpenMode, TABLES, UNFINISHED, check_current, tables_of, unfinished};
 use crate::store::{StoreError, plain};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -126,7 +126,7 @@ pub(super) fn version_of(db: &Connection) -> Result<i64, StoreError> {
 }
 
 /// Refuses a file of another application before anything is written to it.
-pub(super) fn check_owner(db: &Connection, role: Role) -> Result<(), StoreError> {
+pub(super) fn check_owner(db: &Connection, role: StoreOpenMode) -> Result<(), StoreError> {
     let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let tables: i64 = match db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)) {
         Ok(tables) => tables,
@@ -150,7 +150,7 @@ pub(super) fn check_owner(db: &Connection, role: Role) -> Result<(), StoreError>
         return Err(StoreError::Corrupt(why));
     }
     // The source of a copy is not changed.
-    if role != Role::CopyFrom
+    if role != StoreOpenMode::CopyFrom
         && let Some(name) = foreign_table(db)?
     {
         return Err(StoreError::Corrupt(format!("it holds tables of another application, {name:?} among them")));
@@ -175,7 +175,7 @@ impl SqliteStore {
     /// One sentence: the file cannot be used, is in use, belongs to another application, or was
     /// written by a newer server.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::open_for(Role::Serve, path)
+        Self::open_for(StoreOpenMode::Serve, path)
     }
 
     /// Opens the file in a given role.
@@ -183,12 +183,12 @@ impl SqliteStore {
     /// # Errors
     /// As [`open`](Self::open); also: a copy into it was not finished, or the source of a copy does
     /// not exist.
-    pub fn open_for(role: Role, path: &Path) -> Result<Self, StoreError> {
+    pub fn open_for(role: StoreOpenMode, path: &Path) -> Result<Self, StoreError> {
         check_log(path)?;
         let is_new = !path.exists();
         let mut options = OpenOptions::new();
         // The source of a copy may be a file that this process must not write.
-        let may_write = role != Role::CopyFrom;
+        let may_write = role != StoreOpenMode::CopyFrom;
         options.read(true).write(may_write).create(may_write).truncate(false);
         // The file has password hashes: only its owner may read it. SQLite gives its other files
         // the same mode.
@@ -242,23 +242,23 @@ impl SqliteStore {
         Ok(store)
     }
 
-    fn prepare(&mut self, role: Role) -> Result<(), StoreError> {
+    fn prepare(&mut self, role: StoreOpenMode) -> Result<(), StoreError> {
         self.db.busy_timeout(BUSY_TIMEOUT)?;
         self.db.set_prepared_statement_cache_capacity(32);
         // Without it, statements are planned again whenever other values are bound.
         self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         check_owner(&self.db, role)?;
-        if role == Role::CopyFrom {
+        if role == StoreOpenMode::CopyFrom {
             check_current(self.version()?, MIGRATIONS.len())?;
             self.db.pragma_update(None, "query_only", true)?;
             return Ok(());
         }
-        let make_marked = role == Role::CopyInto && self.version()? == 0;
+        let make_marked = role == StoreOpenMode::CopyInto && self.version()? == 0;
         if make_marked {
             self.make_marked()?;
         }
         // A copy into such a store is refused, and must not change a byte of it.
-        if role == Role::CopyInto && !make_marked && self.has_rows()? {
+        if role == StoreOpenMode::CopyInto && !make_marked && self.has_rows()? {
             return Ok(());
         }
         // WAL with FULL: a commit is one append and one flush, and is on the disk before it is
@@ -268,7 +268,7 @@ impl SqliteStore {
         self.db.pragma_update(None, "synchronous", "FULL")?;
         self.db.pragma_update(None, "temp_store", "MEMORY")?;
         self.db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
-        let cache_kib = if role == Role::CopyInto { COPY_CACHE_KIB } else { CACHE_KIB };
+        let cache_kib = if role == StoreOpenMode::CopyInto { COPY_CACHE_KIB } else { CACHE_KIB };
         self.db.pragma_update(None, "cache_size", -cache_kib)?;
         if make_marked { Ok(()) } else { self.migrate(MIGRATIONS) }
     }

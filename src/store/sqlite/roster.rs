@@ -2,10 +2,10 @@
 
 use super::accounts::name;
 use super::{SqliteStore, time};
-use crate::chat::contract::{PendingEntry, RosterFriend};
+use crate::chat::contract::{RosterFriend, RosterFriendRequest};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::roster::Rosters;
+use crate::store::roster::RosterQueries;
 use rusqlite::params;
 
 /// A deleted account has no profile, and a friendship may outlive it for a moment.
@@ -19,18 +19,18 @@ pub(super) const OUTGOING: &str = "SELECT receiver, message_id, content, time_ms
      WHERE sender = ?1 ORDER BY push_seq LIMIT ?2";
 
 impl SqliteStore {
-    fn requests_in(&self, sql: &str, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError> {
+    fn requests_in(&self, sql: &str, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
         let mut find = self.db.prepare_cached(sql)?;
         let (mut rows, mut requests) = (find.query(params![user.as_str(), rows_max])?, Vec::new());
         while let Some(row) = rows.next()? {
             let (user_name, time_ms) = (name(row, 0)?, time(row.get(3)?));
-            requests.push(PendingEntry { user_name, message_id: row.get(1)?, content: row.get(2)?, time_ms });
+            requests.push(RosterFriendRequest { user_name, message_id: row.get(1)?, content: row.get(2)?, time_ms });
         }
         Ok(requests)
     }
 }
 
-impl Rosters for SqliteStore {
+impl RosterQueries for SqliteStore {
     fn friends_after(
         &mut self,
         user: &UserName,
@@ -47,11 +47,11 @@ impl Rosters for SqliteStore {
         Ok(friends)
     }
 
-    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError> {
+    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
         self.requests_in(INCOMING, user, rows_max)
     }
 
-    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError> {
+    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
         self.requests_in(OUTGOING, user, rows_max)
     }
 }

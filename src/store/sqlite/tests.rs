@@ -125,13 +125,13 @@ fn a_closed_store_is_free_even_while_another_process_has_inherited_its_handles()
 /// Stores that can be read but not written, for several reasons.
 #[test]
 fn pages_are_read_beside_writes_that_fail() {
-    use crate::chat::contract::{Job, Outcome, Ticket};
+    use crate::chat::contract::{Job, JobOutcome, JobTicket};
     use crate::config::Config;
-    use crate::protocol::field::{Id, Name};
-    use crate::store::pool::Pool;
+    use crate::protocol::field::{MessageId, UserNameRef};
+    use crate::store::pool::WorkerPool;
     use std::sync::Arc;
     let push = |seq: u64, text: &str| {
-        let (id, bob, ann) = (Id::new(format!("m{seq}")), Name::new("bob"), Name::new("ann"));
+        let (id, bob, ann) = (MessageId::new(format!("m{seq}")), UserNameRef::new("bob"), UserNameRef::new("ann"));
         Push::new(seq, 1, PushKind::Message, &id.unwrap(), &bob.unwrap(), &ann.unwrap(), text)
     };
     for (name, value) in [("query_only", 1), ("max_page_count", 1)] {
@@ -152,20 +152,20 @@ fn pages_are_read_beside_writes_that_fail() {
             Ok(Box::new(store))
         };
         let config = Config { argon2_memory_kib: 8, argon2_passes: 1, ..Config::default() };
-        let mut pool = Pool::start_with(&config, Box::new(opener), 1, Arc::new(|| {})).unwrap();
+        let mut pool = WorkerPool::start_with(&config, Box::new(opener), 1, Arc::new(|| {})).unwrap();
         let ann = UserName::new("ann").unwrap();
         let page = || Job::LoadPage { user: ann.clone(), after_seq: 0, pushes_max: 9, bytes_max: usize::MAX };
         let jobs = [Job::SavePush { push: push(2, &"x".repeat(1 << 20)) }, page(), page()];
-        pool.submit(jobs.into_iter().zip(0..).map(|(job, slot)| (Ticket { slot, generation: 0 }, job)));
+        pool.submit(jobs.into_iter().zip(0..).map(|(job, slot)| (JobTicket { slot, generation: 0 }, job)));
         let (mut done, until) = (Vec::new(), std::time::Instant::now() + std::time::Duration::from_secs(10));
         while done.len() < 3 && std::time::Instant::now() < until {
             pool.take(&mut done);
             std::thread::yield_now();
         }
-        let outcomes: Vec<Outcome> = done.into_iter().map(|(_, outcome)| outcome).collect();
-        assert!(matches!(outcomes[0], Outcome::Failed), "{name}: {outcomes:?}");
+        let outcomes: Vec<JobOutcome> = done.into_iter().map(|(_, outcome)| outcome).collect();
+        assert!(matches!(outcomes[0], JobOutcome::Failed), "{name}: {outcomes:?}");
         for outcome in &outcomes[1..] {
-            let Outcome::Page(page) = outcome else { panic!("{name}: {outcome:?}") };
+            let JobOutcome::Page(page) = outcome else { panic!("{name}: {outcome:?}") };
             assert_eq!(page.pushes.iter().map(|push| push.seq).collect::<Vec<_>>(), [1]);
         }
         pool.stop();

@@ -5,7 +5,7 @@ use crate::sim::lanes::Fate;
 use crate::sim::say::Say;
 use crate::sim::world::World;
 use crate::{ann_and_bob, any};
-use hongyan::chat::contract::{AdminAnswer, ConnId, Job, Note, RefusalCause};
+use hongyan::chat::contract::{AdminAnswer, ConnId, Job, LogEvent, LoginRefusalCause};
 use hongyan::protocol::request::TokenVerb;
 
 const NOTHING: [&str; 0] = [];
@@ -52,7 +52,7 @@ fn a_ban_ends_session_and_tokens_and_refuses_log_ins() {
     w.run_for(100);
     assert_eq!(w.heard(conn), ["LF l", "FORBIDDEN l", "LF r"]);
     let banned = w.notes.iter().filter(|note| {
-        matches!(note, Note::LogInRefused { user: Some(user), cause: RefusalCause::Banned, .. } if user.as_str() == "ann")
+        matches!(note, LogEvent::LogInRefused { user: Some(user), cause: LoginRefusalCause::Banned, .. } if user.as_str() == "ann")
     });
     assert_eq!(banned.count(), 1);
     // What friends say waits.

@@ -6,7 +6,7 @@ use crate::sim::say::Say;
 use crate::sim::world::World;
 use crate::{ann_and_bob, any, friendships, ids, rules};
 use hongyan::chat::contract::{AdminAnswer, AdminRequest, Job};
-use hongyan::protocol::field::{Id, Name};
+use hongyan::protocol::field::{MessageId, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::request::FriendVerb;
 
@@ -62,9 +62,9 @@ fn nothing_is_left_of_an_account_but_its_name_and_what_it_promised() {
 
 fn full_mailbox(rows: u64) -> World {
     let mut w = World::of_friends(rules(), &["ann", "bob"]);
-    let (bob, kind) = (Name::new("bob").unwrap(), PushKind::Message);
+    let (bob, kind) = (UserNameRef::new("bob").unwrap(), PushKind::Message);
     for seq in 1..=rows {
-        let push = Push::new(seq, 7, kind, &Id::new(format!("m{seq}")).unwrap(), &bob, super::user("ann"), "");
+        let push = Push::new(seq, 7, kind, &MessageId::new(format!("m{seq}")).unwrap(), &bob, super::user("ann"), "");
         w.store.model.add_push(push);
     }
     w

@@ -2,11 +2,11 @@
 
 use super::ask;
 use crate::sim::world::World;
-use hongyan::chat::contract::{AdminAnswer, AdminRequest, Rules};
+use hongyan::chat::contract::{AdminAnswer, AdminRequest, CoreSettings};
 
 #[test]
 fn a_drain_closes_all_in_slices_and_takes_no_log_in() {
-    let rules = Rules { drain_ms: 10_000, ..Rules::default() };
+    let rules = CoreSettings { drain_ms: 10_000, ..CoreSettings::default() };
     let mut w = World::of_friends(rules, &[]);
     let names: Vec<String> = (0..100).map(|number| format!("u{number}")).collect();
     for name in &names {

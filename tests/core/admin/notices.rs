@@ -5,10 +5,10 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::{Frame, Say};
 use crate::sim::world::{EPOCH_MS, World};
 use crate::{ann_and_bob, any, rules};
-use hongyan::chat::contract::{AdminAnswer, AdminJob, Job, Note};
+use hongyan::chat::contract::{AdminAnswer, AdminJob, Job, LogEvent};
 use hongyan::protocol::push::PushKind;
 use hongyan::protocol::request::FriendVerb;
-use hongyan::store::quota::{Quotas, Usage};
+use hongyan::store::quota::{QuotaUsage, Quotas};
 use std::collections::BTreeSet;
 
 fn notices(world: &mut World, conn: hongyan::chat::contract::ConnId) -> Vec<hongyan::protocol::push::Push> {
@@ -68,12 +68,12 @@ fn a_notice_waits_for_a_user_who_is_away_and_each_has_an_id_of_its_own() {
 #[test]
 fn a_mailbox_without_room_takes_no_notice() {
     let (mut w, ann, _) = ann_and_bob();
-    let one = Usage { rows: 1, bytes: 1 << 20 };
+    let one = QuotaUsage { rows: 1, bytes: 1 << 20 };
     w.store.model.quotas = Quotas { receiver: one, pair: one };
     assert_eq!(ask(&mut w, notice(Some("ann"), "one")), AdminAnswer::Noticed { users: 1 });
     assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswer::Full);
     assert!(
-        matches!(w.notes.last(), Some(Note::MailboxFull { user, sender, .. }) if user.as_str() == "ann" && &**sender == "system")
+        matches!(w.notes.last(), Some(LogEvent::MailboxFull { user, sender, .. }) if user.as_str() == "ann" && &**sender == "system")
     );
     assert_eq!(notices(&mut w, ann).len(), 1);
     // Those who have room get it.
@@ -115,7 +115,7 @@ fn a_notice_to_all_reaches_everybody_in_small_parts() {
     assert_eq!(w.store.model.pushes().count(), 701);
     let ids: BTreeSet<&str> = w.store.model.pushes().map(|push| push.id()).collect();
     assert_eq!(ids.len(), 1, "one body");
-    let said = |note: &Note| matches!(note, Note::NoticeBegins { id } if ids.contains(&**id));
+    let said = |note: &LogEvent| matches!(note, LogEvent::NoticeBegins { id } if ids.contains(&**id));
     assert!(w.notes.iter().any(said), "who has it can be looked up if the server is killed");
     assert_eq!(notices(&mut w, ann).len(), 1);
     // The next one may begin.

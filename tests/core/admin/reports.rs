@@ -5,9 +5,10 @@ use crate::sim::lanes::Fate;
 use crate::sim::say::Say;
 use crate::sim::world::{EPOCH_MS, World};
 use crate::{ann_and_bob, rules, saves};
-use hongyan::chat::Chat;
+use hongyan::chat::ChatCore;
 use hongyan::chat::contract::{
-    Action, AdminAnswer, AdminRequest, AdminTicket, ConnId, Event, Outcome, PushPage, PushState, Rules, TurnTime,
+    AdminAnswer, AdminRequest, AdminTicket, ConnId, CoreAction, CoreEvent, CoreSettings, JobOutcome, PushPage,
+    PushState, TurnTimestamp,
 };
 
 fn names(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<String>, bool) {
@@ -51,22 +52,22 @@ fn a_user_who_is_online_has_a_connection_since_a_time_and_so_many_outstanding() 
 }
 
 /// A core in which so many users are online, without the world around it: that would take too long.
-fn crowd(count: u32) -> Chat {
-    let mut chat = Chat::new(rules(), 1, [1, 2]);
+fn crowd(count: u32) -> ChatCore {
+    let mut chat = ChatCore::new(rules(), 1, [1, 2]);
     for slot in 0..count {
         let conn = ConnId { slot, generation: 0 };
         let name = crowd_name(slot);
         let log_in = Say::Login { mid: "l".into(), user: name.clone(), password: name };
         let mut actions = Vec::new();
-        chat.handle(TurnTime::default(), Event::Opened { conn, address_key: None }, &mut actions);
-        chat.handle(TurnTime::default(), Event::Input { conn, input: log_in.request() }, &mut actions);
+        chat.handle(TurnTimestamp::default(), CoreEvent::Opened { conn, address_key: None }, &mut actions);
+        chat.handle(TurnTimestamp::default(), CoreEvent::Input { conn, input: log_in.request() }, &mut actions);
         let ticket = actions.iter().find_map(|action| match action {
-            Action::Submit { ticket, .. } => Some(*ticket),
+            CoreAction::Submit { ticket, .. } => Some(*ticket),
             _ => None,
         });
-        let outcome = Outcome::Loaded { friends: Vec::new(), page: PushPage::default() };
-        chat.handle(TurnTime::default(), Event::Finished { ticket: ticket.unwrap(), outcome }, &mut actions);
-        assert!(actions.iter().any(|action| matches!(action, Action::LoggedIn { .. })));
+        let outcome = JobOutcome::Loaded { friends: Vec::new(), page: PushPage::default() };
+        chat.handle(TurnTimestamp::default(), CoreEvent::Finished { ticket: ticket.unwrap(), outcome }, &mut actions);
+        assert!(actions.iter().any(|action| matches!(action, CoreAction::LoggedIn { .. })));
     }
     chat
 }
@@ -86,8 +87,8 @@ fn many_users_are_looked_at_in_parts_and_each_who_stays_is_found_once() {
     let asked = [(Some(&expected[99]), 1_000), (None, 3)];
     for (ticket, (after, users_max)) in asked.iter().enumerate() {
         let request = AdminRequest::Users { after: after.map(|name| super::user(name)), users_max: *users_max };
-        let event = Event::Admin { ticket: AdminTicket(ticket as u64), request };
-        chat.handle(TurnTime::default(), event, &mut actions);
+        let event = CoreEvent::Admin { ticket: AdminTicket(ticket as u64), request };
+        chat.handle(TurnTimestamp::default(), event, &mut actions);
     }
     assert!(actions.is_empty(), "not in one turn");
     let mut turns = 0;
@@ -95,10 +96,10 @@ fn many_users_are_looked_at_in_parts_and_each_who_stays_is_found_once() {
         mono_ms = chat.next_deadline().unwrap().max(mono_ms);
         turns += 1;
         assert!(turns < 20, "it takes too many turns");
-        chat.handle(TurnTime { mono_ms, wall_ms: 0 }, Event::Tick { heard_ms: mono_ms }, &mut actions);
+        chat.handle(TurnTimestamp { mono_ms, wall_ms: 0 }, CoreEvent::Tick { heard_ms: mono_ms }, &mut actions);
     }
     for (action, range) in actions.iter().zip([100..1_100, 0..3]) {
-        let Action::Admin { answer: AdminAnswer::Users { users, more: true }, .. } = action else {
+        let CoreAction::Admin { answer: AdminAnswer::Users { users, more: true }, .. } = action else {
             panic!("{action:?}")
         };
         assert!(users.iter().map(|user| user.name.as_str()).eq(expected[range].iter().map(String::as_str)));
@@ -129,7 +130,7 @@ fn what_waits_is_counted_once_whether_it_is_in_memory_or_in_the_store() {
 
 /// With a save delay that the operator has time to look at.
 fn ann_and_bob_slowly() -> (World, ConnId, ConnId) {
-    crate::ann_and_bob_by(Rules { save_after_ms: 5_000, ..Rules::default() })
+    crate::ann_and_bob_by(CoreSettings { save_after_ms: 5_000, ..CoreSettings::default() })
 }
 
 #[test]
@@ -193,8 +194,8 @@ fn a_push_is_found_wherever_it_is() {
 fn a_push_is_found_among_more_than_one_job_looks_at() {
     let mut w = World::of_friends(rules(), &["ann", "bob"]);
     for seq in 1..=4_500 {
-        let id = hongyan::protocol::field::Id::new(format!("m{}", seq % 1_500)).unwrap();
-        let bob = hongyan::protocol::field::Name::new("bob").unwrap();
+        let id = hongyan::protocol::field::MessageId::new(format!("m{}", seq % 1_500)).unwrap();
+        let bob = hongyan::protocol::field::UserNameRef::new("bob").unwrap();
         let kind = hongyan::protocol::push::PushKind::Message;
         let push = hongyan::protocol::push::Push::new(seq, 7, kind, &id, &bob, super::user("ann"), "");
         w.store.model.add_push(push);

@@ -3,8 +3,8 @@
 
 use super::super::random::Random;
 use super::Cluster;
-use hongyan::chat::Chat;
-use hongyan::chat::contract::{BusFrame, BusRecord, Event, Incarnation, NodeRecord};
+use hongyan::chat::ChatCore;
+use hongyan::chat::contract::{BusFrame, BusRecord, CoreEvent, NodeIncarnation, NodeMessage};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct Bus {
@@ -96,18 +96,18 @@ impl Cluster {
     pub(super) fn turn_ends(&mut self, node: usize) {
         let entry = &self.nodes[node];
         let life = entry.life;
-        if entry.chat.as_ref().is_some_and(Chat::publishes) && self.bus.turns.insert((node, life)) {
+        if entry.chat.as_ref().is_some_and(ChatCore::publishes) && self.bus.turns.insert((node, life)) {
             let wait_ms = self.bus.random.below(2);
             self.later(wait_ms, move |cluster| {
                 cluster.when_running(node, life, move |cluster| {
                     cluster.bus.turns.remove(&(node, life));
-                    cluster.feed(node, Event::TurnEnded);
+                    cluster.feed(node, CoreEvent::TurnEnded);
                 });
             });
         }
     }
 
-    pub(super) fn publish(&mut self, node: usize, to: Incarnation, frame: BusFrame) {
+    pub(super) fn publish(&mut self, node: usize, to: NodeIncarnation, frame: BusFrame) {
         let Some(from) = self.nodes[node].me else { return };
         let other = usize::from(to.node.get()) - 1;
         self.oracle.count("frames");
@@ -116,7 +116,7 @@ impl Cluster {
             match record {
                 BusRecord::Begin { .. } => self.oracle.count("begins"),
                 BusRecord::Push { .. } => self.oracle.count("handed over"),
-                BusRecord::Record(NodeRecord::No { .. }) => self.oracle.count("refused"),
+                BusRecord::Record(NodeMessage::No { .. }) => self.oracle.count("refused"),
                 BusRecord::Record(_) => {}
             }
         }
@@ -143,7 +143,7 @@ impl Cluster {
                 cluster.when_running(other, life, move |cluster| {
                     if cluster.nodes[other].me == Some(to) {
                         cluster.say(|| format!("node {other} gets from {from:?}: {frame:?}"));
-                        cluster.feed(other, Event::Bus { from, frame });
+                        cluster.feed(other, CoreEvent::Bus { from, frame });
                     }
                 });
             });
@@ -197,7 +197,7 @@ impl Cluster {
         }
         self.later(1, move |cluster| {
             cluster.when_running(node, life, move |cluster| {
-                cluster.feed(node, Event::BusWorks(!cluster.bus.away_from.contains(&node)));
+                cluster.feed(node, CoreEvent::BusWorks(!cluster.bus.away_from.contains(&node)));
             });
         });
     }

@@ -44,7 +44,7 @@ mod watchers;
 use super::random::Random;
 use super::rules;
 use clients::Client;
-use hongyan::chat::contract::Rules;
+use hongyan::chat::contract::CoreSettings;
 use nodes::Node;
 use oracle::Oracle;
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ pub struct Cluster {
     pub now_ms: u64,
     agenda: BTreeMap<(u64, u64), Later>,
     serial: u64,
-    rules: Rules,
+    rules: CoreSettings,
     pub store: Shared,
     nodes: Vec<Node>,
     clients: Vec<Client>,
@@ -137,7 +137,7 @@ impl Cluster {
         let mut random = Random::new(seed ^ 0x3A_1125);
         let save_after_ms = [5, 50, 200][random.below(3) as usize];
         let list_max = [2, 6, 1_024][random.below(3) as usize];
-        let rules = Rules { save_after_ms, list_max, page_max: 4, ..Rules::default() };
+        let rules = CoreSettings { save_after_ms, list_max, page_max: 4, ..CoreSettings::default() };
         let size = (2 + random.below(2) as usize, 3);
         let mut cluster = Self::of_nodes((seed, random), size, rules, true).with_bus(true);
         cluster.oracle.tolerates_second_deliveries();
@@ -160,7 +160,8 @@ impl Cluster {
 
     /// Two nodes with a bus; nothing fails, no user leaves, and clients ack at once.
     pub fn of_pairs(seed: u64) -> Self {
-        let mut cluster = Self::of_two(seed, Rules { save_after_ms: 200, ..Rules::default() }).with_bus(true);
+        let mut cluster =
+            Self::of_two(seed, CoreSettings { save_after_ms: 200, ..CoreSettings::default() }).with_bus(true);
         cluster.faults = Faults::default();
         cluster.acks_at_once = true;
         cluster
@@ -266,14 +267,14 @@ impl Cluster {
         Self::of_nodes((seed, random), (count, users), rules, calm)
     }
 
-    fn of_two(seed: u64, rules: Rules) -> Self {
+    fn of_two(seed: u64, rules: CoreSettings) -> Self {
         Self::of_nodes((seed, Random::new(seed ^ 0xC1_0573)), (2, 4), rules, true)
     }
 
     fn of_nodes(
         (seed, mut random): (u64, Random),
         (count, users): (usize, usize),
-        mut rules: Rules,
+        mut rules: CoreSettings,
         calm: bool,
     ) -> Self {
         // A node that is not called for long sends again to users who ack late.

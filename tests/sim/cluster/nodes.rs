@@ -4,8 +4,8 @@ use super::super::say::{Frame, Say};
 use super::super::store::Key;
 use super::super::world::EPOCH_MS;
 use super::Cluster;
-use hongyan::chat::Chat;
-use hongyan::chat::contract::{Action, ConnId, Event, Incarnation, TurnTime};
+use hongyan::chat::ChatCore;
+use hongyan::chat::contract::{ConnId, CoreAction, CoreEvent, NodeIncarnation, TurnTimestamp};
 use hongyan::protocol::reply::Reply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -47,8 +47,8 @@ impl Conn {
 pub(super) type Waiting = Box<dyn FnOnce(&mut Cluster)>;
 
 pub(super) struct Node {
-    pub(super) chat: Option<Chat>,
-    pub(super) me: Option<Incarnation>,
+    pub(super) chat: Option<ChatCore>,
+    pub(super) me: Option<NodeIncarnation>,
     /// Increases with each start, kill and fence.
     pub(super) life: u64,
     pub(super) started_ms: u64,
@@ -101,7 +101,7 @@ impl Cluster {
     pub(super) fn start(&mut self, node: usize) {
         let me = self.store.start(node);
         let first_seq = self.store.row(me).hlc_limit;
-        let mut chat = Chat::new(self.rules.clone(), first_seq, [1, 2]);
+        let mut chat = ChatCore::new(self.rules.clone(), first_seq, [1, 2]);
         chat.join(me, self.store.read_view());
         if self.bus.is_there {
             chat.use_bus();
@@ -209,7 +209,7 @@ impl Cluster {
 
     pub(super) fn tick(&mut self, node: usize) {
         let heard_ms = self.now_ms - self.nodes[node].started_ms;
-        self.feed(node, Event::Tick { heard_ms });
+        self.feed(node, CoreEvent::Tick { heard_ms });
     }
 
     // Connections.
@@ -228,7 +228,7 @@ impl Cluster {
         self.when_running(node, life, move |cluster| {
             // A client that left while the node was paused was never connected.
             if cluster.nodes[node].conns.contains_key(&conn) {
-                cluster.feed(node, Event::Opened { conn, address_key: None });
+                cluster.feed(node, CoreEvent::Opened { conn, address_key: None });
             }
         });
         conn
@@ -246,7 +246,7 @@ impl Cluster {
     pub(super) fn peer_closed(&mut self, node: usize, life: u64, conn: ConnId) {
         self.when_running(node, life, move |cluster| {
             if cluster.nodes[node].conns.remove(&conn).is_some() {
-                cluster.feed(node, Event::Closed { conn });
+                cluster.feed(node, CoreEvent::Closed { conn });
             }
         });
     }
@@ -275,14 +275,14 @@ impl Cluster {
                 _ => {}
             }
             self.say(|| format!("node {node} hears {say:?}"));
-            self.feed(node, Event::Input { conn, input: say.request() });
+            self.feed(node, CoreEvent::Input { conn, input: say.request() });
         }
     }
 
-    pub(super) fn feed(&mut self, node: usize, event: Event<'_>) {
+    pub(super) fn feed(&mut self, node: usize, event: CoreEvent<'_>) {
         let now_ms = self.now_ms;
         let entry = &mut self.nodes[node];
-        let now = TurnTime { mono_ms: now_ms - entry.started_ms, wall_ms: entry.wall_ms(now_ms) };
+        let now = TurnTimestamp { mono_ms: now_ms - entry.started_ms, wall_ms: entry.wall_ms(now_ms) };
         let Some(chat) = &mut entry.chat else { return };
         let mut actions = Vec::new();
         chat.handle(now, event, &mut actions);
@@ -292,32 +292,34 @@ impl Cluster {
         self.turn_ends(node);
     }
 
-    fn apply(&mut self, node: usize, action: Action) {
+    fn apply(&mut self, node: usize, action: CoreAction) {
         match action {
-            Action::Reply { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }, true),
-            Action::Refuse { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }, false),
-            Action::Push { conn, push, .. } => self.write(node, conn, Frame::Push(push), true),
-            Action::Hold { conn } => self.set_held(node, conn, |conn| &mut conn.held, true),
-            Action::Resume { conn } => self.set_held(node, conn, |conn| &mut conn.held, false),
-            Action::HoldRequests { conn } => self.set_held(node, conn, |conn| &mut conn.requests_held, true),
-            Action::ResumeRequests { conn } => self.set_held(node, conn, |conn| &mut conn.requests_held, false),
-            Action::Close { conn, reason } => {
+            CoreAction::Reply { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }, true),
+            CoreAction::Refuse { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }, false),
+            CoreAction::Push { conn, push, .. } => self.write(node, conn, Frame::Push(push), true),
+            CoreAction::Hold { conn } => self.set_held(node, conn, |conn| &mut conn.held, true),
+            CoreAction::Resume { conn } => self.set_held(node, conn, |conn| &mut conn.held, false),
+            CoreAction::HoldRequests { conn } => self.set_held(node, conn, |conn| &mut conn.requests_held, true),
+            CoreAction::ResumeRequests { conn } => self.set_held(node, conn, |conn| &mut conn.requests_held, false),
+            CoreAction::Close { conn, reason } => {
                 self.write(node, conn, Frame::Closed(reason), true);
                 self.nodes[node].conns.remove(&conn);
             }
-            Action::Submit { ticket, job } => self.submit(node, ticket, job),
-            Action::Send { to, record } => self.send(node, to, record),
-            Action::Publish { to, frame } => self.publish(node, to, *frame),
-            Action::ReadView => {
+            CoreAction::Submit { ticket, job } => self.submit(node, ticket, job),
+            CoreAction::Send { to, record } => self.send(node, to, record),
+            CoreAction::Publish { to, frame } => self.publish(node, to, *frame),
+            CoreAction::ReadView => {
                 let life = self.nodes[node].life;
                 self.later(0, move |cluster| cluster.poll(node, life));
             }
-            Action::Presence { conn, user, online, .. } => {
+            CoreAction::Presence { conn, user, online, .. } => {
                 self.write(node, conn, Frame::Presence { user, online }, true);
             }
-            Action::LoggedIn { .. } | Action::Note(_) => {}
-            Action::Admin { ticket, answer } => self.operator_is_told(ticket, &answer),
-            Action::PushHook(_) | Action::Draining { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
+            CoreAction::LoggedIn { .. } | CoreAction::Note(_) => {}
+            CoreAction::Admin { ticket, answer } => self.operator_is_told(ticket, &answer),
+            CoreAction::PushHook(_) | CoreAction::Draining { .. } | CoreAction::Stopped => {
+                panic!("nobody asked for {action:?}")
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::Cluster;
 use super::store::{Done, Letter};
-use hongyan::chat::Chat;
-use hongyan::chat::contract::{Event, Incarnation, Job, NodeRecord, Outcome, Ticket};
+use hongyan::chat::ChatCore;
+use hongyan::chat::contract::{CoreEvent, Job, JobOutcome, JobTicket, NodeIncarnation, NodeMessage};
 
 /// The time without renewal after which a lease lets another node fence.
 const LEASE_MS: u64 = 5_000;
@@ -33,7 +33,7 @@ impl Cluster {
         if self.random.chance(950) { 1 + self.random.below(11) } else { 20 + self.random.below(380) }
     }
 
-    pub(super) fn submit(&mut self, node: usize, ticket: Ticket, job: Job) {
+    pub(super) fn submit(&mut self, node: usize, ticket: JobTicket, job: Job) {
         let takes_ms = self.latency();
         let entry = &mut self.nodes[node];
         let (life, Some(me)) = (entry.life, entry.me) else { return };
@@ -51,8 +51,8 @@ impl Cluster {
 
     pub(super) fn work(
         &mut self,
-        (node, life, me): (usize, u64, Incarnation),
-        ticket: Ticket,
+        (node, life, me): (usize, u64, NodeIncarnation),
+        ticket: JobTicket,
         job: Job,
         lane: Option<String>,
     ) {
@@ -93,13 +93,13 @@ impl Cluster {
         }
         let done = done.filter(|_| !is_lost);
         self.later(at_ms - self.now_ms, move |cluster| {
-            let outcome = done.map_or(Outcome::Failed, |done| cluster.store.read_behind(done));
+            let outcome = done.map_or(JobOutcome::Failed, |done| cluster.store.read_behind(done));
             cluster.when_running(node, life, move |cluster| {
                 if is_fenced {
                     return cluster.fenced(node);
                 }
                 cluster.say(|| format!("node {node} is answered {job:?}: {outcome:?}"));
-                cluster.feed(node, Event::Finished { ticket, outcome });
+                cluster.feed(node, CoreEvent::Finished { ticket, outcome });
             });
         });
     }
@@ -121,7 +121,7 @@ impl Cluster {
         let (true, false, false, Some(me)) = (entry.life == life, entry.polls, entry.paused, entry.me) else {
             return;
         };
-        let Some(clock) = entry.chat.as_ref().map(Chat::clock) else { return };
+        let Some(clock) = entry.chat.as_ref().map(ChatCore::clock) else { return };
         entry.polls = true;
         self.later(takes_ms, move |cluster| {
             if cluster.nodes[node].life != life {
@@ -153,25 +153,25 @@ impl Cluster {
                     return cluster.fenced(node);
                 }
                 cluster.look_at_leases(node, me, &leases);
-                cluster.feed(node, Event::View(view));
+                cluster.feed(node, CoreEvent::View(view));
                 for Letter { from, record, .. } in letters {
                     if cluster.nodes[node].life == life {
                         cluster.say(|| format!("node {node} reads from {from:?}: {record:?}"));
-                        cluster.feed(node, Event::Frame { from, record });
+                        cluster.feed(node, CoreEvent::Frame { from, record });
                     }
                 }
             });
         });
     }
 
-    pub(super) fn look_at_leases(&mut self, node: usize, me: Incarnation, leases: &[(u64, u64)]) {
+    pub(super) fn look_at_leases(&mut self, node: usize, me: NodeIncarnation, leases: &[(u64, u64)]) {
         for (other, &lease) in leases.iter().enumerate().filter(|(other, _)| *other != node) {
             let seen = self.nodes[node].seen.entry(other).or_insert((lease, self.now_ms));
             if seen.0 != lease {
                 *seen = (lease, self.now_ms);
             } else if self.now_ms - seen.1 > LEASE_MS && self.store.nodes[other].lives {
                 *seen = (lease, self.now_ms);
-                let dead = Incarnation { node: super::store::node_id(other), epoch: lease.0 };
+                let dead = NodeIncarnation { node: super::store::node_id(other), epoch: lease.0 };
                 self.say(|| format!("node {node} fences {dead:?}"));
                 let takes_ms = self.latency();
                 self.later(takes_ms, move |cluster| {
@@ -183,7 +183,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn send(&mut self, node: usize, to: Incarnation, record: NodeRecord) {
+    pub(super) fn send(&mut self, node: usize, to: NodeIncarnation, record: NodeMessage) {
         let late_ms =
             if self.faults.late > 0 && self.random.chance(self.faults.late) { self.random.below(3_000) } else { 0 };
         let takes_ms = self.latency() + late_ms;
@@ -191,7 +191,7 @@ impl Cluster {
         let (life, Some(from)) = (entry.life, entry.me) else { return };
         entry.mail_ms = entry.mail_ms.max(self.now_ms + takes_ms);
         let at_ms = entry.mail_ms;
-        let record = if self.random.chance(self.faults.lost) { NodeRecord::Missed } else { record };
+        let record = if self.random.chance(self.faults.lost) { NodeMessage::Missed } else { record };
         let is_twice = self.random.chance(self.faults.twice);
         self.oracle.count("records");
         self.say(|| format!("node {node} sends {to:?}: {record:?}"));
@@ -201,9 +201,9 @@ impl Cluster {
     pub(super) fn write_mail(
         &mut self,
         (node, life): (usize, u64),
-        from: Incarnation,
-        to: Incarnation,
-        record: NodeRecord,
+        from: NodeIncarnation,
+        to: NodeIncarnation,
+        record: NodeMessage,
         is_twice: bool,
     ) {
         let lives = self.nodes[node].life == life;

@@ -2,8 +2,8 @@
 
 use super::super::store::Model;
 use hongyan::chat::contract::{
-    AdminJob, ClusterJob, ClusterOutcome, ClusterView, Incarnation, Job, NodeId, NodeRecord, NodeState, Outcome,
-    UserOwner,
+    AdminJob, ClusterJobOutcome, ClusterStoreJob, ClusterView, Job, JobOutcome, NodeId, NodeIncarnation, NodeMessage,
+    NodeState, UserOwner,
 };
 use hongyan::protocol::field::UserName;
 use std::collections::BTreeMap;
@@ -21,15 +21,15 @@ pub struct NodeRow {
 /// A record that waits to be read.
 #[derive(Debug)]
 pub struct Letter {
-    pub from: Incarnation,
-    pub to: Incarnation,
-    pub record: NodeRecord,
+    pub from: NodeIncarnation,
+    pub to: NodeIncarnation,
+    pub record: NodeMessage,
 }
 
 /// The progress of a job when its transaction is done.
 pub enum Done {
     /// Everything is done.
-    Whole(Outcome),
+    Whole(JobOutcome),
     /// The owner is still to be read.
     ThenOwner { is_first: bool, receiver: UserName },
     /// Friends and page are still to be read.
@@ -57,17 +57,17 @@ impl Shared {
         Self { nodes: (0..nodes).map(|_| row()).collect(), ..Self::default() }
     }
 
-    pub fn row(&mut self, at: Incarnation) -> &mut NodeRow {
+    pub fn row(&mut self, at: NodeIncarnation) -> &mut NodeRow {
         &mut self.nodes[usize::from(at.node.get()) - 1]
     }
 
-    pub fn is_current(&self, at: Incarnation) -> bool {
+    pub fn is_current(&self, at: NodeIncarnation) -> bool {
         self.nodes[usize::from(at.node.get()) - 1].epoch == at.epoch
     }
 
     pub fn read_view(&self) -> ClusterView {
         let states = self.nodes.iter().enumerate().map(|(node, row)| NodeState {
-            last: Incarnation { node: node_id(node), epoch: row.epoch },
+            last: NodeIncarnation { node: node_id(node), epoch: row.epoch },
             hlc_limit: row.hlc_limit,
             lives: row.lives,
         });
@@ -75,7 +75,7 @@ impl Shared {
     }
 
     /// Later writes of this incarnation of the node have no effect.
-    pub fn fence(&mut self, at: Incarnation) {
+    pub fn fence(&mut self, at: NodeIncarnation) {
         if self.is_current(at) {
             self.row(at).epoch += 1;
             self.row(at).lives = false;
@@ -84,11 +84,11 @@ impl Shared {
     }
 
     /// An incarnation begins; the previous one is fenced.
-    pub fn start(&mut self, node: usize) -> Incarnation {
+    pub fn start(&mut self, node: usize) -> NodeIncarnation {
         self.nodes[node].epoch += 1;
         self.nodes[node].lives = true;
         self.view += 1;
-        Incarnation { node: node_id(node), epoch: self.nodes[node].epoch }
+        NodeIncarnation { node: node_id(node), epoch: self.nodes[node].epoch }
     }
 
     pub fn owner_of(&self, user: &str) -> UserOwner {
@@ -96,7 +96,7 @@ impl Shared {
     }
 
     /// One transaction of a node.
-    pub fn execute(&mut self, me: Incarnation, job: &Job) -> Done {
+    pub fn execute(&mut self, me: NodeIncarnation, job: &Job) -> Done {
         let is_read = match job {
             Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } => true,
             Job::GetProfile { .. } | Job::Hash { .. } | Job::Verify { .. } => true,
@@ -107,48 +107,48 @@ impl Shared {
         if !is_read && !self.is_current(me) {
             return Done::Fenced;
         }
-        let cluster = |outcome| Done::Whole(Outcome::Cluster(Box::new(outcome)));
+        let cluster = |outcome| Done::Whole(JobOutcome::Cluster(Box::new(outcome)));
         match job {
             Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }
                 if push.seq > self.row(me).hlc_limit =>
             {
-                Done::Whole(Outcome::Failed)
+                Done::Whole(JobOutcome::Failed)
             }
             Job::Admin { job, .. } if matches!(&**job, AdminJob::Notice { push } if push.seq > self.row(me).hlc_limit) => {
-                Done::Whole(Outcome::Failed)
+                Done::Whole(JobOutcome::Failed)
             }
             Job::SavePush { push } => {
                 let receiver = UserName::new(push.receiver()).unwrap();
                 match self.model.execute(job) {
-                    Outcome::Saved => Done::ThenOwner { is_first: true, receiver },
-                    Outcome::Duplicate => Done::ThenOwner { is_first: false, receiver },
+                    JobOutcome::Saved => Done::ThenOwner { is_first: true, receiver },
+                    JobOutcome::Duplicate => Done::ThenOwner { is_first: false, receiver },
                     other => Done::Whole(other),
                 }
             }
             Job::LogIn { user, .. } | Job::Load { user, pushes_max: 1.., .. } => match self.model.execute(job) {
-                Outcome::Loaded { friends, page } => {
+                JobOutcome::Loaded { friends, page } => {
                     let owner = self.owner_of(user.as_str());
                     cluster(if owner.at == Some(me) {
-                        ClusterOutcome::Loaded { epoch: owner.epoch, friends, page }
+                        ClusterJobOutcome::Loaded { epoch: owner.epoch, friends, page }
                     } else {
-                        ClusterOutcome::Elsewhere(owner)
+                        ClusterJobOutcome::Elsewhere(owner)
                     })
                 }
                 other => Done::Whole(other),
             },
             Job::Cluster { user, job } => match &**job {
-                ClusterJob::Owner => cluster(ClusterOutcome::Owner(self.owner_of(user.as_str()))),
-                ClusterJob::Page { except, pushes_max, bytes_max } => {
-                    Done::Whole(Outcome::Page(self.model.page_except(user, except, *pushes_max, *bytes_max)))
+                ClusterStoreJob::Owner => cluster(ClusterJobOutcome::Owner(self.owner_of(user.as_str()))),
+                ClusterStoreJob::Page { except, pushes_max, bytes_max } => {
+                    Done::Whole(JobOutcome::Page(self.model.page_except(user, except, *pushes_max, *bytes_max)))
                 }
-                ClusterJob::Claim { epoch, floor, pushes_max, bytes_max } => {
+                ClusterStoreJob::Claim { epoch, floor, pushes_max, bytes_max } => {
                     if self.model.is_banned(user.as_str()) {
-                        return Done::Whole(Outcome::Banned);
+                        return Done::Whole(JobOutcome::Banned);
                     }
                     let owner = self.owner_of(user.as_str());
                     let is_done = owner.at == Some(me) && owner.epoch == epoch + 1;
                     if owner.epoch != *epoch && !is_done {
-                        return cluster(ClusterOutcome::Elsewhere(owner));
+                        return cluster(ClusterJobOutcome::Elsewhere(owner));
                     }
                     let claimed = UserOwner { at: Some(me), epoch: epoch + 1, floor: owner.floor.max(*floor) };
                     self.whereabouts.insert(user.as_str().into(), claimed);
@@ -161,18 +161,18 @@ impl Shared {
     }
 
     /// The reads after the commit.
-    pub fn read_behind(&mut self, done: Done) -> Outcome {
+    pub fn read_behind(&mut self, done: Done) -> JobOutcome {
         let outcome = match done {
             Done::Whole(outcome) => return outcome,
-            Done::Fenced => return Outcome::Failed,
+            Done::Fenced => return JobOutcome::Failed,
             Done::ThenOwner { is_first, receiver } => {
-                ClusterOutcome::Saved { is_first, owner: Some(self.owner_of(receiver.as_str())) }
+                ClusterJobOutcome::Saved { is_first, owner: Some(self.owner_of(receiver.as_str())) }
             }
             Done::ThenLoad { epoch, user, pushes_max, bytes_max } => {
                 let page = self.model.page_except(&user, &[], pushes_max, bytes_max);
-                ClusterOutcome::Loaded { epoch, friends: self.model.friends_of(user.as_str()), page }
+                ClusterJobOutcome::Loaded { epoch, friends: self.model.friends_of(user.as_str()), page }
             }
         };
-        Outcome::Cluster(Box::new(outcome))
+        JobOutcome::Cluster(Box::new(outcome))
     }
 }

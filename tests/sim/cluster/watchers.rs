@@ -3,7 +3,7 @@
 use super::super::say::Say;
 use super::Cluster;
 use super::nodes::Peer;
-use hongyan::protocol::account::ShownRoster;
+use hongyan::protocol::account::RosterWithPresence;
 use hongyan::protocol::field::UserName;
 
 impl Cluster {
@@ -16,7 +16,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn is_shown_roster(&mut self, peer: Peer, ShownRoster { roster, online }: &ShownRoster) {
+    pub(super) fn is_shown_roster(&mut self, peer: Peer, RosterWithPresence { roster, online }: &RosterWithPresence) {
         self.clients[peer.client].watches = true;
         for (friend, online) in roster.friends.iter().zip(online) {
             self.is_shown(peer, &friend.user_name, *online);

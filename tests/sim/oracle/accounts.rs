@@ -2,7 +2,7 @@
 
 use super::*;
 use hongyan::chat::contract::{AccountJob, AccountOutcome};
-use hongyan::protocol::account::ShownRoster;
+use hongyan::protocol::account::RosterWithPresence;
 
 /// What is known of users' own accounts.
 #[derive(Debug, Default)]
@@ -41,8 +41,8 @@ impl Oracle {
     }
 
     /// The store has done it.
-    pub(super) fn owned_done(&mut self, job: &Job, outcome: &Outcome) {
-        let (Job::Account { user, job }, Outcome::Account(outcome)) = (job, outcome) else {
+    pub(super) fn owned_done(&mut self, job: &Job, outcome: &JobOutcome) {
+        let (Job::Account { user, job }, JobOutcome::Account(outcome)) = (job, outcome) else {
             return;
         };
         let me = user.as_str().to_owned();
@@ -75,8 +75,8 @@ impl Oracle {
     }
 
     /// The core was told.
-    pub(super) fn owned_told(&mut self, job: &Job, outcome: &Outcome) {
-        let (Job::Account { user, job }, Outcome::Account(outcome)) = (job, outcome) else {
+    pub(super) fn owned_told(&mut self, job: &Job, outcome: &JobOutcome) {
+        let (Job::Account { user, job }, JobOutcome::Account(outcome)) = (job, outcome) else {
             return;
         };
         match (&**job, &**outcome) {
@@ -147,7 +147,7 @@ impl Oracle {
     }
 
     /// Who is online is true when it is said, and friends are shown as such.
-    fn shown(&mut self, conn: ConnId, me: &str, shown: &ShownRoster, watch: bool) {
+    fn shown(&mut self, conn: ConnId, me: &str, shown: &RosterWithPresence, watch: bool) {
         self.count("rosters");
         for (friend, online) in shown.roster.friends.iter().zip(&shown.online) {
             let friend = friend.user_name.as_str();

@@ -3,19 +3,19 @@
 use super::*;
 
 impl Oracle {
-    pub(super) fn done(&mut self, job: &Job, outcome: &Outcome) {
+    pub(super) fn done(&mut self, job: &Job, outcome: &JobOutcome) {
         self.unsettled.extend(pair_in(job));
         match (job, outcome) {
-            (Job::SavePush { push }, Outcome::Saved)
-            | (Job::AskFriend { push, .. }, Outcome::Asked(FriendRequestOutcome::Pending))
-            | (Job::AnswerFriend { push, .. }, Outcome::Answered(FriendAnswerOutcome::Done)) => {
+            (Job::SavePush { push }, JobOutcome::Saved)
+            | (Job::AskFriend { push, .. }, JobOutcome::Asked(FriendRequestOutcome::Pending))
+            | (Job::AnswerFriend { push, .. }, JobOutcome::Answered(FriendAnswerOutcome::Done)) => {
                 _ = self.stored.insert(push.seq)
             }
-            (Job::DeletePush { seq, .. }, Outcome::Deleted) => _ = self.stored.remove(seq),
+            (Job::DeletePush { seq, .. }, JobOutcome::Deleted) => _ = self.stored.remove(seq),
             _ => {}
         }
         match (job, outcome) {
-            (Job::SavePush { push }, Outcome::Saved | Outcome::Duplicate) => {
+            (Job::SavePush { push }, JobOutcome::Saved | JobOutcome::Duplicate) => {
                 self.committed.insert(key_of(push));
             }
             (Job::DeletePush { receiver, seq }, _) => {
@@ -26,8 +26,8 @@ impl Oracle {
             (Job::LogIn { pushes_max, .. } | Job::Load { pushes_max, .. } | Job::LoadPage { pushes_max, .. }, _) => {
                 assert!(*pushes_max <= self.rules.page_max, "a page larger than allowed");
             }
-            (Job::AskFriend { push, .. }, Outcome::Failed) => self.note_request(push),
-            (Job::AskFriend { push, .. }, Outcome::Asked(asked))
+            (Job::AskFriend { push, .. }, JobOutcome::Failed) => self.note_request(push),
+            (Job::AskFriend { push, .. }, JobOutcome::Asked(asked))
                 if !matches!(
                     asked,
                     FriendRequestOutcome::NoSuchUser | FriendRequestOutcome::Full(_) | FriendRequestOutcome::YouBlock
@@ -39,7 +39,7 @@ impl Oracle {
                     self.pending.insert((push.sender().to_owned(), push.receiver().to_owned()), push.seq);
                 }
             }
-            (Job::Unfriend { user, other }, Outcome::Unfriended) => {
+            (Job::Unfriend { user, other }, JobOutcome::Unfriended) => {
                 self.friends.remove(&pair_of(user.as_str(), other.as_str()));
                 let pending = self.pending.remove(&(user.as_str().to_owned(), other.as_str().to_owned()));
                 if pending.is_some() {
@@ -47,7 +47,7 @@ impl Oracle {
                 }
                 self.withdrawn.extend(pending);
             }
-            (Job::AnswerFriend { push, .. }, Outcome::Answered(FriendAnswerOutcome::Done)) => {
+            (Job::AnswerFriend { push, .. }, JobOutcome::Answered(FriendAnswerOutcome::Done)) => {
                 let (asked, asker) = (push.sender().to_owned(), push.receiver().to_owned());
                 if push.kind == PushKind::FriendAccept {
                     self.friends.insert(pair_of(&asked, &asker));
@@ -60,39 +60,39 @@ impl Oracle {
             _ => {}
         }
         match (job, outcome) {
-            (_, Outcome::Failed) => self.count("failed jobs"),
-            (_, Outcome::Duplicate) => self.count("duplicates in the store"),
+            (_, JobOutcome::Failed) => self.count("failed jobs"),
+            (_, JobOutcome::Duplicate) => self.count("duplicates in the store"),
             (Job::LoadPage { .. }, _) => self.count("pages"),
             _ => {}
         }
     }
 
-    pub(super) fn told(&mut self, job: &Job, outcome: &Outcome) {
+    pub(super) fn told(&mut self, job: &Job, outcome: &JobOutcome) {
         if let Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } = job {
             match outcome {
-                Outcome::Full(_)
-                | Outcome::Asked(FriendRequestOutcome::Full(_))
-                | Outcome::Answered(FriendAnswerOutcome::Full(_)) => self.full.insert(push.id().to_owned()),
+                JobOutcome::Full(_)
+                | JobOutcome::Asked(FriendRequestOutcome::Full(_))
+                | JobOutcome::Answered(FriendAnswerOutcome::Full(_)) => self.full.insert(push.id().to_owned()),
                 _ => self.full.remove(push.id()),
             };
         }
         // Of one that failed the core knows that it knows nothing, and says so until it does.
         if let Some(pair) = pair_in(job) {
             self.unsettled.remove(&pair);
-            if matches!(outcome, Outcome::Failed) {
+            if matches!(outcome, JobOutcome::Failed) {
                 self.doubted.insert(pair);
             }
         }
         let gone = match (job, outcome) {
-            (Job::SavePush { push }, Outcome::Duplicate) if self.undeleted.is_empty() => {
+            (Job::SavePush { push }, JobOutcome::Duplicate) if self.undeleted.is_empty() => {
                 let is_due = |seq: &u64| self.acked_seqs.get(seq) == Some(&self.incarnation) || self.moot.contains(seq);
                 if self.stored.iter().any(is_due) {
                     return self.question(push.seq, true);
                 }
                 push.seq
             }
-            (Job::SavePush { push }, Outcome::Saved) => return self.question(push.seq, false),
-            (Job::DeletePush { seq, .. }, Outcome::Deleted) => {
+            (Job::SavePush { push }, JobOutcome::Saved) => return self.question(push.seq, false),
+            (Job::DeletePush { seq, .. }, JobOutcome::Deleted) => {
                 self.undeleted.remove(seq);
                 return;
             }
@@ -100,20 +100,20 @@ impl Oracle {
                 self.undeleted.insert(*seq);
                 return;
             }
-            (Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }, Outcome::Failed) => {
+            (Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }, JobOutcome::Failed) => {
                 self.lost.insert(push.seq);
                 return;
             }
-            (Job::AnswerFriend { push, .. }, Outcome::Answered(FriendAnswerOutcome::Done))
+            (Job::AnswerFriend { push, .. }, JobOutcome::Answered(FriendAnswerOutcome::Done))
                 if push.kind == PushKind::FriendAccept =>
             {
                 return self.made_friends(push.sender(), push.receiver());
             }
-            (Job::Unfriend { user, other }, Outcome::Unfriended) => {
+            (Job::Unfriend { user, other }, JobOutcome::Unfriended) => {
                 return self.withdrew(user.as_str(), other.as_str());
             }
             // Read to learn what became of an accept.
-            (Job::Load { user, pushes_max: 0, .. }, Outcome::Loaded { friends, .. }) => {
+            (Job::Load { user, pushes_max: 0, .. }, JobOutcome::Loaded { friends, .. }) => {
                 friends.iter().for_each(|friend| self.made_friends(user.as_str(), friend.as_str()));
                 return;
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sim::say::word_of;
-use hongyan::chat::contract::{Note, PushNotice, Totals};
+use hongyan::chat::contract::{LogEvent, MessageTotals, PushHookNotice};
 
 impl Oracle {
     /// Each answer to a log-in or sign-up comes directly behind its note, and each such note is
@@ -21,10 +21,10 @@ impl Oracle {
         };
         self.check_log_in(note);
         let (client, word, user) = match note {
-            Note::LoggedIn { client, user, .. } => (client, "LS", Some(user)),
-            Note::LogInRefused { client, user, .. } => (client, "LF", user.as_ref()),
-            Note::SignedUp { client, .. } => (client, "SS", None),
-            Note::SignUpRefused { client, .. } => (client, "SF", None),
+            LogEvent::LoggedIn { client, user, .. } => (client, "LS", Some(user)),
+            LogEvent::LogInRefused { client, user, .. } => (client, "LF", user.as_ref()),
+            LogEvent::SignedUp { client, .. } => (client, "SS", None),
+            LogEvent::SignUpRefused { client, .. } => (client, "SF", None),
             _ => return,
         };
         self.noted = Some((client.conn, word));
@@ -37,9 +37,9 @@ impl Oracle {
     /// Nobody is announced twice without a log-in or a pause between, nor for nothing.
     pub(super) fn check_announced(&mut self, at_ms: u64, seen: &Seen) {
         match seen {
-            Seen::Noted(Note::LoggedIn { user, .. }) => _ = self.announced.remove(user.as_str()),
+            Seen::Noted(LogEvent::LoggedIn { user, .. }) => _ = self.announced.remove(user.as_str()),
             Seen::Crashed => self.announced.clear(),
-            Seen::Announced(PushNotice { push, waiting, .. }) => {
+            Seen::Announced(PushHookNotice { push, waiting, .. }) => {
                 self.count("announced");
                 assert!(*waiting > 0, "announced for nothing");
                 let before = self.announced.insert(push.receiver().to_owned(), at_ms);
@@ -59,7 +59,7 @@ impl Oracle {
     }
 
     /// What the core counted, over all crashes.
-    pub fn check_totals(&self, totals: &Totals) {
+    pub fn check_totals(&self, totals: &MessageTotals) {
         let sent = self.counted("pushes") + self.counted("sent on another connection");
         // Whether such a request is outstanding on its connection is not known here.
         let moot = self.counted("moot requests sent again");

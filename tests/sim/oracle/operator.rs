@@ -1,7 +1,7 @@
 //! What the operator has done, as the store has done it and as the core was told.
 
 use super::*;
-use hongyan::chat::contract::{AccountJob, AccountOutcome, AdminJob, AdminOutcome, Note};
+use hongyan::chat::contract::{AccountJob, AccountOutcome, AdminJob, AdminJobOutcome, LogEvent};
 use hongyan::protocol::field::UserName;
 
 /// What is known of one account.
@@ -19,13 +19,15 @@ const STORED: usize = 0;
 const TOLD: usize = 1;
 
 impl Governed {
-    fn note(&mut self, job: &AdminJob, outcome: &AdminOutcome, at: usize) {
+    fn note(&mut self, job: &AdminJob, outcome: &AdminJobOutcome, at: usize) {
         match (job, outcome) {
-            (AdminJob::SetBanned { is_banned }, AdminOutcome::Done) => self.is_banned[at] = *is_banned,
-            (AdminJob::SetPassword { password_hash }, AdminOutcome::Done) => {
+            (AdminJob::SetBanned { is_banned }, AdminJobOutcome::Done) => self.is_banned[at] = *is_banned,
+            (AdminJob::SetPassword { password_hash }, AdminJobOutcome::Done) => {
                 self.has_password(password_hash.expose(), at);
             }
-            (AdminJob::Delete { .. }, AdminOutcome::Deleting { .. } | AdminOutcome::Done) => self.is_deleted[at] = true,
+            (AdminJob::Delete { .. }, AdminJobOutcome::Deleting { .. } | AdminJobOutcome::Done) => {
+                self.is_deleted[at] = true
+            }
             _ => {}
         }
     }
@@ -48,8 +50,8 @@ impl Governed {
 }
 
 impl Oracle {
-    pub(super) fn governed(&mut self, job: &Job, outcome: &Outcome, is_told: bool) {
-        if let (Job::Account { user, job }, Outcome::Account(outcome)) = (job, outcome)
+    pub(super) fn governed(&mut self, job: &Job, outcome: &JobOutcome, is_told: bool) {
+        if let (Job::Account { user, job }, JobOutcome::Account(outcome)) = (job, outcome)
             && let (AccountJob::ChangePassword { new_hash, .. }, AccountOutcome::Changed) = (&**job, &**outcome)
         {
             let entry = self.governed_of(user);
@@ -58,7 +60,7 @@ impl Oracle {
         let (Job::Admin { user, job }, outcome) = (job, outcome) else {
             return;
         };
-        let Outcome::Admin(outcome) = outcome else {
+        let JobOutcome::Admin(outcome) = outcome else {
             match &**job {
                 AdminJob::Notice { push } => _ = self.lost.insert(push.seq),
                 // From now on nobody knows, and nothing was promised: the operator asks again.
@@ -69,7 +71,7 @@ impl Oracle {
         };
         let entry = self.governed_of(user);
         entry.note(job, outcome, if is_told { TOLD } else { STORED });
-        if let (AdminJob::Notice { push }, AdminOutcome::Done) = (&**job, &**outcome) {
+        if let (AdminJob::Notice { push }, AdminJobOutcome::Done) = (&**job, &**outcome) {
             if is_told {
                 // From now on it is promised.
                 self.noticed.insert(key_of(push));
@@ -89,8 +91,8 @@ impl Oracle {
     }
 
     /// Nobody logs in who is banned or deleted, or with a password that was taken back.
-    pub(super) fn check_log_in(&mut self, note: &Note) {
-        let Note::LoggedIn { user, client, .. } = note else {
+    pub(super) fn check_log_in(&mut self, note: &LogEvent) {
+        let LogEvent::LoggedIn { user, client, .. } = note else {
             return;
         };
         let password = self.view(client.conn).password.clone();

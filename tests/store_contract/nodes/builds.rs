@@ -3,14 +3,14 @@
 use super::super::mysql::{self, Database};
 use super::{Living, PATIENCE, join, me};
 use ::mysql::prelude::Queryable;
-use hongyan::store::mysql::NodeServer;
+use hongyan::store::mysql::NodeDatabase;
 use hongyan::versions::{FRAME_MAX, SCHEMA};
 use std::time::Duration;
 
 /// The reason why a node of this name is refused.
 #[track_caller]
 fn refusal(database: &Database, name: &str) -> String {
-    NodeServer::join(&database.url(), name).unwrap_err().to_string()
+    NodeDatabase::join(&database.url(), name).unwrap_err().to_string()
 }
 
 fn change(database: &mut Database, statements: &[&str]) {
@@ -74,7 +74,10 @@ fn a_server_alone_and_a_copy_change_no_table_of_a_cluster() {
     change(&mut database, &BACK_TO_9);
     let why = mysql::refusal(&database.server());
     assert!(why.contains("it is that of a cluster"), "{why}");
-    let into = hongyan::store::mysql::MysqlServer::new_for(hongyan::store::portable::Role::CopyInto, &database.url());
+    let into = hongyan::store::mysql::MysqlDatabase::new_for(
+        hongyan::store::portable::StoreOpenMode::CopyInto,
+        &database.url(),
+    );
     let why = mysql::refusal(&into.unwrap());
     assert!(why.contains("it is that of a cluster"), "{why}");
     let version: Option<u32> = database.admin.query_first("SELECT version FROM schema_version").unwrap();

@@ -4,9 +4,9 @@ use super::super::mysql::Database;
 use super::{Living, join, me};
 use crate::common::store::*;
 use ::mysql::prelude::Queryable;
-use hongyan::chat::contract::{NodeRecord, UserOwner};
-use hongyan::store::mysql::{ForgetResult, NodeServer};
-use hongyan::store::{StoreConnection, mysql::MailOutbox};
+use hongyan::chat::contract::{NodeMessage, UserOwner};
+use hongyan::store::mysql::{ForgetNodeResult, NodeDatabase};
+use hongyan::store::{StoreConnection, mysql::NodeRecordOutbox};
 use std::time::{Duration, Instant};
 
 fn living(database: &Database, name: &str) -> Living {
@@ -17,18 +17,18 @@ fn later() -> Instant {
     Instant::now() + Duration::from_secs(3_600)
 }
 
-fn insert_users(database: &mut Database, count: u64, of: &NodeServer) {
+fn insert_users(database: &mut Database, count: u64, of: &NodeDatabase) {
     for number in 0..count {
         let sql = format!("INSERT INTO whereabouts VALUES ('u{number}', '', 2, {}, 3, 0)", me(of).epoch);
         database.admin.query_drop(sql).unwrap();
     }
 }
 
-fn owner(node: &NodeServer, name: &str) -> UserOwner {
+fn owner(node: &NodeDatabase, name: &str) -> UserOwner {
     node.connect().unwrap().nodes().unwrap().owner(&user(name)).unwrap()
 }
 
-fn claim(node: &NodeServer, name: &str, epoch: u64, floor: u64) {
+fn claim(node: &NodeDatabase, name: &str, epoch: u64, floor: u64) {
     let mut store = node.connect().unwrap();
     assert!(with(&mut store, |store| store.nodes().unwrap().claim(&user(name), epoch, floor)));
 }
@@ -38,12 +38,12 @@ fn a_node_that_lives_is_not_forgotten_nor_one_that_nobody_knows() {
     let Some(database) = Database::new() else { return };
     let (a, b) = (living(&database, "a"), living(&database, "b"));
     let members = a.lease.members();
-    assert_eq!(members.forget("b", later()).unwrap(), ForgetResult::Lives);
-    assert_eq!(members.forget("a", later()).unwrap(), ForgetResult::Lives, "it is the one that is asked");
-    assert_eq!(members.forget("c", later()).unwrap(), ForgetResult::Unknown);
+    assert_eq!(members.forget("b", later()).unwrap(), ForgetNodeResult::Lives);
+    assert_eq!(members.forget("a", later()).unwrap(), ForgetNodeResult::Lives, "it is the one that is asked");
+    assert_eq!(members.forget("c", later()).unwrap(), ForgetNodeResult::Unknown);
     b.lease.leave();
-    assert_eq!(members.forget("b", later()).unwrap(), ForgetResult::Done { users: 0 });
-    assert_eq!(members.forget("b", later()).unwrap(), ForgetResult::Unknown);
+    assert_eq!(members.forget("b", later()).unwrap(), ForgetNodeResult::Done { users: 0 });
+    assert_eq!(members.forget("b", later()).unwrap(), ForgetNodeResult::Unknown);
 }
 
 #[test]
@@ -54,14 +54,14 @@ fn users_of_a_forgotten_node_belong_to_nobody_and_their_numbers_go_on_above_its_
     insert_users(&mut database, count, &b.server);
     claim(&b.server, "ann", 0, 70);
     claim(&a.server, "bob", 0, 70);
-    let outbox = MailOutbox::start(a.server.clone(), super::mail(100)).unwrap();
+    let outbox = NodeRecordOutbox::start(a.server.clone(), super::mail(100)).unwrap();
     let limit = b.first_view.nodes[1].hlc_limit;
     b.lease.leave();
     // What was said to it is not read any more.
-    outbox.send(me(&b.server), NodeRecord::Who);
+    outbox.send(me(&b.server), NodeMessage::Who);
     outbox.finish(Duration::from_secs(30));
     let number = a.server.view().unwrap().number;
-    assert_eq!(a.lease.members().forget("b", later()).unwrap(), ForgetResult::Done { users: count + 1 });
+    assert_eq!(a.lease.members().forget("b", later()).unwrap(), ForgetNodeResult::Done { users: count + 1 });
     let ann = owner(&a.server, "ann");
     assert_eq!((ann.at, ann.epoch), (None, 1));
     assert!(ann.floor >= limit && owner(&a.server, "u7").floor >= limit);
@@ -85,13 +85,13 @@ fn what_is_not_finished_in_time_goes_on_at_the_next_call() {
     let result = loop {
         // The time is over at once, so each call does one part.
         match a.lease.members().forget("b", Instant::now()).unwrap() {
-            ForgetResult::Unfinished => calls += 1,
+            ForgetNodeResult::Unfinished => calls += 1,
             result => break result,
         }
         assert_eq!(a.server.view().unwrap().nodes.len(), 2, "it is there until all is done");
         assert!(calls < 100, "it does not go on");
     };
-    assert_eq!((result, calls), (ForgetResult::Done { users: 2_500 }, 3));
+    assert_eq!((result, calls), (ForgetNodeResult::Done { users: 2_500 }, 3));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn nodes_can_start_while_the_users_of_a_forgotten_one_are_released() {
         assert_eq!(holder, None, "the lock of starting nodes is held");
         let c = join(&database, "c");
         database.admin.query_drop("COMMIT").unwrap();
-        assert_eq!(forgotten.join().unwrap(), Some(ForgetResult::Done { users: 1 }));
+        assert_eq!(forgotten.join().unwrap(), Some(ForgetNodeResult::Done { users: 1 }));
         assert_eq!(c.view().unwrap().nodes.len(), 2);
     });
 }
@@ -141,7 +141,7 @@ fn a_node_with_the_number_of_a_forgotten_one_begins_above_all_that_it_has_used()
     let mut late = zombie.connect().unwrap();
     database.admin.query_drop("UPDATE nodes SET hlc_limit = 1 << 62 WHERE name = 'b'").unwrap();
     assert!(a.server.fence(me(&zombie)).unwrap());
-    assert_eq!(a.lease.members().forget("b", later()).unwrap(), ForgetResult::Done { users: 0 });
+    assert_eq!(a.lease.members().forget("b", later()).unwrap(), ForgetNodeResult::Done { users: 0 });
     let c = join(&database, "c");
     assert_eq!(me(&c).node, me(&zombie).node);
     assert!(me(&c).epoch > me(&zombie).epoch + 1, "{:?}", me(&c));
@@ -155,6 +155,6 @@ fn a_node_with_the_number_of_a_forgotten_one_begins_above_all_that_it_has_used()
         database.admin.query_drop(sql).unwrap();
     }
     assert_eq!(me(&join(&database, "d")).node.get(), 77);
-    let why = NodeServer::join(&database.url(), "e").unwrap_err().to_string();
+    let why = NodeDatabase::join(&database.url(), "e").unwrap_err().to_string();
     assert!(why.contains("it has 1023 nodes: forget those that are gone"), "{why}");
 }

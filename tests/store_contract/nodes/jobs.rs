@@ -3,18 +3,20 @@
 use super::super::mysql::Database;
 use super::join;
 use crate::common::store::*;
-use hongyan::chat::contract::{AdminJob, ClusterJob, ClusterOutcome, Incarnation, Job, Outcome, Ticket, UserOwner};
+use hongyan::chat::contract::{
+    AdminJob, ClusterJobOutcome, ClusterStoreJob, Job, JobOutcome, JobTicket, NodeIncarnation, UserOwner,
+};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::request::Credential;
-use hongyan::store::cluster::ClusterMembership;
-use hongyan::store::pool::Pool;
+use hongyan::store::cluster::ClusterHandle;
+use hongyan::store::pool::WorkerPool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 struct Node {
-    pool: Pool,
-    cluster: ClusterMembership,
+    pool: WorkerPool,
+    cluster: ClusterHandle,
     next: u32,
 }
 
@@ -23,20 +25,20 @@ impl Node {
         let store = StoreUrl::Mysql(database.url());
         let node_name = Some(name.into());
         let config = Config { store, node_name, argon2_memory_kib: 8, argon2_passes: 1, ..Config::default() };
-        let mut pool = Pool::start(&config, Arc::new(|| {})).unwrap();
+        let mut pool = WorkerPool::start(&config, Arc::new(|| {})).unwrap();
         let cluster = pool.take_cluster().unwrap();
         Self { pool, cluster, next: 0 }
     }
 
-    fn me(&self) -> Incarnation {
+    fn me(&self) -> NodeIncarnation {
         self.cluster.me()
     }
 
     /// All at once; their outcomes in this order.
-    fn run<const N: usize>(&mut self, jobs: [Job; N]) -> [Outcome; N] {
+    fn run<const N: usize>(&mut self, jobs: [Job; N]) -> [JobOutcome; N] {
         let first = self.next;
         self.next += N as u32;
-        let ticket = |at: usize| Ticket { slot: first + at as u32, generation: 0 };
+        let ticket = |at: usize| JobTicket { slot: first + at as u32, generation: 0 };
         self.pool.submit(jobs.into_iter().enumerate().map(|(at, job)| (ticket(at), job)));
         let (mut out, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
         while out.len() < N {
@@ -45,28 +47,28 @@ impl Node {
             std::thread::sleep(Duration::from_millis(1));
         }
         out.sort_by_key(|(ticket, _)| ticket.slot);
-        let outcomes: Vec<Outcome> = out.into_iter().map(|(_, outcome)| outcome).collect();
+        let outcomes: Vec<JobOutcome> = out.into_iter().map(|(_, outcome)| outcome).collect();
         outcomes.try_into().unwrap()
     }
 
     fn sign_up(&mut self, name: &str) {
         let job = Job::CreateAccount { profile: Box::new(account(name)), password_hash: Secret::new("h") };
-        assert!(matches!(self.run([job])[0], Outcome::Created));
+        assert!(matches!(self.run([job])[0], JobOutcome::Created));
     }
 
-    fn cluster(&mut self, name: &str, job: ClusterJob) -> Outcome {
+    fn cluster(&mut self, name: &str, job: ClusterStoreJob) -> JobOutcome {
         let [outcome] = self.run([Job::Cluster { user: user(name), job: Box::new(job) }]);
         outcome
     }
 
-    fn claim(&mut self, name: &str, epoch: u64) -> Outcome {
-        self.cluster(name, ClusterJob::Claim { epoch, floor: 7, pushes_max: 2, bytes_max: usize::MAX })
+    fn claim(&mut self, name: &str, epoch: u64) -> JobOutcome {
+        self.cluster(name, ClusterStoreJob::Claim { epoch, floor: 7, pushes_max: 2, bytes_max: usize::MAX })
     }
 
     fn owner(&mut self, name: &str) -> UserOwner {
-        match self.cluster(name, ClusterJob::Owner) {
-            Outcome::Cluster(outcome) => match *outcome {
-                ClusterOutcome::Owner(owner) => owner,
+        match self.cluster(name, ClusterStoreJob::Owner) {
+            JobOutcome::Cluster(outcome) => match *outcome {
+                ClusterJobOutcome::Owner(owner) => owner,
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
@@ -74,10 +76,10 @@ impl Node {
     }
 }
 
-fn elsewhere(outcome: &Outcome) -> Option<UserOwner> {
+fn elsewhere(outcome: &JobOutcome) -> Option<UserOwner> {
     match outcome {
-        Outcome::Cluster(outcome) => match **outcome {
-            ClusterOutcome::Elsewhere(owner) => Some(owner),
+        JobOutcome::Cluster(outcome) => match **outcome {
+            ClusterJobOutcome::Elsewhere(owner) => Some(owner),
             _ => None,
         },
         _ => None,
@@ -85,10 +87,10 @@ fn elsewhere(outcome: &Outcome) -> Option<UserOwner> {
 }
 
 /// The epoch, the friends and the pushes that were read.
-fn loaded(outcome: &Outcome) -> Option<(u64, usize, Vec<u64>)> {
+fn loaded(outcome: &JobOutcome) -> Option<(u64, usize, Vec<u64>)> {
     match outcome {
-        Outcome::Cluster(outcome) => match &**outcome {
-            ClusterOutcome::Loaded { epoch, friends, page } => {
+        JobOutcome::Cluster(outcome) => match &**outcome {
+            ClusterJobOutcome::Loaded { epoch, friends, page } => {
                 Some((*epoch, friends.len(), page.pushes.iter().map(|push| push.seq).collect()))
             }
             _ => None,
@@ -97,10 +99,10 @@ fn loaded(outcome: &Outcome) -> Option<(u64, usize, Vec<u64>)> {
     }
 }
 
-fn saved(outcome: &Outcome) -> Option<(bool, Option<UserOwner>)> {
+fn saved(outcome: &JobOutcome) -> Option<(bool, Option<UserOwner>)> {
     match outcome {
-        Outcome::Cluster(outcome) => match **outcome {
-            ClusterOutcome::Saved { is_first, owner } => Some((is_first, owner)),
+        JobOutcome::Cluster(outcome) => match **outcome {
+            ClusterJobOutcome::Saved { is_first, owner } => Some((is_first, owner)),
             _ => None,
         },
         _ => None,
@@ -126,7 +128,9 @@ fn who_saves_is_told_to_whom_the_receiver_belongs_behind_the_commit() {
         save(5, "ann", "o"),
         Job::GetProfile { asker: user("bob"), user: user("ann") },
     ]);
-    assert!(matches!(deleted, Outcome::Deleted) && saved(&full).is_some() && matches!(profile, Outcome::Profile(_)));
+    assert!(
+        matches!(deleted, JobOutcome::Deleted) && saved(&full).is_some() && matches!(profile, JobOutcome::Profile(_))
+    );
 }
 
 #[test]
@@ -146,26 +150,26 @@ fn a_log_in_reads_only_for_a_user_who_belongs_here() {
     assert_eq!(loaded(&a.run([load(2)])[0]), Some((1, 0, vec![1, 2])));
     let owner = UserOwner { at: Some(a.me()), epoch: 1, floor: 7 };
     assert_eq!(elsewhere(&b.run([load(2)])[0]), Some(owner));
-    assert!(matches!(b.run([load(0)])[0], Outcome::Loaded { .. }), "only friends are asked for");
+    assert!(matches!(b.run([load(0)])[0], JobOutcome::Loaded { .. }), "only friends are asked for");
     assert_eq!(elsewhere(&b.claim("ann", 0)), Some(owner), "it was somebody else's by then");
     assert_eq!(loaded(&b.claim("ann", 1)), Some((2, 0, vec![1, 2])));
     assert_eq!(elsewhere(&a.run([load(2)])[0]), Some(UserOwner { at: Some(b.me()), epoch: 2, floor: 7 }));
     assert_eq!(b.owner("ann").epoch, 2);
-    let page = |except: &[u64]| ClusterJob::Page { except: except.into(), pushes_max: 2, bytes_max: usize::MAX };
+    let page = |except: &[u64]| ClusterStoreJob::Page { except: except.into(), pushes_max: 2, bytes_max: usize::MAX };
     for (except, seqs, more) in [(&[][..], [1, 2], true), (&[1], [2, 3], true), (&[2, 3], [1, 4], false)] {
-        let Outcome::Page(found) = b.cluster("ann", page(except)) else { panic!("no page") };
+        let JobOutcome::Page(found) = b.cluster("ann", page(except)) else { panic!("no page") };
         assert_eq!((found.pushes.iter().map(|push| push.seq).collect::<Vec<_>>(), found.more), (seqs.into(), more));
     }
     // A wrong credential is told nothing.
     let credential = Credential::Password(Secret::new("x"));
     let log_in =
         Job::LogIn { user: user("ann"), credential, now_ms: 1, latest_ms: 2, pushes_max: 2, bytes_max: usize::MAX };
-    assert!(matches!(a.run([log_in])[0], Outcome::Unproven { .. }));
+    assert!(matches!(a.run([log_in])[0], JobOutcome::Unproven { .. }));
     let ban = Job::Admin { user: user("ann"), job: Box::new(AdminJob::SetBanned { is_banned: true }) };
     let [_, banned] = a.run([ban, load(2)]);
-    assert!(matches!(banned, Outcome::Banned));
-    assert!(matches!(a.claim("ann", 2), Outcome::Banned));
-    assert!(matches!(a.claim("nobody", 0), Outcome::Unproven { password_hash: None, .. }));
+    assert!(matches!(banned, JobOutcome::Banned));
+    assert!(matches!(a.claim("ann", 2), JobOutcome::Banned));
+    assert!(matches!(a.claim("nobody", 0), JobOutcome::Unproven { password_hash: None, .. }));
     assert_eq!(b.owner("ann").epoch, 2, "and nothing was claimed");
 }
 
@@ -183,7 +187,7 @@ fn a_push_beyond_the_limit_of_the_numbers_is_not_written() {
         Job::AskFriend { push: request(far + 1, "bob", "ann", "r"), pending_max: 10 },
     ]);
     assert!(saved(&good).is_some());
-    assert!(matches!((beyond, friend), (Outcome::Failed, Outcome::Failed)));
+    assert!(matches!((beyond, friend), (JobOutcome::Failed, JobOutcome::Failed)));
     // The clock of another node was ahead, and the limit follows.
     a.cluster.note_clock(far);
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -217,6 +221,6 @@ fn a_fenced_node_answers_no_job_that_writes_and_is_told() {
     let other = join(&database, "b");
     assert!(other.fence(a.me()).unwrap());
     let [saving] = a.run([Job::SavePush { push: message(1, "bob", "ann", "m") }]);
-    assert!(matches!(saving, Outcome::Failed));
-    assert!(matches!(a.claim("ann", 0), Outcome::Failed));
+    assert!(matches!(saving, JobOutcome::Failed));
+    assert!(matches!(a.claim("ann", 0), JobOutcome::Failed));
 }

@@ -2,7 +2,9 @@
 
 use super::ChatApp;
 use crate::message::KeyTrust;
-use crate::session_messages::{FriendList, IncomingRequest, LinkStatus, SessionEvent, SessionOrder};
+use crate::session_messages::{
+    FriendsAndRequests, ListedFriendRequest, ServerLinkStatus, SessionCommand, SessionEvent,
+};
 use crate::text;
 use crate::view;
 
@@ -11,7 +13,7 @@ const ASKS_MAX: usize = 200;
 
 impl ChatApp {
     /// Handles news from the session.
-    pub(crate) fn hear(&mut self, news: SessionEvent) -> Vec<SessionOrder> {
+    pub(crate) fn hear(&mut self, news: SessionEvent) -> Vec<SessionCommand> {
         match news {
             SessionEvent::Kept { messages, seen } => {
                 for message in messages {
@@ -85,22 +87,22 @@ impl ChatApp {
         Vec::new()
     }
 
-    fn hear_link(&mut self, link: LinkStatus) -> Vec<SessionOrder> {
-        if let LinkStatus::Over(why) = &link {
+    fn hear_link(&mut self, link: ServerLinkStatus) -> Vec<SessionCommand> {
+        if let ServerLinkStatus::Over(why) = &link {
             self.warn(format!("{}; /connect connects again", text::line(why)));
         }
-        if link != LinkStatus::Here {
+        if link != ServerLinkStatus::Here {
             self.friends.values_mut().for_each(|friend| friend.is_online = false);
         }
-        let is_here = link == LinkStatus::Here;
+        let is_here = link == ServerLinkStatus::Here;
         self.link = link;
         match &self.open {
-            Some(open) if is_here => vec![SessionOrder::LookAt(open.clone())],
+            Some(open) if is_here => vec![SessionCommand::LookAt(open.clone())],
             _ => Vec::new(),
         }
     }
 
-    fn hear_roster(&mut self, roster: FriendList) {
+    fn hear_roster(&mut self, roster: FriendsAndRequests) {
         self.friends = roster.friends.into_iter().map(|friend| (friend.name.clone(), friend)).collect();
         self.incoming = roster.incoming;
         self.outgoing = roster.outgoing;
@@ -108,7 +110,7 @@ impl ChatApp {
 }
 
 /// Adds a request; one that is reported twice is kept once.
-fn note(asks: &mut Vec<IncomingRequest>, ask: IncomingRequest) {
+fn note(asks: &mut Vec<ListedFriendRequest>, ask: ListedFriendRequest) {
     asks.retain(|known| known.name != ask.name);
     if asks.len() < ASKS_MAX {
         asks.push(ask);

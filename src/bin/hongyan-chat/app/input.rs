@@ -1,9 +1,9 @@
 //! How the state changes when a key is pressed.
 
-use super::{ChatApp, Focus, ListRow, Popup, SecretUse};
+use super::{ChatApp, ContactListRow, Focus, Popup, SecretUse};
 use crate::editor::LineEditor;
 use crate::secret::Secret;
-use crate::session_messages::{LinkStatus, SessionOrder};
+use crate::session_messages::{ServerLinkStatus, SessionCommand};
 use crate::text;
 use crate::view;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -14,7 +14,7 @@ const PASSPHRASE_CHARS_MIN: usize = 12;
 
 impl ChatApp {
     /// Handles a key.
-    pub(crate) fn press(&mut self, key: KeyEvent) -> Vec<SessionOrder> {
+    pub(crate) fn press(&mut self, key: KeyEvent) -> Vec<SessionCommand> {
         if key.kind == KeyEventKind::Release {
             return Vec::new();
         }
@@ -22,7 +22,7 @@ impl ChatApp {
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
         if is_control && matches!(key.code, KeyCode::Char('q' | 'c')) {
             self.is_over = true;
-            return vec![SessionOrder::Quit];
+            return vec![SessionCommand::Quit];
         }
         if is_control && key.code == KeyCode::Char('l') {
             self.wants_redraw = true;
@@ -65,12 +65,12 @@ impl ChatApp {
         self.limit_scroll();
     }
 
-    fn turn(&mut self) -> Vec<SessionOrder> {
+    fn turn(&mut self) -> Vec<SessionCommand> {
         self.focus = if self.focus == Focus::List { Focus::Chat } else { Focus::List };
         self.see().into_iter().collect()
     }
 
-    fn press_in_list(&mut self, key: KeyEvent) -> Vec<SessionOrder> {
+    fn press_in_list(&mut self, key: KeyEvent) -> Vec<SessionCommand> {
         match key.code {
             KeyCode::Up => self.step(-1),
             KeyCode::Down => self.step(1),
@@ -96,14 +96,14 @@ impl ChatApp {
         }
     }
 
-    fn enter_row(&mut self) -> Vec<SessionOrder> {
+    fn enter_row(&mut self) -> Vec<SessionCommand> {
         match self.current_row() {
-            Some(ListRow::Friend(name) | ListRow::Other(name)) => self.enter(&name),
-            Some(ListRow::Asks(name)) => {
+            Some(ContactListRow::Friend(name) | ContactListRow::Other(name)) => self.enter(&name),
+            Some(ContactListRow::Asks(name)) => {
                 self.show_request(&name);
                 Vec::new()
             }
-            Some(ListRow::Asked(name)) => vec![SessionOrder::Find(name)],
+            Some(ContactListRow::Asked(name)) => vec![SessionCommand::Find(name)],
             None => Vec::new(),
         }
     }
@@ -121,19 +121,19 @@ impl ChatApp {
     }
 
     /// Handles a letter in the list: a shortcut for a command about the chosen row.
-    fn press_letter(&mut self, letter: char) -> Vec<SessionOrder> {
+    fn press_letter(&mut self, letter: char) -> Vec<SessionCommand> {
         let command = match (letter, self.current_row()) {
-            ('a', Some(ListRow::Asks(name))) => format!("accept {name}"),
-            ('r', Some(ListRow::Asks(name))) => format!("reject {name}"),
-            ('w', Some(ListRow::Asked(name))) => format!("withdraw {name}"),
-            ('d', Some(ListRow::Friend(name))) => format!("remove {name}"),
+            ('a', Some(ContactListRow::Asks(name))) => format!("accept {name}"),
+            ('r', Some(ContactListRow::Asks(name))) => format!("reject {name}"),
+            ('w', Some(ContactListRow::Asked(name))) => format!("withdraw {name}"),
+            ('d', Some(ContactListRow::Friend(name))) => format!("remove {name}"),
             ('b', Some(row)) => format!("block {}", row.name()),
             _ => return Vec::new(),
         };
         self.command(&command)
     }
 
-    fn press_in_chat(&mut self, key: KeyEvent, is_control: bool) -> Vec<SessionOrder> {
+    fn press_in_chat(&mut self, key: KeyEvent, is_control: bool) -> Vec<SessionCommand> {
         let is_alt = key.modifiers.contains(KeyModifiers::ALT);
         match key.code {
             KeyCode::Enter if is_alt => self.editor_mut().insert("\n"),
@@ -156,7 +156,7 @@ impl ChatApp {
     }
 
     /// Handles Esc: it ends the search first, then scrolling back, then the chat.
-    fn step_out(&mut self) -> Vec<SessionOrder> {
+    fn step_out(&mut self) -> Vec<SessionCommand> {
         let Some(chat) = self.chat_mut() else {
             self.focus = Focus::List;
             return Vec::new();
@@ -176,7 +176,7 @@ impl ChatApp {
         self.limit_scroll();
     }
 
-    fn scroll_down(&mut self, by: usize) -> Vec<SessionOrder> {
+    fn scroll_down(&mut self, by: usize) -> Vec<SessionCommand> {
         if let Some(chat) = self.chat_mut() {
             chat.scroll = chat.scroll.saturating_sub(by);
         }
@@ -190,7 +190,7 @@ impl ChatApp {
         }
     }
 
-    fn press_in_popup(&mut self, key: KeyEvent) -> Vec<SessionOrder> {
+    fn press_in_popup(&mut self, key: KeyEvent) -> Vec<SessionCommand> {
         let last = self.popup.as_ref().map_or(0, |popup| view::popup_scroll_max(popup, self.size));
         match (&mut self.popup, key.code) {
             (_, KeyCode::Esc) => self.popup = None,
@@ -229,7 +229,7 @@ impl ChatApp {
 
     /// Asks again if the secret cannot be used. If the window closed, the user might enter the
     /// secret once more, and send it to a friend.
-    fn take_secret(&mut self, label: &str, secret: Secret, then: SecretUse) -> Vec<SessionOrder> {
+    fn take_secret(&mut self, label: &str, secret: Secret, then: SecretUse) -> Vec<SessionCommand> {
         if secret.is_empty() {
             self.warn("nothing was entered; Esc leaves");
             self.ask_secret(label, then);
@@ -252,10 +252,10 @@ impl ChatApp {
             SecretUse::NewPasswordAgain { old, new } if new != secret => {
                 self.ask_secret("The two were not the same. The new password", SecretUse::NewPassword { old });
             }
-            SecretUse::ExportAgain { file, passphrase } => return vec![SessionOrder::Export { file, passphrase }],
-            SecretUse::NewPasswordAgain { old, new } => return vec![SessionOrder::Password { old, new }],
-            SecretUse::Import { file } => return vec![SessionOrder::Import { file, passphrase: secret }],
-            SecretUse::Delete => return vec![SessionOrder::DeleteAccount { password: secret }],
+            SecretUse::ExportAgain { file, passphrase } => return vec![SessionCommand::Export { file, passphrase }],
+            SecretUse::NewPasswordAgain { old, new } => return vec![SessionCommand::Password { old, new }],
+            SecretUse::Import { file } => return vec![SessionCommand::Import { file, passphrase: secret }],
+            SecretUse::Delete => return vec![SessionCommand::DeleteAccount { password: secret }],
         }
         Vec::new()
     }
@@ -267,10 +267,10 @@ impl ChatApp {
     /// A sentence about a problem of the connection, if there is one.
     pub(crate) fn trouble(&self) -> Option<String> {
         match &self.link {
-            LinkStatus::Here => None,
-            LinkStatus::Connecting => Some("connecting".to_owned()),
-            LinkStatus::Away(why) => Some(format!("not connected, trying again: {why}")),
-            LinkStatus::Over(why) => Some(format!("not connected: {why}; /connect connects again")),
+            ServerLinkStatus::Here => None,
+            ServerLinkStatus::Connecting => Some("connecting".to_owned()),
+            ServerLinkStatus::Away(why) => Some(format!("not connected, trying again: {why}")),
+            ServerLinkStatus::Over(why) => Some(format!("not connected: {why}; /connect connects again")),
         }
     }
 }

@@ -3,12 +3,12 @@
 use super::{ChatApp, Popup, SecretUse};
 use crate::commands::{self, COMMANDS, InputCommand};
 use crate::message::{KeyTrust, MessageState};
-use crate::session_messages::SessionOrder;
+use crate::session_messages::SessionCommand;
 use crate::text;
 
 impl ChatApp {
     /// Handles Enter: sends the line, or executes its command.
-    pub(super) fn enter_line(&mut self) -> Vec<SessionOrder> {
+    pub(super) fn enter_line(&mut self) -> Vec<SessionCommand> {
         let line = self.editor().text().to_owned();
         if line.trim().is_empty() {
             return Vec::new();
@@ -31,7 +31,7 @@ impl ChatApp {
         self.editor_mut().clear();
         self.give_back(&to);
         let text = line.strip_prefix('/').unwrap_or(&line).to_owned();
-        vec![SessionOrder::Send { to, text }]
+        vec![SessionCommand::Send { to, text }]
     }
 
     /// Puts aside a text that cannot be sent, so that the user can enter the command that the
@@ -75,7 +75,7 @@ impl ChatApp {
     }
 
     /// Executes a command, given without its slash.
-    pub(super) fn command(&mut self, line: &str) -> Vec<SessionOrder> {
+    pub(super) fn command(&mut self, line: &str) -> Vec<SessionCommand> {
         let command = match commands::parse(line.trim(), self.open.as_deref()) {
             Ok(command) => command,
             Err(why) => {
@@ -87,26 +87,26 @@ impl ChatApp {
             InputCommand::Help => self.show_help(),
             InputCommand::Quit => {
                 self.is_over = true;
-                return vec![SessionOrder::Quit];
+                return vec![SessionCommand::Quit];
             }
             InputCommand::Open(name) => return self.enter(&name),
-            InputCommand::Find(name) => return vec![SessionOrder::Find(name)],
-            InputCommand::Request { name, text } => return vec![SessionOrder::Ask { name, text }],
+            InputCommand::Find(name) => return vec![SessionCommand::Find(name)],
+            InputCommand::Request { name, text } => return vec![SessionCommand::Ask { name, text }],
             InputCommand::Withdraw(name) => match self.outgoing.iter().find(|ask| ask.name == name) {
-                Some(ask) => return vec![SessionOrder::Withdraw(ask.clone())],
+                Some(ask) => return vec![SessionCommand::Withdraw(ask.clone())],
                 None => self.warn(format!("you have not asked {}", text::line(&name))),
             },
             InputCommand::Accept(name) => return self.answer(&name, true),
             InputCommand::Reject(name) => return self.answer(&name, false),
             InputCommand::Remove(name) => {
-                self.confirm(&format!("End the friendship with {}?", text::line(&name)), SessionOrder::Remove(name));
+                self.confirm(&format!("End the friendship with {}?", text::line(&name)), SessionCommand::Remove(name));
             }
             InputCommand::Block(name) => {
                 let question = format!("Block {}? It ends the friendship, and they are not told.", text::line(&name));
-                self.confirm(&question, SessionOrder::Block(name));
+                self.confirm(&question, SessionCommand::Block(name));
             }
-            InputCommand::Unblock(name) => return vec![SessionOrder::Unblock(name)],
-            InputCommand::Blocked => return vec![SessionOrder::Blocked],
+            InputCommand::Unblock(name) => return vec![SessionCommand::Unblock(name)],
+            InputCommand::Blocked => return vec![SessionCommand::Blocked],
             InputCommand::Search(text) => self.search(text),
             InputCommand::Safety => self.show_safety(),
             InputCommand::Agree => self.agree(),
@@ -115,30 +115,32 @@ impl ChatApp {
                 self.ask_secret("A passphrase for the file, of at least 12 characters", SecretUse::Export { file });
             }
             InputCommand::Import(file) => self.ask_secret("The passphrase of the file", SecretUse::Import { file }),
-            InputCommand::NewKeys => self.confirm("Make new keys? Your friends are warned.", SessionOrder::NewKeys),
-            InputCommand::Profile { key, value } => return vec![SessionOrder::Profile { key: key.to_owned(), value }],
+            InputCommand::NewKeys => self.confirm("Make new keys? Your friends are warned.", SessionCommand::NewKeys),
+            InputCommand::Profile { key, value } => {
+                return vec![SessionCommand::Profile { key: key.to_owned(), value }];
+            }
             InputCommand::Password => self.ask_secret("The old password", SecretUse::OldPassword),
             InputCommand::DeleteAccount => {
                 self.ask_secret("Your password, to delete your account for good", SecretUse::Delete);
             }
-            InputCommand::Connect => return vec![SessionOrder::Connect],
-            InputCommand::LogOut => return vec![SessionOrder::LogOut],
+            InputCommand::Connect => return vec![SessionCommand::Connect],
+            InputCommand::LogOut => return vec![SessionCommand::LogOut],
             #[cfg(debug_assertions)]
             InputCommand::Panic => panic!("as the test asked"),
         }
         Vec::new()
     }
 
-    fn confirm(&mut self, question: &str, order: SessionOrder) {
+    fn confirm(&mut self, question: &str, order: SessionCommand) {
         self.popup = Some(Popup::Confirm { question: question.to_owned(), order });
     }
 
-    fn answer(&mut self, name: &str, is_accepted: bool) -> Vec<SessionOrder> {
+    fn answer(&mut self, name: &str, is_accepted: bool) -> Vec<SessionCommand> {
         let Some(ask) = self.incoming.iter().find(|ask| ask.name == name) else {
             self.warn(format!("{} has not asked", text::line(name)));
             return Vec::new();
         };
-        vec![SessionOrder::Answer { ask: ask.clone(), is_accepted }]
+        vec![SessionCommand::Answer { ask: ask.clone(), is_accepted }]
     }
 
     /// Asks the user with the safety number of the keys that the answer is about, because the
@@ -154,7 +156,7 @@ impl ChatApp {
             KeyTrust::Changed { safety, keys } if safety.is_empty() => {
                 let question =
                     format!("Trust the new keys of {shown}? Without keys of yours there is no safety number.");
-                self.confirm(&question, SessionOrder::Agree { name, keys });
+                self.confirm(&question, SessionCommand::Agree { name, keys });
             }
             KeyTrust::Changed { safety, keys } => {
                 let question = format!(
@@ -162,22 +164,22 @@ impl ChatApp {
                      same one? Compare it face to face, or by a call.",
                     in_rows(&safety)
                 );
-                self.confirm(&question, SessionOrder::Agree { name, keys });
+                self.confirm(&question, SessionCommand::Agree { name, keys });
             }
             KeyTrust::Gone => {
                 let question = format!("{shown} has no keys any more. Write to {shown} without encryption?");
-                self.confirm(&question, SessionOrder::Agree { name, keys: String::new() });
+                self.confirm(&question, SessionCommand::Agree { name, keys: String::new() });
             }
             _ => self.say("there is nothing to agree to"),
         }
     }
 
     /// Retries all messages of the open chat that failed, oldest first.
-    pub(super) fn retry(&mut self) -> Vec<SessionOrder> {
+    pub(super) fn retry(&mut self) -> Vec<SessionCommand> {
         let (Some(with), Some(chat)) = (self.open.clone(), self.chat_mut()) else { return Vec::new() };
         let ids: Vec<String> = chat.failed().map(|message| message.id.clone()).collect();
         ids.iter().for_each(|id| chat.became(id, MessageState::Sent));
-        ids.into_iter().map(|id| SessionOrder::Retry { with: with.clone(), id }).collect()
+        ids.into_iter().map(|id| SessionCommand::Retry { with: with.clone(), id }).collect()
     }
 
     fn search(&mut self, wanted: String) {

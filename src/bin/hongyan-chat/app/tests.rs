@@ -1,13 +1,13 @@
 use super::*;
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
-use crate::session_messages::{FriendList, SessionEvent};
+use crate::session_messages::{FriendsAndRequests, SessionEvent};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 fn app() -> ChatApp {
     let mut app = ChatApp::new("ann", "server", 0);
-    app.hear(SessionEvent::Link(LinkStatus::Here));
+    app.hear(SessionEvent::Link(ServerLinkStatus::Here));
     let friend = |name: &str| FriendItem { name: name.into(), nick: String::new(), is_online: false };
-    app.hear(SessionEvent::Roster(FriendList {
+    app.hear(SessionEvent::Roster(FriendsAndRequests {
         friends: vec![friend("bob"), friend("zoe")],
         incoming: vec![ask("carl")],
         outgoing: vec![ask("dora")],
@@ -15,19 +15,19 @@ fn app() -> ChatApp {
     app
 }
 
-fn ask(name: &str) -> IncomingRequest {
-    IncomingRequest { name: name.into(), id: format!("of {name}"), text: format!("words of {name}") }
+fn ask(name: &str) -> ListedFriendRequest {
+    ListedFriendRequest { name: name.into(), id: format!("of {name}"), text: format!("words of {name}") }
 }
 
-fn press(app: &mut ChatApp, code: KeyCode) -> Vec<SessionOrder> {
+fn press(app: &mut ChatApp, code: KeyCode) -> Vec<SessionCommand> {
     app.press(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
-fn control(app: &mut ChatApp, letter: char) -> Vec<SessionOrder> {
+fn control(app: &mut ChatApp, letter: char) -> Vec<SessionCommand> {
     app.press(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
 }
 
-fn enter(app: &mut ChatApp, line: &str) -> Vec<SessionOrder> {
+fn enter(app: &mut ChatApp, line: &str) -> Vec<SessionCommand> {
     app.focus = Focus::Chat;
     line.chars().for_each(|char| drop(press(app, KeyCode::Char(char))));
     press(app, KeyCode::Enter)
@@ -54,8 +54,8 @@ fn a_line_becomes_a_message_and_two_slashes_one() {
     let mut app = app();
     assert!(enter(&mut app, "hello").is_empty() && app.said.0.contains("no chat is open"));
     app.loose.clear();
-    assert_eq!(app.enter("bob"), [SessionOrder::LookAt("bob".into())]);
-    let send = |text: &str| vec![SessionOrder::Send { to: "bob".into(), text: text.into() }];
+    assert_eq!(app.enter("bob"), [SessionCommand::LookAt("bob".into())]);
+    let send = |text: &str| vec![SessionCommand::Send { to: "bob".into(), text: text.into() }];
     assert_eq!(enter(&mut app, "hello"), send("hello"));
     assert_eq!(enter(&mut app, "//etc"), send("/etc"));
     assert!(enter(&mut app, "   ").is_empty());
@@ -80,11 +80,11 @@ fn changed_keys_stop_a_chat_until_the_user_agrees() {
         // The keys have changed meanwhile: the answer is about those that were shown.
         let other = KeyTrust::Changed { safety: "3 4".into(), keys: "other".into() };
         app.hear(SessionEvent::Trust { name: "bob".into(), trust: other });
-        let agree = SessionOrder::Agree { name: "bob".into(), keys: keys.into() };
+        let agree = SessionCommand::Agree { name: "bob".into(), keys: keys.into() };
         assert_eq!(press(&mut app, KeyCode::Char('y')), [agree]);
     }
     app.hear(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2".into() } });
-    let send = |text: &str| vec![SessionOrder::Send { to: "bob".into(), text: text.into() }];
+    let send = |text: &str| vec![SessionCommand::Send { to: "bob".into(), text: text.into() }];
     for _ in 0..2 {
         assert_eq!(app.editor().text(), "hello", "nothing is lost");
         assert_eq!(press(&mut app, KeyCode::Enter), send("hello"));
@@ -137,37 +137,37 @@ fn what_is_typed_over_a_window_is_a_command_or_nothing() {
         entered
     };
     // With letters that are shortcuts of the list, and a space.
-    assert_eq!(typed("/accept carl"), [SessionOrder::Answer { ask: ask("carl"), is_accepted: true }]);
-    assert_eq!(typed("/request zed hi"), [SessionOrder::Ask { name: "zed".into(), text: "hi".into() }]);
+    assert_eq!(typed("/accept carl"), [SessionCommand::Answer { ask: ask("carl"), is_accepted: true }]);
+    assert_eq!(typed("/request zed hi"), [SessionCommand::Ask { name: "zed".into(), text: "hi".into() }]);
     assert_eq!(typed("q reject b d"), [], "Enter closes it");
 }
 
 #[test]
 fn requests_are_answered_from_the_list() {
     let mut app = app();
-    assert_eq!(app.current_row(), Some(ListRow::Asks("carl".into())));
+    assert_eq!(app.current_row(), Some(ContactListRow::Asks("carl".into())));
     assert!(press(&mut app, KeyCode::Enter).is_empty());
     let Some(Popup::Text { text, .. }) = &app.popup else { panic!() };
     assert!(text.contains("words of carl") && text.contains("/accept carl or /reject carl"), "{text}");
     press(&mut app, KeyCode::Esc);
-    assert_eq!(press(&mut app, KeyCode::Char('a')), [SessionOrder::Answer { ask: ask("carl"), is_accepted: true }]);
-    assert_eq!(press(&mut app, KeyCode::Char('r')), [SessionOrder::Answer { ask: ask("carl"), is_accepted: false }]);
+    assert_eq!(press(&mut app, KeyCode::Char('a')), [SessionCommand::Answer { ask: ask("carl"), is_accepted: true }]);
+    assert_eq!(press(&mut app, KeyCode::Char('r')), [SessionCommand::Answer { ask: ask("carl"), is_accepted: false }]);
     press(&mut app, KeyCode::End);
-    assert_eq!(press(&mut app, KeyCode::Char('w')), [SessionOrder::Withdraw(ask("dora"))]);
+    assert_eq!(press(&mut app, KeyCode::Char('w')), [SessionCommand::Withdraw(ask("dora"))]);
     assert!(press(&mut app, KeyCode::Char('a')).is_empty(), "who was asked cannot be accepted");
     press(&mut app, KeyCode::Up);
-    assert_eq!(app.current_row(), Some(ListRow::Friend("zoe".into())));
+    assert_eq!(app.current_row(), Some(ContactListRow::Friend("zoe".into())));
     assert!(press(&mut app, KeyCode::Char('b')).is_empty());
     assert!(press(&mut app, KeyCode::Char('x')).is_empty() && app.popup.is_some(), "a question waits for y or n");
-    assert_eq!(press(&mut app, KeyCode::Char('y')), [SessionOrder::Block("zoe".into())]);
+    assert_eq!(press(&mut app, KeyCode::Char('y')), [SessionCommand::Block("zoe".into())]);
     press(&mut app, KeyCode::Char('d'));
     assert!(press(&mut app, KeyCode::Char('n')).is_empty() && app.popup.is_none());
     app.hear(SessionEvent::Asked(ask("emil")));
     assert!(app.said.0.contains("/accept emil or /reject emil"), "{}", app.said.0);
     app.hear(SessionEvent::Asked(ask("emil")));
     assert_eq!(app.incoming.iter().filter(|ask| ask.name == "emil").count(), 1);
-    assert_eq!(enter(&mut app, "/reject emil"), [SessionOrder::Answer { ask: ask("emil"), is_accepted: false }]);
-    let asks = SessionOrder::Ask { name: "fred".into(), text: "it's Ann".into() };
+    assert_eq!(enter(&mut app, "/reject emil"), [SessionCommand::Answer { ask: ask("emil"), is_accepted: false }]);
+    let asks = SessionCommand::Ask { name: "fred".into(), text: "it's Ann".into() };
     assert_eq!(enter(&mut app, "/request fred it's Ann"), [asks]);
 }
 
@@ -176,8 +176,8 @@ fn what_is_in_sight_is_read_and_nothing_else() {
     let mut app = app();
     app.hear(received("bob", 5));
     assert_eq!(app.chats["bob"].unread, 1);
-    let saw = |time| SessionOrder::Saw { with: "bob".into(), time };
-    assert_eq!(control(&mut app, 'n'), [SessionOrder::LookAt("bob".into()), saw(5)]);
+    let saw = |time| SessionCommand::Saw { with: "bob".into(), time };
+    assert_eq!(control(&mut app, 'n'), [SessionCommand::LookAt("bob".into()), saw(5)]);
     assert_eq!(app.hear(received("bob", 6)), [saw(6)]);
     press(&mut app, KeyCode::Tab);
     assert!(app.hear(received("bob", 7)).is_empty());
@@ -203,7 +203,7 @@ fn all_that_failed_is_sent_again_under_its_id() {
             seal: MessageSecurity::Sealed,
         }));
     }
-    let again = |id: &str| SessionOrder::Retry { with: "bob".into(), id: id.into() };
+    let again = |id: &str| SessionCommand::Retry { with: "bob".into(), id: id.into() };
     assert_eq!(enter(&mut app, "/retry"), [again("1"), again("3")]);
     assert!(control(&mut app, 'r').is_empty(), "they are on their way");
     app.hear(SessionEvent::Became { with: "bob".into(), id: "3".into(), way: MessageState::Failed("FULL".into()) });
@@ -220,7 +220,7 @@ fn a_secret_goes_where_it_was_asked_for() {
     enter(&mut app, "/export my keys");
     let good = "twelve chars";
     assert!(secret(&mut app, good).is_empty());
-    let order = SessionOrder::Export { file: "my keys".into(), passphrase: secret_of(good) };
+    let order = SessionCommand::Export { file: "my keys".into(), passphrase: secret_of(good) };
     assert_eq!(secret(&mut app, good), std::slice::from_ref(&order));
     enter(&mut app, "/export my keys");
     // A secret that cannot be used is asked for again, and goes nowhere else.
@@ -245,7 +245,7 @@ fn a_secret_goes_where_it_was_asked_for() {
     for text in ["old", "new", "other", "new"] {
         assert!(secret(&mut app, text).is_empty() && app.popup.is_some());
     }
-    assert_eq!(secret(&mut app, "new"), [SessionOrder::Password { old: secret_of("old"), new: secret_of("new") }]);
+    assert_eq!(secret(&mut app, "new"), [SessionCommand::Password { old: secret_of("old"), new: secret_of("new") }]);
     enter(&mut app, "/password");
     app.paste("old-one");
     assert!(!format!("{app:?}").contains("old-one"), "nor is it in what is printed of the state");
@@ -261,16 +261,16 @@ fn the_end_is_said_and_the_way_out_always_works() {
     for letter in ['q', 'c'] {
         let mut app = app();
         press(&mut app, KeyCode::F(1));
-        assert_eq!(control(&mut app, letter), [SessionOrder::Quit]);
+        assert_eq!(control(&mut app, letter), [SessionCommand::Quit]);
         assert!(app.is_over && app.ended.is_none());
     }
     let mut app = app();
     app.hear(SessionEvent::Ended { why: "wrong\npassword".into(), is_refused: true });
     assert_eq!((app.is_over, app.ended), (true, Some(("wrong⏎password".into(), true))));
     let mut app = self::app();
-    app.hear(SessionEvent::Link(LinkStatus::Over("the user logged in elsewhere".into())));
+    app.hear(SessionEvent::Link(ServerLinkStatus::Over("the user logged in elsewhere".into())));
     assert!(!app.is_over && app.said.0.contains("/connect"));
-    assert_eq!(enter(&mut app, "/connect"), [SessionOrder::Connect]);
+    assert_eq!(enter(&mut app, "/connect"), [SessionCommand::Connect]);
 }
 
 #[test]
@@ -278,8 +278,8 @@ fn the_list_keeps_its_place_while_others_come_and_go() {
     let mut app = app();
     app.select("zoe");
     app.hear(received("yan", 1));
-    assert_eq!(app.current_row(), Some(ListRow::Friend("zoe".into())));
-    assert!(app.rows().contains(&ListRow::Other("yan".into())), "no friend, but there are messages");
-    app.hear(SessionEvent::Roster(FriendList::default()));
-    assert_eq!(app.current_row(), Some(ListRow::Other("yan".into())));
+    assert_eq!(app.current_row(), Some(ContactListRow::Friend("zoe".into())));
+    assert!(app.rows().contains(&ContactListRow::Other("yan".into())), "no friend, but there are messages");
+    app.hear(SessionEvent::Roster(FriendsAndRequests::default()));
+    assert_eq!(app.current_row(), Some(ContactListRow::Other("yan".into())));
 }

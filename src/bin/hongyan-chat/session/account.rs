@@ -1,45 +1,45 @@
 //! Orders about friends and the account.
 
-use super::SessionWorker;
-use crate::session_messages::{FriendItem, FriendList, IncomingRequest, SessionEvent, SessionOrder};
+use super::ChatSessionWorker;
+use crate::session_messages::{FriendItem, FriendsAndRequests, ListedFriendRequest, SessionCommand, SessionEvent};
 use crate::text;
-use hongyan::client::{Error, ErrorCode, PendingRequest, ProfileChange, hash_value};
+use hongyan::client::{Error, ErrorCode, PendingFriendRequest, ProfileChange, hash_value};
 
-impl SessionWorker {
-    pub(super) fn obey(&mut self, order: SessionOrder) {
+impl ChatSessionWorker {
+    pub(super) fn obey(&mut self, order: SessionCommand) {
         match order {
-            SessionOrder::Retry { with, id } => self.retry(&with, &id),
-            SessionOrder::Saw { with, time } => {
+            SessionCommand::Retry { with, id } => self.retry(&with, &id),
+            SessionCommand::Saw { with, time } => {
                 let kept = self.desk.keep(|history| history.saw(&with, time));
                 if let Err(error) = kept {
                     self.desk.warn(format!("cannot write the messages: {error}"));
                 }
             }
-            SessionOrder::LookAt(name) => {
+            SessionCommand::LookAt(name) => {
                 if name != "system" && self.is_online {
                     self.trust(&name);
                 }
             }
-            SessionOrder::Agree { name, keys } => self.agree(&name, &keys),
-            SessionOrder::Export { .. } => self.export(&order),
-            SessionOrder::Import { .. } => self.import(&order),
-            SessionOrder::NewKeys => self.new_keys(),
-            SessionOrder::Connect => self.connect(),
-            SessionOrder::LogOut => self.log_out(),
-            SessionOrder::DeleteAccount { password } => self.delete_account(&password),
-            SessionOrder::Password { old, new } => self.change_password(&old, &new),
-            SessionOrder::Profile { key, value } => self.change_profile(&key, value),
+            SessionCommand::Agree { name, keys } => self.agree(&name, &keys),
+            SessionCommand::Export { .. } => self.export(&order),
+            SessionCommand::Import { .. } => self.import(&order),
+            SessionCommand::NewKeys => self.new_keys(),
+            SessionCommand::Connect => self.connect(),
+            SessionCommand::LogOut => self.log_out(),
+            SessionCommand::DeleteAccount { password } => self.delete_account(&password),
+            SessionCommand::Password { old, new } => self.change_password(&old, &new),
+            SessionCommand::Profile { key, value } => self.change_profile(&key, value),
             // These orders are handled by the session itself.
-            SessionOrder::Send { .. } | SessionOrder::Quit => {}
+            SessionCommand::Send { .. } | SessionCommand::Quit => {}
             other => self.obey_about_others(other),
         }
     }
 
     /// Executes orders about one other user. They may change the roster.
-    fn obey_about_others(&mut self, order: SessionOrder) {
+    fn obey_about_others(&mut self, order: SessionCommand) {
         let Some(client) = self.online() else { return };
         match order {
-            SessionOrder::Find(name) => {
+            SessionCommand::Find(name) => {
                 match client.profile(&name) {
                     Ok(Some(profile)) => {
                         let keys = if profile.rsa_public_key.is_empty() { "none" } else { "yes" };
@@ -66,27 +66,27 @@ impl SessionWorker {
                 }
                 return;
             }
-            SessionOrder::Ask { name, text } => {
+            SessionCommand::Ask { name, text } => {
                 self.report(client.ask_friend(&name, &text), &format!("{name} was asked"));
             }
-            SessionOrder::Withdraw(ask) => {
+            SessionCommand::Withdraw(ask) => {
                 self.report(client.end_friendship(&ask.name), &format!("your request to {} is withdrawn", ask.name));
             }
-            SessionOrder::Answer { ask, is_accepted } => {
+            SessionCommand::Answer { ask, is_accepted } => {
                 let verb = if is_accepted { "you and {} are friends" } else { "the request of {} is rejected" };
                 let answered = client.answer_request(is_accepted, &ask.id, &ask.name, "");
                 self.report(answered, &verb.replace("{}", &ask.name));
             }
-            SessionOrder::Remove(name) => {
+            SessionCommand::Remove(name) => {
                 self.report(client.end_friendship(&name), &format!("{name} is not your friend any more"));
             }
-            SessionOrder::Block(name) => {
+            SessionCommand::Block(name) => {
                 self.report(client.block(&name), &format!("{name} is blocked"));
             }
-            SessionOrder::Unblock(name) => {
+            SessionCommand::Unblock(name) => {
                 self.report(client.unblock(&name), &format!("{name} is not blocked any more"));
             }
-            SessionOrder::Blocked => {
+            SessionCommand::Blocked => {
                 match client.blocked() {
                     Ok(names) if names.is_empty() => self.desk.say("you have blocked nobody"),
                     Ok(names) => {
@@ -104,7 +104,7 @@ impl SessionWorker {
     /// Fetches friends and requests.
     pub(super) fn refresh(&mut self) {
         let Some(client) = self.client.clone().filter(|client| client.is_online()) else { return };
-        let ask = |request: PendingRequest| IncomingRequest {
+        let ask = |request: PendingFriendRequest| ListedFriendRequest {
             name: request.user_name,
             id: request.message_id,
             text: request.content,
@@ -116,7 +116,7 @@ impl SessionWorker {
                     nick: friend.nick_name,
                     is_online: friend.online,
                 });
-                self.desk.tell(SessionEvent::Roster(FriendList {
+                self.desk.tell(SessionEvent::Roster(FriendsAndRequests {
                     friends: friends.collect(),
                     incoming: roster.incoming.into_iter().map(ask).collect(),
                     outgoing: roster.outgoing.into_iter().map(ask).collect(),

@@ -1,16 +1,16 @@
 //! Handles what arrives from the server. Each message is on the disk before it is acked.
 
-use super::{SessionShared, SessionTask, trust};
+use super::{ChatSessionTask, SessionShared, trust};
 use crate::message::{ChatMessage, MessageSecurity, MessageState};
-use crate::session_messages::{IncomingRequest, LinkStatus, SessionEvent};
-use hongyan::client::{Client, ClientEvent, ConnectionState, EndReason, Error, Push, PushKind};
+use crate::session_messages::{ListedFriendRequest, ServerLinkStatus, SessionEvent};
+use hongyan::client::{Client, ClientEndReason, ClientEvent, ConnectionState, Error, Push, PushKind};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 const WAIT: Duration = Duration::from_secs(1);
 
 /// Passes on the events of the client until it has stopped for good.
-pub(super) fn listen(desk: &SessionShared, client: &Client, tasks: &SyncSender<SessionTask>) {
+pub(super) fn listen(desk: &SessionShared, client: &Client, tasks: &SyncSender<ChatSessionTask>) {
     loop {
         // The worker may be waiting for an answer of the server. Its queue is long, and it never
         // waits for this thread.
@@ -21,23 +21,23 @@ pub(super) fn listen(desk: &SessionShared, client: &Client, tasks: &SyncSender<S
                     let is_message = delivery.kind == PushKind::Message;
                     delivery.ack();
                     if !is_message {
-                        tell_worker(SessionTask::Refresh);
+                        tell_worker(ChatSessionTask::Refresh);
                     }
                 }
             }
             Ok(Some(ClientEvent::Presence { user_name, online })) => {
                 desk.tell(SessionEvent::Presence { name: user_name, is_online: online });
             }
-            Ok(Some(ClientEvent::Connection(ConnectionState::Online))) => tell_worker(SessionTask::Online),
+            Ok(Some(ClientEvent::Connection(ConnectionState::Online))) => tell_worker(ChatSessionTask::Online),
             Ok(Some(ClientEvent::Connection(ConnectionState::Offline { why, .. }))) => {
-                desk.tell(SessionEvent::Link(LinkStatus::Away(why)))
+                desk.tell(SessionEvent::Link(ServerLinkStatus::Away(why)))
             }
             Ok(Some(ClientEvent::Connection(ConnectionState::Ended(end)))) | Err(Error::Ended(end)) => {
-                tell_worker(SessionTask::Over(end));
+                tell_worker(ChatSessionTask::Over(end));
                 return;
             }
             Err(error) => {
-                tell_worker(SessionTask::Over(EndReason::Fault(error.to_string())));
+                tell_worker(ChatSessionTask::Over(ClientEndReason::Fault(error.to_string())));
                 return;
             }
             Ok(_) => {}
@@ -53,7 +53,7 @@ fn take(desk: &SessionShared, client: &Client, push: &Push) -> bool {
         // The server stores a request until it is answered, and a friendship for as long as it
         // exists.
         PushKind::FriendRequest => {
-            desk.tell(SessionEvent::Asked(IncomingRequest {
+            desk.tell(SessionEvent::Asked(ListedFriendRequest {
                 name,
                 id: push.message_id.clone(),
                 text: push.content.clone(),

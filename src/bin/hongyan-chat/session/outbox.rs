@@ -1,10 +1,10 @@
 //! Messages that the server has not promised to deliver yet, in their order. A message whose result
 //! is unknown is sent again under the same id.
 
-use super::{SessionShared, SessionTask, SessionWorker};
+use super::{ChatSessionTask, ChatSessionWorker, SessionShared};
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
 use crate::session_messages::SessionEvent;
-use hongyan::client::{Error, Sending, new_id};
+use hongyan::client::{Error, PendingSend, new_id};
 use std::collections::BTreeSet;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,7 +29,7 @@ pub(super) struct MessageOutbox {
 struct OutboxEntry {
     with: String,
     id: String,
-    sending: Option<Sending>,
+    sending: Option<PendingSend>,
 }
 
 impl MessageOutbox {
@@ -47,7 +47,7 @@ impl MessageOutbox {
 
 /// The next step for an entry.
 #[derive(Debug, PartialEq, Eq)]
-enum OutboxStep {
+enum OutboxEntryOutcome {
     Keep,
     Done(MessageState),
 }
@@ -60,7 +60,7 @@ fn now() -> u64 {
 /// because the worker may be waiting for the server. Returns news for the screen.
 pub(super) fn keep(
     desk: &SessionShared,
-    tasks: &SyncSender<SessionTask>,
+    tasks: &SyncSender<ChatSessionTask>,
     to: String,
     text: String,
 ) -> Vec<SessionEvent> {
@@ -80,7 +80,7 @@ pub(super) fn keep(
         news.push(SessionEvent::NotKept { with: to, text: message.text, why });
         return news;
     }
-    if tasks.try_send(SessionTask::Send { to: to.clone(), id: id.clone() }).is_err() {
+    if tasks.try_send(ChatSessionTask::Send { to: to.clone(), id: id.clone() }).is_err() {
         message.way = MessageState::Failed("not delivered: too much waits already".to_owned());
         let (kept, more) = desk.change(|history| history.became(&to, &id, &message.way));
         news.extend(more);
@@ -90,7 +90,7 @@ pub(super) fn keep(
     news
 }
 
-impl SessionWorker {
+impl ChatSessionWorker {
     pub(super) fn retry(&mut self, with: &str, id: &str) {
         self.became(with, id, MessageState::Sent);
         self.outbox.push(with, id);
@@ -112,9 +112,9 @@ impl SessionWorker {
             let step = match entry.sending {
                 Some(_) => look_at(entry),
                 None if has_room && !is_paused => self.begin(entry),
-                None => OutboxStep::Keep,
+                None => OutboxEntryOutcome::Keep,
             };
-            if let OutboxStep::Done(way) = step {
+            if let OutboxEntryOutcome::Done(way) = step {
                 self.became(&entry.with, &entry.id, way);
                 return false;
             }
@@ -122,9 +122,9 @@ impl SessionWorker {
         });
     }
 
-    fn begin(&mut self, entry: &mut OutboxEntry) -> OutboxStep {
+    fn begin(&mut self, entry: &mut OutboxEntry) -> OutboxEntryOutcome {
         let Some(client) = self.client.clone().filter(|client| self.is_online && client.is_online()) else {
-            return OutboxStep::Keep;
+            return OutboxEntryOutcome::Keep;
         };
         if !self.knows_own_keys {
             self.check_own_keys();
@@ -134,7 +134,7 @@ impl SessionWorker {
             // The keys could not be fetched; it will be tried again.
             Some(None) => {
                 self.outbox.paused_until = Some(Instant::now() + PAUSE);
-                return OutboxStep::Keep;
+                return OutboxEntryOutcome::Keep;
             }
             Some(Some(KeyTrust::Changed { .. } | KeyTrust::Gone | KeyTrust::CannotSeal)) => {
                 return not_delivered("the keys stop it, as is said below");
@@ -147,7 +147,7 @@ impl SessionWorker {
         };
         let Some(message) = found else { return not_delivered("it is not kept any more") };
         if tried.is_some_and(|tried| is_too_late(tried, now())) {
-            return OutboxStep::Done(MessageState::Failed(MAY_BE_DELIVERED.to_owned()));
+            return OutboxEntryOutcome::Done(MessageState::Failed(MAY_BE_DELIVERED.to_owned()));
         }
         let sealed = self.desk.keyring().seal(&entry.with, &entry.id, &message.text);
         let sealed = match sealed {
@@ -170,16 +170,16 @@ impl SessionWorker {
         match client.begin_send_with_id(&entry.id, &entry.with, &sealed.content) {
             Ok(sending) => {
                 entry.sending = Some(sending);
-                OutboxStep::Keep
+                OutboxEntryOutcome::Keep
             }
-            Err(Error::Busy | Error::Ended(_)) => OutboxStep::Keep,
+            Err(Error::Busy | Error::Ended(_)) => OutboxEntryOutcome::Keep,
             Err(error) => not_delivered(&error.to_string()),
         }
     }
 }
 
-fn not_delivered(why: &str) -> OutboxStep {
-    OutboxStep::Done(MessageState::Failed(format!("not delivered: {why}")))
+fn not_delivered(why: &str) -> OutboxEntryOutcome {
+    OutboxEntryOutcome::Done(MessageState::Failed(format!("not delivered: {why}")))
 }
 
 /// Might the server no longer recognise a message that was first sent at `tried`, and treat it as a
@@ -211,18 +211,18 @@ fn one_by_one(mut entries: Vec<OutboxEntry>, mut work: impl FnMut(&mut OutboxEnt
     entries
 }
 
-fn look_at(entry: &mut OutboxEntry) -> OutboxStep {
-    let Some(result) = entry.sending.as_ref().and_then(Sending::result) else { return OutboxStep::Keep };
+fn look_at(entry: &mut OutboxEntry) -> OutboxEntryOutcome {
+    let Some(result) = entry.sending.as_ref().and_then(PendingSend::result) else { return OutboxEntryOutcome::Keep };
     entry.sending = None;
     became(result)
 }
 
 /// The step that follows an answer.
-fn became(result: Result<(), Error>) -> OutboxStep {
+fn became(result: Result<(), Error>) -> OutboxEntryOutcome {
     match result {
-        Ok(()) => OutboxStep::Done(MessageState::Safe),
+        Ok(()) => OutboxEntryOutcome::Done(MessageState::Safe),
         // The message is sent again for as long as the server recognises it.
-        Err(error) if error.may_be_done() || error == Error::Busy => OutboxStep::Keep,
+        Err(error) if error.may_be_done() || error == Error::Busy => OutboxEntryOutcome::Keep,
         Err(error) => not_delivered(&error.to_string()),
     }
 }
@@ -236,12 +236,12 @@ mod tests {
     fn a_message_that_may_be_delivered_is_sent_again_for_as_long_as_the_server_recognises_it() {
         let refused = |code| Err(Error::Refused(Refusal { code: Some(code), text: "said".into() }));
         for result in [Err(Error::TimedOut), refused(ErrorCode::Unavailable), refused(ErrorCode::ShuttingDown)] {
-            assert_eq!(became(result), OutboxStep::Keep);
+            assert_eq!(became(result), OutboxEntryOutcome::Keep);
         }
         for result in [Err(Error::NotFriends), refused(ErrorCode::Full), refused(ErrorCode::BadField)] {
-            assert!(matches!(became(result), OutboxStep::Done(MessageState::Failed(_))));
+            assert!(matches!(became(result), OutboxEntryOutcome::Done(MessageState::Failed(_))));
         }
-        assert_eq!(became(Ok(())), OutboxStep::Done(MessageState::Safe));
+        assert_eq!(became(Ok(())), OutboxEntryOutcome::Done(MessageState::Safe));
         let minute = 60_000;
         for (tried, now, too_late) in
             [(50, 50, false), (50, 57, false), (50, 59, true), (50, 49, false), (50, 20, true)]

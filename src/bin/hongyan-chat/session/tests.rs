@@ -1,9 +1,9 @@
 //! Sessions with a server in this process. The friend is a client of the library.
 
 use super::*;
-use crate::args::UserArgs;
+use crate::args::LoginArgs;
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity};
-use hongyan::client::e2e::KeyPairs;
+use hongyan::client::e2e::UserKeyPairs;
 use hongyan::client::{ProfileChange, PushKind};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::server::{self, ServerHandle};
@@ -28,7 +28,7 @@ fn setup(folder: &Path, server: &ServerHandle, user: &str) -> ClientSetup {
 fn setup_at(folder: &Path, server: String, user: &str) -> ClientSetup {
     let password = folder.join(format!("{user}.password"));
     std::fs::write(&password, "password\n").unwrap();
-    ClientSetup::new(&UserArgs {
+    ClientSetup::new(&LoginArgs {
         server,
         user: Some(user.into()),
         password_file: Some(password),
@@ -54,7 +54,7 @@ impl TestSession {
         // At the end nobody receives them.
         let tell = Arc::new(move |it| sender.lock().unwrap().send(it).unwrap_or(()));
         let told = Self { session: ChatSession::start(setup.clone(), tell).unwrap(), news };
-        told.wait("a log-in", |news| (news == SessionEvent::Link(LinkStatus::Here)).then_some(()));
+        told.wait("a log-in", |news| (news == SessionEvent::Link(ServerLinkStatus::Here)).then_some(()));
         told
     }
 
@@ -82,7 +82,7 @@ impl TestSession {
     /// The result of a message that is sent now.
     #[track_caller]
     fn send(&self, text: &str) -> MessageState {
-        self.order(SessionOrder::Send { to: "bob".into(), text: text.into() });
+        self.order(SessionCommand::Send { to: "bob".into(), text: text.into() });
         self.wait(text, |news| match news {
             SessionEvent::Became { way, .. } => Some(way),
             _ => None,
@@ -97,13 +97,13 @@ impl TestSession {
         })
     }
 
-    fn order(&self, order: SessionOrder) {
+    fn order(&self, order: SessionCommand) {
         let is_warning = |news: &SessionEvent| matches!(news, SessionEvent::Warned(_) | SessionEvent::NotKept { .. });
         assert!(!self.session.order(order).iter().any(is_warning));
     }
 
     fn end(self) {
-        self.order(SessionOrder::Quit);
+        self.order(SessionCommand::Quit);
         self.session.finish(PATIENCE);
     }
 }
@@ -126,7 +126,7 @@ fn friends(folder: &Path, server: &ServerHandle) -> (ClientSetup, Client) {
 
 /// The text of new public keys for a profile.
 fn new_keys() -> String {
-    KeyPairs::generate("bob").unwrap().public().text()
+    UserKeyPairs::generate("bob").unwrap().public().text()
 }
 
 fn change_keys(bob: &Client, keys: String) {
@@ -139,7 +139,7 @@ fn keys_that_changed_unseen_stop_the_next_message() {
     let server = server();
     let (ann, bob) = friends(folder.path(), &server);
     let session = TestSession::start(&ann);
-    session.order(SessionOrder::LookAt("bob".into()));
+    session.order(SessionCommand::LookAt("bob".into()));
     assert!(matches!(session.trust(), KeyTrust::Pinned { .. }));
     session.end();
     change_keys(&bob, new_keys());
@@ -164,17 +164,17 @@ fn the_user_agrees_to_the_keys_that_were_shown_and_to_no_others() {
     let (ann, bob) = friends(folder.path(), &server);
     let session = TestSession::start(&ann);
     let look = || {
-        session.order(SessionOrder::LookAt("bob".into()));
+        session.order(SessionCommand::LookAt("bob".into()));
         session.trust()
     };
     assert!(matches!(look(), KeyTrust::Pinned { .. }));
     change_keys(&bob, new_keys());
     let KeyTrust::Changed { keys, .. } = look() else { panic!() };
     change_keys(&bob, new_keys());
-    session.order(SessionOrder::Agree { name: "bob".into(), keys });
+    session.order(SessionCommand::Agree { name: "bob".into(), keys });
     let KeyTrust::Changed { keys, .. } = session.trust() else { panic!("agreed to keys that nobody was shown") };
     assert!(matches!(session.send("not yet"), MessageState::Failed(_)));
-    session.order(SessionOrder::Agree { name: "bob".into(), keys });
+    session.order(SessionCommand::Agree { name: "bob".into(), keys });
     session.wait("an agreement", |news| {
         matches!(news, SessionEvent::Trust { trust: KeyTrust::Pinned { .. }, .. }).then_some(())
     });
@@ -188,7 +188,7 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     let server = server();
     let (ann, bob) = friends(folder.path(), &server);
     let path = ann.folder.file("messages");
-    let mut history = MessageHistory::open(&path, HistoryBounds::default()).unwrap();
+    let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
     for id in ["tried", "never tried"] {
         let (with, text) = ("bob".into(), id.into());
         let message =
@@ -203,7 +203,7 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     assert_eq!(session.became("never tried"), MessageState::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "never tried")).unwrap());
     // The user asks to send it all the same.
-    session.order(SessionOrder::Retry { with: "bob".into(), id: "tried".into() });
+    session.order(SessionCommand::Retry { with: "bob".into(), id: "tried".into() });
     assert_eq!(session.became("tried"), MessageState::Sent);
     assert_eq!(session.became("tried"), MessageState::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "tried")).unwrap());
@@ -235,11 +235,11 @@ fn a_message_is_kept_before_anything_waits_for_the_server() {
     let setup = setup_at(folder.path(), silent_server(), "ann");
     // The session's thread is now waiting for the user's own keys, until the request times out.
     let session = TestSession::start(&setup);
-    session.order(SessionOrder::LookAt("bob".into()));
-    let news = session.session.order(SessionOrder::Send { to: "bob".into(), text: "the geese fly".into() });
+    session.order(SessionCommand::LookAt("bob".into()));
+    let news = session.session.order(SessionCommand::Send { to: "bob".into(), text: "the geese fly".into() });
     let [SessionEvent::Message(message)] = news.as_slice() else { panic!("{news:?}") };
     assert_eq!((message.text.as_str(), &message.way), ("the geese fly", &MessageState::Sent), "it is on the screen");
-    let kept = MessageHistory::open(&setup.folder.file("messages"), HistoryBounds::default()).unwrap();
+    let kept = MessageHistory::open(&setup.folder.file("messages"), HistoryLimits::default()).unwrap();
     assert_eq!(kept.messages(), std::slice::from_ref(message), "and on the disk");
 }
 
@@ -252,9 +252,9 @@ fn a_message_that_cannot_be_kept_goes_back_to_the_user() {
     // temporary file.
     std::fs::create_dir(folder.path().join(format!("full.{}.new", std::process::id()))).unwrap();
     let full =
-        MessageHistory::open(&folder.path().join("full"), HistoryBounds { messages_max: 1, bytes_max: 0 }).unwrap();
+        MessageHistory::open(&folder.path().join("full"), HistoryLimits { messages_max: 1, bytes_max: 0 }).unwrap();
     *session.session.desk.history() = full;
-    let news = session.session.order(SessionOrder::Send { to: "bob".into(), text: "/etc".into() });
+    let news = session.session.order(SessionCommand::Send { to: "bob".into(), text: "/etc".into() });
     let [SessionEvent::NotKept { with, text, .. }] = news.as_slice() else { panic!("{news:?}") };
     assert_eq!((with.as_str(), text.as_str()), ("bob", "/etc"));
 }

@@ -1,9 +1,9 @@
 //! Keys: the user's own in the profile, and those of friends.
 
-use super::{SessionShared, SessionWorker};
+use super::{ChatSessionWorker, SessionShared};
 use crate::keyring::OwnKeysCheck;
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
-use crate::session_messages::{SessionEvent, SessionOrder};
+use crate::session_messages::{SessionCommand, SessionEvent};
 use hongyan::client::{Client, Error, Profile, ProfileChange};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ fn profile(desk: &SessionShared, client: &Client, name: &str) -> Option<Profile>
     }
 }
 
-impl SessionWorker {
+impl ChatSessionWorker {
     /// Compares the friend's keys now.
     pub(super) fn trust(&mut self, name: &str) -> Option<KeyTrust> {
         let client = self.client.clone().filter(|client| self.is_online && client.is_online())?;
@@ -131,8 +131,8 @@ impl SessionWorker {
         is_taken
     }
 
-    pub(super) fn export(&self, order: &SessionOrder) {
-        let SessionOrder::Export { file, passphrase } = order else { return };
+    pub(super) fn export(&self, order: &SessionCommand) {
+        let SessionCommand::Export { file, passphrase } = order else { return };
         let exported = self.desk.keyring().export(file, passphrase);
         match exported {
             Ok(()) => self.desk.say(format!("your keys are in {}", file.display())),
@@ -140,8 +140,8 @@ impl SessionWorker {
         }
     }
 
-    pub(super) fn import(&mut self, order: &SessionOrder) {
-        let SessionOrder::Import { file, passphrase } = order else { return };
+    pub(super) fn import(&mut self, order: &SessionCommand) {
+        let SessionCommand::Import { file, passphrase } = order else { return };
         let Some(client) = self.online() else { return };
         let Some(own) = profile(&self.desk, &client, &self.setup.user.clone()) else { return };
         let imported = self.desk.keyring().import(file, passphrase, &own.rsa_public_key);

@@ -1,7 +1,7 @@
 //! The list: requests, friends with presence and unread counts, others.
 
 use super::{TextLook, put};
-use crate::app::{ChatApp, Focus, ListRow};
+use crate::app::{ChatApp, ContactListRow, Focus};
 use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -28,27 +28,28 @@ pub(super) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>, area: R
     }
 }
 
-fn line(app: &ChatApp, look: TextLook, row: &ListRow, is_chosen: bool, width: usize) -> Line<'static> {
+fn line(app: &ChatApp, look: TextLook, row: &ContactListRow, is_chosen: bool, width: usize) -> Line<'static> {
     let unread = app.chats.get(row.name()).map_or(0, |chat| chat.unread);
     let (sign, style) = match row {
-        ListRow::Asks(_) => ("→", look.strong()),
-        ListRow::Asked(_) => ("…", look.faint()),
-        ListRow::Other(_) => (" ", look.faint()),
-        ListRow::Friend(name) => match app.friends.get(name) {
+        ContactListRow::Asks(_) => ("→", look.strong()),
+        ContactListRow::Asked(_) => ("…", look.faint()),
+        ContactListRow::Other(_) => (" ", look.faint()),
+        ContactListRow::Friend(name) => match app.friends.get(name) {
             Some(friend) if friend.is_online => ("●", look.good()),
             _ => ("○", look.faint()),
         },
     };
     let tail = match row {
-        ListRow::Asks(_) => " asks".to_owned(),
-        ListRow::Asked(_) => " asked".to_owned(),
+        ContactListRow::Asks(_) => " asks".to_owned(),
+        ContactListRow::Asked(_) => " asked".to_owned(),
         _ if unread > 0 => format!(" ({unread})"),
         _ => String::new(),
     };
     let room = width.saturating_sub(2 + text::columns(&tail));
     let name = text::cut(&text::line(row.name()), room);
     let gap = " ".repeat(room.saturating_sub(text::columns(&name)));
-    let is_open = app.open.as_deref() == Some(row.name()) && matches!(row, ListRow::Friend(_) | ListRow::Other(_));
+    let is_open =
+        app.open.as_deref() == Some(row.name()) && matches!(row, ContactListRow::Friend(_) | ContactListRow::Other(_));
     let base = match (is_chosen, app.focus) {
         (true, Focus::List) => look.chosen(),
         _ if is_open => look.strong(),

@@ -3,7 +3,7 @@
 
 use super::{TextLook, put};
 use crate::app::{ChatApp, Focus};
-use crate::chat::{FriendChat, mark, remark, visible};
+use crate::chat::{FriendChatView, mark, remark, visible};
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity};
 use crate::text;
 use ratatui::Frame;
@@ -102,7 +102,13 @@ fn head(app: &ChatApp, look: TextLook, width: usize) -> Line<'static> {
 }
 
 /// The rows of the messages, newest first, at most `most`.
-pub(super) fn rows(app: &ChatApp, chat: &FriendChat, width: u16, most: usize, look: TextLook) -> Vec<Line<'static>> {
+pub(super) fn rows(
+    app: &ChatApp,
+    chat: &FriendChatView,
+    width: u16,
+    most: usize,
+    look: TextLook,
+) -> Vec<Line<'static>> {
     let mut rows = Vec::new();
     let is_sealed_usually = is_sealed_usually(app, chat);
     let mut messages = chat.shown().peekable();
@@ -124,7 +130,7 @@ pub(super) fn rows(app: &ChatApp, chat: &FriendChat, width: u16, most: usize, lo
 
 /// Must each unencrypted message be marked as such? If not, the heading of the chat says it for
 /// all.
-fn is_sealed_usually(app: &ChatApp, chat: &FriendChat) -> bool {
+fn is_sealed_usually(app: &ChatApp, chat: &FriendChatView) -> bool {
     !matches!(chat.trust, KeyTrust::NoKeys) && app.open.as_deref() != Some("system")
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::app::ChatApp;
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
-use crate::session_messages::{FriendItem, FriendList, IncomingRequest, LinkStatus, SessionEvent};
+use crate::session_messages::{FriendItem, FriendsAndRequests, ListedFriendRequest, ServerLinkStatus, SessionEvent};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hongyan::safe_text::is_shown;
 use ratatui::Terminal;
@@ -29,12 +29,12 @@ fn message(id: u64, way: MessageState, text: &str) -> ChatMessage {
 
 fn app(name: &str) -> ChatApp {
     let mut app = ChatApp::new("ann", "tcp://127.0.0.1:1102", 0);
-    app.hear(SessionEvent::Link(LinkStatus::Here));
+    app.hear(SessionEvent::Link(ServerLinkStatus::Here));
     let friend = |name: &str| FriendItem { name: name.into(), nick: format!("Nick {name}"), is_online: true };
-    app.hear(SessionEvent::Roster(FriendList {
+    app.hear(SessionEvent::Roster(FriendsAndRequests {
         friends: vec![friend(name), friend("zoe")],
-        incoming: vec![IncomingRequest { name: "carl".into(), id: "7".into(), text: String::new() }],
-        outgoing: vec![IncomingRequest { name: "dora".into(), id: "8".into(), text: String::new() }],
+        incoming: vec![ListedFriendRequest { name: "carl".into(), id: "7".into(), text: String::new() }],
+        outgoing: vec![ListedFriendRequest { name: "dora".into(), id: "8".into(), text: String::new() }],
     }));
     app
 }
@@ -84,7 +84,7 @@ fn what_must_not_be_missed_is_said_in_words() {
         trust: KeyTrust::Changed { safety: "1 2".into(), keys: "k".into() },
     });
     assert!(shows(&app, "KEYS CHANGED") && shows(&app, "/agree"));
-    app.hear(SessionEvent::Link(LinkStatus::Away("no route".into())));
+    app.hear(SessionEvent::Link(ServerLinkStatus::Away("no route".into())));
     assert!(shows(&app, "NOT CONNECTED"));
 }
 
@@ -106,7 +106,7 @@ fn nothing_of_others_gets_to_the_terminal_as_it_is_and_every_size_is_drawn() {
         trust: KeyTrust::Changed { safety: "1 2".into(), keys: "k".into() },
     });
     app.hear(SessionEvent::Said(ODD.into()));
-    app.hear(SessionEvent::Link(LinkStatus::Away(ODD.into())));
+    app.hear(SessionEvent::Link(ServerLinkStatus::Away(ODD.into())));
     let popup = SessionEvent::Shown { title: ODD.into(), text: ODD.repeat(10) };
     for step in 0..4 {
         match step {

@@ -1,7 +1,7 @@
 //! Both ends of a link on a bus that does what the tests say.
 
 use super::*;
-use crate::protocol::field::{Id, Name};
+use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::PushKind;
 
 const BYTES_MAX: usize = 10_000;
@@ -10,34 +10,42 @@ fn user(name: &str) -> UserName {
     UserName::new(name).unwrap()
 }
 
-fn look(name: &str) -> NodeRecord {
-    NodeRecord::Look { user: user(name) }
+fn look(name: &str) -> NodeMessage {
+    NodeMessage::Look { user: user(name) }
 }
 
-fn ack(seq: u64) -> NodeRecord {
-    NodeRecord::Ack { user: user("ann"), seq }
+fn ack(seq: u64) -> NodeMessage {
+    NodeMessage::Ack { user: user("ann"), seq }
 }
 
 fn push(seq: u64) -> Push {
-    Push::new(seq, 1, PushKind::Message, &Id::new("m").unwrap(), &Name::new("bob").unwrap(), user("ann"), "hello")
+    Push::new(
+        seq,
+        1,
+        PushKind::Message,
+        &MessageId::new("m").unwrap(),
+        &UserNameRef::new("bob").unwrap(),
+        user("ann"),
+        "hello",
+    )
 }
 
 /// One end, with its clock.
 #[derive(Default)]
-struct LinkEnd {
+struct TestLinkEnd {
     link: NodeLink,
     last_epoch: u64,
     now_ms: u64,
 }
 
-impl LinkEnd {
+impl TestLinkEnd {
     fn open() -> Self {
         let mut end = Self::default();
         end.link.open(&mut end.last_epoch);
         end
     }
 
-    fn say(&mut self, record: NodeRecord) {
+    fn say(&mut self, record: NodeMessage) {
         assert!(!self.link.say(BusRecord::Record(record), self.now_ms, BYTES_MAX));
     }
 
@@ -47,18 +55,18 @@ impl LinkEnd {
         frames
     }
 
-    fn hear(&mut self, frame: BusFrame) -> ReceivedRecords {
+    fn hear(&mut self, frame: BusFrame) -> ReceivedFrame {
         let heard = self.link.hear(frame, self.now_ms);
         self.link.check();
         heard
     }
 
-    fn down(&mut self) -> Vec<NodeRecord> {
+    fn down(&mut self) -> Vec<NodeMessage> {
         self.link.down(self.now_ms);
         self.pass(0)
     }
 
-    fn pass(&mut self, wait_ms: u64) -> Vec<NodeRecord> {
+    fn pass(&mut self, wait_ms: u64) -> Vec<NodeMessage> {
         self.now_ms += wait_ms;
         let mailed = self.link.pass(self.now_ms, true, &mut self.last_epoch);
         self.link.check();
@@ -67,8 +75,8 @@ impl LinkEnd {
 }
 
 /// Both ends open, and each has confirmed the other's first batch.
-fn both_up() -> (LinkEnd, LinkEnd) {
-    let (mut one, mut other) = (LinkEnd::open(), LinkEnd::open());
+fn both_up() -> (TestLinkEnd, TestLinkEnd) {
+    let (mut one, mut other) = (TestLinkEnd::open(), TestLinkEnd::open());
     for _ in 0..2 {
         for frame in one.frames() {
             other.hear(frame);
@@ -81,20 +89,20 @@ fn both_up() -> (LinkEnd, LinkEnd) {
     (one, other)
 }
 
-fn of(records: Vec<NodeRecord>) -> Vec<BusRecord> {
+fn of(records: Vec<NodeMessage>) -> Vec<BusRecord> {
     records.into_iter().map(BusRecord::Record).collect()
 }
 
 #[test]
 fn a_link_is_up_when_its_first_batch_is_confirmed() {
-    let (mut one, mut other) = (LinkEnd::open(), LinkEnd::open());
+    let (mut one, mut other) = (TestLinkEnd::open(), TestLinkEnd::open());
     assert!(!one.link.push(1, &push(1), BYTES_MAX), "nobody may be there");
     let first = one.frames();
     assert_eq!(first.len(), 1);
-    assert_eq!(other.hear(first[0].clone()), ReceivedRecords::default());
+    assert_eq!(other.hear(first[0].clone()), ReceivedFrame::default());
     assert!(one.frames().is_empty(), "nothing to say");
     let answer = other.frames();
-    assert_eq!(answer[0].confirmed, Some(LinkPosition { link: 1, number: 1 }));
+    assert_eq!(answer[0].confirmed, Some(LinkBatchNumber { link: 1, number: 1 }));
     assert!(one.hear(answer[0].clone()).came_up && one.link.is_up());
     assert!(!one.hear(answer[0].clone()).came_up, "once");
     assert!(one.link.push(1, &push(1), BYTES_MAX));
@@ -163,7 +171,7 @@ fn kept_records_are_sent_again_in_each_epoch_and_pushes_are_not() {
 
 #[test]
 fn epochs_that_are_not_confirmed_follow_each_other_at_growing_intervals() {
-    let mut one = LinkEnd::open();
+    let mut one = TestLinkEnd::open();
     let mut opened = Vec::new();
     for _ in 0..30_000 {
         one.pass(1);
@@ -211,7 +219,7 @@ fn without_a_bus_all_records_are_mailed_at_once() {
 
 #[test]
 fn a_look_is_folded_into_the_next_unless_that_moves_it_behind_another_record() {
-    let release = |epoch| NodeRecord::Release { user: user("bob"), epoch, claim: 1 };
+    let release = |epoch| NodeMessage::Release { user: user("bob"), epoch, claim: 1 };
     let (mut one, _) = both_up();
     for record in [look("ann"), look("cid"), ack(1), look("ann")] {
         one.say(record);
@@ -291,7 +299,7 @@ fn a_confirmation_is_sent_alone_after_a_short_wait() {
     other.pass(CONFIRM_MS);
     assert!(other.link.has_to_publish(other.now_ms));
     let alone = other.frames().remove(0);
-    assert_eq!((alone.confirmed, alone.batch.clone()), (Some(LinkPosition { link: 1, number: 2 }), None));
+    assert_eq!((alone.confirmed, alone.batch.clone()), (Some(LinkBatchNumber { link: 1, number: 2 }), None));
     one.hear(alone);
     assert_eq!(one.link.due_ms(true), None, "nothing is open");
 }
@@ -312,7 +320,7 @@ fn consecutive_looks_do_not_postpone_the_mail() {
 
 #[test]
 fn what_is_said_to_one_who_never_confirms_goes_by_the_mail_at_once() {
-    let mut one = LinkEnd::open();
+    let mut one = TestLinkEnd::open();
     one.say(look("ann"));
     drop(one.frames());
     assert_eq!(one.pass(UNCONFIRMED_MS), [], "it may just be slow");

@@ -1,10 +1,10 @@
 //! Telling other nodes who is online here, and who comes and goes.
 
-use super::super::super::Chat;
-use super::super::super::contract::Action;
-use super::super::super::ids::UserId;
-use super::super::contract::{Incarnation, NodeRecord, PresenceUpdate};
-use super::PresenceMove;
+use super::super::super::ChatCore;
+use super::super::super::contract::CoreAction;
+use super::super::super::ids::UserSlot;
+use super::super::contract::{NodeIncarnation, NodeMessage, PresenceUpdate};
+use super::PendingPresenceReport;
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 const GONE_AFTER_MS: u64 = 1_000;
 /// If more users come and go between two reports, the node reports all its users instead.
 const MOVES_MAX: usize = 10_000;
-/// The number of users in one [`NodeRecord::Present`].
+/// The number of users in one [`NodeMessage::Present`].
 const PRESENT_MAX: usize = 4_096;
-/// The bytes of names in one [`NodeRecord::Moved`], without its last user.
+/// The bytes of names in one [`NodeMessage::Moved`], without its last user.
 const MOVED_BYTES_MAX: usize = 32 * 1024;
 /// All users are told over the bus if that is at most this part of what a link may hold, and by the
 /// mail otherwise.
@@ -22,16 +22,16 @@ const PRESENT_OF_LINK: usize = 4;
 /// What is told by the mail was read after so long. Until then what follows it goes the same way.
 const MAIL_READ_AFTER_MS: u64 = 5_000;
 
-impl Chat {
+impl ChatCore {
     /// Another node asks which users are here, and wants to be told of changes from now on.
-    pub(in super::super) fn who_is_asked(&mut self, from: Incarnation, out: &mut Vec<Action>) {
+    pub(in super::super) fn who_is_asked(&mut self, from: NodeIncarnation, out: &mut Vec<CoreAction>) {
         if let Some(cluster) = &mut self.cluster {
             cluster.presence.listeners.entry(from).or_default();
             self.tell_all_present(&[from], out);
         }
     }
 
-    fn tell_all_present(&mut self, listeners: &[Incarnation], out: &mut Vec<Action>) {
+    fn tell_all_present(&mut self, listeners: &[NodeIncarnation], out: &mut Vec<CoreAction>) {
         let here = self.users.iter().filter(|(_, user, _)| user.is_here());
         let here: Vec<u64> = here.map(|(_, user, _)| self.users.hash(user.name.as_str())).collect();
         if let Some(cluster) = &mut self.cluster {
@@ -50,12 +50,12 @@ impl Chat {
             for (place, part) in parts.iter().enumerate() {
                 let (is_first, is_last) = (place == 0, place + 1 == parts.len());
                 let users = part.to_vec();
-                self.tell_presence(to, |number| NodeRecord::Present { number, is_first, is_last, users }, out);
+                self.tell_presence(to, |number| NodeMessage::Present { number, is_first, is_last, users }, out);
             }
         }
     }
 
-    fn tell_by_mail(&mut self, to: Incarnation) {
+    fn tell_by_mail(&mut self, to: NodeIncarnation) {
         let until_ms = self.now.mono_ms + MAIL_READ_AFTER_MS;
         if let Some(listener) = self.cluster.as_mut().and_then(|cluster| cluster.presence.listeners.get_mut(&to)) {
             listener.by_mail_until_ms = until_ms;
@@ -63,7 +63,12 @@ impl Chat {
     }
 
     /// Gives a record to a listener its number, and sends it.
-    fn tell_presence(&mut self, to: Incarnation, record: impl FnOnce(u64) -> NodeRecord, out: &mut Vec<Action>) {
+    fn tell_presence(
+        &mut self,
+        to: NodeIncarnation,
+        record: impl FnOnce(u64) -> NodeMessage,
+        out: &mut Vec<CoreAction>,
+    ) {
         let now_ms = self.now.mono_ms;
         let listener = self.cluster.as_mut().and_then(|cluster| cluster.presence.listeners.get_mut(&to));
         let Some(listener) = listener else {
@@ -73,7 +78,7 @@ impl Chat {
         listener.last += 1;
         let (record, by_mail) = (record(listener.last), now_ms < listener.by_mail_until_ms);
         if by_mail {
-            out.push(Action::Send { to, record });
+            out.push(CoreAction::Send { to, record });
         } else {
             self.say(to, record, out);
         }
@@ -81,7 +86,7 @@ impl Chat {
 
     /// A user has come, has new friends, or is about to go: the nodes that have asked are to be
     /// told.
-    pub(in super::super::super) fn note_move(&mut self, user: UserId, comes: bool) {
+    pub(in super::super::super) fn note_move(&mut self, user: UserSlot, comes: bool) {
         let Some(cluster) = self.cluster.as_ref() else { return };
         if cluster.presence.listeners.is_empty() && cluster.presence.there.is_empty() {
             return;
@@ -98,7 +103,11 @@ impl Chat {
         if presence.listeners.is_empty() || presence.tells_all {
             return;
         }
-        let one = presence.moves.entry(name).or_insert(PresenceMove { due_ms, was_here: !comes, friends: Vec::new() });
+        let one = presence.moves.entry(name).or_insert(PendingPresenceReport {
+            due_ms,
+            was_here: !comes,
+            friends: Vec::new(),
+        });
         (one.due_ms, one.friends) = (due_ms, friends);
         if presence.moves.len() > MOVES_MAX {
             presence.moves.clear();
@@ -109,24 +118,24 @@ impl Chat {
 
     /// The friends of a user, including those who are here: they may move to the other node before
     /// it gets the report.
-    fn names_of_friends(&self, user: UserId) -> Vec<UserName> {
+    fn names_of_friends(&self, user: UserSlot) -> Vec<UserName> {
         self.users.get(user).friends.iter().map(|friend| self.users.get(*friend).name.clone()).collect()
     }
 
     /// Reports to the other nodes which users have come and gone.
-    pub(super) fn tell_moves(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn tell_moves(&mut self, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
-        let listeners: Vec<Incarnation> = presence.listeners.keys().copied().collect();
+        let listeners: Vec<NodeIncarnation> = presence.listeners.keys().copied().collect();
         if std::mem::take(&mut presence.tells_all) {
             return self.tell_all_present(&listeners, out);
         }
         let (due, later) = std::mem::take(&mut presence.moves).into_iter().partition(|(_, one)| one.due_ms <= now_ms);
         presence.moves = later;
-        let due: BTreeMap<UserName, PresenceMove> = due;
+        let due: BTreeMap<UserName, PendingPresenceReport> = due;
         let (mut moved, mut bytes) = (Vec::new(), 0);
-        for (name, PresenceMove { was_here, friends, .. }) in due {
+        for (name, PendingPresenceReport { was_here, friends, .. }) in due {
             let user = self.users.find(name.as_str()).filter(|user| self.users.is_here(*user));
             if user.is_none() && !was_here {
                 // No node knew of the user. A user who has come back may have been on another node
@@ -144,13 +153,13 @@ impl Chat {
         self.say_moved(&listeners, moved, out);
     }
 
-    fn say_moved(&mut self, listeners: &[Incarnation], moved: Vec<PresenceUpdate>, out: &mut Vec<Action>) {
+    fn say_moved(&mut self, listeners: &[NodeIncarnation], moved: Vec<PresenceUpdate>, out: &mut Vec<CoreAction>) {
         if moved.is_empty() {
             return;
         }
         for &to in listeners {
             let users = moved.clone();
-            self.tell_presence(to, |number| NodeRecord::Moved { number, users }, out);
+            self.tell_presence(to, |number| NodeMessage::Moved { number, users }, out);
         }
     }
 }

@@ -2,13 +2,20 @@
 
 use super::*;
 
-fn release(name: &str, epoch: u64, claim: u64) -> NodeRecord {
-    NodeRecord::Release { user: user(name), epoch, claim }
+fn release(name: &str, epoch: u64, claim: u64) -> NodeMessage {
+    NodeMessage::Release { user: user(name), epoch, claim }
 }
 
-fn released(name: &str, epoch: u64, claim: u64, dirty: &[&str]) -> NodeRecord {
+fn released(name: &str, epoch: u64, claim: u64, dirty: &[&str]) -> NodeMessage {
     let dirty = dirty.iter().map(|name| user(name)).collect();
-    NodeRecord::Released(Box::new(ReleasedUser { user: user(name), claim, epoch, clock: 0, dirty, window: Vec::new() }))
+    NodeMessage::Released(Box::new(UserHandoverData {
+        user: user(name),
+        claim,
+        epoch,
+        clock: 0,
+        dirty,
+        window: Vec::new(),
+    }))
 }
 
 #[test]
@@ -51,7 +58,7 @@ fn a_node_that_is_not_in_the_view_yet_is_asked_later() {
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 2), 5));
     assert_eq!((node.sent.len(), node.count(claim_of("ann")), node.views_asked), (0, 0, 1));
-    node.event(Event::View(view(2, &[(OTHER, 2)])));
+    node.event(CoreEvent::View(view(2, &[(OTHER, 2)])));
     assert_eq!(node.sent, [(life(OTHER, 2), release("ann", 5, 1))]);
 }
 
@@ -60,9 +67,10 @@ fn a_dead_node_is_not_asked() {
     let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
-    node.event(Event::View(view(2, &[(OTHER, 2)])));
-    let floor =
-        |job: &Job| cluster_job(job, "ann", |job| matches!(job, ClusterJob::Claim { floor, .. } if *floor >= 1 << 40));
+    node.event(CoreEvent::View(view(2, &[(OTHER, 2)])));
+    let floor = |job: &Job| {
+        cluster_job(job, "ann", |job| matches!(job, ClusterStoreJob::Claim { floor, .. } if *floor >= 1 << 40))
+    };
     assert_eq!(node.count(floor), 1, "its numbers end at its limit");
 }
 
@@ -72,8 +80,9 @@ fn a_claim_from_an_earlier_incarnation_does_not_move_the_clock_to_the_limit() {
     let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(1, 0), 5));
-    let floor =
-        |job: &Job| cluster_job(job, "ann", |job| matches!(job, ClusterJob::Claim { floor, .. } if *floor < 1 << 40));
+    let floor = |job: &Job| {
+        cluster_job(job, "ann", |job| matches!(job, ClusterStoreJob::Claim { floor, .. } if *floor < 1 << 40))
+    };
     assert_eq!(node.count(floor), 1);
     assert!(node.chat.clock() < 1 << 40);
 }

@@ -6,10 +6,10 @@ use crate::chat::contract::{AdminRequest, AdminTicket};
 /// The operator disconnects ann, who is not here; gives the number of the order to node 2.
 fn disconnect(node: &mut TestNode) -> u64 {
     let request = AdminRequest::Disconnect { name: user("ann") };
-    node.event(Event::Admin { ticket: AdminTicket(7), request });
-    node.event(Event::View(view(1, &[(OTHER, 1)])));
+    node.event(CoreEvent::Admin { ticket: AdminTicket(7), request });
+    node.event(CoreEvent::View(view(1, &[(OTHER, 1)])));
     let order = node.sent.iter().find_map(|(_, record)| match record {
-        NodeRecord::End { order, .. } => Some(*order),
+        NodeMessage::End { order, .. } => Some(*order),
         _ => None,
     });
     assert_eq!(node.told, []);
@@ -21,7 +21,7 @@ fn a_user_whose_node_says_that_they_were_there_was_disconnected() {
     for (was_here, answer) in [(true, AdminAnswer::Done), (false, AdminAnswer::NotOnline)] {
         let mut node = TestNode::new();
         let order = disconnect(&mut node);
-        node.frame(NodeRecord::Ended { order, was_here });
+        node.frame(NodeMessage::Ended { order, was_here });
         assert_eq!(node.told, [answer]);
     }
 }
@@ -30,6 +30,6 @@ fn a_user_whose_node_says_that_they_were_there_was_disconnected() {
 fn a_node_that_is_fenced_before_it_answers_is_named_and_its_users_are_not_called_offline() {
     let mut node = TestNode::new();
     disconnect(&mut node);
-    node.event(Event::View(view(2, &[])));
+    node.event(CoreEvent::View(view(2, &[])));
     assert_eq!(node.told, [AdminAnswer::Unconfirmed { nodes: vec![life(OTHER, 1).node] }]);
 }

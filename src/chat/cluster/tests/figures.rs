@@ -1,9 +1,9 @@
 //! What operators are told.
 
-use super::super::contract::{ClusterTotals, LinkPosition};
+use super::super::contract::{ClusterCounters, LinkBatchNumber};
 use super::*;
 
-fn totals(node: &TestNode) -> ClusterTotals {
+fn totals(node: &TestNode) -> ClusterCounters {
     node.chat.cluster_totals().unwrap()
 }
 
@@ -15,8 +15,8 @@ fn log_ins_from_another_node_are_counted_by_how_they_went_on() {
     assert_eq!((totals(&node).claims_begun, node.chat.cluster_gauges().unwrap().claims), (1, 1));
     node.pass(300);
     let released =
-        ReleasedUser { user: user("ann"), claim: 1, epoch: 5, clock: 0, dirty: Vec::new(), window: Vec::new() };
-    node.frame(NodeRecord::Released(Box::new(released)));
+        UserHandoverData { user: user("ann"), claim: 1, epoch: 5, clock: 0, dirty: Vec::new(), window: Vec::new() };
+    node.frame(NodeMessage::Released(Box::new(released)));
     node.answer(claim_of("ann"), loaded(6, &[], PushPage::default()));
     assert!(node.is_on(ann));
     assert_eq!((totals(&node).claims_released, totals(&node).claims_ms), (1, 300));
@@ -24,12 +24,12 @@ fn log_ins_from_another_node_are_counted_by_how_they_went_on() {
     node.ask_log_in("bob");
     node.answer(log_in_of("bob"), elsewhere(life(OTHER, 1), 5));
     node.pass(200);
-    node.event(Event::View(view(2, &[(OTHER, 3)])));
+    node.event(CoreEvent::View(view(2, &[(OTHER, 3)])));
     assert_eq!((totals(&node).claims_begun, totals(&node).claims_fenced, totals(&node).claims_ms), (2, 1, 500));
     // Ann goes back.
-    node.event(Event::Frame {
+    node.event(CoreEvent::Frame {
         from: life(OTHER, 3),
-        record: NodeRecord::Release { user: user("ann"), epoch: 6, claim: 1 },
+        record: NodeMessage::Release { user: user("ann"), epoch: 6, claim: 1 },
     });
     node.answer(owner_of("ann"), owned(owner(life(1, 1), 6)));
     assert_eq!(totals(&node).users_released, 1);
@@ -43,16 +43,16 @@ fn a_link_says_how_it_is_and_its_epochs_are_counted() {
     assert_eq!(node.chat.link_reports(node.now.mono_ms), []);
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), saved(Some(owner(life(OTHER, 1), 1))));
-    node.event(Event::TurnEnded);
+    node.event(CoreEvent::TurnEnded);
     node.pass(20);
     let [link] = node.chat.link_reports(node.now.mono_ms)[..] else { panic!("one link") };
     assert_eq!((link.to, link.is_up, link.for_ms, link.heard_ms_ago), (life(OTHER, 1), false, None, None));
     assert_eq!((link.unconfirmed_batches, link.lag_ms), (1, Some(20)));
     assert!(link.unconfirmed_bytes > 0);
     assert_eq!((totals(&node).looks_sent, totals(&node).link_epochs), (1, 1));
-    let place = LinkPosition { link: 1, number: 1 };
+    let place = LinkBatchNumber { link: 1, number: 1 };
     let confirmed = BusFrame { view: 1, confirmed: Some(place), refused: None, batch: None };
-    node.event(Event::Bus { from: life(OTHER, 1), frame: Box::new(confirmed) });
+    node.event(CoreEvent::Bus { from: life(OTHER, 1), frame: Box::new(confirmed) });
     node.pass(30);
     let [link] = node.chat.link_reports(node.now.mono_ms)[..] else { panic!("one link") };
     assert_eq!((link.is_up, link.for_ms, link.heard_ms_ago), (true, Some(30), Some(30)));
@@ -60,14 +60,14 @@ fn a_link_says_how_it_is_and_its_epochs_are_counted() {
     assert_eq!(node.chat.cluster_gauges().unwrap().links_up, 1);
     // The other one misses something, then nothing is confirmed, then the bus is away.
     let refused = BusFrame { view: 1, confirmed: None, refused: Some(1), batch: None };
-    node.event(Event::Bus { from: life(OTHER, 1), frame: Box::new(refused) });
-    node.event(Event::TurnEnded);
+    node.event(CoreEvent::Bus { from: life(OTHER, 1), frame: Box::new(refused) });
+    node.event(CoreEvent::TurnEnded);
     assert_eq!((totals(&node).links_refused, totals(&node).link_epochs), (1, 2));
     node.pass(300);
     assert_eq!(totals(&node).links_late, 1);
     let [link] = node.chat.link_reports(node.now.mono_ms)[..] else { panic!("one link") };
     assert_eq!((link.is_up, link.for_ms), (false, Some(300)), "it was down from the refusal on");
     node.pass(300);
-    node.event(Event::BusWorks(false));
+    node.event(CoreEvent::BusWorks(false));
     assert_eq!((totals(&node).links_cut, totals(&node).link_epochs), (1, 3));
 }

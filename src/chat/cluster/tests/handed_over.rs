@@ -1,7 +1,7 @@
 //! What the owner of a receiver makes of pushes that another node hands over late: their rows were
 //! read, acked and deleted before.
 
-use super::super::contract::{BusRecord, LinkBatch, LinkPosition};
+use super::super::contract::{BusRecord, LinkBatch, LinkBatchNumber};
 use super::*;
 
 const SEQ: u64 = (7 << 22) | OTHER as u64;
@@ -13,28 +13,28 @@ fn ann_acks_a_row() -> TestNode {
     node.chat.use_bus();
     let ann = node.log_in("ann", &["bob"]);
     hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
-    node.answer(page_of("ann"), Outcome::Page(PushPage::default()));
-    node.frame(NodeRecord::Look { user: user("ann") });
-    node.answer(page_of("ann"), Outcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
+    node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
+    node.frame(NodeMessage::Look { user: user("ann") });
+    node.answer(page_of("ann"), JobOutcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
     node.ack(ann, "m1");
-    node.answer(delete_of(SEQ), Outcome::Deleted);
+    node.answer(delete_of(SEQ), JobOutcome::Deleted);
     assert_eq!(pushed(&node), ["m1"]);
-    node.event(Event::TurnEnded);
+    node.event(CoreEvent::TurnEnded);
     node.published.clear();
     node
 }
 
 /// A batch of one record from node 2.
 fn hear(node: &mut TestNode, number: u64, record: BusRecord) {
-    let batch = LinkBatch { place: LinkPosition { link: 1, number }, records: vec![record] };
+    let batch = LinkBatch { place: LinkBatchNumber { link: 1, number }, records: vec![record] };
     let frame = BusFrame { view: 1, confirmed: None, refused: None, batch: Some(batch) };
-    node.event(Event::Bus { from: life(OTHER, 1), frame: Box::new(frame) });
+    node.event(CoreEvent::Bus { from: life(OTHER, 1), frame: Box::new(frame) });
 }
 
 /// Node 2 hands over this one, and the turn ends; gives what it is answered.
 fn hand_over(node: &mut TestNode, seq: u64, id: &str) -> Vec<BusRecord> {
     hear(node, 2, BusRecord::Push { phase: 1, push: message(seq, "bob", id, "ann") });
-    node.event(Event::TurnEnded);
+    node.event(CoreEvent::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     batches.flat_map(|batch| batch.records).collect()
 }
@@ -44,7 +44,7 @@ fn pushed(node: &TestNode) -> Vec<&str> {
 }
 
 fn ack_of(seq: u64) -> BusRecord {
-    BusRecord::Record(NodeRecord::Ack { user: user("ann"), seq })
+    BusRecord::Record(NodeMessage::Ack { user: user("ann"), seq })
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn an_acked_friend_request_is_not_taken_for_a_message_with_the_same_id() {
     node.chat.use_bus();
     let ann = node.log_in("ann", &[]);
     hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
-    let (id, sender) = (Id::new("m1").unwrap(), Name::new("bob").unwrap());
+    let (id, sender) = (MessageId::new("m1").unwrap(), UserNameRef::new("bob").unwrap());
     let request = Push::new(SEQ, 1, PushKind::FriendRequest, &id, &sender, user("ann"), "");
-    node.answer(page_of("ann"), Outcome::Page(page(vec![request])));
+    node.answer(page_of("ann"), JobOutcome::Page(page(vec![request])));
     node.ack(ann, "m1");
     hand_over(&mut node, SEQ + (1 << 22), "m1");
     assert_eq!(pushed(&node), ["m1", "m1"]);
@@ -91,9 +91,9 @@ fn a_push_that_comes_after_its_row_was_read_is_left_to_the_row() {
     node.chat.use_bus();
     let ann = node.log_in("ann", &["bob"]);
     hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
-    node.answer(page_of("ann"), Outcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
+    node.answer(page_of("ann"), JobOutcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
     let answers = hand_over(&mut node, SEQ, "m1");
-    let no = BusRecord::Record(NodeRecord::No { user: user("ann"), seq: SEQ });
+    let no = BusRecord::Record(NodeMessage::No { user: user("ann"), seq: SEQ });
     assert!(answers.contains(&no), "its taker waits for no ack of it: {answers:?}");
     assert_eq!(pushed(&node), ["m1"]);
     node.ack(ann, "m1");
@@ -106,11 +106,11 @@ fn a_push_that_comes_twice_is_listed_once_and_its_taker_learns_of_the_ack() {
     node.chat.use_bus();
     let ann = node.log_in("ann", &["bob"]);
     hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
-    node.answer(page_of("ann"), Outcome::Page(PushPage::default()));
+    node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
     hand_over(&mut node, SEQ, "m1");
     hear(&mut node, 3, BusRecord::Push { phase: 1, push: message(SEQ, "bob", "m1", "ann") });
     node.ack(ann, "m1");
-    node.event(Event::TurnEnded);
+    node.event(CoreEvent::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     assert_eq!(batches.flat_map(|batch| batch.records).collect::<Vec<_>>(), [ack_of(SEQ)]);
     assert_eq!(pushed(&node), ["m1"]);

@@ -1,6 +1,6 @@
 //! What a taker hands over to the owner of a receiver over the bus.
 
-use super::super::contract::{BusRecord, LinkPosition};
+use super::super::contract::{BusRecord, LinkBatchNumber};
 use super::*;
 
 const TWO: u16 = OTHER;
@@ -16,13 +16,13 @@ fn ann() -> (TestNode, ConnId) {
     (node, ann)
 }
 
-fn saved_at_two() -> Outcome {
+fn saved_at_two() -> JobOutcome {
     saved(Some(owner(life(TWO, 1), 1)))
 }
 
 /// The turn ends, and node 2 confirms all that was said; gives the records.
 fn turn(node: &mut TestNode) -> Vec<BusRecord> {
-    node.event(Event::TurnEnded);
+    node.event(CoreEvent::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     let mut records = Vec::new();
     let mut last = None;
@@ -36,9 +36,9 @@ fn turn(node: &mut TestNode) -> Vec<BusRecord> {
     records
 }
 
-fn confirm(node: &mut TestNode, place: LinkPosition) {
+fn confirm(node: &mut TestNode, place: LinkBatchNumber) {
     let frame = BusFrame { view: 1, confirmed: Some(place), refused: None, batch: None };
-    node.event(Event::Bus { from: life(TWO, 1), frame: Box::new(frame) });
+    node.event(CoreEvent::Bus { from: life(TWO, 1), frame: Box::new(frame) });
 }
 
 /// The ids of what is handed over.
@@ -64,12 +64,12 @@ fn a_message_acked_within_the_save_delay_is_never_saved() {
     node.say(ann, "ann", "m2", "bob");
     node.answer(save_of("m2"), saved_at_two());
     let begins = turn(&mut node);
-    assert!(matches!(begins[..], [BusRecord::Record(NodeRecord::Look { .. }), BusRecord::Begin { .. }]), "{begins:?}");
+    assert!(matches!(begins[..], [BusRecord::Record(NodeMessage::Look { .. }), BusRecord::Begin { .. }]), "{begins:?}");
     node.say(ann, "ann", "m3", "bob");
     let records = turn(&mut node);
     let [BusRecord::Push { push, .. }] = &records[..] else { panic!("{records:?}") };
     assert_eq!(push.id(), "m3");
-    node.frame(NodeRecord::Ack { user: user("bob"), seq: push.seq });
+    node.frame(NodeMessage::Ack { user: user("bob"), seq: push.seq });
     assert_eq!(answers(&node), [true, true, true]);
     node.pass(10_000);
     assert_eq!(node.count(|job| matches!(job, Job::SavePush { .. } | Job::DeletePush { .. })), 0);
@@ -85,14 +85,14 @@ fn a_message_whose_save_fails_is_refused_and_not_saved_after_a_later_one() {
     node.say(ann, "ann", "m4", "bob");
     assert_eq!(handed(&turn(&mut node)), ["m3", "m4"]);
     node.pass(200);
-    node.answer(save_of("m3"), Outcome::Failed);
+    node.answer(save_of("m3"), JobOutcome::Failed);
     assert_eq!(answers(&node), [true, true, false]);
     node.answer(save_of("m4"), saved_at_two());
     assert_eq!(answers(&node), [true, true, false, true]);
     node.pass(1_000);
     node.pass(10_000);
     assert_eq!(node.count(save_of("m3")), 0, "it would come behind m4");
-    let said = NodeRecord::Look { user: user("bob") };
+    let said = NodeMessage::Look { user: user("bob") };
     assert!(turn(&mut node).contains(&BusRecord::Record(said)), "it may be saved all the same");
 }
 
@@ -104,7 +104,7 @@ fn a_save_whose_answer_is_lost_does_not_delay_later_messages() {
     node.answer(save_of("m2"), saved_at_two());
     node.say(ann, "ann", "m4", "bob");
     assert_eq!(node.count(save_of("m4")), 0, "it waits for m3, and then is handed over");
-    node.answer(save_of("m3"), Outcome::Failed);
+    node.answer(save_of("m3"), JobOutcome::Failed);
     node.pass(200);
     assert_eq!(handed(&turn(&mut node)), [""; 0]);
     node.answer(save_of("m4"), saved_at_two());
@@ -117,6 +117,6 @@ fn unsaved_messages_for_a_user_who_moves_here_are_refused() {
     node.ask_log_in("bob");
     node.answer(log_in_of("bob"), elsewhere(life(TWO, 1), 1));
     node.say(ann, "ann", "m2", "bob");
-    node.answer(save_of("m2"), Outcome::Failed);
+    node.answer(save_of("m2"), JobOutcome::Failed);
     assert_eq!(answers(&node), [true, false], "nobody is here who could ack it");
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn letting_go_waits_for_all_messages_of_the_user_even_those_not_in_the_dedup_window() {
-    let mut node = TestNode::with(Rules { dedup_messages_max: 1, ..Rules::default() });
+    let mut node = TestNode::with(CoreSettings { dedup_messages_max: 1, ..CoreSettings::default() });
     let ann = node.log_in("ann", &["bob", "cid"]);
     let bob = node.log_in("bob", &["ann"]);
     for id in ["m1", "m2", "m3"] {
@@ -19,7 +19,7 @@ fn letting_go_waits_for_all_messages_of_the_user_even_those_not_in_the_dedup_win
     node.answer(save_of("m4"), saved(None));
     node.answer(save_of("m2"), saved(None));
     assert_eq!(node.count(owner_of("ann")), 0, "m3 is not safe");
-    node.answer(save_of("m3"), Outcome::Failed);
+    node.answer(save_of("m3"), JobOutcome::Failed);
     assert_eq!(node.count(owner_of("ann")), 0, "it is saved again");
     node.pass(1_000);
     node.answer(save_of("m3"), saved(None));
@@ -42,7 +42,7 @@ fn pushes_for_the_user_are_saved_before_letting_go() {
     assert!(node.released().is_empty(), "the barrier is not answered");
     node.answer(save_of("to ann"), saved(None));
     assert!(node.released().is_empty());
-    node.answer(owner_of("ann"), Outcome::Failed);
+    node.answer(owner_of("ann"), JobOutcome::Failed);
     assert_eq!(node.released().len(), 1);
 }
 
@@ -73,11 +73,11 @@ fn dirty_receivers_are_handed_over() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob", "cid"]);
     node.say(ann, "ann", "m1", "bob");
-    node.answer(save_of("m1"), Outcome::Failed);
+    node.answer(save_of("m1"), JobOutcome::Failed);
     node.say(ann, "ann", "m2", "cid");
     node.answer(save_of("m2"), saved(Some(UserOwner::default())));
     node.release("ann", 1, 7);
-    node.answer(owner_of("ann"), Outcome::Failed);
+    node.answer(owner_of("ann"), JobOutcome::Failed);
     let [released] = node.released()[..] else { panic!("{:?}", node.sent) };
     assert_eq!(released.dirty, [user("bob")]);
 }
@@ -87,15 +87,15 @@ fn with_too_many_dirty_receivers_the_other_node_reads_everything() {
     const FRIENDS: usize = 1_025;
     let names: Vec<String> = (0..FRIENDS).map(|n| format!("friend{n:04}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut node = TestNode::with(Rules { jobs_per_connection_max: 10_000, ..Rules::default() });
+    let mut node = TestNode::with(CoreSettings { jobs_per_connection_max: 10_000, ..CoreSettings::default() });
     let ann = node.log_in("ann", &friends);
     for (n, friend) in friends.iter().enumerate() {
         node.say(ann, "ann", &format!("m{n}"), friend);
-        node.answer(save_of(&format!("m{n}")), Outcome::Failed);
+        node.answer(save_of(&format!("m{n}")), JobOutcome::Failed);
     }
     node.release("ann", 1, 7);
-    node.answer(owner_of("ann"), Outcome::Failed);
-    let [.., (_, NodeRecord::Missed), (_, NodeRecord::Released(released))] = &node.sent[..] else {
+    node.answer(owner_of("ann"), JobOutcome::Failed);
+    let [.., (_, NodeMessage::Missed), (_, NodeMessage::Released(released))] = &node.sent[..] else {
         panic!("{:?}", node.sent.last())
     };
     assert!(released.dirty.is_empty());

@@ -14,15 +14,17 @@ mod telling;
 mod waiting_frames;
 
 use super::contract::{
-    BusFrame, ClusterJob, ClusterOutcome, ClusterView, Incarnation, NodeId, NodeRecord, NodeState, ReleasedUser,
-    UserOwner,
+    BusFrame, ClusterJobOutcome, ClusterStoreJob, ClusterView, NodeId, NodeIncarnation, NodeMessage, NodeState,
+    UserHandoverData, UserOwner,
 };
-use crate::chat::Chat;
-use crate::chat::contract::{Action, AdminAnswer, ConnId, Event, Job, Outcome, PushPage, Rules, Ticket, TurnTime};
-use crate::protocol::field::{Id, Name, Secret, UserName};
+use crate::chat::ChatCore;
+use crate::chat::contract::{
+    AdminAnswer, ConnId, CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, JobTicket, PushPage, TurnTimestamp,
+};
+use crate::protocol::field::{MessageId, Secret, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{ContentForm, Credential, Request};
+use crate::protocol::request::{ClientRequest, Credential, JsonContentForm};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -31,8 +33,8 @@ fn user(name: &str) -> UserName {
 }
 
 /// Life `epoch` of a node.
-fn life(node: u16, epoch: u64) -> Incarnation {
-    Incarnation { node: NodeId::new(node).unwrap(), epoch }
+fn life(node: u16, epoch: u64) -> NodeIncarnation {
+    NodeIncarnation { node: NodeId::new(node).unwrap(), epoch }
 }
 
 /// The view with this number, in which node 1 and these others live.
@@ -42,30 +44,30 @@ fn view(number: u64, others: &[(u16, u64)]) -> ClusterView {
 }
 
 /// A row of the whereabouts.
-fn owner(at: Incarnation, epoch: u64) -> UserOwner {
+fn owner(at: NodeIncarnation, epoch: u64) -> UserOwner {
     UserOwner { at: Some(at), epoch, floor: 0 }
 }
 
 /// It is saved, and the receiver belongs to this one.
-fn saved(at: Option<UserOwner>) -> Outcome {
-    Outcome::Cluster(Box::new(ClusterOutcome::Saved { is_first: true, owner: at }))
+fn saved(at: Option<UserOwner>) -> JobOutcome {
+    JobOutcome::Cluster(Box::new(ClusterJobOutcome::Saved { is_first: true, owner: at }))
 }
 
-fn owned(by: UserOwner) -> Outcome {
-    Outcome::Cluster(Box::new(ClusterOutcome::Owner(by)))
+fn owned(by: UserOwner) -> JobOutcome {
+    JobOutcome::Cluster(Box::new(ClusterJobOutcome::Owner(by)))
 }
 
-fn elsewhere(at: Incarnation, epoch: u64) -> Outcome {
-    Outcome::Cluster(Box::new(ClusterOutcome::Elsewhere(owner(at, epoch))))
+fn elsewhere(at: NodeIncarnation, epoch: u64) -> JobOutcome {
+    JobOutcome::Cluster(Box::new(ClusterJobOutcome::Elsewhere(owner(at, epoch))))
 }
 
-fn loaded(epoch: u64, friends: &[&str], page: PushPage) -> Outcome {
+fn loaded(epoch: u64, friends: &[&str], page: PushPage) -> JobOutcome {
     let friends = friends.iter().map(|name| user(name)).collect();
-    Outcome::Cluster(Box::new(ClusterOutcome::Loaded { epoch, friends, page }))
+    JobOutcome::Cluster(Box::new(ClusterJobOutcome::Loaded { epoch, friends, page }))
 }
 
 fn message(seq: u64, sender: &str, id: &str, receiver: &str) -> Push {
-    let (id, sender) = (Id::new(id).unwrap(), Name::new(sender).unwrap());
+    let (id, sender) = (MessageId::new(id).unwrap(), UserNameRef::new(sender).unwrap());
     Push::new(seq, 1, PushKind::Message, &id, &sender, user(receiver), "hello")
 }
 
@@ -75,12 +77,12 @@ fn page(pushes: Vec<Push>) -> PushPage {
 
 /// Node 1, which knows node 2 and perhaps others, each in its first life.
 struct TestNode {
-    chat: Chat,
-    now: TurnTime,
+    chat: ChatCore,
+    now: TurnTimestamp,
     /// Submitted and not answered.
-    jobs: VecDeque<(Ticket, Job)>,
+    jobs: VecDeque<(JobTicket, Job)>,
     /// Said to others.
-    sent: Vec<(Incarnation, NodeRecord)>,
+    sent: Vec<(NodeIncarnation, NodeMessage)>,
     /// For node 2, over the bus.
     published: Vec<BusFrame>,
     views_asked: usize,
@@ -96,16 +98,16 @@ const OTHER: u16 = 2;
 
 impl TestNode {
     fn new() -> Self {
-        Self::with(Rules::default())
+        Self::with(CoreSettings::default())
     }
 
-    fn with(rules: Rules) -> Self {
-        let rules = Rules { requests_per_second_max: 10_000_000, ..rules };
-        let mut chat = Chat::new(rules, 1 << 30, [1, 2]);
+    fn with(rules: CoreSettings) -> Self {
+        let rules = CoreSettings { requests_per_second_max: 10_000_000, ..rules };
+        let mut chat = ChatCore::new(rules, 1 << 30, [1, 2]);
         chat.join(life(1, 1), view(1, &[(OTHER, 1)]));
         Self {
             chat,
-            now: TurnTime { mono_ms: 1_000, wall_ms: 1_000 },
+            now: TurnTimestamp { mono_ms: 1_000, wall_ms: 1_000 },
             jobs: VecDeque::new(),
             sent: Vec::new(),
             published: Vec::new(),
@@ -118,21 +120,21 @@ impl TestNode {
         }
     }
 
-    fn event(&mut self, event: Event<'_>) {
+    fn event(&mut self, event: CoreEvent<'_>) {
         let mut actions = Vec::new();
         self.chat.handle(self.now, event, &mut actions);
         for action in actions {
             match action {
-                Action::Submit { ticket, job } => self.jobs.push_back((ticket, job)),
-                Action::Send { to, record } => self.sent.push((to, record)),
-                Action::Publish { frame, .. } => self.published.push(*frame),
-                Action::ReadView => self.views_asked += 1,
-                Action::Reply { conn, reply, .. } | Action::Refuse { conn, reply, .. } => {
+                CoreAction::Submit { ticket, job } => self.jobs.push_back((ticket, job)),
+                CoreAction::Send { to, record } => self.sent.push((to, record)),
+                CoreAction::Publish { frame, .. } => self.published.push(*frame),
+                CoreAction::ReadView => self.views_asked += 1,
+                CoreAction::Reply { conn, reply, .. } | CoreAction::Refuse { conn, reply, .. } => {
                     self.replies.push((conn, reply));
                 }
-                Action::Push { conn, push, .. } => self.pushes.push((conn, push)),
-                Action::Close { conn, .. } => self.closed.push(conn),
-                Action::Admin { answer, .. } => self.told.push(answer),
+                CoreAction::Push { conn, push, .. } => self.pushes.push((conn, push)),
+                CoreAction::Close { conn, .. } => self.closed.push(conn),
+                CoreAction::Admin { answer, .. } => self.told.push(answer),
                 _ => {}
             }
         }
@@ -141,11 +143,11 @@ impl TestNode {
     fn pass(&mut self, ms: u64) {
         self.now.mono_ms += ms;
         self.now.wall_ms += ms;
-        self.event(Event::Tick { heard_ms: self.now.mono_ms });
+        self.event(CoreEvent::Tick { heard_ms: self.now.mono_ms });
     }
 
-    fn frame(&mut self, record: NodeRecord) {
-        self.event(Event::Frame { from: life(OTHER, 1), record });
+    fn frame(&mut self, record: NodeMessage) {
+        self.event(CoreEvent::Frame { from: life(OTHER, 1), record });
     }
 
     /// The first job of which this is true.
@@ -154,21 +156,21 @@ impl TestNode {
     }
 
     /// Answers the first job of which this is true; there must be one.
-    fn answer(&mut self, is_it: impl Fn(&Job) -> bool, outcome: Outcome) {
+    fn answer(&mut self, is_it: impl Fn(&Job) -> bool, outcome: JobOutcome) {
         let place = self.place_of(is_it).unwrap_or_else(|| panic!("no such job among {:?}", self.jobs));
         let (ticket, _) = self.jobs.remove(place).unwrap();
-        self.event(Event::Finished { ticket, outcome });
+        self.event(CoreEvent::Finished { ticket, outcome });
     }
 
     /// Begins a log-in; its job `LogIn` is to be answered.
     fn ask_log_in(&mut self, name: &str) -> ConnId {
         let conn = ConnId { slot: self.conns, generation: 0 };
         self.conns += 1;
-        self.event(Event::Opened { conn, address_key: None });
+        self.event(CoreEvent::Opened { conn, address_key: None });
         let credential = Credential::Password(Secret::new("secret"));
-        let (mid, form) = (Some(Id::new("l").unwrap()), ContentForm::Text);
-        let input = Ok(Request::Login { mid, form, user: Name::new(name).unwrap(), credential });
-        self.event(Event::Input { conn, input });
+        let (mid, form) = (Some(MessageId::new("l").unwrap()), JsonContentForm::Text);
+        let input = Ok(ClientRequest::Login { mid, form, user: UserNameRef::new(name).unwrap(), credential });
+        self.event(CoreEvent::Input { conn, input });
         conn
     }
 
@@ -185,32 +187,34 @@ impl TestNode {
     }
 
     fn say(&mut self, conn: ConnId, sender: &str, id: &str, receiver: &str) {
-        let (id, sender, receiver) = (Id::new(id).unwrap(), Name::new(sender).unwrap(), Name::new(receiver).unwrap());
-        let (form, content) = (ContentForm::Text, Cow::Borrowed("hello"));
-        let input = Ok(Request::Message { form, id, sender, receiver, content, escape_free: true });
-        self.event(Event::Input { conn, input });
+        let (id, sender, receiver) =
+            (MessageId::new(id).unwrap(), UserNameRef::new(sender).unwrap(), UserNameRef::new(receiver).unwrap());
+        let (form, content) = (JsonContentForm::Text, Cow::Borrowed("hello"));
+        let input = Ok(ClientRequest::Message { form, id, sender, receiver, content, escape_free: true });
+        self.event(CoreEvent::Input { conn, input });
     }
 
     fn ack(&mut self, conn: ConnId, id: &str) {
-        let input = Ok(Request::Ack { form: ContentForm::Text, id: Id::new(id).unwrap(), sender: None });
-        self.event(Event::Input { conn, input });
+        let input =
+            Ok(ClientRequest::Ack { form: JsonContentForm::Text, id: MessageId::new(id).unwrap(), sender: None });
+        self.event(CoreEvent::Input { conn, input });
     }
 
     /// Node 2 wants a user.
     fn release(&mut self, name: &str, epoch: u64, claim: u64) {
-        self.frame(NodeRecord::Release { user: user(name), epoch, claim });
+        self.frame(NodeMessage::Release { user: user(name), epoch, claim });
     }
 
     /// The answers to that.
-    fn released(&self) -> Vec<&ReleasedUser> {
+    fn released(&self) -> Vec<&UserHandoverData> {
         let all = self.sent.iter().filter_map(|(_, record)| match record {
-            NodeRecord::Released(released) => Some(&**released),
+            NodeMessage::Released(released) => Some(&**released),
             _ => None,
         });
         all.collect()
     }
 
-    fn has_sent(&self, record: &NodeRecord) -> bool {
+    fn has_sent(&self, record: &NodeMessage) -> bool {
         self.sent.iter().any(|(_, sent)| sent == record)
     }
 
@@ -231,18 +235,18 @@ fn delete_of(seq: u64) -> impl Fn(&Job) -> bool {
     move |job| matches!(job, Job::DeletePush { seq: of, .. } if *of == seq)
 }
 
-fn cluster_job(job: &Job, name: &str, is_it: impl Fn(&ClusterJob) -> bool) -> bool {
+fn cluster_job(job: &Job, name: &str, is_it: impl Fn(&ClusterStoreJob) -> bool) -> bool {
     matches!(job, Job::Cluster { user, job } if user.as_str() == name && is_it(job))
 }
 
 fn owner_of(name: &str) -> impl Fn(&Job) -> bool {
-    move |job| cluster_job(job, name, |job| matches!(job, ClusterJob::Owner))
+    move |job| cluster_job(job, name, |job| matches!(job, ClusterStoreJob::Owner))
 }
 
 fn page_of(name: &str) -> impl Fn(&Job) -> bool {
-    move |job| cluster_job(job, name, |job| matches!(job, ClusterJob::Page { .. }))
+    move |job| cluster_job(job, name, |job| matches!(job, ClusterStoreJob::Page { .. }))
 }
 
 fn claim_of(name: &str) -> impl Fn(&Job) -> bool {
-    move |job| cluster_job(job, name, |job| matches!(job, ClusterJob::Claim { .. }))
+    move |job| cluster_job(job, name, |job| matches!(job, ClusterStoreJob::Claim { .. }))
 }

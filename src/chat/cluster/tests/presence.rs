@@ -1,25 +1,25 @@
 //! Who is online on other nodes, by what these say.
 
-use super::super::contract::{BusRecord, LinkPosition, PresenceUpdate};
+use super::super::contract::{BusRecord, LinkBatchNumber, PresenceUpdate};
 use super::*;
 
-fn says(node: &mut TestNode, from: u16, record: NodeRecord) {
-    node.event(Event::Frame { from: life(from, 1), record });
+fn says(node: &mut TestNode, from: u16, record: NodeMessage) {
+    node.event(CoreEvent::Frame { from: life(from, 1), record });
 }
 
 fn moved(node: &mut TestNode, from: u16, number: u64, is_online: bool) {
     let users = vec![PresenceUpdate { user: user("bob"), is_online, friends: vec![user("ann")] }];
-    says(node, from, NodeRecord::Moved { number, users });
+    says(node, from, NodeMessage::Moved { number, users });
 }
 
 #[test]
 fn a_late_report_about_a_user_who_has_moved_does_not_show_them_offline() {
     let mut node = TestNode::new();
-    node.event(Event::View(view(2, &[(2, 1), (3, 1)])));
+    node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
     node.log_in("ann", &["bob"]);
     node.chat.want_presence(&mut Vec::new());
     for from in [2, 3] {
-        says(&mut node, from, NodeRecord::Present { number: 1, is_first: true, is_last: true, users: Vec::new() });
+        says(&mut node, from, NodeMessage::Present { number: 1, is_first: true, is_last: true, users: Vec::new() });
     }
     let bob = node.chat.users.find("bob").unwrap();
     // Bob was on node 3, and is on node 2 now, which says so first.
@@ -36,11 +36,11 @@ fn a_late_report_about_a_user_who_has_moved_does_not_show_them_offline() {
 fn reports_to_other_nodes_name_friends_who_are_here() {
     let mut node = TestNode::new();
     node.log_in("ann", &["bob"]);
-    node.frame(NodeRecord::Who);
+    node.frame(NodeMessage::Who);
     node.log_in("bob", &["ann"]);
     node.pass(500);
     let moved = node.sent.iter().find_map(|(_, record)| match record {
-        NodeRecord::Moved { users, .. } => Some(users.clone()),
+        NodeMessage::Moved { users, .. } => Some(users.clone()),
         _ => None,
     });
     assert_eq!(moved, Some(vec![PresenceUpdate { user: user("bob"), is_online: true, friends: vec![user("ann")] }]));
@@ -50,27 +50,27 @@ fn reports_to_other_nodes_name_friends_who_are_here() {
 fn a_user_in_a_full_report_who_leaves_at_once_is_reported_as_gone() {
     let mut node = TestNode::new();
     node.log_in("ann", &["bob"]);
-    node.frame(NodeRecord::Who);
+    node.frame(NodeMessage::Who);
     let bob = node.log_in("bob", &["ann"]);
     // Node 2 asks again before it was told of Bob.
-    node.frame(NodeRecord::Who);
-    node.event(Event::Closed { conn: bob });
+    node.frame(NodeMessage::Who);
+    node.event(CoreEvent::Closed { conn: bob });
     for _ in 0..4 {
         node.pass(500);
     }
-    let is_gone = |record: &NodeRecord| match record {
-        NodeRecord::Moved { users, .. } => users.iter().any(|moved| moved.user == user("bob") && !moved.is_online),
+    let is_gone = |record: &NodeMessage| match record {
+        NodeMessage::Moved { users, .. } => users.iter().any(|moved| moved.user == user("bob") && !moved.is_online),
         _ => false,
     };
     assert!(node.sent.iter().any(|(_, record)| is_gone(record)), "{:?}", node.sent);
 }
 
 /// The records of presence that went over the bus since the last call.
-fn published(node: &mut TestNode) -> Vec<NodeRecord> {
-    node.event(Event::TurnEnded);
+fn published(node: &mut TestNode) -> Vec<NodeMessage> {
+    node.event(CoreEvent::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     let records = batches.flat_map(|batch| batch.records).filter_map(|record| match record {
-        BusRecord::Record(record @ (NodeRecord::Who | NodeRecord::Present { .. } | NodeRecord::Moved { .. })) => {
+        BusRecord::Record(record @ (NodeMessage::Who | NodeMessage::Present { .. } | NodeMessage::Moved { .. })) => {
             Some(record)
         }
         _ => None,
@@ -79,9 +79,9 @@ fn published(node: &mut TestNode) -> Vec<NodeRecord> {
 }
 
 /// The same of those that went by the mail.
-fn mailed(node: &mut TestNode) -> Vec<NodeRecord> {
+fn mailed(node: &mut TestNode) -> Vec<NodeMessage> {
     let sent = std::mem::take(&mut node.sent).into_iter().map(|(_, record)| record);
-    sent.filter(|record| matches!(record, NodeRecord::Who | NodeRecord::Present { .. } | NodeRecord::Moved { .. }))
+    sent.filter(|record| matches!(record, NodeMessage::Who | NodeMessage::Present { .. } | NodeMessage::Moved { .. }))
         .collect()
 }
 
@@ -90,36 +90,36 @@ fn with_a_bus_it_is_told_over_it_and_by_the_mail_if_that_is_not_confirmed() {
     let mut node = TestNode::new();
     node.chat.use_bus();
     node.log_in("ann", &["bob"]);
-    node.frame(NodeRecord::Who);
+    node.frame(NodeMessage::Who);
     let all = published(&mut node);
-    assert!(matches!(all[..], [NodeRecord::Present { number: 1, .. }]), "{all:?}");
-    let confirmed = Some(LinkPosition { link: 1, number: 1 });
+    assert!(matches!(all[..], [NodeMessage::Present { number: 1, .. }]), "{all:?}");
+    let confirmed = Some(LinkBatchNumber { link: 1, number: 1 });
     let frame = Box::new(BusFrame { view: 1, confirmed, refused: None, batch: None });
-    node.event(Event::Bus { from: life(OTHER, 1), frame });
+    node.event(CoreEvent::Bus { from: life(OTHER, 1), frame });
     node.log_in("bob", &["ann"]);
     node.pass(500);
     let moved = published(&mut node);
-    assert!(matches!(moved[..], [NodeRecord::Moved { number: 2, .. }]), "{moved:?}");
+    assert!(matches!(moved[..], [NodeMessage::Moved { number: 2, .. }]), "{moved:?}");
     assert_eq!(mailed(&mut node), []);
     node.pass(1_000);
     let mailed = mailed(&mut node);
-    assert!(matches!(mailed[..], [NodeRecord::Moved { number: 2, .. }]), "{mailed:?}");
+    assert!(matches!(mailed[..], [NodeMessage::Moved { number: 2, .. }]), "{mailed:?}");
 }
 
 #[test]
 fn very_many_users_are_told_by_the_mail_and_so_is_what_follows() {
-    let mut node = TestNode::with(Rules { link_bytes_max: 1_200, ..Rules::default() });
+    let mut node = TestNode::with(CoreSettings { link_bytes_max: 1_200, ..CoreSettings::default() });
     node.chat.use_bus();
     for number in 0..40 {
         node.log_in(&format!("user{number}"), &[]);
     }
-    node.frame(NodeRecord::Who);
+    node.frame(NodeMessage::Who);
     node.log_in("bob", &["ann"]);
     node.pass(500);
     assert_eq!(published(&mut node), []);
     let told = mailed(&mut node);
     assert!(
-        matches!(told[..], [NodeRecord::Present { number: 1, .. }, NodeRecord::Moved { number: 2, .. }]),
+        matches!(told[..], [NodeMessage::Present { number: 1, .. }, NodeMessage::Moved { number: 2, .. }]),
         "{told:?}"
     );
     // By then all that was read.
@@ -127,5 +127,5 @@ fn very_many_users_are_told_by_the_mail_and_so_is_what_follows() {
     node.log_in("eve", &["ann"]);
     node.pass(500);
     let told = published(&mut node);
-    assert!(matches!(told[..], [NodeRecord::Moved { number: 3, .. }]), "{told:?}");
+    assert!(matches!(told[..], [NodeMessage::Moved { number: 3, .. }]), "{told:?}");
 }

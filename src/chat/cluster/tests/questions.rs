@@ -1,26 +1,26 @@
 //! An operator asks about a user who may be on another node.
 
 use super::*;
-use crate::chat::contract::{AdminOutcome, AdminRequest, AdminTicket, Elsewhere, There};
+use crate::chat::contract::{AdminJobOutcome, AdminRequest, AdminTicket, RemoteUserReport, RemoteUserStatus};
 
 /// The operator asks about ann, who is not here and belongs to this life of a node, if to any.
-fn ask(node: &mut TestNode, at: Option<Incarnation>) {
+fn ask(node: &mut TestNode, at: Option<NodeIncarnation>) {
     let request = AdminRequest::User { name: user("ann") };
-    node.event(Event::Admin { ticket: AdminTicket(7), request });
-    let account = AdminOutcome::Account { is_banned: false, seqs: Vec::new(), more: false };
-    node.answer(|job| matches!(job, Job::Admin { .. }), Outcome::Admin(Box::new(account)));
+    node.event(CoreEvent::Admin { ticket: AdminTicket(7), request });
+    let account = AdminJobOutcome::Account { is_banned: false, seqs: Vec::new(), more: false };
+    node.answer(|job| matches!(job, Job::Admin { .. }), JobOutcome::Admin(Box::new(account)));
     node.answer(owner_of("ann"), owned(UserOwner { at, epoch: 5, floor: 0 }));
 }
 
 fn question(node: &TestNode) -> Option<u64> {
     node.sent.iter().find_map(|(to, record)| match record {
-        NodeRecord::Ask { question, .. } if *to == life(OTHER, 1) => Some(*question),
+        NodeMessage::Ask { question, .. } if *to == life(OTHER, 1) => Some(*question),
         _ => None,
     })
 }
 
 /// What the operator is told, if anything.
-fn elsewhere(node: &TestNode) -> Option<Option<Elsewhere>> {
+fn elsewhere(node: &TestNode) -> Option<Option<RemoteUserReport>> {
     match &node.told[..] {
         [] => None,
         [AdminAnswer::User(report)] => Some(report.elsewhere),
@@ -28,23 +28,24 @@ fn elsewhere(node: &TestNode) -> Option<Option<Elsewhere>> {
     }
 }
 
-fn on_two(there: There) -> Option<Option<Elsewhere>> {
-    Some(Some(Elsewhere { node: life(OTHER, 1).node, there }))
+fn on_two(there: RemoteUserStatus) -> Option<Option<RemoteUserReport>> {
+    Some(Some(RemoteUserReport { node: life(OTHER, 1).node, there }))
 }
 
 #[test]
 fn the_node_to_which_the_user_belongs_is_asked() {
-    for (online, there) in
-        [(Some((7_000, 2)), There::Online { since_ms: 7_000, outstanding: 2 }), (None, There::NotOnline)]
-    {
+    for (online, there) in [
+        (Some((7_000, 2)), RemoteUserStatus::Online { since_ms: 7_000, outstanding: 2 }),
+        (None, RemoteUserStatus::NotOnline),
+    ] {
         let mut node = TestNode::new();
         ask(&mut node, Some(life(OTHER, 1)));
         assert_eq!(elsewhere(&node), None);
         let question = question(&node).unwrap();
         // An answer to something else, and then the right one.
-        node.frame(NodeRecord::Told { question: question + 1, online: Some((1, 1)) });
+        node.frame(NodeMessage::Told { question: question + 1, online: Some((1, 1)) });
         assert_eq!(elsewhere(&node), None);
-        node.frame(NodeRecord::Told { question, online });
+        node.frame(NodeMessage::Told { question, online });
         assert_eq!(elsewhere(&node), on_two(there));
     }
 }
@@ -56,18 +57,18 @@ fn a_node_that_does_not_answer_is_named_and_a_dead_one_is_not_waited_for() {
     for _ in 0..4 {
         node.pass(1_000);
     }
-    assert_eq!(elsewhere(&node), on_two(There::Silent));
+    assert_eq!(elsewhere(&node), on_two(RemoteUserStatus::Silent));
     let mut node = TestNode::new();
     ask(&mut node, Some(life(OTHER, 1)));
-    node.event(Event::View(view(2, &[])));
-    assert_eq!(elsewhere(&node), on_two(There::NotOnline));
+    node.event(CoreEvent::View(view(2, &[])));
+    assert_eq!(elsewhere(&node), on_two(RemoteUserStatus::NotOnline));
 }
 
 #[test]
 fn a_node_that_is_newer_than_the_view_is_not_said_to_be_without_the_user() {
     let mut node = TestNode::new();
     ask(&mut node, Some(life(OTHER, 2)));
-    assert_eq!((elsewhere(&node), node.views_asked), (on_two(There::Silent), 1));
+    assert_eq!((elsewhere(&node), node.views_asked), (on_two(RemoteUserStatus::Silent), 1));
 }
 
 #[test]
@@ -83,11 +84,11 @@ fn nobody_is_asked_about_users_of_this_node_or_of_none() {
 fn a_node_says_whether_a_user_is_online_here() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &[]);
-    node.frame(NodeRecord::Ask { user: user("ann"), question: 1 });
-    node.event(Event::Closed { conn: ann });
-    node.frame(NodeRecord::Ask { user: user("ann"), question: 2 });
+    node.frame(NodeMessage::Ask { user: user("ann"), question: 1 });
+    node.event(CoreEvent::Closed { conn: ann });
+    node.frame(NodeMessage::Ask { user: user("ann"), question: 2 });
     let told = node.sent.iter().filter_map(|(_, record)| match record {
-        NodeRecord::Told { question, online } => Some((*question, online.is_some())),
+        NodeMessage::Told { question, online } => Some((*question, online.is_some())),
         _ => None,
     });
     assert_eq!(told.collect::<Vec<_>>(), [(1, true), (2, false)]);

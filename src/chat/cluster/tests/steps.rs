@@ -6,7 +6,7 @@ use super::*;
 /// With so many messages in memory, none of them acked, and so many log-ins that wait for node 2.
 fn crowd(messages: usize, claims: usize) -> TestNode {
     const OF_RECEIVER: usize = 500;
-    let rules = Rules { jobs_per_connection_max: 1 << 20, list_max: 1_024, ..Rules::default() };
+    let rules = CoreSettings { jobs_per_connection_max: 1 << 20, list_max: 1_024, ..CoreSettings::default() };
     let mut node = TestNode::with(rules);
     let names: Vec<String> = (0..messages.div_ceil(OF_RECEIVER)).map(|n| format!("receiver{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -32,11 +32,11 @@ fn alternate(node: &mut TestNode, times: u64) {
         let ann = node.ask_log_in("ann");
         node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), epoch));
         let claim = node.sent.iter().rev().find_map(|(_, record)| match record {
-            NodeRecord::Release { claim, .. } => Some(*claim),
+            NodeMessage::Release { claim, .. } => Some(*claim),
             _ => None,
         });
         let window = Vec::new();
-        let released = ReleasedUser {
+        let released = UserHandoverData {
             user: user("ann"),
             claim: claim.unwrap(),
             epoch,
@@ -44,7 +44,7 @@ fn alternate(node: &mut TestNode, times: u64) {
             dirty: vec![user("bob")],
             window,
         };
-        node.frame(NodeRecord::Released(Box::new(released)));
+        node.frame(NodeMessage::Released(Box::new(released)));
         node.answer(claim_of("ann"), loaded(epoch + 1, &["bob"], PushPage::default()));
         assert!(node.is_on(ann));
         let id = format!("a{n}");
@@ -52,7 +52,7 @@ fn alternate(node: &mut TestNode, times: u64) {
         node.say(ann, "ann", &format!("b{n}"), "bob");
         node.answer(save_of(&id), saved(Some(owner(life(OTHER, 1), 1))));
         node.release("ann", epoch + 1, n);
-        node.answer(save_of(&format!("b{n}")), Outcome::Failed);
+        node.answer(save_of(&format!("b{n}")), JobOutcome::Failed);
         node.pass(0);
         node.answer(owner_of("ann"), owned(owner(life(1, 1), epoch + 1)));
         assert_eq!(node.released().len(), 1 + n as usize);
@@ -78,18 +78,18 @@ fn a_view_costs_only_the_claims_that_its_changes_affect() {
     const CLAIMS: usize = 50;
     let mut node = crowd(0, CLAIMS);
     step_count::take();
-    node.event(Event::View(view(1, &[(OTHER, 1)])));
-    node.event(Event::View(view(2, &[(OTHER, 1), (3, 1)])));
+    node.event(CoreEvent::View(view(1, &[(OTHER, 1)])));
+    node.event(CoreEvent::View(view(2, &[(OTHER, 1), (3, 1)])));
     assert_eq!(step_count::take(), 0);
-    node.event(Event::View(view(3, &[(OTHER, 2), (3, 1)])));
+    node.event(CoreEvent::View(view(3, &[(OTHER, 2), (3, 1)])));
     assert_eq!(step_count::take(), CLAIMS);
-    let claims = |job: &Job| matches!(job, Job::Cluster { job, .. } if matches!(**job, ClusterJob::Claim { .. }));
+    let claims = |job: &Job| matches!(job, Job::Cluster { job, .. } if matches!(**job, ClusterStoreJob::Claim { .. }));
     assert_eq!(node.count(claims), CLAIMS, "all of them go on");
 }
 
 #[test]
 fn operations_that_wait_for_a_full_store_are_not_walked_through() {
-    let mut node = TestNode::with(Rules { jobs_max: 4, ..Rules::default() });
+    let mut node = TestNode::with(CoreSettings { jobs_max: 4, ..CoreSettings::default() });
     let names: Vec<String> = (0..40).map(|n| format!("friend{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let ann = node.log_in("ann", &names);
@@ -97,7 +97,7 @@ fn operations_that_wait_for_a_full_store_are_not_walked_through() {
         let id = format!("m{n}");
         node.say(ann, "ann", &id, name);
         if node.count(save_of(&id)) > 0 {
-            node.answer(save_of(&id), Outcome::Failed);
+            node.answer(save_of(&id), JobOutcome::Failed);
         }
     }
     assert_eq!(node.count(|job| matches!(job, Job::Cluster { .. })), 4, "the store takes no more");
@@ -127,6 +127,6 @@ fn memory_that_other_nodes_cause_is_counted() {
     assert!(of_both > of_claims + 100 * 32, "{of_both}");
     let ann = node.log_in("ann", &["bob"]);
     node.say(ann, "ann", "m1", "bob");
-    node.answer(save_of("m1"), Outcome::Failed);
+    node.answer(save_of("m1"), JobOutcome::Failed);
     assert!(node.chat.cluster.as_ref().unwrap().held_bytes() > of_both + 64);
 }

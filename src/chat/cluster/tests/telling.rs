@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn look(name: &str) -> NodeRecord {
-    NodeRecord::Look { user: user(name) }
+fn look(name: &str) -> NodeMessage {
+    NodeMessage::Look { user: user(name) }
 }
 
 fn ann() -> (TestNode, ConnId) {
@@ -24,7 +24,7 @@ fn the_owner_is_told_of_a_saved_push() {
 fn the_owner_is_told_of_a_push_that_may_be_saved() {
     let (mut node, ann) = ann();
     node.say(ann, "ann", "m1", "bob");
-    node.answer(save_of("m1"), Outcome::Failed);
+    node.answer(save_of("m1"), JobOutcome::Failed);
     assert!(node.replies.iter().any(|(_, reply)| matches!(reply, Reply::Message { taken: false })));
     node.answer(owner_of("bob"), owned(owner(life(OTHER, 1), 1)));
     assert_eq!(node.sent, [(life(OTHER, 1), look("bob"))]);
@@ -35,7 +35,7 @@ fn an_owner_that_was_read_too_early_is_read_again() {
     let (mut node, ann) = ann();
     for id in ["m1", "m2"] {
         node.say(ann, "ann", id, "bob");
-        node.answer(save_of(id), Outcome::Failed);
+        node.answer(save_of(id), JobOutcome::Failed);
     }
     // Read before m2 was committed, and perhaps before Bob went on from there.
     node.answer(owner_of("bob"), owned(owner(life(OTHER, 1), 1)));
@@ -52,7 +52,7 @@ fn an_owner_that_is_not_in_the_view_yet_is_told_later() {
     assert!(node.views_asked > 0 && node.sent.is_empty());
     node.answer(owner_of("bob"), owned(owner(life(OTHER, 2), 1)));
     assert!(node.sent.is_empty());
-    node.event(Event::View(view(2, &[(OTHER, 2)])));
+    node.event(CoreEvent::View(view(2, &[(OTHER, 2)])));
     node.answer(owner_of("bob"), owned(owner(life(OTHER, 2), 1)));
     assert_eq!(node.sent, [(life(OTHER, 2), look("bob"))]);
 }
@@ -62,7 +62,7 @@ fn an_owner_that_cannot_be_read_is_read_later() {
     let (mut node, ann) = ann();
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), saved(None));
-    node.answer(owner_of("bob"), Outcome::Failed);
+    node.answer(owner_of("bob"), JobOutcome::Failed);
     assert_eq!(node.count(owner_of("bob")), 0);
     node.pass(1_000);
     node.answer(owner_of("bob"), owned(owner(life(OTHER, 1), 1)));
@@ -73,23 +73,23 @@ fn an_owner_that_cannot_be_read_is_read_later() {
 fn if_too_many_owners_are_to_be_told_all_nodes_read_everything() {
     let names: Vec<String> = (0..super::super::owner_notices::TELLING_MAX + 3).map(|n| format!("friend{n}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut node = TestNode::with(Rules { jobs_per_connection_max: 10_000, ..Rules::default() });
+    let mut node = TestNode::with(CoreSettings { jobs_per_connection_max: 10_000, ..CoreSettings::default() });
     let ann = node.log_in("ann", &friends);
     for (n, friend) in friends.iter().enumerate() {
         node.say(ann, "ann", &format!("m{n}"), friend);
-        node.answer(save_of(&format!("m{n}")), Outcome::Failed);
+        node.answer(save_of(&format!("m{n}")), JobOutcome::Failed);
     }
     assert!(node.sent.is_empty());
     node.pass(1_000);
-    assert_eq!(node.sent, [(life(OTHER, 1), NodeRecord::Missed)], "once, and later");
+    assert_eq!(node.sent, [(life(OTHER, 1), NodeMessage::Missed)], "once, and later");
     assert_eq!(node.count(page_of("ann")), 1, "this node as well");
     // What was lost was said; the others are told one by one.
     for friend in &friends[..super::super::owner_notices::TELLING_MAX] {
         node.answer(owner_of(friend), owned(owner(life(OTHER, 1), 1)));
     }
     node.release("ann", 1, 7);
-    node.answer(owner_of("ann"), Outcome::Failed);
-    assert_eq!(node.sent.iter().filter(|(_, record)| *record == NodeRecord::Missed).count(), 1);
+    node.answer(owner_of("ann"), JobOutcome::Failed);
+    assert_eq!(node.sent.iter().filter(|(_, record)| *record == NodeMessage::Missed).count(), 1);
 }
 
 #[test]
@@ -99,9 +99,9 @@ fn a_look_while_a_page_is_read_is_followed_by_another_one() {
     assert_eq!(node.count(page_of("ann")), 1);
     node.frame(look("ann"));
     assert_eq!(node.count(page_of("ann")), 1);
-    node.answer(page_of("ann"), Outcome::Page(PushPage::default()));
+    node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
     assert_eq!(node.count(page_of("ann")), 1, "that page may have been read before");
-    node.answer(page_of("ann"), Outcome::Page(page(vec![message(9, "bob", "m1", "ann")])));
+    node.answer(page_of("ann"), JobOutcome::Page(page(vec![message(9, "bob", "m1", "ann")])));
     assert_eq!((node.count(page_of("ann")), node.pushes.len()), (0, 1));
 }
 
@@ -109,7 +109,7 @@ fn a_look_while_a_page_is_read_is_followed_by_another_one() {
 fn if_records_were_missed_all_lists_are_read() {
     let (mut node, _) = ann();
     node.log_in("bob", &["ann"]);
-    node.frame(NodeRecord::Missed);
+    node.frame(NodeMessage::Missed);
     assert_eq!((node.count(page_of("ann")), node.count(page_of("bob"))), (1, 1));
 }
 
@@ -121,7 +121,7 @@ fn the_sweep_reaches_every_user_however_often_records_are_missed() {
         node.log_in(&format!("user{n:02}"), &[]);
     }
     for _ in 0..2 * USERS / 16 {
-        node.frame(NodeRecord::Missed);
+        node.frame(NodeMessage::Missed);
         node.pass(100);
     }
     let unread: Vec<_> =
@@ -134,11 +134,11 @@ fn the_end_of_an_incarnation_and_the_start_of_the_next_mark_the_lists_once() {
     let (mut node, _) = ann();
     let mut fenced = view(2, &[(OTHER, 2)]);
     fenced.nodes[1].lives = false;
-    node.event(Event::View(fenced));
-    node.answer(page_of("ann"), Outcome::Page(PushPage::default()));
-    node.event(Event::View(view(3, &[(OTHER, 3)])));
+    node.event(CoreEvent::View(fenced));
+    node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
+    node.event(CoreEvent::View(view(3, &[(OTHER, 3)])));
     assert_eq!(node.count(page_of("ann")), 0);
-    node.event(Event::View(view(4, &[(OTHER, 4)])));
+    node.event(CoreEvent::View(view(4, &[(OTHER, 4)])));
     assert_eq!(node.count(page_of("ann")), 1, "this was another death");
 }
 
@@ -151,7 +151,7 @@ fn a_message_on_the_list_and_on_a_page_with_different_numbers_is_one_message() {
     node.say(bob, "bob", "m1", "ann");
     assert_eq!(node.pushes.len(), 1);
     node.frame(look("ann"));
-    node.answer(page_of("ann"), Outcome::Page(page(vec![message(9, "bob", "m1", "ann")])));
+    node.answer(page_of("ann"), JobOutcome::Page(page(vec![message(9, "bob", "m1", "ann")])));
     assert_eq!(node.pushes.len(), 1, "it was sent already");
     assert!(node.replies.iter().any(|(to, reply)| *to == bob && matches!(reply, Reply::Message { taken: true })));
     node.ack(ann, "m1");

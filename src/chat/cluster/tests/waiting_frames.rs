@@ -5,7 +5,7 @@ use super::*;
 /// The third node says something, and has read the view of this number.
 fn hear_third(node: &mut TestNode, view: u64) {
     let frame = BusFrame { view, confirmed: None, refused: Some(1), batch: None };
-    node.event(Event::Bus { from: life(3, 1), frame: Box::new(frame) });
+    node.event(CoreEvent::Bus { from: life(3, 1), frame: Box::new(frame) });
 }
 
 fn node_with_bus() -> TestNode {
@@ -20,7 +20,7 @@ fn a_frame_of_a_node_that_has_just_started_waits_for_its_view() {
     hear_third(&mut node, 2);
     assert_eq!(node.views_asked, 1);
     assert!(node.chat.has_waiting_frames());
-    node.event(Event::View(view(2, &[(OTHER, 1), (3, 1)])));
+    node.event(CoreEvent::View(view(2, &[(OTHER, 1), (3, 1)])));
     assert!(!node.chat.has_waiting_frames());
 }
 
@@ -38,7 +38,7 @@ fn a_frame_of_a_node_that_was_forgotten_is_dropped() {
 fn a_frame_of_a_node_that_was_forgotten_before_its_view_was_read_is_dropped_then() {
     let mut node = node_with_bus();
     hear_third(&mut node, 2);
-    node.event(Event::View(view(3, &[(OTHER, 1)])));
+    node.event(CoreEvent::View(view(3, &[(OTHER, 1)])));
     assert!(!node.chat.has_waiting_frames());
     // The next one that is newer asks for a view at once.
     hear_third(&mut node, 4);

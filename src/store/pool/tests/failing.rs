@@ -15,26 +15,26 @@ fn deletion(seq: u64) -> Job {
 #[test]
 fn reads_beside_writes_that_fail_are_done() {
     let mut bench = TestPool::new();
-    assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
+    assert!(matches!(bench.ask(save(1, "good")), JobOutcome::Saved));
     bench.script.read_only.store(1, Ordering::SeqCst);
     let jobs = [deletion(1), page(9), save(2, "good"), profile("bob"), page(9)];
-    bench.pool.submit(jobs.into_iter().zip(0..).map(|(job, slot)| (Ticket { slot, generation: 0 }, job)));
+    bench.pool.submit(jobs.into_iter().zip(0..).map(|(job, slot)| (JobTicket { slot, generation: 0 }, job)));
     bench.next = 5;
     let outcomes = bench.answers();
-    assert!(matches!(outcomes[0], Outcome::Failed) && matches!(outcomes[2], Outcome::Failed), "{outcomes:?}");
+    assert!(matches!(outcomes[0], JobOutcome::Failed) && matches!(outcomes[2], JobOutcome::Failed), "{outcomes:?}");
     assert_eq!((seqs(&outcomes[1]).0, seqs(&outcomes[4]).0), (vec![1], vec![1]));
-    assert!(matches!(outcomes[3], Outcome::Profile(None)));
+    assert!(matches!(outcomes[3], JobOutcome::Profile(None)));
     bench.script.read_only.store(0, Ordering::SeqCst);
-    assert!(matches!(bench.ask(save(2, "good")), Outcome::Saved));
+    assert!(matches!(bench.ask(save(2, "good")), JobOutcome::Saved));
 }
 
 #[test]
 fn while_somebody_holds_the_store_reads_are_done_in_between_and_writes_fail_soon() {
     let mut bench = TestPool::new();
-    assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
+    assert!(matches!(bench.ask(save(1, "good")), JobOutcome::Saved));
     bench.script.held.store(1, Ordering::SeqCst);
     let begun = TestPool::count(&bench.script.begun);
-    assert!(matches!(bench.ask(save(2, "good")), Outcome::Failed));
+    assert!(matches!(bench.ask(save(2, "good")), JobOutcome::Failed));
     let tried = TestPool::count(&bench.script.begun) - begun;
     assert!(tried <= 4, "tried {tried} times");
     // For as long as that took, nobody waits for the store again.
@@ -42,12 +42,12 @@ fn while_somebody_holds_the_store_reads_are_done_in_between_and_writes_fail_soon
     bench.submit(save(3, "good"));
     bench.submit(page(9));
     let outcomes = bench.answers();
-    assert!(matches!(outcomes[0], Outcome::Failed));
+    assert!(matches!(outcomes[0], JobOutcome::Failed));
     assert_eq!(seqs(&outcomes[1]).0, [1]);
     assert!(TestPool::count(&bench.script.begun) - begun == tried || started.elapsed() > Duration::from_millis(500));
     bench.script.held.store(0, Ordering::SeqCst);
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !matches!(bench.ask(save(4, "good")), Outcome::Saved) {
+    while !matches!(bench.ask(save(4, "good")), JobOutcome::Saved) {
         assert!(Instant::now() < deadline, "it is not tried again");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -62,10 +62,10 @@ fn a_row_that_is_too_large_is_reported_and_harms_no_other() {
         let begun = TestPool::count(&bench.script.begun);
         bench
             .pool
-            .submit((1..=30).map(|seq| (Ticket { slot: seq as u32 - 1, generation: 0 }, save(seq, content(seq)))));
+            .submit((1..=30).map(|seq| (JobTicket { slot: seq as u32 - 1, generation: 0 }, save(seq, content(seq)))));
         bench.next = 30;
         for (outcome, seq) in bench.answers().iter().zip(1..) {
-            assert_eq!(matches!(outcome, Outcome::TooLarge), content(seq) != "good", "{seq}: {outcome:?}");
+            assert_eq!(matches!(outcome, JobOutcome::TooLarge), content(seq) != "good", "{seq}: {outcome:?}");
         }
         let begun = TestPool::count(&bench.script.begun) - begun;
         assert!(row_bytes_max == 0 || begun == 1, "known before: one transaction, not {begun}");
@@ -77,16 +77,16 @@ fn a_row_that_is_too_large_is_reported_and_harms_no_other() {
 fn a_row_that_cannot_be_read_is_no_outage() {
     let mut bench = TestPool::new();
     bench.pool.submit(
-        (0..3).map(|slot| (Ticket { slot, generation: 0 }, profile(if slot == 1 { "damaged" } else { "bob" }))),
+        (0..3).map(|slot| (JobTicket { slot, generation: 0 }, profile(if slot == 1 { "damaged" } else { "bob" }))),
     );
     bench.next = 3;
     let outcomes = bench.answers();
-    assert!(matches!(outcomes[1], Outcome::Refused), "{outcomes:?}");
-    assert!(matches!((&outcomes[0], &outcomes[2]), (Outcome::Profile(None), Outcome::Profile(None))));
+    assert!(matches!(outcomes[1], JobOutcome::Refused), "{outcomes:?}");
+    assert!(matches!((&outcomes[0], &outcomes[2]), (JobOutcome::Profile(None), JobOutcome::Profile(None))));
     for stored in ["no hash", "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA"] {
         let (secret, password_hash) = (Secret::new("x"), Some(Secret::new(stored)));
         let verify = Job::Verify { user: user("ann"), secret, password_hash };
-        assert!(matches!(bench.ask(verify), Outcome::Refused), "a hash that nobody can compare with");
+        assert!(matches!(bench.ask(verify), JobOutcome::Refused), "a hash that nobody can compare with");
     }
 }
 
@@ -152,9 +152,9 @@ fn an_outage_and_its_end_are_seen_without_traffic() {
 fn a_store_that_takes_no_writes_is_not_well_until_it_takes_one() {
     let mut bench = TestPool::new();
     bench.script.full.store(1, Ordering::SeqCst);
-    assert!(matches!(bench.ask(save(1, "good")), Outcome::Failed));
+    assert!(matches!(bench.ask(save(1, "good")), JobOutcome::Failed));
     assert!(!bench.pool.health().works());
-    assert!(matches!(bench.ask(page(1)), Outcome::Page(_)));
+    assert!(matches!(bench.ask(page(1)), JobOutcome::Page(_)));
     assert!(!bench.pool.health().works(), "it can be read");
     let saves = TestPool::count(&bench.script.saves);
     let deadline = Instant::now() + 4 * PROBE_EVERY;

@@ -2,14 +2,15 @@
 
 use super::super::SqliteStore;
 use super::*;
-use crate::protocol::field::{Id, Name};
+use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::store::StoreConnection;
 use std::sync::atomic::AtomicU64;
 
 fn save(store: &mut SqliteStore, numbers: std::ops::Range<u64>) {
-    let (from, to, text) = (Name::new("bob").unwrap(), Name::new("ann").unwrap(), "x".repeat(3_000));
-    let push = |seq: u64| Push::new(seq, 1, PushKind::Message, &Id::new(format!("m{seq}")).unwrap(), &from, &to, &text);
+    let (from, to, text) = (UserNameRef::new("bob").unwrap(), UserNameRef::new("ann").unwrap(), "x".repeat(3_000));
+    let push =
+        |seq: u64| Push::new(seq, 1, PushKind::Message, &MessageId::new(format!("m{seq}")).unwrap(), &from, &to, &text);
     let pushes: Vec<Push> = numbers.map(push).collect();
     store.begin().unwrap();
     store.save_pushes(&pushes).unwrap();

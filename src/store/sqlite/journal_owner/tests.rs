@@ -2,16 +2,16 @@
 
 use super::super::SqliteStore;
 use super::*;
-use crate::protocol::field::{Id, Name, UserName};
+use crate::protocol::field::{MessageId, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::store::StoreConnection;
 use rusqlite::Connection;
 use std::path::PathBuf;
 
 /// A folder with a store in it, `im.db`.
-struct Folder(tempfile::TempDir);
+struct TestStoreFolder(tempfile::TempDir);
 
-impl Folder {
+impl TestStoreFolder {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -24,9 +24,10 @@ impl Folder {
     fn with(pushes: u64) -> Self {
         let folder = Self::new();
         let mut store = SqliteStore::open(&folder.path("")).unwrap();
-        let (from, to, text) = (Name::new("bob").unwrap(), Name::new("ann").unwrap(), "x".repeat(1_000));
+        let (from, to, text) = (UserNameRef::new("bob").unwrap(), UserNameRef::new("ann").unwrap(), "x".repeat(1_000));
         for seq in 1..=pushes {
-            let push = Push::new(seq, 1, PushKind::Message, &Id::new(format!("m{seq}")).unwrap(), &from, &to, &text);
+            let push =
+                Push::new(seq, 1, PushKind::Message, &MessageId::new(format!("m{seq}")).unwrap(), &from, &to, &text);
             store.begin().unwrap();
             store.save_pushes(&[push]).unwrap();
             store.commit().unwrap();
@@ -68,8 +69,8 @@ const MUCH: &str = "UPDATE pushes SET content = content || 'k'";
 
 #[test]
 fn the_journal_of_another_file_is_refused() {
-    let other = Folder::with(40);
-    let empty = Folder::new();
+    let other = TestStoreFolder::with(40);
+    let empty = TestStoreFolder::new();
     let foreign = [
         other.cut_off(FIRST, MUCH),
         // A journal that does not identify its file is taken for foreign, too.
@@ -77,7 +78,7 @@ fn the_journal_of_another_file_is_refused() {
         // The journal of a store that was being created: it would empty the file.
         empty.cut_off("", "CREATE TABLE pushes (content); INSERT INTO pushes VALUES (zeroblob(90000))"),
     ];
-    let store = Folder::with(300);
+    let store = TestStoreFolder::with(300);
     for journal in foreign {
         std::fs::copy(journal.path("-journal"), store.path("-journal")).unwrap();
         store.is_refused();
@@ -87,7 +88,7 @@ fn the_journal_of_another_file_is_refused() {
 
 #[test]
 fn a_store_takes_its_own_journal() {
-    let store = Folder::with(40);
+    let store = TestStoreFolder::with(40);
     let left = store.cut_off(FIRST, MUCH);
     assert_eq!(left.start(), Ok(40));
     assert!(!left.path("-journal").exists(), "it was rolled back");
@@ -98,7 +99,7 @@ fn a_store_takes_its_own_journal() {
 
 #[test]
 fn what_is_no_journal_is_left_to_sqlite() {
-    let store = Folder::with(1);
+    let store = TestStoreFolder::with(1);
     for rubbish in [&b""[..], b"x", &[0; 5_000], &[0xFF; 5_000], &MAGIC] {
         std::fs::write(store.path("-journal"), rubbish).unwrap();
         assert_eq!(store.start(), Ok(1));

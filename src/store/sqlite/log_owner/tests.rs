@@ -2,16 +2,16 @@
 
 use super::super::SqliteStore;
 use super::*;
-use crate::protocol::field::{Id, Name, UserName};
+use crate::protocol::field::{MessageId, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::store::StoreConnection;
 use rusqlite::Connection;
 use std::path::PathBuf;
 
 /// A folder with a store in it, `im.db`.
-struct Folder(tempfile::TempDir);
+struct TestStoreFolder(tempfile::TempDir);
 
-impl Folder {
+impl TestStoreFolder {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -49,8 +49,9 @@ impl Folder {
 }
 
 fn save(store: &mut SqliteStore, numbers: std::ops::Range<u64>, bytes: usize) {
-    let (from, to, text) = (Name::new("bob").unwrap(), Name::new("ann").unwrap(), "x".repeat(bytes));
-    let push = |seq: u64| Push::new(seq, 1, PushKind::Message, &Id::new(format!("m{seq}")).unwrap(), &from, &to, &text);
+    let (from, to, text) = (UserNameRef::new("bob").unwrap(), UserNameRef::new("ann").unwrap(), "x".repeat(bytes));
+    let push =
+        |seq: u64| Push::new(seq, 1, PushKind::Message, &MessageId::new(format!("m{seq}")).unwrap(), &from, &to, &text);
     let pushes: Vec<Push> = numbers.map(push).collect();
     store.begin().unwrap();
     store.save_pushes(&pushes).unwrap();
@@ -65,7 +66,7 @@ const FOREIGN: &str = "im.db-wal beside it was written for another file";
 
 #[test]
 fn a_backup_beside_the_log_of_what_it_replaces_is_refused() {
-    let (live, copies) = (Folder::new(), Folder::new());
+    let (live, copies) = (TestStoreFolder::new(), TestStoreFolder::new());
     let mut store = live.open();
     save(&mut store, 1..50, 100);
     super::super::backup(&live.path(""), &copies.path(""), &false.into()).unwrap();
@@ -81,7 +82,7 @@ fn a_backup_beside_the_log_of_what_it_replaces_is_refused() {
 
 #[test]
 fn an_older_copy_beside_the_log_of_a_later_run_is_refused() {
-    let (live, copies) = (Folder::new(), Folder::new());
+    let (live, copies) = (TestStoreFolder::new(), TestStoreFolder::new());
     save(&mut live.open(), 1..50, 100);
     copies.take(&live, "");
     // The size of the file is on its first page, so page 1 is in the log.
@@ -94,12 +95,12 @@ fn an_older_copy_beside_the_log_of_a_later_run_is_refused() {
 
 #[test]
 fn a_log_of_pages_of_another_size_is_refused() {
-    let (live, other) = (Folder::new(), Folder::new());
+    let (live, other) = (TestStoreFolder::new(), TestStoreFolder::new());
     let mut store = live.open();
     save(&mut store, 1..50, 100);
     let db = Connection::open(other.path("")).unwrap();
     db.execute_batch("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL; CREATE TABLE a (b)").unwrap();
-    let copy = Folder::new();
+    let copy = TestStoreFolder::new();
     copy.take(&live, "");
     copy.take(&other, "-wal");
     assert!(copy.refusal().contains(FOREIGN));
@@ -107,7 +108,7 @@ fn a_log_of_pages_of_another_size_is_refused() {
 
 #[test]
 fn what_is_no_log_is_left_to_sqlite() {
-    let live = Folder::new();
+    let live = TestStoreFolder::new();
     save(&mut live.open(), 1..50, 100);
     for rubbish in [&b""[..], b"x", &[0; 5_000], &[0xFF; 5_000]] {
         std::fs::write(live.path("-wal"), rubbish).unwrap();
@@ -126,7 +127,7 @@ fn no_crash_leaves_a_log_that_is_taken_for_foreign() {
         state % below
     };
     for _ in 0..12 {
-        let live = Folder::new();
+        let live = TestStoreFolder::new();
         let (mut store, mut next) = (live.open(), 1);
         // An administrator's tool uses the file beside the server.
         let tool = Connection::open(live.path("")).unwrap();
@@ -149,7 +150,7 @@ fn no_crash_leaves_a_log_that_is_taken_for_foreign() {
                     store = live.open();
                 }
                 10 => {
-                    super::super::backup(&live.path(""), &Folder::new().path(""), &false.into()).unwrap();
+                    super::super::backup(&live.path(""), &TestStoreFolder::new().path(""), &false.into()).unwrap();
                 }
                 _ => {
                     // Start again on the files that are left.
@@ -168,7 +169,7 @@ fn no_crash_leaves_a_log_that_is_taken_for_foreign() {
 
 #[test]
 fn a_restored_store_that_was_used_and_stopped_refuses_the_log_of_what_it_replaced() {
-    let (live, restored) = (Folder::new(), Folder::new());
+    let (live, restored) = (TestStoreFolder::new(), TestStoreFolder::new());
     let mut store = live.open();
     save(&mut store, 1..50, 100);
     super::super::backup(&live.path(""), &restored.path(""), &false.into()).unwrap();
