@@ -35,6 +35,7 @@ Options, after `cargo bench --bench loopback --`:
   --server PATH     the binary of the server [the one that cargo built]
   --against PATH    another build of the server, to compare in the rows of messages, latency, absent and log-in
   --server-arg ARG  one more argument for it; may be repeated
+  --honest-every MS the interval of an honest user's messages in the rows hostile [20]
   --bus URL         also with this bus between the nodes of a cluster
   --json FILE       also write everything that was measured to this file
   --svg FOLDER      also draw the plots into this folder
@@ -51,6 +52,7 @@ pub struct Settings {
     pub server: PathBuf,
     pub against: Option<PathBuf>,
     pub server_args: Vec<String>,
+    pub honest_every: Duration,
     pub bus: Option<String>,
     pub json: Option<PathBuf>,
     pub svg: Option<PathBuf>,
@@ -68,6 +70,7 @@ impl Settings {
             server: env!("CARGO_BIN_EXE_hongyan").into(),
             against: None,
             server_args: vec![],
+            honest_every: Duration::from_millis(20),
             bus: None,
             json: None,
             svg: None,
@@ -87,6 +90,9 @@ impl Settings {
                 lexopt::Arg::Long("against") => settings.against = Some(PathBuf::from(parser.value()?).canonicalize()?),
                 lexopt::Arg::Long("server-arg") => {
                     settings.server_args.push(parser.value()?.to_string_lossy().into_owned());
+                }
+                lexopt::Arg::Long("honest-every") => {
+                    settings.honest_every = Duration::from_millis(parser.value()?.to_string_lossy().parse()?);
                 }
                 lexopt::Arg::Long("bus") => settings.bus = Some(parser.value()?.to_string_lossy().into_owned()),
                 lexopt::Arg::Long("json") => settings.json = Some(parser.value()?.into()),

@@ -1,7 +1,7 @@
 //! The operator's requests to the core, and the answers. A request arrives as
 //! [`CoreEvent::Admin`](super::contract::CoreEvent::Admin). Its answer leaves as
-//! [`CoreAction::Admin`](super::contract::CoreAction::Admin), exactly once: immediately, or when the store
-//! has answered.
+//! [`CoreAction::Admin`](super::contract::CoreAction::Admin), exactly once: immediately, or when
+//! the store has answered.
 
 use super::cluster::contract::NodeId;
 use super::identifiers::ConnId;

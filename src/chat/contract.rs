@@ -1,9 +1,9 @@
 //! The whole boundary of the chat core on one page.
 //!
 //! The shell (the loop, or the simulation) turns what happens into [`CoreEvent`]s, hands them to
-//! [`ChatCore::handle`](super::ChatCore::handle) one by one with the time of the turn, and carries out the
-//! [`CoreAction`]s it gets back, in their order. The core never asks for anything else: no clock, no
-//! random number, no socket.
+//! [`ChatCore::handle`](super::ChatCore::handle) one by one with the time of the turn, and carries
+//! out the [`CoreAction`]s it gets back, in their order. The core never asks for anything else: no
+//! clock, no random number, no socket.
 
 pub use super::account_job::{AccountJob, AccountOutcome, ProfileChange, Roster, RosterFriend, RosterFriendRequest};
 pub use super::admin_contract::{
@@ -124,7 +124,8 @@ pub enum CoreEvent<'a> {
         request: AdminRequest,
     },
     /// Only on a node of a cluster: the view was read again, because something has changed or
-    /// because of [`CoreAction::ReadView`]. At least once a second, as long as the store can be read.
+    /// because of [`CoreAction::ReadView`]. At least once a second, as long as the store can be
+    /// read.
     View(ClusterView),
     /// Only on a node of a cluster: another node has sent a record. A view that contains the sender
     /// was handed in before.
@@ -216,8 +217,8 @@ pub enum CoreAction {
         conn: ConnId,
     },
     /// Hand no more requests of this connection to the core until `ResumeRequests`. Acks,
-    /// heartbeats, log-ins and pings are still handed in ([`ClientRequest::passes_held_requests`]), up to
-    /// the first other request: that one waits, with all input after it, and no more is read.
+    /// heartbeats, log-ins and pings are still handed in ([`ClientRequest::passes_held_requests`]),
+    /// up to the first other request: that one waits, with all input after it, and no more is read.
     /// Independent of `Hold`; a repeated one has no effect.
     HoldRequests {
         /// This connection.
@@ -241,7 +242,8 @@ pub enum CoreAction {
         /// Why.
         reason: CoreCloseReason,
     },
-    /// Do this job, and report it with [`CoreEvent::Finished`], exactly once, however long it takes.
+    /// Do this job, and report it with [`CoreEvent::Finished`], exactly once, however long it
+    /// takes.
     Submit {
         /// The ticket for [`CoreEvent::Finished`].
         ticket: JobTicket,
@@ -283,8 +285,8 @@ pub enum CoreAction {
         /// At the end; before that once at the beginning.
         is_over: bool,
     },
-    /// After [`CoreEvent::ShutDown`]: every message that was taken is durable, or the time for that is
-    /// over. Write the waiting output and exit.
+    /// After [`CoreEvent::ShutDown`]: every message that was taken is durable, or the time for that
+    /// is over. Write the waiting output and exit.
     Stopped,
 }
 
@@ -315,7 +317,8 @@ pub enum Job {
         /// The password.
         secret: Secret,
     },
-    /// Data lane of the user: create an account. → [`JobOutcome::Created`] or [`JobOutcome::NameTaken`]
+    /// Data lane of the user: create an account. → [`JobOutcome::Created`] or
+    /// [`JobOutcome::NameTaken`]
     CreateAccount {
         /// Everything but the password.
         profile: Box<Profile>,
@@ -323,7 +326,8 @@ pub enum Job {
         password_hash: Secret,
     },
     /// Data lane of the user: check the credential; if it is good, read their friends and the first
-    /// page of waiting pushes. → [`JobOutcome::Loaded`], [`JobOutcome::Unproven`] or [`JobOutcome::Banned`]
+    /// page of waiting pushes. → [`JobOutcome::Loaded`], [`JobOutcome::Unproven`] or
+    /// [`JobOutcome::Banned`]
     LogIn {
         /// The user to log in as.
         user: UserName,
@@ -339,7 +343,8 @@ pub enum Job {
         /// one.
         bytes_max: usize,
     },
-    /// Data lane of the user: check the credential, and read nothing else. → [`JobOutcome::Proven`],
+    /// Data lane of the user: check the credential, and read nothing else. →
+    /// [`JobOutcome::Proven`],
     /// [`JobOutcome::Unproven`] or [`JobOutcome::Banned`]
     Prove {
         /// The user to log in as.
@@ -467,8 +472,8 @@ pub enum Job {
         /// What it is.
         job: Box<AdminJob>,
     },
-    /// Data lane of the user: a job that only a node of a cluster submits. → [`JobOutcome::Cluster`],
-    /// or the outcome that the job names
+    /// Data lane of the user: a job that only a node of a cluster submits. →
+    /// [`JobOutcome::Cluster`], or the outcome that the job names
     Cluster {
         /// The user it is about.
         user: UserName,

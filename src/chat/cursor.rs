@@ -9,8 +9,8 @@
 //!
 //! An ack costs the same however many pushes are outstanding and whatever ids they have. Most acks
 //! are for the first entry of the queue. The others are found by the [index](super::id_index) of a
-//! long queue, or by a linear search in a short one. Pushes that were [held back](held_back) because of
-//! the acked one are found by a keyed hash.
+//! long queue, or by a linear search in a short one. Pushes that were [held back](held_back)
+//! because of the acked one are found by a keyed hash.
 
 use super::deliveries::{Deliveries, Delivery};
 use super::id_index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};

@@ -1,8 +1,8 @@
 //! A log-in in progress: its states and transitions.
 //!
-//! This module decides and has no effects. [`LoginState::on`] takes a state and an event, and gives how
-//! the try is settled and what comes next; `log_in.rs` carries it out. A log-in in progress is in
-//! one of these states, and in one place:
+//! This module decides and has no effects. [`LoginState::on`] takes a state and an event, and gives
+//! how the try is settled and what comes next; `log_in.rs` carries it out. A log-in in progress is
+//! in one of these states, and in one place:
 //!
 //! | state | where it is | what ends it |
 //! |---|---|---|

@@ -1,8 +1,8 @@
 //! Pure state: events and a clock in, actions out. The rules of the protocol live here and nowhere
 //! else.
 //!
-//! [`ChatCore`] does no input or output, reads no clock and draws no random number. [`contract`] is its
-//! whole boundary. After every event in a debug build its invariants are checked.
+//! [`ChatCore`] does no input or output, reads no clock and draws no random number. [`contract`] is
+//! its whole boundary. After every event in a debug build its invariants are checked.
 #![deny(clippy::disallowed_methods)]
 
 mod account_job;
@@ -356,8 +356,8 @@ impl ChatCore {
         self.looks_after_events = self.stopping || self.cluster.is_some();
     }
 
-    /// When to hand in the next [`CoreEvent::Tick`], by the mono clock; `None` if nothing waits for a
-    /// time. After a tick at that time it is later, or `None`, unless the tick was very late and
+    /// When to hand in the next [`CoreEvent::Tick`], by the mono clock; `None` if nothing waits for
+    /// a time. After a tick at that time it is later, or `None`, unless the tick was very late and
     /// earlier input was not handed in yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {

@@ -1,7 +1,7 @@
 //! TYPE PASSWORD and ACCOUNT: requests that need the password although the user is logged in.
 //!
-//! The proof is a log-in that ends before anything is read ([`CredentialCheckPurpose`]): it counts against
-//! the same budgets, waits in the same queue and is refused for the same causes.
+//! The proof is a log-in that ends before anything is read ([`CredentialCheckPurpose`]): it counts
+//! against the same budgets, waits in the same queue and is refused for the same causes.
 
 use super::ChatCore;
 use super::answer::{BUSY, CROWDED, ErrorReply, ReplyTo};

@@ -24,7 +24,8 @@ pub enum Error {
     TooLarge {
         /// The size of its envelope.
         bytes: usize,
-        /// The limit of the server ([`ClientOptions::frame_bytes_max`](super::ClientOptions::frame_bytes_max)).
+        /// The limit of the server
+        /// ([`ClientOptions::frame_bytes_max`](super::ClientOptions::frame_bytes_max)).
         max: usize,
     },
     /// No answer within the limit. The server did not confirm the request, but it may have been

@@ -9,17 +9,18 @@
 //!   connection is lost, it reconnects after a random delay that grows. The client stops for good
 //!   when the user logged in elsewhere, when the password was changed, and when the operator banned
 //!   or deleted the account.
-//! - A log-in uses a resume token if there is one ([`ResumeTokenStore`]), and the password otherwise.
+//! - A log-in uses a resume token if there is one ([`ResumeTokenStore`]), and the password
+//!   otherwise.
 //! - Every queue has a maximum length, and every wait has a limit.
 //!
 //! ```no_run
-//! use hongyan::client::{Client, Options, TokenFile};
+//! use hongyan::client::{Client, ClientOptions, ResumeTokenFile};
 //! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), hongyan::client::Error> {
-//! let options = Options::new("tls://chat.example.com:1102", "goose")
+//! let options = ClientOptions::new("tls://chat.example.com:1102", "goose")
 //!     .password("correct horse battery staple")
-//!     .tokens(TokenFile::new("goose.token"));
+//!     .tokens(ResumeTokenFile::new("goose.token"));
 //! let client = Client::connect(options)?;
 //! client.send("ann", "The geese are back!")?;
 //! loop {
@@ -128,8 +129,8 @@ impl Client {
 
     /// Sends a message to a friend, and returns its id when the server has promised to deliver it.
     ///
-    /// The limit is [`ClientOptions::request_limit`]. Messages that one thread sends one after another
-    /// arrive in their order.
+    /// The limit is [`ClientOptions::request_limit`]. Messages that one thread sends one after
+    /// another arrive in their order.
     ///
     /// # Errors
     /// [`Error::NotFriends`]; [`Error::Refused`], for example FULL; [`Error::TooLarge`];
@@ -196,7 +197,8 @@ impl Client {
     }
 
     /// Waits for the next event, for at most `limit`; `None` if there was none. The program acks a
-    /// push with [`ReceivedPush::ack`]; if it drops the push without an ack, the server sends it again.
+    /// push with [`ReceivedPush::ack`]; if it drops the push without an ack, the server sends it
+    /// again.
     ///
     /// # Errors
     /// [`Error::Ended`], once nothing more can come.

@@ -28,34 +28,30 @@ impl<S: NonblockingStream> Hub<S> {
     /// Logs a note of the core.
     #[inline(never)]
     pub(super) fn say_note(&mut self, note: &LogEvent) {
+        use LogLineKind as Kind;
         match note {
             LogEvent::LoggedIn { user, client, by } => {
-                self.say(
-                    LogLineKind::LoggedIn,
-                    Some(client.conn),
-                    Some(("by", credential_name(*by).into())),
-                    Some(user),
-                );
+                self.say(Kind::LoggedIn, Some(client.conn), Some(("by", credential_name(*by).into())), Some(user));
             }
             LogEvent::LogInRefused { user, client, cause } => {
                 let is_wrong = *cause == LoginRefusalCause::WrongPassword;
-                let kind = if is_wrong { LogLineKind::WrongPassword } else { LogLineKind::LogInRefused };
+                let kind = if is_wrong { Kind::WrongPassword } else { Kind::LogInRefused };
                 self.say(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
             }
-            LogEvent::SignedUp { user, client } => self.say(LogLineKind::SignedUp, Some(client.conn), None, Some(user)),
+            LogEvent::SignedUp { user, client } => self.say(Kind::SignedUp, Some(client.conn), None, Some(user)),
             LogEvent::SignUpRefused { user, client, cause } => {
                 let cause = refusal_name(*cause).into();
-                self.say(LogLineKind::SignUpRefused, Some(client.conn), Some(("cause", cause)), user.as_ref());
+                self.say(Kind::SignUpRefused, Some(client.conn), Some(("cause", cause)), user.as_ref());
             }
             LogEvent::PasswordChanged { user, client } => {
-                self.say(LogLineKind::PasswordChanged, client.map(|client| client.conn), None, Some(user));
+                self.say(Kind::PasswordChanged, client.map(|client| client.conn), None, Some(user));
             }
             LogEvent::AccountDeleted { user, client } => {
-                self.say(LogLineKind::AccountDeleted, client.map(|client| client.conn), None, Some(user));
+                self.say(Kind::AccountDeleted, client.map(|client| client.conn), None, Some(user));
             }
             LogEvent::ProofRefused { user, client, cause } => {
                 let is_wrong = *cause == LoginRefusalCause::WrongPassword;
-                let kind = if is_wrong { LogLineKind::WrongPassword } else { LogLineKind::ProofRefused };
+                let kind = if is_wrong { Kind::WrongPassword } else { Kind::ProofRefused };
                 self.say(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
             }
             LogEvent::Blocked { user, other } => {
@@ -72,7 +68,7 @@ impl<S: NonblockingStream> Hub<S> {
             LogEvent::NoticeBegins { id } => log::info!(id = &**id; "admin: a notice to all users goes out"),
             LogEvent::Replaced { user, client, by } => {
                 self.say(
-                    LogLineKind::Replaced,
+                    Kind::Replaced,
                     Some(client.conn),
                     Some(("by", Value::from_display(&LoggedConnection(*by)))),
                     Some(user),
@@ -80,16 +76,16 @@ impl<S: NonblockingStream> Hub<S> {
             }
             LogEvent::LimitReached { user, client, limit } => {
                 let cause = limit_name(*limit).into();
-                self.say(LogLineKind::LimitReached, Some(client.conn), Some(("cause", cause)), user.as_ref());
+                self.say(Kind::LimitReached, Some(client.conn), Some(("cause", cause)), user.as_ref());
             }
             LogEvent::MailboxFull { user, sender, quota } => {
-                if self.admits_line(LogLineKind::MailboxFull) {
+                if self.admits_line(Kind::MailboxFull) {
                     let fields: [LogLineField<'_>; 3] = [
                         ("cause", quota_name(*quota).into()),
                         ("sender", Value::from_display(sender)),
                         ("user", user.as_str().into()),
                     ];
-                    self.write_line(Level::Info, LogLineKind::MailboxFull.as_str(), None, &fields);
+                    self.write_line(Level::Info, Kind::MailboxFull.as_str(), None, &fields);
                 }
             }
             LogEvent::NotFriends { user, client } => {

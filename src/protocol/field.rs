@@ -1,8 +1,8 @@
 //! The fields of the protocol: checked once, and valid from then on.
 //!
 //! A value of one of these types is within the bounds of the protocol's section on fields, so no
-//! code after the codec checks a length again. The borrowed forms ([`UserNameRef`], [`MessageId`]) live as long
-//! as the read buffer; [`UserName`] is the owned form, cheap to clone.
+//! code after the codec checks a length again. The borrowed forms ([`UserNameRef`], [`MessageId`])
+//! live as long as the read buffer; [`UserName`] is the owned form, cheap to clone.
 
 use super::escape_free::is_visible_ascii;
 use crate::safe_text::is_invisible;

@@ -1,8 +1,8 @@
 //! A push: a frame that the server sends without a request, and keeps on an ACK list until it is
 //! acked.
 //!
-//! A [`PushBody`] is its content. One body can go to many receivers: each gets a [`Push`] with its own
-//! `seq`.
+//! A [`PushBody`] is its content. One body can go to many receivers: each gets a [`Push`] with its
+//! own `seq`.
 
 use super::escape_free::is_escape_free;
 use super::field::{MessageId, UserName, UserNameRef};

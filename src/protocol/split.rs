@@ -56,94 +56,111 @@ enum EnvelopeSplitterState {
 }
 
 impl EnvelopeSplitter {
-    /// Takes the next item from the front of `chunk`. Call it until it gives [`EnvelopeStreamItem::More`]; in
-    /// between, the rest of the chunk may be kept elsewhere and passed again later.
+    /// Takes the next item from the front of `chunk`. Call it until it gives
+    /// [`EnvelopeStreamItem::More`]; in between, the rest of the chunk may be kept elsewhere and
+    /// passed again later.
     pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8], frame_bytes_max: usize) -> EnvelopeStreamItem<'a> {
+        use EnvelopeScanResult as Scan;
+        use EnvelopeSplitterState as State;
+        use EnvelopeStreamItem as Item;
         if std::mem::take(&mut self.tail_given) {
             self.tail = Vec::new();
         }
         loop {
             match &mut self.mode {
-                EnvelopeSplitterState::Between => {
+                State::Between => {
                     let Some(start) = chunk.iter().position(|&byte| !is_space(byte)) else {
                         *chunk = &[];
-                        return EnvelopeStreamItem::More;
+                        return Item::More;
                     };
                     *chunk = &chunk[start..];
                     self.mode = match chunk[0] {
-                        b'{' => EnvelopeSplitterState::Envelope(EnvelopeEndScanner::default()),
-                        first if first == BYTE_ORDER_MARK[0] => EnvelopeSplitterState::Mark(0),
+                        b'{' => State::Envelope(EnvelopeEndScanner::default()),
+                        first if first == BYTE_ORDER_MARK[0] => State::Mark(0),
                         _ => {
                             self.skip_line();
-                            return EnvelopeStreamItem::Bad;
+                            return Item::Bad;
                         }
                     };
                 }
-                EnvelopeSplitterState::Mark(seen) => {
-                    let Some((&byte, rest)) = chunk.split_first() else { return EnvelopeStreamItem::More };
-                    let (seen, next) = (*seen, *seen + 1);
-                    if BYTE_ORDER_MARK[seen] != byte {
-                        self.skip_line();
-                        self.skipped = seen;
-                        return EnvelopeStreamItem::Bad;
+                State::Mark(seen) => {
+                    let seen = *seen;
+                    if let Some(item) = self.read_mark(seen, chunk) {
+                        return item;
                     }
-                    *chunk = rest;
-                    self.mode = if next < BYTE_ORDER_MARK.len() {
-                        EnvelopeSplitterState::Mark(next)
-                    } else {
-                        EnvelopeSplitterState::Between
-                    };
                 }
-                EnvelopeSplitterState::SkipLine => {
-                    let line = memchr::memchr(b'\n', chunk);
-                    self.skipped += line.unwrap_or(chunk.len());
-                    if self.skipped > frame_bytes_max {
-                        return EnvelopeStreamItem::TooLarge;
+                State::SkipLine => {
+                    if let Some(item) = self.read_skipped(chunk, frame_bytes_max) {
+                        return item;
                     }
-                    let Some(end) = line else {
-                        *chunk = &[];
-                        return EnvelopeStreamItem::More;
-                    };
-                    *chunk = &chunk[end + 1..];
-                    self.mode = EnvelopeSplitterState::Between;
                 }
-                EnvelopeSplitterState::Envelope(scanner) => {
+                State::Envelope(scanner) => {
                     let room = frame_bytes_max.saturating_sub(self.tail.len());
                     match scanner.scan(chunk) {
-                        EnvelopeScanResult::Broken(place) if place <= room => {
+                        Scan::Broken(place) if place <= room => {
                             // A line that begins like an envelope is read.
                             let here = scanner.fresh_line && chunk.get(place).is_some_and(|&byte| may_begin(byte));
                             *chunk = &chunk[place..];
                             self.tail = Vec::new();
-                            self.mode = EnvelopeSplitterState::Between;
+                            self.mode = State::Between;
                             if !here {
                                 self.skip_line();
                             }
-                            return EnvelopeStreamItem::Bad;
+                            return Item::Bad;
                         }
-                        EnvelopeScanResult::End(length) if length <= room => {
+                        Scan::End(length) if length <= room => {
                             let (envelope, rest) = chunk.split_at(length);
                             *chunk = rest;
-                            self.mode = EnvelopeSplitterState::Between;
+                            self.mode = State::Between;
                             if self.tail.is_empty() {
-                                return EnvelopeStreamItem::Envelope(envelope);
+                                return Item::Envelope(envelope);
                             }
                             self.tail.extend_from_slice(envelope);
                             self.tail_given = true;
-                            return EnvelopeStreamItem::Envelope(&self.tail);
+                            return Item::Envelope(&self.tail);
                         }
-                        EnvelopeScanResult::All if chunk.len() <= room => {
+                        Scan::All if chunk.len() <= room => {
                             self.tail.extend_from_slice(chunk);
                             *chunk = &[];
-                            return EnvelopeStreamItem::More;
+                            return Item::More;
                         }
-                        EnvelopeScanResult::Broken(_) | EnvelopeScanResult::End(_) | EnvelopeScanResult::All => {
-                            return EnvelopeStreamItem::TooLarge;
+                        Scan::Broken(_) | Scan::End(_) | Scan::All => {
+                            return Item::TooLarge;
                         }
                     }
                 }
             }
         }
+    }
+
+    /// Takes the next byte of a byte order mark, of which so many were seen.
+    fn read_mark(&mut self, seen: usize, chunk: &mut &[u8]) -> Option<EnvelopeStreamItem<'static>> {
+        let Some((&byte, rest)) = chunk.split_first() else { return Some(EnvelopeStreamItem::More) };
+        if BYTE_ORDER_MARK[seen] != byte {
+            self.skip_line();
+            self.skipped = seen;
+            return Some(EnvelopeStreamItem::Bad);
+        }
+        *chunk = rest;
+        let is_whole = seen + 1 == BYTE_ORDER_MARK.len();
+        self.mode = if is_whole { EnvelopeSplitterState::Between } else { EnvelopeSplitterState::Mark(seen + 1) };
+        None
+    }
+
+    /// Takes more of a line that is skipped.
+    fn read_skipped(&mut self, chunk: &mut &[u8], frame_bytes_max: usize) -> Option<EnvelopeStreamItem<'static>> {
+        let line = memchr::memchr(b'\n', chunk);
+        self.skipped += line.unwrap_or(chunk.len());
+        if self.skipped > frame_bytes_max {
+            return Some(EnvelopeStreamItem::TooLarge);
+        }
+        let Some(end) = line else {
+            *chunk = &[];
+            return Some(EnvelopeStreamItem::More);
+        };
+        *chunk = &chunk[end + 1..];
+        self.mode = EnvelopeSplitterState::Between;
+        None
     }
 
     /// Skips the rest of the line, which could not be read.

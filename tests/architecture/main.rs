@@ -17,14 +17,14 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 
 /// Which modules each module may name. What is not listed may name nothing but itself.
 const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("main", &["server", "config", "admin", "backup", "beside", "copy", "logging"]),
-    ("bin", &["client", "shown"]),
-    ("beside", &[]),
+    ("main", &["server", "config", "admin", "backup", "chat_launcher", "copy", "logging"]),
+    ("bin", &["client", "safe_text"]),
+    ("chat_launcher", &[]),
     ("server", &["net", "store", "chat", "config", "admin", "push_hook", "bus"]),
     (
         "admin",
         &[
-            "shown",
+            "safe_text",
             "logging",
             "bus::BusFigures",
             "bus::figures",
@@ -49,7 +49,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "config",
             "generational",
             "histogram",
-            "page",
+            "web_page",
             "push_hook",
             "bus",
         ],
@@ -61,12 +61,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("chat", &["protocol", "generational"]),
     ("client", &["protocol"]),
     ("config", &["chat::contract", "versions"]),
-    ("protocol", &["shown"]),
+    ("protocol", &["safe_text"]),
     ("generational", &[]),
     ("histogram", &[]),
-    ("logging", &["shown"]),
-    ("page", &[]),
-    ("shown", &[]),
+    ("logging", &["safe_text"]),
+    ("web_page", &[]),
+    ("safe_text", &[]),
 ];
 
 fn root() -> &'static Path {

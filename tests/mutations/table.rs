@@ -319,8 +319,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a log-in by an old password goes on",
         "src/chat/admin.rs",
-        "ForcedLogoutCause::NewPassword => (Some(LoginRefusalCause::WrongPassword), NEW_PASSWORD,",
-        "ForcedLogoutCause::NewPassword => (None, NEW_PASSWORD,",
+        "(Some(LoginRefusalCause::WrongPassword), NEW_PASSWORD, CoreCloseReason::ByOperator)",
+        "(None, NEW_PASSWORD, CoreCloseReason::ByOperator)",
     ),
     of(
         "a ban ends no session",

@@ -1,8 +1,9 @@
 //! The honest users beside an attack: two who talk, one whose friend is away, one who logs in anew
 //! every second.
 //!
-//! Each is a thread with a blocking socket. A message is due every 20 ms and its latency counts
-//! from then, whatever came back in the meantime, so that a stall is seen in full.
+//! Each is a thread with a blocking socket. A message is due at a fixed interval (`--honest-every`)
+//! and its latency counts from then, whatever came back in the meantime, so that a stall is seen in
+//! full.
 
 use super::super::clients::{PASSWORD, connect};
 use super::super::frames::{Dialect, Frames};
@@ -16,7 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-const MESSAGE_EVERY: Duration = Duration::from_millis(20);
 const LOG_IN_EVERY: Duration = Duration::from_secs(1);
 /// What is not answered by then counts as refused, with this latency.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -60,7 +60,14 @@ pub struct Honest {
 
 impl Honest {
     /// `streams`: one who talks, their friend, and one whose friend is away; all logged in.
-    pub fn start(addr: SocketAddr, streams: [TcpStream; 3], talk: Frames, away: Frames) -> Fallible<Self> {
+    /// `every`: the interval of their messages.
+    pub fn start(
+        addr: SocketAddr,
+        every: Duration,
+        streams: [TcpStream; 3],
+        talk: Frames,
+        away: Frames,
+    ) -> Fallible<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let met: [Arc<Mutex<Met>>; 3] = std::array::from_fn(|_| Arc::new(Mutex::new(Met::new())));
         let [sender, receiver, lonely] = streams;
@@ -69,8 +76,8 @@ impl Honest {
         let stopped = || Arc::clone(&stop);
         let (one, two, three) = (stopped(), stopped(), stopped());
         let (of_talk, of_away, of_log_in) = (Arc::clone(&met[0]), Arc::clone(&met[1]), Arc::clone(&met[2]));
-        threads.push(thread::spawn(move || write_messages(sender, &talk, &one, &of_talk)));
-        threads.push(thread::spawn(move || write_messages(lonely, &away, &two, &of_away)));
+        threads.push(thread::spawn(move || write_messages(sender, every, &talk, &one, &of_talk)));
+        threads.push(thread::spawn(move || write_messages(lonely, every, &away, &two, &of_away)));
         threads.push(thread::spawn(move || log_in_anew(addr, &three, &of_log_in)));
         let last = stopped();
         threads.push(thread::spawn(move || ack_all(receiver, &acks, &last)));
@@ -112,7 +119,7 @@ pub const LONELY: [&str; 2] = ["honest lonely", "honest absent"];
 pub const CONTENT: &str =
     "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
 
-fn write_messages(mut stream: TcpStream, frames: &Frames, stop: &AtomicBool, met: &Mutex<Met>) {
+fn write_messages(mut stream: TcpStream, every: Duration, frames: &Frames, stop: &AtomicBool, met: &Mutex<Met>) {
     let first = WRITERS.fetch_add(1, Ordering::Relaxed) << 20;
     let mut lines = Lines::of(&stream);
     let mut due = Instant::now();
@@ -137,7 +144,7 @@ fn write_messages(mut stream: TcpStream, frames: &Frames, stop: &AtomicBool, met
         if is_over {
             return;
         }
-        due += MESSAGE_EVERY;
+        due += every;
     }
 }
 

@@ -110,7 +110,7 @@ fn on_store(
     kept: &Kept,
     namespace: Option<&Namespace>,
 ) -> Fallible<()> {
-    let quiet = Beside::start(starter, kept)?.meet(settings)?;
+    let quiet = Beside::start(starter, settings, kept)?.meet(settings)?;
     add(table, report, kept, "quiet", 0, "", &quiet);
     let mut worst = Worst::default();
     let counts = if settings.quick { &CONNECTIONS[1..2] } else { &CONNECTIONS[..] };
@@ -119,7 +119,7 @@ fn on_store(
             for &count in counts {
                 let place = if from.is_some() { "another host" } else { "loopback" };
                 settings.say(&format!("hostile: {}, {what}, {count} from {place}", kept.name()));
-                let beside = Beside::start(starter, kept)?;
+                let beside = Beside::start(starter, settings, kept)?;
                 let attacker = begin_attack(starter, &beside.subject, *attack, what, count, from)?;
                 let met = beside.meet(settings)?;
                 drop(attacker);
@@ -151,7 +151,7 @@ struct Beside {
 }
 
 impl Beside {
-    fn start(starter: &Starter, kept: &Kept) -> Fallible<Self> {
+    fn start(starter: &Starter, settings: &Settings, kept: &Kept) -> Fallible<Self> {
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let mut subject = starter.server_as_shipped(any, &kept.fresh(starter)?)?;
         subject.addr.set_ip(Ipv4Addr::LOCALHOST.into());
@@ -159,7 +159,7 @@ impl Beside {
         let streams = open_all(subject.addr, Dialect::Raw, users.into_iter(), 0)?;
         let streams = streams.try_into().map_err(|_| "three connections")?;
         let frames = |[one, other]: [&str; 2]| Frames::new(Dialect::Raw, one, other, CONTENT);
-        let honest = Honest::start(subject.addr, streams, frames(TALKS), frames(LONELY))?;
+        let honest = Honest::start(subject.addr, settings.honest_every, streams, frames(TALKS), frames(LONELY))?;
         Ok(Self { honest, subject })
     }
 

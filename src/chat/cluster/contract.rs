@@ -91,8 +91,8 @@ pub struct UserOwner {
 /// A message from one node to another.
 ///
 /// Records from one incarnation to another arrive in the order in which they were sent, each at
-/// least once. Some consecutive records may arrive again. [`NodeMessage::Missed`] takes the place of
-/// records that could not be kept. All records are lost when either incarnation is fenced.
+/// least once. Some consecutive records may arrive again. [`NodeMessage::Missed`] takes the place
+/// of records that could not be kept. All records are lost when either incarnation is fenced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeMessage {
     /// A push was saved for this user: read the pushes that wait for them. If several such records
@@ -428,8 +428,8 @@ pub enum ClusterStoreJob {
     /// Makes this node the owner, if the whereabouts still have this epoch; then reads friends and
     /// first page, after that commit. If an earlier try of this incarnation has done it (`at` is
     /// this incarnation and `epoch` is one greater), that is success. The account may be banned or
-    /// deleted by now, as for `Load`. → [`ClusterJobOutcome::Loaded`], [`ClusterJobOutcome::Elsewhere`],
-    /// `Banned` or `Unproven`
+    /// deleted by now, as for `Load`. → [`ClusterJobOutcome::Loaded`],
+    /// [`ClusterJobOutcome::Elsewhere`], `Banned` or `Unproven`
     Claim {
         /// The epoch of the whereabouts that was read.
         epoch: u64,

@@ -209,8 +209,8 @@ impl ClusterState {
 impl ChatCore {
     /// Makes this server the given incarnation of a node. `view` was read after its start. Call it
     /// once, before the first event. All nodes must have given the same `hash_key` to
-    /// [`ChatCore::new`]; the `first_seq` given there must not be less than the node's `hlc_limit` at
-    /// the start of this incarnation.
+    /// [`ChatCore::new`]; the `first_seq` given there must not be less than the node's `hlc_limit`
+    /// at the start of this incarnation.
     pub fn join(&mut self, me: NodeIncarnation, view: ClusterView) {
         self.next_seq = clock::after(self.next_seq, me.node);
         self.seq_step = clock::STEP;

@@ -5,9 +5,8 @@
 //! acked within the save delay. Between the two the state is *opening*: messages wait for the last
 //! save that was submitted before.
 //!
-//! The state Direct ends when the receiver's node says `No`, when the link is down or full, or when
-//! the receiver moves to another node. Then the messages that are not saved yet are saved in order,
-//! and the owner is told to look.
+//! The state Direct ends when the receiver's node says `No`, the link is down or full, or the
+//! receiver moves. Then the unsaved messages are saved in order, and the owner is told to look.
 
 use super::super::ChatCore;
 use super::super::contract::CoreAction;

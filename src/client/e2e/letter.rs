@@ -43,8 +43,8 @@ impl UserKeyPairs {
     /// Encrypts and signs a text; returns the `content` of the message.
     ///
     /// # Errors
-    /// [`E2eEncryptionError::Failed`]; [`E2eEncryptionError::Broken`]: the keys of the receiver cannot be
-    /// used.
+    /// [`E2eEncryptionError::Failed`]; [`E2eEncryptionError::Broken`]: the keys of the receiver
+    /// cannot be used.
     pub fn seal(
         &self,
         to: &PublicKeys,

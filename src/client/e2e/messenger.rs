@@ -20,8 +20,8 @@ pub enum DecryptOutcome {
         /// Are keys of the sender pinned?
         sender_has_keys: bool,
     },
-    /// The message must not be shown as genuine. After [`E2eEncryptionError::OtherKey`] the friend's
-    /// keys may have changed: ask the user ([`EncryptingClient::standing`]).
+    /// The message must not be shown as genuine. After [`E2eEncryptionError::OtherKey`] the
+    /// friend's keys may have changed: ask the user ([`EncryptingClient::standing`]).
     Bad(E2eEncryptionError),
     /// The message is encrypted, and the profile with its sender's keys could not be fetched. Do
     /// not ack it: the server will send it again.
@@ -111,9 +111,9 @@ impl EncryptingClient {
     }
 
     /// Records that the user agrees to the keys that they were shown: those of
-    /// [`FriendKeysCheck::Changed`], whose safety number is [`EncryptingClient::safety_number_with`]. The keys
-    /// are pinned if the friend's profile still has them; with `None`, the friend counts as having
-    /// no keys, if the profile still has none.
+    /// [`FriendKeysCheck::Changed`], whose safety number is
+    /// [`EncryptingClient::safety_number_with`]. The keys are pinned if the friend's profile still
+    /// has them; with `None`, the friend counts as having no keys, if the profile still has none.
     ///
     /// # Errors
     /// [`E2eEncryptionError::KeysChanged`]: the profile has other keys meanwhile, and nothing was

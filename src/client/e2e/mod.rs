@@ -2,18 +2,19 @@
 //! format of docs/e2e.md, which also says what it protects against and what not.
 //!
 //! [`UserKeyPairs`] are a user's own key pairs, [`PublicKeys`] are the keys in a profile, and
-//! [`PinnedKeys`] are the keys that each friend had first. [`EncryptingClient`] combines them with a
-//! client:
+//! [`PinnedKeys`] are the keys that each friend had first. [`EncryptingClient`] combines them with
+//! a client:
 //!
 //! ```no_run
-//! use hongyan::client::e2e::{DecryptOutcome, KeyPairs, Messenger, PinnedKeys};
-//! use hongyan::client::{Client, ClientEvent, Options};
+//! use hongyan::client::e2e::{DecryptOutcome, UserKeyPairs, EncryptingClient, PinnedKeys};
+//! use hongyan::client::{Client, ClientEvent, ClientOptions};
 //! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::connect(Options::new("tls://chat.example.com", "ann").password("…"))?;
-//! let keys = KeyPairs::load_or_generate("ann.keys", "ann")?;
-//! let messenger = Messenger::new(client.clone(), keys, PinnedKeys::load("ann.pins")?)?;
+//! let options = ClientOptions::new("tls://chat.example.com", "ann").password("…");
+//! let client = Client::connect(options)?;
+//! let keys = UserKeyPairs::load_or_generate("ann.keys", "ann")?;
+//! let messenger = EncryptingClient::new(client.clone(), keys, PinnedKeys::load("ann.pins")?)?;
 //! messenger.send("bob", "Only you can read this.")?;
 //! while let Some(event) = client.next(Duration::from_secs(60))? {
 //!     let ClientEvent::Push(push) = event else { continue };
