@@ -116,12 +116,16 @@ mod tests {
     fn what_is_asked_is_read_in_both_forms() {
         for (kind, content, expected) in [
             ("ROSTER", "{}", "Roster Roster { after: None, watch: false }"),
-            ("ROSTER", r#"{"after":"ann","watch":true}"#, r#"Roster Roster { after: Some(Name("ann")), watch: true }"#),
+            (
+                "ROSTER",
+                r#"{"after":"ann","watch":true}"#,
+                r#"Roster Roster { after: Some(UserNameRef("ann")), watch: true }"#,
+            ),
             ("ROSTER", r#"{"watch":false,"page":7}"#, "Roster Roster { after: None, watch: false }"),
             ("PASSWORD", r#"{"old":"a","new":"b"}"#, "Password Password { old: ***, new: *** }"),
             ("BLOCK", "{}", "Block Block(List)"),
-            ("BLOCK", r#"{"block":"bob"}"#, r#"Block Block(Block(Name("bob")))"#),
-            ("BLOCK", r#"{"unblock":"bob"}"#, r#"Block Block(Unblock(Name("bob")))"#),
+            ("BLOCK", r#"{"block":"bob"}"#, r#"Block Block(Block(UserNameRef("bob")))"#),
+            ("BLOCK", r#"{"unblock":"bob"}"#, r#"Block Block(Unblock(UserNameRef("bob")))"#),
             ("ACCOUNT", r#"{"want":"delete","PASS":"p"}"#, "Account Delete { password: *** }"),
         ] {
             assert_eq!(read(kind, content), expected, "{kind} {content}");
