@@ -225,13 +225,16 @@ fn the_shapes_of_the_file_are_checked_indeed() {
     let file = file();
     let schema = |name: &str| file["components"]["schemas"][name].clone();
     let is = |name: &str, text: &str| fits(&file, &schema(name), &serde_json::from_str(text).unwrap()).is_ok();
-    assert!(is("Users", "{\"users\":[],\"next\":null,\"node\":null}") && is("Done", "{\"done\":true}"));
+    assert!(
+        is("Users", "{\"users\":[],\"next\":null,\"node\":null,\"node_name\":null}") && is("Done", "{\"done\":true}")
+    );
     for (name, text) in [
-        ("Users", "{\"users\":[],\"node\":null}"),
-        ("Users", "{\"users\":[],\"next\":null}"),
-        ("Users", "{\"users\":[1],\"next\":null,\"node\":1}"),
-        ("Users", "{\"users\":{},\"next\":null,\"node\":1}"),
-        ("Users", "{\"users\":[],\"next\":1,\"node\":1}"),
+        ("Users", "{\"users\":[],\"node\":null,\"node_name\":null}"),
+        ("Users", "{\"users\":[],\"next\":null,\"node_name\":null}"),
+        ("Users", "{\"users\":[],\"next\":null,\"node\":null}"),
+        ("Users", "{\"users\":[1],\"next\":null,\"node\":1,\"node_name\":null}"),
+        ("Users", "{\"users\":{},\"next\":null,\"node\":1,\"node_name\":null}"),
+        ("Users", "{\"users\":[],\"next\":1,\"node\":1,\"node_name\":null}"),
         ("Done", "{\"done\":false}"),
         ("Done", "{\"done\":true,\"more\":1}"),
         ("Noticed", "{\"users\":-1}"),
