@@ -153,7 +153,7 @@ impl Write for Fake {
 }
 
 impl NonblockingStream for Fake {
-    fn end(&mut self) -> io::Result<()> {
+    fn end_writing(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -230,7 +230,7 @@ impl Write for End {
 }
 
 impl NonblockingStream for End {
-    fn end(&mut self) -> io::Result<()> {
+    fn end_writing(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -42,15 +42,15 @@ pub fn run(url: &str, user: &str, password: &str, token_file: &str) -> Result<st
     match sign_up(&options(), &Profile::default()) {
         Ok(()) | Err(Error::NameTaken) => {}
         // The account may exist already: the log-in shows whether it does.
-        Err(error) if error.may_be_done() => {}
+        Err(error) if error.may_have_been_executed() => {}
         Err(error) => return Err(error),
     }
     let client = Client::start(options())?;
     loop {
         match client.next(Duration::from_secs(60))? {
             Some(ClientEvent::Push(push)) => answer(&client, push),
-            Some(ClientEvent::Connection(ConnectionState::Offline { why, again_in })) => {
-                eprintln!("{why}; trying again in {again_in:?}");
+            Some(ClientEvent::Connection(ConnectionState::Offline { reason, retry_in })) => {
+                eprintln!("{reason}; trying again in {retry_in:?}");
             }
             _ => {}
         }
@@ -87,8 +87,8 @@ fn answer(client: &Client, push: ReceivedPush) {
 /// the friend request stays pending.
 pub fn is_final(kind: PushKind, error: &Error) -> bool {
     use RecommendedAction::{AskTheUser, ChangeTheRequest, FixTheClient, ForgetIt, SlowDown, Stop, TryLater};
-    match error.what_to_do() {
-        AskTheUser | ChangeTheRequest | FixTheClient | ForgetIt | Stop => !error.may_be_done(),
+    match error.recommended_action() {
+        AskTheUser | ChangeTheRequest | FixTheClient | ForgetIt | Stop => !error.may_have_been_executed(),
         TryLater => true,
         SlowDown => kind == PushKind::FriendRequest && *error != Error::Busy,
         _ => false,

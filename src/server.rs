@@ -322,7 +322,7 @@ fn chat(
     };
     let hash_key = cluster.hash_key();
     let mut chat = ChatCore::new(live.rules.clone(), cluster.first_seq(), hash_key);
-    chat.join(cluster.me(), cluster.first_view());
+    chat.join(cluster.incarnation(), cluster.first_view());
     if has_bus {
         chat.use_bus();
     }
@@ -336,10 +336,10 @@ fn start_bus(
     wake: &WakeFn,
 ) -> Result<Option<Box<dyn Bus>>, StartError> {
     let (Some(settings), Some(cluster)) = (settings, cluster) else { return Ok(None) };
-    let codec = BusFrameCodec::new(cluster.me(), &cluster.mac_key());
+    let codec = BusFrameCodec::new(cluster.incarnation(), &cluster.mac_key());
     let bus = PubSub::start(settings, codec, Arc::clone(wake));
     let bus = bus.map_err(|error| cannot("start the threads of the bus", &error))?;
-    bus.speak(cluster.frame_version());
+    bus.set_version(cluster.frame_version());
     Ok(Some(Box::new(bus)))
 }
 

@@ -47,7 +47,7 @@ fn frames_arrive_in_order_and_only_at_their_receiver() {
     assert_eq!(figures.instances[0].failures, 0);
     assert!(figures.instances[0].bytes_out > 501 * 40 && figures.instances[0].beat_us > 0);
     assert_eq!(b.bus.figures().instances[0].frames_in, 500);
-    assert!(figures.dropped.iter().all(|(_, count)| *count == 0), "{figures:?}");
+    assert!(figures.dropped_by_cause.iter().all(|(_, count)| *count == 0), "{figures:?}");
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn a_conversation_over_all_four_schemes() {
     let stranger = Client::start(options(&url("tls"), "ann")).unwrap();
     let told = stranger.next(PATIENCE).unwrap();
     assert!(
-        matches!(&told, Some(ClientEvent::Connection(ConnectionState::Offline { why, .. })) if why.contains("certificate")),
+        matches!(&told, Some(ClientEvent::Connection(ConnectionState::Offline { reason, .. })) if reason.contains("certificate")),
         "{told:?}"
     );
     drop(ann);
@@ -227,7 +227,7 @@ fn a_user_who_logs_in_elsewhere_is_not_fought() {
     assert_eq!(end(&first), ClientEndReason::Replaced);
     let error = first.send("bob", "x").unwrap_err();
     assert_eq!(
-        (error.clone(), error.what_to_do()),
+        (error.clone(), error.recommended_action()),
         (Error::Ended(ClientEndReason::Replaced), RecommendedAction::AskTheUser)
     );
     assert!(second.is_online());
@@ -284,7 +284,8 @@ fn heartbeats_keep_the_connection() {
             seen.push(connection);
         }
     }
-    let told = |it: &ConnectionState| matches!(it, ConnectionState::Offline { why, .. } if why.starts_with("IDLE"));
+    let told =
+        |it: &ConnectionState| matches!(it, ConnectionState::Offline { reason, .. } if reason.starts_with("IDLE"));
     assert!(seen.iter().any(told), "{seen:?}");
     assert!(seen.iter().filter(|it| **it == ConnectionState::Online).count() >= 1);
 }

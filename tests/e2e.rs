@@ -264,11 +264,11 @@ fn pins_hold_until_the_user_agrees() {
     let (ann, bob) = pair();
     let (anns, bobs) = (ann.public().text(), bob.public().text());
     let mut pins = PinnedKeys::default();
-    assert_eq!(pins.look("friend", ""), FriendKeysCheck::NoKeys);
-    assert_eq!(pins.look("friend", &anns), FriendKeysCheck::Known(ann.public().clone()));
-    assert_eq!(pins.look("friend", &bobs), FriendKeysCheck::Changed(Some(bob.public().clone())));
-    assert_eq!(pins.look("friend", "{}"), FriendKeysCheck::Changed(None));
-    assert_eq!(pins.of("friend"), Some(ann.public()), "nothing changes by itself");
+    assert_eq!(pins.check_keys("friend", ""), FriendKeysCheck::NoKeys);
+    assert_eq!(pins.check_keys("friend", &anns), FriendKeysCheck::Known(ann.public().clone()));
+    assert_eq!(pins.check_keys("friend", &bobs), FriendKeysCheck::Changed(Some(bob.public().clone())));
+    assert_eq!(pins.check_keys("friend", "{}"), FriendKeysCheck::Changed(None));
+    assert_eq!(pins.keys_of("friend"), Some(ann.public()), "nothing changes by itself");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pins");
     assert_eq!(PinnedKeys::load(&file).unwrap(), PinnedKeys::default());
@@ -276,10 +276,10 @@ fn pins_hold_until_the_user_agrees() {
     assert_eq!(PinnedKeys::load(&file).unwrap(), pins);
     std::fs::write(&file, "{").unwrap();
     assert!(PinnedKeys::load(&file).is_err(), "a damaged file is not an empty one");
-    pins.agree("friend", &bobs);
-    assert_eq!(pins.look("friend", &bobs), FriendKeysCheck::Known(bob.public().clone()));
-    pins.agree("friend", "");
-    assert_eq!(pins.look("friend", ""), FriendKeysCheck::NoKeys);
+    pins.accept_keys("friend", &bobs);
+    assert_eq!(pins.check_keys("friend", &bobs), FriendKeysCheck::Known(bob.public().clone()));
+    pins.accept_keys("friend", "");
+    assert_eq!(pins.check_keys("friend", ""), FriendKeysCheck::NoKeys);
 }
 
 #[test]
@@ -337,13 +337,13 @@ fn a_conversation_that_the_server_cannot_read() {
     assert_eq!(bob.read(&push(&bob_client)), DecryptOutcome::Plain { sender_has_keys: true });
     // Other keys than the pinned ones: nothing is sent, nothing is shown as genuine.
     let (_, other) = pair();
-    bob.pins().agree("ann", &other.public().text());
+    bob.pins().accept_keys("ann", &other.public().text());
     let refused = bob.send("ann", "x").unwrap_err();
     assert!(refused.to_string().contains("changed"), "{refused}");
     ann.send("bob", "again").unwrap();
     assert_eq!(bob.read(&push(&bob_client)), DecryptOutcome::Bad(E2eEncryptionError::OtherKey));
-    let FriendKeysCheck::Changed(Some(shown)) = bob.standing("ann").unwrap() else { panic!("other keys are pinned") };
-    assert_eq!(bob.agree("ann", None), Err(SendError::Keys(E2eEncryptionError::KeysChanged)));
+    let FriendKeysCheck::Changed(Some(shown)) = bob.check_keys("ann").unwrap() else { panic!("other keys are pinned") };
+    assert_eq!(bob.accept_keys("ann", None), Err(SendError::Keys(E2eEncryptionError::KeysChanged)));
     // The keys change once more, after the user has seen some.
     let publish = |text: String| {
         let change = ProfileChange { rsa_public_key: Some(text), ..ProfileChange::default() };
@@ -351,11 +351,11 @@ fn a_conversation_that_the_server_cannot_read() {
     };
     publish(other.public().text());
     let pinned = bob.pins().clone();
-    assert_eq!(bob.agree("ann", Some(&shown)), Err(SendError::Keys(E2eEncryptionError::KeysChanged)));
+    assert_eq!(bob.accept_keys("ann", Some(&shown)), Err(SendError::Keys(E2eEncryptionError::KeysChanged)));
     assert_eq!(*bob.pins(), pinned);
     publish(shown.text());
     let number = bob.safety_number_with("ann", &shown);
-    bob.agree("ann", Some(&shown)).unwrap();
+    bob.accept_keys("ann", Some(&shown)).unwrap();
     assert_eq!((bob.safety_number("ann"), ann.safety_number("bob")), (Some(number.clone()), Some(number)));
     assert!(bob.send("ann", "now").unwrap().encrypted);
     assert_eq!(ann.read(&push(&ann_client)), DecryptOutcome::Encrypted("now".to_owned()));

@@ -218,9 +218,9 @@ fn a_rollback_leaves_nothing_behind() {
         assert!(store.create_account(&account("dan"), &Secret::new("h")).unwrap());
         store.save_pushes(&[message(6, "bob", "ann", "lost")]).unwrap();
         store.delete_pushes(&[(user("ann"), 1)]).unwrap();
-        friendship::end(store, &user("ann"), &user("cy"), false).unwrap();
+        friendship::end_friendship(store, &user("ann"), &user("cy"), false).unwrap();
         let accept = answer(7, PushKind::FriendAccept, "ann", "bob", "r");
-        assert_eq!(friendship::answer(store, &accept, u32::MAX, None).unwrap().answered, Answered::Done);
+        assert_eq!(friendship::answer(store, &accept, u32::MAX, None).unwrap().outcome, Answered::Done);
         let asked = friendship::ask(store, &request(8, "bob", "cy", "r"), u32::MAX, None).unwrap();
         assert_eq!(asked, (Asked::Pending, true));
         store.rollback();
@@ -351,7 +351,7 @@ fn a_user_who_ends_it_withdraws_their_own_request() {
         assert_eq!(ask(store, &request(8, "bob", "ann", "r")), Asked::Pending);
         // Rolled back, it is pending and its push waits as before.
         store.begin().unwrap();
-        let withdrawn = friendship::end(store, &user("bob"), &user("ann"), true).unwrap().unwrap();
+        let withdrawn = friendship::end_friendship(store, &user("bob"), &user("ann"), true).unwrap().unwrap();
         assert_eq!((withdrawn.seq, withdrawn.push.unwrap().0), (8, "bob".into()));
         store.rollback();
         assert_eq!(waiting(store, "ann"), [4, 8]);
@@ -372,7 +372,7 @@ fn jobs_of_one_transaction_see_each_other() {
         let asked = friendship::ask(store, &request(1, "ann", "bob", "r"), u32::MAX, None).unwrap();
         assert_eq!(asked, (Asked::Pending, true));
         let accept = answer(2, PushKind::FriendAccept, "bob", "ann", "r");
-        assert_eq!(friendship::answer(store, &accept, u32::MAX, None).unwrap().answered, Answered::Done);
+        assert_eq!(friendship::answer(store, &accept, u32::MAX, None).unwrap().outcome, Answered::Done);
         assert_eq!(friends(store, "ann"), names(&["bob"]));
         store.save_pushes(&[message(3, "bob", "ann", "m")]).unwrap();
         assert_eq!(waiting(store, "ann"), [2, 3]);

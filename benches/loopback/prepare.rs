@@ -73,7 +73,7 @@ impl<'a> Filler<'a> {
         if friendship::ask(self.store, &ask, u32::MAX, None)?.0 != FriendRequestOutcome::Pending {
             return Err(format!("{one} cannot ask {other}").into());
         }
-        if friendship::answer(self.store, &answer, u32::MAX, None)?.answered != FriendAnswerOutcome::Done {
+        if friendship::answer(self.store, &answer, u32::MAX, None)?.outcome != FriendAnswerOutcome::Done {
             return Err(format!("{other} cannot answer {one}").into());
         }
         self.store.delete_pushes(&[(UserName::new(other)?, ask.seq), (UserName::new(one)?, answer.seq)])?;

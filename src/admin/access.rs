@@ -32,7 +32,7 @@ impl AdminToken {
         Ok(Self { key, tag })
     }
 
-    fn is(&self, given: &[u8]) -> bool {
+    fn matches(&self, given: &[u8]) -> bool {
         hmac::verify(&self.key, given, self.tag.as_ref()).is_ok()
     }
 }
@@ -82,7 +82,7 @@ pub(super) struct AdminAccessRules {
 #[derive(Default)]
 struct RefusalLogLimiter {
     last: Option<Instant>,
-    unsaid: u64,
+    unlogged_count: u64,
 }
 
 impl fmt::Debug for AdminAccessRules {
@@ -166,7 +166,7 @@ impl AdminAccessRules {
         }
         let Some(secret) = &self.secret else { return Ok(()) };
         let given = request.authorization.as_deref().and_then(bearer);
-        if given.is_some_and(|given| secret.is(given)) {
+        if given.is_some_and(|given| secret.matches(given)) {
             return Ok(());
         }
         let message = "The request needs the header Authorization: Bearer TOKEN, with the token of --admin-token-file.";
@@ -181,11 +181,11 @@ fn is_due(refused: &Mutex<RefusalLogLimiter>) -> Option<u64> {
     // Only whole values are written, so a panic cannot leave them torn.
     let mut refused = refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if refused.last.is_some_and(|last| last.elapsed() < LOG_EVERY) {
-        refused.unsaid += 1;
+        refused.unlogged_count += 1;
         return None;
     }
     refused.last = Some(Instant::now());
-    Some(std::mem::take(&mut refused.unsaid))
+    Some(std::mem::take(&mut refused.unlogged_count))
 }
 
 /// The token after `Bearer`.

@@ -140,7 +140,7 @@ pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessFacts) -> HttpR
         "why": why,
         "version": VERSION,
         "uptime_seconds": process.uptime().as_secs(),
-        "store_works": snapshot.store.works(),
+        "store_works": snapshot.store.is_working(),
         "last_commit_ms_ago": snapshot.store.since_commit().map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         "jobs_in_flight": snapshot.jobs_in_flight,
         "connections": snapshot.census.kinds().map(|(_, count)| count).sum::<usize>(),

@@ -18,19 +18,19 @@ const COUNTERS: [MetricFamily; 5] = [
 pub(super) fn write(text: &mut MetricsText, figures: &BusFigures) {
     text.family("bus_works", "gauge", "1: the instance of the bus works.");
     for instance in &figures.instances {
-        let (place, works) = (label(&instance.place), u8::from(instance.is_up));
+        let (place, works) = (label(&instance.address), u8::from(instance.is_up));
         text.line(format_args!("hongyan_bus_works{{instance=\"{place}\"}} {works}"));
     }
     for (name, help, number) in COUNTERS {
-        let values = figures.instances.iter().map(|instance| (label(&instance.place), number(instance)));
+        let values = figures.instances.iter().map(|instance| (label(&instance.address), number(instance)));
         text.counters(name, "instance", help, values);
     }
     text.family("bus_beat_seconds", "gauge", "How long what the node last said to itself was on its way.");
     for instance in figures.instances.iter().filter(|instance| instance.beat_us > 0) {
-        let (place, time) = (label(&instance.place), seconds(instance.beat_us));
+        let (place, time) = (label(&instance.address), seconds(instance.beat_us));
         text.line(format_args!("hongyan_bus_beat_seconds{{instance=\"{place}\"}} {time}"));
     }
-    let dropped = figures.dropped.iter().map(|(cause, count)| ((*cause).to_owned(), *count));
+    let dropped = figures.dropped_by_cause.iter().map(|(cause, count)| ((*cause).to_owned(), *count));
     text.counters("bus_frames_dropped", "cause", "Frames that were not published, or not taken.", dropped);
 }
 
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn each_instance_and_each_cause_has_its_line() {
         let instance = |place: &str, is_up| BusInstanceFigures {
-            place: place.into(),
+            address: place.into(),
             is_up,
             frames_out: 7,
             beat_us: 250,
@@ -54,7 +54,7 @@ mod tests {
         };
         let instances = vec![instance("a:6379", true), instance("b\"\n:1", false)];
         let mut text = MetricsText::default();
-        write(&mut text, &BusFigures { instances, dropped: vec![("wrong_mac", 3)] });
+        write(&mut text, &BusFigures { instances, dropped_by_cause: vec![("wrong_mac", 3)] });
         for line in [
             "hongyan_bus_works{instance=\"a:6379\"} 1",
             "hongyan_bus_works{instance=\"b__:1\"} 0",

@@ -12,7 +12,7 @@ pub(super) fn write(
 ) {
     lease(text, figures);
     let help = "Records to other nodes that wait to be written into the database.";
-    text.gauge("cluster_mail_unwritten", help, figures.mail_unwritten);
+    text.gauge("cluster_mail_unwritten", help, figures.unwritten_records);
     text.gauge("cluster_claims", "Log-ins that wait until another node has let their user go.", gauges.claims);
     text.gauge("cluster_let_gos", "Users that this node is handing over to another one.", gauges.let_gos);
     text.gauge("cluster_untold", "Users whose node is still to be told something.", gauges.untold);
@@ -28,14 +28,14 @@ pub(super) fn write(
 
 fn lease(text: &mut MetricsText, figures: &ClusterFigures) {
     let lease = &figures.lease;
-    text.gauge("cluster_nodes", "Nodes of the cluster that live.", lease.living);
+    text.gauge("cluster_nodes", "Nodes of the cluster that live.", lease.alive_nodes);
     let help = "Age of the oldest of the last signs of life of the nodes that live.";
     text.gauge("cluster_sign_of_life_seconds", help, lease.sign_of_life_age.as_secs_f64());
     let help = "Age of the last renewal of this node's own lease.";
-    text.gauge("cluster_lease_age_seconds", help, lease.own_age.as_secs_f64());
+    text.gauge("cluster_lease_age_seconds", help, lease.own_sign_age.as_secs_f64());
     text.counter("cluster_lease_failures", "Renewals of the lease that failed.", lease.failures);
     text.counter("cluster_fences", "Other nodes that this one has fenced.", lease.fences);
-    text.counter("cluster_fenced", "Fences of this node by others since the process began.", lease.fenced);
+    text.counter("cluster_fenced", "Fences of this node by others since the process began.", lease.fence_count);
     let help = "How long the first record that waits for this node in the database has been the same.";
     text.gauge("cluster_mail_age_seconds", help, lease.mail_age.as_secs_f64());
 }

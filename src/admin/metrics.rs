@@ -157,9 +157,9 @@ fn connections(text: &mut MetricsText, snapshot: &ServerSnapshot) {
     text.gauge("connections_limit", "Connections that there may be.", snapshot.conns_max);
     text.counter("connections_accepted", "Connections that were accepted.", counters.accepted);
     let refused = [
-        ("limit", counters.refused),
-        ("address", counters.refused_of_address),
-        ("memory", counters.refused_for_memory),
+        ("limit", counters.refused_at_limit),
+        ("address", counters.refused_at_address_limit),
+        ("memory", counters.refused_at_memory_limit),
     ];
     let refused = refused.map(|(cause, count)| (cause.to_owned(), count));
     text.counters("connections_refused", "cause", "Connections that were closed at once.", refused);
@@ -173,7 +173,7 @@ fn connections(text: &mut MetricsText, snapshot: &ServerSnapshot) {
 }
 
 fn log_ins(text: &mut MetricsText, snapshot: &ServerSnapshot) {
-    let noted = &snapshot.counters.noted;
+    let noted = &snapshot.counters.log_events;
     // Metrics for alerts exist from the start, with the value 0, so that the first event counts as
     // a change.
     let kinds = [CredentialKind::Password, CredentialKind::Token];
@@ -201,7 +201,7 @@ fn log_ins(text: &mut MetricsText, snapshot: &ServerSnapshot) {
 }
 
 fn messages(text: &mut MetricsText, snapshot: &ServerSnapshot) {
-    let (totals, noted) = (&snapshot.totals, &snapshot.counters.noted);
+    let (totals, noted) = (&snapshot.totals, &snapshot.counters.log_events);
     text.counter("messages_taken", "New messages that were taken.", totals.taken);
     text.counter("messages_duplicate", "Messages that their senders sent again.", totals.duplicates);
     text.counter("messages_promised", "Answers MS: messages that will not be lost.", totals.promised);
@@ -218,8 +218,8 @@ fn messages(text: &mut MetricsText, snapshot: &ServerSnapshot) {
 }
 
 fn store(text: &mut MetricsText, snapshot: &ServerSnapshot) {
-    let (store, noted) = (&snapshot.store, &snapshot.counters.noted);
-    text.gauge("store_works", "1: the store did what was asked of it last.", u8::from(store.works()));
+    let (store, noted) = (&snapshot.store, &snapshot.counters.log_events);
+    text.gauge("store_works", "1: the store did what was asked of it last.", u8::from(store.is_working()));
     if let Some(since) = store.since_commit() {
         text.gauge("since_commit_seconds", "Time since the last commit; probes are commits.", since.as_secs_f64());
     }

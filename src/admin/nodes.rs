@@ -15,7 +15,7 @@ pub(super) fn answer(members: &ClusterMembers, links: &[NodeLinkReport], users: 
         json!({
             "node": member.node,
             "name": member.name,
-            "this": member.is_this,
+            "this": member.is_asked_node,
             "state": match member.state {
                 NodeLiveness::Lives => "lives",
                 NodeLiveness::Silent => "silent",
@@ -28,7 +28,7 @@ pub(super) fn answer(members: &ClusterMembers, links: &[NodeLinkReport], users: 
             "frame_version_max": member.frame_max,
             "mail_waiting": member.mail_waiting,
             "mail_age_ms": member.mail_age.map(ms),
-            "users": member.is_this.then_some(users),
+            "users": member.is_asked_node.then_some(users),
             "link": link.map(link_value),
         })
     };
@@ -115,7 +115,7 @@ mod tests {
         NodeStatus {
             node,
             name: name.into(),
-            is_this: node == 1,
+            is_asked_node: node == 1,
             state,
             epoch: 3,
             lease_age: Some(Duration::from_millis(400)),

@@ -100,22 +100,22 @@ impl AdminStream {
 #[derive(Debug)]
 pub(super) struct TimedStream {
     stream: AdminStream,
-    until: Instant,
+    deadline: Instant,
 }
 
 impl TimedStream {
     pub(super) fn new(stream: AdminStream, within: Duration) -> Self {
-        Self { stream, until: Instant::now() + within }
+        Self { stream, deadline: Instant::now() + within }
     }
 
     /// The time until the deadline.
     pub(super) fn left(&self) -> Duration {
-        self.until.saturating_duration_since(Instant::now())
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     /// Moves the deadline to this time from now, if that is later.
     pub(super) fn leave_at_least(&mut self, time: Duration) {
-        self.until = self.until.max(Instant::now() + time);
+        self.deadline = self.deadline.max(Instant::now() + time);
     }
 
     fn arm(&self) -> io::Result<()> {
@@ -130,7 +130,7 @@ impl TimedStream {
     pub(super) fn end(mut self, within: Duration) -> io::Result<()> {
         const DRAINED_BYTES_MAX: usize = 1024 * 1024;
         self.stream.end()?;
-        self.until = self.until.min(Instant::now() + within);
+        self.deadline = self.deadline.min(Instant::now() + within);
         let (mut buffer, mut drained) = ([0; 4096], 0);
         while drained < DRAINED_BYTES_MAX {
             match self.read(&mut buffer)? {

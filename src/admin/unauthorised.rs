@@ -24,7 +24,7 @@ struct UnauthorisedAdminQueue {
 #[derive(Debug)]
 struct UnauthorisedAdminEntry {
     id: u64,
-    since: Instant,
+    opened_at: Instant,
     stream: AdminStream,
 }
 
@@ -45,7 +45,7 @@ impl UnauthorisedAdminConns {
     pub(super) fn wait(&self) -> Option<Duration> {
         let list = self.lock();
         let oldest = list.waiting.front().filter(|_| list.waiting.len() >= NEWCOMERS_MAX)?;
-        let left = STAY.saturating_sub(oldest.since.elapsed());
+        let left = STAY.saturating_sub(oldest.opened_at.elapsed());
         (!left.is_zero()).then_some(left)
     }
 
@@ -55,7 +55,7 @@ impl UnauthorisedAdminConns {
         let gone = if list.waiting.len() >= NEWCOMERS_MAX { list.waiting.pop_front() } else { None };
         let id = list.next_id;
         list.next_id += 1;
-        list.waiting.push_back(UnauthorisedAdminEntry { id, since: Instant::now(), stream });
+        list.waiting.push_back(UnauthorisedAdminEntry { id, opened_at: Instant::now(), stream });
         drop(list);
         (UnauthorisedAdminSlot { id, list: Arc::clone(self) }, gone.map(|gone| gone.stream))
     }

@@ -74,7 +74,7 @@ pub enum BusDropCause {
 /// Writes and reads the frames of one incarnation of a node.
 #[derive(Clone)]
 pub struct BusFrameCodec {
-    me: NodeIncarnation,
+    own_incarnation: NodeIncarnation,
     /// The versions that it reads; the last one is the newest that it writes.
     versions: RangeInclusive<u16>,
     /// The MAC, already initialised with the key.
@@ -84,7 +84,7 @@ pub struct BusFrameCodec {
 /// The key is not shown.
 impl std::fmt::Debug for BusFrameCodec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Codec").field("me", &self.me).finish_non_exhaustive()
+        f.debug_struct("Codec").field("me", &self.own_incarnation).finish_non_exhaustive()
     }
 }
 
@@ -96,14 +96,14 @@ impl BusFrameCodec {
     }
 
     #[expect(clippy::expect_used, reason = "a key of 32 bytes is none that BLAKE2b refuses: it takes up to 64")]
-    fn of_versions(me: NodeIncarnation, key: &[u8; 32], versions: RangeInclusive<u16>) -> Self {
-        Self { me, versions, mac: <FrameMac as KeyInit>::new_from_slice(key).expect("a short key") }
+    fn of_versions(own_incarnation: NodeIncarnation, key: &[u8; 32], versions: RangeInclusive<u16>) -> Self {
+        Self { own_incarnation, versions, mac: <FrameMac as KeyInit>::new_from_slice(key).expect("a short key") }
     }
 
     /// The incarnation whose frames it writes.
     #[must_use]
-    pub fn me(&self) -> NodeIncarnation {
-        self.me
+    pub fn own_incarnation(&self) -> NodeIncarnation {
+        self.own_incarnation
     }
 
     /// A name of this cluster for the channels of its nodes, which reveals nothing about the key.
@@ -128,7 +128,7 @@ impl BusFrameCodec {
     #[must_use]
     pub fn write_beat(&self, number: u64) -> Vec<u8> {
         // No other node reads it, so it always has the newest version.
-        let mut out = self.header(*self.versions.end(), BusMessageKind::Beat, self.me, 64);
+        let mut out = self.header(*self.versions.end(), BusMessageKind::Beat, self.own_incarnation, 64);
         out.extend(number.to_le_bytes());
         out
     }
@@ -137,7 +137,7 @@ impl BusFrameCodec {
         let mut out = Vec::with_capacity(HEADER_BYTES + capacity);
         out.extend(version.to_le_bytes());
         out.push(kind as u8);
-        for life in [self.me, to] {
+        for life in [self.own_incarnation, to] {
             out.extend(life.node.get().to_le_bytes());
             out.extend(life.epoch.to_le_bytes());
         }
@@ -161,16 +161,17 @@ impl BusFrameCodec {
         }
         let (said, mac) = bytes.split_at(bytes.len() - MAC_BYTES);
         let mut rest = ByteReader(said);
-        let version = rest.short().ok_or(BusDropCause::Size)?;
+        let version = rest.u16().ok_or(BusDropCause::Size)?;
         // A newer version may have another MAC.
         if !self.versions.contains(&version) {
             return Err(BusDropCause::Version);
         }
         self.mac.clone().chain_update(said).verify_slice(mac).map_err(|_| BusDropCause::Mac)?;
         let kind = rest.byte().ok_or(BusDropCause::Broken)?;
-        let (from, to) = (rest.life().ok_or(BusDropCause::Broken)?, rest.life().ok_or(BusDropCause::Broken)?);
-        let is_own = from.node == self.me.node;
-        if to != self.me || (is_own && from != self.me) {
+        let (from, to) =
+            (rest.incarnation().ok_or(BusDropCause::Broken)?, rest.incarnation().ok_or(BusDropCause::Broken)?);
+        let is_own = from.node == self.own_incarnation.node;
+        if to != self.own_incarnation || (is_own && from != self.own_incarnation) {
             return Err(BusDropCause::NotForMe);
         }
         let more = behind_header(version);
@@ -181,7 +182,7 @@ impl BusFrameCodec {
             kind if kind == BusMessageKind::Frame as u8 && !is_own => {
                 rest.frame().map(|frame| DecodedBusMessage::Frame { from, frame: Box::new(frame) })
             }
-            kind if kind == BusMessageKind::Beat as u8 && is_own => rest.long().map(DecodedBusMessage::Beat),
+            kind if kind == BusMessageKind::Beat as u8 && is_own => rest.u64().map(DecodedBusMessage::Beat),
             _ => None,
         };
         heard.filter(|_| rest.0.is_empty()).ok_or(BusDropCause::Broken)
@@ -254,27 +255,27 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
 }
 
 impl ByteReader<'_> {
-    fn life(&mut self) -> Option<NodeIncarnation> {
-        Some(NodeIncarnation { node: NodeId::new(self.short()?)?, epoch: self.long()? })
+    fn incarnation(&mut self) -> Option<NodeIncarnation> {
+        Some(NodeIncarnation { node: NodeId::new(self.u16()?)?, epoch: self.u64()? })
     }
 
-    fn place(&mut self) -> Option<LinkBatchNumber> {
-        Some(LinkBatchNumber { link: self.long()?, number: self.long()? })
+    fn batch_number(&mut self) -> Option<LinkBatchNumber> {
+        Some(LinkBatchNumber { link: self.u64()?, number: self.u64()? })
     }
 
     fn frame(&mut self) -> Option<BusFrame> {
-        let (view, flags) = (self.long()?, self.byte()?);
+        let (view, flags) = (self.u64()?, self.byte()?);
         if flags & !(CONFIRMED | REFUSED | BATCH) != 0 {
             return None;
         }
-        let confirmed = if flags & CONFIRMED == 0 { None } else { Some(self.place()?) };
-        let refused = if flags & REFUSED == 0 { None } else { Some(self.long()?) };
+        let confirmed = if flags & CONFIRMED == 0 { None } else { Some(self.batch_number()?) };
+        let refused = if flags & REFUSED == 0 { None } else { Some(self.u64()?) };
         let batch = if flags & BATCH == 0 { None } else { Some(self.batch()?) };
         Some(BusFrame { view, confirmed, refused, batch })
     }
 
     fn batch(&mut self) -> Option<LinkBatch> {
-        let (place, count) = (self.place()?, self.length()?);
+        let (place, count) = (self.batch_number()?, self.length()?);
         let one = |rest: &mut Self| {
             let length = rest.length()?;
             ByteReader(rest.take(length)?).record()
@@ -287,7 +288,7 @@ impl ByteReader<'_> {
     /// The rest is one record.
     fn record(mut self) -> Option<BusRecord> {
         let record = match self.byte()? {
-            BEGIN => BusRecord::Begin { user: self.name()?, phase: self.long()? },
+            BEGIN => BusRecord::Begin { user: self.name()?, phase: self.u64()? },
             PUSH => return self.push(),
             RECORD => return records::parse(self.0).map(BusRecord::Record),
             _ => return None,
@@ -297,7 +298,7 @@ impl ByteReader<'_> {
 
     fn push(mut self) -> Option<BusRecord> {
         let kind = PushKind::from_code(self.byte()?)?;
-        let (phase, seq, time_ms) = (self.long()?, self.long()?, self.long()?);
+        let (phase, seq, time_ms) = (self.u64()?, self.u64()?, self.u64()?);
         let (receiver, id, sender) =
             (self.name()?, MessageId::new(self.text()?).ok()?, UserNameRef::new(self.text()?).ok()?);
         let content = std::str::from_utf8(self.0).ok()?;

@@ -73,22 +73,22 @@ impl BusStream {
 /// The input of the parser, limited to the size of one answer.
 struct BoundedReader {
     stream: BusStream,
-    left: usize,
+    remaining: usize,
     /// The cause of the last failed read, which the crate does not report.
     failed: Option<io::Error>,
 }
 
 impl BoundedReader {
     fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
+        if self.remaining == 0 {
             return Err(io::Error::other(RUBBISH));
         }
-        let room = buffer.len().min(self.left);
+        let room = buffer.len().min(self.remaining);
         let count = match &mut self.stream {
             BusStream::Plain(socket) => socket.read(&mut buffer[..room]),
             BusStream::Tls(stream) => stream.read(&mut buffer[..room]),
         }?;
-        self.left -= count;
+        self.remaining -= count;
         if count == 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(count) }
     }
 }
@@ -118,9 +118,9 @@ impl BusConnection {
         socket.set_write_timeout(Some(timeout))?;
         let stream = match &place.tls {
             None => BusStream::Plain(socket),
-            Some(tls) => BusStream::Tls(Box::new(shake_hands(tls, socket, timeout)?)),
+            Some(tls) => BusStream::Tls(Box::new(handshake(tls, socket, timeout)?)),
         };
-        let reader = BoundedReader { stream, left: ANSWER_BYTES_MAX, failed: None };
+        let reader = BoundedReader { stream, remaining: ANSWER_BYTES_MAX, failed: None };
         let mut connection = Self { reader, parser: Parser::new() };
         connection.log_in(place, timeout)?;
         Ok(connection)
@@ -150,7 +150,7 @@ impl BusConnection {
         match self.answer(timeout)? {
             Value::SimpleString(text) if text == "PONG" => Ok(()),
             Value::ServerError(error) if error.code() == "NOAUTH" => Err(fault("it wants a password")),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected_answer(&other)),
         }
     }
 
@@ -188,7 +188,7 @@ impl BusConnection {
     pub(super) fn try_answer(&mut self) -> Result<Option<Value>, BusInstanceError> {
         match self.parser.parse_value(&mut self.reader) {
             Ok(value) => {
-                self.reader.left = ANSWER_BYTES_MAX;
+                self.reader.remaining = ANSWER_BYTES_MAX;
                 Ok(Some(value))
             }
             Err(_) => match self.reader.failed.take() {
@@ -221,7 +221,7 @@ impl ConnectionCloser {
 }
 
 /// An answer that the server should not have sent here.
-pub(super) fn unexpected(value: &Value) -> BusInstanceError {
+pub(super) fn unexpected_answer(value: &Value) -> BusInstanceError {
     match value {
         Value::ServerError(error) => {
             let said: String =
@@ -241,7 +241,7 @@ fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, BusIns
     let mut last = fault("the name of its host has no address");
     for address in addresses.take(ADDRESSES_MAX) {
         match TcpStream::connect_timeout(&address, timeout) {
-            Ok(socket) if is_itself(&socket) => last = fault("nobody listens there"),
+            Ok(socket) if is_self_connected(&socket) => last = fault("nobody listens there"),
             Ok(socket) => return Ok(socket),
             Err(error) if error.kind() == ErrorKind::TimedOut => last = fault("no connection came about in time"),
             Err(error) => last = error.into(),
@@ -251,12 +251,12 @@ fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, BusIns
 }
 
 /// The kernel may choose a free port above 32,768 for the near end of its own connection.
-fn is_itself(socket: &TcpStream) -> bool {
+fn is_self_connected(socket: &TcpStream) -> bool {
     let ends: [io::Result<SocketAddr>; 2] = [socket.local_addr(), socket.peer_addr()];
     matches!(ends, [Ok(near), Ok(far)] if near == far)
 }
 
-fn shake_hands(
+fn handshake(
     tls: &BusTls,
     mut socket: TcpStream,
     timeout: Duration,

@@ -9,14 +9,14 @@ pub struct BusFigures {
     /// The counts of each instance.
     pub instances: Vec<BusInstanceFigures>,
     /// Dropped frames by cause. Each cause is a word that is valid in a label.
-    pub dropped: Vec<(&'static str, u64)>,
+    pub dropped_by_cause: Vec<(&'static str, u64)>,
 }
 
 /// The counts of one instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BusInstanceFigures {
     /// Host and port.
-    pub place: String,
+    pub address: String,
     /// It works.
     pub is_up: bool,
     /// The number of times that it stopped working.
@@ -128,7 +128,7 @@ impl FrameTraffic {
     }
 
     /// The frames, and their bytes.
-    pub(super) fn both(&self) -> (u64, u64) {
+    pub(super) fn totals(&self) -> (u64, u64) {
         (self.frames.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 }

@@ -15,11 +15,11 @@ struct BusInboxState {
     bytes: usize,
     works: bool,
     /// The state of the bus that the loop was last told.
-    told: bool,
+    last_told_works: bool,
 }
 
 pub(super) struct BusInbox {
-    waiting: Mutex<BusInboxState>,
+    state: Mutex<BusInboxState>,
     bounds: QueueBounds,
     /// Wakes the loop.
     on_news: Arc<dyn Fn() + Send + Sync>,
@@ -29,18 +29,18 @@ impl BusInbox {
     /// Initially the bus does not work, and the loop is told so.
     pub(super) fn new(bounds: QueueBounds, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
         on_news();
-        let waiting = BusInboxState { frames: VecDeque::new(), bytes: 0, works: false, told: true };
-        Self { waiting: Mutex::new(waiting), bounds, on_news }
+        let waiting = BusInboxState { frames: VecDeque::new(), bytes: 0, works: false, last_told_works: true };
+        Self { state: Mutex::new(waiting), bounds, on_news }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BusInboxState> {
+    fn lock_state(&self) -> MutexGuard<'_, BusInboxState> {
         // No code under this lock can panic half-way.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a frame. Returns `false` if too many wait, so that it is dropped.
     pub(super) fn push(&self, from: NodeIncarnation, frame: Box<BusFrame>, bytes: usize) -> bool {
-        let mut waiting = self.waiting();
+        let mut waiting = self.lock_state();
         let all = waiting.bytes + bytes;
         if waiting.frames.len() >= self.bounds.frames_max || all > self.bounds.bytes_max {
             return false;
@@ -56,8 +56,8 @@ impl BusInbox {
     }
 
     /// Reports whether the bus works. Returns `false` if the last report was the same.
-    pub(super) fn works(&self, works: bool) -> bool {
-        let changed = std::mem::replace(&mut self.waiting().works, works) != works;
+    pub(super) fn report_state(&self, works: bool) -> bool {
+        let changed = std::mem::replace(&mut self.lock_state().works, works) != works;
         if changed {
             (self.on_news)();
         }
@@ -65,9 +65,9 @@ impl BusInbox {
     }
 
     pub(super) fn take(&self, out: &mut Vec<BusEvent>) {
-        let mut waiting = self.waiting();
-        if waiting.told != waiting.works {
-            waiting.told = waiting.works;
+        let mut waiting = self.lock_state();
+        if waiting.last_told_works != waiting.works {
+            waiting.last_told_works = waiting.works;
             out.push(BusEvent::Works(waiting.works));
         }
         for _ in 0..TAKEN_MAX {
@@ -111,7 +111,7 @@ mod tests {
         }
         assert!(!inbox.push(from, frame(), 1));
         assert_eq!(wakes.load(Ordering::SeqCst), 2);
-        assert!(inbox.works(true) && !inbox.works(true));
+        assert!(inbox.report_state(true) && !inbox.report_state(true));
         news.clear();
         inbox.take(&mut news);
         assert_eq!((news.len(), &news[0]), (TAKEN_MAX + 1, &BusEvent::Works(true)));
@@ -121,8 +121,8 @@ mod tests {
         assert_eq!(news.len(), 1);
         assert!(inbox.push(from, frame(), 1_000_000), "what was taken has no size");
         // A state that has changed twice between two reads has not changed for the loop.
-        inbox.works(false);
-        inbox.works(true);
+        inbox.report_state(false);
+        inbox.report_state(true);
         news.clear();
         inbox.take(&mut news);
         assert_eq!(news.len(), 1);

@@ -57,7 +57,7 @@ pub trait Bus: Send {
     /// waits.
     fn take(&self, out: &mut Vec<BusEvent>);
     /// Writes frames of this version from now on.
-    fn speak(&self, version: u16);
+    fn set_version(&self, version: u16);
     /// The counts since the start.
     fn figures(&self) -> BusFigures;
 }

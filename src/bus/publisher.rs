@@ -1,6 +1,6 @@
 //! The thread that publishes on one instance.
 
-use super::connection::{BusConnection, BusInstanceError, unexpected};
+use super::connection::{BusConnection, BusInstanceError, unexpected_answer};
 use super::figures::BusLossCause;
 use super::queue::{OutgoingBusFrame, PublishBatch, QueueResult};
 use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusInstances, RetryPause};
@@ -12,14 +12,14 @@ use std::time::Instant;
 pub(super) fn run(shared: &BusInstances, at: usize) {
     let instance = &shared.instances[at];
     let mut pause = RetryPause::new();
-    while !instance.queue.is_over() {
+    while !instance.queue.is_closed() {
         let mut has_worked = false;
         let fault = match shared.open(at, BusConnectionKind::Out) {
             Ok(connection) => publish(shared, at, connection, &mut has_worked),
             Err(fault) => Err(fault),
         };
         let Err(fault) = fault else { return };
-        shared.failed(at, BusConnectionKind::Out, &fault);
+        shared.note_failure(at, BusConnectionKind::Out, &fault);
         if !instance.queue.pause(pause.next(has_worked)) {
             return;
         }
@@ -44,7 +44,7 @@ fn publish(
             next_beat = Instant::now() + BEAT_EVERY;
             let mut bytes = shared.codec.write_beat(shared.now_us());
             shared.codec.seal(&mut bytes);
-            write(shared, shared.codec.me().node, &bytes, &mut commands);
+            write(shared, shared.codec.own_incarnation().node, &bytes, &mut commands);
         }
         for frame in &mut frames {
             if !std::mem::replace(&mut frame.is_sealed, true) {
@@ -87,7 +87,7 @@ fn send(
         let heard_by = subscribers(&connection.answer(shared.timeout)?)?;
         let Some(frame) = frames.pop() else { break };
         if heard_by == 0 {
-            try_the_next(shared, at, frame);
+            try_next_instance(shared, at, frame);
         } else {
             shared.instances[at].sent.add(frame.bytes.len());
         }
@@ -99,12 +99,12 @@ fn send(
 fn subscribers(answer: &Value) -> Result<i64, BusInstanceError> {
     match answer {
         Value::Int(count) => Ok(*count),
-        other => Err(unexpected(other)),
+        other => Err(unexpected_answer(other)),
     }
 }
 
 /// The receiver has no connection to this instance. It may have one to another.
-fn try_the_next(shared: &BusInstances, at: usize, mut frame: OutgoingBusFrame) {
+fn try_next_instance(shared: &BusInstances, at: usize, mut frame: OutgoingBusFrame) {
     for other in &shared.instances[at + 1..] {
         match other.queue.push(frame) {
             QueueResult::Taken => return,

@@ -21,7 +21,7 @@ pub struct PubSub {
 
 impl std::fmt::Debug for PubSub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PubSub").field("me", &self.shared.codec.me()).finish_non_exhaustive()
+        f.debug_struct("PubSub").field("me", &self.shared.codec.own_incarnation()).finish_non_exhaustive()
     }
 }
 
@@ -66,20 +66,20 @@ impl Bus for PubSub {
         self.shared.inbox.take(out);
     }
 
-    fn speak(&self, version: u16) {
+    fn set_version(&self, version: u16) {
         self.version.store(version.clamp(FRAME_MIN, FRAME_MAX), Ordering::Relaxed);
     }
 
     fn figures(&self) -> BusFigures {
         BusFigures {
             instances: self.shared.instances.iter().map(RedisInstance::figures).collect(),
-            dropped: self.shared.losses.all(),
+            dropped_by_cause: self.shared.losses.all(),
         }
     }
 }
 
 impl Drop for PubSub {
     fn drop(&mut self) {
-        self.shared.instances.iter().for_each(RedisInstance::end);
+        self.shared.instances.iter().for_each(RedisInstance::wake_threads);
     }
 }

@@ -44,29 +44,29 @@ struct PublishQueueState {
     beat: bool,
     /// The instance works.
     is_open: bool,
-    is_over: bool,
+    is_closed: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct PublishQueue {
-    waiting: Mutex<PublishQueueState>,
-    filled: Condvar,
+    state: Mutex<PublishQueueState>,
+    changed: Condvar,
     bounds: QueueBounds,
 }
 
 impl PublishQueue {
     /// The queue starts closed.
     pub(super) fn new(bounds: QueueBounds) -> Self {
-        Self { waiting: Mutex::default(), filled: Condvar::new(), bounds }
+        Self { state: Mutex::default(), changed: Condvar::new(), bounds }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, PublishQueueState> {
+    fn lock_state(&self) -> MutexGuard<'_, PublishQueueState> {
         // No code under this lock can panic half-way.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn push(&self, frame: OutgoingBusFrame) -> QueueResult {
-        let mut waiting = self.waiting();
+        let mut waiting = self.lock_state();
         if !waiting.is_open {
             return QueueResult::Closed(frame);
         }
@@ -76,18 +76,18 @@ impl PublishQueue {
         }
         waiting.bytes = bytes;
         waiting.frames.push_back(frame);
-        self.filled.notify_one();
+        self.changed.notify_one();
         QueueResult::Taken
     }
 
     /// Accepts frames from now on.
     pub(super) fn open(&self) {
-        self.waiting().is_open = true;
+        self.lock_state().is_open = true;
     }
 
     /// Accepts no more frames. Returns the number of those that are lost.
     pub(super) fn close(&self) -> usize {
-        let mut waiting = self.waiting();
+        let mut waiting = self.lock_state();
         waiting.is_open = false;
         waiting.bytes = 0;
         std::mem::take(&mut waiting.frames).len()
@@ -95,18 +95,20 @@ impl PublishQueue {
 
     /// Requests a beat now.
     pub(super) fn ask_for_beat(&self) {
-        self.waiting().beat = true;
-        self.filled.notify_one();
+        self.lock_state().beat = true;
+        self.changed.notify_one();
     }
 
     /// Waits until there is something to publish, or until this time. `None`: the bus has ended.
     pub(super) fn take(&self, until: Instant) -> Option<PublishBatch> {
         let has_nothing =
-            |waiting: &mut PublishQueueState| waiting.frames.is_empty() && !waiting.beat && !waiting.is_over;
+            |waiting: &mut PublishQueueState| waiting.frames.is_empty() && !waiting.beat && !waiting.is_closed;
         let time = until.saturating_duration_since(Instant::now());
-        let (mut waiting, _) =
-            self.filled.wait_timeout_while(self.waiting(), time, has_nothing).unwrap_or_else(PoisonError::into_inner);
-        if waiting.is_over {
+        let (mut waiting, _) = self
+            .changed
+            .wait_timeout_while(self.lock_state(), time, has_nothing)
+            .unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_closed {
             return None;
         }
         let (mut frames, mut bytes) = (Vec::new(), 0);
@@ -122,20 +124,20 @@ impl PublishQueue {
     /// Waits for this time. Returns `false` if the bus has ended.
     pub(super) fn pause(&self, time: Duration) -> bool {
         let (waiting, _) = self
-            .filled
-            .wait_timeout_while(self.waiting(), time, |waiting| !waiting.is_over)
+            .changed
+            .wait_timeout_while(self.lock_state(), time, |waiting| !waiting.is_closed)
             .unwrap_or_else(PoisonError::into_inner);
-        !waiting.is_over
+        !waiting.is_closed
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.waiting().is_over
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock_state().is_closed
     }
 
-    pub(super) fn end(&self) {
-        let mut waiting = self.waiting();
-        (waiting.is_over, waiting.is_open) = (true, false);
-        self.filled.notify_all();
+    pub(super) fn shut_down(&self) {
+        let mut waiting = self.lock_state();
+        (waiting.is_closed, waiting.is_open) = (true, false);
+        self.changed.notify_all();
     }
 }
 
@@ -167,8 +169,8 @@ mod tests {
         assert_eq!(queue.close(), 1);
         queue.open();
         assert!(matches!(queue.push(frame(100)), QueueResult::Taken), "what is lost has no size");
-        queue.end();
-        assert!(queue.take(Instant::now()).is_none() && queue.is_over());
+        queue.shut_down();
+        assert!(queue.take(Instant::now()).is_none() && queue.is_closed());
         assert!(!queue.pause(Duration::from_secs(60)));
     }
 

@@ -39,10 +39,10 @@ pub(super) enum BusConnectionKind {
 }
 
 pub(super) struct RedisInstance {
-    pub(super) place: BusInstanceAddress,
+    pub(super) address: BusInstanceAddress,
     pub(super) queue: PublishQueue,
     pub(super) sent: FrameTraffic,
-    pub(super) heard: FrameTraffic,
+    pub(super) received: FrameTraffic,
     state: Mutex<BusInstanceState>,
     failures: AtomicU64,
     beat_us: AtomicU64,
@@ -69,15 +69,15 @@ impl RedisInstance {
     }
 
     /// Wakes its threads, so that they end.
-    pub(super) fn end(&self) {
-        self.queue.end();
+    pub(super) fn wake_threads(&self) {
+        self.queue.shut_down();
         self.state().closers.iter().flatten().for_each(ConnectionCloser::close);
     }
 
     pub(super) fn figures(&self) -> BusInstanceFigures {
-        let ((frames_out, bytes_out), (frames_in, bytes_in)) = (self.sent.both(), self.heard.both());
+        let ((frames_out, bytes_out), (frames_in, bytes_in)) = (self.sent.totals(), self.received.totals());
         BusInstanceFigures {
-            place: self.place.url.place(),
+            address: self.address.url.place(),
             is_up: self.is_up(),
             failures: self.failures.load(Ordering::Relaxed),
             frames_out,
@@ -92,11 +92,11 @@ impl RedisInstance {
 impl BusInstances {
     pub(super) fn new(settings: BusSettings, codec: BusFrameCodec, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
         let BusSettings { instances, timeout, bounds } = settings;
-        let instance = |place| RedisInstance {
-            place,
+        let instance = |address| RedisInstance {
+            address,
             queue: PublishQueue::new(bounds),
             sent: FrameTraffic::default(),
-            heard: FrameTraffic::default(),
+            received: FrameTraffic::default(),
             state: Mutex::default(),
             failures: AtomicU64::new(0),
             beat_us: AtomicU64::new(0),
@@ -126,11 +126,11 @@ impl BusInstances {
     /// Connects one side of an instance.
     pub(super) fn open(&self, at: usize, side: BusConnectionKind) -> Result<BusConnection, BusInstanceError> {
         let instance = &self.instances[at];
-        let connection = BusConnection::open(&instance.place, self.timeout)?;
+        let connection = BusConnection::open(&instance.address, self.timeout)?;
         let closer = connection.closer()?;
         let mut state = instance.state();
         // The bus may have ended meanwhile.
-        if instance.queue.is_over() {
+        if instance.queue.is_closed() {
             closer.close();
         }
         state.closers[side as usize] = Some(closer);
@@ -142,7 +142,7 @@ impl BusInstances {
         let instance = &self.instances[at];
         instance.beat_us.store(self.now_us().saturating_sub(number), Ordering::Relaxed);
         let mut state = instance.state();
-        if state.is_up || number < state.down_at_us || instance.queue.is_over() {
+        if state.is_up || number < state.down_at_us || instance.queue.is_closed() {
             return;
         }
         let is_again = !state.causes.is_empty();
@@ -150,14 +150,14 @@ impl BusInstances {
         state.causes.clear();
         instance.queue.open();
         drop(state);
-        log::info!("the bus {} works{}", instance.place.url, if is_again { " again" } else { "" });
-        self.look_whether_it_works();
+        log::info!("the bus {} works{}", instance.address.url, if is_again { " again" } else { "" });
+        self.update_working_state();
     }
 
     /// One side of an instance has failed.
-    pub(super) fn failed(&self, at: usize, side: BusConnectionKind, fault: &BusInstanceError) {
+    pub(super) fn note_failure(&self, at: usize, side: BusConnectionKind, fault: &BusInstanceError) {
         let instance = &self.instances[at];
-        if instance.queue.is_over() {
+        if instance.queue.is_closed() {
             return;
         }
         let mut state = instance.state();
@@ -170,7 +170,7 @@ impl BusInstances {
         }
         let lost = instance.queue.close();
         drop(state);
-        let url = &instance.place.url;
+        let url = &instance.address.url;
         if was_up {
             instance.failures.fetch_add(1, Ordering::Relaxed);
             log::warn!("the bus {url} does not work any more: {fault}");
@@ -180,12 +180,12 @@ impl BusInstances {
             log::debug!("the bus {url} still does not work: {fault}");
         }
         self.losses.add(BusLossCause::Failed, lost);
-        self.look_whether_it_works();
+        self.update_working_state();
     }
 
-    fn look_whether_it_works(&self) {
+    fn update_working_state(&self) {
         let works = self.instances.iter().any(RedisInstance::is_up);
-        if self.inbox.works(works) && !works {
+        if self.inbox.report_state(works) && !works {
             log::warn!("no instance of the bus works: nodes talk through the database until one does");
         }
     }

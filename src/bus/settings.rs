@@ -47,14 +47,14 @@ impl BusSettings {
             return Ok(None);
         }
         Ok(Some(Self {
-            instances: config.bus.iter().map(place).collect::<Result<_, _>>()?,
+            instances: config.bus.iter().map(instance_address).collect::<Result<_, _>>()?,
             timeout: Duration::from_millis(config.bus_timeout_ms),
             bounds: QueueBounds { frames_max: config.bus_frames_max, bytes_max: config.bus_bytes_max },
         }))
     }
 }
 
-fn place(url: &BusUrl) -> Result<BusInstanceAddress, String> {
+fn instance_address(url: &BusUrl) -> Result<BusInstanceAddress, String> {
     if !url.tls {
         return Ok(BusInstanceAddress { url: url.clone(), tls: None });
     }

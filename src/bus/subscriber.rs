@@ -1,7 +1,7 @@
 //! The thread that receives from one instance.
 
 use super::codec::DecodedBusMessage;
-use super::connection::{BusConnection, BusInstanceError, unexpected};
+use super::connection::{BusConnection, BusInstanceError, unexpected_answer};
 use super::figures::BusLossCause;
 use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusInstances, RetryPause};
 use redis::Value;
@@ -14,14 +14,14 @@ const READ_WAITS: Duration = Duration::from_millis(250);
 pub(super) fn run(shared: &BusInstances, at: usize) {
     let instance = &shared.instances[at];
     let mut pause = RetryPause::new();
-    while !instance.queue.is_over() {
+    while !instance.queue.is_closed() {
         let mut has_worked = false;
         let fault = match shared.open(at, BusConnectionKind::In) {
             Ok(connection) => listen(shared, at, connection, &mut has_worked),
             Err(fault) => Err(fault),
         };
         let Err(fault) = fault else { return };
-        shared.failed(at, BusConnectionKind::In, &fault);
+        shared.note_failure(at, BusConnectionKind::In, &fault);
         if !instance.queue.pause(pause.next(has_worked)) {
             return;
         }
@@ -36,15 +36,15 @@ fn listen(
     has_worked: &mut bool,
 ) -> Result<(), BusInstanceError> {
     let instance = &shared.instances[at];
-    connection.send(redis::cmd("SUBSCRIBE").arg(shared.channel(shared.codec.me().node)))?;
+    connection.send(redis::cmd("SUBSCRIBE").arg(shared.channel(shared.codec.own_incarnation().node)))?;
     match connection.answer(shared.timeout)? {
         Value::Array(said) if is_word(said.first(), b"subscribe") => {}
-        other => return Err(unexpected(&other)),
+        other => return Err(unexpected_answer(&other)),
     }
     connection.set_read_timeout(READ_WAITS.min(shared.timeout))?;
     instance.queue.ask_for_beat();
     let mut heard_itself = Instant::now();
-    while !instance.queue.is_over() {
+    while !instance.queue.is_closed() {
         if let Some(value) = connection.try_answer()?
             && take(shared, at, value)?
         {
@@ -66,10 +66,10 @@ fn is_word(value: Option<&Value>, word: &[u8]) -> bool {
 fn take(shared: &BusInstances, at: usize, value: Value) -> Result<bool, BusInstanceError> {
     let said = match value {
         Value::Array(said) if is_word(said.first(), b"message") => said,
-        other => return Err(unexpected(&other)),
+        other => return Err(unexpected_answer(&other)),
     };
     let Ok([_, _, Value::BulkString(bytes)]) = <[Value; 3]>::try_from(said) else {
-        return Err(unexpected(&Value::Nil));
+        return Err(unexpected_answer(&Value::Nil));
     };
     match shared.codec.read(&bytes) {
         Ok(DecodedBusMessage::Beat(number)) => {
@@ -77,7 +77,7 @@ fn take(shared: &BusInstances, at: usize, value: Value) -> Result<bool, BusInsta
             return Ok(true);
         }
         Ok(DecodedBusMessage::Frame { from, frame }) => {
-            shared.instances[at].heard.add(bytes.len());
+            shared.instances[at].received.add(bytes.len());
             if !shared.inbox.push(from, frame, bytes.len()) {
                 shared.losses.add(BusLossCause::Inbox, 1);
             }

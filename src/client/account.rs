@@ -120,13 +120,14 @@ impl Client {
         let (old, new) = (hash(old), hash(new));
         self.order(ClientMachineOrder::Password(PasswordOrHash::Hash(new.clone())));
         let content = serde_json::json!({"old": old, "new": new});
-        let result =
-            self.ask(RequestFrame::word("PASSWORD", &new_id()?, &content).once()).and_then(|it| it.word("changed"));
+        let result = self
+            .ask(RequestFrame::word("PASSWORD", &new_id()?, &content).not_repeatable())
+            .and_then(|it| it.word("changed"));
         match &result {
             Ok(()) => self.order(ClientMachineOrder::PasswordChanged(true)),
             // The change may have been made, or may still be made: the next log-in tries both
             // passwords.
-            Err(error) if error.may_be_done() => {}
+            Err(error) if error.may_have_been_executed() => {}
             Err(_) => self.order(ClientMachineOrder::PasswordChanged(false)),
         }
         result
@@ -173,7 +174,7 @@ impl Client {
     pub fn delete_account(&self, password: &str) -> Result<(), Error> {
         let pass = super::hash_value(self.user(), password);
         let content = serde_json::json!({"want": "delete", "PASS": pass});
-        self.ask(RequestFrame::word("ACCOUNT", &new_id()?, &content).once())?.word("deleted")?;
+        self.ask(RequestFrame::word("ACCOUNT", &new_id()?, &content).not_repeatable())?.word("deleted")?;
         self.order(ClientMachineOrder::End(ClientEndReason::Deleted));
         Ok(())
     }

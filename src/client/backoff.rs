@@ -12,7 +12,7 @@ impl Jitter {
     }
 
     /// A number from `least` to `most`, both included.
-    pub(super) fn between(&mut self, least: u64, most: u64) -> u64 {
+    pub(super) fn random_between(&mut self, least: u64, most: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -36,7 +36,7 @@ impl Backoff {
     pub(super) fn delay_ms(self, failures: u32, least_ms: u64, jitter: &mut Jitter) -> u64 {
         let doubled = self.first_ms.saturating_mul(1 << failures.saturating_sub(1).min(20));
         let most = doubled.max(least_ms.saturating_mul(2)).min(self.max_ms.max(least_ms));
-        jitter.between((most / 2).max(1), most)
+        jitter.random_between((most / 2).max(1), most)
     }
 }
 

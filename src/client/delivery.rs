@@ -35,9 +35,9 @@ pub enum ConnectionState {
     /// Not connected; the client will try again.
     Offline {
         /// The reason: a sentence for people.
-        why: String,
+        reason: String,
         /// The time until the next attempt.
-        again_in: Duration,
+        retry_in: Duration,
     },
     /// The client has stopped for good.
     Ended(ClientEndReason),
@@ -55,14 +55,14 @@ impl ReceivedPush {
     /// Tells the server that the push was received. The program will not get this push again.
     pub fn ack(mut self) {
         self.acked = true;
-        self.shared.done_with(&self.push, true);
+        self.shared.finish_push(&self.push, true);
     }
 
     /// Acks the push and returns it.
     #[must_use]
     pub fn into_push(mut self) -> Push {
         self.acked = true;
-        self.shared.done_with(&self.push, true);
+        self.shared.finish_push(&self.push, true);
         self.push.clone()
     }
 }
@@ -78,7 +78,7 @@ impl Deref for ReceivedPush {
 impl Drop for ReceivedPush {
     fn drop(&mut self) {
         if !self.acked {
-            self.shared.done_with(&self.push, false);
+            self.shared.finish_push(&self.push, false);
         }
     }
 }

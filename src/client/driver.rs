@@ -46,7 +46,7 @@ struct ClientDriver {
     tokens: Option<Box<dyn ResumeTokenStore>>,
     replies: HashMap<RequestTicket, AnswerSender>,
     last_ticket: RequestTicket,
-    began: Instant,
+    started_at: Instant,
 }
 
 /// Starts the thread.
@@ -89,7 +89,7 @@ pub(super) fn start(mut options: ClientOptions) -> Result<(Arc<ClientShared>, Cl
         tokens: options.tokens,
         replies: HashMap::new(),
         last_ticket: 0,
-        began: Instant::now(),
+        started_at: Instant::now(),
     };
     let thread = std::thread::Builder::new().name("hongyan client".to_owned());
     thread.spawn(move || driver.run()).map_err(|error| setting("no thread", &error))?;
@@ -115,7 +115,7 @@ impl ClientDriver {
                 if error.kind() == std::io::ErrorKind::Interrupted {
                     continue;
                 }
-                self.hear(MachineInput::Order(ClientMachineOrder::End(ClientEndReason::Fault(format!(
+                self.handle_input(MachineInput::Order(ClientMachineOrder::End(ClientEndReason::Fault(format!(
                     "no poll: {error}"
                 )))));
             }
@@ -125,7 +125,7 @@ impl ClientDriver {
 
     fn now(&self) -> u64 {
         // A u64 of milliseconds outlasts any process.
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Zero if there is work to do now.
@@ -138,7 +138,7 @@ impl ClientDriver {
         self.machine.deadline().map_or(SLEEP_MAX, left).min(SLEEP_MAX)
     }
 
-    fn hear(&mut self, input: MachineInput) {
+    fn handle_input(&mut self, input: MachineInput) {
         let now = self.now();
         self.machine.handle(now, input);
         self.apply();
@@ -173,12 +173,12 @@ impl ClientDriver {
                 return;
             }
             for output in outputs {
-                self.do_one(output);
+                self.apply_output(output);
             }
         }
     }
 
-    fn do_one(&mut self, output: ClientMachineOutput) {
+    fn apply_output(&mut self, output: ClientMachineOutput) {
         match output {
             ClientMachineOutput::Connect => self.connect(),
             ClientMachineOutput::Disconnect => self.disconnect(),
@@ -194,7 +194,7 @@ impl ClientDriver {
             ClientMachineOutput::Connection(connection) => self.shared.put_connection(connection),
             ClientMachineOutput::Done(ticket, result) => {
                 if let Some(reply) = self.replies.remove(&ticket) {
-                    self.shared.answered();
+                    self.shared.note_answer();
                     // The program may no longer be waiting for it.
                     reply.try_send(result).ok();
                 }
@@ -230,16 +230,16 @@ impl ClientDriver {
             Ok(mut link) => match link.register(self.poll.registry()) {
                 Ok(()) => {
                     (self.link, self.readable) = (Some(link), true);
-                    self.machine_hears(MachineInput::Connected);
+                    self.feed_machine(MachineInput::Connected);
                 }
-                Err(error) => self.machine_hears(MachineInput::Lost(error.to_string())),
+                Err(error) => self.feed_machine(MachineInput::Lost(error.to_string())),
             },
-            Err(why) => self.machine_hears(MachineInput::Lost(why)),
+            Err(why) => self.feed_machine(MachineInput::Lost(why)),
         }
     }
 
     /// Gives the machine an input, without carrying out its outputs yet.
-    fn machine_hears(&mut self, input: MachineInput) {
+    fn feed_machine(&mut self, input: MachineInput) {
         let now = self.now();
         self.machine.handle(now, input);
     }
@@ -274,13 +274,13 @@ impl ClientDriver {
         if let Some(link) = &mut self.link
             && let Err(why) = link.flush()
         {
-            self.lost(why);
+            self.on_link_lost(why);
         }
     }
 
-    fn lost(&mut self, why: String) {
+    fn on_link_lost(&mut self, why: String) {
         self.disconnect();
-        self.hear(MachineInput::Lost(why));
+        self.handle_input(MachineInput::Lost(why));
     }
 
     /// Reads a piece of the input if the inbox has room. Without room it reads on only if an answer
@@ -299,7 +299,7 @@ impl ClientDriver {
         let Some(link) = &mut self.link else { return };
         let progress = link.read(&mut frames);
         match &progress {
-            LinkReadResult::Some => self.hear(MachineInput::Heard),
+            LinkReadResult::Some => self.handle_input(MachineInput::Heard),
             LinkReadResult::Nothing => self.readable = false,
             LinkReadResult::Over(_) => {}
         }
@@ -312,13 +312,13 @@ impl ClientDriver {
             match ServerFrame::read(&text) {
                 // The push is not acked, so the server will send it again.
                 Some(ServerFrame::Push(_)) if is_full => {}
-                frame => self.hear(frame.map_or(MachineInput::Garbage, MachineInput::Frame)),
+                frame => self.handle_input(frame.map_or(MachineInput::Garbage, MachineInput::Frame)),
             }
         }
         if let LinkReadResult::Over(why) = progress
             && self.link.is_some()
         {
-            self.lost(why);
+            self.on_link_lost(why);
         }
         self.flush();
     }

@@ -102,7 +102,7 @@ pub enum RecommendedAction {
 impl RecommendedAction {
     /// The advice for a code of RE_ERROR (docs/protocol.md §4). `None`: an unknown code.
     #[must_use]
-    pub fn about(code: Option<ErrorCode>) -> Self {
+    pub fn for_code(code: Option<ErrorCode>) -> Self {
         match code {
             Some(ErrorCode::BadJson | ErrorCode::UnknownType) => Self::FixTheClient,
             Some(ErrorCode::BadField | ErrorCode::TooLarge) => Self::ChangeTheRequest,
@@ -121,7 +121,7 @@ impl RecommendedAction {
 impl Error {
     /// What to do about it.
     #[must_use]
-    pub fn what_to_do(&self) -> RecommendedAction {
+    pub fn recommended_action(&self) -> RecommendedAction {
         match self {
             Self::Setting(_) => RecommendedAction::FixTheClient,
             Self::Unreachable(_) | Self::TimedOut => RecommendedAction::TryAgain,
@@ -130,7 +130,7 @@ impl Error {
             | Self::NotFriends
             | Self::Unknown => RecommendedAction::AskTheUser,
             Self::Ended(_) | Self::BadAnswer(_) | Self::Token(_) => RecommendedAction::Stop,
-            Self::Refused(refusal) => RecommendedAction::about(refusal.code),
+            Self::Refused(refusal) => RecommendedAction::for_code(refusal.code),
             Self::TooLarge { .. } => RecommendedAction::ChangeTheRequest,
             Self::Busy => RecommendedAction::SlowDown,
         }
@@ -140,7 +140,7 @@ impl Error {
 impl Error {
     /// Could the request have been executed, although the server did not confirm it?
     #[must_use]
-    pub fn may_be_done(&self) -> bool {
+    pub fn may_have_been_executed(&self) -> bool {
         match self {
             Self::Unknown | Self::TimedOut | Self::BadAnswer(_) | Self::Ended(_) => true,
             Self::Refused(refusal) => matches!(refusal.code, Some(ErrorCode::Unavailable | ErrorCode::ShuttingDown)),

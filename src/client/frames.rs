@@ -18,7 +18,7 @@ pub(super) struct RequestFrame {
     pub(super) answer: &'static str,
     pub(super) envelope: String,
     /// May the request be sent again when its answer was lost?
-    pub(super) repeatable: bool,
+    pub(super) is_repeatable: bool,
     /// For this request RATE_LIMITED means only "too fast", so another try may succeed.
     pub(super) retry_when_limited: bool,
 }
@@ -26,7 +26,7 @@ pub(super) struct RequestFrame {
 impl RequestFrame {
     fn new(id: &str, answer: &'static str, envelope: &Value) -> Self {
         let (id, envelope) = (id.to_owned(), envelope.to_string());
-        Self { id, answer, envelope, repeatable: true, retry_when_limited: false }
+        Self { id, answer, envelope, is_repeatable: true, retry_when_limited: false }
     }
 
     pub(super) fn message(id: &str, sender: &str, receiver: &str, text: &str) -> Self {
@@ -69,8 +69,8 @@ impl RequestFrame {
     }
 
     /// Marks the request as one that must not be sent again when its answer was lost.
-    pub(super) fn once(self) -> Self {
-        Self { repeatable: false, ..self }
+    pub(super) fn not_repeatable(self) -> Self {
+        Self { is_repeatable: false, ..self }
     }
 }
 
@@ -181,11 +181,11 @@ impl RequestAnswer {
         match kind {
             "RE_MESSAGE" => Ok(Self::Taken),
             "RE_FRI_REQ" => text()?.parse().map(Self::Time).map_err(|_| bad()),
-            "RE_GETUSER_SUC" => object(content).map(|profile| Self::Profile(Some(profile))).ok_or_else(bad),
+            "RE_GETUSER_SUC" => parse_object(content).map(|profile| Self::Profile(Some(profile))).ok_or_else(bad),
             "RE_GETUSER_FAILED" => Ok(Self::Profile(None)),
-            "RE_ROSTER" => object(content).map(Self::Roster).ok_or_else(bad),
+            "RE_ROSTER" => parse_object(content).map(Self::Roster).ok_or_else(bad),
             "RE_BLOCK" => {
-                let blocked = object::<BlockedList>(content).ok_or_else(bad)?;
+                let blocked = parse_object::<BlockedList>(content).ok_or_else(bad)?;
                 Ok(Self::Blocked(blocked.blocked))
             }
             _ => Ok(Self::Text(text()?.to_owned())),
@@ -218,7 +218,7 @@ struct BlockedList {
 }
 
 /// Reads an object that is given directly, or as JSON text inside a string.
-fn object<T: DeserializeOwned>(content: &Value) -> Option<T> {
+fn parse_object<T: DeserializeOwned>(content: &Value) -> Option<T> {
     match content {
         Value::String(text) => serde_json::from_str(text).ok(),
         content => T::deserialize(content).ok(),

@@ -44,7 +44,7 @@ pub(super) struct ServerLink {
     tls: Option<Box<ClientConnection>>,
     wire: ClientTransport,
     /// Plaintext that is still to be written.
-    out: Vec<u8>,
+    output: Vec<u8>,
     frame_bytes_max: usize,
     /// Masks of WebSocket frames.
     masks: Vec<[u8; 4]>,
@@ -68,15 +68,15 @@ impl ServerLink {
                 Some(Box::new(session))
             }
         };
-        let mut out = Vec::new();
+        let mut output = Vec::new();
         let wire = if target.path.is_some() {
             let mut nonce = [0; 16];
             getrandom::fill(&mut nonce).map_err(|error| error.to_string())?;
-            ClientTransport::Upgrading(WsHandshake::begin(&mut out, target, nonce), Vec::new())
+            ClientTransport::Upgrading(WsHandshake::begin(&mut output, target, nonce), Vec::new())
         } else {
             ClientTransport::Raw(Vec::new())
         };
-        Ok(Self { socket, tls, wire, out, frame_bytes_max, masks: Vec::new() })
+        Ok(Self { socket, tls, wire, output, frame_bytes_max, masks: Vec::new() })
     }
 
     pub(super) fn register(&mut self, registry: &Registry) -> io::Result<()> {
@@ -90,20 +90,20 @@ impl ServerLink {
 
     /// How many bytes are waiting to be written.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.out.len()
+        self.output.len()
     }
 
     /// Appends an envelope to the output.
     pub(super) fn send(&mut self, text: &str) {
         match &mut self.wire {
             ClientTransport::Raw(_) => {
-                self.out.extend_from_slice(text.as_bytes());
-                self.out.push(b'\n');
+                self.output.extend_from_slice(text.as_bytes());
+                self.output.push(b'\n');
             }
             ClientTransport::Upgrading(_, waiting) => waiting.push(text.to_owned()),
             ClientTransport::WebSocket(_) => {
                 let mask = mask(&mut self.masks);
-                ws::write_text(&mut self.out, text, mask);
+                ws::write_text(&mut self.output, text, mask);
             }
         }
     }
@@ -111,8 +111,8 @@ impl ServerLink {
     /// Writes as much of the output as the socket accepts.
     pub(super) fn flush(&mut self) -> Result<(), String> {
         let done = match &mut self.tls {
-            None => write_plain(&mut self.socket, &mut self.out),
-            Some(session) => write_tls(&mut self.socket, session, &mut self.out),
+            None => write_plain(&mut self.socket, &mut self.output),
+            Some(session) => write_tls(&mut self.socket, session, &mut self.output),
         };
         done.map_err(|error| error.to_string())
     }
@@ -154,13 +154,13 @@ impl ServerLink {
                         WsItem::More => return Ok(()),
                         WsItem::Text(text) => frames.push(text.to_owned()),
                         WsItem::Ping(payload) => {
-                            if self.out.len() < OUTPUT_FULL_BYTES {
+                            if self.output.len() < OUTPUT_FULL_BYTES {
                                 let mask = mask(&mut self.masks);
-                                ws::write_pong(&mut self.out, payload, mask);
+                                ws::write_pong(&mut self.output, payload, mask);
                             }
                         }
                         WsItem::Pong => {}
-                        WsItem::Close(code) => return Err(closed(code)),
+                        WsItem::Close(code) => return Err(close_reason(code)),
                         WsItem::Error(_) => return Err("the server broke the WebSocket protocol".to_owned()),
                         WsItem::TooLarge => return Err("the server sent a frame that is too large".to_owned()),
                     }
@@ -174,7 +174,7 @@ impl ServerLink {
     pub(super) fn finish(&mut self, limit: Duration) {
         if matches!(self.wire, ClientTransport::WebSocket(_)) {
             let mask = mask(&mut self.masks);
-            ws::write_close(&mut self.out, mask);
+            ws::write_close(&mut self.output, mask);
         }
         let until = Instant::now() + limit;
         while self.flush().is_ok() && self.has_unwritten() && Instant::now() < until {
@@ -189,11 +189,11 @@ impl ServerLink {
     }
 
     fn has_unwritten(&self) -> bool {
-        !self.out.is_empty() || self.tls.as_ref().is_some_and(|session| session.wants_write())
+        !self.output.is_empty() || self.tls.as_ref().is_some_and(|session| session.wants_write())
     }
 }
 
-fn closed(code: Option<u16>) -> String {
+fn close_reason(code: Option<u16>) -> String {
     code.map_or("the server closed the connection".to_owned(), |code| {
         format!("the server closed the WebSocket with the code {code}")
     })

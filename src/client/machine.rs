@@ -220,7 +220,7 @@ impl ClientMachine {
 
     /// Handles the passing of time.
     pub(super) fn tick(&mut self, now: u64) {
-        for (ticket, error) in self.requests.take_late(now) {
+        for (ticket, error) in self.requests.take_expired(now) {
             self.out.push(ClientMachineOutput::Done(ticket, Err(error)));
         }
         match self.phase {
@@ -232,7 +232,7 @@ impl ClientMachine {
                 self.drop_connection(now, "the server did not answer the log-in");
             }
             // No frame followed: the reason is the usual one.
-            ClientPhase::Refused { with, until } if now >= until => self.wrong(now, with),
+            ClientPhase::Refused { with, until } if now >= until => self.on_wrong_credential(now, with),
             ClientPhase::Online { .. } => self.online_tick(now),
             _ => {}
         }
@@ -272,7 +272,7 @@ impl ClientMachine {
     /// Is a reply expected (to a log-in or a request), which must be read even if the program takes
     /// no pushes?
     pub(super) fn waits_for_answer(&self) -> bool {
-        !matches!(self.phase, ClientPhase::Online { .. }) || self.requests.any_written()
+        !matches!(self.phase, ClientPhase::Online { .. }) || self.requests.has_written()
     }
 
     /// The driver reads nothing at present, so silence does not mean that the connection is lost.
@@ -299,7 +299,7 @@ impl ClientMachine {
         self.lost(now, why.to_owned(), 0);
     }
 
-    fn lost(&mut self, now: u64, why: String, least_ms: u64) {
+    fn lost(&mut self, now: u64, reason: String, least_ms: u64) {
         if let ClientPhase::Online { since } = self.phase
             && now.saturating_sub(since) >= GOOD_MS
         {
@@ -314,8 +314,8 @@ impl ClientMachine {
         let delay = self.rules.backoff.delay_ms(self.failures, least_ms, &mut self.jitter);
         self.phase = ClientPhase::Waiting { until: now.saturating_add(delay) };
         self.out.push(ClientMachineOutput::Connection(ConnectionState::Offline {
-            why,
-            again_in: Duration::from_millis(delay),
+            reason,
+            retry_in: Duration::from_millis(delay),
         }));
     }
 

@@ -134,7 +134,8 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::NotFriends`]; [`Error::Refused`], for example FULL; [`Error::TooLarge`];
-    /// [`Error::TimedOut`]: not promised, but it may arrive. [`Error::what_to_do`] says more.
+    /// [`Error::TimedOut`]: not promised, but it may arrive. [`Error::recommended_action`] says
+    /// more.
     pub fn send(&self, receiver: &str, text: &str) -> Result<String, Error> {
         let sending = self.begin_send(receiver, text)?;
         let id = sending.id.clone();
@@ -229,7 +230,7 @@ impl Client {
     }
 
     fn order(&self, order: ClientMachineOrder) {
-        self.shared.order(order);
+        self.shared.send_order(order);
     }
 }
 

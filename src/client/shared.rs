@@ -28,7 +28,7 @@ pub(super) enum ClientThreadCommand {
 struct ClientCommandQueue {
     queue: Vec<ClientThreadCommand>,
     /// How many requests are waiting for their answers, in this queue or already taken from it.
-    waiting: usize,
+    unanswered_count: usize,
 }
 
 /// What is waiting for the program.
@@ -40,12 +40,12 @@ struct ClientInbox {
     connection: Option<ConnectionState>,
     online: bool,
     /// Why not.
-    why: String,
+    disconnect_reason: String,
     ended: Option<ClientEndReason>,
     /// Is the inbox full? The client's thread takes no pushes until there is room.
     full: bool,
     /// The next event is a presence event, even while many pushes arrive.
-    presence_next: bool,
+    is_presence_next: bool,
 }
 
 pub(super) struct ClientShared {
@@ -101,10 +101,10 @@ impl ClientShared {
         let (reply, answer) = sync_channel(1);
         {
             let mut commands = lock(&self.commands);
-            if commands.waiting >= self.requests_max {
+            if commands.unanswered_count >= self.requests_max {
                 return Err(Error::Busy);
             }
-            commands.waiting += 1;
+            commands.unanswered_count += 1;
             commands.queue.push(ClientThreadCommand::Begin(request, reply));
         }
         self.waker.wake().ok();
@@ -112,17 +112,17 @@ impl ClientShared {
         self.ended().map_or(Ok(answer), |end| Err(Error::Ended(end)))
     }
 
-    pub(super) fn order(&self, order: ClientMachineOrder) {
+    pub(super) fn send_order(&self, order: ClientMachineOrder) {
         self.command(ClientThreadCommand::Order(order));
     }
 
-    pub(super) fn done_with(&self, push: &Push, acked: bool) {
+    pub(super) fn finish_push(&self, push: &Push, acked: bool) {
         let (message_id, sender) = (push.message_id.clone(), push.sender.clone());
         self.command(ClientThreadCommand::DoneWith { key: push.key(), message_id, sender, acked });
     }
 
     pub(super) fn close(&self, limit: Duration) {
-        self.order(ClientMachineOrder::End(ClientEndReason::Closed));
+        self.send_order(ClientMachineOrder::End(ClientEndReason::Closed));
         drop(self.wait(limit, |inbox| inbox.ended.is_some()));
     }
 
@@ -146,8 +146,8 @@ impl ClientShared {
         match &inbox.ended {
             Some(end) => Err(Error::Ended(end.clone())),
             None if inbox.online => Ok(()),
-            None if inbox.why.is_empty() => Err(Error::Unreachable("it does not answer".to_owned())),
-            None => Err(Error::Unreachable(inbox.why.clone())),
+            None if inbox.disconnect_reason.is_empty() => Err(Error::Unreachable("it does not answer".to_owned())),
+            None => Err(Error::Unreachable(inbox.disconnect_reason.clone())),
         }
     }
 }
@@ -158,9 +158,9 @@ impl ClientShared {
         std::mem::take(&mut lock(&self.commands).queue)
     }
 
-    pub(super) fn answered(&self) {
+    pub(super) fn note_answer(&self) {
         let mut commands = lock(&self.commands);
-        commands.waiting = commands.waiting.saturating_sub(1);
+        commands.unanswered_count = commands.unanswered_count.saturating_sub(1);
     }
 
     pub(super) fn put_push(&self, push: Push) {
@@ -182,7 +182,7 @@ impl ClientShared {
         let mut inbox = lock(&self.inbox);
         inbox.online = connection == ConnectionState::Online;
         match &connection {
-            ConnectionState::Offline { why, .. } => inbox.why.clone_from(why),
+            ConnectionState::Offline { reason, .. } => inbox.disconnect_reason.clone_from(reason),
             ConnectionState::Ended(end) => inbox.ended = Some(end.clone()),
             ConnectionState::Online => {}
         }
@@ -208,13 +208,13 @@ pub(super) fn next(shared: &Arc<ClientShared>, limit: Duration) -> Result<Option
     if let Some(connection) = inbox.connection.take() {
         return Ok(Some(ClientEvent::Connection(connection)));
     }
-    let presence_next = std::mem::take(&mut inbox.presence_next) || inbox.pushes.is_empty();
+    let presence_next = std::mem::take(&mut inbox.is_presence_next) || inbox.pushes.is_empty();
     if presence_next && let Some((user_name, online)) = inbox.presence.pop_first() {
         return Ok(Some(ClientEvent::Presence { user_name, online }));
     }
     if let Some(push) = inbox.pushes.pop_front() {
         inbox.bytes = inbox.bytes.saturating_sub(push.bytes());
-        inbox.presence_next = true;
+        inbox.is_presence_next = true;
         if std::mem::take(&mut inbox.full) {
             shared.waker.wake().ok();
         }
@@ -234,6 +234,6 @@ pub(super) struct ClientHandle {
 
 impl Drop for ClientHandle {
     fn drop(&mut self) {
-        self.shared.order(ClientMachineOrder::End(ClientEndReason::Closed));
+        self.shared.send_order(ClientMachineOrder::End(ClientEndReason::Closed));
     }
 }

@@ -43,10 +43,10 @@ pub fn sign_up(options: &ClientOptions, profile: &Profile) -> Result<(), Error> 
         let progress = link.read(&mut texts);
         for text in texts {
             let frame = ServerFrame::read(&text).ok_or_else(|| Error::BadAnswer("no frame".to_owned()))?;
-            if let Some(result) = verdict.hear(&frame) {
+            if let Some(result) = verdict.handle_frame(&frame) {
                 return result;
             }
-            if verdict.asks_why() {
+            if verdict.must_send_heartbeat() {
                 link.send(&frames::heartbeat("why"));
             }
         }
@@ -75,11 +75,11 @@ pub fn sign_up(options: &ClientOptions, profile: &Profile) -> Result<(), Error> 
 struct SignUpProgress {
     /// `SF` has arrived: the next frame says the reason, or the name is taken.
     failed: bool,
-    asked: bool,
+    has_asked: bool,
 }
 
 impl SignUpProgress {
-    fn hear(&mut self, frame: &ServerFrame) -> Option<Result<(), Error>> {
+    fn handle_frame(&mut self, frame: &ServerFrame) -> Option<Result<(), Error>> {
         match frame {
             ServerFrame::Reply { kind, content, .. } if kind == "RE_SIGNUP" && !self.failed => match content.as_str() {
                 Some("SS") => Some(Ok(())),
@@ -98,8 +98,8 @@ impl SignUpProgress {
 
     /// Is a heartbeat to be sent now? Only once. Whatever its answer is, it arrives after the frame
     /// that gives the reason, if there is one.
-    fn asks_why(&mut self) -> bool {
-        self.failed && !std::mem::replace(&mut self.asked, true)
+    fn must_send_heartbeat(&mut self) -> bool {
+        self.failed && !std::mem::replace(&mut self.has_asked, true)
     }
 }
 
@@ -116,14 +116,17 @@ mod tests {
     fn the_frame_behind_a_failure_says_why() {
         let failed = || {
             let mut verdict = SignUpProgress::default();
-            assert_eq!(verdict.hear(&frame("RE_SIGNUP", "SF")), None);
-            assert!(verdict.asks_why() && !verdict.asks_why());
+            assert_eq!(verdict.handle_frame(&frame("RE_SIGNUP", "SF")), None);
+            assert!(verdict.must_send_heartbeat() && !verdict.must_send_heartbeat());
             verdict
         };
-        assert_eq!(SignUpProgress::default().hear(&frame("RE_SIGNUP", "SS")), Some(Ok(())));
-        assert_eq!(failed().hear(&frame("RE_ERROR", "NOT_LOGGED_IN: log in first")), Some(Err(Error::NameTaken)));
-        assert_eq!(failed().hear(&frame("RE_HEARTBEAT", "1")), Some(Err(Error::NameTaken)));
-        let said = failed().hear(&frame("RE_ERROR", "BAD_FIELD: the name system is reserved"));
+        assert_eq!(SignUpProgress::default().handle_frame(&frame("RE_SIGNUP", "SS")), Some(Ok(())));
+        assert_eq!(
+            failed().handle_frame(&frame("RE_ERROR", "NOT_LOGGED_IN: log in first")),
+            Some(Err(Error::NameTaken))
+        );
+        assert_eq!(failed().handle_frame(&frame("RE_HEARTBEAT", "1")), Some(Err(Error::NameTaken)));
+        let said = failed().handle_frame(&frame("RE_ERROR", "BAD_FIELD: the name system is reserved"));
         assert!(matches!(said, Some(Err(Error::Refused(refusal))) if refusal.code == Some(ErrorCode::BadField)));
     }
 }

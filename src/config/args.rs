@@ -5,7 +5,7 @@ use super::admin::{self, AdminCommand};
 use super::backup::{self, BackupOrder};
 use super::copy::{self, CopyArgs};
 use super::file::ConfigFile;
-use super::known::{EnvVariables, cut, did_you_mean};
+use super::known::{EnvVariables, did_you_mean, shorten};
 use super::options::{CONFIG, ConfigOption, OPTIONS, OptionEffectTime, OptionKind, find};
 use super::{AdminEndpoint, AdminPlace, Config, StoreUrl};
 use crate::versions::{FRAME_MAX, FRAME_MIN, SCHEMA};
@@ -247,7 +247,7 @@ pub(super) fn relate_admin(config: &Config) -> Result<(), String> {
 }
 
 fn unknown(flag: &str, meant: &str) -> String {
-    format!("unknown option {:?}{meant}; hongyan --help shows what there is", cut(flag))
+    format!("unknown option {:?}{meant}; hongyan --help shows what there is", shorten(flag))
 }
 
 /// The error about an option that is given twice.
@@ -259,7 +259,7 @@ pub(super) fn twice(name: &str) -> String {
 /// is not repeated.
 pub(super) fn unexpected(value: &OsStr, help: &str) -> String {
     let value = value.to_string_lossy();
-    let shown = if value.contains([':', '@']) { String::new() } else { format!(" {:?}", cut(&value)) };
+    let shown = if value.contains([':', '@']) { String::new() } else { format!(" {:?}", shorten(&value)) };
     format!("unexpected argument{shown}; {help} shows what there is")
 }
 

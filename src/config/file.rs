@@ -1,7 +1,7 @@
 //! The configuration file: TOML, whose keys are the names of the options.
 
 use super::Config;
-use super::known::{cut, did_you_mean};
+use super::known::{did_you_mean, shorten};
 use super::options::{CONFIG, ConfigOption, OPTIONS, OptionKind, find};
 use super::regular_file;
 use std::fs::Metadata;
@@ -55,7 +55,7 @@ fn parse(path: &str, text: &str) -> Result<Vec<ConfigFileEntry>, String> {
 
 fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<ConfigFileEntry, String> {
     let Some(opt) = find(key) else {
-        let key = cut(key);
+        let key = shorten(key);
         if value.is_table() {
             return Err(format!("{place}: {key:?} is a table; all options stand at the top of the file, in no table"));
         }
@@ -97,7 +97,7 @@ fn syntax(path: &str, text: &str, error: &toml::de::Error) -> String {
     let message = error.message();
     if message.contains("duplicate key") {
         let key = text.get(span).unwrap_or_default().trim_matches(['"', '\'']);
-        return format!("{place}: {} is given twice", cut(key));
+        return format!("{place}: {} is given twice", shorten(key));
     }
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     format!("{place}: this is not TOML ({message}); an option is written like idle-timeout = \"120s\"")

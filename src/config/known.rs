@@ -34,7 +34,7 @@ impl EnvVariables {
                 let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
                 let meant = did_you_mean(PREFIX, &name[PREFIX.len()..], known);
                 let why = "unknown variable of the environment";
-                return Err(format!("{why} {}{meant}; hongyan --help shows what there is", cut(name)));
+                return Err(format!("{why} {}{meant}; hongyan --help shows what there is", shorten(name)));
             }
         }
         Ok(Self(ours))
@@ -65,7 +65,7 @@ fn is_of_kubernetes(name: &str, value: &str) -> bool {
 }
 
 /// A key or a value for an error message: only its beginning, if it is long.
-pub(super) fn cut(text: &str) -> Cow<'_, str> {
+pub(super) fn shorten(text: &str) -> Cow<'_, str> {
     const CHARS_MAX: usize = 80;
     match text.char_indices().nth(CHARS_MAX) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
@@ -129,8 +129,8 @@ mod tests {
 
     #[test]
     fn what_is_long_is_cut_for_an_error() {
-        assert_eq!(cut(&"é".repeat(80)), "é".repeat(80));
-        assert_eq!(cut(&"é".repeat(500_000)), format!("{}…", "é".repeat(80)));
+        assert_eq!(shorten(&"é".repeat(80)), "é".repeat(80));
+        assert_eq!(shorten(&"é".repeat(500_000)), format!("{}…", "é".repeat(80)));
     }
 
     #[test]

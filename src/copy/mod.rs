@@ -51,7 +51,7 @@ pub fn run<W: Write + Clone>(order: &CopyArgs, mut stderr: W, signals: &[i32]) -
     for (table, count) in &copied {
         total += count;
         // Writing into a String cannot fail.
-        writeln!(said, "{}: {count}, verified", table.shown()).unwrap_or(());
+        writeln!(said, "{}: {count}, verified", table.display_name()).unwrap_or(());
     }
     let took = began.elapsed().as_secs_f64();
     writeln!(said, "copied {total} records from {} to {} in {took:.1} s", order.from, order.to).unwrap_or(());
@@ -105,11 +105,11 @@ pub fn copy<W: Write>(
     let mut found = count(&mut target)?;
     found.retain(|(_, rows)| *rows > 0);
     if !found.is_empty() {
-        let found: Vec<_> = found.iter().map(|(table, rows)| format!("{}: {rows}", table.shown())).collect();
+        let found: Vec<_> = found.iter().map(|(table, rows)| format!("{}: {rows}", table.display_name())).collect();
         let found = found.join(", ");
         return Err(format!("cannot copy into {to}: it is not empty ({found}); a copy needs an empty store"));
     }
-    target.store.mark().map_err(|error| format!("cannot write to {to}: {error}"))?;
+    target.store.mark_unfinished().map_err(|error| format!("cannot write to {to}: {error}"))?;
     let copied = transfer(&mut source, &mut target, &mut ProgressAndStop { progress, stop }).and_then(|copied| {
         // If a lock was lost, another process may have written to the store.
         for place in [&mut source, &mut target] {
@@ -163,7 +163,7 @@ fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<SourceAndTarget, String> 
         StoreUrl::Mysql(url) => {
             let server = MysqlDatabase::new_for(StoreOpenMode::CopyInto, url).map_err(target_error)?;
             if let Some(source) = source_server
-                && source.is_also(&server).map_err(target_error)?
+                && source.is_same_database(&server).map_err(target_error)?
             {
                 return Err(same());
             }

@@ -24,7 +24,7 @@ pub(super) struct StoreWithUrl<'a> {
 
 impl StoreWithUrl<'_> {
     fn cannot_read(&self, table: &TableSchema, error: &StoreError) -> String {
-        format!("cannot read {} from {}: {error}", table.shown(), self.url)
+        format!("cannot read {} from {}: {error}", table.display_name(), self.url)
     }
 }
 
@@ -114,11 +114,12 @@ pub(super) fn transfer<W: Write>(
 ) -> Result<Vec<(&'static TableSchema, u64)>, String> {
     let totals = count(from)?;
     for &(table, total) in &totals {
-        beside.step(format!("copying {}", table.shown()), total, |beside| copy_table(table, from, to, beside))?;
+        beside
+            .step(format!("copying {}", table.display_name()), total, |beside| copy_table(table, from, to, beside))?;
     }
     let mut verified = Vec::with_capacity(totals.len());
     for &(table, total) in &totals {
-        let what = format!("verifying {}", table.shown());
+        let what = format!("verifying {}", table.display_name());
         let count = beside.step(what, total, |beside| compare_table(table, from, to, beside))?;
         verified.push((table, count));
     }
@@ -128,7 +129,7 @@ pub(super) fn transfer<W: Write>(
         if compared != *before || compared != *after {
             return Err(format!(
                 "the number of {} is not the same: {before} were counted in {}, {compared} were compared, {after} are in {}",
-                table.shown(),
+                table.display_name(),
                 from.url,
                 to.url
             ));
@@ -150,7 +151,7 @@ fn copy_table<W: Write>(
             return Ok(());
         }
         let written = to.store.write(table, &page);
-        written.map_err(|error| format!("cannot write {} to {}: {error}", table.shown(), to.url))?;
+        written.map_err(|error| format!("cannot write {} to {}: {error}", table.display_name(), to.url))?;
         beside.advance(page.len())?;
     }
 }
@@ -172,7 +173,7 @@ fn compare_table<W: Write>(
             }
             (Some(one), Some(other)) if one == other => (compared, unsaid) = (compared + 1, unsaid + 1),
             (Some(row), _) | (None, Some(row)) => {
-                let (shown, key) = (table.shown(), shown_key(&row[..table.key]));
+                let (shown, key) = (table.display_name(), shown_key(&row[..table.key]));
                 return Err(format!("the {shown} in {to_url} are not those in {from_url}: they differ from {key} on"));
             }
         }

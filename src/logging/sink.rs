@@ -26,14 +26,14 @@ pub(super) struct LogSink<W> {
     /// The number of lines that could not be written and are not reported yet, and the latest
     /// reason.
     unwritten: u64,
-    why: ErrorKind,
+    last_error: ErrorKind,
     /// The number of lines that did not fit into the queue and are not reported yet.
     unfit: u64,
 }
 
 impl<W: Write> LogSink<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, is_torn: false, unwritten: 0, why: ErrorKind::Other, unfit: 0 }
+        Self { out, is_torn: false, unwritten: 0, last_error: ErrorKind::Other, unfit: 0 }
     }
 
     /// Writes a line, and before it the number of lost lines.
@@ -62,7 +62,7 @@ impl<W: Write> LogSink<W> {
 
     fn say_unwritten(&mut self, is_json: bool) {
         if self.unwritten > 0 {
-            let said = format!("{} lines of the log could not be written: {}", self.unwritten, self.why);
+            let said = format!("{} lines of the log could not be written: {}", self.unwritten, self.last_error);
             if self.put(&plain_line(is_json, Level::Warn, &said)).is_err() {
                 return;
             }
@@ -99,7 +99,7 @@ impl<W: Write> LogSink<W> {
             if written > 0 {
                 self.is_torn = bytes[written - 1] != b'\n';
             }
-            self.why = error.kind();
+            self.last_error = error.kind();
             return Err(error);
         }
         self.is_torn = false;

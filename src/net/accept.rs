@@ -32,7 +32,7 @@ pub(super) struct LoopAcceptor {
     /// if that number changes.
     pause: Option<(u64, u64)>,
     /// Before this time pauses are not logged again.
-    say_pause_from_ms: u64,
+    log_pause_from_ms: u64,
     /// Connections are being refused, and that was logged.
     full: bool,
 }
@@ -44,7 +44,7 @@ impl LoopAcceptor {
     /// The system refuses to.
     pub(super) fn new(mut listener: TcpListener, conns_max: usize, registry: &Registry) -> io::Result<Self> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        Ok(Self { listener, conns_max, ready: true, pause: None, say_pause_from_ms: 0, full: false })
+        Ok(Self { listener, conns_max, ready: true, pause: None, log_pause_from_ms: 0, full: false })
     }
 
     /// Sets the limit on connections; connections beyond it stay.
@@ -77,7 +77,7 @@ impl LoopAcceptor {
     #[inline(never)]
     fn accept_waiting(&mut self, hub: &mut Hub<Socket>, registry: &Registry, now_ms: u64) {
         if let Some((until_ms, removed)) = self.pause {
-            if now_ms < until_ms && hub.removed() == removed {
+            if now_ms < until_ms && hub.removed_count() == removed {
                 return;
             }
             self.pause = None;
@@ -92,15 +92,15 @@ impl LoopAcceptor {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.ready = false,
                 Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
                     hub.counters_mut().accept_pauses += 1;
-                    if self.say_pause_from_ms <= now_ms {
-                        self.say_pause_from_ms = now_ms + SAY_PAUSE_EVERY_MS;
+                    if self.log_pause_from_ms <= now_ms {
+                        self.log_pause_from_ms = now_ms + SAY_PAUSE_EVERY_MS;
                         log::warn!(
                             "no file descriptors left at {} connections: accepting pauses, {} times so far",
                             hub.conns_len(),
                             hub.counters().accept_pauses
                         );
                     }
-                    self.pause = Some((now_ms + PAUSE_MS, hub.removed()));
+                    self.pause = Some((now_ms + PAUSE_MS, hub.removed_count()));
                     return;
                 }
                 // The client was gone before it was accepted, or a similar error of one connection:
@@ -113,9 +113,9 @@ impl LoopAcceptor {
     #[inline(never)]
     fn take(&mut self, mut stream: TcpStream, peer: SocketAddr, hub: &mut Hub<Socket>, registry: &Registry) {
         if hub.conns_len() >= self.conns_max {
-            hub.counters_mut().refused += 1;
+            hub.counters_mut().refused_at_limit += 1;
             if !std::mem::replace(&mut self.full, true) {
-                hub.say_full(self.conns_max, peer.ip());
+                hub.log_conn_limit(self.conns_max, peer.ip());
             }
             return;
         }
@@ -134,7 +134,7 @@ impl LoopAcceptor {
             }
             Err(error) => {
                 log::warn!("a connection could not be registered: {error}");
-                hub.not_opened(admitted);
+                hub.cancel_admission(admitted);
             }
         }
     }

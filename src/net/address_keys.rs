@@ -32,14 +32,14 @@ impl ConnectionsPerAddress {
     /// IPv6 network /64 have one key, because a single host may have any number of them. But hosts
     /// behind a translator from IPv4 (RFC 6052) share such a network, and have one address each.
     #[must_use]
-    pub(super) fn of(&self, address: IpAddr) -> Option<AddressKey> {
+    pub(super) fn key_of(&self, address: IpAddr) -> Option<AddressKey> {
         let address = address.to_canonical();
         if address.is_loopback() {
             return None;
         }
         let mut hasher = DefaultHasher::new();
         self.key.hash(&mut hasher);
-        match translated(address).unwrap_or(address) {
+        match nat64_ipv4(address).unwrap_or(address) {
             IpAddr::V4(address) => address.octets().hash(&mut hasher),
             IpAddr::V6(address) => address.octets()[..8].hash(&mut hasher),
         }
@@ -64,7 +64,7 @@ impl ConnectionsPerAddress {
     }
 
     /// A counted connection was removed.
-    pub(super) fn leave(&mut self, address_key: Option<AddressKey>) {
+    pub(super) fn remove(&mut self, address_key: Option<AddressKey>) {
         let Some(address_key) = address_key else {
             return;
         };
@@ -78,7 +78,7 @@ impl ConnectionsPerAddress {
 }
 
 /// The IPv4 address inside an address of 64:ff9b::/96.
-fn translated(address: IpAddr) -> Option<IpAddr> {
+fn nat64_ipv4(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
     let number = address.to_bits();
     // The cut to 32 bits is the point.
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn address_key(address_keys: &ConnectionsPerAddress, address: &str) -> Option<AddressKey> {
-        address_keys.of(address.parse().unwrap())
+        address_keys.key_of(address.parse().unwrap())
     }
 
     #[test]
@@ -122,10 +122,10 @@ mod tests {
         for _ in 0..100 {
             assert!(address_keys.enter(None));
         }
-        address_keys.leave(one);
+        address_keys.remove(one);
         assert!(address_keys.enter(one));
         for address_key in [one, one, other, None] {
-            address_keys.leave(address_key);
+            address_keys.remove(address_key);
         }
         assert!(address_keys.conns.is_empty());
     }

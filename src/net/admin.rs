@@ -196,11 +196,13 @@ impl<S: NonblockingStream> Hub<S> {
             match question {
                 LoopQuestion::Snapshot => give(&reply, LoopAnswer::Snapshot(Box::new(self.snapshot(of_loop)))),
                 LoopQuestion::Nodes => give(&reply, LoopAnswer::Nodes(self.nodes())),
-                LoopQuestion::Core(_) if self.desk.waiting.len() >= calls.waiting_max => give(&reply, LoopAnswer::Busy),
+                LoopQuestion::Core(_) if self.admin_calls.waiting.len() >= calls.waiting_max => {
+                    give(&reply, LoopAnswer::Busy)
+                }
                 LoopQuestion::Core(request) => {
-                    self.desk.last_ticket += 1;
-                    let ticket = AdminTicket(self.desk.last_ticket);
-                    self.desk.waiting.insert(ticket, reply);
+                    self.admin_calls.last_ticket += 1;
+                    let ticket = AdminTicket(self.admin_calls.last_ticket);
+                    self.admin_calls.waiting.insert(ticket, reply);
                     self.dispatch(CoreEvent::Admin { ticket, request });
                 }
             }
@@ -212,13 +214,13 @@ impl<S: NonblockingStream> Hub<S> {
     #[cold]
     pub(super) fn admin_answered(&mut self, ticket: AdminTicket, answer: AdminAnswer) {
         // Some tickets have no caller: those of deletions that were resumed at the start.
-        let Some(reply) = self.desk.waiting.remove(&ticket) else { return };
+        let Some(reply) = self.admin_calls.waiting.remove(&ticket) else { return };
         let conns: Vec<ConnId> = match &answer {
             AdminAnswer::Users { users, .. } => users.iter().map(|user| user.conn).collect(),
             AdminAnswer::User(report) => report.online.iter().map(|user| user.conn).collect(),
             _ => Vec::new(),
         };
-        let node = self.cluster.as_ref().map(|cluster| cluster.me().node);
+        let node = self.cluster.as_ref().map(|cluster| cluster.incarnation().node);
         let names = self.cluster.as_ref().map(ClusterHandle::directory).unwrap_or_default();
         let addresses = conns.into_iter().map(|id| self.address_of(id)).collect();
         if let Err(TrySendError::Disconnected(LoopAnswer::Core { answer, .. })) =

@@ -13,12 +13,12 @@ const READ_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct SharedBuffers {
     /// The read buffer; empty only while it is lent.
-    shared: Vec<u8>,
+    read_buffer: Vec<u8>,
     scratch: ContentBuffer,
     /// An envelope of the connection being served that may not be handed in yet.
-    held_back: Vec<u8>,
+    held_envelope: Vec<u8>,
     /// The buffers into which TLS records are read.
-    opened: TlsReadBuffers,
+    tls_buffers: TlsReadBuffers,
     /// The buffer in which output is encrypted.
     pub(super) sealed: Vec<u8>,
     /// Spare output buffers.
@@ -28,10 +28,10 @@ pub(super) struct SharedBuffers {
 impl Default for SharedBuffers {
     fn default() -> Self {
         Self {
-            shared: vec![0; READ_BYTES],
+            read_buffer: vec![0; READ_BYTES],
             scratch: ContentBuffer::default(),
-            held_back: Vec::new(),
-            opened: TlsReadBuffers::default(),
+            held_envelope: Vec::new(),
+            tls_buffers: TlsReadBuffers::default(),
             sealed: Vec::new(),
             spare: SpareBuffers::default(),
         }
@@ -42,24 +42,24 @@ impl SharedBuffers {
     /// Lends the read buffer.
     #[must_use]
     pub(super) fn lend_shared(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.shared)
+        std::mem::take(&mut self.read_buffer)
     }
 
     /// Takes the read buffer back.
     pub(super) fn return_shared(&mut self, shared: Vec<u8>) {
         debug_assert_eq!(shared.len(), READ_BYTES, "it is lent to one at a time");
-        self.shared = shared;
+        self.read_buffer = shared;
     }
 
     /// Lends the buffers for TLS records.
     #[must_use]
     pub(super) fn lend_opened(&mut self) -> TlsReadBuffers {
-        std::mem::take(&mut self.opened)
+        std::mem::take(&mut self.tls_buffers)
     }
 
     /// Takes the buffers for TLS records back.
     pub(super) fn return_opened(&mut self, opened: TlsReadBuffers) {
-        self.opened = opened;
+        self.tls_buffers = opened;
     }
 
     /// Lends the parser's scratch memory.
@@ -74,15 +74,15 @@ impl SharedBuffers {
     }
 
     /// Keeps an envelope that may not be handed in yet: `write` appends it as it arrived.
-    pub(super) fn hold_back(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.held_back);
+    pub(super) fn hold_envelope(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.held_envelope);
     }
 
     /// Gives a connection its unused input back, after the envelope that was held back.
     pub(super) fn put_back(&mut self, own: &mut UnusedInput, rest: &[u8]) {
-        own.put(&self.held_back, rest);
-        if !self.held_back.is_empty() {
-            self.held_back = Vec::new();
+        own.put(&self.held_envelope, rest);
+        if !self.held_envelope.is_empty() {
+            self.held_envelope = Vec::new();
         }
     }
 }
@@ -96,13 +96,13 @@ mod tests {
         let mut buffers = SharedBuffers::default();
         let mut own = UnusedInput::default();
         buffers.put_back(&mut own, b"abcdef");
-        own.use_up(3);
-        buffers.hold_back(|out| out.extend_from_slice(b"bc"));
+        own.consume(3);
+        buffers.hold_envelope(|out| out.extend_from_slice(b"bc"));
         buffers.put_back(&mut own, &[]);
-        assert_eq!(own.rest(), b"bcdef");
+        assert_eq!(own.unused(), b"bcdef");
         buffers.put_back(&mut own, b"g");
-        assert_eq!(own.rest(), b"bcdefg");
-        assert_eq!(buffers.held_back.capacity(), 0, "nothing is kept of it");
+        assert_eq!(own.unused(), b"bcdefg");
+        assert_eq!(buffers.held_envelope.capacity(), 0, "nothing is kept of it");
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
         let mut buffers = SharedBuffers::default();
         let shared = buffers.lend_shared();
         assert_eq!(shared.len(), READ_BYTES);
-        assert!(buffers.shared.is_empty(), "nobody else reads into it meanwhile");
+        assert!(buffers.read_buffer.is_empty(), "nobody else reads into it meanwhile");
         buffers.return_shared(shared);
         assert_eq!(buffers.lend_shared().len(), READ_BYTES);
     }

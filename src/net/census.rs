@@ -44,7 +44,7 @@ fn index_of<S>(conn: &Conn<S>) -> u8 {
         Framing::WebSocket => Transport::WebSocket,
     };
     let tls = if conn.tls.is_some() { TLS } else { 0 };
-    let logged_in = if conn.known { LOGGED_IN } else { 0 };
+    let logged_in = if conn.had_login { LOGGED_IN } else { 0 };
     // Below `KINDS`.
     (transport as usize + tls + logged_in) as u8
 }

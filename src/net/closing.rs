@@ -73,7 +73,8 @@ impl<S: NonblockingStream> Hub<S> {
     #[inline(never)]
     pub(super) fn expire(&mut self) {
         let now_ms = self.now.mono_ms;
-        if self.deadlines.next_ms().is_some_and(|deadline_ms| self.input_progress.is_to_come(deadline_ms, now_ms)) {
+        if self.deadlines.next_ms().is_some_and(|deadline_ms| self.input_progress.is_input_missing(deadline_ms, now_ms))
+        {
             return;
         }
         self.close_half_closed();
@@ -146,7 +147,7 @@ impl<S: NonblockingStream> Hub<S> {
         let mut closing = std::mem::take(&mut self.closing);
         let mut shared = self.buffers.lend_shared();
         for id in closing.drain(..) {
-            if !self.settle(id, &mut shared) {
+            if !self.advance_closing(id, &mut shared) {
                 self.remove(id);
             }
         }
@@ -156,14 +157,14 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Advances one closing connection; `false`: it can be removed.
     #[inline(never)]
-    fn settle(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
+    fn advance_closing(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return true };
         match conn.write {
             WriteState::Free | WriteState::Blocked => return true,
             WriteState::Dead => return false,
             WriteState::Closing(last_words) => match conn.flush_last(&mut self.buffers) {
                 Ok(SocketWriteResult::All) => {
-                    if conn.socket.end().is_err() {
+                    if conn.socket.end_writing().is_err() {
                         return false;
                     }
                     conn.write = WriteState::Ended;
@@ -175,7 +176,7 @@ impl<S: NonblockingStream> Hub<S> {
                 }
                 Ok(SocketWriteResult::Blocked) => {
                     if last_words == FinalOutputMode::Reason {
-                        conn.output.keep_last_words(LAST_WORDS_BYTES_MAX, &mut self.buffers.spare);
+                        conn.output.keep_last_frames(LAST_WORDS_BYTES_MAX, &mut self.buffers.spare);
                         conn.write = WriteState::Closing(FinalOutputMode::Everything);
                     }
                 }
@@ -207,7 +208,7 @@ impl<S: NonblockingStream> Hub<S> {
             return false;
         }
         if conn.lists.enter(HubListFlags::LINGERING) {
-            self.deadlines.linger(self.now.mono_ms, id);
+            self.deadlines.start_closing(self.now.mono_ms, id);
         }
         if ended && conn.read.is_readable() {
             // It sends faster than it is drained: continue after the others had their turn. Its
@@ -220,9 +221,9 @@ impl<S: NonblockingStream> Hub<S> {
     #[inline(never)]
     pub(super) fn remove(&mut self, id: ConnId) {
         if let Some(mut conn) = self.conns.remove(id) {
-            self.removed += 1;
+            self.removed_count += 1;
             self.count_removed(&conn);
-            self.address_keys.leave(conn.address_key);
+            self.address_keys.remove(conn.address_key);
             self.proxies.remove(id);
             conn.output.discard(&mut self.buffers.spare);
             self.memory.input_bytes -= conn.counted_input();

@@ -8,12 +8,12 @@ use crate::store::cluster::ClusterEvent;
 
 impl<S: NonblockingStream> Hub<S> {
     /// Hands in views of the database, and the records of other nodes.
-    pub(super) fn take_news(&mut self) {
+    pub(super) fn hand_in_cluster_events(&mut self) {
         let Some(cluster) = &self.cluster else { return };
         let mut news = Vec::new();
         cluster.take(&mut news);
         if let Some(bus) = &self.bus {
-            bus.speak(cluster.frame_version());
+            bus.set_version(cluster.frame_version());
         }
         for one in news {
             self.dispatch(match one {
@@ -32,7 +32,7 @@ impl<S: NonblockingStream> Hub<S> {
             self.dispatch(match one {
                 bus::BusEvent::Works(works) => {
                     if let Some(cluster) = &self.cluster {
-                        cluster.look_rarely(works);
+                        cluster.poll_rarely(works);
                     }
                     CoreEvent::BusWorks(works)
                 }

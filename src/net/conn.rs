@@ -72,7 +72,7 @@ pub struct UnusedInput {
 
 impl UnusedInput {
     /// The unused bytes.
-    pub fn rest(&mut self) -> &mut [u8] {
+    pub fn unused(&mut self) -> &mut [u8] {
         &mut self.bytes[self.used..]
     }
 
@@ -83,7 +83,7 @@ impl UnusedInput {
     }
 
     /// Marks `count` more bytes as used up.
-    pub fn use_up(&mut self, count: usize) {
+    pub fn consume(&mut self, count: usize) {
         self.used += count;
     }
 
@@ -134,20 +134,20 @@ pub struct Conn<S> {
     /// Its unwritten output.
     pub output: PendingOutput,
     /// When its last input was handed to the core.
-    pub heard_ms: u64,
+    pub last_input_ms: u64,
     /// The state of its reading side.
     pub read: ConnectionReadState,
     /// The state of its writing side.
     pub write: WriteState,
     /// The reasons why its input waits.
-    pub waits: InputWaitReasons,
+    pub input_waits: InputWaitReasons,
     /// Work that it used beyond its quantum, in µs. After its close: all work that was spent on it
     /// since.
     pub debt_us: u16,
     /// The lists of the hub that it is on.
     pub lists: HubListFlags,
     /// A user is or was logged in on it.
-    pub known: bool,
+    pub had_login: bool,
     /// The memory of its input at the last count, in bytes.
     counted_input: u32,
 }
@@ -164,13 +164,13 @@ impl<S: NonblockingStream> Conn<S> {
             framing: Framing::default(),
             input: None,
             output: PendingOutput::default(),
-            heard_ms: now_ms,
+            last_input_ms: now_ms,
             read: ConnectionReadState::default(),
             write: WriteState::default(),
-            waits: InputWaitReasons::default(),
+            input_waits: InputWaitReasons::default(),
             debt_us: 0,
             lists: HubListFlags::default(),
-            known: false,
+            had_login: false,
             counted_input: 0,
         }
     }
@@ -212,7 +212,7 @@ impl<S: NonblockingStream> Conn<S> {
     /// The kinds of its input that may be handed to the core now.
     #[must_use]
     pub fn gate(&self) -> InputGate {
-        match self.waits {
+        match self.input_waits {
             _ if !self.is_open() => InputGate::Shut,
             waits if waits == InputWaitReasons::default() => InputGate::Open,
             waits if waits.has(InputWaitReasons::ALL) || waits.has(InputWaitReasons::STALLED) => InputGate::Shut,
@@ -348,7 +348,7 @@ impl<S: NonblockingStream> Conn<S> {
     }
 
     /// Keeps unused input in no more memory than needed: an idle connection owns no buffer.
-    pub fn keep(&mut self, mut input: UnusedInput) {
+    pub fn keep_unused(&mut self, mut input: UnusedInput) {
         if input.is_empty() {
             return;
         }
@@ -368,14 +368,14 @@ impl<S: NonblockingStream> Conn<S> {
     #[cfg(test)]
     pub(super) fn owns_memory(&self) -> bool {
         let tls = self.tls.as_ref().is_some_and(|tls| tls.owns_buffers());
-        tls || self.input.is_some() || self.decoder.owns_memory() || !self.output.owns_nothing()
+        tls || self.input.is_some() || self.decoder.owns_memory() || !self.output.has_no_buffer()
     }
 
     /// Begins to close it: drops input, and sends a WebSocket the close code.
     pub fn begin_close(&mut self, cause: CloseCause, spare: &mut SpareBuffers) {
         self.input = None;
         self.decoder = InputDecoder::default();
-        self.write = WriteState::after(cause);
+        self.write = WriteState::after_close(cause);
         if self.write == WriteState::Dead {
             self.output.discard(spare);
         } else if self.framing == Framing::WebSocket {

@@ -107,7 +107,7 @@ impl CloseCause {
     /// Does the client need to hear only this reason? If it has ended its side, or the server
     /// stops, it gets all waiting output.
     #[must_use]
-    pub fn says_all(self) -> bool {
+    pub fn sends_only_reason(self) -> bool {
         use CoreCloseReason::{Garbage, Idle, Replaced, TooLarge};
         matches!(
             self,
@@ -154,11 +154,11 @@ pub struct Counters {
     /// Connections that were taken.
     pub accepted: u64,
     /// Connections that were closed at once because of the limit on connections.
-    pub refused: u64,
+    pub refused_at_limit: u64,
     /// Connections that were closed at once because of the limit per address.
-    pub refused_of_address: u64,
+    pub refused_at_address_limit: u64,
     /// Connections that were closed at once because the process held too much memory.
-    pub refused_for_memory: u64,
+    pub refused_at_memory_limit: u64,
     /// Pauses of accepting because no file descriptor was free.
     pub accept_pauses: u64,
     /// Bytes that clients sent, inside of TLS.
@@ -168,29 +168,40 @@ pub struct Counters {
     /// Replies and pushes written.
     pub frames: u64,
     /// The counts of the core's notes.
-    pub noted: LogEventCounts,
-    closed: [u64; CloseCause::ALL.len()],
+    pub log_events: LogEventCounts,
+    closed_by_cause: [u64; CloseCause::ALL.len()],
 }
 
 impl Counters {
     /// Counts a close.
     pub fn count_close(&mut self, cause: CloseCause) {
-        self.closed[cause.index()] += 1;
+        self.closed_by_cause[cause.index()] += 1;
     }
 
     /// The number of connections that were closed for this cause.
     #[must_use]
     pub fn closed(&self, cause: CloseCause) -> u64 {
-        self.closed[cause.index()]
+        self.closed_by_cause[cause.index()]
     }
 }
 
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accepted, refused, refused_of_address, refused_for_memory, accept_pauses, inputs, frames, .. } =
-            self;
-        write!(f, "{accepted} connections, {refused} refused, {refused_of_address} refused for their address, ")?;
-        write!(f, "{refused_for_memory} refused for memory, ")?;
+        let Self {
+            accepted,
+            refused_at_limit,
+            refused_at_address_limit,
+            refused_at_memory_limit,
+            accept_pauses,
+            inputs,
+            frames,
+            ..
+        } = self;
+        write!(
+            f,
+            "{accepted} connections, {refused_at_limit} refused, {refused_at_address_limit} refused for their address, "
+        )?;
+        write!(f, "{refused_at_memory_limit} refused for memory, ")?;
         write!(f, "{accept_pauses} accept pauses, {inputs} inputs, {frames} frames")?;
         for cause in CloseCause::ALL {
             if self.closed(cause) > 0 {

@@ -28,7 +28,7 @@ struct LastOutputTimes {
     /// The last time.
     at_ms: u64,
     /// When the core was last told so.
-    told_ms: u64,
+    reported_ms: u64,
 }
 
 /// The result of checking a watched connection.
@@ -48,7 +48,7 @@ pub(super) struct Deadlines {
     handshake_timeout_ms: u64,
     output_timeout_ms: u64,
     /// Closing connections whose last frames wait.
-    lingering: DeadlineQueue,
+    closing: DeadlineQueue,
     /// Connections whose client has ended its side and may be owed answers.
     half_closed: DeadlineQueue,
     /// Connections with a TLS handshake or an HTTP request in progress.
@@ -56,7 +56,7 @@ pub(super) struct Deadlines {
     /// Connections whose output waits, or has waited since the last check.
     watched: DeadlineQueue,
     /// For each connection whose output waits, when it last took some of it.
-    took: HashMap<ConnId, LastOutputTimes>,
+    last_output: HashMap<ConnId, LastOutputTimes>,
 }
 
 impl Deadlines {
@@ -66,11 +66,11 @@ impl Deadlines {
         Self {
             handshake_timeout_ms,
             output_timeout_ms,
-            lingering: DeadlineQueue::new(),
+            closing: DeadlineQueue::new(),
             half_closed: DeadlineQueue::new(),
             handshakes: DeadlineQueue::new(),
             watched: DeadlineQueue::new(),
-            took: HashMap::new(),
+            last_output: HashMap::new(),
         }
     }
 
@@ -87,20 +87,20 @@ impl Deadlines {
         let first_ms = |queue: &DeadlineQueue| queue.front().map(|(due_ms, _)| *due_ms);
         let step_ms = (self.handshake_timeout_ms / HANDSHAKE_STEPS).max(1);
         let handshake_ms = first_ms(&self.handshakes).map(|due_ms| due_ms.next_multiple_of(step_ms));
-        [first_ms(&self.lingering), first_ms(&self.half_closed), handshake_ms, first_ms(&self.watched)]
+        [first_ms(&self.closing), first_ms(&self.half_closed), handshake_ms, first_ms(&self.watched)]
             .into_iter()
             .flatten()
             .min()
     }
 
     /// Begins the deadline of a closing connection.
-    pub(super) fn linger(&mut self, now_ms: u64, id: ConnId) {
-        self.lingering.push_back((now_ms + LINGER_MS, id));
+    pub(super) fn start_closing(&mut self, now_ms: u64, id: ConnId) {
+        self.closing.push_back((now_ms + LINGER_MS, id));
     }
 
     /// Takes a closing connection whose deadline is over.
     pub(super) fn pop_lingering(&mut self, now_ms: u64) -> Option<ConnId> {
-        pop_due(&mut self.lingering, now_ms)
+        pop_due(&mut self.closing, now_ms)
     }
 
     /// Begins the deadline of a handshake.
@@ -128,22 +128,22 @@ impl Deadlines {
 
     /// Output of a connection waits from now on.
     pub(super) fn begin_blocked(&mut self, now_ms: u64, id: ConnId) {
-        self.took.insert(id, LastOutputTimes { at_ms: now_ms, told_ms: now_ms });
+        self.last_output.insert(id, LastOutputTimes { at_ms: now_ms, reported_ms: now_ms });
     }
 
     /// Its output does not wait any longer, or does not matter any more.
     pub(super) fn end_blocked(&mut self, id: ConnId) {
-        self.took.remove(&id);
+        self.last_output.remove(&id);
     }
 
     /// It took some of its waiting output. `true`: tell the core.
     #[must_use]
-    pub(super) fn note_taken(&mut self, now_ms: u64, id: ConnId) -> bool {
-        let Some(took) = self.took.get_mut(&id) else { return false };
+    pub(super) fn note_output_taken(&mut self, now_ms: u64, id: ConnId) -> bool {
+        let Some(took) = self.last_output.get_mut(&id) else { return false };
         took.at_ms = now_ms;
-        let tells = now_ms - took.told_ms >= DRAINED_EVERY_MS;
+        let tells = now_ms - took.reported_ms >= DRAINED_EVERY_MS;
         if tells {
-            took.told_ms = now_ms;
+            took.reported_ms = now_ms;
         }
         tells
     }
@@ -157,7 +157,7 @@ impl Deadlines {
     /// Checks the next watched connection that is due.
     pub(super) fn pop_watched(&mut self, now_ms: u64) -> Option<(ConnId, OutputCheck)> {
         let id = pop_due(&mut self.watched, now_ms)?;
-        let Some(took) = self.took.get(&id) else { return Some((id, OutputCheck::Out)) };
+        let Some(took) = self.last_output.get(&id) else { return Some((id, OutputCheck::Out)) };
         let deadline_ms = took.at_ms + self.output_timeout_ms;
         if deadline_ms <= now_ms {
             return Some((id, OutputCheck::Stuck));
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(deadlines.next_ms(), Some(OUTPUT_MS));
         deadlines.begin_handshake(0, id(2));
         assert_eq!(deadlines.next_ms(), Some(HANDSHAKE_MS));
-        deadlines.linger(0, id(3));
+        deadlines.start_closing(0, id(3));
         assert_eq!(deadlines.next_ms(), Some(LINGER_MS));
         deadlines.half_close(0, id(4));
         assert_eq!(deadlines.next_ms(), Some(2 * HALF_CLOSED_MS));
@@ -222,8 +222,8 @@ mod tests {
     #[test]
     fn each_is_popped_once_at_its_time_and_not_before() {
         let mut deadlines = deadlines();
-        deadlines.linger(7, id(1));
-        deadlines.linger(8, id(2));
+        deadlines.start_closing(7, id(1));
+        deadlines.start_closing(8, id(2));
         assert_eq!(deadlines.pop_lingering(6 + LINGER_MS), None);
         assert_eq!(deadlines.pop_lingering(7 + LINGER_MS), Some(id(1)));
         assert_eq!(deadlines.pop_lingering(7 + LINGER_MS), None);
@@ -268,7 +268,7 @@ mod tests {
             deadlines.begin_blocked(0, id(slot));
             deadlines.watch(0, id(slot));
         }
-        assert!(deadlines.note_taken(50_000, id(2)));
+        assert!(deadlines.note_output_taken(50_000, id(2)));
         deadlines.end_blocked(id(3));
         assert_eq!(deadlines.pop_watched(OUTPUT_MS - 1), None);
         assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), OutputCheck::Stuck)));
@@ -286,7 +286,7 @@ mod tests {
             deadlines.begin_blocked(now_ms, id(slot));
             deadlines.watch(now_ms, id(slot));
         }
-        let tells = deadlines.note_taken(20, id(1));
+        let tells = deadlines.note_output_taken(20, id(1));
         assert!(!tells, "the core hears of it at most once a second");
         assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), OutputCheck::Takes)));
         let order: Vec<_> = std::iter::from_fn(|| deadlines.pop_watched(30 + OUTPUT_MS)).collect();
@@ -312,9 +312,10 @@ mod tests {
     #[test]
     fn the_core_hears_at_most_once_a_second_that_output_goes_on() {
         let mut deadlines = deadlines();
-        assert!(!deadlines.note_taken(0, id(1)), "nothing of it waits");
+        assert!(!deadlines.note_output_taken(0, id(1)), "nothing of it waits");
         deadlines.begin_blocked(100, id(1));
-        let told: Vec<u64> = (100..4_000).step_by(100).filter(|&now_ms| deadlines.note_taken(now_ms, id(1))).collect();
+        let told: Vec<u64> =
+            (100..4_000).step_by(100).filter(|&now_ms| deadlines.note_output_taken(now_ms, id(1))).collect();
         assert_eq!(told, [1_100, 2_100, 3_100]);
     }
 }

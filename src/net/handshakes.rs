@@ -85,7 +85,7 @@ impl<S: NonblockingStream> Hub<S> {
             spent += self.serve_handshake(id, shared);
         }
         if spent > 0 {
-            self.look_at_memory();
+            self.check_memory();
         }
     }
 
@@ -119,7 +119,7 @@ impl<S: NonblockingStream> Hub<S> {
         let goes_on = match filled {
             ReadResult::Some(0) => true,
             ReadResult::Some(_) => {
-                self.take_in(id, &mut buffers.plain, own);
+                self.hand_in_bytes(id, &mut buffers.plain, own);
                 true
             }
             ReadResult::Blocked | ReadResult::Eof => false,
@@ -141,7 +141,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// Must this plain connection be refused because TLS is required?
     pub(super) fn refuses_plain(&self, id: ConnId) -> bool {
         let tls_only = self.certificates.as_ref().is_some_and(|certificates| certificates.tls_only());
-        if !tls_only || self.proxies.is_of_proxy(id) {
+        if !tls_only || self.proxies.is_proxied(id) {
             return false;
         }
         self.conns.get(id).is_some_and(|conn| conn.tls.is_none() && conn.address_key.is_some())

@@ -100,11 +100,11 @@ pub struct Hub<S> {
     pub(super) proxies: ProxiedConnections,
     pub(super) web: WebSettings,
     jobs: Vec<(JobTicket, Job)>,
-    pub(super) removed: u64,
+    pub(super) removed_count: u64,
     pub(super) stopping: bool,
     /// The operator had the server drained, and that is over.
-    drained: bool,
-    stopped: bool,
+    is_drained: bool,
+    is_stopped: bool,
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tls_was_logged: bool,
     pub(super) memory: MemoryBudget,
@@ -113,7 +113,7 @@ pub struct Hub<S> {
     pub(super) bus: Option<Box<dyn Bus>>,
     pub(super) line_rates: LogRateLimits,
     pub(super) census: ConnectionCounts,
-    pub(super) desk: PendingAdminCalls,
+    pub(super) admin_calls: PendingAdminCalls,
 }
 
 impl<S: NonblockingStream> Hub<S> {
@@ -143,10 +143,10 @@ impl<S: NonblockingStream> Hub<S> {
             proxies: ProxiedConnections::default(),
             web: WebSettings::default(),
             jobs: Vec::new(),
-            removed: 0,
+            removed_count: 0,
             stopping: false,
-            drained: false,
-            stopped: false,
+            is_drained: false,
+            is_stopped: false,
             certificates: None,
             tls_was_logged: false,
             memory: MemoryBudget::default(),
@@ -155,7 +155,7 @@ impl<S: NonblockingStream> Hub<S> {
             bus: None,
             line_rates: LogRateLimits::new(bounds.log_lines_per_second_max),
             census: ConnectionCounts::default(),
-            desk: PendingAdminCalls::default(),
+            admin_calls: PendingAdminCalls::default(),
         }
     }
 
@@ -178,7 +178,7 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// There may be more events than this turn has, or the poll was interrupted and gave none.
-    pub fn more_events_wait(&mut self) {
+    pub fn expect_more_events(&mut self) {
         self.input_progress.polled_all = false;
     }
 
@@ -197,8 +197,8 @@ impl<S: NonblockingStream> Hub<S> {
     /// The number of connections removed so far: a change means that file descriptors have become
     /// free.
     #[must_use]
-    pub fn removed(&self) -> u64 {
-        self.removed
+    pub fn removed_count(&self) -> u64 {
+        self.removed_count
     }
 
     /// The counters so far.
@@ -213,10 +213,10 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// May one more connection from this address be opened? If so, pass the result to `open`, or to
-    /// `not_opened`.
+    /// `cancel_admission`.
     pub fn admit(&mut self, address: IpAddr) -> Option<ConnectionAdmission> {
-        if self.is_over_memory() {
-            self.counters.refused_for_memory += 1;
+        if self.is_memory_exceeded() {
+            self.counters.refused_at_memory_limit += 1;
             return None;
         }
         if self.proxies.trusts(address) {
@@ -226,9 +226,9 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// An admitted connection was not opened.
-    pub fn not_opened(&mut self, admitted: ConnectionAdmission) {
+    pub fn cancel_admission(&mut self, admitted: ConnectionAdmission) {
         if let ConnectionAdmission::Client(address_key) = admitted {
-            self.address_keys.leave(address_key);
+            self.address_keys.remove(address_key);
         }
     }
 
@@ -243,7 +243,7 @@ impl<S: NonblockingStream> Hub<S> {
         let id = self.conns.insert(Conn::new(socket, address_key, self.now.mono_ms));
         self.count_opened(id);
         if let Some(proxy) = proxy {
-            self.proxies.opened(id, proxy);
+            self.proxies.note_opened(id, proxy);
         }
         self.dispatch(CoreEvent::Opened { conn: id, address_key });
         id
@@ -279,7 +279,7 @@ impl<S: NonblockingStream> Hub<S> {
     #[inline(never)]
     pub fn on_finished(&mut self, ticket: JobTicket, outcome: JobOutcome) {
         self.dispatch(CoreEvent::Finished { ticket, outcome });
-        self.look_at_memory();
+        self.check_memory();
     }
 
     /// The server is to stop.
@@ -292,13 +292,13 @@ impl<S: NonblockingStream> Hub<S> {
     /// Has the core finished its stop?
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.stopped
+        self.is_stopped
     }
 
     /// Is the stop to begin, since all connections have been closed?
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.drained
+        self.is_drained
     }
 
     /// Closes the connections that the core left open. From now on only clients with unread output
@@ -327,14 +327,14 @@ impl<S: NonblockingStream> Hub<S> {
     pub fn turn(&mut self) {
         self.serve_ready();
         self.send_files();
-        let nobody_waits = self.is_nobody_ready();
-        self.input_progress.note(nobody_waits);
+        let nobody_waits = self.has_nothing_to_read();
+        self.input_progress.note_turn_end(nobody_waits);
         if self.is_due(self.chat.next_deadline()) {
             if self.is_late() {
                 // A client that reads its waiting output is active, too.
                 self.flush_dirty();
             }
-            self.dispatch(CoreEvent::Tick { heard_ms: self.input_progress.by_ms });
+            self.dispatch(CoreEvent::Tick { heard_ms: self.input_progress.handed_in_until_ms });
         }
         self.flush_dirty();
         if self.is_due(self.deadlines.next_ms()) {
@@ -342,9 +342,9 @@ impl<S: NonblockingStream> Hub<S> {
             self.flush_dirty();
         }
         if self.is_due(self.line_rates.next_ms()) {
-            self.say_left_out();
+            self.log_omitted_lines();
         }
-        self.look_at_memory();
+        self.check_memory();
         self.settle_closing();
         if self.bus.is_some() {
             self.end_turn_on_bus();
@@ -374,7 +374,7 @@ impl<S: NonblockingStream> Hub<S> {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         let nobody_reads = self.readers.is_empty() && self.dirty.is_empty();
-        !(self.is_nobody_ready() && nobody_reads && self.failed.is_empty() && self.closing.is_empty())
+        !(self.has_nothing_to_read() && nobody_reads && self.failed.is_empty() && self.closing.is_empty())
     }
 
     /// The next time at which there is something to do without an event.
@@ -398,13 +398,13 @@ impl<S: NonblockingStream> Hub<S> {
         match action {
             CoreAction::Reply { conn, form, id, reply } => {
                 if let Reply::Error { code, why } = &reply {
-                    self.say_refused(conn, *code, why);
+                    self.log_refused_request(conn, *code, why);
                 }
                 self.write(conn, true, |out| write_reply(out, form, id.as_str(), &reply));
             }
             CoreAction::Refuse { conn, form, id, reply, code, why } => {
-                self.say_refused(conn, code, why);
-                self.write_two(
+                self.log_refused_request(conn, code, why);
+                self.write_two_frames(
                     conn,
                     |out| write_reply(out, form, id.as_str(), &reply),
                     |out| write_reply(out, form, id.as_str(), &Reply::Error { code, why }),
@@ -420,7 +420,7 @@ impl<S: NonblockingStream> Hub<S> {
             CoreAction::ResumeRequests { conn } => self.set_waits(conn, InputWaitReasons::REQUESTS_HELD, false),
             CoreAction::LoggedIn { conn } => {
                 if let Some(known) = self.conns.get_mut(conn) {
-                    known.known = true;
+                    known.had_login = true;
                 }
                 self.count_changed(conn);
             }
@@ -432,7 +432,7 @@ impl<S: NonblockingStream> Hub<S> {
                 }
             }
             CoreAction::Note(note) => {
-                self.counters.noted.count(&note);
+                self.counters.log_events.count(&note);
                 self.say_note(&note);
             }
             CoreAction::Admin { ticket, answer } => self.admin_answered(ticket, answer),
@@ -440,8 +440,8 @@ impl<S: NonblockingStream> Hub<S> {
             CoreAction::Publish { to, frame } => self.publish(to, &frame),
             CoreAction::ReadView => self.read_view(),
             CoreAction::Draining { is_over: false } => self.web.drain(),
-            CoreAction::Draining { is_over: true } => self.drained = true,
-            CoreAction::Stopped => self.stopped = true,
+            CoreAction::Draining { is_over: true } => self.is_drained = true,
+            CoreAction::Stopped => self.is_stopped = true,
         }
     }
 
@@ -449,8 +449,8 @@ impl<S: NonblockingStream> Hub<S> {
     /// be handed in.
     pub(super) fn set_waits(&mut self, id: ConnId, reason: InputWaitReasons, there: bool) {
         if let Some(conn) = self.conns.get_mut(id) {
-            let was_there = conn.waits.has(reason);
-            conn.waits.set(reason, there);
+            let was_there = conn.input_waits.has(reason);
+            conn.input_waits.set(reason, there);
             if was_there && !there {
                 self.queue(id);
             }

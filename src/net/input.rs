@@ -58,14 +58,14 @@ impl<S: NonblockingStream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.can_read()) else { return false };
         let mut own = conn.take_input();
         if !own.is_empty() {
-            let used = self.decode(id, own.rest());
-            own.use_up(used);
+            let used = self.decode(id, own.unused());
+            own.consume(used);
             self.buffers.put_back(&mut own, &[]);
         }
         self.read(id, shared, &mut own);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return false };
         let goes_on = conn.can_read() && (conn.read.is_readable() || (self.work_left <= 0 && !own.is_empty()));
-        conn.keep(own);
+        conn.keep_unused(own);
         goes_on
     }
 
@@ -85,7 +85,7 @@ impl<S: NonblockingStream> Hub<S> {
                 return;
             }
             match conn.fill(shared) {
-                ReadResult::Some(count) => self.take_in(id, &mut shared[..count], own),
+                ReadResult::Some(count) => self.hand_in_bytes(id, &mut shared[..count], own),
                 ReadResult::Blocked | ReadResult::Eof => return,
                 ReadResult::Broken(error) => {
                     log::trace!("connection {}.{}: {error}", id.slot, id.generation);
@@ -98,15 +98,15 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// Hands in the bytes that were read, after the kept ones.
-    pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8], own: &mut UnusedInput) {
+    pub(super) fn hand_in_bytes(&mut self, id: ConnId, bytes: &mut [u8], own: &mut UnusedInput) {
         self.counters.bytes_in += bytes.len() as u64;
         if own.is_empty() {
             let used = self.decode(id, bytes);
             self.buffers.put_back(own, &bytes[used..]);
         } else {
             own.put(&[], bytes);
-            let used = self.decode(id, own.rest());
-            own.use_up(used);
+            let used = self.decode(id, own.unused());
+            own.consume(used);
             self.buffers.put_back(own, &[]);
         }
     }
@@ -213,12 +213,12 @@ impl<S: NonblockingStream> Hub<S> {
                 && length <= self.bounds.frame_bytes_max
             {
                 if gate == InputGate::Narrow && !request.passes_held_requests() {
-                    self.stall(id);
+                    self.stall_input(id);
                     break;
                 }
                 rest = &rest[length..];
                 self.work_left -= INPUT + BYTE * length as i64;
-                self.note_heard(id);
+                self.note_input_time(id);
                 self.dispatch(CoreEvent::Input { conn: id, input: Ok(request) });
                 continue;
             }
@@ -229,7 +229,7 @@ impl<S: NonblockingStream> Hub<S> {
                 EnvelopeStreamItem::More => break,
                 EnvelopeStreamItem::Envelope(envelope) => match self.on_envelope(id, envelope, gate) {
                     ClientInputOutcome::Held => {
-                        self.buffers.hold_back(|out| out.extend_from_slice(envelope));
+                        self.buffers.hold_envelope(|out| out.extend_from_slice(envelope));
                         break;
                     }
                     heard => heard,
@@ -265,13 +265,13 @@ impl<S: NonblockingStream> Hub<S> {
                 WsItem::More => break,
                 WsItem::Text(envelope) => {
                     if self.on_text(id, envelope, gate) == ClientInputOutcome::Held {
-                        self.buffers.hold_back(|out| ws::write_as_client(out, envelope));
+                        self.buffers.hold_envelope(|out| ws::write_as_client(out, envelope));
                         break;
                     }
                 }
                 WsItem::Ping(payload) => {
                     self.answer(id, |out| ws::write_pong(out, payload));
-                    self.note_heard(id);
+                    self.note_input_time(id);
                     self.dispatch(CoreEvent::Ping { conn: id });
                 }
                 WsItem::Pong => {}
@@ -301,7 +301,7 @@ impl<S: NonblockingStream> Hub<S> {
         match self.conns.get(id) {
             Some(conn) if conn.output.len() <= REPLIES_SOFT_MAX => conn.gate(),
             Some(_) => {
-                self.relieve(id);
+                self.limit_output(id);
                 self.conns.get(id).map_or(InputGate::Shut, super::conn::Conn::gate)
             }
             None => InputGate::Shut,
@@ -310,9 +310,9 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// The next input is a request that may not be handed in yet.
     #[cold]
-    fn stall(&mut self, id: ConnId) {
+    fn stall_input(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.waits.set(InputWaitReasons::STALLED, true);
+            conn.input_waits.set(InputWaitReasons::STALLED, true);
         }
     }
 
@@ -352,11 +352,11 @@ impl<S: NonblockingStream> Hub<S> {
         gate: InputGate,
     ) -> ClientInputOutcome {
         if gate == InputGate::Narrow && input.as_ref().is_ok_and(|request| !request.passes_held_requests()) {
-            self.stall(id);
+            self.stall_input(id);
             return ClientInputOutcome::Held;
         }
         let unreadable = matches!(&input, Err(fault) if fault.code == ErrorCode::BadJson);
-        self.note_heard(id);
+        self.note_input_time(id);
         self.dispatch(CoreEvent::Input { conn: id, input });
         if unreadable { ClientInputOutcome::Unreadable } else { ClientInputOutcome::Readable }
     }
@@ -364,15 +364,15 @@ impl<S: NonblockingStream> Hub<S> {
     #[cold]
     fn on_bad_input(&mut self, id: ConnId, code: ErrorCode, why: &'static str) {
         self.work_left -= ODD_INPUT;
-        self.note_heard(id);
+        self.note_input_time(id);
         self.dispatch(CoreEvent::Input { conn: id, input: Err(BadInput::unreadable(code, why)) });
     }
 
-    fn note_heard(&mut self, id: ConnId) {
+    fn note_input_time(&mut self, id: ConnId) {
         self.counters.inputs += 1;
         let now_ms = self.now.mono_ms;
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.heard_ms = now_ms;
+            conn.last_input_ms = now_ms;
         }
     }
 
@@ -384,20 +384,20 @@ impl<S: NonblockingStream> Hub<S> {
             conn.output.note_reply(before);
             conn.output.count(&mut self.buffers.spare);
             self.mark_dirty(id);
-            self.look_at_stranger(id);
+            self.check_stranger_output(id);
         }
     }
 
     /// If the client has ended its side and all its input is handed in: closes the connection, at
     /// once or after its answers.
-    pub(super) fn end_if_ended(&mut self, id: ConnId) {
+    pub(super) fn close_if_input_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let has_more =
-            conn.lists.has(HubListFlags::TO_READ) || !conn.can_read() || conn.waits.has(InputWaitReasons::CHOKED);
+            conn.lists.has(HubListFlags::TO_READ) || !conn.can_read() || conn.input_waits.has(InputWaitReasons::CHOKED);
         if conn.read != ConnectionReadState::Ended || has_more {
             return;
         }
-        let silent_ms = self.now.mono_ms - conn.heard_ms;
+        let silent_ms = self.now.mono_ms - conn.last_input_ms;
         let waits = silent_ms < HALF_CLOSED_MS || self.chat.owes_somebody();
         if conn.framing == Framing::Lines && waits && silent_ms < self.bounds.answer_within_ms.max(HALF_CLOSED_MS) {
             conn.read = ConnectionReadState::HalfClosed;

@@ -18,7 +18,7 @@ const TURNS_MAX: u32 = 256;
 #[derive(Debug, Default)]
 pub(super) struct InputWatermark {
     /// Everything that was sent by this time was handed in, by the mono clock.
-    pub(super) by_ms: u64,
+    pub(super) handed_in_until_ms: u64,
     /// When the poll of this turn was called, or before.
     pub(super) polled_ms: u64,
     /// The poll gave all events there were.
@@ -30,15 +30,15 @@ pub(super) struct InputWatermark {
 impl InputWatermark {
     /// Is this deadline so late that the process was paused, while the input since then is not
     /// handed in yet?
-    pub(super) fn is_to_come(&self, deadline_ms: u64, now_ms: u64) -> bool {
-        self.by_ms < deadline_ms && now_ms.saturating_sub(deadline_ms) >= LATE_MS
+    pub(super) fn is_input_missing(&self, deadline_ms: u64, now_ms: u64) -> bool {
+        self.handed_in_until_ms < deadline_ms && now_ms.saturating_sub(deadline_ms) >= LATE_MS
     }
 
     /// Notes the end of a turn's reading; `nobody_waits`: no connection has more input.
-    pub(super) fn note(&mut self, nobody_waits: bool) {
+    pub(super) fn note_turn_end(&mut self, nobody_waits: bool) {
         self.turns += 1;
         if (self.polled_all && nobody_waits) || self.turns >= TURNS_MAX {
-            self.by_ms = self.polled_ms;
+            self.handed_in_until_ms = self.polled_ms;
             self.turns = 0;
         }
     }
@@ -51,20 +51,20 @@ mod tests {
     #[test]
     fn it_is_known_when_all_events_came_and_nobody_has_more_and_at_the_latest_after_some_turns() {
         let mut heard = InputWatermark { polled_ms: 7, polled_all: true, ..InputWatermark::default() };
-        heard.note(false);
-        assert_eq!(heard.by_ms, 0);
+        heard.note_turn_end(false);
+        assert_eq!(heard.handed_in_until_ms, 0);
         heard.polled_all = false;
-        heard.note(true);
-        assert_eq!(heard.by_ms, 0);
+        heard.note_turn_end(true);
+        assert_eq!(heard.handed_in_until_ms, 0);
         heard.polled_all = true;
-        heard.note(true);
-        assert_eq!(heard.by_ms, 7);
+        heard.note_turn_end(true);
+        assert_eq!(heard.handed_in_until_ms, 7);
         heard.polled_ms = 9;
         for _ in 1..TURNS_MAX {
-            heard.note(false);
-            assert_eq!(heard.by_ms, 7);
+            heard.note_turn_end(false);
+            assert_eq!(heard.handed_in_until_ms, 7);
         }
-        heard.note(false);
-        assert_eq!(heard.by_ms, 9);
+        heard.note_turn_end(false);
+        assert_eq!(heard.handed_in_until_ms, 9);
     }
 }

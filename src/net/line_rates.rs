@@ -69,7 +69,7 @@ const US_PER_S: u64 = 1_000_000;
 struct LogLineRate {
     /// When the budget is full again.
     clean_at_us: u64,
-    left_out: u64,
+    omitted: u64,
 }
 
 /// The rate limits of all kinds.
@@ -102,20 +102,20 @@ impl LogRateLimits {
             rate.clean_at_us = clean_at_us;
             return true;
         }
-        rate.left_out += 1;
+        rate.omitted += 1;
         self.due_ms.get_or_insert(now_ms + COUNT_EVERY_MS);
         false
     }
 
-    /// When [`take_left_out`](Self::take_left_out) has something to say.
+    /// When [`take_omitted`](Self::take_omitted) has something to say.
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.due_ms
     }
 
     /// How many lines of each kind were left out since the last call.
-    pub(super) fn take_left_out(&mut self) -> [(LogLineKind, u64); LogLineKind::ALL.len()] {
+    pub(super) fn take_omitted(&mut self) -> [(LogLineKind, u64); LogLineKind::ALL.len()] {
         self.due_ms = None;
-        LogLineKind::ALL.map(|kind| (kind, std::mem::take(&mut self.rates[kind as usize].left_out)))
+        LogLineKind::ALL.map(|kind| (kind, std::mem::take(&mut self.rates[kind as usize].omitted)))
     }
 }
 
@@ -132,9 +132,9 @@ mod tests {
         let admitted = (0..10_000).filter(|at_ms| rates.admit(LogLineKind::WrongPassword, 6 + at_ms)).count();
         assert!((99..=101).contains(&admitted), "{admitted} in ten seconds");
         assert_eq!(rates.next_ms(), Some(5 + COUNT_EVERY_MS), "from the first one");
-        let left_out: Vec<_> = rates.take_left_out().into_iter().filter(|(_, count)| *count > 0).collect();
+        let left_out: Vec<_> = rates.take_omitted().into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(left_out, [(LogLineKind::WrongPassword, 10_900 - admitted as u64)]);
-        assert_eq!((rates.next_ms(), rates.take_left_out().map(|(_, count)| count)), (None, [0; 13]));
+        assert_eq!((rates.next_ms(), rates.take_omitted().map(|(_, count)| count)), (None, [0; 13]));
     }
 
     #[test]

@@ -32,15 +32,15 @@ pub struct LoopSettings {
 /// The settings of a reload.
 pub struct ReloadedSettings {
     /// The settings.
-    pub live: LoopSettings,
+    pub settings: LoopSettings,
     /// Called when they are applied; must not wait.
-    pub then: Box<dyn FnOnce() + Send>,
+    pub on_applied: Box<dyn FnOnce() + Send>,
 }
 
 impl<S: NonblockingStream> Hub<S> {
     /// Applies these settings from now on. Connections beyond a new limit keep what they have, but
     /// get no more until they are below it.
-    pub fn hold_to(&mut self, live: LoopSettings) {
+    pub fn apply_settings(&mut self, live: LoopSettings) {
         let now_ms = self.now.mono_ms;
         self.chat.set_rules(live.rules);
         self.bounds = live.bounds;
@@ -57,7 +57,7 @@ impl<S: NonblockingStream> Hub<S> {
 /// The present settings as text, to see that something has changed.
 #[cfg(test)]
 impl super::Loop {
-    pub(crate) fn in_force(&self) -> String {
+    pub(crate) fn describe_settings(&self) -> String {
         let hub = &self.hub;
         let bounds = (&hub.bounds, &hub.deadlines, &hub.address_keys, &hub.line_rates, &hub.proxies, &hub.web);
         format!(
@@ -65,7 +65,7 @@ impl super::Loop {
             hub.chat.rules(),
             self.acceptor,
             self.stop_wait_ms,
-            self.pool.limits().in_force()
+            self.pool.limits().describe()
         )
     }
 }

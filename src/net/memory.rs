@@ -46,7 +46,7 @@ pub(super) struct MemoryBudget {
     next_search_ms: u64,
     next_log_ms: u64,
     /// Closed connections that are not logged yet, and the bytes that they held.
-    closed: usize,
+    closed_count: usize,
     closed_bytes: usize,
 }
 
@@ -63,14 +63,14 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Is there no room for one more connection?
     #[must_use]
-    pub fn is_over_memory(&self) -> bool {
+    pub fn is_memory_exceeded(&self) -> bool {
         self.held_bytes() > self.bounds.memory_bytes_max
     }
 
     /// Releases memory of the largest holders if the budget is exceeded. Do not call it while an
     /// event is being handled.
-    pub(super) fn look_at_memory(&mut self) {
-        if self.is_over_memory() {
+    pub(super) fn check_memory(&mut self) {
+        if self.is_memory_exceeded() {
             self.release_memory();
         }
     }
@@ -101,7 +101,7 @@ impl<S: NonblockingStream> Hub<S> {
         }
         self.memory.left_bytes = self.releasable_bytes();
         self.memory.next_search_ms = now_ms + SEARCH_EVERY_MS;
-        self.say_so(held);
+        self.log_released_memory(held);
     }
 
     /// Closes the connections that hold the most, including those that are closing already, until
@@ -117,12 +117,12 @@ impl<S: NonblockingStream> Hub<S> {
             let held = CONN_BYTES + conn.held_bytes() + self.chat.held_bytes_of(id);
             let rank = match held {
                 LARGE_BYTES.. => EvictionRank::Large,
-                _ if !conn.known => EvictionRank::Stranger,
+                _ if !conn.had_login => EvictionRank::Stranger,
                 _ => EvictionRank::Small,
             };
             all_bytes += held;
-            strangers_bytes += if conn.known { 0 } else { held };
-            holders.push(((rank, held), id, conn.known));
+            strangers_bytes += if conn.had_login { 0 } else { held };
+            holders.push(((rank, held), id, conn.had_login));
         }
         if strangers_bytes > all_bytes / 2 {
             // Each of them holds little, and together they fill the budget: close them before a
@@ -143,25 +143,25 @@ impl<S: NonblockingStream> Hub<S> {
             } else {
                 self.remove(id);
             }
-            self.memory.closed += 1;
+            self.memory.closed_count += 1;
             self.memory.closed_bytes += held;
         }
     }
 
-    fn say_so(&mut self, held: usize) {
+    fn log_released_memory(&mut self, held: usize) {
         let now_ms = self.now.mono_ms;
         if now_ms < self.memory.next_log_ms {
             return;
         }
         self.memory.next_log_ms = now_ms + LOG_EVERY_MS;
-        let closed = std::mem::take(&mut self.memory.closed);
+        let closed = std::mem::take(&mut self.memory.closed_count);
         let closed_bytes = std::mem::take(&mut self.memory.closed_bytes);
         log::warn!(
             "clients held {held} bytes of {} (--memory-max): {closed} connections that held the most, {closed_bytes} bytes, \
              were closed; {} bytes are held now, {} connections were refused so far",
             self.bounds.memory_bytes_max,
             self.held_bytes(),
-            self.counters.refused_for_memory
+            self.counters.refused_at_memory_limit
         );
     }
 
@@ -174,15 +174,15 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Closes a connection that is not logged in if it does not read its output. Called after its
     /// output has grown.
-    pub(super) fn look_at_stranger(&mut self, id: ConnId) {
+    pub(super) fn check_stranger_output(&mut self, id: ConnId) {
         let max = self.bounds.stranger_output_bytes_max;
-        if self.conns.get(id).is_some_and(|conn| !conn.known && conn.output.len() > max) {
-            self.give_up_stranger(id);
+        if self.conns.get(id).is_some_and(|conn| !conn.had_login && conn.output.len() > max) {
+            self.close_blocked_stranger(id);
         }
     }
 
     #[cold]
-    fn give_up_stranger(&mut self, id: ConnId) {
+    fn close_blocked_stranger(&mut self, id: ConnId) {
         let max = self.bounds.stranger_output_bytes_max;
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         // If it is blocked, the edge has not come yet, and another try would not help.
@@ -190,7 +190,7 @@ impl<S: NonblockingStream> Hub<S> {
             self.failed.push((id, CloseCause::IoError));
         } else if conn.output.len() > max {
             // Its further input is not handled before it is closed.
-            conn.waits.set(InputWaitReasons::SHUT, true);
+            conn.input_waits.set(InputWaitReasons::SHUT, true);
             self.failed.push((id, CloseCause::SlowReader));
         }
     }

@@ -184,7 +184,7 @@ impl Loop {
         hub.answer_http_by(live.allowed_origins.clone(), pool.health());
         let acceptor = LoopAcceptor::new(listener, live.conns_max, poll.registry())?;
         let (stop_wait_ms, conns_max) = (live.stop_wait_ms, live.conns_max);
-        hub.hold_to(live);
+        hub.apply_settings(live);
         hub.push_hook = push_hook;
         hub.cluster = cluster;
         hub.bus = bus;
@@ -239,11 +239,11 @@ impl Loop {
             };
             self.turn(&events, polled);
         }
-        self.hub.say_left_out();
+        self.hub.log_omitted_lines();
         let push_hook = self.stop_push_hook();
         let hub = &self.hub;
         let (counters, totals) = (hub.counters(), hub.chat.totals());
-        log::info!("stopped: {counters}; {}; {totals}{push_hook}", counters.noted);
+        log::info!("stopped: {counters}; {}; {totals}{push_hook}", counters.log_events);
         if self.jobs_in_flight == 0 {
             self.pool.stop();
         } else {
@@ -253,7 +253,7 @@ impl Loop {
         }
         drop(self.hub.bus.take());
         if let Some(cluster) = self.hub.cluster.take() {
-            cluster.leave();
+            cluster.end_incarnation();
         }
         Ok(())
     }
@@ -281,12 +281,12 @@ impl Loop {
                 }
                 WAKER => self.on_woken(),
                 SIGNALS => self.on_signal(),
-                ALARM => self.alarm.on_ring(),
+                ALARM => self.alarm.on_fired(),
                 token => Self::on_event(&mut self.hub, conn_of(token), event),
             }
         }
         if !polled || count >= EVENTS_PER_TURN {
-            self.hub.more_events_wait();
+            self.hub.expect_more_events();
         }
         if self.hub.is_late() {
             // Take the store's answers even if the waker's event is not among this turn's events.
@@ -348,7 +348,7 @@ impl Loop {
     fn on_woken(&mut self) {
         self.calls_wait = self.calls.is_some();
         self.pool.take(&mut self.finished);
-        self.hub.take_news();
+        self.hub.hand_in_cluster_events();
         if self.stop_asked.load(Ordering::Acquire) && self.stop == StopStage::No {
             self.begin_stop();
         }
@@ -359,13 +359,13 @@ impl Loop {
 
     /// Applies other settings.
     #[cold]
-    pub(crate) fn reload(&mut self, ReloadedSettings { live, then }: ReloadedSettings) {
+    pub(crate) fn reload(&mut self, ReloadedSettings { settings, on_applied }: ReloadedSettings) {
         if let Some(acceptor) = &mut self.acceptor {
-            acceptor.set_conns_max(live.conns_max);
+            acceptor.set_conns_max(settings.conns_max);
         }
-        (self.stop_wait_ms, self.conns_max) = (live.stop_wait_ms, live.conns_max);
-        self.hub.hold_to(live);
-        then();
+        (self.stop_wait_ms, self.conns_max) = (settings.stop_wait_ms, settings.conns_max);
+        self.hub.apply_settings(settings);
+        on_applied();
     }
 
     /// Hands in the store's answers in order, a bounded number a turn: when the store fails, all

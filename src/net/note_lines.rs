@@ -31,32 +31,32 @@ impl<S: NonblockingStream> Hub<S> {
         use LogLineKind as Kind;
         match note {
             LogEvent::LoggedIn { user, client, by } => {
-                self.say(Kind::LoggedIn, Some(client.conn), Some(("by", credential_name(*by).into())), Some(user));
+                self.log(Kind::LoggedIn, Some(client.conn), Some(("by", credential_name(*by).into())), Some(user));
             }
             LogEvent::LogInRefused { user, client, cause } => {
                 let is_wrong = *cause == LoginRefusalCause::WrongPassword;
                 let kind = if is_wrong { Kind::WrongPassword } else { Kind::LogInRefused };
-                self.say(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
+                self.log(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
             }
-            LogEvent::SignedUp { user, client } => self.say(Kind::SignedUp, Some(client.conn), None, Some(user)),
+            LogEvent::SignedUp { user, client } => self.log(Kind::SignedUp, Some(client.conn), None, Some(user)),
             LogEvent::SignUpRefused { user, client, cause } => {
                 let cause = refusal_name(*cause).into();
-                self.say(Kind::SignUpRefused, Some(client.conn), Some(("cause", cause)), user.as_ref());
+                self.log(Kind::SignUpRefused, Some(client.conn), Some(("cause", cause)), user.as_ref());
             }
             LogEvent::PasswordChanged { user, client } => {
-                self.say(Kind::PasswordChanged, client.map(|client| client.conn), None, Some(user));
+                self.log(Kind::PasswordChanged, client.map(|client| client.conn), None, Some(user));
             }
             LogEvent::AccountDeleted { user, client } => {
-                self.say(Kind::AccountDeleted, client.map(|client| client.conn), None, Some(user));
+                self.log(Kind::AccountDeleted, client.map(|client| client.conn), None, Some(user));
             }
             LogEvent::ProofRefused { user, client, cause } => {
                 let is_wrong = *cause == LoginRefusalCause::WrongPassword;
                 let kind = if is_wrong { Kind::WrongPassword } else { Kind::ProofRefused };
-                self.say(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
+                self.log(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
             }
             LogEvent::Blocked { user, other } => {
                 let fields = [("other", other.as_str().into()), ("user", user.as_str().into())];
-                self.say_at_debug("user blocked", None, &fields);
+                self.log_at_debug("user blocked", None, &fields);
             }
             LogEvent::DeletionGoesOn { user } => {
                 log::info!(user = user.as_str(); "admin: a deletion that was cut short goes on");
@@ -67,7 +67,7 @@ impl<S: NonblockingStream> Hub<S> {
             }
             LogEvent::NoticeBegins { id } => log::info!(id = &**id; "admin: a notice to all users goes out"),
             LogEvent::Replaced { user, client, by } => {
-                self.say(
+                self.log(
                     Kind::Replaced,
                     Some(client.conn),
                     Some(("by", Value::from_display(&LoggedConnection(*by)))),
@@ -76,7 +76,7 @@ impl<S: NonblockingStream> Hub<S> {
             }
             LogEvent::LimitReached { user, client, limit } => {
                 let cause = limit_name(*limit).into();
-                self.say(Kind::LimitReached, Some(client.conn), Some(("cause", cause)), user.as_ref());
+                self.log(Kind::LimitReached, Some(client.conn), Some(("cause", cause)), user.as_ref());
             }
             LogEvent::MailboxFull { user, sender, quota } => {
                 if self.admits_line(Kind::MailboxFull) {
@@ -90,14 +90,14 @@ impl<S: NonblockingStream> Hub<S> {
             }
             LogEvent::NotFriends { user, client } => {
                 let fields = [("cause", "not_friends".into()), ("user", user.as_str().into())];
-                self.say_at_debug("message refused", Some(client.conn), &fields);
+                self.log_at_debug("message refused", Some(client.conn), &fields);
             }
             LogEvent::PageRead { user, pushes, more } => {
                 let fields = [("pushes", (*pushes).into()), ("more", (*more).into()), ("user", user.as_str().into())];
-                self.say_at_debug("page read", None, &fields);
+                self.log_at_debug("page read", None, &fields);
             }
             LogEvent::JobFailed { job, for_good } => {
-                self.say_at_debug(
+                self.log_at_debug(
                     "job failed",
                     None,
                     &[("job", job_name(*job).into()), ("for_good", (*for_good).into())],
@@ -108,8 +108,8 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Logs that a request gets this error.
     #[cold]
-    pub(super) fn say_refused(&self, conn: ConnId, code: ErrorCode, why: &str) {
-        self.say_at_debug("request refused", Some(conn), &[("code", code.as_str().into()), ("why", why.into())]);
+    pub(super) fn log_refused_request(&self, conn: ConnId, code: ErrorCode, why: &str) {
+        self.log_at_debug("request refused", Some(conn), &[("code", code.as_str().into()), ("why", why.into())]);
     }
 
     /// Logs the close of a connection.
@@ -117,7 +117,7 @@ impl<S: NonblockingStream> Hub<S> {
         match cause {
             // These limits are not known to the core.
             CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
-                self.say(LogLineKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
+                self.log(LogLineKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
             }
             _ => log::debug!("connection {} closed: {}", LoggedConnection(conn), cause.as_str()),
         }
@@ -135,7 +135,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Logs that a connection is refused because the limit on connections is reached.
     #[cold]
-    pub(super) fn say_full(&mut self, conns_max: usize, address: IpAddr) {
+    pub(super) fn log_conn_limit(&mut self, conns_max: usize, address: IpAddr) {
         if self.admits_line(LogLineKind::ConnectionRefused) {
             let address = address.to_canonical();
             let shown = Value::from_display(&address);
@@ -146,8 +146,8 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Logs the counts of omitted lines.
     #[cold]
-    pub(super) fn say_left_out(&mut self) {
-        for (kind, count) in self.line_rates.take_left_out() {
+    pub(super) fn log_omitted_lines(&mut self) {
+        for (kind, count) in self.line_rates.take_omitted() {
             if count > 0 {
                 let fields = [("kind", kind.as_str().into()), ("lines", count.into())];
                 self.write_line(Level::Info, "lines left out", None, &fields);
@@ -155,7 +155,7 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    fn say(
+    fn log(
         &mut self,
         kind: LogLineKind,
         conn: Option<ConnId>,

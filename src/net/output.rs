@@ -13,9 +13,9 @@ struct OutputBuffer {
     replies: usize,
     /// The number of bytes at the front that are the rest of a frame whose beginning is not in
     /// memory any more.
-    begun: usize,
+    partial_frame_bytes: usize,
     /// Its capacity at the last count, in bytes.
-    counted: usize,
+    counted_capacity: usize,
 }
 
 /// The length of the frame at the beginning of these bytes. A frame of any kind gives its own
@@ -33,8 +33,8 @@ fn frame_length(bytes: &[u8]) -> usize {
 
 impl OutputBuffer {
     /// The number of waiting bytes that belong to a partly written frame.
-    fn unfinished(&self) -> usize {
-        let mut boundary = self.begun;
+    fn partial_frame_waiting(&self) -> usize {
+        let mut boundary = self.partial_frame_bytes;
         while boundary < self.offset {
             boundary += frame_length(&self.bytes[boundary..]);
         }
@@ -43,16 +43,16 @@ impl OutputBuffer {
 
     /// Moves the waiting bytes to the front.
     fn compact(&mut self) {
-        self.begun = self.unfinished();
+        self.partial_frame_bytes = self.partial_frame_waiting();
         self.bytes.drain(..self.offset);
         self.offset = 0;
     }
 
     /// Keeps the rest of a partly written frame, the last frame, and as many frames before that one
     /// as fit into `bytes_max`.
-    fn keep_last_words(&mut self, bytes_max: usize) {
+    fn keep_last_frames(&mut self, bytes_max: usize) {
         self.compact();
-        let first = self.begun;
+        let first = self.partial_frame_bytes;
         let mut kept = first;
         let mut at = first;
         while at < self.bytes.len() {
@@ -75,7 +75,7 @@ pub struct SpareBuffers {
     /// The sum of their capacities.
     bytes: usize,
     /// The total capacity of the buffers that connections have.
-    lent: usize,
+    lent_capacity: usize,
     /// The number of bytes written so far.
     written: u64,
 }
@@ -93,7 +93,7 @@ impl SpareBuffers {
     /// The memory of all output buffers, used or kept, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.lent + self.bytes
+        self.lent_capacity + self.bytes
     }
 
     /// The number of bytes written since the start.
@@ -105,8 +105,8 @@ impl SpareBuffers {
     /// Updates the count of a connection's buffer.
     fn count(&mut self, buffer: &mut OutputBuffer) {
         let capacity = buffer.bytes.capacity();
-        self.lent = self.lent - buffer.counted + capacity;
-        buffer.counted = capacity;
+        self.lent_capacity = self.lent_capacity - buffer.counted_capacity + capacity;
+        buffer.counted_capacity = capacity;
     }
 
     fn take(&mut self) -> Box<OutputBuffer> {
@@ -116,14 +116,14 @@ impl SpareBuffers {
     }
 
     fn put(&mut self, mut buffer: Box<OutputBuffer>) {
-        self.lent -= std::mem::take(&mut buffer.counted);
+        self.lent_capacity -= std::mem::take(&mut buffer.counted_capacity);
         let bytes = buffer.bytes.capacity();
         if self.buffers.len() < Self::BUFFERS_MAX
             && bytes <= Self::BYTES_MAX
             && self.bytes + bytes <= Self::TOTAL_BYTES_MAX
         {
             buffer.bytes.clear();
-            (buffer.offset, buffer.begun, buffer.replies) = (0, 0, 0);
+            (buffer.offset, buffer.partial_frame_bytes, buffer.replies) = (0, 0, 0);
             self.bytes += bytes;
             self.buffers.push(buffer);
         }
@@ -182,7 +182,7 @@ impl PendingOutput {
 
     /// Has it no buffer either?
     #[cfg(test)]
-    pub(super) fn owns_nothing(&self) -> bool {
+    pub(super) fn has_no_buffer(&self) -> bool {
         self.0.is_none()
     }
 
@@ -213,9 +213,9 @@ impl PendingOutput {
     /// Drops the waiting output except the rest of a partly written frame and the last frames, up
     /// to `bytes_max` (but at least one frame): the rest is useless for a client that is closed and
     /// does not read.
-    pub fn keep_last_words(&mut self, bytes_max: usize, spare: &mut SpareBuffers) {
+    pub fn keep_last_frames(&mut self, bytes_max: usize, spare: &mut SpareBuffers) {
         if let Some(buffer) = &mut self.0 {
-            buffer.keep_last_words(bytes_max);
+            buffer.keep_last_frames(bytes_max);
             spare.count(buffer);
         }
     }
@@ -311,7 +311,7 @@ mod tests {
         for size in [10, SpareBuffers::BYTES_MAX * 2] {
             output.tail(&mut spare).extend_from_slice(&vec![b'x'; size]);
             output.flush(&mut io::sink(), &mut spare).unwrap();
-            assert!(output.owns_nothing());
+            assert!(output.has_no_buffer());
             assert!(spare.buffers.iter().all(|buffer| buffer.bytes.capacity() <= SpareBuffers::BYTES_MAX));
         }
         for _ in 0..SpareBuffers::BUFFERS_MAX * 2 {
@@ -355,9 +355,9 @@ mod tests {
         for output in &mut outputs[..4] {
             output.discard(&mut spare);
         }
-        assert_eq!(spare.lent, outputs[4].held_bytes());
+        assert_eq!(spare.lent_capacity, outputs[4].held_bytes());
         outputs[4].discard(&mut spare);
-        assert_eq!(spare.lent, 0);
+        assert_eq!(spare.lent_capacity, 0);
     }
 
     fn text_frame(text: &str) -> Vec<u8> {
@@ -389,8 +389,8 @@ mod tests {
                     expected.extend_from_slice(frame);
                 }
                 assert!(output.flush(&mut socket, &mut spare).is_ok());
-                output.keep_last_words(30, &mut spare);
-                assert!(output.held_bytes() < 80_000 && spare.lent == output.held_bytes());
+                output.keep_last_frames(30, &mut spare);
+                assert!(output.held_bytes() < 80_000 && spare.lent_capacity == output.held_bytes());
                 socket.room = usize::MAX;
                 assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), SocketWriteResult::All);
                 // Frames are written whole: the begun one first, then the last one.

@@ -36,33 +36,37 @@ struct ProxiedConnection {
     /// The client's, as far as it is known; the proxy's own at first.
     address: IpAddr,
     /// The address was given by a proxy.
-    is_told: bool,
+    is_address_given: bool,
     stage: ProxiedAddressStage,
 }
 
 /// The trusted proxies, and the connections from them.
 #[derive(Debug, Default)]
 pub(super) struct ProxiedConnections {
-    trusted: Networks,
+    trusted_networks: Networks,
     conns: HashMap<ConnId, ProxiedConnection>,
 }
 
 impl ProxiedConnections {
     /// Sets the trusted proxies.
     pub(super) fn trust(&mut self, trusted: Networks) {
-        self.trusted = trusted;
+        self.trusted_networks = trusted;
     }
 
     /// Is this the address of a trusted proxy?
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted.contains(address)
+        self.trusted_networks.contains(address)
     }
 
     /// A proxy has opened a connection.
-    pub(super) fn opened(&mut self, id: ConnId, proxy: IpAddr) {
+    pub(super) fn note_opened(&mut self, id: ConnId, proxy: IpAddr) {
         self.conns.insert(
             id,
-            ProxiedConnection { address: proxy.to_canonical(), is_told: false, stage: ProxiedAddressStage::Opened },
+            ProxiedConnection {
+                address: proxy.to_canonical(),
+                is_address_given: false,
+                stage: ProxiedAddressStage::Opened,
+            },
         );
     }
 
@@ -79,7 +83,7 @@ impl ProxiedConnections {
     }
 
     /// Did a trusted proxy open this connection?
-    pub(super) fn is_of_proxy(&self, id: ConnId) -> bool {
+    pub(super) fn is_proxied(&self, id: ConnId) -> bool {
         self.stage(id).is_some()
     }
 
@@ -126,7 +130,7 @@ impl<S: NonblockingStream> Hub<S> {
             ProxyHeader::Whole { client, length } => {
                 proxied.stage = ProxiedAddressStage::Head;
                 if let Some(client) = client {
-                    (proxied.address, proxied.is_told) = (client.to_canonical(), true);
+                    (proxied.address, proxied.is_address_given) = (client.to_canonical(), true);
                 }
                 // Only if the client is a trusted proxy itself, the head of a request may say more.
                 // Otherwise the address counts now, also for a proxy that does not name its client.
@@ -143,13 +147,14 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Reads the client's address from the head of a WebSocket request, if a trusted proxy sent it.
     /// `Err`: its headers contradict each other. `Ok(false)`: the connection was closed.
-    pub(super) fn settle_by_head(&mut self, id: ConnId, head: &[u8]) -> Result<bool, ()> {
+    pub(super) fn read_client_address(&mut self, id: ConnId, head: &[u8]) -> Result<bool, ()> {
         if self.proxies.stage(id) == Some(ProxiedAddressStage::Head) {
             let [x_forwarded_for, forwarded] = ["X-Forwarded-For", "Forwarded"].map(|name| header_values(head, name));
-            let ProxiedConnections { trusted, conns } = &mut self.proxies;
+            let ProxiedConnections { trusted_networks, conns } = &mut self.proxies;
             if let Some(proxied) = conns.get_mut(&id) {
-                let address = client_address(proxied.address, &x_forwarded_for, &forwarded, trusted).ok_or(())?;
-                proxied.is_told |= address != proxied.address;
+                let address =
+                    client_address(proxied.address, &x_forwarded_for, &forwarded, trusted_networks).ok_or(())?;
+                proxied.is_address_given |= address != proxied.address;
                 proxied.address = address;
             }
         }
@@ -165,7 +170,7 @@ impl<S: NonblockingStream> Hub<S> {
         let Some(proxied) = self.proxies.conns.get_mut(&id) else { return true };
         proxied.stage = ProxiedAddressStage::Known;
         let address = proxied.address;
-        if proxied.is_told {
+        if proxied.is_address_given {
             log::debug!("connection {}.{} comes from {address}, through a proxy", id.slot, id.generation);
         }
         let Some(address_key) = self.enter(address) else {
@@ -181,11 +186,11 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Counts a connection for its address; `None`: that address has reached the limit.
     pub(super) fn enter(&mut self, address: IpAddr) -> Option<Option<AddressKey>> {
-        let address_key = self.address_keys.of(address);
+        let address_key = self.address_keys.key_of(address);
         if self.address_keys.enter(address_key) {
             return Some(address_key);
         }
-        self.counters.refused_of_address += 1;
+        self.counters.refused_at_address_limit += 1;
         self.say_address_full(address);
         None
     }

@@ -10,7 +10,7 @@ pub trait NonblockingStream: Read + Write {
     ///
     /// # Errors
     /// The connection is broken.
-    fn end(&mut self) -> io::Result<()>;
+    fn end_writing(&mut self) -> io::Result<()>;
 
     /// The address of the other side, if it has one and is still there.
     fn peer(&self) -> Option<IpAddr> {
@@ -47,7 +47,7 @@ impl Write for Socket {
 }
 
 impl NonblockingStream for Socket {
-    fn end(&mut self) -> io::Result<()> {
+    fn end_writing(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.shutdown(Shutdown::Write),
         }

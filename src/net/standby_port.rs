@@ -57,7 +57,7 @@ impl StandbyPort {
                 while askers.have_room()
                     && let Ok((stream, _)) = listener.accept()
                 {
-                    answer_aside(stream, &askers, &certificates);
+                    answer_on_thread(stream, &askers, &certificates);
                 }
             }
         })?;
@@ -80,7 +80,7 @@ struct StandbyPortClients(Mutex<VecDeque<StandbyConnection>>);
 
 #[derive(Debug)]
 struct StandbyConnection {
-    since: Instant,
+    opened_at: Instant,
     stream: Arc<TcpStream>,
 }
 
@@ -95,7 +95,7 @@ impl StandbyPortClients {
     /// over?
     fn have_room(&self) -> bool {
         let askers = self.lock();
-        askers.len() < ASKERS_MAX || askers.front().is_some_and(|oldest| oldest.since.elapsed() >= STAY)
+        askers.len() < ASKERS_MAX || askers.front().is_some_and(|oldest| oldest.opened_at.elapsed() >= STAY)
     }
 
     fn enter(&self, stream: &Arc<TcpStream>) {
@@ -106,42 +106,42 @@ impl StandbyPortClients {
             // The thread that reads from it sees the end. The connection may be gone already.
             oldest.stream.shutdown(Shutdown::Both).unwrap_or(());
         }
-        askers.push_back(StandbyConnection { since: Instant::now(), stream: Arc::clone(stream) });
+        askers.push_back(StandbyConnection { opened_at: Instant::now(), stream: Arc::clone(stream) });
     }
 
-    fn leave(&self, stream: &Arc<TcpStream>) {
+    fn remove(&self, stream: &Arc<TcpStream>) {
         self.lock().retain(|asker| !Arc::ptr_eq(&asker.stream, stream));
     }
 }
 
 /// Answers on a thread of its own, so that a silent connection does not delay others.
-fn answer_aside(stream: TcpStream, askers: &Arc<StandbyPortClients>, certificates: &Arc<CertificateReader>) {
+fn answer_on_thread(stream: TcpStream, askers: &Arc<StandbyPortClients>, certificates: &Arc<CertificateReader>) {
     let stream = Arc::new(stream);
     askers.enter(&stream);
     let (list, asker, certificates) = (Arc::clone(askers), Arc::clone(&stream), Arc::clone(certificates));
     let started = thread::Builder::new().name("standby-answer".to_owned()).spawn(move || {
         // The client may be gone; nobody else waits for the answer.
         answer(&asker, certificates.as_ref()).unwrap_or(());
-        list.leave(&asker);
+        list.remove(&asker);
     });
     if started.is_err() {
-        askers.leave(&stream);
+        askers.remove(&stream);
     }
 }
 
 fn answer(stream: &TcpStream, certificates: &CertificateReader) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(REQUEST_WITHIN))?;
-    let mut timed = TimedSocket { stream, until: Instant::now() + REQUEST_WITHIN, again: Vec::new() };
+    let mut timed = TimedSocket { stream, deadline: Instant::now() + REQUEST_WITHIN, unread: Vec::new() };
     let mut head = Vec::new();
-    let Some(asked) = read_asked(&mut timed, &mut head)? else { return Ok(()) };
+    let Some(asked) = read_request_kind(&mut timed, &mut head)? else { return Ok(()) };
     let StandbyRequestKind::Tls { at } = asked else { return answer_to(asked, &mut timed) };
     let Some(certificates) = certificates() else { return Ok(()) };
-    timed.again = head.split_off(at);
+    timed.unread = head.split_off(at);
     let mut session = ServerConnection::new(certificates.config()).map_err(io::Error::other)?;
     let mut tls = rustls::Stream::new(&mut session, &mut timed);
     let mut head = Vec::new();
-    if let Some(asked) = read_asked(&mut tls, &mut head)? {
+    if let Some(asked) = read_request_kind(&mut tls, &mut head)? {
         answer_to(asked, &mut tls)?;
     }
     tls.conn.send_close_notify();
@@ -149,7 +149,7 @@ fn answer(stream: &TcpStream, certificates: &CertificateReader) -> io::Result<()
 }
 
 /// Reads into `head` until the kind of request is known. `None`: the input ended before.
-fn read_asked(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<StandbyRequestKind>> {
+fn read_request_kind(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<StandbyRequestKind>> {
     let mut chunk = [0; 1024];
     while head.len() <= HEAD_BYTES_MAX {
         match stream.read(&mut chunk) {
@@ -176,19 +176,19 @@ fn answer_to(asked: StandbyRequestKind, stream: &mut impl Write) -> io::Result<(
 /// A socket with a deadline for reads.
 struct TimedSocket<'a> {
     stream: &'a TcpStream,
-    until: Instant,
+    deadline: Instant,
     /// Bytes that were read already, and are returned by the next reads.
-    again: Vec<u8>,
+    unread: Vec<u8>,
 }
 
 impl Read for TimedSocket<'_> {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        if !self.again.is_empty() {
-            let count = self.again.as_slice().read(space)?;
-            self.again.drain(..count);
+        if !self.unread.is_empty() {
+            let count = self.unread.as_slice().read(space)?;
+            self.unread.drain(..count);
             return Ok(count);
         }
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }

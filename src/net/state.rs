@@ -119,12 +119,12 @@ impl WriteState {
 
     /// The state of a connection that is closed for this cause.
     #[must_use]
-    pub fn after(cause: CloseCause) -> Self {
+    pub fn after_close(cause: CloseCause) -> Self {
         match cause {
             CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => Self::Dead,
             // As for a connection without a proxy: it is closed at once, and holds no descriptor.
             CloseCause::AddressFull => Self::Dead,
-            cause if cause.says_all() => Self::Closing(FinalOutputMode::Reason),
+            cause if cause.sends_only_reason() => Self::Closing(FinalOutputMode::Reason),
             _ => Self::Closing(FinalOutputMode::Everything),
         }
     }
@@ -242,7 +242,7 @@ mod tests {
                 | CloseCause::WebSocketProtocol => WriteState::Closing(FinalOutputMode::Reason),
                 _ => WriteState::Closing(FinalOutputMode::Everything),
             };
-            assert_eq!(WriteState::after(cause), expected, "{cause:?}");
+            assert_eq!(WriteState::after_close(cause), expected, "{cause:?}");
         }
     }
 

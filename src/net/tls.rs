@@ -135,13 +135,13 @@ pub struct TlsSession {
     outgoing: Vec<u8>,
     written: usize,
     /// Handling the handshake has begun.
-    has_begun: bool,
+    handshake_has_begun: bool,
     /// Its keys are expanded all the time.
     is_expanded: bool,
     /// Nothing more may be sent in this session.
-    is_over: bool,
+    is_write_closed: bool,
     /// The client has announced its end.
-    has_ended: bool,
+    client_has_ended: bool,
 }
 
 impl fmt::Debug for TlsSession {
@@ -165,10 +165,10 @@ impl TlsSession {
             incoming: first.to_vec(),
             outgoing: Vec::new(),
             written: 0,
-            has_begun: false,
+            handshake_has_begun: false,
             is_expanded: false,
-            is_over: false,
-            has_ended: false,
+            is_write_closed: false,
+            client_has_ended: false,
         })
     }
 
@@ -181,7 +181,7 @@ impl TlsSession {
     /// Has handling the handshake not begun yet?
     #[must_use]
     pub fn is_new(&self) -> bool {
-        !self.has_begun
+        !self.handshake_has_begun
     }
 
     /// The number of unwritten bytes of records.
@@ -222,7 +222,7 @@ impl TlsSession {
         buffers: &mut TlsReadBuffers,
         count: usize,
     ) -> Result<TlsDecryptResult, rustls::Error> {
-        self.has_begun = true;
+        self.handshake_has_begun = true;
         let shakes_hands = self.is_handshaking();
         let end = self.incoming.len() + count;
         buffers.plain.clear();
@@ -231,7 +231,7 @@ impl TlsSession {
         *count = count_records(&records[..end]);
         self.incoming = Vec::new();
         let opened = match self.open_all(&mut records[..end], plain) {
-            Ok(_) if self.has_ended => Ok(TlsDecryptResult::End),
+            Ok(_) if self.client_has_ended => Ok(TlsDecryptResult::End),
             Ok(used) if end - used <= INCOMING_BYTES_MAX => {
                 // Kept in no more memory than needed.
                 self.incoming = records[used..end].to_vec();
@@ -240,7 +240,7 @@ impl TlsSession {
             Ok(_) => Err(TOO_LARGE),
             Err(error) => Err(error),
         };
-        self.is_over |= opened.is_err();
+        self.is_write_closed |= opened.is_err();
         if shakes_hands {
             self.is_expanded = self.session.negotiated_cipher_suite().is_some_and(compact_tls_keys::keeps_expanded);
         }
@@ -263,7 +263,7 @@ impl TlsSession {
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.outgoing),
                 // It is written before anything else.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => self.has_ended = true,
+                Ok(ConnectionState::PeerClosed) => self.client_has_ended = true,
                 // Early data is off, and other states of later library versions do not occur.
                 Ok(_) => return Ok(used + discard),
                 Err(error) => {
@@ -290,7 +290,7 @@ impl TlsSession {
     /// May something be encrypted?
     #[must_use]
     pub(super) fn can_seal(&self) -> bool {
-        !self.is_over && !self.is_handshaking()
+        !self.is_write_closed && !self.is_handshaking()
     }
 
     /// Encrypts something into `sealed`. Gives the length of the ciphertext.
@@ -324,7 +324,7 @@ impl TlsSession {
                     None
                 }
                 Ok(ConnectionState::PeerClosed) => {
-                    self.has_ended = true;
+                    self.client_has_ended = true;
                     None
                 }
                 Ok(_) => Some(Err(ErrorKind::NotConnected.into())),
@@ -346,7 +346,7 @@ impl TlsSession {
         if let Ok(count) = self.seal(sealed, |traffic, space| traffic.queue_close_notify(space)) {
             self.outgoing.extend_from_slice(&sealed[..count]);
         }
-        self.is_over = true;
+        self.is_write_closed = true;
     }
 
     /// Writes the records that wait. Are all out?
@@ -420,7 +420,7 @@ impl<W: Write> Write for EncryptingSocket<'_, W> {
         let plain = &plain[..plain.len().min(SEALED_BYTES)];
         let end = self.tls.seal(self.sealed, |traffic, space| traffic.encrypt(plain, space))?;
         // A message of the TLS protocol itself may have come before it.
-        let out = if self.tls.flush(self.socket)? { write_some(self.socket, &self.sealed[..end])? } else { 0 };
+        let out = if self.tls.flush(self.socket)? { write_available(self.socket, &self.sealed[..end])? } else { 0 };
         self.tls.outgoing.extend_from_slice(&self.sealed[out..end]);
         Ok(plain.len())
     }
@@ -431,7 +431,7 @@ impl<W: Write> Write for EncryptingSocket<'_, W> {
 }
 
 /// Writes until all is written or the socket takes no more. Gives the number of written bytes.
-fn write_some(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+fn write_available(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
     let mut out = 0;
     while out < bytes.len() {
         match socket.write(&bytes[out..]) {

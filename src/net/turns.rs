@@ -88,7 +88,7 @@ fn read_bytes(quantum: i64) -> usize {
 impl<S: NonblockingStream> Hub<S> {
     /// Reads connections with input: all that were just woken, and a part of the backlog.
     pub(super) fn serve_ready(&mut self) {
-        if self.is_nobody_ready() {
+        if self.has_nothing_to_read() {
             return;
         }
         let quantum = quantum_of(self.ready.len() + self.backlog.len() + self.strangers.len());
@@ -103,14 +103,14 @@ impl<S: NonblockingStream> Hub<S> {
             }
             self.prefetch(some);
             for &id in some {
-                spent += self.serve_one(id, &mut shared[..bytes], quantum);
+                spent += self.serve_conn(id, &mut shared[..bytes], quantum);
             }
-            self.look_at_memory();
+            self.check_memory();
             served += some.len();
         }
-        self.serve_some(|hub| &mut hub.backlog, TURN, &mut shared[..bytes], quantum);
+        self.serve_queue(|hub| &mut hub.backlog, TURN, &mut shared[..bytes], quantum);
         let for_strangers = if users_wait { STRANGERS_BESIDE_USERS } else { STRANGERS_ALONE };
-        self.serve_some(|hub| &mut hub.strangers, for_strangers, &mut shared[..bytes], quantum);
+        self.serve_queue(|hub| &mut hub.strangers, for_strangers, &mut shared[..bytes], quantum);
         self.serve_handshakes(&mut shared);
         self.buffers.return_shared(shared);
         // Connections that were queued meanwhile are served in the next turn, so that they do not
@@ -122,7 +122,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Serves as many connections of a queue as this work allows, each at most once, so that they
     /// do not keep the loop from writing.
-    fn serve_some(
+    fn serve_queue(
         &mut self,
         queue: fn(&mut Self) -> &mut VecDeque<ConnId>,
         work_max: i64,
@@ -139,14 +139,14 @@ impl<S: NonblockingStream> Hub<S> {
             waiting -= count;
             self.prefetch(&some[..count]);
             for &id in &some[..count] {
-                spent += self.serve_one(id, shared, quantum);
+                spent += self.serve_conn(id, shared, quantum);
             }
-            self.look_at_memory();
+            self.check_memory();
         }
     }
 
     /// Serves one connection. Returns the work that it used.
-    fn serve_one(&mut self, id: ConnId, shared: &mut [u8], quantum: i64) -> i64 {
+    fn serve_conn(&mut self, id: ConnId, shared: &mut [u8], quantum: i64) -> i64 {
         let Some(conn) = self.conns.get_mut(id) else { return SERVED };
         conn.lists.leave(HubListFlags::TO_READ);
         if !conn.is_open() {
@@ -164,7 +164,7 @@ impl<S: NonblockingStream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id) else { return SERVED };
         let debt = i64::from(conn.debt_us) * MICROSECOND;
         if debt >= quantum {
-            conn.debt_us = to_debt(debt - quantum);
+            conn.debt_us = to_micros(debt - quantum);
             self.queue_later(id);
             return PASSED_OVER;
         }
@@ -174,7 +174,7 @@ impl<S: NonblockingStream> Hub<S> {
         let used = quantum - debt - self.work_left;
         let mut handshakes = false;
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.debt_us = to_debt(-self.work_left);
+            conn.debt_us = to_micros(-self.work_left);
             handshakes = goes_on && conn.is_handshaking();
         }
         if handshakes {
@@ -182,20 +182,20 @@ impl<S: NonblockingStream> Hub<S> {
         } else if goes_on {
             self.queue_later(id);
         }
-        self.end_if_ended(id);
+        self.close_if_input_ended(id);
         self.count_input(id);
         SERVED + used
     }
 
     /// Has no connection anything to be read?
-    pub(super) fn is_nobody_ready(&self) -> bool {
+    pub(super) fn has_nothing_to_read(&self) -> bool {
         self.ready.is_empty() && self.backlog.is_empty() && self.strangers.is_empty() && self.handshakes.is_empty()
     }
 
     /// The number of connections that may be accepted in this turn.
     #[must_use]
     pub fn accepts_per_turn(&self) -> usize {
-        if self.is_nobody_ready() { ACCEPTS } else { ACCEPTS_BESIDE_OTHERS }
+        if self.has_nothing_to_read() { ACCEPTS } else { ACCEPTS_BESIDE_OTHERS }
     }
 
     /// Queues a connection to be served in this turn, or first in the next.
@@ -203,7 +203,7 @@ impl<S: NonblockingStream> Hub<S> {
         if let Some(conn) = self.conns.get_mut(id)
             && conn.lists.enter(HubListFlags::TO_READ)
         {
-            if conn.known { self.ready.push(id) } else { self.strangers.push_back(id) }
+            if conn.had_login { self.ready.push(id) } else { self.strangers.push_back(id) }
         }
     }
 
@@ -212,13 +212,13 @@ impl<S: NonblockingStream> Hub<S> {
         if let Some(conn) = self.conns.get_mut(id)
             && conn.lists.enter(HubListFlags::TO_READ)
         {
-            if conn.known { &mut self.backlog } else { &mut self.strangers }.push_back(id);
+            if conn.had_login { &mut self.backlog } else { &mut self.strangers }.push_back(id);
         }
     }
 }
 
 /// Converts units to whole microseconds. Larger values do not occur, because input is bounded.
-fn to_debt(units: i64) -> u16 {
+fn to_micros(units: i64) -> u16 {
     u16::try_from(units.max(0) / MICROSECOND).unwrap_or(u16::MAX)
 }
 
@@ -237,6 +237,6 @@ mod tests {
 
     #[test]
     fn a_debt_is_never_negative_and_never_wraps() {
-        assert_eq!((to_debt(-5), to_debt(MICROSECOND), to_debt(i64::MAX)), (0, 1, u16::MAX));
+        assert_eq!((to_micros(-5), to_micros(MICROSECOND), to_micros(i64::MAX)), (0, 1, u16::MAX));
     }
 }

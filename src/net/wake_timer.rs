@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) struct WakeupTimer {
     timer: timer::TimerFd,
     /// When it fires, at the earliest, in ms of the loop's clock.
-    rings_ms: Option<u64>,
+    fires_at_ms: Option<u64>,
 }
 
 impl WakeupTimer {
@@ -20,12 +20,12 @@ impl WakeupTimer {
     /// # Errors
     /// The system has no timer to give.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        Ok(Self { timer: timer::TimerFd::new(registry, token)?, rings_ms: None })
+        Ok(Self { timer: timer::TimerFd::new(registry, token)?, fires_at_ms: None })
     }
 
     /// It has fired, and must be set again.
-    pub(super) fn on_ring(&mut self) {
-        self.rings_ms = None;
+    pub(super) fn on_fired(&mut self) {
+        self.fires_at_ms = None;
     }
 
     /// Makes sure that the loop is woken at `deadline_ms`; it may also wake earlier once, for a
@@ -35,12 +35,12 @@ impl WakeupTimer {
         if wait.is_zero() {
             return Some(wait);
         }
-        if self.rings_ms.is_none_or(|rings_ms| rings_ms > deadline_ms) {
+        if self.fires_at_ms.is_none_or(|rings_ms| rings_ms > deadline_ms) {
             // If the timer fails, use the poll's timeout.
             if self.timer.set(wait).is_err() {
                 return Some(wait);
             }
-            self.rings_ms = Some(deadline_ms);
+            self.fires_at_ms = Some(deadline_ms);
         }
         None
     }
@@ -113,7 +113,7 @@ mod tests {
         let mut rings = |alarm: &mut WakeupTimer| {
             poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
             assert!(events.iter().map(mio::event::Event::token).eq([ALARM]));
-            alarm.on_ring();
+            alarm.on_fired();
         };
         assert_eq!(alarm.set(0, 100_000), None);
         assert_eq!(alarm.set(0, 2), None);
@@ -125,6 +125,6 @@ mod tests {
         rings(&mut alarm);
         assert_eq!(alarm.set(5, 5), Some(Duration::ZERO));
         assert_eq!(alarm.set(5, 4), Some(Duration::ZERO));
-        assert!(alarm.rings_ms.is_none(), "what is due needs no timer");
+        assert!(alarm.fires_at_ms.is_none(), "what is due needs no timer");
     }
 }

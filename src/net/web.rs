@@ -60,7 +60,7 @@ impl WebSettings {
         match () {
             () if self.is_stopping => ServerHealth::Stopping,
             () if self.is_draining => ServerHealth::Draining,
-            () if !self.store.works() => ServerHealth::Store,
+            () if !self.store.is_working() => ServerHealth::Store,
             () if is_lease_lost => ServerHealth::Lease,
             () => ServerHealth::Ok,
         }
@@ -96,7 +96,7 @@ impl<S: NonblockingStream> Hub<S> {
         match http::read_head(bytes) {
             HttpHeadResult::More => {}
             HttpHeadResult::Upgrade { accept, speaks_hongyan, length } => {
-                let refusal = match self.settle_by_head(id, &bytes[..length]) {
+                let refusal = match self.read_client_address(id, &bytes[..length]) {
                     Ok(false) => return AfterHead::Nothing,
                     Ok(true) if self.web.allows(&bytes[..length]) => {
                         self.answer(id, |out| http::write_upgrade(out, &accept, speaks_hongyan));

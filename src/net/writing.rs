@@ -14,7 +14,7 @@ use crate::chat::contract::{ConnId, CoreEvent};
 impl<S: NonblockingStream> Hub<S> {
     /// Appends two frames to a connection's output, before anything of it is written.
     #[inline(never)]
-    pub(super) fn write_two(
+    pub(super) fn write_two_frames(
         &mut self,
         id: ConnId,
         first: impl FnOnce(&mut Vec<u8>),
@@ -41,14 +41,14 @@ impl<S: NonblockingStream> Hub<S> {
         conn.output.count(&mut self.buffers.spare);
         self.counters.frames += 1;
         let large =
-            conn.output.len() > if conn.known { REPLIES_SOFT_MAX } else { self.bounds.stranger_output_bytes_max };
+            conn.output.len() > if conn.had_login { REPLIES_SOFT_MAX } else { self.bounds.stranger_output_bytes_max };
         if conn.lists.enter(HubListFlags::TO_WRITE) {
             self.work_left -= WRITE;
             self.dirty.push(id);
         }
         if large {
-            self.relieve(id);
-            self.look_at_stranger(id);
+            self.limit_output(id);
+            self.check_stranger_output(id);
         }
     }
 
@@ -56,7 +56,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// connection's requests if the output cannot be written; and closes the connection if the
     /// output exceeds its limit nevertheless.
     #[inline(never)]
-    pub(super) fn relieve(&mut self, id: ConnId) {
+    pub(super) fn limit_output(&mut self, id: ConnId) {
         let is_large =
             |conn: &&mut Conn<S>| conn.output.len() > OUTPUT_SOFT_MAX || conn.output.replies() > REPLIES_SOFT_MAX;
         let Some(conn) = self.conns.get_mut(id).filter(is_large) else { return };
@@ -68,10 +68,10 @@ impl<S: NonblockingStream> Hub<S> {
             Ok(SocketWriteResult::All) => {}
             Ok(SocketWriteResult::Blocked) => {
                 if conn.output.replies() > REPLIES_SOFT_MAX {
-                    conn.waits.set(InputWaitReasons::CHOKED, true);
+                    conn.input_waits.set(InputWaitReasons::CHOKED, true);
                 }
                 if conn.output.replies() > OUTPUT_SOFT_MAX {
-                    conn.waits.set(InputWaitReasons::SHUT, true);
+                    conn.input_waits.set(InputWaitReasons::SHUT, true);
                 }
                 if conn.output.len() > self.bounds.output_bytes_max {
                     self.failed.push((id, CloseCause::SlowReader));
@@ -82,8 +82,10 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// Lets its input continue as soon as enough answers are written.
-    fn ease(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get(id).filter(|conn| conn.waits != InputWaitReasons::default()) else { return };
+    fn release_input(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(id).filter(|conn| conn.input_waits != InputWaitReasons::default()) else {
+            return;
+        };
         let replies = conn.output.replies();
         if replies <= REPLIES_SOFT_MAX {
             self.set_waits(id, InputWaitReasons::SHUT, false);
@@ -151,12 +153,12 @@ impl<S: NonblockingStream> Hub<S> {
                 if conn.write.begin_blocked() {
                     self.begin_blocked(id);
                 } else if took_some {
-                    self.note_taken(id);
+                    self.note_output_taken(id);
                 }
             }
             Err(_) => self.failed.push((id, CloseCause::IoError)),
         }
-        self.ease(id);
+        self.release_input(id);
     }
 
     #[inline(never)]
@@ -173,8 +175,8 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// The client took some of its waiting output.
     #[inline(never)]
-    fn note_taken(&mut self, id: ConnId) {
-        if self.deadlines.note_taken(self.now.mono_ms, id) {
+    fn note_output_taken(&mut self, id: ConnId) {
+        if self.deadlines.note_output_taken(self.now.mono_ms, id) {
             self.dispatch(CoreEvent::Drained { conn: id });
         }
     }

@@ -15,7 +15,7 @@ pub(super) struct HookMessage {
     /// The body, a JSON text.
     pub(super) body: Vec<u8>,
     /// When it was made.
-    pub(super) since: Instant,
+    pub(super) created_at: Instant,
     /// The number of failed requests for it.
     pub(super) failures: u32,
 }
@@ -44,7 +44,7 @@ fn kind_of(kind: PushKind) -> &'static str {
 }
 
 /// The beginning of a text, in whole characters.
-fn cut(text: &str) -> &str {
+fn shorten(text: &str) -> &str {
     let end = (0..=CONTENT_BYTES_MAX.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     &text[..end.unwrap_or(0)]
 }
@@ -53,7 +53,7 @@ impl HookMessage {
     /// Makes the body for an announcement. It has content only if `with_content` is set.
     pub(super) fn of(notice: &PushHookNotice, with_content: bool, now: Instant) -> Self {
         let PushHookNotice { push, waiting, more } = notice;
-        let content = with_content.then(|| cut(push.content()));
+        let content = with_content.then(|| shorten(push.content()));
         let body = HookBody {
             receiver: push.receiver(),
             sender: push.sender(),
@@ -65,7 +65,7 @@ impl HookMessage {
         };
         // Texts, a number and booleans can always be serialised.
         let body = serde_json::to_vec(&body).unwrap_or_default();
-        Self { body, since: now, failures: 0 }
+        Self { body, created_at: now, failures: 0 }
     }
 }
 

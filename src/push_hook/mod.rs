@@ -39,15 +39,15 @@ struct HookShared {
     changed: Condvar,
     sender: HookSender,
     /// The URL as it may be logged.
-    place: String,
+    url_for_log: String,
 }
 
 struct HookState {
     queue: HookQueue,
     counts: HookCounts,
     /// The number of threads that have not ended.
-    running: usize,
-    complained: Option<Instant>,
+    thread_count: usize,
+    last_logged: Option<Instant>,
 }
 
 impl PushHook {
@@ -57,23 +57,23 @@ impl PushHook {
     /// The system gives no thread.
     pub fn start(settings: HookSettings) -> io::Result<Self> {
         let HookSettings { url, content, queue_max, .. } = &settings;
-        let (place, with_content) = (url.to_string(), *content);
-        let retries = RetryTimes { first: settings.retry_after, give_up_after: settings.give_up_after };
+        let (url_for_log, with_content) = (url.to_string(), *content);
+        let retries = RetryTimes { first_pause: settings.retry_after, age_max: settings.age_max };
         let state = HookState {
             queue: HookQueue::new(*queue_max, retries),
             counts: HookCounts::default(),
-            running: 0,
-            complained: None,
+            thread_count: 0,
+            last_logged: None,
         };
         let sender = HookSender::new(settings);
-        let shared = Arc::new(HookShared { state: Mutex::new(state), changed: Condvar::new(), sender, place });
+        let shared = Arc::new(HookShared { state: Mutex::new(state), changed: Condvar::new(), sender, url_for_log });
         let hook = Self { shared, with_content };
         for _ in 0..SENDERS {
             let shared = Arc::clone(&hook.shared);
-            hook.shared.lock().running += 1;
+            hook.shared.lock().thread_count += 1;
             let thread = thread::Builder::new().name("push-hook".to_owned());
-            if let Err(error) = thread.spawn(move || shared.work()) {
-                hook.shared.lock().running -= 1;
+            if let Err(error) = thread.spawn(move || shared.run_thread()) {
+                hook.shared.lock().thread_count -= 1;
                 return Err(error);
             }
         }
@@ -90,7 +90,7 @@ impl PushHook {
             self.shared.changed.notify_one();
         } else {
             state.counts.dropped += 1;
-            self.shared.complain(&mut state, "too many requests wait");
+            self.shared.log_failure(&mut state, "too many requests wait");
         }
     }
 
@@ -100,7 +100,7 @@ impl PushHook {
     pub fn stop(self) -> HookCounts {
         let mut state = self.shared.stop();
         let until = Instant::now() + STOP_WAIT;
-        while state.running > 0 {
+        while state.thread_count > 0 {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -135,14 +135,14 @@ impl HookShared {
     }
 
     /// The work of one thread.
-    fn work(&self) {
+    fn run_thread(&self) {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let too_old = state.queue.drop_old(now);
+            let too_old = state.queue.drop_expired(now);
             if too_old > 0 {
                 state.counts.dropped += too_old;
-                self.complain(&mut state, "it is too slow");
+                self.log_failure(&mut state, "it is too slow");
             }
             match state.queue.next(now) {
                 NextHookSend::Send(message) => {
@@ -152,7 +152,7 @@ impl HookShared {
                     drop(state);
                     let verdict = self.sender.send(&message);
                     state = self.lock();
-                    self.note(&mut state, message, verdict);
+                    self.record_result(&mut state, message, verdict);
                 }
                 NextHookSend::WaitUntil(until) => {
                     let wait = until.saturating_duration_since(now).max(Duration::from_millis(1));
@@ -163,11 +163,11 @@ impl HookShared {
                 NextHookSend::Stop => break,
             }
         }
-        state.running -= 1;
+        state.thread_count -= 1;
         self.changed.notify_all();
     }
 
-    fn note(&self, state: &mut HookState, message: HookMessage, verdict: HookResult) {
+    fn record_result(&self, state: &mut HookState, message: HookMessage, verdict: HookResult) {
         let why = match verdict {
             HookResult::Delivered => {
                 state.counts.delivered += 1;
@@ -188,15 +188,15 @@ impl HookShared {
             }
         };
         state.counts.failed += 1;
-        self.complain(state, &why);
+        self.log_failure(state, &why);
     }
 
-    fn complain(&self, state: &mut HookState, why: &str) {
-        if state.complained.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
+    fn log_failure(&self, state: &mut HookState, why: &str) {
+        if state.last_logged.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
             return;
         }
-        state.complained = Some(Instant::now());
-        log::warn!("the push hook {}: {why} ({} since the start)", self.place, state.counts);
+        state.last_logged = Some(Instant::now());
+        log::warn!("the push hook {}: {why} ({} since the start)", self.url_for_log, state.counts);
     }
 }
 

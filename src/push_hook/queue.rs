@@ -14,9 +14,9 @@ const PAUSE_GROWS: u32 = 4;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryTimes {
     /// The first pause.
-    pub(super) first: Duration,
+    pub(super) first_pause: Duration,
     /// An older announcement is dropped: the user may be announced again by then.
-    pub(super) give_up_after: Duration,
+    pub(super) age_max: Duration,
 }
 
 /// What a thread is to do next.
@@ -33,31 +33,31 @@ pub(super) enum NextHookSend {
 /// The waiting announcements.
 #[derive(Debug)]
 pub(super) struct HookQueue {
-    fresh: VecDeque<HookMessage>,
+    new_messages: VecDeque<HookMessage>,
     /// Announcements to be retried, by their time, and by a number because times may be equal.
-    again: BTreeMap<(Instant, u64), HookMessage>,
+    pending_retries: BTreeMap<(Instant, u64), HookMessage>,
     serial: u64,
     len_max: usize,
     retries: RetryTimes,
-    stopped: bool,
+    is_stopped: bool,
 }
 
 impl HookQueue {
     pub(super) fn new(len_max: usize, retries: RetryTimes) -> Self {
-        let (fresh, again) = (VecDeque::new(), BTreeMap::new());
-        Self { fresh, again, serial: 0, len_max, retries, stopped: false }
+        let (new_messages, pending_retries) = (VecDeque::new(), BTreeMap::new());
+        Self { new_messages, pending_retries, serial: 0, len_max, retries, is_stopped: false }
     }
 
     fn is_full(&self) -> bool {
-        self.fresh.len() + self.again.len() >= self.len_max
+        self.new_messages.len() + self.pending_retries.len() >= self.len_max
     }
 
     /// Takes an announcement in; `false` if there is no room.
     #[must_use]
     pub(super) fn push(&mut self, message: HookMessage) -> bool {
-        let has_room = !self.stopped && !self.is_full();
+        let has_room = !self.is_stopped && !self.is_full();
         if has_room {
-            self.fresh.push_back(message);
+            self.new_messages.push_back(message);
         }
         has_room
     }
@@ -66,51 +66,51 @@ impl HookQueue {
     #[must_use]
     pub(super) fn retry(&mut self, mut message: HookMessage, now: Instant) -> bool {
         message.failures += 1;
-        let pause = self.retries.first.saturating_mul(PAUSE_GROWS.saturating_pow(message.failures - 1));
+        let pause = self.retries.first_pause.saturating_mul(PAUSE_GROWS.saturating_pow(message.failures - 1));
         let at = now + pause;
-        if self.stopped
+        if self.is_stopped
             || self.is_full()
             || message.failures >= TRIES_MAX
-            || at >= message.since + self.retries.give_up_after
+            || at >= message.created_at + self.retries.age_max
         {
             return false;
         }
         self.serial += 1;
-        self.again.insert((at, self.serial), message);
+        self.pending_retries.insert((at, self.serial), message);
         true
     }
 
     /// Drops announcements that have waited too long for their first request; gives their number.
-    pub(super) fn drop_old(&mut self, now: Instant) -> u64 {
+    pub(super) fn drop_expired(&mut self, now: Instant) -> u64 {
         let mut dropped = 0;
-        while self.fresh.front().is_some_and(|message| now >= message.since + self.retries.give_up_after) {
-            self.fresh.pop_front();
+        while self.new_messages.front().is_some_and(|message| now >= message.created_at + self.retries.age_max) {
+            self.new_messages.pop_front();
             dropped += 1;
         }
         dropped
     }
 
     pub(super) fn next(&mut self, now: Instant) -> NextHookSend {
-        if self.stopped {
+        if self.is_stopped {
             return NextHookSend::Stop;
         }
-        let due = self.again.first_entry().filter(|entry| entry.key().0 <= now);
-        if let Some(message) = due.map(|entry| entry.remove()).or_else(|| self.fresh.pop_front()) {
+        let due = self.pending_retries.first_entry().filter(|entry| entry.key().0 <= now);
+        if let Some(message) = due.map(|entry| entry.remove()).or_else(|| self.new_messages.pop_front()) {
             return NextHookSend::Send(message);
         }
-        self.again.keys().next().map_or(NextHookSend::Wait, |&(at, _)| NextHookSend::WaitUntil(at))
+        self.pending_retries.keys().next().map_or(NextHookSend::Wait, |&(at, _)| NextHookSend::WaitUntil(at))
     }
 
     /// Is there something that can be sent at once?
     pub(super) fn has_fresh(&self) -> bool {
-        !self.fresh.is_empty()
+        !self.new_messages.is_empty()
     }
 
     /// Nothing is sent any more.
     pub(super) fn stop(&mut self) {
-        self.stopped = true;
-        self.fresh.clear();
-        self.again.clear();
+        self.is_stopped = true;
+        self.new_messages.clear();
+        self.pending_retries.clear();
     }
 }
 
@@ -120,12 +120,12 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn message(text: &str, since: Instant) -> HookMessage {
-        HookMessage { body: text.into(), since, failures: 0 }
+    fn message(text: &str, created_at: Instant) -> HookMessage {
+        HookMessage { body: text.into(), created_at, failures: 0 }
     }
 
     fn queue(len_max: usize) -> HookQueue {
-        HookQueue::new(len_max, RetryTimes { first: SECOND, give_up_after: 900 * SECOND })
+        HookQueue::new(len_max, RetryTimes { first_pause: SECOND, age_max: 900 * SECOND })
     }
 
     /// What is to be sent, as text.
@@ -183,8 +183,8 @@ mod tests {
         let (mut queue, start) = (queue(9), Instant::now());
         let later = start + 900 * SECOND;
         assert!(queue.push(message("a", start)) && queue.push(message("b", start + SECOND)));
-        assert_eq!(queue.drop_old(later - SECOND), 0);
-        assert_eq!(queue.drop_old(later), 1);
+        assert_eq!(queue.drop_expired(later - SECOND), 0);
+        assert_eq!(queue.drop_expired(later), 1);
         let failed = sends(&mut queue, later).unwrap();
         assert_eq!(failed.body, b"b");
         assert!(!queue.retry(failed, later), "it would be too old at its next try");

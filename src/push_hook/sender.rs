@@ -94,11 +94,11 @@ impl HookSender {
         let status = response.status().as_u16();
         // Neither the body nor a read error matters.
         response.into_body().into_with_config().limit(ANSWER_BYTES_MAX).read_to_vec().unwrap_or_default();
-        judge(status)
+        result_of_status(status)
     }
 }
 
-fn judge(status: u16) -> HookResult {
+fn result_of_status(status: u16) -> HookResult {
     let why = format!("it answered with status {status}");
     match status {
         200..=299 => HookResult::Delivered,
@@ -181,9 +181,9 @@ mod tests {
 
     #[test]
     fn what_may_get_better_is_tried_again() {
-        let failed = |status| matches!(judge(status), HookResult::Failed(_));
-        let refused = |status| matches!(judge(status), HookResult::Refused(_));
-        assert!([200, 201, 202, 204, 299].into_iter().all(|status| judge(status) == HookResult::Delivered));
+        let failed = |status| matches!(result_of_status(status), HookResult::Failed(_));
+        let refused = |status| matches!(result_of_status(status), HookResult::Refused(_));
+        assert!([200, 201, 202, 204, 299].into_iter().all(|status| result_of_status(status) == HookResult::Delivered));
         assert!([408, 429, 500, 502, 503, 599].into_iter().all(failed));
         assert!([100, 301, 302, 307, 308, 400, 401, 404, 410, 422, 600].into_iter().all(refused));
     }

@@ -20,7 +20,7 @@ pub struct HookSettings {
     pub(super) queue_max: usize,
     pub(super) timeout: Duration,
     pub(super) retry_after: Duration,
-    pub(super) give_up_after: Duration,
+    pub(super) age_max: Duration,
 }
 
 /// The secret is not shown.
@@ -48,7 +48,7 @@ impl HookSettings {
             queue_max: config.push_hook_queue_max,
             timeout: Duration::from_millis(config.push_hook_timeout_ms),
             retry_after: Duration::from_millis(config.push_hook_retry_after_ms),
-            give_up_after: Duration::from_millis(config.rules.push_hook_pause_ms),
+            age_max: Duration::from_millis(config.rules.push_hook_pause_ms),
         }))
     }
 }

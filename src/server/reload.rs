@@ -156,12 +156,12 @@ impl ReloadContext {
         if let Some(path) = next.tls_cert.as_ref().filter(|_| certificates.is_some()) {
             lines.push(format!("the certificate {} was read again; new connections get it", path.display()));
         }
-        let live = live(&next, conns_max, certificates);
+        let settings = live(&next, conns_max, certificates);
         let (store, set_log) = (Arc::clone(&self.store), Arc::clone(&self.program.set_log));
         let before = self.config.log;
         self.config = next.clone();
         let then = move || {
-            store.hold_to(&next);
+            store.apply(&next);
             // A level that would hide these lines is applied after them.
             set_log(before.max(next.log), next.log_format);
             lines.iter().for_each(|line| log::info!("{line}"));
@@ -171,7 +171,7 @@ impl ReloadContext {
             set_log(next.log, next.log_format);
         };
         // The loop is gone only when the server stops.
-        if self.to_loop.send(ReloadedSettings { live, then: Box::new(then) }).is_ok() {
+        if self.to_loop.send(ReloadedSettings { settings, on_applied: Box::new(then) }).is_ok() {
             (self.wake)();
         }
     }
@@ -297,7 +297,7 @@ mod tests {
             if let Ok(reloaded) = self.reloads.try_recv() {
                 self.server_loop.reload(reloaded);
             }
-            format!("{} {:?}", self.server_loop.in_force(), lock(&self.log))
+            format!("{} {:?}", self.server_loop.describe_settings(), lock(&self.log))
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) fn wait_and_open(
     let (mut said, mut has_seen) = (String::new(), false);
     let mut is_waiting = false;
     loop {
-        let looked = on_a_thread(signals, "watch", move || Ok((watch.look(), watch)))?;
+        let looked = on_a_thread(signals, "watch", move || Ok((watch.check(), watch)))?;
         let Some(looked) = looked else { return Ok(None) };
         let (seen, same_watch) = looked.map_err(cannot_use)?;
         watch = same_watch;

@@ -43,13 +43,13 @@ fn roster(
     if after.is_some() {
         return Ok(Roster { friends, more, ..Roster::default() });
     }
-    let incoming = within(store.rosters().incoming(user, rows_max)?, bytes_max);
-    let outgoing = within(store.rosters().outgoing(user, rows_max)?, bytes_max);
+    let incoming = limit_to_bytes(store.rosters().incoming(user, rows_max)?, bytes_max);
+    let outgoing = limit_to_bytes(store.rosters().outgoing(user, rows_max)?, bytes_max);
     Ok(Roster { friends, more, incoming, outgoing })
 }
 
 /// Keeps the requests up to the one with which the texts exceed `bytes_max`.
-fn within(mut requests: Vec<RosterFriendRequest>, bytes_max: usize) -> Vec<RosterFriendRequest> {
+fn limit_to_bytes(mut requests: Vec<RosterFriendRequest>, bytes_max: usize) -> Vec<RosterFriendRequest> {
     let mut bytes = 0;
     let fit = requests.iter().take_while(|request| {
         let begun_below = bytes < bytes_max;
@@ -95,7 +95,7 @@ fn block(
     blocked_max: u32,
 ) -> Result<AccountOutcome, StoreError> {
     // Either account may have been deleted since, and no row about it may be written any more.
-    if store.accounts().are_there(user, other)? != [true, true] {
+    if store.accounts().accounts_exist(user, other)? != [true, true] {
         return Ok(AccountOutcome::NoSuchUser);
     }
     let mut names = store.blocks().of_user(user)?;
@@ -137,7 +137,7 @@ mod tests {
         let all: Vec<RosterFriendRequest> = [3, 0, 4, 100, 1].map(request).into();
         for (bytes_max, count) in [(0, 0), (1, 1), (3, 1), (4, 3), (7, 3), (8, 4), (107, 4), (108, 5), (usize::MAX, 5)]
         {
-            assert_eq!(within(all.clone(), bytes_max).len(), count, "{bytes_max}");
+            assert_eq!(limit_to_bytes(all.clone(), bytes_max).len(), count, "{bytes_max}");
         }
     }
 }

@@ -38,7 +38,7 @@ pub trait AccountTable {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn are_there(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError>;
+    fn accounts_exist(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError>;
     /// Bans an account, or lifts the ban. Does nothing if there is no such account.
     ///
     /// # Errors

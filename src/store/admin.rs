@@ -14,7 +14,7 @@ pub(super) fn run(
     job: &AdminJob,
 ) -> Result<AdminJobOutcome, StoreError> {
     Ok(match job {
-        AdminJob::Look { rows_max } => look(store, user, *rows_max)?,
+        AdminJob::Look { rows_max } => look_up_user(store, user, *rows_max)?,
         AdminJob::FindPushes { id, after_seq, rows_max } => {
             let (pushes, next) = store.accounts().pushes_with_id(user, id, *after_seq, *rows_max)?;
             AdminJobOutcome::Found { pushes, next }
@@ -36,12 +36,16 @@ pub(super) fn run(
     })
 }
 
-fn look(store: &mut dyn StoreConnection, user: &UserName, rows_max: u32) -> Result<AdminJobOutcome, StoreError> {
+fn look_up_user(
+    store: &mut dyn StoreConnection,
+    user: &UserName,
+    rows_max: u32,
+) -> Result<AdminJobOutcome, StoreError> {
     let Some(account) = store.accounts().account(user)? else {
         return Ok(AdminJobOutcome::NoSuchUser);
     };
     let mut seqs = Vec::new();
-    store.waiting(&[(user.as_str(), 0)], rows_max.saturating_add(1), &mut |_, seq, _, _| seqs.push(seq))?;
+    store.waiting_pushes(&[(user.as_str(), 0)], rows_max.saturating_add(1), &mut |_, seq, _, _| seqs.push(seq))?;
     let more = seqs.len() > rows_max as usize;
     seqs.truncate(rows_max as usize);
     Ok(AdminJobOutcome::Account { is_banned: account.is_banned, seqs, more })
@@ -97,18 +101,18 @@ fn delete(
         return Ok(AdminJobOutcome::NoSuchUser);
     }
     let pairs = pairs(store, user, rows_max)?;
-    if !pairs.is_empty() || store.blocks().remove_some(user, rows_max)? > 0 {
+    if !pairs.is_empty() || store.blocks().remove_blocks(user, rows_max)? > 0 {
         return Ok(AdminJobOutcome::Deleting { pairs });
     }
     let mut pushes = Vec::new();
-    store.waiting(&[(user.as_str(), 0)], rows_max, &mut |_, seq, sender, text_bytes| {
+    store.waiting_pushes(&[(user.as_str(), 0)], rows_max, &mut |_, seq, sender, text_bytes| {
         pushes.push((seq, Box::<str>::from(sender), text_bytes));
     })?;
     let keys: Vec<(UserName, u64)> = pushes.iter().map(|(seq, ..)| (user.clone(), *seq)).collect();
     if !keys.is_empty() {
-        let is_counted = mailbox_counts.knows(user.as_str());
+        let is_counted = mailbox_counts.is_known(user.as_str());
         for (seq, sender, text_bytes) in pushes.into_iter().filter(|_| is_counted) {
-            mailbox_counts.removed(user, seq, sender, text_bytes);
+            mailbox_counts.note_deleted(user, seq, sender, text_bytes);
         }
         store.delete_pushes(&keys)?;
         return Ok(AdminJobOutcome::Deleting { pairs });

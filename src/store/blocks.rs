@@ -27,7 +27,7 @@ pub trait BlockedUserTable {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn remove_some(&mut self, user: &UserName, rows_max: u32) -> Result<u64, StoreError>;
+    fn remove_blocks(&mut self, user: &UserName, rows_max: u32) -> Result<u64, StoreError>;
     /// The pushes of hidden requests as (receiver, `seq`), at most `rows_max`.
     ///
     /// # Errors

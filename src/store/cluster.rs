@@ -25,7 +25,7 @@ pub struct ClusterFigures {
     /// What its lease has shown.
     pub lease: LeaseFigures,
     /// Records to others that wait to be written.
-    pub mail_unwritten: usize,
+    pub unwritten_records: usize,
 }
 
 /// This node among the others.
@@ -56,26 +56,26 @@ impl ClusterHandle {
 
     /// Who this node is.
     #[must_use]
-    pub fn me(&self) -> NodeIncarnation {
-        self.server.seat().me
+    pub fn incarnation(&self) -> NodeIncarnation {
+        self.server.identity().incarnation
     }
 
     /// The key under which all nodes remember messages.
     #[must_use]
     pub fn hash_key(&self) -> [u64; 2] {
-        self.server.seat().hash_key
+        self.server.identity().hash_key
     }
 
     /// The key by which they know each other on a bus.
     #[must_use]
     pub fn mac_key(&self) -> [u8; 32] {
-        self.server.seat().mac_key
+        self.server.identity().mac_key
     }
 
     /// Greater than every `seq` that this node has given before this life.
     #[must_use]
     pub fn first_seq(&self) -> u64 {
-        self.server.seat().floor + 1
+        self.server.identity().floor + 1
     }
 
     /// The nodes when this life had begun.
@@ -97,7 +97,7 @@ impl ClusterHandle {
     /// How the nodes are, as this one sees them.
     #[must_use]
     pub fn figures(&self) -> ClusterFigures {
-        ClusterFigures { lease: self.lease.figures(), mail_unwritten: self.outbox.waiting() }
+        ClusterFigures { lease: self.lease.figures(), unwritten_records: self.outbox.waiting_count() }
     }
 
     /// Has this node given no sign of life for as long as others wait before they fence it?
@@ -126,12 +126,12 @@ impl ClusterHandle {
     /// The newest version of frames that every living node can read, at the last look.
     #[must_use]
     pub fn frame_version(&self) -> u16 {
-        self.server.seat().frame_version()
+        self.server.identity().frame_version()
     }
 
     /// Looks less often at what others say by the database, while a bus works.
-    pub fn look_rarely(&self, rarely: bool) {
-        self.lease.look_rarely(rarely);
+    pub fn poll_rarely(&self, rarely: bool) {
+        self.lease.poll_rarely(rarely);
     }
 
     /// Told of the `seq` of the next push.
@@ -140,8 +140,8 @@ impl ClusterHandle {
     }
 
     /// Ends this life of this node, when nothing of it is to be written any more.
-    pub fn leave(self) {
+    pub fn end_incarnation(self) {
         self.outbox.finish(MAIL_WITHIN);
-        self.lease.leave();
+        self.lease.end_incarnation();
     }
 }

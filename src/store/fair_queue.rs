@@ -73,7 +73,7 @@ pub(super) fn lane_user(job: &Job) -> Option<&str> {
 }
 
 /// The user who caused a job; `None`: the user whose lane it is in.
-fn actor(job: &Job) -> Option<&str> {
+fn causing_user(job: &Job) -> Option<&str> {
     match job {
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(push.sender()),
         Job::Unfriend { user, .. } | Job::Account { user, .. } => Some(user.as_str()),
@@ -161,7 +161,7 @@ struct QueuedJob {
     cost: u64,
     flow: UserHash,
     /// The user whose data it is about, if it must keep its place in that user's order.
-    about: Option<UserHash>,
+    subject: Option<UserHash>,
 }
 
 /// The flow of one user.
@@ -170,14 +170,14 @@ struct UserJobQueue {
     /// Its jobs. Some of them may be done already, because others had to follow them.
     jobs: VecDeque<JobRef>,
     /// The number of its jobs that are not done yet.
-    waiting: usize,
+    job_count: usize,
     /// Its place among the turns.
-    turn: VirtualStartTime,
+    start_time: VirtualStartTime,
     /// It has no job. When its turn comes, it is forgotten: by then its credit is full again.
-    rests: bool,
+    is_idle: bool,
     /// The part of its next job's cost that its start time includes already: among newcomers, the
     /// one with the cheaper job is first.
-    prepaid: u64,
+    prepaid_cost: u64,
 }
 
 /// A virtual start time; among equal ones, the order of arrival.
@@ -192,12 +192,12 @@ struct VirtualStartTime {
 pub(super) struct FairQueue {
     jobs: Slab<QueuedJob>,
     /// The order of the jobs about each user.
-    orders: HashMap<UserHash, VecDeque<usize>>,
+    jobs_by_subject: HashMap<UserHash, VecDeque<usize>>,
     /// The flow of each user who causes jobs. A flow without a job stays until the virtual time has
     /// reached its start time: the used credit still counts.
     flows: HashMap<UserHash, UserJobQueue>,
     /// The turns of all flows, each flow once.
-    turns: BTreeSet<(VirtualStartTime, UserHash)>,
+    flows_by_start: BTreeSet<(VirtualStartTime, UserHash)>,
     /// The number of flows that have a job.
     busy: usize,
     virtual_time: u64,
@@ -206,7 +206,7 @@ pub(super) struct FairQueue {
     /// The recent time for a unit of cost, in ns.
     unit_ns: u64,
     /// The cost of the batch that was taken last.
-    taken: u64,
+    last_batch_cost: u64,
     /// The number of next batches that are short.
     short_batches: u32,
 }
@@ -234,30 +234,31 @@ impl FairQueue {
             // A flow of its own for clients that claim to be this user: the user's own jobs do not
             // wait for theirs.
             Job::LogIn { user, .. } | Job::Prove { user, .. } => self.hashes.hash_one((user.as_str(), "log-in")),
-            job => actor(job).map_or(lane, key),
+            job => causing_user(job).map_or(lane, key),
         };
         // Jobs that only read data on which no other job of that user depends need no place in the
         // order.
-        let about = (!matches!(job, Job::GetProfile { .. } | Job::Prove { .. })).then_some(lane);
+        let subject = (!matches!(job, Job::GetProfile { .. } | Job::Prove { .. })).then_some(lane);
         let (number, cost) = (self.take_number(), cost(job));
-        let slot = self.jobs.insert(QueuedJob { submission, number, cost, flow, about });
-        if let Some(about) = about {
-            self.orders.entry(about).or_default().push_back(slot);
+        let slot = self.jobs.insert(QueuedJob { submission, number, cost, flow, subject });
+        if let Some(subject) = subject {
+            self.jobs_by_subject.entry(subject).or_default().push_back(slot);
         }
         let entry = self.flows.entry(flow).or_default();
-        if entry.waiting == 0 {
-            self.turns.remove(&(entry.turn, flow));
-            let used = entry.turn.start - if std::mem::take(&mut entry.rests) { CREDIT } else { 0 };
+        if entry.job_count == 0 {
+            self.flows_by_start.remove(&(entry.start_time, flow));
+            let used = entry.start_time.start - if std::mem::take(&mut entry.is_idle) { CREDIT } else { 0 };
             if used + CREDIT / 2 < self.virtual_time {
                 self.short_batches = SHORT_BATCHES;
             }
-            entry.prepaid = cost;
-            entry.turn = VirtualStartTime { start: used.max(self.virtual_time.saturating_sub(CREDIT)) + cost, number };
-            self.turns.insert((entry.turn, flow));
+            entry.prepaid_cost = cost;
+            entry.start_time =
+                VirtualStartTime { start: used.max(self.virtual_time.saturating_sub(CREDIT)) + cost, number };
+            self.flows_by_start.insert((entry.start_time, flow));
             self.busy += 1;
         }
         entry.jobs.push_back(JobRef { slot, number });
-        entry.waiting += 1;
+        entry.job_count += 1;
     }
 
     fn take_number(&mut self) -> u64 {
@@ -280,13 +281,13 @@ impl FairQueue {
         self.short_batches = self.short_batches.saturating_sub(1);
         while batch.cost < cost_max(&batch)
             && batch.len < BATCH_MAX
-            && let Some((turn, flow)) = self.turns.pop_first()
+            && let Some((turn, flow)) = self.flows_by_start.pop_first()
         {
             self.virtual_time = self.virtual_time.max(turn.start);
             let cost_max = cost_max(&batch);
-            self.take_turn(flow, cost_max, &mut batch);
+            self.serve_flow(flow, cost_max, &mut batch);
         }
-        self.taken = batch.cost;
+        self.last_batch_cost = batch.cost;
         self.give_memory_back();
         for (ticket, job) in batch.stages.into_iter().flat_map(|(_, jobs)| jobs) {
             tickets.push(ticket);
@@ -295,49 +296,49 @@ impl FairQueue {
     }
 
     /// Notes how long the last batch took.
-    pub(super) fn took(&mut self, time: Duration) {
-        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / self.taken.max(1);
+    pub(super) fn note_batch_duration(&mut self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / self.last_batch_cost.max(1);
         // A mean over the last few batches: one slow commit says little.
         self.unit_ns = if self.unit_ns == 0 { ns } else { (3 * self.unit_ns + ns.min(10_000_000)) / 4 }.max(1);
     }
 
-    /// Does one turn of a flow that was taken out of `turns`.
-    fn take_turn(&mut self, key: UserHash, cost_max: u64, batch: &mut TakenBatch) {
-        if self.first_of(key).is_none() {
-            self.rest(key);
+    /// Serves a flow that was taken out of `flows_by_start`.
+    fn serve_flow(&mut self, key: UserHash, cost_max: u64, batch: &mut TakenBatch) {
+        if self.first_job_of(key).is_none() {
+            self.mark_idle(key);
             return;
         }
         let until = (batch.cost + TURN_COST).min(cost_max);
         let mut of_others = 0;
         while batch.cost < until
             && batch.len < BATCH_MAX
-            && let Some(next) = self.first_of(key)
+            && let Some(next) = self.first_job_of(key)
         {
             // The jobs that it must follow, and the job itself.
-            let order = self.jobs[next.slot].about.and_then(|about| self.orders.get_mut(&about));
+            let order = self.jobs[next.slot].subject.and_then(|about| self.jobs_by_subject.get_mut(&about));
             let slot = order.and_then(VecDeque::pop_front).unwrap_or(next.slot);
-            of_others += self.done(slot, key, batch);
+            of_others += self.add_to_batch(slot, key, batch);
         }
         let number = self.take_number();
         if let Some(flow) = self.flows.get_mut(&key) {
-            flow.turn = VirtualStartTime { start: flow.turn.start + of_others, number };
-            self.turns.insert((flow.turn, key));
+            flow.start_time = VirtualStartTime { start: flow.start_time.start + of_others, number };
+            self.flows_by_start.insert((flow.start_time, key));
         }
     }
 
     /// A flow has become empty. It is forgotten when its credit is full again.
-    fn rest(&mut self, key: UserHash) {
-        if let Some(flow) = self.flows.get_mut(&key).filter(|flow| !flow.rests) {
-            flow.rests = true;
-            flow.turn.start += CREDIT;
-            self.turns.insert((flow.turn, key));
+    fn mark_idle(&mut self, key: UserHash) {
+        if let Some(flow) = self.flows.get_mut(&key).filter(|flow| !flow.is_idle) {
+            flow.is_idle = true;
+            flow.start_time.start += CREDIT;
+            self.flows_by_start.insert((flow.start_time, key));
         } else {
             self.flows.remove(&key);
         }
     }
 
     /// The first job of a flow that is still to be done.
-    fn first_of(&mut self, key: UserHash) -> Option<JobRef> {
+    fn first_job_of(&mut self, key: UserHash) -> Option<JobRef> {
         let flow = self.flows.get_mut(&key)?;
         while let Some(&next) = flow.jobs.front() {
             if self.jobs.get(next.slot).is_some_and(|job| job.number == next.number) {
@@ -350,25 +351,25 @@ impl FairQueue {
 
     /// Moves a job into the batch, and charges it to the user who caused it. `now`: the flow whose
     /// turn it is. Returns the cost if another flow was charged.
-    fn done(&mut self, slot: usize, now: UserHash, batch: &mut TakenBatch) -> u64 {
-        let QueuedJob { submission, cost, flow: key, about, .. } = self.jobs.remove(slot);
-        if let Some(about) = about
-            && self.orders.get(&about).is_some_and(VecDeque::is_empty)
+    fn add_to_batch(&mut self, slot: usize, now: UserHash, batch: &mut TakenBatch) -> u64 {
+        let QueuedJob { submission, cost, flow: key, subject, .. } = self.jobs.remove(slot);
+        if let Some(subject) = subject
+            && self.jobs_by_subject.get(&subject).is_some_and(VecDeque::is_empty)
         {
-            self.orders.remove(&about);
+            self.jobs_by_subject.remove(&subject);
         }
         if let Some(flow) = self.flows.get_mut(&key) {
-            flow.waiting -= 1;
-            self.busy -= usize::from(flow.waiting == 0);
-            let left_to_pay = cost.saturating_sub(std::mem::take(&mut flow.prepaid));
-            let turn = VirtualStartTime { start: flow.turn.start + left_to_pay, ..flow.turn };
+            flow.job_count -= 1;
+            self.busy -= usize::from(flow.job_count == 0);
+            let left_to_pay = cost.saturating_sub(std::mem::take(&mut flow.prepaid_cost));
+            let turn = VirtualStartTime { start: flow.start_time.start + left_to_pay, ..flow.start_time };
             if key != now {
-                self.turns.remove(&(flow.turn, key));
-                self.turns.insert((turn, key));
+                self.flows_by_start.remove(&(flow.start_time, key));
+                self.flows_by_start.insert((turn, key));
             }
-            flow.turn = turn;
+            flow.start_time = turn;
         }
-        batch.push(submission, cost, about);
+        batch.push(submission, cost, subject);
         if key == now { 0 } else { cost }
     }
 
@@ -378,14 +379,14 @@ impl FairQueue {
         }
         // The queue is empty: used credit does not count any more.
         (self.virtual_time, self.busy) = (0, 0);
-        self.turns.clear();
+        self.flows_by_start.clear();
         self.flows.clear();
-        self.orders.clear();
+        self.jobs_by_subject.clear();
         if self.jobs.capacity() > KEPT {
             self.jobs = Slab::new();
         }
         self.flows.shrink_to(KEPT);
-        self.orders.shrink_to(KEPT);
+        self.jobs_by_subject.shrink_to(KEPT);
     }
 }
 

@@ -38,7 +38,7 @@ pub trait FriendshipTable {
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
-    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError>;
+    fn relation(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError>;
     /// How many friends a user has; counting stops at `limit`.
     ///
     /// # Errors
@@ -101,16 +101,16 @@ pub struct RemovedFriendRequest {
 #[derive(Debug, PartialEq, Eq)]
 pub struct FriendAnswerEffect {
     /// The outcome.
-    pub answered: FriendAnswerOutcome,
+    pub outcome: FriendAnswerOutcome,
     /// Its push was saved by this try, not by an earlier one.
     pub is_new: bool,
     /// The request that crossed the accepted one and was removed.
-    pub crossed: Option<RemovedFriendRequest>,
+    pub crossed_request: Option<RemovedFriendRequest>,
 }
 
 impl From<FriendAnswerOutcome> for FriendAnswerEffect {
-    fn from(answered: FriendAnswerOutcome) -> Self {
-        Self { answered, is_new: false, crossed: None }
+    fn from(outcome: FriendAnswerOutcome) -> Self {
+        Self { outcome, is_new: false, crossed_request: None }
     }
 }
 
@@ -133,7 +133,7 @@ pub fn ask(
 ) -> Result<(FriendRequestOutcome, bool), StoreError> {
     let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
     // The asking user's account may have been deleted since.
-    if store.accounts().are_there(&asker, &asked)? != [true, true] {
+    if store.accounts().accounts_exist(&asker, &asked)? != [true, true] {
         return Ok((FriendRequestOutcome::NoSuchUser, false));
     }
     if let Some(request) = store.friendships().request(&asked, &asker)? {
@@ -145,7 +145,7 @@ pub fn ask(
         });
     }
     let tables = store.friendships();
-    let tie = tables.tie(&asker, &asked)?;
+    let tie = tables.relation(&asker, &asked)?;
     if tie.blocks {
         return Ok((FriendRequestOutcome::YouBlock, false));
     }
@@ -197,12 +197,12 @@ pub fn answer(
         return Ok(FriendAnswerOutcome::Full(quota).into());
     }
     tables.remove_request(&asked, &asker)?;
-    let mut crossed = None;
+    let mut crossed_request = None;
     if is_accept {
         tables.add_friendship(&asked, &asker)?;
-        crossed = withdraw(store, &asker, &asked, true)?;
+        crossed_request = withdraw_request(store, &asker, &asked, true)?;
     }
-    Ok(FriendAnswerEffect { answered: FriendAnswerOutcome::Done, is_new: save(store, push)?, crossed })
+    Ok(FriendAnswerEffect { outcome: FriendAnswerOutcome::Done, is_new: save(store, push)?, crossed_request })
 }
 
 /// Ends a friendship in both directions, and withdraws the pending request from `user` to `other`,
@@ -211,17 +211,17 @@ pub fn answer(
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn end(
+pub fn end_friendship(
     store: &mut dyn StoreConnection,
     user: &UserName,
     other: &UserName,
     weigh: bool,
 ) -> Result<Option<RemovedFriendRequest>, StoreError> {
     store.friendships().remove_friendship(user, other)?;
-    withdraw(store, other, user, weigh)
+    withdraw_request(store, other, user, weigh)
 }
 
-fn withdraw(
+fn withdraw_request(
     store: &mut dyn StoreConnection,
     receiver: &UserName,
     sender: &UserName,

@@ -19,9 +19,9 @@ const SKIP_MAX: u32 = 8;
 #[derive(Debug, Default)]
 pub(super) struct GroupCommitDelay {
     /// The number of jobs that the last batch answered, plus those that were waiting then.
-    expected: usize,
+    expected_jobs: usize,
     /// The time that the last batch took.
-    took: Duration,
+    last_batch_duration: Duration,
     /// Delays in a row in which no job came.
     misses: u32,
     /// The number of chances still to be skipped.
@@ -31,22 +31,22 @@ pub(super) struct GroupCommitDelay {
 impl GroupCommitDelay {
     /// Notes a batch: its number of jobs, how many jobs were waiting at its end, and how long it
     /// took.
-    pub(super) fn answered(&mut self, jobs: usize, waiting: usize, took: Duration) {
-        self.expected = jobs + waiting;
-        self.took = took;
+    pub(super) fn note_batch(&mut self, jobs: usize, waiting: usize, took: Duration) {
+        self.expected_jobs = jobs + waiting;
+        self.last_batch_duration = took;
     }
 
     /// How many jobs a batch of `have` jobs must wait for, and how long at most; `None`: it begins
     /// at once.
     pub(super) fn delay(&mut self, have: usize) -> Option<(usize, Duration)> {
-        if have >= self.expected || self.expected > JOBS_MAX {
+        if have >= self.expected_jobs || self.expected_jobs > JOBS_MAX {
             return None;
         }
         if self.skip > 0 {
             self.skip -= 1;
             return None;
         }
-        Some((self.expected, WAIT_MAX.min(self.took / 2)))
+        Some((self.expected_jobs, WAIT_MAX.min(self.last_batch_duration / 2)))
     }
 
     /// The commit was delayed for `wanted` more jobs, and `came` of them came.
@@ -66,14 +66,14 @@ mod tests {
     fn those_just_answered_are_waited_for_together_with_those_who_wait() {
         let mut group_commit = GroupCommitDelay::default();
         assert_eq!(group_commit.delay(1), None, "nobody is expected at first");
-        group_commit.answered(5, 5, MS * 2);
+        group_commit.note_batch(5, 5, MS * 2);
         assert_eq!(group_commit.delay(5), Some((10, MS)));
         assert_eq!(group_commit.delay(10), None);
-        group_commit.answered(5, 5, MS * 20);
+        group_commit.note_batch(5, 5, MS * 20);
         assert_eq!(group_commit.delay(5), Some((10, WAIT_MAX)));
-        group_commit.answered(1, 0, MS);
+        group_commit.note_batch(1, 0, MS);
         assert_eq!(group_commit.delay(1), None, "one client alone never waits");
-        group_commit.answered(50, 50, MS);
+        group_commit.note_batch(50, 50, MS);
         assert_eq!(group_commit.delay(50), None, "many do not either");
     }
 
@@ -82,7 +82,7 @@ mod tests {
         let mut group_commit = GroupCommitDelay::default();
         let mut waits = Vec::new();
         for chance in 0..1_000 {
-            group_commit.answered(5, 5, MS);
+            group_commit.note_batch(5, 5, MS);
             if group_commit.delay(5).is_some() {
                 waits.push(chance);
                 group_commit.after_delay(5, 2);

@@ -21,24 +21,24 @@ const PROBE_EVERY_IN_OUTAGE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct StoreHealth {
     /// The number of workers whose last jobs failed because of the store.
-    failing: AtomicUsize,
+    failing_workers: AtomicUsize,
     /// The times of batches with writes.
     commits: SharedHistogram,
-    started: Instant,
-    /// The time of the last commit, in ms since `started`, plus one; 0: there was none.
+    started_at: Instant,
+    /// The time of the last commit, in ms since `started_at`, plus one; 0: there was none.
     committed_ms: AtomicU64,
     /// Another server has taken the place of this one.
-    is_over: AtomicBool,
+    is_taken_over: AtomicBool,
 }
 
 impl Default for StoreHealth {
     fn default() -> Self {
         Self {
-            failing: AtomicUsize::new(0),
+            failing_workers: AtomicUsize::new(0),
             commits: SharedHistogram::default(),
-            started: Instant::now(),
+            started_at: Instant::now(),
             committed_ms: AtomicU64::new(0),
-            is_over: AtomicBool::new(false),
+            is_taken_over: AtomicBool::new(false),
         }
     }
 }
@@ -46,13 +46,13 @@ impl Default for StoreHealth {
 impl StoreHealth {
     /// Did the store do the last jobs of every worker?
     #[must_use]
-    pub fn works(&self) -> bool {
-        self.failing.load(Ordering::Relaxed) == 0
+    pub fn is_working(&self) -> bool {
+        self.failing_workers.load(Ordering::Relaxed) == 0
     }
 
     /// Another server has taken over, and that was logged: failed jobs are not logged any more.
-    pub(super) fn end(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
+    pub(super) fn mark_taken_over(&self) {
+        self.is_taken_over.store(true, Ordering::Relaxed);
     }
 
     /// The times of committed batches with writes.
@@ -65,7 +65,7 @@ impl StoreHealth {
     #[must_use]
     pub fn since_commit(&self) -> Option<Duration> {
         let at = self.committed_ms.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.started.elapsed().saturating_sub(Duration::from_millis(at)))
+        Some(self.started_at.elapsed().saturating_sub(Duration::from_millis(at)))
     }
 }
 
@@ -98,12 +98,12 @@ impl WorkerStoreHealth {
     pub(super) fn note_success(&mut self, writes: bool) {
         if writes {
             // Milliseconds since the start fit for half a billion years.
-            let now_ms = self.all.started.elapsed().as_millis() as u64;
+            let now_ms = self.all.started_at.elapsed().as_millis() as u64;
             self.all.committed_ms.fetch_max(now_ms + 1, Ordering::Relaxed);
         }
         if self.outage == StoreOutage::Reads || (self.outage == StoreOutage::Writes && writes) {
             self.outage = StoreOutage::None;
-            self.all.failing.fetch_sub(1, Ordering::Relaxed);
+            self.all.failing_workers.fetch_sub(1, Ordering::Relaxed);
             log::info!("worker data-{}: the store works again", self.worker);
         }
     }
@@ -117,8 +117,8 @@ impl WorkerStoreHealth {
     pub(super) fn note_failure(&mut self, writes: bool, error: &StoreError) {
         if self.outage == StoreOutage::None {
             self.outage = if writes { StoreOutage::Writes } else { StoreOutage::Reads };
-            self.all.failing.fetch_add(1, Ordering::Relaxed);
-            let level = if self.all.is_over.load(Ordering::Relaxed) { Level::Debug } else { Level::Error };
+            self.all.failing_workers.fetch_add(1, Ordering::Relaxed);
+            let level = if self.all.is_taken_over.load(Ordering::Relaxed) { Level::Debug } else { Level::Error };
             log::log!(level, "worker data-{}: the store does not work: {error}", self.worker);
         }
     }

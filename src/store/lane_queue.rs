@@ -17,7 +17,7 @@ const KEPT: usize = 1_024;
 struct LaneQueueState {
     jobs: Vec<SubmittedJob>,
     /// The number of queued jobs at which a waiting worker is woken; 0: it does not wait.
-    needed: usize,
+    wake_job_count: usize,
     sender_is_gone: bool,
     worker_is_gone: bool,
 }
@@ -25,7 +25,7 @@ struct LaneQueueState {
 #[derive(Debug, Default)]
 struct WorkerQueue {
     state: Mutex<LaneQueueState>,
-    enough: Condvar,
+    enough_jobs: Condvar,
 }
 
 impl WorkerQueue {
@@ -38,7 +38,7 @@ impl WorkerQueue {
 /// A queue's two ends. Its length is bounded by what the loop submits at most.
 pub(super) fn lane_queue() -> (LaneSender, LaneReceiver) {
     let shared = Arc::new(WorkerQueue::default());
-    (LaneSender(Arc::clone(&shared)), LaneReceiver { shared, taken: Vec::new() })
+    (LaneSender(Arc::clone(&shared)), LaneReceiver { shared, taken_jobs: Vec::new() })
 }
 
 /// The loop's end. When it is dropped, the worker does the jobs that are queued, and ends.
@@ -58,14 +58,14 @@ impl LaneSender {
             return Err(WorkerIsGone);
         }
         state.jobs.append(jobs);
-        let is_enough = state.needed > 0 && state.jobs.len() >= state.needed;
+        let is_enough = state.wake_job_count > 0 && state.jobs.len() >= state.wake_job_count;
         if is_enough {
-            state.needed = 0;
+            state.wake_job_count = 0;
         }
         // Unlock before the notify: otherwise the woken worker would block on this lock.
         drop(state);
         if is_enough {
-            self.0.enough.notify_one();
+            self.0.enough_jobs.notify_one();
         }
         jobs.shrink_to(KEPT);
         Ok(())
@@ -75,7 +75,7 @@ impl LaneSender {
 impl Drop for LaneSender {
     fn drop(&mut self) {
         self.0.state().sender_is_gone = true;
-        self.0.enough.notify_one();
+        self.0.enough_jobs.notify_one();
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) struct WorkerIsGone;
 pub(super) struct LaneReceiver {
     shared: Arc<WorkerQueue>,
     /// The jobs that were taken last; kept for its capacity.
-    taken: Vec<SubmittedJob>,
+    taken_jobs: Vec<SubmittedJob>,
 }
 
 impl LaneReceiver {
@@ -98,14 +98,16 @@ impl LaneReceiver {
         let until = within.map(|within| Instant::now() + within);
         let mut state = self.shared.state();
         while state.jobs.len() < count && !state.sender_is_gone {
-            state.needed = count;
+            state.wake_job_count = count;
             state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => break,
-                Some(left) => self.shared.enough.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.shared.enough.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    self.shared.enough_jobs.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.shared.enough_jobs.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
-        state.needed = 0;
+        state.wake_job_count = 0;
         !state.jobs.is_empty()
     }
 
@@ -116,9 +118,9 @@ impl LaneReceiver {
 
     /// Takes all queued jobs.
     pub(super) fn take(&mut self) -> impl Iterator<Item = SubmittedJob> {
-        self.taken.shrink_to(KEPT);
-        std::mem::swap(&mut self.shared.state().jobs, &mut self.taken);
-        self.taken.drain(..)
+        self.taken_jobs.shrink_to(KEPT);
+        std::mem::swap(&mut self.shared.state().jobs, &mut self.taken_jobs);
+        self.taken_jobs.drain(..)
     }
 }
 
@@ -196,6 +198,6 @@ mod tests {
         // The second exchange returns the buffer of the first.
         receiver.take().for_each(drop);
         receiver.take().for_each(drop);
-        assert!(receiver.taken.capacity() <= KEPT && receiver.shared.state().jobs.capacity() <= KEPT);
+        assert!(receiver.taken_jobs.capacity() <= KEPT && receiver.shared.state().jobs.capacity() <= KEPT);
     }
 }

@@ -15,8 +15,8 @@ use std::time::Instant;
 pub struct StoreLimits {
     /// The number of changes so far.
     version: AtomicU64,
-    held: Mutex<StoreLimitValues>,
-    verified: Arc<VerifiedLogins>,
+    values: Mutex<StoreLimitValues>,
+    verified_logins: Arc<VerifiedLogins>,
 }
 
 /// The limits of the data workers.
@@ -33,15 +33,15 @@ impl StoreLimitValues {
 }
 
 impl StoreLimits {
-    pub(super) fn new(config: &Config, verified: Arc<VerifiedLogins>) -> Self {
-        Self { version: AtomicU64::new(0), held: Mutex::new(StoreLimitValues::of(config)), verified }
+    pub(super) fn new(config: &Config, verified_logins: Arc<VerifiedLogins>) -> Self {
+        Self { version: AtomicU64::new(0), values: Mutex::new(StoreLimitValues::of(config)), verified_logins }
     }
 
     /// Applies the limits of this configuration from now on. Pushes beyond a lower quota stay.
-    pub fn hold_to(&self, config: &Config) {
+    pub fn apply(&self, config: &Config) {
         // Only whole values are written, so a panic cannot leave them torn.
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = StoreLimitValues::of(config);
-        self.verified.set_users_max(config.verified_logins_max);
+        *self.values.lock().unwrap_or_else(PoisonError::into_inner) = StoreLimitValues::of(config);
+        self.verified_logins.set_users_max(config.verified_logins_max);
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -52,17 +52,17 @@ impl StoreLimits {
             return None;
         }
         *seen = version;
-        Some(self.held())
+        Some(self.values())
     }
 
     /// The present limits as text, to see that something has changed.
     #[cfg(test)]
-    pub(crate) fn in_force(&self) -> String {
-        format!("{:?} {}", self.held(), self.verified.users_max())
+    pub(crate) fn describe(&self) -> String {
+        format!("{:?} {}", self.values(), self.verified_logins.users_max())
     }
 
-    pub(super) fn held(&self) -> StoreLimitValues {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn values(&self) -> StoreLimitValues {
+        *self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,19 +77,19 @@ pub(super) struct LimitAndWalCheck {
 
 impl LimitAndWalCheck {
     pub(super) fn new(limits: Arc<StoreLimits>) -> Self {
-        let wal_warn_bytes = limits.held().wal_warn_bytes;
+        let wal_warn_bytes = limits.values().wal_warn_bytes;
         Self { limits: Some((limits, 0)), wal: WalWatch::default(), wal_warn_bytes }
     }
 
     /// Applies changed limits, and checks the size of the store's write-ahead log.
-    pub(super) fn look(&mut self, now: Instant, store: Option<&dyn StoreConnection>, counts: &mut MailboxUsageCache) {
+    pub(super) fn check(&mut self, now: Instant, store: Option<&dyn StoreConnection>, counts: &mut MailboxUsageCache) {
         let Some((limits, seen)) = &mut self.limits else { return };
         if let Some(held) = limits.newer_than(seen) {
             counts.set_quotas(held.quotas);
             self.wal_warn_bytes = held.wal_warn_bytes;
         }
         if let Some(store) = store {
-            self.wal.look(now, self.wal_warn_bytes, || store.wal_bytes());
+            self.wal.check(now, self.wal_warn_bytes, || store.wal_bytes());
         }
     }
 }

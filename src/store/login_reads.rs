@@ -20,7 +20,7 @@ pub(super) fn prove(
     let account = match store.accounts().account(user) {
         // The other jobs of the batch are not the cause, and only a new password helps.
         Err(StoreError::Corrupt(why)) => {
-            verified.say_unreadable(user, &why);
+            verified.log_unreadable_hash(user, &why);
             return Ok(JobOutcome::Refused);
         }
         account => account?,

@@ -28,10 +28,10 @@ struct MemoryTables {
     accounts: HashMap<UserName, AccountOrTombstone>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
     requests: HashMap<RequestPair, StoredRequest>,
-    /// Pending requests by the `seq` of their pushes: `asking` has for each user whom they asked,
-    /// and `asked` who asked them, without hidden requests.
-    asking: HashMap<UserName, BTreeSet<(u64, UserName)>>,
-    asked: HashMap<UserName, BTreeSet<(u64, UserName)>>,
+    /// Pending requests by the `seq` of their pushes: `requests_by_sender` has for each user whom
+    /// they asked, and `requests_by_receiver` who asked them, without hidden requests.
+    requests_by_sender: HashMap<UserName, BTreeSet<(u64, UserName)>>,
+    requests_by_receiver: HashMap<UserName, BTreeSet<(u64, UserName)>>,
     blocked: HashMap<UserName, BTreeSet<UserName>>,
     tokens: HashMap<UserName, Vec<StoredToken>>,
     pushes: HashMap<UserName, BTreeMap<u64, Push>>,
@@ -217,7 +217,7 @@ impl StoreConnection for MemoryStore {
         pushes.iter().map(|push| tables.find(push, &name(push.receiver())?)).collect()
     }
 
-    fn waiting(
+    fn waiting_pushes(
         &mut self,
         receivers: &[(&str, u64)],
         count_max: u32,

@@ -136,7 +136,7 @@ pub trait StoreConnection: Send {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn lock_people(&mut self, people: &[&str]) -> Result<(), StoreError> {
+    fn lock_users(&mut self, people: &[&str]) -> Result<(), StoreError> {
         let _ = people;
         Ok(())
     }
@@ -228,7 +228,7 @@ pub trait StoreConnection: Send {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn waiting(
+    fn waiting_pushes(
         &mut self,
         receivers: &[(&str, u64)],
         count_max: u32,

@@ -51,7 +51,7 @@ pub use node_names::NodeDirectory;
 pub use nodes::{NodeDatabase, NodeIdentity};
 pub use outbox::{NodeOutboxLimits, NodeRecordOutbox};
 pub use standby::{ActiveServerCheck, ActiveServerWatch};
-use values::{bytes, corrupt, fault, is_read_only, name, number, text};
+use values::{bytes, corrupt_error, fault, is_read_only, name, number, text};
 
 use super::accounts::AccountTable;
 use super::blocks::BlockedUserTable;
@@ -86,23 +86,23 @@ static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| {
         format!(
             "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content) VALUES {} \
              ON DUPLICATE KEY UPDATE seq = seq",
-            repeated(row, rows)
+            repeat_list(row, rows)
         )
     })
 });
 static READ_BACKS: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|rows| {
-        format!("SELECT seq, receiver, sender, message_id FROM pushes WHERE seq IN ({})", repeated("?", rows))
+        format!("SELECT seq, receiver, sender, message_id FROM pushes WHERE seq IN ({})", repeat_list("?", rows))
     })
 });
 static LOCKS: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|rows| {
-        let names = repeated("?", rows);
+        let names = repeat_list("?", rows);
         format!("SELECT 1 FROM accounts WHERE user_name IN ({names}) ORDER BY user_name FOR UPDATE")
     })
 });
 
-fn repeated(what: &str, count: usize) -> String {
+fn repeat_list(what: &str, count: usize) -> String {
     vec![what; count].join(", ")
 }
 
@@ -123,9 +123,9 @@ fn read_page(
     bytes_max: usize,
 ) -> mysql::Result<Vec<Result<Push, StoreError>>> {
     let read = |row: &Row| {
-        let kind = u8::try_from(number(row, 2)?).map_err(|_| corrupt("an unknown kind of push"))?;
+        let kind = u8::try_from(number(row, 2)?).map_err(|_| corrupt_error("an unknown kind of push"))?;
         Push::from_row(number(row, 0)?, number(row, 1)?, kind, text(row, 3)?, text(row, 4)?, user, text(row, 5)?)
-            .map_err(corrupt)
+            .map_err(corrupt_error)
     };
     let (mut pushes, mut size) = (Vec::new(), 0);
     for row in rows {
@@ -144,7 +144,7 @@ fn read_page(
 pub struct MysqlStore {
     /// `None` after an error, when it cannot be trusted any more.
     conn: Option<Conn>,
-    opened: Instant,
+    opened_at: Instant,
     packet_max: u64,
     /// The lane of this connection, and what keeps the lock on the database held.
     lock: WriterFence,
@@ -160,7 +160,7 @@ impl StoreConnection for MysqlStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         // In the same round trip the lock is checked: it may have been lost without notice, and
         // another server may have it now.
-        let begin = Arc::clone(&self.lock.begin);
+        let begin = Arc::clone(&self.lock.begin_statements);
         let is_ours = self.run(|conn| {
             let mut results = conn.query_iter(&*begin)?;
             let mut changed = 0;
@@ -175,7 +175,7 @@ impl StoreConnection for MysqlStore {
         if is_ours {
             return Ok(());
         }
-        self.leave();
+        self.drop_connection();
         if let Some(seat) = &self.lock.seat {
             seat.is_fenced.store(true, Ordering::Release);
             return Err(StoreError::Unavailable("this node was fenced".into()));
@@ -183,7 +183,7 @@ impl StoreConnection for MysqlStore {
         Err(StoreError::Unavailable("the lock on the database was lost".into()))
     }
 
-    fn lock_people(&mut self, people: &[&str]) -> Result<(), StoreError> {
+    fn lock_users(&mut self, people: &[&str]) -> Result<(), StoreError> {
         let mut rest = people;
         while !rest.is_empty() {
             let size = size_of_group(rest.len(), |_| true);
@@ -200,7 +200,7 @@ impl StoreConnection for MysqlStore {
 
     fn rollback(&mut self) {
         if self.conn.is_some() && self.run(|conn| conn.query_drop("ROLLBACK")).is_err() {
-            self.leave();
+            self.drop_connection();
         }
     }
 
@@ -303,7 +303,7 @@ impl StoreConnection for MysqlStore {
         self.find(pushes)
     }
 
-    fn waiting(
+    fn waiting_pushes(
         &mut self,
         receivers: &[(&str, u64)],
         count_max: u32,

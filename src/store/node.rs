@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A store that several nodes use. See [`StoreConnection::nodes`](super::StoreConnection::nodes).
 pub trait ClusterStore {
     /// This node.
-    fn me(&self) -> NodeIncarnation;
+    fn incarnation(&self) -> NodeIncarnation;
     /// No push with a greater `seq` may be written.
     fn seq_max(&self) -> u64;
     /// Waits until that is at least `seq`, or for so long, and gives what it is then.

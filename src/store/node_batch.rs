@@ -9,7 +9,7 @@ use super::node::ClusterStore;
 use super::password::VerifiedLogins;
 use super::quota::MailboxUsageCache;
 use super::token::TokenExpiryBounds;
-use super::work::{TransactionProgress, single};
+use super::work::{TransactionProgress, run_job};
 use super::{StoreConnection, StoreError, push_jobs};
 use crate::chat::contract::{ClusterJobOutcome, ClusterStoreJob, Job, JobOutcome, UserOwner};
 use crate::protocol::field::UserName;
@@ -31,20 +31,20 @@ const RAISED_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct SeqLimitWait {
     /// A batch has waited in vain while it was this: no other one does.
-    stuck_at: Option<u64>,
+    stuck_limit: Option<u64>,
 }
 
 impl SeqLimitWait {
     /// A push with a greater `seq` than this is not written. If there is one in the batch, the
     /// clock has jumped to that of another node, and the limit follows: waits for that.
-    pub(super) fn of(&mut self, nodes: &dyn ClusterStore, jobs: &[Job]) -> u64 {
+    pub(super) fn limit_for(&mut self, nodes: &dyn ClusterStore, jobs: &[Job]) -> u64 {
         let seq_max = nodes.seq_max();
         let Some(seq) = jobs.iter().filter_map(push_seq).max().filter(|&seq| seq > seq_max) else { return seq_max };
-        if self.stuck_at == Some(seq_max) {
+        if self.stuck_limit == Some(seq_max) {
             return seq_max;
         }
         let raised = nodes.wait_for_seq_max(seq, RAISED_WITHIN);
-        self.stuck_at = (raised < seq).then_some(raised);
+        self.stuck_limit = (raised < seq).then_some(raised);
         raised
     }
 }
@@ -65,7 +65,7 @@ pub(super) fn transact(
     progress.has_begun = true;
     let people = accounts_to_lock(jobs);
     if !people.is_empty() {
-        store.lock_people(&people)?;
+        store.lock_users(&people)?;
     }
     let mut outcomes = Vec::with_capacity(jobs.len());
     let mut behind = Vec::new();
@@ -80,7 +80,7 @@ pub(super) fn transact(
             }
             Job::DeletePush { .. } => push_jobs::delete_all(store, mailbox_counts, rest, &mut outcomes)?,
             job => {
-                let outcome = one(store, mailbox_counts, job, verified)?;
+                let outcome = run_one(store, mailbox_counts, job, verified)?;
                 note_claimed(job, (outcomes.len(), &outcome), &mut behind);
                 outcomes.push(outcome);
                 after
@@ -157,7 +157,7 @@ fn note_claimed<'a>(job: &'a Job, (place, outcome): (usize, &JobOutcome), behind
     }
 }
 
-fn one(
+fn run_one(
     store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxUsageCache,
     job: &Job,
@@ -176,7 +176,7 @@ fn one(
             outcome => Ok(outcome),
         },
         Job::Cluster { user, job } => of_cluster(store, user, job),
-        job => single(store, mailbox_counts, job, verified),
+        job => run_job(store, mailbox_counts, job, verified),
     }
 }
 
@@ -187,7 +187,7 @@ fn load_if_here(
     bytes_max: usize,
 ) -> Result<JobOutcome, StoreError> {
     let nodes = nodes(store)?;
-    let (me, owner) = (nodes.me(), nodes.owner(user)?);
+    let (me, owner) = (nodes.incarnation(), nodes.owner(user)?);
     if owner.at != Some(me) {
         return Ok(cluster(ClusterJobOutcome::Elsewhere(owner)));
     }
@@ -233,6 +233,6 @@ fn claim(
         return Ok(None);
     }
     let owner = nodes.owner(user)?;
-    let was_done = owner.at == Some(nodes.me()) && owner.epoch == epoch + 1;
+    let was_done = owner.at == Some(nodes.incarnation()) && owner.epoch == epoch + 1;
     Ok((!was_done).then_some(owner))
 }

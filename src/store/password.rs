@@ -22,32 +22,32 @@ const SAY_UNREADABLE_EVERY: Duration = Duration::from_secs(10);
 /// Why a password could not be hashed or compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordHashError {
-    why: String,
+    reason: String,
     is_stored: bool,
 }
 
 impl PasswordHashError {
     /// The stored text is not a hash that can be compared: the error is the same each time.
     #[must_use]
-    pub fn is_of_what_is_stored(&self) -> bool {
+    pub fn is_bad_stored_hash(&self) -> bool {
         self.is_stored
     }
 }
 
 impl fmt::Display for PasswordHashError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
+        f.write_str(&self.reason)
     }
 }
 
 impl std::error::Error for PasswordHashError {}
 
-fn wrong(error: impl fmt::Display) -> PasswordHashError {
-    PasswordHashError { why: error.to_string(), is_stored: false }
+fn hash_error(error: impl fmt::Display) -> PasswordHashError {
+    PasswordHashError { reason: error.to_string(), is_stored: false }
 }
 
 fn unreadable(error: impl fmt::Display) -> PasswordHashError {
-    PasswordHashError { why: error.to_string(), is_stored: true }
+    PasswordHashError { reason: error.to_string(), is_stored: true }
 }
 
 /// Hashes one password at a time, in memory that it keeps between runs until it is told to give it
@@ -64,7 +64,7 @@ impl PasswordHasher {
     /// # Errors
     /// When Argon2 has no such costs.
     pub fn new(memory_kib: u32, passes: u32) -> Result<Self, PasswordHashError> {
-        let params = Params::new(memory_kib, passes, 1, Some(HASH_BYTES)).map_err(wrong)?;
+        let params = Params::new(memory_kib, passes, 1, Some(HASH_BYTES)).map_err(hash_error)?;
         Ok(Self { params, memory: Vec::new() })
     }
 
@@ -72,11 +72,11 @@ impl PasswordHasher {
         let blocks = params.block_count();
         if self.memory.len() < blocks {
             // The memory of a large run may not be there: then this one fails, and not the server.
-            self.memory.try_reserve_exact(blocks - self.memory.len()).map_err(wrong)?;
+            self.memory.try_reserve_exact(blocks - self.memory.len()).map_err(hash_error)?;
             self.memory.resize(blocks, Block::default());
         }
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        argon2.hash_password_into_with_memory(password, salt, out, &mut self.memory[..blocks]).map_err(wrong)
+        argon2.hash_password_into_with_memory(password, salt, out, &mut self.memory[..blocks]).map_err(hash_error)
     }
 
     /// The form in which a password is stored: a PHC string with a salt of its own.
@@ -85,16 +85,16 @@ impl PasswordHasher {
     /// When the system has no random bytes to give.
     pub fn hash(&mut self, password: &Secret) -> Result<Secret, PasswordHashError> {
         let mut salt = [0; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(wrong)?;
+        getrandom::fill(&mut salt).map_err(hash_error)?;
         let mut out = [0; HASH_BYTES];
         self.run(self.params.clone(), password.expose().as_bytes(), &salt, &mut out)?;
-        let salt = SaltString::encode_b64(&salt).map_err(wrong)?;
+        let salt = SaltString::encode_b64(&salt).map_err(hash_error)?;
         let phc = PasswordHash {
             algorithm: ARGON2ID_IDENT,
             version: Some(Version::V0x13.into()),
-            params: ParamsString::try_from(&self.params).map_err(wrong)?,
+            params: ParamsString::try_from(&self.params).map_err(hash_error)?,
             salt: Some(salt.as_salt()),
-            hash: Some(Output::new(&out).map_err(wrong)?),
+            hash: Some(Output::new(&out).map_err(hash_error)?),
         };
         Ok(Secret::new(&phc.to_string()))
     }
@@ -129,7 +129,7 @@ impl PasswordHasher {
         let out = &mut out[..expected.len()];
         self.run(params, password, salt, out)?;
         // `Output` compares in constant time.
-        Ok(Output::new(out).map_err(wrong)? == expected)
+        Ok(Output::new(out).map_err(hash_error)? == expected)
     }
 
     /// Gives the memory back: nobody waits to be hashed.
@@ -166,19 +166,19 @@ pub struct VerifiedLogins {
 /// Log lines about stored passwords that cannot be read: clients may try them again and again.
 #[derive(Debug, Default)]
 struct UnreadableHashLogLimiter {
-    said: Option<Instant>,
-    unsaid: u64,
+    last_logged: Option<Instant>,
+    unlogged_count: u64,
 }
 
 impl UnreadableHashLogLimiter {
     /// The number of lines left out since the last one, if it is time for one more.
     fn count(&mut self, now: Instant) -> Option<u64> {
-        if self.said.is_some_and(|said| now.saturating_duration_since(said) < SAY_UNREADABLE_EVERY) {
-            self.unsaid += 1;
+        if self.last_logged.is_some_and(|said| now.saturating_duration_since(said) < SAY_UNREADABLE_EVERY) {
+            self.unlogged_count += 1;
             return None;
         }
-        self.said = Some(now);
-        Some(std::mem::take(&mut self.unsaid))
+        self.last_logged = Some(now);
+        Some(std::mem::take(&mut self.unlogged_count))
     }
 }
 
@@ -191,8 +191,8 @@ impl UnreadableHashLogLimiter {
 /// replace each other here; this does no other harm, because the tag covers the name, too.
 #[derive(Debug, Default)]
 struct VerifiedPasswordTags {
-    young: HashTable<(u64, MacTag)>,
-    old: HashTable<(u64, MacTag)>,
+    young_tags: HashTable<(u64, MacTag)>,
+    old_tags: HashTable<(u64, MacTag)>,
 }
 
 fn find(tags: &HashTable<(u64, MacTag)>, user: u64) -> Option<MacTag> {
@@ -206,17 +206,17 @@ impl VerifiedPasswordTags {
             return;
         }
         let same = |&(other, _): &(u64, MacTag)| other == user;
-        if let Ok(old) = self.old.find_entry(user, same) {
+        if let Ok(old) = self.old_tags.find_entry(user, same) {
             old.remove();
         }
-        if let Some((_, known)) = self.young.find_mut(user, same) {
+        if let Some((_, known)) = self.young_tags.find_mut(user, same) {
             *known = tag;
             return;
         }
-        if self.young.len() >= young_max {
-            self.old = std::mem::take(&mut self.young);
+        if self.young_tags.len() >= young_max {
+            self.old_tags = std::mem::take(&mut self.young_tags);
         }
-        self.young.insert_unique(user, (user, tag), |&(user, _)| user);
+        self.young_tags.insert_unique(user, (user, tag), |&(user, _)| user);
     }
 }
 
@@ -227,7 +227,7 @@ impl VerifiedLogins {
     /// When the system has no random bytes to give.
     pub fn new(users_max: usize) -> Result<Self, PasswordHashError> {
         let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(wrong)?;
+        getrandom::fill(&mut key).map_err(hash_error)?;
         let (numbers, users_max) = (RandomState::new(), AtomicUsize::new(users_max));
         Ok(Self { key, numbers, users_max, tags: Mutex::default(), unreadable: Mutex::default() })
     }
@@ -261,7 +261,7 @@ impl VerifiedLogins {
     }
 
     /// Tells the operator that what is stored of a user's password is of no use, and not too often.
-    pub fn say_unreadable(&self, user: &UserName, why: &dyn fmt::Display) {
+    pub fn log_unreadable_hash(&self, user: &UserName, why: &dyn fmt::Display) {
         let unsaid = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).count(Instant::now());
         if let Some(unsaid) = unsaid {
             let (user, more) =
@@ -271,7 +271,7 @@ impl VerifiedLogins {
     }
 
     /// Notes that this password fits what is stored.
-    pub fn note(&self, user: &UserName, password: &Secret, stored: &Secret) {
+    pub fn remember(&self, user: &UserName, password: &Secret, stored: &Secret) {
         let Some(mac) = self.mac(&[user.as_str(), password.expose(), stored.expose()]) else {
             return;
         };
@@ -284,8 +284,8 @@ impl VerifiedLogins {
     /// Nothing is known of this user any more.
     pub(super) fn remove(&self, user: &UserName) {
         let (number, mut tags) = (self.number(user), self.tags());
-        let VerifiedPasswordTags { young, old } = &mut *tags;
-        for generation in [young, old] {
+        let VerifiedPasswordTags { young_tags, old_tags } = &mut *tags;
+        for generation in [young_tags, old_tags] {
             if let Ok(entry) = generation.find_entry(number, |&(other, _)| other == number) {
                 entry.remove();
             }
@@ -298,7 +298,7 @@ impl VerifiedLogins {
         let number = self.number(user);
         let (known, is_old) = {
             let tags = self.tags();
-            match (find(&tags.young, number), find(&tags.old, number)) {
+            match (find(&tags.young_tags, number), find(&tags.old_tags, number)) {
                 (Some(known), _) => (known, false),
                 (None, Some(known)) => (known, true),
                 (None, None) => return PasswordCacheResult::WithNothing,
@@ -359,7 +359,7 @@ mod tests {
             "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
         ] {
             let error = hasher.verify(&Secret::new("x"), Some(&Secret::new(stored))).unwrap_err();
-            assert!(error.is_of_what_is_stored(), "{stored}");
+            assert!(error.is_bad_stored_hash(), "{stored}");
         }
     }
 
@@ -379,7 +379,7 @@ mod tests {
         let cache = VerifiedLogins::new(4).unwrap();
         let user = |name: &str| UserName::new(name).unwrap();
         let (password, stored) = (Secret::new("p"), Secret::new("h"));
-        cache.note(&user("ann"), &password, &stored);
+        cache.remember(&user("ann"), &password, &stored);
         assert!(cache.knows(&user("ann"), &password, &stored));
         assert!(!cache.knows(&user("ann"), &Secret::new("q"), &stored));
         assert!(!cache.knows(&user("ann"), &password, &Secret::new("i")), "the stored hash has changed");
@@ -394,19 +394,19 @@ mod tests {
         let (password, stored) = (Secret::new("p"), Secret::new("h"));
         for number in 0..100 {
             let name = user(&format!("user {number}"));
-            cache.note(&name, &password, &stored);
-            cache.note(&name, &password, &stored);
+            cache.remember(&name, &password, &stored);
+            cache.remember(&name, &password, &stored);
             if number == 0 {
-                cache.note(&user("ann"), &password, &stored);
+                cache.remember(&user("ann"), &password, &stored);
             }
             assert!(cache.knows(&name, &password, &stored));
             assert!(cache.knows(&user("ann"), &password, &stored) || number == 0, "used all the time");
             let tags = cache.tags();
-            assert!(tags.young.len() + tags.old.len() <= 4);
+            assert!(tags.young_tags.len() + tags.old_tags.len() <= 4);
         }
         assert!(!cache.knows(&user("user 0"), &password, &stored));
         let none = VerifiedLogins::new(0).unwrap();
-        none.note(&user("ann"), &password, &stored);
+        none.remember(&user("ann"), &password, &stored);
         assert!(!none.knows(&user("ann"), &password, &stored));
     }
 }

@@ -54,7 +54,7 @@ pub struct WorkerPool {
     data: Vec<DataWorkerHandle>,
     auth: Sender<SubmittedJob>,
     done: Receiver<JobDone>,
-    taker: OutcomeBudgetRelease,
+    budget_release: OutcomeBudgetRelease,
     threads: Vec<JoinHandle<()>>,
     first_seq: u64,
     unfinished_deletions: Vec<UserName>,
@@ -102,7 +102,7 @@ fn opener(
             };
             let health = Arc::clone(health);
             let on_taken_over = move || {
-                health.end();
+                health.mark_taken_over();
                 claim.on_taken_over.into_iter().for_each(|call| call());
             };
             let keeper = ActiveServerHeartbeat::start(server.clone(), on_taken_over);
@@ -196,7 +196,7 @@ impl WorkerPool {
         let health = Arc::<StoreHealth>::default();
         let ended = Arc::clone(&health);
         let on_fenced: OnFenced = Arc::new(move |cause| {
-            ended.end();
+            ended.mark_taken_over();
             claim.on_fenced.iter().for_each(|call| call(cause));
         });
         let cluster = ClusterHandle::start(config, server.clone(), Arc::clone(&wake), on_fenced)?;
@@ -205,7 +205,7 @@ impl WorkerPool {
         match pool {
             Ok(pool) => Ok(Self { cluster: Some(cluster), ..pool }),
             Err(error) => {
-                cluster.leave();
+                cluster.end_incarnation();
                 Err(error)
             }
         }
@@ -241,7 +241,7 @@ impl WorkerPool {
             data: Vec::new(),
             auth: channel().0,
             done,
-            taker: OutcomeBudgetRelease::default(),
+            budget_release: OutcomeBudgetRelease::default(),
             threads: Vec::new(),
             first_seq: 0,
             unfinished_deletions: Vec::new(),
@@ -260,9 +260,9 @@ impl WorkerPool {
             pool.data.push(DataWorkerHandle { sender, jobs: Vec::new() });
             let mailbox_counts = MailboxUsageCache::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
             let batch = DataWorker::new(store, Arc::clone(&opener), Arc::clone(&verified), mailbox_counts);
-            let batch = batch.report_to(worker, Arc::clone(&pool.health)).hold_to(Arc::clone(&pool.limits));
+            let batch = batch.report_to(worker, Arc::clone(&pool.health)).with_limits(Arc::clone(&pool.limits));
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
-            let undelivered = pool.taker.0.clone();
+            let undelivered = pool.budget_release.0.clone();
             pool.spawn(format!("data-{worker}"), move || data_worker(batch, jobs, &undelivered, &done, &wake))?;
         }
         let (auth, jobs) = channel();
@@ -276,7 +276,7 @@ impl WorkerPool {
                 jobs: Arc::clone(&jobs),
                 done: done_sender.clone(),
                 wake: Arc::clone(&wake),
-                verified: Arc::clone(&verified),
+                verified_logins: Arc::clone(&verified),
             };
             pool.spawn(format!("auth-{worker}"), move || lane.run())?;
         }
@@ -346,14 +346,14 @@ impl WorkerPool {
     pub fn take(&mut self, out: &mut Vec<JobDone>) {
         let before = out.len();
         out.extend(self.done.try_iter());
-        self.taker.took(out[before..].iter().map(|(_, outcome)| outcome));
+        self.budget_release.release(out[before..].iter().map(|(_, outcome)| outcome));
     }
 
     /// Finishes what was submitted, closes the store, ends the threads.
     pub fn stop(self) {
         drop(self.data);
         drop(self.auth);
-        drop(self.taker);
+        drop(self.budget_release);
         for thread in self.threads {
             if thread.join().is_err() {
                 log::error!("a worker ended by a panic");
@@ -376,7 +376,7 @@ fn data_worker(
             if jobs.is_closed() {
                 return;
             }
-            batch.look_around(Instant::now());
+            batch.check_between_batches(Instant::now());
             batch.probe();
         }
         undelivered.wait_for_room();
@@ -385,13 +385,13 @@ fn data_worker(
         waiting.extend(jobs.take());
         delay_commit(&mut waiting, &mut jobs, &mut group_commit);
         let began = Instant::now();
-        batch.look_around(began);
+        batch.check_between_batches(began);
         waiting.take(&mut tickets, &mut work);
         let outcomes = batch.run(&work);
         // Before anybody is answered: a client that comes now was not in this batch.
         waiting.extend(jobs.take());
-        waiting.took(began.elapsed());
-        group_commit.answered(work.len(), waiting.len(), began.elapsed());
+        waiting.note_batch_duration(began.elapsed());
+        group_commit.note_batch(work.len(), waiting.len(), began.elapsed());
         undelivered.add(&outcomes);
         // Answers first, then one wake: the loop finds them all.
         for answer in tickets.drain(..).zip(outcomes) {
@@ -419,7 +419,7 @@ struct AuthWorker {
     jobs: Arc<Mutex<Receiver<SubmittedJob>>>,
     done: Sender<JobDone>,
     wake: WakeFn,
-    verified: Arc<VerifiedLogins>,
+    verified_logins: Arc<VerifiedLogins>,
 }
 
 impl AuthWorker {
@@ -444,7 +444,7 @@ impl AuthWorker {
             };
             // A panic leaves only blocks of memory in an undefined state, and every run overwrites
             // them.
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.work(&job))).unwrap_or(JobOutcome::Failed);
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.run_job(&job))).unwrap_or(JobOutcome::Failed);
             if self.done.send((ticket, outcome)).is_err() {
                 return;
             }
@@ -452,19 +452,19 @@ impl AuthWorker {
         }
     }
 
-    fn work(&mut self, job: &Job) -> JobOutcome {
+    fn run_job(&mut self, job: &Job) -> JobOutcome {
         let result = match job {
             Job::Hash { secret } => self.hasher.hash(secret).map(JobOutcome::Hashed),
             Job::Verify { user, secret, password_hash } => {
                 let fits = self.hasher.verify(secret, password_hash.as_ref());
                 if let Err(error) = &fits
-                    && error.is_of_what_is_stored()
+                    && error.is_bad_stored_hash()
                 {
-                    self.verified.say_unreadable(user, error);
+                    self.verified_logins.log_unreadable_hash(user, error);
                     return JobOutcome::Refused;
                 }
                 if let (Ok(true), Some(stored)) = (&fits, password_hash) {
-                    self.verified.note(user, secret, stored);
+                    self.verified_logins.remember(user, secret, stored);
                 }
                 fits.map(JobOutcome::Verified)
             }

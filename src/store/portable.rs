@@ -44,7 +44,7 @@ pub struct TableSchema {
 impl TableSchema {
     /// Its name for messages to people.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub fn display_name(&self) -> String {
         self.name.replace('_', " ")
     }
 }
@@ -179,7 +179,7 @@ pub trait CopyableStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn mark(&mut self) -> Result<(), StoreError>;
+    fn mark_unfinished(&mut self) -> Result<(), StoreError>;
     /// Removes the mark: from now on it is a normal store.
     ///
     /// # Errors
@@ -201,14 +201,14 @@ pub(super) fn tables_of(sql: &str) -> impl Iterator<Item = &str> {
     made.filter_map(|rest| rest.strip_prefix("IF NOT EXISTS ").unwrap_or(rest).split([' ', '(']).next())
 }
 
-pub(super) fn unfinished() -> StoreError {
+pub(super) fn unfinished_copy_error() -> StoreError {
     StoreError::Corrupt(
         "a copy into it was begun and not finished, so it is not whole: delete it and copy again".into(),
     )
 }
 
 /// Checks that the tables have the version that a store must have to be copied.
-pub(super) fn check_current(found: i64, known: usize) -> Result<(), StoreError> {
+pub(super) fn check_schema_version(found: i64, known: usize) -> Result<(), StoreError> {
     if found == 0 {
         return Err(StoreError::Unavailable("there is no hongyan store in it".into()));
     }
@@ -226,9 +226,9 @@ mod tests {
 
     #[test]
     fn only_a_store_of_this_very_version_is_copied() {
-        assert_eq!(check_current(3, 3), Ok(()));
-        assert!(check_current(0, 3).unwrap_err().to_string().contains("there is no hongyan store in it"));
-        let why = check_current(2, 3).unwrap_err().to_string();
+        assert_eq!(check_schema_version(3, 3), Ok(()));
+        assert!(check_schema_version(0, 3).unwrap_err().to_string().contains("there is no hongyan store in it"));
+        let why = check_schema_version(2, 3).unwrap_err().to_string();
         assert!(why.contains("its schema is 2 and this hongyan copies 3 only"), "{why}");
     }
 

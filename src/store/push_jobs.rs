@@ -79,12 +79,12 @@ fn save_round(
     }
     for (&at, saved) in room.iter().zip(saved) {
         if saved != PushSaveResult::Itself {
-            mailbox_counts.not_added(&pushes[at]);
+            mailbox_counts.note_not_saved(&pushes[at]);
         }
         if saved == PushSaveResult::Before {
             // Only a save with an unknown outcome is repeated, so its first try may have been
             // counted or not.
-            mailbox_counts.suspect(pushes[at].receiver());
+            mailbox_counts.recount_later(pushes[at].receiver());
         }
         kept[at] = Ok(saved);
     }
@@ -110,14 +110,14 @@ pub(super) fn delete_all<'a>(
     };
     let pushes: Vec<(UserName, u64)> = jobs.iter().map_while(deleting).collect();
     let mut known: Vec<_> =
-        pushes.iter().filter(|(receiver, _)| mailbox_counts.knows(receiver.as_str())).cloned().collect();
+        pushes.iter().filter(|(receiver, _)| mailbox_counts.is_known(receiver.as_str())).cloned().collect();
     known.sort_unstable_by(|(one, seq), (other, next)| seq.cmp(next).then_with(|| one.cmp(other)));
     known.dedup();
     if !known.is_empty() {
         let sizes = store.sizes(&known)?;
         for ((receiver, seq), size) in known.iter().zip(sizes) {
             if let Some((sender, text_bytes)) = size {
-                mailbox_counts.removed(receiver, *seq, sender, text_bytes);
+                mailbox_counts.note_deleted(receiver, *seq, sender, text_bytes);
             }
         }
     }
@@ -133,9 +133,9 @@ pub(super) fn ask_friend(
     pending_max: u32,
 ) -> Result<FriendRequestOutcome, StoreError> {
     count(store, mailbox_counts, [push.receiver()])?;
-    let (asked, is_new) = friendship::ask(store, push, pending_max, mailbox_counts.exceeded(push))?;
+    let (asked, is_new) = friendship::ask(store, push, pending_max, mailbox_counts.exceeded_quota(push))?;
     if is_new {
-        mailbox_counts.added(push);
+        mailbox_counts.note_saved(push);
     }
     Ok(asked)
 }
@@ -147,14 +147,14 @@ pub(super) fn answer_friend(
     friends_max: u32,
 ) -> Result<FriendAnswerOutcome, StoreError> {
     count(store, mailbox_counts, [push.receiver()])?;
-    let reply = friendship::answer(store, push, friends_max, mailbox_counts.exceeded(push))?;
+    let reply = friendship::answer(store, push, friends_max, mailbox_counts.exceeded_quota(push))?;
     if reply.is_new {
-        mailbox_counts.added(push);
+        mailbox_counts.note_saved(push);
     }
-    if let Some(crossed) = reply.crossed {
-        note_withdrawn(mailbox_counts, crossed);
+    if let Some(crossed) = reply.crossed_request {
+        note_withdrawn_request(mailbox_counts, crossed);
     }
-    Ok(reply.answered)
+    Ok(reply.outcome)
 }
 
 /// Ends a friendship. If this deletes the push of a pending request of `user`, the counts are
@@ -165,16 +165,16 @@ pub(super) fn unfriend(
     user: &UserName,
     other: &UserName,
 ) -> Result<(), StoreError> {
-    let is_counted = mailbox_counts.knows(other.as_str());
-    if let Some(withdrawn) = friendship::end(store, user, other, is_counted)? {
-        note_withdrawn(mailbox_counts, withdrawn);
+    let is_counted = mailbox_counts.is_known(other.as_str());
+    if let Some(withdrawn) = friendship::end_friendship(store, user, other, is_counted)? {
+        note_withdrawn_request(mailbox_counts, withdrawn);
     }
     Ok(())
 }
 
-fn note_withdrawn(mailbox_counts: &mut MailboxUsageCache, withdrawn: RemovedFriendRequest) {
+fn note_withdrawn_request(mailbox_counts: &mut MailboxUsageCache, withdrawn: RemovedFriendRequest) {
     if let Some((sender, text_bytes)) = withdrawn.push {
-        mailbox_counts.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);
+        mailbox_counts.note_deleted(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);
     }
 }
 
@@ -185,8 +185,10 @@ fn count<'a>(
     mailbox_counts: &mut MailboxUsageCache,
     receivers: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), StoreError> {
-    let mut wanted: Vec<(&str, u64)> =
-        receivers.into_iter().filter_map(|receiver| Some((receiver, mailbox_counts.uncounted(receiver)?))).collect();
+    let mut wanted: Vec<(&str, u64)> = receivers
+        .into_iter()
+        .filter_map(|receiver| Some((receiver, mailbox_counts.uncounted_after(receiver)?)))
+        .collect();
     if wanted.is_empty() {
         return Ok(());
     }
@@ -200,7 +202,7 @@ fn count<'a>(
         let fair = mailbox_counts.rows_left() / u32::try_from(wanted.len()).unwrap_or(u32::MAX);
         let rows_max = fair.clamp(1, if first { FIRST_ROWS } else { NEXT_ROWS });
         let (mut rows, mut more) = (vec![0; wanted.len()], Vec::new());
-        store.waiting(&wanted, rows_max, &mut |place, seq, sender, text_bytes| {
+        store.waiting_pushes(&wanted, rows_max, &mut |place, seq, sender, text_bytes| {
             if let (Some((receiver, _)), Some(rows)) = (wanted.get(place), rows.get_mut(place)) {
                 *rows += 1;
                 mailbox_counts.count(receiver, seq, sender, text_bytes);
@@ -209,7 +211,7 @@ fn count<'a>(
         for ((receiver, _), rows) in wanted.iter().zip(rows) {
             if rows < rows_max {
                 mailbox_counts.counted_all(receiver);
-            } else if let Some(after_seq) = mailbox_counts.uncounted(receiver) {
+            } else if let Some(after_seq) = mailbox_counts.uncounted_after(receiver) {
                 more.push((*receiver, after_seq));
             }
         }

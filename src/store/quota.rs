@@ -31,7 +31,7 @@ pub struct QuotaUsage {
 impl QuotaUsage {
     /// The usage of one push with `text_bytes` of text.
     #[must_use]
-    pub fn of_one(text_bytes: u64) -> Self {
+    pub fn of_one_push(text_bytes: u64) -> Self {
         Self { rows: 1, bytes: text_bytes.saturating_add(ROW_BYTES) }
     }
 
@@ -104,31 +104,38 @@ struct MailboxUsage {
     total: QuotaUsage,
     /// The usage of each sender, in the order of the names; without senders of whom nothing waits.
     shares: Vec<SenderUsage>,
-    counted: MailboxCountProgress,
+    count_progress: MailboxCountProgress,
     /// It was counted while a transaction with an unknown outcome could still be committed.
-    in_doubt: bool,
+    is_uncertain: bool,
     /// The last rounds in which a push was admitted, and in which one was postponed.
-    admitted: u64,
-    put_off: u64,
+    admitted_round: u64,
+    postponed_round: u64,
 }
 
 impl MailboxUsage {
-    fn new(in_doubt: bool) -> Self {
-        let counted = MailboxCountProgress::UpTo(0);
-        Self { total: QuotaUsage::default(), shares: Vec::new(), counted, in_doubt, admitted: 0, put_off: 0 }
+    fn new(is_uncertain: bool) -> Self {
+        let count_progress = MailboxCountProgress::UpTo(0);
+        Self {
+            total: QuotaUsage::default(),
+            shares: Vec::new(),
+            count_progress,
+            is_uncertain,
+            admitted_round: 0,
+            postponed_round: 0,
+        }
     }
 
-    fn place(&self, sender: &str) -> Result<usize, usize> {
+    fn sender_index(&self, sender: &str) -> Result<usize, usize> {
         self.shares.binary_search_by(|(name, _)| (**name).cmp(sender))
     }
 
-    fn share(&self, sender: &str) -> QuotaUsage {
-        self.place(sender).map_or(QuotaUsage::default(), |place| self.shares[place].1)
+    fn usage_of_sender(&self, sender: &str) -> QuotaUsage {
+        self.sender_index(sender).map_or(QuotaUsage::default(), |place| self.shares[place].1)
     }
 
     /// Is this `seq` in the range that has been counted?
     fn covers(&self, seq: u64) -> bool {
-        match self.counted {
+        match self.count_progress {
             MailboxCountProgress::All => true,
             MailboxCountProgress::UpTo(last) => seq <= last,
         }
@@ -136,9 +143,9 @@ impl MailboxUsage {
 
     /// The `seq` after which rows must still be counted; `None`: all are counted, or it is full
     /// anyway.
-    fn uncounted(&self, quotas: &Quotas) -> Option<u64> {
-        match self.counted {
-            MailboxCountProgress::UpTo(last) if self.total.has_room(QuotaUsage::of_one(0), quotas.receiver) => {
+    fn uncounted_after(&self, quotas: &Quotas) -> Option<u64> {
+        match self.count_progress {
+            MailboxCountProgress::UpTo(last) if self.total.has_room(QuotaUsage::of_one_push(0), quotas.receiver) => {
                 Some(last)
             }
             _ => None,
@@ -146,11 +153,11 @@ impl MailboxUsage {
     }
 
     /// The quota that one more push of this sender would exceed.
-    fn exceeded(&self, sender: &str, one: QuotaUsage, quotas: &Quotas) -> Option<MailboxQuotaKind> {
+    fn exceeded_quota(&self, sender: &str, one: QuotaUsage, quotas: &Quotas) -> Option<MailboxQuotaKind> {
         if !self.total.has_room(one, quotas.receiver) {
             return Some(MailboxQuotaKind::Receiver);
         }
-        (!self.share(sender).has_room(one, quotas.pair)).then_some(MailboxQuotaKind::Pair)
+        (!self.usage_of_sender(sender).has_room(one, quotas.pair)).then_some(MailboxQuotaKind::Pair)
     }
 
     /// Adds a push to the usage, or (`more` is false) removes it; gives the change in the number of
@@ -158,7 +165,7 @@ impl MailboxUsage {
     fn change(&mut self, sender: &str, one: QuotaUsage, more: bool) -> isize {
         if more {
             self.total.add(one);
-            match self.place(sender) {
+            match self.sender_index(sender) {
                 Ok(place) => self.shares[place].1.add(one),
                 Err(place) => {
                     if self.shares.capacity() == 0 {
@@ -171,7 +178,7 @@ impl MailboxUsage {
             }
         } else {
             self.total.remove(one);
-            if let Ok(place) = self.place(sender) {
+            if let Ok(place) = self.sender_index(sender) {
                 self.shares[place].1.remove(one);
                 if self.shares[place].1.rows == 0 {
                     self.shares.remove(place);
@@ -206,10 +213,10 @@ pub struct MailboxUsageCache {
     /// Mailboxes that the transaction has counted, partly or completely.
     counting: Vec<Box<str>>,
     /// Mailboxes for which the transaction has found a contradiction: they are counted again.
-    suspect: Vec<Box<str>>,
+    recount_mailboxes: Vec<Box<str>>,
     rows_left: u32,
     round: u64,
-    in_doubt: bool,
+    is_uncertain: bool,
 }
 
 impl MailboxUsageCache {
@@ -223,10 +230,10 @@ impl MailboxUsageCache {
             entries_max,
             journal: Vec::new(),
             counting: Vec::new(),
-            suspect: Vec::new(),
+            recount_mailboxes: Vec::new(),
             rows_left: COUNTED_ROWS_MAX,
             round: 0,
-            in_doubt: false,
+            is_uncertain: false,
         }
     }
 
@@ -255,7 +262,7 @@ impl MailboxUsageCache {
     pub fn committed(&mut self) {
         self.journal.clear();
         self.counting.clear();
-        for name in std::mem::take(&mut self.suspect) {
+        for name in std::mem::take(&mut self.recount_mailboxes) {
             self.remove(&name);
         }
         while self.entries() > self.entries_max {
@@ -282,10 +289,10 @@ impl MailboxUsageCache {
     }
 
     /// It is not known whether the transaction was or will be committed. The mailboxes that it
-    /// touched are counted again; mailboxes that are counted before [`settled`](Self::settled) are
-    /// counted once more after it.
-    pub fn unknown(&mut self) {
-        self.in_doubt = true;
+    /// touched are counted again; mailboxes that are counted before
+    /// [`end_uncertainty`](Self::end_uncertainty) are counted once more after it.
+    pub fn note_unknown_outcome(&mut self) {
+        self.is_uncertain = true;
         for change in std::mem::take(&mut self.journal) {
             match change {
                 UsageUndoEntry::Added(push) | UsageUndoEntry::NotAdded(push) => self.remove(push.receiver()),
@@ -299,23 +306,23 @@ impl MailboxUsageCache {
     }
 
     /// All transactions with an unknown outcome are committed by now, or never will be.
-    pub fn settled(&mut self) {
-        self.in_doubt = false;
-        self.by_receiver.retain(|_, mailbox| !mailbox.in_doubt);
+    pub fn end_uncertainty(&mut self) {
+        self.is_uncertain = false;
+        self.by_receiver.retain(|_, mailbox| !mailbox.is_uncertain);
         self.shares = self.by_receiver.values().map(|mailbox| mailbox.shares.len()).sum();
     }
 
     /// Is anything known of this receiver's mailbox?
     #[must_use]
-    pub fn knows(&self, receiver: &str) -> bool {
+    pub fn is_known(&self, receiver: &str) -> bool {
         self.by_receiver.contains_key(receiver)
     }
 
     /// The `seq` after which rows of a receiver must be counted before it is known whether there is
     /// room; `None`: it is known.
     #[must_use]
-    pub fn uncounted(&self, receiver: &str) -> Option<u64> {
-        self.by_receiver.get(receiver).map_or(Some(0), |mailbox| mailbox.uncounted(&self.quotas))
+    pub fn uncounted_after(&self, receiver: &str) -> Option<u64> {
+        self.by_receiver.get(receiver).map_or(Some(0), |mailbox| mailbox.uncounted_after(&self.quotas))
     }
 
     /// The number of rows that this transaction may still count.
@@ -326,7 +333,7 @@ impl MailboxUsageCache {
 
     /// A receiver's rows are about to be counted.
     pub fn counts(&mut self, receiver: &str) {
-        let in_doubt = self.in_doubt;
+        let in_doubt = self.is_uncertain;
         self.by_receiver.entry(receiver.into()).or_insert_with(|| MailboxUsage::new(in_doubt));
         self.counting.push(receiver.into());
     }
@@ -335,8 +342,8 @@ impl MailboxUsageCache {
     pub fn count(&mut self, receiver: &str, seq: u64, sender: &str, text_bytes: u64) {
         self.rows_left = self.rows_left.saturating_sub(1);
         if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
-            mailbox.counted = MailboxCountProgress::UpTo(seq);
-            let shares = mailbox.change(sender, QuotaUsage::of_one(text_bytes), true);
+            mailbox.count_progress = MailboxCountProgress::UpTo(seq);
+            let shares = mailbox.change(sender, QuotaUsage::of_one_push(text_bytes), true);
             self.shares = self.shares.saturating_add_signed(shares);
         }
     }
@@ -344,7 +351,7 @@ impl MailboxUsageCache {
     /// All rows of a receiver have been counted.
     pub fn counted_all(&mut self, receiver: &str) {
         if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
-            mailbox.counted = MailboxCountProgress::All;
+            mailbox.count_progress = MailboxCountProgress::All;
         }
     }
 
@@ -356,27 +363,27 @@ impl MailboxUsageCache {
     /// Is there room for a push? If so, it counts from now on. `counted`: no more rows will be
     /// counted now, so decide by the present counts.
     pub fn admit(&mut self, push: &Push, counted: bool) -> QuotaCheck {
-        let one = QuotaUsage::of_one(push.text_bytes() as u64);
+        let one = QuotaUsage::of_one_push(push.text_bytes() as u64);
         let Some(mailbox) = self.by_receiver.get_mut(push.receiver()) else {
             debug_assert!(!counted, "begun to be counted at least");
             return if counted { QuotaCheck::Room } else { QuotaCheck::Uncounted };
         };
-        if !counted && mailbox.uncounted(&self.quotas).is_some() {
+        if !counted && mailbox.uncounted_after(&self.quotas).is_some() {
             return QuotaCheck::Uncounted;
         }
-        if mailbox.put_off == self.round {
+        if mailbox.postponed_round == self.round {
             // An earlier push was postponed: postpone this one, too, so that pushes of one sender
             // keep their order.
             return QuotaCheck::Later;
         }
-        if let Some(quota) = mailbox.exceeded(push.sender(), one, &self.quotas) {
-            if mailbox.admitted == self.round {
-                mailbox.put_off = self.round;
+        if let Some(quota) = mailbox.exceeded_quota(push.sender(), one, &self.quotas) {
+            if mailbox.admitted_round == self.round {
+                mailbox.postponed_round = self.round;
                 return QuotaCheck::Later;
             }
             return QuotaCheck::Full(quota);
         }
-        mailbox.admitted = self.round;
+        mailbox.admitted_round = self.round;
         if mailbox.covers(push.seq) {
             let shares = mailbox.change(push.sender(), one, true);
             self.shares = self.shares.saturating_add_signed(shares);
@@ -387,37 +394,37 @@ impl MailboxUsageCache {
 
     /// The quota that a push would exceed.
     #[must_use]
-    pub fn exceeded(&self, push: &Push) -> Option<MailboxQuotaKind> {
-        let one = QuotaUsage::of_one(push.text_bytes() as u64);
-        self.by_receiver.get(push.receiver())?.exceeded(push.sender(), one, &self.quotas)
+    pub fn exceeded_quota(&self, push: &Push) -> Option<MailboxQuotaKind> {
+        let one = QuotaUsage::of_one_push(push.text_bytes() as u64);
+        self.by_receiver.get(push.receiver())?.exceeded_quota(push.sender(), one, &self.quotas)
     }
 
     /// A push was saved.
-    pub fn added(&mut self, push: &Push) {
+    pub fn note_saved(&mut self, push: &Push) {
         self.change_by(push, true);
         self.journal.push(UsageUndoEntry::Added(push.clone()));
     }
 
     /// An admitted push was not saved: it does not count any more.
-    pub fn not_added(&mut self, push: &Push) {
+    pub fn note_not_saved(&mut self, push: &Push) {
         self.change_by(push, false);
         self.journal.push(UsageUndoEntry::NotAdded(push.clone()));
     }
 
     /// A push was deleted.
-    pub fn removed(&mut self, receiver: &UserName, seq: u64, sender: Box<str>, text_bytes: u64) {
-        let one = QuotaUsage::of_one(text_bytes);
+    pub fn note_deleted(&mut self, receiver: &UserName, seq: u64, sender: Box<str>, text_bytes: u64) {
+        let one = QuotaUsage::of_one_push(text_bytes);
         self.change(receiver.as_str(), &sender, seq, one, false);
         self.journal.push(UsageUndoEntry::Removed { receiver: receiver.clone(), sender, seq, one });
     }
 
     /// A contradiction about this mailbox was found: it is counted again after this transaction.
-    pub fn suspect(&mut self, receiver: &str) {
-        self.suspect.push(receiver.into());
+    pub fn recount_later(&mut self, receiver: &str) {
+        self.recount_mailboxes.push(receiver.into());
     }
 
     fn change_by(&mut self, push: &Push, more: bool) {
-        let one = QuotaUsage::of_one(push.text_bytes() as u64);
+        let one = QuotaUsage::of_one_push(push.text_bytes() as u64);
         self.change(push.receiver(), push.sender(), push.seq, one, more);
     }
 
@@ -458,7 +465,8 @@ impl MailboxUsageCache {
     /// The usage of a receiver and the shares in it, if all of it has been counted.
     #[cfg(test)]
     pub(super) fn usage(&self, receiver: &str) -> Option<(QuotaUsage, Vec<SenderUsage>)> {
-        let mailbox = self.by_receiver.get(receiver).filter(|mailbox| mailbox.counted == MailboxCountProgress::All)?;
+        let mailbox =
+            self.by_receiver.get(receiver).filter(|mailbox| mailbox.count_progress == MailboxCountProgress::All)?;
         Some((mailbox.total, mailbox.shares.clone()))
     }
 }

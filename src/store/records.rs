@@ -173,27 +173,27 @@ fn write_name(out: &mut Vec<u8>, user: &UserName) {
 /// Decodes a record that was written to this life of a node. `None`: it is to another life, or not
 /// a valid record.
 pub(super) fn read(bytes: &[u8], to: NodeIncarnation) -> Option<ReceivedNodeRecord> {
-    read_of(FRAME_MIN..=FRAME_MAX, bytes, to)
+    read_versions(FRAME_MIN..=FRAME_MAX, bytes, to)
 }
 
-fn read_of(versions: RangeInclusive<u16>, bytes: &[u8], to: NodeIncarnation) -> Option<ReceivedNodeRecord> {
+fn read_versions(versions: RangeInclusive<u16>, bytes: &[u8], to: NodeIncarnation) -> Option<ReceivedNodeRecord> {
     let mut rest = ByteReader(bytes);
-    let (version, epoch) = (rest.byte()?.into(), rest.long()?);
+    let (version, epoch) = (rest.byte()?.into(), rest.u64()?);
     if !versions.contains(&version) || epoch != to.epoch {
         return None;
     }
-    let from = NodeIncarnation { node: NodeId::new(rest.short()?)?, epoch: rest.long()? };
+    let from = NodeIncarnation { node: NodeId::new(rest.u16()?)?, epoch: rest.u64()? };
     let more = behind_header(version);
     if rest.take(more.len()) != Some(more) {
         return None;
     }
-    let record = parse(rest.0).or_else(|| unknown(rest.0))?;
+    let record = parse(rest.0).or_else(|| skip_unknown(rest.0))?;
     Some(ReceivedNodeRecord { from, record })
 }
 
 /// What stands for a record of a kind that this program does not know, of a newer one: it is
 /// skipped if its kind says that it may be. Otherwise anything may have been in it.
-fn unknown(bytes: &[u8]) -> Option<NodeMessage> {
+fn skip_unknown(bytes: &[u8]) -> Option<NodeMessage> {
     let kind = *bytes.first()?;
     let is_known = KINDS.contains(&kind);
     (!is_known && kind < MAY_BE_SKIPPED).then_some(NodeMessage::Missed)
@@ -206,27 +206,28 @@ pub fn parse(bytes: &[u8]) -> Option<NodeMessage> {
     let record = match rest.byte()? {
         LOOK => NodeMessage::Look { user: rest.name()? },
         FRIEND => NodeMessage::Friend { user: rest.name()? },
-        RELEASE => NodeMessage::Release { user: rest.name()?, epoch: rest.long()?, claim: rest.long()? },
-        RELEASED => NodeMessage::Released(Box::new(rest.released()?)),
-        END => NodeMessage::End { user: rest.name()?, why: rest.ending()?, order: rest.long()? },
-        ENDED => NodeMessage::Ended { order: rest.long()?, was_here: rest.byte()? != 0 },
-        ACK => NodeMessage::Ack { user: rest.name()?, seq: rest.long()? },
-        NO => NodeMessage::No { user: rest.name()?, seq: rest.long()? },
-        ASK => NodeMessage::Ask { user: rest.name()?, question: rest.long()? },
+        RELEASE => NodeMessage::Release { user: rest.name()?, epoch: rest.u64()?, claim: rest.u64()? },
+        RELEASED => NodeMessage::Released(Box::new(rest.user_handover()?)),
+        END => NodeMessage::End { user: rest.name()?, why: rest.forced_logout_cause()?, order: rest.u64()? },
+        ENDED => NodeMessage::Ended { order: rest.u64()?, was_here: rest.byte()? != 0 },
+        ACK => NodeMessage::Ack { user: rest.name()?, seq: rest.u64()? },
+        NO => NodeMessage::No { user: rest.name()?, seq: rest.u64()? },
+        ASK => NodeMessage::Ask { user: rest.name()?, question: rest.u64()? },
         TOLD => {
-            let (question, is_online, since_ms) = (rest.long()?, rest.byte()? != 0, rest.long()?);
+            let (question, is_online, since_ms) = (rest.u64()?, rest.byte()? != 0, rest.u64()?);
             let outstanding = rest.take(4)?.try_into().ok().map(u32::from_le_bytes)?;
             NodeMessage::Told { question, online: is_online.then_some((since_ms, outstanding)) }
         }
         WHO => NodeMessage::Who,
         PRESENT => {
-            let (number, is_first, is_last) = (rest.long()?, rest.byte()? != 0, rest.byte()? != 0);
-            let users = (0..rest.count(8)?).map(|_| rest.long()).collect::<Option<Vec<_>>>()?;
+            let (number, is_first, is_last) = (rest.u64()?, rest.byte()? != 0, rest.byte()? != 0);
+            let users = (0..rest.count(8)?).map(|_| rest.u64()).collect::<Option<Vec<_>>>()?;
             NodeMessage::Present { number, is_first, is_last, users }
         }
         MOVED => {
-            let number = rest.long()?;
-            let users = (0..rest.count(MOVED_BYTES_MIN)?).map(|_| rest.moved()).collect::<Option<Vec<_>>>()?;
+            let number = rest.u64()?;
+            let users =
+                (0..rest.count(MOVED_BYTES_MIN)?).map(|_| rest.presence_update()).collect::<Option<Vec<_>>>()?;
             NodeMessage::Moved { number, users }
         }
         MISSED => NodeMessage::Missed,
@@ -250,7 +251,7 @@ impl<'a> ByteReader<'a> {
         self.take(1)?.first().copied()
     }
 
-    pub(crate) fn short(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.take(2)?.try_into().ok().map(u16::from_le_bytes)
     }
 
@@ -258,12 +259,12 @@ impl<'a> ByteReader<'a> {
         self.take(4)?.try_into().ok().map(|bytes| u32::from_le_bytes(bytes) as usize)
     }
 
-    pub(crate) fn long(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.take(8)?.try_into().ok().map(u64::from_le_bytes)
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a str> {
-        let length = self.short()?.into();
+        let length = self.u16()?.into();
         std::str::from_utf8(self.take(length)?).ok()
     }
 
@@ -278,20 +279,20 @@ impl<'a> ByteReader<'a> {
         (count <= self.0.len() / bytes_min).then_some(count)
     }
 
-    fn moved(&mut self) -> Option<PresenceUpdate> {
+    fn presence_update(&mut self) -> Option<PresenceUpdate> {
         let (user, is_online) = (self.name()?, self.byte()? != 0);
         let friends = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
         Some(PresenceUpdate { user, is_online, friends })
     }
 
-    fn ending(&mut self) -> Option<ForcedLogoutCause> {
+    fn forced_logout_cause(&mut self) -> Option<ForcedLogoutCause> {
         ENDINGS.get(usize::from(self.byte()?).checked_sub(1)?).copied()
     }
 
-    fn released(&mut self) -> Option<UserHandoverData> {
-        let (user, claim, epoch, clock) = (self.name()?, self.long()?, self.long()?, self.long()?);
+    fn user_handover(&mut self) -> Option<UserHandoverData> {
+        let (user, claim, epoch, clock) = (self.name()?, self.u64()?, self.u64()?, self.u64()?);
         let dirty = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
-        let one = |rest: &mut Self| Some(DedupEntry { key: rest.long()?, age_ms: rest.long()? });
+        let one = |rest: &mut Self| Some(DedupEntry { key: rest.u64()?, age_ms: rest.u64()? });
         let window = (0..self.count(SAID_BYTES)?).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
         Some(UserHandoverData { user, claim, epoch, clock, dirty, window })
     }
@@ -402,13 +403,13 @@ mod tests {
             let letter = Some(ReceivedNodeRecord { from, record });
             for (versions, reads) in [(1..=1, [true, false]), (1..=2, [true, true]), (2..=3, [false, true])] {
                 for (bytes, reads) in [&old, &new].into_iter().zip(reads) {
-                    assert_eq!(read_of(versions.clone(), bytes, to), letter.clone().filter(|_| reads));
+                    assert_eq!(read_versions(versions.clone(), bytes, to), letter.clone().filter(|_| reads));
                 }
             }
             // It says that it is of a version that it is not of.
             let mut odd = old.clone();
             odd[0] = 2;
-            assert_eq!(read_of(1..=2, &odd, to), None);
+            assert_eq!(read_versions(1..=2, &odd, to), None);
         }
     }
 }

@@ -23,26 +23,26 @@ const FIRST_TRY_WAIT: Duration = Duration::from_secs(1);
 /// A store that is being opened, again and again until it works.
 pub(super) struct StoreReopener {
     /// Receives the store; before that, if the first try failed, the error.
-    opened: Receiver<StoreOpenResult>,
+    open_results: Receiver<StoreOpenResult>,
     /// When this is dropped, the thread that opens gives up.
     _wanted: Sender<()>,
     /// Until when jobs wait for the first try.
     wait_until: Instant,
-    why: StoreError,
+    last_error: StoreError,
 }
 
 impl StoreReopener {
     /// Starts to open the store at once.
     pub(super) fn start(opener: Arc<StoreOpener>) -> Self {
-        let (sender, opened) = channel();
+        let (sender, open_results) = channel();
         let (wanted, unwanted) = channel();
         let thread = std::thread::Builder::new().name("reopen".into());
-        if let Err(error) = thread.spawn(move || open_until_it_works(&opener, &sender, &unwanted)) {
+        if let Err(error) = thread.spawn(move || retry_until_open(&opener, &sender, &unwanted)) {
             // The sender was dropped with the closure, so the next `take` starts again.
             log::error!("cannot start the thread that opens the store again: {error}");
         }
-        let why = StoreError::Unavailable("it does not answer".into());
-        Self { opened, _wanted: wanted, wait_until: Instant::now() + FIRST_TRY_WAIT, why }
+        let last_error = StoreError::Unavailable("it does not answer".into());
+        Self { open_results, _wanted: wanted, wait_until: Instant::now() + FIRST_TRY_WAIT, last_error }
     }
 
     /// Takes the store, if it is open by now.
@@ -51,23 +51,23 @@ impl StoreReopener {
     /// Why it is not open. It counts as an outage, whatever the reason: no job is the cause.
     pub(super) fn take(&mut self, opener: &Arc<StoreOpener>) -> Result<Box<dyn StoreConnection>, StoreError> {
         loop {
-            match self.opened.recv_timeout(self.wait_until.saturating_duration_since(Instant::now())) {
+            match self.open_results.recv_timeout(self.wait_until.saturating_duration_since(Instant::now())) {
                 Ok(Ok(store)) => return Ok(store),
                 Ok(Err(why)) => {
-                    self.why = StoreError::Unavailable(why.to_string());
+                    self.last_error = StoreError::Unavailable(why.to_string());
                     self.wait_until = Instant::now();
                 }
-                Err(RecvTimeoutError::Timeout) => return Err(self.why.clone()),
+                Err(RecvTimeoutError::Timeout) => return Err(self.last_error.clone()),
                 Err(RecvTimeoutError::Disconnected) => {
                     *self = Self::start(Arc::clone(opener));
-                    return Err(self.why.clone());
+                    return Err(self.last_error.clone());
                 }
             }
         }
     }
 }
 
-fn open_until_it_works(opener: &StoreOpener, opened: &Sender<StoreOpenResult>, unwanted: &Receiver<()>) {
+fn retry_until_open(opener: &StoreOpener, opened: &Sender<StoreOpenResult>, unwanted: &Receiver<()>) {
     let (mut backoff, mut is_first) = (FIRST_BACKOFF, true);
     loop {
         // After a panic of a driver, its partly made connection is dropped.

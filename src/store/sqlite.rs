@@ -35,7 +35,7 @@ pub struct SqliteStore {
     db: Connection,
     /// Held so that a second server on the same file is refused.
     _lock: FileLock,
-    place: StoreFiles,
+    files: StoreFiles,
     /// A write-ahead log is used, and the file is marked so.
     has_log: bool,
 }
@@ -45,7 +45,7 @@ impl Drop for SqliteStore {
     /// at the next start then belongs to another file. If another process reads the file, this
     /// fails and the mark stays, which does no harm.
     fn drop(&mut self) {
-        if self.has_log && self.db.is_autocommit() && self.place.check().is_ok() {
+        if self.has_log && self.db.is_autocommit() && self.files.check().is_ok() {
             let unmark = || {
                 self.db.busy_timeout(Duration::ZERO)?;
                 self.db.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0))
@@ -72,7 +72,7 @@ impl From<rusqlite::Error> for StoreError {
         | rusqlite::Error::IntegralValueOutOfRange(..)
         | rusqlite::Error::InvalidColumnType(..) = error
         {
-            return corrupt(&why);
+            return corrupt_error(&why);
         }
         // SQLite's own message names no cause in these cases.
         let of = |cause: &str| format!("{why}: {cause}");
@@ -104,15 +104,15 @@ impl SqliteStore {
             "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
         )?;
-        let once = if push.kind == PushKind::Message { 0 } else { signed(push.seq) };
+        let once = if push.kind == PushKind::Message { 0 } else { to_i64(push.seq) };
         let row = params![
-            signed(push.seq),
+            to_i64(push.seq),
             push.receiver(),
             push.sender(),
             push.id(),
             push.kind.code(),
             once,
-            signed(push.time_ms),
+            to_i64(push.time_ms),
             push.content()
         ];
         if insert.execute(row)? > 0 {
@@ -137,7 +137,7 @@ impl SqliteStore {
     fn is_stored(&self, push: &Push) -> Result<bool, StoreError> {
         let mut find = self.db.prepare_cached("SELECT receiver, sender, message_id FROM pushes WHERE seq = ?1")?;
         let found = find
-            .query_row([signed(push.seq)], |row| {
+            .query_row([to_i64(push.seq)], |row| {
                 let same = |at: usize, text: &str| Ok::<_, rusqlite::Error>(row.get_ref(at)?.as_str()? == text);
                 Ok((same(0, push.receiver())?, same(1, push.sender())?, same(2, push.id())?))
             })
@@ -157,7 +157,7 @@ impl SqliteStore {
 }
 
 /// A number for SQLite, whose integers are signed. Every `seq` and time stays below 2^63.
-fn signed(number: u64) -> i64 {
+fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -166,7 +166,7 @@ fn time(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
 }
 
-fn corrupt(why: &str) -> StoreError {
+fn corrupt_error(why: &str) -> StoreError {
     StoreError::Corrupt(format!("a row of the store is not what this server writes: {why}"))
 }
 
@@ -184,18 +184,18 @@ fn profile_of(user: &UserName, row: &Row<'_>) -> rusqlite::Result<Profile> {
 
 impl StoreConnection for SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
-        self.place.check_now_and_then()?;
+        self.files.check_if_due()?;
         self.run("BEGIN IMMEDIATE")
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
         self.run("COMMIT")?;
         // A commit into a file that lost its name must not be promised.
-        self.place.check()
+        self.files.check()
     }
 
     fn begin_reads(&mut self) -> Result<(), StoreError> {
-        self.place.check_now_and_then()?;
+        self.files.check_if_due()?;
         self.run("BEGIN")
     }
 
@@ -212,10 +212,10 @@ impl StoreConnection for SqliteStore {
     }
 
     fn touch(&mut self) -> Result<(), StoreError> {
-        self.place.check()?;
+        self.files.check()?;
         // Write the version that is stored already: one page goes to the log.
         self.db.pragma_update(None, "user_version", self.version()?)?;
-        self.place.check()
+        self.files.check()
     }
 
     fn wal_bytes(&self) -> Option<u64> {
@@ -231,7 +231,7 @@ impl StoreConnection for SqliteStore {
             [],
             |row| row.get(0),
         )?;
-        u64::try_from(last).map_err(|_| corrupt("a negative number"))
+        u64::try_from(last).map_err(|_| corrupt_error("a negative number"))
     }
 
     fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError> {
@@ -274,7 +274,7 @@ impl StoreConnection for SqliteStore {
         let mut friends = Vec::new();
         while let Some(row) = rows.next()? {
             let name = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-            friends.push(UserName::new(name).map_err(corrupt)?);
+            friends.push(UserName::new(name).map_err(corrupt_error)?);
         }
         Ok(friends)
     }
@@ -290,16 +290,17 @@ impl StoreConnection for SqliteStore {
             "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes
              WHERE receiver = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
         )?;
-        let mut rows = find.query(params![user.as_str(), signed(after_seq), count_max])?;
+        let mut rows = find.query(params![user.as_str(), to_i64(after_seq), count_max])?;
         let (mut pushes, mut bytes) = (Vec::new(), 0);
         while bytes < bytes_max
             && let Some(row) = rows.next()?
         {
-            let number = |at: usize| u64::try_from(row.get::<_, i64>(at)?).map_err(|_| corrupt("a negative number"));
+            let number =
+                |at: usize| u64::try_from(row.get::<_, i64>(at)?).map_err(|_| corrupt_error("a negative number"));
             let text =
                 |at: usize| row.get_ref(at)?.as_str().map_err(|error| StoreError::from(rusqlite::Error::from(error)));
             let (seq, time_ms, kind) = (number(0)?, number(1)?, row.get::<_, u8>(2)?);
-            let push = Push::from_row(seq, time_ms, kind, text(3)?, text(4)?, user, text(5)?).map_err(corrupt)?;
+            let push = Push::from_row(seq, time_ms, kind, text(3)?, text(4)?, user, text(5)?).map_err(corrupt_error)?;
             bytes += push.text_bytes();
             pushes.push(push);
         }
@@ -314,7 +315,7 @@ impl StoreConnection for SqliteStore {
         pushes.iter().map(|push| self.find(push)).collect()
     }
 
-    fn waiting(
+    fn waiting_pushes(
         &mut self,
         receivers: &[(&str, u64)],
         count_max: u32,
@@ -322,10 +323,10 @@ impl StoreConnection for SqliteStore {
     ) -> Result<(), StoreError> {
         let mut find = self.db.prepare_cached(WAITING)?;
         for (place, (receiver, after_seq)) in receivers.iter().enumerate() {
-            let mut rows = find.query(params![receiver, signed(*after_seq), count_max])?;
+            let mut rows = find.query(params![receiver, to_i64(*after_seq), count_max])?;
             while let Some(row) = rows.next()? {
                 let number =
-                    |at: usize| u64::try_from(row.get::<_, i64>(at)?).map_err(|_| corrupt("a negative number"));
+                    |at: usize| u64::try_from(row.get::<_, i64>(at)?).map_err(|_| corrupt_error("a negative number"));
                 let sender = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
                 note(place, number(0)?, sender, number(2)?);
             }
@@ -337,16 +338,18 @@ impl StoreConnection for SqliteStore {
         let mut find = self.db.prepare_cached(SIZE)?;
         let mut size = |receiver: &UserName, seq: u64| {
             let row = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
-            let found = find.query_row(params![signed(seq), receiver.as_str()], row).optional()?;
+            let found = find.query_row(params![to_i64(seq), receiver.as_str()], row).optional()?;
             found
-                .map(|(sender, bytes)| Ok((sender, u64::try_from(bytes).map_err(|_| corrupt("a negative size"))?)))
+                .map(|(sender, bytes)| {
+                    Ok((sender, u64::try_from(bytes).map_err(|_| corrupt_error("a negative size"))?))
+                })
                 .transpose()
         };
         pushes.iter().map(|(receiver, seq)| size(receiver, *seq)).collect()
     }
 
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
-        pushes.iter().try_for_each(|(receiver, seq)| self.delete(receiver.as_str(), signed(*seq)))
+        pushes.iter().try_for_each(|(receiver, seq)| self.delete(receiver.as_str(), to_i64(*seq)))
     }
 
     fn accounts(&mut self) -> &mut dyn AccountTable {

@@ -103,7 +103,7 @@ pub fn save(
 ) -> Result<(), StoreError> {
     let mut before = store.tokens().of_user(user)?;
     before.retain(|(hash, _)| *hash != token.0);
-    let surplus = surplus(before, span, tokens_max as usize);
+    let surplus = surplus_tokens(before, span, tokens_max as usize);
     if !surplus.is_empty() {
         store.tokens().remove(user, &surplus)?;
     }
@@ -111,7 +111,7 @@ pub fn save(
 }
 
 /// The tokens that must be deleted so that one more has room.
-fn surplus(tokens: Vec<StoredToken>, span: TokenExpiryBounds, tokens_max: usize) -> Vec<TokenHash> {
+fn surplus_tokens(tokens: Vec<StoredToken>, span: TokenExpiryBounds, tokens_max: usize) -> Vec<TokenHash> {
     let (mut usable, mut others): (Vec<_>, Vec<_>) =
         tokens.into_iter().partition(|(_, expires_ms)| span.is_usable(*expires_ms));
     usable.sort_by_key(|(_, expires_ms)| Reverse(*expires_ms));
@@ -137,7 +137,7 @@ pub fn is_usable(
 ///
 /// # Errors
 /// When the system has no random bytes to give.
-pub fn make() -> Result<Secret, StoreError> {
+pub fn new_token() -> Result<Secret, StoreError> {
     let mut bytes = [0; TOKEN_BYTES];
     getrandom::fill(&mut bytes)
         .map_err(|error| StoreError::Refused(format!("the system has no random numbers: {error}")))?;
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_token_is_new_each_time_and_its_hash_binds_it_to_user_and_password() {
-        let (one, other) = (make().unwrap(), make().unwrap());
+        let (one, other) = (new_token().unwrap(), new_token().unwrap());
         assert_ne!(one, other);
         assert_eq!(one.expose().len(), 43);
         let user = |name: &str| UserName::new(name).unwrap();

@@ -12,7 +12,7 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 struct OutcomeBacklogState {
     bytes: usize,
     /// The loop takes no more outcomes.
-    given_up: bool,
+    is_closed: bool,
 }
 
 /// Outcomes that the loop has not taken yet; the workers' end.
@@ -27,7 +27,7 @@ impl OutcomeByteBudget {
 
     /// Waits until the loop has taken enough outcomes for another batch to have room.
     pub(super) fn wait_for_room(&self) {
-        let waits = |state: &mut OutcomeBacklogState| state.bytes > BYTES_MAX && !state.given_up;
+        let waits = |state: &mut OutcomeBacklogState| state.bytes > BYTES_MAX && !state.is_closed;
         drop(self.0.1.wait_while(self.state(), waits).unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -46,7 +46,7 @@ pub(super) struct OutcomeBudgetRelease(pub(super) OutcomeByteBudget);
 
 impl OutcomeBudgetRelease {
     /// The loop has taken these outcomes.
-    pub(super) fn took<'a>(&self, outcomes: impl IntoIterator<Item = &'a JobOutcome>) {
+    pub(super) fn release<'a>(&self, outcomes: impl IntoIterator<Item = &'a JobOutcome>) {
         let bytes: usize = outcomes.into_iter().map(weight_bytes).sum();
         if bytes > 0 {
             let mut state = self.0.state();
@@ -59,7 +59,7 @@ impl OutcomeBudgetRelease {
 
 impl Drop for OutcomeBudgetRelease {
     fn drop(&mut self) {
-        self.0.state().given_up = true;
+        self.0.state().is_closed = true;
         self.0.0.1.notify_all();
     }
 }
@@ -113,9 +113,9 @@ mod tests {
         next().unwrap();
         // There is not room for both: the second comes only when the first was taken.
         assert!(said.try_recv().is_err());
-        taker.took(&profiles(1_100));
+        taker.release(&profiles(1_100));
         next().unwrap();
-        taker.took(&[JobOutcome::Saved, JobOutcome::Profile(None)]);
+        taker.release(&[JobOutcome::Saved, JobOutcome::Profile(None)]);
         assert!(said.try_recv().is_err());
         drop(taker);
         next().unwrap();

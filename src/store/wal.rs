@@ -11,8 +11,8 @@ const WARN_EVERY: Duration = Duration::from_secs(600);
 /// The result of the last check.
 #[derive(Debug, Default)]
 pub(super) struct WalWatch {
-    looked: Option<Instant>,
-    warned: Option<Instant>,
+    checked_at: Option<Instant>,
+    warned_at: Option<Instant>,
 }
 
 /// A line for the log.
@@ -25,13 +25,13 @@ enum WalLogLine {
 
 impl WalWatch {
     /// Checks the size now and then; gives a line for the log if there is something to report.
-    pub(super) fn look(&mut self, now: Instant, warn_bytes: u64, size: impl FnOnce() -> Option<u64>) {
-        if self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < LOOK_EVERY) {
+    pub(super) fn check(&mut self, now: Instant, warn_bytes: u64, size: impl FnOnce() -> Option<u64>) {
+        if self.checked_at.is_some_and(|looked| now.saturating_duration_since(looked) < LOOK_EVERY) {
             return;
         }
-        self.looked = Some(now);
+        self.checked_at = Some(now);
         let Some(bytes) = size() else { return };
-        match self.judge(now, bytes > warn_bytes) {
+        match self.log_line_for(now, bytes > warn_bytes) {
             WalLogLine::Nothing => {}
             WalLogLine::Large => log::warn!(
                 bytes, wal_warn_bytes = warn_bytes;
@@ -41,18 +41,18 @@ impl WalWatch {
         }
     }
 
-    fn judge(&mut self, now: Instant, is_large: bool) -> WalLogLine {
-        match self.warned {
+    fn log_line_for(&mut self, now: Instant, is_large: bool) -> WalLogLine {
+        match self.warned_at {
             None if is_large => {
-                self.warned = Some(now);
+                self.warned_at = Some(now);
                 WalLogLine::Large
             }
             Some(warned) if is_large && now.saturating_duration_since(warned) >= WARN_EVERY => {
-                self.warned = Some(now);
+                self.warned_at = Some(now);
                 WalLogLine::Large
             }
             Some(_) if !is_large => {
-                self.warned = None;
+                self.warned_at = None;
                 WalLogLine::SmallAgain
             }
             _ => WalLogLine::Nothing,
@@ -68,14 +68,14 @@ mod tests {
     fn it_is_looked_at_rarely_and_each_change_is_said_once() {
         let (mut watch, start, mut looks) = (WalWatch::default(), Instant::now(), 0);
         for second in 0..100 {
-            watch.look(start + Duration::from_secs(second), 10, || {
+            watch.check(start + Duration::from_secs(second), 10, || {
                 looks += 1;
                 None
             });
         }
         assert_eq!(looks, 10);
         let mut watch = WalWatch::default();
-        let mut at = |seconds, is_large| watch.judge(start + Duration::from_secs(seconds), is_large);
+        let mut at = |seconds, is_large| watch.log_line_for(start + Duration::from_secs(seconds), is_large);
         assert_eq!(
             [at(0, false), at(10, true), at(20, true)],
             [WalLogLine::Nothing, WalLogLine::Large, WalLogLine::Nothing]

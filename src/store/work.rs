@@ -47,38 +47,38 @@ const SETTLED_AFTER: Duration = Duration::from_secs(30);
 pub(super) struct DataWorker {
     link: StoreConnectionState,
     opener: Arc<StoreOpener>,
-    verified: Arc<VerifiedLogins>,
+    verified_logins: Arc<VerifiedLogins>,
     /// The counted mailboxes of the users whose pushes this worker owns.
     mailbox_counts: MailboxUsageCache,
     /// The time of the last transaction with an unknown outcome, until [`SETTLED_AFTER`] later.
-    unknown_at: Option<Instant>,
+    last_unknown_at: Option<Instant>,
     health: WorkerStoreHealth,
     /// Another process holds the store: until this time writes fail without being tried.
-    rest_until: Option<Instant>,
-    complaints: JobLogLimiter,
+    fail_writes_until: Option<Instant>,
+    log_limiter: JobLogLimiter,
     watch: LimitAndWalCheck,
     /// This server is a node of a cluster: other nodes use the store as well.
     is_node: bool,
     limit: node_batch::SeqLimitWait,
     /// When the counts of mailboxes were last dropped, because other nodes change mailboxes, too.
-    forgotten_at: Instant,
+    counts_dropped_at: Instant,
 }
 
 /// Limits log lines about single jobs to one a second: clients can cause any number of them.
 #[derive(Default)]
 struct JobLogLimiter {
     last: Option<Instant>,
-    unsaid: u64,
+    unlogged_count: u64,
 }
 
 impl JobLogLimiter {
-    fn say(&mut self, what: &str, why: &str) {
+    fn log(&mut self, what: &str, why: &str) {
         const EVERY: Duration = Duration::from_secs(1);
         if self.last.is_some_and(|last| last.elapsed() < EVERY) {
-            self.unsaid += 1;
+            self.unlogged_count += 1;
             return;
         }
-        let unsaid = std::mem::take(&mut self.unsaid);
+        let unsaid = std::mem::take(&mut self.unlogged_count);
         self.last = Some(Instant::now());
         match unsaid {
             0 => log::error!("{what}: {why}"),
@@ -101,15 +101,15 @@ enum StoreConnectionState {
 /// The limits within which a batch is split.
 struct BatchSplitLimits {
     /// After this time, jobs with locks or unknown errors fail together.
-    until: Instant,
+    deadline: Instant,
     /// The number of splits for unknown errors that are left.
-    unknown_left: u32,
+    unknown_splits_left: u32,
 }
 
 impl BatchSplitLimits {
     fn of_unknown(&mut self) -> bool {
-        let goes_on = self.unknown_left > 0 && Instant::now() < self.until;
-        self.unknown_left = self.unknown_left.saturating_sub(1);
+        let goes_on = self.unknown_splits_left > 0 && Instant::now() < self.deadline;
+        self.unknown_splits_left = self.unknown_splits_left.saturating_sub(1);
         goes_on
     }
 }
@@ -118,37 +118,37 @@ impl DataWorker {
     pub(super) fn new(
         mut store: Box<dyn StoreConnection>,
         opener: Arc<StoreOpener>,
-        verified: Arc<VerifiedLogins>,
+        verified_logins: Arc<VerifiedLogins>,
         mailbox_counts: MailboxUsageCache,
     ) -> Self {
         let is_node = store.nodes().is_some();
         Self {
             is_node,
             limit: node_batch::SeqLimitWait::default(),
-            forgotten_at: Instant::now(),
+            counts_dropped_at: Instant::now(),
             link: StoreConnectionState::Open(store),
             opener,
-            verified,
+            verified_logins,
             mailbox_counts,
-            unknown_at: None,
+            last_unknown_at: None,
             health: WorkerStoreHealth::default(),
-            rest_until: None,
-            complaints: JobLogLimiter::default(),
+            fail_writes_until: None,
+            log_limiter: JobLogLimiter::default(),
             watch: LimitAndWalCheck::default(),
         }
     }
 
     /// Applies these limits, and watches for changes.
-    pub(super) fn hold_to(mut self, limits: Arc<StoreLimits>) -> Self {
+    pub(super) fn with_limits(mut self, limits: Arc<StoreLimits>) -> Self {
         self.watch = LimitAndWalCheck::new(limits);
         self
     }
 
     /// The checks between two transactions: changed limits, and the size of the store's write-ahead
     /// log.
-    pub(super) fn look_around(&mut self, now: Instant) {
+    pub(super) fn check_between_batches(&mut self, now: Instant) {
         let store = if let StoreConnectionState::Open(store) = &self.link { Some(&**store) } else { None };
-        self.watch.look(now, store, &mut self.mailbox_counts);
+        self.watch.check(now, store, &mut self.mailbox_counts);
     }
 
     /// Reports to `health` from now on, as the worker with this number.
@@ -182,7 +182,8 @@ impl DataWorker {
 
     /// Does all jobs; gives one outcome for each, in order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<JobOutcome> {
-        let bisect = &mut BatchSplitLimits { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
+        let bisect =
+            &mut BatchSplitLimits { deadline: Instant::now() + HALVE_WITHIN, unknown_splits_left: UNKNOWN_MAX };
         let row_bytes_max = match &self.link {
             StoreConnectionState::Open(store) => store.row_bytes_max(),
             StoreConnectionState::Opening(_) | StoreConnectionState::Lost => usize::MAX,
@@ -194,20 +195,22 @@ impl DataWorker {
         if jobs.iter().all(fits) {
             return self.run_by(bisect, jobs);
         }
-        self.complaints.say("a message is not stored", "it is larger than the database takes");
-        self.run_some(bisect, jobs, fits, &JobOutcome::TooLarge)
+        self.log_limiter.log("a message is not stored", "it is larger than the database takes");
+        self.run_matching(bisect, jobs, fits, &JobOutcome::TooLarge)
     }
 
     /// Like `run`, for a node of a cluster: a push whose `seq` is beyond the limit in the database
     /// is not written.
     #[cold]
     fn run_as_node(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job], row_bytes_max: usize) -> Vec<JobOutcome> {
-        if self.forgotten_at.elapsed() > FORGOTTEN_EVERY {
-            self.forgotten_at = Instant::now();
+        if self.counts_dropped_at.elapsed() > FORGOTTEN_EVERY {
+            self.counts_dropped_at = Instant::now();
             self.mailbox_counts.forget();
         }
         let seq_max = match &mut self.link {
-            StoreConnectionState::Open(store) => store.nodes().map_or(u64::MAX, |nodes| self.limit.of(nodes, jobs)),
+            StoreConnectionState::Open(store) => {
+                store.nodes().map_or(u64::MAX, |nodes| self.limit.limit_for(nodes, jobs))
+            }
             StoreConnectionState::Opening(_) | StoreConnectionState::Lost => u64::MAX,
         };
         let fits = |job: &Job| job.push_bytes() <= row_bytes_max;
@@ -226,7 +229,7 @@ impl DataWorker {
     }
 
     /// Runs the jobs for which the condition is true; the others get the given outcome.
-    fn run_some(
+    fn run_matching(
         &mut self,
         bisect: &mut BatchSplitLimits,
         jobs: &[Job],
@@ -242,8 +245,8 @@ impl DataWorker {
     fn run_by(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job]) -> Vec<JobOutcome> {
         let writes = jobs.iter().any(is_write);
         let is_read = |job: &Job| !is_write(job);
-        if writes && self.rest_until.is_some_and(|until| Instant::now() < until) {
-            return self.run_some(bisect, jobs, is_read, &JobOutcome::Failed);
+        if writes && self.fail_writes_until.is_some_and(|until| Instant::now() < until) {
+            return self.run_matching(bisect, jobs, is_read, &JobOutcome::Failed);
         }
         let began = Instant::now();
         match self.try_run(jobs) {
@@ -256,26 +259,26 @@ impl DataWorker {
             }
             // The store refuses something in the batch: bisect, until only that job fails.
             Err(StoreError::Refused(_) | StoreError::TooLarge(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => {
-                self.run_halves(bisect, jobs)
+                self.run_bisected(bisect, jobs)
             }
             Err(StoreError::Busy(_))
-                if jobs.len() > 1 && self.rest_until.is_none() && Instant::now() < bisect.until =>
+                if jobs.len() > 1 && self.fail_writes_until.is_none() && Instant::now() < bisect.deadline =>
             {
-                self.run_halves(bisect, jobs)
+                self.run_bisected(bisect, jobs)
             }
             // The cause may be a job or the store: bisect, but only a bounded number of times.
-            Err(StoreError::Unknown(_)) if jobs.len() > 1 && bisect.of_unknown() => self.run_halves(bisect, jobs),
+            Err(StoreError::Unknown(_)) if jobs.len() > 1 && bisect.of_unknown() => self.run_bisected(bisect, jobs),
             Err(StoreError::Refused(why)) => {
-                self.complaints.say("the store refused a job", &why);
+                self.log_limiter.log("the store refused a job", &why);
                 vec![JobOutcome::Refused]
             }
             Err(StoreError::TooLarge(why)) => {
-                self.complaints.say("a row is not stored", &why);
+                self.log_limiter.log("a row is not stored", &why);
                 vec![JobOutcome::TooLarge]
             }
             // A second read would find the same.
             Err(StoreError::Corrupt(why)) if !writes => {
-                self.complaints.say("what is stored cannot be read", &why);
+                self.log_limiter.log("what is stored cannot be read", &why);
                 vec![JobOutcome::Refused]
             }
             Err(error) => {
@@ -285,14 +288,14 @@ impl DataWorker {
                 let is_there =
                     matches!(self.link, StoreConnectionState::Open(_)) || !matches!(error, StoreError::Unavailable(_));
                 if writes && is_there {
-                    return self.run_some(bisect, jobs, is_read, &JobOutcome::Failed);
+                    return self.run_matching(bisect, jobs, is_read, &JobOutcome::Failed);
                 }
                 vec![JobOutcome::Failed; jobs.len()]
             }
         }
     }
 
-    fn run_halves(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job]) -> Vec<JobOutcome> {
+    fn run_bisected(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job]) -> Vec<JobOutcome> {
         let (first, second) = jobs.split_at(jobs.len() / 2);
         let mut outcomes = self.run_by(bisect, first);
         outcomes.extend(self.run_by(bisect, second));
@@ -331,10 +334,10 @@ impl DataWorker {
         let StoreConnectionState::Open(store) = &mut self.link else {
             return Err(StoreError::Unavailable("it is not open".into()));
         };
-        let (verified, mailbox_counts, is_node) = (&self.verified, &mut self.mailbox_counts, self.is_node);
-        if self.unknown_at.is_some_and(|at| at.elapsed() > SETTLED_AFTER) {
-            self.unknown_at = None;
-            mailbox_counts.settled();
+        let (verified, mailbox_counts, is_node) = (&self.verified_logins, &mut self.mailbox_counts, self.is_node);
+        if self.last_unknown_at.is_some_and(|at| at.elapsed() > SETTLED_AFTER) {
+            self.last_unknown_at = None;
+            mailbox_counts.end_uncertainty();
         }
         mailbox_counts.begin();
         let (mut progress, began) = (TransactionProgress::default(), Instant::now());
@@ -353,8 +356,8 @@ impl DataWorker {
             Some((Ok(_), _)) => self.mailbox_counts.committed(),
             Some((Err(_), _)) if !progress.committing => self.mailbox_counts.rolled_back(),
             _ => {
-                self.mailbox_counts.unknown();
-                self.unknown_at = Some(Instant::now());
+                self.mailbox_counts.note_unknown_outcome();
+                self.last_unknown_at = Some(Instant::now());
             }
         }
         let (result, is_broken) = done.unwrap_or_else(|| (Err(panicked()), true));
@@ -363,7 +366,7 @@ impl DataWorker {
         if jobs.iter().any(is_write) {
             let is_held =
                 !progress.has_begun && matches!(result, Err(StoreError::Busy(_))) && began.elapsed() >= HELD_FOR;
-            self.rest_until = is_held.then(|| Instant::now() + began.elapsed().min(REST_MAX));
+            self.fail_writes_until = is_held.then(|| Instant::now() + began.elapsed().min(REST_MAX));
         }
         if is_broken {
             let torn = std::mem::replace(&mut self.link, StoreConnectionState::Lost);
@@ -412,7 +415,7 @@ fn transact(
     progress.has_begun = true;
     let people = accounts_to_lock(jobs);
     if !people.is_empty() {
-        store.lock_people(&people)?;
+        store.lock_users(&people)?;
     }
     let mut outcomes = Vec::with_capacity(jobs.len());
     let mut rest = jobs;
@@ -421,7 +424,7 @@ fn transact(
             Job::SavePush { .. } => push_jobs::save_all(store, mailbox_counts, rest, &mut outcomes)?,
             Job::DeletePush { .. } => push_jobs::delete_all(store, mailbox_counts, rest, &mut outcomes)?,
             job => {
-                outcomes.push(single(store, mailbox_counts, job, verified)?);
+                outcomes.push(run_job(store, mailbox_counts, job, verified)?);
                 after
             }
         };
@@ -435,7 +438,7 @@ fn transact(
     Ok(outcomes)
 }
 
-pub(super) fn single(
+pub(super) fn run_job(
     store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxUsageCache,
     job: &Job,
@@ -475,7 +478,7 @@ pub(super) fn single(
             let Some(stored) = store.password_hash(user)? else {
                 return Err(StoreError::Refused("a token for a user that does not exist".into()));
             };
-            let token = token::make()?;
+            let token = token::new_token()?;
             let hash = token::hash(user, &token, &stored);
             let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
             token::save(store, user, &(hash, *expires_ms), span, *tokens_max)?;

@@ -112,7 +112,7 @@ impl Node {
 }
 
 pub(crate) fn dropped(figures: &BusFigures, word: &str) -> u64 {
-    figures.dropped.iter().find(|(found, _)| *found == word).unwrap().1
+    figures.dropped_by_cause.iter().find(|(found, _)| *found == word).unwrap().1
 }
 
 pub(crate) fn pair(urls: &str) -> [Node; 2] {

@@ -17,7 +17,7 @@ const WRITERS: usize = 4;
 fn write(node: NodeDatabase, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
     thread::spawn(move || {
         let (mut promised, mut store) = (0, None);
-        while !node.seat().is_fenced() {
+        while !node.identity().is_fenced() {
             let Some(open) = &mut store else {
                 store = node.connect().ok();
                 continue;
@@ -62,7 +62,7 @@ pub(crate) fn nothing_is_committed_behind_it([first, second]: [&str; 2], rounds:
         let node = retried(|| NodeDatabase::join(first, "writer"));
         let writing: Vec<_> = (0..WRITERS).map(|_| write(node.clone(), Arc::clone(&next_seq))).collect();
         thread::sleep(Duration::from_millis(40));
-        assert!(retried(|| fencer.fence(node.seat().me)));
+        assert!(retried(|| fencer.fence(node.identity().incarnation)));
         let sql = format!("SELECT count(*) FROM pushes WHERE seq >= {first_seq}");
         let mut count = || conn.query_first::<u64, _>(&sql).unwrap().unwrap();
         let before = count();

@@ -101,12 +101,13 @@ pub(crate) fn reply_within(
     has_room: bool,
 ) -> FriendAnswerOutcome {
     with(store, |store| friendship::answer(store, push, friends_max, (!has_room).then_some(MailboxQuotaKind::Receiver)))
-        .answered
+        .outcome
 }
 
 /// Ends a friendship; gives the number of the push of the request that was withdrawn.
 pub(crate) fn end(store: &mut dyn StoreConnection, name: &str, other: &str) -> Option<u64> {
-    with(store, |store| friendship::end(store, &user(name), &user(other), false)).map(|withdrawn| withdrawn.seq)
+    with(store, |store| friendship::end_friendship(store, &user(name), &user(other), false))
+        .map(|withdrawn| withdrawn.seq)
 }
 
 pub(crate) fn span(now_ms: u64, latest_ms: u64) -> TokenExpiryBounds {

@@ -100,7 +100,7 @@ pub(crate) fn fill(store: &mut dyn StoreConnection, pushes: u64) {
             assert_eq!(asked, if is_hidden { FriendRequestOutcome::Hidden } else { FriendRequestOutcome::Pending });
             if number % 3 > 0 {
                 let accept = answer(next(), PushKind::FriendAccept, &hub, &name, &id);
-                assert_eq!(friendship::answer(store, &accept, u32::MAX, None)?.answered, FriendAnswerOutcome::Done);
+                assert_eq!(friendship::answer(store, &accept, u32::MAX, None)?.outcome, FriendAnswerOutcome::Done);
             }
         }
         Ok(())
@@ -151,7 +151,7 @@ fn known(store: &mut dyn StoreConnection, number: u64) -> Known {
     let asked = (number > 0).then(|| friendship::ask(store, &again, u32::MAX, None).unwrap().0);
     let reject = answer(u64::MAX >> 3, PushKind::FriendReject, &hub, &name(number), &id(number));
     let pending =
-        friendship::answer(store, &reject, u32::MAX, None).unwrap().answered != FriendAnswerOutcome::NoSuchRequest;
+        friendship::answer(store, &reject, u32::MAX, None).unwrap().outcome != FriendAnswerOutcome::NoSuchRequest;
     store.rollback();
     Known {
         profile: store.profile(&me).unwrap(),

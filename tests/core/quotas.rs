@@ -46,7 +46,7 @@ fn one_sender_fills_their_share_and_hears_full_at_once_and_others_go_on() {
 
 #[test]
 fn bytes_count_too() {
-    let one = QuotaUsage::of_one("m1bobannhello".len() as u64).bytes;
+    let one = QuotaUsage::of_one_push("m1bobannhello".len() as u64).bytes;
     for (receiver, pair) in
         [(QuotaUsage { bytes: 2 * one, ..NONE }, NONE), (NONE, QuotaUsage { bytes: 3 * one - 1, ..NONE })]
     {

@@ -17,14 +17,14 @@ pub fn bus(data: &[u8]) {
     let (writer, reader) = (codec(1), codec(2));
     assert!(reader.read(data).is_err(), "nobody guesses the MAC");
     let empty = BusFrame { view: 0, confirmed: None, refused: None, batch: None };
-    let mut bytes = writer.write(1, reader.me(), &empty).expect("it is short");
+    let mut bytes = writer.write(1, reader.own_incarnation(), &empty).expect("it is short");
     bytes.truncate(HEADER_BYTES);
     bytes.extend(data);
     writer.seal(&mut bytes);
     match reader.read(&bytes) {
         Ok(DecodedBusMessage::Frame { from, frame }) => {
-            assert_eq!(from, writer.me());
-            let mut again = writer.write(1, reader.me(), &frame).expect("it was short enough");
+            assert_eq!(from, writer.own_incarnation());
+            let mut again = writer.write(1, reader.own_incarnation(), &frame).expect("it was short enough");
             writer.seal(&mut again);
             // Other bytes perhaps: what a newer version has added to a record is left out.
             assert_eq!(reader.read(&again), Ok(DecodedBusMessage::Frame { from, frame }));

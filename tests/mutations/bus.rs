@@ -12,8 +12,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a frame for an earlier life of a node is taken",
         "src/bus/codec.rs",
-        "if to != self.me || (",
-        "if to.node != self.me.node || (",
+        "if to != self.own_incarnation || (",
+        "if to.node != self.own_incarnation.node || (",
     ),
     of(
         "a frame of an unknown version is read",
@@ -54,8 +54,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a frame that nobody hears is not published on the next instance",
         "src/bus/publisher.rs",
-        "            try_the_next(shared, at, frame);",
-        "            try_the_next(shared, shared.instances.len() - 1, frame);",
+        "            try_next_instance(shared, at, frame);",
+        "            try_next_instance(shared, shared.instances.len() - 1, frame);",
     ),
-    of("an answer may have any length", "src/bus/connection.rs", "        self.left -= count;\n", ""),
+    of("an answer may have any length", "src/bus/connection.rs", "        self.remaining -= count;\n", ""),
 ];

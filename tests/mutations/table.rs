@@ -216,7 +216,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an accept that leaves the request that crosses it",
         "src/store/friendship.rs",
-        "        crossed = withdraw(store, &asker, &asked, true)?;\n",
+        "        crossed_request = withdraw_request(store, &asker, &asked, true)?;\n",
         "",
     ),
     of(
@@ -234,7 +234,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the push of a withdrawn request counts on",
         "src/store/push_jobs.rs",
-        "        mailbox_counts.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);",
+        "        mailbox_counts.note_deleted(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);",
         "        _ = (sender, text_bytes);",
     ),
     of(
@@ -398,7 +398,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a deletion leaves the blocks",
         "src/store/admin.rs",
-        "!pairs.is_empty() || store.blocks().remove_some(user, rows_max)? > 0",
+        "!pairs.is_empty() || store.blocks().remove_blocks(user, rows_max)? > 0",
         "!pairs.is_empty()",
     ),
     of(

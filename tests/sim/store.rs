@@ -159,7 +159,7 @@ impl Model {
     fn exceeded(&self, push: &Push) -> Option<MailboxQuotaKind> {
         let fits = |max: QuotaUsage, counts: &dyn Fn(&Push) -> bool| {
             let all = self.pushes.values().filter(|other| counts(other)).chain([push]);
-            let bytes = all.clone().map(|one| QuotaUsage::of_one(one.text_bytes() as u64).bytes).sum::<u64>();
+            let bytes = all.clone().map(|one| QuotaUsage::of_one_push(one.text_bytes() as u64).bytes).sum::<u64>();
             all.count() as u64 <= max.rows && bytes <= max.bytes
         };
         if !fits(self.quotas.receiver, &|other| other.receiver() == push.receiver()) {

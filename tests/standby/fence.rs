@@ -49,7 +49,7 @@ fn write(server: MysqlDatabase, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
 fn epoch(url: &str) -> u64 {
     let mut watch = ActiveServerWatch::new(MysqlDatabase::new(url).unwrap(), Duration::ZERO);
     loop {
-        match watch.look() {
+        match watch.check() {
             Ok(ActiveServerCheck::Gone { epoch }) => return epoch,
             Ok(ActiveServerCheck::Active) => panic!("it was silent for longer than 0 s"),
             // The node has much to apply.

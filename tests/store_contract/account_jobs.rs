@@ -479,7 +479,7 @@ fn blocks_and_hidden_requests_are_rolled_back() {
         assert_eq!(store.friendships().count_requests_to(&ann, 9).unwrap(), 1);
         assert_eq!(store.rosters().incoming(&ann, 9).unwrap().len(), 1);
         assert_eq!(store.rosters().outgoing(&bob, 9).unwrap().len(), 1);
-        let tie = store.friendships().tie(&cid, &ann).unwrap();
+        let tie = store.friendships().relation(&cid, &ann).unwrap();
         assert!(!tie.are_friends && !tie.blocks && tie.is_blocked);
     });
 }
@@ -509,7 +509,7 @@ fn thousands_of_hidden_requests_hinder_nobody() {
         assert_eq!(store.last_seq().unwrap(), 9_000);
         let mut removed = 0;
         loop {
-            match with(store, |store| store.blocks().remove_some(&user("ann"), 300)) {
+            match with(store, |store| store.blocks().remove_blocks(&user("ann"), 300)) {
                 0 => break,
                 some => removed += some,
             }

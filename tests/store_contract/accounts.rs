@@ -61,7 +61,7 @@ fn a_deleted_account_is_a_name_that_nobody_gets() {
             assert_eq!(store.accounts().account(&user("ann")).unwrap(), None);
             assert_eq!(store.password_hash(&user("ann")).unwrap(), None);
             assert_eq!(store.profile(&user("ann")).unwrap(), None);
-            assert_eq!(store.accounts().are_there(&user("ann"), &user("bob")).unwrap(), [false, true]);
+            assert_eq!(store.accounts().accounts_exist(&user("ann"), &user("bob")).unwrap(), [false, true]);
             assert_eq!(all_names(store, None, 9), ["bob", "cid"]);
             for hash in ["hash of ann", ""] {
                 assert!(!with(store, |store| store.create_account(&account("ann"), &Secret::new(hash))));

@@ -117,7 +117,7 @@ fn people_who_block_and_ask_each_other_at_once_end_as_one_or_the_other() {
     let mut store = database.server().connect().unwrap();
     let (mut blocked, mut hidden) = (0, 0);
     for (one, other) in people.iter().flat_map(|one| people.iter().map(move |other| (user(one), user(other)))) {
-        let tie = store.tie(&one, &other).unwrap();
+        let tie = store.relation(&one, &other).unwrap();
         let incoming = store.request(&one, &other).unwrap();
         assert_eq!(incoming.as_ref().is_some_and(|request| request.is_hidden), incoming.is_some() && tie.blocks);
         assert!(!tie.blocks || !tie.are_friends && store.request(&other, &one).unwrap().is_none());

@@ -28,7 +28,7 @@ fn mail(records_max: usize) -> NodeOutboxLimits {
 }
 
 fn me(node: &NodeDatabase) -> NodeIncarnation {
-    node.seat().me
+    node.identity().incarnation
 }
 
 fn last(view: &ClusterView, node: &NodeDatabase) -> u64 {
@@ -93,7 +93,7 @@ fn frames_are_of_the_newest_version_that_every_living_node_reads() {
     let Some(mut database) = Database::new() else { return };
     let mut a = Living::new(join(&database, "a"), PATIENCE);
     let _b = join(&database, "b");
-    assert_eq!(a.server.seat().frame_version(), hongyan::versions::FRAME_MAX);
+    assert_eq!(a.server.identity().frame_version(), hongyan::versions::FRAME_MAX);
     for (change, version) in [
         ("UPDATE nodes SET frame_max = node + 5", 6),
         ("UPDATE nodes SET frame_max = 9 - node", 7),
@@ -104,7 +104,7 @@ fn frames_are_of_the_newest_version_that_every_living_node_reads() {
         database.admin.query_drop("UPDATE cluster SET view = view + 1").unwrap();
         let number: u64 = database.admin.query_first("SELECT view FROM cluster").unwrap().unwrap();
         a.wait_for_view(|view| view.number >= number);
-        assert_eq!(a.server.seat().frame_version(), version, "{change}");
+        assert_eq!(a.server.identity().frame_version(), version, "{change}");
     }
 }
 
@@ -113,10 +113,10 @@ fn nodes_have_numbers_that_stay_and_one_key() {
     let Some(database) = Database::new() else { return };
     let (a, b) = (join(&database, "a"), join(&database, "b"));
     assert_eq!([me(&a).node.get(), me(&b).node.get()], [1, 2]);
-    assert_eq!(a.seat().hash_key, b.seat().hash_key);
-    assert_ne!(a.seat().hash_key, [0, 0]);
-    assert_eq!(a.seat().mac_key, b.seat().mac_key);
-    assert_ne!(a.seat().mac_key, [0; 32]);
+    assert_eq!(a.identity().hash_key, b.identity().hash_key);
+    assert_ne!(a.identity().hash_key, [0, 0]);
+    assert_eq!(a.identity().mac_key, b.identity().mac_key);
+    assert_ne!(a.identity().mac_key, [0; 32]);
     let view = a.view().unwrap();
     assert_eq!([last(&view, &a), last(&view, &b)], [me(&a).epoch, me(&b).epoch]);
     let number = view.number;
@@ -124,7 +124,7 @@ fn nodes_have_numbers_that_stay_and_one_key() {
     assert_eq!((me(&again).node, me(&again).epoch), (me(&a).node, me(&a).epoch + 1));
     assert!(b.view().unwrap().number > number, "a life that begins is news");
     assert!(a.connect().is_err(), "its life is over");
-    assert!(a.seat().is_fenced() && !b.seat().is_fenced());
+    assert!(a.identity().is_fenced() && !b.identity().is_fenced());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_server_alone_and_a_cluster_refuse_each_others_database() {
     let Some(database) = Database::new() else { return };
     let node = join(&database, "a");
     assert_eq!(refusal(&database.server()), "it is that of a cluster: a server needs --node-name to use it");
-    assert!(node.leave().unwrap());
+    assert!(node.end_incarnation().unwrap());
     assert!(refusal(&database.server()).contains("--node-name"), "it stays one");
     join(&database, "a");
 }
@@ -186,7 +186,7 @@ fn the_database_of_one_server_becomes_that_of_a_cluster_and_back_when_nobody_use
     save(&mut store, &[message(number, "bob", "ann", "m2")]);
     assert_eq!(waiting(&mut store, "ann"), [1, number]);
     drop(store);
-    a.lease.leave();
+    a.lease.end_incarnation();
     database.admin.query_drop("DELETE FROM cluster").unwrap();
     let server = database.server();
     let mut store = server.connect().unwrap();
@@ -215,7 +215,7 @@ fn nothing_of_a_node_is_committed_behind_its_fence() {
     assert_eq!(waiting(&mut b.connect().unwrap(), "ann"), [1]);
     assert!(!b.fence(me(&a)).unwrap(), "it was over already");
     assert_eq!(b.view().unwrap().number, number + 1);
-    assert!(!a.leave().unwrap());
+    assert!(!a.end_incarnation().unwrap());
 }
 
 /// The writers of one node go on while another one fences it again and again.
@@ -318,7 +318,7 @@ fn a_silent_node_is_fenced_by_those_that_live_and_hears_of_it() {
     let c = Living::new(join(&database, "c"), Duration::from_secs(3_600));
     assert!(b.server.fence(me(&c.server)).unwrap());
     assert_eq!(c.fenced.recv_timeout(PATIENCE).unwrap(), FenceCause::Fenced);
-    assert!(c.server.seat().is_fenced());
+    assert!(c.server.identity().is_fenced());
     // Or another process has its name.
     let d = Living::new(join(&database, "d"), Duration::from_secs(3_600));
     let sql = "UPDATE nodes SET epoch = epoch + 2, renewed = 7 WHERE name = 'd'";
@@ -352,7 +352,7 @@ fn a_node_that_leaves_is_news_at_once() {
     let a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
     let (was, me_of_a) = (b.first_view.number, me(&a.server));
-    a.lease.leave();
+    a.lease.end_incarnation();
     let view = b.wait_for_view(|view| view.number > was);
     assert_eq!(view.node(me_of_a.node).unwrap().last.epoch, me_of_a.epoch + 1);
     assert!(a.fenced.try_recv().is_err(), "it knows");
@@ -364,7 +364,7 @@ fn the_limit_of_the_numbers_stays_above_the_clock() {
     let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
     let limit = |view: &ClusterView| view.nodes[0].hlc_limit;
     let first = limit(&a.first_view);
-    assert!(first > 0 && a.server.seat().floor == 0);
+    assert!(first > 0 && a.server.identity().floor == 0);
     a.wait_for_view(|view| limit(view) > first);
     // The clock of the core is far ahead: that of another node was.
     let ahead = first + (3_600_000 << 20);
@@ -374,7 +374,7 @@ fn the_limit_of_the_numbers_stays_above_the_clock() {
     drop(a);
     let again = join(&database, "a");
     assert_eq!(me(&again).epoch, number.epoch + 1);
-    assert!(again.seat().floor >= limit(&view), "what it gave before is below");
+    assert!(again.identity().floor >= limit(&view), "what it gave before is below");
 }
 
 /// With a bus a node looks once a second by itself: 20 jumps would take 20 s.
@@ -382,7 +382,7 @@ fn the_limit_of_the_numbers_stays_above_the_clock() {
 fn the_limit_of_the_numbers_follows_a_jump_of_the_clock_at_once() {
     let Some(database) = Database::new() else { return };
     let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
-    a.lease.look_rarely(true);
+    a.lease.poll_rarely(true);
     let (mut ahead, began) = (a.first_view.nodes[0].hlc_limit, Instant::now());
     for _ in 0..20 {
         ahead += 3_600_000 << 20;

@@ -20,7 +20,7 @@ type Row = (u64, String, u64);
 fn read(store: &mut dyn StoreConnection, receivers: &[(&str, u64)], count_max: u32) -> Vec<Vec<Row>> {
     let mut found = vec![Vec::new(); receivers.len()];
     store
-        .waiting(receivers, count_max, &mut |place, seq, sender, bytes| {
+        .waiting_pushes(receivers, count_max, &mut |place, seq, sender, bytes| {
             found[place].push((seq, sender.to_owned(), bytes));
         })
         .unwrap();

@@ -197,14 +197,14 @@ impl Keyring {
     /// # Errors
     /// One sentence: the trusted keys cannot be stored.
     pub(crate) fn look(&mut self, name: &str, in_profile: &str) -> Result<KeyTrust, String> {
-        let mut standing = self.pins.look(name, in_profile);
+        let mut standing = self.pins.check_keys(name, in_profile);
         if let FriendKeysCheck::Known(keys) = &standing
-            && load_pins(&self.pins_path)?.of(name) != Some(keys)
+            && load_pins(&self.pins_path)?.keys_of(name) != Some(keys)
         {
-            self.change_pins(|pins| drop(pins.look(name, in_profile)))?;
+            self.change_pins(|pins| drop(pins.check_keys(name, in_profile)))?;
             // Another process may have trusted other keys meanwhile, so the keys are compared
             // again.
-            standing = self.pins.look(name, in_profile);
+            standing = self.pins.check_keys(name, in_profile);
         }
         if let FriendKeysCheck::Changed(_) = standing {
             self.stopped.insert(name.to_owned());
@@ -236,10 +236,10 @@ impl Keyring {
     ///
     /// # Errors
     /// One sentence: it cannot be stored.
-    pub(crate) fn agree(&mut self, name: &str, shown: &str, in_profile: &str) -> Result<KeyTrust, String> {
+    pub(crate) fn accept_keys(&mut self, name: &str, shown: &str, in_profile: &str) -> Result<KeyTrust, String> {
         let found = PublicKeys::read(in_profile).map(|keys| keys.text()).unwrap_or_default();
         if found == shown {
-            self.change_pins(|pins| pins.agree(name, in_profile))?;
+            self.change_pins(|pins| pins.accept_keys(name, in_profile))?;
         }
         self.look(name, in_profile)
     }
@@ -258,7 +258,7 @@ impl Keyring {
     }
 
     pub(crate) fn has_pinned(&self, name: &str) -> bool {
-        self.pins.of(name).is_some()
+        self.pins.keys_of(name).is_some()
     }
 
     /// Is this an encrypted message of a user whose keys are not known?
@@ -274,7 +274,7 @@ impl Keyring {
         if self.stopped.contains(to) {
             return Err("the keys have changed, and you have not agreed to that".to_owned());
         }
-        let Some(keys) = self.pins.of(to) else {
+        let Some(keys) = self.pins.keys_of(to) else {
             return Ok(OutgoingText { content: text.to_owned(), seal: MessageSecurity::Plain });
         };
         let own = self.usable().ok_or("you have no keys here")?;
@@ -286,7 +286,7 @@ impl Keyring {
     /// Returns the text of a message and its [`MessageSecurity`]. The text of a doubtful message is
     /// its content as received.
     pub(crate) fn open_message(&self, sender: &str, id: &str, content: &str) -> (String, MessageSecurity) {
-        let pinned = self.pins.of(sender);
+        let pinned = self.pins.keys_of(sender);
         if !is_encrypted(content) {
             let seal = if pinned.is_some() { MessageSecurity::Unsealed } else { MessageSecurity::Plain };
             return (content.to_owned(), seal);
@@ -352,11 +352,11 @@ mod tests {
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
         // The keys in the profile are no longer those that the user was shown.
         for other in [of_bob.as_str(), &of_ann, ""] {
-            bob.ring.agree("ann", &shown, other).unwrap();
+            bob.ring.accept_keys("ann", &shown, other).unwrap();
             assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, MessageSecurity::Doubtful);
         }
-        assert!(matches!(bob.ring.agree("ann", "", &new).unwrap(), KeyTrust::Changed { .. }));
-        assert!(matches!(bob.ring.agree("ann", &shown, &new).unwrap(), KeyTrust::Pinned { .. }));
+        assert!(matches!(bob.ring.accept_keys("ann", "", &new).unwrap(), KeyTrust::Changed { .. }));
+        assert!(matches!(bob.ring.accept_keys("ann", &shown, &new).unwrap(), KeyTrust::Pinned { .. }));
         assert_eq!(
             bob.ring.open_message("ann", "4", &sealed.content),
             ("with new keys".into(), MessageSecurity::Sealed)

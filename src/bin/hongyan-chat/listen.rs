@@ -29,7 +29,7 @@ type ListenCommandError = (u8, String);
 /// # Errors
 /// The exit status and one sentence.
 pub(crate) fn run(who: &LoginArgs, listen: &args::PushHandlerArgs) -> Result<(), ListenCommandError> {
-    let wrong = |why: String| (2, why);
+    let wrong = |reason: String| (2, reason);
     let mut setup = ClientSetup::new(who).map_err(wrong)?;
     setup.need_secret().map_err(wrong)?;
     let _lock = setup.folder.lock().map_err(wrong)?;
@@ -51,8 +51,8 @@ pub(crate) fn run(who: &LoginArgs, listen: &args::PushHandlerArgs) -> Result<(),
                     left = left.map(|left| left - 1);
                 }
             }
-            Some(ClientEvent::Connection(ConnectionState::Offline { why, .. })) => {
-                crate::complain(&format!("not connected, trying again: {}", text::line(&why)));
+            Some(ClientEvent::Connection(ConnectionState::Offline { reason, .. })) => {
+                crate::complain(&format!("not connected, trying again: {}", text::line(&reason)));
             }
             Some(ClientEvent::Connection(ConnectionState::Ended(end))) => return Err(ended(&Error::Ended(end))),
             _ => {}

@@ -96,7 +96,7 @@ fn sign_up(setup: &mut ClientSetup) -> Result<(), String> {
     let is_kept = kept.is_some();
     let public = kept.map_or_else(|| keyring.renew(), Ok)?;
     let Err(error) = setup.sign_up(public) else { return Ok(()) };
-    let may_be_made = error.may_be_done();
+    let may_be_made = error.may_have_been_executed();
     // If the account may exist with these public keys in its profile, the only copy of the private
     // keys must not be lost.
     if !may_be_made && !is_kept {

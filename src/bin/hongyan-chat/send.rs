@@ -148,7 +148,7 @@ fn failed(error: &Error, id: Option<&str>) -> SendCommandError {
             (NO_LOG_IN, sentence)
         }
         // The error is about the message itself: it had been sent before.
-        error if error.may_be_done() => (UNKNOWN, format!("{sentence}{again}")),
+        error if error.may_have_been_executed() => (UNKNOWN, format!("{sentence}{again}")),
         Error::NotFriends | Error::Refused(_) | Error::TooLarge { .. } => (REFUSED, sentence),
         _ => (UNKNOWN, format!("{sentence}{again}")),
     }

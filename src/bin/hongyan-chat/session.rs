@@ -231,7 +231,7 @@ impl ChatSessionWorker {
         self.is_online = false;
         match end {
             ClientEndReason::WrongPassword => {
-                self.desk.tell(SessionEvent::Ended { why: end.to_string(), is_refused: true })
+                self.desk.tell(SessionEvent::Ended { reason: end.to_string(), is_refused: true })
             }
             ClientEndReason::Closed => {}
             end => self.desk.tell(SessionEvent::Link(ServerLinkStatus::Over(end.to_string()))),

@@ -25,7 +25,7 @@ pub(crate) enum SessionEvent {
     NotKept {
         with: String,
         text: String,
-        why: String,
+        reason: String,
     },
     Became {
         with: String,
@@ -55,7 +55,7 @@ pub(crate) enum SessionEvent {
     Warned(String),
     /// The session is over: the program ends with this sentence.
     Ended {
-        why: String,
+        reason: String,
         is_refused: bool,
     },
 }

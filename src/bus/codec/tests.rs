@@ -74,10 +74,10 @@ fn sealed(codec: &BusFrameCodec, to: NodeIncarnation, frame: &BusFrame) -> Vec<u
 fn every_frame_is_decoded_unchanged() {
     let (a, b) = pair();
     for frame in frames() {
-        let bytes = sealed(&a, b.me(), &frame);
-        assert_eq!(b.read(&bytes), Ok(DecodedBusMessage::Frame { from: a.me(), frame: Box::new(frame) }));
+        let bytes = sealed(&a, b.own_incarnation(), &frame);
+        assert_eq!(b.read(&bytes), Ok(DecodedBusMessage::Frame { from: a.own_incarnation(), frame: Box::new(frame) }));
         // What is published elsewhere, or was meant for an earlier life, or comes back.
-        for me in [life(2, 5), life(1_023, 4), a.me()] {
+        for me in [life(2, 5), life(1_023, 4), a.own_incarnation()] {
             assert_eq!(BusFrameCodec::new(me, &KEY).read(&bytes), Err(BusDropCause::NotForMe));
         }
     }
@@ -96,9 +96,9 @@ fn a_beat_counts_only_for_the_incarnation_that_sent_it() {
 #[test]
 fn frames_without_the_key_are_dropped() {
     let (a, b) = pair();
-    let stranger = BusFrameCodec::new(a.me(), &[8; 32]);
+    let stranger = BusFrameCodec::new(a.own_incarnation(), &[8; 32]);
     let frame = &frames()[4];
-    assert_eq!(b.read(&sealed(&stranger, b.me(), frame)), Err(BusDropCause::Mac));
+    assert_eq!(b.read(&sealed(&stranger, b.own_incarnation(), frame)), Err(BusDropCause::Mac));
     assert_ne!(a.cluster_name(), stranger.cluster_name(), "two clusters use other channels");
     assert_eq!(a.cluster_name(), b.cluster_name());
     assert!(!format!("{a:?}").contains("07"), "{a:?}");
@@ -108,7 +108,7 @@ fn frames_without_the_key_are_dropped() {
 fn an_unknown_version_is_dropped() {
     let (a, b) = pair();
     for version in [0, FRAME_MAX + 1, u16::MAX] {
-        let mut bytes = a.write(version, b.me(), &frames()[0]).unwrap();
+        let mut bytes = a.write(version, b.own_incarnation(), &frames()[0]).unwrap();
         a.seal(&mut bytes);
         assert_eq!(b.read(&bytes), Err(BusDropCause::Version));
     }
@@ -128,7 +128,8 @@ fn a_build_reads_the_versions_that_it_knows_and_no_other() {
         for (versions, reads) in [(1..=1, [true, false]), (1..=2, [true, true]), (2..=3, [false, true])] {
             let reader = BusFrameCodec::of_versions(to, &KEY, versions);
             for (bytes, reads) in [&old, &new].into_iter().zip(reads) {
-                let said = || DecodedBusMessage::Frame { from: writer.me(), frame: Box::new(frame.clone()) };
+                let said =
+                    || DecodedBusMessage::Frame { from: writer.own_incarnation(), frame: Box::new(frame.clone()) };
                 assert_eq!(reader.read(bytes), reads.then(said).ok_or(BusDropCause::Version));
             }
         }
@@ -149,7 +150,7 @@ fn frames_that_are_too_long_are_neither_written_nor_read() {
     let with = |bytes| {
         let records = vec![BusRecord::Push { phase: 1, push: push(&"x".repeat(bytes)) }];
         let batch = Some(LinkBatch { place: LinkBatchNumber { link: 1, number: 1 }, records });
-        a.write(FRAME_MAX, b.me(), &BusFrame { view: 1, confirmed: None, refused: None, batch })
+        a.write(FRAME_MAX, b.own_incarnation(), &BusFrame { view: 1, confirmed: None, refused: None, batch })
     };
     assert!(with(FRAME_BYTES_MAX).is_none());
     let mut longest = with(FRAME_BYTES_MAX - 200).unwrap();
@@ -165,7 +166,7 @@ fn a_truncated_changed_or_extended_frame_is_dropped() {
     let (a, b) = pair();
     let mut random = fastrand::Rng::with_seed(20);
     for frame in frames() {
-        let bytes = sealed(&a, b.me(), &frame);
+        let bytes = sealed(&a, b.own_incarnation(), &frame);
         for _ in 0..64 {
             let at = random.usize(..bytes.len());
             assert!(b.read(&bytes[..at]).is_err());
@@ -185,7 +186,7 @@ fn arbitrary_frames_with_the_right_key_do_no_harm() {
     let (mut broken, mut taken, all) = (0, 0, frames());
     for round in 0..5_000 {
         let frame = &all[random.usize(..all.len())];
-        let mut bytes = a.write(FRAME_MAX, b.me(), frame).unwrap();
+        let mut bytes = a.write(FRAME_MAX, b.own_incarnation(), frame).unwrap();
         bytes.truncate(bytes.len().min(2_000));
         match round % 4 {
             0 => bytes.truncate(random.usize(HEADER_BYTES..=bytes.len())),
@@ -218,7 +219,7 @@ fn the_encoding_of_a_record_has_a_minimal_length() {
         let has_end = !matches!(record, BusRecord::Push { .. });
         let batch = Some(LinkBatch { place: LinkBatchNumber { link: 1, number: 1 }, records: vec![record] });
         let frame = BusFrame { view: 1, confirmed: None, refused: None, batch };
-        let mut bytes = a.write(FRAME_MAX, b.me(), &frame).unwrap();
+        let mut bytes = a.write(FRAME_MAX, b.own_incarnation(), &frame).unwrap();
         let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
         bytes[at..at + 4].copy_from_slice(&(length + 1).to_le_bytes());
         bytes.push(b'x');

@@ -57,7 +57,7 @@ impl UserKeyPairs {
         let aad = letter.aad(from, to_kid, own_kid);
         let (wrapped, own) = (to.encrypt.wrap(&key)?, ours.encrypt.wrap(&key)?);
         let sealed = encrypt(&key, iv, &aad, text.as_bytes())?;
-        let signature = self.sign(&signed(aad, [&iv, &wrapped, &own, &sealed]))?;
+        let signature = self.sign(&signed_bytes(aad, [&iv, &wrapped, &own, &sealed]))?;
         let content = json!({
             "hongyan": MARK, "from": from, "to": to_kid, "self": own_kid, "key": to_base64(wrapped),
             "own": to_base64(own), "iv": to_base64(iv), "text": to_base64(sealed), "sig": to_base64(signature),
@@ -95,7 +95,7 @@ impl UserKeyPairs {
         let (key, own, iv, sealed) = (bytes("key")?, bytes("own")?, bytes("iv")?, bytes("text")?);
         let signature = bytes("sig")?;
         // The signature is verified first: nothing unsigned is decrypted.
-        pinned.sign.verify(&signed(aad.clone(), [&iv, &key, &own, &sealed]), &signature)?;
+        pinned.sign.verify(&signed_bytes(aad.clone(), [&iv, &key, &own, &sealed]), &signature)?;
         let secret = self.unwrap_key(if wrapped == "own" { &own } else { &key })?;
         let plain = decrypt(&secret, &iv, &aad, sealed)?;
         String::from_utf8(plain).map_err(|_| E2eEncryptionError::Broken)
@@ -103,7 +103,7 @@ impl UserKeyPairs {
 }
 
 /// The bytes that are signed: the associated data and all encrypted parts.
-fn signed(mut aad: Vec<u8>, parts: [&[u8]; 4]) -> Vec<u8> {
+fn signed_bytes(mut aad: Vec<u8>, parts: [&[u8]; 4]) -> Vec<u8> {
     aad.extend(netstrings(parts));
     aad
 }

@@ -21,7 +21,7 @@ pub enum DecryptOutcome {
         sender_has_keys: bool,
     },
     /// The message must not be shown as genuine. After [`E2eEncryptionError::OtherKey`] the
-    /// friend's keys may have changed: ask the user ([`EncryptingClient::standing`]).
+    /// friend's keys may have changed: ask the user ([`EncryptingClient::check_keys`]).
     Bad(E2eEncryptionError),
     /// The message is encrypted, and the profile with its sender's keys could not be fetched. Do
     /// not ack it: the server will send it again.
@@ -105,9 +105,9 @@ impl EncryptingClient {
     ///
     /// # Errors
     /// The errors of every request.
-    pub fn standing(&self, name: &str) -> Result<FriendKeysCheck, Error> {
+    pub fn check_keys(&self, name: &str) -> Result<FriendKeysCheck, Error> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
-        Ok(self.pins().look(name, &in_profile))
+        Ok(self.pins().check_keys(name, &in_profile))
     }
 
     /// Records that the user agrees to the keys that they were shown: those of
@@ -118,19 +118,19 @@ impl EncryptingClient {
     /// # Errors
     /// [`E2eEncryptionError::KeysChanged`]: the profile has other keys meanwhile, and nothing was
     /// pinned. The errors of every request.
-    pub fn agree(&self, name: &str, shown: Option<&PublicKeys>) -> Result<(), SendError> {
+    pub fn accept_keys(&self, name: &str, shown: Option<&PublicKeys>) -> Result<(), SendError> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
         if PublicKeys::read(&in_profile).ok().as_ref() != shown {
             return Err(E2eEncryptionError::KeysChanged.into());
         }
-        self.pins().agree(name, &in_profile);
+        self.pins().accept_keys(name, &in_profile);
         Ok(())
     }
 
     /// The safety number with a friend whose keys are pinned.
     #[must_use]
     pub fn safety_number(&self, name: &str) -> Option<String> {
-        Some(self.safety_number_with(name, self.pins().of(name)?))
+        Some(self.safety_number_with(name, self.pins().keys_of(name)?))
     }
 
     /// The safety number with these keys of the friend. The users compare it before this user
@@ -157,7 +157,7 @@ impl EncryptingClient {
     /// # Errors
     /// As [`EncryptingClient::send`].
     pub fn content(&self, id: &str, receiver: &str, text: &str) -> Result<(String, bool), SendError> {
-        match self.standing(receiver)? {
+        match self.check_keys(receiver)? {
             FriendKeysCheck::NoKeys => Ok((text.to_owned(), false)),
             FriendKeysCheck::Known(keys) => {
                 let letter = EncryptionContext { sender: self.client.user(), receiver, message_id: id };
@@ -169,13 +169,13 @@ impl EncryptingClient {
 
     /// Reads a push. For the first encrypted message of a user it fetches the user's profile.
     pub fn read(&self, push: &Push) -> DecryptOutcome {
-        let pinned = self.pins().of(&push.sender).cloned();
+        let pinned = self.pins().keys_of(&push.sender).cloned();
         if !is_encrypted(&push.content) {
             return DecryptOutcome::Plain { sender_has_keys: pinned.is_some() };
         }
         let pinned = match pinned {
             Some(keys) => keys,
-            None => match self.standing(&push.sender) {
+            None => match self.check_keys(&push.sender) {
                 Ok(FriendKeysCheck::Known(keys)) => keys,
                 Ok(FriendKeysCheck::NoKeys | FriendKeysCheck::Changed(_)) => {
                     return DecryptOutcome::Bad(E2eEncryptionError::OtherKey);

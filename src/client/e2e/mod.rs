@@ -68,7 +68,7 @@ pub enum E2eEncryptionError {
     /// The passphrase is wrong, or the file is damaged.
     WrongPassphrase,
     /// The friend's keys have changed or disappeared since they were pinned. Nothing is sent until
-    /// the user agrees ([`PinnedKeys::agree`]).
+    /// the user agrees ([`PinnedKeys::accept_keys`]).
     KeysChanged,
     /// The cryptographic library failed: no random numbers, for example.
     Failed,

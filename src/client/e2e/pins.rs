@@ -31,7 +31,7 @@ pub struct PinnedKeys {
 impl PinnedKeys {
     /// Compares the keys in a friend's profile (`rsaPublicKey`) to the pinned ones, and pins them
     /// if none are pinned.
-    pub fn look(&mut self, name: &str, in_profile: &str) -> FriendKeysCheck {
+    pub fn check_keys(&mut self, name: &str, in_profile: &str) -> FriendKeysCheck {
         let found = PublicKeys::read(in_profile).ok();
         match (self.keys.get(name), found) {
             (None, None) => FriendKeysCheck::NoKeys,
@@ -46,7 +46,7 @@ impl PinnedKeys {
 
     /// Pins what is in the friend's profile now (new keys, or none), because the user has agreed to
     /// it.
-    pub fn agree(&mut self, name: &str, in_profile: &str) {
+    pub fn accept_keys(&mut self, name: &str, in_profile: &str) {
         match PublicKeys::read(in_profile) {
             Ok(keys) => self.keys.insert(name.to_owned(), keys),
             Err(_) => self.keys.remove(name),
@@ -55,7 +55,7 @@ impl PinnedKeys {
 
     /// The pinned keys of a friend.
     #[must_use]
-    pub fn of(&self, name: &str) -> Option<&PublicKeys> {
+    pub fn keys_of(&self, name: &str) -> Option<&PublicKeys> {
         self.keys.get(name)
     }
 

@@ -46,14 +46,14 @@ impl ClientMachine {
         match frame {
             ServerFrame::Error { refusal, .. } => match refusal.code {
                 // The answer to the heartbeat: no reason came before it.
-                Some(ErrorCode::NotLoggedIn) => self.wrong(now, with),
-                _ => self.refused(now, refusal),
+                Some(ErrorCode::NotLoggedIn) => self.on_wrong_credential(now, with),
+                _ => self.on_login_refused(now, refusal),
             },
-            _ => self.wrong(now, with),
+            _ => self.on_wrong_credential(now, with),
         }
     }
 
-    fn refused(&mut self, now: u64, refusal: &Refusal) {
+    fn on_login_refused(&mut self, now: u64, refusal: &Refusal) {
         let text = refusal.text.clone();
         match refusal.code {
             Some(ErrorCode::Forbidden) => self.end(ClientEndReason::Forbidden(text)),
@@ -66,7 +66,7 @@ impl ClientMachine {
     }
 
     /// This credential was refused: tries the next one.
-    pub(super) fn wrong(&mut self, now: u64, with: LoginCredential) {
+    pub(super) fn on_wrong_credential(&mut self, now: u64, with: LoginCredential) {
         let all = self.credentials();
         let next = all.iter().position(|it| *it == with).and_then(|at| all.get(at + 1)).copied();
         if with == LoginCredential::Token {
@@ -104,7 +104,7 @@ impl ClientMachine {
         if self.wants_token && matches!(self.phase, ClientPhase::Online { .. }) {
             let id = self.own_id();
             let request = RequestFrame::word("TOKEN", &id, &serde_json::json!({"want": "new"}));
-            self.requests.add_own(request.once(), now + self.rules.request_ms);
+            self.requests.add_own(request.not_repeatable(), now + self.rules.request_ms);
             self.write_requests(now);
         }
     }
@@ -112,6 +112,6 @@ impl ClientMachine {
     /// Subscribes to presence again on a new connection, and asks which friends are online now.
     pub(super) fn watch_again(&mut self, now: u64, after: Option<&str>) {
         let id = self.own_id();
-        self.requests.add_own(RequestFrame::roster(&id, after, true).once(), now + self.rules.request_ms);
+        self.requests.add_own(RequestFrame::roster(&id, after, true).not_repeatable(), now + self.rules.request_ms);
     }
 }

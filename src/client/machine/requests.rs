@@ -19,12 +19,12 @@ struct UnansweredRequest {
     /// `None` for a request of the library itself.
     ticket: Option<RequestTicket>,
     request: RequestFrame,
-    until: u64,
+    deadline_ms: u64,
     /// Has it been written on the present connection? It is not answered yet.
-    written: bool,
+    is_written: bool,
     /// It is not written before this time.
-    not_before: u64,
-    tries: u32,
+    not_before_ms: u64,
+    try_count: u32,
     /// The server's latest error for this request.
     refusal: Option<Refusal>,
 }
@@ -44,10 +44,19 @@ pub(super) struct WaitingRequests {
 }
 
 impl WaitingRequests {
-    fn add(&mut self, ticket: Option<RequestTicket>, request: RequestFrame, until: u64) {
+    fn add(&mut self, ticket: Option<RequestTicket>, request: RequestFrame, deadline_ms: u64) {
         self.last_serial += 1;
-        let (serial, written, not_before, tries, refusal) = (self.last_serial, false, 0, 0, None);
-        self.all.push(UnansweredRequest { serial, ticket, request, until, written, not_before, tries, refusal });
+        let (serial, is_written, not_before_ms, try_count, refusal) = (self.last_serial, false, 0, 0, None);
+        self.all.push(UnansweredRequest {
+            serial,
+            ticket,
+            request,
+            deadline_ms,
+            is_written,
+            not_before_ms,
+            try_count,
+            refusal,
+        });
     }
 
     /// Adds a request of the library itself. These are few, and are not repeated.
@@ -56,8 +65,8 @@ impl WaitingRequests {
     }
 
     /// Removes and returns the requests whose time is over.
-    pub(super) fn take_late(&mut self, now: u64) -> Vec<(RequestTicket, Error)> {
-        let late = self.all.extract_if(.., |waiting| now >= waiting.until);
+    pub(super) fn take_expired(&mut self, now: u64) -> Vec<(RequestTicket, Error)> {
+        let late = self.all.extract_if(.., |waiting| now >= waiting.deadline_ms);
         late.filter_map(|waiting| {
             let error = waiting.refusal.map_or(Error::TimedOut, Error::Refused);
             Some((waiting.ticket?, error))
@@ -70,9 +79,11 @@ impl WaitingRequests {
     pub(super) fn connection_lost(&mut self) -> Vec<(RequestTicket, Error)> {
         let lost: Vec<UnansweredRequest> = self
             .all
-            .extract_if(.., |waiting| waiting.ticket.is_none() || (waiting.written && !waiting.request.repeatable))
+            .extract_if(.., |waiting| {
+                waiting.ticket.is_none() || (waiting.is_written && !waiting.request.is_repeatable)
+            })
             .collect();
-        self.all.iter_mut().for_each(|waiting| waiting.written = false);
+        self.all.iter_mut().for_each(|waiting| waiting.is_written = false);
         lost.into_iter().filter_map(|waiting| Some((waiting.ticket?, Error::Unknown))).collect()
     }
 
@@ -81,21 +92,21 @@ impl WaitingRequests {
     }
 
     /// Is an answer of the server expected?
-    pub(super) fn any_written(&self) -> bool {
-        self.all.iter().any(|waiting| waiting.written)
+    pub(super) fn has_written(&self) -> bool {
+        self.all.iter().any(|waiting| waiting.is_written)
     }
 
     /// The largest request that was written: it must be the one that was too large.
     pub(super) fn largest_written(&self) -> Option<RequestSerial> {
-        let written = self.all.iter().filter(|waiting| waiting.written);
+        let written = self.all.iter().filter(|waiting| waiting.is_written);
         written.max_by_key(|waiting| waiting.request.envelope.len()).map(|waiting| waiting.serial)
     }
 
     pub(super) fn deadline(&self, online: bool) -> Option<u64> {
         let retry = |waiting: &UnansweredRequest| {
-            (online && !waiting.written && waiting.not_before > 0).then_some(waiting.not_before)
+            (online && !waiting.is_written && waiting.not_before_ms > 0).then_some(waiting.not_before_ms)
         };
-        self.all.iter().flat_map(|waiting| retry(waiting).into_iter().chain([waiting.until])).min()
+        self.all.iter().flat_map(|waiting| retry(waiting).into_iter().chain([waiting.deadline_ms])).min()
     }
 
     /// Returns what can be written now. Two requests with the same id are never written at the same
@@ -104,34 +115,34 @@ impl WaitingRequests {
         let mut lines = Vec::new();
         for at in 0..self.all.len() {
             let waiting = &self.all[at];
-            let twin = |other: &UnansweredRequest| other.written && other.request.id == waiting.request.id;
-            if waiting.written || now < waiting.not_before {
+            let twin = |other: &UnansweredRequest| other.is_written && other.request.id == waiting.request.id;
+            if waiting.is_written || now < waiting.not_before_ms {
                 continue;
             }
             if self.all.iter().any(twin) {
                 // It becomes due when the other one ends, not at a time.
-                self.all[at].not_before = 0;
+                self.all[at].not_before_ms = 0;
                 continue;
             }
             lines.push(waiting.request.envelope.clone());
-            self.all[at].written = true;
+            self.all[at].is_written = true;
         }
         lines
     }
 
-    fn written(&self, fits: impl Fn(&UnansweredRequest) -> bool) -> Option<usize> {
-        self.all.iter().position(|waiting| waiting.written && fits(waiting))
+    fn find_written(&self, fits: impl Fn(&UnansweredRequest) -> bool) -> Option<usize> {
+        self.all.iter().position(|waiting| waiting.is_written && fits(waiting))
     }
 
     /// The server could not execute the request: it is tried again later.
-    fn again(&mut self, at: usize, now: u64, refusal: &Refusal, backoff: Backoff, jitter: &mut Jitter) {
+    fn retry_later(&mut self, at: usize, now: u64, refusal: &Refusal, backoff: Backoff, jitter: &mut Jitter) {
         let waiting = &mut self.all[at];
-        waiting.written = false;
-        waiting.tries = waiting.tries.saturating_add(1);
+        waiting.is_written = false;
+        waiting.try_count = waiting.try_count.saturating_add(1);
         waiting.refusal = Some(refusal.clone());
         // A random value from the whole delay up to one and a half times the delay.
-        let delay = backoff.delay_ms(waiting.tries.saturating_add(1), 0, jitter);
-        waiting.not_before = now.saturating_add(delay).max(1);
+        let delay = backoff.delay_ms(waiting.try_count.saturating_add(1), 0, jitter);
+        waiting.not_before_ms = now.saturating_add(delay).max(1);
     }
 }
 
@@ -153,7 +164,7 @@ impl ClientMachine {
 
     /// Ends a request of the program, or of the library itself.
     pub(super) fn finish(&mut self, serial: RequestSerial, result: Result<RequestAnswer, Error>) {
-        if let Some(at) = self.requests.written(|waiting| waiting.serial == serial)
+        if let Some(at) = self.requests.find_written(|waiting| waiting.serial == serial)
             && let Some(ticket) = self.requests.all.remove(at).ticket
         {
             self.out.push(ClientMachineOutput::Done(ticket, result));
@@ -165,7 +176,7 @@ impl ClientMachine {
             request.id == id
                 && (request.answer == kind || (request.answer == "RE_GETUSER_SUC" && kind == "RE_GETUSER_FAILED"))
         };
-        let Some(at) = self.requests.written(answers) else { return };
+        let Some(at) = self.requests.find_written(answers) else { return };
         if kind == "RE_MESSAGE" && content.as_str() != Some("MS") {
             self.suspect = Some(UnexplainedFailure { id: id.to_owned(), serial: self.requests.all[at].serial });
             // The answer to this heartbeat arrives after the frame that gives the reason, if there
@@ -214,16 +225,16 @@ impl ClientMachine {
             return self.drop_connection(now, &refusal.text);
         }
         // Two requests with the same id are never written at the same time.
-        let Some(at) = self.requests.written(|waiting| waiting.request.id == id) else { return };
+        let Some(at) = self.requests.find_written(|waiting| waiting.request.id == id) else { return };
         let request = &self.requests.all[at].request;
         let again = match refusal.code {
             // A server that is stopping has not executed it; the next server may.
-            Some(ErrorCode::Unavailable | ErrorCode::ShuttingDown) => request.repeatable,
+            Some(ErrorCode::Unavailable | ErrorCode::ShuttingDown) => request.is_repeatable,
             Some(ErrorCode::RateLimited) => request.retry_when_limited,
             _ => false,
         };
         if again {
-            self.requests.again(at, now, refusal, self.rules.retry, &mut self.jitter);
+            self.requests.retry_later(at, now, refusal, self.rules.retry, &mut self.jitter);
         } else {
             self.finish(self.requests.all[at].serial, Err(Error::Refused(refusal.clone())));
         }

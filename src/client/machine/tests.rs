@@ -105,8 +105,8 @@ fn end(outputs: &[ClientMachineOutput]) -> Option<&ClientEndReason> {
 
 fn offline_ms(outputs: &[ClientMachineOutput]) -> u64 {
     let delay = outputs.iter().find_map(|output| match output {
-        ClientMachineOutput::Connection(ConnectionState::Offline { again_in, .. }) => {
-            u64::try_from(again_in.as_millis()).ok()
+        ClientMachineOutput::Connection(ConnectionState::Offline { retry_in, .. }) => {
+            u64::try_from(retry_in.as_millis()).ok()
         }
         _ => None,
     });
@@ -305,7 +305,7 @@ fn what_the_server_refuses_is_told_with_its_cause() {
     run.reply("RE_MESSAGE", "m2", "MF");
     let outputs = run.error("m2", "FULL");
     let [(2, Err(error @ Error::Refused(_)))] = done(&outputs)[..] else { panic!("{outputs:?}") };
-    assert_eq!(error.what_to_do(), crate::client::RecommendedAction::TryLater);
+    assert_eq!(error.recommended_action(), crate::client::RecommendedAction::TryLater);
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn time_ends_a_request_with_the_last_word_about_it() {
 #[test]
 fn what_must_not_be_done_twice_is_not_sent_twice() {
     let mut run = TestClientMachine::online();
-    let request = RequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).once();
+    let request = RequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).not_repeatable();
     run.hear(MachineInput::Begin(1, request.clone()));
     assert_eq!(done(&run.hear(MachineInput::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
     // A request that was not written can wait.

@@ -1,6 +1,6 @@
 //! One option: its name, its group, its value with bounds and the setting it stands for.
 
-use crate::config::known::cut;
+use crate::config::known::shorten;
 use crate::config::units::{parse_bytes, parse_count, parse_duration_ms, show_bytes, show_duration_ms};
 use crate::config::{BusUrls, Config, StoreUrl};
 use log::LevelFilter;
@@ -210,7 +210,7 @@ impl ConfigOption {
     /// One sentence that names the source, the value and what is allowed. The values of `--store`
     /// and `--bus` are not repeated.
     pub fn apply(&self, config: &mut Config, source: &str, text: &str) -> Result<(), String> {
-        let shown = cut(text);
+        let shown = shorten(text);
         let allowed = || format!("{source} {shown:?} is not allowed: it must be {}", self.range());
         let (number, parsed) = match self.kind {
             OptionKind::Duration(number) => (number, parse_duration_ms(text)),

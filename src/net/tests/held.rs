@@ -49,7 +49,7 @@ fn while_requests_are_held_the_others_go_on_to_the_first_of_them() {
             world.settle();
             let ids = ["h1", "h2", "g", "t", "m1", "s", "h4", "m2", "h5"];
             assert_eq!(answered(&bob.received(), &ids), ["h1", "h2"], "{case}");
-            assert!(world.hub.is_nobody_ready(), "nobody turns for nothing");
+            assert!(world.hub.has_nothing_to_read(), "nobody turns for nothing");
             world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, false);
             world.settle();
             world.now_ms += 1_000;
@@ -177,7 +177,7 @@ fn own_answers_that_are_not_read_hold_requests_up_first_and_then_everything() {
     world.settle();
     ann.send(beat(1) + ASK + &beat(2));
     world.settle();
-    let waits = |world: &TestConnectionHub| world.hub.conns.get(world.clients[0].0).unwrap().waits;
+    let waits = |world: &TestConnectionHub| world.hub.conns.get(world.clients[0].0).unwrap().input_waits;
     assert!(
         waits(&world).has(InputWaitReasons::CHOKED)
             && waits(&world).has(InputWaitReasons::STALLED)

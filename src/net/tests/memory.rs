@@ -123,7 +123,7 @@ fn while_too_much_is_held_nobody_new_is_let_in() {
     let mut world = TestConnectionHub::within(22, 0, |bounds| bounds.memory_bytes_max = 0);
     assert!(world.connect_from("127.0.0.1").is_some(), "nothing is held yet");
     assert!(world.connect_from("127.0.0.1").is_none());
-    assert_eq!(world.hub.counters().refused_for_memory, 1);
+    assert_eq!(world.hub.counters().refused_at_memory_limit, 1);
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl Write for FakeSocket {
 }
 
 impl NonblockingStream for FakeSocket {
-    fn end(&mut self) -> io::Result<()> {
+    fn end_writing(&mut self) -> io::Result<()> {
         let mut pipe = self.0.borrow_mut();
         if pipe.fails(FakeSocketFault::End) {
             return Err(ErrorKind::NotConnected.into());

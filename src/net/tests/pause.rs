@@ -23,7 +23,7 @@ fn turn_of(world: &mut TestConnectionHub, some: &[(ConnId, TestClient)], more: b
         }
     }
     if more {
-        world.hub.more_events_wait();
+        world.hub.expect_more_events();
     }
     world.hub.turn();
     world.waiting.extend(world.hub.take_jobs());
@@ -108,7 +108,7 @@ fn a_flood_keeps_nobody_who_is_silent() {
             flooder.send(ack(1).repeat(10_000));
         }
         world.turn();
-        assert!(!world.hub.is_nobody_ready(), "somebody always has more to say");
+        assert!(!world.hub.has_nothing_to_read(), "somebody always has more to say");
         world.now_ms += 1;
         turns += 1;
         assert!(turns < 400, "it is still there");

@@ -221,7 +221,7 @@ fn an_address_has_so_many_connections_and_loopback_any_number() {
     let mut world = TestConnectionHub::new(14, 0);
     let mut here: Vec<_> = (0..3).map(|_| world.connect_from("192.0.2.7").unwrap()).collect();
     assert!(world.connect_from("192.0.2.7").is_none());
-    assert_eq!(world.hub.counters().refused_of_address, 1);
+    assert_eq!(world.hub.counters().refused_at_address_limit, 1);
     assert!(world.connect_from("192.0.2.8").is_some(), "another address is not disturbed");
     for _ in 0..20 {
         world.connect();

@@ -151,13 +151,13 @@ fn while_newcomers_come_a_batch_takes_what_was_measured_to_be_quick() {
     let mut bench = TestQueue::default();
     (0..6_000).for_each(|n| _ = bench.submit(save(["ann", "dee"][n % 2], "bob")));
     assert_eq!(bench.take().len(), SHARED_COST_MAX as usize);
-    (0..20).for_each(|_| bench.queue.took(Duration::from_millis(500)));
+    (0..20).for_each(|_| bench.queue.note_batch_duration(Duration::from_millis(500)));
     assert_eq!(bench.take().len(), SHARED_COST_MAX as usize, "nobody gains if it is shorter");
     let job = bench.submit(save("fay", "cy"));
     let short = bench.take();
     assert!(short.iter().any(|(ticket, _)| *ticket == job));
     assert_eq!(short.len(), SHORT_COST_MIN as usize);
-    (0..40).for_each(|_| bench.queue.took(Duration::from_micros(10)));
+    (0..40).for_each(|_| bench.queue.note_batch_duration(Duration::from_micros(10)));
     assert_eq!(bench.take().len(), SHARED_COST_MAX as usize);
 }
 
@@ -168,12 +168,12 @@ fn between_the_jobs_of_a_newcomer_a_batch_of_one_who_always_has_jobs_is_short() 
     assert_eq!(bench.take().len(), BATCH_MAX, "nobody else has any");
     for _ in 0..3 {
         // 50 ms for a thousand rows: a short batch has 60.
-        bench.queue.took(Duration::from_millis(50));
+        bench.queue.note_batch_duration(Duration::from_millis(50));
         let newcomer = bench.submit(save("ann", "bob"));
         let batch = bench.take();
         assert!(batch.iter().any(|(ticket, _)| *ticket == newcomer));
         for _ in 0..4 {
-            bench.queue.took(Duration::from_micros(50) * u32::try_from(cost_of(&batch)).unwrap());
+            bench.queue.note_batch_duration(Duration::from_micros(50) * u32::try_from(cost_of(&batch)).unwrap());
             assert!(cost_of(&bench.take()) <= 200, "the newcomer answers and comes again");
         }
     }
@@ -313,8 +313,13 @@ fn the_memory_of_what_waited_is_given_back() {
     (0..50_000).for_each(|n| _ = bench.submit(save(&format!("a{n}"), &format!("b{n}"))));
     while !bench.take().is_empty() {}
     let queue = &bench.queue;
-    assert!(queue.flows.is_empty() && queue.orders.is_empty() && queue.turns.is_empty() && queue.busy == 0);
-    let kept = [queue.jobs.capacity(), queue.flows.capacity(), queue.orders.capacity()];
+    assert!(
+        queue.flows.is_empty()
+            && queue.jobs_by_subject.is_empty()
+            && queue.flows_by_start.is_empty()
+            && queue.busy == 0
+    );
+    let kept = [queue.jobs.capacity(), queue.flows.capacity(), queue.jobs_by_subject.capacity()];
     assert!(kept.iter().all(|&kept| kept <= 4 * KEPT), "{kept:?}");
 }
 
@@ -340,7 +345,7 @@ fn whatever_comes_nothing_is_lost_and_each_user_is_served_in_order_and_newcomers
                     6 if n == 6 => save(&format!("new {step}"), &format!("away {step}")),
                     _ => save(one, other),
                 };
-                let is_new = actor(&job).is_some_and(|name| name.starts_with("new"));
+                let is_new = causing_user(&job).is_some_and(|name| name.starts_with("new"));
                 let is_ordered = !matches!(job, Job::GetProfile { .. });
                 let lane = lane_user(&job).unwrap().to_owned();
                 let ticket = bench.submit(job);

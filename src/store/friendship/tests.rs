@@ -352,7 +352,7 @@ fn seen(store: &mut MemoryStore) -> String {
     let mut words = Vec::new();
     for name in PEOPLE {
         for friend in store.friends(&user(name)).unwrap() {
-            assert!(store.tie(&friend, &user(name)).unwrap().are_friends, "both ways");
+            assert!(store.relation(&friend, &user(name)).unwrap().are_friends, "both ways");
             words.extend((name < friend.as_str()).then(|| format!("{name}-{friend}")));
         }
     }
@@ -374,8 +374,8 @@ fn step(store: &mut MemoryStore, step: FriendshipTestStep, has_room: bool) -> St
     let mut answers = |seq, kind, asked, asker, id| {
         let push = push(seq, kind, asked, asker, id);
         let reply = answer(store, &push, FRIENDS_MAX, exceeded).unwrap();
-        let crossed = reply.crossed.map_or(String::new(), |crossed| format!(", crossed {}", shown(crossed)));
-        format!("{:?}{}{crossed}", reply.answered, if reply.is_new { ", new" } else { "" })
+        let crossed = reply.crossed_request.map_or(String::new(), |crossed| format!(", crossed {}", shown(crossed)));
+        format!("{:?}{}{crossed}", reply.outcome, if reply.is_new { ", new" } else { "" })
     };
     match step {
         Ask(seq, from, to) => {
@@ -386,7 +386,7 @@ fn step(store: &mut MemoryStore, step: FriendshipTestStep, has_room: bool) -> St
         Accept(seq, asked, asker) => answers(seq, PushKind::FriendAccept, asked, asker, "r"),
         Reject(seq, asked, asker) => answers(seq, PushKind::FriendReject, asked, asker, "r"),
         RejectOther(seq, asked, asker) => answers(seq, PushKind::FriendReject, asked, asker, "s"),
-        End(one, other) => match end(store, &user(one), &user(other), true).unwrap() {
+        End(one, other) => match end_friendship(store, &user(one), &user(other), true).unwrap() {
             Some(withdrawn) => format!("withdrew {}", shown(withdrawn)),
             None => "none withdrawn".to_owned(),
         },
@@ -438,7 +438,7 @@ fn each_operation_says_and_does_what_its_rule_says() {
 fn what_is_withdrawn_is_weighed_only_when_that_is_asked_for() {
     let mut store = people();
     step(&mut store, Ask(1, "bob", "ann"), true);
-    let withdrawn = end(&mut store, &user("bob"), &user("ann"), false).unwrap();
+    let withdrawn = end_friendship(&mut store, &user("bob"), &user("ann"), false).unwrap();
     assert_eq!(withdrawn, Some(RemovedFriendRequest { receiver: user("ann"), seq: 1, push: None }));
     assert_eq!(seen(&mut store), "");
 }

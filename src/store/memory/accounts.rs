@@ -57,7 +57,7 @@ impl AccountTable for MemoryStore {
         Ok(self.tables().account(user).cloned())
     }
 
-    fn are_there(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError> {
+    fn accounts_exist(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError> {
         let tables = self.tables();
         Ok([one, other].map(|user| tables.account(user).is_some()))
     }

@@ -45,7 +45,7 @@ impl BlockedUserTable for MemoryStore {
         Ok(())
     }
 
-    fn remove_some(&mut self, user: &UserName, rows_max: u32) -> Result<u64, StoreError> {
+    fn remove_blocks(&mut self, user: &UserName, rows_max: u32) -> Result<u64, StoreError> {
         let mut tables = self.tables();
         let theirs = tables.blocked.get(user).into_iter().flatten().map(|other| (user.clone(), other.clone()));
         let others = tables.blocked.iter().filter(|(_, names)| names.contains(user));
@@ -60,8 +60,8 @@ impl BlockedUserTable for MemoryStore {
 
     fn hidden_pushes(&mut self, rows_max: u32) -> Result<Vec<(UserName, u64)>, StoreError> {
         let tables = self.tables();
-        let hidden = tables.requests.iter().filter(|(_, request)| request.found.is_hidden);
-        let numbers = hidden.map(|((receiver, _), request)| (receiver.clone(), request.found.seq));
+        let hidden = tables.requests.iter().filter(|(_, request)| request.friend_request.is_hidden);
+        let numbers = hidden.map(|((receiver, _), request)| (receiver.clone(), request.friend_request.seq));
         let is_kept = |(receiver, seq): &(UserName, u64)| {
             tables.pushes.get(receiver).is_some_and(|pushes| pushes.contains_key(seq))
         };

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 /// A pending request, with its text.
 #[derive(Clone, Debug)]
 pub(super) struct StoredRequest {
-    pub(super) found: FriendRequest,
+    pub(super) friend_request: FriendRequest,
     pub(super) text: Box<str>,
 }
 
@@ -48,14 +48,14 @@ impl MemoryTables {
     pub(super) fn put_request(&mut self, pair: RequestPair, request: Option<StoredRequest>) -> Option<StoredRequest> {
         let before = self.requests.remove(&pair);
         let (receiver, sender) = &pair;
-        if let Some(StoredRequest { found, .. }) = &before {
-            remove(&mut self.asking, sender, found.seq, receiver);
-            remove(&mut self.asked, receiver, found.seq, sender);
+        if let Some(StoredRequest { friend_request, .. }) = &before {
+            remove(&mut self.requests_by_sender, sender, friend_request.seq, receiver);
+            remove(&mut self.requests_by_receiver, receiver, friend_request.seq, sender);
         }
-        if let Some(StoredRequest { found, .. }) = &request {
-            insert(&mut self.asking, sender, found.seq, receiver);
-            if !found.is_hidden {
-                insert(&mut self.asked, receiver, found.seq, sender);
+        if let Some(StoredRequest { friend_request, .. }) = &request {
+            insert(&mut self.requests_by_sender, sender, friend_request.seq, receiver);
+            if !friend_request.is_hidden {
+                insert(&mut self.requests_by_receiver, receiver, friend_request.seq, sender);
             }
         }
         if let Some(request) = request {
@@ -71,7 +71,7 @@ impl MemoryTables {
 }
 
 impl FriendshipTable for MemoryStore {
-    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
+    fn relation(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let tables = self.tables();
         let are_friends = tables.friends.get(user).is_some_and(|friends| friends.contains(other));
         Ok(UserRelation { are_friends, blocks: tables.blocks(user, other), is_blocked: tables.blocks(other, user) })
@@ -97,15 +97,19 @@ impl FriendshipTable for MemoryStore {
     }
 
     fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError> {
-        Ok(self.tables().requests.get(&(receiver.clone(), sender.clone())).map(|request| request.found.clone()))
+        Ok(self
+            .tables()
+            .requests
+            .get(&(receiver.clone(), sender.clone()))
+            .map(|request| request.friend_request.clone()))
     }
 
     fn count_requests_of(&mut self, sender: &UserName, limit: u32) -> Result<u32, StoreError> {
-        Ok(count(&self.tables().asking, sender, limit))
+        Ok(count(&self.tables().requests_by_sender, sender, limit))
     }
 
     fn count_requests_to(&mut self, receiver: &UserName, limit: u32) -> Result<u32, StoreError> {
-        Ok(count(&self.tables().asked, receiver, limit))
+        Ok(count(&self.tables().requests_by_receiver, receiver, limit))
     }
 
     fn add_request(&mut self, push: &Push, is_hidden: bool) -> Result<(), StoreError> {
@@ -114,8 +118,8 @@ impl FriendshipTable for MemoryStore {
         if tables.requests.contains_key(&pair) {
             return Err(StoreError::Refused("a request of the same two is pending".into()));
         }
-        let found = FriendRequest { id: push.id().into(), time_ms: push.time_ms, seq: push.seq, is_hidden };
-        tables.change_request(&pair, Some(StoredRequest { found, text: push.content().into() }));
+        let friend_request = FriendRequest { id: push.id().into(), time_ms: push.time_ms, seq: push.seq, is_hidden };
+        tables.change_request(&pair, Some(StoredRequest { friend_request, text: push.content().into() }));
         Ok(())
     }
 
@@ -123,7 +127,7 @@ impl FriendshipTable for MemoryStore {
         let pair = (receiver.clone(), sender.clone());
         let mut tables = self.tables();
         if let Some(mut request) = tables.requests.get(&pair).cloned() {
-            request.found.is_hidden = true;
+            request.friend_request.is_hidden = true;
             tables.change_request(&pair, Some(request));
         }
         Ok(())

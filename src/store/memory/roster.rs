@@ -13,9 +13,9 @@ impl MemoryTables {
         let request = self.requests.get(&(receiver.clone(), sender.clone()))?;
         Some(RosterFriendRequest {
             user_name: other.clone(),
-            message_id: request.found.id.clone(),
+            message_id: request.friend_request.id.clone(),
             content: request.text.clone(),
-            time_ms: request.found.time_ms,
+            time_ms: request.friend_request.time_ms,
         })
     }
 }
@@ -45,14 +45,14 @@ impl RosterQueries for MemoryStore {
 
     fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
         let tables = self.tables();
-        let askers = tables.asked.get(user).into_iter().flatten();
+        let askers = tables.requests_by_receiver.get(user).into_iter().flatten();
         let shown = askers.filter_map(|(_, asker)| tables.entry(user, asker, asker));
         Ok(shown.take(rows_max as usize).collect())
     }
 
     fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
         let tables = self.tables();
-        let asked = tables.asking.get(user).into_iter().flatten();
+        let asked = tables.requests_by_sender.get(user).into_iter().flatten();
         let shown = asked.filter_map(|(_, asked)| tables.entry(asked, user, asked));
         Ok(shown.take(rows_max as usize).collect())
     }

@@ -1,7 +1,7 @@
 //! The table of accounts, and that of deletions.
 
 use super::MysqlStore;
-use super::values::{bytes, corrupt, name, number, text};
+use super::values::{bytes, corrupt_error, name, number, text};
 use crate::chat::contract::{ProfileChange, StoredPushInfo};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::PushKind;
@@ -36,7 +36,7 @@ impl AccountTable for MysqlStore {
         Ok((state < u64::from(DELETED)).then_some(account))
     }
 
-    fn are_there(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError> {
+    fn accounts_exist(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError> {
         let rows = self.rows(THERE, vec![bytes(one.as_str()), bytes(other.as_str())])?;
         let found: Vec<UserName> = rows.iter().map(|row| name(row, 0)).collect::<Result<_, _>>()?;
         Ok([found.contains(one), found.contains(other)])
@@ -113,7 +113,7 @@ impl AccountTable for MysqlStore {
         for row in &rows {
             if text(row, 1)? == id {
                 let kind = u8::try_from(number(row, 3)?).ok().and_then(PushKind::from_code);
-                let kind = kind.ok_or_else(|| corrupt("an unknown kind of push"))?;
+                let kind = kind.ok_or_else(|| corrupt_error("an unknown kind of push"))?;
                 pushes.push(StoredPushInfo {
                     seq: number(row, 0)?,
                     sender: name(row, 2)?,

@@ -10,7 +10,7 @@ const CLOSE_WAIT: Duration = Duration::from_millis(100);
 
 /// Closes a connection, on a thread of its own: the driver sends a close for each prepared
 /// statement, and if the peer does not read, each one waits for the write time-out.
-pub(super) fn leave(conn: Conn) {
+pub(super) fn close(conn: Conn) {
     let (closing, closed) = channel::<()>();
     let thread = std::thread::Builder::new().name("close".into());
     let started = thread.spawn(move || {

@@ -31,7 +31,7 @@ impl BlockedUserTable for MysqlStore {
         self.change(sql, vec![bytes(user.as_str()), bytes(other.as_str())]).map(drop)
     }
 
-    fn remove_some(&mut self, user: &UserName, rows_max: u32) -> Result<u64, StoreError> {
+    fn remove_blocks(&mut self, user: &UserName, rows_max: u32) -> Result<u64, StoreError> {
         let mut removed = 0;
         for sql in
             ["DELETE FROM blocks WHERE user_name = ? LIMIT ?", "DELETE FROM blocks WHERE blocked_name = ? LIMIT ?"]

@@ -4,15 +4,15 @@
 use super::error_text;
 use super::lanes::{self, ALONE, FenceLaneAllocator, FenceLaneGuard, WriterFence, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
-use super::nodes::{check_no_cluster, check_no_node_lives, check_target_is_no_cluster};
+use super::nodes::{check_no_cluster, check_no_node_alive, check_target_is_no_cluster};
 use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{
-    FIRST_OF_CLUSTERS, KNOWN, check_all_ours, log_if_newer, make_marked, migrate, set_version, usable_version,
-    version_to_copy,
+    FIRST_OF_CLUSTERS, KNOWN, check_no_foreign_tables, create_marked_tables, log_if_newer, migrate, set_version,
+    usable_version, version_to_copy,
 };
 use super::{MysqlStore, fault, signs};
 use crate::store::StoreError;
-use crate::store::portable::{StoreOpenMode, UNFINISHED, check_current};
+use crate::store::portable::{StoreOpenMode, UNFINISHED, check_schema_version};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, SslOpts, UrlError};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -64,13 +64,13 @@ pub struct MysqlDatabase {
 pub(super) struct DatabaseLockState {
     pub(super) conn: Option<Conn>,
     /// The lock was held at some time.
-    pub(super) was_held: bool,
+    pub(super) was_ever_held: bool,
     failed: Option<(Instant, StoreError)>,
     /// Another server has taken over: the state in this one's memory is not that of the store any
     /// more.
-    pub(super) taken_over: Option<StoreError>,
+    pub(super) takeover_error: Option<StoreError>,
     /// It was logged that commits of this database server are not safe.
-    said_not_safe: bool,
+    has_logged_unsafe_commits: bool,
 }
 
 impl std::fmt::Debug for MysqlDatabase {
@@ -147,11 +147,11 @@ impl MysqlDatabase {
         let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
         let lane = FenceLaneGuard::take(&self.lanes).ok_or_else(no_lane)?;
         let mut conn = self.session()?;
-        if !self.sees_lock(&mut conn, connection, &lane)? {
+        if !self.holds_lock_and_lane(&mut conn, connection, &lane)? {
             // Either the name leads to another machine than when the lock was taken, one that takes
             // writes now; or another server has taken over.
             connection = self.guard(Some(connection))?;
-            if !self.sees_lock(&mut conn, connection, &lane)? {
+            if !self.holds_lock_and_lane(&mut conn, connection, &lane)? {
                 let why = "its connections and its lock are not on the same database server";
                 return Err(StoreError::Unavailable(why.into()));
             }
@@ -164,7 +164,7 @@ impl MysqlDatabase {
 
     /// Is the lock held, and is the lane ours? The connection also takes a lock with the name of
     /// the lane, so that a server that takes over can find it.
-    fn sees_lock(&self, conn: &mut Conn, connection: u64, lane: &FenceLaneGuard) -> Result<bool, StoreError> {
+    fn holds_lock_and_lane(&self, conn: &mut Conn, connection: u64, lane: &FenceLaneGuard) -> Result<bool, StoreError> {
         if self.role == StoreOpenMode::CopyFrom {
             // The source of a copy is only read, and does not have this process's epoch.
             return Ok(holder(conn, LOCK_NAME)? == Some(connection));
@@ -186,7 +186,7 @@ impl MysqlDatabase {
         let mut conn = open(opts).map_err(|error| match fault(&error).0 {
             // Nothing large was sent yet: the peer does not speak this protocol.
             StoreError::TooLarge(_) => StoreError::Unavailable(error_text::NO_MYSQL.to_owned()),
-            StoreError::Unavailable(why) if error_text::stays(&error) => StoreError::Unusable(why),
+            StoreError::Unavailable(why) if error_text::is_permanent(&error) => StoreError::Unusable(why),
             error => error,
         })?;
         for statement in SESSION {
@@ -200,7 +200,7 @@ impl MysqlDatabase {
     pub(super) fn guard(&self, not: Option<u64>) -> Result<u64, StoreError> {
         let asked = Instant::now();
         let mut guard = self.locked_guard();
-        if let Some(error) = &guard.taken_over {
+        if let Some(error) = &guard.takeover_error {
             return Err(error.clone());
         }
         if let Some((at, error)) = &guard.failed
@@ -220,7 +220,7 @@ impl MysqlDatabase {
         match self.lock(&mut guard) {
             Ok(conn) => {
                 let holder = u64::from(conn.connection_id());
-                (guard.conn, guard.was_held, guard.failed) = (Some(conn), true, None);
+                (guard.conn, guard.was_ever_held, guard.failed) = (Some(conn), true, None);
                 Ok(holder)
             }
             Err(error) => {
@@ -249,16 +249,16 @@ impl MysqlDatabase {
             return Err(StoreError::Unavailable("the connection that held its lock before has not ended yet".into()));
         }
         if !take(&mut conn, LOCK_NAME)? {
-            let why = self.used_by_another(&mut conn)?;
+            let why = self.other_server_sentence(&mut conn)?;
             self.check_not_taken_over(guard, &mut conn)?;
             return Err(StoreError::InUse(why));
         }
         self.check_not_taken_over(guard, &mut conn)?;
         self.check_commits_are_safe(guard, &mut conn)?;
-        self.bring_up_to_date(&mut conn, guard.was_held)?;
-        if self.role != StoreOpenMode::CopyFrom && !guard.was_held {
+        self.update_tables(&mut conn, guard.was_ever_held)?;
+        if self.role != StoreOpenMode::CopyFrom && !guard.was_ever_held {
             if self.predecessor.is_none() {
-                signs::check_nobody_lives(&mut conn)?;
+                signs::check_no_server_alive(&mut conn)?;
             }
             lanes::take_over(&mut conn, self.epoch, self.predecessor)?;
         }
@@ -266,11 +266,11 @@ impl MysqlDatabase {
     }
 
     /// Makes the tables or brings them up to date, if they may be.
-    fn bring_up_to_date(&self, conn: &mut Conn, was_held: bool) -> Result<(), StoreError> {
+    fn update_tables(&self, conn: &mut Conn, was_held: bool) -> Result<(), StoreError> {
         // Only at the start: a foreign table that is added later does not stop a running server.
         // The source of a copy is left as it is.
         if self.role != StoreOpenMode::CopyFrom && !was_held {
-            check_all_ours(conn)?;
+            check_no_foreign_tables(conn)?;
         }
         let found = match self.role {
             StoreOpenMode::Serve => usable_version(conn)?,
@@ -280,24 +280,26 @@ impl MysqlDatabase {
         if !was_held && found >= FIRST_OF_CLUSTERS {
             match self.role {
                 StoreOpenMode::Serve => check_no_cluster(conn)?,
-                StoreOpenMode::CopyFrom => check_no_node_lives(conn)?,
+                StoreOpenMode::CopyFrom => check_no_node_alive(conn)?,
                 StoreOpenMode::CopyInto => check_target_is_no_cluster(conn)?,
             }
         }
         match self.role {
-            StoreOpenMode::CopyFrom => check_current(found as i64, KNOWN),
-            StoreOpenMode::CopyInto if found == 0 => make_marked(conn),
+            StoreOpenMode::CopyFrom => check_schema_version(found as i64, KNOWN),
+            StoreOpenMode::CopyInto if found == 0 => create_marked_tables(conn),
             StoreOpenMode::CopyInto | StoreOpenMode::Serve if found >= KNOWN => {
                 if !was_held {
                     log_if_newer(found);
                 }
                 Ok(())
             }
-            StoreOpenMode::CopyInto | StoreOpenMode::Serve => migrate(&mut self.session_with(&patient(&self.opts))?),
+            StoreOpenMode::CopyInto | StoreOpenMode::Serve => {
+                migrate(&mut self.session_with(&with_long_timeouts(&self.opts))?)
+            }
         }
     }
 
-    fn used_by_another(&self, conn: &mut Conn) -> Result<String, StoreError> {
+    fn other_server_sentence(&self, conn: &mut Conn) -> Result<String, StoreError> {
         let with = holder(conn, LOCK_NAME)?.map_or_else(String::new, |id| format!(", with connection {id} there"));
         Ok(format!("another server uses this database{with}"))
     }
@@ -310,14 +312,14 @@ impl MysqlDatabase {
             return Ok(());
         }
         let Some(why) = why_commits_are_not_safe(conn)? else {
-            guard.said_not_safe = false;
+            guard.has_logged_unsafe_commits = false;
             return Ok(());
         };
-        if !guard.was_held {
+        if !guard.was_ever_held {
             return Err(StoreError::Unusable(why));
         }
-        if !guard.said_not_safe {
-            guard.said_not_safe = true;
+        if !guard.has_logged_unsafe_commits {
+            guard.has_logged_unsafe_commits = true;
             log::error!("the store keeps no promises any more: {why}");
         }
         Ok(())
@@ -325,17 +327,17 @@ impl MysqlDatabase {
 
     /// Fails for good if the lock was held before and another server has taken over since.
     fn check_not_taken_over(&self, guard: &mut DatabaseLockState, conn: &mut Conn) -> Result<(), StoreError> {
-        if self.role != StoreOpenMode::Serve || !guard.was_held || lanes::epoch(conn)? == Some(self.epoch) {
+        if self.role != StoreOpenMode::Serve || !guard.was_ever_held || lanes::epoch(conn)? == Some(self.epoch) {
             return Ok(());
         }
         let why = match holder(conn, LOCK_NAME)? {
-            Some(_) => self.used_by_another(conn)?,
+            Some(_) => self.other_server_sentence(conn)?,
             None => "another server has used this database".to_owned(),
         };
         // The state in this server's memory does not match the store any more, and never will.
         let why = format!("{why} since this one lost its lock: this one must be started again");
         let error = StoreError::Unusable(why);
-        guard.taken_over = Some(error.clone());
+        guard.takeover_error = Some(error.clone());
         Err(error)
     }
 
@@ -367,7 +369,7 @@ impl MysqlDatabase {
     ///
     /// # Errors
     /// The other server cannot be reached.
-    pub fn is_also(&self, other: &Self) -> Result<bool, StoreError> {
+    pub fn is_same_database(&self, other: &Self) -> Result<bool, StoreError> {
         let ours = self.with_guard(|conn| Ok(conn.connection_id()))?;
         Ok(holder(&mut other.session()?, LOCK_NAME)? == Some(ours.into()))
     }
@@ -386,7 +388,7 @@ fn unacked_for(opts: OptsBuilder, _: Duration) -> OptsBuilder {
     opts
 }
 
-pub(super) fn patient(opts: &Opts) -> Opts {
+pub(super) fn with_long_timeouts(opts: &Opts) -> Opts {
     let opts = OptsBuilder::from_opts(opts.clone());
     opts.read_timeout(Some(PATIENT_TIMEOUT)).write_timeout(Some(PATIENT_TIMEOUT)).into()
 }
@@ -405,14 +407,14 @@ fn open(opts: &Opts) -> mysql::Result<Conn> {
         let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
         std::io::Error::new(error.kind(), format!("the address of its host {name:?} cannot be found: {why}"))
     })?;
-    first_that_answers(addresses, |address| {
+    first_answering(addresses, |address| {
         let opts = OptsBuilder::from_opts(opts.clone());
         Conn::new(opts.ip_or_hostname(Some(address.ip().to_string())))
     })
 }
 
 /// Tries the addresses one after the other, until a database server answers, even with an error.
-fn first_that_answers<T>(
+fn first_answering<T>(
     addresses: impl Iterator<Item = SocketAddr>,
     mut connect: impl FnMut(SocketAddr) -> mysql::Result<T>,
 ) -> mysql::Result<T> {
@@ -435,23 +437,23 @@ mod tests {
         let addresses: Vec<SocketAddr> = (1..=9).map(|n| SocketAddr::from(([127, 0, 0, n], 1))).collect();
         let refused = || mysql::Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         let mut tried = Vec::new();
-        let second = first_that_answers(addresses.iter().copied(), |address| {
+        let second = first_answering(addresses.iter().copied(), |address| {
             tried.push(address);
             if tried.len() < 2 { Err(refused()) } else { Ok(address) }
         });
         assert_eq!((second.unwrap(), &tried[..]), (addresses[1], &addresses[..2]));
         tried.clear();
-        let all = first_that_answers(addresses.iter().copied(), |address| {
+        let all = first_answering(addresses.iter().copied(), |address| {
             tried.push(address);
             Err::<(), _>(refused())
         });
         assert!(all.unwrap_err().to_string().contains("refused"));
         assert_eq!(tried, addresses[..ADDRESSES_MAX]);
-        assert!(first_that_answers([].into_iter(), |_| Ok(())).unwrap_err().to_string().contains("no address"));
+        assert!(first_answering([].into_iter(), |_| Ok(())).unwrap_err().to_string().contains("no address"));
         // The server answered: another address would not make the password right.
         let wrong = mysql::error::MySqlError { state: "28000".into(), message: "no".into(), code: 1045 };
         let mut tries = 0;
-        let refused = first_that_answers(addresses.into_iter(), |_| {
+        let refused = first_answering(addresses.into_iter(), |_| {
             tries += 1;
             Err::<(), _>(mysql::Error::MySqlError(wrong.clone()))
         });

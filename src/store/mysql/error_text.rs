@@ -45,7 +45,7 @@ pub(super) fn of_driver(error: &Error) -> String {
 }
 
 /// Was the connection refused for a reason that waiting does not change?
-pub(super) fn stays(error: &Error) -> bool {
+pub(super) fn is_permanent(error: &Error) -> bool {
     match error {
         Error::TlsError(_) | Error::DriverError(DriverError::TlsNotSupported) => true,
         // A certificate that TLS does not trust.

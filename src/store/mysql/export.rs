@@ -1,7 +1,8 @@
 //! A MySQL store as the source or target of a copy, page by page.
 
 use super::{
-    MysqlDatabase, MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, corrupt, number, repeated, size_of_group, text,
+    MysqlDatabase, MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, corrupt_error, number, repeat_list,
+    size_of_group, text,
 };
 use crate::store::portable::{ColumnValue, CopyableStore, PageMax, Row, TableColumn, TableSchema, row_weight_bytes};
 use crate::store::{StoreConnection, StoreError};
@@ -54,15 +55,17 @@ fn join<'a>(columns: &'a [TableColumn], one: impl Fn(&'a TableColumn) -> &'a str
 
 /// The SQL condition for rows after a key of several columns, written as index ranges, because not
 /// every server recognises `(a, b) > (?, ?)` as such.
-fn behind(key: &[TableColumn]) -> String {
+fn after_key_condition(key: &[TableColumn]) -> String {
     match key {
         [last] => format!("{} > ?", name(last)),
-        [first, rest @ ..] => format!("({first} > ? OR ({first} = ? AND {}))", behind(rest), first = name(first)),
+        [first, rest @ ..] => {
+            format!("({first} > ? OR ({first} = ? AND {}))", after_key_condition(rest), first = name(first))
+        }
         [] => "TRUE".to_owned(),
     }
 }
 
-/// The values for the placeholders of [`behind`].
+/// The values for the placeholders of [`after_key_condition`].
 fn behind_values(key: &[ColumnValue], values: &mut Vec<Value>) {
     match key {
         [last] => values.push(value(last)),
@@ -80,7 +83,7 @@ fn select(table: &TableSchema, after: bool) -> String {
         column => name(column),
     });
     let key = &table.columns[..table.key];
-    let condition = if after { format!("WHERE {}", behind(key)) } else { String::new() };
+    let condition = if after { format!("WHERE {}", after_key_condition(key)) } else { String::new() };
     format!("SELECT {columns} FROM {} {condition} ORDER BY {} LIMIT ?", table.name, join(key, name))
 }
 
@@ -90,7 +93,7 @@ fn insert(table: &TableSchema, rows: usize) -> String {
         TableColumn::Created => "TIMESTAMP('1970-01-01') + INTERVAL (? * 1000) MICROSECOND",
         _ => "?",
     });
-    format!("INSERT INTO {} ({columns}) VALUES {}", table.name, repeated(&format!("({marks})"), rows))
+    format!("INSERT INTO {} ({columns}) VALUES {}", table.name, repeat_list(&format!("({marks})"), rows))
 }
 
 fn value(field: &ColumnValue) -> Value {
@@ -114,7 +117,7 @@ fn weight_bytes(row: &mysql::Row) -> usize {
 impl CopyableStore for MysqlCopyStore {
     fn count(&mut self, table: &TableSchema) -> Result<u64, StoreError> {
         let row = self.store.row(&format!("SELECT count(*) FROM {}", table.name), Vec::new())?;
-        row.map_or_else(|| Err(corrupt("no count")), |row| number(&row, 0))
+        row.map_or_else(|| Err(corrupt_error("no count")), |row| number(&row, 0))
     }
 
     fn read(
@@ -153,7 +156,7 @@ impl CopyableStore for MysqlCopyStore {
         written
     }
 
-    fn mark(&mut self) -> Result<(), StoreError> {
+    fn mark_unfinished(&mut self) -> Result<(), StoreError> {
         self.server.set_mark(true)
     }
 
@@ -176,7 +179,7 @@ mod tests {
     #[test]
     fn the_place_behind_a_key_is_a_range_for_each_of_its_columns() {
         let key = [TableColumn::Text("a"), TableColumn::Number("b"), TableColumn::Text("c")];
-        let sql = behind(&key);
+        let sql = after_key_condition(&key);
         assert_eq!(sql, "(a > ? OR (a = ? AND (b > ? OR (b = ? AND c > ?))))");
         let mut values = Vec::new();
         behind_values(

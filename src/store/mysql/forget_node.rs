@@ -35,15 +35,19 @@ pub(super) struct ForgetNodeProgress(Mutex<Option<WalkPosition>>);
 
 #[derive(Clone, Debug)]
 struct WalkPosition {
-    of: NodeIncarnation,
+    incarnation: NodeIncarnation,
     after: Vec<u8>,
     users: u64,
 }
 
 impl ForgetNodeProgress {
-    fn of(&self, of: NodeIncarnation) -> WalkPosition {
+    fn of(&self, incarnation: NodeIncarnation) -> WalkPosition {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        last.filter(|position| position.of == of).unwrap_or(WalkPosition { of, after: Vec::new(), users: 0 })
+        last.filter(|position| position.incarnation == incarnation).unwrap_or(WalkPosition {
+            incarnation,
+            after: Vec::new(),
+            users: 0,
+        })
     }
 
     fn set(&self, position: Option<WalkPosition>) {

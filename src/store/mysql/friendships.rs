@@ -37,7 +37,7 @@ impl MysqlStore {
 }
 
 impl FriendshipTable for MysqlStore {
-    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
+    fn relation(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let both = |one: &UserName, other: &UserName| [bytes(one.as_str()), bytes(other.as_str())];
         let params = [both(user, other), both(user, other), both(other, user)].into_iter().flatten();
         let rows = self.rows(TIE, params.collect())?;

@@ -19,7 +19,7 @@ const RELEASE_WAIT: Duration = Duration::from_secs(1);
 /// stopped.
 pub struct ActiveServerHeartbeat {
     stop: Option<Sender<()>>,
-    stopped: Mutex<Receiver<()>>,
+    stop_receiver: Mutex<Receiver<()>>,
 }
 
 impl ActiveServerHeartbeat {
@@ -40,7 +40,7 @@ impl ActiveServerHeartbeat {
             server.release();
             drop(done);
         })?;
-        Ok(Self { stop: Some(stop), stopped: Mutex::new(stopped) })
+        Ok(Self { stop: Some(stop), stop_receiver: Mutex::new(stopped) })
     }
 }
 
@@ -48,7 +48,7 @@ impl Drop for ActiveServerHeartbeat {
     fn drop(&mut self) {
         self.stop = None;
         // The end of the sender is the signal; a time-out is no error.
-        let stopped = self.stopped.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let stopped = self.stop_receiver.get_mut().unwrap_or_else(PoisonError::into_inner);
         stopped.recv_timeout(RELEASE_WAIT).unwrap_or(());
     }
 }
@@ -62,10 +62,10 @@ impl MysqlDatabase {
             self.epoch
         );
         let mut guard = self.locked_guard();
-        if guard.taken_over.is_some() {
+        if guard.takeover_error.is_some() {
             return true;
         }
-        if !guard.was_held {
+        if !guard.was_ever_held {
             return false;
         }
         if let Some(mut conn) = guard.conn.take() {
@@ -78,11 +78,11 @@ impl MysqlDatabase {
                 guard.conn = Some(conn);
                 return false;
             }
-            background_close::leave(conn);
+            background_close::close(conn);
         }
         drop(guard);
         // The workers, which need the lock, log the reason.
-        self.guard(None).is_err() && self.locked_guard().taken_over.is_some()
+        self.guard(None).is_err() && self.locked_guard().takeover_error.is_some()
     }
 
     /// Tells a standby that nothing more will be written.

@@ -32,7 +32,7 @@ pub(super) const FENCE_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// The lanes that connections of this process use.
 #[derive(Default)]
 pub(super) struct FenceLaneAllocator {
-    used: u128,
+    used_lanes: u128,
     last: u16,
 }
 
@@ -49,8 +49,8 @@ impl FenceLaneGuard {
         let mut all = lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let last = all.last;
         let order = (last + 1..PROBE_LANE).chain(BEAT_LANE + 1..=last);
-        let number = order.into_iter().find(|number| all.used >> number & 1 == 0)?;
-        all.used |= 1 << number;
+        let number = order.into_iter().find(|number| all.used_lanes >> number & 1 == 0)?;
+        all.used_lanes |= 1 << number;
         all.last = number;
         Some(Self { number, lanes: Arc::clone(lanes) })
     }
@@ -58,7 +58,7 @@ impl FenceLaneGuard {
 
 impl Drop for FenceLaneGuard {
     fn drop(&mut self) {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).used &= !(1 << self.number);
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).used_lanes &= !(1 << self.number);
     }
 }
 
@@ -66,7 +66,7 @@ impl Drop for FenceLaneGuard {
 pub(super) struct WriterFence {
     /// The statements that begin a transaction. The second one changes one row; if it does not,
     /// another server has taken over or this node was fenced.
-    pub(super) begin: Arc<str>,
+    pub(super) begin_statements: Arc<str>,
     /// The identity of this node.
     pub(super) seat: Option<Arc<NodeIdentity>>,
     _lane: FenceLaneGuard,
@@ -83,18 +83,18 @@ impl WriterFence {
              WHERE node = {ALONE} AND lane = {} AND epoch = {epoch} AND IS_USED_LOCK({LOCK_NAME}) = {connection}",
             lane.number
         );
-        Self { begin: begin.into(), seat: None, _lane: lane, _guard: Some(guard) }
+        Self { begin_statements: begin.into(), seat: None, _lane: lane, _guard: Some(guard) }
     }
 
     /// For a lane of a cluster node.
     pub(super) fn of_node(lane: FenceLaneGuard, seat: Arc<NodeIdentity>) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 WHERE node = {} AND lane = {} AND epoch = {}",
-            seat.me.node.get(),
+            seat.incarnation.node.get(),
             lane.number,
-            seat.me.epoch
+            seat.incarnation.epoch
         );
-        Self { begin: begin.into(), seat: Some(seat), _lane: lane, _guard: None }
+        Self { begin_statements: begin.into(), seat: Some(seat), _lane: lane, _guard: None }
     }
 }
 

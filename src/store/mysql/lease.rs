@@ -12,7 +12,7 @@ use super::members::ClusterMembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::{NodeDirectory, NodeNames};
 use super::nodes::{NodeDatabase, VIEW, VIEW_AND_MAIL, frame_version_of, lock, names_of, view_of};
-use super::seq_max::{is_near, is_near_clock, limit_for, wall_seq};
+use super::seq_max::{is_near_clock, limit_for, must_write_early, wall_seq};
 use super::silence::NodeSilence;
 use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeMessage};
 use crate::store::{StoreError, records};
@@ -61,25 +61,25 @@ pub enum FenceCause {
 
 #[derive(Default)]
 struct LeaseThreadState {
-    news: Vec<ClusterEvent>,
+    events: Vec<ClusterEvent>,
     /// The view is to be read now, and given to the loop.
     view: bool,
     /// Records arrive over the bus, too, so the mail is read rarely.
-    rarely: bool,
+    polls_rarely: bool,
     /// The clock has jumped close to the limit, or beyond it.
     limit: bool,
-    is_over: bool,
+    is_ended: bool,
 }
 
 #[derive(Default)]
 struct LeaseShared {
-    asked: Mutex<LeaseThreadState>,
+    state: Mutex<LeaseThreadState>,
     changed: Condvar,
     /// The `seq` of this node's next push.
     clock: AtomicU64,
     /// The clock for which the limit was last to be raised at once.
-    jumped_to: AtomicU64,
-    seen: Arc<LastSigns>,
+    urgent_clock: AtomicU64,
+    last_signs: Arc<LastSigns>,
     forget_progress: Arc<ForgetNodeProgress>,
     directory: NodeDirectory,
     /// The number of other nodes that this node has fenced.
@@ -89,9 +89,9 @@ struct LeaseShared {
 }
 
 impl LeaseShared {
-    fn asked(&self) -> MutexGuard<'_, LeaseThreadState> {
+    fn lock_state(&self) -> MutexGuard<'_, LeaseThreadState> {
         // No code under this lock can panic half-way.
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,7 +99,7 @@ impl LeaseShared {
 pub struct NodeLease {
     shared: Arc<LeaseShared>,
     server: NodeDatabase,
-    silent_max: Duration,
+    silence_max: Duration,
 }
 
 impl std::fmt::Debug for NodeLease {
@@ -118,58 +118,59 @@ pub struct LeaseCallbacks {
 
 impl NodeLease {
     /// Gives the first sign of life, and starts the thread that gives the following ones. Returns
-    /// the view of that moment. Another node is fenced when it was silent for `silent_max`.
+    /// the view of that moment. Another node is fenced when it was silent for `silence_max`.
     ///
     /// # Errors
     /// The database cannot be used, or the system cannot start a thread.
     pub fn start(
         server: NodeDatabase,
-        silent_max: Duration,
+        silence_max: Duration,
         calls: LeaseCallbacks,
     ) -> Result<(Self, ClusterView), StoreError> {
         let shared = Arc::new(LeaseShared::default());
-        shared.clock.store(server.seat().floor, Ordering::Release);
-        let mut keeper = LeaseKeeper::new(server.clone(), Arc::clone(&shared), silent_max);
-        let looked = keeper.look(true)?;
-        keeper.note(&looked, true);
+        shared.clock.store(server.identity().floor, Ordering::Release);
+        let mut keeper = LeaseKeeper::new(server.clone(), Arc::clone(&shared), silence_max);
+        let looked = keeper.poll(true)?;
+        keeper.record_poll(&looked, true);
         let view = looked.view.clone();
-        if keeper.why_over(&looked).is_some() {
+        if keeper.fence_cause(&looked).is_some() {
             return Err(StoreError::Unavailable("this node was fenced while it started".into()));
         }
-        keeper.hand_over(looked, calls.on_news.as_ref());
+        keeper.deliver_poll(looked, calls.on_news.as_ref());
         let thread = std::thread::Builder::new().name("lease".to_owned());
         thread
             .spawn(move || keeper.run(&calls))
             .map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
-        Ok((Self { shared, server, silent_max }, view))
+        Ok((Self { shared, server, silence_max }, view))
     }
 
     /// Appends the waiting events.
     pub fn take(&self, out: &mut Vec<ClusterEvent>) {
-        out.append(&mut self.shared.asked().news);
+        out.append(&mut self.shared.lock_state().events);
     }
 
     /// How the nodes are, as this one sees them.
     #[must_use]
     pub fn figures(&self) -> LeaseFigures {
-        let (living, sign_of_life_age) = self.shared.seen.living();
-        let me = self.server.seat().me.node.get();
+        let (alive_nodes, sign_of_life_age) = self.shared.last_signs.alive_nodes();
+        let me = self.server.identity().incarnation.node.get();
         LeaseFigures {
-            living,
+            alive_nodes,
             sign_of_life_age,
-            own_age: self.shared.seen.sign_age(me).unwrap_or_default(),
+            own_sign_age: self.shared.last_signs.sign_age(me).unwrap_or_default(),
             failures: self.shared.failures.load(Ordering::Relaxed),
             fences: self.shared.fences.load(Ordering::Relaxed),
-            fenced: FENCED.load(Ordering::Relaxed),
-            mail_age: self.shared.seen.mail_age(me).unwrap_or_default(),
+            fence_count: FENCED.load(Ordering::Relaxed),
+            mail_age: self.shared.last_signs.mail_age(me).unwrap_or_default(),
         }
     }
 
     /// Has this node given no sign of life for as long as others wait before they fence it?
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        let me = self.server.seat().me.node.get();
-        self.server.seat().is_fenced() || self.shared.seen.sign_age(me).is_some_and(|age| age >= self.silent_max)
+        let me = self.server.identity().incarnation.node.get();
+        self.server.identity().is_fenced()
+            || self.shared.last_signs.sign_age(me).is_some_and(|age| age >= self.silence_max)
     }
 
     /// Reads how all nodes are.
@@ -177,7 +178,7 @@ impl NodeLease {
     pub fn members(&self) -> ClusterMembersReader {
         ClusterMembersReader {
             server: self.server.clone(),
-            seen: Arc::clone(&self.shared.seen),
+            last_signs: Arc::clone(&self.shared.last_signs),
             forget_progress: Arc::clone(&self.shared.forget_progress),
         }
     }
@@ -190,34 +191,34 @@ impl NodeLease {
 
     /// Reads the view now.
     pub fn read_view(&self) {
-        self.shared.asked().view = true;
+        self.shared.lock_state().view = true;
         self.shared.changed.notify_one();
     }
 
     /// While `rarely` is set, the mail is read only with each sign of life: a bus is faster.
-    pub fn look_rarely(&self, rarely: bool) {
-        self.shared.asked().rarely = rarely;
+    pub fn poll_rarely(&self, rarely: bool) {
+        self.shared.lock_state().polls_rarely = rarely;
     }
 
     /// Takes the `seq` of the next push, so that the limit stays above it.
     pub fn note_clock(&self, seq: u64) {
         self.shared.clock.store(seq, Ordering::Release);
         // Not in each turn while the limit cannot be raised: only after another jump.
-        let jumped_to = self.shared.jumped_to.load(Ordering::Relaxed);
-        if is_near_clock(self.server.seat().seq_max.get(), seq) && !is_near_clock(seq, jumped_to) {
-            self.shared.jumped_to.store(seq, Ordering::Relaxed);
-            self.shared.asked().limit = true;
+        let jumped_to = self.shared.urgent_clock.load(Ordering::Relaxed);
+        if is_near_clock(self.server.identity().seq_max.get(), seq) && !is_near_clock(seq, jumped_to) {
+            self.shared.urgent_clock.store(seq, Ordering::Relaxed);
+            self.shared.lock_state().limit = true;
             self.shared.changed.notify_one();
         }
     }
 
     /// Ends this incarnation of this node.
-    pub fn leave(self) {
+    pub fn end_incarnation(self) {
         self.end();
-        if self.server.seat().is_fenced() {
+        if self.server.identity().is_fenced() {
             return;
         }
-        if let Err(error) = self.server.leave() {
+        if let Err(error) = self.server.end_incarnation() {
             log::warn!(
                 "this node cannot record that it leaves, so the others wait until it has been silent for long: {error}"
             );
@@ -225,7 +226,7 @@ impl NodeLease {
     }
 
     fn end(&self) {
-        self.shared.asked().is_over = true;
+        self.shared.lock_state().is_ended = true;
         self.shared.changed.notify_one();
     }
 }
@@ -240,30 +241,30 @@ struct LeaseKeeper {
     server: NodeDatabase,
     shared: Arc<LeaseShared>,
     conn: Option<Conn>,
-    silent_max: Duration,
+    silence_max: Duration,
     silences: HashMap<u16, NodeSilence>,
     names: NodeNames,
     /// Records that were given to the loop, and are to be deleted.
-    handed: Vec<u64>,
+    delivered_records: Vec<u64>,
     last_view: u64,
-    renewed: Instant,
+    renewed_at: Instant,
     /// When there was mail last.
     mail_at: Option<Instant>,
     is_fencing: Arc<Mutex<()>>,
 }
 
 impl LeaseKeeper {
-    fn new(server: NodeDatabase, shared: Arc<LeaseShared>, silent_max: Duration) -> Self {
+    fn new(server: NodeDatabase, shared: Arc<LeaseShared>, silence_max: Duration) -> Self {
         Self {
             server,
             shared,
             conn: None,
-            silent_max,
+            silence_max,
             silences: HashMap::new(),
             names: NodeNames::default(),
-            handed: Vec::new(),
+            delivered_records: Vec::new(),
             last_view: 0,
-            renewed: Instant::now(),
+            renewed_at: Instant::now(),
             mail_at: None,
             is_fencing: Arc::default(),
         }
@@ -271,8 +272,8 @@ impl LeaseKeeper {
 
     fn run(mut self, calls: &LeaseCallbacks) {
         while let Some(view_asked) = self.wait() {
-            let renews = view_asked || self.is_to_renew();
-            let looked = match self.look(renews) {
+            let renews = view_asked || self.must_renew();
+            let looked = match self.poll(renews) {
                 Ok(looked) => looked,
                 Err(error) => {
                     self.shared.failures.fetch_add(u64::from(renews), Ordering::Relaxed);
@@ -280,50 +281,52 @@ impl LeaseKeeper {
                     self.silences.clear();
                     log::debug!("the nodes of the cluster cannot be read: {error}");
                     if view_asked {
-                        self.shared.asked().view = true;
+                        self.shared.lock_state().view = true;
                     }
                     continue;
                 }
             };
-            if let Some(cause) = self.why_over(&looked) {
-                self.server.seat().is_fenced.store(true, Ordering::Release);
+            if let Some(cause) = self.fence_cause(&looked) {
+                self.server.identity().is_fenced.store(true, Ordering::Release);
                 FENCED.fetch_add(u64::from(cause == FenceCause::Fenced), Ordering::Relaxed);
                 // The node may have left meanwhile.
-                if !self.shared.asked().is_over {
+                if !self.shared.lock_state().is_ended {
                     (calls.on_fenced)(cause);
                 }
                 return;
             }
-            self.note(&looked, renews);
+            self.record_poll(&looked, renews);
             if renews || looked.view.number != self.last_view || !looked.mail.is_empty() {
-                self.hand_over(looked, calls.on_news.as_ref());
+                self.deliver_poll(looked, calls.on_news.as_ref());
             }
         }
     }
 
     /// Waits until there is work. `None`: the lease has ended.
     fn wait(&mut self) -> Option<bool> {
-        let asked = self.shared.asked();
+        let asked = self.shared.lock_state();
         let is_quiet = self.mail_at.is_none_or(|at| at.elapsed() >= MAIL_LASTS);
-        let time = if asked.rarely && is_quiet { RENEW_EVERY } else { LOOK_EVERY };
+        let time = if asked.polls_rarely && is_quiet { RENEW_EVERY } else { LOOK_EVERY };
         let (mut asked, _) = self
             .shared
             .changed
-            .wait_timeout_while(asked, time, |asked| !asked.view && !asked.limit && !asked.is_over)
+            .wait_timeout_while(asked, time, |asked| !asked.view && !asked.limit && !asked.is_ended)
             .unwrap_or_else(PoisonError::into_inner);
         let view = std::mem::take(&mut asked.view);
         asked.limit = false;
-        (!asked.is_over).then_some(view)
+        (!asked.is_ended).then_some(view)
     }
 
-    fn is_to_renew(&self) -> bool {
+    fn must_renew(&self) -> bool {
         let clock = self.shared.clock.load(Ordering::Acquire);
-        let limit = self.server.seat().seq_max.get();
-        is_near(limit, clock, wall_seq()) || self.renewed.elapsed() >= RENEW_EVERY || self.server.seat().is_fenced()
+        let limit = self.server.identity().seq_max.get();
+        must_write_early(limit, clock, wall_seq())
+            || self.renewed_at.elapsed() >= RENEW_EVERY
+            || self.server.identity().is_fenced()
     }
 
     /// Reads once, in one round trip.
-    fn look(&mut self, renews: bool) -> Result<ClusterPollResult, StoreError> {
+    fn poll(&mut self, renews: bool) -> Result<ClusterPollResult, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => self.connect()?,
@@ -332,13 +335,13 @@ impl LeaseKeeper {
         match read(&mut conn, &sql) {
             Ok((mail, rows)) => {
                 self.conn = Some(conn);
-                self.handed.clear();
+                self.delivered_records.clear();
                 let (view, beats) = view_of(&rows)?;
                 self.say_changes(&view, &rows);
                 if renews {
-                    self.shared.seen.note_mail(&first_mail_of(&rows));
+                    self.shared.last_signs.note_mail(&first_mail_of(&rows));
                 }
-                self.server.seat().frame_version.store(frame_version_of(&rows), Ordering::Release);
+                self.server.identity().frame_version.store(frame_version_of(&rows), Ordering::Release);
                 let mail = mail.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
                 Ok(ClusterPollResult { view, beats, mail })
             }
@@ -347,7 +350,7 @@ impl LeaseKeeper {
                 if usable {
                     self.conn = Some(conn);
                 } else {
-                    background_close::leave(conn);
+                    background_close::close(conn);
                 }
                 Err(error)
             }
@@ -356,17 +359,17 @@ impl LeaseKeeper {
 
     /// Logs the nodes that have come or gone.
     fn say_changes(&mut self, view: &ClusterView, rows: &[Row]) {
-        if !self.names.has(view) {
+        if !self.names.is_of_view(view) {
             let names = names_of(rows);
             self.shared.directory.set(view.nodes.iter().map(|state| state.last.node).zip(names.clone()));
-            let lines = self.names.note(view, names, self.server.seat().me.node);
+            let lines = self.names.update(view, names, self.server.identity().incarnation.node);
             lines.iter().for_each(|line| log::info!("{line}"));
         }
     }
 
     fn connect(&self) -> Result<Conn, StoreError> {
         let mut conn = self.server.session()?;
-        let mark = lock(self.server.seat().me, BEAT_LANE);
+        let mark = lock(self.server.identity().incarnation, BEAT_LANE);
         if let Some(id) = holder(&mut conn, &mark)? {
             // Our own former connection, whose end the database has not noticed.
             kill(&mut conn, id)?;
@@ -379,7 +382,7 @@ impl LeaseKeeper {
 
     /// The view is read last, so that it has the sender of each record that was read.
     fn statements(&self, renews: bool) -> String {
-        let NodeIncarnation { node, epoch } = self.server.seat().me;
+        let NodeIncarnation { node, epoch } = self.server.identity().incarnation;
         let node = node.get();
         let mut sql = String::new();
         if renews {
@@ -390,18 +393,18 @@ impl LeaseKeeper {
                  WHERE node = {node} AND epoch = {epoch}; "
             );
         }
-        if !self.handed.is_empty() {
-            let ids: Vec<String> = self.handed.iter().map(u64::to_string).collect();
+        if !self.delivered_records.is_empty() {
+            let ids: Vec<String> = self.delivered_records.iter().map(u64::to_string).collect();
             sql += &format!("DELETE FROM mail WHERE node = {node} AND id IN ({}); ", ids.join(", "));
         }
-        let room = if self.shared.asked().news.len() < NEWS_MAX { MAIL_MAX } else { 0 };
+        let room = if self.shared.lock_state().events.len() < NEWS_MAX { MAIL_MAX } else { 0 };
         let view = if renews { VIEW_AND_MAIL } else { VIEW };
         sql + &format!("SELECT id, record FROM mail WHERE node = {node} ORDER BY id LIMIT {room}; {view}")
     }
 
     /// Has another epoch of this node begun?
-    fn why_over(&self, looked: &ClusterPollResult) -> Option<FenceCause> {
-        let me = self.server.seat().me;
+    fn fence_cause(&self, looked: &ClusterPollResult) -> Option<FenceCause> {
+        let me = self.server.identity().incarnation;
         let now = looked.view.nodes.iter().zip(&looked.beats).find(|(state, _)| state.last.node == me.node);
         match now {
             Some((state, _)) if state.last.epoch == me.epoch => None,
@@ -411,10 +414,10 @@ impl LeaseKeeper {
     }
 
     /// Records the result of a read.
-    fn note(&mut self, looked: &ClusterPollResult, renewed: bool) {
-        self.shared.seen.note(&looked.view, &looked.beats);
-        let seat = self.server.seat();
-        if let Some(state) = looked.view.node(seat.me.node) {
+    fn record_poll(&mut self, looked: &ClusterPollResult, renewed: bool) {
+        self.shared.last_signs.update(&looked.view, &looked.beats);
+        let seat = self.server.identity();
+        if let Some(state) = looked.view.node(seat.incarnation.node) {
             seat.seq_max.set(state.hlc_limit);
         }
         if !renewed {
@@ -422,15 +425,15 @@ impl LeaseKeeper {
         }
         // Only now: while no node can write, no node gives signs of life.
         let now = Instant::now();
-        self.renewed = now;
+        self.renewed_at = now;
         let mut silent = None;
         for (state, &beats) in looked.view.nodes.iter().zip(&looked.beats) {
-            if state.last.node == seat.me.node {
+            if state.last.node == seat.incarnation.node {
                 continue;
             }
             let silence = self.silences.entry(state.last.node.get()).or_default();
             // A node that has left, or was fenced, gives none.
-            if silence.judge((state.last.epoch, beats), now) >= self.silent_max && beats > 0 {
+            if silence.update((state.last.epoch, beats), now) >= self.silence_max && beats > 0 {
                 silent = silent.or(Some(state.last));
             }
         }
@@ -444,7 +447,7 @@ impl LeaseKeeper {
     /// Fences another node, one at a time, on a thread of its own, because that may wait for locks.
     fn fence(&self, who: NodeIncarnation) {
         let (server, is_fencing) = (self.server.clone(), Arc::clone(&self.is_fencing));
-        let (shared, called) = (Arc::clone(&self.shared), self.names.of(who.node));
+        let (shared, called) = (Arc::clone(&self.shared), self.names.name_of(who.node));
         if is_fencing.try_lock().is_err() {
             return;
         }
@@ -465,28 +468,28 @@ impl LeaseKeeper {
     }
 
     /// Gives the loop the view, and the records of the nodes that are alive in it.
-    fn hand_over(&mut self, looked: ClusterPollResult, on_news: &dyn Fn()) {
-        let me = self.server.seat().me;
+    fn deliver_poll(&mut self, looked: ClusterPollResult, on_news: &dyn Fn()) {
+        let me = self.server.identity().incarnation;
         if !looked.mail.is_empty() {
             self.mail_at = Some(Instant::now());
         }
         let mut frames = Vec::new();
         for (id, text) in looked.mail {
-            self.handed.push(id);
+            self.delivered_records.push(id);
             let Some(letter) = records::read(&text, me) else { continue };
             if looked.view.node(letter.from.node).is_some_and(|state| state.last == letter.from) {
                 frames.push(ClusterEvent::Frame { from: letter.from, record: letter.record });
             }
         }
         self.last_view = looked.view.number;
-        let mut asked = self.shared.asked();
+        let mut asked = self.shared.lock_state();
         // An older view that was not taken yet is obsolete.
-        if let Some(ClusterEvent::View(last)) = asked.news.last_mut() {
+        if let Some(ClusterEvent::View(last)) = asked.events.last_mut() {
             *last = looked.view;
         } else {
-            asked.news.push(ClusterEvent::View(looked.view));
+            asked.events.push(ClusterEvent::View(looked.view));
         }
-        asked.news.append(&mut frames);
+        asked.events.append(&mut frames);
         drop(asked);
         on_news();
     }

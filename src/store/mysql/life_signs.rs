@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseFigures {
     /// The nodes that live.
-    pub living: usize,
+    pub alive_nodes: usize,
     /// The age of the oldest of their last signs of life.
     pub sign_of_life_age: Duration,
     /// The age of this node's own last sign of life.
-    pub own_age: Duration,
+    pub own_sign_age: Duration,
     /// Signs of life that could not be given.
     pub failures: u64,
     /// Other nodes that this one has fenced.
     pub fences: u64,
     /// How often this process was fenced.
-    pub fenced: u64,
+    pub fence_count: u64,
     /// For how long the first record that waits for this node was the same.
     pub mail_age: Duration,
 }
@@ -31,7 +31,7 @@ type LifeSign = (u64, u64);
 
 /// What was seen of one node, and when it was seen first.
 struct NodeLastSeen {
-    sign: (LifeSign, Instant),
+    last_sign: (LifeSign, Instant),
     /// The first record that waits for it in the database, by its id.
     mail: Option<(u64, Instant)>,
 }
@@ -46,13 +46,13 @@ impl LastSigns {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn note(&self, view: &ClusterView, beats: &[u64]) {
+    pub(super) fn update(&self, view: &ClusterView, beats: &[u64]) {
         let (mut seen, now) = (self.nodes(), Instant::now());
         for (state, &beats) in view.nodes.iter().zip(beats) {
             let sign = (state.last.epoch, beats);
-            let last = seen.entry(state.last.node.get()).or_insert(NodeLastSeen { sign: (sign, now), mail: None });
-            if last.sign.0 != sign {
-                last.sign = (sign, now);
+            let last = seen.entry(state.last.node.get()).or_insert(NodeLastSeen { last_sign: (sign, now), mail: None });
+            if last.last_sign.0 != sign {
+                last.last_sign = (sign, now);
             }
         }
         // Those that were forgotten before their end was read do not count as living.
@@ -72,14 +72,14 @@ impl LastSigns {
     }
 
     /// The number of nodes that are alive, and the age of the oldest of their last signs of life.
-    pub(super) fn living(&self) -> (usize, Duration) {
+    pub(super) fn alive_nodes(&self) -> (usize, Duration) {
         let seen = self.nodes();
-        let living = seen.values().map(|node| node.sign).filter(|((_, beats), _)| *beats > 0);
+        let living = seen.values().map(|node| node.last_sign).filter(|((_, beats), _)| *beats > 0);
         living.fold((0, Duration::ZERO), |(count, age), (_, at)| (count + 1, age.max(at.elapsed())))
     }
 
     pub(super) fn sign_age(&self, node: u16) -> Option<Duration> {
-        self.nodes().get(&node).map(|seen| seen.sign.1.elapsed())
+        self.nodes().get(&node).map(|seen| seen.last_sign.1.elapsed())
     }
 
     /// For how long the same record is the first that waits for a node. `None`: none waits.
@@ -109,11 +109,11 @@ mod tests {
             NodeState { last, hlc_limit: 0, lives: true }
         };
         let seen = LastSigns::default();
-        seen.note(&ClusterView { number: 1, nodes: [state(1), state(2)].into() }, &[1, 1]);
-        assert_eq!(seen.living().0, 2);
+        seen.update(&ClusterView { number: 1, nodes: [state(1), state(2)].into() }, &[1, 1]);
+        assert_eq!(seen.alive_nodes().0, 2);
         // It was fenced and forgotten between two reads.
-        seen.note(&ClusterView { number: 3, nodes: [state(1)].into() }, &[2]);
-        assert_eq!((seen.living().0, seen.sign_age(2)), (1, None));
+        seen.update(&ClusterView { number: 3, nodes: [state(1)].into() }, &[2]);
+        assert_eq!((seen.alive_nodes().0, seen.sign_age(2)), (1, None));
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
         let seen = LastSigns::default();
         let last = NodeIncarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
         let view = ClusterView { number: 1, nodes: [NodeState { last, hlc_limit: 0, lives: true }].into() };
-        seen.note(&view, &[1]);
+        seen.update(&view, &[1]);
         assert_eq!(seen.mail_age(2), None);
         let since = |seen: &LastSigns| seen.nodes()[&2].mail.map(|(_, at)| at);
         seen.note_mail(&[(2, Some(7)), (3, Some(1))]);

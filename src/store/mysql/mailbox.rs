@@ -1,9 +1,9 @@
 //! The number and size of waiting pushes for each receiver, from which quotas are computed; and
 //! their deletion.
 
-use super::rows::same;
+use super::rows::check_same;
 use super::values::{bytes, number, text};
-use super::{MysqlStore, READ_BACKS, SIZES, repeated, size_of_group};
+use super::{MysqlStore, READ_BACKS, SIZES, repeat_list, size_of_group};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 use crate::store::{PushSaveResult, PushSenderAndSize, StoreError};
@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 /// The primary key comes first, because not every server uses an index for pairs.
 static DELETES: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|rows| {
-        let (one, pair) = (repeated("?", rows), repeated("(?, ?)", rows));
+        let (one, pair) = (repeat_list("?", rows), repeat_list("(?, ?)", rows));
         format!("DELETE FROM pushes WHERE seq IN ({one}) AND (receiver, seq) IN ({pair})")
     })
 });
@@ -39,7 +39,7 @@ static LENGTHS: LazyLock<[String; 3]> = LazyLock::new(|| {
             "SELECT seq, receiver, sender, \
              LENGTH(receiver) + LENGTH(sender) + LENGTH(message_id) + LENGTH(content) \
              FROM pushes WHERE seq IN ({})",
-            repeated("?", rows)
+            repeat_list("?", rows)
         )
     })
 });
@@ -52,7 +52,7 @@ static SAME: LazyLock<[String; 3]> = LazyLock::new(|| {
 });
 
 impl MysqlStore {
-    /// See [`StoreConnection::waiting`](crate::store::StoreConnection::waiting).
+    /// See [`StoreConnection::waiting_pushes`](crate::store::StoreConnection::waiting_pushes).
     pub(super) fn read_waiting(
         &mut self,
         receivers: &[(&str, u64)],
@@ -137,7 +137,7 @@ impl MysqlStore {
                 let is_kept =
                     push.kind == PushKind::Message && kept.contains(&(push.receiver(), push.sender(), push.id()));
                 found.push(match stored.get(&push.seq) {
-                    Some(row) => same(push, row).map(|()| Some(PushSaveResult::Before))?,
+                    Some(row) => check_same(push, row).map(|()| Some(PushSaveResult::Before))?,
                     None => is_kept.then_some(PushSaveResult::Duplicate),
                 });
             }

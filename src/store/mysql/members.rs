@@ -25,7 +25,7 @@ pub enum NodeLiveness {
 
 impl NodeLiveness {
     /// Of one with so many signs of life, the last of which is so old.
-    fn of(beats: u64, age: Option<Duration>) -> Self {
+    fn from_signs(beats: u64, age: Option<Duration>) -> Self {
         match age {
             // A node that has left, or was fenced, has none.
             _ if beats == 0 => Self::Gone,
@@ -43,7 +43,7 @@ pub struct NodeStatus {
     /// The name that its operator gave it.
     pub name: String,
     /// It is the node that was asked.
-    pub is_this: bool,
+    pub is_asked_node: bool,
     /// Whether it lives.
     pub state: NodeLiveness,
     /// Counts the starts and fences of the node.
@@ -79,7 +79,7 @@ pub struct ClusterMembers {
 #[derive(Clone)]
 pub struct ClusterMembersReader {
     pub(super) server: NodeDatabase,
-    pub(super) seen: Arc<LastSigns>,
+    pub(super) last_signs: Arc<LastSigns>,
     pub(super) forget_progress: Arc<ForgetNodeProgress>,
 }
 
@@ -131,7 +131,7 @@ impl ClusterMembersReader {
         let rows: Vec<Row> = conn.query(MEMBERS).map_err(|error| fault(&error).0)?;
         let number_of = |row: &Row| row.get_opt::<u16, _>(1).and_then(Result::ok);
         let waiting = mail_waiting(&mut conn, &rows.iter().filter_map(number_of).collect::<Vec<_>>())?;
-        let me = self.server.seat().me.node.get();
+        let me = self.server.identity().incarnation.node.get();
         let number = |row: &Row, at: usize| row.get_opt::<u64, _>(at).and_then(Result::ok).unwrap_or_default();
         let text = |row: &Row, at: usize| {
             let bytes = row.get_opt::<Vec<u8>, _>(at).and_then(Result::ok).unwrap_or_default();
@@ -139,23 +139,23 @@ impl ClusterMembersReader {
         };
         let member = |row: &Row| {
             let node = u16::try_from(number(row, 1)).unwrap_or_default();
-            let lease_age = self.seen.sign_age(node);
-            let state = NodeLiveness::of(number(row, 4), lease_age);
+            let lease_age = self.last_signs.sign_age(node);
+            let state = NodeLiveness::from_signs(number(row, 4), lease_age);
             NodeStatus {
                 node,
                 name: text(row, 2),
-                is_this: node == me,
+                is_asked_node: node == me,
                 state,
                 epoch: number(row, 3),
                 lease_age,
                 build: text(row, 5),
                 frame_max: number(row, 6),
                 mail_waiting: waiting.get(&node).copied().unwrap_or(0),
-                mail_age: self.seen.mail_age(node),
+                mail_age: self.last_signs.mail_age(node),
             }
         };
         let view = rows.first().map_or(0, |row| number(row, 0));
-        let frame_version = self.server.seat().frame_version();
+        let frame_version = self.server.identity().frame_version();
         Ok(ClusterMembers { view, schema, frame_version, nodes: rows.iter().map(member).collect() })
     }
 }
@@ -168,9 +168,9 @@ mod tests {
     fn one_that_gives_no_sign_of_life_is_silent_until_it_is_fenced() {
         let ages = [None, Some(Duration::from_millis(2_400)), Some(Duration::from_millis(2_500))];
         assert_eq!(
-            ages.map(|age| NodeLiveness::of(7, age)),
+            ages.map(|age| NodeLiveness::from_signs(7, age)),
             [NodeLiveness::Lives, NodeLiveness::Lives, NodeLiveness::Silent]
         );
-        assert_eq!(ages.map(|age| NodeLiveness::of(0, age)), [NodeLiveness::Gone; 3]);
+        assert_eq!(ages.map(|age| NodeLiveness::from_signs(0, age)), [NodeLiveness::Gone; 3]);
     }
 }

@@ -1,7 +1,7 @@
 //! Nodes of different builds in one cluster: which of them may live together.
 
 use super::fault;
-use super::nodes::{fence_over, lives};
+use super::nodes::{fence, is_alive};
 use super::schema::{COMPATIBLE, FIRST_COMPATIBLE, FIRST_OF_CLUSTERS, KNOWN};
 use crate::chat::contract::{NodeId, NodeIncarnation};
 use crate::store::StoreError;
@@ -56,14 +56,14 @@ pub(super) fn check_migration(conn: &mut Conn, schema: usize) -> Result<(), Stor
         if member.schema_max >= COMPATIBLE as u64 {
             continue;
         }
-        if lives(conn, member.last, member.beats)? {
+        if is_alive(conn, member.last, member.beats)? {
             return Err(StoreError::Unusable(format!(
                 "its schema {schema} would be brought to {KNOWN}, which the node {:?} cannot use (it knows {}): \
                  stop all such nodes first",
                 member.name, member.schema_max
             )));
         }
-        fence_over(conn, member.last)?;
+        fence(conn, member.last)?;
     }
     Ok(())
 }
@@ -72,10 +72,10 @@ pub(super) fn check_migration(conn: &mut Conn, schema: usize) -> Result<(), Stor
 pub(super) fn check_frames(conn: &mut Conn, name: &str) -> Result<(), StoreError> {
     for member in members(conn, KNOWN)? {
         // An earlier life of this node itself ends before this one says anything.
-        if member.name == name || speak(&member.frames, &(FRAME_MIN.into()..=FRAME_MAX.into())) {
+        if member.name == name || have_common_version(&member.frames, &(FRAME_MIN.into()..=FRAME_MAX.into())) {
             continue;
         }
-        if lives(conn, member.last, member.beats)? {
+        if is_alive(conn, member.last, member.beats)? {
             return Err(StoreError::Unusable(format!(
                 "the node {:?} of its cluster speaks frames {}-{}, this build {FRAME_MIN}-{FRAME_MAX}: \
                  upgrade by way of a version that speaks both, or stop that node first",
@@ -89,7 +89,7 @@ pub(super) fn check_frames(conn: &mut Conn, name: &str) -> Result<(), StoreError
 }
 
 /// Do they have a version in common?
-fn speak(one: &RangeInclusive<u64>, other: &RangeInclusive<u64>) -> bool {
+fn have_common_version(one: &RangeInclusive<u64>, other: &RangeInclusive<u64>) -> bool {
     one.start() <= other.end() && other.start() <= one.end()
 }
 
@@ -106,7 +106,11 @@ mod tests {
             (1..=1, 2..=3, false),
             (4..=5, 1..=3, false),
         ] {
-            assert_eq!((speak(&one, &other), speak(&other, &one)), (common, common), "{one:?} {other:?}");
+            assert_eq!(
+                (have_common_version(&one, &other), have_common_version(&other, &one)),
+                (common, common),
+                "{one:?} {other:?}"
+            );
         }
     }
 }

@@ -29,7 +29,7 @@ impl NodeDirectory {
 struct NamedNode {
     name: String,
     epoch: u64,
-    lives: bool,
+    is_alive: bool,
 }
 
 /// The nodes of the last view.
@@ -40,12 +40,12 @@ pub(super) struct NodeNames {
 }
 
 impl NodeNames {
-    pub(super) fn has(&self, view: &ClusterView) -> bool {
+    pub(super) fn is_of_view(&self, view: &ClusterView) -> bool {
         self.view == Some(view.number)
     }
 
     /// The name of a node in log lines.
-    pub(super) fn of(&self, node: NodeId) -> String {
+    pub(super) fn name_of(&self, node: NodeId) -> String {
         let number = node.get();
         match self.nodes.get(&number) {
             Some(known) => format!("the node {} (number {number})", known.name),
@@ -54,26 +54,26 @@ impl NodeNames {
     }
 
     /// Takes another view with the names of its nodes. Returns the log lines about the changes.
-    pub(super) fn note(&mut self, view: &ClusterView, names: Vec<String>, me: NodeId) -> Vec<String> {
+    pub(super) fn update(&mut self, view: &ClusterView, names: Vec<String>, me: NodeId) -> Vec<String> {
         let is_first = self.view.replace(view.number).is_none();
         let known = |(state, name): (&NodeState, String)| {
-            (state.last.node.get(), NamedNode { name, epoch: state.last.epoch, lives: state.lives })
+            (state.last.node.get(), NamedNode { name, epoch: state.last.epoch, is_alive: state.lives })
         };
         let before = std::mem::replace(&mut self.nodes, view.nodes.iter().zip(names).map(known).collect());
-        let living = self.nodes.values().filter(|known| known.lives).count();
+        let living = self.nodes.values().filter(|known| known.is_alive).count();
         let living = if living == 1 { "1 node lives".to_owned() } else { format!("{living} nodes live") };
         if is_first {
-            return vec![format!("this server is {} of a cluster: {living}, this one included", self.of(me))];
+            return vec![format!("this server is {} of a cluster: {living}, this one included", self.name_of(me))];
         }
         // A number may have passed from a node that was forgotten to another one.
         let is_same = |was: &&NamedNode, now: &NamedNode| was.name == now.name;
         let others = self.nodes.iter().filter(|(number, _)| **number != me.get());
         let changes = others.filter_map(|(number, now)| {
             let change = match before.get(number).filter(|was| is_same(was, now)) {
-                None if now.lives => "has joined",
-                Some(was) if !was.lives && now.lives => "is back",
-                Some(was) if was.lives && !now.lives => "has left or was fenced",
-                Some(was) if now.lives && was.epoch != now.epoch => "has started again",
+                None if now.is_alive => "has joined",
+                Some(was) if !was.is_alive && now.is_alive => "is back",
+                Some(was) if was.is_alive && !now.is_alive => "has left or was fenced",
+                Some(was) if now.is_alive && was.epoch != now.epoch => "has started again",
                 _ => return None,
             };
             Some(format!("the node {} (number {number}) {change}: {living}", now.name))
@@ -81,7 +81,7 @@ impl NodeNames {
         // Its end was not read before it was forgotten.
         let vanished = before.iter().filter(|(number, was)| {
             let now = self.nodes.get(number);
-            was.lives && **number != me.get() && !now.is_some_and(|now| is_same(was, now))
+            was.is_alive && **number != me.get() && !now.is_some_and(|now| is_same(was, now))
         });
         let vanished = vanished
             .map(|(number, was)| format!("the node {} (number {number}) has left or was fenced: {living}", was.name));
@@ -120,13 +120,13 @@ mod tests {
         ];
         for (number, (nodes, lines)) in (1..).zip(steps) {
             let view = view(number, nodes);
-            assert!(!known.has(&view));
+            assert!(!known.is_of_view(&view));
             let names = ["a", "b", "c"][..nodes.len()].iter().map(ToString::to_string).collect();
-            assert_eq!(known.note(&view, names, id(1)), lines);
-            assert!(known.has(&view));
+            assert_eq!(known.update(&view, names, id(1)), lines);
+            assert!(known.is_of_view(&view));
         }
-        assert_eq!(known.of(id(2)), "the node b (number 2)");
-        assert_eq!(known.of(id(4)), "the node with the number 4");
+        assert_eq!(known.name_of(id(2)), "the node b (number 2)");
+        assert_eq!(known.name_of(id(4)), "the node with the number 4");
         // Two were forgotten before their end was read, and the number of one has passed on.
         let names = ["a", "d"].map(str::to_owned).to_vec();
         let lines = [
@@ -134,6 +134,6 @@ mod tests {
             "the node c (number 3) has left or was fenced: 1 node lives",
             "the node d (number 2) has joined: 1 node lives",
         ];
-        assert_eq!(known.note(&view(8, &[(1, 2, false), (2, 9, true)]), names, id(1)), lines);
+        assert_eq!(known.update(&view(8, &[(1, 2, false), (2, 9, true)]), names, id(1)), lines);
     }
 }

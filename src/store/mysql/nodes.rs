@@ -4,7 +4,7 @@
 //! transaction raises it in all these rows, and increments the number of the view. So after the new
 //! view can be read, no transaction of the old epoch commits any more.
 
-use super::connect::{MysqlDatabase, patient};
+use super::connect::{MysqlDatabase, with_long_timeouts};
 use super::fault;
 use super::lanes::{
     ALONE, BEAT_LANE, FENCE_PAUSE_MAX, FENCE_TRIES, FenceLaneAllocator, FenceLaneGuard, LANES, PROBE_LANE, kill_holders,
@@ -13,7 +13,7 @@ use super::mixed_builds::{check_frames, check_migration};
 use super::named_lock::{LOCK_NAME, holder, take};
 use super::node_numbers::number_of;
 use super::safe_commits::why_commits_are_not_safe;
-use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_all_ours, log_if_newer, migrate, usable_version};
+use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_no_foreign_tables, log_if_newer, migrate, usable_version};
 use super::seq_max::SeqWriteLimit;
 use super::signs::cluster as cluster_of_databases;
 use super::{MysqlStore, lanes::WriterFence};
@@ -41,7 +41,7 @@ const MAC_KEY_BYTES: usize = 32;
 /// The identity of this process in a cluster: one incarnation of one node.
 pub struct NodeIdentity {
     /// This incarnation.
-    pub me: NodeIncarnation,
+    pub incarnation: NodeIncarnation,
     /// The key for the hashes of messages, which all nodes share.
     pub hash_key: [u64; 2],
     /// The key that authenticates frames on the bus.
@@ -73,13 +73,13 @@ impl NodeIdentity {
 /// The keys are not shown.
 impl std::fmt::Debug for NodeIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seat").field("me", &self.me).field("floor", &self.floor).finish_non_exhaustive()
+        f.debug_struct("Seat").field("me", &self.incarnation).field("floor", &self.floor).finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for NodeDatabase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeServer").field("me", &self.seat.me).finish_non_exhaustive()
+        f.debug_struct("NodeServer").field("me", &self.seat.incarnation).finish_non_exhaustive()
     }
 }
 
@@ -104,32 +104,32 @@ impl NodeDatabase {
         if let Some(cluster) = cluster_of_databases(&mut conn)? {
             conn.query_drop(cluster.reads_are_current()).map_err(|error| fault(&error).0)?;
         }
-        check_use(&mut conn)?;
+        check_no_single_server(&mut conn)?;
         // Only one node at a time creates tables or takes a number. A server outside of a cluster
         // holds this lock, too.
         if !take(&mut conn, LOCK_NAME)? {
-            check_use(&mut conn)?;
+            check_no_single_server(&mut conn)?;
             return Err(StoreError::Unavailable("another server is starting on it".into()));
         }
         if let Some(why) = why_commits_are_not_safe(&mut conn)? {
             return Err(StoreError::Unusable(why));
         }
-        check_all_ours(&mut conn)?;
+        check_no_foreign_tables(&mut conn)?;
         let schema = usable_version(&mut conn)?;
         if schema < KNOWN {
             check_migration(&mut conn, schema)?;
-            migrate(&mut server.session_with(&patient(&server.opts))?)?;
+            migrate(&mut server.session_with(&with_long_timeouts(&server.opts))?)?;
         }
         log_if_newer(schema);
-        check_use(&mut conn)?;
+        check_no_single_server(&mut conn)?;
         make_cluster(&mut conn)?;
         check_frames(&mut conn, name)?;
         let node = number_of(&mut conn, name)?;
-        let seat = sit_down(&mut conn, node, name)?;
+        let seat = start_incarnation(&mut conn, node, name)?;
         // A database cluster does not share the lock, so nodes of two builds may have started at
         // once. By now each has seen the other, or was seen by it.
         if let Err(why) = usable_version(&mut conn).and_then(|_| check_frames(&mut conn, name)) {
-            fence_over(&mut conn, seat.me)?;
+            fence(&mut conn, seat.incarnation)?;
             return Err(why);
         }
         Ok(Self { server, seat: Arc::new(seat), lanes: Arc::default() })
@@ -137,7 +137,7 @@ impl NodeDatabase {
 
     /// The identity of this node.
     #[must_use]
-    pub fn seat(&self) -> &Arc<NodeIdentity> {
+    pub fn identity(&self) -> &Arc<NodeIdentity> {
         &self.seat
     }
 
@@ -151,16 +151,16 @@ impl NodeDatabase {
         let mut conn = self.session()?;
         let sql = format!(
             "SELECT epoch, GET_LOCK({}, 0), @@max_allowed_packet FROM lanes WHERE node = {} AND lane = {}",
-            lock(self.seat.me, lane.number),
-            self.seat.me.node.get(),
+            lock(self.seat.incarnation, lane.number),
+            self.seat.incarnation.node.get(),
             lane.number
         );
         let found: Option<(u64, Option<u8>, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
         match found {
-            Some((epoch, Some(1), packet)) if epoch == self.seat.me.epoch => {
+            Some((epoch, Some(1), packet)) if epoch == self.seat.incarnation.epoch => {
                 Ok(MysqlStore::new(conn, packet, WriterFence::of_node(lane, Arc::clone(&self.seat))))
             }
-            Some((epoch, ..)) if epoch == self.seat.me.epoch => {
+            Some((epoch, ..)) if epoch == self.seat.incarnation.epoch => {
                 Err(StoreError::Unavailable("the previous connection of its lane has not ended yet".into()))
             }
             _ => {
@@ -194,18 +194,18 @@ impl NodeDatabase {
     /// # Errors
     /// The database cannot be used, or the transactions of the node do not end.
     pub fn fence(&self, who: NodeIncarnation) -> Result<bool, StoreError> {
-        fence_over(&mut self.session()?, who)
+        fence(&mut self.session()?, who)
     }
 
     /// Ends this incarnation of this node.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub fn leave(&self) -> Result<bool, StoreError> {
+    pub fn end_incarnation(&self) -> Result<bool, StoreError> {
         let mut conn = self.session()?;
         // Records of a node that has left are not read any more.
-        wait_until_read(&mut conn, self.seat.me.node)?;
-        fence_over(&mut conn, self.seat.me)
+        wait_until_read(&mut conn, self.seat.incarnation.node)?;
+        fence(&mut conn, self.seat.incarnation)
     }
 }
 
@@ -285,23 +285,23 @@ fn run(conn: &mut Conn, sql: String) -> Result<u64, StoreError> {
 }
 
 /// Refuses a database that a server outside of a cluster uses.
-fn check_use(conn: &mut Conn) -> Result<(), StoreError> {
+fn check_no_single_server(conn: &mut Conn) -> Result<(), StoreError> {
     match usable_version(conn)? {
         0 => return Ok(()),
         // It is not the database of a cluster. If it has accounts, they are those of a single
         // server.
-        version if version < FIRST_OF_CLUSTERS => return Err(used_alone()),
+        version if version < FIRST_OF_CLUSTERS => return Err(single_server_error()),
         _ => {}
     }
     let sql = format!("SELECT (SELECT count(*) FROM cluster), (SELECT count(*) FROM lanes WHERE node = {ALONE})");
     let found: Option<(u64, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
     match found {
-        Some((0, lanes)) if lanes > 0 => Err(used_alone()),
+        Some((0, lanes)) if lanes > 0 => Err(single_server_error()),
         _ => Ok(()),
     }
 }
 
-fn used_alone() -> StoreError {
+fn single_server_error() -> StoreError {
     StoreError::Unusable("it is that of a server without --node-name, which uses it alone".into())
 }
 
@@ -324,13 +324,13 @@ pub(super) fn check_target_is_no_cluster(conn: &mut Conn) -> Result<(), StoreErr
 }
 
 /// Refuses the database of a cluster as the source of a copy while nodes use it.
-pub(super) fn check_no_node_lives(conn: &mut Conn) -> Result<(), StoreError> {
+pub(super) fn check_no_node_alive(conn: &mut Conn) -> Result<(), StoreError> {
     let sql = "SELECT node, name, epoch, renewed FROM nodes WHERE renewed > 0 ORDER BY node";
     let rows: Vec<(u16, Vec<u8>, u64, u64)> = conn.query(sql).map_err(|error| fault(&error).0)?;
     for (node, name, epoch, beats) in rows {
         let node = NodeId::new(node)
             .ok_or_else(|| StoreError::Corrupt(format!("it has a node with the invalid number {node}")))?;
-        if lives(conn, NodeIncarnation { node, epoch }, beats)? {
+        if is_alive(conn, NodeIncarnation { node, epoch }, beats)? {
             let name = String::from_utf8_lossy(&name).into_owned();
             return Err(StoreError::InUse(format!("the node {name:?} of its cluster uses it: stop all nodes first")));
         }
@@ -352,8 +352,8 @@ fn make_cluster(conn: &mut Conn) -> Result<(), StoreError> {
 }
 
 /// Starts an incarnation of a node.
-fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, StoreError> {
-    let last = end_last(conn, node, name)?;
+fn start_incarnation(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, StoreError> {
+    let last = end_last_incarnation(conn, node, name)?;
     let epoch = last.epoch;
     let sql = format!(
         "SELECT cluster.hash_key, cluster.mac_key, nodes.hlc_limit FROM cluster, nodes \
@@ -370,7 +370,7 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, S
         return Err(StoreError::Corrupt("a key of its cluster has the wrong length".into()));
     };
     Ok(NodeIdentity {
-        me: NodeIncarnation { node, epoch: epoch + 1 },
+        incarnation: NodeIncarnation { node, epoch: epoch + 1 },
         hash_key: [one, other],
         mac_key,
         floor: hlc_limit,
@@ -383,15 +383,15 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIdentity, S
 }
 
 /// Ends the last incarnation of a node by starting the next one. Returns the last one.
-fn end_last(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIncarnation, StoreError> {
+fn end_last_incarnation(conn: &mut Conn, node: NodeId, name: &str) -> Result<NodeIncarnation, StoreError> {
     for _ in 0..BEGIN_TRIES {
         let (epoch, beats) = state(conn, node)?;
         let last = NodeIncarnation { node, epoch };
-        if beats > 0 && lives(conn, last, beats)? {
+        if beats > 0 && is_alive(conn, last, beats)? {
             return Err(StoreError::InUse(format!("another process uses it as the node {name:?}")));
         }
         // If not, another node has fenced it meanwhile, or another process was faster.
-        if raise_until(conn, last, EpochRaiseCause::Begins)? {
+        if raise_epoch(conn, last, EpochRaiseCause::Begins)? {
             return Ok(last);
         }
     }
@@ -408,7 +408,7 @@ pub(super) fn state(conn: &mut Conn, node: NodeId) -> Result<(u64, u64), StoreEr
 /// Is this incarnation of a node still running? If its connection has ended, it was killed. The
 /// signs of life are watched only where that connection may be on another server of a database
 /// cluster.
-pub(super) fn lives(conn: &mut Conn, who: NodeIncarnation, beats: u64) -> Result<bool, StoreError> {
+pub(super) fn is_alive(conn: &mut Conn, who: NodeIncarnation, beats: u64) -> Result<bool, StoreError> {
     if holder(conn, &lock(who, BEAT_LANE))?.is_none() && cluster_of_databases(conn)?.is_none() {
         return Ok(false);
     }
@@ -419,8 +419,8 @@ pub(super) fn lives(conn: &mut Conn, who: NodeIncarnation, beats: u64) -> Result
 }
 
 /// Fences an incarnation of a node.
-pub(super) fn fence_over(conn: &mut Conn, who: NodeIncarnation) -> Result<bool, StoreError> {
-    raise_until(conn, who, EpochRaiseCause::Over)
+pub(super) fn fence(conn: &mut Conn, who: NodeIncarnation) -> Result<bool, StoreError> {
+    raise_epoch(conn, who, EpochRaiseCause::Over)
 }
 
 /// Why an epoch is raised.
@@ -434,12 +434,12 @@ enum EpochRaiseCause {
 
 /// Raises the epoch of a node if it is this one, and ends transactions that do not end by
 /// themselves. Returns `false` if the node has another epoch.
-fn raise_until(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> Result<bool, StoreError> {
+fn raise_epoch(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> Result<bool, StoreError> {
     let mut pause = Duration::from_millis(1);
     for tried in 1.. {
         // The update would wait for transactions that the node has begun.
         kill_holders(conn, (BEAT_LANE..PROBE_LANE).map(|lane| lock(from, lane)))?;
-        match raise(conn, from, to) {
+        match try_raise_epoch(conn, from, to) {
             Err(StoreError::Busy(_)) if tried < FENCE_TRIES => {}
             result => return result,
         }
@@ -450,7 +450,7 @@ fn raise_until(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> R
     Err(StoreError::Busy("the last try has failed".into()))
 }
 
-fn raise(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> Result<bool, StoreError> {
+fn try_raise_epoch(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> Result<bool, StoreError> {
     run(conn, "START TRANSACTION".into())?;
     let raised = raise_in_transaction(conn, from, to);
     let end = if matches!(raised, Ok(true)) { "COMMIT" } else { "ROLLBACK" };

@@ -1,7 +1,7 @@
 //! The outbox: a thread of its own writes this node's records to others into the table `mail`.
 
 use super::nodes::NodeDatabase;
-use super::{MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, repeated, size_of_group};
+use super::{MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, repeat_list, size_of_group};
 use crate::chat::contract::{NodeIncarnation, NodeMessage};
 use crate::protocol::field::UserName;
 use crate::store::{StoreConnection, StoreError, records};
@@ -33,10 +33,10 @@ struct MailOutboxState {
     records: VecDeque<(NodeIncarnation, NodeMessage)>,
     bytes: usize,
     /// The waiting `Look`s that only `Look` and `Friend` records follow.
-    looks: HashSet<(NodeIncarnation, UserName)>,
+    pending_looks: HashSet<(NodeIncarnation, UserName)>,
     /// The incarnations for which records were not kept.
-    missed: BTreeSet<NodeIncarnation>,
-    is_over: bool,
+    missed_incarnations: BTreeSet<NodeIncarnation>,
+    is_closed: bool,
     /// No more records come: the thread ends when all are written.
     is_last: bool,
     /// The thread has ended.
@@ -48,23 +48,23 @@ impl MailOutboxState {
     fn push(&mut self, to: NodeIncarnation, record: NodeMessage, bounds: NodeOutboxLimits) -> bool {
         match &record {
             NodeMessage::Look { user } => {
-                if self.looks.contains(&(to, user.clone())) {
+                if self.pending_looks.contains(&(to, user.clone())) {
                     return false;
                 }
             }
             NodeMessage::Friend { .. } => {}
-            _ => self.looks.clear(),
+            _ => self.pending_looks.clear(),
         }
         let bytes = RECORD_BYTES + record.weight_bytes();
         let is_full =
             self.records.len() >= bounds.records_max || (self.bytes > 0 && self.bytes + bytes > bounds.bytes_max);
         if is_full {
-            self.missed.insert(to);
+            self.missed_incarnations.insert(to);
             return false;
         }
         self.bytes += bytes;
         if let NodeMessage::Look { user } = &record {
-            self.looks.insert((to, user.clone()));
+            self.pending_looks.insert((to, user.clone()));
         }
         self.records.push_back((to, record));
         true
@@ -73,9 +73,9 @@ impl MailOutboxState {
     /// Takes all records. `Missed` takes the place of those that were not kept.
     fn take(&mut self) -> VecDeque<(NodeIncarnation, NodeMessage)> {
         let mut records = std::mem::take(&mut self.records);
-        self.looks.clear();
+        self.pending_looks.clear();
         self.bytes = 0;
-        records.extend(std::mem::take(&mut self.missed).into_iter().map(|to| (to, NodeMessage::Missed)));
+        records.extend(std::mem::take(&mut self.missed_incarnations).into_iter().map(|to| (to, NodeMessage::Missed)));
         records
     }
 }
@@ -88,24 +88,26 @@ pub struct NodeRecordOutbox {
 
 #[derive(Default)]
 struct MailOutboxShared {
-    waiting: Mutex<MailOutboxState>,
-    filled: Condvar,
+    state: Mutex<MailOutboxState>,
+    changed: Condvar,
 }
 
 impl MailOutboxShared {
-    fn waiting(&self) -> MutexGuard<'_, MailOutboxState> {
+    fn lock_state(&self) -> MutexGuard<'_, MailOutboxState> {
         // No code under this lock can panic half-way.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All waiting records, as soon as there are some. `Missed` takes the place of those that were
     /// not kept. `None`: the outbox has ended.
     fn take(&self) -> Option<VecDeque<(NodeIncarnation, NodeMessage)>> {
-        let mut waiting = self.waiting();
-        while waiting.records.is_empty() && !waiting.is_over && !waiting.is_last {
-            waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock_state();
+        while waiting.records.is_empty() && !waiting.is_closed && !waiting.is_last {
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        if waiting.is_over || (waiting.is_last && waiting.records.is_empty() && waiting.missed.is_empty()) {
+        if waiting.is_closed
+            || (waiting.is_last && waiting.records.is_empty() && waiting.missed_incarnations.is_empty())
+        {
             return None;
         }
         Some(waiting.take())
@@ -113,12 +115,12 @@ impl MailOutboxShared {
 
     /// Waits. Returns `false` if the outbox has ended.
     fn pause(&self, time: Duration) -> bool {
-        let waiting = self.waiting();
+        let waiting = self.lock_state();
         let (waiting, _) = self
-            .filled
-            .wait_timeout_while(waiting, time, |waiting| !waiting.is_over)
+            .changed
+            .wait_timeout_while(waiting, time, |waiting| !waiting.is_closed)
             .unwrap_or_else(PoisonError::into_inner);
-        !waiting.is_over
+        !waiting.is_closed
     }
 }
 
@@ -138,8 +140,8 @@ impl NodeRecordOutbox {
         let of_thread = Arc::clone(&shared);
         let work = move || {
             deliver(&server, &of_thread);
-            of_thread.waiting().has_ended = true;
-            of_thread.filled.notify_all();
+            of_thread.lock_state().has_ended = true;
+            of_thread.changed.notify_all();
         };
         std::thread::Builder::new().name("mail".to_owned()).spawn(work)?;
         Ok(Self { shared, bounds })
@@ -147,8 +149,8 @@ impl NodeRecordOutbox {
 
     /// Takes one more record. Never waits.
     pub fn send(&self, to: NodeIncarnation, record: NodeMessage) {
-        if self.shared.waiting().push(to, record, self.bounds) {
-            self.shared.filled.notify_one();
+        if self.shared.lock_state().push(to, record, self.bounds) {
+            self.shared.changed.notify_one();
         }
     }
 }
@@ -156,16 +158,16 @@ impl NodeRecordOutbox {
 impl NodeRecordOutbox {
     /// The number of records that wait to be written.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.shared.waiting().records.len()
+    pub fn waiting_count(&self) -> usize {
+        self.shared.lock_state().records.len()
     }
 
     /// Waits until all are written, or this time has passed.
     pub fn finish(self, within: Duration) {
-        let mut waiting = self.shared.waiting();
+        let mut waiting = self.shared.lock_state();
         waiting.is_last = true;
-        self.shared.filled.notify_all();
-        let waited = self.shared.filled.wait_timeout_while(waiting, within, |waiting| !waiting.has_ended);
+        self.shared.changed.notify_all();
+        let waited = self.shared.changed.wait_timeout_while(waiting, within, |waiting| !waiting.has_ended);
         let (waiting, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
         if timed_out.timed_out() {
             log::warn!(
@@ -178,8 +180,8 @@ impl NodeRecordOutbox {
 
 impl Drop for NodeRecordOutbox {
     fn drop(&mut self) {
-        self.shared.waiting().is_over = true;
-        self.shared.filled.notify_one();
+        self.shared.lock_state().is_closed = true;
+        self.shared.changed.notify_one();
     }
 }
 
@@ -189,14 +191,14 @@ fn deliver(server: &NodeDatabase, shared: &MailOutboxShared) {
         let mut pause = FIRST_PAUSE;
         while !records.is_empty() {
             // Records that were written are written again only if the outcome was not known.
-            let written = write_some(server, &mut store, &records);
+            let written = write_first(server, &mut store, &records);
             match written {
                 Ok(count) => {
                     records.drain(..count);
                     pause = FIRST_PAUSE;
                 }
                 Err(error) => {
-                    if server.seat().is_fenced() {
+                    if server.identity().is_fenced() {
                         return;
                     }
                     log::debug!("records to other nodes cannot be written yet: {error}");
@@ -214,7 +216,7 @@ fn deliver(server: &NodeDatabase, shared: &MailOutboxShared) {
 }
 
 /// Writes the first records, as many as fit into one transaction. Returns their number.
-fn write_some(
+fn write_first(
     server: &NodeDatabase,
     store: &mut Option<MysqlStore>,
     records: &VecDeque<(NodeIncarnation, NodeMessage)>,
@@ -223,9 +225,9 @@ fn write_some(
         Some(store) => store,
         None => store.insert(server.connect()?),
     };
-    let (me, row_max) = (server.seat().me, store.row_bytes_max().saturating_sub(ROW_BYTES));
+    let (me, row_max) = (server.identity().incarnation, store.row_bytes_max().saturating_sub(ROW_BYTES));
     // Each incarnation that is known here was counted when this was read, or has ended.
-    let version = server.seat().frame_version().clamp(FRAME_MIN, FRAME_MAX);
+    let version = server.identity().frame_version().clamp(FRAME_MIN, FRAME_MAX);
     let mut rows = Vec::new();
     let mut weight = 0;
     for (to, record) in records.iter().take(SIZES[0]) {
@@ -250,7 +252,7 @@ fn write_some(
 }
 
 fn insert(store: &mut MysqlStore, rows: Vec<(u16, Vec<u8>)>) -> Result<(), StoreError> {
-    let sql = format!("INSERT INTO mail (node, record) VALUES {}", repeated("(?, ?)", rows.len()));
+    let sql = format!("INSERT INTO mail (node, record) VALUES {}", repeat_list("(?, ?)", rows.len()));
     let values = rows.into_iter().flat_map(|(node, text)| [Value::UInt(node.into()), Value::Bytes(text)]).collect();
     store.change(&sql, values).map(drop)
 }

@@ -4,7 +4,7 @@ use super::*;
 
 impl MysqlStore {
     pub(super) fn new(conn: Conn, packet_max: u64, lock: WriterFence) -> Self {
-        Self { conn: Some(conn), opened: Instant::now(), packet_max, lock }
+        Self { conn: Some(conn), opened_at: Instant::now(), packet_max, lock }
     }
 
     /// Every statement to the database server goes through here.
@@ -13,18 +13,18 @@ impl MysqlStore {
             return Err(StoreError::Unavailable("its connection is lost".into()));
         };
         work(conn).map_err(|error| {
-            let is_demoted = is_read_only(&error) && self.opened.elapsed() >= DEMOTED_AFTER;
+            let is_demoted = is_read_only(&error) && self.opened_at.elapsed() >= DEMOTED_AFTER;
             let (error, usable) = fault(&error);
             if !usable || is_demoted {
-                self.leave();
+                self.drop_connection();
             }
             error
         })
     }
 
-    pub(super) fn leave(&mut self) {
+    pub(super) fn drop_connection(&mut self) {
         if let Some(conn) = self.conn.take() {
-            background_close::leave(conn);
+            background_close::close(conn);
         }
     }
 
@@ -82,7 +82,7 @@ impl MysqlStore {
         let there = if found == inserted { PushSaveResult::Itself } else { PushSaveResult::Before };
         for push in pushes {
             saved.push(match stored.get(&push.seq) {
-                Some(row) => same(push, row).map(|()| there)?,
+                Some(row) => check_same(push, row).map(|()| there)?,
                 None if push.kind == PushKind::Message => PushSaveResult::Duplicate,
                 None => return Err(StoreError::Corrupt("a push was neither saved nor there before".into())),
             });
@@ -92,7 +92,7 @@ impl MysqlStore {
 }
 
 /// Is the row that was read back this push?
-pub(super) fn same(push: &Push, row: &Row) -> Result<(), StoreError> {
+pub(super) fn check_same(push: &Push, row: &Row) -> Result<(), StoreError> {
     if text(row, 1)? == push.receiver() && text(row, 2)? == push.sender() && text(row, 3)? == push.id() {
         return Ok(());
     }

@@ -16,13 +16,13 @@ pub(super) fn why_commits_are_not_safe(conn: &mut Conn) -> Result<Option<String>
         }
         Err(error) => return Err(fault(&error).0),
     };
-    Ok(found.and_then(|(flushes, has_binlog, sync_binlog)| why_not_safe(flushes, has_binlog, sync_binlog)))
+    Ok(found.and_then(|(flushes, has_binlog, sync_binlog)| unsafe_reason(flushes, has_binlog, sync_binlog)))
 }
 
 /// Why an answered commit is not safe with these settings, if it is not. If there is a binary log,
 /// it decides after a crash which transactions are committed, and InnoDB itself only flushes that
 /// they were prepared: transactions that the log lacks are rolled back.
-fn why_not_safe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<String> {
+fn unsafe_reason(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<String> {
     let (setting, value) = match flushes {
         // MariaDB's 3 does everything that 1 does, and one more flush.
         3 => return None,
@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn a_commit_is_safe_when_whatever_decides_after_a_crash_is_on_the_disk() {
         for (flushes, has_binlog, sync_binlog) in [(1, false, 0), (1, true, 1), (3, true, 0)] {
-            assert_eq!(why_not_safe(flushes, has_binlog, sync_binlog), None);
+            assert_eq!(unsafe_reason(flushes, has_binlog, sync_binlog), None);
         }
         for (flushes, has_binlog, sync_binlog, setting) in [
             (0, false, 1, "its innodb_flush_log_at_trx_commit is 0:"),
@@ -48,7 +48,7 @@ mod tests {
             (1, true, 0, "its sync_binlog is 0:"),
             (1, true, 100, "its sync_binlog is 100:"),
         ] {
-            let why = why_not_safe(flushes, has_binlog, sync_binlog).unwrap();
+            let why = unsafe_reason(flushes, has_binlog, sync_binlog).unwrap();
             assert!(why.starts_with(setting), "{why}");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::fault;
 use crate::store::StoreError;
-use crate::store::portable::{UNFINISHED, tables_of, unfinished};
+use crate::store::portable::{UNFINISHED, tables_of, unfinished_copy_error};
 use crate::versions;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
@@ -77,7 +77,7 @@ pub(super) fn set_version(version: i64) -> String {
 
 /// The version of the tables; 0 when there are none.
 pub(super) fn version(conn: &mut Conn) -> Result<usize, StoreError> {
-    found(conn).map(|found| found.version)
+    read_version(conn).map(|found| found.version)
 }
 
 /// Which tables there are.
@@ -88,7 +88,7 @@ struct SchemaVersion {
     compatible: usize,
 }
 
-fn found(conn: &mut Conn) -> Result<SchemaVersion, StoreError> {
+fn read_version(conn: &mut Conn) -> Result<SchemaVersion, StoreError> {
     let count = |conn: &mut Conn, names: &str| {
         let sql = format!(
             "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({names})"
@@ -96,7 +96,7 @@ fn found(conn: &mut Conn) -> Result<SchemaVersion, StoreError> {
         conn.query_first::<u64, _>(sql).map(Option::unwrap_or_default).map_err(|error| fault(&error).0)
     };
     if count(conn, "'schema_version'")? == 0 {
-        let names: Vec<String> = ours().map(|name| format!("'{name}'")).collect();
+        let names: Vec<String> = known_tables().map(|name| format!("'{name}'")).collect();
         if count(conn, &names.join(", "))? == 0 {
             return Ok(SchemaVersion { version: 0, compatible: 0 });
         }
@@ -110,7 +110,7 @@ fn found(conn: &mut Conn) -> Result<SchemaVersion, StoreError> {
         conn.query_first("SELECT * FROM schema_version WHERE one = 1").map_err(|error| fault(&error).0)?;
     let number = |name: &str| row.as_ref().and_then(|row| row.get_opt::<i64, _>(name)).and_then(Result::ok);
     let version = match number("version").unwrap_or(0) {
-        UNFINISHED => return Err(unfinished()),
+        UNFINISHED => return Err(unfinished_copy_error()),
         version => {
             usize::try_from(version).map_err(|_| StoreError::Corrupt(format!("its schema has the number {version}")))?
         }
@@ -120,20 +120,20 @@ fn found(conn: &mut Conn) -> Result<SchemaVersion, StoreError> {
 }
 
 /// The names of the tables of all versions.
-fn ours() -> impl Iterator<Item = &'static str> {
+fn known_tables() -> impl Iterator<Item = &'static str> {
     [SCHEMA].into_iter().chain(UPGRADES.iter().map(SchemaStep::sql)).flat_map(tables_of)
 }
 
 /// Refuses a database with a table or view of another application: it must not be changed, and its
 /// owner might drop it with all tables.
-pub(super) fn check_all_ours(conn: &mut Conn) -> Result<(), StoreError> {
+pub(super) fn check_no_foreign_tables(conn: &mut Conn) -> Result<(), StoreError> {
     if usable_version(conn)? > KNOWN {
         // A newer version may have tables that this one does not know.
         return Ok(());
     }
     let sql = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY table_name";
     let names: Vec<String> = conn.query(sql).map_err(|error| fault(&error).0)?;
-    let ours: Vec<&str> = ours().collect();
+    let ours: Vec<&str> = known_tables().collect();
     match names.iter().find(|name| !ours.contains(&name.as_str())) {
         Some(name) => Err(StoreError::Corrupt(format!("it holds tables of another application, {name:?} among them"))),
         None => Ok(()),
@@ -143,8 +143,8 @@ pub(super) fn check_all_ours(conn: &mut Conn) -> Result<(), StoreError> {
 /// The version of the tables; fails if this build is too old for them. A newer version than the
 /// known one may be compatible with this build.
 pub(super) fn usable_version(conn: &mut Conn) -> Result<usize, StoreError> {
-    let found = found(conn)?;
-    match why_too_old(&found) {
+    let found = read_version(conn)?;
+    match too_old_reason(&found) {
         Some(why) => Err(StoreError::Corrupt(why)),
         None => Ok(found.version),
     }
@@ -159,7 +159,7 @@ pub(super) fn log_if_newer(found: usize) {
     }
 }
 
-fn why_too_old(found: &SchemaVersion) -> Option<String> {
+fn too_old_reason(found: &SchemaVersion) -> Option<String> {
     let SchemaVersion { version, compatible } = found;
     if *version <= KNOWN || *compatible <= KNOWN {
         return None;
@@ -186,7 +186,7 @@ fn is_denied(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::MySqlError(error) if [DATABASE_DENIED, COMMAND_DENIED].contains(&error.code))
 }
 
-fn cannot_make(error: &mysql::Error) -> StoreError {
+fn create_tables_error(error: &mysql::Error) -> StoreError {
     match fault(error).0 {
         StoreError::Busy(why) | StoreError::Unavailable(why) => StoreError::Unavailable(why),
         said if is_denied(error) => StoreError::Unusable(format!(
@@ -199,12 +199,12 @@ fn cannot_make(error: &mysql::Error) -> StoreError {
 /// Makes the tables with the mark of an unfinished copy. These servers commit every change of a
 /// table immediately, so the mark is set as early as possible: after the first statement. The
 /// schema's own `INSERT IGNORE` does not overwrite it.
-pub(super) fn make_marked(conn: &mut Conn) -> Result<(), StoreError> {
+pub(super) fn create_marked_tables(conn: &mut Conn) -> Result<(), StoreError> {
     let mark = format!("INSERT IGNORE INTO schema_version (one, version) VALUES (1, {UNFINISHED})");
     for (number, statement) in statements(SCHEMA).into_iter().enumerate() {
-        conn.query_drop(statement).map_err(|error| cannot_make(&error))?;
+        conn.query_drop(statement).map_err(|error| create_tables_error(&error))?;
         if number == 0 {
-            conn.query_drop(&mark).map_err(|error| cannot_make(&error))?;
+            conn.query_drop(&mark).map_err(|error| create_tables_error(&error))?;
         }
     }
     Ok(())
@@ -225,7 +225,7 @@ pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
         // Before the first change: an older build that starts meanwhile, by way of another server
         // of a cluster of databases, finds out.
         let sql = format!("UPDATE schema_version SET compatible = GREATEST(compatible, {COMPATIBLE}) WHERE one = 1");
-        conn.query_drop(sql).map_err(|error| cannot_make(&error))?;
+        conn.query_drop(sql).map_err(|error| create_tables_error(&error))?;
     }
     let made = version(conn)?;
     UPGRADES.iter().skip(made.saturating_sub(1)).try_for_each(|step| apply(conn, step.sql()))?;
@@ -240,7 +240,7 @@ fn apply(conn: &mut Conn, sql: &str) -> Result<(), StoreError> {
         match conn.query_drop(statement) {
             Err(mysql::Error::MySqlError(error))
                 if matches!(error.code, DUPLICATE_KEY_NAME | DUPLICATE_COLUMN_NAME) => {}
-            result => result.map_err(|error| cannot_make(&error))?,
+            result => result.map_err(|error| create_tables_error(&error))?,
         }
     }
     Ok(())
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_build_uses_newer_tables_that_say_they_are_compatible_with_it() {
-        let why = |version, compatible| why_too_old(&SchemaVersion { version, compatible });
+        let why = |version, compatible| too_old_reason(&SchemaVersion { version, compatible });
         for (version, compatible) in [(0, 0), (1, 1), (KNOWN, KNOWN), (KNOWN + 1, KNOWN), (KNOWN + 9, 1)] {
             assert_eq!(why(version, compatible), None);
         }

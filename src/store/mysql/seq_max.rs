@@ -20,7 +20,7 @@ pub(super) fn limit_for(clock: u64, wall: u64) -> u64 {
 }
 
 /// Must the limit be written early?
-pub(super) fn is_near(limit: u64, clock: u64, wall: u64) -> bool {
+pub(super) fn must_write_early(limit: u64, clock: u64, wall: u64) -> bool {
     is_near_clock(limit, clock) || limit < wall + (NEAR_WALL_MS << MS_SHIFT)
 }
 
@@ -39,13 +39,13 @@ pub(super) fn wall_seq() -> u64 {
 /// It is raised with a sign of life; those who write may wait for that.
 pub(super) struct SeqWriteLimit {
     value: AtomicU64,
-    raising: Mutex<()>,
-    raised: Condvar,
+    raise_lock: Mutex<()>,
+    raise_finished: Condvar,
 }
 
 impl SeqWriteLimit {
     pub(super) fn new(value: u64) -> Self {
-        Self { value: AtomicU64::new(value), raising: Mutex::default(), raised: Condvar::new() }
+        Self { value: AtomicU64::new(value), raise_lock: Mutex::default(), raise_finished: Condvar::new() }
     }
 
     pub(super) fn get(&self) -> u64 {
@@ -57,15 +57,15 @@ impl SeqWriteLimit {
             return;
         }
         // Under the lock: nobody begins to wait between the change and the call.
-        let _raising = self.raising.lock().unwrap_or_else(PoisonError::into_inner);
+        let _raising = self.raise_lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.value.store(value, Ordering::Release);
-        self.raised.notify_all();
+        self.raise_finished.notify_all();
     }
 
     /// Waits until it is at least this, or for so long. Gives what it is then.
     pub(super) fn wait_for(&self, seq: u64, within: Duration) -> u64 {
-        let raising = self.raising.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.raised.wait_timeout_while(raising, within, |()| self.get() < seq));
+        let raising = self.raise_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.raise_finished.wait_timeout_while(raising, within, |()| self.get() < seq));
         self.get()
     }
 }
@@ -86,7 +86,7 @@ mod tests {
         assert!(ahead_ms <= ABOVE_WALL_MS + restarts * ABOVE_CLOCK_MS, "{ahead_ms}");
         // As soon as the wall clock has come near, it is the wall clock that counts again.
         let wall = limit - (NEAR_WALL_MS << MS_SHIFT) + 1;
-        assert!(is_near(limit, limit - (NEAR_CLOCK_MS << MS_SHIFT), wall));
+        assert!(must_write_early(limit, limit - (NEAR_CLOCK_MS << MS_SHIFT), wall));
         assert_eq!(limit_for(limit, wall), wall + (ABOVE_WALL_MS << MS_SHIFT));
     }
 
@@ -101,7 +101,7 @@ mod tests {
             (ms(10_000), ms(7), ms(7_501), true),
             (ms(10_000), ms(7), ms(7_500), false),
         ] {
-            assert_eq!(is_near(limit, clock, wall), near, "{limit} {clock} {wall}");
+            assert_eq!(must_write_early(limit, clock, wall), near, "{limit} {clock} {wall}");
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn cluster(conn: &mut Conn) -> Result<Option<DatabaseClusterKind>, St
 
 /// Fails if a hongyan server shows signs of life. On a database cluster, the lock is free on this
 /// node even if a server uses the database through another node.
-pub(super) fn check_nobody_lives(conn: &mut Conn) -> Result<(), StoreError> {
+pub(super) fn check_no_server_alive(conn: &mut Conn) -> Result<(), StoreError> {
     if cluster(conn)?.is_none() {
         return Ok(());
     }

@@ -10,19 +10,19 @@ const LOOK_COUNTS_FOR: Duration = Duration::from_millis(1_500);
 #[derive(Default)]
 pub(super) struct NodeSilence {
     last: Option<((u64, u64), Instant)>,
-    so_far: Duration,
+    duration: Duration,
 }
 
 impl NodeSilence {
-    pub(super) fn judge(&mut self, found: (u64, u64), now: Instant) -> Duration {
+    pub(super) fn update(&mut self, found: (u64, u64), now: Instant) -> Duration {
         match self.last {
             Some((last, at)) if last == found => {
-                self.so_far += now.saturating_duration_since(at).min(LOOK_COUNTS_FOR);
+                self.duration += now.saturating_duration_since(at).min(LOOK_COUNTS_FOR);
             }
-            _ => self.so_far = Duration::ZERO,
+            _ => self.duration = Duration::ZERO,
         }
         self.last = Some((found, now));
-        self.so_far
+        self.duration
     }
 }
 
@@ -34,12 +34,12 @@ mod tests {
     fn silence_is_counted_from_look_to_look_and_a_gap_counts_little() {
         let (start, mut silence) = (Instant::now(), NodeSilence::default());
         let at = |ms| start + Duration::from_millis(ms);
-        assert_eq!(silence.judge((1, 5), at(0)), Duration::ZERO);
-        assert_eq!(silence.judge((1, 5), at(1_000)), Duration::from_secs(1));
-        assert_eq!(silence.judge((1, 5), at(2_200)), Duration::from_millis(2_200));
+        assert_eq!(silence.update((1, 5), at(0)), Duration::ZERO);
+        assert_eq!(silence.update((1, 5), at(1_000)), Duration::from_secs(1));
+        assert_eq!(silence.update((1, 5), at(2_200)), Duration::from_millis(2_200));
         // It was this process that was frozen.
-        assert_eq!(silence.judge((1, 5), at(60_000)), Duration::from_millis(3_700));
-        assert_eq!(silence.judge((1, 6), at(61_000)), Duration::ZERO);
-        assert_eq!(silence.judge((2, 6), at(62_000)), Duration::ZERO, "another life of it");
+        assert_eq!(silence.update((1, 5), at(60_000)), Duration::from_millis(3_700));
+        assert_eq!(silence.update((1, 6), at(61_000)), Duration::ZERO);
+        assert_eq!(silence.update((2, 6), at(62_000)), Duration::ZERO, "another life of it");
     }
 }

@@ -33,16 +33,16 @@ pub enum ActiveServerCheck {
 /// Watches a database for the end of its active server.
 pub struct ActiveServerWatch {
     server: MysqlDatabase,
-    silent_max: Duration,
+    silence_max: Duration,
     conn: Option<Conn>,
     silence: ActiveServerSilence,
 }
 
 impl ActiveServerWatch {
-    /// A server that holds the lock counts as gone when it is silent for longer than `silent_max`.
+    /// A server that holds the lock counts as gone when it is silent for longer than `silence_max`.
     #[must_use]
-    pub fn new(server: MysqlDatabase, silent_max: Duration) -> Self {
-        Self { server, silent_max, conn: None, silence: ActiveServerSilence::default() }
+    pub fn new(server: MysqlDatabase, silence_max: Duration) -> Self {
+        Self { server, silence_max, conn: None, silence: ActiveServerSilence::default() }
     }
 
     /// Checks once.
@@ -50,18 +50,18 @@ impl ActiveServerWatch {
     /// # Errors
     /// The database cannot be used. That says nothing about the active server, so the measured
     /// silence is reset.
-    pub fn look(&mut self) -> Result<ActiveServerCheck, StoreError> {
-        let found = self.found();
+    pub fn check(&mut self) -> Result<ActiveServerCheck, StoreError> {
+        let found = self.read_state();
         if found.is_err() {
             (self.conn, self.silence) = (None, ActiveServerSilence::default());
         }
         let Some(found) = found? else { return Ok(ActiveServerCheck::Active) };
-        Ok(self.silence.judge(found, Instant::now(), self.silent_max))
+        Ok(self.silence.update(found, Instant::now(), self.silence_max))
     }
 
     /// Reads the state. `None`: the tables are of an older version, whose servers give no signs of
     /// life, and one of them holds the lock.
-    fn found(&mut self) -> Result<Option<ActiveServerState>, StoreError> {
+    fn read_state(&mut self) -> Result<Option<ActiveServerState>, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => {
@@ -95,29 +95,29 @@ impl ActiveServerWatch {
 #[derive(Default)]
 struct ActiveServerSilence {
     last: Option<(ActiveServerState, Instant)>,
-    so_far: Duration,
+    duration: Duration,
     /// The lock was seen here, so a free lock means that the server is gone. On a database cluster
     /// another node may have the lock.
     has_held_lock: bool,
 }
 
 impl ActiveServerSilence {
-    fn judge(&mut self, found: ActiveServerState, now: Instant, silent_max: Duration) -> ActiveServerCheck {
+    fn update(&mut self, found: ActiveServerState, now: Instant, silent_max: Duration) -> ActiveServerCheck {
         let gone = ActiveServerCheck::Gone { epoch: found.epoch };
         if found.epoch == 0 {
             return gone;
         }
         match self.last {
             Some((last, at)) if (last.epoch, last.beats) == (found.epoch, found.beats) => {
-                self.so_far += now.saturating_duration_since(at).min(LOOK_COUNTS_FOR);
+                self.duration += now.saturating_duration_since(at).min(LOOK_COUNTS_FOR);
             }
-            _ => self.so_far = Duration::ZERO,
+            _ => self.duration = Duration::ZERO,
         }
         self.last = Some((found, now));
         self.has_held_lock |= found.is_locked;
         let was_killed = self.has_held_lock && !found.is_locked;
         let enough = if was_killed { SILENT_WITHOUT_LOCK.min(silent_max) } else { silent_max };
-        if self.so_far >= enough { gone } else { ActiveServerCheck::Active }
+        if self.duration >= enough { gone } else { ActiveServerCheck::Active }
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
     fn looks(silence: &mut ActiveServerSilence, start: Instant, found: ActiveServerState) -> Option<u32> {
         (0..60).find(|&look| {
             let now = start + look * Duration::from_millis(500);
-            silence.judge(found, now, SILENT_MAX) == ActiveServerCheck::Gone { epoch: 7 }
+            silence.update(found, now, SILENT_MAX) == ActiveServerCheck::Gone { epoch: 7 }
         })
     }
 
@@ -149,11 +149,11 @@ mod tests {
             "its lock may be elsewhere"
         );
         let mut silence = ActiveServerSilence::default();
-        silence.judge(found(1, true), start, SILENT_MAX);
+        silence.update(found(1, true), start, SILENT_MAX);
         assert_eq!(looks(&mut silence, start, found(1, false)), Some(4));
         let stopped = ActiveServerState { epoch: 0, ..found(1, true) };
         assert_eq!(
-            ActiveServerSilence::default().judge(stopped, start, SILENT_MAX),
+            ActiveServerSilence::default().update(stopped, start, SILENT_MAX),
             ActiveServerCheck::Gone { epoch: 0 }
         );
     }
@@ -164,10 +164,10 @@ mod tests {
         let mut silence = ActiveServerSilence::default();
         for second in 0..60 {
             let now = start + Duration::from_secs(second);
-            assert_eq!(silence.judge(found(second / 4, true), now, SILENT_MAX), ActiveServerCheck::Active);
+            assert_eq!(silence.update(found(second / 4, true), now, SILENT_MAX), ActiveServerCheck::Active);
         }
         // This process was frozen, perhaps together with the others.
         let later = start + Duration::from_secs(3_600);
-        assert_eq!(silence.judge(found(14, true), later, SILENT_MAX), ActiveServerCheck::Active);
+        assert_eq!(silence.update(found(14, true), later, SILENT_MAX), ActiveServerCheck::Active);
     }
 }

@@ -1,7 +1,7 @@
 //! The table of resume tokens.
 
 use super::values::{bytes, number, text};
-use super::{MysqlStore, repeated};
+use super::{MysqlStore, repeat_list};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
 use crate::store::token::{ResumeTokenTable, StoredToken, TokenHash};
@@ -30,7 +30,7 @@ impl ResumeTokenTable for MysqlStore {
         // In one statement, because it is done at nearly every log-in of a user with many devices.
         let sql = format!(
             "DELETE FROM resume_tokens WHERE user_name = ? AND token_hash IN ({})",
-            repeated("?", hashes.len())
+            repeat_list("?", hashes.len())
         );
         let names = std::iter::once(user.as_str()).chain(hashes.iter().map(TokenHash::as_str));
         self.change(&sql, names.map(bytes).collect()).map(drop)

@@ -101,26 +101,27 @@ fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
     }
 }
 
-pub(super) fn corrupt(why: &str) -> StoreError {
+pub(super) fn corrupt_error(why: &str) -> StoreError {
     StoreError::Corrupt(format!("a row of the store is not what this server writes: {why}"))
 }
 
 pub(super) fn text(row: &Row, at: usize) -> Result<&str, StoreError> {
     match row.as_ref(at) {
-        Some(Value::Bytes(bytes)) => std::str::from_utf8(bytes).map_err(|_| corrupt("no UTF-8")),
-        _ => Err(corrupt("no text")),
+        Some(Value::Bytes(bytes)) => std::str::from_utf8(bytes).map_err(|_| corrupt_error("no UTF-8")),
+        _ => Err(corrupt_error("no text")),
     }
 }
 
 pub(super) fn number(row: &Row, at: usize) -> Result<u64, StoreError> {
     match row.as_ref(at) {
         Some(Value::UInt(number)) => Ok(*number),
-        Some(Value::Int(number)) => u64::try_from(*number).map_err(|_| corrupt("a negative number")),
+        Some(Value::Int(number)) => u64::try_from(*number).map_err(|_| corrupt_error("a negative number")),
         // The form of a number from a statement that was not prepared.
-        Some(Value::Bytes(digits)) => {
-            std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or_else(|| corrupt("no number"))
-        }
-        _ => Err(corrupt("no number")),
+        Some(Value::Bytes(digits)) => std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .ok_or_else(|| corrupt_error("no number")),
+        _ => Err(corrupt_error("no number")),
     }
 }
 
@@ -129,7 +130,7 @@ pub(super) fn bytes(text: &str) -> Value {
 }
 
 pub(super) fn name(row: &Row, at: usize) -> Result<UserName, StoreError> {
-    UserName::new(text(row, at)?).map_err(corrupt)
+    UserName::new(text(row, at)?).map_err(corrupt_error)
 }
 
 #[cfg(test)]

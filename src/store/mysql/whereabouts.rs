@@ -1,6 +1,6 @@
 //! The whereabouts of the users of a cluster.
 
-use super::values::{bytes, corrupt, number, text};
+use super::values::{bytes, corrupt_error, number, text};
 use super::{MysqlStore, fault, read_page};
 use crate::chat::contract::{NodeId, NodeIncarnation, UserOwner};
 use crate::protocol::field::UserName;
@@ -28,7 +28,7 @@ fn literal(name: &str) -> String {
 }
 
 fn owner_of(row: &Row) -> Result<UserOwner, StoreError> {
-    let node = u16::try_from(number(row, 1)?).map_err(|_| corrupt("no node has this number"))?;
+    let node = u16::try_from(number(row, 1)?).map_err(|_| corrupt_error("no node has this number"))?;
     let epoch = number(row, 2)?;
     let at = NodeId::new(node).map(|node| NodeIncarnation { node, epoch });
     Ok(UserOwner { at, epoch: number(row, 3)?, floor: number(row, 4)? })
@@ -58,10 +58,10 @@ impl MysqlStore {
 }
 
 impl ClusterStore for MysqlStore {
-    fn me(&self) -> NodeIncarnation {
+    fn incarnation(&self) -> NodeIncarnation {
         // The floor is read only if there is a row; the other case cannot write anything.
         match &self.lock.seat {
-            Some(seat) => seat.me,
+            Some(seat) => seat.incarnation,
             None => unreachable!("a server alone has no nodes"),
         }
     }
@@ -79,7 +79,7 @@ impl ClusterStore for MysqlStore {
     }
 
     fn claim(&mut self, user: &UserName, epoch: u64, floor: u64) -> Result<bool, StoreError> {
-        let me = self.me();
+        let me = self.incarnation();
         if epoch == 0 {
             // The user has never belonged to a node: there may be no row.
             let sql = "INSERT INTO whereabouts (user_name, node, node_epoch, epoch, floor) VALUES (?, 0, 0, 0, 0) \
@@ -114,7 +114,7 @@ impl ClusterStore for MysqlStore {
             Ok(rows) => rows,
             Err(error) => {
                 if !fault(&error).1 {
-                    self.leave();
+                    self.drop_connection();
                 }
                 return Ok(None);
             }

@@ -132,13 +132,13 @@ impl StoreConnection for ScriptedStore {
     fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
         self.inner.find_pushes(pushes)
     }
-    fn waiting(
+    fn waiting_pushes(
         &mut self,
         receivers: &[(&str, u64)],
         count_max: u32,
         note: &mut dyn FnMut(usize, u64, &str, u64),
     ) -> Result<(), StoreError> {
-        self.inner.waiting(receivers, count_max, note)
+        self.inner.waiting_pushes(receivers, count_max, note)
     }
     fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushSenderAndSize>>, StoreError> {
         self.inner.sizes(pushes)

@@ -49,7 +49,7 @@ fn mailbox_counts(quotas: Quotas, receiver: &str) -> MailboxUsageCache {
 
 #[test]
 fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
-    let size = QuotaUsage::of_one(message(1, "bob", "ann").text_bytes() as u64).bytes;
+    let size = QuotaUsage::of_one_push(message(1, "bob", "ann").text_bytes() as u64).bytes;
     for (quotas, of_bob, of_cid) in [
         (quotas((5, NO_BYTES_MAX), (3, NO_BYTES_MAX)), 3, 2),
         (quotas((100, 5 * size), (100, 3 * size)), 3, 2),
@@ -65,10 +65,10 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
                 assert!(n < taken || matches!(verdict, QuotaCheck::Full(_)), "{sender} {n} {quotas:?}");
             }
         }
-        mailbox_counts.removed(&user("ann"), 0, "bob".into(), message(0, "bob", "ann").text_bytes() as u64);
+        mailbox_counts.note_deleted(&user("ann"), 0, "bob".into(), message(0, "bob", "ann").text_bytes() as u64);
         mailbox_counts.next_round();
         assert_eq!(mailbox_counts.admit(&message(9, "bob", "ann"), false), QuotaCheck::Room, "what is gone makes room");
-        assert!(mailbox_counts.exceeded(&message(10, "bob", "ann")).is_some());
+        assert!(mailbox_counts.exceeded_quota(&message(10, "bob", "ann")).is_some());
     }
 }
 
@@ -85,7 +85,7 @@ fn the_quota_that_is_exceeded_is_told() {
             mailbox_counts.admit(&message(n, "bob", "ann"), false)
         };
         assert_eq!([0, 1, 2].map(&mut admit), [QuotaCheck::Room, QuotaCheck::Room, QuotaCheck::Full(exceeded)]);
-        assert_eq!(mailbox_counts.exceeded(&message(3, "bob", "ann")), Some(exceeded));
+        assert_eq!(mailbox_counts.exceeded_quota(&message(3, "bob", "ann")), Some(exceeded));
     }
 }
 
@@ -96,7 +96,7 @@ fn a_push_that_depends_on_its_round_is_put_off_with_all_that_follow() {
     mailbox_counts.next_round();
     let verdicts: Vec<_> = (0..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
     assert_eq!(verdicts, [QuotaCheck::Room, QuotaCheck::Room, QuotaCheck::Later, QuotaCheck::Later]);
-    mailbox_counts.not_added(&message(1, "bob", "ann"));
+    mailbox_counts.note_not_saved(&message(1, "bob", "ann"));
     mailbox_counts.next_round();
     let verdicts: Vec<_> = (2..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
     assert_eq!(verdicts, [QuotaCheck::Room, QuotaCheck::Later]);
@@ -108,32 +108,32 @@ fn a_push_that_depends_on_its_round_is_put_off_with_all_that_follow() {
 fn a_rollback_is_not_counted_and_an_unknown_outcome_is_counted_again() {
     let mut mailbox_counts = mailbox_counts(quotas((9, NO_BYTES_MAX), (9, NO_BYTES_MAX)), "ann");
     mailbox_counts.begin();
-    mailbox_counts.added(&message(1, "bob", "ann"));
+    mailbox_counts.note_saved(&message(1, "bob", "ann"));
     mailbox_counts.committed();
     let before = mailbox_counts.usage("ann");
     mailbox_counts.begin();
-    mailbox_counts.added(&message(2, "bob", "ann"));
-    mailbox_counts.added(&message(3, "cid", "ann"));
-    mailbox_counts.removed(&user("ann"), 1, "bob".into(), message(1, "bob", "ann").text_bytes() as u64);
+    mailbox_counts.note_saved(&message(2, "bob", "ann"));
+    mailbox_counts.note_saved(&message(3, "cid", "ann"));
+    mailbox_counts.note_deleted(&user("ann"), 1, "bob".into(), message(1, "bob", "ann").text_bytes() as u64);
     mailbox_counts.counts("dan");
     mailbox_counts.counted_all("dan");
     mailbox_counts.rolled_back();
     assert_eq!(mailbox_counts.usage("ann"), before);
-    assert!(!mailbox_counts.knows("dan"), "it may have counted what was rolled back");
+    assert!(!mailbox_counts.is_known("dan"), "it may have counted what was rolled back");
     assert_eq!(mailbox_counts.entries(), 2);
     mailbox_counts.begin();
-    mailbox_counts.added(&message(2, "bob", "ann"));
-    mailbox_counts.unknown();
-    assert!(!mailbox_counts.knows("ann"));
+    mailbox_counts.note_saved(&message(2, "bob", "ann"));
+    mailbox_counts.note_unknown_outcome();
+    assert!(!mailbox_counts.is_known("ann"));
     // It is counted while the unknown transaction may still be committed: it must be counted once
     // more afterwards.
     mailbox_counts.begin();
     mailbox_counts.counts("ann");
     mailbox_counts.counted_all("ann");
     mailbox_counts.committed();
-    assert!(mailbox_counts.knows("ann"));
-    mailbox_counts.settled();
-    assert!(!mailbox_counts.knows("ann"));
+    assert!(mailbox_counts.is_known("ann"));
+    mailbox_counts.end_uncertainty();
+    assert!(!mailbox_counts.is_known("ann"));
     assert_eq!(mailbox_counts.entries(), 0);
 }
 
@@ -147,14 +147,14 @@ fn too_many_mailboxes_are_not_remembered_and_the_dear_ones_stay() {
         mailbox_counts.counts(&name);
         mailbox_counts.counted_all(&name);
         for seq in 0..if n % 100 == 0 { 50 } else { n % 3 } {
-            mailbox_counts.added(&message(seq, if seq % 2 == 0 { "bob" } else { "cid" }, &name));
+            mailbox_counts.note_saved(&message(seq, if seq % 2 == 0 { "bob" } else { "cid" }, &name));
         }
         mailbox_counts.committed();
         assert!(mailbox_counts.entries() <= 200);
         let shares: usize = mailbox_counts.by_receiver.values().map(|mailbox| mailbox.shares.len()).sum();
         assert_eq!(mailbox_counts.shares, shares);
     }
-    assert!((0..1_000).step_by(100).all(|n| mailbox_counts.knows(&format!("user {n}"))));
+    assert!((0..1_000).step_by(100).all(|n| mailbox_counts.is_known(&format!("user {n}"))));
     println!("a mailbox: {} B beside its names", size_of::<MailboxUsage>() + size_of::<Box<str>>());
 }
 
@@ -241,13 +241,13 @@ impl StoreConnection for FlakyStore {
     fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
         self.inner.find_pushes(pushes)
     }
-    fn waiting(
+    fn waiting_pushes(
         &mut self,
         receivers: &[(&str, u64)],
         count_max: u32,
         note: &mut dyn FnMut(usize, u64, &str, u64),
     ) -> Result<(), StoreError> {
-        self.inner.waiting(receivers, count_max, note)?;
+        self.inner.waiting_pushes(receivers, count_max, note)?;
         self.may_fail()
     }
     fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<PushSenderAndSize>>, StoreError> {
@@ -289,7 +289,7 @@ fn recount(tables: &MemoryStore, receiver: &str) -> (QuotaUsage, Vec<SenderUsage
     let mut mailbox = MailboxUsage::new(false);
     let all = tables.clone().pushes(&user(receiver), 0, u32::MAX, usize::MAX).unwrap();
     for push in all {
-        mailbox.change(push.sender(), QuotaUsage::of_one(push.text_bytes() as u64), true);
+        mailbox.change(push.sender(), QuotaUsage::of_one_push(push.text_bytes() as u64), true);
     }
     (mailbox.total, mailbox.shares)
 }
@@ -348,7 +348,7 @@ fn jobs(dice: &Mutex<Rng>, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job>
 fn check_blocks(tables: &mut MemoryStore) -> usize {
     let mut hidden = 0;
     for (one, other) in PEOPLE.iter().flat_map(|one| PEOPLE.map(|other| (user(one), user(other)))) {
-        let tie = tables.tie(&one, &other).unwrap();
+        let tie = tables.relation(&one, &other).unwrap();
         let incoming = tables.request(&one, &other).unwrap();
         assert_eq!(incoming.as_ref().is_some_and(|request| request.is_hidden), incoming.is_some() && tie.blocks);
         assert!(!tie.blocks || !tie.are_friends && (one == other || tables.request(&other, &one).unwrap().is_none()));

@@ -1,6 +1,6 @@
 //! The table of accounts, and that of deletions.
 
-use super::{SqliteStore, corrupt, signed};
+use super::{SqliteStore, corrupt_error, to_i64};
 use crate::chat::contract::{ProfileChange, StoredPushInfo};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::PushKind;
@@ -9,11 +9,11 @@ use crate::store::accounts::{AccountAuthData, AccountTable, BANNED, DELETED, sta
 use rusqlite::{OptionalExtension, Row, params};
 
 pub(super) fn name(row: &Row<'_>, at: usize) -> Result<UserName, StoreError> {
-    UserName::new(row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?).map_err(corrupt)
+    UserName::new(row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?).map_err(corrupt_error)
 }
 
 impl SqliteStore {
-    pub(super) fn names_in(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<UserName>, StoreError> {
+    pub(super) fn query_names(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<UserName>, StoreError> {
         let mut find = self.db.prepare_cached(sql)?;
         let (mut rows, mut names) = (find.query(params)?, Vec::new());
         while let Some(row) = rows.next()? {
@@ -32,7 +32,7 @@ impl AccountTable for SqliteStore {
         Ok(account.map(|(password_hash, state)| AccountAuthData { password_hash, is_banned: state == BANNED }))
     }
 
-    fn are_there(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError> {
+    fn accounts_exist(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError> {
         let mut find = self.db.prepare_cached("SELECT 1 FROM accounts WHERE user_name = ?1 AND state < 2")?;
         Ok([find.exists([one.as_str()])?, find.exists([other.as_str()])?])
     }
@@ -71,7 +71,7 @@ impl AccountTable for SqliteStore {
 
     fn names(&mut self, after: Option<&UserName>, rows_max: u32) -> Result<Vec<UserName>, StoreError> {
         let after = after.map_or("", UserName::as_str);
-        self.names_in(
+        self.query_names(
             "SELECT user_name FROM accounts WHERE user_name > ?1 AND state < 2 ORDER BY user_name LIMIT ?2",
             params![after, rows_max],
         )
@@ -100,7 +100,7 @@ impl AccountTable for SqliteStore {
     }
 
     fn deletions(&mut self, rows_max: u32) -> Result<Vec<UserName>, StoreError> {
-        self.names_in("SELECT user_name FROM deletions ORDER BY user_name LIMIT ?1", [rows_max])
+        self.query_names("SELECT user_name FROM deletions ORDER BY user_name LIMIT ?1", [rows_max])
     }
 
     fn requests(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<(UserName, UserName)>, StoreError> {
@@ -126,14 +126,15 @@ impl AccountTable for SqliteStore {
             "SELECT seq, message_id = ?2, sender, kind, time_ms FROM pushes
              WHERE receiver = ?1 AND seq > ?3 ORDER BY seq LIMIT ?4",
         )?;
-        let mut rows = find.query(params![user.as_str(), id, signed(after_seq), rows_max])?;
+        let mut rows = find.query(params![user.as_str(), id, to_i64(after_seq), rows_max])?;
         let (mut pushes, mut count, mut last_seq) = (Vec::new(), 0, None);
         while let Some(row) = rows.next()? {
-            let number = |at: usize| u64::try_from(row.get::<_, i64>(at)?).map_err(|_| corrupt("a negative number"));
+            let number =
+                |at: usize| u64::try_from(row.get::<_, i64>(at)?).map_err(|_| corrupt_error("a negative number"));
             let seq = number(0)?;
             (count, last_seq) = (count + 1, Some(seq));
             if row.get(1)? {
-                let kind = PushKind::from_code(row.get(3)?).ok_or_else(|| corrupt("an unknown kind of push"))?;
+                let kind = PushKind::from_code(row.get(3)?).ok_or_else(|| corrupt_error("an unknown kind of push"))?;
                 pushes.push(StoredPushInfo { seq, sender: name(row, 2)?, kind, time_ms: number(4)? });
             }
         }

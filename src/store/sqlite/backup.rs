@@ -5,7 +5,7 @@
 //! snapshot exists. Only SQLite opens the source here: closing any other handle of the file would
 //! end the POSIX locks of a server in the same process.
 
-use super::open::{FileLock, check_beside, check_kind, check_log, check_owner, plain_path, version_of};
+use super::open::{FileLock, check_companion, check_kind, check_log, check_owner, plain_path, version_of};
 use crate::store::portable::StoreOpenMode;
 use crate::store::{StoreError, plain};
 use rusqlite::backup::{Backup, StepResult};
@@ -51,7 +51,7 @@ pub fn backup(source: &Path, target: &Path, stop: &AtomicBool) -> Result<BackupC
     let of_source = |error: StoreError| format!("cannot back up {}: {error}", source.display());
     let of_target = |error: StoreError| format!("cannot write the backup {}: {error}", target.display());
     let snapshot = snapshot(source).map_err(of_source)?;
-    let partial = PartialBackup::make(source, target).map_err(of_target)?;
+    let partial = PartialBackup::create(source, target).map_err(of_target)?;
     let copied = partial.copy(&snapshot, stop);
     // From here on the server's log may be reset, while the copy is verified.
     drop(snapshot);
@@ -75,7 +75,7 @@ pub fn check_source(path: &Path) -> Result<(), String> {
         return Ok(());
     }
     let Ok(file) = File::open(path) else { return Ok(()) };
-    match check_beside(&file, path) {
+    match check_companion(&file, path) {
         // A running server has checked them itself, and changes both while they are read here.
         Err(_) if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => Ok(()),
         checked => checked.map_err(|error| format!("cannot back up {}: {error}", path.display())),
@@ -122,7 +122,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn unavailable(error: std::io::Error) -> StoreError {
+fn unavailable_error(error: std::io::Error) -> StoreError {
     StoreError::Unavailable(plain(&error))
 }
 
@@ -137,14 +137,14 @@ fn open_partial(path: &Path) -> Result<File, StoreError> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => StoreError::Unavailable("the folder that it is to be in is not there".into()),
-        _ => unavailable(error),
+        _ => unavailable_error(error),
     })
 }
 
 /// Does this open file have this name and no other? If it has another name as well, this name is
 /// removed.
 #[cfg(unix)]
-fn is_own(file: &File, path: &Path) -> std::io::Result<bool> {
+fn has_only_name(file: &File, path: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let of_file = file.metadata()?;
     let of_name = match path.symlink_metadata() {
@@ -163,7 +163,7 @@ fn is_own(file: &File, path: &Path) -> std::io::Result<bool> {
 }
 
 #[cfg(not(unix))]
-fn is_own(_: &File, _: &Path) -> std::io::Result<bool> {
+fn has_only_name(_: &File, _: &Path) -> std::io::Result<bool> {
     Ok(true)
 }
 
@@ -176,7 +176,7 @@ struct PartialBackup {
 }
 
 impl PartialBackup {
-    fn make(source: &Path, target: &Path) -> Result<Self, StoreError> {
+    fn create(source: &Path, target: &Path) -> Result<Self, StoreError> {
         // With such a name SQLite would take it for a part of the store.
         if ["-wal", "-shm", "-journal"].iter().any(|end| with_suffix(source, end) == target) {
             return Err(StoreError::Unavailable("that name belongs to the store".into()));
@@ -192,14 +192,14 @@ impl PartialBackup {
                 Err(TryLockError::WouldBlock) => {
                     return Err(StoreError::Unavailable("another backup into it is under way".into()));
                 }
-                Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+                Err(TryLockError::Error(error)) => return Err(unavailable_error(error)),
             }
             // Between opening and locking, another backup may have renamed this file to its final
             // name, and a killed one may have left it with both names: then it is complete, and is
             // not touched.
-            if is_own(&file, &path).map_err(unavailable)? {
+            if has_only_name(&file, &path).map_err(unavailable_error)? {
                 let partial = Self { path, lock: FileLock(file) };
-                partial.empty().map_err(unavailable)?;
+                partial.empty().map_err(unavailable_error)?;
                 return Ok(partial);
             }
         }
@@ -242,7 +242,7 @@ impl PartialBackup {
                 _ => return Err(StoreError::Busy("another process holds the file".into())),
             }
             if step % FLUSH_STEPS == 0 {
-                self.file().sync_data().map_err(unavailable)?;
+                self.file().sync_data().map_err(unavailable_error)?;
             }
             std::thread::sleep(began.elapsed().min(REST_MAX));
         }
@@ -265,26 +265,26 @@ impl PartialBackup {
         }
         let (accounts, pushes) = (count(&db, "accounts")?, count(&db, "pushes")?);
         drop(db);
-        Ok(BackupContents { bytes: self.file().metadata().map_err(unavailable)?.len(), accounts, pushes })
+        Ok(BackupContents { bytes: self.file().metadata().map_err(unavailable_error)?.len(), accounts, pushes })
     }
 
     /// Gives it its final name, durably, unless another file has that name by now.
     fn publish(&self, target: &Path, contents: BackupContents) -> Result<BackupContents, StoreError> {
-        self.file().sync_all().map_err(unavailable)?;
+        self.file().sync_all().map_err(unavailable_error)?;
         match std::fs::hard_link(&self.path, target) {
-            Ok(()) => std::fs::remove_file(&self.path).map_err(unavailable)?,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(unavailable(error)),
+            Ok(()) => std::fs::remove_file(&self.path).map_err(unavailable_error)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(unavailable_error(error)),
             // A file system without hard links.
             Err(_) if target.symlink_metadata().is_err() => {
-                std::fs::rename(&self.path, target).map_err(unavailable)?;
+                std::fs::rename(&self.path, target).map_err(unavailable_error)?;
             }
-            Err(error) => return Err(unavailable(error)),
+            Err(error) => return Err(unavailable_error(error)),
         }
         #[cfg(unix)]
         {
             let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(unavailable)?;
-            folder.sync_all().map_err(unavailable)?;
+            let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(unavailable_error)?;
+            folder.sync_all().map_err(unavailable_error)?;
         }
         Ok(contents)
     }

@@ -1,6 +1,6 @@
 //! The table of blocked users.
 
-use super::{SqliteStore, corrupt};
+use super::{SqliteStore, corrupt_error};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
 use crate::store::blocks::BlockedUserTable;
@@ -14,7 +14,7 @@ pub(super) const HIDDEN_PUSHES: &str = "SELECT pushes.receiver, pushes.seq FROM 
 
 impl BlockedUserTable for SqliteStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
-        self.names_in("SELECT blocked_name FROM blocks WHERE user_name = ?1 ORDER BY blocked_name", [user.as_str()])
+        self.query_names("SELECT blocked_name FROM blocks WHERE user_name = ?1 ORDER BY blocked_name", [user.as_str()])
     }
 
     fn add(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
@@ -31,7 +31,7 @@ impl BlockedUserTable for SqliteStore {
         Ok(())
     }
 
-    fn remove_some(&mut self, user: &UserName, rows_max: u32) -> Result<u64, StoreError> {
+    fn remove_blocks(&mut self, user: &UserName, rows_max: u32) -> Result<u64, StoreError> {
         let mut removed = 0;
         for sql in [
             "DELETE FROM blocks WHERE user_name = ?1 AND blocked_name IN
@@ -48,8 +48,9 @@ impl BlockedUserTable for SqliteStore {
         let mut find = self.db.prepare_cached(HIDDEN_PUSHES)?;
         let (mut rows, mut pushes) = (find.query([rows_max])?, Vec::new());
         while let Some(row) = rows.next()? {
-            let name = UserName::new(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?).map_err(corrupt)?;
-            pushes.push((name, u64::try_from(row.get::<_, i64>(1)?).map_err(|_| corrupt("a negative number"))?));
+            let name =
+                UserName::new(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?).map_err(corrupt_error)?;
+            pushes.push((name, u64::try_from(row.get::<_, i64>(1)?).map_err(|_| corrupt_error("a negative number"))?));
         }
         Ok(pushes)
     }

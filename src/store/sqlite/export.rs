@@ -1,6 +1,6 @@
 //! A SQLite store as the source or target of a copy, page by page.
 
-use super::{SqliteStore, corrupt};
+use super::{SqliteStore, corrupt_error};
 use crate::store::portable::{
     ColumnValue, CopyableStore, PageMax, Row, TableColumn, TableSchema, UNFINISHED, row_weight_bytes,
 };
@@ -54,7 +54,7 @@ fn field(row: &rusqlite::Row<'_>, at: usize, column: &TableColumn) -> Result<Col
         TableColumn::Text(_) => ColumnValue::Text(value.as_str().map_err(rusqlite::Error::from)?.into()),
         TableColumn::Number(_) | TableColumn::Created => {
             let number = value.as_i64().map_err(rusqlite::Error::from)?;
-            ColumnValue::Number(u64::try_from(number).map_err(|_| corrupt("a negative number"))?)
+            ColumnValue::Number(u64::try_from(number).map_err(|_| corrupt_error("a negative number"))?)
         }
     })
 }
@@ -78,7 +78,7 @@ impl SqliteStore {
 impl CopyableStore for SqliteStore {
     fn count(&mut self, table: &TableSchema) -> Result<u64, StoreError> {
         let count: i64 = self.db.query_row(&format!("SELECT count(*) FROM {}", table.name), [], |row| row.get(0))?;
-        u64::try_from(count).map_err(|_| corrupt("a negative count"))
+        u64::try_from(count).map_err(|_| corrupt_error("a negative count"))
     }
 
     fn read(
@@ -111,7 +111,7 @@ impl CopyableStore for SqliteStore {
         written
     }
 
-    fn mark(&mut self) -> Result<(), StoreError> {
+    fn mark_unfinished(&mut self) -> Result<(), StoreError> {
         self.set_version(UNFINISHED)
     }
 

@@ -1,6 +1,6 @@
 //! The tables of friendships and friend requests.
 
-use super::{SqliteStore, corrupt, signed, time};
+use super::{SqliteStore, corrupt_error, time, to_i64};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
@@ -15,7 +15,7 @@ impl SqliteStore {
 }
 
 impl FriendshipTable for SqliteStore {
-    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
+    fn relation(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let mut find = self.db.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM friendships WHERE user_name = ?1 AND friend_name = ?2),
                 EXISTS (SELECT 1 FROM blocks WHERE user_name = ?1 AND blocked_name = ?2),
@@ -57,7 +57,7 @@ impl FriendshipTable for SqliteStore {
         let Some((id, time_ms, seq, is_hidden)) = row.optional()? else {
             return Ok(None);
         };
-        let seq = u64::try_from(seq).map_err(|_| corrupt("a negative number"))?;
+        let seq = u64::try_from(seq).map_err(|_| corrupt_error("a negative number"))?;
         Ok(Some(FriendRequest { id, time_ms: time(time_ms), seq, is_hidden }))
     }
 
@@ -82,7 +82,7 @@ impl FriendshipTable for SqliteStore {
             "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq, hidden, content)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
-        let (time_ms, seq) = (signed(push.time_ms), signed(push.seq));
+        let (time_ms, seq) = (to_i64(push.time_ms), to_i64(push.seq));
         insert.execute(params![push.receiver(), push.sender(), push.id(), time_ms, seq, is_hidden, push.content()])?;
         Ok(())
     }

@@ -28,7 +28,7 @@ struct RollbackJournal {
     page_bytes: usize,
     pages: u32,
     /// The beginning of its first page, if the journal has that page.
-    first: Option<[u8; HEAD_BYTES]>,
+    first_page: Option<[u8; HEAD_BYTES]>,
     /// The journal has at least one page.
     has_pages: bool,
 }
@@ -46,7 +46,7 @@ impl RollbackJournal {
         if !is_size(sector_bytes, 32) || !is_size(page_bytes, 512) {
             return Ok(None);
         }
-        let mut before = Self { page_bytes, pages: number(&header, 16), first: None, has_pages: false };
+        let mut before = Self { page_bytes, pages: number(&header, 16), first_page: None, has_pages: false };
         // A record: the number of a page, the page, and a checksum.
         let mut record = vec![0; 4 + page_bytes + 4];
         let mut gap = vec![0; sector_bytes];
@@ -65,7 +65,7 @@ impl RollbackJournal {
                 bytes += record.len();
                 before.has_pages = true;
                 if number(&record, 0) == 1 {
-                    before.first = record[4..].first_chunk().copied();
+                    before.first_page = record[4..].first_chunk().copied();
                     return Ok(Some(before));
                 }
             }
@@ -81,7 +81,7 @@ impl RollbackJournal {
     }
 
     /// May the journal belong to a file with this beginning and this size in bytes?
-    fn is_of(&self, page: &[u8; HEAD_BYTES], file_bytes: u64) -> bool {
+    fn may_belong_to(&self, page: &[u8; HEAD_BYTES], file_bytes: u64) -> bool {
         let head = DatabaseHeader::of(page);
         let file_pages = file_bytes / head.page_bytes.max(1) as u64;
         if self.pages == 0 {
@@ -92,11 +92,11 @@ impl RollbackJournal {
         if self.page_bytes != head.page_bytes || file_pages < self.pages.into() {
             return false;
         }
-        match &self.first {
+        match &self.first_page {
             // The file is in the state before the change or after it.
             Some(first) => {
                 page == first
-                    || (head.changes == DatabaseHeader::of(first).changes.wrapping_add(1) && is_like(page, first))
+                    || (head.changes == DatabaseHeader::of(first).changes.wrapping_add(1) && is_same_page(page, first))
             }
             // The journal would only truncate the file to its present size.
             None => !self.has_pages && file_pages == u64::from(self.pages),
@@ -105,7 +105,7 @@ impl RollbackJournal {
 }
 
 /// Are the two equal, apart from the ranges that change with the mode?
-fn is_like(page: &[u8; HEAD_BYTES], first: &[u8; HEAD_BYTES]) -> bool {
+fn is_same_page(page: &[u8; HEAD_BYTES], first: &[u8; HEAD_BYTES]) -> bool {
     (0..HEAD_BYTES).all(|at| page[at] == first[at] || CHANGED.iter().any(|range| range.contains(&at)))
 }
 
@@ -132,7 +132,7 @@ pub(super) fn check(mut file: &File, journal_path: &Path) -> Result<(), StoreErr
     }
     let file_bytes = file.metadata().map_err(unavailable)?.len();
     let before = RollbackJournal::read(journal).map_err(unavailable)?;
-    if before.is_none_or(|before| before.is_of(&page, file_bytes)) {
+    if before.is_none_or(|before| before.may_belong_to(&page, file_bytes)) {
         return Ok(());
     }
     let name = journal_path.file_name().unwrap_or_default().to_string_lossy();

@@ -57,7 +57,7 @@ impl LogChecksum {
         self.sums = [one, other];
     }
 
-    fn is(&self, bytes: &[u8], at: usize) -> bool {
+    fn matches(&self, bytes: &[u8], at: usize) -> bool {
         self.sums == [number(bytes, at), number(bytes, at + 4)]
     }
 }
@@ -73,7 +73,7 @@ fn committed(log: impl Read) -> std::io::Result<Option<(usize, Option<u32>)>> {
     let mut sum = LogChecksum { is_big_endian: number(&head, 0) & 1 == 1, sums: [0; 2] };
     sum.add(&head[..24]);
     let page_bytes = number(&head, 8) as usize;
-    if !sum.is(&head, 24) || !page_bytes.is_power_of_two() || !(512..=65_536).contains(&page_bytes) {
+    if !sum.matches(&head, 24) || !page_bytes.is_power_of_two() || !(512..=65_536).contains(&page_bytes) {
         return Ok(None);
     }
     let (mut frame, mut page) = ([0; 24], vec![0; page_bytes]);
@@ -82,7 +82,7 @@ fn committed(log: impl Read) -> std::io::Result<Option<(usize, Option<u32>)>> {
         sum.add(&frame[..8]);
         sum.add(&page);
         // The rest belongs to an older log.
-        if frame[8..16] != head[16..24] || !sum.is(&frame, 16) {
+        if frame[8..16] != head[16..24] || !sum.matches(&frame, 16) {
             break;
         }
         if number(&frame, 0) == 1 && changes.is_none() {

@@ -3,7 +3,9 @@
 
 use super::place::StoreFiles;
 use super::{SqliteStore, journal_owner, log_owner};
-use crate::store::portable::{StoreOpenMode, TABLES, UNFINISHED, check_current, tables_of, unfinished};
+use crate::store::portable::{
+    StoreOpenMode, TABLES, UNFINISHED, check_schema_version, tables_of, unfinished_copy_error,
+};
 use crate::store::{StoreError, plain};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -79,12 +81,12 @@ pub(super) fn check_kind(data: &Metadata) -> Result<(), StoreError> {
 
 /// The path of a file's write-ahead log.
 pub(super) fn log_of(path: &Path) -> PathBuf {
-    beside(path, "-wal")
+    companion_path(path, "-wal")
 }
 
 /// The path of a file that SQLite keeps beside the store: named by the file's own name, whatever
 /// link leads to it.
-fn beside(path: &Path, end: &str) -> PathBuf {
+fn companion_path(path: &Path, end: &str) -> PathBuf {
     let mut name = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
     name.push(end);
     name.into()
@@ -94,9 +96,9 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 ///
 /// # Errors
 /// One sentence.
-pub(super) fn check_beside(file: &File, path: &Path) -> Result<(), StoreError> {
+pub(super) fn check_companion(file: &File, path: &Path) -> Result<(), StoreError> {
     log_owner::check(file, &log_of(path))?;
-    journal_owner::check(file, &beside(path, "-journal"))
+    journal_owner::check(file, &companion_path(path, "-journal"))
 }
 
 /// Refuses a write-ahead log whose file is missing or empty: SQLite would delete the log, and the
@@ -140,7 +142,7 @@ pub(super) fn check_owner(db: &Connection, role: StoreOpenMode) -> Result<(), St
         return Err(StoreError::Corrupt("it is a database of another application".into()));
     }
     if version == UNFINISHED {
-        return Err(unfinished());
+        return Err(unfinished_copy_error());
     }
     let known = MIGRATIONS.len() as i64;
     if version > known {
@@ -215,7 +217,7 @@ impl SqliteStore {
         if !head.is_empty() && head != MAGIC {
             return Err(StoreError::Corrupt("it is no SQLite database".into()));
         }
-        check_beside(&lock.0, path)?;
+        check_companion(&lock.0, path)?;
         let mut flags = OpenFlags::default();
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
         // The locked file must be the opened one: a name that SQLite reads as a URI may mean
@@ -227,12 +229,12 @@ impl SqliteStore {
             let (why, shown) = (error.to_string(), format!(": {}", path.display()));
             StoreError::Unavailable(why.strip_suffix(&shown).unwrap_or(&why).to_owned())
         })?;
-        let place = StoreFiles::of(&path, &lock.0).map_err(unavailable)?;
-        let mut store = Self { db, _lock: lock, place, has_log: false };
+        let files = StoreFiles::of(&path, &lock.0).map_err(unavailable)?;
+        let mut store = Self { db, _lock: lock, files, has_log: false };
         store.prepare(role)?;
         // From now on all three files are known: if one disappears before the first job, that is
         // noticed.
-        store.place.check()?;
+        store.files.check()?;
         if is_new {
             // Log it: a typing error in the path, or another working folder, also creates an empty
             // store.
@@ -249,13 +251,13 @@ impl SqliteStore {
         self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         check_owner(&self.db, role)?;
         if role == StoreOpenMode::CopyFrom {
-            check_current(self.version()?, MIGRATIONS.len())?;
+            check_schema_version(self.version()?, MIGRATIONS.len())?;
             self.db.pragma_update(None, "query_only", true)?;
             return Ok(());
         }
         let make_marked = role == StoreOpenMode::CopyInto && self.version()? == 0;
         if make_marked {
-            self.make_marked()?;
+            self.create_marked_tables()?;
         }
         // A copy into such a store is refused, and must not change a byte of it.
         if role == StoreOpenMode::CopyInto && !make_marked && self.has_rows()? {
@@ -293,7 +295,7 @@ impl SqliteStore {
 
     /// Creates the tables and the mark of an unfinished copy in one transaction, so that the store
     /// never exists without the mark.
-    fn make_marked(&mut self) -> Result<(), StoreError> {
+    fn create_marked_tables(&mut self) -> Result<(), StoreError> {
         let transaction = self.db.transaction()?;
         MIGRATIONS.iter().try_for_each(|step| transaction.execute_batch(step))?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -58,9 +58,9 @@ pub(super) struct StoreFiles {
     file: FileIdentity,
     /// The write-ahead log, which alone has the latest commits, and its index, by which other
     /// processes know that the log is in use. Both are created by the first transaction and stay.
-    beside: [(PathBuf, Option<FileIdentity>); 2],
+    wal_files: [(PathBuf, Option<FileIdentity>); 2],
     /// When the last check succeeded.
-    seen: Option<Instant>,
+    checked_at: Option<Instant>,
 }
 
 impl StoreFiles {
@@ -69,13 +69,13 @@ impl StoreFiles {
         // The other files are beside the file itself, not beside a link to it.
         let real_path = std::fs::canonicalize(path)?;
         let link = (real_path != std::path::absolute(path)?).then(|| path.to_path_buf());
-        let beside = ["-wal", "-shm"].map(|end| {
+        let wal_files = ["-wal", "-shm"].map(|end| {
             let mut path = real_path.clone().into_os_string();
             path.push(end);
             (PathBuf::from(path), None)
         });
         let file = identity(&file.metadata()?);
-        Ok(Self { link, path: real_path, file, beside, seen: None })
+        Ok(Self { link, path: real_path, file, wal_files, checked_at: None })
     }
 
     /// Checks the three files by name. Nothing is opened, because closing it would release SQLite's
@@ -84,26 +84,26 @@ impl StoreFiles {
     /// # Errors
     /// Which of the files is missing, and what to do.
     pub(super) fn check(&mut self) -> Result<(), StoreError> {
-        self.seen = None;
+        self.checked_at = None;
         // A link in its place does not count as the file.
-        let found = look(&self.path, of_name)?;
+        let found = identity_at(&self.path, of_name)?;
         if found != Some(self.file) {
-            return Err(gone(&self.path, found.is_some()));
+            return Err(gone_error(&self.path, found.is_some()));
         }
         if let Some(link) = &self.link {
-            let found = look(link, behind_link)?;
+            let found = identity_at(link, behind_link)?;
             if found != Some(self.file) {
-                return Err(gone(link, found.is_some()));
+                return Err(gone_error(link, found.is_some()));
             }
         }
-        for (path, known) in &mut self.beside {
-            let found = look(path, of_name)?;
+        for (path, known) in &mut self.wal_files {
+            let found = identity_at(path, of_name)?;
             if known.is_some() && found != *known {
-                return Err(gone(path, found.is_some()));
+                return Err(gone_error(path, found.is_some()));
             }
             *known = found;
         }
-        self.seen = Some(Instant::now());
+        self.checked_at = Some(Instant::now());
         Ok(())
     }
 
@@ -111,15 +111,18 @@ impl StoreFiles {
     ///
     /// # Errors
     /// As [`check`](Self::check).
-    pub(super) fn check_now_and_then(&mut self) -> Result<(), StoreError> {
-        match self.seen {
+    pub(super) fn check_if_due(&mut self) -> Result<(), StoreError> {
+        match self.checked_at {
             Some(seen) if seen.elapsed() < FRESH => Ok(()),
             _ => self.check(),
         }
     }
 }
 
-fn look(path: &Path, how: fn(&Path) -> std::io::Result<FileIdentity>) -> Result<Option<FileIdentity>, StoreError> {
+fn identity_at(
+    path: &Path,
+    how: fn(&Path) -> std::io::Result<FileIdentity>,
+) -> Result<Option<FileIdentity>, StoreError> {
     match how(path) {
         Ok(found) => Ok(Some(found)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
@@ -127,7 +130,7 @@ fn look(path: &Path, how: fn(&Path) -> std::io::Result<FileIdentity>) -> Result<
     }
 }
 
-fn gone(path: &Path, is_replaced: bool) -> StoreError {
+fn gone_error(path: &Path, is_replaced: bool) -> StoreError {
     let what = if is_replaced { "was replaced by another" } else { "was deleted or moved" };
     StoreError::Unavailable(format!(
         "its file {} {what} while the server uses it: nothing is promised until the same file is back; \

@@ -1,6 +1,6 @@
 //! The table of resume tokens.
 
-use super::{SqliteStore, signed, time};
+use super::{SqliteStore, time, to_i64};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
 use crate::store::token::{ResumeTokenTable, StoredToken, TokenHash};
@@ -30,7 +30,7 @@ impl ResumeTokenTable for SqliteStore {
             "INSERT INTO resume_tokens (user_name, token_hash, expires_ms) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET expires_ms = excluded.expires_ms",
         )?;
-        insert.execute(params![user.as_str(), hash.as_str(), signed(*expires_ms)])?;
+        insert.execute(params![user.as_str(), hash.as_str(), to_i64(*expires_ms)])?;
         Ok(())
     }
 

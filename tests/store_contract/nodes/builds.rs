@@ -49,7 +49,7 @@ fn a_breaking_step_waits_until_no_node_of_an_older_build_lives() {
     assert!(refusal(&database, "a").contains("the node \"a\" cannot use"), "its name does not matter");
     let version: Option<u32> = database.admin.query_first("SELECT version FROM schema_version").unwrap();
     assert_eq!(version, Some(9), "nothing was changed");
-    a.lease.leave();
+    a.lease.end_incarnation();
     join(&database, "b");
     assert_eq!(versions(&mut database), (SCHEMA, SCHEMA));
 }
@@ -103,7 +103,7 @@ fn a_node_starts_on_newer_tables_that_are_compatible_with_it_only() {
     change(&mut database, &[&format!("UPDATE schema_version SET compatible = {newer}")]);
     let why = refusal(&database, "c");
     assert!(why.contains(&format!("schema {newest}, which needs one that knows {newer}, this one knows")), "{why}");
-    a.lease.leave();
+    a.lease.end_incarnation();
 }
 
 #[test]
@@ -124,10 +124,10 @@ fn a_node_that_cannot_speak_with_one_that_lives_is_refused() {
     change(&mut database, &["UPDATE cluster SET view = view + 1"]);
     let number: u64 = database.admin.query_first("SELECT view FROM cluster").unwrap().unwrap();
     a.wait_for_view(|view| view.number >= number);
-    a.lease.leave();
+    a.lease.end_incarnation();
     // One that has left says nothing.
     let b = Living::new(join(&database, "b"), PATIENCE);
-    assert_eq!(b.server.seat().frame_version(), FRAME_MAX);
+    assert_eq!(b.server.identity().frame_version(), FRAME_MAX);
 }
 
 #[test]
@@ -147,8 +147,8 @@ fn a_cluster_of_an_older_schema_gets_what_a_bus_needs() {
         database.admin.query_drop(sql).unwrap();
     }
     let again = join(&database, "a");
-    assert_eq!(again.seat().hash_key, first.seat().hash_key);
-    assert_ne!(again.seat().mac_key, [0; 32]);
+    assert_eq!(again.identity().hash_key, first.identity().hash_key);
+    assert_ne!(again.identity().mac_key, [0; 32]);
     let frame_max: Option<u16> = database.admin.query_first("SELECT frame_max FROM nodes").unwrap();
     assert_eq!(frame_max, Some(FRAME_MAX));
 }

@@ -41,7 +41,7 @@ fn a_node_that_lives_is_not_forgotten_nor_one_that_nobody_knows() {
     assert_eq!(members.forget("b", later()).unwrap(), ForgetNodeResult::Lives);
     assert_eq!(members.forget("a", later()).unwrap(), ForgetNodeResult::Lives, "it is the one that is asked");
     assert_eq!(members.forget("c", later()).unwrap(), ForgetNodeResult::Unknown);
-    b.lease.leave();
+    b.lease.end_incarnation();
     assert_eq!(members.forget("b", later()).unwrap(), ForgetNodeResult::Done { users: 0 });
     assert_eq!(members.forget("b", later()).unwrap(), ForgetNodeResult::Unknown);
 }
@@ -56,7 +56,7 @@ fn users_of_a_forgotten_node_belong_to_nobody_and_their_numbers_go_on_above_its_
     claim(&a.server, "bob", 0, 70);
     let outbox = NodeRecordOutbox::start(a.server.clone(), super::mail(100)).unwrap();
     let limit = b.first_view.nodes[1].hlc_limit;
-    b.lease.leave();
+    b.lease.end_incarnation();
     // What was said to it is not read any more.
     outbox.send(me(&b.server), NodeMessage::Who);
     outbox.finish(Duration::from_secs(30));
@@ -80,7 +80,7 @@ fn what_is_not_finished_in_time_goes_on_at_the_next_call() {
     let Some(mut database) = Database::new() else { return };
     let (a, b) = (living(&database, "a"), living(&database, "b"));
     insert_users(&mut database, 2_500, &b.server);
-    b.lease.leave();
+    b.lease.end_incarnation();
     let mut calls = 0;
     let result = loop {
         // The time is over at once, so each call does one part.
@@ -99,7 +99,7 @@ fn nodes_can_start_while_the_users_of_a_forgotten_one_are_released() {
     let Some(mut database) = Database::new() else { return };
     let (a, b) = (living(&database, "a"), living(&database, "b"));
     insert_users(&mut database, 1, &b.server);
-    b.lease.leave();
+    b.lease.end_incarnation();
     let members = a.lease.members();
     // It waits for this row.
     database.admin.query_drop("START TRANSACTION").unwrap();
@@ -134,7 +134,7 @@ fn a_node_with_the_number_of_a_forgotten_one_begins_above_all_that_it_has_used()
     let a = living(&database, "a");
     let mut zombie = join(&database, "b");
     for _ in 0..3 {
-        assert!(zombie.leave().unwrap());
+        assert!(zombie.end_incarnation().unwrap());
         zombie = join(&database, "b");
     }
     // It was fenced by mistake, and its process goes on.
@@ -145,7 +145,7 @@ fn a_node_with_the_number_of_a_forgotten_one_begins_above_all_that_it_has_used()
     let c = join(&database, "c");
     assert_eq!(me(&c).node, me(&zombie).node);
     assert!(me(&c).epoch > me(&zombie).epoch + 1, "{:?}", me(&c));
-    assert!(c.seat().floor >= 1 << 62);
+    assert!(c.identity().floor >= 1 << 62);
     assert!(late.begin().is_err() && zombie.connect().is_err(), "nothing of it is committed");
     // When every number was given once, those that are free are given again.
     for number in (1..=1_023).filter(|number| ![1, 2, 77].contains(number)) {

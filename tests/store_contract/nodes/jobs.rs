@@ -31,7 +31,7 @@ impl Node {
     }
 
     fn me(&self) -> NodeIncarnation {
-        self.cluster.me()
+        self.cluster.incarnation()
     }
 
     /// All at once; their outcomes in this order.
@@ -204,7 +204,7 @@ fn a_push_beyond_the_limit_of_the_numbers_is_written_when_the_limit_has_followed
     let limit = a.cluster.first_view().nodes[0].hlc_limit;
     let save = |seq, id: &str| Job::SavePush { push: message(seq, "bob", "ann", id) };
     // As with a bus: it looks seldom by itself.
-    a.cluster.look_rarely(true);
+    a.cluster.poll_rarely(true);
     for jump in 1..=20 {
         // As the loop does: the clock first, then the jobs.
         let ahead = limit + ((jump * 3_600_000) << 20);

@@ -46,8 +46,8 @@ impl ChatApp {
                     return self.see().into_iter().collect();
                 }
             }
-            SessionEvent::NotKept { with, text, why } => {
-                self.warn(text::line(&why));
+            SessionEvent::NotKept { with, text, reason } => {
+                self.warn(text::line(&reason));
                 // The text as it was entered.
                 let slash = if text.starts_with('/') { "/" } else { "" };
                 let draft = &mut self.chats.entry(with).or_default().draft;
@@ -79,8 +79,8 @@ impl ChatApp {
             SessionEvent::Shown { title, text } => self.show(&title, &text),
             SessionEvent::Said(sentence) => self.say(text::line(&sentence)),
             SessionEvent::Warned(sentence) => self.warn(text::line(&sentence)),
-            SessionEvent::Ended { why, is_refused } => {
-                self.ended = Some((text::line(&why), is_refused));
+            SessionEvent::Ended { reason, is_refused } => {
+                self.ended = Some((text::line(&reason), is_refused));
                 self.is_over = true;
             }
         }

@@ -99,8 +99,8 @@ fn a_text_that_is_not_sent_comes_back() {
     let mut app = app();
     app.enter("bob");
     enter(&mut app, "half a sentence");
-    let why = "the disk is full".to_owned();
-    app.hear(SessionEvent::NotKept { with: "bob".into(), text: "/etc".into(), why });
+    let reason = "the disk is full".to_owned();
+    app.hear(SessionEvent::NotKept { with: "bob".into(), text: "/etc".into(), reason });
     assert_eq!((app.editor().text(), app.said.1), ("//etc", true), "as it was entered");
     // A command from the list does not delete the text that is being written.
     press(&mut app, KeyCode::Tab);
@@ -265,7 +265,7 @@ fn the_end_is_said_and_the_way_out_always_works() {
         assert!(app.is_over && app.ended.is_none());
     }
     let mut app = app();
-    app.hear(SessionEvent::Ended { why: "wrong\npassword".into(), is_refused: true });
+    app.hear(SessionEvent::Ended { reason: "wrong\npassword".into(), is_refused: true });
     assert_eq!((app.is_over, app.ended), (true, Some(("wrong⏎password".into(), true))));
     let mut app = self::app();
     app.hear(SessionEvent::Link(ServerLinkStatus::Over("the user logged in elsewhere".into())));

@@ -20,7 +20,7 @@ impl ChatSessionWorker {
                     self.trust(&name);
                 }
             }
-            SessionCommand::Agree { name, keys } => self.agree(&name, &keys),
+            SessionCommand::Agree { name, keys } => self.accept_keys(&name, &keys),
             SessionCommand::Export { .. } => self.export(&order),
             SessionCommand::Import { .. } => self.import(&order),
             SessionCommand::NewKeys => self.new_keys(),
@@ -154,7 +154,7 @@ impl ChatSessionWorker {
     fn log_out(&mut self) {
         let Some(client) = self.online() else { return };
         match client.log_out() {
-            Ok(()) => self.desk.tell(SessionEvent::Ended { why: "logged out".to_owned(), is_refused: false }),
+            Ok(()) => self.desk.tell(SessionEvent::Ended { reason: "logged out".to_owned(), is_refused: false }),
             Err(error) => self.desk.warn(error.to_string()),
         }
     }
@@ -163,8 +163,8 @@ impl ChatSessionWorker {
         let Some(client) = self.online() else { return };
         match client.delete_account(password) {
             Ok(()) => {
-                let why = "your account is deleted; your messages stay on this machine".to_owned();
-                self.desk.tell(SessionEvent::Ended { why, is_refused: false });
+                let reason = "your account is deleted; your messages stay on this machine".to_owned();
+                self.desk.tell(SessionEvent::Ended { reason, is_refused: false });
             }
             Err(error) => self.desk.warn(error.to_string()),
         }

@@ -29,8 +29,8 @@ pub(super) fn listen(desk: &SessionShared, client: &Client, tasks: &SyncSender<C
                 desk.tell(SessionEvent::Presence { name: user_name, is_online: online });
             }
             Ok(Some(ClientEvent::Connection(ConnectionState::Online))) => tell_worker(ChatSessionTask::Online),
-            Ok(Some(ClientEvent::Connection(ConnectionState::Offline { why, .. }))) => {
-                desk.tell(SessionEvent::Link(ServerLinkStatus::Away(why)))
+            Ok(Some(ClientEvent::Connection(ConnectionState::Offline { reason, .. }))) => {
+                desk.tell(SessionEvent::Link(ServerLinkStatus::Away(reason)))
             }
             Ok(Some(ClientEvent::Connection(ConnectionState::Ended(end)))) | Err(Error::Ended(end)) => {
                 tell_worker(ChatSessionTask::Over(end));

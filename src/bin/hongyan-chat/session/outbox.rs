@@ -66,7 +66,7 @@ pub(super) fn keep(
 ) -> Vec<SessionEvent> {
     let id = match new_id() {
         Ok(id) => id,
-        Err(error) => return vec![SessionEvent::NotKept { with: to, text, why: format!("not sent: {error}") }],
+        Err(error) => return vec![SessionEvent::NotKept { with: to, text, reason: format!("not sent: {error}") }],
     };
     // A guess, which is corrected when the message is sent. The keyring may be locked for a while,
     // when keys are being generated.
@@ -76,8 +76,8 @@ pub(super) fn keep(
         ChatMessage { with: to.clone(), id: id.clone(), time: now(), text, way: MessageState::Sent, seal };
     let (kept, mut news) = desk.change(|history| history.add(&message));
     if let Err(error) = kept {
-        let why = format!("the message cannot be kept, and was not sent: {error}");
-        news.push(SessionEvent::NotKept { with: to, text: message.text, why });
+        let reason = format!("the message cannot be kept, and was not sent: {error}");
+        news.push(SessionEvent::NotKept { with: to, text: message.text, reason });
         return news;
     }
     if tasks.try_send(ChatSessionTask::Send { to: to.clone(), id: id.clone() }).is_err() {
@@ -222,7 +222,7 @@ fn became(result: Result<(), Error>) -> OutboxEntryOutcome {
     match result {
         Ok(()) => OutboxEntryOutcome::Done(MessageState::Safe),
         // The message is sent again for as long as the server recognises it.
-        Err(error) if error.may_be_done() || error == Error::Busy => OutboxEntryOutcome::Keep,
+        Err(error) if error.may_have_been_executed() || error == Error::Busy => OutboxEntryOutcome::Keep,
         Err(error) => not_delivered(&error.to_string()),
     }
 }

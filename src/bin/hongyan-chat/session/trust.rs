@@ -90,8 +90,11 @@ impl ChatSessionWorker {
         let change = ProfileChange { rsa_public_key: Some(text), ..ProfileChange::default() };
         let published = client.change_profile(&change);
         if let Err(error) = &published {
-            let may_be =
-                if error.may_be_done() { "it is not known whether your keys are" } else { "your keys are not" };
+            let may_be = if error.may_have_been_executed() {
+                "it is not known whether your keys are"
+            } else {
+                "your keys are not"
+            };
             self.desk.warn(format!("{may_be} in your profile: {error}"));
         }
         self.checked.clear();
@@ -164,10 +167,10 @@ impl ChatSessionWorker {
         }
     }
 
-    pub(super) fn agree(&mut self, name: &str, shown: &str) {
+    pub(super) fn accept_keys(&mut self, name: &str, shown: &str) {
         let Some(client) = self.online() else { return };
         let Some(theirs) = profile(&self.desk, &client, name) else { return };
-        let agreed = self.desk.keyring().agree(name, shown, &theirs.rsa_public_key);
+        let agreed = self.desk.keyring().accept_keys(name, shown, &theirs.rsa_public_key);
         match agreed {
             Ok(trust) => {
                 let is_other = matches!(trust, KeyTrust::Changed { .. } | KeyTrust::Gone);

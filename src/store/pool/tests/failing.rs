@@ -128,7 +128,7 @@ fn packets_that_are_smaller_than_what_clients_may_send_are_told_of() {
 fn is_seen(bench: &TestPool, works: bool) {
     let health = bench.pool.health();
     let deadline = Instant::now() + 4 * PROBE_EVERY;
-    while health.works() != works {
+    while health.is_working() != works {
         assert!(Instant::now() < deadline, "not seen: {works}");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -137,7 +137,7 @@ fn is_seen(bench: &TestPool, works: bool) {
 #[test]
 fn an_outage_and_its_end_are_seen_without_traffic() {
     let bench = TestPool::new();
-    assert!(bench.pool.health().works());
+    assert!(bench.pool.health().is_working());
     bench.script.busy.store(usize::MAX, Ordering::SeqCst);
     is_seen(&bench, false);
     bench.script.busy.store(0, Ordering::SeqCst);
@@ -153,16 +153,16 @@ fn a_store_that_takes_no_writes_is_not_well_until_it_takes_one() {
     let mut bench = TestPool::new();
     bench.script.full.store(1, Ordering::SeqCst);
     assert!(matches!(bench.ask(save(1, "good")), JobOutcome::Failed));
-    assert!(!bench.pool.health().works());
+    assert!(!bench.pool.health().is_working());
     assert!(matches!(bench.ask(page(1)), JobOutcome::Page(_)));
-    assert!(!bench.pool.health().works(), "it can be read");
+    assert!(!bench.pool.health().is_working(), "it can be read");
     let saves = TestPool::count(&bench.script.saves);
     let deadline = Instant::now() + 4 * PROBE_EVERY;
     while TestPool::count(&bench.script.saves) == saves {
         assert!(Instant::now() < deadline, "it is not probed");
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(!bench.pool.health().works());
+    assert!(!bench.pool.health().is_working());
     bench.script.full.store(0, Ordering::SeqCst);
     is_seen(&bench, true);
     let pushes = bench.ask(Job::LoadPage {

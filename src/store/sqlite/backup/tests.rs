@@ -92,15 +92,15 @@ fn a_file_is_a_backups_own_while_it_has_that_name_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let (path, other) = (folder.path().join("copy.db.partial"), folder.path().join("copy.db"));
     let file = open_partial(&path).unwrap();
-    assert!(is_own(&file, &path).unwrap());
+    assert!(has_only_name(&file, &path).unwrap());
     // Another backup has renamed it, and a third one has begun a new file.
     std::fs::rename(&path, &other).unwrap();
-    assert!(!is_own(&file, &path).unwrap());
+    assert!(!has_only_name(&file, &path).unwrap());
     let new = open_partial(&path).unwrap();
-    assert!(!is_own(&file, &path).unwrap() && is_own(&new, &path).unwrap());
+    assert!(!has_only_name(&file, &path).unwrap() && has_only_name(&new, &path).unwrap());
     // A killed backup has left it with both names.
     std::fs::remove_file(&path).unwrap();
     std::fs::hard_link(&other, &path).unwrap();
-    assert!(!is_own(&file, &path).unwrap());
+    assert!(!has_only_name(&file, &path).unwrap());
     assert!(!path.exists() && other.exists());
 }
