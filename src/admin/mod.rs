@@ -138,7 +138,7 @@ impl AdminServer {
             listener,
             stop: Arc::clone(&stop),
             newcomers: Arc::default(),
-            desk: Arc::new(AdminShared {
+            shared: Arc::new(AdminShared {
                 connections: Arc::default(),
                 connections_max: config.connections_max,
                 timeout: config.timeout,
@@ -175,7 +175,7 @@ struct AdminAcceptor {
     listener: Listener,
     stop: Arc<AtomicBool>,
     newcomers: Arc<UnauthorisedAdminConns>,
-    desk: Arc<AdminShared>,
+    shared: Arc<AdminShared>,
 }
 
 impl AdminAcceptor {
@@ -217,10 +217,10 @@ impl AdminAcceptor {
     fn take(&self, stream: AdminStream) {
         let (newcomer, gone) = self.newcomers.take(stream.clone());
         if let Some(gone) = gone {
-            self.desk.access.log_dropped(&gone.peer());
+            self.shared.access.log_dropped(&gone.peer());
             gone.close();
         }
-        let desk = Arc::clone(&self.desk);
+        let desk = Arc::clone(&self.shared);
         let work = move || {
             // Only the caller is affected by this error.
             if let Err(error) = desk.answer(stream, &newcomer) {

@@ -52,7 +52,7 @@ pub(crate) enum SecretUse {
 /// The whole screen.
 #[derive(Clone, Debug)]
 pub(crate) struct ChatApp {
-    pub(crate) me: String,
+    pub(crate) own_name: String,
     pub(crate) server: String,
     pub(crate) link: ServerLinkStatus,
     pub(crate) friends: BTreeMap<String, FriendItem>,
@@ -64,30 +64,30 @@ pub(crate) struct ChatApp {
     pub(crate) open: Option<String>,
     pub(crate) focus: Focus,
     /// The input line while no chat is open.
-    pub(crate) loose: LineEditor,
+    pub(crate) list_editor: LineEditor,
     pub(crate) popup: Option<Popup>,
     /// Text to show that arrived while a question was waiting for its answer.
     next_popup: Option<Popup>,
     /// The sentence at the bottom, and whether it is a warning.
-    pub(crate) said: (String, bool),
+    pub(crate) status_line: (String, bool),
     /// How long it has been shown; for a warning, the time since the next key.
-    said_for: Duration,
-    is_seen: bool,
+    status_age: Duration,
+    is_status_seen: bool,
     pub(crate) size: (u16, u16),
     /// The offset of local time from UTC, in seconds.
     pub(crate) offset: i32,
     /// Another program has written on the terminal, so the screen must be redrawn.
     pub(crate) wants_redraw: bool,
-    pub(crate) is_over: bool,
+    pub(crate) has_quit: bool,
     /// Set when the session has ended: the reason, and whether the log-in was refused. `None` if
     /// the user ends the program.
-    pub(crate) ended: Option<(String, bool)>,
+    pub(crate) end_reason: Option<(String, bool)>,
 }
 
 impl ChatApp {
     pub(crate) fn new(me: &str, server: &str, offset: i32) -> Self {
         Self {
-            me: me.to_owned(),
+            own_name: me.to_owned(),
             server: server.to_owned(),
             link: ServerLinkStatus::Connecting,
             friends: BTreeMap::new(),
@@ -97,17 +97,17 @@ impl ChatApp {
             selected: None,
             open: None,
             focus: Focus::List,
-            loose: LineEditor::default(),
+            list_editor: LineEditor::default(),
             popup: None,
             next_popup: None,
-            said: (String::new(), false),
-            said_for: Duration::ZERO,
-            is_seen: false,
+            status_line: (String::new(), false),
+            status_age: Duration::ZERO,
+            is_status_seen: false,
             size: (80, 24),
             offset,
             wants_redraw: false,
-            is_over: false,
-            ended: None,
+            has_quit: false,
+            end_reason: None,
         }
     }
 
@@ -121,35 +121,35 @@ impl ChatApp {
 
     /// The line in which the user writes.
     pub(crate) fn editor(&self) -> &LineEditor {
-        self.chat().map_or(&self.loose, |chat| &chat.draft)
+        self.chat().map_or(&self.list_editor, |chat| &chat.draft)
     }
 
     fn editor_mut(&mut self) -> &mut LineEditor {
         match self.open.as_ref().and_then(|open| self.chats.get_mut(open)) {
             Some(chat) => &mut chat.draft,
-            None => &mut self.loose,
+            None => &mut self.list_editor,
         }
     }
 
-    pub(crate) fn say(&mut self, sentence: impl Into<String>) {
-        self.said = (sentence.into(), false);
-        (self.said_for, self.is_seen) = (Duration::ZERO, true);
+    pub(crate) fn show_status(&mut self, sentence: impl Into<String>) {
+        self.status_line = (sentence.into(), false);
+        (self.status_age, self.is_status_seen) = (Duration::ZERO, true);
     }
 
     pub(crate) fn warn(&mut self, sentence: impl Into<String>) {
-        self.said = (sentence.into(), true);
-        (self.said_for, self.is_seen) = (Duration::ZERO, false);
+        self.status_line = (sentence.into(), true);
+        (self.status_age, self.is_status_seen) = (Duration::ZERO, false);
     }
 
     /// Handles the passing of time; true if that changed something. A sentence disappears after a
     /// while, a warning only after the user has pressed a key, and so has had a chance to see it.
-    pub(crate) fn pass(&mut self, time: Duration) -> bool {
-        if self.is_seen {
-            self.said_for = self.said_for.saturating_add(time);
+    pub(crate) fn on_time_passed(&mut self, time: Duration) -> bool {
+        if self.is_status_seen {
+            self.status_age = self.status_age.saturating_add(time);
         }
-        let goes = self.said_for >= SAID_FOR && !self.said.0.is_empty();
+        let goes = self.status_age >= SAID_FOR && !self.status_line.0.is_empty();
         if goes {
-            self.say("");
+            self.show_status("");
         }
         goes
     }
@@ -161,18 +161,18 @@ impl ChatApp {
         self.chats.entry(name.to_owned()).or_default();
         self.select(name);
         let mut orders = vec![SessionCommand::LookAt(name.to_owned())];
-        orders.extend(self.see());
+        orders.extend(self.mark_seen());
         orders
     }
 
     /// Marks the newest messages of the open chat as seen, if the chat is not scrolled back.
-    pub(super) fn see(&mut self) -> Option<SessionCommand> {
+    pub(super) fn mark_seen(&mut self) -> Option<SessionCommand> {
         if self.focus != Focus::Chat {
             return None;
         }
         let with = self.open.clone()?;
         let chat = self.chats.get_mut(&with).filter(|chat| chat.scroll == 0 && chat.search.is_none())?;
-        let time = chat.see_all()?;
+        let time = chat.mark_all_seen()?;
         Some(SessionCommand::Saw { with, time })
     }
 }

@@ -89,7 +89,7 @@ impl ParsedOptions {
         Ok(self.number(name, SECONDS_MAX)?.map_or(default, Duration::from_secs))
     }
 
-    fn who(&self) -> Result<LoginArgs, String> {
+    fn login_args(&self) -> Result<LoginArgs, String> {
         Ok(LoginArgs {
             server: self.text("server")?.unwrap_or_else(|| SERVER.to_owned()),
             user: self.text("user")?,
@@ -154,7 +154,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<CliComman
 }
 
 fn command(verb: &str, given: &ParsedOptions) -> Result<CliCommand, String> {
-    let who = given.who()?;
+    let who = given.login_args()?;
     let words_max = usize::from(verb == "send");
     if given.words.len() > words_max {
         let hint = if verb == "send" { " (a text with spaces stands in quotes)" } else { "" };

@@ -14,7 +14,7 @@ pub(crate) struct FriendChatView {
     pub(crate) trust: KeyTrust,
     pub(crate) draft: LineEditor,
     /// The time up to which the user has seen the received messages.
-    seen: u64,
+    seen_until: u64,
     pub(crate) unread: usize,
     /// How many rows are below the lower edge of the screen.
     pub(crate) scroll: usize,
@@ -36,7 +36,7 @@ impl FriendChatView {
     }
 
     pub(crate) fn add(&mut self, message: ChatMessage) {
-        if message.way == MessageState::Received && message.time > self.seen {
+        if message.way == MessageState::Received && message.time > self.seen_until {
             self.unread += 1;
         }
         self.messages.push(message);
@@ -45,8 +45,8 @@ impl FriendChatView {
         }
     }
 
-    pub(crate) fn became(&mut self, id: &str, way: MessageState) {
-        let mine = self.messages.iter_mut().rev().find(|message| message.is_mine() && message.id == id);
+    pub(crate) fn set_state(&mut self, id: &str, way: MessageState) {
+        let mine = self.messages.iter_mut().rev().find(|message| message.is_own() && message.id == id);
         if let Some(message) = mine {
             message.way = way;
         }
@@ -54,7 +54,7 @@ impl FriendChatView {
 
     pub(crate) fn clear(&mut self, clear: ChatMessage) {
         let same = |message: &&mut ChatMessage| {
-            message.is_mine() == clear.is_mine() && message.id == clear.id && message.time == clear.time
+            message.is_own() == clear.is_own() && message.id == clear.id && message.time == clear.time
         };
         if let Some(message) = self.messages.iter_mut().rev().find(same) {
             *message = clear;
@@ -62,14 +62,15 @@ impl FriendChatView {
     }
 
     pub(crate) fn set_seen(&mut self, time: u64) {
-        self.seen = self.seen.max(time);
-        self.unread = self.messages.iter().filter(|it| it.way == MessageState::Received && it.time > self.seen).count();
+        self.seen_until = self.seen_until.max(time);
+        self.unread =
+            self.messages.iter().filter(|it| it.way == MessageState::Received && it.time > self.seen_until).count();
     }
 
     /// Marks everything as seen. Returns the time up to which it is seen, if anything was new.
-    pub(crate) fn see_all(&mut self) -> Option<u64> {
+    pub(crate) fn mark_all_seen(&mut self) -> Option<u64> {
         let newest = self.messages.iter().filter(|it| it.way == MessageState::Received).map(|it| it.time).max()?;
-        let is_new = newest > self.seen;
+        let is_new = newest > self.seen_until;
         self.set_seen(newest);
         is_new.then_some(newest)
     }
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(chat.unread, 2);
         chat.set_seen(5);
         assert_eq!(chat.unread, 1);
-        assert_eq!((chat.see_all(), chat.see_all(), chat.unread), (Some(7), None, 0));
+        assert_eq!((chat.mark_all_seen(), chat.mark_all_seen(), chat.unread), (Some(7), None, 0));
     }
 
     #[test]
@@ -153,10 +154,10 @@ mod tests {
         let mut chat = FriendChatView::default();
         chat.add(message("1", 5, MessageState::Sent));
         assert_eq!(mark(&chat.messages()[0]), "·");
-        chat.became("1", MessageState::Failed("no\nway".into()));
+        chat.set_state("1", MessageState::Failed("no\nway".into()));
         assert_eq!((mark(&chat.messages()[0]), chat.failed().count()), ("✗", 1));
         assert!(remark(&chat.messages()[0], true).is_some_and(|remark| remark.contains("no⏎way")));
-        chat.became("1", MessageState::Safe);
+        chat.set_state("1", MessageState::Safe);
         assert_eq!((mark(&chat.messages()[0]), chat.failed().count()), ("✓", 0));
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct LineEditor {
     /// The position in bytes, always between two letters.
     cursor: usize,
     /// Texts that could not be sent, oldest first. They come back into the line when it is empty.
-    aside: Vec<String>,
+    unsent_texts: Vec<String>,
 }
 
 /// The text is not shown: it may be a secret.
@@ -55,19 +55,19 @@ impl LineEditor {
     }
 
     /// Keeps a text for later; false if there are too many.
-    pub(crate) fn put_aside(&mut self, text: &str) -> bool {
-        let has_room = self.aside.len() < ASIDE_MAX;
+    pub(crate) fn keep_unsent(&mut self, text: &str) -> bool {
+        let has_room = self.unsent_texts.len() < ASIDE_MAX;
         if has_room {
-            self.aside.push(text.to_owned());
+            self.unsent_texts.push(text.to_owned());
         }
         has_room
     }
 
     /// Puts the oldest text that was put aside back into the line, if the line is empty.
-    pub(crate) fn give_back(&mut self) -> bool {
-        let comes = self.text.is_empty() && !self.aside.is_empty();
+    pub(crate) fn restore_unsent(&mut self) -> bool {
+        let comes = self.text.is_empty() && !self.unsent_texts.is_empty();
         if comes {
-            let text = self.aside.remove(0);
+            let text = self.unsent_texts.remove(0);
             self.set(&text);
         }
         comes
@@ -85,11 +85,11 @@ impl LineEditor {
         }
     }
 
-    fn before(&self) -> usize {
+    fn previous_boundary(&self) -> usize {
         self.text[..self.cursor].grapheme_indices(true).next_back().map_or(0, |(at, _)| at)
     }
 
-    fn behind(&self) -> usize {
+    fn next_boundary(&self) -> usize {
         let next = self.text[self.cursor..].graphemes(true).next();
         self.cursor + next.map_or(0, str::len)
     }
@@ -100,11 +100,11 @@ impl LineEditor {
     }
 
     pub(crate) fn left(&mut self) {
-        self.cursor = self.before();
+        self.cursor = self.previous_boundary();
     }
 
     pub(crate) fn right(&mut self) {
-        self.cursor = self.behind();
+        self.cursor = self.next_boundary();
     }
 
     pub(crate) fn home(&mut self) {
@@ -116,12 +116,12 @@ impl LineEditor {
     }
 
     pub(crate) fn delete_before(&mut self) {
-        let from = self.before();
+        let from = self.previous_boundary();
         self.remove(from, self.cursor);
     }
 
     pub(crate) fn delete_behind(&mut self) {
-        let to = self.behind();
+        let to = self.next_boundary();
         self.remove(self.cursor, to);
     }
 

@@ -21,7 +21,7 @@ impl UserFolder {
     /// One sentence.
     pub(crate) fn open(base: &Path, server: &str, user: &str) -> Result<Self, String> {
         let path = base.join(as_file_name(server)).join(as_file_name(user));
-        make(&path).map_err(|error| format!("cannot make the folder {}: {error}", path.display()))?;
+        create_folder(&path).map_err(|error| format!("cannot make the folder {}: {error}", path.display()))?;
         Ok(Self { path })
     }
 
@@ -36,7 +36,7 @@ impl UserFolder {
     pub(crate) fn lock(&self) -> Result<File, String> {
         let path = self.file("lock");
         let cannot = |error: io::Error| format!("cannot lock {}: {error}", path.display());
-        let file = private(OpenOptions::new().create(true).append(true)).open(&path).map_err(cannot)?;
+        let file = owner_only(OpenOptions::new().create(true).append(true)).open(&path).map_err(cannot)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => {
@@ -84,18 +84,18 @@ fn as_file_name(text: &str) -> String {
 }
 
 #[cfg(unix)]
-fn make(path: &Path) -> io::Result<()> {
+fn create_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[cfg(not(unix))]
-fn make(path: &Path) -> io::Result<()> {
+fn create_folder(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
 /// Makes the created file accessible to its owner only.
-pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
@@ -106,7 +106,7 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 
 /// Writes a new file; fails if it exists.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = private(OpenOptions::new().create_new(true).write(true)).open(path)?;
+    let mut file = owner_only(OpenOptions::new().create_new(true).write(true)).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     sync_folder_of(path)

@@ -60,7 +60,7 @@ enum HistoryLine {
 type HistoryMessageKey = (String, bool, String);
 
 fn key_of(message: &ChatMessage) -> HistoryMessageKey {
-    (message.with.clone(), message.is_mine(), message.id.clone())
+    (message.with.clone(), message.is_own(), message.id.clone())
 }
 
 /// The stored messages, and their file.
@@ -71,19 +71,19 @@ pub(crate) struct MessageHistory {
     file: Option<File>,
     bytes: u64,
     bounds: HistoryLimits,
-    kept: HistoryMessages,
+    stored: HistoryMessages,
     /// The reason why the file could not be rewritten, until it is reported; and how many lines are
     /// written before that is tried again.
-    trouble: Option<io::Error>,
-    patience: u32,
+    rewrite_error: Option<io::Error>,
+    lines_until_retry: u32,
 }
 
 #[derive(Debug, Default)]
 struct HistoryMessages {
     messages: Vec<ChatMessage>,
-    places: HashMap<HistoryMessageKey, Vec<usize>>,
+    indexes: HashMap<HistoryMessageKey, Vec<usize>>,
     /// When each message whose result is unknown was first tried, by friend and id.
-    tried: BTreeMap<(String, String), u64>,
+    first_tries: BTreeMap<(String, String), u64>,
     seen: BTreeMap<String, u64>,
 }
 
@@ -95,11 +95,11 @@ impl MessageHistory {
     /// The file cannot be read or written.
     pub(crate) fn open(path: &Path, bounds: HistoryLimits) -> io::Result<Self> {
         let bytes = files::read_up_to(path, bounds.bytes_max.saturating_mul(GROWTH_MAX))?.unwrap_or_default();
-        let mut kept = HistoryMessages::default();
+        let mut stored = HistoryMessages::default();
         for line in bytes.split(|byte| *byte == b'\n') {
             // An unknown line is skipped, rather than losing all others.
             if let Ok(record) = serde_json::from_slice(line) {
-                kept.take(record);
+                stored.take(record);
             }
         }
         let mut history = Self {
@@ -107,14 +107,14 @@ impl MessageHistory {
             file: None,
             bytes: bytes.len() as u64,
             bounds,
-            kept,
-            trouble: None,
-            patience: 0,
+            stored,
+            rewrite_error: None,
+            lines_until_retry: 0,
         };
         history.file()?;
         let is_whole = bytes.is_empty() || bytes.ends_with(b"\n");
         if !is_whole {
-            history.write_anew()?;
+            history.rewrite()?;
         }
         history.shrink();
         Ok(history)
@@ -122,24 +122,24 @@ impl MessageHistory {
 
     /// All stored messages, in the order in which they were written.
     pub(crate) fn messages(&self) -> &[ChatMessage] {
-        &self.kept.messages
+        &self.stored.messages
     }
 
     /// For each friend, the time up to which the user has seen the friend's messages.
     pub(crate) fn seen(&self) -> &BTreeMap<String, u64> {
-        &self.kept.seen
+        &self.stored.seen
     }
 
     pub(crate) fn find(&self, with: &str, id: &str) -> Option<&ChatMessage> {
-        self.kept.of(&(with.to_owned(), true, id.to_owned())).next()
+        self.stored.messages_of(&(with.to_owned(), true, id.to_owned())).next()
     }
 
-    /// Stores a message; false if it is stored already (see [`ChatMessage::repeats`]).
+    /// Stores a message; false if it is stored already (see [`ChatMessage::is_repetition_of`]).
     ///
     /// # Errors
     /// It is not on the disk.
     pub(crate) fn add(&mut self, message: &ChatMessage) -> io::Result<bool> {
-        if self.kept.of(&key_of(message)).any(|old| message.repeats(old)) {
+        if self.stored.messages_of(&key_of(message)).any(|old| message.is_repetition_of(old)) {
             return Ok(false);
         }
         self.write(HistoryLine::Message(message.clone()))?;
@@ -150,7 +150,7 @@ impl MessageHistory {
     ///
     /// # Errors
     /// It is not on the disk.
-    pub(crate) fn became(&mut self, with: &str, id: &str, way: &MessageState) -> io::Result<()> {
+    pub(crate) fn store_state(&mut self, with: &str, id: &str, way: &MessageState) -> io::Result<()> {
         self.write(HistoryLine::Became { with: with.to_owned(), id: id.to_owned(), way: way.clone() })
     }
 
@@ -159,13 +159,13 @@ impl MessageHistory {
     ///
     /// # Errors
     /// It is not on the disk.
-    pub(crate) fn tries(&mut self, with: &str, id: &str, time: u64) -> io::Result<()> {
+    pub(crate) fn store_first_try(&mut self, with: &str, id: &str, time: u64) -> io::Result<()> {
         self.write(HistoryLine::Tried { with: with.to_owned(), id: id.to_owned(), time })
     }
 
-    /// The time stored by [`MessageHistory::tries`], if there is one.
-    pub(crate) fn tried(&self, with: &str, id: &str) -> Option<u64> {
-        self.kept.tried.get(&(with.to_owned(), id.to_owned())).copied()
+    /// The time stored by [`MessageHistory::store_first_try`], if there is one.
+    pub(crate) fn first_try(&self, with: &str, id: &str) -> Option<u64> {
+        self.stored.first_tries.get(&(with.to_owned(), id.to_owned())).copied()
     }
 
     /// Replaces a message that was doubtful.
@@ -180,22 +180,22 @@ impl MessageHistory {
     ///
     /// # Errors
     /// It is not on the disk.
-    pub(crate) fn saw(&mut self, with: &str, time: u64) -> io::Result<()> {
-        if self.kept.seen.get(with).is_some_and(|seen| *seen >= time) {
+    pub(crate) fn store_seen(&mut self, with: &str, time: u64) -> io::Result<()> {
+        if self.stored.seen.get(with).is_some_and(|seen| *seen >= time) {
             return Ok(());
         }
         self.write(HistoryLine::Seen { with: with.to_owned(), time })
     }
 
     /// The reason why the file has grown beyond its limit. Each reason is returned once.
-    pub(crate) fn take_trouble(&mut self) -> Option<io::Error> {
-        self.trouble.take()
+    pub(crate) fn take_rewrite_error(&mut self) -> Option<io::Error> {
+        self.rewrite_error.take()
     }
 
     fn file(&mut self) -> io::Result<&mut File> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => files::private(OpenOptions::new().create(true).append(true)).open(&self.path)?,
+            None => files::owner_only(OpenOptions::new().create(true).append(true)).open(&self.path)?,
         };
         Ok(self.file.insert(file))
     }
@@ -206,7 +206,7 @@ impl MessageHistory {
         let bytes = self.bytes + line.len() as u64;
         if bytes > self.bounds.bytes_max.saturating_mul(GROWTH_MAX) {
             // If it grew larger, it could not be read again.
-            self.write_anew()?;
+            self.rewrite()?;
         }
         let length = self.bytes;
         let file = self.file()?;
@@ -216,7 +216,7 @@ impl MessageHistory {
             return Err(error);
         }
         self.bytes += line.len() as u64;
-        self.kept.take(record);
+        self.stored.take(record);
         self.shrink();
         Ok(())
     }
@@ -224,26 +224,26 @@ impl MessageHistory {
     /// Rewrites the file if it is too large. Whether that succeeds or not, the last line is on the
     /// disk.
     fn shrink(&mut self) {
-        if self.patience > 0 {
-            self.patience -= 1;
+        if self.lines_until_retry > 0 {
+            self.lines_until_retry -= 1;
         } else if self.is_too_large()
-            && let Err(error) = self.write_anew()
+            && let Err(error) = self.rewrite()
         {
-            (self.trouble, self.patience) = (Some(error), PATIENCE);
+            (self.rewrite_error, self.lines_until_retry) = (Some(error), PATIENCE);
         }
     }
 
     fn is_too_large(&self) -> bool {
-        self.kept.messages.len() >= self.bounds.messages_max.saturating_mul(2) || self.bytes > self.bounds.bytes_max
+        self.stored.messages.len() >= self.bounds.messages_max.saturating_mul(2) || self.bytes > self.bounds.bytes_max
     }
 
     /// Writes the newest messages to a new file: as many as the limit of messages allows, and up to
     /// half of the limit of bytes, so that rewriting is rare.
-    fn write_anew(&mut self) -> io::Result<()> {
+    fn rewrite(&mut self) -> io::Result<()> {
         let mut lines: Vec<Vec<u8>> = Vec::new();
-        let mut first = self.kept.messages.len();
+        let mut first = self.stored.messages.len();
         let mut bytes = 0;
-        for message in self.kept.messages.iter().rev().take(self.bounds.messages_max) {
+        for message in self.stored.messages.iter().rev().take(self.bounds.messages_max) {
             let line = serde_json::to_vec(&HistoryLine::Message(message.clone()))?;
             bytes += line.len() as u64 + 1;
             if bytes > self.bounds.bytes_max / 2 {
@@ -253,10 +253,10 @@ impl MessageHistory {
             first -= 1;
         }
         lines.reverse();
-        for (with, time) in &self.kept.seen {
+        for (with, time) in &self.stored.seen {
             lines.push(serde_json::to_vec(&HistoryLine::Seen { with: with.clone(), time: *time })?);
         }
-        for ((with, id), time) in &self.kept.tried {
+        for ((with, id), time) in &self.stored.first_tries {
             lines.push(serde_json::to_vec(&HistoryLine::Tried { with: with.clone(), id: id.clone(), time: *time })?);
         }
         let mut text = lines.join(&b'\n');
@@ -268,8 +268,8 @@ impl MessageHistory {
         let replaced = write_private(&self.path, &text);
         self.bytes = self.file()?.metadata()?.len();
         replaced?;
-        self.kept.messages.drain(..first);
-        self.kept.find_places();
+        self.stored.messages.drain(..first);
+        self.stored.find_places();
         Ok(())
     }
 }
@@ -278,23 +278,23 @@ impl HistoryMessages {
     fn take(&mut self, record: HistoryLine) {
         match record {
             HistoryLine::Message(message) => {
-                self.places.entry(key_of(&message)).or_default().push(self.messages.len());
+                self.indexes.entry(key_of(&message)).or_default().push(self.messages.len());
                 self.messages.push(message);
             }
             HistoryLine::Tried { with, id, time } => {
-                self.tried.insert((with, id), time);
+                self.first_tries.insert((with, id), time);
             }
             HistoryLine::Became { with, id, way } => {
-                self.tried.remove(&(with.clone(), id.clone()));
-                if let Some(message) = self.place(&(with, true, id), None) {
+                self.first_tries.remove(&(with.clone(), id.clone()));
+                if let Some(message) = self.find_message(&(with, true, id), None) {
                     message.way = way;
                 }
             }
             HistoryLine::Cleared(clear) => {
                 // The time of the user's own messages is that of this machine, and each of their
                 // ids occurs once.
-                let time = if clear.is_mine() { None } else { Some(clear.time) };
-                if let Some(message) = self.place(&key_of(&clear), time) {
+                let time = if clear.is_own() { None } else { Some(clear.time) };
+                if let Some(message) = self.find_message(&key_of(&clear), time) {
                     *message = clear;
                 }
             }
@@ -305,21 +305,21 @@ impl HistoryMessages {
     }
 
     /// All messages of this key.
-    fn of(&self, key: &HistoryMessageKey) -> impl Iterator<Item = &ChatMessage> {
-        self.places.get(key).into_iter().flatten().filter_map(|place| self.messages.get(*place))
+    fn messages_of(&self, key: &HistoryMessageKey) -> impl Iterator<Item = &ChatMessage> {
+        self.indexes.get(key).into_iter().flatten().filter_map(|place| self.messages.get(*place))
     }
 
-    fn place(&mut self, key: &HistoryMessageKey, time: Option<u64>) -> Option<&mut ChatMessage> {
-        let mut places = self.places.get(key)?.iter();
+    fn find_message(&mut self, key: &HistoryMessageKey, time: Option<u64>) -> Option<&mut ChatMessage> {
+        let mut places = self.indexes.get(key)?.iter();
         let place =
             places.find(|at| self.messages.get(**at).is_some_and(|it| time.is_none_or(|time| it.time == time)))?;
         self.messages.get_mut(*place)
     }
 
     fn find_places(&mut self) {
-        self.places.clear();
+        self.indexes.clear();
         for (place, message) in self.messages.iter().enumerate() {
-            self.places.entry(key_of(message)).or_default().push(place);
+            self.indexes.entry(key_of(message)).or_default().push(place);
         }
     }
 }
@@ -356,9 +356,9 @@ mod tests {
             "repeated by a server that was restarted"
         );
         assert!(history.add(&message("1", 9, MessageState::Sent)).unwrap());
-        history.became("bob", "1", &MessageState::Safe).unwrap();
-        history.saw("bob", 8).unwrap();
-        history.saw("bob", 3).unwrap();
+        history.store_state("bob", "1", &MessageState::Safe).unwrap();
+        history.store_seen("bob", 8).unwrap();
+        history.store_seen("bob", 3).unwrap();
         let kept = history.messages().to_vec();
         let history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
         assert_eq!(history.messages(), kept);
@@ -401,7 +401,7 @@ mod tests {
                 assert!(history.messages().len() <= 20 && history.bytes <= 4_000);
                 assert_eq!(history.bytes, path.metadata().unwrap().len());
                 assert_eq!(history.messages().last().unwrap().id, id.to_string());
-                history.became("bob", &id.to_string(), &MessageState::Safe).unwrap();
+                history.store_state("bob", &id.to_string(), &MessageState::Safe).unwrap();
             }
             assert_eq!(history.find("bob", "99").unwrap().way, MessageState::Safe);
             std::fs::remove_file(&path).unwrap();
@@ -424,7 +424,7 @@ mod tests {
             assert!(history.add(&message(&id.to_string(), id, MessageState::Received)).unwrap());
             id += 1;
         }
-        assert!(history.take_trouble().is_some() && history.take_trouble().is_none());
+        assert!(history.take_rewrite_error().is_some() && history.take_rewrite_error().is_none());
         assert_eq!(MessageHistory::open(&path, bounds).unwrap().messages().len() as u64, id);
         // The growth is limited; a message that is not stored is reported as such.
         assert!(
@@ -443,14 +443,14 @@ mod tests {
         let path = folder.path().join("history");
         let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
         history.add(&message("1", 1, MessageState::Sent)).unwrap();
-        assert_eq!(history.tried("bob", "1"), None);
-        history.tries("bob", "1", 5).unwrap();
-        history.write_anew().unwrap();
+        assert_eq!(history.first_try("bob", "1"), None);
+        history.store_first_try("bob", "1", 5).unwrap();
+        history.rewrite().unwrap();
         let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
-        assert_eq!(history.tried("bob", "1"), Some(5));
+        assert_eq!(history.first_try("bob", "1"), Some(5));
         // The user asks to send it again: the time starts anew.
-        history.became("bob", "1", &MessageState::Sent).unwrap();
-        assert_eq!(MessageHistory::open(&path, HistoryLimits::default()).unwrap().tried("bob", "1"), None);
+        history.store_state("bob", "1", &MessageState::Sent).unwrap();
+        assert_eq!(MessageHistory::open(&path, HistoryLimits::default()).unwrap().first_try("bob", "1"), None);
     }
 
     #[test]

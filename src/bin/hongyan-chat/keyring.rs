@@ -23,7 +23,7 @@ const EXPORT_BYTES_MAX: u64 = 64 * 1024;
 /// The keys that a user has and trusts, and their files.
 #[derive(Debug)]
 pub(crate) struct Keyring {
-    me: String,
+    own_name: String,
     keys: Option<UserKeyPairs>,
     /// New keys, which replace `keys` once the user's own profile shows them.
     next: Option<UserKeyPairs>,
@@ -32,7 +32,7 @@ pub(crate) struct Keyring {
     is_published: bool,
     pins: PinnedKeys,
     /// Friends whose keys have changed or disappeared: nothing is encrypted for them.
-    stopped: BTreeSet<String>,
+    stopped_friends: BTreeSet<String>,
     keys_path: PathBuf,
     pins_path: PathBuf,
     lock_path: PathBuf,
@@ -64,13 +64,13 @@ impl Keyring {
     /// # Errors
     /// One sentence. Without the trusted keys a change of keys could not be detected, so the
     /// program does not start.
-    pub(crate) fn open(me: &str, folder: &UserFolder, keys_path: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn open(own_name: &str, folder: &UserFolder, keys_path: Option<&Path>) -> Result<Self, String> {
         let keys_path = keys_path.map_or_else(|| folder.file("keys"), Path::to_owned);
-        let (keys, next) = (load_keys(me, &keys_path)?, load_keys(me, &keys_path.with_extension(NEXT))?);
+        let (keys, next) = (load_keys(own_name, &keys_path)?, load_keys(own_name, &keys_path.with_extension(NEXT))?);
         let (pins_path, lock_path) = (folder.file("pins"), folder.file("pins.lock"));
         let pins = load_pins(&pins_path)?;
-        let (me, stopped) = (me.to_owned(), BTreeSet::new());
-        Ok(Self { me, keys, next, is_published: true, pins, stopped, keys_path, pins_path, lock_path })
+        let (own_name, stopped_friends) = (own_name.to_owned(), BTreeSet::new());
+        Ok(Self { own_name, keys, next, is_published: true, pins, stopped_friends, keys_path, pins_path, lock_path })
     }
 
     /// The keys that can be used now.
@@ -84,7 +84,7 @@ impl Keyring {
     }
 
     /// Compares the user's own profile with the keys on this machine.
-    pub(crate) fn look_at_own(&mut self, in_profile: &str) -> OwnKeysCheck {
+    pub(crate) fn check_own_keys(&mut self, in_profile: &str) -> OwnKeysCheck {
         let published = PublicKeys::read(in_profile).ok();
         let own = match (&self.keys, published) {
             (None, None) => OwnKeysCheck::None,
@@ -100,7 +100,7 @@ impl Keyring {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn make_next(&mut self) -> Result<String, String> {
+    pub(crate) fn generate_next_keys(&mut self) -> Result<String, String> {
         let keys = self.generate()?;
         let path = self.keys_path.with_extension(NEXT);
         keys.save(&path).map_err(|error| format!("cannot write the keys to {}: {error}", path.display()))?;
@@ -129,7 +129,7 @@ impl Keyring {
     }
 
     fn generate(&self) -> Result<UserKeyPairs, String> {
-        UserKeyPairs::generate(&self.me).map_err(|fault| format!("cannot make keys: {fault}"))
+        UserKeyPairs::generate(&self.own_name).map_err(|fault| format!("cannot make keys: {fault}"))
     }
 
     /// Generates new keys and stores them; the previous ones stay in another file beside.
@@ -137,10 +137,10 @@ impl Keyring {
     /// # Errors
     /// One sentence.
     pub(crate) fn renew(&mut self) -> Result<String, String> {
-        self.keep(self.generate()?)
+        self.store_keys(self.generate()?)
     }
 
-    fn keep(&mut self, keys: UserKeyPairs) -> Result<String, String> {
+    fn store_keys(&mut self, keys: UserKeyPairs) -> Result<String, String> {
         let cannot = |error: io::Error| format!("cannot write the keys to {}: {error}", self.keys_path.display());
         if let Some(before) = &self.keys {
             before.save(self.keys_path.with_extension(OLD)).map_err(cannot)?;
@@ -182,13 +182,13 @@ impl Keyring {
         let bytes = bytes.ok_or_else(|| cannot(&"there is no such file"))?;
         let text = String::from_utf8(bytes).map_err(|_| cannot(&"it is no text"))?;
         let keys = UserKeyPairs::import(&text, passphrase).map_err(|fault| cannot(&fault))?;
-        if keys.user() != self.me {
+        if keys.user() != self.own_name {
             return Err(cannot(&"they belong to another user"));
         }
         if PublicKeys::read(in_profile).is_ok_and(|published| published != *keys.public()) {
             return Err(cannot(&"your account shows other keys by now"));
         }
-        self.keep(keys).map(|_| ())
+        self.store_keys(keys).map(|_| ())
     }
 
     /// Compares the keys in a friend's profile with the trusted ones; trusts them if they are the
@@ -196,7 +196,7 @@ impl Keyring {
     ///
     /// # Errors
     /// One sentence: the trusted keys cannot be stored.
-    pub(crate) fn look(&mut self, name: &str, in_profile: &str) -> Result<KeyTrust, String> {
+    pub(crate) fn check_friend_keys(&mut self, name: &str, in_profile: &str) -> Result<KeyTrust, String> {
         let mut standing = self.pins.check_keys(name, in_profile);
         if let FriendKeysCheck::Known(keys) = &standing
             && load_pins(&self.pins_path)?.keys_of(name) != Some(keys)
@@ -207,9 +207,9 @@ impl Keyring {
             standing = self.pins.check_keys(name, in_profile);
         }
         if let FriendKeysCheck::Changed(_) = standing {
-            self.stopped.insert(name.to_owned());
+            self.stopped_friends.insert(name.to_owned());
         } else {
-            self.stopped.remove(name);
+            self.stopped_friends.remove(name);
         }
         Ok(self.trust_of(name, standing))
     }
@@ -228,7 +228,7 @@ impl Keyring {
     }
 
     fn safety(&self, own: &UserKeyPairs, name: &str, keys: &PublicKeys) -> String {
-        safety_number((&self.me, own.public()), (name, keys))
+        safety_number((&self.own_name, own.public()), (name, keys))
     }
 
     /// The user agrees to the keys that they were shown, as [`KeyTrust::Changed`] has them, or to
@@ -241,14 +241,14 @@ impl Keyring {
         if found == shown {
             self.change_pins(|pins| pins.accept_keys(name, in_profile))?;
         }
-        self.look(name, in_profile)
+        self.check_friend_keys(name, in_profile)
     }
 
     /// Reads the file again, changes it and writes it, under a lock against other processes.
     fn change_pins(&mut self, change: impl FnOnce(&mut PinnedKeys)) -> Result<(), String> {
         let cannot = |error: io::Error| format!("cannot keep the keys in {}: {error}", self.pins_path.display());
         let lock: File =
-            files::private(OpenOptions::new().create(true).append(true)).open(&self.lock_path).map_err(cannot)?;
+            files::owner_only(OpenOptions::new().create(true).append(true)).open(&self.lock_path).map_err(cannot)?;
         lock.lock().map_err(cannot)?;
         let mut pins = load_pins(&self.pins_path)?;
         change(&mut pins);
@@ -271,14 +271,14 @@ impl Keyring {
     /// # Errors
     /// One sentence.
     pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<OutgoingText, String> {
-        if self.stopped.contains(to) {
+        if self.stopped_friends.contains(to) {
             return Err("the keys have changed, and you have not agreed to that".to_owned());
         }
         let Some(keys) = self.pins.keys_of(to) else {
             return Ok(OutgoingText { content: text.to_owned(), seal: MessageSecurity::Plain });
         };
         let own = self.usable().ok_or("you have no keys here")?;
-        let letter = EncryptionContext { sender: &self.me, receiver: to, message_id: id };
+        let letter = EncryptionContext { sender: &self.own_name, receiver: to, message_id: id };
         let content = own.seal(keys, letter, text).map_err(|fault| format!("it cannot be encrypted: {fault}"))?;
         Ok(OutgoingText { content, seal: MessageSecurity::Sealed })
     }
@@ -291,7 +291,7 @@ impl Keyring {
             let seal = if pinned.is_some() { MessageSecurity::Unsealed } else { MessageSecurity::Plain };
             return (content.to_owned(), seal);
         }
-        let letter = EncryptionContext { sender, receiver: &self.me, message_id: id };
+        let letter = EncryptionContext { sender, receiver: &self.own_name, message_id: id };
         let opened = match (pinned, &self.keys) {
             (Some(pinned), Some(own)) => own.open(pinned, letter, content),
             _ => Err(E2eEncryptionError::NotForUs),
@@ -331,11 +331,11 @@ mod tests {
     #[test]
     fn friends_read_each_other_and_a_change_of_keys_stops_everything() {
         let (mut ann, mut bob) = (user("ann"), user("bob"));
-        assert_eq!(ann.ring.look("bob", "").unwrap(), KeyTrust::NoKeys);
+        assert_eq!(ann.ring.check_friend_keys("bob", "").unwrap(), KeyTrust::NoKeys);
         assert_eq!(ann.ring.seal("bob", "1", "open").unwrap().seal, MessageSecurity::Plain);
         let (of_ann, of_bob) = (ann.ring.renew().unwrap(), bob.ring.renew().unwrap());
-        let KeyTrust::Pinned { safety } = ann.ring.look("bob", &of_bob).unwrap() else { panic!() };
-        assert_eq!(bob.ring.look("ann", &of_ann).unwrap(), KeyTrust::Pinned { safety });
+        let KeyTrust::Pinned { safety } = ann.ring.check_friend_keys("bob", &of_bob).unwrap() else { panic!() };
+        assert_eq!(bob.ring.check_friend_keys("ann", &of_ann).unwrap(), KeyTrust::Pinned { safety });
         let sealed = ann.ring.seal("bob", "1", "secret").unwrap();
         assert!(sealed.seal == MessageSecurity::Sealed && !sealed.content.contains("secret"));
         assert_eq!(bob.ring.open_message("ann", "1", &sealed.content), ("secret".into(), MessageSecurity::Sealed));
@@ -346,9 +346,9 @@ mod tests {
         let sealed = ann.ring.seal("bob", "4", "with new keys").unwrap();
         assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, MessageSecurity::Doubtful);
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_ok(), "nobody has looked yet");
-        let KeyTrust::Changed { keys: shown, .. } = bob.ring.look("ann", &new).unwrap() else { panic!() };
+        let KeyTrust::Changed { keys: shown, .. } = bob.ring.check_friend_keys("ann", &new).unwrap() else { panic!() };
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
-        assert_eq!(bob.ring.look("ann", "").unwrap(), KeyTrust::Gone);
+        assert_eq!(bob.ring.check_friend_keys("ann", "").unwrap(), KeyTrust::Gone);
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
         // The keys in the profile are no longer those that the user was shown.
         for other in [of_bob.as_str(), &of_ann, ""] {
@@ -367,20 +367,20 @@ mod tests {
     fn keys_and_pins_are_there_after_a_restart_and_can_move() {
         let (mut ann, mut bob) = (user("ann"), user("bob"));
         let (of_ann, of_bob) = (ann.ring.renew().unwrap(), bob.ring.renew().unwrap());
-        ann.ring.look("bob", &of_bob).unwrap();
+        ann.ring.check_friend_keys("bob", &of_bob).unwrap();
         let folder = UserFolder::open(ann._folder.path(), "server", "ann").unwrap();
         let mut again = Keyring::open("ann", &folder, None).unwrap();
-        assert!(again.has_pinned("bob") && again.look_at_own(&of_ann) == OwnKeysCheck::Good);
-        assert_eq!(again.look_at_own(""), OwnKeysCheck::Unpublished);
+        assert!(again.has_pinned("bob") && again.check_own_keys(&of_ann) == OwnKeysCheck::Good);
+        assert_eq!(again.check_own_keys(""), OwnKeysCheck::Unpublished);
         let file = folder.file("export");
         again.export(&file, "passphrase").unwrap();
         let mut other = user("ann");
-        assert_eq!(other.ring.look_at_own(&of_ann), OwnKeysCheck::Others);
-        assert_eq!(other.ring.look("bob", &of_bob).unwrap(), KeyTrust::CannotSeal);
+        assert_eq!(other.ring.check_own_keys(&of_ann), OwnKeysCheck::Others);
+        assert_eq!(other.ring.check_friend_keys("bob", &of_bob).unwrap(), KeyTrust::CannotSeal);
         assert!(other.ring.import(&file, "wrong", &of_ann).is_err());
         assert!(other.ring.import(&file, "passphrase", &of_bob).unwrap_err().contains("other keys"));
         other.ring.import(&file, "passphrase", &of_ann).unwrap();
-        assert!(matches!(other.ring.look("bob", &of_bob).unwrap(), KeyTrust::Pinned { .. }));
+        assert!(matches!(other.ring.check_friend_keys("bob", &of_bob).unwrap(), KeyTrust::Pinned { .. }));
         assert!(bob.ring.import(&file, "passphrase", "").unwrap_err().contains("another user"));
     }
 
@@ -388,17 +388,17 @@ mod tests {
     fn new_keys_are_used_once_the_profile_shows_them_and_are_not_lost_until_then() {
         let mut ann = user("ann");
         let first = ann.ring.renew().unwrap();
-        let second = ann.ring.make_next().unwrap();
+        let second = ann.ring.generate_next_keys().unwrap();
         // The change was refused, or its result is unknown: the present keys remain the user's
         // keys.
         assert!(!ann.ring.take_next(&first).unwrap() && !ann.ring.take_next("").unwrap());
-        assert_eq!(ann.ring.look_at_own(&first), OwnKeysCheck::Good);
+        assert_eq!(ann.ring.check_own_keys(&first), OwnKeysCheck::Good);
         // The change was made after all, and the program was killed meanwhile.
         let folder = UserFolder::open(ann._folder.path(), "server", "ann").unwrap();
         let mut again = Keyring::open("ann", &folder, None).unwrap();
         assert_eq!(again.public_text().as_ref(), Some(&first));
         assert!(again.take_next(&second).unwrap() && !again.take_next(&second).unwrap());
-        assert_eq!(again.look_at_own(&second), OwnKeysCheck::Good);
+        assert_eq!(again.check_own_keys(&second), OwnKeysCheck::Good);
         let again = Keyring::open("ann", &folder, None).unwrap();
         assert_eq!((again.public_text(), again.next.is_none()), (Some(second), true));
         assert_eq!(UserKeyPairs::load(folder.file("keys.old")).unwrap().public().text(), first);
@@ -410,7 +410,7 @@ mod tests {
         let (first, second) = (one.ring.renew().unwrap(), other.ring.renew().unwrap());
         let folder = UserFolder::open(one._folder.path(), "server", "ann").unwrap();
         let mut beside = Keyring::open("ann", &folder, None).unwrap();
-        assert!(matches!(beside.look("carl", &first).unwrap(), KeyTrust::Pinned { .. }));
-        assert!(matches!(one.ring.look("carl", &second).unwrap(), KeyTrust::Changed { .. }));
+        assert!(matches!(beside.check_friend_keys("carl", &first).unwrap(), KeyTrust::Pinned { .. }));
+        assert!(matches!(one.ring.check_friend_keys("carl", &second).unwrap(), KeyTrust::Changed { .. }));
     }
 }

@@ -39,22 +39,22 @@ pub(crate) fn run(who: &LoginArgs, listen: &args::PushHandlerArgs) -> Result<(),
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(|error| wrong(format!("cannot watch for signals: {error}")))?;
     }
-    let client = setup.start().map_err(|error| ended(&error))?;
+    let client = setup.start().map_err(|error| end_error(&error))?;
     let mut left = listen.count;
     while left != Some(0) && !stop.load(Ordering::SeqCst) {
-        match client.next(WAIT).map_err(|error| ended(&error))? {
+        match client.next(WAIT).map_err(|error| end_error(&error))? {
             Some(ClientEvent::Push(delivery)) => {
                 let Some(line) = line(&client, &mut keyring, &delivery) else { continue };
                 // A push that is not acked is sent again by the server.
-                if deal_with(&line, listen, &stop)? {
+                if handle_line(&line, listen, &stop)? {
                     delivery.ack();
                     left = left.map(|left| left - 1);
                 }
             }
             Some(ClientEvent::Connection(ConnectionState::Offline { reason, .. })) => {
-                crate::complain(&format!("not connected, trying again: {}", text::line(&reason)));
+                crate::print_error(&format!("not connected, trying again: {}", text::line(&reason)));
             }
-            Some(ClientEvent::Connection(ConnectionState::Ended(end))) => return Err(ended(&Error::Ended(end))),
+            Some(ClientEvent::Connection(ConnectionState::Ended(end))) => return Err(end_error(&Error::Ended(end))),
             _ => {}
         }
     }
@@ -62,7 +62,7 @@ pub(crate) fn run(who: &LoginArgs, listen: &args::PushHandlerArgs) -> Result<(),
     Ok(())
 }
 
-fn ended(error: &Error) -> ListenCommandError {
+fn end_error(error: &Error) -> ListenCommandError {
     let status = match error {
         Error::Ended(ClientEndReason::WrongPassword | ClientEndReason::Forbidden(_)) => 4,
         Error::Setting(_) | Error::Token(_) => 2,
@@ -75,8 +75,8 @@ fn ended(error: &Error) -> ListenCommandError {
 fn line(client: &Client, keyring: &mut Keyring, push: &Push) -> Option<String> {
     if push.kind == PushKind::Message && keyring.needs_keys_of(push) {
         let profile = client.profile(&push.sender).ok()?.unwrap_or_default();
-        if let Err(why) = keyring.look(&push.sender, &profile.rsa_public_key) {
-            crate::complain(&text::line(&why));
+        if let Err(why) = keyring.check_friend_keys(&push.sender, &profile.rsa_public_key) {
+            crate::print_error(&text::line(&why));
             return None;
         }
     }
@@ -116,7 +116,7 @@ fn line_of(keyring: &Keyring, push: &Push) -> String {
 
 /// Writes the line, or runs the command with it. False: the push is not acked, so that the server
 /// sends it again.
-fn deal_with(line: &str, listen: &args::PushHandlerArgs, stop: &AtomicBool) -> Result<bool, ListenCommandError> {
+fn handle_line(line: &str, listen: &args::PushHandlerArgs, stop: &AtomicBool) -> Result<bool, ListenCommandError> {
     let Some(command) = &listen.exec else {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -126,7 +126,7 @@ fn deal_with(line: &str, listen: &args::PushHandlerArgs, stop: &AtomicBool) -> R
     match run_command(command, line, listen.exec_timeout, stop) {
         Ok(()) => Ok(true),
         Err(why) => {
-            crate::complain(&format!("the command failed, and the push comes again: {why}"));
+            crate::print_error(&format!("the command failed, and the push comes again: {why}"));
             Ok(false)
         }
     }

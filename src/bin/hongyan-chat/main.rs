@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err((status, why)) => {
             if !why.is_empty() {
-                complain(&why);
+                print_error(&why);
             }
             ExitCode::from(status)
         }
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 /// Writes one sentence to stderr.
-fn complain(sentence: &str) {
+fn print_error(sentence: &str) {
     writeln!(io::stderr(), "hongyan: {sentence}").unwrap_or(());
 }
 
@@ -73,12 +73,12 @@ fn chat_as(who: &LoginArgs, is_new: bool) -> Result<(), (u8, String)> {
             ChatEnd::Left => return Ok(()),
             // The token is no longer valid.
             ChatEnd::Ended(why, true) if setup.hash.is_none() && io::stdin().is_terminal() => {
-                complain(&why);
+                print_error(&why);
                 setup.ask_password().map_err(wrong)?;
             }
             ChatEnd::Ended(why, true) => return Err((4, why)),
             ChatEnd::Ended(why, false) => {
-                complain(&why);
+                print_error(&why);
                 return Ok(());
             }
             // The panic has printed its message.

@@ -17,7 +17,7 @@ pub(crate) struct ChatMessage {
 }
 
 impl ChatMessage {
-    pub(crate) fn is_mine(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         !matches!(self.way, MessageState::Received)
     }
 
@@ -28,8 +28,8 @@ impl ChatMessage {
     /// deliver an acked message again with another time; then the text is the same, and the id was
     /// chosen at random. If both messages are signed, any id suffices, because the signature covers
     /// the id.
-    pub(crate) fn repeats(&self, old: &Self) -> bool {
-        if self.is_mine() || self.time == old.time {
+    pub(crate) fn is_repetition_of(&self, old: &Self) -> bool {
+        if self.is_own() || self.time == old.time {
             return true;
         }
         let [is_sealed, was_sealed] = [self, old].map(|message| message.seal == MessageSecurity::Sealed);
@@ -137,23 +137,31 @@ mod tests {
         };
         let random = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
         assert!(
-            message("1", 7, MessageSecurity::Doubtful).repeats(&message("1", 7, MessageSecurity::Sealed)),
+            message("1", 7, MessageSecurity::Doubtful).is_repetition_of(&message("1", 7, MessageSecurity::Sealed)),
             "the same push"
         );
-        assert!(message(random, 8, MessageSecurity::Plain).repeats(&message(random, 7, MessageSecurity::Unsealed)));
+        assert!(message(random, 8, MessageSecurity::Plain).is_repetition_of(&message(
+            random,
+            7,
+            MessageSecurity::Unsealed
+        )));
         assert!(
-            message("1", 8, MessageSecurity::Sealed).repeats(&message("1", 7, MessageSecurity::Sealed)),
+            message("1", 8, MessageSecurity::Sealed).is_repetition_of(&message("1", 7, MessageSecurity::Sealed)),
             "both are signed"
         );
         assert!(
-            !message("1", 8, MessageSecurity::Plain).repeats(&message("1", 7, MessageSecurity::Plain)),
+            !message("1", 8, MessageSecurity::Plain).is_repetition_of(&message("1", 7, MessageSecurity::Plain)),
             "somebody counts"
         );
         assert!(
-            !message(random, 8, MessageSecurity::Unsealed).repeats(&message(random, 7, MessageSecurity::Sealed)),
+            !message(random, 8, MessageSecurity::Unsealed).is_repetition_of(&message(
+                random,
+                7,
+                MessageSecurity::Sealed
+            )),
             "plain by now"
         );
         let other = ChatMessage { text: "other words".into(), ..message(random, 8, MessageSecurity::Sealed) };
-        assert!(!other.repeats(&message(random, 7, MessageSecurity::Sealed)));
+        assert!(!other.is_repetition_of(&message(random, 7, MessageSecurity::Sealed)));
     }
 }

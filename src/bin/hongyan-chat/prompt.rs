@@ -62,7 +62,7 @@ pub(crate) fn new_secret(question: &str) -> Result<String, String> {
         if secret("The same again: ")? == first {
             return Ok(first);
         }
-        crate::complain("the two were not the same");
+        crate::print_error("the two were not the same");
     }
 }
 

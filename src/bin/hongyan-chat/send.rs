@@ -25,7 +25,7 @@ const KEYS: u8 = 5;
 /// What went wrong: the exit status and a sentence.
 type SendCommandError = (u8, String);
 
-fn wrong(why: impl Into<String>) -> SendCommandError {
+fn usage_error(why: impl Into<String>) -> SendCommandError {
     (WRONG, why.into())
 }
 
@@ -38,9 +38,9 @@ pub(crate) fn run(who: &LoginArgs, send: &args::SendCommandArgs) -> Result<(), S
         Some(text) => text.clone(),
         None => read_stdin()?,
     };
-    let mut setup = ClientSetup::new(who).map_err(wrong)?;
-    setup.need_secret().map_err(wrong)?;
-    let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(wrong)?;
+    let mut setup = ClientSetup::new(who).map_err(usage_error)?;
+    setup.need_secret().map_err(usage_error)?;
+    let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(usage_error)?;
     let until = Instant::now() + send.timeout;
     let mut options = setup.options();
     (options.connect_limit, options.request_limit) = (send.timeout, send.timeout);
@@ -48,7 +48,7 @@ pub(crate) fn run(who: &LoginArgs, send: &args::SendCommandArgs) -> Result<(), S
     let client = Client::connect(options).map_err(|error| failed_to_connect(&error))?;
     let id = match &send.id {
         Some(id) => id.clone(),
-        None => new_id().map_err(|error| failed(&error, None))?,
+        None => new_id().map_err(|error| send_error(&error, None))?,
     };
     let (tell, told) = sync_channel(1);
     let deliver = {
@@ -56,14 +56,14 @@ pub(crate) fn run(who: &LoginArgs, send: &args::SendCommandArgs) -> Result<(), S
         // After the deadline nobody receives the result, and the thread ends with the process.
         move || tell.send(deliver(&client, &mut keyring, &send, &id, &text)).unwrap_or(())
     };
-    thread::Builder::new().spawn(deliver).map_err(|error| wrong(error.to_string()))?;
+    thread::Builder::new().spawn(deliver).map_err(|error| usage_error(error.to_string()))?;
     // One deadline for the connection and all requests.
     match told.recv_timeout(until.saturating_duration_since(Instant::now())) {
         Ok(sent) => {
             client.close();
             sent
         }
-        Err(_) => Err(failed(&Error::TimedOut, Some(&id))),
+        Err(_) => Err(send_error(&Error::TimedOut, Some(&id))),
     }
 }
 
@@ -74,9 +74,9 @@ fn deliver(
     id: &str,
     text: &str,
 ) -> Result<(), SendCommandError> {
-    look_at_own(client, keyring)?;
-    let theirs = client.profile(&send.to).map_err(|error| failed(&error, None))?.unwrap_or_default();
-    let trust = keyring.look(&send.to, &theirs.rsa_public_key).map_err(wrong)?;
+    check_own_keys(client, keyring)?;
+    let theirs = client.profile(&send.to).map_err(|error| send_error(&error, None))?.unwrap_or_default();
+    let trust = keyring.check_friend_keys(&send.to, &theirs.rsa_public_key).map_err(usage_error)?;
     let name = text::line(&send.to);
     let stopped = |why: &str| Err((KEYS, format!("nothing was sent: {why}")));
     let sealed = match trust {
@@ -90,7 +90,7 @@ fn deliver(
         }
         KeyTrust::CannotSeal => None,
         KeyTrust::NoKeys | KeyTrust::Pinned { .. } | KeyTrust::Unknown => {
-            Some(keyring.seal(&send.to, id, text).map_err(wrong)?)
+            Some(keyring.seal(&send.to, id, text).map_err(usage_error)?)
         }
     };
     let is_plain = sealed.as_ref().is_none_or(|sealed| sealed.seal == MessageSecurity::Plain);
@@ -99,20 +99,20 @@ fn deliver(
         match client.send_with_id(id, &send.to, &content) {
             Ok(()) => break,
             Err(Error::Busy) => thread::sleep(Duration::from_millis(100)),
-            Err(error) => return Err(failed(&error, Some(id))),
+            Err(error) => return Err(send_error(&error, Some(id))),
         }
     }
     if is_plain {
-        crate::complain(&format!("sent without encryption: {name} has no keys, or you have none here"));
+        crate::print_error(&format!("sent without encryption: {name} has no keys, or you have none here"));
     }
     Ok(())
 }
 
 /// Keys that the user's profile does not show are not used. The profile is not changed here either.
-fn look_at_own(client: &Client, keyring: &mut Keyring) -> Result<(), SendCommandError> {
-    let own = client.profile(client.user()).map_err(|error| failed(&error, None))?.unwrap_or_default();
-    keyring.take_next(&own.rsa_public_key).map_err(wrong)?;
-    keyring.look_at_own(&own.rsa_public_key);
+fn check_own_keys(client: &Client, keyring: &mut Keyring) -> Result<(), SendCommandError> {
+    let own = client.profile(client.user()).map_err(|error| send_error(&error, None))?.unwrap_or_default();
+    keyring.take_next(&own.rsa_public_key).map_err(usage_error)?;
+    keyring.check_own_keys(&own.rsa_public_key);
     Ok(())
 }
 
@@ -122,9 +122,9 @@ fn read_stdin() -> Result<String, SendCommandError> {
     io::stdin()
         .take(max + 1)
         .read_to_string(&mut text)
-        .map_err(|error| wrong(format!("cannot read stdin: {error}")))?;
+        .map_err(|error| usage_error(format!("cannot read stdin: {error}")))?;
     if text.len() as u64 > max {
-        return Err(wrong(format!("the text has more than {max} bytes")));
+        return Err(usage_error(format!("the text has more than {max} bytes")));
     }
     // The same as `$(…)` in a shell.
     Ok(text.trim_end_matches('\n').to_owned())
@@ -139,11 +139,11 @@ fn failed_to_connect(error: &Error) -> SendCommandError {
     (status, format!("nothing was sent: {}", text::line(&error.to_string())))
 }
 
-fn failed(error: &Error, id: Option<&str>) -> SendCommandError {
+fn send_error(error: &Error, id: Option<&str>) -> SendCommandError {
     let again = id.map(|id| format!("; the same message again: --id {}", text::line(id))).unwrap_or_default();
     let sentence = text::line(&error.to_string());
     match error {
-        Error::Setting(_) | Error::Token(_) => wrong(sentence),
+        Error::Setting(_) | Error::Token(_) => usage_error(sentence),
         Error::Ended(ClientEndReason::WrongPassword | ClientEndReason::Forbidden(_)) if id.is_none() => {
             (NO_LOG_IN, sentence)
         }
@@ -222,10 +222,10 @@ mod tests {
             (Error::NotFriends, REFUSED),
             (Error::Busy, UNKNOWN),
         ] {
-            let (got, sentence) = failed(&error, Some("the id"));
+            let (got, sentence) = send_error(&error, Some("the id"));
             assert_eq!(got, status, "{error:?}");
             assert_eq!(sentence.contains("--id the id"), status == UNKNOWN, "{sentence}");
         }
-        assert_eq!(failed(&Error::Ended(ClientEndReason::WrongPassword), None).0, NO_LOG_IN);
+        assert_eq!(send_error(&Error::Ended(ClientEndReason::WrongPassword), None).0, NO_LOG_IN);
     }
 }

@@ -50,7 +50,7 @@ pub(crate) type SessionEventSender = Arc<dyn Fn(SessionEvent) + Send + Sync>;
 pub(crate) struct SessionShared {
     history: Mutex<MessageHistory>,
     keyring: Mutex<Keyring>,
-    tell: SessionEventSender,
+    event_sender: SessionEventSender,
 }
 
 impl SessionShared {
@@ -59,9 +59,9 @@ impl SessionShared {
     }
 
     /// Changes the stored messages, and reports any problem of the file to the screen.
-    fn keep<T>(&self, change: impl FnOnce(&mut MessageHistory) -> io::Result<T>) -> io::Result<T> {
+    fn update_history<T>(&self, change: impl FnOnce(&mut MessageHistory) -> io::Result<T>) -> io::Result<T> {
         let (kept, news) = self.change(change);
-        news.into_iter().for_each(|news| self.tell(news));
+        news.into_iter().for_each(|news| self.emit(news));
         kept
     }
 
@@ -74,29 +74,29 @@ impl SessionShared {
         let mut history = self.history();
         let kept = change(&mut history);
         let grows = |error| format!("the file of the messages grows, and cannot be written anew: {error}");
-        (kept, history.take_trouble().map(|error| SessionEvent::Warned(grows(error))).into_iter().collect())
+        (kept, history.take_rewrite_error().map(|error| SessionEvent::Warned(grows(error))).into_iter().collect())
     }
 
     fn keyring(&self) -> MutexGuard<'_, Keyring> {
         self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, news: SessionEvent) {
-        (self.tell)(news);
+    fn emit(&self, news: SessionEvent) {
+        (self.event_sender)(news);
     }
 
-    fn say(&self, sentence: impl Into<String>) {
-        self.tell(SessionEvent::Said(sentence.into()));
+    fn emit_sentence(&self, sentence: impl Into<String>) {
+        self.emit(SessionEvent::Said(sentence.into()));
     }
 
     fn warn(&self, sentence: impl Into<String>) {
-        self.tell(SessionEvent::Warned(sentence.into()));
+        self.emit(SessionEvent::Warned(sentence.into()));
     }
 }
 
 /// The session as the screen uses it.
 pub(crate) struct ChatSession {
-    desk: Arc<SessionShared>,
+    shared: Arc<SessionShared>,
     tasks: SyncSender<ChatSessionTask>,
     thread: Option<JoinHandle<()>>,
 }
@@ -106,43 +106,44 @@ impl ChatSession {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn start(setup: ClientSetup, tell: SessionEventSender) -> Result<Self, String> {
+    pub(crate) fn start(setup: ClientSetup, event_sender: SessionEventSender) -> Result<Self, String> {
         let path = setup.folder.file("messages");
         let history = MessageHistory::open(&path, HistoryLimits::default())
             .map_err(|error| format!("cannot read the messages in {}: {error}", path.display()))?;
         let keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
         let seen = history.seen().iter().map(|(with, time)| (with.clone(), *time)).collect();
-        tell(SessionEvent::Kept { messages: history.messages().to_vec(), seen });
+        event_sender(SessionEvent::Kept { messages: history.messages().to_vec(), seen });
         let mut outbox = MessageOutbox::default();
         // For these messages the server's promise did not arrive before the program ended, or they
         // were never sent.
         for message in history.messages().iter().filter(|message| message.way == MessageState::Sent) {
             outbox.push(&message.with, &message.id);
         }
-        let desk = Arc::new(SessionShared { history: Mutex::new(history), keyring: Mutex::new(keyring), tell });
+        let shared =
+            Arc::new(SessionShared { history: Mutex::new(history), keyring: Mutex::new(keyring), event_sender });
         let (tasks, waiting) = sync_channel(TASKS_MAX);
         let client = setup.start().map_err(|error| error.to_string())?;
         let mut worker = ChatSessionWorker {
-            desk: Arc::clone(&desk),
+            shared: Arc::clone(&shared),
             setup,
             client: None,
             tasks: tasks.clone(),
             outbox,
-            checked: BTreeMap::new(),
+            checked_friends: BTreeMap::new(),
             is_online: false,
             knows_own_keys: false,
         };
         worker.listen_to(client)?;
         let run = move || worker.run(&waiting);
         let thread = thread::Builder::new().name("session".to_owned()).spawn(run).map_err(|error| error.to_string())?;
-        Ok(Self { desk, tasks, thread: Some(thread) })
+        Ok(Self { shared, tasks, thread: Some(thread) })
     }
 
     /// Gives an order, and returns the news for the screen that it causes at once. Never waits for
     /// the server. After this a message to send is on the disk.
-    pub(crate) fn order(&self, order: SessionCommand) -> Vec<SessionEvent> {
+    pub(crate) fn execute(&self, order: SessionCommand) -> Vec<SessionEvent> {
         if let SessionCommand::Send { to, text } = order {
-            return outbox::keep(&self.desk, &self.tasks, to, text);
+            return outbox::store_and_queue(&self.shared, &self.tasks, to, text);
         }
         match self.tasks.try_send(ChatSessionTask::Order(order)) {
             Ok(()) => Vec::new(),
@@ -168,14 +169,14 @@ pub(crate) fn wait_for_end(thread: &JoinHandle<()>, limit: Duration) {
 
 /// The thread that executes the orders.
 struct ChatSessionWorker {
-    desk: Arc<SessionShared>,
+    shared: Arc<SessionShared>,
     setup: ClientSetup,
     client: Option<Client>,
     tasks: SyncSender<ChatSessionTask>,
     outbox: MessageOutbox,
     /// Friends whose keys were compared since the last log-in, with the time of that if the keys
     /// allow sending.
-    checked: BTreeMap<String, Option<Instant>>,
+    checked_friends: BTreeMap<String, Option<Instant>>,
     is_online: bool,
     /// Has the user's own profile been compared with the keys on this machine?
     knows_own_keys: bool,
@@ -187,7 +188,7 @@ impl ChatSessionWorker {
             let wait = if self.outbox.is_empty() || !self.is_online { IDLE } else { LOOK_EVERY };
             match waiting.recv_timeout(wait) {
                 Ok(ChatSessionTask::Order(SessionCommand::Quit)) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(ChatSessionTask::Order(order)) => self.obey(order),
+                Ok(ChatSessionTask::Order(order)) => self.execute(order),
                 Ok(ChatSessionTask::Send { to, id }) => self.outbox.push(&to, &id),
                 Ok(ChatSessionTask::Online) => self.come_online(),
                 Ok(ChatSessionTask::Refresh) => self.refresh(),
@@ -203,7 +204,7 @@ impl ChatSessionWorker {
 
     /// Starts a thread that passes on the events of this client until the client ends.
     fn listen_to(&mut self, client: Client) -> Result<(), String> {
-        let (desk, tasks, listened) = (Arc::clone(&self.desk), self.tasks.clone(), client.clone());
+        let (desk, tasks, listened) = (Arc::clone(&self.shared), self.tasks.clone(), client.clone());
         let run = move || incoming::listen(&desk, &listened, &tasks);
         thread::Builder::new().name("incoming".to_owned()).spawn(run).map_err(|error| error.to_string())?;
         self.client = Some(client);
@@ -214,15 +215,15 @@ impl ChatSessionWorker {
     fn online(&self) -> Option<Client> {
         let client = self.client.clone().filter(|client| client.is_online());
         if client.is_none() {
-            self.desk.warn("not connected: nothing was done");
+            self.shared.warn("not connected: nothing was done");
         }
         client
     }
 
     fn come_online(&mut self) {
         self.is_online = true;
-        self.checked.clear();
-        self.desk.tell(SessionEvent::Link(ServerLinkStatus::Here));
+        self.checked_friends.clear();
+        self.shared.emit(SessionEvent::Link(ServerLinkStatus::Here));
         self.check_own_keys();
         self.refresh();
     }
@@ -231,33 +232,33 @@ impl ChatSessionWorker {
         self.is_online = false;
         match end {
             ClientEndReason::WrongPassword => {
-                self.desk.tell(SessionEvent::Ended { reason: end.to_string(), is_refused: true })
+                self.shared.emit(SessionEvent::Ended { reason: end.to_string(), is_refused: true })
             }
             ClientEndReason::Closed => {}
-            end => self.desk.tell(SessionEvent::Link(ServerLinkStatus::Over(end.to_string()))),
+            end => self.shared.emit(SessionEvent::Link(ServerLinkStatus::Over(end.to_string()))),
         }
     }
 
     fn connect(&mut self) {
         if self.client.as_ref().is_some_and(Client::is_online) {
-            self.desk.say("already connected");
+            self.shared.emit_sentence("already connected");
             return;
         }
         if let Some(client) = self.client.take() {
             client.close();
         }
-        self.desk.tell(SessionEvent::Link(ServerLinkStatus::Connecting));
+        self.shared.emit(SessionEvent::Link(ServerLinkStatus::Connecting));
         let started = self.setup.start().map_err(|error| error.to_string());
         if let Err(why) = started.and_then(|client| self.listen_to(client)) {
-            self.desk.tell(SessionEvent::Link(ServerLinkStatus::Over(why)));
+            self.shared.emit(SessionEvent::Link(ServerLinkStatus::Over(why)));
         }
     }
 
     /// Reports the result of a request that has no other result than success or failure.
     fn report<T>(&self, result: Result<T, Error>, done: &str) -> bool {
         match &result {
-            Ok(_) => self.desk.say(done),
-            Err(error) => self.desk.warn(error.to_string()),
+            Ok(_) => self.shared.emit_sentence(done),
+            Err(error) => self.shared.warn(error.to_string()),
         }
         result.is_ok()
     }

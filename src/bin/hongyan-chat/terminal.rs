@@ -60,7 +60,7 @@ impl Screen {
             // A program that was killed may have left its output on the screen.
             .and_then(|mut terminal| terminal.clear().map(|()| terminal));
         if taken.is_err() {
-            give_back();
+            restore();
         }
         Ok(Self { terminal: taken? })
     }
@@ -69,12 +69,12 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         if !HAS_PANICKED.load(Ordering::SeqCst) {
-            give_back();
+            restore();
         }
     }
 }
 
-fn give_back() {
+fn restore() {
     // If the terminal is gone, nothing needs to be restored.
     execute!(io::stdout(), DisableBracketedPaste, LeaveAlternateScreen, cursor::Show).unwrap_or(());
     terminal::disable_raw_mode().unwrap_or(());
@@ -85,7 +85,7 @@ fn give_back_on_panic() {
     let say = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !HAS_PANICKED.swap(true, Ordering::SeqCst) {
-            give_back();
+            restore();
         }
         say(info);
     }));
@@ -120,7 +120,7 @@ pub(crate) fn run(setup: &ClientSetup, offset: i32) -> Result<ChatEnd, String> {
     let keys = thread::Builder::new().name("keys".to_owned()).spawn(read).map_err(cannot)?;
     let app = ChatApp::new(&setup.user, &setup.server, offset);
     let ended = chat(app, screen, &session, &inputs, &stop);
-    session.order(SessionCommand::Quit);
+    session.execute(SessionCommand::Quit);
     // So that the session does not block on news that nobody reads.
     drop(inputs);
     // The next reader of the terminal (a question for the password, or the shell) must get all
@@ -145,7 +145,7 @@ fn chat(
     let mut last = Instant::now();
     loop {
         let now = Instant::now();
-        is_stale |= app.pass(now.duration_since(last));
+        is_stale |= app.on_time_passed(now.duration_since(last));
         last = now;
         if HAS_PANICKED.load(Ordering::SeqCst) {
             return Ok(ChatEnd::Panicked);
@@ -173,8 +173,8 @@ fn chat(
                 return Ok(ChatEnd::Left);
             }
             take(&mut app, session, input);
-            if app.is_over {
-                return Ok(app.ended.map_or(ChatEnd::Left, |(why, is_refused)| ChatEnd::Ended(why, is_refused)));
+            if app.has_quit {
+                return Ok(app.end_reason.map_or(ChatEnd::Left, |(why, is_refused)| ChatEnd::Ended(why, is_refused)));
             }
             left -= 1;
             if left > 0 {
@@ -188,15 +188,15 @@ fn chat(
 fn take(app: &mut ChatApp, session: &ChatSession, input: UiEvent) {
     let mut orders = VecDeque::new();
     match input {
-        UiEvent::Terminal(Event::Key(key)) => orders.extend(app.press(key)),
+        UiEvent::Terminal(Event::Key(key)) => orders.extend(app.on_key(key)),
         UiEvent::Terminal(Event::Paste(text)) => app.paste(&text),
         UiEvent::Terminal(Event::Resize(width, height)) => app.resize(width, height),
         UiEvent::Terminal(_) | UiEvent::Gone => {}
-        UiEvent::News(news) => orders.extend(app.hear(*news)),
+        UiEvent::News(news) => orders.extend(app.on_event(*news)),
     }
     while let Some(order) = orders.pop_front() {
-        for news in session.order(order) {
-            orders.extend(app.hear(news));
+        for news in session.execute(order) {
+            orders.extend(app.on_event(news));
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn line(text: &str) -> String {
             other => push(&mut shown, other),
         }
     }
-    tame(&shown)
+    limit_marks(&shown)
 }
 
 /// The text in its own lines.
@@ -43,7 +43,7 @@ pub(crate) fn lines(text: &str) -> Vec<String> {
             }
         }
     }
-    lines.iter().map(|line| tame(line)).collect()
+    lines.iter().map(|line| limit_marks(line)).collect()
 }
 
 fn push(shown: &mut String, char: char) {
@@ -61,7 +61,7 @@ fn push(shown: &mut String, char: char) {
 }
 
 /// Limits the combining marks of each letter, and puts marks without a letter on a dotted circle.
-fn tame(text: &str) -> String {
+fn limit_marks(text: &str) -> String {
     if text.is_ascii() {
         return text.to_owned();
     }
@@ -86,7 +86,7 @@ pub(crate) fn cluster_columns(cluster: &str) -> usize {
 }
 
 /// The part of a text that fits, with an ellipsis if something is cut off.
-pub(crate) fn cut(text: &str, width: usize) -> String {
+pub(crate) fn truncate(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(columns("鸿雁"), 4);
         assert_eq!(columns("e\u{301}"), 1);
         assert_eq!(
-            [cut("鸿雁传书", 5), cut("鸿雁传书", 4), cut("鸿雁", 4), cut("ab", 0)],
+            [truncate("鸿雁传书", 5), truncate("鸿雁传书", 4), truncate("鸿雁", 4), truncate("ab", 0)],
             ["鸿雁…", "鸿…", "鸿雁", ""]
         );
     }

@@ -73,7 +73,7 @@ pub(crate) fn popup_scroll_max(popup: &Popup, size: (u16, u16)) -> usize {
 pub(crate) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>) {
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-        put(frame, area, 0, Line::from(text::cut("too small", area.width.into())));
+        put(frame, area, 0, Line::from(text::truncate("too small", area.width.into())));
         return;
     }
     let parts = parts(app);
@@ -117,7 +117,7 @@ fn title(app: &ChatApp, look: TextLook, width: u16) -> Line<'static> {
     let unread: usize = app.chats.values().map(|chat| chat.unread).sum();
     let unread = if unread == 0 { String::new() } else { format!("  {unread} unread") };
     let room = usize::from(width).saturating_sub(state.len() + unread.len() + 3);
-    let who = text::cut(&format!("{} at {}", text::line(&app.me), text::line(&app.server)), room);
+    let who = text::truncate(&format!("{} at {}", text::line(&app.own_name), text::line(&app.server)), room);
     Line::from(vec![
         Span::styled(who, look.strong()),
         Span::raw("  "),
@@ -129,13 +129,13 @@ fn title(app: &ChatApp, look: TextLook, width: u16) -> Line<'static> {
 /// The sentence at the bottom: the last one that was said, or, if there is none and the connection
 /// is lost, the reason.
 fn status(app: &ChatApp, look: TextLook, width: u16) -> Line<'static> {
-    let (said, is_warning) = &app.said;
-    let (shown, style) = match app.trouble() {
+    let (said, is_warning) = &app.status_line;
+    let (shown, style) = match app.connection_problem() {
         _ if !said.is_empty() => (said.clone(), if *is_warning { look.alarm() } else { look.plain() }),
         Some(trouble) => (text::line(&trouble), look.alarm()),
         None => ("F1 help   Tab list/chat   Ctrl-Q leave".to_owned(), look.faint()),
     };
-    Line::from(Span::styled(text::cut(&shown, width.into()), style))
+    Line::from(Span::styled(text::truncate(&shown, width.into()), style))
 }
 
 #[cfg(test)]

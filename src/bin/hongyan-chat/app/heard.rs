@@ -13,7 +13,7 @@ const ASKS_MAX: usize = 200;
 
 impl ChatApp {
     /// Handles news from the session.
-    pub(crate) fn hear(&mut self, news: SessionEvent) -> Vec<SessionCommand> {
+    pub(crate) fn on_event(&mut self, news: SessionEvent) -> Vec<SessionCommand> {
         match news {
             SessionEvent::Kept { messages, seen } => {
                 for message in messages {
@@ -23,15 +23,15 @@ impl ChatApp {
                     self.chats.entry(with).or_default().set_seen(time);
                 }
             }
-            SessionEvent::Link(link) => return self.hear_link(link),
-            SessionEvent::Roster(roster) => self.hear_roster(roster),
+            SessionEvent::Link(link) => return self.on_link_status(link),
+            SessionEvent::Roster(roster) => self.on_roster(roster),
             SessionEvent::Presence { name, is_online } => {
                 if let Some(friend) = self.friends.get_mut(&name) {
                     friend.is_online = is_online;
                 }
             }
             SessionEvent::Message(message) => {
-                let (with, is_mine) = (message.with.clone(), message.is_mine());
+                let (with, is_mine) = (message.with.clone(), message.is_own());
                 let rows = view::rows_of(self, &message);
                 let is_open = self.open.as_ref() == Some(&with);
                 let chat = self.chats.entry(with.clone()).or_default();
@@ -43,7 +43,7 @@ impl ChatApp {
                     chat.scroll += rows;
                 }
                 if self.open.as_ref() == Some(&with) {
-                    return self.see().into_iter().collect();
+                    return self.mark_seen().into_iter().collect();
                 }
             }
             SessionEvent::NotKept { with, text, reason } => {
@@ -51,43 +51,43 @@ impl ChatApp {
                 // The text as it was entered.
                 let slash = if text.starts_with('/') { "/" } else { "" };
                 let draft = &mut self.chats.entry(with).or_default().draft;
-                draft.put_aside(&format!("{slash}{text}"));
-                draft.give_back();
+                draft.keep_unsent(&format!("{slash}{text}"));
+                draft.restore_unsent();
             }
             SessionEvent::Became { with, id, way } => {
-                self.chats.entry(with).or_default().became(&id, way);
+                self.chats.entry(with).or_default().set_state(&id, way);
             }
             SessionEvent::Cleared(message) => self.chats.entry(message.with.clone()).or_default().clear(message),
             SessionEvent::Asked(ask) => {
                 let name = text::line(&ask.name);
-                self.say(format!("{name} asks to become your friend: /accept {name} or /reject {name}"));
-                note(&mut self.incoming, ask);
+                self.show_status(format!("{name} asks to become your friend: /accept {name} or /reject {name}"));
+                add_request(&mut self.incoming, ask);
             }
             SessionEvent::Answered { name, is_accepted, text } => {
                 self.outgoing.retain(|ask| ask.name != name);
                 let words = if text.is_empty() { String::new() } else { format!(": {}", text::line(&text)) };
                 let verb = if is_accepted { "accepted" } else { "rejected" };
-                self.say(format!("{} {verb} your request{words}", text::line(&name)));
+                self.show_status(format!("{} {verb} your request{words}", text::line(&name)));
             }
             SessionEvent::Trust { name, trust } => {
                 if let KeyTrust::Changed { .. } | KeyTrust::Gone = trust {
                     self.warn(format!("the keys of {} have changed", text::line(&name)));
                 }
                 self.chats.entry(name.clone()).or_default().trust = trust;
-                self.give_back(&name);
+                self.restore_unsent(&name);
             }
             SessionEvent::Shown { title, text } => self.show(&title, &text),
-            SessionEvent::Said(sentence) => self.say(text::line(&sentence)),
+            SessionEvent::Said(sentence) => self.show_status(text::line(&sentence)),
             SessionEvent::Warned(sentence) => self.warn(text::line(&sentence)),
             SessionEvent::Ended { reason, is_refused } => {
-                self.ended = Some((text::line(&reason), is_refused));
-                self.is_over = true;
+                self.end_reason = Some((text::line(&reason), is_refused));
+                self.has_quit = true;
             }
         }
         Vec::new()
     }
 
-    fn hear_link(&mut self, link: ServerLinkStatus) -> Vec<SessionCommand> {
+    fn on_link_status(&mut self, link: ServerLinkStatus) -> Vec<SessionCommand> {
         if let ServerLinkStatus::Over(why) = &link {
             self.warn(format!("{}; /connect connects again", text::line(why)));
         }
@@ -102,7 +102,7 @@ impl ChatApp {
         }
     }
 
-    fn hear_roster(&mut self, roster: FriendsAndRequests) {
+    fn on_roster(&mut self, roster: FriendsAndRequests) {
         self.friends = roster.friends.into_iter().map(|friend| (friend.name.clone(), friend)).collect();
         self.incoming = roster.incoming;
         self.outgoing = roster.outgoing;
@@ -110,7 +110,7 @@ impl ChatApp {
 }
 
 /// Adds a request; one that is reported twice is kept once.
-fn note(asks: &mut Vec<ListedFriendRequest>, ask: ListedFriendRequest) {
+fn add_request(asks: &mut Vec<ListedFriendRequest>, ask: ListedFriendRequest) {
     asks.retain(|known| known.name != ask.name);
     if asks.len() < ASKS_MAX {
         asks.push(ask);

@@ -14,14 +14,14 @@ const PASSPHRASE_CHARS_MIN: usize = 12;
 
 impl ChatApp {
     /// Handles a key.
-    pub(crate) fn press(&mut self, key: KeyEvent) -> Vec<SessionCommand> {
+    pub(crate) fn on_key(&mut self, key: KeyEvent) -> Vec<SessionCommand> {
         if key.kind == KeyEventKind::Release {
             return Vec::new();
         }
-        self.is_seen = true;
+        self.is_status_seen = true;
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
         if is_control && matches!(key.code, KeyCode::Char('q' | 'c')) {
-            self.is_over = true;
+            self.has_quit = true;
             return vec![SessionCommand::Quit];
         }
         if is_control && key.code == KeyCode::Char('l') {
@@ -37,12 +37,12 @@ impl ChatApp {
         }
         match (key.code, is_control) {
             (KeyCode::F(1), _) => self.show_help(),
-            (KeyCode::Tab | KeyCode::BackTab, _) => return self.turn(),
+            (KeyCode::Tab | KeyCode::BackTab, _) => return self.switch_focus(),
             (KeyCode::Char('n'), true) => {
                 return self.next_unread().map(|name| self.enter(&name)).unwrap_or_default();
             }
             (KeyCode::Char('r'), true) => return self.retry(),
-            _ if self.focus == Focus::List => return self.press_in_list(key),
+            _ if self.focus == Focus::List => return self.on_key_in_list(key),
             _ => return self.press_in_chat(key, is_control),
         }
         Vec::new()
@@ -65,12 +65,12 @@ impl ChatApp {
         self.limit_scroll();
     }
 
-    fn turn(&mut self) -> Vec<SessionCommand> {
+    fn switch_focus(&mut self) -> Vec<SessionCommand> {
         self.focus = if self.focus == Focus::List { Focus::Chat } else { Focus::List };
-        self.see().into_iter().collect()
+        self.mark_seen().into_iter().collect()
     }
 
-    fn press_in_list(&mut self, key: KeyEvent) -> Vec<SessionCommand> {
+    fn on_key_in_list(&mut self, key: KeyEvent) -> Vec<SessionCommand> {
         match key.code {
             KeyCode::Up => self.step(-1),
             KeyCode::Down => self.step(1),
@@ -81,7 +81,7 @@ impl ChatApp {
             KeyCode::Enter | KeyCode::Right => return self.enter_row(),
             KeyCode::Char('?') => self.show_help(),
             KeyCode::Char('/') => self.begin_command(),
-            KeyCode::Char(letter @ ('a' | 'r' | 'b' | 'w' | 'd')) => return self.press_letter(letter),
+            KeyCode::Char(letter @ ('a' | 'r' | 'b' | 'w' | 'd')) => return self.on_shortcut(letter),
             _ => {}
         }
         Vec::new()
@@ -91,7 +91,7 @@ impl ChatApp {
         self.focus = Focus::Chat;
         let draft = self.editor().text().to_owned();
         // The text that is being written comes back after the command.
-        if draft.is_empty() || self.editor_mut().put_aside(&draft) {
+        if draft.is_empty() || self.editor_mut().keep_unsent(&draft) {
             self.editor_mut().set("/");
         }
     }
@@ -121,7 +121,7 @@ impl ChatApp {
     }
 
     /// Handles a letter in the list: a shortcut for a command about the chosen row.
-    fn press_letter(&mut self, letter: char) -> Vec<SessionCommand> {
+    fn on_shortcut(&mut self, letter: char) -> Vec<SessionCommand> {
         let command = match (letter, self.current_row()) {
             ('a', Some(ContactListRow::Asks(name))) => format!("accept {name}"),
             ('r', Some(ContactListRow::Asks(name))) => format!("reject {name}"),
@@ -139,7 +139,7 @@ impl ChatApp {
             KeyCode::Enter if is_alt => self.editor_mut().insert("\n"),
             KeyCode::Char('j') if is_control => self.editor_mut().insert("\n"),
             KeyCode::Enter => return self.enter_line(),
-            KeyCode::Esc => return self.step_out(),
+            KeyCode::Esc => return self.on_escape(),
             KeyCode::PageUp => self.scroll(view::page(self)),
             KeyCode::PageDown => return self.scroll_down(view::page(self)),
             KeyCode::Up => self.scroll(1),
@@ -156,14 +156,14 @@ impl ChatApp {
     }
 
     /// Handles Esc: it ends the search first, then scrolling back, then the chat.
-    fn step_out(&mut self) -> Vec<SessionCommand> {
+    fn on_escape(&mut self) -> Vec<SessionCommand> {
         let Some(chat) = self.chat_mut() else {
             self.focus = Focus::List;
             return Vec::new();
         };
         if chat.search.take().is_some() || chat.scroll > 0 {
             chat.scroll = 0;
-            return self.see().into_iter().collect();
+            return self.mark_seen().into_iter().collect();
         }
         self.focus = Focus::List;
         Vec::new()
@@ -180,7 +180,7 @@ impl ChatApp {
         if let Some(chat) = self.chat_mut() {
             chat.scroll = chat.scroll.saturating_sub(by);
         }
-        self.see().into_iter().collect()
+        self.mark_seen().into_iter().collect()
     }
 
     fn limit_scroll(&mut self) {
@@ -265,7 +265,7 @@ impl ChatApp {
     }
 
     /// A sentence about a problem of the connection, if there is one.
-    pub(crate) fn trouble(&self) -> Option<String> {
+    pub(crate) fn connection_problem(&self) -> Option<String> {
         match &self.link {
             ServerLinkStatus::Here => None,
             ServerLinkStatus::Connecting => Some("connecting".to_owned()),

@@ -17,7 +17,7 @@ impl ChatApp {
             self.editor_mut().clear();
             let open = self.open.clone();
             let orders = self.command(command);
-            open.iter().for_each(|name| self.give_back(name));
+            open.iter().for_each(|name| self.restore_unsent(name));
             return orders;
         }
         let Some(to) = self.open.clone() else {
@@ -29,7 +29,7 @@ impl ChatApp {
             return Vec::new();
         }
         self.editor_mut().clear();
-        self.give_back(&to);
+        self.restore_unsent(&to);
         let text = line.strip_prefix('/').unwrap_or(&line).to_owned();
         vec![SessionCommand::Send { to, text }]
     }
@@ -37,7 +37,7 @@ impl ChatApp {
     /// Puts aside a text that cannot be sent, so that the user can enter the command that the
     /// sentence names.
     fn refuse(&mut self, to: &str, line: &str) {
-        let comes_back = to != "system" && self.editor_mut().put_aside(line);
+        let comes_back = to != "system" && self.editor_mut().keep_unsent(line);
         if comes_back {
             self.editor_mut().clear();
             self.warn("nothing is sent, see above; your text comes back when the chat goes on");
@@ -48,11 +48,11 @@ impl ChatApp {
     }
 
     /// Puts a text that could not be sent back into the line, once it can be sent.
-    pub(super) fn give_back(&mut self, name: &str) {
+    pub(super) fn restore_unsent(&mut self, name: &str) {
         if self.blocks_sending(name).is_none()
             && let Some(chat) = self.chats.get_mut(name)
         {
-            chat.draft.give_back();
+            chat.draft.restore_unsent();
         }
     }
 
@@ -86,7 +86,7 @@ impl ChatApp {
         match command {
             InputCommand::Help => self.show_help(),
             InputCommand::Quit => {
-                self.is_over = true;
+                self.has_quit = true;
                 return vec![SessionCommand::Quit];
             }
             InputCommand::Open(name) => return self.enter(&name),
@@ -109,7 +109,7 @@ impl ChatApp {
             InputCommand::Blocked => return vec![SessionCommand::Blocked],
             InputCommand::Search(text) => self.search(text),
             InputCommand::Safety => self.show_safety(),
-            InputCommand::Agree => self.agree(),
+            InputCommand::Agree => self.ask_to_accept_keys(),
             InputCommand::Retry => return self.retry(),
             InputCommand::Export(file) => {
                 self.ask_secret("A passphrase for the file, of at least 12 characters", SecretUse::Export { file });
@@ -145,7 +145,7 @@ impl ChatApp {
 
     /// Asks the user with the safety number of the keys that the answer is about, because the
     /// profile may have other keys by the time of the answer.
-    fn agree(&mut self) {
+    fn ask_to_accept_keys(&mut self) {
         let trust = self.chat().map(|chat| chat.trust.clone());
         let (Some(name), Some(trust)) = (self.open.clone(), trust) else {
             self.warn("no chat is open");
@@ -162,7 +162,7 @@ impl ChatApp {
                 let question = format!(
                     "Trust the new keys of {shown}? This is the safety number with them:\n\n{}\n\nDoes {shown} see the \
                      same one? Compare it face to face, or by a call.",
-                    in_rows(&safety)
+                    format_in_rows(&safety)
                 );
                 self.confirm(&question, SessionCommand::Agree { name, keys });
             }
@@ -170,7 +170,7 @@ impl ChatApp {
                 let question = format!("{shown} has no keys any more. Write to {shown} without encryption?");
                 self.confirm(&question, SessionCommand::Agree { name, keys: String::new() });
             }
-            _ => self.say("there is nothing to agree to"),
+            _ => self.show_status("there is nothing to agree to"),
         }
     }
 
@@ -178,7 +178,7 @@ impl ChatApp {
     pub(super) fn retry(&mut self) -> Vec<SessionCommand> {
         let (Some(with), Some(chat)) = (self.open.clone(), self.chat_mut()) else { return Vec::new() };
         let ids: Vec<String> = chat.failed().map(|message| message.id.clone()).collect();
-        ids.iter().for_each(|id| chat.became(id, MessageState::Sent));
+        ids.iter().for_each(|id| chat.set_state(id, MessageState::Sent));
         ids.into_iter().map(|id| SessionCommand::Retry { with: with.clone(), id }).collect()
     }
 
@@ -213,22 +213,22 @@ impl ChatApp {
                 (format!("With the NEW keys of {name}, which you have not agreed to:\n\n"), safety)
             }
             KeyTrust::NoKeys | KeyTrust::Gone => {
-                self.say(format!("{name} has no keys: messages are not encrypted"));
+                self.show_status(format!("{name} has no keys: messages are not encrypted"));
                 return;
             }
             KeyTrust::CannotSeal => {
-                self.say("you have no keys here: /import FILE, or /newkeys");
+                self.show_status("you have no keys here: /import FILE, or /newkeys");
                 return;
             }
             KeyTrust::Unknown => {
-                self.say("the keys are not known yet");
+                self.show_status("the keys are not known yet");
                 return;
             }
         };
         let text = format!(
             "{head}{}\n\nCompare it with {name} where nobody can change it: face to face, or by a call. If both see \
              the same number, nobody reads along.",
-            in_rows(&safety)
+            format_in_rows(&safety)
         );
         self.show("Safety number", &text);
     }
@@ -254,7 +254,7 @@ impl ChatApp {
 }
 
 /// A safety number in rows, for reading aloud.
-fn in_rows(safety: &str) -> String {
+fn format_in_rows(safety: &str) -> String {
     let groups: Vec<&str> = safety.split(' ').collect();
     groups.chunks(4).map(|row| row.join(" ")).collect::<Vec<_>>().join("\n")
 }

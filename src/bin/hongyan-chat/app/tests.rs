@@ -5,9 +5,9 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 fn app() -> ChatApp {
     let mut app = ChatApp::new("ann", "server", 0);
-    app.hear(SessionEvent::Link(ServerLinkStatus::Here));
+    app.on_event(SessionEvent::Link(ServerLinkStatus::Here));
     let friend = |name: &str| FriendItem { name: name.into(), nick: String::new(), is_online: false };
-    app.hear(SessionEvent::Roster(FriendsAndRequests {
+    app.on_event(SessionEvent::Roster(FriendsAndRequests {
         friends: vec![friend("bob"), friend("zoe")],
         incoming: vec![ask("carl")],
         outgoing: vec![ask("dora")],
@@ -20,11 +20,11 @@ fn ask(name: &str) -> ListedFriendRequest {
 }
 
 fn press(app: &mut ChatApp, code: KeyCode) -> Vec<SessionCommand> {
-    app.press(KeyEvent::new(code, KeyModifiers::NONE))
+    app.on_key(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
 fn control(app: &mut ChatApp, letter: char) -> Vec<SessionCommand> {
-    app.press(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
+    app.on_key(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
 }
 
 fn enter(app: &mut ChatApp, line: &str) -> Vec<SessionCommand> {
@@ -52,8 +52,8 @@ fn received(with: &str, time: u64) -> SessionEvent {
 #[test]
 fn a_line_becomes_a_message_and_two_slashes_one() {
     let mut app = app();
-    assert!(enter(&mut app, "hello").is_empty() && app.said.0.contains("no chat is open"));
-    app.loose.clear();
+    assert!(enter(&mut app, "hello").is_empty() && app.status_line.0.contains("no chat is open"));
+    app.list_editor.clear();
     assert_eq!(app.enter("bob"), [SessionCommand::LookAt("bob".into())]);
     let send = |text: &str| vec![SessionCommand::Send { to: "bob".into(), text: text.into() }];
     assert_eq!(enter(&mut app, "hello"), send("hello"));
@@ -62,7 +62,7 @@ fn a_line_becomes_a_message_and_two_slashes_one() {
     app.editor_mut().clear();
     app.paste("two\nlines\n/quit");
     assert_eq!(press(&mut app, KeyCode::Enter), send("two\nlines\n/quit"), "what is pasted is not typed");
-    assert!(app.editor().is_empty() && !app.is_over);
+    assert!(app.editor().is_empty() && !app.has_quit);
 }
 
 #[test]
@@ -71,26 +71,26 @@ fn changed_keys_stop_a_chat_until_the_user_agrees() {
     app.enter("bob");
     let changed = KeyTrust::Changed { safety: "1 2".into(), keys: "new".into() };
     for (trust, keys) in [(changed, "new"), (KeyTrust::Gone, "")] {
-        app.hear(SessionEvent::Trust { name: "bob".into(), trust });
-        assert!(enter(&mut app, "hello").is_empty() && app.said.1, "nothing is sent");
+        app.on_event(SessionEvent::Trust { name: "bob".into(), trust });
+        assert!(enter(&mut app, "hello").is_empty() && app.status_line.1, "nothing is sent");
         assert!(app.editor().is_empty(), "there is room for the command");
         assert!(enter(&mut app, "/agree").is_empty(), "it asks first");
         let Some(Popup::Confirm { question, .. }) = &app.popup else { panic!() };
         assert_eq!(question.contains("1 2"), keys == "new", "with the number of these keys: {question}");
         // The keys have changed meanwhile: the answer is about those that were shown.
         let other = KeyTrust::Changed { safety: "3 4".into(), keys: "other".into() };
-        app.hear(SessionEvent::Trust { name: "bob".into(), trust: other });
+        app.on_event(SessionEvent::Trust { name: "bob".into(), trust: other });
         let agree = SessionCommand::Agree { name: "bob".into(), keys: keys.into() };
         assert_eq!(press(&mut app, KeyCode::Char('y')), [agree]);
     }
-    app.hear(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2".into() } });
+    app.on_event(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2".into() } });
     let send = |text: &str| vec![SessionCommand::Send { to: "bob".into(), text: text.into() }];
     for _ in 0..2 {
         assert_eq!(app.editor().text(), "hello", "nothing is lost");
         assert_eq!(press(&mut app, KeyCode::Enter), send("hello"));
     }
     assert!(app.editor().is_empty() && enter(&mut app, "/agree").is_empty());
-    app.hear(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::CannotSeal });
+    app.on_event(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::CannotSeal });
     assert!(enter(&mut app, "hello").is_empty());
 }
 
@@ -100,8 +100,8 @@ fn a_text_that_is_not_sent_comes_back() {
     app.enter("bob");
     enter(&mut app, "half a sentence");
     let reason = "the disk is full".to_owned();
-    app.hear(SessionEvent::NotKept { with: "bob".into(), text: "/etc".into(), reason });
-    assert_eq!((app.editor().text(), app.said.1), ("//etc", true), "as it was entered");
+    app.on_event(SessionEvent::NotKept { with: "bob".into(), text: "/etc".into(), reason });
+    assert_eq!((app.editor().text(), app.status_line.1), ("//etc", true), "as it was entered");
     // A command from the list does not delete the text that is being written.
     press(&mut app, KeyCode::Tab);
     press(&mut app, KeyCode::Char('/'));
@@ -116,13 +116,13 @@ fn a_text_that_is_not_sent_comes_back() {
 #[test]
 fn a_sentence_goes_after_a_while_and_a_warning_once_the_user_is_there() {
     let mut app = app();
-    app.hear(SessionEvent::Said("bob was asked".into()));
-    assert!(!app.pass(SAID_FOR / 2) && app.pass(SAID_FOR / 2) && app.said.0.is_empty());
-    app.hear(SessionEvent::Warned("the disk is full".into()));
-    assert!(!app.pass(SAID_FOR * 9) && !app.said.0.is_empty());
+    app.on_event(SessionEvent::Said("bob was asked".into()));
+    assert!(!app.on_time_passed(SAID_FOR / 2) && app.on_time_passed(SAID_FOR / 2) && app.status_line.0.is_empty());
+    app.on_event(SessionEvent::Warned("the disk is full".into()));
+    assert!(!app.on_time_passed(SAID_FOR * 9) && !app.status_line.0.is_empty());
     press(&mut app, KeyCode::Down);
-    assert!(!app.pass(SAID_FOR / 2) && app.pass(SAID_FOR) && app.said.0.is_empty());
-    assert!(!app.pass(SAID_FOR));
+    assert!(!app.on_time_passed(SAID_FOR / 2) && app.on_time_passed(SAID_FOR) && app.status_line.0.is_empty());
+    assert!(!app.on_time_passed(SAID_FOR));
 }
 
 #[test]
@@ -162,9 +162,9 @@ fn requests_are_answered_from_the_list() {
     assert_eq!(press(&mut app, KeyCode::Char('y')), [SessionCommand::Block("zoe".into())]);
     press(&mut app, KeyCode::Char('d'));
     assert!(press(&mut app, KeyCode::Char('n')).is_empty() && app.popup.is_none());
-    app.hear(SessionEvent::Asked(ask("emil")));
-    assert!(app.said.0.contains("/accept emil or /reject emil"), "{}", app.said.0);
-    app.hear(SessionEvent::Asked(ask("emil")));
+    app.on_event(SessionEvent::Asked(ask("emil")));
+    assert!(app.status_line.0.contains("/accept emil or /reject emil"), "{}", app.status_line.0);
+    app.on_event(SessionEvent::Asked(ask("emil")));
     assert_eq!(app.incoming.iter().filter(|ask| ask.name == "emil").count(), 1);
     assert_eq!(enter(&mut app, "/reject emil"), [SessionCommand::Answer { ask: ask("emil"), is_accepted: false }]);
     let asks = SessionCommand::Ask { name: "fred".into(), text: "it's Ann".into() };
@@ -174,16 +174,16 @@ fn requests_are_answered_from_the_list() {
 #[test]
 fn what_is_in_sight_is_read_and_nothing_else() {
     let mut app = app();
-    app.hear(received("bob", 5));
+    app.on_event(received("bob", 5));
     assert_eq!(app.chats["bob"].unread, 1);
     let saw = |time| SessionCommand::Saw { with: "bob".into(), time };
     assert_eq!(control(&mut app, 'n'), [SessionCommand::LookAt("bob".into()), saw(5)]);
-    assert_eq!(app.hear(received("bob", 6)), [saw(6)]);
+    assert_eq!(app.on_event(received("bob", 6)), [saw(6)]);
     press(&mut app, KeyCode::Tab);
-    assert!(app.hear(received("bob", 7)).is_empty());
+    assert!(app.on_event(received("bob", 7)).is_empty());
     assert_eq!(press(&mut app, KeyCode::Tab), [saw(7)]);
     assert!(enter(&mut app, "/search text").is_empty());
-    assert!(app.hear(received("bob", 8)).is_empty(), "not during a search");
+    assert!(app.on_event(received("bob", 8)).is_empty(), "not during a search");
     assert_eq!(press(&mut app, KeyCode::Esc), [saw(8)]);
 }
 
@@ -194,7 +194,7 @@ fn all_that_failed_is_sent_again_under_its_id() {
     for id in 1..4_u64 {
         let way = if id == 2 { MessageState::Safe } else { MessageState::Failed("FULL".into()) };
         let (with, text) = ("bob".into(), String::new());
-        app.hear(SessionEvent::Message(ChatMessage {
+        app.on_event(SessionEvent::Message(ChatMessage {
             with,
             id: id.to_string(),
             time: id,
@@ -206,7 +206,7 @@ fn all_that_failed_is_sent_again_under_its_id() {
     let again = |id: &str| SessionCommand::Retry { with: "bob".into(), id: id.into() };
     assert_eq!(enter(&mut app, "/retry"), [again("1"), again("3")]);
     assert!(control(&mut app, 'r').is_empty(), "they are on their way");
-    app.hear(SessionEvent::Became { with: "bob".into(), id: "3".into(), way: MessageState::Failed("FULL".into()) });
+    app.on_event(SessionEvent::Became { with: "bob".into(), id: "3".into(), way: MessageState::Failed("FULL".into()) });
     assert_eq!(control(&mut app, 'r'), [again("3")]);
 }
 
@@ -236,7 +236,7 @@ fn a_secret_goes_where_it_was_asked_for() {
         assert!(shown.contains(label), "{shown}");
     }
     let shown = SessionEvent::Shown { title: "Profile".into(), text: "of bob".into() };
-    app.hear(shown);
+    app.on_event(shown);
     assert!(matches!(app.popup, Some(Popup::Secret { .. })), "an answer does not take its place");
     assert_eq!(secret(&mut app, good), [order]);
     assert!(matches!(app.popup, Some(Popup::Text { .. })));
@@ -262,14 +262,14 @@ fn the_end_is_said_and_the_way_out_always_works() {
         let mut app = app();
         press(&mut app, KeyCode::F(1));
         assert_eq!(control(&mut app, letter), [SessionCommand::Quit]);
-        assert!(app.is_over && app.ended.is_none());
+        assert!(app.has_quit && app.end_reason.is_none());
     }
     let mut app = app();
-    app.hear(SessionEvent::Ended { reason: "wrong\npassword".into(), is_refused: true });
-    assert_eq!((app.is_over, app.ended), (true, Some(("wrong⏎password".into(), true))));
+    app.on_event(SessionEvent::Ended { reason: "wrong\npassword".into(), is_refused: true });
+    assert_eq!((app.has_quit, app.end_reason), (true, Some(("wrong⏎password".into(), true))));
     let mut app = self::app();
-    app.hear(SessionEvent::Link(ServerLinkStatus::Over("the user logged in elsewhere".into())));
-    assert!(!app.is_over && app.said.0.contains("/connect"));
+    app.on_event(SessionEvent::Link(ServerLinkStatus::Over("the user logged in elsewhere".into())));
+    assert!(!app.has_quit && app.status_line.0.contains("/connect"));
     assert_eq!(enter(&mut app, "/connect"), [SessionCommand::Connect]);
 }
 
@@ -277,9 +277,9 @@ fn the_end_is_said_and_the_way_out_always_works() {
 fn the_list_keeps_its_place_while_others_come_and_go() {
     let mut app = app();
     app.select("zoe");
-    app.hear(received("yan", 1));
+    app.on_event(received("yan", 1));
     assert_eq!(app.current_row(), Some(ContactListRow::Friend("zoe".into())));
     assert!(app.rows().contains(&ContactListRow::Other("yan".into())), "no friend, but there are messages");
-    app.hear(SessionEvent::Roster(FriendsAndRequests::default()));
+    app.on_event(SessionEvent::Roster(FriendsAndRequests::default()));
     assert_eq!(app.current_row(), Some(ContactListRow::Other("yan".into())));
 }

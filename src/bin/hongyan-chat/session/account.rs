@@ -6,13 +6,13 @@ use crate::text;
 use hongyan::client::{Error, ErrorCode, PendingFriendRequest, ProfileChange, hash_value};
 
 impl ChatSessionWorker {
-    pub(super) fn obey(&mut self, order: SessionCommand) {
+    pub(super) fn execute(&mut self, order: SessionCommand) {
         match order {
             SessionCommand::Retry { with, id } => self.retry(&with, &id),
             SessionCommand::Saw { with, time } => {
-                let kept = self.desk.keep(|history| history.saw(&with, time));
+                let kept = self.shared.update_history(|history| history.store_seen(&with, time));
                 if let Err(error) = kept {
-                    self.desk.warn(format!("cannot write the messages: {error}"));
+                    self.shared.warn(format!("cannot write the messages: {error}"));
                 }
             }
             SessionCommand::LookAt(name) => {
@@ -31,12 +31,12 @@ impl ChatSessionWorker {
             SessionCommand::Profile { key, value } => self.change_profile(&key, value),
             // These orders are handled by the session itself.
             SessionCommand::Send { .. } | SessionCommand::Quit => {}
-            other => self.obey_about_others(other),
+            other => self.execute_about_other(other),
         }
     }
 
     /// Executes orders about one other user. They may change the roster.
-    fn obey_about_others(&mut self, order: SessionCommand) {
+    fn execute_about_other(&mut self, order: SessionCommand) {
         let Some(client) = self.online() else { return };
         match order {
             SessionCommand::Find(name) => {
@@ -58,11 +58,11 @@ impl ChatSessionWorker {
                             .map(|(label, text)| format!("{label:<9} {text}"))
                             .collect();
                         let hint = format!("\n\n/request {} asks to become friends.", text::line(&profile.user_name));
-                        self.desk
-                            .tell(SessionEvent::Shown { title: "Profile".to_owned(), text: rows.join("\n") + &hint });
+                        self.shared
+                            .emit(SessionEvent::Shown { title: "Profile".to_owned(), text: rows.join("\n") + &hint });
                     }
-                    Ok(None) => self.desk.say(format!("there is no user {name}")),
-                    Err(error) => self.desk.warn(error.to_string()),
+                    Ok(None) => self.shared.emit_sentence(format!("there is no user {name}")),
+                    Err(error) => self.shared.warn(error.to_string()),
                 }
                 return;
             }
@@ -88,11 +88,11 @@ impl ChatSessionWorker {
             }
             SessionCommand::Blocked => {
                 match client.blocked() {
-                    Ok(names) if names.is_empty() => self.desk.say("you have blocked nobody"),
+                    Ok(names) if names.is_empty() => self.shared.emit_sentence("you have blocked nobody"),
                     Ok(names) => {
-                        self.desk.tell(SessionEvent::Shown { title: "Blocked".to_owned(), text: names.join("\n") })
+                        self.shared.emit(SessionEvent::Shown { title: "Blocked".to_owned(), text: names.join("\n") })
                     }
-                    Err(error) => self.desk.warn(error.to_string()),
+                    Err(error) => self.shared.warn(error.to_string()),
                 }
                 return;
             }
@@ -116,17 +116,17 @@ impl ChatSessionWorker {
                     nick: friend.nick_name,
                     is_online: friend.online,
                 });
-                self.desk.tell(SessionEvent::Roster(FriendsAndRequests {
+                self.shared.emit(SessionEvent::Roster(FriendsAndRequests {
                     friends: friends.collect(),
                     incoming: roster.incoming.into_iter().map(ask).collect(),
                     outgoing: roster.outgoing.into_iter().map(ask).collect(),
                 }));
             }
             Err(Error::Refused(refusal)) if refusal.code == Some(ErrorCode::UnknownType) => {
-                self.desk.warn("this server is too old to tell who your friends are");
+                self.shared.warn("this server is too old to tell who your friends are");
             }
             Err(Error::Ended(_) | Error::TimedOut) => {}
-            Err(error) => self.desk.warn(error.to_string()),
+            Err(error) => self.shared.warn(error.to_string()),
         }
     }
 
@@ -154,8 +154,8 @@ impl ChatSessionWorker {
     fn log_out(&mut self) {
         let Some(client) = self.online() else { return };
         match client.log_out() {
-            Ok(()) => self.desk.tell(SessionEvent::Ended { reason: "logged out".to_owned(), is_refused: false }),
-            Err(error) => self.desk.warn(error.to_string()),
+            Ok(()) => self.shared.emit(SessionEvent::Ended { reason: "logged out".to_owned(), is_refused: false }),
+            Err(error) => self.shared.warn(error.to_string()),
         }
     }
 
@@ -164,9 +164,9 @@ impl ChatSessionWorker {
         match client.delete_account(password) {
             Ok(()) => {
                 let reason = "your account is deleted; your messages stay on this machine".to_owned();
-                self.desk.tell(SessionEvent::Ended { reason, is_refused: false });
+                self.shared.emit(SessionEvent::Ended { reason, is_refused: false });
             }
-            Err(error) => self.desk.warn(error.to_string()),
+            Err(error) => self.shared.warn(error.to_string()),
         }
     }
 }

@@ -26,11 +26,11 @@ pub(super) fn listen(desk: &SessionShared, client: &Client, tasks: &SyncSender<C
                 }
             }
             Ok(Some(ClientEvent::Presence { user_name, online })) => {
-                desk.tell(SessionEvent::Presence { name: user_name, is_online: online });
+                desk.emit(SessionEvent::Presence { name: user_name, is_online: online });
             }
             Ok(Some(ClientEvent::Connection(ConnectionState::Online))) => tell_worker(ChatSessionTask::Online),
             Ok(Some(ClientEvent::Connection(ConnectionState::Offline { reason, .. }))) => {
-                desk.tell(SessionEvent::Link(ServerLinkStatus::Away(reason)))
+                desk.emit(SessionEvent::Link(ServerLinkStatus::Away(reason)))
             }
             Ok(Some(ClientEvent::Connection(ConnectionState::Ended(end)))) | Err(Error::Ended(end)) => {
                 tell_worker(ChatSessionTask::Over(end));
@@ -53,7 +53,7 @@ fn take(desk: &SessionShared, client: &Client, push: &Push) -> bool {
         // The server stores a request until it is answered, and a friendship for as long as it
         // exists.
         PushKind::FriendRequest => {
-            desk.tell(SessionEvent::Asked(ListedFriendRequest {
+            desk.emit(SessionEvent::Asked(ListedFriendRequest {
                 name,
                 id: push.message_id.clone(),
                 text: push.content.clone(),
@@ -62,7 +62,7 @@ fn take(desk: &SessionShared, client: &Client, push: &Push) -> bool {
         }
         kind => {
             let is_accepted = kind == PushKind::FriendAccept;
-            desk.tell(SessionEvent::Answered { name, is_accepted, text: push.content.clone() });
+            desk.emit(SessionEvent::Answered { name, is_accepted, text: push.content.clone() });
             true
         }
     }
@@ -70,13 +70,13 @@ fn take(desk: &SessionShared, client: &Client, push: &Push) -> bool {
 
 fn take_message(desk: &SessionShared, client: &Client, push: &Push) -> bool {
     // Without the sender's keys the message cannot be verified. The server will send it again.
-    if desk.keyring().needs_keys_of(push) && trust::look(desk, client, &push.sender).is_none() {
+    if desk.keyring().needs_keys_of(push) && trust::fetch_and_check_keys(desk, client, &push.sender).is_none() {
         return false;
     }
     let (text, seal) = desk.keyring().open_message(&push.sender, &push.message_id, &push.content);
     if seal == MessageSecurity::Doubtful {
         // Has the sender new keys? If so, the user is warned and asked.
-        trust::look(desk, client, &push.sender);
+        trust::fetch_and_check_keys(desk, client, &push.sender);
     }
     let message = ChatMessage {
         with: push.sender.clone(),
@@ -86,7 +86,7 @@ fn take_message(desk: &SessionShared, client: &Client, push: &Push) -> bool {
         way: MessageState::Received,
         seal,
     };
-    match desk.keep(|history| history.add(&message)) {
+    match desk.update_history(|history| history.add(&message)) {
         Ok(true) => {}
         Ok(false) => return true,
         Err(error) => {
@@ -94,6 +94,6 @@ fn take_message(desk: &SessionShared, client: &Client, push: &Push) -> bool {
             return false;
         }
     }
-    desk.tell(SessionEvent::Message(message));
+    desk.emit(SessionEvent::Message(message));
     true
 }

@@ -58,7 +58,7 @@ fn now() -> u64 {
 
 /// Stores a message and gives it to the worker for sending. The screen's thread does this itself,
 /// because the worker may be waiting for the server. Returns news for the screen.
-pub(super) fn keep(
+pub(super) fn store_and_queue(
     desk: &SessionShared,
     tasks: &SyncSender<ChatSessionTask>,
     to: String,
@@ -82,7 +82,7 @@ pub(super) fn keep(
     }
     if tasks.try_send(ChatSessionTask::Send { to: to.clone(), id: id.clone() }).is_err() {
         message.way = MessageState::Failed("not delivered: too much waits already".to_owned());
-        let (kept, more) = desk.change(|history| history.became(&to, &id, &message.way));
+        let (kept, more) = desk.change(|history| history.store_state(&to, &id, &message.way));
         news.extend(more);
         news.extend(kept.err().map(|error| SessionEvent::Warned(format!("cannot write the messages: {error}"))));
     }
@@ -92,16 +92,16 @@ pub(super) fn keep(
 
 impl ChatSessionWorker {
     pub(super) fn retry(&mut self, with: &str, id: &str) {
-        self.became(with, id, MessageState::Sent);
+        self.set_state(with, id, MessageState::Sent);
         self.outbox.push(with, id);
     }
 
-    fn became(&self, with: &str, id: &str, way: MessageState) {
-        let kept = self.desk.keep(|history| history.became(with, id, &way));
+    fn set_state(&self, with: &str, id: &str, way: MessageState) {
+        let kept = self.shared.update_history(|history| history.store_state(with, id, &way));
         if let Err(error) = kept {
-            self.desk.warn(format!("cannot write the messages: {error}"));
+            self.shared.warn(format!("cannot write the messages: {error}"));
         }
-        self.desk.tell(SessionEvent::Became { with: with.to_owned(), id: id.to_owned(), way });
+        self.shared.emit(SessionEvent::Became { with: with.to_owned(), id: id.to_owned(), way });
     }
 
     /// Takes the next step for all messages that are not finished.
@@ -111,18 +111,18 @@ impl ChatSessionWorker {
             let is_paused = self.outbox.paused_until.is_some_and(|until| Instant::now() < until);
             let step = match entry.sending {
                 Some(_) => look_at(entry),
-                None if has_room && !is_paused => self.begin(entry),
+                None if has_room && !is_paused => self.begin_sending(entry),
                 None => OutboxEntryOutcome::Keep,
             };
             if let OutboxEntryOutcome::Done(way) = step {
-                self.became(&entry.with, &entry.id, way);
+                self.set_state(&entry.with, &entry.id, way);
                 return false;
             }
             true
         });
     }
 
-    fn begin(&mut self, entry: &mut OutboxEntry) -> OutboxEntryOutcome {
+    fn begin_sending(&mut self, entry: &mut OutboxEntry) -> OutboxEntryOutcome {
         let Some(client) = self.client.clone().filter(|client| self.is_online && client.is_online()) else {
             return OutboxEntryOutcome::Keep;
         };
@@ -142,28 +142,29 @@ impl ChatSessionWorker {
             _ => {}
         }
         let (found, tried) = {
-            let history = self.desk.history();
-            (history.find(&entry.with, &entry.id).cloned(), history.tried(&entry.with, &entry.id))
+            let history = self.shared.history();
+            (history.find(&entry.with, &entry.id).cloned(), history.first_try(&entry.with, &entry.id))
         };
         let Some(message) = found else { return not_delivered("it is not kept any more") };
         if tried.is_some_and(|tried| is_too_late(tried, now())) {
             return OutboxEntryOutcome::Done(MessageState::Failed(MAY_BE_DELIVERED.to_owned()));
         }
-        let sealed = self.desk.keyring().seal(&entry.with, &entry.id, &message.text);
+        let sealed = self.shared.keyring().seal(&entry.with, &entry.id, &message.text);
         let sealed = match sealed {
             Ok(sealed) => sealed,
             Err(why) => return not_delivered(&why),
         };
         if sealed.seal != message.seal {
             let changed = ChatMessage { seal: sealed.seal, ..message };
-            let kept = self.desk.keep(|history| history.clear(&changed));
+            let kept = self.shared.update_history(|history| history.clear(&changed));
             if let Err(error) = kept {
-                self.desk.warn(format!("cannot write the messages: {error}"));
+                self.shared.warn(format!("cannot write the messages: {error}"));
             }
-            self.desk.tell(SessionEvent::Cleared(changed));
+            self.shared.emit(SessionEvent::Cleared(changed));
         }
         if tried.is_none()
-            && let Err(error) = self.desk.keep(|history| history.tries(&entry.with, &entry.id, now()))
+            && let Err(error) =
+                self.shared.update_history(|history| history.store_first_try(&entry.with, &entry.id, now()))
         {
             return not_delivered(&format!("it cannot be kept that it is sent: {error}"));
         }
@@ -214,11 +215,11 @@ fn one_by_one(mut entries: Vec<OutboxEntry>, mut work: impl FnMut(&mut OutboxEnt
 fn look_at(entry: &mut OutboxEntry) -> OutboxEntryOutcome {
     let Some(result) = entry.sending.as_ref().and_then(PendingSend::result) else { return OutboxEntryOutcome::Keep };
     entry.sending = None;
-    became(result)
+    outcome_of(result)
 }
 
 /// The step that follows an answer.
-fn became(result: Result<(), Error>) -> OutboxEntryOutcome {
+fn outcome_of(result: Result<(), Error>) -> OutboxEntryOutcome {
     match result {
         Ok(()) => OutboxEntryOutcome::Done(MessageState::Safe),
         // The message is sent again for as long as the server recognises it.
@@ -236,12 +237,12 @@ mod tests {
     fn a_message_that_may_be_delivered_is_sent_again_for_as_long_as_the_server_recognises_it() {
         let refused = |code| Err(Error::Refused(Refusal { code: Some(code), text: "said".into() }));
         for result in [Err(Error::TimedOut), refused(ErrorCode::Unavailable), refused(ErrorCode::ShuttingDown)] {
-            assert_eq!(became(result), OutboxEntryOutcome::Keep);
+            assert_eq!(outcome_of(result), OutboxEntryOutcome::Keep);
         }
         for result in [Err(Error::NotFriends), refused(ErrorCode::Full), refused(ErrorCode::BadField)] {
-            assert!(matches!(became(result), OutboxEntryOutcome::Done(MessageState::Failed(_))));
+            assert!(matches!(outcome_of(result), OutboxEntryOutcome::Done(MessageState::Failed(_))));
         }
-        assert_eq!(became(Ok(())), OutboxEntryOutcome::Done(MessageState::Safe));
+        assert_eq!(outcome_of(Ok(())), OutboxEntryOutcome::Done(MessageState::Safe));
         let minute = 60_000;
         for (tried, now, too_late) in
             [(50, 50, false), (50, 57, false), (50, 59, true), (50, 49, false), (50, 20, true)]

@@ -99,7 +99,7 @@ impl TestSession {
 
     fn order(&self, order: SessionCommand) {
         let is_warning = |news: &SessionEvent| matches!(news, SessionEvent::Warned(_) | SessionEvent::NotKept { .. });
-        assert!(!self.session.order(order).iter().any(is_warning));
+        assert!(!self.session.execute(order).iter().any(is_warning));
     }
 
     fn end(self) {
@@ -195,7 +195,7 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
             ChatMessage { with, id: id.into(), time: 1, text, way: MessageState::Sent, seal: MessageSecurity::Plain };
         history.add(&message).unwrap();
     }
-    history.tries("bob", "tried", 1).unwrap();
+    history.store_first_try("bob", "tried", 1).unwrap();
     drop(history);
     let session = TestSession::start(&ann);
     let MessageState::Failed(why) = session.became("tried") else { panic!("it was sent again") };
@@ -236,7 +236,7 @@ fn a_message_is_kept_before_anything_waits_for_the_server() {
     // The session's thread is now waiting for the user's own keys, until the request times out.
     let session = TestSession::start(&setup);
     session.order(SessionCommand::LookAt("bob".into()));
-    let news = session.session.order(SessionCommand::Send { to: "bob".into(), text: "the geese fly".into() });
+    let news = session.session.execute(SessionCommand::Send { to: "bob".into(), text: "the geese fly".into() });
     let [SessionEvent::Message(message)] = news.as_slice() else { panic!("{news:?}") };
     assert_eq!((message.text.as_str(), &message.way), ("the geese fly", &MessageState::Sent), "it is on the screen");
     let kept = MessageHistory::open(&setup.folder.file("messages"), HistoryLimits::default()).unwrap();
@@ -253,8 +253,8 @@ fn a_message_that_cannot_be_kept_goes_back_to_the_user() {
     std::fs::create_dir(folder.path().join(format!("full.{}.new", std::process::id()))).unwrap();
     let full =
         MessageHistory::open(&folder.path().join("full"), HistoryLimits { messages_max: 1, bytes_max: 0 }).unwrap();
-    *session.session.desk.history() = full;
-    let news = session.session.order(SessionCommand::Send { to: "bob".into(), text: "/etc".into() });
+    *session.session.shared.history() = full;
+    let news = session.session.execute(SessionCommand::Send { to: "bob".into(), text: "/etc".into() });
     let [SessionEvent::NotKept { with, text, .. }] = news.as_slice() else { panic!("{news:?}") };
     assert_eq!((with.as_str(), text.as_str()), ("bob", "/etc"));
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 const FRESH: Duration = Duration::from_secs(5);
 
 /// Fetches a friend's keys, compares them and reports the result. `None` if there was no answer.
-pub(super) fn look(desk: &SessionShared, client: &Client, name: &str) -> Option<KeyTrust> {
+pub(super) fn fetch_and_check_keys(desk: &SessionShared, client: &Client, name: &str) -> Option<KeyTrust> {
     let in_profile = profile(desk, client, name)?.rsa_public_key;
-    let looked = desk.keyring().look(name, &in_profile);
+    let looked = desk.keyring().check_friend_keys(name, &in_profile);
     match looked {
         Ok(trust) => {
-            desk.tell(SessionEvent::Trust { name: name.to_owned(), trust: trust.clone() });
+            desk.emit(SessionEvent::Trust { name: name.to_owned(), trust: trust.clone() });
             Some(trust)
         }
         Err(why) => {
@@ -41,34 +41,34 @@ impl ChatSessionWorker {
     /// Compares the friend's keys now.
     pub(super) fn trust(&mut self, name: &str) -> Option<KeyTrust> {
         let client = self.client.clone().filter(|client| self.is_online && client.is_online())?;
-        let trust = look(&self.desk, &client, name)?;
+        let trust = fetch_and_check_keys(&self.shared, &client, name)?;
         // An answer that stops a message must not let the next one pass for some seconds.
         let allows = matches!(trust, KeyTrust::NoKeys | KeyTrust::Pinned { .. });
-        self.checked.insert(name.to_owned(), allows.then(Instant::now));
+        self.checked_friends.insert(name.to_owned(), allows.then(Instant::now));
         Some(trust)
     }
 
     /// Were the friend's keys compared a moment ago, and allowed sending? A person writes several
     /// messages in a row, and keys rarely change.
     pub(super) fn is_fresh(&self, name: &str) -> bool {
-        self.checked.get(name).copied().flatten().is_some_and(|at| at.elapsed() < FRESH)
+        self.checked_friends.get(name).copied().flatten().is_some_and(|at| at.elapsed() < FRESH)
     }
 
     /// Compares the keys in the user's own profile, and acts on the result.
     pub(super) fn check_own_keys(&mut self) {
         let Some(client) = self.client.clone().filter(Client::is_online) else { return };
-        let Some(own) = profile(&self.desk, &client, &self.setup.user.clone()) else { return };
+        let Some(own) = profile(&self.shared, &client, &self.setup.user.clone()) else { return };
         self.knows_own_keys = true;
         self.take_next_keys(&own.rsa_public_key);
-        let standing = self.desk.keyring().look_at_own(&own.rsa_public_key);
+        let standing = self.shared.keyring().check_own_keys(&own.rsa_public_key);
         match standing {
             OwnKeysCheck::Good => {}
             OwnKeysCheck::None => self.make_keys(&client),
             OwnKeysCheck::Unpublished => {
-                let text = self.desk.keyring().public_text();
+                let text = self.shared.keyring().public_text();
                 self.publish(&client, text.unwrap_or_default());
             }
-            OwnKeysCheck::Others => self.desk.warn(
+            OwnKeysCheck::Others => self.shared.warn(
                 "your account has keys that are not here: /import FILE brings them from where you exported them, \
                  /newkeys makes new ones",
             ),
@@ -77,12 +77,12 @@ impl ChatSessionWorker {
 
     /// Generates the user's first keys.
     fn make_keys(&mut self, client: &Client) {
-        let made = self.desk.keyring().renew();
+        let made = self.shared.keyring().renew();
         match made {
             Ok(text) => {
                 self.publish(client, text);
             }
-            Err(why) => self.desk.warn(why),
+            Err(why) => self.shared.warn(why),
         }
     }
 
@@ -95,9 +95,9 @@ impl ChatSessionWorker {
             } else {
                 "your keys are not"
             };
-            self.desk.warn(format!("{may_be} in your profile: {error}"));
+            self.shared.warn(format!("{may_be} in your profile: {error}"));
         }
-        self.checked.clear();
+        self.checked_friends.clear();
         published.is_ok()
     }
 
@@ -106,25 +106,25 @@ impl ChatSessionWorker {
     /// lost, whatever fails.
     pub(super) fn new_keys(&mut self) {
         let Some(client) = self.online() else { return };
-        let made = self.desk.keyring().make_next();
+        let made = self.shared.keyring().generate_next_keys();
         let text = match made {
             Ok(text) => text,
-            Err(why) => return self.desk.warn(why),
+            Err(why) => return self.shared.warn(why),
         };
         if !self.publish(&client, text.clone()) {
             // The new keys may be in the profile all the same: the profile is checked before the
             // next message.
             self.knows_own_keys = false;
         } else if self.take_next_keys(&text) {
-            self.desk.say("you have new keys; your friends are warned");
-            self.look_at_checked();
+            self.shared.emit_sentence("you have new keys; your friends are warned");
+            self.recheck_stopped();
         }
     }
 
     fn take_next_keys(&self, in_profile: &str) -> bool {
-        let taken = self.desk.keyring().take_next(in_profile);
+        let taken = self.shared.keyring().take_next(in_profile);
         let is_taken = taken.unwrap_or_else(|why| {
-            self.desk.warn(why);
+            self.shared.warn(why);
             false
         });
         if is_taken {
@@ -136,32 +136,32 @@ impl ChatSessionWorker {
 
     pub(super) fn export(&self, order: &SessionCommand) {
         let SessionCommand::Export { file, passphrase } = order else { return };
-        let exported = self.desk.keyring().export(file, passphrase);
+        let exported = self.shared.keyring().export(file, passphrase);
         match exported {
-            Ok(()) => self.desk.say(format!("your keys are in {}", file.display())),
-            Err(why) => self.desk.warn(why),
+            Ok(()) => self.shared.emit_sentence(format!("your keys are in {}", file.display())),
+            Err(why) => self.shared.warn(why),
         }
     }
 
     pub(super) fn import(&mut self, order: &SessionCommand) {
         let SessionCommand::Import { file, passphrase } = order else { return };
         let Some(client) = self.online() else { return };
-        let Some(own) = profile(&self.desk, &client, &self.setup.user.clone()) else { return };
-        let imported = self.desk.keyring().import(file, passphrase, &own.rsa_public_key);
+        let Some(own) = profile(&self.shared, &client, &self.setup.user.clone()) else { return };
+        let imported = self.shared.keyring().import(file, passphrase, &own.rsa_public_key);
         match imported {
             Ok(()) => {
-                self.desk.say("your keys are here now");
+                self.shared.emit_sentence("your keys are here now");
                 self.check_own_keys();
-                self.look_at_checked();
+                self.recheck_stopped();
                 self.read_again(None);
             }
-            Err(why) => self.desk.warn(why),
+            Err(why) => self.shared.warn(why),
         }
     }
 
     /// Compares again the keys of stopped chats: the reason may no longer exist.
-    fn look_at_checked(&mut self) {
-        let names = std::mem::take(&mut self.checked);
+    fn recheck_stopped(&mut self) {
+        let names = std::mem::take(&mut self.checked_friends);
         for name in names.keys() {
             self.trust(name);
         }
@@ -169,22 +169,22 @@ impl ChatSessionWorker {
 
     pub(super) fn accept_keys(&mut self, name: &str, shown: &str) {
         let Some(client) = self.online() else { return };
-        let Some(theirs) = profile(&self.desk, &client, name) else { return };
-        let agreed = self.desk.keyring().accept_keys(name, shown, &theirs.rsa_public_key);
+        let Some(theirs) = profile(&self.shared, &client, name) else { return };
+        let agreed = self.shared.keyring().accept_keys(name, shown, &theirs.rsa_public_key);
         match agreed {
             Ok(trust) => {
                 let is_other = matches!(trust, KeyTrust::Changed { .. } | KeyTrust::Gone);
-                self.desk.tell(SessionEvent::Trust { name: name.to_owned(), trust });
+                self.shared.emit(SessionEvent::Trust { name: name.to_owned(), trust });
                 if is_other {
-                    self.desk.warn(format!(
+                    self.shared.warn(format!(
                         "nothing was agreed to: the keys of {name} have changed again; /agree once more"
                     ));
                     return;
                 }
-                self.desk.say("agreed");
+                self.shared.emit_sentence("agreed");
                 self.read_again(Some(name));
             }
-            Err(why) => self.desk.warn(why),
+            Err(why) => self.shared.warn(why),
         }
     }
 
@@ -195,17 +195,17 @@ impl ChatSessionWorker {
                 && message.seal == MessageSecurity::Doubtful
                 && of.is_none_or(|name| message.with == name)
         };
-        let doubtful: Vec<ChatMessage> = self.desk.history().messages().iter().filter(is_meant).cloned().collect();
+        let doubtful: Vec<ChatMessage> = self.shared.history().messages().iter().filter(is_meant).cloned().collect();
         for message in doubtful {
-            let (text, seal) = self.desk.keyring().open_message(&message.with, &message.id, &message.text);
+            let (text, seal) = self.shared.keyring().open_message(&message.with, &message.id, &message.text);
             if seal != MessageSecurity::Sealed {
                 continue;
             }
             let clear = ChatMessage { text, seal, ..message };
-            let kept = self.desk.keep(|history| history.clear(&clear));
+            let kept = self.shared.update_history(|history| history.clear(&clear));
             match kept {
-                Ok(()) => self.desk.tell(SessionEvent::Cleared(clear)),
-                Err(error) => self.desk.warn(format!("a message cannot be kept: {error}")),
+                Ok(()) => self.shared.emit(SessionEvent::Cleared(clear)),
+                Err(error) => self.shared.warn(format!("a message cannot be kept: {error}")),
             }
         }
     }

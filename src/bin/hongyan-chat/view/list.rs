@@ -13,7 +13,7 @@ pub(super) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>, area: R
     if rows.is_empty() {
         let words = ["No friends yet.", "", "/request NAME", "asks somebody."];
         for (row, words) in (0..).zip(words) {
-            put(frame, area, row, Line::styled(text::cut(words, area.width.into()), look.faint()));
+            put(frame, area, row, Line::styled(text::truncate(words, area.width.into()), look.faint()));
         }
         return;
     }
@@ -46,7 +46,7 @@ fn line(app: &ChatApp, look: TextLook, row: &ContactListRow, is_chosen: bool, wi
         _ => String::new(),
     };
     let room = width.saturating_sub(2 + text::columns(&tail));
-    let name = text::cut(&text::line(row.name()), room);
+    let name = text::truncate(&text::line(row.name()), room);
     let gap = " ".repeat(room.saturating_sub(text::columns(&name)));
     let is_open =
         app.open.as_deref() == Some(row.name()) && matches!(row, ContactListRow::Friend(_) | ContactListRow::Other(_));

@@ -28,7 +28,7 @@ pub(super) fn draw(popup: &Popup, look: TextLook, frame: &mut Frame<'_>, area: R
         _ => end.to_owned(),
     };
     let block = Block::bordered()
-        .title_top(format!(" {} ", text::cut(&text::line(title), inside)))
+        .title_top(format!(" {} ", text::truncate(&text::line(title), inside)))
         .title_bottom(Line::from(format!(" {end} ")).right_aligned());
     frame.render_widget(Clear, frame_area);
     frame.render_widget(block, frame_area);

@@ -69,7 +69,7 @@ fn head(app: &ChatApp, look: TextLook, width: usize) -> Line<'static> {
             Focus::List => "No chat is open. Choose in the list, Enter opens.",
             Focus::Chat => "No chat is open. Tab goes to the list, Enter opens.",
         };
-        return Line::styled(text::cut(hint, width), look.faint());
+        return Line::styled(text::truncate(hint, width), look.faint());
     };
     let chat = app.chats.get(name);
     let friend = app.friends.get(name);
@@ -92,7 +92,7 @@ fn head(app: &ChatApp, look: TextLook, width: usize) -> Line<'static> {
     let nick = friend.map(|friend| text::line(&friend.nick)).filter(|nick| !nick.is_empty() && nick != name);
     let nick = nick.map(|nick| format!(" ({nick})")).unwrap_or_default();
     let room = width.saturating_sub(presence.len() + 2 + seal.len() + text::columns(&search));
-    let who = text::cut(&format!("{}{nick}", text::line(name)), room);
+    let who = text::truncate(&format!("{}{nick}", text::line(name)), room);
     Line::from(vec![
         Span::styled(who, look.strong()),
         Span::styled(format!("{presence}  "), look.plain()),
@@ -118,7 +118,7 @@ pub(super) fn rows(
         rows.append(&mut of_message);
         let today = day(message.time, app.offset);
         if messages.peek().is_none_or(|older| day(older.time, app.offset) != today) {
-            rows.push(Line::styled(text::cut(&format!("── {today} ──"), width.into()), look.faint()));
+            rows.push(Line::styled(text::truncate(&format!("── {today} ──"), width.into()), look.faint()));
         }
         if rows.len() >= most {
             rows.truncate(most);
@@ -147,9 +147,9 @@ fn rows_of(
     is_sealed_usually: bool,
     look: TextLook,
 ) -> Vec<Line<'static>> {
-    let (name, style) = match message.is_mine() {
+    let (name, style) = match message.is_own() {
         true => ("you".to_owned(), look.mine()),
-        false => (text::cut(&text::line(&message.with), (width / 3).max(4)), look.theirs()),
+        false => (text::truncate(&text::line(&message.with), (width / 3).max(4)), look.theirs()),
     };
     let before = format!("{} {} ", clock(message.time, app.offset), mark(message));
     let is_narrow = width < 30;

@@ -29,9 +29,9 @@ fn message(id: u64, way: MessageState, text: &str) -> ChatMessage {
 
 fn app(name: &str) -> ChatApp {
     let mut app = ChatApp::new("ann", "tcp://127.0.0.1:1102", 0);
-    app.hear(SessionEvent::Link(ServerLinkStatus::Here));
+    app.on_event(SessionEvent::Link(ServerLinkStatus::Here));
     let friend = |name: &str| FriendItem { name: name.into(), nick: format!("Nick {name}"), is_online: true };
-    app.hear(SessionEvent::Roster(FriendsAndRequests {
+    app.on_event(SessionEvent::Roster(FriendsAndRequests {
         friends: vec![friend(name), friend("zoe")],
         incoming: vec![ListedFriendRequest { name: "carl".into(), id: "7".into(), text: String::new() }],
         outgoing: vec![ListedFriendRequest { name: "dora".into(), id: "8".into(), text: String::new() }],
@@ -40,19 +40,19 @@ fn app(name: &str) -> ChatApp {
 }
 
 fn press(app: &mut ChatApp, code: KeyCode) {
-    app.press(KeyEvent::new(code, KeyModifiers::NONE));
+    app.on_key(KeyEvent::new(code, KeyModifiers::NONE));
 }
 
 #[test]
 fn friends_requests_and_a_chat_stand_beside_each_other() {
     let mut app = app("bob");
-    app.hear(SessionEvent::Message(message(1, MessageState::Received, "Hello Ann")));
+    app.on_event(SessionEvent::Message(message(1, MessageState::Received, "Hello Ann")));
     assert!(shows(&app, "bob") && shows(&app, "(1)") && shows(&app, "1 unread") && shows(&app, "connected"));
     assert!(shows(&app, "Choose in the list, Enter opens"));
     assert!(shows(&app, "carl") && shows(&app, "asks") && shows(&app, "dora") && shows(&app, "asked"));
     app.enter("bob");
-    app.hear(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2 3".into() } });
-    app.hear(SessionEvent::Message(message(2, MessageState::Safe, "Hello Bob")));
+    app.on_event(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2 3".into() } });
+    app.on_event(SessionEvent::Message(message(2, MessageState::Safe, "Hello Bob")));
     let rows = drawn(&app, TextLook::default());
     assert!(!rows.join("").contains("(1)"), "it was read");
     let row = rows.iter().find(|row| row.contains("bob: Hello Ann")).expect("it is shown");
@@ -65,54 +65,58 @@ fn friends_requests_and_a_chat_stand_beside_each_other() {
 fn what_must_not_be_missed_is_said_in_words() {
     let mut app = app("bob");
     app.enter("bob");
-    app.hear(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::NoKeys });
+    app.on_event(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::NoKeys });
     assert!(shows(&app, "NOT ENCRYPTED"));
-    app.hear(SessionEvent::Message(message(1, MessageState::Failed("not delivered: FULL: no room".into()), "lost")));
+    app.on_event(SessionEvent::Message(message(
+        1,
+        MessageState::Failed("not delivered: FULL: no room".into()),
+        "lost",
+    )));
     assert!(shows(&app, "✗ you: lost") && shows(&app, "FULL: no room") && shows(&app, "/retry"));
-    app.hear(SessionEvent::Message(ChatMessage {
+    app.on_event(SessionEvent::Message(ChatMessage {
         seal: MessageSecurity::Doubtful,
         ..message(2, MessageState::Received, "forged")
     }));
     assert!(!shows(&app, "forged") && shows(&app, "NOT GENUINE"));
-    app.hear(SessionEvent::Message(ChatMessage {
+    app.on_event(SessionEvent::Message(ChatMessage {
         seal: MessageSecurity::Unsealed,
         ..message(3, MessageState::Received, "open")
     }));
     assert!(shows(&app, "NOT ENCRYPTED, although"));
-    app.hear(SessionEvent::Trust {
+    app.on_event(SessionEvent::Trust {
         name: "bob".into(),
         trust: KeyTrust::Changed { safety: "1 2".into(), keys: "k".into() },
     });
     assert!(shows(&app, "KEYS CHANGED") && shows(&app, "/agree"));
-    app.hear(SessionEvent::Link(ServerLinkStatus::Away("no route".into())));
+    app.on_event(SessionEvent::Link(ServerLinkStatus::Away("no route".into())));
     assert!(shows(&app, "NOT CONNECTED"));
 }
 
 #[test]
 fn nothing_of_others_gets_to_the_terminal_as_it_is_and_every_size_is_drawn() {
     let mut app = app(ODD);
-    app.hear(SessionEvent::Message(ChatMessage {
+    app.on_event(SessionEvent::Message(ChatMessage {
         with: ODD.into(),
         ..message(1, MessageState::Received, &format!("{ODD}\n{ODD}"))
     }));
-    app.hear(SessionEvent::Message(ChatMessage {
+    app.on_event(SessionEvent::Message(ChatMessage {
         with: ODD.into(),
         ..message(2, MessageState::Failed(ODD.into()), &ODD.repeat(30))
     }));
     app.enter(ODD);
     app.paste(ODD);
-    app.hear(SessionEvent::Trust {
+    app.on_event(SessionEvent::Trust {
         name: ODD.into(),
         trust: KeyTrust::Changed { safety: "1 2".into(), keys: "k".into() },
     });
-    app.hear(SessionEvent::Said(ODD.into()));
-    app.hear(SessionEvent::Link(ServerLinkStatus::Away(ODD.into())));
+    app.on_event(SessionEvent::Said(ODD.into()));
+    app.on_event(SessionEvent::Link(ServerLinkStatus::Away(ODD.into())));
     let popup = SessionEvent::Shown { title: ODD.into(), text: ODD.repeat(10) };
     for step in 0..4 {
         match step {
-            1 => drop(app.press(KeyEvent::new(KeyCode::Tab, KeyModifiers::NONE))),
+            1 => drop(app.on_key(KeyEvent::new(KeyCode::Tab, KeyModifiers::NONE))),
             2 => app.chat_mut().unwrap().search = Some(ODD.into()),
-            3 => drop(app.hear(popup.clone())),
+            3 => drop(app.on_event(popup.clone())),
             _ => {}
         }
         for (width, height) in
@@ -134,7 +138,7 @@ fn a_narrow_terminal_shows_one_part_at_a_time() {
     app.resize(40, 12);
     assert!(shows(&app, "carl") && !shows(&app, "> "));
     app.enter("bob");
-    app.hear(SessionEvent::Message(message(1, MessageState::Received, "鸿雁传书".repeat(20).as_str())));
+    app.on_event(SessionEvent::Message(message(1, MessageState::Received, "鸿雁传书".repeat(20).as_str())));
     assert!(!shows(&app, "carl") && shows(&app, "> "));
     assert!(drawn(&app, TextLook::default()).iter().filter(|row| row.contains('鸿')).count() >= 4, "it was wrapped");
     press(&mut app, KeyCode::Tab);
@@ -147,7 +151,7 @@ fn a_narrow_terminal_shows_one_part_at_a_time() {
 fn one_can_look_back_and_no_further_than_to_the_first() {
     let mut app = app("bob");
     (0..200).for_each(|id| {
-        drop(app.hear(SessionEvent::Message(message(id, MessageState::Received, &format!("number {id}.")))))
+        drop(app.on_event(SessionEvent::Message(message(id, MessageState::Received, &format!("number {id}.")))))
     });
     app.enter("bob");
     assert!(shows(&app, "number 199."));
@@ -163,7 +167,7 @@ fn one_can_look_back_and_no_further_than_to_the_first() {
         rows.map(|row| row.split_once('│').map(|(_, talk)| talk.to_owned())).collect::<Vec<_>>()
     };
     let before = talk(&app);
-    app.hear(SessionEvent::Message(message(300, MessageState::Received, &"unseen ".repeat(30))));
+    app.on_event(SessionEvent::Message(message(300, MessageState::Received, &"unseen ".repeat(30))));
     assert_eq!(app.chat().unwrap().unread, 1, "it is not in sight");
     assert_eq!(talk(&app), before, "what is read stays where it is");
     press(&mut app, KeyCode::Esc);
@@ -174,7 +178,7 @@ fn one_can_look_back_and_no_further_than_to_the_first() {
 fn without_colours_nothing_is_coloured() {
     let mut app = app("bob");
     app.enter("bob");
-    app.hear(SessionEvent::Message(message(1, MessageState::Failed("no".into()), "text")));
+    app.on_event(SessionEvent::Message(message(1, MessageState::Failed("no".into()), "text")));
     let (width, height) = app.size;
     for (look, is_coloured) in [(TextLook { has_colours: true }, true), (TextLook::default(), false)] {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
