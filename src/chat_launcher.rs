@@ -14,14 +14,16 @@ const NAME: &str = "hongyan-chat";
 /// One sentence: the program does not exist, or does not start.
 pub fn run(args: &[OsString]) -> Result<ExitCode, String> {
     match std::env::current_exe() {
-        Ok(own) => run_beside(&own, args),
+        Ok(own) => run_sibling(&own, args),
         // Without /proc, as in a bare chroot: search PATH, because both programs are installed in
         // the same folder.
-        Err(_) => become_it(Command::new(NAME).args(args)).map_err(|error| format!("cannot start {NAME}: {error}")),
+        Err(_) => {
+            replace_process(Command::new(NAME).args(args)).map_err(|error| format!("cannot start {NAME}: {error}"))
+        }
     }
 }
 
-fn run_beside(own: &Path, args: &[OsString]) -> Result<ExitCode, String> {
+fn run_sibling(own: &Path, args: &[OsString]) -> Result<ExitCode, String> {
     let path = own.with_file_name(format!("{NAME}{}", std::env::consts::EXE_SUFFIX));
     // Check first: after a failed exec, signal settings of this process would be lost.
     if !path.exists() {
@@ -30,16 +32,16 @@ fn run_beside(own: &Path, args: &[OsString]) -> Result<ExitCode, String> {
             own.display()
         ));
     }
-    become_it(Command::new(&path).args(args)).map_err(|error| format!("cannot start {}: {error}", path.display()))
+    replace_process(Command::new(&path).args(args)).map_err(|error| format!("cannot start {}: {error}", path.display()))
 }
 
 #[cfg(unix)]
-fn become_it(command: &mut Command) -> io::Result<ExitCode> {
+fn replace_process(command: &mut Command) -> io::Result<ExitCode> {
     Err(std::os::unix::process::CommandExt::exec(command))
 }
 
 #[cfg(not(unix))]
-fn become_it(command: &mut Command) -> io::Result<ExitCode> {
+fn replace_process(command: &mut Command) -> io::Result<ExitCode> {
     let code = command.status()?.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
@@ -52,7 +54,7 @@ mod tests {
     fn a_client_that_is_not_there_is_named_with_the_way_to_build_it() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("hongyan");
-        let why = run_beside(&own, &[]).unwrap_err();
+        let why = run_sibling(&own, &[]).unwrap_err();
         assert!(why.contains("hongyan-chat") && why.contains("--features client") && !why.contains('\n'), "{why}");
     }
 }

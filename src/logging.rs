@@ -71,21 +71,21 @@ impl Stderr {
     }
 
     /// Writes one line.
-    pub fn say(&self, line: &str) {
-        self.pass_on(plain_line(self.is_json.load(Ordering::Relaxed), Level::Info, line));
+    pub fn write_line(&self, line: &str) {
+        self.enqueue(plain_line(self.is_json.load(Ordering::Relaxed), Level::Info, line));
     }
 
     /// Writes the error that ends the process.
     pub fn say_error(&self, line: &str) {
-        self.pass_on(plain_line(self.is_json.load(Ordering::Relaxed), Level::Error, line));
+        self.enqueue(plain_line(self.is_json.load(Ordering::Relaxed), Level::Error, line));
     }
 
-    fn pass_on(&self, line: Vec<u8>) {
+    fn enqueue(&self, line: Vec<u8>) {
         match self.items.try_send(LogItem::Line(line)) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
-                sink::note_lost();
+                sink::count_lost_line();
             }
         }
     }
@@ -116,7 +116,7 @@ impl Stderr {
 /// A piece that is not a whole line, such as a progress bar, is passed on unchanged.
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.pass_on(bytes.to_vec());
+        self.enqueue(bytes.to_vec());
         Ok(bytes.len())
     }
 
@@ -184,7 +184,7 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             if self.stderr.is_json.load(Ordering::Relaxed) {
-                return self.stderr.pass_on(line::json_of(SystemTime::now(), record));
+                return self.stderr.enqueue(line::json_of(SystemTime::now(), record));
             }
             let text = line::text_of(record);
             let (level, target) = (record.level(), record.target());
@@ -209,7 +209,7 @@ impl Write for LogLineWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(bytes);
         if bytes.last() == Some(&b'\n') {
-            self.stderr.pass_on(std::mem::take(&mut self.line));
+            self.stderr.enqueue(std::mem::take(&mut self.line));
         }
         Ok(bytes.len())
     }
@@ -230,7 +230,7 @@ fn write_lines(out: impl Write, waiting: &Receiver<LogItem>, lost: &AtomicU64, i
         // report them.
         let lines = lost.swap(0, Ordering::Relaxed);
         if lines > 0 {
-            sink.dropped(lines, is_json);
+            sink.note_overflow(lines, is_json);
         }
         if let LogItem::Finish(done) = item {
             sink.finish(is_json);
@@ -269,7 +269,7 @@ mod tests {
         {
             logger.log(&Record::builder().target(target).level(level).args(format_args!("to {target}")).build());
         }
-        stderr.say("ready");
+        stderr.write_line("ready");
         stderr.set_json(true);
         stderr.say_error("\"over\"\n");
         stderr.finish();
@@ -286,7 +286,7 @@ mod tests {
         let stuck = sink.0.lock().unwrap();
         let stderr = Stderr::start_on(sink.clone()).unwrap();
         for _ in 0..2 * LINES_MAX {
-            stderr.say("x");
+            stderr.write_line("x");
         }
         let ends = thread::spawn(|| stderr.finish());
         // It waits for room.
@@ -306,7 +306,7 @@ mod tests {
         let stuck = sink.0.lock().unwrap();
         let stderr = Stderr::start_on(sink.clone()).unwrap();
         for _ in 0..2 * LINES_MAX {
-            stderr.say("x");
+            stderr.write_line("x");
         }
         stderr.finish();
         drop(stuck);
@@ -319,7 +319,7 @@ mod tests {
         let stderr = Stderr::start_on(sink.clone()).unwrap();
         let many = LINES_MAX + 100;
         for _ in 0..many {
-            stderr.say("x");
+            stderr.write_line("x");
         }
         drop(stuck);
         while stderr.items.try_send(LogItem::Line(b"last\n".to_vec())).is_err() {

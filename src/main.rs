@@ -44,7 +44,8 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             if let Some(warning) = warning {
                 log::warn!("{warning}");
             }
-            let ended = server::run(config, program(stderr), |line| stderr.say(line)).map_err(|error| error.0)?;
+            let ended =
+                server::run(config, program(stderr), |line| stderr.write_line(line)).map_err(|error| error.0)?;
             Ok(match ended {
                 ServerExitCause::Stopped => ExitCode::SUCCESS,
                 ServerExitCause::TakenOver => ExitCode::from(3),
@@ -56,34 +57,34 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             let ServerSettings { config, summary, warning, .. } = *settings;
             let notice = server::check(&config).map_err(|error| error.0)?;
             if let Some(warning) = warning {
-                stderr.say(&format!("hongyan: {warning}"));
+                stderr.write_line(&format!("hongyan: {warning}"));
             }
             print(&format!("the configuration is good: {summary}\n"));
             match notice {
-                Some(notice) if notice.is_warning => stderr.say(&format!("hongyan: {}", notice.text)),
+                Some(notice) if notice.is_warning => stderr.write_line(&format!("hongyan: {}", notice.text)),
                 Some(notice) => print(&format!("{}\n", notice.text)),
                 None => {}
             }
             Ok(ExitCode::SUCCESS)
         }
         CliCommand::Copy(order) => {
-            server::signals::ignore_others().map_err(|error| format!("cannot watch for signals: {error}"))?;
-            copy::run(&order, stderr.clone(), &server::signals::that_stop())?;
+            server::signals::ignore_harmless_signals().map_err(|error| format!("cannot watch for signals: {error}"))?;
+            copy::run(&order, stderr.clone(), &server::signals::stop_signals())?;
             Ok(ExitCode::SUCCESS)
         }
         CliCommand::Backup(order) => {
-            let watched = server::signals::ignore_others().and_then(|()| server::signals::stop_flag());
+            let watched = server::signals::ignore_harmless_signals().and_then(|()| server::signals::stop_flag());
             let stop = watched.map_err(|error| format!("cannot watch for signals: {error}"))?;
             backup::run(&order, &stop)?;
             Ok(ExitCode::SUCCESS)
         }
         CliCommand::Admin(order) => {
             let told = client::run(&order)?;
-            print(&told.out);
+            print(&told.stdout_text);
             if !told.err.is_empty() {
-                stderr.say(&told.err);
+                stderr.write_line(&told.err);
             }
-            Ok(ExitCode::from(u8::from(!told.is_good)))
+            Ok(ExitCode::from(u8::from(!told.is_success)))
         }
         CliCommand::Client(args) => chat_launcher::run(&args),
         CliCommand::Print(text) => {

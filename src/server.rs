@@ -64,7 +64,7 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct ServerHandle {
     addr: SocketAddr,
-    over: ShutdownFlags,
+    shutdown_flags: ShutdownFlags,
     waker: Arc<Waker>,
     admin: Option<AdminServer>,
     /// `None` after it was joined.
@@ -95,7 +95,7 @@ impl ServerHandle {
     }
 
     fn ask_to_stop(&self) {
-        self.over.stop();
+        self.shutdown_flags.stop();
         if let Err(error) = self.waker.wake() {
             log::error!("the loop cannot be woken to be stopped: {error}");
         }
@@ -157,8 +157,8 @@ pub enum ServerExitCause {
 /// # Errors
 /// When it cannot listen or the store cannot be used.
 pub fn run(mut config: Config, program: ReloadHooks, say: impl Fn(&str)) -> Result<ServerExitCause, StartError> {
-    let signals = |error| cannot("watch for signals", &error);
-    let asked_to_stop = signals::ignore_others().and_then(|()| signals::note_stop()).map_err(signals)?;
+    let signals = |error| start_error("watch for signals", &error);
+    let asked_to_stop = signals::ignore_harmless_signals().and_then(|()| signals::note_stop()).map_err(signals)?;
     loop {
         let watched = Signals::new(signals::OF_A_SERVER).map_err(signals)?;
         let Some(mut handle) = launch(config.clone(), Some(watched), OpenFileLimit::raise(), Some(program.clone()))?
@@ -170,7 +170,7 @@ pub fn run(mut config: Config, program: ReloadHooks, say: impl Fn(&str)) -> Resu
         say(&format!("listening on {}", handle.addr));
         supervisor::ready();
         let joined = handle.join();
-        if joined.is_ok() && handle.over.is_fenced() && !asked_to_stop.load(Ordering::Acquire) {
+        if joined.is_ok() && handle.shutdown_flags.is_fenced() && !asked_to_stop.load(Ordering::Acquire) {
             // Listen on the same port again, because clients reconnect to it.
             config.listen = handle.addr;
             drop(handle);
@@ -179,7 +179,7 @@ pub fn run(mut config: Config, program: ReloadHooks, say: impl Fn(&str)) -> Resu
         }
         return Ok(match joined {
             Err(_) => ServerExitCause::Panicked,
-            Ok(()) if handle.over.is_taken_over() => ServerExitCause::TakenOver,
+            Ok(()) if handle.shutdown_flags.is_taken_over() => ServerExitCause::TakenOver,
             Ok(()) => ServerExitCause::Stopped,
         });
     }
@@ -204,7 +204,7 @@ fn cannot_use_store(config: &Config, error: &StoreError) -> StartError {
     StartError(format!("cannot use the store {}: {error}", config.store))
 }
 
-fn cannot(what: &str, error: &io::Error) -> StartError {
+fn start_error(what: &str, error: &io::Error) -> StartError {
     StartError(format!("cannot {what}: {error}"))
 }
 
@@ -237,28 +237,28 @@ fn launch(
     let bus = bus::BusSettings::open(&config).map_err(StartError)?;
     // Bind first, so that a port in use is reported at once.
     let listener = bind(&config)?;
-    let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
-    let waker = Waker::new(poll.registry(), WAKER).map_err(|error| cannot("start polling", &error))?;
+    let poll = Poll::new().map_err(|error| start_error("start polling", &error))?;
+    let waker = Waker::new(poll.registry(), WAKER).map_err(|error| start_error("start polling", &error))?;
     let waker = Arc::new(waker);
     let woken = Arc::clone(&waker);
     // It can fail only if the poll is gone, and then nobody waits for the answer.
     let wake: WakeFn = Arc::new(move || woken.wake().unwrap_or(()));
     let stop = Arc::<AtomicBool>::default();
-    let over = ShutdownFlags::new(&stop, &wake);
+    let shutdown_flags = ShutdownFlags::new(&stop, &wake);
     let admin = AdminServerStartup::open(&config, &wake, is_process)?;
-    let Some((mut pool, listener)) = open_store(&config, &mut signals, (&wake, &over), listener)? else {
+    let Some((mut pool, listener)) = open_store(&config, &mut signals, (&wake, &shutdown_flags), listener)? else {
         return Ok(None);
     };
     let (admin, calls) = admin.serve()?;
-    let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
-    let live = reload::live(&config, conns_max, certificates);
+    let addr = listener.local_addr().map_err(|error| start_error("tell the address it listens on", &error))?;
+    let live = reload::loop_settings(&config, conns_max, certificates);
     let cluster = pool.take_cluster();
     let bus = start_bus(bus, cluster.as_ref(), &wake)?;
     let (chat, hash_key) = chat(&live, &pool, cluster.as_ref(), bus.is_some())?;
     let (to_loop, reloads) = channel();
     let on_hang_up = on_hang_up(&config, program, files, &pool, to_loop, wake);
     let push_hook = push_hook.map(PushHook::start).transpose();
-    let push_hook = push_hook.map_err(|error| cannot("start the threads of the push hook", &error))?;
+    let push_hook = push_hook.map_err(|error| start_error("start the threads of the push hook", &error))?;
     let parts = LoopParts {
         poll,
         listener: TcpListener::from_std(listener),
@@ -271,22 +271,22 @@ fn launch(
         pool,
         push_hook,
         hash_key,
-        on_stop: on_stop(is_process, &over),
+        on_stop: on_stop(is_process, &shutdown_flags),
         cluster,
         bus,
         calls: admin.is_some().then_some(calls),
     };
-    let server_loop = Loop::new(parts).map_err(|error| cannot("start polling", &error))?;
+    let server_loop = Loop::new(parts).map_err(|error| start_error("start polling", &error))?;
     let thread = thread::Builder::new()
         .name("hongyan-loop".to_owned())
         .spawn(move || server_loop.run())
-        .map_err(|error| cannot("start the loop's thread", &error))?;
+        .map_err(|error| start_error("start the loop's thread", &error))?;
     log::info!("the store is {}", config.store);
     if let Some(notice) = notice {
         notice.log();
     }
     files.log(&config);
-    Ok(Some(ServerHandle { addr, over, waker, admin, thread: Some(thread) }))
+    Ok(Some(ServerHandle { addr, shutdown_flags, waker, admin, thread: Some(thread) }))
 }
 
 /// The handler of SIGHUP, which only a server that is the whole process gets.
@@ -338,7 +338,7 @@ fn start_bus(
     let (Some(settings), Some(cluster)) = (settings, cluster) else { return Ok(None) };
     let codec = BusFrameCodec::new(cluster.incarnation(), &cluster.mac_key());
     let bus = PubSub::start(settings, codec, Arc::clone(wake));
-    let bus = bus.map_err(|error| cannot("start the threads of the bus", &error))?;
+    let bus = bus.map_err(|error| start_error("start the threads of the bus", &error))?;
     bus.set_version(cluster.frame_version());
     Ok(Some(Box::new(bus)))
 }
@@ -363,13 +363,13 @@ fn open_store(
     listener: StdListener,
 ) -> Result<Option<(WorkerPool, StdListener)>, StartError> {
     if config.is_standby {
-        let copy = listener.try_clone().map_err(|error| cannot("share its port", &error))?;
+        let copy = listener.try_clone().map_err(|error| start_error("share its port", &error))?;
         let given = config.clone();
         // If the files cannot be used now, the standby answers without TLS; the take-over reports
         // the error.
         let certificates = move || certificates::open(&given).ok().and_then(|(found, _)| found);
         let port =
-            StandbyPort::start(copy, Arc::new(certificates)).map_err(|error| cannot("start a thread", &error))?;
+            StandbyPort::start(copy, Arc::new(certificates)).map_err(|error| start_error("start a thread", &error))?;
         let opened = standby::wait_and_open(config, signals, wake, over)?;
         drop(port);
         return Ok(opened.map(|pool| (pool, listener)));

@@ -74,8 +74,8 @@ pub(super) struct AdminAccessRules {
     secret: Option<AdminToken>,
     /// The store of this server.
     store: StoreUrl,
-    refused: Mutex<RefusalLogLimiter>,
-    dropped: Mutex<RefusalLogLimiter>,
+    refusal_log: Mutex<RefusalLogLimiter>,
+    drop_log: Mutex<RefusalLogLimiter>,
 }
 
 /// Callers who were refused since that was last said.
@@ -110,7 +110,7 @@ impl AdminAccessRules {
             _ => None,
         };
         let (is_port, store) = (matches!(config.endpoint, AdminEndpoint::Tcp(_)), config.store.clone());
-        Ok(Self { is_port, secret, store, refused: Mutex::default(), dropped: Mutex::default() })
+        Ok(Self { is_port, secret, store, refusal_log: Mutex::default(), drop_log: Mutex::default() })
     }
 
     /// May everybody who can reach it use it?
@@ -121,7 +121,7 @@ impl AdminAccessRules {
     /// The refusal of a request, if it is not allowed.
     pub(super) fn refusal(&self, request: &HttpRequest, who: &str) -> Option<HttpResponse> {
         let (refusal, why) = self.check(request).err()?;
-        if let Some(unsaid) = is_due(&self.refused) {
+        if let Some(unsaid) = is_due(&self.refusal_log) {
             log::warn!("admin: a request by {who} was refused: {why}; {unsaid} more since this was last said");
         }
         Some(refusal)
@@ -129,7 +129,7 @@ impl AdminAccessRules {
 
     /// Logs that a connection was closed before it had sent a request.
     pub(super) fn log_dropped(&self, who: &str) {
-        if let Some(unsaid) = is_due(&self.dropped) {
+        if let Some(unsaid) = is_due(&self.drop_log) {
             let why = "a newer one took its place, and it had not shown that it may ask";
             log::info!("admin: a connection of {who} was closed: {why}; {unsaid} more since this was last said");
         }

@@ -34,14 +34,14 @@ fn user(report: &UserStatusReport, address: Option<IpAddr>, names: &NodeDirector
             }),
             (None, _) => Value::Null,
         },
-        "elsewhere": report.elsewhere.map(|there| elsewhere(there, names)),
+        "elsewhere": report.elsewhere.map(|there| remote_user_json(there, names)),
         "waiting": report.waiting,
         "waiting_is_at_least": report.waiting_is_bound,
         "banned": report.is_banned,
     })
 }
 
-fn elsewhere(RemoteUserReport { node, there }: RemoteUserReport, names: &NodeDirectory) -> Value {
+fn remote_user_json(RemoteUserReport { node, there }: RemoteUserReport, names: &NodeDirectory) -> Value {
     json!({"node": node.get(), "node_name": names.name_of(node), "answers": there != RemoteUserStatus::Silent})
 }
 

@@ -126,7 +126,7 @@ fn user_of(request: &AdminRequest) -> Option<&UserName> {
 }
 
 /// Text of an operator, escaped for the log.
-fn shown(text: &str) -> String {
+fn escaped(text: &str) -> String {
     let short: String = text.chars().take(LOGGED_CHARS_MAX).collect();
     let more = if short.len() < text.len() { "…" } else { "" };
     format!("{short:?}{more}")
@@ -145,11 +145,12 @@ impl AdminContext {
         }
         let is_to_all = to.is_none();
         let receivers = to.as_ref().map_or_else(|| "all users".to_owned(), |name| format!("{:?}", name.as_str()));
-        let what = format!("notice {} to {receivers}", shown(&text));
-        let sent = self.do_it(&what, who, AdminRequest::Notice { to, text }, within, |answer, from| match answer {
-            AdminAnswer::Noticed { users } => HttpResponse::json(200, &json!({"users": users})),
-            other => answers::of_change(&other, from),
-        });
+        let what = format!("notice {} to {receivers}", escaped(&text));
+        let sent =
+            self.execute_change(&what, who, AdminRequest::Notice { to, text }, within, |answer, from| match answer {
+                AdminAnswer::Noticed { users } => HttpResponse::json(200, &json!({"users": users})),
+                other => answers::of_change(&other, from),
+            });
         match sent {
             // A notice to very many users takes minutes.
             Err(late) if is_to_all && late.is_too_late() => Ok(HttpResponse::json(202, &json!({"users": null}))),
@@ -177,12 +178,12 @@ impl AdminContext {
             AdminUserAction::Delete => AdminRequest::Delete { name },
         };
         let EmptyBody {} = read(body)?;
-        self.do_it(&what, who, request, within, |answer, from| answers::of_change(&answer, from))
+        self.execute_change(&what, who, request, within, |answer, from| answers::of_change(&answer, from))
     }
 
     pub(super) fn drain(&self, body: &[u8], who: &str, within: Duration) -> Result<HttpResponse, HttpResponse> {
         let EmptyBody {} = read(body)?;
-        self.do_it("drain", who, AdminRequest::Drain, within, |answer, from| answers::of_change(&answer, from))
+        self.execute_change("drain", who, AdminRequest::Drain, within, |answer, from| answers::of_change(&answer, from))
     }
 
     /// The database is changed by this thread.
@@ -197,7 +198,7 @@ impl AdminContext {
         let EmptyBody {} = read(body)?;
         let _slot = self.store_slot()?;
         let members = self.members(within)?;
-        let what = format!("forget the node {}", shown(name));
+        let what = format!("forget the node {}", escaped(name));
         audit(&what, who, None, BEGINS);
         let response = match members.forget(name, until) {
             Ok(ForgetNodeResult::Done { users }) => HttpResponse::json(200, &json!({"done": true, "users": users})),
@@ -223,12 +224,12 @@ impl AdminContext {
         plain: bool,
         within: Duration,
     ) -> Result<HttpResponse, HttpResponse> {
-        let password = secret::one_time().map_err(|error| {
+        let password = secret::one_time_password().map_err(|error| {
             HttpResponse::error(503, "no_randomness", format!("The system has no random numbers: {error}."))
         })?;
         let sent = if plain { password.clone() } else { secret::hash_value(name.as_str(), &password) };
         let request = AdminRequest::SetPassword { name, secret: Secret::new(&sent) };
-        self.do_it(what, who, request, within, |answer, from| match answer {
+        self.execute_change(what, who, request, within, |answer, from| match answer {
             AdminAnswer::Done => HttpResponse::json(200, &json!({"password": password})),
             AdminAnswer::Unconfirmed { nodes } => {
                 let nodes = answers::nodes(&nodes, &from.names);
@@ -238,7 +239,7 @@ impl AdminContext {
         })
     }
 
-    fn do_it(
+    fn execute_change(
         &self,
         what: &str,
         who: &str,
@@ -277,8 +278,8 @@ mod tests {
 
     #[test]
     fn what_stands_in_the_log_is_escaped_and_short() {
-        assert_eq!(shown("a\n\u{1b}[31m\u{202e}b"), "\"a\\n\\u{1b}[31m\\u{202e}b\"");
-        let long = shown(&"x".repeat(1_000));
+        assert_eq!(escaped("a\n\u{1b}[31m\u{202e}b"), "\"a\\n\\u{1b}[31m\\u{202e}b\"");
+        let long = escaped(&"x".repeat(1_000));
         assert!(long.len() < 220 && long.ends_with("\"…"), "{long}");
     }
 

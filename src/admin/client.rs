@@ -28,9 +28,9 @@ const HEADERS_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminCommandResult {
     /// It is done, or could be answered.
-    pub is_good: bool,
+    pub is_success: bool,
     /// What goes to stdout, with its line ends.
-    pub out: String,
+    pub stdout_text: String,
     /// What goes to stderr: one sentence, or nothing.
     pub err: String,
 }
@@ -51,23 +51,23 @@ pub fn run(order: &AdminCommand) -> Result<AdminCommandResult, String> {
     if order.is_json {
         let text = serde_json::to_string_pretty(&value).unwrap_or_default();
         return Ok(AdminCommandResult {
-            is_good: is_good(status, &order.verb, &value),
-            out: escape::json(&text) + "\n",
+            is_success: is_success(status, &order.verb, &value),
+            stdout_text: escape::json(&text) + "\n",
             err: String::new(),
         });
     }
     if let (Some(_), Some(message)) = (value["error"].as_str(), value["message"].as_str()) {
         return Ok(AdminCommandResult {
-            is_good: false,
-            out: String::new(),
+            is_success: false,
+            stdout_text: String::new(),
             err: format!("hongyan: {}", escape::plain(message)),
         });
     }
-    let out = text_output::show(&order.verb, &value);
-    Ok(AdminCommandResult { is_good: is_good(status, &order.verb, &value), out, err: String::new() })
+    let stdout_text = text_output::show(&order.verb, &value);
+    Ok(AdminCommandResult { is_success: is_success(status, &order.verb, &value), stdout_text, err: String::new() })
 }
 
-fn is_good(status: u16, verb: &AdminVerb, value: &Value) -> bool {
+fn is_success(status: u16, verb: &AdminVerb, value: &Value) -> bool {
     let is_unknown = matches!(verb, AdminVerb::Where { .. }) && value["messages"].as_array().is_some_and(Vec::is_empty);
     matches!(status, 200 | 202) && !is_unknown && value["unconfirmed_nodes"].is_null()
 }
@@ -157,8 +157,8 @@ impl AdminClient {
     }
 
     fn ask(&self, request: &OutgoingAdminRequest) -> Result<(u16, Value), String> {
-        let place = self.endpoint.absolute();
-        let cannot = |error: io::Error| format!("cannot ask the server at {place}: {}", why(&error));
+        let place = self.endpoint.with_absolute_path();
+        let cannot = |error: io::Error| format!("cannot ask the server at {place}: {}", failure_reason(&error));
         let mut stream = TimedStream::new(self.connect().map_err(cannot)?, WITHIN);
         let host = match &place {
             AdminEndpoint::Tcp(addr) => addr.to_string(),
@@ -183,7 +183,7 @@ impl AdminClient {
         if bytes.is_empty() {
             return Err(format!("the server at {place} stopped before it answered: it may have done this, ask again"));
         }
-        answer_in(&bytes).ok_or_else(|| format!("what answers at {place} is no admin interface of hongyan"))
+        parse_answer(&bytes).ok_or_else(|| format!("what answers at {place} is no admin interface of hongyan"))
     }
 
     fn connect(&self) -> io::Result<AdminStream> {
@@ -214,7 +214,7 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, addr.port())
 }
 
-fn why(error: &io::Error) -> String {
+fn failure_reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => {
             "there is no such socket; the server's log says where its admin interface is, and --admin names it (on MySQL it is \
@@ -229,7 +229,7 @@ fn why(error: &io::Error) -> String {
 }
 
 /// The status and JSON value of a complete answer.
-fn answer_in(bytes: &[u8]) -> Option<(u16, Value)> {
+fn parse_answer(bytes: &[u8]) -> Option<(u16, Value)> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let Ok(httparse::Status::Complete(head)) = response.parse(bytes) else { return None };
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn only_an_answer_of_ours_is_one() {
-        assert_eq!(answer_in(b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n{}\n"), Some((404, json!({}))));
+        assert_eq!(parse_answer(b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n{}\n"), Some((404, json!({}))));
         for other in [
             &b""[..],
             b"HTTP/1.1 200 OK\r\n\r\n<html>",
@@ -272,7 +272,7 @@ mod tests {
             b"HTTP/1.1 200 OK\r\n",
             b"HTTP/1.1 200 OK\r\n\r\n[]",
         ] {
-            assert_eq!(answer_in(other), None, "{}", String::from_utf8_lossy(other));
+            assert_eq!(parse_answer(other), None, "{}", String::from_utf8_lossy(other));
         }
     }
 

@@ -52,10 +52,10 @@ impl HttpResponse {
     pub(super) fn json(status: u16, value: &Value) -> Self {
         let mut body = super::escape::json(&value.to_string());
         body.push('\n');
-        Self::of(status, "application/json", body)
+        Self::new(status, "application/json", body)
     }
 
-    pub(super) fn of(status: u16, content_type: &'static str, body: String) -> Self {
+    pub(super) fn new(status: u16, content_type: &'static str, body: String) -> Self {
         Self { status, content_type, headers: Vec::new(), body: body.into_bytes(), too_late: false }
     }
 
@@ -142,7 +142,7 @@ impl From<io::Error> for HttpReadError {
     }
 }
 
-fn bad(message: &str) -> HttpReadError {
+fn bad_request(message: &str) -> HttpReadError {
     HttpResponse::error(400, "bad_request", message).into()
 }
 
@@ -182,7 +182,7 @@ pub(super) fn read<S: Read + Write>(
     }
     while bytes.len() < body_bytes {
         match stream.read(&mut chunk)? {
-            0 => return Err(bad("The body of the request is shorter than its Content-Length.")),
+            0 => return Err(bad_request("The body of the request is shorter than its Content-Length.")),
             count => bytes.extend_from_slice(&chunk[..count]),
         }
     }
@@ -201,25 +201,25 @@ fn read_head(bytes: &[u8]) -> Result<Option<RequestHead>, HttpReadError> {
         Err(httparse::Error::TooManyHeaders) => {
             return Err(HttpResponse::error(431, "head_too_large", "A request may have 64 headers.").into());
         }
-        Err(_) => return Err(bad("This is no HTTP request.")),
+        Err(_) => return Err(bad_request("This is no HTTP request.")),
     };
     let values = |name: &str| {
         let name = name.to_owned();
         parsed.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(&name)).map(|header| header.value)
     };
     if values("Transfer-Encoding").next().is_some() {
-        return Err(bad("A body needs a Content-Length; Transfer-Encoding is not understood here."));
+        return Err(bad_request("A body needs a Content-Length; Transfer-Encoding is not understood here."));
     }
     let mut body_bytes = 0;
     for (index, value) in values("Content-Length").enumerate() {
         let number = length_of(value.trim_ascii()).filter(|number| index == 0 || *number == body_bytes);
-        body_bytes = number.ok_or_else(|| bad("The Content-Length of the request is not one number."))?;
+        body_bytes = number.ok_or_else(|| bad_request("The Content-Length of the request is not one number."))?;
     }
     let hosts: Vec<&[u8]> = values("Host").collect();
     let host = match hosts[..] {
         [] => None,
         [host] => Some(String::from_utf8_lossy(host.trim_ascii()).into_owned()),
-        _ => return Err(bad("The request has more than one Host header.")),
+        _ => return Err(bad_request("The request has more than one Host header.")),
     };
     let request = HttpRequest {
         method: match parsed.method.unwrap_or_default() {
@@ -310,7 +310,7 @@ mod tests {
     fn nothing_is_read_behind_the_head_of_one_who_is_not_admitted() {
         let bytes = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nnine byte";
         let mut pieces = PieceReader { rest: bytes, size: 1, written: Vec::new() };
-        let refused = read(&mut pieces, |_, _| Err(bad("No."))).unwrap_err();
+        let refused = read(&mut pieces, |_, _| Err(bad_request("No."))).unwrap_err();
         assert!(matches!(refused, HttpReadError::Bad(_)));
         assert_eq!(pieces.rest, b"nine byte");
     }

@@ -137,7 +137,7 @@ impl AdminServer {
             poll,
             listener,
             stop: Arc::clone(&stop),
-            newcomers: Arc::default(),
+            unauthorised: Arc::default(),
             shared: Arc::new(AdminShared {
                 connections: Arc::default(),
                 connections_max: config.connections_max,
@@ -174,7 +174,7 @@ struct AdminAcceptor {
     poll: Poll,
     listener: Listener,
     stop: Arc<AtomicBool>,
-    newcomers: Arc<UnauthorisedAdminConns>,
+    unauthorised: Arc<UnauthorisedAdminConns>,
     shared: Arc<AdminShared>,
 }
 
@@ -197,7 +197,7 @@ impl AdminAcceptor {
     /// the pause before the next try.
     fn accept_all(&self) -> Option<Duration> {
         loop {
-            if let Some(pause) = self.newcomers.wait() {
+            if let Some(pause) = self.unauthorised.wait() {
                 return Some(pause);
             }
             match self.listener.accept() {
@@ -215,7 +215,7 @@ impl AdminAcceptor {
     }
 
     fn take(&self, stream: AdminStream) {
-        let (newcomer, gone) = self.newcomers.take(stream.clone());
+        let (newcomer, gone) = self.unauthorised.take(stream.clone());
         if let Some(gone) = gone {
             self.shared.access.log_dropped(&gone.peer());
             gone.close();
@@ -256,7 +256,7 @@ impl Drop for RequestSlot {
     }
 }
 
-fn too_many() -> HttpResponse {
+fn too_many_response() -> HttpResponse {
     let sentence = "Too many requests are in progress (--admin-connections-max); ask again.";
     HttpResponse::error(429, "busy", sentence).with("Retry-After", "1")
 }
@@ -280,18 +280,18 @@ impl AdminShared {
         let read = http::read(&mut stream, |request, stream| {
             is_head = request.method == HttpMethod::Head;
             place = Some(self.admit(request, &who, newcomer)?);
-            stream.leave_at_least(self.timeout);
+            stream.extend_deadline(self.timeout);
             Ok(())
         });
         let response = match read {
-            Ok(request) => self.context.answer(&request, &who, stream.left()),
+            Ok(request) => self.context.answer(&request, &who, stream.time_left()),
             Err(HttpReadError::Bad(response)) => *response,
             Err(HttpReadError::Broken(error)) => return Err(error),
         };
         // Leave time to read an answer that came late.
-        stream.leave_at_least(DRAIN_WITHIN);
+        stream.extend_deadline(DRAIN_WITHIN);
         response.write(&mut stream, is_head)?;
-        stream.end(DRAIN_WITHIN)
+        stream.finish(DRAIN_WITHIN)
     }
 
     /// Gives an authorised request a place that others cannot take.
@@ -304,7 +304,7 @@ impl AdminShared {
         if let Some(refusal) = self.access.refusal(request, who) {
             return Err(refusal.into());
         }
-        let place = RequestSlot::take_below(&self.connections, self.connections_max).ok_or_else(too_many)?;
-        if newcomer.leave() { Ok(place) } else { Err(HttpReadError::Broken(ErrorKind::ConnectionAborted.into())) }
+        let place = RequestSlot::take_below(&self.connections, self.connections_max).ok_or_else(too_many_response)?;
+        if newcomer.release() { Ok(place) } else { Err(HttpReadError::Broken(ErrorKind::ConnectionAborted.into())) }
     }
 }

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The process, with the time of its start.
 #[derive(Debug)]
 pub(super) struct ProcessFacts {
-    started: Instant,
+    start_instant: Instant,
     started_at: SystemTime,
 }
 
 impl ProcessFacts {
     pub(super) fn new() -> Self {
-        Self { started: Instant::now(), started_at: SystemTime::now() }
+        Self { start_instant: Instant::now(), started_at: SystemTime::now() }
     }
 
     pub(super) fn uptime(&self) -> Duration {
-        self.started.elapsed()
+        self.start_instant.elapsed()
     }
 
     /// The time of its start, in seconds since the epoch.

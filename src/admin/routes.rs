@@ -40,7 +40,7 @@ enum AdminRoute {
 }
 
 impl AdminRoute {
-    fn of(target: &RequestTarget) -> Result<Self, HttpResponse> {
+    fn for_target(target: &RequestTarget) -> Result<Self, HttpResponse> {
         let path: Vec<&str> = target.path.iter().map(String::as_str).collect();
         Ok(match path[..] {
             ["health"] => Self::Health,
@@ -101,7 +101,7 @@ impl AdminContext {
 
     fn try_answer(&self, request: &HttpRequest, who: &str, within: Duration) -> Result<HttpResponse, HttpResponse> {
         let target = RequestTarget::read(&request.target)?;
-        let route = AdminRoute::of(&target)?;
+        let route = AdminRoute::for_target(&target)?;
         let (fits, allow) = match route.is_post() {
             true => (request.method == HttpMethod::Post, "POST"),
             false => (matches!(request.method, HttpMethod::Get | HttpMethod::Head), "GET, HEAD"),
@@ -200,14 +200,14 @@ impl AdminContext {
                 let message = "This server is no node of a cluster (--node-name).";
                 Err(HttpResponse::error(404, "no_cluster", message))
             }
-            Ok(_) | Err(NoAnswer::Busy) => Err(super::too_many()),
+            Ok(_) | Err(NoAnswer::Busy) => Err(super::too_many_response()),
             Err(_) => Err(HttpResponse::error(503, "too_late", "The server did not answer in time.")),
         }
     }
 
     /// A slot for a request whose thread uses the database.
     pub(super) fn store_slot(&self) -> Result<RequestSlot, HttpResponse> {
-        RequestSlot::take_below(&self.store_reads, self.store_reads_max).ok_or_else(super::too_many)
+        RequestSlot::take_below(&self.store_reads, self.store_reads_max).ok_or_else(super::too_many_response)
     }
 
     /// What reads and changes the table of nodes, on this thread.
@@ -239,10 +239,10 @@ impl AdminContext {
             Ok(snapshot) => Some(snapshot),
             // A server that is starting or waiting can be monitored, too.
             Err("starting" | "standby") => None,
-            Err("busy") => return Err(super::too_many()),
+            Err("busy") => return Err(super::too_many_response()),
             Err(_) => return Err(HttpResponse::error(503, "too_late", "The server did not tell its numbers in time.")),
         };
         let text = metrics::text(snapshot.as_deref(), &self.process);
-        Ok(HttpResponse::of(200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
+        Ok(HttpResponse::new(200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
     }
 }

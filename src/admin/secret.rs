@@ -15,7 +15,7 @@ const ROUNDS: NonZeroU32 = match NonZeroU32::new(600_000) {
 };
 
 /// A random password that is easy to read aloud.
-pub(super) fn one_time() -> Result<String, getrandom::Error> {
+pub(super) fn one_time_password() -> Result<String, getrandom::Error> {
     /// The greatest multiple of the alphabet's length in a byte: so all letters are equally likely.
     const FAIR: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
     let mut password = String::with_capacity(LENGTH);
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn passwords_are_random_and_have_no_lookalikes() {
-        let passwords: BTreeSet<String> = (0..500).map(|_| one_time().unwrap()).collect();
+        let passwords: BTreeSet<String> = (0..500).map(|_| one_time_password().unwrap()).collect();
         assert_eq!(passwords.len(), 500);
         let mut seen = BTreeSet::new();
         for password in &passwords {

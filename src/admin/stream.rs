@@ -109,17 +109,17 @@ impl TimedStream {
     }
 
     /// The time until the deadline.
-    pub(super) fn left(&self) -> Duration {
+    pub(super) fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
     /// Moves the deadline to this time from now, if that is later.
-    pub(super) fn leave_at_least(&mut self, time: Duration) {
+    pub(super) fn extend_deadline(&mut self, time: Duration) {
         self.deadline = self.deadline.max(Instant::now() + time);
     }
 
     fn arm(&self) -> io::Result<()> {
-        match self.left() {
+        match self.time_left() {
             Duration::ZERO => Err(ErrorKind::TimedOut.into()),
             left => self.stream.set_timeouts(left),
         }
@@ -127,7 +127,7 @@ impl TimedStream {
 
     /// Ends the writing side, and reads remaining input for a moment: closing a connection with
     /// unread input could destroy the answer.
-    pub(super) fn end(mut self, within: Duration) -> io::Result<()> {
+    pub(super) fn finish(mut self, within: Duration) -> io::Result<()> {
         const DRAINED_BYTES_MAX: usize = 1024 * 1024;
         self.stream.end()?;
         self.deadline = self.deadline.min(Instant::now() + within);

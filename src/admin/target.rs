@@ -4,13 +4,13 @@ use super::http::HttpResponse;
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
 
-fn bad(message: impl Into<String>) -> HttpResponse {
+fn bad_target(message: impl Into<String>) -> HttpResponse {
     HttpResponse::error(400, "bad_request", message)
 }
 
 /// A name in a path or a query.
 pub(super) fn user_name(text: &str) -> Result<UserName, HttpResponse> {
-    UserName::new(text).map_err(|fault| bad(sentence(fault)))
+    UserName::new(text).map_err(|fault| bad_target(sentence(fault)))
 }
 
 /// Turns the end of a sentence into a whole sentence.
@@ -31,7 +31,7 @@ fn decode(text: &str, in_query: bool) -> Result<String, HttpResponse> {
                 let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
                 let digits = (digit(rest.next()), digit(rest.next()));
                 let (Some(high), Some(low)) = digits else {
-                    return Err(bad("Behind a % in the target stand two hexadecimal digits."));
+                    return Err(bad_target("Behind a % in the target stand two hexadecimal digits."));
                 };
                 // Two digits are a byte.
                 (16 * high + low) as u8
@@ -39,7 +39,7 @@ fn decode(text: &str, in_query: bool) -> Result<String, HttpResponse> {
             other => other,
         });
     }
-    String::from_utf8(bytes).map_err(|_| bad("The target is not UTF-8."))
+    String::from_utf8(bytes).map_err(|_| bad_target("The target is not UTF-8."))
 }
 
 /// Encodes text for any part of a target.
@@ -68,7 +68,7 @@ impl RequestTarget {
         let target = target.split('#').next().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let Some(path) = path.strip_prefix('/') else {
-            return Err(bad("The target of a request begins with a slash."));
+            return Err(bad_target("The target of a request begins with a slash."));
         };
         let path = path.split('/').map(|segment| decode(segment, false)).collect::<Result<_, _>>()?;
         Ok(Self { path, query: query.to_owned() })
@@ -82,10 +82,10 @@ impl RequestTarget {
             let (name, value) = (decode(name, true)?, decode(value, true)?);
             if !known.contains(&name.as_str()) {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                return Err(bad(format!("The query has a parameter that is not known here; known: {known}.")));
+                return Err(bad_target(format!("The query has a parameter that is not known here; known: {known}.")));
             }
             if found.insert(name, value).is_some() {
-                return Err(bad("The query has a parameter more than once."));
+                return Err(bad_target("The query has a parameter more than once."));
             }
         }
         Ok(found)

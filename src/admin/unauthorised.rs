@@ -63,7 +63,7 @@ impl UnauthorisedAdminConns {
 
 impl UnauthorisedAdminSlot {
     /// Leaves the place, after authorisation. `false`: it was taken away before.
-    pub(super) fn leave(&self) -> bool {
+    pub(super) fn release(&self) -> bool {
         let mut list = self.list.lock();
         let at = list.waiting.iter().position(|waiting| waiting.id == self.id);
         at.and_then(|at| list.waiting.remove(at)).is_some()
@@ -72,6 +72,6 @@ impl UnauthorisedAdminSlot {
 
 impl Drop for UnauthorisedAdminSlot {
     fn drop(&mut self) {
-        self.leave();
+        self.release();
     }
 }

@@ -77,7 +77,7 @@ impl RedisInstance {
     pub(super) fn figures(&self) -> BusInstanceFigures {
         let ((frames_out, bytes_out), (frames_in, bytes_in)) = (self.sent.totals(), self.received.totals());
         BusInstanceFigures {
-            address: self.address.url.place(),
+            address: self.address.url.host_and_port(),
             is_up: self.is_up(),
             failures: self.failures.load(Ordering::Relaxed),
             frames_out,

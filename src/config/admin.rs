@@ -1,7 +1,10 @@
 //! The command line of `hongyan admin`.
 
 use super::admin_place::{AdminEndpoint, AdminPlace};
-use super::args::{CliCommand, ServerSettings, relate_admin, sentence, settings, twice, unexpected, version};
+use super::args::{
+    CliCommand, ServerSettings, error_sentence, given_twice_error, relate_admin, settings, unexpected_argument_error,
+    version,
+};
 use super::backup::BackupOrder;
 use super::known::{EnvVariables, did_you_mean};
 use super::options::{CONFIG, ConfigOption, find};
@@ -98,7 +101,7 @@ struct ParsedAdminArgs {
     flags: Vec<(&'static ConfigOption, OsString)>,
     is_json: bool,
     to_all: bool,
-    is_sure: bool,
+    is_confirmed: bool,
     is_plain: bool,
     waits: bool,
 }
@@ -109,13 +112,13 @@ pub(super) fn read(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<CliCommand, String> {
     let mut given = ParsedAdminArgs::default();
-    while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
+    while let Some(arg) = parser.next().map_err(|error| error_sentence(&error))? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help())),
             Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Print(version())),
             Arg::Long("json") => given.is_json = true,
             Arg::Long("all") => given.to_all = true,
-            Arg::Long("yes") => given.is_sure = true,
+            Arg::Long("yes") => given.is_confirmed = true,
             Arg::Long("plain") => given.is_plain = true,
             Arg::Long("wait") => given.waits = true,
             Arg::Long(name) => {
@@ -124,7 +127,7 @@ pub(super) fn read(
                         let needs = format!("--{} needs a value: --{} {}", opt.name, opt.name, opt.value_name());
                         let value = parser.value().map_err(|_| needs)?;
                         if given.flags.iter().any(|(flag, _)| flag.name == opt.name) {
-                            return Err(twice(opt.name));
+                            return Err(given_twice_error(opt.name));
                         }
                         given.flags.push((opt, value));
                     }
@@ -175,11 +178,11 @@ impl ParsedAdminArgs {
         if let [verb, file] = &self.words[..]
             && verb == super::backup::NAME
         {
-            self.only(verb, &[])?;
+            self.check_flags(verb, &[])?;
             return Ok(CliCommand::Backup(BackupOrder { store: config.store, file: file.into() }));
         }
         let verb = self.verb()?;
-        let endpoint = config.admin.of(&config.store).ok_or("the admin interface is off: --admin off")?;
+        let endpoint = config.admin.endpoint_for(&config.store).ok_or("the admin interface is off: --admin off")?;
         if matches!(&endpoint, AdminEndpoint::Tcp(addr) if addr.port() == 0) {
             return Err(format!("--admin {endpoint}: port 0 is a free port, and nobody but the server knows which"));
         }
@@ -235,17 +238,17 @@ impl ParsedAdminArgs {
             "drain" => &["wait"],
             _ => &[],
         };
-        self.only(verb, allowed)?;
+        self.check_flags(verb, allowed)?;
         if words.len() != count {
             return Err(match words.get(count) {
                 Some(_) if verb == "notice" => {
                     format!("a notice has one TEXT: put the text in quotes: hongyan admin notice {usage}")
                 }
-                Some(word) => unexpected(word.as_ref(), HELP),
+                Some(word) => unexpected_argument_error(word.as_ref(), HELP),
                 None => format!("hongyan admin {verb} needs more: hongyan admin {verb} {usage}"),
             });
         }
-        if verb == "delete" && !self.is_sure {
+        if verb == "delete" && !self.is_confirmed {
             return Err(
                 "an account that is deleted does not come back, and nobody gets its name; add --yes if that is meant"
                     .to_owned(),
@@ -255,8 +258,8 @@ impl ParsedAdminArgs {
     }
 
     /// Refuses flags that belong to other commands.
-    fn only(&self, verb: &str, allowed: &[&str]) -> Result<(), String> {
-        let given = [("all", self.to_all), ("yes", self.is_sure), ("plain", self.is_plain), ("wait", self.waits)];
+    fn check_flags(&self, verb: &str, allowed: &[&str]) -> Result<(), String> {
+        let given = [("all", self.to_all), ("yes", self.is_confirmed), ("plain", self.is_plain), ("wait", self.waits)];
         match given.into_iter().find(|(flag, is_given)| *is_given && !allowed.contains(flag)) {
             Some((flag, _)) => Err(format!("hongyan admin {verb} has no option --{flag}; {HELP} shows what there is")),
             None => Ok(()),

@@ -55,9 +55,9 @@ impl AdminPlace {
 
     /// The endpoint for a server with this store; `None`: it has no admin interface.
     #[must_use]
-    pub fn of(&self, store: &StoreUrl) -> Option<AdminEndpoint> {
+    pub fn endpoint_for(&self, store: &StoreUrl) -> Option<AdminEndpoint> {
         match self {
-            Self::Auto => Some(AdminEndpoint::Unix(beside(store))),
+            Self::Auto => Some(AdminEndpoint::Unix(socket_path_beside(store))),
             Self::Off => None,
             Self::At(endpoint) => Some(endpoint.clone()),
         }
@@ -82,7 +82,7 @@ pub fn check_socket_path(path: &Path) -> Result<(), String> {
 
 /// The socket beside a store: the name of its file with one more ending, so that no two files share
 /// a socket.
-fn beside(store: &StoreUrl) -> PathBuf {
+fn socket_path_beside(store: &StoreUrl) -> PathBuf {
     match store {
         StoreUrl::Sqlite(path) => {
             let mut name = path.clone().into_os_string();
@@ -96,7 +96,7 @@ fn beside(store: &StoreUrl) -> PathBuf {
 impl AdminEndpoint {
     /// The same endpoint with an absolute path, which does not depend on the working folder.
     #[must_use]
-    pub fn absolute(&self) -> Self {
+    pub fn with_absolute_path(&self) -> Self {
         match self {
             // Without a working folder the path stays relative.
             Self::Unix(path) => Self::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
@@ -141,8 +141,8 @@ mod tests {
             ("mysql://u:p@h/d", "hongyan.sock"),
         ] {
             let store = StoreUrl::parse(store).unwrap();
-            assert_eq!(AdminPlace::Auto.of(&store), Some(AdminEndpoint::Unix(socket.into())), "{store}");
-            assert_eq!(AdminPlace::Off.of(&store), None);
+            assert_eq!(AdminPlace::Auto.endpoint_for(&store), Some(AdminEndpoint::Unix(socket.into())), "{store}");
+            assert_eq!(AdminPlace::Off.endpoint_for(&store), None);
         }
     }
 

@@ -64,7 +64,7 @@ where
 {
     let (mut flags, mut is_check) = (GivenFlags::new(), false);
     let mut parser = Parser::from_args(args);
-    while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
+    while let Some(arg) = parser.next().map_err(|error| error_sentence(&error))? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help())),
             Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Print(version())),
@@ -76,16 +76,16 @@ where
                         .map_or_else(|| parser.value(), |value| Ok(value.unwrap_or_else(|| "on".into())))
                         .map_err(|_| format!("--{} needs a value: --{} {}", opt.name, opt.name, opt.value_name()))?;
                     if flags.iter().any(|(flag, _)| flag.name == opt.name) {
-                        return Err(twice(opt.name));
+                        return Err(given_twice_error(opt.name));
                     }
                     flags.push((opt, value));
                 }
                 None => {
                     let known = OPTIONS.iter().map(|opt| opt.name).chain([CHECK, "help", "version"]);
-                    return Err(unknown(&format!("--{name}"), &did_you_mean("--", name, known)));
+                    return Err(unknown_flag_error(&format!("--{name}"), &did_you_mean("--", name, known)));
                 }
             },
-            Arg::Short(letter) => return Err(unknown(&format!("-{letter}"), "")),
+            Arg::Short(letter) => return Err(unknown_flag_error(&format!("-{letter}"), "")),
             Arg::Value(value) if value == copy::NAME && flags.is_empty() && !is_check => {
                 return copy::read(&mut parser, variables);
             }
@@ -96,22 +96,23 @@ where
                 return admin::read(&mut parser, variables);
             }
             Arg::Value(value) if CLIENT.iter().any(|name| value == *name) && flags.is_empty() && !is_check => {
-                let rest = parser.raw_args().map_err(|error| sentence(&error))?;
+                let rest = parser.raw_args().map_err(|error| error_sentence(&error))?;
                 return Ok(CliCommand::Client(std::iter::once(value).chain(rest).collect()));
             }
-            Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
+            Arg::Value(value) => return Err(unexpected_argument_error(&value, "hongyan --help")),
         }
     }
-    let settings = Box::new(settings(&flags, &EnvVariables::new(variables)?, relate)?);
+    let settings = Box::new(settings(&flags, &EnvVariables::new(variables)?, check_relations)?);
     Ok(if is_check { CliCommand::Check(settings) } else { CliCommand::Run(settings) })
 }
 
 /// The settings from the file, the variables and the flags. The file is checked as a whole, even
-/// where it is overridden. `relate` checks the relations between the settings that are used.
+/// where it is overridden. `check_relations` checks the relations between the settings that are
+/// used.
 pub(super) fn settings(
     flags: &[(&'static ConfigOption, OsString)],
     variables: &EnvVariables,
-    relate: impl FnOnce(&mut Config, &[&str]) -> Result<(), String>,
+    check_relations: impl FnOnce(&mut Config, &[&str]) -> Result<(), String>,
 ) -> Result<ServerSettings, String> {
     let of_flag = |opt: &ConfigOption| {
         let flag = flags.iter().find(|(flag, _)| flag.name == opt.name);
@@ -141,7 +142,7 @@ pub(super) fn settings(
         given.push(opt.name);
         counts[rank] += usize::from(opt.name != CONFIG);
     }
-    relate(&mut config, &given)?;
+    check_relations(&mut config, &given)?;
     let is_of_file = |name| find(name).is_some_and(|opt| in_file(opt) && of_flag(opt).or(of_env(opt)).is_none());
     let of_store = config.store.has_password() && is_of_file("store");
     let holds = if of_store { "store" } else { "bus" };
@@ -167,7 +168,7 @@ fn summary(config: &Config, counts: [usize; 3]) -> String {
 
 /// Checks the relations between settings. A setting that was not given is adapted to the given
 /// ones.
-fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
+fn check_relations(config: &mut Config, given: &[&str]) -> Result<(), String> {
     let shown = |config: &Config, name: &str| find(name).map(|opt| opt.show(config)).unwrap_or_default();
     if config.rules.outstanding_max > config.rules.list_max {
         if given.contains(&"outstanding-max") {
@@ -246,18 +247,18 @@ pub(super) fn relate_admin(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn unknown(flag: &str, meant: &str) -> String {
+fn unknown_flag_error(flag: &str, meant: &str) -> String {
     format!("unknown option {:?}{meant}; hongyan --help shows what there is", shorten(flag))
 }
 
 /// The error about an option that is given twice.
-pub(super) fn twice(name: &str) -> String {
+pub(super) fn given_twice_error(name: &str) -> String {
     format!("--{name} is given twice")
 }
 
 /// The error about an unexpected argument. It may be a store URL whose flag was forgotten: then it
 /// is not repeated.
-pub(super) fn unexpected(value: &OsStr, help: &str) -> String {
+pub(super) fn unexpected_argument_error(value: &OsStr, help: &str) -> String {
     let value = value.to_string_lossy();
     let shown = if value.contains([':', '@']) { String::new() } else { format!(" {:?}", shorten(&value)) };
     format!("unexpected argument{shown}; {help} shows what there is")
@@ -265,7 +266,7 @@ pub(super) fn unexpected(value: &OsStr, help: &str) -> String {
 
 /// Lexopt's errors as sentences, without repeating a value (it may be a store URL with its
 /// password).
-pub(super) fn sentence(error: &lexopt::Error) -> String {
+pub(super) fn error_sentence(error: &lexopt::Error) -> String {
     match error {
         lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
         lexopt::Error::MissingValue { option: Some(option) } => format!("{option} needs a value"),

@@ -1,7 +1,7 @@
 //! The command line of `hongyan backup`.
 
 use super::StoreUrl;
-use super::args::{CliCommand, sentence, twice, unexpected, version};
+use super::args::{CliCommand, error_sentence, given_twice_error, unexpected_argument_error, version};
 use super::known::{EnvVariables, did_you_mean};
 use super::options::find;
 use lexopt::{Arg, Parser, ValueExt};
@@ -28,14 +28,14 @@ pub(super) fn read(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<CliCommand, String> {
     let (mut store, mut file): (Option<OsString>, Option<PathBuf>) = (None, None);
-    while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
+    while let Some(arg) = parser.next().map_err(|error| error_sentence(&error))? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help())),
             Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Print(version())),
             Arg::Long("store") => {
                 let value = parser.value().map_err(|_| "--store needs a value: --store URL".to_owned())?;
                 if store.replace(value).is_some() {
-                    return Err(twice("store"));
+                    return Err(given_twice_error("store"));
                 }
             }
             Arg::Long(name) => {
@@ -46,7 +46,7 @@ pub(super) fn read(
                 return Err(format!("hongyan backup has no option \"-{letter}\"; {HELP} shows what there is"));
             }
             Arg::Value(value) if file.is_none() && !value.is_empty() => file = Some(value.into()),
-            Arg::Value(value) => return Err(unexpected(&value, HELP)),
+            Arg::Value(value) => return Err(unexpected_argument_error(&value, HELP)),
         }
     }
     let variables = EnvVariables::new(variables)?;

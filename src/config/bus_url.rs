@@ -106,7 +106,7 @@ impl BusUrl {
 
     /// Host and port, as they are written.
     #[must_use]
-    pub fn place(&self) -> String {
+    pub fn host_and_port(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
@@ -189,7 +189,7 @@ impl fmt::Display for BusUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "rediss" } else { "redis" };
         let secret = if self.password.is_some() { "***@" } else { "" };
-        write!(f, "{scheme}://{secret}{}", self.place())
+        write!(f, "{scheme}://{secret}{}", self.host_and_port())
     }
 }
 
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!((&*url.host, url.port, url.tls), ("::1", 6_379, true));
         assert_eq!(url.root_cert_path, Some("/a b/ca.pem".into()));
         let urls = BusUrls::parse("redis://a,redis://a:6380,rediss://b:6379").unwrap();
-        assert_eq!(urls.iter().map(BusUrl::place).collect::<Vec<_>>(), ["a:6379", "a:6380", "b:6379"]);
+        assert_eq!(urls.iter().map(BusUrl::host_and_port).collect::<Vec<_>>(), ["a:6379", "a:6380", "b:6379"]);
         assert!(!urls.has_password());
     }
 

@@ -1,7 +1,7 @@
 //! The command line of `hongyan copy`.
 
 use super::StoreUrl;
-use super::args::{CliCommand, sentence, twice, unexpected, version};
+use super::args::{CliCommand, error_sentence, given_twice_error, unexpected_argument_error, version};
 use super::known::{EnvVariables, FROM, TO, did_you_mean};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
@@ -26,7 +26,7 @@ pub(super) fn read(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<CliCommand, String> {
     let mut ends = [CopyUrlOption::new("from", FROM), CopyUrlOption::new("to", TO)];
-    while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
+    while let Some(arg) = parser.next().map_err(|error| error_sentence(&error))? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help())),
             Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Print(version())),
@@ -34,7 +34,7 @@ pub(super) fn read(
                 Some(end) => {
                     let needs = |_| format!("--{0} needs a value: --{0} URL", end.flag);
                     if end.given.replace(parser.value().map_err(needs)?).is_some() {
-                        return Err(twice(end.flag));
+                        return Err(given_twice_error(end.flag));
                     }
                 }
                 None => {
@@ -45,7 +45,7 @@ pub(super) fn read(
             Arg::Short(letter) => {
                 return Err(format!("hongyan copy has no option \"-{letter}\"; {HELP} shows what there is"));
             }
-            Arg::Value(value) => return Err(unexpected(&value, HELP)),
+            Arg::Value(value) => return Err(unexpected_argument_error(&value, HELP)),
         }
     }
     let variables = EnvVariables::new(variables)?;

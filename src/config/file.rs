@@ -49,7 +49,7 @@ fn parse(path: &str, text: &str) -> Result<Vec<ConfigFileEntry>, String> {
     found.sort_by_key(|(key, _)| key.span().start);
     found
         .into_iter()
-        .map(|(key, value)| entry(&place(path, text, &key.span()), key.get_ref(), value.get_ref()))
+        .map(|(key, value)| entry(&position_text(path, text, &key.span()), key.get_ref(), value.get_ref()))
         .collect()
 }
 
@@ -93,7 +93,7 @@ fn wrong_type(place: &str, opt: &ConfigOption, value: &DeValue<'_>) -> String {
 /// password.
 fn syntax(path: &str, text: &str, error: &toml::de::Error) -> String {
     let span = error.span().unwrap_or(0..0);
-    let place = place(path, text, &span);
+    let place = position_text(path, text, &span);
     let message = error.message();
     if message.contains("duplicate key") {
         let key = text.get(span).unwrap_or_default().trim_matches(['"', '\'']);
@@ -103,7 +103,7 @@ fn syntax(path: &str, text: &str, error: &toml::de::Error) -> String {
     format!("{place}: this is not TOML ({message}); an option is written like idle-timeout = \"120s\"")
 }
 
-fn place(path: &str, text: &str, span: &Range<usize>) -> String {
+fn position_text(path: &str, text: &str, span: &Range<usize>) -> String {
     let before = text.get(..span.start).unwrap_or(text);
     format!("{path}, line {}", before.matches('\n').count() + 1)
 }

@@ -30,7 +30,8 @@ impl EnvVariables {
         let known: Vec<String> =
             OPTIONS.iter().map(super::options::ConfigOption::env).chain([FROM.into(), TO.into()]).collect();
         for (name, value) in &ours {
-            if !known.contains(name) && !name.starts_with(TESTS) && !is_of_kubernetes(name, &value.to_string_lossy()) {
+            if !known.contains(name) && !name.starts_with(TESTS) && !is_from_kubernetes(name, &value.to_string_lossy())
+            {
                 let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
                 let meant = did_you_mean(PREFIX, &name[PREFIX.len()..], known);
                 let why = "unknown variable of the environment";
@@ -49,7 +50,7 @@ impl EnvVariables {
 /// `hongyan`, or `hongyan-database`, they look like ours: `…_SERVICE_HOST`, `…_SERVICE_PORT`,
 /// `…_SERVICE_PORT_NAME`, `…_PORT`, `…_PORT_1102_TCP` and `…_PORT_1102_TCP_ADDR`, `_PORT` and
 /// `_PROTO`.
-fn is_of_kubernetes(name: &str, value: &str) -> bool {
+fn is_from_kubernetes(name: &str, value: &str) -> bool {
     let is_url = || ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let ends_as_port = |name: &str| name.strip_suffix("_PORT").is_some_and(|service| service.starts_with("HONGYAN"));
     if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {

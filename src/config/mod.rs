@@ -163,7 +163,7 @@ impl LogFormat {
         Self::WORDS[self as usize]
     }
 
-    fn of(word: &str) -> Self {
+    fn from_word(word: &str) -> Self {
         if word == "json" { Self::Json } else { Self::Text }
     }
 }

@@ -51,7 +51,7 @@ impl fmt::Display for Networks {
 }
 
 /// The bits of an address, aligned to the top of a number, and their count.
-fn front_bits(address: IpAddr) -> (u128, u32) {
+fn aligned_bits(address: IpAddr) -> (u128, u32) {
     match address {
         IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
         IpAddr::V6(address) => (address.to_bits(), 128),
@@ -67,7 +67,7 @@ impl IpNetwork {
     fn parse(text: &str) -> Result<Self, String> {
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is no IP address"))?;
-        let (_, longest) = front_bits(address);
+        let (_, longest) = aligned_bits(address);
         let bits = match bits {
             None => longest,
             Some(digits) => digits
@@ -80,7 +80,7 @@ impl IpNetwork {
             mapped @ IpAddr::V4(_) if address.is_ipv6() && bits >= 96 => Self { address: mapped, bits: bits - 96 },
             _ => Self { address, bits },
         };
-        let (number, _) = front_bits(network.address);
+        let (number, _) = aligned_bits(network.address);
         if number & !mask(network.bits) != 0 {
             return Err(format!("{text:?} names one address and not a network: bits behind its prefix are set"));
         }
@@ -88,7 +88,7 @@ impl IpNetwork {
     }
 
     fn contains(&self, address: IpAddr) -> bool {
-        let ((one, _), (other, _)) = (front_bits(self.address), front_bits(address));
+        let ((one, _), (other, _)) = (aligned_bits(self.address), aligned_bits(address));
         self.address.is_ipv4() == address.is_ipv4() && (one ^ other) & mask(self.bits) == 0
     }
 }

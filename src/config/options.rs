@@ -90,7 +90,7 @@ const FIRST: &[ConfigOption] = &[
         OptionKind::List {
             value_name: "NETWORKS",
             allowed: "none, or IP addresses and networks with commas between them, as in 127.0.0.1,10.0.0.0/8",
-            show: |config| config.trusted_proxies.to_string(),
+            format_value: |config| config.trusted_proxies.to_string(),
             set: |config, text| Networks::parse(text).map(|networks| config.trusted_proxies = networks),
         },
         "The proxies and load balancers whose statements about the addresses of clients are believed.",
@@ -101,7 +101,7 @@ const FIRST: &[ConfigOption] = &[
         OptionKind::List {
             value_name: "ORIGINS",
             allowed: "any, or origins with commas between them, as in https://chat.example,http://localhost:8000",
-            show: |config| config.allowed_origins.to_string(),
+            format_value: |config| config.allowed_origins.to_string(),
             set: |config, text| Origins::parse(text).map(|origins| config.allowed_origins = origins),
         },
         "The web sites whose pages may open a WebSocket; clients without an Origin header are not affected.",
@@ -122,7 +122,7 @@ const FIRST: &[ConfigOption] = &[
             value_name: "FORMAT",
             words: &LogFormat::WORDS,
             get: |c| c.log_format.as_str(),
-            set: |c, word| c.log_format = LogFormat::of(word),
+            set: |c, word| c.log_format = LogFormat::from_word(word),
         },
         "The form of the log lines: plain text, or one JSON object per line.",
     ),

@@ -117,16 +117,17 @@ pub fn copy<W: Write>(
         }
         Ok(copied)
     });
-    let copied = copied
-        .map_err(|why| format!("{why}; what is in {to} is no store yet, and no server starts on it: {}", remedy(to)))?;
+    let copied = copied.map_err(|why| {
+        format!("{why}; what is in {to} is no store yet, and no server starts on it: {}", removal_hint(to))
+    })?;
     target.store.unmark().map_err(|error| {
-        format!("all is copied and the same, but {to} may still be marked as unfinished: {error}; {}", remedy(to))
+        format!("all is copied and the same, but {to} may still be marked as unfinished: {error}; {}", removal_hint(to))
     })?;
     Ok(copied)
 }
 
 /// The way to remove a target that was not finished, as a sentence.
-fn remedy(url: &StoreUrl) -> String {
+fn removal_hint(url: &StoreUrl) -> String {
     match url {
         StoreUrl::Sqlite(path) => {
             let path = path.display();

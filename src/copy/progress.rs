@@ -38,11 +38,11 @@ impl ProgressStyle {
 
 /// The present step, and its progress.
 struct CopyStep {
-    what: String,
+    title: String,
     done_rows: u64,
     total_rows: u64,
-    began: Instant,
-    shown: Instant,
+    began_at: Instant,
+    shown_at: Instant,
 }
 
 /// The progress of one copy. It cannot fail: it does not matter if stderr is closed.
@@ -59,8 +59,8 @@ impl<W: Write> CopyProgress<W> {
     }
 
     /// Begins a step with `total_rows` rows to do.
-    pub fn begin(&mut self, what: String, total_rows: u64, now: Instant) {
-        let step = CopyStep { what, done_rows: 0, total_rows, began: now, shown: now };
+    pub fn begin(&mut self, title: String, total_rows: u64, now: Instant) {
+        let step = CopyStep { title, done_rows: 0, total_rows, began_at: now, shown_at: now };
         if let ProgressStyle::Bar { .. } = self.style {
             self.show(&step, now);
         }
@@ -72,8 +72,8 @@ impl<W: Write> CopyProgress<W> {
         let Some(mut step) = self.step.take() else { return };
         step.done_rows += rows;
         let every = if self.style == ProgressStyle::Lines { LINE_EVERY } else { BAR_EVERY };
-        if now.saturating_duration_since(step.shown) >= every {
-            step.shown = now;
+        if now.saturating_duration_since(step.shown_at) >= every {
+            step.shown_at = now;
             self.show(&step, now);
         }
         self.step = Some(step);
@@ -89,7 +89,7 @@ impl<W: Write> CopyProgress<W> {
     }
 
     fn show(&mut self, step: &CopyStep, now: Instant) {
-        let took = now.saturating_duration_since(step.began);
+        let took = now.saturating_duration_since(step.began_at);
         let line = match self.style {
             // To the line's start, the line, and nothing of a longer one behind it.
             ProgressStyle::Bar { columns } => format!("\r{}\x1b[K", bar(step, took, columns)),
@@ -100,10 +100,10 @@ impl<W: Write> CopyProgress<W> {
 }
 
 fn sentence(step: &CopyStep, took: Duration) -> String {
-    let CopyStep { what, done_rows, total_rows, .. } = step;
+    let CopyStep { title, done_rows, total_rows, .. } = step;
     let percent = percent(step);
     let rate = (*done_rows as f64 / took.as_secs_f64().max(0.001)) as u64;
-    format!("{what}: {done_rows} of {total_rows} ({percent} %), {rate} rows/s")
+    format!("{title}: {done_rows} of {total_rows} ({percent} %), {rate} rows/s")
 }
 
 fn percent(step: &CopyStep) -> u64 {
@@ -115,7 +115,7 @@ fn bar(step: &CopyStep, took: Duration, columns: usize) -> String {
     // As wide as the sentence leaves room for when it is at its longest, so that the bar keeps its
     // width.
     let digits = step.total_rows.to_string().len();
-    let longest = step.what.chars().count() + 2 * digits + ": of (100 %), 1234567 rows/s".len() + 2;
+    let longest = step.title.chars().count() + 2 * digits + ": of (100 %), 1234567 rows/s".len() + 2;
     let room = columns.saturating_sub(longest + "[] ".len()).min(BAR_COLUMNS.1);
     if room >= BAR_COLUMNS.0 {
         let filled = (percent(step).min(100) as usize * room) / 100;
@@ -130,7 +130,7 @@ mod tests {
 
     fn step(done_rows: u64, total_rows: u64) -> CopyStep {
         let now = Instant::now();
-        CopyStep { what: "copying pushes".to_owned(), done_rows, total_rows, began: now, shown: now }
+        CopyStep { title: "copying pushes".to_owned(), done_rows, total_rows, began_at: now, shown_at: now }
     }
 
     #[test]

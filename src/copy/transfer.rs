@@ -30,7 +30,7 @@ impl StoreWithUrl<'_> {
 
 /// A table from its first row to its last, in pages.
 struct TablePageReader<'a, 'b> {
-    place: &'a mut StoreWithUrl<'b>,
+    source: &'a mut StoreWithUrl<'b>,
     table: &'static TableSchema,
     after: Option<Row>,
     rows_max: u32,
@@ -39,15 +39,15 @@ struct TablePageReader<'a, 'b> {
 }
 
 impl<'a, 'b> TablePageReader<'a, 'b> {
-    fn new(place: &'a mut StoreWithUrl<'b>, table: &'static TableSchema) -> Self {
-        Self { place, table, after: None, rows_max: PAGE_ROWS_MAX, page: Vec::new().into_iter() }
+    fn new(source: &'a mut StoreWithUrl<'b>, table: &'static TableSchema) -> Self {
+        Self { source, table, after: None, rows_max: PAGE_ROWS_MAX, page: Vec::new().into_iter() }
     }
 
     /// The next rows; none at the end.
     fn next(&mut self) -> Result<Vec<Row>, String> {
         let max = PageMax { rows: self.rows_max, bytes: PAGE_BYTES_MAX };
-        let page = self.place.store.read(self.table, self.after.as_deref(), max);
-        let page = page.map_err(|error| self.place.cannot_read(self.table, &error))?;
+        let page = self.source.store.read(self.table, self.after.as_deref(), max);
+        let page = page.map_err(|error| self.source.cannot_read(self.table, &error))?;
         if let Some(last) = page.last() {
             self.after = Some(last[..self.table.key].to_vec());
         }

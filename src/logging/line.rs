@@ -29,7 +29,7 @@ enum LogLineFormat {
 
 /// The message of a record and its fields.
 pub(super) fn text_of(record: &Record<'_>) -> String {
-    let mut line = LogLine { form: LogLineFormat::Text, text: String::with_capacity(160) };
+    let mut line = LogLine { format: LogLineFormat::Text, text: String::with_capacity(160) };
     line.escaped(*record.args());
     // Neither the visitor nor writing into a String can fail.
     record.key_values().visit(&mut line).unwrap_or(());
@@ -52,13 +52,13 @@ pub(super) fn json_of_text(time: SystemTime, level: Level, text: &str) -> Vec<u8
 }
 
 struct LogLine {
-    form: LogLineFormat,
+    format: LogLineFormat,
     text: String,
 }
 
 impl LogLine {
     fn begin(time: SystemTime, level: Level, target: Option<&str>, message: fmt::Arguments<'_>) -> Self {
-        let mut line = Self { form: LogLineFormat::Json, text: String::with_capacity(160) };
+        let mut line = Self { format: LogLineFormat::Json, text: String::with_capacity(160) };
         // It can fail only for years far in the future or the past.
         let time = OffsetDateTime::from(time).format(TIME_FORMAT).unwrap_or_default();
         let level = level.as_str().to_ascii_lowercase();
@@ -85,16 +85,21 @@ impl LogLine {
     }
 
     fn escaped(&mut self, value: fmt::Arguments<'_>) {
-        let quotes = self.form == LogLineFormat::Json;
-        let mut escaped = EscapingWriter { form: self.form, quotes, left: Some(TEXT_BYTES_MAX), out: &mut self.text };
+        let quotes = self.format == LogLineFormat::Json;
+        let mut escaped =
+            EscapingWriter { format: self.format, quotes, bytes_left: Some(TEXT_BYTES_MAX), out: &mut self.text };
         escaped.write_fmt(value).unwrap_or(());
     }
 
     /// A value in a line of text: as it is if it is a plain word, or else in quotes.
     fn text_value(&mut self, value: &Value<'_>) {
         let from = self.text.len();
-        let mut escaped =
-            EscapingWriter { form: LogLineFormat::Text, quotes: true, left: Some(TEXT_BYTES_MAX), out: &mut self.text };
+        let mut escaped = EscapingWriter {
+            format: LogLineFormat::Text,
+            quotes: true,
+            bytes_left: Some(TEXT_BYTES_MAX),
+            out: &mut self.text,
+        };
         write!(escaped, "{value}").unwrap_or(());
         let word = |byte: u8| byte.is_ascii_alphanumeric() || b".:_-/+@%".contains(&byte);
         if self.text.len() == from || !self.text[from..].bytes().all(word) {
@@ -106,7 +111,7 @@ impl LogLine {
 
 impl<'kvs> VisitSource<'kvs> for LogLine {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        match self.form {
+        match self.format {
             LogLineFormat::Text => {
                 self.text.push(' ');
                 self.escaped(format_args!("{key}="));
@@ -125,20 +130,20 @@ impl<'kvs> VisitSource<'kvs> for LogLine {
 
 /// Writes arbitrary text into a line, escaped.
 struct EscapingWriter<'a> {
-    form: LogLineFormat,
+    format: LogLineFormat,
     /// Quotes and backslashes are escaped as well.
     quotes: bool,
     /// The number of bytes that may still be written; `None`: the text was cut.
-    left: Option<usize>,
+    bytes_left: Option<usize>,
     out: &'a mut String,
 }
 
 impl fmt::Write for EscapingWriter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for char in text.chars() {
-            let Some(left) = self.left else { return Ok(()) };
-            self.left = left.checked_sub(char.len_utf8());
-            if self.left.is_none() {
+            let Some(left) = self.bytes_left else { return Ok(()) };
+            self.bytes_left = left.checked_sub(char.len_utf8());
+            if self.bytes_left.is_none() {
                 self.out.push('…');
                 return Ok(());
             }
@@ -146,7 +151,7 @@ impl fmt::Write for EscapingWriter<'_> {
                 self.out.extend(['\\', char]);
             } else if is_shown(char) {
                 self.out.push(char);
-            } else if self.form == LogLineFormat::Json {
+            } else if self.format == LogLineFormat::Json {
                 for unit in char.encode_utf16(&mut [0; 2]) {
                     write!(self.out, "\\u{unit:04x}")?;
                 }

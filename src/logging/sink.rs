@@ -15,63 +15,63 @@ pub fn lines_lost() -> u64 {
     LINES_LOST.load(Ordering::Relaxed)
 }
 
-pub(super) fn note_lost() {
+pub(super) fn count_lost_line() {
     LINES_LOST.fetch_add(1, Ordering::Relaxed);
 }
 
 pub(super) struct LogSink<W> {
     out: W,
     /// The last line was written only partly.
-    is_torn: bool,
+    has_partial_line: bool,
     /// The number of lines that could not be written and are not reported yet, and the latest
     /// reason.
-    unwritten: u64,
+    failed_lines: u64,
     last_error: ErrorKind,
     /// The number of lines that did not fit into the queue and are not reported yet.
-    unfit: u64,
+    overflowed_lines: u64,
 }
 
 impl<W: Write> LogSink<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, is_torn: false, unwritten: 0, last_error: ErrorKind::Other, unfit: 0 }
+        Self { out, has_partial_line: false, failed_lines: 0, last_error: ErrorKind::Other, overflowed_lines: 0 }
     }
 
     /// Writes a line, and before it the number of lost lines.
     pub(super) fn line(&mut self, line: &[u8], is_json: bool) {
-        self.say_unwritten(is_json);
+        self.report_lost_lines(is_json);
         // While that cannot be written, nothing can.
-        if self.unwritten + self.unfit > 0 || self.put(line).is_err() {
-            self.unwritten += 1;
-            note_lost();
+        if self.failed_lines + self.overflowed_lines > 0 || self.put(line).is_err() {
+            self.failed_lines += 1;
+            count_lost_line();
         }
     }
 
     /// Counts lines that did not fit into the queue; reported now, or as soon as that can be
     /// written.
-    pub(super) fn dropped(&mut self, lines: u64, is_json: bool) {
-        self.unfit += lines;
-        self.say_unwritten(is_json);
+    pub(super) fn note_overflow(&mut self, lines: u64, is_json: bool) {
+        self.overflowed_lines += lines;
+        self.report_lost_lines(is_json);
     }
 
     /// Reports lost lines that are not reported yet.
     pub(super) fn finish(&mut self, is_json: bool) {
-        self.say_unwritten(is_json);
+        self.report_lost_lines(is_json);
         // When stderr is gone there is no place left to say so.
         self.out.flush().unwrap_or(());
     }
 
-    fn say_unwritten(&mut self, is_json: bool) {
-        if self.unwritten > 0 {
-            let said = format!("{} lines of the log could not be written: {}", self.unwritten, self.last_error);
+    fn report_lost_lines(&mut self, is_json: bool) {
+        if self.failed_lines > 0 {
+            let said = format!("{} lines of the log could not be written: {}", self.failed_lines, self.last_error);
             if self.put(&plain_line(is_json, Level::Warn, &said)).is_err() {
                 return;
             }
-            self.unwritten = 0;
+            self.failed_lines = 0;
         }
-        if self.unfit > 0 {
-            let said = format!("{} lines of the log did not fit and were dropped", self.unfit);
+        if self.overflowed_lines > 0 {
+            let said = format!("{} lines of the log did not fit and were dropped", self.overflowed_lines);
             if self.put(&plain_line(is_json, Level::Warn, &said)).is_ok() {
-                self.unfit = 0;
+                self.overflowed_lines = 0;
             }
         }
     }
@@ -79,7 +79,7 @@ impl<W: Write> LogSink<W> {
     /// Writes all of a line, on a line of its own.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         let joined;
-        let bytes = if self.is_torn {
+        let bytes = if self.has_partial_line {
             joined = [b"\n", line].concat();
             &joined[..]
         } else {
@@ -97,12 +97,12 @@ impl<W: Write> LogSink<W> {
                 Err(error) => error,
             };
             if written > 0 {
-                self.is_torn = bytes[written - 1] != b'\n';
+                self.has_partial_line = bytes[written - 1] != b'\n';
             }
             self.last_error = error.kind();
             return Err(error);
         }
-        self.is_torn = false;
+        self.has_partial_line = false;
         Ok(())
     }
 }
@@ -156,9 +156,9 @@ mod tests {
     fn lines_that_did_not_fit_while_the_disk_was_full_are_said_later() {
         let mut sink = LogSink::new(SmallDisk { written: Vec::new(), room: 0 });
         sink.line(b"first\n", false);
-        sink.dropped(7, false);
+        sink.note_overflow(7, false);
         sink.line(b"second\n", false);
-        sink.dropped(4, false);
+        sink.note_overflow(4, false);
         sink.out.room = 1_000;
         sink.line(b"third\n", false);
         let text = String::from_utf8(sink.out.written).unwrap();

@@ -31,7 +31,7 @@ impl AdminServerStartup {
     /// configuration gives a place.
     pub(super) fn open(config: &Config, wake: &WakeFn, is_process: bool) -> Result<Self, StartError> {
         let is_default = config.admin == AdminPlace::Auto;
-        let place = config.admin.of(&config.store).filter(|_| is_process || !is_default);
+        let place = config.admin.endpoint_for(&config.store).filter(|_| is_process || !is_default);
         let admin_config = place.map(|endpoint| AdminConfig {
             endpoint,
             token_file: config.admin_token_file.clone(),
@@ -58,8 +58,9 @@ impl AdminServerStartup {
         let Some(config) = &self.config else { return Ok(()) };
         match AdminServer::start(config, self.asker.clone(), self.stage.clone()) {
             Ok(server) => {
-                let place =
-                    server.addr().map_or_else(|| config.endpoint.absolute().to_string(), |addr| addr.to_string());
+                let place = server
+                    .addr()
+                    .map_or_else(|| config.endpoint.with_absolute_path().to_string(), |addr| addr.to_string());
                 log::info!("the admin interface is at {place}");
                 self.server = Some(server);
             }

@@ -35,8 +35,8 @@ pub(super) fn reserved(config: &Config) -> usize {
 /// `None`: there is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OpenFileLimit {
-    before: Option<usize>,
-    after: Option<usize>,
+    old_limit: Option<usize>,
+    new_limit: Option<usize>,
 }
 
 #[cfg(target_os = "linux")]
@@ -46,20 +46,20 @@ impl OpenFileLimit {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let now = getrlimit(Resource::Nofile);
         let raised = Rlimit { current: now.maximum, maximum: now.maximum };
-        let before = Self::read().after;
+        let old_limit = Self::read().new_limit;
         if now.current != now.maximum
             && let Err(error) = setrlimit(Resource::Nofile, raised)
         {
             log::warn!("the limit on open files cannot be raised: {error}");
         }
-        Self { before, ..Self::read() }
+        Self { old_limit, ..Self::read() }
     }
 
     /// Reads the limit.
     pub(super) fn read() -> Self {
         use rustix::process::{Resource, getrlimit};
         let now = getrlimit(Resource::Nofile).current.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        Self { before: now, after: now }
+        Self { old_limit: now, new_limit: now }
     }
 }
 
@@ -71,7 +71,7 @@ impl OpenFileLimit {
     }
 
     pub(super) fn read() -> Self {
-        Self { before: None, after: None }
+        Self { old_limit: None, new_limit: None }
     }
 }
 
@@ -82,7 +82,7 @@ impl OpenFileLimit {
     /// The limit leaves no descriptor for any connection.
     pub(super) fn conns_max(self, config: &Config) -> Result<usize, StartError> {
         let reserved = reserved(config);
-        let Some(limit) = self.after else { return Ok(config.connections_max) };
+        let Some(limit) = self.new_limit else { return Ok(config.connections_max) };
         match limit.saturating_sub(reserved) {
             0 => Err(StartError(format!(
                 "the limit on open files (ulimit -n) is {limit}: the server itself needs {reserved} of them, and each connection one"
@@ -93,7 +93,7 @@ impl OpenFileLimit {
 
     /// Logs the limit, and warns if it is too low for the configuration.
     pub(super) fn log(self, config: &Config) {
-        let (Some(before), Some(after)) = (self.before, self.after) else { return };
+        let (Some(before), Some(after)) = (self.old_limit, self.new_limit) else { return };
         let (reserved, wanted) = (reserved(config), config.connections_max);
         let left = after.saturating_sub(reserved);
         let raised = if before == after { String::new() } else { format!(" (raised from {before})") };
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn connections_get_what_the_store_does_not_need() {
-        let limit = |after| OpenFileLimit { before: after, after };
+        let limit = |new_limit| OpenFileLimit { old_limit: new_limit, new_limit };
         let with = |store, connections_max| Config {
             store,
             connections_max,

@@ -36,7 +36,11 @@ pub struct ReloadHooks {
 type UsedCertificates = (Option<Arc<Certificates>>, Option<CertificateNotice>);
 
 /// The loop's settings of a configuration.
-pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<Certificates>>) -> LoopSettings {
+pub(super) fn loop_settings(
+    config: &Config,
+    conns_max: usize,
+    certificates: Option<Arc<Certificates>>,
+) -> LoopSettings {
     let mut rules = config.rules.clone();
     // Jobs cannot be cancelled, so they may take only a part of the memory budget.
     rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
@@ -66,7 +70,7 @@ pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<C
 #[derive(Clone)]
 pub(super) struct Reloader {
     reading: Arc<Mutex<ReloadState>>,
-    work: Arc<Mutex<ReloadContext>>,
+    context: Arc<Mutex<ReloadContext>>,
 }
 
 /// The state that a reload needs.
@@ -87,12 +91,12 @@ struct ReloadPlan {
     certificates: UsedCertificates,
     conns_max: usize,
     /// The number of changed options that need a restart.
-    waiting: usize,
+    restart_count: usize,
 }
 
 impl Reloader {
     pub(super) fn new(work: ReloadContext) -> Self {
-        Self { reading: Arc::default(), work: Arc::new(Mutex::new(work)) }
+        Self { reading: Arc::default(), context: Arc::new(Mutex::new(work)) }
     }
 
     /// Starts a reload on a thread, and does not wait for it.
@@ -102,10 +106,10 @@ impl Reloader {
             log::debug!("SIGHUP: the configuration is still being read; it is read once more after that");
             return;
         }
-        let Self { reading, work } = self.clone();
+        let Self { reading, context } = self.clone();
         let read = move || {
-            while is_asked(&reading) {
-                lock(&work).reload();
+            while must_read(&reading) {
+                lock(&context).reload();
             }
         };
         if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(read) {
@@ -118,7 +122,7 @@ impl Reloader {
 impl ReloadContext {
     fn reload(&mut self) {
         match self.read() {
-            Ok(read) => self.put_in_force(read),
+            Ok(read) => self.apply(read),
             Err(why) => {
                 log::error!("SIGHUP: {why}; everything stays as it was, the certificate that is in use stays in use")
             }
@@ -137,26 +141,26 @@ impl ReloadContext {
         if let Some(warning) = warning {
             log::warn!("{warning}");
         }
-        let mut waiting = 0;
+        let mut restart_count = 0;
         for opt in
             OPTIONS.iter().filter(|opt| opt.reload == OptionEffectTime::AtStart && opt.differs(&self.config, &given))
         {
             let (name, now, new) = (opt.name, opt.show(&self.config), opt.show(&given));
             log::warn!("SIGHUP: {name} is {new} from the next start on; until then it stays {now}");
-            waiting += 1;
+            restart_count += 1;
         }
-        Ok(ReloadPlan { next, certificates, conns_max, waiting })
+        Ok(ReloadPlan { next, certificates, conns_max, restart_count })
     }
 
-    fn put_in_force(
+    fn apply(
         &mut self,
-        ReloadPlan { next, certificates: (certificates, notice), conns_max, waiting }: ReloadPlan,
+        ReloadPlan { next, certificates: (certificates, notice), conns_max, restart_count }: ReloadPlan,
     ) {
-        let mut lines = vec![said(&changes(&self.config, &next), waiting)];
+        let mut lines = vec![change_sentence(&changes(&self.config, &next), restart_count)];
         if let Some(path) = next.tls_cert.as_ref().filter(|_| certificates.is_some()) {
             lines.push(format!("the certificate {} was read again; new connections get it", path.display()));
         }
-        let settings = live(&next, conns_max, certificates);
+        let settings = loop_settings(&next, conns_max, certificates);
         let (store, set_log) = (Arc::clone(&self.store), Arc::clone(&self.program.set_log));
         let before = self.config.log;
         self.config = next.clone();
@@ -178,7 +182,7 @@ impl ReloadContext {
 }
 
 /// The log line about changed options, and the number of those that wait for a restart.
-fn said(changed: &str, waiting: usize) -> String {
+fn change_sentence(changed: &str, waiting: usize) -> String {
     let changed = match (changed, waiting) {
         ("", 0) => "no option has changed",
         ("", _) => "no option is changed now",
@@ -216,7 +220,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Must the files be read (again)? If not, the thread ends.
-fn is_asked(reading: &Mutex<ReloadState>) -> bool {
+fn must_read(reading: &Mutex<ReloadState>) -> bool {
     let mut reading = lock(reading);
     let is_asked = *reading == ReloadState::Again;
     *reading = if is_asked { ReloadState::Now } else { ReloadState::No };
@@ -238,7 +242,7 @@ mod tests {
     /// A loop that does not run, its reloads, and the settings that the next reload will read.
     struct TestReload {
         server_loop: Loop,
-        work: ReloadContext,
+        context: ReloadContext,
         reloads: Receiver<ReloadedSettings>,
         given: Arc<Mutex<Result<Config, String>>>,
         log: Arc<Mutex<(LevelFilter, LogFormat)>>,
@@ -256,7 +260,7 @@ mod tests {
         let wake: WakeFn = Arc::new(move || waker.wake().unwrap_or(()));
         let pool = WorkerPool::start(&config, Arc::clone(&wake)).unwrap();
         let store = pool.limits();
-        let live = live(&config, config.connections_max, None);
+        let live = loop_settings(&config, config.connections_max, None);
         let parts = LoopParts {
             poll,
             listener: mio::net::TcpListener::bind(config.listen).unwrap(),
@@ -285,15 +289,15 @@ mod tests {
             set_log: Arc::new(move |level, format| *lock(&set) = (level, format)),
         };
         let (to_loop, reloads) = channel();
-        let work = ReloadContext { config, program, files: OpenFileLimit::read(), store, to_loop, wake };
-        TestReload { server_loop: Loop::new(parts).unwrap(), work, reloads, given, log }
+        let context = ReloadContext { config, program, files: OpenFileLimit::read(), store, to_loop, wake };
+        TestReload { server_loop: Loop::new(parts).unwrap(), context, reloads, given, log }
     }
 
     impl TestReload {
         /// The settings in force after a reload with this configuration.
         fn with(&mut self, given: Result<Config, String>) -> String {
             *lock(&self.given) = given;
-            self.work.reload();
+            self.context.reload();
             if let Ok(reloaded) = self.reloads.try_recv() {
                 self.server_loop.reload(reloaded);
             }
@@ -371,20 +375,20 @@ mod tests {
             ("log info → debug", 0, "log info → debug"),
             ("log info → debug", 1, "log info → debug; 1 waits for a restart"),
         ] {
-            assert_eq!(said(changed, waiting), format!("SIGHUP: read again; {expected}"));
+            assert_eq!(change_sentence(changed, waiting), format!("SIGHUP: read again; {expected}"));
         }
     }
 
     #[test]
     fn files_are_read_by_one_thread_and_once_more_if_that_was_asked_meanwhile() {
         let reading = Mutex::new(ReloadState::Again);
-        assert!(is_asked(&reading), "the first round");
+        assert!(must_read(&reading), "the first round");
         for _ in 0..1_000 {
             let before = std::mem::replace(&mut *lock(&reading), ReloadState::Again);
             assert_ne!(before, ReloadState::No, "no other thread is started");
         }
-        assert!(is_asked(&reading), "a round for all who asked meanwhile");
-        assert!(!is_asked(&reading));
+        assert!(must_read(&reading), "a round for all who asked meanwhile");
+        assert!(!must_read(&reading));
         assert_eq!(*lock(&reading), ReloadState::No, "the next to ask starts a thread");
     }
 }

@@ -12,7 +12,7 @@ pub(super) const OF_A_SERVER: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 
 /// The signals that stop a copy. SIGHUP does, unless it was ignored at the start, as by `nohup`.
 #[must_use]
-pub fn that_stop() -> Vec<i32> {
+pub fn stop_signals() -> Vec<i32> {
     let mut signals = vec![SIGTERM, SIGINT];
     if !is_ignored(SIGHUP) {
         signals.push(SIGHUP);
@@ -26,7 +26,7 @@ pub fn that_stop() -> Vec<i32> {
 /// The system refuses.
 pub fn stop_flag() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in that_stop() {
+    for signal in stop_signals() {
         flag::register_conditional_default(signal, Arc::clone(&stop))?;
         flag::register(signal, Arc::clone(&stop))?;
     }
@@ -50,7 +50,7 @@ pub(super) fn note_stop() -> io::Result<Arc<AtomicBool>> {
 ///
 /// # Errors
 /// The system refuses.
-pub fn ignore_others() -> io::Result<()> {
+pub fn ignore_harmless_signals() -> io::Result<()> {
     for signal in [SIGUSR1, SIGUSR2, SIGXFSZ] {
         // Nobody reads the flag.
         flag::register(signal, Arc::new(AtomicBool::new(false)))?;

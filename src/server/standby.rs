@@ -37,11 +37,11 @@ pub(super) fn wait_and_open(
         let Some(looked) = looked else { return Ok(None) };
         let (seen, same_watch) = looked.map_err(cannot_use)?;
         watch = same_watch;
-        let is_refused = matches!(&seen, Err(error) if !waits_in_spite_of(error));
+        let is_refused = matches!(&seen, Err(error) if !may_wait_out(error));
         if !is_waiting && !is_refused {
             is_waiting = true;
             if signals.is_some() {
-                supervisor::standing_by();
+                supervisor::notify_standby();
             }
             log::info!("standby: waiting until the server that uses the store {} is gone", config.store);
         }
@@ -70,7 +70,7 @@ pub(super) fn wait_and_open(
             Ok(None) => {}
             // A standby that has seen the active server once keeps waiting, whatever happens to the
             // database: it may be needed then.
-            Err(error) if has_seen || waits_in_spite_of(&error) => {
+            Err(error) if has_seen || may_wait_out(&error) => {
                 let why = error.to_string();
                 if said != why {
                     log::warn!("standby: cannot take over now: {why}");
@@ -90,6 +90,6 @@ pub(super) fn wait_and_open(
 }
 
 /// May a standby that has never seen the active server wait for the end of this error?
-fn waits_in_spite_of(error: &StoreError) -> bool {
-    store_wait::may_come(error) || matches!(error, StoreError::InUse(_))
+fn may_wait_out(error: &StoreError) -> bool {
+    store_wait::may_recover(error) || matches!(error, StoreError::InUse(_))
 }

@@ -37,7 +37,7 @@ pub(super) fn open(
             Err(error) => error,
         };
         let is_mysql = matches!(config.store, StoreUrl::Mysql(_));
-        if !(is_mysql && may_come(&error)) || Instant::now() >= until {
+        if !(is_mysql && may_recover(&error)) || Instant::now() >= until {
             return Err(super::cannot_use_store(config, &error));
         }
         if let Some(on_wait) = on_wait.take() {
@@ -56,7 +56,7 @@ pub(super) fn open(
 }
 
 /// May waiting help with this error?
-pub(super) fn may_come(error: &StoreError) -> bool {
+pub(super) fn may_recover(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::Busy(_))
 }
 
@@ -72,7 +72,7 @@ pub(super) fn on_a_thread<T: Send + 'static>(
         // If nobody waits any more, the result is dropped; a pool then ends its workers.
         sender.send(work()).unwrap_or(());
     });
-    thread.map_err(|error| super::cannot("start a thread", &error))?;
+    thread.map_err(|error| super::start_error("start a thread", &error))?;
     loop {
         match done.recv_timeout(LOOK) {
             Ok(done) => return Ok(Some(done)),

@@ -7,26 +7,26 @@ use sd_notify::NotifyState;
 /// The server serves.
 pub(super) fn ready() {
     #[cfg(target_os = "linux")]
-    tell(&[NotifyState::Ready, NotifyState::Status("active")]);
+    notify(&[NotifyState::Ready, NotifyState::Status("active")]);
 }
 
 /// The server is a waiting standby: this counts as ready, too, because it may be weeks until it
 /// serves.
-pub(super) fn standing_by() {
+pub(super) fn notify_standby() {
     #[cfg(target_os = "linux")]
-    tell(&[NotifyState::Ready, NotifyState::Status("standby")]);
+    notify(&[NotifyState::Ready, NotifyState::Status("standby")]);
 }
 
 /// The server begins to stop.
 pub(super) fn stopping() {
     #[cfg(target_os = "linux")]
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
 /// Sends states to the supervisor. A few datagrams in the life of a process fit into any socket, so
 /// this does not block. It does not matter if the supervisor is gone.
 #[cfg(target_os = "linux")]
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         log::warn!("the supervisor cannot be told {states:?}: {error}");
     }

@@ -10,7 +10,7 @@ pub(super) const PLACE: ConfigOption = opt(
     OptionKind::List {
         value_name: "unix:PATH|ADDR:PORT",
         allowed: AdminPlace::ALLOWED,
-        show: |config| config.admin.to_string(),
+        format_value: |config| config.admin.to_string(),
         set: |config, text| AdminPlace::parse(text).map(|place| config.admin = place),
     },
     "Where the admin interface is; auto: a socket beside the SQLite file (PATH.sock), else hongyan.sock in the working folder.",

@@ -40,7 +40,7 @@ pub enum OptionKind {
         /// The allowed values, for the help and for errors.
         allowed: &'static str,
         /// The value in a config, as text.
-        show: fn(&Config) -> String,
+        format_value: fn(&Config) -> String,
         /// Parses a value and writes it into a config.
         set: fn(&mut Config, &str) -> Result<(), String>,
     },
@@ -146,7 +146,7 @@ impl ConfigOption {
                 get(config).as_ref().map_or_else(|| NO_FILE.to_owned(), |path| path.display().to_string())
             }
             OptionKind::Switch { get, .. } => if get(config) { "on" } else { "off" }.to_owned(),
-            OptionKind::List { show, .. } => show(config),
+            OptionKind::List { format_value, .. } => format_value(config),
             OptionKind::Choice { get, .. } => get(config).to_owned(),
             OptionKind::Listen => config.listen.to_string(),
             OptionKind::Store => config.store.to_string(),

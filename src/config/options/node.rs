@@ -10,7 +10,7 @@ pub(super) const NAME: ConfigOption = opt(
     OptionKind::List {
         value_name: "NAME",
         allowed: "none, or 1 to 64 letters, digits, dots, hyphens and underscores",
-        show: |config| config.node_name.as_deref().unwrap_or("none").to_owned(),
+        format_value: |config| config.node_name.as_deref().unwrap_or("none").to_owned(),
         set: |config, text| node_name::parse(text).map(|name| config.node_name = name),
     },
     "The name of this node in a cluster: several servers that use one MySQL store together.",

@@ -11,7 +11,7 @@ pub(super) const URL: ConfigOption = opt(
     OptionKind::List {
         value_name: "URL",
         allowed: "none, or an http or https URL",
-        show: |config| config.push_hook.as_ref().map_or("none".to_owned(), ToString::to_string),
+        format_value: |config| config.push_hook.as_ref().map_or("none".to_owned(), ToString::to_string),
         set: |config, text| {
             config.push_hook = if text == "none" { None } else { Some(HookUrl::parse(text)?) };
             config.rules.push_hook = config.push_hook.is_some();
