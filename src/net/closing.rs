@@ -46,7 +46,7 @@ impl<S: NonblockingStream> Hub<S> {
         conn.count_input(&mut self.memory.input_bytes);
         self.deadlines.end_blocked(id);
         self.counters.count_close(cause);
-        self.say_closed(id, cause);
+        self.log_closed(id, cause);
         self.work_left -= CLOSING;
         self.closing.push(id);
     }

@@ -433,7 +433,7 @@ impl<S: NonblockingStream> Hub<S> {
             }
             CoreAction::Note(note) => {
                 self.counters.log_events.count(&note);
-                self.say_note(&note);
+                self.log_note(&note);
             }
             CoreAction::Admin { ticket, answer } => self.admin_answered(ticket, answer),
             CoreAction::Send { to, record } => self.send_to_node(to, record),

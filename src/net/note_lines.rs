@@ -27,7 +27,7 @@ type LogLineField<'a> = (&'static str, Value<'a>);
 impl<S: NonblockingStream> Hub<S> {
     /// Logs a note of the core.
     #[inline(never)]
-    pub(super) fn say_note(&mut self, note: &LogEvent) {
+    pub(super) fn log_note(&mut self, note: &LogEvent) {
         use LogLineKind as Kind;
         match note {
             LogEvent::LoggedIn { user, client, by } => {
@@ -113,7 +113,7 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// Logs the close of a connection.
-    pub(super) fn say_closed(&mut self, conn: ConnId, cause: CloseCause) {
+    pub(super) fn log_closed(&mut self, conn: ConnId, cause: CloseCause) {
         match cause {
             // These limits are not known to the core.
             CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
@@ -125,7 +125,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Logs that a connection is refused because its address has reached the limit.
     #[cold]
-    pub(super) fn say_address_full(&mut self, address: IpAddr) {
+    pub(super) fn log_address_full(&mut self, address: IpAddr) {
         if self.admits_line(LogLineKind::ConnectionRefused) {
             let address = address.to_canonical();
             let fields = [("address", Value::from_display(&address)), ("cause", "connections_per_address".into())];
@@ -169,7 +169,7 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    fn say_at_debug(&self, message: &str, conn: Option<ConnId>, fields: &[LogLineField<'_>]) {
+    fn log_at_debug(&self, message: &str, conn: Option<ConnId>, fields: &[LogLineField<'_>]) {
         if log_enabled!(Level::Debug) {
             self.write_line(Level::Debug, message, conn, fields);
         }

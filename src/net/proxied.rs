@@ -191,7 +191,7 @@ impl<S: NonblockingStream> Hub<S> {
             return Some(address_key);
         }
         self.counters.refused_at_address_limit += 1;
-        self.say_address_full(address);
+        self.log_address_full(address);
         None
     }
 }
