@@ -100,7 +100,7 @@ fn the_splitter_finds_the_objects_that_serde_json_finds() {
             }
         }
         assert_eq!(found, expected, "seed {seed}");
-        assert!(raw.is_between(), "seed {seed}");
+        assert!(raw.is_between_envelopes(), "seed {seed}");
     }
 }
 
@@ -189,7 +189,7 @@ fn no_mutation_of_an_envelope_makes_it_panic() {
         // surrogates aside.
         let result = parse(&bytes, &mut scratch);
         if let (Err(bad), Ok(Value::Object(_))) = (&result, serde_json::from_slice::<Value>(&bytes)) {
-            assert!(bad.verb.is_some() || bad.why != "an envelope is one JSON object", "seed {seed}: {bad:?}");
+            assert!(bad.verb.is_some() || bad.explanation != "an envelope is one JSON object", "seed {seed}: {bad:?}");
         }
     }
 }
@@ -262,7 +262,7 @@ fn frames_of_tungstenite_are_read_however_they_are_cut() {
             }
         }
         assert_eq!(found, expected, "seed {seed}");
-        assert!(input.is_between());
+        assert!(input.is_between_messages());
     }
 }
 

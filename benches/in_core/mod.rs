@@ -150,9 +150,14 @@ impl Core {
                         write_reply(&mut self.output, form, id.as_str(), &reply);
                         self.replies += 1;
                     }
-                    CoreAction::Refuse { form, id, reply, code, why, .. } => {
+                    CoreAction::Refuse { form, id, reply, code, explanation, .. } => {
                         write_reply(&mut self.output, form, id.as_str(), &reply);
-                        write_reply(&mut self.output, form, id.as_str(), &Reply::Error { code, why });
+                        write_reply(
+                            &mut self.output,
+                            form,
+                            id.as_str(),
+                            &Reply::Error { code, explanation: explanation },
+                        );
                         self.replies += 2;
                     }
                     CoreAction::Push { form, push, .. } => {

@@ -51,7 +51,7 @@ pub enum AccountJob {
 impl AccountJob {
     /// Does this job only read from the store?
     #[must_use]
-    pub fn is_read(&self) -> bool {
+    pub fn is_read_only(&self) -> bool {
         matches!(self, Self::Roster { .. } | Self::Blocked)
     }
 

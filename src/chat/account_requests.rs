@@ -23,7 +23,7 @@ impl ChatCore {
         if !self.rules.sign_ups {
             let user = Some(profile.user_name.clone());
             self.note_refusal_for(to.0, RequestType::SignUp, user, LoginRefusalCause::SignUpsClosed, out);
-            return self.say_no(to, Some(RequestType::SignUp), Some(SIGN_UPS_CLOSED), out);
+            return self.send_refusal(to, Some(RequestType::SignUp), Some(SIGN_UPS_CLOSED), out);
         }
         let address_key = self.sessions.get(to.0).and_then(|session| session.address_key);
         if !self.auth_queue.has_place(AuthQueueClass::SignUps, address_key, &self.rules) {
@@ -33,7 +33,7 @@ impl ChatCore {
         if let Err(limit) = self.tries.admit_sign_up(address_key, &self.rules, self.now.mono_ms) {
             return self.refuse_try(to, RequestType::SignUp, profile.user_name.clone(), limit, out);
         }
-        let request = self.ask_as(to, RequestType::SignUp, profile.user_name.clone(), out);
+        let request = self.ask_for_claimed_user(to, RequestType::SignUp, profile.user_name.clone(), out);
         let waiting = QueuedHash { request, address_key, purpose: HashPurpose::SignUp { profile, secret } };
         match self.auth_queue.enter(AuthQueueClass::SignUps, waiting, &self.rules) {
             Ok(()) => self.start_auth_runs(out),
@@ -91,7 +91,7 @@ impl ChatCore {
     }
 
     /// Like `ask`, for a log-in or sign-up of a client that claims to be `user`.
-    pub(super) fn ask_as(
+    pub(super) fn ask_for_claimed_user(
         &mut self,
         to: ReplyTo,
         verb: RequestType,
@@ -147,13 +147,13 @@ impl ChatCore {
             }
             (JobPurpose::Owner(user), outcome) => self.owner_read(user, &outcome, out),
             (JobPurpose::ClaimedOwner { user, serial }, outcome) => {
-                self.claimed_owner_read((user, serial), &outcome, out);
+                self.on_claimed_owner_read((user, serial), &outcome, out);
             }
             (JobPurpose::AskedOwner(question), outcome) => self.owner_for_question(question, &outcome, out),
-            (JobPurpose::LettingGo(user), _) => self.let_go(user, out),
+            (JobPurpose::LettingGo(user), _) => self.finish_release(user, out),
             (JobPurpose::Page(user), JobOutcome::Page(page)) => self.page_read(user, page, out),
             (JobPurpose::Lost { receiver, seq, blocks }, JobOutcome::Page(page)) => {
-                self.looked_for((receiver, seq), blocks, page, out);
+                self.on_push_search_page((receiver, seq), blocks, page, out);
             }
             (JobPurpose::Count { user, seq }, JobOutcome::Page(page)) => self.counted((user, seq), page, out),
             (JobPurpose::Friends(user), JobOutcome::Loaded { friends, .. }) => {
@@ -169,7 +169,7 @@ impl ChatCore {
                 self.start_auth_runs(out);
             }
             (JobPurpose::Create { request }, JobOutcome::Created) => {
-                self.signed_up(request, out);
+                self.on_signed_up(request, out);
             }
             (JobPurpose::Create { request }, JobOutcome::NameTaken) => self.refuse_waiting(request, None, out),
             (JobPurpose::Token { request }, JobOutcome::Token(token)) => self.answer(request, Reply::Token(token), out),
@@ -192,7 +192,7 @@ impl ChatCore {
         }
     }
 
-    fn signed_up(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) {
+    fn on_signed_up(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) {
         let user = self.claim_of(request);
         if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
             if let (Some(user), Some(client)) = (user, self.client(conn)) {

@@ -18,19 +18,19 @@ impl ChatCore {
         };
         self.totals.acked += 1;
         self.remove_from_list(name);
-        self.discharge_delivery(name, out);
+        self.uncount_delivery_load(name, out);
         if let Some(delivery) = self.deliveries.remove(name) {
             // A push whose save failed may be in the store nevertheless, if only the answer to the
             // commit was lost.
             let stored = !matches!(delivery.save, PushSaveState::None | PushSaveState::Full);
             if stored && delivery.save == PushSaveState::Foreign {
                 self.acked_foreign(user, &delivery, out);
-                self.acked(delivery, out);
+                self.settle_acked_delivery(delivery, out);
             } else {
                 if stored && self.cluster.is_some() {
                     self.acked_row(user, &delivery);
                 }
-                self.acked(delivery, out);
+                self.settle_acked_delivery(delivery, out);
                 if stored {
                     self.delete(name.seq, user, out);
                 }

@@ -82,10 +82,10 @@ impl ChatCore {
             AdminRequest::Notice { to: Some(user), text } => self.notice_one(ticket, user, &text, out),
             AdminRequest::Notice { to: None, text } => self.notice_all(ticket, &text, out),
             AdminRequest::Disconnect { name } => {
-                if self.end_here(&name, ForcedLogoutCause::Disconnected, out) {
+                if self.end_session_here(&name, ForcedLogoutCause::Disconnected, out) {
                     self.answer_admin(ticket, AdminAnswer::Done, out);
                 } else {
-                    self.end_elsewhere(
+                    self.end_sessions_on_other_nodes(
                         &name,
                         (ForcedLogoutCause::Disconnected, false),
                         Some(ForcedLogoutRequester::Operator(ticket)),
@@ -114,7 +114,7 @@ impl ChatCore {
     }
 
     /// The request has made progress: its time limit begins again.
-    fn prolong_admin(&mut self, ticket: AdminTicket) {
+    fn extend_admin_deadline(&mut self, ticket: AdminTicket) {
         let due_ms = self.now.mono_ms + self.rules.answer_within_ms;
         if let Some(Some(timer)) = self.admin.open.get_mut(&ticket.0) {
             self.wheel.cancel(*timer);
@@ -124,7 +124,7 @@ impl ChatCore {
 
     /// Its time limit is over. Jobs that were begun for it go on.
     pub(super) fn admin_timed_out(&mut self, ticket: AdminTicket, out: &mut Vec<CoreAction>) {
-        let answer = self.unconfirmed(ticket).unwrap_or(AdminAnswer::Failed);
+        let answer = self.unconfirmed_logout_answer(ticket).unwrap_or(AdminAnswer::Failed);
         self.answer_admin(ticket, answer, out);
     }
 
@@ -155,11 +155,11 @@ impl ChatCore {
         };
         let AdminOperation { user, step } = op;
         match step {
-            AdminStep::Look { ticket, unsaved } => self.looked_at_user(ticket, user, &unsaved, outcome, out),
+            AdminStep::Look { ticket, unsaved } => self.on_user_read(ticket, user, &unsaved, outcome, out),
             AdminStep::Find { ticket, id, found } => self.found_pushes(ticket, user, (id, found), outcome, out),
             AdminStep::SetBanned { ticket, is_banned } => {
                 if outcome == Some(AdminJobOutcome::Done) && is_banned {
-                    return self.end_all(
+                    return self.end_sessions_on_all_nodes(
                         &user,
                         ForcedLogoutCause::Banned,
                         Some(ForcedLogoutRequester::Operator(ticket)),
@@ -171,7 +171,7 @@ impl ChatCore {
             AdminStep::SetPassword { ticket } => {
                 self.admin.new_password_done(&user);
                 if outcome == Some(AdminJobOutcome::Done) {
-                    return self.end_all(
+                    return self.end_sessions_on_all_nodes(
                         &user,
                         ForcedLogoutCause::NewPassword,
                         Some(ForcedLogoutRequester::Operator(ticket)),
@@ -187,21 +187,26 @@ impl ChatCore {
     }
 
     /// Ends on all nodes what a user has there, and then does what is to follow.
-    fn end_all(
+    fn end_sessions_on_all_nodes(
         &mut self,
         user: &UserName,
-        why: ForcedLogoutCause,
+        cause: ForcedLogoutCause,
         then: Option<ForcedLogoutRequester>,
         out: &mut Vec<CoreAction>,
     ) {
-        let was_here = self.end_here(user, why, out);
-        self.end_elsewhere(user, (why, was_here), then, out);
+        let was_here = self.end_session_here(user, cause, out);
+        self.end_sessions_on_other_nodes(user, (cause, was_here), then, out);
     }
 
     /// Closes the connection of a user, if they are online, and refuses log-ins in progress: what
     /// is being checked was compared with what was stored before.
-    pub(super) fn end_here(&mut self, user: &UserName, why: ForcedLogoutCause, out: &mut Vec<CoreAction>) -> bool {
-        let (cause, fault, reason) = match why {
+    pub(super) fn end_session_here(
+        &mut self,
+        user: &UserName,
+        cause: ForcedLogoutCause,
+        out: &mut Vec<CoreAction>,
+    ) -> bool {
+        let (cause, fault, reason) = match cause {
             ForcedLogoutCause::Disconnected => (None, DISCONNECTED, CoreCloseReason::ByOperator),
             ForcedLogoutCause::Banned => (Some(LoginRefusalCause::Banned), BANNED, CoreCloseReason::ByOperator),
             ForcedLogoutCause::NewPassword => {
@@ -220,7 +225,7 @@ impl ChatCore {
         let route = self.users.find(user.as_str()).map(|user| self.users.route(user));
         match route {
             Some(UserLocation::Here(conn)) => {
-                self.say_and_close(conn, fault, reason, out);
+                self.close_with_error(conn, fault, reason, out);
                 true
             }
             Some(UserLocation::Away | UserLocation::Elsewhere) | None => false,

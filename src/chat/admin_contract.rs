@@ -154,9 +154,9 @@ pub struct UserStatusReport {
     /// If they are not, and belong to another node: what that one says.
     pub elsewhere: Option<RemoteUserReport>,
     /// The number of pushes that wait for them, in the store and in memory. Stored ones are counted
-    /// up to a bound; `waiting_is_bound` tells that it was reached.
+    /// up to a bound; `has_more_waiting` tells that it was reached.
     pub waiting: u64,
-    /// There may be more than `waiting`.
+    /// There may be more than `waiting_pushes`.
     pub waiting_is_bound: bool,
     /// Their log-ins are refused.
     pub is_banned: bool,

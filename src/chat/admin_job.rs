@@ -57,7 +57,7 @@ pub enum AdminJob {
 impl AdminJob {
     /// Does this job only read from the store?
     #[must_use]
-    pub fn is_read(&self) -> bool {
+    pub fn is_read_only(&self) -> bool {
         matches!(self, Self::Look { .. } | Self::FindPushes { .. } | Self::Accounts { .. })
     }
 }

@@ -133,13 +133,13 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         self.note_refusal(to.0, verb, user, fault, out);
-        self.say_no(to, verb, fault, out);
+        self.send_refusal(to, verb, fault, out);
     }
 
     /// Sends a refusal. Requests of TYPE 1, 2 and 4 get their own answer first, and directly after
     /// it the error, if there is one.
     #[inline(never)]
-    pub(super) fn say_no(
+    pub(super) fn send_refusal(
         &self,
         (conn, form, id): ReplyTo,
         verb: Option<RequestType>,
@@ -153,13 +153,15 @@ impl ChatCore {
             _ => None,
         };
         match (own, fault) {
-            (Some(reply), Some(ErrorReply(code, why))) => {
+            (Some(reply), Some(ErrorReply(code, explanation))) => {
                 if self.sessions.get(conn).is_some() {
-                    out.push(CoreAction::Refuse { conn, form, id, reply, code, why });
+                    out.push(CoreAction::Refuse { conn, form, id, reply, code, explanation });
                 }
             }
             (Some(own), None) => self.reply(conn, form, id, own, out),
-            (None, Some(ErrorReply(code, why))) => self.reply(conn, form, id, Reply::Error { code, why }, out),
+            (None, Some(ErrorReply(code, explanation))) => {
+                self.reply(conn, form, id, Reply::Error { code, explanation }, out)
+            }
             (None, None) => {}
         }
     }
@@ -168,13 +170,13 @@ impl ChatCore {
     /// outcome is.
     pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<CoreAction>) -> JobTicket {
         if !holds_input(pending.verb) {
-            self.owes(pending.conn);
+            self.add_unanswered(pending.conn);
         } else if let Some(session) = self.sessions.get_mut(pending.conn) {
             session.held = true;
             out.push(CoreAction::Hold { conn: pending.conn });
         }
         let request = self.requests.insert(pending);
-        self.answer_before(self.now.mono_ms + self.rules.answer_within_ms, AwaitedAnswer::Request(request));
+        self.queue_awaited_answer(self.now.mono_ms + self.rules.answer_within_ms, AwaitedAnswer::Request(request));
         request
     }
 
@@ -187,7 +189,7 @@ impl ChatCore {
         }
         let session = self.sessions.get_mut(pending.conn)?;
         if !holds_input(pending.verb) {
-            self.owes_less(pending.conn);
+            self.remove_unanswered(pending.conn);
         } else if std::mem::take(&mut session.held) {
             out.push(CoreAction::Resume { conn: pending.conn });
         }
@@ -195,14 +197,14 @@ impl ChatCore {
     }
 
     /// The user of this connection is owed one more answer.
-    pub(super) fn owes(&mut self, conn: ConnId) {
+    pub(super) fn add_unanswered(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn) {
             session.unanswered += 1;
         }
     }
 
     /// One of the owed answers is sent now. After the last one, a log-in of another user may begin.
-    pub(super) fn owes_less(&mut self, conn: ConnId) {
+    pub(super) fn remove_unanswered(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
@@ -239,7 +241,7 @@ impl ChatCore {
         let user = self.claim_of(request);
         if let Some(PendingRequest { conn, form, id, verb }) = self.take_pending(request, out) {
             self.note_refusal_for(conn, verb, user, cause, out);
-            self.say_no((conn, form, id), Some(verb), fault, out);
+            self.send_refusal((conn, form, id), Some(verb), fault, out);
         }
     }
 
@@ -250,7 +252,7 @@ impl ChatCore {
 
     /// Is any client owed an answer?
     #[must_use]
-    pub fn owes_somebody(&self) -> bool {
+    pub fn has_unanswered_requests(&self) -> bool {
         !(self.due.is_empty() && self.save_delay.is_empty())
     }
 
@@ -269,7 +271,7 @@ impl ChatCore {
         let pushes = saving
             .chain(self.save_delay.iter().map(|&(_, delivery)| delivery))
             .filter_map(|delivery| self.deliveries.get(delivery));
-        requests.chain(pushes.flat_map(super::deliveries::Delivery::who_waits))
+        requests.chain(pushes.flat_map(super::deliveries::Delivery::waiting_conns))
     }
 
     pub(super) fn request_timed_out(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) {
@@ -283,7 +285,7 @@ impl ChatCore {
     }
 
     /// Sends an error that answers no request, and closes the connection.
-    pub(super) fn say_and_close(
+    pub(super) fn close_with_error(
         &mut self,
         conn: ConnId,
         fault: ErrorReply,
@@ -291,8 +293,8 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let form = self.sessions.get(conn).map_or(JsonContentForm::Text, |session| session.form);
-        let ErrorReply(code, why) = fault;
-        self.reply(conn, form, ReplyId::Empty, Reply::Error { code, why }, out);
+        let ErrorReply(code, explanation) = fault;
+        self.reply(conn, form, ReplyId::Empty, Reply::Error { code, explanation }, out);
         self.close(conn, reason, out);
     }
 }

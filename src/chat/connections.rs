@@ -9,11 +9,11 @@ const IDLE_CLOSES_PER_TICK: u32 = 128;
 
 impl ChatCore {
     #[inline(never)]
-    pub(super) fn opened(&mut self, conn: ConnId, address_key: Option<AddressKey>, out: &mut Vec<CoreAction>) {
+    pub(super) fn on_opened(&mut self, conn: ConnId, address_key: Option<AddressKey>, out: &mut Vec<CoreAction>) {
         self.sessions.open(conn, address_key, self.now.mono_ms);
         self.arm_idle(conn, self.next_look(self.now.mono_ms));
         if self.stopping {
-            self.say_and_close(conn, answer::STOPPING, CoreCloseReason::ShuttingDown, out);
+            self.close_with_error(conn, answer::STOPPING, CoreCloseReason::ShuttingDown, out);
         }
     }
 
@@ -25,7 +25,7 @@ impl ChatCore {
 
     /// Closes the idle connections of this check, after all earlier input was handed in, and not
     /// too many at once.
-    pub(super) fn look_who_is_idle(
+    pub(super) fn close_idle_connections(
         &mut self,
         look_ms: u64,
         heard_ms: u64,
@@ -39,7 +39,7 @@ impl ChatCore {
                 self.arm_idle(conn, look);
             } else {
                 *closes += 1;
-                self.say_and_close(conn, answer::SILENT, CoreCloseReason::Idle, out);
+                self.close_with_error(conn, answer::SILENT, CoreCloseReason::Idle, out);
             }
         }
         self.wheel.insert(self.now.mono_ms + 1, ChatTimer::Idle { look_ms });

@@ -183,7 +183,7 @@ pub enum CoreAction {
         /// The error's code.
         code: ErrorCode,
         /// Its sentence.
-        why: &'static str,
+        explanation: &'static str,
     },
     /// Write this push to the connection. If it is gone, drop it: a `Closed` event is on its way.
     Push {
@@ -297,7 +297,7 @@ pub struct PushHookNotice {
     pub push: Push,
     /// The number of waiting pushes, this one included.
     pub waiting: usize,
-    /// More than `waiting` may wait.
+    /// More than `waiting_pushes` may wait.
     pub more: bool,
 }
 

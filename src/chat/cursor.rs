@@ -133,7 +133,7 @@ impl MailboxCursor {
     ) -> Option<PushToSend> {
         loop {
             let candidate = self.held.as_ref().and_then(|held| held.candidate());
-            let entry = mailbox.first_from(candidate.unwrap_or(self.next))?;
+            let entry = mailbox.first_at_or_after(candidate.unwrap_or(self.next))?;
             let Some(delivery) = deliveries.get(entry.delivery()) else {
                 debug_assert!(false, "an entry's delivery lives as long as the entry");
                 return None;
@@ -180,9 +180,9 @@ impl MailboxCursor {
         let sender = || deliveries.hash([delivery.body.sender()]);
         if !is_first_held
             && let Some(held) = &mut self.held
-            && held.holds_of(sender())
+            && held.has_held_push_of(sender())
         {
-            held.hold_behind(entry.place, sender());
+            held.hold_back_behind_sender(entry.place, sender());
             return true;
         }
         let outstanding = self.find(id, entry.id_hash, deliveries).is_some();
@@ -355,7 +355,8 @@ impl MailboxCursor {
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, mailbox: &Mailbox, deliveries: &Deliveries) {
         use std::collections::BTreeSet;
-        let entries = || std::iter::successors(mailbox.first_from(0), |entry| mailbox.first_from(entry.place + 1));
+        let entries =
+            || std::iter::successors(mailbox.first_at_or_after(0), |entry| mailbox.first_at_or_after(entry.place + 1));
         let id_at = |slot| deliveries.at(slot).map(|(_, of)| of.body.id());
         self.outstanding.check();
         assert!(self.outstanding.iter().is_sorted_by_key(|sending| sending.at_ms), "the oldest is the first");
@@ -376,7 +377,7 @@ impl MailboxCursor {
         assert_eq!(held, unsent, "what is held back is what was passed over");
         if let Some(held) = &self.held {
             held.check(|place| {
-                let id = mailbox.first_from(place).and_then(|entry| id_at(entry.delivery().slot));
+                let id = mailbox.first_at_or_after(place).and_then(|entry| id_at(entry.delivery().slot));
                 ids.contains(&id)
             });
         }

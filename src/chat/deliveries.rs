@@ -144,7 +144,7 @@ impl Delivery {
     }
 
     /// The connections of its waiters.
-    pub(super) fn who_waits(&self) -> impl Iterator<Item = ConnId> + '_ {
+    pub(super) fn waiting_conns(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.waiters().map(|waiter| waiter.conn)
     }
 

@@ -41,7 +41,7 @@ impl ChatCore {
         let user = self.users.get_mut(receiver);
         let online = match user.route() {
             UserLocation::Here(_) => true,
-            UserLocation::Elsewhere if HANDS_OVER => return self.deliver_elsewhere(delivery, out),
+            UserLocation::Elsewhere if HANDS_OVER => return self.deliver_to_other_node(delivery, out),
             // The next log-in reads it.
             UserLocation::Away | UserLocation::Elsewhere => false,
         };
@@ -81,7 +81,7 @@ impl ChatCore {
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserSlot, out: &mut Vec<CoreAction>) {
         self.watch_for(receiver, push.seq);
         if !self.users.is_here(receiver) {
-            self.tell_owner(receiver, RereadScope::PUSHES, None, out);
+            self.notify_owner(receiver, RereadScope::PUSHES, None, out);
         }
         let user = self.users.get_mut(receiver);
         if user.is_here() && user.list.is_none() {
@@ -242,9 +242,9 @@ impl ChatCore {
         let before = std::mem::replace(&mut found.save, PushSaveState::InFlight);
         let (push, waiter) = (found.push_to(&self.users.get(found.receiver).name), found.waiter);
         if let Some(waiter) = waiter.filter(|_| before == PushSaveState::None) {
-            self.answer_before(waiter.due_ms, AwaitedAnswer::Push(delivery));
+            self.queue_awaited_answer(waiter.due_ms, AwaitedAnswer::Push(delivery));
         }
-        self.discharge_delivery(delivery, out);
+        self.uncount_delivery_load(delivery, out);
         if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {
             self.save_failed(delivery, BUSY, out);
         }
@@ -281,12 +281,12 @@ impl ChatCore {
             JobOutcome::Cluster(outcome) => self.saved_in_cluster(delivery, outcome, out),
             // An ack may still remove it from the list, but only the receiver can make room:
             // waiters are told at once.
-            JobOutcome::Full(_) => self.not_saved(delivery, PushSaveState::Full, FULL, out),
+            JobOutcome::Full(_) => self.on_save_failed(delivery, PushSaveState::Full, FULL, out),
             // A retry would not help, so waiters are told now.
             JobOutcome::Refused | JobOutcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
             _ if !self.stopping && self.may_be_acked(delivery) => self.save_again_later(delivery, out),
             _ => {
-                self.saved_perhaps(delivery, out);
+                self.on_save_uncertain(delivery, out);
                 self.save_failed(delivery, UNAVAILABLE, out);
             }
         }
@@ -307,7 +307,7 @@ impl ChatCore {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Saves);
         }
         self.to_save.push(delivery);
-        self.charge_delivery(delivery, out);
+        self.count_delivery_load(delivery, out);
     }
 
     pub(super) fn retry_saves(&mut self, out: &mut Vec<CoreAction>) {
@@ -319,10 +319,16 @@ impl ChatCore {
     }
 
     fn save_failed(&mut self, delivery: DeliveryRef, fault: ErrorReply, out: &mut Vec<CoreAction>) {
-        self.not_saved(delivery, PushSaveState::Failed, fault, out);
+        self.on_save_failed(delivery, PushSaveState::Failed, fault, out);
     }
 
-    fn not_saved(&mut self, delivery: DeliveryRef, save: PushSaveState, fault: ErrorReply, out: &mut Vec<CoreAction>) {
+    fn on_save_failed(
+        &mut self,
+        delivery: DeliveryRef,
+        save: PushSaveState,
+        fault: ErrorReply,
+        out: &mut Vec<CoreAction>,
+    ) {
         self.forget_handed_over(delivery);
         if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save = save;
@@ -334,7 +340,7 @@ impl ChatCore {
     pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         self.refuse_waiters(delivery, Some(self.now.mono_ms), LATE, out);
         if let Some(due_ms) = self.deliveries.get(delivery).and_then(Delivery::next_due_ms) {
-            self.answer_before(due_ms, AwaitedAnswer::Push(delivery));
+            self.queue_awaited_answer(due_ms, AwaitedAnswer::Push(delivery));
         }
     }
 
@@ -352,11 +358,11 @@ impl ChatCore {
         let body = found.body.clone();
         for ConfirmationWaiter { conn, form, .. } in found.take_waiters(due_ms) {
             let id = ReplyId::OfBody(body.clone());
-            self.owes_less(conn);
+            self.remove_unanswered(conn);
             self.refuse((conn, form, id), Some(RequestType::Message), Some(fault), out);
         }
         if self.deliveries.get(delivery).is_some_and(|found| !found.waits()) {
-            self.discharge_delivery(delivery, out);
+            self.uncount_delivery_load(delivery, out);
         }
     }
 
@@ -368,21 +374,21 @@ impl ChatCore {
         found.durable = true;
         let body = found.body.clone();
         for waiter in found.take_waiters(None) {
-            self.promise(waiter, body.clone(), out);
+            self.answer_message_durable(waiter, body.clone(), out);
         }
-        self.discharge_delivery(delivery, out);
+        self.uncount_delivery_load(delivery, out);
     }
 
     /// Like `mark_durable`, for a delivery that was acked and has been taken out of the table.
-    pub(super) fn acked(&mut self, delivery: Delivery, out: &mut Vec<CoreAction>) {
+    pub(super) fn settle_acked_delivery(&mut self, delivery: Delivery, out: &mut Vec<CoreAction>) {
         debug_assert!(!delivery.charged, "discharged before");
         let Delivery { body, sender, receiver, waiter, more_waiters, .. } = delivery;
         match (waiter, more_waiters) {
             // The usual case: the answer takes over the body.
-            (Some(waiter), None) => self.promise(waiter, body, out),
+            (Some(waiter), None) => self.answer_message_durable(waiter, body, out),
             (first, more) => {
                 for waiter in first.into_iter().chain(more.into_iter().flat_map(|more| *more)) {
-                    self.promise(waiter, body.clone(), out);
+                    self.answer_message_durable(waiter, body.clone(), out);
                 }
             }
         }
@@ -392,14 +398,14 @@ impl ChatCore {
         self.users.release(receiver);
     }
 
-    fn promise(
+    fn answer_message_durable(
         &mut self,
         ConfirmationWaiter { conn, form, .. }: ConfirmationWaiter,
         body: PushBody,
         out: &mut Vec<CoreAction>,
     ) {
         self.totals.promised += 1;
-        self.owes_less(conn);
+        self.remove_unanswered(conn);
         self.reply(conn, form, ReplyId::OfBody(body), Reply::Message { taken: true }, out);
     }
 

@@ -42,7 +42,7 @@ pub(super) struct FriendshipsInDoubt {
 
 impl FriendshipsInDoubt {
     /// May this user's friends in memory differ from those in the store?
-    pub(super) fn is_about(&self, user: UserSlot) -> bool {
+    pub(super) fn is_in_doubt(&self, user: UserSlot) -> bool {
         self.users.contains_key(&user)
     }
 
@@ -67,19 +67,19 @@ impl FriendshipsInDoubt {
     }
 
     /// The users whose friends must be requested.
-    fn waiting(&self) -> Vec<UserSlot> {
+    fn users_to_request(&self) -> Vec<UserSlot> {
         let waiting = self.users.iter().filter(|(_, reading)| **reading == FriendsReading::Waits);
         waiting.map(|(user, _)| *user).collect()
     }
 
     /// The friends of this user were requested.
-    fn asked(&mut self, user: UserSlot) {
+    fn mark_requested(&mut self, user: UserSlot) {
         self.users.insert(user, FriendsReading::Asked);
     }
 
     /// The friends of this user were read, or (`read` is false) could not be read. `true` if that
     /// settles the doubt.
-    fn answered(&mut self, user: UserSlot, read: bool) -> bool {
+    fn mark_answered(&mut self, user: UserSlot, read: bool) -> bool {
         match self.users.get_mut(&user) {
             Some(reading) if !read || *reading == FriendsReading::AskedTooEarly => {
                 *reading = FriendsReading::Waits;
@@ -96,7 +96,7 @@ impl FriendshipsInDoubt {
     }
 
     /// Adds a push to be searched; `false` if there are too many.
-    fn lose(&mut self, receiver: UserSlot, seq: u64) -> bool {
+    fn add_lost_push(&mut self, receiver: UserSlot, seq: u64) -> bool {
         let has_room = self.lost.len() < LOST_MAX;
         if has_room {
             self.lost.push((receiver, seq));
@@ -129,7 +129,7 @@ impl ChatCore {
     pub(super) fn undecided_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
         let due = self.friendship_ops.take_due(self.now.mono_ms);
         self.doubt.timer_set = false;
-        self.read_doubted(out);
+        self.request_friends_in_doubt(out);
         self.retry_undecided(due, out);
         if self.friendship_ops.has_undecided() || !self.doubt.is_empty() {
             self.arm_undecided();
@@ -140,16 +140,16 @@ impl ChatCore {
     /// receiver is online.
     pub(super) fn look_for(&mut self, receiver: UserSlot, seq: u64, out: &mut Vec<CoreAction>) {
         self.users.hold(receiver);
-        self.look_for_held(receiver, seq, out);
+        self.search_held_push(receiver, seq, out);
     }
 
-    fn look_for_held(&mut self, receiver: UserSlot, seq: u64, out: &mut Vec<CoreAction>) {
+    fn search_held_push(&mut self, receiver: UserSlot, seq: u64, out: &mut Vec<CoreAction>) {
         let entry = self.users.get(receiver);
         match entry.route() {
             UserLocation::Here(_) => {}
             // The receiver's next log-in reads it, or the node on which they are.
             UserLocation::Away | UserLocation::Elsewhere => {
-                self.tell_owner(receiver, RereadScope::PUSHES, None, out);
+                self.notify_owner(receiver, RereadScope::PUSHES, None, out);
                 return self.users.release(receiver);
             }
         }
@@ -162,7 +162,7 @@ impl ChatCore {
 
     /// The push could not be searched: try again later.
     pub(super) fn look_again_later(&mut self, receiver: UserSlot, seq: u64) {
-        if self.doubt.lose(receiver, seq) {
+        if self.doubt.add_lost_push(receiver, seq) {
             self.arm_undecided();
         } else {
             self.users.release(receiver);
@@ -170,7 +170,7 @@ impl ChatCore {
     }
 
     /// The page that begins with the place of the push has been read.
-    pub(super) fn looked_for(
+    pub(super) fn on_push_search_page(
         &mut self,
         (receiver, seq): (UserSlot, u64),
         blocks: u64,
@@ -189,7 +189,7 @@ impl ChatCore {
 
     /// The user's friends in memory may differ from those in the store. Users who are away have no
     /// friends in memory.
-    pub(super) fn doubt_friends_of(&mut self, user: UserSlot) {
+    pub(super) fn mark_friends_in_doubt(&mut self, user: UserSlot) {
         let entry = self.users.get(user);
         if !entry.is_here() && entry.loading.is_none() {
             return;
@@ -201,21 +201,21 @@ impl ChatCore {
     }
 
     /// Requests the friends of all users in doubt.
-    pub(super) fn read_doubted(&mut self, out: &mut Vec<CoreAction>) {
+    pub(super) fn request_friends_in_doubt(&mut self, out: &mut Vec<CoreAction>) {
         for (receiver, seq) in std::mem::take(&mut self.doubt.lost) {
-            self.look_for_held(receiver, seq, out);
+            self.search_held_push(receiver, seq, out);
         }
-        for user in self.doubt.waiting() {
+        for user in self.doubt.users_to_request() {
             let entry = self.users.get(user);
             if entry.is_here() {
                 let job = self.friends_job(user);
                 let user = self.begin_reading(&entry.name.clone());
                 match self.submit(job, JobPurpose::Friends(user), out) {
-                    Ok(()) => self.doubt.asked(user),
+                    Ok(()) => self.doubt.mark_requested(user),
                     Err(_) => self.reading_ended(user, out),
                 }
             } else if entry.loading.is_none() {
-                self.doubt_ends(user);
+                self.end_friends_doubt(user);
             }
         }
     }
@@ -233,13 +233,13 @@ impl ChatCore {
             self.users.set_friends(user, friends);
             self.say_new_friends(user, &before);
         }
-        if self.doubt.answered(user, friends.is_some()) {
+        if self.doubt.mark_answered(user, friends.is_some()) {
             self.users.release(user);
         }
         self.reading_ended(user, out);
     }
 
-    fn doubt_ends(&mut self, user: UserSlot) {
+    fn end_friends_doubt(&mut self, user: UserSlot) {
         if self.doubt.end(user) {
             self.users.release(user);
         }
@@ -248,7 +248,7 @@ impl ChatCore {
     /// Is it in doubt whether these two are friends? Then an answer that they are not may be wrong.
     pub(super) fn may_be_friends(&self, me: UserSlot, other: Option<UserSlot>) -> bool {
         let of_pair = |other| self.friendship_ops.is_in_doubt(UserPair::of(me, other));
-        self.doubt.is_about(me) || other.is_some_and(of_pair)
+        self.doubt.is_in_doubt(me) || other.is_some_and(of_pair)
     }
 }
 
@@ -298,16 +298,16 @@ mod tests {
                 let changed = match step {
                     Begin => doubt.begin(user),
                     Asked => {
-                        doubt.asked(user);
+                        doubt.mark_requested(user);
                         false
                     }
-                    Read => doubt.answered(user, true),
-                    NotRead => doubt.answered(user, false),
+                    Read => doubt.mark_answered(user, true),
+                    NotRead => doubt.mark_answered(user, false),
                     End => doubt.end(user),
                 };
                 assert_eq!(changed, *changes, "step {n} of {script:?}");
-                assert_eq!(doubt.waiting().contains(&user), *waits, "step {n} of {script:?}");
-                assert!(doubt.is_about(another) && doubt.waiting().contains(&another));
+                assert_eq!(doubt.users_to_request().contains(&user), *waits, "step {n} of {script:?}");
+                assert!(doubt.is_in_doubt(another) && doubt.users_to_request().contains(&another));
             }
         }
     }
@@ -316,8 +316,8 @@ mod tests {
     fn so_many_pushes_are_looked_for_and_no_more() {
         let mut doubt = FriendshipsInDoubt::default();
         for seq in 0..LOST_MAX as u64 {
-            assert!(doubt.lose(UserSlot::of(0), seq));
+            assert!(doubt.add_lost_push(UserSlot::of(0), seq));
         }
-        assert!(!doubt.lose(UserSlot::of(0), 0) && doubt.lost.len() == LOST_MAX);
+        assert!(!doubt.add_lost_push(UserSlot::of(0), 0) && doubt.lost.len() == LOST_MAX);
     }
 }

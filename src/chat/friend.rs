@@ -10,7 +10,7 @@ use super::answer::{BUSY, PendingRequest, ReplyTo, UNAVAILABLE, id_text};
 use super::contract::{AccountJob, AccountOutcome, ConnId, CoreAction, Job, JobOutcome, LogEvent};
 use super::friend_op::{PairVerb, QueuedFriendOp, RunningFriendOp, UserPair};
 use super::friend_rules::{
-    FriendEffects, FriendOutcomeMeaning, PushFate, decide, may_block, of_deleted, other_of, push_kind,
+    FriendEffects, FriendOutcomeMeaning, PushFate, interpret_friend_outcome, may_block, of_deleted, other_of, push_kind,
 };
 use super::friendship_ops::{FriendOpSubmitResult, FriendshipOpResult};
 use super::ids::UserSlot;
@@ -56,7 +56,7 @@ impl ChatCore {
                 None => self.reply(conn, form, reply_id, Reply::Friend { time_ms: self.now.wall_ms }, out),
             };
         }
-        let other = self.users.refer(&other);
+        let other = self.users.hold_by_name(&other);
         self.users.hold(me);
         let request = self.await_answer(PendingRequest { conn, form, id: reply_id, verb: RequestType::Friend }, out);
         let op =
@@ -79,7 +79,7 @@ impl ChatCore {
         if self.is_account_gone(&other) {
             return self.refuse(to, Some(RequestType::Block), of_deleted(verb), out);
         }
-        let other = self.users.refer(&other);
+        let other = self.users.hold_by_name(&other);
         self.users.hold(me);
         let request = self.ask(to, RequestType::Block, out);
         self.begin_or_queue(QueuedFriendOp { request, verb, id: "".into(), content: "".into(), me, other }, out);
@@ -88,7 +88,7 @@ impl ChatCore {
     /// Ends a friendship for the operator, and withdraws the request of `me`. It takes its turn
     /// among the operations of the two users. No client is answered.
     pub(super) fn end_friendship(&mut self, me: &UserName, other: &UserName, out: &mut Vec<CoreAction>) {
-        let (me, other) = (self.users.refer(me), self.users.refer(other));
+        let (me, other) = (self.users.hold_by_name(me), self.users.hold_by_name(other));
         let (id, verb) = (ReplyId::Empty, RequestType::Friend);
         let request = self.await_answer(PendingRequest { conn: NOBODY, form: JsonContentForm::Text, id, verb }, out);
         let (verb, id, content) = (PairVerb::Delete, "".into(), "".into());
@@ -140,7 +140,7 @@ impl ChatCore {
             time_ms,
             push,
             were_friends,
-            began_in_doubt: self.doubt.is_about(me),
+            began_in_doubt: self.doubt.is_in_doubt(me),
             failed: 0,
             reads_back: false,
         };
@@ -213,12 +213,12 @@ impl ChatCore {
     }
 
     fn are_online_friends(&self, me: UserSlot, other: UserSlot) -> bool {
-        self.users.is_here(me) && self.users.are_friends(me, other) && !self.doubt.is_about(me)
+        self.users.is_here(me) && self.users.are_friends(me, other) && !self.doubt.is_in_doubt(me)
     }
 
     /// The job of an operation has ended.
     pub(super) fn friendship_done(&mut self, op: RunningFriendOp, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
-        let decision = decide(&op, &self.users.get(op.other).name, &outcome);
+        let decision = interpret_friend_outcome(&op, &self.users.get(op.other).name, &outcome);
         let blocked = match outcome {
             JobOutcome::Account(outcome) => match *outcome {
                 AccountOutcome::Blocked { names, hidden_push } => Some((names, hidden_push)),
@@ -252,7 +252,7 @@ impl ChatCore {
                     Err(not_submitted) => (op, decision) = (not_submitted, FriendOutcomeMeaning::Unknown),
                 },
                 FriendshipOpResult::Done(op, effects) => {
-                    self.carry_out(op, effects, blocked.take(), out);
+                    self.apply_friend_effects(op, effects, blocked.take(), out);
                     if let Some(next) = self.end_op(me, other) {
                         self.run_op(next, out);
                     }
@@ -262,7 +262,7 @@ impl ChatCore {
         }
     }
 
-    fn carry_out(
+    fn apply_friend_effects(
         &mut self,
         op: RunningFriendOp,
         effects: FriendEffects,
@@ -271,11 +271,11 @@ impl ChatCore {
     ) {
         let RunningFriendOp { request, verb, me, other, push, .. } = op;
         if effects.doubts {
-            self.doubt_friends_of(me);
-            self.doubt_friends_of(other);
+            self.mark_friends_in_doubt(me);
+            self.mark_friends_in_doubt(other);
         }
         if effects.takes_off_requests {
-            self.take_off_requests(other, me, out);
+            self.remove_friend_requests(other, me, out);
         }
         let (names, hidden_push) = blocked.unwrap_or_default();
         if effects.takes_off_others {
@@ -285,11 +285,11 @@ impl ChatCore {
             self.users.note_friend(me, other, friends);
             self.users.note_friend(other, me, friends);
             if friends {
-                self.say_to_each_other(me, other);
+                self.report_new_friends(me, other);
             }
         }
         if effects.doubts || effects.friends.is_some() {
-            self.tell_friends(me, other, out);
+            self.reread_friends_of_both(me, other, out);
         }
         match effects.answer {
             Ok(_) if matches!(verb, PairVerb::Block | PairVerb::Unblock) => {
@@ -304,15 +304,15 @@ impl ChatCore {
             (PushFate::Dropped, _) | (_, None) => {}
         }
         // If the friendship was in doubt, it is not any more.
-        self.owed_presence_may_go(me);
-        self.owed_presence_may_go(other);
+        self.resume_unsent_presence(me);
+        self.resume_unsent_presence(other);
     }
 
     /// `me` blocks `other`: the request of `other` is removed from the list, and must not come back
     /// with a page that was read before.
     fn block(&mut self, me: UserSlot, other: UserSlot, hidden_push: Option<u64>, out: &mut Vec<CoreAction>) {
         self.blocks += 1;
-        let taken_off = self.take_off_requests(me, other, out);
+        let taken_off = self.remove_friend_requests(me, other, out);
         if let Some(seq) = hidden_push.filter(|seq| !taken_off.contains(seq)) {
             self.delete(seq, me, out);
         }
@@ -327,7 +327,7 @@ impl ChatCore {
     /// `asker` has withdrawn. The store has removed the pending request, perhaps in an earlier try
     /// whose answer was lost, so its number may be unknown. Older requests that were answered and
     /// never acked are removed, too. Gives the `seq` of the removed pushes.
-    fn take_off_requests(&mut self, asked: UserSlot, asker: UserSlot, out: &mut Vec<CoreAction>) -> Vec<u64> {
+    fn remove_friend_requests(&mut self, asked: UserSlot, asker: UserSlot, out: &mut Vec<CoreAction>) -> Vec<u64> {
         let asker = self.users.get(asker).name.clone();
         let is_one = |delivery: &DeliveryRef| {
             let body = self.deliveries.get(*delivery).map(|found| &found.body);

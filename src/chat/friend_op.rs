@@ -113,7 +113,7 @@ impl RunningFriendOp {
     }
 
     /// The user in whose load in flight it counts.
-    pub(super) fn who_asked(&self) -> UserSlot {
+    pub(super) fn charged_user(&self) -> UserSlot {
         self.me
     }
 

@@ -129,13 +129,17 @@ impl FriendEffects {
     }
 
     /// The outcome is not known, and the operation is not tried again.
-    pub(super) fn given_up(op: &RunningFriendOp) -> Self {
+    pub(super) fn of_abandoned_op(op: &RunningFriendOp) -> Self {
         Self { push: PushFate::Unknown, doubts: op.changes_friends(), ..Self::answer(Err(UNAVAILABLE)) }
     }
 }
 
 /// Decides what this outcome means for an operation between its user and `other`.
-pub(super) fn decide(op: &RunningFriendOp, other: &UserName, outcome: &JobOutcome) -> FriendOutcomeMeaning {
+pub(super) fn interpret_friend_outcome(
+    op: &RunningFriendOp,
+    other: &UserName,
+    outcome: &JobOutcome,
+) -> FriendOutcomeMeaning {
     let (done, refused) = (FriendEffects::answer(Ok(op.time_ms)), |fault| FriendEffects::answer(Err(fault)));
     // The two are friends: requests of the user who accepted are removed from the other user's
     // list.

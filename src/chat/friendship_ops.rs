@@ -136,7 +136,7 @@ impl PendingFriendOps {
     fn retry_later(&mut self, mut op: RunningFriendOp, now_ms: u64) -> FriendshipOpResult {
         let bytes = self.undecided_bytes + op.weight_bytes();
         if self.undecided.len() >= self.undecided_max || bytes > UNDECIDED_BYTES_MAX {
-            let effects = FriendEffects::given_up(&op);
+            let effects = FriendEffects::of_abandoned_op(&op);
             return FriendshipOpResult::Done(op, effects);
         }
         if op.changes_friends()
@@ -185,7 +185,7 @@ impl PendingFriendOps {
     }
 
     /// Is an operation of any pair with this user under way? This looks at all pairs.
-    pub(super) fn is_about(&self, user: UserSlot) -> bool {
+    pub(super) fn has_op_of(&self, user: UserSlot) -> bool {
         self.pairs.keys().any(|pair| pair.has(user))
     }
 

@@ -29,11 +29,11 @@ impl OldestPush {
 
     /// A push that was taken at this time was resent.
     pub(super) fn note(&mut self, said_ms: u64, span: u64) {
-        self.now_ms = Some(self.in_span(span).0.map_or(said_ms, |oldest_ms| oldest_ms.min(said_ms)));
+        self.now_ms = Some(self.values_in_span(span).0.map_or(said_ms, |oldest_ms| oldest_ms.min(said_ms)));
     }
 
     /// The values of this span and of the span before it.
-    fn in_span(&mut self, span: u64) -> (Option<u64>, Option<u64>) {
+    fn values_in_span(&mut self, span: u64) -> (Option<u64>, Option<u64>) {
         (self.now_ms, self.before_ms) = self.read(span);
         self.span = span;
         (self.now_ms, self.before_ms)

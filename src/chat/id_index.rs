@@ -30,25 +30,25 @@ fn spread(hash: u32) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct HashIndex(HashTable<(u32, u32)>);
 
-fn upper(hash: u64) -> u32 {
+fn upper_half(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
 impl HashIndex {
     pub(super) fn insert(&mut self, hash: u64, at: u32) {
-        let hash = upper(hash);
+        let hash = upper_half(hash);
         self.0.insert_unique(spread(hash), (hash, at), |&(hash, _)| spread(hash));
     }
 
     pub(super) fn remove(&mut self, hash: u64, at: u32) {
-        let entry = (upper(hash), at);
+        let entry = (upper_half(hash), at);
         if let Ok(found) = self.0.find_entry(spread(entry.0), |&other| other == entry) {
             found.remove();
         }
     }
 
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        let hash = upper(hash);
+        let hash = upper_half(hash);
         self.0.find(spread(hash), |&(other, at)| other == hash && is_it(at)).map(|&(_, at)| at)
     }
 

@@ -42,7 +42,7 @@ impl UserInFlightLoad {
         self.0 & flags != 0
     }
 
-    fn is_over(self) -> bool {
+    fn is_over_limit(self) -> bool {
         self.has(Self::OVER)
     }
 
@@ -59,8 +59,8 @@ pub(super) struct UserJobLoads {
 }
 
 impl UserJobLoads {
-    fn is_over(&self, user: UserSlot) -> bool {
-        self.by_slot.get(user.slot()).is_some_and(|load| load.is_over())
+    fn is_over_limit(&self, user: UserSlot) -> bool {
+        self.by_slot.get(user.slot()).is_some_and(|load| load.is_over_limit())
     }
 
     fn load(&mut self, user: UserSlot) -> &mut UserInFlightLoad {
@@ -93,11 +93,11 @@ pub(super) fn units(push_bytes: usize) -> u32 {
 impl ChatCore {
     /// The user whose request caused a job, and the job's load. The jobs of a log-in belong to no
     /// user yet.
-    pub(super) fn payer(&self, job: &Job, purpose: &JobPurpose) -> Option<(UserSlot, u32)> {
+    pub(super) fn charged_load(&self, job: &Job, purpose: &JobPurpose) -> Option<(UserSlot, u32)> {
         let rules = &self.rules;
         match purpose {
             JobPurpose::Save(delivery) => Some((self.deliveries.get(*delivery)?.sender?, units(job.push_bytes()))),
-            JobPurpose::Friendship(friendship) => Some((friendship.who_asked(), units(job.push_bytes()))),
+            JobPurpose::Friendship(friendship) => Some((friendship.charged_user(), units(job.push_bytes()))),
             JobPurpose::Delete { receiver, .. } => Some((self.users.find(receiver.as_str())?, 1)),
             JobPurpose::Token { request } | JobPurpose::Profile { request } => {
                 let conn = self.requests.get(*request)?.conn;
@@ -127,7 +127,7 @@ impl ChatCore {
         let is_first = load.units() == 0;
         // The sum stays far below the flags: jobs and waiting messages are bounded.
         load.0 += units;
-        let is_over = load.units() >= max && !load.is_over();
+        let is_over = load.units() >= max && !load.is_over_limit();
         if is_over {
             load.set(UserInFlightLoad::OVER, true);
         }
@@ -135,17 +135,17 @@ impl ChatCore {
             self.users.hold(user);
         }
         if is_over {
-            self.settle_user(user, out);
+            self.settle_requests_of_user(user, out);
         }
     }
 
-    pub(super) fn discharge(&mut self, (user, units): (UserSlot, u32), out: &mut Vec<CoreAction>) {
+    pub(super) fn reduce_load(&mut self, (user, units): (UserSlot, u32), out: &mut Vec<CoreAction>) {
         let load = self.in_flight.load(user);
         debug_assert!(load.units() >= units, "discharged more than charged");
         load.0 -= units.min(load.units());
         let (left, has_flags) = (load.units(), load.has(UserInFlightLoad::FLAGS));
         if has_flags {
-            self.less_in_flight(user, out);
+            self.on_load_reduced(user, out);
         }
         if left == 0 {
             self.users.release(user);
@@ -154,14 +154,14 @@ impl ChatCore {
 
     /// Somebody has less in flight who is held for it, or for whose messages something waits.
     #[inline(never)]
-    fn less_in_flight(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
+    fn on_load_reduced(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let load = *self.in_flight.load(user);
-        if load.is_over() && load.units() <= self.in_flight_max() / 2 {
+        if load.is_over_limit() && load.units() <= self.in_flight_max() / 2 {
             self.in_flight.load(user).set(UserInFlightLoad::OVER, false);
-            self.settle_user(user, out);
+            self.settle_requests_of_user(user, out);
         }
         if load.has(UserInFlightLoad::AWAITED) {
-            self.go_on_letting_go(user, out);
+            self.continue_release(user, out);
         }
     }
 
@@ -170,7 +170,7 @@ impl ChatCore {
         self.in_flight.load(user).set(UserInFlightLoad::AWAITED, on);
     }
 
-    fn settle_user(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
+    fn settle_requests_of_user(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         match self.users.route(user) {
             UserLocation::Here(conn) => self.settle_requests(conn, out),
             // The load belongs to the user: the next log-in takes what is left of it into account.
@@ -183,14 +183,14 @@ impl ChatCore {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let hold = session.user.is_some_and(|user| self.in_flight.is_over(user));
+        let hold = session.user.is_some_and(|user| self.in_flight.is_over_limit(user));
         if std::mem::replace(&mut session.requests_held, hold) != hold {
             out.push(if hold { CoreAction::HoldRequests { conn } } else { CoreAction::ResumeRequests { conn } });
         }
     }
 
     /// Counts a message that waits for its ack without a job, as the job that it may need.
-    pub(super) fn charge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
+    pub(super) fn count_delivery_load(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
@@ -203,7 +203,7 @@ impl ChatCore {
     }
 
     /// Stops counting such a message: it needs no job, or has one now.
-    pub(super) fn discharge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
+    pub(super) fn uncount_delivery_load(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
@@ -211,7 +211,7 @@ impl ChatCore {
             && std::mem::take(&mut found.charged)
         {
             let units = units(found.weight_bytes());
-            self.discharge((sender, units), out);
+            self.reduce_load((sender, units), out);
         }
     }
 }

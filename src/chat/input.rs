@@ -32,10 +32,10 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let Some(enough) = self.take_token(conn) else {
-            return self.too_fast(conn, &input, out);
+            return self.close_rate_limited(conn, &input, out);
         };
         if !enough {
-            self.note_too_fast(conn, out);
+            self.note_rate_limited(conn, out);
         }
         let now_ms = self.now.mono_ms;
         let Some(session) = self.sessions.get_mut(conn) else {
@@ -48,12 +48,12 @@ impl ChatCore {
                 if let Some(form) = form_of(&request) {
                     session.form = form;
                 }
-                if counts_as_speaking(verb_of(&request), session.user.is_some()) {
+                if counts_as_activity(verb_of(&request), session.user.is_some()) {
                     session.last_active_ms = now_ms;
                 }
                 let (user, form) = (session.user, session.form);
                 let before = if enough { None } else { Some(TOO_FAST) };
-                match self.refused_at_once(&request, user, before) {
+                match self.immediate_refusal(&request, user, before) {
                     // An ack has no answer. Its push stays on the list and is sent again, so
                     // nothing is lost.
                     Some(TOO_FAST) if matches!(request, ClientRequest::Ack { .. }) => {}
@@ -79,7 +79,7 @@ impl ChatCore {
         };
         let taken = session.take_token(now_ms, rules);
         if session.user.is_none() {
-            return (taken && self.is_welcome(conn)).then_some(true);
+            return (taken && self.has_address_allowance(conn)).then_some(true);
         }
         if taken {
             session.refused = session.refused.saturating_sub(1);
@@ -90,7 +90,7 @@ impl ChatCore {
     }
 
     /// Has the address of this connection, which is not logged in, any of its allowance left?
-    fn is_welcome(&mut self, conn: ConnId) -> bool {
+    fn has_address_allowance(&mut self, conn: ConnId) -> bool {
         let Some(AddressKey(address_key)) = self.sessions.get(conn).and_then(|session| session.address_key) else {
             return true;
         };
@@ -106,9 +106,14 @@ impl ChatCore {
 
     /// The last answer to a client that sends too much.
     #[inline(never)]
-    fn too_fast(&mut self, conn: ConnId, input: &Result<ClientRequest<'_>, BadInput>, out: &mut Vec<CoreAction>) {
+    fn close_rate_limited(
+        &mut self,
+        conn: ConnId,
+        input: &Result<ClientRequest<'_>, BadInput>,
+        out: &mut Vec<CoreAction>,
+    ) {
         let form = self.sessions.get(conn).map(|session| session.form).unwrap_or_default();
-        self.note_too_fast(conn, out);
+        self.note_rate_limited(conn, out);
         // Requests of TYPE 1, 2 and 4 have an answer of their own, which comes before the error.
         let (verb, id, form) = match input {
             Ok(request) => (Some(verb_of(request)), id_of(request), answer_form_of(request).unwrap_or(form)),
@@ -121,7 +126,7 @@ impl ChatCore {
 
     /// The fault of a request that is refused whatever it says. A 3 before log-in gets no answer at
     /// all; `dispatch` takes care of that.
-    fn refused_at_once(
+    fn immediate_refusal(
         &self,
         request: &ClientRequest<'_>,
         user: Option<UserSlot>,
@@ -216,7 +221,7 @@ impl ChatCore {
             }
             Some(verb) if verb.is_word() && !logged_in => LOG_IN_FIRST,
             _ if !enough && bad.code != ErrorCode::TooLarge => TOO_FAST,
-            _ => ErrorReply(bad.code, bad.why),
+            _ => ErrorReply(bad.code, bad.explanation),
         };
         self.refuse((conn, form, owned_id(Some(&bad.id))), bad.verb, Some(fault), out);
         if bad.code == ErrorCode::TooLarge {
@@ -230,8 +235,8 @@ impl ChatCore {
         // The wire has answered with a pong, so there is nothing to refuse; but a client that sends
         // too many pings is closed.
         if self.take_token(conn).is_none() {
-            self.note_too_fast(conn, out);
-            return self.say_and_close(conn, TOO_FAST_CLOSED, CoreCloseReason::TooFast, out);
+            self.note_rate_limited(conn, out);
+            return self.close_with_error(conn, TOO_FAST_CLOSED, CoreCloseReason::TooFast, out);
         }
         if let Some(session) = self.sessions.get_mut(conn)
             && session.user.is_some()
@@ -242,7 +247,7 @@ impl ChatCore {
 
     /// A client that reads waiting output is active: until it has read it all, it may have nothing
     /// to send.
-    pub(super) fn drained(&mut self, conn: ConnId) {
+    pub(super) fn on_output_drained(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn)
             && session.blocked
             && session.user.is_some()
@@ -251,15 +256,15 @@ impl ChatCore {
         }
     }
 
-    pub(super) fn flushed(&mut self, conn: ConnId, out: &mut Vec<CoreAction>) {
-        self.drained(conn);
+    pub(super) fn on_output_flushed(&mut self, conn: ConnId, out: &mut Vec<CoreAction>) {
+        self.on_output_drained(conn);
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
         session.blocked = false;
         if let Some(user) = session.user {
             if session.watches {
-                self.owed_presence_may_go(user);
+                self.resume_unsent_presence(user);
             }
             self.pump(user, out);
             self.arm_resend(user);
@@ -353,7 +358,7 @@ fn id_of<'a>(request: &'a ClientRequest<'_>) -> Option<&'a str> {
 
 /// Does a request count as activity (docs/protocol.md §6)? A well-formed one counts whatever its
 /// answer is.
-fn counts_as_speaking(verb: RequestType, logged_in: bool) -> bool {
+fn counts_as_activity(verb: RequestType, logged_in: bool) -> bool {
     match verb {
         RequestType::Login => true,
         RequestType::SignUp => !logged_in,

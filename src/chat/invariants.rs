@@ -167,7 +167,7 @@ impl ChatCore {
             *unanswered.entry(pending.conn).or_default() += 1;
         }
         for delivery in self.deliveries.iter() {
-            for conn in delivery.who_waits() {
+            for conn in delivery.waiting_conns() {
                 *unanswered.entry(conn).or_default() += 1;
                 let user = self.sessions.get(conn).map(|session| session.user);
                 assert!(user.is_none_or(|user| user == delivery.sender), "somebody else waits for {:?}", delivery.body);
@@ -210,7 +210,12 @@ impl ChatCore {
             assert_eq!(self.users.route(user), UserLocation::Here(conn));
         }
         for (id, user, _) in self.users.iter() {
-            assert_eq!(user.route().here(), online.get(&id).copied(), "{:?} is online where they are not", user.name);
+            assert_eq!(
+                user.route().local_conn(),
+                online.get(&id).copied(),
+                "{:?} is online where they are not",
+                user.name
+            );
             assert!(user.is_here() || user.friends.is_empty());
             assert!(user.friends.is_sorted());
             assert!(user.is_here() || user.loading.is_some() || user.list.is_none(), "a list for nobody");

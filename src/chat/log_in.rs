@@ -59,7 +59,7 @@ impl ChatCore {
         let session = self.sessions.get(conn);
         let is_another = |present| self.users.get(present).name != user;
         let waits = session.is_some_and(|session| session.unanswered > 0 && session.user.is_some_and(is_another));
-        let request = self.ask_as(to, RequestType::Login, user.clone(), out);
+        let request = self.ask_for_claimed_user(to, RequestType::Login, user.clone(), out);
         let by = match &credential {
             Credential::Password(_) => CredentialKind::Password,
             Credential::Token(_) => CredentialKind::Token,
@@ -138,14 +138,14 @@ impl ChatCore {
             self.auth_queue.run_ended();
         }
         if let Some((attempt, settled)) = settled {
-            self.settle(&user, attempt, settled);
+            self.settle_login_try(&user, attempt, settled);
         }
         let (next, aim) = match (next, aim) {
             (NextLoginStep::Complete, CredentialCheckPurpose::LogIn(by)) => {
                 self.complete_login(request, (&user, by), read, out);
                 (NextLoginStep::Drop, CredentialCheckPurpose::LogIn(by))
             }
-            (NextLoginStep::Complete, aim) => return self.proven(request, user, (aim, old_hash), out),
+            (NextLoginStep::Complete, aim) => return self.on_proven(request, user, (aim, old_hash), out),
             unchanged => unchanged,
         };
         let loads_on = matches!(&next, NextLoginStep::Enter(login) if loads && login.loads());
@@ -236,7 +236,7 @@ impl ChatCore {
 
     fn enqueue_login(&mut self, one: LoginInProgress, attempt: AdmittedTry, out: &mut Vec<CoreAction>) {
         let session = self.sessions.get(attempt.conn);
-        let is_clean = self.tries.is_unsuspected(&one.user, attempt, session, &self.rules, self.now.mono_ms);
+        let is_clean = self.tries.has_no_recent_failures(&one.user, attempt, session, &self.rules, self.now.mono_ms);
         let room = if is_clean { AuthQueueClass::Unsuspected } else { AuthQueueClass::Suspect };
         let (request, address_key) = (one.request, attempt.address_key);
         let id = self.logins.insert(one);
@@ -318,7 +318,7 @@ impl ChatCore {
     /// of their list and friends during the read are kept. [`reading_ended`](Self::reading_ended)
     /// ends it.
     pub(super) fn begin_reading(&mut self, user: &UserName) -> UserSlot {
-        let user = self.users.refer(user);
+        let user = self.users.hold_by_name(user);
         self.loading_begins(user);
         user
     }
@@ -364,7 +364,7 @@ impl ChatCore {
         }
     }
 
-    fn settle(&mut self, user: &UserName, attempt: AdmittedTry, settled: CredentialTryOutcome) {
+    fn settle_login_try(&mut self, user: &UserName, attempt: AdmittedTry, settled: CredentialTryOutcome) {
         let session = self.sessions.get_mut(attempt.conn);
         self.tries.settle(user, attempt, settled, session, &self.rules, self.now.mono_ms);
     }
@@ -385,7 +385,7 @@ impl ChatCore {
             _ => TOO_MANY_TRIES,
         };
         self.note_refusal_for(conn, verb, Some(user), LoginRefusalCause::Limit(limit), out);
-        self.say_no(to, Some(verb), Some(fault), out);
+        self.send_refusal(to, Some(verb), Some(fault), out);
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
@@ -427,7 +427,7 @@ impl ChatCore {
         self.watch_is_over(conn, user);
         self.sessions.note_log_in(conn, self.now.wall_ms);
         self.forget_remote(user, out);
-        let older = self.users.arrives(user, conn);
+        let older = self.users.set_route_here(user, conn);
         match older {
             UserLocation::Here(older) if older != conn => {
                 // Nobody is logged in on it now, so that its close does not end the user's list.
@@ -437,7 +437,7 @@ impl ChatCore {
                 if let Some(client) = self.client(older) {
                     out.push(CoreAction::Note(LogEvent::Replaced { user: name.clone(), client, by: conn }));
                 }
-                self.say_and_close(older, REPLACED, CoreCloseReason::Replaced, out);
+                self.close_with_error(older, REPLACED, CoreCloseReason::Replaced, out);
             }
             UserLocation::Here(_) | UserLocation::Away | UserLocation::Elsewhere => {}
         }
@@ -445,7 +445,7 @@ impl ChatCore {
         if let Some(LoadedLoginData { friends, page, epoch }) = read {
             self.owns_from_now_on(user, epoch);
             self.users.set_friends(user, &friends);
-            self.say_here(user);
+            self.report_online(user);
             self.open_list(user, page, out);
         }
         out.push(CoreAction::LoggedIn { conn });

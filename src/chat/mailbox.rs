@@ -315,8 +315,8 @@ impl Mailbox {
     }
 
     /// The first entry at this place or after it.
-    pub(super) fn first_from(&self, place: QueuePosition) -> Option<MailboxEntry> {
-        self.entries.first_from(place).copied()
+    pub(super) fn first_at_or_after(&self, place: QueuePosition) -> Option<MailboxEntry> {
+        self.entries.first_at_or_after(place).copied()
     }
 
     /// Is there an entry with this `seq`, and is there one with this or a greater `seq`? Nearly

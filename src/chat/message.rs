@@ -81,13 +81,13 @@ impl ChatCore {
         let body = PushBody::message(self.now.wall_ms, id, sender, content, escape_free);
         let message = (self.take_seq(), body);
         self.totals.taken += 1;
-        self.owes(conn);
+        self.add_unanswered(conn);
         self.users.hold(user);
         self.users.hold(other);
         let receiver = (other, receiver.as_str());
         let delivery = self.deliveries.insert(Delivery::of_message(message, user, receiver, waiter));
         self.remember(user, key, delivery);
-        self.charge_delivery(delivery, out);
+        self.count_delivery_load(delivery, out);
         self.watch_for(other, delivery.seq);
         self.deliver(delivery, out);
     }
@@ -123,20 +123,20 @@ impl ChatCore {
         }
         delivery.add_waiter(waiter);
         let save = delivery.save;
-        self.owes(waiter.conn);
+        self.add_unanswered(waiter.conn);
         match save {
             // It is in its save delay.
             PushSaveState::None => {}
             PushSaveState::Failed | PushSaveState::Full => {
-                self.answer_before(waiter.due_ms, AwaitedAnswer::Push(known));
+                self.queue_awaited_answer(waiter.due_ms, AwaitedAnswer::Push(known));
                 self.save_if_unsaved(known, out);
             }
             PushSaveState::InFlight | PushSaveState::Done => {
-                self.answer_before(waiter.due_ms, AwaitedAnswer::Push(known))
+                self.queue_awaited_answer(waiter.due_ms, AwaitedAnswer::Push(known))
             }
             PushSaveState::Foreign => {
                 self.take_foreign_over(known);
-                self.answer_before(waiter.due_ms, AwaitedAnswer::Push(known));
+                self.queue_awaited_answer(waiter.due_ms, AwaitedAnswer::Push(known));
                 self.save_if_unsaved(known, out);
             }
         }

@@ -202,7 +202,7 @@ pub struct ChatCore {
     save_delay: VecDeque<(u64, DeliveryRef)>,
     /// Requests to be answered, each with its deadline, in order.
     due: VecDeque<(u64, AwaitedAnswer)>,
-    /// The length at which `due` is searched for answered requests.
+    /// The length at which `awaited_answers` is searched for answered requests.
     sweep_due_at: usize,
     /// After a pause of the process: input that had arrived by this time must be handed in before
     /// any deadline is applied.
@@ -310,7 +310,7 @@ impl ChatCore {
         debug_assert!(now.mono_ms >= self.now.mono_ms, "the mono clock went back");
         self.now = now;
         match event {
-            CoreEvent::Opened { conn, address_key } => self.opened(conn, address_key, out),
+            CoreEvent::Opened { conn, address_key } => self.on_opened(conn, address_key, out),
             CoreEvent::Addressed { conn, address_key } => {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.address_key = address_key;
@@ -323,8 +323,8 @@ impl ChatCore {
                     session.blocked = true;
                 }
             }
-            CoreEvent::Drained { conn } => self.drained(conn),
-            CoreEvent::Flushed { conn } => self.flushed(conn, out),
+            CoreEvent::Drained { conn } => self.on_output_drained(conn),
+            CoreEvent::Flushed { conn } => self.on_output_flushed(conn, out),
             CoreEvent::Closed { conn } => self.on_closed(conn, out),
             CoreEvent::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
             CoreEvent::Tick { heard_ms } => self.tick(heard_ms, out),
@@ -368,7 +368,7 @@ impl ChatCore {
     /// May deadlines up to this time be handled? If they are late, the process was paused, and
     /// input that arrived meanwhile (acks above all) must be read first, because it may remove
     /// their reason.
-    fn is_heard(&mut self, heard_ms: u64) -> bool {
+    fn may_apply_deadlines(&mut self, heard_ms: u64) -> bool {
         let now_ms = self.now.mono_ms;
         let is_late = |due_ms: u64| due_ms > heard_ms && now_ms.saturating_sub(due_ms) >= LATE_MS;
         if self.hear_first_ms <= heard_ms && self.next_deadline().is_some_and(is_late) {
@@ -380,7 +380,7 @@ impl ChatCore {
     #[inline(never)]
     fn tick(&mut self, heard_ms: u64, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
-        let is_heard = self.is_heard(heard_ms);
+        let is_heard = self.may_apply_deadlines(heard_ms);
         while let Some(&(due, delivery)) = self.save_delay.front().filter(|(due, _)| *due <= now_ms) {
             debug_assert!(due <= now_ms);
             self.save_delay.pop_front();
@@ -399,7 +399,7 @@ impl ChatCore {
         let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
-                ChatTimer::Idle { look_ms } => self.look_who_is_idle(look_ms, heard_ms, &mut idle_closes, out),
+                ChatTimer::Idle { look_ms } => self.close_idle_connections(look_ms, heard_ms, &mut idle_closes, out),
                 ChatTimer::Resend(user) if !is_heard => self.resend_later(user),
                 ChatTimer::Resend(user) => self.resend(user, out),
                 ChatTimer::Page(user) => self.page_timer_fired(user, out),
@@ -442,7 +442,7 @@ impl ChatCore {
     }
 
     /// Appends to the queue of pending requests, and drops answered ones.
-    fn answer_before(&mut self, due_ms: u64, due: AwaitedAnswer) {
+    fn queue_awaited_answer(&mut self, due_ms: u64, due: AwaitedAnswer) {
         while let Some((_, front)) = self.due.front()
             && !self.is_open(*front)
         {
@@ -465,7 +465,7 @@ impl ChatCore {
             return Err(purpose);
         }
         self.jobs_bytes += bytes;
-        let payer = self.payer(&job, &purpose);
+        let payer = self.charged_load(&job, &purpose);
         let ticket = self.jobs.insert(JobInFlight { purpose, bytes, payer });
         out.push(CoreAction::Submit { ticket, job });
         if let Some(payer) = payer {
@@ -484,7 +484,7 @@ impl ChatCore {
         self.note_outcome(&purpose, &outcome, out);
         self.job_done(purpose, outcome, out);
         if let Some(payer) = payer {
-            self.discharge(payer, out);
+            self.reduce_load(payer, out);
         }
     }
 }

@@ -109,7 +109,7 @@ impl ChatCore {
 
     /// Puts a page on the list; after the last page also the tail.
     fn take_page(&mut self, user: UserSlot, after_seq: u64, page: PushPage, out: &mut Vec<CoreAction>) {
-        self.merge_twins(user, &page, out);
+        self.merge_duplicates_on_page(user, &page, out);
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
         };
@@ -134,7 +134,7 @@ impl ChatCore {
                 self.delete(push.seq, user, out);
                 continue;
             }
-            if self.was_acked_here(user, push.seq, out) {
+            if self.delete_if_acked_here(user, push.seq, out) {
                 continue;
             }
             // A push that is on the tail, too, keeps its delivery. Both lists are in ascending
@@ -211,9 +211,9 @@ impl ChatCore {
         // The references that are released below may be the last ones to the user.
         self.users.hold(user);
         self.watch_who_leaves(user);
-        self.users.leaves(user);
+        self.users.set_route_away(user);
         self.left_node(user);
-        self.say_gone(user);
+        self.report_offline(user);
         self.pack_dedup(user);
         let entry = self.users.get_mut(user);
         if entry.loading.is_some() && entry.list.is_none() {

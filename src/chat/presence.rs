@@ -99,7 +99,7 @@ impl PresenceNotifier {
     }
 
     /// Keeps only the owed users for whom `is_friend` is true.
-    fn keep_owed(&mut self, to: UserSlot, is_friend: impl Fn(UserSlot) -> bool) {
+    fn retain_unsent(&mut self, to: UserSlot, is_friend: impl Fn(UserSlot) -> bool) {
         if let Some(owed) = self.owed.get_mut(&to) {
             let before = owed.about.len();
             owed.about.retain(|about| is_friend(*about));
@@ -161,7 +161,7 @@ impl ChatCore {
     }
 
     /// This user has come online.
-    pub(super) fn say_here(&mut self, user: UserSlot) {
+    pub(super) fn report_online(&mut self, user: UserSlot) {
         self.note_move(user, true);
         if self.presence.watching > 0 || self.presence.changes.contains_key(&user) {
             self.note_change(user, Vec::new());
@@ -170,7 +170,7 @@ impl ChatCore {
 
     /// This user has gone offline: their friends who watch are told, and the references to all
     /// friends are released afterwards.
-    pub(super) fn say_gone(&mut self, user: UserSlot) {
+    pub(super) fn report_offline(&mut self, user: UserSlot) {
         self.note_move(user, false);
         self.presence.remove(user);
         if self.stopping || (self.presence.watching == 0 && !self.presence.changes.contains_key(&user)) {
@@ -211,11 +211,11 @@ impl ChatCore {
     }
 
     /// Two who have become friends are told of each other.
-    pub(super) fn say_to_each_other(&mut self, one: UserSlot, other: UserSlot) {
+    pub(super) fn report_new_friends(&mut self, one: UserSlot, other: UserSlot) {
         for (to, about) in [(one, other), (other, one)] {
             if self.watching_conn(to).is_some() {
-                self.owe(to, about);
-                self.owed_presence_may_go(to);
+                self.add_unsent(to, about);
+                self.resume_unsent_presence(to);
             }
             if self.users.is_here(to) && !self.users.is_here(about) {
                 // Their node must know that they are friends.
@@ -230,9 +230,9 @@ impl ChatCore {
         if self.watching_conn(user).is_some() {
             let is_new = |friend: &UserSlot| before.binary_search(friend).is_err();
             let new: Vec<UserSlot> = self.users.get(user).friends.iter().copied().filter(is_new).collect();
-            new.into_iter().for_each(|friend| self.owe(user, friend));
+            new.into_iter().for_each(|friend| self.add_unsent(user, friend));
         }
-        self.owed_presence_may_go(user);
+        self.resume_unsent_presence(user);
         let has_new = |friend: &UserSlot| before.binary_search(friend).is_err() && !self.users.is_here(*friend);
         if self.has_other_nodes() && self.users.get(user).friends.iter().any(has_new) {
             self.note_move(user, true);
@@ -240,7 +240,7 @@ impl ChatCore {
     }
 
     /// The output of a user who watches moves again: what is owed to them may go out.
-    pub(super) fn owed_presence_may_go(&mut self, user: UserSlot) {
+    pub(super) fn resume_unsent_presence(&mut self, user: UserSlot) {
         if let Some(owed) = self.presence.owed.get_mut(&user)
             && !std::mem::replace(&mut owed.is_queued, true)
         {
@@ -251,7 +251,7 @@ impl ChatCore {
 
     /// The connection on which this user watches, if they do.
     fn watching_conn(&self, user: UserSlot) -> Option<ConnId> {
-        let conn = self.users.route(user).here()?;
+        let conn = self.users.route(user).local_conn()?;
         self.sessions.get(conn).filter(|session| session.watches).map(|_| conn)
     }
 
@@ -267,10 +267,10 @@ impl ChatCore {
     }
 
     /// A user of another node has come or gone: this one is told, if they watch.
-    pub(super) fn owe_presence(&mut self, to: UserSlot, about: UserSlot) {
+    pub(super) fn add_unsent_presence(&mut self, to: UserSlot, about: UserSlot) {
         if self.watching_conn(to).is_some() {
-            self.owe(to, about);
-            self.owed_presence_may_go(to);
+            self.add_unsent(to, about);
+            self.resume_unsent_presence(to);
         }
     }
 
@@ -280,7 +280,7 @@ impl ChatCore {
         watching.filter(|session| session.watches).filter_map(|session| session.user).collect()
     }
 
-    fn owe(&mut self, to: UserSlot, about: UserSlot) {
+    fn add_unsent(&mut self, to: UserSlot, about: UserSlot) {
         let owed = self.presence.owed.entry(to).or_default();
         if let Err(place) = owed.about.binary_search(&about) {
             owed.about.insert(place, about);
@@ -288,14 +288,14 @@ impl ChatCore {
             let friends = &self.users.get(to).friends;
             if owed.about.len() > OWED_LOOKED_THROUGH.max(2 * friends.len()) {
                 let is_friend = |about| friends.binary_search(&about).is_ok();
-                self.presence.keep_owed(to, is_friend);
+                self.presence.retain_unsent(to, is_friend);
             }
         }
     }
 
     /// Tells a watcher whether a friend is online. `false`: the user does not watch, or it is owed
     /// to them.
-    fn tell(&mut self, to: UserSlot, about: UserSlot, out: &mut Vec<CoreAction>) -> bool {
+    fn send_presence(&mut self, to: UserSlot, about: UserSlot, out: &mut Vec<CoreAction>) -> bool {
         let Some(conn) = self.watching_conn(to).filter(|_| self.users.are_friends(to, about)) else {
             return false;
         };
@@ -305,7 +305,7 @@ impl ChatCore {
         // If the friendship is in doubt, the news is kept as owed: when the doubt is settled, it is
         // sent or dropped.
         if session.blocked || self.may_be_friends(to, Some(about)) {
-            self.owe(to, about);
+            self.add_unsent(to, about);
             return false;
         }
         let user = self.users.get(about);
@@ -335,14 +335,14 @@ impl ChatCore {
     pub(super) fn presence_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
         self.presence.timer = None;
         self.end_rests();
-        let mut looks_left = looks(&self.rules);
+        let mut looks_left = looks_per_tick(&self.rules);
         while looks_left > 0
             && let Some(turn) = self.presence.queue.pop_front()
         {
             let looks_max = LOOKS_PER_TURN.min(looks_left);
             let used = match turn {
-                PresenceWork::Of(user) => self.tell_of(user, looks_max, out),
-                PresenceWork::To(user) => self.tell_owed(user, looks_max, out),
+                PresenceWork::Of(user) => self.continue_presence_change(user, looks_max, out),
+                PresenceWork::To(user) => self.send_unsent(user, looks_max, out),
             };
             looks_left = looks_left.saturating_sub(used.max(1));
         }
@@ -377,7 +377,7 @@ impl ChatCore {
     }
 
     /// Continues to tell the change of a user. Gives the looks that it used.
-    fn tell_of(&mut self, user: UserSlot, looks_max: u32, out: &mut Vec<CoreAction>) -> u32 {
+    fn continue_presence_change(&mut self, user: UserSlot, looks_max: u32, out: &mut Vec<CoreAction>) -> u32 {
         let is_here = self.users.is_here(user);
         let Some(change) = self.presence.changes.get_mut(&user) else {
             debug_assert!(false, "what is queued is there");
@@ -391,18 +391,18 @@ impl ChatCore {
             }
             PresenceChangePhase::Queued => change.phase = PresenceChangePhase::Telling(None),
             PresenceChangePhase::Interrupted => {
-                self.rest(user, None);
+                self.begin_rest(user, None);
                 return 1;
             }
             PresenceChangePhase::Telling(_) | PresenceChangePhase::Resting => {}
         }
         let mut used = 0;
         while used < looks_max {
-            let Some(friend) = self.next_to_tell(user, is_here) else {
-                self.rest(user, Some(is_here));
+            let Some(friend) = self.next_friend_to_tell(user, is_here) else {
+                self.begin_rest(user, Some(is_here));
                 return used;
             };
-            used += if self.tell(friend, user, out) { LOOKS_PER_FRAME } else { 1 };
+            used += if self.send_presence(friend, user, out) { LOOKS_PER_FRAME } else { 1 };
             if !is_here {
                 self.users.release(friend);
             }
@@ -413,7 +413,7 @@ impl ChatCore {
 
     /// The next friend of a user to be told. If the user has gone, the caller must release the
     /// friend.
-    fn next_to_tell(&mut self, user: UserSlot, is_here: bool) -> Option<UserSlot> {
+    fn next_friend_to_tell(&mut self, user: UserSlot, is_here: bool) -> Option<UserSlot> {
         let change = self.presence.changes.get_mut(&user)?;
         if !is_here {
             let friend = change.friends.pop();
@@ -431,7 +431,7 @@ impl ChatCore {
     }
 
     /// The change was told: it rests, and `told` is the state that all know.
-    fn rest(&mut self, user: UserSlot, told: Option<bool>) {
+    fn begin_rest(&mut self, user: UserSlot, told: Option<bool>) {
         if let Some(change) = self.presence.changes.get_mut(&user) {
             (change.phase, change.told) = (PresenceChangePhase::Resting, told);
             self.presence.resting.push_back((self.now.mono_ms + REST_MS, user));
@@ -439,12 +439,12 @@ impl ChatCore {
     }
 
     /// Tells a user what is owed to them. Gives the looks that it used.
-    fn tell_owed(&mut self, to: UserSlot, looks_max: u32, out: &mut Vec<CoreAction>) -> u32 {
+    fn send_unsent(&mut self, to: UserSlot, looks_max: u32, out: &mut Vec<CoreAction>) -> u32 {
         // A turn holds no reference: if nothing is owed any more, the user may be gone.
         if !self.presence.owed.contains_key(&to) {
             return 0;
         }
-        let waits = |session: &ConnectionSession| session.blocked || self.doubt.is_about(to);
+        let waits = |session: &ConnectionSession| session.blocked || self.doubt.is_in_doubt(to);
         let session = self.watching_conn(to).and_then(|conn| self.sessions.get(conn));
         let waits = session.is_none_or(waits);
         let Some(owed) = self.presence.owed.get_mut(&to) else {
@@ -461,20 +461,20 @@ impl ChatCore {
         while used < looks_max
             && let Some(friend) = about.pop()
         {
-            let is_told = self.tell(to, friend, out);
+            let is_told = self.send_presence(to, friend, out);
             used += if is_told { LOOKS_PER_FRAME } else { 1 };
             if is_told {
                 self.presence_shown(friend);
             }
         }
-        self.owe_again(to, about);
+        self.restore_unsent(to, about);
         used
     }
 }
 
 impl ChatCore {
     /// Puts the rest of a list of owed users, in order, back.
-    fn owe_again(&mut self, to: UserSlot, about: Vec<UserSlot>) {
+    fn restore_unsent(&mut self, to: UserSlot, about: Vec<UserSlot>) {
         let is_over = about.is_empty();
         match self.presence.owed.get_mut(&to) {
             // The usual case: nothing was added meanwhile.
@@ -482,10 +482,10 @@ impl ChatCore {
                 self.presence.owed_len += about.len();
                 owed.about = about;
             }
-            _ => about.into_iter().for_each(|friend| self.owe(to, friend)),
+            _ => about.into_iter().for_each(|friend| self.add_unsent(to, friend)),
         }
         if !is_over {
-            self.owed_presence_may_go(to);
+            self.resume_unsent_presence(to);
         } else if self.presence.owed.get(&to).is_some_and(|owed| owed.about.is_empty()) {
             self.presence.remove(to);
         }
@@ -493,6 +493,6 @@ impl ChatCore {
 }
 
 /// The looks that may be done at a time.
-fn looks(rules: &CoreSettings) -> u32 {
+fn looks_per_tick(rules: &CoreSettings) -> u32 {
     rules.presence_at_once_max.max(1).saturating_mul(LOOKS_PER_FRAME)
 }

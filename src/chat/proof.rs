@@ -59,7 +59,7 @@ impl ChatCore {
     }
 
     /// The proof succeeded. `old_hash`: the stored hash with which the password was compared now.
-    pub(super) fn proven(
+    pub(super) fn on_proven(
         &mut self,
         request: JobTicket,
         user: UserName,
@@ -118,14 +118,14 @@ impl ChatCore {
         let conn = self.requests.get(request).map(|pending| pending.conn);
         match self.users.find(user.as_str()).map(|user| self.users.route(user)) {
             Some(UserLocation::Here(other)) if Some(other) != conn => {
-                self.say_and_close(other, CHANGED_ELSEWHERE, CoreCloseReason::Replaced, out);
+                self.close_with_error(other, CHANGED_ELSEWHERE, CoreCloseReason::Replaced, out);
             }
             Some(UserLocation::Here(_) | UserLocation::Away | UserLocation::Elsewhere) | None => {}
         }
         let client = conn.and_then(|conn| self.client(conn));
         out.push(CoreAction::Note(LogEvent::PasswordChanged { user: user.clone(), client }));
         // The answer comes when no other node lets the old one in any more.
-        self.end_elsewhere(
+        self.end_sessions_on_other_nodes(
             &user,
             (ForcedLogoutCause::OwnNewPassword, false),
             Some(ForcedLogoutRequester::User(request)),
@@ -145,7 +145,7 @@ impl ChatCore {
     }
 
     /// The user's account was deleted, and that is committed.
-    pub(super) fn own_account_gone(&mut self, request: JobTicket, user: &UserName, out: &mut Vec<CoreAction>) {
+    pub(super) fn on_own_account_deleted(&mut self, request: JobTicket, user: &UserName, out: &mut Vec<CoreAction>) {
         let conn = self.requests.get(request).map(|pending| pending.conn);
         let client = conn.and_then(|conn| self.client(conn));
         out.push(CoreAction::Note(LogEvent::AccountDeleted { user: user.clone(), client }));

@@ -113,7 +113,7 @@ impl ChatCore {
 
     /// This connection sent more requests than allowed.
     #[cold]
-    pub(super) fn note_too_fast(&self, conn: ConnId, out: &mut Vec<CoreAction>) {
+    pub(super) fn note_rate_limited(&self, conn: ConnId, out: &mut Vec<CoreAction>) {
         self.note_limit(conn, self.request_limit(conn), out);
     }
 

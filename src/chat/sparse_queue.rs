@@ -96,7 +96,7 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
     }
 
     /// The first entry with this place or a later one.
-    pub(super) fn first_from(&self, place: QueuePosition) -> Option<&T> {
+    pub(super) fn first_at_or_after(&self, place: QueuePosition) -> Option<&T> {
         let mut position = self.position(place);
         while self.entries.get(position).is_some_and(|entry| entry.is_gap()) {
             position += 1;
@@ -110,12 +110,12 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
         let entry = *self.entries.get(position)?;
         let found = entry.place() == place && !entry.is_gap() && is_it(&entry);
         if found {
-            self.close_up(position);
+            self.remove_at(position);
         }
         found.then_some(entry)
     }
 
-    fn close_up(&mut self, position: usize) {
+    fn remove_at(&mut self, position: usize) {
         /// The largest number of entries that are moved for one removal.
         const MOVED_MAX: usize = 64;
         let behind = self.entries.len() - position - 1;
@@ -184,7 +184,7 @@ mod tests {
         for place in 1..1_900 {
             assert_eq!(queue.remove_if(place, |_| true), Some(TestEntry(place, false)));
             assert!(queue.span() <= 2 * queue.len() + 130, "{}", queue.span());
-            assert_eq!(queue.first_from(1), Some(&TestEntry(place + 1, false)));
+            assert_eq!(queue.first_at_or_after(1), Some(&TestEntry(place + 1, false)));
             #[cfg(debug_assertions)]
             queue.check();
         }
@@ -206,10 +206,10 @@ mod tests {
         for place in 0..402 {
             assert_eq!(queue.at(place).is_some(), place % 2 == 0 && place < 400);
             let next = place + place % 2;
-            assert_eq!(queue.first_from(place).map(SparseQueueEntry::place), (next < 400).then_some(next));
+            assert_eq!(queue.first_at_or_after(place).map(SparseQueueEntry::place), (next < 400).then_some(next));
         }
         queue.clear();
-        assert!(queue.is_empty() && queue.first_from(0).is_none());
+        assert!(queue.is_empty() && queue.first_at_or_after(0).is_none());
         queue.push_back(TestEntry(7, false));
         assert_eq!((queue.len(), queue.at(7)), (1, Some(&TestEntry(7, false))));
     }

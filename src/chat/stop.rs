@@ -41,7 +41,7 @@ impl ChatCore {
         }
         let conns: Vec<ConnId> = self.sessions.ids().collect();
         for conn in conns {
-            self.say_and_close(conn, STOPPING, CoreCloseReason::ShuttingDown, out);
+            self.close_with_error(conn, STOPPING, CoreCloseReason::ShuttingDown, out);
         }
         out.push(CoreAction::Stopped);
     }

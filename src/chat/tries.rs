@@ -106,10 +106,10 @@ impl AuthAttemptLimiter {
     }
 
     /// A keyed hash of a name at an address: clients cannot predict it.
-    fn hash_at(&self, name: &str, place: u64) -> u64 {
+    fn hash_at(&self, name: &str, address_number: u64) -> u64 {
         let mut hasher = self.keyed.clone();
         hasher.write(name.as_bytes());
-        hasher.write_u64(place);
+        hasher.write_u64(address_number);
         hasher.finish()
     }
 
@@ -124,7 +124,7 @@ impl AuthAttemptLimiter {
         all.into_iter().map(Throttle::held_bytes).sum::<usize>() + self.trust.held_bytes()
     }
 
-    fn each(&mut self, budgets: &TryBudgets, mut change: impl FnMut(&mut Throttle, u64, RateLimit)) {
+    fn for_each_budget(&mut self, budgets: &TryBudgets, mut change: impl FnMut(&mut Throttle, u64, RateLimit)) {
         let throttles = [&mut self.by_user, &mut self.by_user_there, &mut self.by_address];
         for (throttle, budget) in throttles.into_iter().zip([budgets.user, budgets.there, budgets.address]) {
             if let Some((key, pace)) = budget {
@@ -134,7 +134,7 @@ impl AuthAttemptLimiter {
     }
 
     /// The first budget that is used up, if one is.
-    fn used_up(&self, budgets: &TryBudgets, budget: TryBudgetKind, now_ms: u64) -> Option<ClientLimitKind> {
+    fn exhausted_budget(&self, budgets: &TryBudgets, budget: TryBudgetKind, now_ms: u64) -> Option<ClientLimitKind> {
         let is_open = |throttle: &Throttle, budget: Option<(u64, RateLimit)>| {
             budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
         };
@@ -161,7 +161,7 @@ impl AuthAttemptLimiter {
         budget: TryBudgetKind,
         rules: &CoreSettings,
     ) -> TryBudgets {
-        let (name, place) = (user.as_str(), number(address_key));
+        let (name, address_number) = (user.as_str(), number(address_key));
         let user_pace = RateLimit {
             burst: rules.wrong_passwords_per_user_max,
             every_ms: rules.wrong_password_per_user_forgotten_after_ms,
@@ -180,24 +180,24 @@ impl AuthAttemptLimiter {
         };
         let (user, there) = match budget {
             TryBudgetKind::Token => (None, None),
-            TryBudgetKind::Trusted => (None, Some((self.hash_at(name, (place << 1) | 1), trusted_pace))),
+            TryBudgetKind::Trusted => (None, Some((self.hash_at(name, (address_number << 1) | 1), trusted_pace))),
             TryBudgetKind::Untrusted => {
-                let there = address_key.map(|_| (self.hash_at(name, place << 1), there_pace));
+                let there = address_key.map(|_| (self.hash_at(name, address_number << 1), there_pace));
                 (Some((self.hash_at(name, u64::from(address_key.is_none())), user_pace)), there)
             }
         };
         let address_key = address_key.filter(|_| budget != TryBudgetKind::Token);
-        TryBudgets { user, there, address: address_key.map(|_| (place, address_pace)) }
+        TryBudgets { user, there, address: address_key.map(|_| (address_number, address_pace)) }
     }
 
     fn trusts(&self, user: &UserName, address_key: Option<AddressKey>, rules: &CoreSettings, now_ms: u64) -> bool {
-        let (hash, place) = self.trust_key(user, address_key);
-        self.trust.knows(hash, place, now_ms, rules.trusted_address_age_ms)
+        let (hash, address_number) = self.trust_key(user, address_key);
+        self.trust.contains(hash, address_number, now_ms, rules.trusted_address_age_ms)
     }
 
     fn trust_key(&self, user: &UserName, address_key: Option<AddressKey>) -> (u64, u32) {
-        let place = address_key.map_or(0, |address_key| address_key.0.get());
-        (self.hash_at(user.as_str(), u64::from(place) % SLOTS), place)
+        let address_number = address_key.map_or(0, |address_key| address_key.0.get());
+        (self.hash_at(user.as_str(), u64::from(address_number) % SLOTS), address_number)
     }
 
     /// May a password of this user be tried on this connection? Reserves what it may use up.
@@ -217,10 +217,10 @@ impl AuthAttemptLimiter {
         let is_trusted = self.trusts(user, address_key, rules, now_ms);
         let budget = if is_trusted { TryBudgetKind::Trusted } else { TryBudgetKind::Untrusted };
         let budgets = self.budgets(user, address_key, budget, rules);
-        if let Some(limit) = self.used_up(&budgets, budget, now_ms) {
+        if let Some(limit) = self.exhausted_budget(&budgets, budget, now_ms) {
             return Err(limit);
         }
-        self.each(&budgets, |throttle, key, _| throttle.reserve(key));
+        self.for_each_budget(&budgets, |throttle, key, _| throttle.reserve(key));
         session.wrong_passwords = session.wrong_passwords.saturating_add(1);
         #[cfg(debug_assertions)]
         {
@@ -277,21 +277,21 @@ impl AuthAttemptLimiter {
         }
         let budgets = self.budgets(user, address_key, budget, rules);
         let keys_max = rules.throttled_max;
-        self.each(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
+        self.for_each_budget(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
         // A client with a token need not know the password, so a token makes no address trusted: a
         // stolen one would give a budget for guesses at each address, and replace the owner's
         // addresses.
         if settled == CredentialTryOutcome::Right
             && (budget != TryBudgetKind::Token || self.trusts(user, address_key, rules, now_ms))
         {
-            let (hash, place) = self.trust_key(user, address_key);
-            self.trust.note(hash, place, now_ms, rules.trusted_addresses_max);
+            let (hash, address_number) = self.trust_key(user, address_key);
+            self.trust.note(hash, address_number, now_ms, rules.trusted_addresses_max);
         }
     }
 
     /// Was there no recent wrong password on this connection, from this address, or for this user
     /// at this address? Tries from other addresses do not matter.
-    pub(super) fn is_unsuspected(
+    pub(super) fn has_no_recent_failures(
         &self,
         user: &UserName,
         attempt: AdmittedTry,

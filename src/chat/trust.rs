@@ -13,7 +13,7 @@ struct KnownLoginAddress {
     /// Half of the keyed hash of the user and the slot: it distinguishes some 100,000 entries well
     /// enough, and clients cannot predict it.
     key: u32,
-    place: u32,
+    address_number: u32,
     /// When the user last logged in from there, in seconds of the mono clock.
     at_s: u32,
 }
@@ -43,14 +43,14 @@ impl KnownLoginAddresses {
         self.young.allocation_size() + self.old.allocation_size()
     }
 
-    /// Notes that the user logged in from this address. `hash` is that of the user and of `place %
-    /// SLOTS`.
-    pub(super) fn note(&mut self, hash: u64, place: u32, now_ms: u64, entries_max: usize) {
+    /// Notes that the user logged in from this address. `hash` is that of the user and of
+    /// `address_number % SLOTS`.
+    pub(super) fn note(&mut self, hash: u64, address_number: u32, now_ms: u64, entries_max: usize) {
         let young_max = entries_max.div_ceil(2);
         if young_max == 0 {
             return;
         }
-        let entry = KnownLoginAddress { key: hash as u32, place, at_s: seconds(now_ms) };
+        let entry = KnownLoginAddress { key: hash as u32, address_number, at_s: seconds(now_ms) };
         let same = |other: &KnownLoginAddress| other.key == entry.key;
         if let Ok(old) = self.old.find_entry(spread(entry.key), same) {
             old.remove();
@@ -66,12 +66,13 @@ impl KnownLoginAddresses {
     }
 
     /// Did the user log in from this address within `age_ms` (up to a second more)?
-    pub(super) fn knows(&self, hash: u64, place: u32, now_ms: u64, age_ms: u64) -> bool {
+    pub(super) fn contains(&self, hash: u64, address_number: u32, now_ms: u64, age_ms: u64) -> bool {
         let key = hash as u32;
         let same = |other: &KnownLoginAddress| other.key == key;
         let entry = self.young.find(spread(key), same).or_else(|| self.old.find(spread(key), same));
         entry.is_some_and(|entry| {
-            entry.place == place && u64::from(seconds(now_ms).saturating_sub(entry.at_s)) <= age_ms / 1_000
+            entry.address_number == address_number
+                && u64::from(seconds(now_ms).saturating_sub(entry.at_s)) <= age_ms / 1_000
         })
     }
 }
@@ -87,16 +88,16 @@ mod tests {
             trust.note(user, 7, user, 10);
             trust.note(0, 7, user, 10);
             assert!(trust.young.len() + trust.old.len() <= 10);
-            assert!(trust.knows(user, 7, user, 0) && trust.knows(0, 7, user, 0));
+            assert!(trust.contains(user, 7, user, 0) && trust.contains(0, 7, user, 0));
         }
-        assert!(!trust.knows(1, 7, 1_000, 10_000));
+        assert!(!trust.contains(1, 7, 1_000, 10_000));
         trust.note(1, 7, 50_000, 10);
-        assert!(trust.knows(1, 7, 60_000, 10_000) && !trust.knows(1, 7, 61_000, 10_000));
-        assert!(!trust.knows(1, 8, 50_000, 10_000));
+        assert!(trust.contains(1, 7, 60_000, 10_000) && !trust.contains(1, 7, 61_000, 10_000));
+        assert!(!trust.contains(1, 8, 50_000, 10_000));
         trust.note(1, 8, 50_000, 10);
-        assert!(trust.knows(1, 8, 50_000, 0) && !trust.knows(1, 7, 50_000, 0), "one of each slot");
+        assert!(trust.contains(1, 8, 50_000, 0) && !trust.contains(1, 7, 50_000, 0), "one of each slot");
         let mut none = KnownLoginAddresses::default();
         none.note(1, 7, 0, 0);
-        assert!(!none.knows(1, 7, 0, 100));
+        assert!(!none.contains(1, 7, 0, 100));
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum UserLocation {
 
 impl UserLocation {
     /// The connection, if the user is online here.
-    pub(super) fn here(self) -> Option<ConnId> {
+    pub(super) fn local_conn(self) -> Option<ConnId> {
         match self {
             Self::Here(conn) => Some(conn),
             Self::Away | Self::Elsewhere => None,
@@ -67,7 +67,7 @@ impl UserState {
 
     /// Are they online on this server?
     pub(super) fn is_here(&self) -> bool {
-        self.route().here().is_some()
+        self.route().local_conn().is_some()
     }
 }
 
@@ -129,7 +129,7 @@ impl Users {
     }
 
     /// Finds or adds a user and counts a reference to them.
-    pub(super) fn refer(&mut self, name: &UserName) -> UserSlot {
+    pub(super) fn hold_by_name(&mut self, name: &UserName) -> UserSlot {
         if let Some(user) = self.find(name.as_str()) {
             self.hold(user);
             return user;
@@ -210,25 +210,25 @@ impl Users {
     }
 
     /// The user is on this connection from now on; gives where they were before.
-    pub(super) fn arrives(&mut self, user: UserSlot, conn: ConnId) -> UserLocation {
+    pub(super) fn set_route_here(&mut self, user: UserSlot, conn: ConnId) -> UserLocation {
         std::mem::replace(&mut self.get_mut(user).place, UserLocation::Here(conn))
     }
 
     /// The user is on no connection any more.
-    pub(super) fn leaves(&mut self, user: UserSlot) {
+    pub(super) fn set_route_away(&mut self, user: UserSlot) {
         self.get_mut(user).place = UserLocation::Away;
     }
 
     /// The user, who is not here, is known to be on another node.
-    pub(super) fn goes_elsewhere(&mut self, user: UserSlot) {
+    pub(super) fn set_route_elsewhere(&mut self, user: UserSlot) {
         debug_assert!(!self.is_here(user), "nobody is in two places");
         self.get_mut(user).place = UserLocation::Elsewhere;
     }
 
     /// That is not known any more.
-    pub(super) fn is_elsewhere_no_more(&mut self, user: UserSlot) {
+    pub(super) fn clear_route_elsewhere(&mut self, user: UserSlot) {
         if self.route(user) == UserLocation::Elsewhere {
-            self.leaves(user);
+            self.set_route_away(user);
         }
     }
 
@@ -244,7 +244,7 @@ impl Users {
         let is_system = |name: &UserName| name.as_str() == RESERVED_NAME;
         let names = if is_system(&self.get(user).name) { &[] } else { names };
         let names = names.iter().filter(|name| !is_system(name));
-        let mut friends: Vec<UserSlot> = names.map(|name| self.refer(name)).collect();
+        let mut friends: Vec<UserSlot> = names.map(|name| self.hold_by_name(name)).collect();
         friends.sort_unstable();
         self.friends_len = self.friends_len + friends.len() - before.len();
         self.get_mut(user).friends = friends.into();

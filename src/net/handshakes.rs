@@ -154,7 +154,7 @@ impl<S: NonblockingStream> Hub<S> {
             let no_body = http::wants_no_body(bytes);
             self.answer(id, |out| http::write_refusal(out, HttpRefusal::TlsOnly, no_body));
         } else {
-            let reply = Reply::Error { code: ErrorCode::Forbidden, why: TLS_ONLY };
+            let reply = Reply::Error { code: ErrorCode::Forbidden, explanation: TLS_ONLY };
             self.write(id, true, |out| write_reply(out, JsonContentForm::Text, "", &reply));
         }
         self.close(id, CloseCause::PlainRefused);

@@ -397,17 +397,17 @@ impl<S: NonblockingStream> Hub<S> {
     fn apply(&mut self, action: CoreAction) {
         match action {
             CoreAction::Reply { conn, form, id, reply } => {
-                if let Reply::Error { code, why } = &reply {
-                    self.log_refused_request(conn, *code, why);
+                if let Reply::Error { code, explanation } = &reply {
+                    self.log_refused_request(conn, *code, explanation);
                 }
                 self.write(conn, true, |out| write_reply(out, form, id.as_str(), &reply));
             }
-            CoreAction::Refuse { conn, form, id, reply, code, why } => {
-                self.log_refused_request(conn, code, why);
+            CoreAction::Refuse { conn, form, id, reply, code, explanation } => {
+                self.log_refused_request(conn, code, explanation);
                 self.write_two_frames(
                     conn,
                     |out| write_reply(out, form, id.as_str(), &reply),
-                    |out| write_reply(out, form, id.as_str(), &Reply::Error { code, why }),
+                    |out| write_reply(out, form, id.as_str(), &Reply::Error { code, explanation }),
                 );
             }
             CoreAction::Push { conn, form, push } => self.write(conn, false, |out| write_push(out, form, &push)),

@@ -180,13 +180,13 @@ impl<S: NonblockingStream> Hub<S> {
                 InputDecoder::Raw(kept) => {
                     let mut raw = kept.take().map_or_else(EnvelopeSplitter::default, |raw| *raw);
                     used += self.decode_raw(id, &mut raw, &bytes[used..]);
-                    *kept = (!raw.is_between()).then(|| Box::new(raw));
+                    *kept = (!raw.is_between_envelopes()).then(|| Box::new(raw));
                     return used;
                 }
                 InputDecoder::Ws(kept) => {
                     let mut ws = kept.take().map_or_else(WsServerDecoder::default, |ws| *ws);
                     used += self.decode_ws(id, &mut ws, &mut bytes[used..]);
-                    *kept = (!ws.is_between()).then(|| Box::new(ws));
+                    *kept = (!ws.is_between_messages()).then(|| Box::new(ws));
                     return used;
                 }
             }
@@ -208,7 +208,7 @@ impl<S: NonblockingStream> Hub<S> {
                 break;
             }
             // The usual case: a complete message or ack, which is parsed in one pass.
-            if raw.is_between()
+            if raw.is_between_envelopes()
                 && let Some((request, length)) = envelope::read_fast(rest)
                 && length <= self.bounds.frame_bytes_max
             {
@@ -398,7 +398,7 @@ impl<S: NonblockingStream> Hub<S> {
             return;
         }
         let silent_ms = self.now.mono_ms - conn.last_input_ms;
-        let waits = silent_ms < HALF_CLOSED_MS || self.chat.owes_somebody();
+        let waits = silent_ms < HALF_CLOSED_MS || self.chat.has_unanswered_requests();
         if conn.framing == Framing::Lines && waits && silent_ms < self.bounds.answer_within_ms.max(HALF_CLOSED_MS) {
             conn.read = ConnectionReadState::HalfClosed;
             drop(conn.take_input());

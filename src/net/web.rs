@@ -126,7 +126,7 @@ impl<S: NonblockingStream> Hub<S> {
             }
             Some(file) if no_body => self.answer_request(id, |out| out.extend_from_slice(file.head().as_bytes())),
             Some(file) => return AfterHead::File(self.begin_file(id, file)),
-            None if path == "/" => self.answer_request(id, |out| http::write_words(out, no_body)),
+            None if path == "/" => self.answer_request(id, |out| http::write_about_text(out, no_body)),
             None => self.refuse_request(id, HttpRefusal::NotFound, no_body),
         }
         AfterHead::Nothing

@@ -128,7 +128,7 @@ fn written_bytes(texts: [&str; 3]) -> usize {
 }
 
 /// Keeps the first entries that fit; `true`: some were removed.
-fn cut<T>(list: &mut Vec<T>, bytes_max: usize, written: impl Fn(&T) -> usize) -> bool {
+fn truncate_to_fit<T>(list: &mut Vec<T>, bytes_max: usize, written: impl Fn(&T) -> usize) -> bool {
     let mut bytes = 0;
     let fits = |one: &&T| {
         let begun_below = bytes < bytes_max;
@@ -143,15 +143,15 @@ fn cut<T>(list: &mut Vec<T>, bytes_max: usize, written: impl Fn(&T) -> usize) ->
 
 impl Roster {
     /// Removes entries that would make the frame too large: the last requests, and the last
-    /// friends, for which `more` is set then.
+    /// friends, for which `has_more` is set then.
     pub fn cut_to_frame(&mut self) {
         let of_request =
             |one: &RosterFriendRequest| written_bytes([one.user_name.as_str(), &one.message_id, &one.content]);
-        cut(&mut self.incoming, REQUESTS_WRITTEN_BYTES, of_request);
-        cut(&mut self.outgoing, REQUESTS_WRITTEN_BYTES, of_request);
+        truncate_to_fit(&mut self.incoming, REQUESTS_WRITTEN_BYTES, of_request);
+        truncate_to_fit(&mut self.outgoing, REQUESTS_WRITTEN_BYTES, of_request);
         let of_friend =
             |one: &RosterFriend| written_bytes([one.user_name.as_str(), &one.nick_name, &one.profile_picture]);
-        self.more |= cut(&mut self.friends, FRIENDS_WRITTEN_BYTES, of_friend);
+        self.more |= truncate_to_fit(&mut self.friends, FRIENDS_WRITTEN_BYTES, of_friend);
     }
 }
 

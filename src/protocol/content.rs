@@ -61,14 +61,19 @@ impl<'a> UnparsedContentFields<'a> {
     }
 
     /// The value of an optional key.
-    fn given(&self, key: usize, bytes_max: usize, why: FaultText) -> Result<Option<Box<str>>, FaultText> {
-        let text = |raw| string(raw).filter(|text| text.len() <= bytes_max).map(Box::from).ok_or(why);
+    fn optional_value(
+        &self,
+        key: usize,
+        bytes_max: usize,
+        explanation: FaultText,
+    ) -> Result<Option<Box<str>>, FaultText> {
+        let text = |raw| string(raw).filter(|text| text.len() <= bytes_max).map(Box::from).ok_or(explanation);
         self.raw[key].map(text).transpose()
     }
 
     /// The value of an optional key; empty if it is missing.
-    fn optional(&self, key: usize, bytes_max: usize, why: FaultText) -> Result<Box<str>, FaultText> {
-        Ok(self.given(key, bytes_max, why)?.unwrap_or_default())
+    fn optional(&self, key: usize, bytes_max: usize, explanation: FaultText) -> Result<Box<str>, FaultText> {
+        Ok(self.optional_value(key, bytes_max, explanation)?.unwrap_or_default())
     }
 
     /// An optional name.
@@ -77,8 +82,8 @@ impl<'a> UnparsedContentFields<'a> {
     }
 }
 
-fn bad(verb: RequestType, form: Option<JsonContentForm>, id: &str, why: FaultText) -> BadInput {
-    BadInput { verb: Some(verb), form, id: id.into(), code: ErrorCode::BadField, why }
+fn bad_input(verb: RequestType, form: Option<JsonContentForm>, id: &str, explanation: FaultText) -> BadInput {
+    BadInput { verb: Some(verb), form, id: id.into(), code: ErrorCode::BadField, explanation }
 }
 
 /// The values of CONTENT, or the fault of CONTENT as a whole.
@@ -89,7 +94,7 @@ fn values<'a>(
     keys: &'static [&'static str],
 ) -> Result<(JsonContentForm, UnparsedContentFields<'a>), BadInput> {
     let Some(form) = form else {
-        return Err(bad(verb, None, "", "CONTENT is an object, or a string that holds one"));
+        return Err(bad_input(verb, None, "", "CONTENT is an object, or a string that holds one"));
     };
     let values = UnparsedContentFields::read(text, keys);
     // In the object form this was checked with the envelope. In a key it is a parse error, which is
@@ -99,21 +104,19 @@ fn values<'a>(
         && (values.is_some() || serde_json::from_str::<IgnoredAny>(text).is_ok())
     {
         let code = ErrorCode::BadJson;
-        return Err(BadInput { code, ..bad(verb, Some(form), "", LONE_SURROGATE) });
+        return Err(BadInput { code, ..bad_input(verb, Some(form), "", LONE_SURROGATE) });
     }
     match values {
         Some(values) => Ok((form, values)),
-        None => Err(bad(verb, Some(form), "", "CONTENT does not hold a JSON object")),
+        None => Err(bad_input(verb, Some(form), "", "CONTENT does not hold a JSON object")),
     }
 }
 
 /// TYPE 3: the bare name.
 pub(super) fn user_name<'a>(raw: Option<&'a str>, mid: &Option<MessageId<'a>>) -> Result<ClientRequest<'a>, BadInput> {
-    let name = raw
-        .and_then(string)
-        .ok_or("CONTENT is the user name, as a string")
-        .and_then(UserNameRef::new)
-        .map_err(|why| bad(RequestType::GetUser, None, mid.as_ref().map_or("", |mid| mid.as_str()), why))?;
+    let name = raw.and_then(string).ok_or("CONTENT is the user name, as a string").and_then(UserNameRef::new).map_err(
+        |explanation| bad_input(RequestType::GetUser, None, mid.as_ref().map_or("", |mid| mid.as_str()), explanation),
+    )?;
     Ok(ClientRequest::GetUser { mid: mid.clone(), user: name })
 }
 
@@ -165,11 +168,11 @@ pub(super) fn with_mid<'a>(
         RequestType::Token => token(&values).map(|verb| ClientRequest::Token { mid, form, verb }),
         _ => account::request(verb, &values).map(|request| ClientRequest::Account { mid, form, request }),
     };
-    request.map_err(|why| bad(verb, Some(form), &id, why))
+    request.map_err(|explanation| bad_input(verb, Some(form), &id, explanation))
 }
 
-fn secret(text: &str, why: FaultText) -> Result<Secret, FaultText> {
-    if (1..=HASH_VALUE_BYTES_MAX).contains(&text.len()) { Ok(Secret::new(text)) } else { Err(why) }
+fn secret(text: &str, explanation: FaultText) -> Result<Secret, FaultText> {
+    if (1..=HASH_VALUE_BYTES_MAX).contains(&text.len()) { Ok(Secret::new(text)) } else { Err(explanation) }
 }
 
 fn sign_up(values: &UnparsedContentFields<'_>) -> Result<(Box<Profile>, Secret), FaultText> {
@@ -230,7 +233,7 @@ pub(super) fn without_mid<'a>(
         RequestType::Ack => ack(&values, form),
         _ => friend(&values, form),
     };
-    request.map_err(|why| {
+    request.map_err(|explanation| {
         // The id is given even if something else is wrong, so that the client knows which request
         // failed. An ack has none.
         let id = if verb == RequestType::Ack {
@@ -238,13 +241,13 @@ pub(super) fn without_mid<'a>(
         } else {
             values.raw[0].and_then(string).and_then(|id| MessageId::new(id).ok())
         };
-        bad(verb, Some(form), id.as_ref().map_or("", |id| id.as_str()), why)
+        bad_input(verb, Some(form), id.as_ref().map_or("", |id| id.as_str()), explanation)
     })
 }
 
 /// messageId, sender, receiver and content, which a 4 and a 6 share.
 #[allow(clippy::type_complexity, reason = "the four of them, taken apart at once by both callers")]
-fn letter<'a>(
+fn message_fields<'a>(
     values: &UnparsedContentFields<'a>,
 ) -> Result<(MessageId<'a>, UserNameRef<'a>, UserNameRef<'a>, Cow<'a, str>), FaultText> {
     let id = MessageId::new(values.text(0, "CONTENT lacks the key messageId", "messageId is a string")?)
@@ -256,7 +259,7 @@ fn letter<'a>(
 }
 
 fn message<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<ClientRequest<'a>, FaultText> {
-    let (id, sender, receiver, content) = letter(values)?;
+    let (id, sender, receiver, content) = message_fields(values)?;
     let escape_free = [id.as_str(), sender.as_str(), receiver.as_str(), &content].into_iter().all(is_escape_free);
     Ok(ClientRequest::Message { form, id, sender, receiver, content, escape_free })
 }
@@ -268,7 +271,7 @@ fn ack<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<
 }
 
 fn friend<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<ClientRequest<'a>, FaultText> {
-    let (id, sender, receiver, content) = letter(values)?;
+    let (id, sender, receiver, content) = message_fields(values)?;
     let raw = values.raw[4].ok_or("CONTENT lacks the key type")?;
     let spelled = string(raw);
     let verb = match spelled.as_deref().unwrap_or(raw) {

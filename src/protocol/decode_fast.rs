@@ -110,12 +110,12 @@ impl EnvelopeReader<'_> {
         Some(byte)
     }
 
-    fn eat<const INNER: bool>(&mut self, byte: u8) -> Option<()> {
+    fn consume_byte<const INNER: bool>(&mut self, byte: u8) -> Option<()> {
         (self.next::<INNER>()? == byte).then_some(())
     }
 
     fn quote<const INNER: bool>(&mut self) -> Option<()> {
-        let comes = if INNER { self.step_over(br#"\""#) } else { self.step_over(b"\"") };
+        let comes = if INNER { self.skip_literal(br#"\""#) } else { self.skip_literal(b"\"") };
         comes.then_some(())
     }
 
@@ -138,7 +138,7 @@ impl EnvelopeReader<'_> {
 
     /// Reads the separator after a value: `true` for a comma, `false` for the brace that ends the
     /// object.
-    fn goes_on<const INNER: bool>(&mut self) -> Option<bool> {
+    fn read_separator<const INNER: bool>(&mut self) -> Option<bool> {
         match self.next::<INNER>()? {
             b',' => Some(true),
             b'}' => Some(false),
@@ -148,7 +148,7 @@ impl EnvelopeReader<'_> {
 
     /// Skips these bytes, if they come next.
     #[inline]
-    fn step_over<const LENGTH: usize>(&mut self, literal: &[u8; LENGTH]) -> bool {
+    fn skip_literal<const LENGTH: usize>(&mut self, literal: &[u8; LENGTH]) -> bool {
         match self.rest.split_first_chunk() {
             Some((comes, after)) if comes == literal => {
                 self.rest = after;
@@ -164,16 +164,16 @@ impl EnvelopeReader<'_> {
     fn compact_key<const INNER: bool>(&mut self) -> Option<ContentFieldName> {
         let first = self.rest.get(if INNER { 2 } else { 1 })?;
         let (key, comes) = match (first, INNER) {
-            (b'm', true) => (ContentFieldName::MessageId, self.step_over(br#"\"messageId\":\""#)),
-            (b'm', false) => (ContentFieldName::MessageId, self.step_over(br#""messageId":""#)),
-            (b'M', true) => (ContentFieldName::AckedId, self.step_over(br#"\"MessageId\":\""#)),
-            (b'M', false) => (ContentFieldName::AckedId, self.step_over(br#""MessageId":""#)),
-            (b's', true) => (ContentFieldName::Sender, self.step_over(br#"\"sender\":\""#)),
-            (b's', false) => (ContentFieldName::Sender, self.step_over(br#""sender":""#)),
-            (b'r', true) => (ContentFieldName::Receiver, self.step_over(br#"\"receiver\":\""#)),
-            (b'r', false) => (ContentFieldName::Receiver, self.step_over(br#""receiver":""#)),
-            (b'c', true) => (ContentFieldName::Content, self.step_over(br#"\"content\":\""#)),
-            (b'c', false) => (ContentFieldName::Content, self.step_over(br#""content":""#)),
+            (b'm', true) => (ContentFieldName::MessageId, self.skip_literal(br#"\"messageId\":\""#)),
+            (b'm', false) => (ContentFieldName::MessageId, self.skip_literal(br#""messageId":""#)),
+            (b'M', true) => (ContentFieldName::AckedId, self.skip_literal(br#"\"MessageId\":\""#)),
+            (b'M', false) => (ContentFieldName::AckedId, self.skip_literal(br#""MessageId":""#)),
+            (b's', true) => (ContentFieldName::Sender, self.skip_literal(br#"\"sender\":\""#)),
+            (b's', false) => (ContentFieldName::Sender, self.skip_literal(br#""sender":""#)),
+            (b'r', true) => (ContentFieldName::Receiver, self.skip_literal(br#"\"receiver\":\""#)),
+            (b'r', false) => (ContentFieldName::Receiver, self.skip_literal(br#""receiver":""#)),
+            (b'c', true) => (ContentFieldName::Content, self.skip_literal(br#"\"content\":\""#)),
+            (b'c', false) => (ContentFieldName::Content, self.skip_literal(br#""content":""#)),
             _ => return None,
         };
         comes.then_some(key)
@@ -181,20 +181,20 @@ impl EnvelopeReader<'_> {
 
     /// An object whose values are all strings in which nothing is escaped.
     fn inner<const INNER: bool>(&mut self, whole: &[u8], inner: &mut InnerSpans) -> Option<()> {
-        self.eat::<INNER>(b'{')?;
+        self.consume_byte::<INNER>(b'{')?;
         loop {
             if let Some(key) = self.compact_key::<INNER>() {
                 let value = self.rest_of_string::<INNER>()?;
                 inner.note(key, value)?;
             } else {
                 let name = self.string::<INNER>()?;
-                self.eat::<INNER>(b':')?;
+                self.consume_byte::<INNER>(b':')?;
                 let value = self.string::<INNER>()?;
                 if let Some(key) = ContentFieldName::of(whole.get(name.range())?) {
                     inner.note(key, value)?;
                 }
             }
-            if !self.goes_on::<INNER>()? {
+            if !self.read_separator::<INNER>()? {
                 return Some(());
             }
         }
@@ -227,15 +227,15 @@ impl EnvelopeSpans {
     fn of(bytes: &[u8]) -> Option<Self> {
         let mut reader = EnvelopeReader { rest: bytes, length: bytes.len() };
         let (mut kind, mut content, mut inner) = (None, None, InnerSpans::default());
-        reader.eat::<false>(b'{')?;
+        reader.consume_byte::<false>(b'{')?;
         loop {
-            if content.is_none() && reader.step_over(br#""CONTENT":"#) {
+            if content.is_none() && reader.skip_literal(br#""CONTENT":"#) {
                 content = Some(reader.content(bytes, &mut inner)?);
-            } else if kind.is_none() && reader.step_over(br#""TYPE":""#) {
+            } else if kind.is_none() && reader.skip_literal(br#""TYPE":""#) {
                 kind = Some(reader.rest_of_string::<false>()?);
             } else {
                 let name = reader.string::<false>()?;
-                reader.eat::<false>(b':')?;
+                reader.consume_byte::<false>(b':')?;
                 match bytes.get(name.range())? {
                     b"TYPE" if kind.is_none() => kind = Some(reader.string::<false>()?),
                     b"CONTENT" if content.is_none() => content = Some(reader.content(bytes, &mut inner)?),
@@ -244,7 +244,7 @@ impl EnvelopeSpans {
                     _ => _ = reader.string::<false>()?,
                 }
             }
-            if !reader.goes_on::<false>()? {
+            if !reader.read_separator::<false>()? {
                 return Some(Self { kind: kind?, form: content?, inner, length: reader.at() });
             }
         }

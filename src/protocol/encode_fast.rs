@@ -52,16 +52,16 @@ const OBJECT: FrameTemplate = FrameTemplate {
 const BETWEEN_BYTES: usize = 160;
 
 /// Appends the answer to a message.
-pub(super) fn write_taken(out: &mut Vec<u8>, form: JsonContentForm, id: &str, taken: bool) {
+pub(super) fn write_message_answer(out: &mut Vec<u8>, form: JsonContentForm, id: &str, taken: bool) {
     match form {
-        JsonContentForm::Text => write_taken_as(&TEXT, out, id, taken),
-        JsonContentForm::Object => write_taken_as(&OBJECT, out, id, taken),
+        JsonContentForm::Text => write_message_answer_as(&TEXT, out, id, taken),
+        JsonContentForm::Object => write_message_answer_as(&OBJECT, out, id, taken),
     }
 }
 
 // Inlined, like `write_push_as`.
 #[inline(always)]
-fn write_taken_as(between: &'static FrameTemplate, out: &mut Vec<u8>, id: &str, taken: bool) {
+fn write_message_answer_as(between: &'static FrameTemplate, out: &mut Vec<u8>, id: &str, taken: bool) {
     out.extend_from_slice(between.answered);
     escape(out, id, between.levels);
     out.extend_from_slice(between.taken[usize::from(taken)]);

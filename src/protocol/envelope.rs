@@ -129,7 +129,7 @@ fn verb(raw: &str) -> Option<RequestType> {
 }
 
 /// The MID; `Ok(None)` if it is missing.
-fn mid(raw: Option<&str>) -> Result<Option<MessageId<'_>>, &'static str> {
+fn parse_mid(raw: Option<&str>) -> Result<Option<MessageId<'_>>, &'static str> {
     let Some(raw) = raw else {
         return Ok(None);
     };
@@ -185,33 +185,41 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<Cl
     if has_lone_surrogate(text) {
         return Err(BadInput::unreadable(ErrorCode::BadJson, LONE_SURROGATE));
     }
-    let mid = mid(keys.mid);
+    let mid = parse_mid(keys.mid);
     let Some(verb) = keys.kind.and_then(verb) else {
         let id = mid.ok().flatten().map_or_else(Box::default, |id| id.as_str().into());
-        let why = if keys.kind.is_some() { "this TYPE is not known" } else { "the envelope lacks its TYPE" };
-        return Err(BadInput { verb: None, form: None, id, code: ErrorCode::UnknownType, why });
+        let explanation = if keys.kind.is_some() { "this TYPE is not known" } else { "the envelope lacks its TYPE" };
+        return Err(BadInput { verb: None, form: None, id, code: ErrorCode::UnknownType, explanation });
     };
-    let bad = |why, id: Box<str>| BadInput { verb: Some(verb), form: None, id, code: ErrorCode::BadField, why };
+    let bad = |explanation, id: Box<str>| BadInput {
+        verb: Some(verb),
+        form: None,
+        id,
+        code: ErrorCode::BadField,
+        explanation,
+    };
     match verb {
-        RequestType::Heartbeat => Ok(ClientRequest::Heartbeat { mid: mid.map_err(|why| bad(why, Box::default()))? }),
+        RequestType::Heartbeat => {
+            Ok(ClientRequest::Heartbeat { mid: mid.map_err(|explanation| bad(explanation, Box::default()))? })
+        }
         RequestType::GetUser => {
-            let mid = mid.map_err(|why| bad(why, Box::default()))?;
+            let mid = mid.map_err(|explanation| bad(explanation, Box::default()))?;
             content::user_name(keys.content, &mid)
         }
         RequestType::Message | RequestType::Ack | RequestType::Friend => {
-            let (form, inner) = spelled(keys.content, scratch);
+            let (form, inner) = read_content_form(keys.content, scratch);
             content::without_mid(verb, form, inner)
         }
         _ => {
-            let (form, inner) = spelled(keys.content, scratch);
-            let mid = mid.map_err(|why| BadInput { form, ..bad(why, Box::default()) })?;
+            let (form, inner) = read_content_form(keys.content, scratch);
+            let mid = mid.map_err(|explanation| BadInput { form, ..bad(explanation, Box::default()) })?;
             content::with_mid(verb, form, inner, mid)
         }
     }
 }
 
 /// The form of CONTENT, and its JSON text: itself, or the text inside its string.
-fn spelled<'a>(raw: Option<&'a str>, scratch: &'a mut ContentBuffer) -> (Option<JsonContentForm>, &'a str) {
+fn read_content_form<'a>(raw: Option<&'a str>, scratch: &'a mut ContentBuffer) -> (Option<JsonContentForm>, &'a str) {
     let Some(raw) = raw else {
         return (None, "");
     };

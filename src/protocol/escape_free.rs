@@ -6,7 +6,7 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// The first byte of this word that is special, if there is one.
 #[inline]
-fn special_in(word: [u8; 8]) -> Option<usize> {
+fn find_special(word: [u8; 8]) -> Option<usize> {
     // Each of the three tests may also mark bytes above the first special one, but none below it.
     let word = u64::from_le_bytes(word);
     let below = |word: u64, bound: u64| word.wrapping_sub(EVERY * bound) & !word & HIGH;
@@ -21,7 +21,7 @@ pub(super) fn escape_free_length(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     let mut blocks_from = bytes.len().saturating_sub(SHORT_BYTES);
     while let Some((word, after)) = rest.split_first_chunk() {
-        if let Some(special) = special_in(*word) {
+        if let Some(special) = find_special(*word) {
             return bytes.len() - rest.len() + special;
         }
         rest = after;

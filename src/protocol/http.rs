@@ -184,7 +184,7 @@ const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 
 /// Appends a short text about the server, for use without a web page; with `no_body` only the
 /// headers.
-pub fn write_words(out: &mut Vec<u8>, no_body: bool) {
+pub fn write_about_text(out: &mut Vec<u8>, no_body: bool) {
     write_text(out, "200 OK", "", WORDS, no_body);
 }
 
@@ -346,7 +346,7 @@ mod tests {
             write(&mut out);
             String::from_utf8(out).unwrap()
         };
-        let (words, head) = (written(&|out| write_words(out, false)), written(&|out| write_words(out, true)));
+        let (words, head) = (written(&|out| write_about_text(out, false)), written(&|out| write_about_text(out, true)));
         assert!(words.ends_with(WORDS) && words.starts_with(&head) && head.ends_with("\r\n\r\n"));
         assert!(head.contains(&format!("Content-Length: {}\r\n", WORDS.len())));
     }

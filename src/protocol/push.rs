@@ -99,7 +99,7 @@ const OBJECT_BETWEEN_BYTES: usize = 112;
 /// The largest capacity of that buffer that is kept, in bytes.
 const JOINED_KEPT_BYTES: usize = 16 * 1024;
 
-fn joined(texts: [&str; 3]) -> Arc<str> {
+fn concat_texts(texts: [&str; 3]) -> Arc<str> {
     JOINED.with_borrow_mut(|all| {
         all.clear();
         texts.into_iter().for_each(|text| all.push_str(text));
@@ -138,7 +138,7 @@ impl PushBody {
 
     fn join(time_ms: u64, kind: PushKind, texts: [&str; 3], escape_free: bool) -> Self {
         let [id, sender, _] = texts;
-        let text = joined(texts);
+        let text = concat_texts(texts);
         // An id has at most 128 bytes and a name at most 64 * 4, so the ends fit 16 bits.
         let id_end = id.len() as u16;
         let sender_end = id_end + sender.len() as u16;

@@ -4,7 +4,7 @@
 //! without a line end: the wire adds its own framing.
 
 use super::account::RosterWithPresence;
-use super::encode_fast::write_taken;
+use super::encode_fast::write_message_answer;
 use super::error::ErrorCode;
 use super::escape_free::escape_free_length;
 use super::field::{Profile, Secret, UserName};
@@ -88,7 +88,7 @@ pub enum Reply {
         /// The code.
         code: ErrorCode,
         /// The sentence, without the code and without a full stop.
-        why: &'static str,
+        explanation: &'static str,
     },
 }
 
@@ -225,7 +225,7 @@ impl<'a> FrameWriter<'a> {
     }
 
     /// `"Content":{…}`, which in the string form is one more JSON text inside a string.
-    fn object(&mut self, write: impl FnOnce(&mut Self)) {
+    fn content_object(&mut self, write: impl FnOnce(&mut Self)) {
         self.key("Content");
         if self.text {
             self.quote();
@@ -257,7 +257,7 @@ fn write_profile(frame: &mut FrameWriter<'_>, profile: &Profile) {
         ("personalDescription", &profile.personal_description),
         ("rsaPublicKey", &profile.rsa_public_key),
     ];
-    frame.object(|frame| {
+    frame.content_object(|frame| {
         for (place, (key, value)) in fields.into_iter().enumerate() {
             if place > 0 {
                 frame.comma();
@@ -270,7 +270,7 @@ fn write_profile(frame: &mut FrameWriter<'_>, profile: &Profile) {
 /// Appends one reply frame to `out`, without a line end.
 pub fn write_reply(out: &mut Vec<u8>, form: JsonContentForm, id: &str, reply: &Reply) {
     if let Reply::Message { taken } = reply {
-        return write_taken(out, form, id, *taken);
+        return write_message_answer(out, form, id, *taken);
     }
     let mut frame = FrameWriter::begin(out, form);
     frame.string("MessageId", id);
@@ -331,13 +331,13 @@ pub fn write_reply(out: &mut Vec<u8>, form: JsonContentForm, id: &str, reply: &R
             frame.number("Content", *time_ms);
             "RE_HEARTBEAT"
         }
-        Reply::Error { code, why } => {
+        Reply::Error { code, explanation } => {
             frame.key("Content");
             frame.quote();
             frame.raw(code.as_str().as_bytes());
             frame.raw(b": ");
             let depth = frame.depth + 1;
-            escape(frame.out, why, depth);
+            escape(frame.out, explanation, depth);
             frame.quote();
             "RE_ERROR"
         }
@@ -387,7 +387,7 @@ mod tests {
             written(
                 JsonContentForm::Text,
                 "",
-                &Reply::Error { code: ErrorCode::BadJson, why: "not a JSON \"object\"" }
+                &Reply::Error { code: ErrorCode::BadJson, explanation: "not a JSON \"object\"" }
             ),
             r#"{"CONTENT":"{\"MessageId\":\"\",\"Content\":\"BAD_JSON: not a JSON \\\"object\\\"\"}","TYPE":"RE_ERROR"}"#
         );

@@ -209,13 +209,13 @@ pub struct BadInput {
     /// The kind of fault.
     pub code: ErrorCode,
     /// The fault as a sentence that a person understands, without the code and without a full stop.
-    pub why: &'static str,
+    pub explanation: &'static str,
 }
 
 impl BadInput {
     /// The fault of an input of which nothing could be read.
     #[must_use]
-    pub fn unreadable(code: ErrorCode, why: &'static str) -> Self {
-        Self { verb: None, form: None, id: "".into(), code, why }
+    pub fn unreadable(code: ErrorCode, explanation: &'static str) -> Self {
+        Self { verb: None, form: None, id: "".into(), code, explanation }
     }
 }

@@ -99,7 +99,7 @@ impl EnvelopeSplitter {
                     match scanner.scan(chunk) {
                         Scan::Broken(place) if place <= room => {
                             // A line that begins like an envelope is read.
-                            let here = scanner.fresh_line && chunk.get(place).is_some_and(|&byte| may_begin(byte));
+                            let here = scanner.fresh_line && chunk.get(place).is_some_and(|&byte| may_begin_line(byte));
                             *chunk = &chunk[place..];
                             self.tail = Vec::new();
                             self.mode = State::Between;
@@ -171,7 +171,7 @@ impl EnvelopeSplitter {
 
     /// Is it between two envelopes? Then it has no state, and can be replaced by a new one.
     #[must_use]
-    pub fn is_between(&self) -> bool {
+    pub fn is_between_envelopes(&self) -> bool {
         matches!(self.mode, EnvelopeSplitterState::Between)
     }
 
@@ -192,7 +192,7 @@ fn is_space(byte: u8) -> bool {
 }
 
 /// May a valid line begin with this byte?
-fn may_begin(byte: u8) -> bool {
+fn may_begin_line(byte: u8) -> bool {
     matches!(byte, b'{' | 0) || byte == BYTE_ORDER_MARK[0]
 }
 
@@ -409,7 +409,7 @@ mod tests {
         let mut raw = EnvelopeSplitter::default();
         let mut chunk: &[u8] = b"\xef\xbb";
         assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::More);
-        assert!(!raw.is_between(), "half of a mark has to be remembered");
+        assert!(!raw.is_between_envelopes(), "half of a mark has to be remembered");
         assert_eq!(trim("\u{FEFF}\0 {} \u{FEFF}\n"), "{}");
     }
 
@@ -457,10 +457,10 @@ mod tests {
         let mut raw = EnvelopeSplitter::default();
         let mut chunk: &[u8] = b"{\"a\"";
         assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::More);
-        assert!(!raw.is_between());
+        assert!(!raw.is_between_envelopes());
         let mut chunk: &[u8] = b":1}\n";
         assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::Envelope(b"{\"a\":1}"));
         assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::More);
-        assert!(raw.is_between());
+        assert!(raw.is_between_envelopes());
     }
 }

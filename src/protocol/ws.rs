@@ -92,7 +92,7 @@ impl<const MASKED: bool> WsConnectionInput<MASKED> {
             }
         }
         if MASKED
-            && self.is_between()
+            && self.is_between_messages()
             && let Some(payload) = take_whole_text(chunk, message_bytes_max)
         {
             return text(payload);
@@ -147,7 +147,7 @@ impl<const MASKED: bool> WsConnectionInput<MASKED> {
 
     /// Is it between two messages? Then it has no state, and can be replaced by a new one.
     #[must_use]
-    pub fn is_between(&self) -> bool {
+    pub fn is_between_messages(&self) -> bool {
         self.header_length == 0 && self.frame.is_none() && !self.in_message
     }
 

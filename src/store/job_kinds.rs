@@ -8,9 +8,9 @@ pub(super) fn is_write(job: &Job) -> bool {
         Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. } => {
             false
         }
-        Job::Account { job, .. } => !job.is_read(),
-        Job::Admin { job, .. } => !job.is_read(),
-        Job::Cluster { job, .. } => !job.is_read(),
+        Job::Account { job, .. } => !job.is_read_only(),
+        Job::Admin { job, .. } => !job.is_read_only(),
+        Job::Cluster { job, .. } => !job.is_read_only(),
         _ => true,
     }
 }
@@ -36,8 +36,8 @@ pub(super) fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
     if !people.is_empty() {
         people.extend(jobs.iter().filter_map(|job| match job {
             Job::CreateAccount { profile, .. } => Some(profile.user_name.as_str()),
-            Job::Account { user, job } if !job.is_read() => Some(user.as_str()),
-            Job::Admin { user, job } if !job.is_read() => Some(user.as_str()),
+            Job::Account { user, job } if !job.is_read_only() => Some(user.as_str()),
+            Job::Admin { user, job } if !job.is_read_only() => Some(user.as_str()),
             _ => None,
         }));
     }

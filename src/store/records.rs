@@ -84,10 +84,10 @@ pub fn append(out: &mut Vec<u8>, record: &NodeMessage) {
             out.push(RELEASED);
             write_released(out, released);
         }
-        NodeMessage::End { user, why, order } => {
+        NodeMessage::End { user, cause, order } => {
             out.push(END);
             write_name(out, user);
-            let place = ENDINGS.iter().position(|ending| ending == why).map_or(0, |place| place + 1);
+            let place = ENDINGS.iter().position(|ending| ending == cause).map_or(0, |place| place + 1);
             // There are few.
             out.push(place as u8);
             out.extend(order.to_le_bytes());
@@ -208,7 +208,7 @@ pub fn parse(bytes: &[u8]) -> Option<NodeMessage> {
         FRIEND => NodeMessage::Friend { user: rest.name()? },
         RELEASE => NodeMessage::Release { user: rest.name()?, epoch: rest.u64()?, claim: rest.u64()? },
         RELEASED => NodeMessage::Released(Box::new(rest.user_handover()?)),
-        END => NodeMessage::End { user: rest.name()?, why: rest.forced_logout_cause()?, order: rest.u64()? },
+        END => NodeMessage::End { user: rest.name()?, cause: rest.forced_logout_cause()?, order: rest.u64()? },
         ENDED => NodeMessage::Ended { order: rest.u64()?, was_here: rest.byte()? != 0 },
         ACK => NodeMessage::Ack { user: rest.name()?, seq: rest.u64()? },
         NO => NodeMessage::No { user: rest.name()?, seq: rest.u64()? },
@@ -343,7 +343,7 @@ mod tests {
             NodeMessage::Missed,
         ]
         .into_iter()
-        .chain(ENDINGS.map(|why| NodeMessage::End { user: user("ann"), why, order: 7 }))
+        .chain(ENDINGS.map(|why| NodeMessage::End { user: user("ann"), cause: why, order: 7 }))
         .collect()
     }
 

@@ -199,7 +199,7 @@ fn what_failed_at_once_is_not_said_to_have_taken_too_long() {
     let sentence = |w: &mut World, conn| {
         let frames = w.frames(conn);
         let errors = frames.into_iter().filter_map(|(_, frame)| match frame {
-            Frame::Reply { reply: Reply::Error { why, .. }, .. } => Some(why),
+            Frame::Reply { reply: Reply::Error { explanation, .. }, .. } => Some(explanation),
             _ => None,
         });
         errors.collect::<Vec<_>>().join("; ")

@@ -26,7 +26,7 @@ pub fn envelope(data: &[u8]) {
             assert!(depth(&reference) > DEPTH_MAX || !inner_is_fine, "{bad:?}: {reference}");
         }
         (Err(bad), reference) => {
-            assert!(bad.code != ErrorCode::TooLarge && !bad.why.is_empty(), "{bad:?}");
+            assert!(bad.code != ErrorCode::TooLarge && !bad.explanation.is_empty(), "{bad:?}");
             let is_object = matches!(reference, Ok(Value::Object(_)));
             assert!(is_object || bad.code == ErrorCode::BadJson || reference.is_err(), "{bad:?}");
         }

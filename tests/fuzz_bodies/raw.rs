@@ -38,7 +38,8 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
         let mut chunk = *chunk;
         loop {
             let before = chunk.len();
-            let usual = read_fast(chunk).filter(|_| raw.is_between()).map(|(_, length)| chunk[..length].trim_ascii());
+            let usual =
+                read_fast(chunk).filter(|_| raw.is_between_envelopes()).map(|(_, length)| chunk[..length].trim_ascii());
             match raw.next(&mut chunk, FRAME_BYTES_MAX) {
                 EnvelopeStreamItem::More => {
                     assert!(chunk.is_empty(), "nothing is left when there is to be more");

@@ -66,7 +66,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a save that seems to have failed is told to nobody",
         "src/chat/cluster/owner_notices.rs",
-        "            let (receiver, sender) = (found.receiver, found.sender);\n            self.tell_owner(receiver, RereadScope::PUSHES, sender, out);\n",
+        "            let (receiver, sender) = (found.receiver, found.sender);\n            self.notify_owner(receiver, RereadScope::PUSHES, sender, out);\n",
         "            _ = (found, out);\n",
     ),
     of(
@@ -84,7 +84,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "that records were missed changes nothing",
         "src/chat/cluster/mod.rs",
-        "                self.end_directs_at(from.node, out);\n                self.look_at_all(out);",
+        "                self.end_direct_receivers_at(from.node, out);\n                self.start_sweep_of_all_lists(out);",
         "",
     ),
     of(
@@ -93,7 +93,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. } => self.tail_lost = true,",
         "            MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. } => {}",
     ),
-    of("a message under two numbers is two", "src/chat/paging.rs", "        self.merge_twins(user, &page, out);\n", ""),
+    of(
+        "a message under two numbers is two",
+        "src/chat/paging.rs",
+        "        self.merge_duplicates_on_page(user, &page, out);\n",
+        "",
+    ),
     of(
         "those for whom something may be saved are not handed over",
         "src/chat/cluster/letting_go.rs",
@@ -116,7 +121,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a user is let go of before what was taken for them is saved",
         "src/chat/cluster/letting_go.rs",
         "            going.settling = UserReleaseStage::Barrier;\n        }\n",
-        "            (going.settling, going.barriers) = (UserReleaseStage::Asked, 1);\n            return self.let_go(user, out);\n        }\n",
+        "            (going.settling, going.barriers) = (UserReleaseStage::Asked, 1);\n            return self.finish_release(user, out);\n        }\n",
     ),
     of(
         "what an earlier claim was answered is believed",
@@ -157,8 +162,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "what a user has on other nodes goes on after a ban",
         "src/chat/cluster/forced_logouts.rs",
-        "            None => self.end_here(user, why, out),",
-        "            None => why == ForcedLogoutCause::Disconnected && self.end_here(user, why, out),",
+        "            None => self.end_session_here(user, why, out),",
+        "            None => why == ForcedLogoutCause::Disconnected && self.end_session_here(user, why, out),",
     ),
     of(
         "a log-in in progress on another node survives a ban",
@@ -205,7 +210,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the link is down and pushes go on",
         "src/chat/cluster/bus.rs",
-        "        bus.link(to).down(now_ms);\n        self.end_directs_at(to.node, out);",
+        "        bus.link(to).down(now_ms);\n        self.end_direct_receivers_at(to.node, out);",
         "        bus.link(to).down(now_ms);",
     ),
     of(
@@ -217,7 +222,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "what was saved while direct is not looked for",
         "src/chat/cluster/remote_receivers.rs",
-        "            self.tell_owner(receiver, RereadScope::PUSHES, sender, out);\n            self.release_delivery(delivery);",
+        "            self.notify_owner(receiver, RereadScope::PUSHES, sender, out);\n            self.release_delivery(delivery);",
         "            self.release_delivery(delivery);",
     ),
     of(

@@ -70,8 +70,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "one overtakes another that is held back",
         "src/chat/cursor.rs",
-        "            && held.holds_of(sender())",
-        "            && held.holds_of(sender() ^ 1)",
+        "            && held.has_held_push_of(sender())",
+        "            && held.has_held_push_of(sender() ^ 1)",
     ),
     of(
         "sent again into a blocked connection",
@@ -106,7 +106,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the older connection stays after a new log-in",
         "src/chat/log_in.rs",
-        "            self.say_and_close(older, REPLACED, CoreCloseReason::Replaced, out);",
+        "            self.close_with_error(older, REPLACED, CoreCloseReason::Replaced, out);",
         "                let _ = (REPLACED, CoreCloseReason::Replaced);",
     ),
     of("idle a look too early", "src/chat/connections.rs", "/ every + 1) * every", "/ every) * every"),
@@ -325,8 +325,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a ban ends no session",
         "src/chat/admin.rs",
-        "            Some(UserLocation::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
-        "            Some(UserLocation::Here(_)) if why == ForcedLogoutCause::Banned => false,\n            Some(UserLocation::Here(conn)) => {\n                self.say_and_close(conn, fault, reason, out);",
+        "            Some(UserLocation::Here(conn)) => {\n                self.close_with_error(conn, fault, reason, out);",
+        "            Some(UserLocation::Here(_)) if why == ForcedLogoutCause::Banned => false,\n            Some(UserLocation::Here(conn)) => {\n                self.close_with_error(conn, fault, reason, out);",
     ),
     of(
         "a deleted user goes on as if nothing had happened",
@@ -434,7 +434,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "new friends are not told of each other",
         "src/chat/friend.rs",
-        "                self.say_to_each_other(me, other);\n",
+        "                self.report_new_friends(me, other);\n",
         "",
     ),
     of(
@@ -452,7 +452,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "what a blocked user asked stays on the list",
         "src/chat/friend.rs",
-        "let taken_off = self.take_off_requests(me, other, out);",
+        "let taken_off = self.remove_friend_requests(me, other, out);",
         "let taken_off: Vec<u64> = Vec::new();",
     ),
     of(

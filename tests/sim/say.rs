@@ -167,7 +167,7 @@ impl Say {
                 account(mid, AccountRequest::Delete { password: Secret::new(password) })
             }
             Self::Bad { code, verb } => {
-                return Err(BadInput { verb: *verb, form: None, id: "".into(), code: *code, why: "it is bad" });
+                return Err(BadInput { verb: *verb, form: None, id: "".into(), code: *code, explanation: "it is bad" });
             }
         })
     }

@@ -162,9 +162,9 @@ impl World {
             self.hash(&action);
             match action {
                 CoreAction::Reply { conn, id, reply, .. } => self.hear(conn, Frame::Reply { id, reply }),
-                CoreAction::Refuse { conn, id, reply, code, why, .. } => {
+                CoreAction::Refuse { conn, id, reply, code, explanation, .. } => {
                     self.hear(conn, Frame::Reply { id: id.clone(), reply });
-                    self.hear(conn, Frame::Reply { id, reply: Reply::Error { code, why } });
+                    self.hear(conn, Frame::Reply { id, reply: Reply::Error { code, explanation: explanation } });
                 }
                 CoreAction::Push { conn, push, .. } => {
                     self.pushed_seq = self.pushed_seq.max(push.seq);

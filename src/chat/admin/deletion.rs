@@ -43,19 +43,19 @@ pub(in super::super) struct AccountDeletion {
     /// It was resumed at a start of the server.
     is_resumed: bool,
     /// The account is gone: the steps are repeated until nothing is left.
-    has_begun: bool,
+    is_account_gone: bool,
     /// When the next step is due; `None` while one is on its way.
     next_ms: Option<u64>,
 }
 
 impl ChatCore {
-    /// Begins or joins the deletion of an account. `has_begun`: it was begun before the server
+    /// Begins or joins the deletion of an account. `is_account_gone`: it was begun before the server
     /// started.
     pub(super) fn delete_account(
         &mut self,
         ticket: AdminTicket,
         user: UserName,
-        has_begun: bool,
+        is_account_gone: bool,
         out: &mut Vec<CoreAction>,
     ) {
         if let Some(deletion) = self.admin.deletions.get_mut(&user) {
@@ -64,11 +64,15 @@ impl ChatCore {
         if self.admin.deletions.len() >= DELETIONS_MAX {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         }
-        if has_begun {
+        if is_account_gone {
             out.push(CoreAction::Note(LogEvent::DeletionGoesOn { user: user.clone() }));
         }
-        let deletion =
-            AccountDeletion { tickets: vec![ticket], has_begun, is_resumed: has_begun, ..AccountDeletion::default() };
+        let deletion = AccountDeletion {
+            tickets: vec![ticket],
+            is_account_gone,
+            is_resumed: is_account_gone,
+            ..AccountDeletion::default()
+        };
         self.admin.deletions.insert(user.clone(), deletion);
         self.deletion_step(user, out);
     }
@@ -110,12 +114,12 @@ impl ChatCore {
         let Some(deletion) = self.admin.deletions.get_mut(user) else {
             return;
         };
-        let had_begun = deletion.has_begun;
+        let had_begun = deletion.is_account_gone;
         match outcome {
             Some(AdminJobOutcome::Deleting { pairs }) => {
-                deletion.has_begun = true;
+                deletion.is_account_gone = true;
                 for ticket in deletion.tickets.clone() {
-                    self.prolong_admin(ticket);
+                    self.extend_admin_deadline(ticket);
                 }
                 if !had_begun {
                     self.account_is_gone(user, out);
@@ -166,15 +170,15 @@ impl ChatCore {
     /// Nobody is logged in as this user any more, or will be, on any node.
     fn account_is_gone(&mut self, user: &UserName, out: &mut Vec<CoreAction>) {
         self.account_is_gone_here(user, out);
-        self.end_elsewhere(user, (ForcedLogoutCause::Deleted, false), None, out);
+        self.end_sessions_on_other_nodes(user, (ForcedLogoutCause::Deleted, false), None, out);
     }
 
     fn account_is_gone_here(&mut self, user: &UserName, out: &mut Vec<CoreAction>) {
         let of_user = self.admin.deletions.get_mut(user).and_then(|deletion| deletion.of_user.take());
         if let Some(request) = of_user {
-            self.own_account_gone(request, user, out);
+            self.on_own_account_deleted(request, user, out);
         }
-        self.end_here(user, ForcedLogoutCause::Deleted, out);
+        self.end_session_here(user, ForcedLogoutCause::Deleted, out);
     }
 
     fn step_later(&mut self, user: &UserName, wait_ms: u64, out: &mut Vec<CoreAction>) {
@@ -199,7 +203,7 @@ impl ChatCore {
         }
         for ticket in deletion.tickets {
             match answer {
-                AdminAnswer::Done => self.answer_when_ended(user, ticket, out),
+                AdminAnswer::Done => self.answer_when_logouts_confirmed(user, ticket, out),
                 _ => self.answer_admin(ticket, answer.clone(), out),
             }
         }
@@ -218,7 +222,7 @@ impl ChatCore {
         let due: Vec<UserName> = due.map(|(user, one)| (one.next_ms = None, user.clone()).1).collect();
         for user in due {
             // A push that is taken for them now would stay in the store after the last step.
-            if self.is_taken_for_friend(&user) {
+            if self.is_cached_as_friend(&user) {
                 self.step_later(&user, UNSURE_MS, out);
             } else {
                 self.deletion_step(user, out);
@@ -229,16 +233,17 @@ impl ChatCore {
     /// Is the account of this user gone, and is the rest of it being removed? Nothing new is begun
     /// with such a user: the deletion would have to wait for it.
     pub(in super::super) fn is_account_gone(&self, user: &UserName) -> bool {
-        self.admin.deletions.get(user).is_some_and(|deletion| deletion.has_begun)
+        self.admin.deletions.get(user).is_some_and(|deletion| deletion.is_account_gone)
     }
 
     /// May some user who is online still have this user among their friends? The store may have
     /// ended the friendship without being able to confirm it.
-    fn is_taken_for_friend(&self, user: &UserName) -> bool {
+    fn is_cached_as_friend(&self, user: &UserName) -> bool {
         let Some(user) = self.users.find(user.as_str()) else {
             return false;
         };
         let mut in_doubt = self.doubt.users();
-        self.friendship_ops.is_about(user) || in_doubt.any(|other| other == user || self.users.are_friends(other, user))
+        self.friendship_ops.has_op_of(user)
+            || in_doubt.any(|other| other == user || self.users.are_friends(other, user))
     }
 }

@@ -45,7 +45,7 @@ impl ChatCore {
     #[cold]
     pub(in super::super) fn refuse_drained(&mut self, to: ReplyTo, verb: RequestType, out: &mut Vec<CoreAction>) {
         let conn = to.0;
-        self.say_no(to, Some(verb), Some(STOPPING), out);
+        self.send_refusal(to, Some(verb), Some(STOPPING), out);
         self.close(conn, CoreCloseReason::ShuttingDown, out);
     }
 
@@ -61,7 +61,7 @@ impl ChatCore {
         let slice = drain.conns.split_off(drain.conns.len() - count);
         let is_over = drain.conns.is_empty();
         for conn in slice {
-            self.say_and_close(conn, STOPPING, CoreCloseReason::ShuttingDown, out);
+            self.close_with_error(conn, STOPPING, CoreCloseReason::ShuttingDown, out);
         }
         if is_over {
             out.push(CoreAction::Draining { is_over: true });

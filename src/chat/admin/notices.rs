@@ -113,7 +113,7 @@ impl ChatCore {
         outcome: Option<AdminJobOutcome>,
         out: &mut Vec<CoreAction>,
     ) {
-        let receiver = self.users.refer(&user);
+        let receiver = self.users.hold_by_name(&user);
         match &outcome {
             Some(AdminJobOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
             Some(AdminJobOutcome::Full(quota)) => self.note_mailbox_full(user, *quota, out),
@@ -130,7 +130,7 @@ impl ChatCore {
                 };
                 self.answer_admin(ticket, answer, out);
             }
-            None => self.one_of_all_kept(push, outcome, out),
+            None => self.on_notice_saved(push, outcome, out),
         }
     }
 
@@ -207,11 +207,11 @@ impl ChatCore {
                 to_all.names.extend(names);
                 self.notice_on(out);
             }
-            _ => self.one_failed(out),
+            _ => self.on_notice_failed(out),
         }
     }
 
-    fn one_of_all_kept(&mut self, push: Push, outcome: Option<AdminJobOutcome>, out: &mut Vec<CoreAction>) {
+    fn on_notice_saved(&mut self, push: Push, outcome: Option<AdminJobOutcome>, out: &mut Vec<CoreAction>) {
         let Some(to_all) = self.notice_to_all(push.id()) else {
             return;
         };
@@ -224,14 +224,14 @@ impl ChatCore {
             }
             None => {
                 to_all.again.push(push);
-                self.one_failed(out);
+                self.on_notice_failed(out);
             }
         }
     }
 
     /// The store failed to keep one notice: all of them pause. If failures continue, the notice as
     /// a whole has failed.
-    fn one_failed(&mut self, out: &mut Vec<CoreAction>) {
+    fn on_notice_failed(&mut self, out: &mut Vec<CoreAction>) {
         let Some(to_all) = &mut self.admin.to_all else {
             return;
         };

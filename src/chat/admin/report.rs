@@ -31,7 +31,7 @@ impl ChatCore {
         self.submit_admin(op, AdminJob::Look { rows_max: COUNTED_MAX }, out);
     }
 
-    pub(super) fn looked_at_user(
+    pub(super) fn on_user_read(
         &mut self,
         ticket: AdminTicket,
         name: UserName,
@@ -98,7 +98,7 @@ impl ChatCore {
         if let Some(after_seq) = next
             && !self.stopping
         {
-            self.prolong_admin(ticket);
+            self.extend_admin_deadline(ticket);
             return self.find_pushes_behind(ticket, receiver, (id, found), after_seq, out);
         }
         let user = self.users.find(receiver.as_str());

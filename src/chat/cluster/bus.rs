@@ -148,7 +148,7 @@ impl ChatCore {
     }
 
     /// Sends a record to another node: over the bus, and also by the mail if that takes long.
-    pub(super) fn say(&mut self, to: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
+    pub(super) fn send_record(&mut self, to: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         let lives = self.cluster.as_ref().is_some_and(|cluster| cluster.is_alive(to));
         if matches!(record, NodeMessage::Look { .. }) {
@@ -170,18 +170,18 @@ impl ChatCore {
         let mailed = if works { Vec::new() } else { link.mail(now_ms, 0) };
         out.extend(mailed.into_iter().map(|record| CoreAction::Send { to, record }));
         if is_too_much {
-            self.give_up_kept(to, out);
+            self.give_up_kept_records(to, out);
         }
         self.arm_bus(to.node);
     }
 
     /// The same for a small record that starts nothing: if the bus is away, the timer mails it.
-    pub(super) fn say_quietly(&mut self, to: NodeIncarnation, record: NodeMessage) {
-        self.say_begin(to, BusRecord::Record(record));
+    pub(super) fn send_record_quietly(&mut self, to: NodeIncarnation, record: NodeMessage) {
+        self.send_phase_begin(to, BusRecord::Record(record));
     }
 
     /// Tells a node that pushes for this user are handed over from now on.
-    pub(super) fn say_begin(&mut self, to: NodeIncarnation, begin: BusRecord) {
+    pub(super) fn send_phase_begin(&mut self, to: NodeIncarnation, begin: BusRecord) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         if let Some(bus) = self.bus() {
             // If this exceeds the limit, the next record notices it.
@@ -212,7 +212,7 @@ impl ChatCore {
 
     /// More is kept for another node than allowed: it is told that it missed records.
     #[cold]
-    fn give_up_kept(&mut self, to: NodeIncarnation, out: &mut Vec<CoreAction>) {
+    fn give_up_kept_records(&mut self, to: NodeIncarnation, out: &mut Vec<CoreAction>) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         let Some(bus) = self.bus() else { return };
         let given_up = bus.link(to).give_up();
@@ -298,7 +298,7 @@ impl ChatCore {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
         bus.link(to).down(now_ms);
-        self.end_directs_at(to.node, out);
+        self.end_direct_receivers_at(to.node, out);
         self.pass_link(to, out);
     }
 
@@ -364,7 +364,7 @@ impl ChatCore {
         }
         for record in heard.records {
             match record {
-                BusRecord::Begin { user, phase } => self.foreign_begins(from, &user, phase, out),
+                BusRecord::Begin { user, phase } => self.on_foreign_phase_begin(from, &user, phase, out),
                 BusRecord::Push { phase, push } => self.foreign_push(from, phase, push, out),
                 BusRecord::Record(record) => self.heard_record(from, record, out),
             }
@@ -377,10 +377,10 @@ impl ChatCore {
         let view = &cluster.view;
         let lives = |at: &NodeIncarnation| view.node(at.node).is_some_and(|node| node.last == *at && node.lives);
         let Some(bus) = &mut cluster.bus else { return };
-        bus.foreign.keep(lives);
+        bus.foreign.retain_live_takers(lives);
         let dead: Vec<NodeIncarnation> = bus.links.values().map(|(to, _)| *to).filter(|to| !lives(to)).collect();
         let removed: Vec<NodeLink> = dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
-        let forgotten = bus.remotes.all_but(lives);
+        let forgotten = bus.remotes.receivers_on_dead_nodes(lives);
         for mut link in removed {
             let given_up = link.give_up();
             self.acks_given_up(given_up.records, out);

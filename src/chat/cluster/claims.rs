@@ -154,14 +154,14 @@ impl ChatCore {
         let Some((floor, how)) = floor else {
             cluster.insert_claim(user, claim);
             if let Some((at, record)) = asks {
-                self.say(at, record, out);
+                self.send_record(at, record, out);
             }
             return;
         };
         self.count_cluster(|totals| totals.claim_ended(how, waited_ms));
         self.merge_clock(floor);
         self.forget_remote(user, out);
-        self.note_came(user);
+        self.note_arrived_sender(user);
         self.forget_saved(user);
         let event = LoginEvent::LetGo { epoch: claim.owner.epoch, floor: self.next_seq };
         self.login_event(claim.login, event, out);
@@ -188,7 +188,7 @@ impl ChatCore {
     }
 
     /// The other node has let go.
-    pub(super) fn released(&mut self, released: UserHandoverData, out: &mut Vec<CoreAction>) {
+    pub(super) fn on_user_released(&mut self, released: UserHandoverData, out: &mut Vec<CoreAction>) {
         let UserHandoverData { user, claim: serial, epoch, clock, dirty, window } = released;
         let Some(user) = self.users.find(user.as_str()) else { return };
         let claim = self.cluster.as_mut().and_then(|cluster| cluster.claims.get_mut(&user));
@@ -251,7 +251,7 @@ impl ChatCore {
     }
 
     /// The outcome of that read.
-    pub(in super::super) fn claimed_owner_read(
+    pub(in super::super) fn on_claimed_owner_read(
         &mut self,
         (user, serial): (UserSlot, u64),
         outcome: &JobOutcome,

@@ -9,7 +9,7 @@ use super::contract::{MS_SHIFT, NODE_BITS, NodeId};
 pub(in super::super) const STEP: u64 = 1 << NODE_BITS;
 
 /// The smallest `seq` of this node that is greater than `seen`.
-pub(super) fn after(seen: u64, node: NodeId) -> u64 {
+pub(super) fn next_seq_after(seen: u64, node: NodeId) -> u64 {
     let own = (seen & !(STEP - 1)) | u64::from(node.get());
     if own > seen { own } else { own + STEP }
 }
@@ -28,10 +28,10 @@ mod tests {
     fn a_seq_is_the_nodes_own_and_greater_than_what_it_has_seen() {
         for node in [1, 2, 1_023].map(|number| NodeId::new(number).unwrap()) {
             for seen in [0, 1, 5, 1_023, 1_024, 1_025, 3_070, at(1_700_000_000_000), at(1_700_000_000_000) + 1_023] {
-                let next = after(seen, node);
+                let next = next_seq_after(seen, node);
                 assert!(next > seen && next <= seen + STEP, "{seen} {next}");
                 assert_eq!(next % STEP, u64::from(node.get()));
-                assert_eq!(after(next, node), next + STEP);
+                assert_eq!(next_seq_after(next, node), next + STEP);
             }
         }
         assert!(at(1) > at(0) + 1_000 * STEP, "it counts at least a thousand in a ms");

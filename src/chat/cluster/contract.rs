@@ -82,7 +82,7 @@ impl ClusterView {
 pub struct UserOwner {
     /// `None`: the user has not logged in since the cluster was set up.
     pub at: Option<NodeIncarnation>,
-    /// Increases with every change of `at`; 0 if there is no row.
+    /// Increases with every change of `incarnation`; 0 if there is no row.
     pub epoch: u64,
     /// No message of the user that was taken before this row was written has a greater `seq`.
     pub floor: u64,
@@ -124,7 +124,7 @@ pub enum NodeMessage {
         /// The user.
         user: UserName,
         /// The cause.
-        why: ForcedLogoutCause,
+        cause: ForcedLogoutCause,
         /// The number that the answer must name. Each is greater than all earlier ones of this
         /// sender.
         order: u64,
@@ -426,7 +426,7 @@ pub enum ClusterStoreJob {
     /// [`ClusterJobOutcome::Owner`]
     Owner,
     /// Makes this node the owner, if the whereabouts still have this epoch; then reads friends and
-    /// first page, after that commit. If an earlier try of this incarnation has done it (`at` is
+    /// first page, after that commit. If an earlier try of this incarnation has done it (`incarnation` is
     /// this incarnation and `epoch` is one greater), that is success. The account may be banned or
     /// deleted by now, as for `Load`. → [`ClusterJobOutcome::Loaded`],
     /// [`ClusterJobOutcome::Elsewhere`], `Banned` or `Unproven`
@@ -456,7 +456,7 @@ pub enum ClusterStoreJob {
 impl ClusterStoreJob {
     /// The job changes nothing.
     #[must_use]
-    pub fn is_read(&self) -> bool {
+    pub fn is_read_only(&self) -> bool {
         match self {
             Self::Owner | Self::Page { .. } => true,
             Self::Claim { .. } => false,

@@ -30,14 +30,14 @@ impl UnannouncedMessages {
     /// The owner of the receiver still has to be told.
     pub(super) fn insert(&mut self, sender: u64, receiver: UserSlot) {
         if self.by_sender.len() >= PAIRS_MAX && !self.by_sender.contains(&(sender, receiver)) {
-            return self.lose();
+            return self.record_lost_pair();
         }
         self.by_sender.insert((sender, receiver));
         self.by_receiver.insert((receiver, sender));
     }
 
     /// A pair is not kept: the next node of any sender must read everything.
-    pub(super) fn lose(&mut self) {
+    pub(super) fn record_lost_pair(&mut self) {
         self.losses += 1;
     }
 
@@ -58,7 +58,7 @@ impl UnannouncedMessages {
 
     /// The receivers for whom this sender's pushes may be in the store; `None` if that is not
     /// known, or there are too many.
-    fn of(&self, sender: u64, to: NodeIncarnation) -> Option<Vec<UserSlot>> {
+    fn receivers_of(&self, sender: u64, to: NodeIncarnation) -> Option<Vec<UserSlot>> {
         if self.told.get(&to).copied().unwrap_or(0) < self.losses {
             return None;
         }
@@ -70,7 +70,7 @@ impl UnannouncedMessages {
     }
 
     /// A node reads everything from now on.
-    pub(super) fn note_told(&mut self, to: NodeIncarnation) {
+    pub(super) fn mark_node_informed(&mut self, to: NodeIncarnation) {
         self.told.insert(to, self.losses);
     }
 
@@ -101,11 +101,11 @@ impl ChatCore {
         let Some(cluster) = &mut self.cluster else {
             return Vec::new();
         };
-        match cluster.dirty.of(hash, to) {
+        match cluster.dirty.receivers_of(hash, to) {
             Some(receivers) => receivers.into_iter().map(|user| self.users.get(user).name.clone()).collect(),
             None => {
-                cluster.dirty.note_told(to);
-                self.say(to, NodeMessage::Missed, out);
+                cluster.dirty.mark_node_informed(to);
+                self.send_record(to, NodeMessage::Missed, out);
                 Vec::new()
             }
         }
@@ -123,14 +123,14 @@ mod tests {
         let mut dirty = UnannouncedMessages::default();
         (0..PAIRS_MAX as u64).for_each(|sender| dirty.insert(sender, UserSlot::of(sender as usize % 100)));
         dirty.insert(1, UserSlot::of(1));
-        assert_eq!(dirty.of(1, to), Some(vec![UserSlot::of(1)]), "that one is known");
+        assert_eq!(dirty.receivers_of(1, to), Some(vec![UserSlot::of(1)]), "that one is known");
         let bytes = dirty.held_bytes();
         dirty.insert(u64::MAX, UserSlot::of(1));
         assert_eq!(dirty.held_bytes(), bytes, "there is no room");
-        assert_eq!(dirty.of(1, to), None);
-        dirty.note_told(to);
-        assert_eq!(dirty.of(1, to), Some(vec![UserSlot::of(1)]));
-        assert_eq!(dirty.of(1, NodeIncarnation { epoch: 2, ..to }), None, "another one");
+        assert_eq!(dirty.receivers_of(1, to), None);
+        dirty.mark_node_informed(to);
+        assert_eq!(dirty.receivers_of(1, to), Some(vec![UserSlot::of(1)]));
+        assert_eq!(dirty.receivers_of(1, NodeIncarnation { epoch: 2, ..to }), None, "another one");
         for receiver in 0..100 {
             dirty.remove(UserSlot::of(receiver));
         }

@@ -40,7 +40,7 @@ pub(in super::super) enum ForcedLogoutRequester {
 #[derive(Debug)]
 struct ForcedLogout {
     user: UserName,
-    why: ForcedLogoutCause,
+    cause: ForcedLogoutCause,
     /// The user was connected on this or another node.
     was_here: bool,
     then: Vec<ForcedLogoutRequester>,
@@ -73,26 +73,26 @@ impl ForcedLogouts {
 impl ChatCore {
     /// The user's connections and log-ins on other nodes are to end, whether the user was connected
     /// here or not. A server that is not in a cluster has nothing more to do.
-    pub(in super::super) fn end_elsewhere(
+    pub(in super::super) fn end_sessions_on_other_nodes(
         &mut self,
         user: &UserName,
-        (why, was_here): (ForcedLogoutCause, bool),
+        (cause, was_here): (ForcedLogoutCause, bool),
         then: Option<ForcedLogoutRequester>,
         out: &mut Vec<CoreAction>,
     ) {
         let now_ms = self.now.mono_ms;
         let then = Vec::from_iter(then);
         let Some(cluster) = &mut self.cluster else {
-            return self.ended_everywhere((why, was_here), then, out);
+            return self.on_forced_logout_done((cause, was_here), then, out);
         };
         let endings = &mut cluster.endings;
         if endings.orders.len() >= ORDERS_MAX {
-            return self.not_confirmed(&[], then, out);
+            return self.on_forced_logout_unconfirmed(&[], then, out);
         }
         endings.last += 1;
         let order = ForcedLogout {
             user: user.clone(),
-            why,
+            cause,
             was_here,
             then,
             began_ms: now_ms,
@@ -108,14 +108,14 @@ impl ChatCore {
     }
 
     /// The operator is answered when all nodes have confirmed the order.
-    pub(in super::super) fn answer_when_ended(
+    pub(in super::super) fn answer_when_logouts_confirmed(
         &mut self,
         user: &UserName,
         ticket: AdminTicket,
         out: &mut Vec<CoreAction>,
     ) {
         let orders = self.cluster.iter_mut().flat_map(|cluster| cluster.endings.orders.values_mut());
-        match { orders }.find(|order| order.user == *user && order.why == ForcedLogoutCause::Deleted) {
+        match { orders }.find(|order| order.user == *user && order.cause == ForcedLogoutCause::Deleted) {
             Some(order) => order.then.push(ForcedLogoutRequester::Operator(ticket)),
             None => self.answer_admin(ticket, AdminAnswer::Done, out),
         }
@@ -123,7 +123,7 @@ impl ChatCore {
 
     /// The answer to an operator whose time is over, if only confirmations of other nodes are
     /// missing.
-    pub(in super::super) fn unconfirmed(&self, ticket: AdminTicket) -> Option<AdminAnswer> {
+    pub(in super::super) fn unconfirmed_logout_answer(&self, ticket: AdminTicket) -> Option<AdminAnswer> {
         let mut orders = self.cluster.iter().flat_map(|cluster| cluster.endings.orders.values());
         let order = orders.find(|order| order.then.contains(&ForcedLogoutRequester::Operator(ticket)))?;
         Some(AdminAnswer::Unconfirmed { nodes: numbers(order.left.as_deref().unwrap_or_default()) })
@@ -158,7 +158,7 @@ impl ChatCore {
                 }
             };
             for &to in to_say {
-                let record = NodeMessage::End { user: order.user.clone(), why: order.why, order: number };
+                let record = NodeMessage::End { user: order.user.clone(), cause: order.cause, order: number };
                 said.push((to, record));
             }
             let age_ms = now_ms - order.began_ms;
@@ -169,20 +169,20 @@ impl ChatCore {
             }
         }
         for (to, record) in said {
-            self.say(to, record, out);
+            self.send_record(to, record, out);
         }
         for number in over {
             self.ending_is_over(number, out);
         }
-        self.ended_everywhere((ForcedLogoutCause::OwnNewPassword, true), users, out);
+        self.on_forced_logout_done((ForcedLogoutCause::OwnNewPassword, true), users, out);
     }
 
     /// Another node sends an order.
-    pub(super) fn end_for(
+    pub(super) fn on_forced_logout_order(
         &mut self,
         from: NodeIncarnation,
         user: &UserName,
-        (why, order): (ForcedLogoutCause, u64),
+        (cause, order): (ForcedLogoutCause, u64),
         out: &mut Vec<CoreAction>,
     ) {
         let known = |cluster: &super::ClusterState| {
@@ -191,7 +191,7 @@ impl ChatCore {
         };
         let was_here = match self.cluster.as_deref().and_then(known) {
             Some(was_here) => was_here,
-            None => self.end_here(user, why, out),
+            None => self.end_session_here(user, cause, out),
         };
         if let Some(cluster) = &mut self.cluster {
             let done = &mut cluster.endings.done;
@@ -200,11 +200,17 @@ impl ChatCore {
             }
             done.push_back((from, order, was_here));
         }
-        self.say(from, NodeMessage::Ended { order, was_here }, out);
+        self.send_record(from, NodeMessage::Ended { order, was_here }, out);
     }
 
     /// Another node has confirmed an order.
-    pub(super) fn ended_on(&mut self, from: NodeIncarnation, number: u64, was_here: bool, out: &mut Vec<CoreAction>) {
+    pub(super) fn on_forced_logout_confirmed(
+        &mut self,
+        from: NodeIncarnation,
+        number: u64,
+        was_here: bool,
+        out: &mut Vec<CoreAction>,
+    ) {
         let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.get_mut(&number));
         let Some(order) = order else { return };
         order.was_here |= was_here;
@@ -218,30 +224,30 @@ impl ChatCore {
 
     fn ending_is_over(&mut self, number: u64, out: &mut Vec<CoreAction>) {
         let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.remove(&number));
-        let Some(ForcedLogout { why, was_here, then, left, fenced, .. }) = order else {
+        let Some(ForcedLogout { cause, was_here, then, left, fenced, .. }) = order else {
             return;
         };
         match left.as_deref() {
             // Of one who was only disconnected nothing is in the store. Whether it was one of these
             // nodes that had them is not known; it closes their connection when it finds out.
-            Some([]) if why == ForcedLogoutCause::Disconnected && !was_here && !fenced.is_empty() => {
-                self.not_confirmed(&fenced, then, out);
+            Some([]) if cause == ForcedLogoutCause::Disconnected && !was_here && !fenced.is_empty() => {
+                self.on_forced_logout_unconfirmed(&fenced, then, out);
             }
-            Some([]) => self.ended_everywhere((why, was_here), then, out),
-            left => self.not_confirmed(left.unwrap_or_default(), then, out),
+            Some([]) => self.on_forced_logout_done((cause, was_here), then, out),
+            left => self.on_forced_logout_unconfirmed(left.unwrap_or_default(), then, out),
         }
     }
 
-    fn ended_everywhere(
+    fn on_forced_logout_done(
         &mut self,
-        (why, was_here): (ForcedLogoutCause, bool),
+        (cause, was_here): (ForcedLogoutCause, bool),
         then: Vec<ForcedLogoutRequester>,
         out: &mut Vec<CoreAction>,
     ) {
         for then in then {
             match then {
                 ForcedLogoutRequester::Operator(ticket) => {
-                    let is_done = was_here || why != ForcedLogoutCause::Disconnected;
+                    let is_done = was_here || cause != ForcedLogoutCause::Disconnected;
                     let answer = if is_done { AdminAnswer::Done } else { AdminAnswer::NotOnline };
                     self.answer_admin(ticket, answer, out);
                 }
@@ -250,7 +256,12 @@ impl ChatCore {
         }
     }
 
-    fn not_confirmed(&mut self, left: &[NodeIncarnation], then: Vec<ForcedLogoutRequester>, out: &mut Vec<CoreAction>) {
+    fn on_forced_logout_unconfirmed(
+        &mut self,
+        left: &[NodeIncarnation],
+        then: Vec<ForcedLogoutRequester>,
+        out: &mut Vec<CoreAction>,
+    ) {
         for then in then {
             match then {
                 ForcedLogoutRequester::Operator(ticket) => {

@@ -45,13 +45,13 @@ impl PushesFromOtherNodes {
         self.begun_len * BEGUN_BYTES + self.acked.held_bytes() + self.messages.held_bytes()
     }
 
-    fn begins(&mut self, user: UserSlot, from: NodeIncarnation, phase: u64) {
-        self.ends(user, from.node);
+    fn begin_phase(&mut self, user: UserSlot, from: NodeIncarnation, phase: u64) {
+        self.end_phases(user, from.node);
         self.begun.entry(user).or_default().push((from, phase));
         self.begun_len += 1;
     }
 
-    fn ends(&mut self, user: UserSlot, from: NodeId) {
+    fn end_phases(&mut self, user: UserSlot, from: NodeId) {
         if let Some(begun) = self.begun.get_mut(&user) {
             let before = begun.len();
             begun.retain(|(taker, _)| taker.node != from);
@@ -67,14 +67,14 @@ impl PushesFromOtherNodes {
         begun.iter().find(|(taker, _)| *taker == from).map(|(_, phase)| *phase)
     }
 
-    pub(super) fn left(&mut self, user: UserSlot) {
+    pub(super) fn remove_user(&mut self, user: UserSlot) {
         if let Some(begun) = self.begun.remove(&user) {
             self.begun_len -= begun.len();
         }
     }
 
     /// Nothing more is taken from dead nodes.
-    pub(super) fn keep(&mut self, lives: impl Fn(&NodeIncarnation) -> bool) {
+    pub(super) fn retain_live_takers(&mut self, lives: impl Fn(&NodeIncarnation) -> bool) {
         if self.begun.values().flatten().all(|(taker, _)| lives(taker)) {
             return;
         }
@@ -86,17 +86,17 @@ impl PushesFromOtherNodes {
     }
 }
 
-fn taker_of(seq: u64) -> Option<NodeId> {
+fn taker_node(seq: u64) -> Option<NodeId> {
     NodeId::new((seq & ((1 << NODE_BITS) - 1)) as u16)
 }
 
 impl ChatCore {
-    fn foreign(&mut self) -> Option<&mut PushesFromOtherNodes> {
+    fn foreign_pushes_mut(&mut self) -> Option<&mut PushesFromOtherNodes> {
         Some(&mut self.bus()?.foreign)
     }
 
     /// Another node begins to hand over pushes for a user.
-    pub(super) fn foreign_begins(
+    pub(super) fn on_foreign_phase_begin(
         &mut self,
         from: NodeIncarnation,
         user: &UserName,
@@ -106,8 +106,8 @@ impl ChatCore {
         if let Some(user) = self.users.find(user.as_str())
             && self.users.is_here(user)
         {
-            if let Some(foreign) = self.foreign() {
-                foreign.begins(user, from, phase);
+            if let Some(foreign) = self.foreign_pushes_mut() {
+                foreign.begin_phase(user, from, phase);
             }
             self.look(user, out);
         }
@@ -120,16 +120,16 @@ impl ChatCore {
         let message = self.deliveries.hash([push.receiver(), push.sender(), push.id()]);
         let user = self.users.find(push.receiver());
         let here = user.filter(|user| self.users.is_here(*user));
-        let Some(foreign) = self.foreign() else { return };
+        let Some(foreign) = self.foreign_pushes_mut() else { return };
         if foreign.acked.contains(seq, now_ms, ACKED_SPAN_MS) {
             return self.say_ack(from, push.receiver, seq);
         }
         let Some(user) = here.filter(|user| foreign.phase(*user, from) == Some(phase)) else {
             // Nothing more of this phase is taken, even if the messages arrive again.
             if let Some(user) = user {
-                foreign.ends(user, from.node);
+                foreign.end_phases(user, from.node);
             }
-            return self.say_quietly(from, NodeMessage::No { user: push.receiver, seq });
+            return self.send_record_quietly(from, NodeMessage::No { user: push.receiver, seq });
         };
         if foreign.messages.contains(message, now_ms, message_span_ms) {
             // Its first taker has died, or its sender has moved, before the taker knew of the ack.
@@ -180,23 +180,23 @@ impl ChatCore {
     }
 
     fn say_ack(&mut self, taker: NodeIncarnation, user: UserName, seq: u64) {
-        self.say_quietly(taker, NodeMessage::Ack { user, seq });
+        self.send_record_quietly(taker, NodeMessage::Ack { user, seq });
     }
 
     /// Nothing more of this phase is taken.
     fn refuse_foreign(&mut self, user: UserSlot, taker: NodeIncarnation, seq: u64) {
-        if let Some(foreign) = self.foreign() {
-            foreign.ends(user, taker.node);
+        if let Some(foreign) = self.foreign_pushes_mut() {
+            foreign.end_phases(user, taker.node);
         }
         let user = self.users.get(user).name.clone();
-        self.say_quietly(taker, NodeMessage::No { user, seq });
+        self.send_record_quietly(taker, NodeMessage::No { user, seq });
     }
 
     /// The taker of a push, if it is alive; perhaps a later incarnation than the one that handed it
     /// over.
-    fn living_taker(&self, seq: u64) -> Option<NodeIncarnation> {
+    fn live_taker(&self, seq: u64) -> Option<NodeIncarnation> {
         let cluster = self.cluster.as_ref()?;
-        let last = cluster.view.node(taker_of(seq)?)?.last;
+        let last = cluster.view.node(taker_node(seq)?)?.last;
         cluster.is_alive(last).then_some(last)
     }
 
@@ -206,8 +206,8 @@ impl ChatCore {
         let seq = delivery.seq;
         let name = self.users.get(user).name.clone();
         self.note_acked(&name, delivery);
-        let taker = self.living_taker(seq);
-        let Some(foreign) = self.foreign() else { return };
+        let taker = self.live_taker(seq);
+        let Some(foreign) = self.foreign_pushes_mut() else { return };
         let is_takers = taker.is_some_and(|taker| foreign.phase(user, taker).is_some());
         if let Some(taker) = taker {
             self.say_ack(taker, name.clone(), seq);
@@ -223,7 +223,7 @@ impl ChatCore {
     #[cold]
     pub(in super::super) fn acked_row(&mut self, user: UserSlot, delivery: &Delivery) {
         let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.bus.is_some()) else { return };
-        let is_own = taker_of(delivery.seq) == Some(cluster.me.node);
+        let is_own = taker_node(delivery.seq) == Some(cluster.me.node);
         if !is_own && delivery.body.kind == PushKind::Message {
             let name = self.users.get(user).name.clone();
             self.note_acked(&name, delivery);
@@ -233,7 +233,7 @@ impl ChatCore {
     fn note_acked(&mut self, receiver: &UserName, delivery: &Delivery) {
         let (now_ms, span_ms) = (self.now.mono_ms, self.rules.dedup_age_ms / 2);
         let message = self.deliveries.hash([receiver.as_str(), delivery.body.sender(), delivery.body.id()]);
-        if let Some(foreign) = self.foreign() {
+        if let Some(foreign) = self.foreign_pushes_mut() {
             foreign.acked.insert(delivery.seq, now_ms, ACKED_SPAN_MS);
             foreign.messages.insert(message, now_ms, span_ms);
         }
@@ -244,7 +244,7 @@ impl ChatCore {
     pub(in super::super) fn release_foreign(&mut self, delivery: DeliveryRef) {
         let Some(found) = self.deliveries.get(delivery) else { return };
         let receiver = found.receiver;
-        if let Some(taker) = self.living_taker(delivery.seq) {
+        if let Some(taker) = self.live_taker(delivery.seq) {
             self.refuse_foreign(receiver, taker, delivery.seq);
         }
         self.release_delivery(delivery);
@@ -254,16 +254,22 @@ impl ChatCore {
     /// do.
     pub(super) fn foreign_is_stored(&mut self, user: UserSlot, seq: u64) {
         let name = self.users.get(user).name.clone();
-        if let Some(taker) = self.living_taker(seq) {
+        if let Some(taker) = self.live_taker(seq) {
             self.say_ack(taker, name, seq);
         }
     }
 
     /// A page has a push that was acked here: its taker has saved it and does not know of the ack
     /// yet. The row is deleted at once.
-    pub(in super::super) fn was_acked_here(&mut self, user: UserSlot, seq: u64, out: &mut Vec<CoreAction>) -> bool {
+    pub(in super::super) fn delete_if_acked_here(
+        &mut self,
+        user: UserSlot,
+        seq: u64,
+        out: &mut Vec<CoreAction>,
+    ) -> bool {
         let now_ms = self.now.mono_ms;
-        let is_acked = self.foreign().is_some_and(|foreign| foreign.acked.contains(seq, now_ms, ACKED_SPAN_MS));
+        let is_acked =
+            self.foreign_pushes_mut().is_some_and(|foreign| foreign.acked.contains(seq, now_ms, ACKED_SPAN_MS));
         if is_acked {
             self.delete(seq, user, out);
         }

@@ -81,7 +81,7 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let hash = self.users.hash(user.as_str());
-        let user = self.users.refer(&user);
+        let user = self.users.hold_by_name(&user);
         let Some(cluster) = &mut self.cluster else { return };
         if cluster.epochs.get(&user).is_some_and(|&held| held > epoch) {
             // The user has logged in here again since that was read.
@@ -106,17 +106,17 @@ impl ChatCore {
                 return self.users.release(user);
             }
         }
-        if let Some(conn) = self.users.route(user).here() {
-            self.say_and_close(conn, REPLACED, CoreCloseReason::Replaced, out);
+        if let Some(conn) = self.users.route(user).local_conn() {
+            self.close_with_error(conn, REPLACED, CoreCloseReason::Replaced, out);
         }
         self.await_messages(user, true);
         self.arm_cluster();
         self.save_open(user, out);
-        self.go_on_letting_go(user, out);
+        self.continue_release(user, out);
     }
 
     /// Continues as soon as all messages of the user are safe, or refused.
-    pub(in super::super) fn go_on_letting_go(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
+    pub(in super::super) fn continue_release(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.letting_go.get_mut(&user) else { return };
         if going.settling == UserReleaseStage::Open {
@@ -138,19 +138,19 @@ impl ChatCore {
     }
 
     /// Tries again what could not be saved or submitted.
-    pub(super) fn let_go_on(&mut self, out: &mut Vec<CoreAction>) {
+    pub(super) fn retry_releases(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &self.cluster else { return };
         let waiting = cluster.letting_go.iter().filter(|(_, going)| going.settling != UserReleaseStage::Asked);
         let waiting: Vec<UserSlot> = waiting.map(|(user, _)| *user).collect();
         for user in waiting {
             self.save_open(user, out);
-            self.go_on_letting_go(user, out);
+            self.continue_release(user, out);
         }
     }
 
     /// The barrier was answered, with whatever outcome, so all earlier jobs about the user are
     /// answered: their mailbox has all pushes that were taken for them here.
-    pub(in super::super) fn let_go(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
+    pub(in super::super) fn finish_release(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.letting_go.get_mut(&user) else {
             debug_assert!(false, "a user whom the node lets go of is in the table");
@@ -170,7 +170,7 @@ impl ChatCore {
         let window = self.window_of(user);
         let released = UserHandoverData { user: name, claim, epoch, clock: self.next_seq, dirty, window };
         self.count_cluster(|totals| totals.users_released += 1);
-        self.say(to, NodeMessage::Released(Box::new(released)), out);
+        self.send_record(to, NodeMessage::Released(Box::new(released)), out);
         self.users.release(user);
     }
 

@@ -41,7 +41,7 @@ impl ChatCore {
     /// A node that has died, or could not keep its records, may have saved pushes for any user or
     /// changed their friends: each list is read in the background, or as soon as a push is to be
     /// sent.
-    pub(super) fn look_at_all(&mut self, out: &mut Vec<CoreAction>) {
+    pub(super) fn start_sweep_of_all_lists(&mut self, out: &mut Vec<CoreAction>) {
         let users = self.users.iter().filter(|(_, user, _)| user.is_here() || user.loading.is_some());
         let mut users: Vec<UserSlot> = users.map(|(id, ..)| id).collect();
         for &user in &users {
@@ -77,20 +77,25 @@ impl ChatCore {
             // The slot may belong to another user by now, or to none.
             if self.users.at(user.slot()).is_some() {
                 self.want_page(user, out);
-                self.doubt_friends_of(user);
+                self.mark_friends_in_doubt(user);
             }
         }
     }
 
     /// The friends of this user differ from those in memory.
     pub(super) fn friends_changed(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
-        self.doubt_friends_of(user);
-        self.read_doubted(out);
+        self.mark_friends_in_doubt(user);
+        self.request_friends_in_doubt(out);
     }
 
     /// A friendship was begun or ended here, or may have been. Both users' friends are read anew on
     /// their nodes, since the other user's node may have changed them at the same time.
-    pub(in super::super) fn tell_friends(&mut self, me: UserSlot, other: UserSlot, out: &mut Vec<CoreAction>) {
+    pub(in super::super) fn reread_friends_of_both(
+        &mut self,
+        me: UserSlot,
+        other: UserSlot,
+        out: &mut Vec<CoreAction>,
+    ) {
         if self.cluster.is_none() {
             return;
         }
@@ -98,7 +103,7 @@ impl ChatCore {
             if self.users.is_here(user) {
                 self.friends_changed(user, out);
             } else {
-                self.tell_owner(user, super::owner_notices::RereadScope::FRIENDS, None, out);
+                self.notify_owner(user, super::owner_notices::RereadScope::FRIENDS, None, out);
             }
         }
     }
@@ -106,7 +111,12 @@ impl ChatCore {
     /// A page has a message that is on the list under another number: it was sent again on another
     /// node, or here while its outcome was not known. The two are one message. The entry on the
     /// list becomes the one in the store, so that one ack serves both.
-    pub(in super::super) fn merge_twins(&mut self, user: UserSlot, page: &PushPage, out: &mut Vec<CoreAction>) {
+    pub(in super::super) fn merge_duplicates_on_page(
+        &mut self,
+        user: UserSlot,
+        page: &PushPage,
+        out: &mut Vec<CoreAction>,
+    ) {
         if self.cluster.is_none() {
             return;
         }
@@ -114,13 +124,13 @@ impl ChatCore {
             let list = self.users.get(user).list.as_ref();
             let twin = list.and_then(|list| list.mailbox.find_message(push.sender(), push.id(), &self.deliveries));
             if let Some(twin) = twin.filter(|twin| twin.seq != push.seq && !self.undeleted.contains(&push.seq)) {
-                self.become_stored(user, twin, push.seq, out);
+                self.adopt_stored_push(user, twin, push.seq, out);
             }
         }
     }
 
     /// A delivery on a list is the push with this number in the store.
-    fn become_stored(&mut self, user: UserSlot, delivery: DeliveryRef, seq: u64, out: &mut Vec<CoreAction>) {
+    fn adopt_stored_push(&mut self, user: UserSlot, delivery: DeliveryRef, seq: u64, out: &mut Vec<CoreAction>) {
         if self.deliveries.get(delivery).is_some_and(|found| found.save == PushSaveState::Foreign) {
             self.foreign_is_stored(user, delivery.seq);
         }

@@ -8,19 +8,19 @@
 //! | part | purpose |
 //! |---|---|
 //! | `clock.rs` | the numbers of pushes: a later push gets a greater number, on whichever node |
-//! | `telling.rs` | the owners to be told that a push was saved, or may have been saved |
+//! | `owner_notices.rs` | the owners to be told that a push was saved, or may have been saved |
 //! | `looks.rs` | reading a list anew: after a `Look`, or after the death of a node |
 //! | `claims.rs` | log-ins of users who belong to another node, which must let go of them first |
 //! | `letting_go.rs` | the other side of a claim: everything is saved, then handed over |
-//! | `taken.rs` | the messages that are not safe yet: letting go of their sender waits for them |
+//! | `taken_messages.rs` | the messages that are not safe yet: letting go of their sender waits for them |
 //! | `dirty.rs` | the receivers for whom the next node of a sender must look |
-//! | `views.rs` | the nodes that have died between two views |
+//! | `view_changes.rs` | the nodes that have died between two views |
 //! | `presence.rs` | the users who are online on other nodes |
-//! | `endings.rs` | a ban, a deletion, another password: connections and log-ins end on all nodes |
+//! | `forced_logouts.rs` | a ban, a deletion, another password: connections and log-ins end on all nodes |
 //! | `figures.rs` | what operators are told of all this |
 //! | `questions.rs` | an operator's question about a user of another node |
 //!
-//! The work for one user does not grow with the number of other users: `steps.rs` counts it in unit
+//! The work for one user does not grow with the number of other users: `step_count.rs` counts it in unit
 //! tests.
 //!
 //! With a bus, records between nodes are sent over it first, and a message for a user on another
@@ -30,7 +30,7 @@
 //! |---|---|
 //! | `link.rs` | both directions between two nodes, in unbroken order |
 //! | `bus.rs` | all links, and their frames to and from the core |
-//! | `direct.rs` | the taker's side: receivers on other nodes, and what was handed over for them |
+//! | `remote_receivers.rs` | the taker's side: receivers on other nodes, and what was handed over for them |
 //! | `foreign.rs` | the owner's side: what other nodes hand over for users who are here |
 //!
 //! A server that is not in a cluster has no `ClusterState`, and does nothing of all this.
@@ -212,7 +212,7 @@ impl ChatCore {
     /// [`ChatCore::new`]; the `first_seq` given there must not be less than the node's `hlc_limit`
     /// at the start of this incarnation.
     pub fn join(&mut self, me: NodeIncarnation, view: ClusterView) {
-        self.next_seq = clock::after(self.next_seq, me.node);
+        self.next_seq = clock::next_seq_after(self.next_seq, me.node);
         self.seq_step = clock::STEP;
         self.cluster = Some(Box::new(ClusterState {
             me,
@@ -252,7 +252,7 @@ impl ChatCore {
     /// Another node has given this `seq`: from now on this node gives greater ones.
     fn merge_clock(&mut self, seen: u64) {
         if let Some(cluster) = &self.cluster {
-            self.next_seq = self.next_seq.max(clock::after(seen, cluster.me.node));
+            self.next_seq = self.next_seq.max(clock::next_seq_after(seen, cluster.me.node));
         }
     }
 
@@ -272,7 +272,7 @@ impl ChatCore {
             self.bus_view_changed(out);
         }
         if changes.any_died {
-            self.look_at_all(out);
+            self.start_sweep_of_all_lists(out);
         }
         if !changes.nodes.is_empty() {
             self.consider_claims(&changes.nodes, out);
@@ -294,7 +294,7 @@ impl ChatCore {
             self.heard_record(from, record, out);
         } else if let NodeMessage::Ack { user, seq } = record {
             // An ack is true, whichever node reports it.
-            self.acked_there(user, seq, out);
+            self.on_remote_ack(user, seq, out);
         }
         // Its other records are found by looking: its death has marked all lists.
     }
@@ -314,27 +314,27 @@ impl ChatCore {
                 }
             }
             NodeMessage::Release { user, epoch, claim } => self.release_user(from, user, (epoch, claim), out),
-            NodeMessage::Released(released) => self.released(*released, out),
-            NodeMessage::End { user, why, order } => self.end_for(from, &user, (why, order), out),
-            NodeMessage::Ended { order, was_here } => self.ended_on(from, order, was_here, out),
-            NodeMessage::Ack { user, seq } => self.acked_there(user, seq, out),
-            NodeMessage::No { user, seq } => self.refused_there(&user, seq, out),
-            NodeMessage::Ask { user, question } => self.asked_about(from, &user, question, out),
-            NodeMessage::Told { question, online } => self.told_about(from, question, online, out),
-            NodeMessage::Who => self.who_is_asked(from, out),
+            NodeMessage::Released(released) => self.on_user_released(*released, out),
+            NodeMessage::End { user, cause, order } => self.on_forced_logout_order(from, &user, (cause, order), out),
+            NodeMessage::Ended { order, was_here } => self.on_forced_logout_confirmed(from, order, was_here, out),
+            NodeMessage::Ack { user, seq } => self.on_remote_ack(user, seq, out),
+            NodeMessage::No { user, seq } => self.on_remote_refusal(&user, seq, out),
+            NodeMessage::Ask { user, question } => self.on_user_question(from, &user, question, out),
+            NodeMessage::Told { question, online } => self.on_user_answer(from, question, online, out),
+            NodeMessage::Who => self.on_presence_query(from, out),
             NodeMessage::Present { number, is_first, is_last, users } => {
-                if self.is_next_of_presence(from, number, is_first, out) {
-                    self.present_there(from, (is_first, is_last), &users);
+                if self.accept_presence_record(from, number, is_first, out) {
+                    self.on_remote_presence_list(from, (is_first, is_last), &users);
                 }
             }
             NodeMessage::Moved { number, users } => {
-                if self.is_next_of_presence(from, number, false, out) {
-                    self.moved_there(from, users);
+                if self.accept_presence_record(from, number, false, out) {
+                    self.on_remote_presence_changes(from, users);
                 }
             }
             NodeMessage::Missed => {
-                self.end_directs_at(from.node, out);
-                self.look_at_all(out);
+                self.end_direct_receivers_at(from.node, out);
+                self.start_sweep_of_all_lists(out);
                 self.presence_missed(from, out);
             }
         }
@@ -353,9 +353,9 @@ impl ChatCore {
         if let Some(cluster) = &mut self.cluster {
             cluster.timer_set = false;
         }
-        self.tell_everybody(out);
+        self.tell_all_nodes(out);
         self.ask_owners(out);
-        self.let_go_on(out);
+        self.retry_releases(out);
         self.ask_for_claims(out);
         self.order_endings(false, out);
         self.end_questions(out);
@@ -376,7 +376,7 @@ impl ChatCore {
         if let Some(cluster) = &mut self.cluster {
             cluster.epochs.remove(&user);
             if let Some(bus) = &mut cluster.bus {
-                bus.foreign.left(user);
+                bus.foreign.remove_user(user);
             }
         }
     }

@@ -83,13 +83,13 @@ impl ChatCore {
             }
         } else if is_handed_over && self.saved_in_direct(delivery, (receiver, sender), owner, out) {
             // The owner has it already, or gets it now.
-            self.consider_direct(receiver, delivery.seq, owner, out);
+            self.try_direct_mode(receiver, delivery.seq, owner, out);
         } else {
-            let told = owner.is_some_and(|owner| self.tell_node(receiver, owner, RereadScope::PUSHES, out));
+            let told = owner.is_some_and(|owner| self.notify_owner_node(receiver, owner, RereadScope::PUSHES, out));
             if !told {
-                self.tell_owner(receiver, RereadScope::PUSHES, sender, out);
+                self.notify_owner(receiver, RereadScope::PUSHES, sender, out);
             }
-            self.consider_direct(receiver, delivery.seq, owner, out);
+            self.try_direct_mode(receiver, delivery.seq, owner, out);
         }
         if let Some(sender) = sender {
             self.users.release(sender);
@@ -98,19 +98,19 @@ impl ChatCore {
     }
 
     /// The save of a delivery seems to have failed. Perhaps only its answer was lost.
-    pub(in super::super) fn saved_perhaps(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
+    pub(in super::super) fn on_save_uncertain(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         if self.cluster.is_some()
             && let Some(found) = self.deliveries.get(delivery)
             && found.save != PushSaveState::Full
         {
             let (receiver, sender) = (found.receiver, found.sender);
-            self.tell_owner(receiver, RereadScope::PUSHES, sender, out);
+            self.notify_owner(receiver, RereadScope::PUSHES, sender, out);
         }
     }
 
     /// The owner of this user is to be told, whichever node it is. Without a cluster it does
     /// nothing.
-    pub(in super::super) fn tell_owner(
+    pub(in super::super) fn notify_owner(
         &mut self,
         user: UserSlot,
         what: RereadScope,
@@ -122,14 +122,14 @@ impl ChatCore {
         {
             // This happens before any further message is handed over. The present owner is told,
             // too.
-            self.say(at, NodeMessage::Look { user: self.users.get(user).name.clone() }, out);
+            self.send_record(at, NodeMessage::Look { user: self.users.get(user).name.clone() }, out);
         }
         let Some(cluster) = &mut self.cluster else {
             return;
         };
         let is_new = !cluster.telling.contains_key(&user);
         if is_new && cluster.telling.len() >= TELLING_MAX {
-            return self.tell_everybody_soon();
+            return self.schedule_tell_all_nodes();
         }
         let telling = cluster
             .telling
@@ -152,41 +152,41 @@ impl ChatCore {
 
     /// All nodes will look for what cannot be remembered here.
     #[cold]
-    fn tell_everybody_soon(&mut self) {
+    fn schedule_tell_all_nodes(&mut self) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.dirty.lose();
+            cluster.dirty.record_lost_pair();
             cluster.tells_everybody = true;
         }
         self.arm_cluster();
     }
 
     /// If an owner could not be told, all nodes look at all lists, including this one.
-    pub(super) fn tell_everybody(&mut self, out: &mut Vec<CoreAction>) {
+    pub(super) fn tell_all_nodes(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         if !std::mem::take(&mut cluster.tells_everybody) {
             return;
         }
         for to in cluster.others().collect::<Vec<_>>() {
             if let Some(cluster) = &mut self.cluster {
-                cluster.dirty.note_told(to);
+                cluster.dirty.mark_node_informed(to);
             }
-            self.say(to, NodeMessage::Missed, out);
+            self.send_record(to, NodeMessage::Missed, out);
         }
-        self.look_at_all(out);
+        self.start_sweep_of_all_lists(out);
     }
 
-    fn telling(&mut self, user: UserSlot) -> Option<&mut PendingOwnerNotice> {
+    fn pending_notice_mut(&mut self, user: UserSlot) -> Option<&mut PendingOwnerNotice> {
         self.cluster.as_mut()?.telling.get_mut(&user)
     }
 
     /// Returns `false` if the store accepts no more jobs.
     fn ask_owner(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) -> bool {
-        if !self.telling(user).is_some_and(|telling| telling.waits()) {
+        if !self.pending_notice_mut(user).is_some_and(|telling| telling.waits()) {
             return true;
         }
         let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
         let is_asked = self.submit(job, JobPurpose::Owner(user), out).is_ok();
-        if let Some(telling) = self.telling(user).filter(|_| is_asked) {
+        if let Some(telling) = self.pending_notice_mut(user).filter(|_| is_asked) {
             telling.asking = OwnerLookupState::Asked;
         }
         if !is_asked {
@@ -219,7 +219,7 @@ impl ChatCore {
 
     /// The owner was read, or could not be read.
     pub(in super::super) fn owner_read(&mut self, user: UserSlot, outcome: &JobOutcome, out: &mut Vec<CoreAction>) {
-        let Some(telling) = self.telling(user) else {
+        let Some(telling) = self.pending_notice_mut(user) else {
             debug_assert!(false, "an owner is read only for an update");
             return;
         };
@@ -227,15 +227,15 @@ impl ChatCore {
         telling.asking = OwnerLookupState::Waits;
         match Self::owner_in(outcome) {
             Some(_) if too_early => _ = self.ask_owner(user, out),
-            Some(owner) if self.tell_node(user, owner, what, out) => {
-                self.owner_is(user, owner, out);
-                self.told(user);
+            Some(owner) if self.notify_owner_node(user, owner, what, out) => {
+                self.on_receiver_owner_read(user, owner, out);
+                self.finish_owner_notice(user);
             }
             _ => self.ask_owner_later(user),
         }
     }
 
-    fn told(&mut self, user: UserSlot) {
+    fn finish_owner_notice(&mut self, user: UserSlot) {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.telling.remove(&user);
         cluster.to_ask.remove(&user);
@@ -248,7 +248,13 @@ impl ChatCore {
 
     /// Tells the owner. Returns `false` if that is not possible yet, because the view does not have
     /// it.
-    fn tell_node(&mut self, user: UserSlot, owner: UserOwner, what: RereadScope, out: &mut Vec<CoreAction>) -> bool {
+    fn notify_owner_node(
+        &mut self,
+        user: UserSlot,
+        owner: UserOwner,
+        what: RereadScope,
+        out: &mut Vec<CoreAction>,
+    ) -> bool {
         let (Some(cluster), Some(at)) = (&self.cluster, owner.at) else {
             // The user belongs to no node: their next log-in reads it.
             return true;
@@ -265,10 +271,10 @@ impl ChatCore {
             IncarnationState::Lives => {
                 let name = self.users.get(user).name.clone();
                 if what.pushes {
-                    self.say(at, NodeMessage::Look { user: name.clone() }, out);
+                    self.send_record(at, NodeMessage::Look { user: name.clone() }, out);
                 }
                 if what.friends {
-                    self.say(at, NodeMessage::Friend { user: name }, out);
+                    self.send_record(at, NodeMessage::Friend { user: name }, out);
                 }
             }
             // Their next log-in, on another node, reads it.

@@ -105,12 +105,12 @@ impl RemotePresence {
             + self.moves.values().map(|one| 64 + one.friends.len() * size_of::<UserName>()).sum::<usize>()
     }
 
-    fn is_there(&self, hash: u64) -> bool {
+    fn is_on_other_node(&self, hash: u64) -> bool {
         self.there.range((hash, NodeId::FIRST)..=(hash, NodeId::LAST)).next().is_some()
     }
 
     /// The user is here: reports of other nodes about them no longer count.
-    fn is_here(&mut self, hash: u64) {
+    fn set_here(&mut self, hash: u64) {
         while let Some(&there) = self.there.range((hash, NodeId::FIRST)..=(hash, NodeId::LAST)).next() {
             self.there.remove(&there);
         }
@@ -128,7 +128,8 @@ impl ChatCore {
         let entry = self.users.get(user);
         entry.is_here()
             || self.cluster.as_ref().is_some_and(|cluster| {
-                !cluster.presence.there.is_empty() && cluster.presence.is_there(self.users.hash(entry.name.as_str()))
+                !cluster.presence.there.is_empty()
+                    && cluster.presence.is_on_other_node(self.users.hash(entry.name.as_str()))
             })
     }
 
@@ -157,7 +158,7 @@ impl ChatCore {
         if presence.is_wanted {
             self.ask_who_is_present(out);
         }
-        self.arm_elsewhere();
+        self.arm_remote_presence_timer();
     }
 
     fn ask_who_is_present(&mut self, out: &mut Vec<CoreAction>) {
@@ -172,9 +173,9 @@ impl ChatCore {
             let Some(cluster) = &mut self.cluster else { return };
             let last = cluster.presence.asked.get(&to).map_or(0, |asked| asked.last);
             cluster.presence.asked.insert(to, NodePresenceQuery { at_ms: now_ms, has_answered: false, last });
-            self.say(to, NodeMessage::Who, out);
+            self.send_record(to, NodeMessage::Who, out);
         }
-        self.arm_elsewhere();
+        self.arm_remote_presence_timer();
     }
 
     /// A node could not keep its records.
@@ -184,14 +185,14 @@ impl ChatCore {
         if let Some(asked) = cluster.presence.asked.get_mut(&from) {
             (asked.at_ms, asked.has_answered) = (now_ms, false);
             cluster.presence.coming.remove(&from);
-            self.say(from, NodeMessage::Who, out);
-            self.arm_elsewhere();
+            self.send_record(from, NodeMessage::Who, out);
+            self.arm_remote_presence_timer();
         }
     }
 
     /// Returns `true` if this record follows the last one of its sender. A record that came before,
     /// or whose predecessor is missing, is not taken. `begins`: earlier records do not count.
-    pub(super) fn is_next_of_presence(
+    pub(super) fn accept_presence_record(
         &mut self,
         from: NodeIncarnation,
         number: u64,
@@ -216,7 +217,7 @@ impl ChatCore {
         self.cluster.is_some()
     }
 
-    fn arm_elsewhere(&mut self) {
+    fn arm_remote_presence_timer(&mut self) {
         if let Some(cluster) = &mut self.cluster
             && cluster.presence.waits()
             && !std::mem::replace(&mut cluster.presence.timer_set, true)
@@ -229,18 +230,18 @@ impl ChatCore {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.presence.timer_set = false;
         if !self.stopping {
-            self.tell_moves(out);
+            self.report_presence_changes(out);
         }
-        self.fade();
+        self.expire_users_of_dead_nodes();
         self.sweep_doubted();
         if self.cluster.as_ref().is_some_and(|cluster| cluster.presence.is_wanted) {
             self.ask_who_is_present(out);
         }
-        self.arm_elsewhere();
+        self.arm_remote_presence_timer();
     }
 
     /// Another node reports users who have come and gone.
-    pub(super) fn moved_there(&mut self, from: NodeIncarnation, moved: Vec<PresenceUpdate>) {
+    pub(super) fn on_remote_presence_changes(&mut self, from: NodeIncarnation, moved: Vec<PresenceUpdate>) {
         for PresenceUpdate { user, is_online, friends } in moved {
             let (hash, id) = (self.users.hash(user.as_str()), self.users.find(user.as_str()));
             let is_here = id.is_some_and(|id| self.users.is_here(id));
@@ -254,14 +255,19 @@ impl ChatCore {
             let Some(about) = id else { continue };
             for friend in friends {
                 if let Some(friend) = self.users.find(friend.as_str()) {
-                    self.owe_presence(friend, about);
+                    self.add_unsent_presence(friend, about);
                 }
             }
         }
     }
 
     /// Another node reports all its users.
-    pub(super) fn present_there(&mut self, from: NodeIncarnation, (is_first, is_last): (bool, bool), users: &[u64]) {
+    pub(super) fn on_remote_presence_list(
+        &mut self,
+        from: NodeIncarnation,
+        (is_first, is_last): (bool, bool),
+        users: &[u64],
+    ) {
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
         if is_first {
@@ -293,13 +299,13 @@ impl ChatCore {
         // A user who is here now is no longer there, whatever that node reports.
         let here = self.users.iter().filter(|(_, user, _)| user.is_here());
         for (_, user, _) in here {
-            presence.is_here(self.users.hash(user.name.as_str()));
+            presence.set_here(self.users.hash(user.name.as_str()));
         }
         self.begin_presence_sweep();
     }
 
     /// The users of dead nodes are offline, unless they have logged in elsewhere.
-    fn fade(&mut self) {
+    fn expire_users_of_dead_nodes(&mut self) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
         let RemotePresence { fading, there, doubted, .. } = &mut cluster.presence;
@@ -332,7 +338,7 @@ impl ChatCore {
         } else {
             presence.sweeps_again = true;
         }
-        self.arm_elsewhere();
+        self.arm_remote_presence_timer();
     }
 
     /// Checks some watchers, and tells them of differences.
@@ -359,7 +365,7 @@ impl ChatCore {
             }
         }
         for (to, about) in owed {
-            self.owe_presence(to, about);
+            self.add_unsent_presence(to, about);
         }
     }
 }

@@ -109,7 +109,7 @@ impl ChatCore {
     }
 
     /// Another node asks about a user.
-    pub(super) fn asked_about(
+    pub(super) fn on_user_question(
         &mut self,
         from: NodeIncarnation,
         user: &UserName,
@@ -121,7 +121,7 @@ impl ChatCore {
     }
 
     /// Another node answers.
-    pub(super) fn told_about(
+    pub(super) fn on_user_answer(
         &mut self,
         from: NodeIncarnation,
         question: u64,

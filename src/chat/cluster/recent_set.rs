@@ -19,7 +19,7 @@ pub(super) struct RecentNumbers {
 impl RecentNumbers {
     /// A generation ends when it is full, or has lasted for `span_ms`.
     pub(super) fn insert(&mut self, number: u64, now_ms: u64, span_ms: u64) {
-        self.pass(now_ms, span_ms);
+        self.rotate_generations(now_ms, span_ms);
         if self.newer.len() >= COUNT_MAX {
             self.older = std::mem::take(&mut self.newer);
             self.since_ms = now_ms;
@@ -28,7 +28,7 @@ impl RecentNumbers {
         self.greatest = self.greatest.max(number);
     }
 
-    fn pass(&mut self, now_ms: u64, span_ms: u64) {
+    fn rotate_generations(&mut self, now_ms: u64, span_ms: u64) {
         let age_ms = now_ms - self.since_ms;
         if age_ms >= span_ms {
             let newer = std::mem::take(&mut self.newer);
@@ -41,7 +41,7 @@ impl RecentNumbers {
         if number > self.greatest || (self.newer.is_empty() && self.older.is_empty()) {
             return false;
         }
-        self.pass(now_ms, span_ms);
+        self.rotate_generations(now_ms, span_ms);
         self.newer.contains(&number) || self.older.contains(&number)
     }
 

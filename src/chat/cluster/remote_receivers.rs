@@ -107,7 +107,7 @@ impl RemoteReceivers {
         assert!(self.turns.iter().all(|(turn, user)| self.of.get(user).is_some_and(|remote| remote.turn == *turn)));
     }
 
-    fn note_came(&mut self, sender: u64) {
+    fn note_arrived_sender(&mut self, sender: u64) {
         self.came += 1;
         if self.came_newer.len() >= CAME_MAX {
             self.came_older = std::mem::take(&mut self.came_newer);
@@ -116,7 +116,7 @@ impl RemoteReceivers {
         self.came_newer.insert(sender, self.came);
     }
 
-    fn came(&self, sender: u64) -> u64 {
+    fn arrival_of(&self, sender: u64) -> u64 {
         let known = self.came_newer.get(&sender).or_else(|| self.came_older.get(&sender));
         known.copied().unwrap_or(self.came_unknown)
     }
@@ -143,7 +143,7 @@ impl RemoteReceivers {
     }
 
     /// The receivers on nodes that are no longer alive.
-    pub(super) fn all_but(&self, lives: impl Fn(&NodeIncarnation) -> bool) -> Vec<UserSlot> {
+    pub(super) fn receivers_on_dead_nodes(&self, lives: impl Fn(&NodeIncarnation) -> bool) -> Vec<UserSlot> {
         self.of.iter().filter(|(_, remote)| !lives(&remote.at)).map(|(user, _)| *user).collect()
     }
 
@@ -165,7 +165,7 @@ impl ChatCore {
 
     /// Hands a push over to the owner of its receiver, or saves it.
     #[inline(never)]
-    pub(in super::super) fn deliver_elsewhere(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
+    pub(in super::super) fn deliver_to_other_node(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         if !self.hand_over(delivery, out) {
             self.deliver_by::<false>(delivery, out);
         }
@@ -186,7 +186,7 @@ impl ChatCore {
             RemoteDeliveryMode::Stored { .. } => false,
             _ if is_full => false,
             RemoteDeliveryMode::Opening { .. } => true,
-            RemoteDeliveryMode::Direct { .. } => self.hand_one(delivery, sender, out),
+            RemoteDeliveryMode::Direct { .. } => self.hand_over_message(delivery, sender, out),
         };
         if !is_handed {
             self.end_direct(receiver, out);
@@ -210,14 +210,19 @@ impl ChatCore {
     }
 
     /// Hands a message over; returns `false` if that is impossible.
-    fn hand_one(&mut self, delivery: DeliveryRef, sender: Option<UserSlot>, out: &mut Vec<CoreAction>) -> bool {
+    fn hand_over_message(
+        &mut self,
+        delivery: DeliveryRef,
+        sender: Option<UserSlot>,
+        out: &mut Vec<CoreAction>,
+    ) -> bool {
         let Some(found) = self.deliveries.get(delivery) else { return true };
         let receiver = found.receiver;
         let name = self.users.get(receiver).name.clone();
         let push = found.push_to(&name);
         let sender = sender.map(|sender| self.users.hash(self.users.get(sender).name.as_str()));
         let Some(remotes) = self.remotes() else { return false };
-        let came = sender.map_or(0, |sender| remotes.came(sender));
+        let came = sender.map_or(0, |sender| remotes.arrival_of(sender));
         let came_last = remotes.came;
         let Some(RemoteRecipient { at, state: RemoteDeliveryMode::Direct { phase, looked }, .. }) =
             remotes.of.get_mut(&receiver)
@@ -229,16 +234,16 @@ impl ChatCore {
             // Messages that the sender sent through their former node may be in the store, and the
             // receiver's node may not know of them.
             *looked = came_last;
-            self.say(at, NodeMessage::Look { user: name }, out);
+            self.send_record(at, NodeMessage::Look { user: name }, out);
         }
         self.hand_push(at, phase, &push)
     }
 
     /// A sender has come from another node.
-    pub(super) fn note_came(&mut self, user: UserSlot) {
+    pub(super) fn note_arrived_sender(&mut self, user: UserSlot) {
         let hash = self.users.hash(self.users.get(user).name.as_str());
         if let Some(remotes) = self.remotes() {
-            remotes.note_came(hash);
+            remotes.note_arrived_sender(hash);
         }
     }
 
@@ -277,7 +282,7 @@ impl ChatCore {
 
     /// The save of a message to a user who is not here was answered. All saves for that user up to
     /// this one are answered, too.
-    pub(super) fn consider_direct(
+    pub(super) fn try_direct_mode(
         &mut self,
         receiver: UserSlot,
         seq: u64,
@@ -318,7 +323,7 @@ impl ChatCore {
     }
 
     /// The owner of the receiver was read.
-    pub(super) fn owner_is(&mut self, user: UserSlot, owner: UserOwner, out: &mut Vec<CoreAction>) {
+    pub(super) fn on_receiver_owner_read(&mut self, user: UserSlot, owner: UserOwner, out: &mut Vec<CoreAction>) {
         if self.remote(user).is_some_and(|remote| Some(remote.at) != owner.at) {
             self.forget_remote(user, out);
         }
@@ -347,7 +352,7 @@ impl ChatCore {
         remotes.of.insert(user, RemoteRecipient { at, state, turn, items: BTreeMap::new(), bytes: 0 });
         remotes.turns.insert(turn, user);
         self.users.hold(user);
-        self.users.goes_elsewhere(user);
+        self.users.set_route_elsewhere(user);
     }
 
     fn remove_remote(&mut self, user: UserSlot) {
@@ -356,7 +361,7 @@ impl ChatCore {
         debug_assert!(items.is_empty(), "its items were let go of");
         if let Some(remote) = remotes.of.remove(&user) {
             remotes.turns.remove(&remote.turn);
-            self.users.is_elsewhere_no_more(user);
+            self.users.clear_route_elsewhere(user);
             self.users.release(user);
         }
     }
@@ -380,10 +385,10 @@ impl ChatCore {
         remotes.by_node.insert((remote.at.node, receiver));
         let items = remote.items.iter().map(|(&seq, &slot)| DeliveryRef { slot, seq });
         let (at, items) = (remote.at, items.collect::<Vec<_>>());
-        self.say_begin(at, BusRecord::Begin { user, phase });
+        self.send_phase_begin(at, BusRecord::Begin { user, phase });
         for delivery in items {
             let sender = self.deliveries.get(delivery).and_then(|found| found.sender);
-            if !self.hand_one(delivery, sender, out) {
+            if !self.hand_over_message(delivery, sender, out) {
                 return self.end_direct(receiver, out);
             }
         }
@@ -441,14 +446,14 @@ impl ChatCore {
             if let (Some(remotes), Some(sender)) = (self.remotes(), sender) {
                 remotes.note_acked(sender, receiver);
             }
-            self.tell_owner(receiver, RereadScope::PUSHES, sender, out);
+            self.notify_owner(receiver, RereadScope::PUSHES, sender, out);
             self.release_delivery(delivery);
         }
         self.users.release(receiver);
     }
 
     /// The link to this node is down, or the node has missed records.
-    pub(super) fn end_directs_at(&mut self, node: NodeId, out: &mut Vec<CoreAction>) {
+    pub(super) fn end_direct_receivers_at(&mut self, node: NodeId, out: &mut Vec<CoreAction>) {
         let users = self.remotes().map(|remotes| remotes.at(node)).unwrap_or_default();
         for user in users {
             self.end_direct(user, out);
@@ -469,7 +474,7 @@ impl ChatCore {
         let receivers: Vec<UserSlot> = receivers.collect();
         step_count::count(receivers.len());
         if receivers.len() > UNACKED_MAX {
-            self.say(at, NodeMessage::Missed, out);
+            self.send_record(at, NodeMessage::Missed, out);
             return Vec::new();
         }
         let is_there = |receiver: &UserSlot| remotes.of.get(receiver).is_some_and(|remote| remote.at == at);
@@ -478,7 +483,7 @@ impl ChatCore {
     }
 
     /// A message that this node has taken was acked on another node.
-    pub(super) fn acked_there(&mut self, name: UserName, seq: u64, out: &mut Vec<CoreAction>) {
+    pub(super) fn on_remote_ack(&mut self, name: UserName, seq: u64, out: &mut Vec<CoreAction>) {
         let slot = self.users.find(name.as_str()).and_then(|user| {
             let remotes = self.remotes()?;
             let slot = remotes.of.get_mut(&user)?.items.remove(&seq)?;
@@ -488,7 +493,7 @@ impl ChatCore {
         let Some((receiver, delivery)) = slot else {
             return self.submit_delete(seq, name, out);
         };
-        self.discharge_delivery(delivery, out);
+        self.uncount_delivery_load(delivery, out);
         let Some(gone) = self.deliveries.remove(delivery) else {
             return self.submit_delete(seq, name, out);
         };
@@ -502,14 +507,14 @@ impl ChatCore {
             }
         }
         let is_stored = !matches!(gone.save, PushSaveState::None | PushSaveState::Full);
-        self.acked(gone, out);
+        self.settle_acked_delivery(gone, out);
         if is_stored {
             self.submit_delete(seq, name, out);
         }
     }
 
     /// The receiver's node refuses a message that was handed over.
-    pub(super) fn refused_there(&mut self, user: &UserName, seq: u64, out: &mut Vec<CoreAction>) {
+    pub(super) fn on_remote_refusal(&mut self, user: &UserName, seq: u64, out: &mut Vec<CoreAction>) {
         // Otherwise it was saved before, and the receiver's node was told to look.
         if let Some(user) = self.users.find(user.as_str())
             && self.is_handed_over(user, seq)

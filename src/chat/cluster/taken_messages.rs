@@ -57,10 +57,10 @@ impl UnsavedMessages {
         self.insert(sender, delivery);
         let of_sender = self.by_sender.entry(sender).or_default();
         if of_sender.taken.len() >= of_sender.look_through_at {
-            self.len -= of_sender.forget_what_is_over(sender, deliveries);
+            self.len -= of_sender.forget_settled(sender, deliveries);
         }
         if self.len > 2 * deliveries.len() + OVER_MAX {
-            self.forget_what_is_over(deliveries);
+            self.forget_settled(deliveries);
         }
     }
 
@@ -70,9 +70,9 @@ impl UnsavedMessages {
         self.len += 1;
     }
 
-    fn forget_what_is_over(&mut self, deliveries: &Deliveries) {
+    fn forget_settled(&mut self, deliveries: &Deliveries) {
         self.by_sender.retain(|&sender, of_sender| {
-            of_sender.forget_what_is_over(sender, deliveries);
+            of_sender.forget_settled(sender, deliveries);
             !of_sender.taken.is_empty()
         });
         self.by_sender.shrink_to(2 * self.by_sender.len());
@@ -84,7 +84,7 @@ impl UnsavedMessages {
         let Some(of_sender) = self.by_sender.get_mut(&user) else {
             return Vec::new();
         };
-        self.len -= of_sender.forget_what_is_over(user, deliveries);
+        self.len -= of_sender.forget_settled(user, deliveries);
         let mut open = of_sender.taken.clone();
         open.sort_unstable_by_key(|delivery| delivery.seq);
         open
@@ -144,7 +144,7 @@ impl UnsavedMessages {
 
 impl UnsettledSenderMessages {
     /// Returns their number.
-    fn forget_what_is_over(&mut self, user: UserSlot, deliveries: &Deliveries) -> usize {
+    fn forget_settled(&mut self, user: UserSlot, deliveries: &Deliveries) -> usize {
         let before = self.taken.len();
         step_count::count(before);
         self.taken.retain(|&delivery| deliveries.get(delivery).is_some_and(|found| is_open(user, found)));

@@ -38,7 +38,7 @@ impl HeldBackPushes {
     }
 
     /// Is a push of this sender held back?
-    pub(super) fn holds_of(&self, sender: HashedId) -> bool {
+    pub(super) fn has_held_push_of(&self, sender: HashedId) -> bool {
         self.senders.contains_key(&sender)
     }
 
@@ -48,7 +48,7 @@ impl HeldBackPushes {
     }
 
     /// Holds a push back after others of its sender.
-    pub(super) fn hold_behind(&mut self, place: QueuePosition, sender: HashedId) {
+    pub(super) fn hold_back_behind_sender(&mut self, place: QueuePosition, sender: HashedId) {
         self.senders.entry(sender).or_default().insert(place);
     }
 

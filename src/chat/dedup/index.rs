@@ -27,7 +27,7 @@ impl DedupIndex {
         (usize::from(tag) * self.slots.len()) >> 16
     }
 
-    fn after(&self, slot: usize) -> usize {
+    fn next_slot(&self, slot: usize) -> usize {
         (slot + 1) & (self.slots.len() - 1)
     }
 
@@ -39,7 +39,7 @@ impl DedupIndex {
             match *self.slots.get(slot)? {
                 EMPTY => return None,
                 entry if entry >> 16 == u32::from(tag) && is_it(entry as u16) => return Some(slot),
-                _ => slot = self.after(slot),
+                _ => slot = self.next_slot(slot),
             }
         }
     }
@@ -62,7 +62,7 @@ impl DedupIndex {
     fn put(&mut self, entry: u32) {
         let mut slot = self.home((entry >> 16) as u16);
         while self.slots[slot] != EMPTY {
-            slot = self.after(slot);
+            slot = self.next_slot(slot);
         }
         self.slots[slot] = entry;
     }
@@ -80,7 +80,7 @@ impl DedupIndex {
     /// no search stops too early.
     pub(super) fn remove(&mut self, slot: usize) {
         let mask = self.slots.len() - 1;
-        let (mut hole, mut next) = (slot, self.after(slot));
+        let (mut hole, mut next) = (slot, self.next_slot(slot));
         while self.slots[next] != EMPTY {
             let home = self.home((self.slots[next] >> 16) as u16);
             // It may move into the hole if that is not before its home.
@@ -88,7 +88,7 @@ impl DedupIndex {
                 self.slots[hole] = self.slots[next];
                 hole = next;
             }
-            next = self.after(next);
+            next = self.next_slot(next);
         }
         self.slots[hole] = EMPTY;
         self.len -= 1;

@@ -150,7 +150,7 @@ fn each_answer_of_the_store_means_one_thing_for_each_verb_in_each_state() {
             for op in states(*verb).filter(|_| !rows.is_empty()) {
                 let rows: Vec<&&FriendOutcomeTestCase> = rows.iter().filter(|row| (row.when)(&op)).collect();
                 assert_eq!(rows.len(), 1, "one row for {outcome} to {op:?}");
-                assert_eq!(decide(&op, &bob, &rows[0].outcome), rows[0].means, "{outcome} to {op:?}");
+                assert_eq!(interpret_friend_outcome(&op, &bob, &rows[0].outcome), rows[0].means, "{outcome} to {op:?}");
                 fitted += 1;
             }
         }
@@ -166,7 +166,7 @@ fn what_is_given_up_is_refused_and_found_out_in_another_way() {
     {
         for op in states(verb) {
             let effects = FriendEffects { push: PushFate::Unknown, doubts, ..FriendEffects::answer(Err(UNAVAILABLE)) };
-            assert_eq!(FriendEffects::given_up(&op), effects, "{verb:?}");
+            assert_eq!(FriendEffects::of_abandoned_op(&op), effects, "{verb:?}");
         }
     }
 }

@@ -57,7 +57,7 @@ fn entries_stand_in_their_order_wherever_one_is_taken_off() {
     let left: Vec<DeliveryRef> =
         all.iter().enumerate().filter(|(n, _)| n % 3 != 1).map(|(_, delivery)| *delivery).collect();
     assert_eq!((filled.all(), filled.mailbox.len()), (left, 333));
-    assert_eq!(filled.mailbox.first_from(1).map(|entry| entry.delivery()), Some(all[2]));
+    assert_eq!(filled.mailbox.first_at_or_after(1).map(|entry| entry.delivery()), Some(all[2]));
     let is_there = |seq| filled.mailbox.seqs_from(seq);
     assert_eq!(
         [is_there(1), is_there(2), is_there(499), is_there(500)],

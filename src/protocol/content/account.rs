@@ -48,12 +48,12 @@ fn roster<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, 
 
 fn profile(values: &UnparsedContentFields<'_>) -> Result<ProfileChange, FaultText> {
     Ok(ProfileChange {
-        email_address: values.given(0, SHORT_TEXT_BYTES_MAX, EMAIL)?,
-        nick_name: values.given(1, SHORT_TEXT_BYTES_MAX, NICK_NAME)?,
-        profile_picture: values.given(2, PICTURE_BYTES_MAX, PICTURE)?,
-        location: values.given(3, SHORT_TEXT_BYTES_MAX, LOCATION)?,
-        personal_description: values.given(4, LONG_TEXT_BYTES_MAX, DESCRIPTION)?,
-        rsa_public_key: values.given(5, LONG_TEXT_BYTES_MAX, PUBLIC_KEY)?,
+        email_address: values.optional_value(0, SHORT_TEXT_BYTES_MAX, EMAIL)?,
+        nick_name: values.optional_value(1, SHORT_TEXT_BYTES_MAX, NICK_NAME)?,
+        profile_picture: values.optional_value(2, PICTURE_BYTES_MAX, PICTURE)?,
+        location: values.optional_value(3, SHORT_TEXT_BYTES_MAX, LOCATION)?,
+        personal_description: values.optional_value(4, LONG_TEXT_BYTES_MAX, DESCRIPTION)?,
+        rsa_public_key: values.optional_value(5, LONG_TEXT_BYTES_MAX, PUBLIC_KEY)?,
     })
 }
 
@@ -104,7 +104,7 @@ mod tests {
                 Ok(other) => panic!("{other:?}"),
                 Err(bad) => {
                     assert_eq!((&*bad.id, bad.code, bad.form), ("a1", ErrorCode::BadField, Some(form)));
-                    bad.why.to_owned()
+                    bad.explanation.to_owned()
                 }
             }
         });
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        for (kind, content, why) in [
+        for (kind, content, explanation) in [
             ("ROSTER", r#"{"watch":"true"}"#, "watch is"),
             ("ROSTER", r#"{"watch":null}"#, "watch is"),
             ("ROSTER", r#"{"after":7}"#, "after is"),
@@ -156,7 +156,7 @@ mod tests {
         ] {
             if content != "[]" {
                 let said = read(kind, content);
-                assert!(said.contains(why), "{kind} {content}: {said}");
+                assert!(said.contains(explanation), "{kind} {content}: {said}");
             }
         }
         let long = format!(r#"{{"nickName":"{}"}}"#, "n".repeat(256));

@@ -51,7 +51,7 @@ fn write_pending(frame: &mut FrameWriter<'_>, entry: &RosterFriendRequest) {
 }
 
 pub(super) fn write_roster(frame: &mut FrameWriter<'_>, RosterWithPresence { roster, online }: &RosterWithPresence) {
-    frame.object(|frame| {
+    frame.content_object(|frame| {
         let friends = roster.friends.iter().zip(online);
         frame.list("friends", friends, |frame, (friend, online)| write_friend(frame, friend, *online));
         frame.comma();
@@ -64,7 +64,7 @@ pub(super) fn write_roster(frame: &mut FrameWriter<'_>, RosterWithPresence { ros
 }
 
 pub(super) fn write_blocked(frame: &mut FrameWriter<'_>, names: &[UserName]) {
-    frame.object(|frame| {
+    frame.content_object(|frame| {
         frame.list("blocked", names, |frame, name| {
             frame.quote();
             let depth = frame.depth + 1;

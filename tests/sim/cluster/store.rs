@@ -100,8 +100,8 @@ impl Shared {
         let is_read = match job {
             Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } => true,
             Job::GetProfile { .. } | Job::Hash { .. } | Job::Verify { .. } => true,
-            Job::Cluster { job, .. } => job.is_read(),
-            Job::Admin { job, .. } => job.is_read(),
+            Job::Cluster { job, .. } => job.is_read_only(),
+            Job::Admin { job, .. } => job.is_read_only(),
             _ => false,
         };
         if !is_read && !self.is_current(me) {

@@ -24,14 +24,14 @@ const MAIL_READ_AFTER_MS: u64 = 5_000;
 
 impl ChatCore {
     /// Another node asks which users are here, and wants to be told of changes from now on.
-    pub(in super::super) fn who_is_asked(&mut self, from: NodeIncarnation, out: &mut Vec<CoreAction>) {
+    pub(in super::super) fn on_presence_query(&mut self, from: NodeIncarnation, out: &mut Vec<CoreAction>) {
         if let Some(cluster) = &mut self.cluster {
             cluster.presence.listeners.entry(from).or_default();
-            self.tell_all_present(&[from], out);
+            self.send_presence_lists(&[from], out);
         }
     }
 
-    fn tell_all_present(&mut self, listeners: &[NodeIncarnation], out: &mut Vec<CoreAction>) {
+    fn send_presence_lists(&mut self, listeners: &[NodeIncarnation], out: &mut Vec<CoreAction>) {
         let here = self.users.iter().filter(|(_, user, _)| user.is_here());
         let here: Vec<u64> = here.map(|(_, user, _)| self.users.hash(user.name.as_str())).collect();
         if let Some(cluster) = &mut self.cluster {
@@ -45,7 +45,7 @@ impl ChatCore {
         let is_too_much = size_of_val(&*here) > self.rules.link_bytes_max / PRESENT_OF_LINK;
         for &to in listeners {
             if is_too_much {
-                self.tell_by_mail(to);
+                self.send_presence_by_mail(to);
             }
             for (place, part) in parts.iter().enumerate() {
                 let (is_first, is_last) = (place == 0, place + 1 == parts.len());
@@ -55,7 +55,7 @@ impl ChatCore {
         }
     }
 
-    fn tell_by_mail(&mut self, to: NodeIncarnation) {
+    fn send_presence_by_mail(&mut self, to: NodeIncarnation) {
         let until_ms = self.now.mono_ms + MAIL_READ_AFTER_MS;
         if let Some(listener) = self.cluster.as_mut().and_then(|cluster| cluster.presence.listeners.get_mut(&to)) {
             listener.by_mail_until_ms = until_ms;
@@ -80,7 +80,7 @@ impl ChatCore {
         if by_mail {
             out.push(CoreAction::Send { to, record });
         } else {
-            self.say(to, record, out);
+            self.send_record(to, record, out);
         }
     }
 
@@ -98,7 +98,7 @@ impl ChatCore {
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
         if comes {
-            presence.is_here(hash);
+            presence.set_here(hash);
         }
         if presence.listeners.is_empty() || presence.tells_all {
             return;
@@ -113,7 +113,7 @@ impl ChatCore {
             presence.moves.clear();
             presence.tells_all = true;
         }
-        self.arm_elsewhere();
+        self.arm_remote_presence_timer();
     }
 
     /// The friends of a user, including those who are here: they may move to the other node before
@@ -123,13 +123,13 @@ impl ChatCore {
     }
 
     /// Reports to the other nodes which users have come and gone.
-    pub(super) fn tell_moves(&mut self, out: &mut Vec<CoreAction>) {
+    pub(super) fn report_presence_changes(&mut self, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
         let listeners: Vec<NodeIncarnation> = presence.listeners.keys().copied().collect();
         if std::mem::take(&mut presence.tells_all) {
-            return self.tell_all_present(&listeners, out);
+            return self.send_presence_lists(&listeners, out);
         }
         let (due, later) = std::mem::take(&mut presence.moves).into_iter().partition(|(_, one)| one.due_ms <= now_ms);
         presence.moves = later;
@@ -146,14 +146,19 @@ impl ChatCore {
             bytes += name.as_str().len() + friends.iter().map(|friend| 2 + friend.as_str().len()).sum::<usize>();
             moved.push(PresenceUpdate { user: name, is_online: user.is_some(), friends });
             if bytes >= MOVED_BYTES_MAX {
-                self.say_moved(&listeners, std::mem::take(&mut moved), out);
+                self.send_presence_changes(&listeners, std::mem::take(&mut moved), out);
                 bytes = 0;
             }
         }
-        self.say_moved(&listeners, moved, out);
+        self.send_presence_changes(&listeners, moved, out);
     }
 
-    fn say_moved(&mut self, listeners: &[NodeIncarnation], moved: Vec<PresenceUpdate>, out: &mut Vec<CoreAction>) {
+    fn send_presence_changes(
+        &mut self,
+        listeners: &[NodeIncarnation],
+        moved: Vec<PresenceUpdate>,
+        out: &mut Vec<CoreAction>,
+    ) {
         if moved.is_empty() {
             return;
         }
