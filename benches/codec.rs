@@ -105,7 +105,7 @@ fn write(criterion: &mut Criterion) {
         });
     }
     out.clear();
-    let taken = Reply::Message { taken: true };
+    let taken = Reply::Message { is_durable: true };
     write_reply(&mut out, JsonContentForm::Text, "0000000001", &taken);
     group.throughput(Throughput::Bytes(out.len() as u64));
     group.bench_function("write MS", |bench| {

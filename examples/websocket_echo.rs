@@ -61,9 +61,9 @@ fn shake_hands(socket: &mut TcpStream) -> Result<Vec<u8>> {
         head.extend_from_slice(&buffer[..count]);
         match read_head(&head) {
             HttpHeadResult::More if count > 0 => {}
-            HttpHeadResult::Upgrade { accept, speaks_hongyan, length } => {
+            HttpHeadResult::Upgrade { accept, offers_hongyan, length } => {
                 let mut out = Vec::new();
-                write_upgrade(&mut out, &accept, speaks_hongyan);
+                write_upgrade(&mut out, &accept, offers_hongyan);
                 socket.write_all(&out)?;
                 return Ok(head.split_off(length));
             }

@@ -251,7 +251,7 @@ fn a_node_that_reads_too_slowly_is_disconnected_and_comes_back() {
     let push = Push::new(1, 1, PushKind::Message, &id, &sender, receiver, &"long ".repeat(20_000));
     let records = vec![BusRecord::Push { phase: 1, push }];
     let long =
-        BusFrame { batch: Some(LinkBatch { place: LinkBatchNumber { link: 1, number: 1 }, records }), ..frame(1) };
+        BusFrame { batch: Some(LinkBatch { position: LinkBatchNumber { link: 1, number: 1 }, records }), ..frame(1) };
     let until = Instant::now() + PATIENCE;
     // The buffers of the system are filled first.
     while subscribers_of(&redis) == 2 {

@@ -189,7 +189,10 @@ fn no_mutation_of_an_envelope_makes_it_panic() {
         // surrogates aside.
         let result = parse(&bytes, &mut scratch);
         if let (Err(bad), Ok(Value::Object(_))) = (&result, serde_json::from_slice::<Value>(&bytes)) {
-            assert!(bad.verb.is_some() || bad.explanation != "an envelope is one JSON object", "seed {seed}: {bad:?}");
+            assert!(
+                bad.request_type.is_some() || bad.explanation != "an envelope is one JSON object",
+                "seed {seed}: {bad:?}"
+            );
         }
     }
 }

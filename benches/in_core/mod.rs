@@ -132,7 +132,7 @@ impl Core {
         self.now.mono_ms += ms;
         self.now.wall_ms += ms;
         if self.chat.next_deadline().is_some_and(|deadline| deadline <= self.now.mono_ms) {
-            self.event(CoreEvent::Tick { heard_ms: self.now.mono_ms });
+            self.event(CoreEvent::Tick { input_read_until_ms: self.now.mono_ms });
         }
     }
 
@@ -152,12 +152,7 @@ impl Core {
                     }
                     CoreAction::Refuse { form, id, reply, code, explanation, .. } => {
                         write_reply(&mut self.output, form, id.as_str(), &reply);
-                        write_reply(
-                            &mut self.output,
-                            form,
-                            id.as_str(),
-                            &Reply::Error { code, explanation: explanation },
-                        );
+                        write_reply(&mut self.output, form, id.as_str(), &Reply::Error { code, explanation });
                         self.replies += 2;
                     }
                     CoreAction::Push { form, push, .. } => {

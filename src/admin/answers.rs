@@ -14,7 +14,7 @@ use std::net::IpAddr;
 fn online(user: &OnlineUser, address: Option<IpAddr>) -> Value {
     json!({
         "name": user.name.as_str(),
-        "online_since_ms": user.since_ms,
+        "online_since_ms": user.logged_in_ms,
         "address": address.map(|address| address.to_string()),
         "outstanding": user.outstanding,
     })
@@ -23,26 +23,26 @@ fn online(user: &OnlineUser, address: Option<IpAddr>) -> Value {
 fn user(report: &UserStatusReport, address: Option<IpAddr>, names: &NodeDirectory) -> Value {
     json!({
         "name": report.name.as_str(),
-        "online": match (&report.online, report.elsewhere.map(|elsewhere| elsewhere.there)) {
+        "online": match (&report.online, report.remote.map(|elsewhere| elsewhere.status)) {
             (Some(user), _) => online(user, address),
             // Only that node knows the address.
-            (None, Some(RemoteUserStatus::Online { since_ms, outstanding })) => json!({
+            (None, Some(RemoteUserStatus::Online { logged_in_ms, outstanding })) => json!({
                 "name": report.name.as_str(),
-                "online_since_ms": since_ms,
+                "online_since_ms": logged_in_ms,
                 "address": null,
                 "outstanding": outstanding,
             }),
             (None, _) => Value::Null,
         },
-        "elsewhere": report.elsewhere.map(|there| remote_user_json(there, names)),
-        "waiting": report.waiting,
-        "waiting_is_at_least": report.waiting_is_bound,
+        "elsewhere": report.remote.map(|there| remote_user_json(there, names)),
+        "waiting": report.waiting_pushes,
+        "waiting_is_at_least": report.has_more_waiting,
         "banned": report.is_banned,
     })
 }
 
-fn remote_user_json(RemoteUserReport { node, there }: RemoteUserReport, names: &NodeDirectory) -> Value {
-    json!({"node": node.get(), "node_name": names.name_of(node), "answers": there != RemoteUserStatus::Silent})
+fn remote_user_json(RemoteUserReport { node, status }: RemoteUserReport, names: &NodeDirectory) -> Value {
+    json!({"node": node.get(), "node_name": names.name_of(node), "answers": status != RemoteUserStatus::Silent})
 }
 
 fn push(report: &PushReport) -> Value {
@@ -77,8 +77,8 @@ pub(super) fn of_question(answer: AdminAnswer, from: &AnswerSource) -> HttpRespo
     let address = |at: usize| addresses.get(at).copied().flatten();
     let (node, node_name) = (node.map(NodeId::get), node.and_then(|node| names.name_of(node)));
     let value = match answer {
-        AdminAnswer::Users { users, more } => {
-            let next = users.last().filter(|_| more).map(|user| user.name.as_str().to_owned());
+        AdminAnswer::Users { users, has_more } => {
+            let next = users.last().filter(|_| has_more).map(|user| user.name.as_str().to_owned());
             let users: Vec<Value> = users.iter().enumerate().map(|(at, user)| online(user, address(at))).collect();
             json!({"users": users, "next": next, "node": node, "node_name": node_name})
         }
@@ -161,7 +161,7 @@ mod tests {
 
     fn named(name: &str) -> OnlineUser {
         let conn = ConnId { slot: 0, generation: 0 };
-        OnlineUser { name: UserName::new(name).unwrap(), conn, since_ms: 7, outstanding: 2 }
+        OnlineUser { name: UserName::new(name).unwrap(), conn, logged_in_ms: 7, outstanding: 2 }
     }
 
     fn names() -> NodeDirectory {
@@ -179,7 +179,7 @@ mod tests {
         let users = vec![named("ann"), named("b\u{202e}ob")];
         let addresses = vec![Some(IpAddr::from([192, 0, 2, 1])), None];
         let from = AnswerSource { addresses, node: NodeId::new(3), names: names() };
-        let answer = |more| of_question(AdminAnswer::Users { users: users.clone(), more }, &from);
+        let answer = |more| of_question(AdminAnswer::Users { users: users.clone(), has_more: more }, &from);
         let page = answer(true);
         assert!(page.body.is_ascii(), "nothing hidden stands in it as itself");
         assert_eq!(
@@ -197,14 +197,14 @@ mod tests {
         let report = |there| UserStatusReport {
             name: UserName::new("ann").unwrap(),
             online: None,
-            elsewhere: Some(RemoteUserReport { node: NodeId::new(2).unwrap(), there }),
-            waiting: 0,
-            waiting_is_bound: false,
+            remote: Some(RemoteUserReport { node: NodeId::new(2).unwrap(), status: there }),
+            waiting_pushes: 0,
+            has_more_waiting: false,
             is_banned: false,
         };
         let from = AnswerSource { names: names(), ..AnswerSource::default() };
         let answer = |there| value(&of_question(AdminAnswer::User(Box::new(report(there))), &from));
-        let online = answer(RemoteUserStatus::Online { since_ms: 7, outstanding: 1 });
+        let online = answer(RemoteUserStatus::Online { logged_in_ms: 7, outstanding: 1 });
         let there = json!({"name": "ann", "online_since_ms": 7, "address": null, "outstanding": 1});
         assert_eq!(
             (&online["online"], &online["elsewhere"]),

@@ -14,10 +14,10 @@ pub(super) fn write(
     let help = "Records to other nodes that wait to be written into the database.";
     text.gauge("cluster_mail_unwritten", help, figures.unwritten_records);
     text.gauge("cluster_claims", "Log-ins that wait until another node has let their user go.", gauges.claims);
-    text.gauge("cluster_let_gos", "Users that this node is handing over to another one.", gauges.let_gos);
-    text.gauge("cluster_untold", "Users whose node is still to be told something.", gauges.untold);
+    text.gauge("cluster_let_gos", "Users that this node is handing over to another one.", gauges.releases);
+    text.gauge("cluster_untold", "Users whose node is still to be told something.", gauges.owner_notices);
     let help = "Bans, disconnections and the like that not all nodes have confirmed.";
-    text.gauge("cluster_endings", help, gauges.endings);
+    text.gauge("cluster_endings", help, gauges.forced_logouts);
     claims(text, totals);
     let help = "Orders to other nodes to read what waits for a user.";
     text.counter("cluster_looks_sent", help, totals.looks_sent);

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The nodes as the database has them; of the node that was asked its links and users as well.
 pub(super) fn answer(members: &ClusterMembers, links: &[NodeLinkReport], users: usize) -> HttpResponse {
     let node = |member: &NodeStatus| {
-        let link = links.iter().find(|link| (link.to.node.get(), link.to.epoch) == (member.node, member.epoch));
+        let link = links.iter().find(|link| (link.peer.node.get(), link.peer.epoch) == (member.node, member.epoch));
         json!({
             "node": member.node,
             "name": member.name,
@@ -40,11 +40,11 @@ pub(super) fn answer(members: &ClusterMembers, links: &[NodeLinkReport], users: 
 fn link_value(link: &NodeLinkReport) -> Value {
     json!({
         "up": link.is_up,
-        "for_ms": link.for_ms,
+        "for_ms": link.state_age_ms,
         "unconfirmed_batches": link.unconfirmed_batches,
         "unconfirmed_bytes": link.unconfirmed_bytes,
         "lag_ms": link.lag_ms,
-        "heard_ms_ago": link.heard_ms_ago,
+        "heard_ms_ago": link.last_frame_ms_ago,
     })
 }
 
@@ -135,13 +135,13 @@ mod tests {
         ];
         let members = ClusterMembers { view: 9, schema: 10, frame_version: 4, nodes };
         let link = |node, epoch| NodeLinkReport {
-            to: NodeIncarnation { node: NodeId::new(node).unwrap(), epoch },
+            peer: NodeIncarnation { node: NodeId::new(node).unwrap(), epoch },
             is_up: true,
-            for_ms: Some(61_000),
+            state_age_ms: Some(61_000),
             unconfirmed_batches: 2,
             unconfirmed_bytes: 300,
             lag_ms: Some(12),
-            heard_ms_ago: None,
+            last_frame_ms_ago: None,
         };
         let response = answer(&members, &[link(2, 3), link(3, 2)], 5);
         let value: Value = serde_json::from_slice(&response.body).unwrap();

@@ -190,18 +190,22 @@ impl BusFrameCodec {
 }
 
 fn write_frame(out: &mut Vec<u8>, frame: &BusFrame) {
-    let BusFrame { view, confirmed, refused, batch } = frame;
+    let BusFrame { view, confirmed_batch, refused_epoch, batch } = frame;
     out.extend(view.to_le_bytes());
     let flag = |is_there, flag| if is_there { flag } else { 0 };
-    out.push(flag(confirmed.is_some(), CONFIRMED) | flag(refused.is_some(), REFUSED) | flag(batch.is_some(), BATCH));
-    if let Some(place) = confirmed {
+    out.push(
+        flag(confirmed_batch.is_some(), CONFIRMED)
+            | flag(refused_epoch.is_some(), REFUSED)
+            | flag(batch.is_some(), BATCH),
+    );
+    if let Some(place) = confirmed_batch {
         write_place(out, *place);
     }
-    if let Some(link) = refused {
+    if let Some(link) = refused_epoch {
         out.extend(link.to_le_bytes());
     }
     if let Some(batch) = batch {
-        write_place(out, batch.place);
+        write_place(out, batch.position);
         write_length(out, batch.records.len());
         for record in &batch.records {
             let at = out.len();
@@ -271,7 +275,7 @@ impl ByteReader<'_> {
         let confirmed = if flags & CONFIRMED == 0 { None } else { Some(self.batch_number()?) };
         let refused = if flags & REFUSED == 0 { None } else { Some(self.u64()?) };
         let batch = if flags & BATCH == 0 { None } else { Some(self.batch()?) };
-        Some(BusFrame { view, confirmed, refused, batch })
+        Some(BusFrame { view, confirmed_batch: confirmed, refused_epoch: refused, batch })
     }
 
     fn batch(&mut self) -> Option<LinkBatch> {
@@ -282,7 +286,7 @@ impl ByteReader<'_> {
         };
         // No memory is reserved in advance: `count` may be any number.
         let records = (0..count).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
-        Some(LinkBatch { place, records })
+        Some(LinkBatch { position: place, records })
     }
 
     /// The rest is one record.

@@ -101,7 +101,7 @@ mod tests {
             }),
         );
         let from = NodeIncarnation { node: NodeId::new(1).unwrap(), epoch: 1 };
-        let frame = || Box::new(BusFrame { view: 1, confirmed: None, refused: None, batch: None });
+        let frame = || Box::new(BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch: None });
         let mut news = Vec::new();
         inbox.take(&mut news);
         assert_eq!(news, [BusEvent::Works(false)], "it counted as one that works");

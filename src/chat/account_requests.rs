@@ -30,7 +30,7 @@ impl ChatCore {
             let user = Some(profile.user_name.clone());
             return self.refuse_claim(to, Some(RequestType::SignUp), user, Some(CROWDED), out);
         }
-        if let Err(limit) = self.tries.admit_sign_up(address_key, &self.rules, self.now.mono_ms) {
+        if let Err(limit) = self.auth_attempts.admit_sign_up(address_key, &self.rules, self.now.mono_ms) {
             return self.refuse_try(to, RequestType::SignUp, profile.user_name.clone(), limit, out);
         }
         let request = self.ask_for_claimed_user(to, RequestType::SignUp, profile.user_name.clone(), out);
@@ -87,7 +87,7 @@ impl ChatCore {
     }
 
     pub(super) fn ask(&mut self, (conn, form, id): ReplyTo, verb: RequestType, out: &mut Vec<CoreAction>) -> JobTicket {
-        self.await_answer(PendingRequest { conn, form, id, verb }, out)
+        self.await_answer(PendingRequest { conn, form, id, request_type: verb }, out)
     }
 
     /// Like `ask`, for a log-in or sign-up of a client that claims to be `user`.
@@ -143,7 +143,7 @@ impl ChatCore {
             (JobPurpose::AdminHash(op), outcome) => self.admin_hashed(*op, outcome, out),
             (JobPurpose::Save(delivery), outcome) => self.on_save_result(delivery, &outcome, out),
             (JobPurpose::Delete { seq, .. }, JobOutcome::Deleted) => {
-                self.undeleted.remove(&seq);
+                self.failed_deletions.remove(&seq);
             }
             (JobPurpose::Owner(user), outcome) => self.owner_read(user, &outcome, out),
             (JobPurpose::ClaimedOwner { user, serial }, outcome) => {

@@ -22,8 +22,8 @@ impl ChatCore {
         if let Some(delivery) = self.deliveries.remove(name) {
             // A push whose save failed may be in the store nevertheless, if only the answer to the
             // commit was lost.
-            let stored = !matches!(delivery.save, PushSaveState::None | PushSaveState::Full);
-            if stored && delivery.save == PushSaveState::Foreign {
+            let stored = !matches!(delivery.save_state, PushSaveState::None | PushSaveState::Full);
+            if stored && delivery.save_state == PushSaveState::Foreign {
                 self.acked_foreign(user, &delivery, out);
                 self.settle_acked_delivery(delivery, out);
             } else {

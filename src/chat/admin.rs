@@ -40,7 +40,7 @@ pub(super) struct PendingAdminRequests {
     /// New passwords that wait to be hashed.
     to_hash: VecDeque<(AdminTicket, UserName, Secret)>,
     /// The notice to all users that is being sent.
-    to_all: Option<Box<notices::NoticeToAllUsers>>,
+    notice_to_all: Option<Box<notices::NoticeToAllUsers>>,
     deletions: BTreeMap<UserName, deletion::AccountDeletion>,
     /// The connections are being closed, a slice at a time.
     drain: Option<Box<drain::ConnectionDrain>>,
@@ -155,7 +155,7 @@ impl ChatCore {
         };
         let AdminOperation { user, step } = op;
         match step {
-            AdminStep::Look { ticket, unsaved } => self.on_user_read(ticket, user, &unsaved, outcome, out),
+            AdminStep::Look { ticket, unsaved_seqs } => self.on_user_read(ticket, user, &unsaved_seqs, outcome, out),
             AdminStep::Find { ticket, id, found } => self.found_pushes(ticket, user, (id, found), outcome, out),
             AdminStep::SetBanned { ticket, is_banned } => {
                 if outcome == Some(AdminJobOutcome::Done) && is_banned {
@@ -276,7 +276,7 @@ impl ChatCore {
     pub(super) fn cut_off_admin(&mut self, out: &mut Vec<CoreAction>) {
         let scans = std::mem::take(&mut self.admin.scans).into_iter().map(|scan| scan.ticket);
         let hashes = std::mem::take(&mut self.admin.to_hash).into_iter().map(|(ticket, ..)| ticket);
-        let to_all = self.admin.to_all.take().map(|to_all| to_all.ticket);
+        let to_all = self.admin.notice_to_all.take().map(|to_all| to_all.ticket);
         let tickets: Vec<AdminTicket> = scans.chain(hashes).chain(to_all).collect();
         for ticket in tickets {
             self.answer_admin(ticket, AdminAnswer::Failed, out);

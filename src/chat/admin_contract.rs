@@ -88,7 +88,7 @@ pub enum AdminAnswer {
         /// In byte order of their names.
         users: Vec<OnlineUser>,
         /// More users follow.
-        more: bool,
+        has_more: bool,
     },
     /// What is known of a user.
     User(Box<UserStatusReport>),
@@ -139,7 +139,7 @@ pub struct OnlineUser {
     /// Their connection.
     pub conn: ConnId,
     /// When they logged in on that connection, in ms since the epoch, rounded to seconds.
-    pub since_ms: u64,
+    pub logged_in_ms: u64,
     /// The number of outstanding pushes to them.
     pub outstanding: u32,
 }
@@ -152,12 +152,12 @@ pub struct UserStatusReport {
     /// `Some` if they are online on the node that was asked.
     pub online: Option<OnlineUser>,
     /// If they are not, and belong to another node: what that one says.
-    pub elsewhere: Option<RemoteUserReport>,
+    pub remote: Option<RemoteUserReport>,
     /// The number of pushes that wait for them, in the store and in memory. Stored ones are counted
     /// up to a bound; `has_more_waiting` tells that it was reached.
-    pub waiting: u64,
+    pub waiting_pushes: u64,
     /// There may be more than `waiting_pushes`.
-    pub waiting_is_bound: bool,
+    pub has_more_waiting: bool,
     /// Their log-ins are refused.
     pub is_banned: bool,
 }
@@ -168,7 +168,7 @@ pub struct RemoteUserReport {
     /// That node.
     pub node: NodeId,
     /// Whether they are online there.
-    pub there: RemoteUserStatus,
+    pub status: RemoteUserStatus,
 }
 
 /// What another node says of a user.
@@ -177,7 +177,7 @@ pub enum RemoteUserStatus {
     /// They are online there.
     Online {
         /// Since when, in ms since the epoch, rounded to seconds.
-        since_ms: u64,
+        logged_in_ms: u64,
         /// The number of outstanding pushes to them.
         outstanding: u32,
     },

@@ -78,7 +78,7 @@ pub enum AdminJobOutcome {
         /// The numbers of the pushes that wait for them, ascending.
         seqs: Vec<u64>,
         /// There are more behind these.
-        more: bool,
+        has_more: bool,
     },
     /// `FindPushes`: the pushes with the id.
     Found {
@@ -98,7 +98,7 @@ pub enum AdminJobOutcome {
         /// In byte order.
         names: Vec<UserName>,
         /// There are more behind these.
-        more: bool,
+        has_more: bool,
     },
 }
 

@@ -19,7 +19,7 @@ pub(super) enum AdminStep {
     Look {
         ticket: AdminTicket,
         /// The `seq` of pushes in memory that may not be in the store.
-        unsaved: Vec<u64>,
+        unsaved_seqs: Vec<u64>,
     },
     /// Looks for pushes under an id.
     Find { ticket: AdminTicket, id: Box<str>, found: Vec<StoredPushInfo> },

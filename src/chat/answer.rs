@@ -78,7 +78,7 @@ pub(super) struct PendingRequest {
     pub(super) conn: ConnId,
     pub(super) form: JsonContentForm,
     pub(super) id: ReplyId,
-    pub(super) verb: RequestType,
+    pub(super) request_type: RequestType,
 }
 
 /// Where an answer goes: the connection, the form of CONTENT, and the id to name.
@@ -149,7 +149,7 @@ impl ChatCore {
         let own = match verb {
             Some(RequestType::SignUp) => Some(Reply::SignUp { done: false }),
             Some(RequestType::Login) => Some(Reply::Login { done: false }),
-            Some(RequestType::Message) => Some(Reply::Message { taken: false }),
+            Some(RequestType::Message) => Some(Reply::Message { is_durable: false }),
             _ => None,
         };
         match (own, fault) {
@@ -169,10 +169,10 @@ impl ChatCore {
     /// Notes a request that waits for jobs. It is answered within its deadline whatever their
     /// outcome is.
     pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<CoreAction>) -> JobTicket {
-        if !holds_input(pending.verb) {
+        if !holds_input(pending.request_type) {
             self.add_unanswered(pending.conn);
         } else if let Some(session) = self.sessions.get_mut(pending.conn) {
-            session.held = true;
+            session.is_input_held = true;
             out.push(CoreAction::Hold { conn: pending.conn });
         }
         let request = self.requests.insert(pending);
@@ -184,13 +184,13 @@ impl ChatCore {
     /// connection is gone.
     pub(super) fn take_pending(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) -> Option<PendingRequest> {
         let pending = self.requests.remove(request)?;
-        if matches!(pending.verb, RequestType::SignUp | RequestType::Login) {
+        if matches!(pending.request_type, RequestType::SignUp | RequestType::Login) {
             self.claims.remove(&request);
         }
         let session = self.sessions.get_mut(pending.conn)?;
-        if !holds_input(pending.verb) {
+        if !holds_input(pending.request_type) {
             self.remove_unanswered(pending.conn);
-        } else if std::mem::take(&mut session.held) {
+        } else if std::mem::take(&mut session.is_input_held) {
             out.push(CoreAction::Resume { conn: pending.conn });
         }
         Some(pending)
@@ -225,8 +225,8 @@ impl ChatCore {
     /// Refuses a request that waited.
     pub(super) fn refuse_waiting(&mut self, request: JobTicket, fault: Option<ErrorReply>, out: &mut Vec<CoreAction>) {
         let user = self.claim_of(request);
-        if let Some(PendingRequest { conn, form, id, verb }) = self.take_pending(request, out) {
-            self.refuse_claim((conn, form, id), Some(verb), user, fault, out);
+        if let Some(PendingRequest { conn, form, id, request_type }) = self.take_pending(request, out) {
+            self.refuse_claim((conn, form, id), Some(request_type), user, fault, out);
         }
     }
 
@@ -239,9 +239,9 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let user = self.claim_of(request);
-        if let Some(PendingRequest { conn, form, id, verb }) = self.take_pending(request, out) {
-            self.note_refusal_for(conn, verb, user, cause, out);
-            self.send_refusal((conn, form, id), Some(verb), fault, out);
+        if let Some(PendingRequest { conn, form, id, request_type }) = self.take_pending(request, out) {
+            self.note_refusal_for(conn, request_type, user, cause, out);
+            self.send_refusal((conn, form, id), Some(request_type), fault, out);
         }
     }
 
@@ -253,17 +253,17 @@ impl ChatCore {
     /// Is any client owed an answer?
     #[must_use]
     pub fn has_unanswered_requests(&self) -> bool {
-        !(self.due.is_empty() && self.save_delay.is_empty())
+        !(self.awaited_answers.is_empty() && self.save_delay.is_empty())
     }
 
     /// The connections with unanswered requests, once for each such request. It looks at all
     /// waiting requests, so do not call it for every event.
     pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
-        let requests = self.due.iter().filter_map(|&(_, due)| match due {
+        let requests = self.awaited_answers.iter().filter_map(|&(_, due)| match due {
             AwaitedAnswer::Request(request) => self.requests.get(request).map(|pending| pending.conn),
             AwaitedAnswer::Push(_) => None,
         });
-        let saving = self.due.iter().filter_map(|&(_, due)| match due {
+        let saving = self.awaited_answers.iter().filter_map(|&(_, due)| match due {
             AwaitedAnswer::Request(_) => None,
             AwaitedAnswer::Push(delivery) => Some(delivery),
         });
@@ -275,7 +275,7 @@ impl ChatCore {
     }
 
     pub(super) fn request_timed_out(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) {
-        match self.requests.get(request).map(|pending| pending.verb) {
+        match self.requests.get(request).map(|pending| pending.request_type) {
             Some(verb) if holds_input(verb) => {
                 self.refuse_for(request, LoginRefusalCause::TimedOut, Some(LATE), out);
             }

@@ -105,7 +105,7 @@ pub enum CoreEvent<'a> {
         /// All input that clients had sent by this time (mono clock) was handed in before. No later
         /// deadline is applied: after a pause of the whole process, the input that arrived during
         /// it is still to be read.
-        heard_ms: u64,
+        input_read_until_ms: u64,
     },
     /// The process holds more memory than allowed: the core must release what it keeps only for
     /// speed, the largest lists first. Clients do not notice it unless `windows` is set.
@@ -296,9 +296,9 @@ pub struct PushHookNotice {
     /// The push that has waited too long, with its receiver.
     pub push: Push,
     /// The number of waiting pushes, this one included.
-    pub waiting: usize,
+    pub waiting_pushes: usize,
     /// More than `waiting_pushes` may wait.
-    pub more: bool,
+    pub has_more: bool,
 }
 
 /// How far beyond the regular lifetime a resume token may expire, in ms: the clock of a host that

@@ -59,15 +59,15 @@ pub(super) struct Delivery {
     receiver_bytes: u16,
     /// The sender of a message that this process took. Counted as a reference.
     pub(super) sender: Option<UserSlot>,
-    pub(super) save: PushSaveState,
+    pub(super) save_state: PushSaveState,
     /// It was committed: `MS` may be sent.
-    pub(super) durable: bool,
+    pub(super) is_durable: bool,
     /// It is in the receiver's mailbox, or on its tail.
-    pub(super) listed: bool,
+    pub(super) is_listed: bool,
     /// Its place in the receiver's mailbox, unless it is on the tail.
     pub(super) place: u64,
     /// It counts in its sender's load in flight, for the job that it may need.
-    pub(super) charged: bool,
+    pub(super) counts_in_load: bool,
     pub(super) waiter: Option<ConfirmationWaiter>,
     /// The clients that repeated the message before the first one was answered.
     #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
@@ -83,11 +83,11 @@ impl Delivery {
             // A name has at most 64 * 4 bytes.
             receiver_bytes: receiver_name.len() as u16,
             sender: None,
-            save: PushSaveState::None,
-            durable: false,
-            listed: false,
+            save_state: PushSaveState::None,
+            is_durable: false,
+            is_listed: false,
             place: 0,
-            charged: false,
+            counts_in_load: false,
             waiter: None,
             more_waiters: None,
         }
@@ -107,13 +107,18 @@ impl Delivery {
     /// The delivery of a push that is in the store and is about to be put on a list.
     pub(super) fn of_committed(push: Push, receiver: UserSlot) -> Self {
         let Push { seq, receiver: name, body } = push;
-        Self { save: PushSaveState::Done, durable: true, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
+        Self {
+            save_state: PushSaveState::Done,
+            is_durable: true,
+            is_listed: true,
+            ..Self::new(seq, body, receiver, name.as_str())
+        }
     }
 
     /// That of a push that another node hands over, and that is about to stand on a list.
     pub(super) fn of_foreign(push: Push, receiver: UserSlot) -> Self {
         let Push { seq, receiver: name, body } = push;
-        Self { save: PushSaveState::Foreign, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
+        Self { save_state: PushSaveState::Foreign, is_listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
     }
 
     /// The push for its receiver, who has this name, or for the store.
@@ -178,7 +183,7 @@ impl Delivery {
 pub(super) struct Deliveries {
     slab: Slab<Delivery>,
     /// A keyed hasher, so that clients cannot choose ids that collide.
-    keyed: DefaultHasher,
+    id_hasher: DefaultHasher,
     /// The total weight of the deliveries, in bytes.
     bytes: usize,
 }
@@ -187,12 +192,12 @@ impl Deliveries {
     pub(super) fn new(hash_key: [u64; 2]) -> Self {
         let mut keyed = DefaultHasher::new();
         hash_key.hash(&mut keyed);
-        Self { slab: Slab::new(), keyed, bytes: 0 }
+        Self { slab: Slab::new(), id_hasher: keyed, bytes: 0 }
     }
 
     /// A keyed hash of these texts: clients cannot predict it.
     pub(super) fn hash<const N: usize>(&self, texts: [&str; N]) -> u64 {
-        let mut hasher = self.keyed.clone();
+        let mut hasher = self.id_hasher.clone();
         for text in texts {
             // Each text is ended by a byte that occurs in no text.
             hasher.write(text.as_bytes());
@@ -295,8 +300,8 @@ mod tests {
             deliveries.insert(Delivery::of_message(message, UserSlot::of(9), (UserSlot::of(receiver), name), waiter))
         });
         // Each is saved, acked and answered by itself.
-        deliveries.get_mut(to_ann).unwrap().save = PushSaveState::InFlight;
-        assert_eq!(deliveries.get(to_carol).unwrap().save, PushSaveState::None);
+        deliveries.get_mut(to_ann).unwrap().save_state = PushSaveState::InFlight;
+        assert_eq!(deliveries.get(to_carol).unwrap().save_state, PushSaveState::None);
         assert_eq!(deliveries.get_mut(to_carol).unwrap().take_waiters(None).count(), 1);
         assert!(deliveries.get(to_ann).unwrap().waits());
         for (delivery, name) in [(to_ann, &names[0]), (to_carol, &names[1])] {

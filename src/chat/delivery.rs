@@ -56,7 +56,7 @@ impl ChatCore {
         let full = list.mailbox.is_full(weight, rules);
         match list.mailbox.backfill {
             MailboxBackfillState::Live if !full => {
-                found.listed = true;
+                found.is_listed = true;
                 list.mailbox.append(delivery, &mut self.deliveries);
                 if online {
                     self.save_later(delivery);
@@ -135,7 +135,7 @@ impl ChatCore {
     /// already, so that the queue does not grow with them.
     fn trim_save_delay(&mut self) {
         while let Some(&(_, delivery)) = self.save_delay.front() {
-            if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save == PushSaveState::None) {
+            if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save_state == PushSaveState::None) {
                 break;
             }
             self.save_delay.pop_front();
@@ -148,7 +148,7 @@ impl ChatCore {
         let (UserLocation::Here(conn), Some(list)) = (entry.route(), &mut entry.list) else {
             return;
         };
-        let Some(session) = self.sessions.get(conn).filter(|session| !session.blocked) else {
+        let Some(session) = self.sessions.get(conn).filter(|session| !session.is_output_blocked) else {
             return;
         };
         let form = session.push_form;
@@ -187,7 +187,7 @@ impl ChatCore {
         let Some(session) = self.sessions.get(conn) else {
             return;
         };
-        if session.blocked {
+        if session.is_output_blocked {
             // `Flushed` sets the timer again.
             return;
         }
@@ -206,7 +206,7 @@ impl ChatCore {
             let again = list.cursor.send_oldest_again(&self.deliveries, self.now.mono_ms);
             if let Some(found) = again.and_then(|again| self.deliveries.get(again)) {
                 self.totals.resent += 1;
-                self.oldest.note(found.body.time_ms, span);
+                self.oldest_push.note(found.body.time_ms, span);
                 out.push(CoreAction::Push { conn, form, push: found.push_to(&entry.name) });
             }
         }
@@ -234,12 +234,12 @@ impl ChatCore {
     #[inline(never)]
     pub(super) fn save_if_unsaved(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         let unsaved = |found: &&mut Delivery| {
-            matches!(found.save, PushSaveState::None | PushSaveState::Failed | PushSaveState::Full)
+            matches!(found.save_state, PushSaveState::None | PushSaveState::Failed | PushSaveState::Full)
         };
         let Some(found) = self.deliveries.get_mut(delivery).filter(unsaved) else {
             return;
         };
-        let before = std::mem::replace(&mut found.save, PushSaveState::InFlight);
+        let before = std::mem::replace(&mut found.save_state, PushSaveState::InFlight);
         let (push, waiter) = (found.push_to(&self.users.get(found.receiver).name), found.waiter);
         if let Some(waiter) = waiter.filter(|_| before == PushSaveState::None) {
             self.queue_awaited_answer(waiter.due_ms, AwaitedAnswer::Push(delivery));
@@ -258,8 +258,8 @@ impl ChatCore {
         };
         match outcome {
             JobOutcome::Saved => {
-                found.save = PushSaveState::Done;
-                let listed = found.listed;
+                found.save_state = PushSaveState::Done;
+                let listed = found.is_listed;
                 self.mark_durable(delivery, out);
                 if !listed {
                     self.release_delivery(delivery);
@@ -267,9 +267,9 @@ impl ChatCore {
             }
             // The message in the store may be an acked one whose deletion failed and is being
             // retried. Until it is deleted, nothing may be promised.
-            JobOutcome::Duplicate if self.undeleted.is_empty() => {
+            JobOutcome::Duplicate if self.failed_deletions.is_empty() => {
                 // The first message is in the store and will be delivered; this one will not.
-                found.save = PushSaveState::Done;
+                found.save_state = PushSaveState::Done;
                 let receiver = found.receiver;
                 self.mark_durable(delivery, out);
                 let listed = self.remove_from_list(delivery);
@@ -294,14 +294,14 @@ impl ChatCore {
 
     /// Is the receiver online? Then their ack may make the push durable, whatever the store does.
     fn may_be_acked(&self, delivery: DeliveryRef) -> bool {
-        let listed = self.deliveries.get(delivery).filter(|found| found.listed && found.waits());
+        let listed = self.deliveries.get(delivery).filter(|found| found.is_listed && found.waits());
         listed.is_some_and(|found| self.users.is_here(found.receiver))
     }
 
     /// Waiters go on waiting until their deadline: for the ack, or until the store works again.
     fn save_again_later(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         if let Some(found) = self.deliveries.get_mut(delivery) {
-            found.save = PushSaveState::Failed;
+            found.save_state = PushSaveState::Failed;
         }
         if self.to_save.is_empty() {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Saves);
@@ -312,7 +312,11 @@ impl ChatCore {
 
     pub(super) fn retry_saves(&mut self, out: &mut Vec<CoreAction>) {
         for delivery in std::mem::take(&mut self.to_save) {
-            if self.deliveries.get(delivery).is_some_and(|found| found.save == PushSaveState::Failed && found.waits()) {
+            if self
+                .deliveries
+                .get(delivery)
+                .is_some_and(|found| found.save_state == PushSaveState::Failed && found.waits())
+            {
                 self.save_if_unsaved(delivery, out);
             }
         }
@@ -331,7 +335,7 @@ impl ChatCore {
     ) {
         self.forget_handed_over(delivery);
         if let Some(found) = self.deliveries.get_mut(delivery) {
-            found.save = save;
+            found.save_state = save;
             self.refuse_waiters(delivery, None, fault, out);
             self.release_unless_listed(delivery);
         }
@@ -371,7 +375,7 @@ impl ChatCore {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
-        found.durable = true;
+        found.is_durable = true;
         let body = found.body.clone();
         for waiter in found.take_waiters(None) {
             self.answer_message_durable(waiter, body.clone(), out);
@@ -381,7 +385,7 @@ impl ChatCore {
 
     /// Like `mark_durable`, for a delivery that was acked and has been taken out of the table.
     pub(super) fn settle_acked_delivery(&mut self, delivery: Delivery, out: &mut Vec<CoreAction>) {
-        debug_assert!(!delivery.charged, "discharged before");
+        debug_assert!(!delivery.counts_in_load, "discharged before");
         let Delivery { body, sender, receiver, waiter, more_waiters, .. } = delivery;
         match (waiter, more_waiters) {
             // The usual case: the answer takes over the body.
@@ -406,16 +410,16 @@ impl ChatCore {
     ) {
         self.totals.promised += 1;
         self.remove_unanswered(conn);
-        self.reply(conn, form, ReplyId::OfBody(body), Reply::Message { taken: true }, out);
+        self.reply(conn, form, ReplyId::OfBody(body), Reply::Message { is_durable: true }, out);
     }
 
     /// Removes a delivery from its receiver's list; `false` if it was on none. Call
     /// [`on_space`](Self::on_space) afterwards.
     pub(super) fn remove_from_list(&mut self, delivery: DeliveryRef) -> bool {
-        let Some(found) = self.deliveries.get_mut(delivery).filter(|found| found.listed) else {
+        let Some(found) = self.deliveries.get_mut(delivery).filter(|found| found.is_listed) else {
             return false;
         };
-        found.listed = false;
+        found.is_listed = false;
         if let Some(list) = &mut self.users.get_mut(found.receiver).list {
             self.outstanding -= u64::from(list.remove(delivery, &self.deliveries));
         }
@@ -432,11 +436,11 @@ impl ChatCore {
     /// save forgets it.
     pub(super) fn release_unless_listed(&mut self, delivery: DeliveryRef) {
         if let Some(found) = self.deliveries.get(delivery)
-            && !found.listed
-            && found.save != PushSaveState::InFlight
+            && !found.is_listed
+            && found.save_state != PushSaveState::InFlight
         {
-            debug_assert!(found.save != PushSaveState::None, "what is neither listed nor saved is lost");
-            match found.save {
+            debug_assert!(found.save_state != PushSaveState::None, "what is neither listed nor saved is lost");
+            match found.save_state {
                 PushSaveState::Foreign => self.release_foreign(delivery),
                 _ => self.release_delivery(delivery),
             }
@@ -449,9 +453,9 @@ impl ChatCore {
         let Some(delivery) = self.deliveries.remove(name) else {
             return;
         };
-        debug_assert!(!delivery.waits() && !delivery.charged, "a waiter is answered first");
+        debug_assert!(!delivery.waits() && !delivery.counts_in_load, "a waiter is answered first");
         if let Some(sender) = delivery.sender {
-            if !delivery.durable {
+            if !delivery.is_durable {
                 let receiver = self.users.get(delivery.receiver).name.as_str();
                 let key = DedupKey::of(self.users.hash(receiver), delivery.body.id());
                 if let Some(dedup) = &mut self.users.get_mut(sender).dedup {
@@ -488,13 +492,13 @@ impl ChatCore {
         /// Beyond this number the push is sent once more at the next log-in instead, as "at least
         /// once" allows.
         const UNDELETED_MAX: usize = 100_000;
-        if !self.undeleted.contains(&seq) && self.undeleted.len() >= UNDELETED_MAX {
+        if !self.failed_deletions.contains(&seq) && self.failed_deletions.len() >= UNDELETED_MAX {
             return;
         }
         if self.to_delete.is_empty() {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Deletes);
         }
-        self.undeleted.insert(seq);
+        self.failed_deletions.insert(seq);
         self.to_delete.push((receiver, seq));
     }
 

@@ -120,7 +120,7 @@ impl FriendshipsInDoubt {
 impl ChatCore {
     /// Sets the timer for doubts and undecided operations, if there are any and it is not set.
     pub(super) fn arm_undecided(&mut self) {
-        if !std::mem::replace(&mut self.doubt.timer_set, true) {
+        if !std::mem::replace(&mut self.in_doubt.timer_set, true) {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Undecided);
         }
     }
@@ -128,10 +128,10 @@ impl ChatCore {
     /// The timer has fired: tries again what is undecided, and reads what is in doubt.
     pub(super) fn undecided_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
         let due = self.friendship_ops.take_due(self.now.mono_ms);
-        self.doubt.timer_set = false;
+        self.in_doubt.timer_set = false;
         self.request_friends_in_doubt(out);
         self.retry_undecided(due, out);
-        if self.friendship_ops.has_undecided() || !self.doubt.is_empty() {
+        if self.friendship_ops.has_undecided() || !self.in_doubt.is_empty() {
             self.arm_undecided();
         }
     }
@@ -162,7 +162,7 @@ impl ChatCore {
 
     /// The push could not be searched: try again later.
     pub(super) fn look_again_later(&mut self, receiver: UserSlot, seq: u64) {
-        if self.doubt.add_lost_push(receiver, seq) {
+        if self.in_doubt.add_lost_push(receiver, seq) {
             self.arm_undecided();
         } else {
             self.users.release(receiver);
@@ -194,7 +194,7 @@ impl ChatCore {
         if !entry.is_here() && entry.loading.is_none() {
             return;
         }
-        if self.doubt.begin(user) {
+        if self.in_doubt.begin(user) {
             self.arm_undecided();
             self.users.hold(user);
         }
@@ -202,16 +202,16 @@ impl ChatCore {
 
     /// Requests the friends of all users in doubt.
     pub(super) fn request_friends_in_doubt(&mut self, out: &mut Vec<CoreAction>) {
-        for (receiver, seq) in std::mem::take(&mut self.doubt.lost) {
+        for (receiver, seq) in std::mem::take(&mut self.in_doubt.lost) {
             self.search_held_push(receiver, seq, out);
         }
-        for user in self.doubt.users_to_request() {
+        for user in self.in_doubt.users_to_request() {
             let entry = self.users.get(user);
             if entry.is_here() {
                 let job = self.friends_job(user);
                 let user = self.begin_reading(&entry.name.clone());
                 match self.submit(job, JobPurpose::Friends(user), out) {
-                    Ok(()) => self.doubt.mark_requested(user),
+                    Ok(()) => self.in_doubt.mark_requested(user),
                     Err(_) => self.reading_ended(user, out),
                 }
             } else if entry.loading.is_none() {
@@ -233,14 +233,14 @@ impl ChatCore {
             self.users.set_friends(user, friends);
             self.say_new_friends(user, &before);
         }
-        if self.doubt.mark_answered(user, friends.is_some()) {
+        if self.in_doubt.mark_answered(user, friends.is_some()) {
             self.users.release(user);
         }
         self.reading_ended(user, out);
     }
 
     fn end_friends_doubt(&mut self, user: UserSlot) {
-        if self.doubt.end(user) {
+        if self.in_doubt.end(user) {
             self.users.release(user);
         }
     }
@@ -248,7 +248,7 @@ impl ChatCore {
     /// Is it in doubt whether these two are friends? Then an answer that they are not may be wrong.
     pub(super) fn may_be_friends(&self, me: UserSlot, other: Option<UserSlot>) -> bool {
         let of_pair = |other| self.friendship_ops.is_in_doubt(UserPair::of(me, other));
-        self.doubt.is_in_doubt(me) || other.is_some_and(of_pair)
+        self.in_doubt.is_in_doubt(me) || other.is_some_and(of_pair)
     }
 }
 

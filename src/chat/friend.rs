@@ -58,7 +58,8 @@ impl ChatCore {
         }
         let other = self.users.hold_by_name(&other);
         self.users.hold(me);
-        let request = self.await_answer(PendingRequest { conn, form, id: reply_id, verb: RequestType::Friend }, out);
+        let request =
+            self.await_answer(PendingRequest { conn, form, id: reply_id, request_type: RequestType::Friend }, out);
         let op =
             QueuedFriendOp { request, verb: verb.into(), id: id.as_str().into(), content: content.into(), me, other };
         self.begin_or_queue(op, out);
@@ -90,7 +91,8 @@ impl ChatCore {
     pub(super) fn end_friendship(&mut self, me: &UserName, other: &UserName, out: &mut Vec<CoreAction>) {
         let (me, other) = (self.users.hold_by_name(me), self.users.hold_by_name(other));
         let (id, verb) = (ReplyId::Empty, RequestType::Friend);
-        let request = self.await_answer(PendingRequest { conn: NOBODY, form: JsonContentForm::Text, id, verb }, out);
+        let request = self
+            .await_answer(PendingRequest { conn: NOBODY, form: JsonContentForm::Text, id, request_type: verb }, out);
         let (verb, id, content) = (PairVerb::Delete, "".into(), "".into());
         self.begin_or_queue(QueuedFriendOp { request, verb, id, content, me, other }, out);
     }
@@ -140,9 +142,9 @@ impl ChatCore {
             time_ms,
             push,
             were_friends,
-            began_in_doubt: self.doubt.is_in_doubt(me),
+            was_in_doubt_before: self.in_doubt.is_in_doubt(me),
             failed: 0,
-            reads_back: false,
+            only_reads: false,
         };
         let submitted = self.submit_op(op, out);
         if submitted.is_err() {
@@ -168,7 +170,7 @@ impl ChatCore {
     }
 
     fn job_of(&self, op: &RunningFriendOp) -> Job {
-        if op.reads_back {
+        if op.only_reads {
             return self.friends_job(op.me);
         }
         let names = || (self.users.get(op.me).name.clone(), self.users.get(op.other).name.clone());
@@ -213,7 +215,7 @@ impl ChatCore {
     }
 
     fn are_online_friends(&self, me: UserSlot, other: UserSlot) -> bool {
-        self.users.is_here(me) && self.users.are_friends(me, other) && !self.doubt.is_in_doubt(me)
+        self.users.is_here(me) && self.users.are_friends(me, other) && !self.in_doubt.is_in_doubt(me)
     }
 
     /// The job of an operation has ended.
@@ -270,15 +272,15 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let RunningFriendOp { request, verb, me, other, push, .. } = op;
-        if effects.doubts {
+        if effects.leaves_doubt {
             self.mark_friends_in_doubt(me);
             self.mark_friends_in_doubt(other);
         }
-        if effects.takes_off_requests {
+        if effects.removes_requests_of_me {
             self.remove_friend_requests(other, me, out);
         }
         let (names, hidden_push) = blocked.unwrap_or_default();
-        if effects.takes_off_others {
+        if effects.removes_requests_of_other {
             self.block(me, other, hidden_push, out);
         }
         if let Some(friends) = effects.friends {
@@ -288,7 +290,7 @@ impl ChatCore {
                 self.report_new_friends(me, other);
             }
         }
-        if effects.doubts || effects.friends.is_some() {
+        if effects.leaves_doubt || effects.friends.is_some() {
             self.reread_friends_of_both(me, other, out);
         }
         match effects.answer {

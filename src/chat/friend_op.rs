@@ -84,11 +84,11 @@ pub(super) struct RunningFriendOp {
     pub(super) were_friends: bool,
     /// The friendship was in doubt when it began: if the two are friends now, an earlier operation
     /// may have done it.
-    pub(super) began_in_doubt: bool,
+    pub(super) was_in_doubt_before: bool,
     /// The number of failed tries.
     pub(super) failed: u32,
     /// It only reads whether the two are friends.
-    pub(super) reads_back: bool,
+    pub(super) only_reads: bool,
 }
 
 impl RunningFriendOp {

@@ -96,12 +96,12 @@ pub(super) struct FriendEffects {
     /// Whether the two are friends from now on; `None`: unchanged.
     pub(super) friends: Option<bool>,
     /// Friend requests of this user are removed from the other user's list.
-    pub(super) takes_off_requests: bool,
+    pub(super) removes_requests_of_me: bool,
     /// Friend requests of the other user are removed from this user's list.
-    pub(super) takes_off_others: bool,
+    pub(super) removes_requests_of_other: bool,
     pub(super) push: PushFate,
     /// It is not known whether the two are friends: their friends are read again.
-    pub(super) doubts: bool,
+    pub(super) leaves_doubt: bool,
 }
 
 /// Where the operation's push is.
@@ -121,16 +121,16 @@ impl FriendEffects {
         Self {
             answer,
             friends: None,
-            takes_off_requests: false,
-            takes_off_others: false,
+            removes_requests_of_me: false,
+            removes_requests_of_other: false,
             push: PushFate::Dropped,
-            doubts: false,
+            leaves_doubt: false,
         }
     }
 
     /// The outcome is not known, and the operation is not tried again.
     pub(super) fn of_abandoned_op(op: &RunningFriendOp) -> Self {
-        Self { push: PushFate::Unknown, doubts: op.changes_friends(), ..Self::answer(Err(UNAVAILABLE)) }
+        Self { push: PushFate::Unknown, leaves_doubt: op.changes_friends(), ..Self::answer(Err(UNAVAILABLE)) }
     }
 }
 
@@ -143,7 +143,7 @@ pub(super) fn interpret_friend_outcome(
     let (done, refused) = (FriendEffects::answer(Ok(op.time_ms)), |fault| FriendEffects::answer(Err(fault)));
     // The two are friends: requests of the user who accepted are removed from the other user's
     // list.
-    let befriended = FriendEffects { friends: Some(true), takes_off_requests: true, ..done };
+    let befriended = FriendEffects { friends: Some(true), removes_requests_of_me: true, ..done };
     FriendOutcomeMeaning::Known(match outcome {
         JobOutcome::Failed => return FriendOutcomeMeaning::Unknown,
         JobOutcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: PushFate::Kept, ..done },
@@ -168,28 +168,31 @@ pub(super) fn interpret_friend_outcome(
         JobOutcome::Answered(FriendAnswerOutcome::NoSuchRequest) => refused(NOT_ASKED),
         JobOutcome::Answered(FriendAnswerOutcome::TooManyFriends) => refused(TOO_MANY_FRIENDS),
         // The request that was pending is withdrawn, perhaps by a try that failed afterwards.
-        JobOutcome::Unfriended => FriendEffects { friends: Some(false), takes_off_requests: true, ..done },
+        JobOutcome::Unfriended => FriendEffects { friends: Some(false), removes_requests_of_me: true, ..done },
         JobOutcome::Account(outcome) => match &**outcome {
             // No request in either direction is pending that the two could see.
-            AccountOutcome::Blocked { .. } if op.verb == PairVerb::Block => {
-                FriendEffects { friends: Some(false), takes_off_requests: true, takes_off_others: true, ..done }
-            }
+            AccountOutcome::Blocked { .. } if op.verb == PairVerb::Block => FriendEffects {
+                friends: Some(false),
+                removes_requests_of_me: true,
+                removes_requests_of_other: true,
+                ..done
+            },
             AccountOutcome::Blocked { .. } => done,
             // An earlier try may have blocked them, before their account was deleted.
             AccountOutcome::NoSuchUser => {
-                FriendEffects { doubts: op.failed > 0 && op.changes_friends(), ..refused(NOBODY) }
+                FriendEffects { leaves_doubt: op.failed > 0 && op.changes_friends(), ..refused(NOBODY) }
             }
             AccountOutcome::TooMany => refused(TOO_MANY_BLOCKED),
             _ => refused(UNAVAILABLE),
         },
         JobOutcome::Loaded { friends, .. } if friends.contains(other) => {
             // An older operation that was in doubt when this one began may have made them friends.
-            FriendEffects { answer: if op.began_in_doubt { Err(NOT_ASKED) } else { Ok(op.time_ms) }, ..befriended }
+            FriendEffects { answer: if op.was_in_doubt_before { Err(NOT_ASKED) } else { Ok(op.time_ms) }, ..befriended }
         }
         JobOutcome::Loaded { .. } => refused(NOT_ASKED),
         // An earlier try may have done it: a retry would not tell.
         JobOutcome::Refused | JobOutcome::TooLarge => {
-            FriendEffects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome)) }
+            FriendEffects { leaves_doubt: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome)) }
         }
         _ => refused(fault_of(outcome)),
     })

@@ -46,7 +46,7 @@ struct UndecidedOp {
 #[derive(Debug)]
 pub(super) struct PendingFriendOps {
     /// Each pair here has one operation under way: the caller has it, or it is undecided.
-    pairs: HashMap<UserPair, BusyPair>,
+    busy_pairs: HashMap<UserPair, BusyPair>,
     /// The total size of the queued operations, in bytes.
     queued_bytes: usize,
     undecided: BTreeMap<UserPair, UndecidedOp>,
@@ -81,7 +81,13 @@ pub(super) enum FriendshipOpResult {
 
 impl PendingFriendOps {
     pub(super) fn new(undecided_max: usize) -> Self {
-        Self { pairs: HashMap::new(), queued_bytes: 0, undecided: BTreeMap::new(), undecided_bytes: 0, undecided_max }
+        Self {
+            busy_pairs: HashMap::new(),
+            queued_bytes: 0,
+            undecided: BTreeMap::new(),
+            undecided_bytes: 0,
+            undecided_max,
+        }
     }
 
     /// Submits an operation. `is_awaited` tells whether a request still waits for its answer.
@@ -90,8 +96,8 @@ impl PendingFriendOps {
         op: QueuedFriendOp,
         is_awaited: impl Fn(JobTicket) -> bool,
     ) -> FriendOpSubmitResult {
-        let Some(busy) = self.pairs.get_mut(&op.pair()) else {
-            self.pairs.insert(op.pair(), BusyPair::default());
+        let Some(busy) = self.busy_pairs.get_mut(&op.pair()) else {
+            self.busy_pairs.insert(op.pair(), BusyPair::default());
             return FriendOpSubmitResult::Run(op);
         };
         let bytes = self.queued_bytes + op.weight_bytes();
@@ -126,7 +132,7 @@ impl PendingFriendOps {
         match decision {
             FriendOutcomeMeaning::Known(effects) => FriendshipOpResult::Done(op, effects),
             FriendOutcomeMeaning::ReadBack => {
-                op.reads_back = true;
+                op.only_reads = true;
                 FriendshipOpResult::ReadBack(op)
             }
             FriendOutcomeMeaning::Unknown => self.retry_later(op, now_ms),
@@ -140,7 +146,7 @@ impl PendingFriendOps {
             return FriendshipOpResult::Done(op, effects);
         }
         if op.changes_friends()
-            && let Some(busy) = self.pairs.get_mut(&op.pair())
+            && let Some(busy) = self.busy_pairs.get_mut(&op.pair())
         {
             busy.in_doubt = true;
         }
@@ -153,13 +159,13 @@ impl PendingFriendOps {
 
     /// The operation under way is over: gives the next one of the pair, if there is one.
     pub(super) fn next(&mut self, pair: UserPair) -> Option<QueuedFriendOp> {
-        let next = self.pairs.get_mut(&pair).and_then(|busy| {
+        let next = self.busy_pairs.get_mut(&pair).and_then(|busy| {
             busy.in_doubt = false;
             busy.queued.pop_front()
         });
         match &next {
             Some(next) => self.queued_bytes -= next.weight_bytes(),
-            None => _ = self.pairs.remove(&pair),
+            None => _ = self.busy_pairs.remove(&pair),
         }
         next
     }
@@ -181,12 +187,12 @@ impl PendingFriendOps {
 
     /// Is it in doubt whether these two are friends?
     pub(super) fn is_in_doubt(&self, pair: UserPair) -> bool {
-        self.pairs.get(&pair).is_some_and(|busy| busy.in_doubt)
+        self.busy_pairs.get(&pair).is_some_and(|busy| busy.in_doubt)
     }
 
     /// Is an operation of any pair with this user under way? This looks at all pairs.
     pub(super) fn has_op_of(&self, user: UserSlot) -> bool {
-        self.pairs.keys().any(|pair| pair.has(user))
+        self.busy_pairs.keys().any(|pair| pair.has(user))
     }
 
     /// The memory that the operations hold, in bytes.
@@ -199,10 +205,10 @@ impl PendingFriendOps {
 impl PendingFriendOps {
     /// Checks the invariants.
     pub(super) fn check(&self, undecided_max: usize) {
-        let queued = self.pairs.values().flat_map(|busy| &busy.queued);
+        let queued = self.busy_pairs.values().flat_map(|busy| &busy.queued);
         assert_eq!(self.queued_bytes, queued.map(QueuedFriendOp::weight_bytes).sum::<usize>());
         assert!(self.queued_bytes <= QUEUED_BYTES_MAX);
-        for (pair, busy) in &self.pairs {
+        for (pair, busy) in &self.busy_pairs {
             assert!(busy.queued.len() <= QUEUED_MAX);
             assert!(busy.queued.iter().all(|op| op.pair() == *pair));
         }
@@ -211,19 +217,19 @@ impl PendingFriendOps {
         assert!(self.undecided_bytes <= UNDECIDED_BYTES_MAX && self.undecided.len() <= undecided_max);
         for (pair, UndecidedOp { op, .. }) in &self.undecided {
             assert!(op.pair() == *pair && op.failed > 0);
-            assert!(self.pairs.contains_key(pair), "it keeps its pair busy");
+            assert!(self.busy_pairs.contains_key(pair), "it keeps its pair busy");
             assert!(!op.changes_friends() || self.is_in_doubt(*pair));
         }
     }
 
     /// The number of operations under way that callers have.
     pub(super) fn running(&self) -> usize {
-        self.pairs.len() - self.undecided.len()
+        self.busy_pairs.len() - self.undecided.len()
     }
 
     /// The references that waiting operations hold.
     pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
-        let queued = self.pairs.values().flat_map(|busy| &busy.queued).flat_map(QueuedFriendOp::refs);
+        let queued = self.busy_pairs.values().flat_map(|busy| &busy.queued).flat_map(QueuedFriendOp::refs);
         queued.chain(self.undecided.values().flat_map(|undecided| undecided.op.refs()))
     }
 }

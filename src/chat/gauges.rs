@@ -63,7 +63,7 @@ impl ChatCore {
     #[must_use]
     pub fn gauges(&self) -> UnackedPushGauges {
         let span = self.now.mono_ms / span_ms(&self.rules);
-        UnackedPushGauges { outstanding: self.outstanding, oldest_unacked_ms: self.oldest.get(span) }
+        UnackedPushGauges { outstanding: self.outstanding, oldest_unacked_ms: self.oldest_push.get(span) }
     }
 }
 

@@ -195,7 +195,7 @@ impl ChatCore {
             return;
         };
         if let Some(sender) = found.sender
-            && !std::mem::replace(&mut found.charged, true)
+            && !std::mem::replace(&mut found.counts_in_load, true)
         {
             let units = units(found.weight_bytes());
             self.charge((sender, units), out);
@@ -208,7 +208,7 @@ impl ChatCore {
             return;
         };
         if let Some(sender) = found.sender
-            && std::mem::take(&mut found.charged)
+            && std::mem::take(&mut found.counts_in_load)
         {
             let units = units(found.weight_bytes());
             self.reduce_load((sender, units), out);

@@ -82,11 +82,11 @@ impl ChatCore {
             return (taken && self.has_address_allowance(conn)).then_some(true);
         }
         if taken {
-            session.refused = session.refused.saturating_sub(1);
+            session.excess_refusals = session.excess_refusals.saturating_sub(1);
             return Some(true);
         }
-        session.refused = session.refused.saturating_add(1);
-        (u32::from(session.refused) <= rules.refused_requests_max).then_some(false)
+        session.excess_refusals = session.excess_refusals.saturating_add(1);
+        (u32::from(session.excess_refusals) <= rules.refused_requests_max).then_some(false)
     }
 
     /// Has the address of this connection, which is not logged in, any of its allowance left?
@@ -97,9 +97,9 @@ impl ChatCore {
         let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, u64::from(address_key.get()));
         let every_ms = 1_000 / u64::from(rules.requests_before_login_per_address_per_second_max.clamp(1, 1_000));
         let pace = RateLimit { burst: rules.requests_before_login_per_address_max, every_ms };
-        let open = self.strangers.is_open(key, now_ms, pace);
+        let open = self.stranger_rates.is_open(key, now_ms, pace);
         if open {
-            self.strangers.note(key, now_ms, pace, rules.throttled_max);
+            self.stranger_rates.note(key, now_ms, pace, rules.throttled_max);
         }
         open
     }
@@ -117,7 +117,7 @@ impl ChatCore {
         // Requests of TYPE 1, 2 and 4 have an answer of their own, which comes before the error.
         let (verb, id, form) = match input {
             Ok(request) => (Some(verb_of(request)), id_of(request), answer_form_of(request).unwrap_or(form)),
-            Err(bad) => (bad.verb, Some(&*bad.id), bad.form.unwrap_or(form)),
+            Err(bad) => (bad.request_type, Some(&*bad.id), bad.form.unwrap_or(form)),
         };
         let user = input.as_ref().ok().and_then(claim_in);
         self.refuse_claim((conn, form, owned_id(id)), verb, user, Some(TOO_FAST_CLOSED), out);
@@ -205,14 +205,14 @@ impl ChatCore {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let connections = bad.form.filter(|_| !bad.verb.is_some_and(RequestType::is_word));
+        let connections = bad.form.filter(|_| !bad.request_type.is_some_and(RequestType::is_word));
         if let Some(form) = connections {
             session.form = form;
         }
         session.bad_inputs = if bad.code == ErrorCode::BadJson { session.bad_inputs.saturating_add(1) } else { 0 };
         let (form, bad_inputs, logged_in) =
             (bad.form.unwrap_or(session.form), session.bad_inputs, session.user.is_some());
-        let fault = match bad.verb {
+        let fault = match bad.request_type {
             Some(RequestType::GetUser) if !logged_in => return,
             Some(RequestType::Message | RequestType::Ack | RequestType::Friend | RequestType::Heartbeat)
                 if !logged_in =>
@@ -223,7 +223,7 @@ impl ChatCore {
             _ if !enough && bad.code != ErrorCode::TooLarge => TOO_FAST,
             _ => ErrorReply(bad.code, bad.explanation),
         };
-        self.refuse((conn, form, owned_id(Some(&bad.id))), bad.verb, Some(fault), out);
+        self.refuse((conn, form, owned_id(Some(&bad.id))), bad.request_type, Some(fault), out);
         if bad.code == ErrorCode::TooLarge {
             self.close(conn, CoreCloseReason::TooLarge, out);
         } else if u32::from(bad_inputs) >= self.rules.bad_inputs_max {
@@ -249,7 +249,7 @@ impl ChatCore {
     /// to send.
     pub(super) fn on_output_drained(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn)
-            && session.blocked
+            && session.is_output_blocked
             && session.user.is_some()
         {
             session.last_active_ms = self.now.mono_ms;
@@ -261,7 +261,7 @@ impl ChatCore {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        session.blocked = false;
+        session.is_output_blocked = false;
         if let Some(user) = session.user {
             if session.watches {
                 self.resume_unsent_presence(user);

@@ -72,13 +72,13 @@ impl ChatCore {
         if let Some(cluster) = &self.cluster {
             cluster.check(&self.users);
             cluster.check_taken(&self.deliveries);
-            assert!(self.looks_after_events);
+            assert!(self.needs_check_after_event);
         }
-        assert!(self.looks_after_events || !self.stopping);
+        assert!(self.needs_check_after_event || !self.stopping);
         let watching = self.sessions.ids().filter_map(|conn| self.sessions.get(conn)).filter(|session| session.watches);
         self.presence.check(watching.count());
         assert!(self.save_delay.iter().is_sorted_by_key(|entry| entry.0));
-        assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
+        assert!(self.awaited_answers.iter().is_sorted_by_key(|entry| entry.0));
         let friends: usize = self.users.iter().map(|(_, user, _)| user.friends.len()).sum();
         assert_eq!(self.users.friends_len(), friends);
         let dedup = self.users.iter().filter_map(|(_, user, _)| user.dedup.as_ref().map(|dedup| dedup.held_bytes()));
@@ -142,7 +142,7 @@ impl ChatCore {
         all_are(&mut loading.flat_map(|loading| loading.waiting()), |login| matches!(login, LoginState::WaitingToLoad));
         self.logins.check(elsewhere, self.sessions.len());
         let tried = self.logins.values().filter(|one| one.login.attempt().is_some());
-        assert_eq!(tried.count(), self.tries.open(), "each try is settled once");
+        assert_eq!(tried.count(), self.auth_attempts.open(), "each try is settled once");
         let hashes = |purpose: &JobPurpose| {
             matches!(purpose, JobPurpose::Hash { .. } | JobPurpose::NewPassword(_) | JobPurpose::AdminHash(_))
         };
@@ -153,8 +153,10 @@ impl ChatCore {
 
     /// Exactly the waiting log-ins and sign-ups have a claimed name.
     fn check_claims(&self) {
-        let claims =
-            self.requests.values().filter(|pending| matches!(pending.verb, RequestType::SignUp | RequestType::Login));
+        let claims = self
+            .requests
+            .values()
+            .filter(|pending| matches!(pending.request_type, RequestType::SignUp | RequestType::Login));
         assert_eq!(claims.count(), self.claims.len());
         assert!(self.claims.keys().all(|request| self.requests.contains(*request)));
     }
@@ -163,7 +165,7 @@ impl ChatCore {
     /// user: after a log-in, no request of another user is answered on it.
     fn check_owed(&self) {
         let mut unanswered: HashMap<ConnId, u32> = HashMap::new();
-        for pending in self.requests.values().filter(|pending| !holds_input(pending.verb)) {
+        for pending in self.requests.values().filter(|pending| !holds_input(pending.request_type)) {
             *unanswered.entry(pending.conn).or_default() += 1;
         }
         for delivery in self.deliveries.iter() {
@@ -182,12 +184,12 @@ impl ChatCore {
     /// The count of each user's jobs in flight is right.
     fn check_in_flight(&self) {
         let mut counted: HashMap<UserSlot, u32> = HashMap::new();
-        for (user, units) in self.jobs.values().filter_map(|job| job.payer) {
+        for (user, units) in self.jobs.values().filter_map(|job| job.charged_load) {
             *counted.entry(user).or_default() += units;
         }
-        for delivery in self.deliveries.iter().filter(|delivery| delivery.charged) {
+        for delivery in self.deliveries.iter().filter(|delivery| delivery.counts_in_load) {
             assert!(
-                !delivery.durable && delivery.waits() && delivery.save != PushSaveState::InFlight,
+                !delivery.is_durable && delivery.waits() && delivery.save_state != PushSaveState::InFlight,
                 "nothing is to come of it: {delivery:?}"
             );
             assert!(delivery.sender.is_some(), "only messages count");
@@ -227,7 +229,7 @@ impl ChatCore {
         self.friendship_ops.check(self.ceilings.rules().undecided_max);
         let running = self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Friendship(_)));
         assert_eq!(running.count(), self.friendship_ops.running());
-        self.doubt.check(self.friendship_ops.has_undecided());
+        self.in_doubt.check(self.friendship_ops.has_undecided());
     }
 
     fn check_push_hook(&self) {
@@ -267,7 +269,7 @@ impl ChatCore {
                 _ => {}
             }
         }
-        self.friendship_ops.refs().chain(self.doubt.refs()).for_each(&mut count);
+        self.friendship_ops.refs().chain(self.in_doubt.refs()).for_each(&mut count);
         self.presence.refs().for_each(&mut count);
         self.cluster.iter().flat_map(|cluster| cluster.refs()).for_each(&mut count);
         self.push_hook.iter().flat_map(|hook| hook.refs()).for_each(&mut count);

@@ -8,7 +8,7 @@ pub struct PushPage {
     /// The pushes.
     pub pushes: Vec<Push>,
     /// Do more pushes follow?
-    pub more: bool,
+    pub has_more: bool,
 }
 
 /// The outcome of a friend request.

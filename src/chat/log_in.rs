@@ -49,8 +49,8 @@ impl ChatCore {
         let (conn, now_ms) = (to.0, self.now.mono_ms);
         let session = self.sessions.get_mut(conn);
         let admitted = match &credential {
-            Credential::Password(_) => self.tries.admit_password(conn, session, &user, &self.rules, now_ms),
-            Credential::Token(_) => self.tries.admit_token(conn, session.as_deref(), &self.rules),
+            Credential::Password(_) => self.auth_attempts.admit_password(conn, session, &user, &self.rules, now_ms),
+            Credential::Token(_) => self.auth_attempts.admit_token(conn, session.as_deref(), &self.rules),
         };
         let attempt = match admitted {
             Ok(attempt) => attempt,
@@ -219,7 +219,9 @@ impl ChatCore {
             JobOutcome::Cluster(outcome) => self.read_for_login(id, *outcome),
             JobOutcome::Proven => (LoginEvent::Proven, None),
             JobOutcome::Banned => (LoginEvent::Banned, None),
-            JobOutcome::Unproven { password_hash, differs } => (LoginEvent::Unproven { password_hash, differs }, None),
+            JobOutcome::Unproven { password_hash, differs_from_verified } => {
+                (LoginEvent::Unproven { password_hash, differs_from_verified }, None)
+            }
             JobOutcome::Verified(fits) => (LoginEvent::Verified(fits), None),
             JobOutcome::Failed => (LoginEvent::Failed { refused: false }, None),
             other => {
@@ -236,7 +238,8 @@ impl ChatCore {
 
     fn enqueue_login(&mut self, one: LoginInProgress, attempt: AdmittedTry, out: &mut Vec<CoreAction>) {
         let session = self.sessions.get(attempt.conn);
-        let is_clean = self.tries.has_no_recent_failures(&one.user, attempt, session, &self.rules, self.now.mono_ms);
+        let is_clean =
+            self.auth_attempts.has_no_recent_failures(&one.user, attempt, session, &self.rules, self.now.mono_ms);
         let room = if is_clean { AuthQueueClass::Unsuspected } else { AuthQueueClass::Suspect };
         let (request, address_key) = (one.request, attempt.address_key);
         let id = self.logins.insert(one);
@@ -366,7 +369,7 @@ impl ChatCore {
 
     fn settle_login_try(&mut self, user: &UserName, attempt: AdmittedTry, settled: CredentialTryOutcome) {
         let session = self.sessions.get_mut(attempt.conn);
-        self.tries.settle(user, attempt, settled, session, &self.rules, self.now.mono_ms);
+        self.auth_attempts.settle(user, attempt, settled, session, &self.rules, self.now.mono_ms);
     }
 
     /// Refuses a try that a budget does not allow, and closes a connection that keeps trying.
@@ -435,7 +438,7 @@ impl ChatCore {
                     session.user = None;
                 }
                 if let Some(client) = self.client(older) {
-                    out.push(CoreAction::Note(LogEvent::Replaced { user: name.clone(), client, by: conn }));
+                    out.push(CoreAction::Note(LogEvent::Replaced { user: name.clone(), client, newer_conn: conn }));
                 }
                 self.close_with_error(older, REPLACED, CoreCloseReason::Replaced, out);
             }
@@ -449,7 +452,7 @@ impl ChatCore {
             self.open_list(user, page, out);
         }
         out.push(CoreAction::LoggedIn { conn });
-        out.push(CoreAction::Note(LogEvent::LoggedIn { user: name.clone(), client, by }));
+        out.push(CoreAction::Note(LogEvent::LoggedIn { user: name.clone(), client, credential: by }));
         self.reply(conn, form, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {

@@ -86,7 +86,7 @@ pub(super) enum LoginEvent {
     Banned,
     /// The token is not valid, or there is no such user, or the password must be verified by
     /// hashing.
-    Unproven { password_hash: Option<Secret>, differs: bool },
+    Unproven { password_hash: Option<Secret>, differs_from_verified: bool },
     /// A worker is free to hash its password.
     HashingTurn,
     /// The password was hashed, and matches or not.
@@ -216,8 +216,8 @@ impl LoginState {
             }
             (
                 Self::ProvingAndLoading { credential, attempt } | Self::Proving { credential, attempt },
-                Unproven { password_hash, differs },
-            ) => Self::unproven(credential, password_hash, AdmittedTry { differs, ..attempt }),
+                Unproven { password_hash, differs_from_verified },
+            ) => Self::unproven(credential, password_hash, AdmittedTry { differs_from_verified, ..attempt }),
 
             (Self::Queued { secret, password_hash, attempt }, HashingTurn) if facts.is_awaited => {
                 step(None, NextLoginStep::Enter(Self::Verifying { secret, password_hash, attempt }))

@@ -96,7 +96,7 @@ pub(super) struct Mailbox {
 }
 
 fn is_saved(delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
-    deliveries.get(delivery).is_some_and(|delivery| delivery.save == PushSaveState::Done)
+    deliveries.get(delivery).is_some_and(|delivery| delivery.save_state == PushSaveState::Done)
 }
 
 fn hash_of(body: &PushBody, deliveries: &Deliveries) -> u64 {
@@ -375,7 +375,7 @@ impl Mailbox {
         let weight = |delivery: DeliveryRef| of(delivery).weight_bytes();
         assert_eq!(self.bytes, self.entries.iter().map(|entry| weight(entry.delivery())).sum::<usize>());
         assert_eq!(self.tail_bytes, self.tail.iter().map(|&delivery| weight(delivery)).sum::<usize>());
-        assert!(self.all().all(|delivery| of(delivery).listed && delivery.seq < self.above_seq));
+        assert!(self.all().all(|delivery| of(delivery).is_listed && delivery.seq < self.above_seq));
         assert!(self.tail.is_sorted_by(|one, other| one.seq < other.seq));
         if let Some(index) = &self.messages {
             assert_eq!(index.len(), self.all().filter(|&one| of(one).body.kind == PushKind::Message).count());

@@ -22,12 +22,12 @@ impl ChatCore {
             + self.users.held_bytes()
             + self.dedup_bytes
             + self.in_flight.held_bytes()
-            + self.tries.held_bytes()
-            + self.strangers.held_bytes()
+            + self.auth_attempts.held_bytes()
+            + self.stranger_rates.held_bytes()
             + self.jobs_bytes
             + self.jobs.len() * JOB_BYTES
             + self.requests.len() * REQUEST_BYTES
-            + self.due.capacity() * size_of::<(u64, super::AwaitedAnswer)>()
+            + self.awaited_answers.capacity() * size_of::<(u64, super::AwaitedAnswer)>()
             + self.friendship_ops.held_bytes()
             + self.presence.held_bytes()
             + self.push_hook.as_ref().map_or(0, |hook| hook.held_bytes())
@@ -100,7 +100,7 @@ impl ChatCore {
             let stored = self
                 .deliveries
                 .get(**delivery)
-                .is_some_and(|found| found.save == PushSaveState::Done && !found.waits());
+                .is_some_and(|found| found.save_state == PushSaveState::Done && !found.waits());
             stored && !list.cursor.is_outstanding(**delivery, &self.deliveries)
         };
         let cut: Vec<DeliveryRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();

@@ -109,12 +109,12 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         self.totals.duplicates += 1;
-        let open = self.deliveries.get_mut(known).filter(|delivery| !delivery.durable);
+        let open = self.deliveries.get_mut(known).filter(|delivery| !delivery.is_durable);
         let Some(delivery) = open else {
             // Acked or committed, and its delivery may be gone.
             self.totals.promised += 1;
             let id = ReplyId::Text(id.as_str().into());
-            return self.reply(waiter.conn, waiter.form, id, Reply::Message { taken: true }, out);
+            return self.reply(waiter.conn, waiter.form, id, Reply::Message { is_durable: true }, out);
         };
         if delivery.more_waiters_len() >= WAITERS_MAX {
             let id = ReplyId::OfBody(delivery.body.clone());
@@ -122,7 +122,7 @@ impl ChatCore {
             return self.refuse((waiter.conn, waiter.form, id), Some(RequestType::Message), Some(SAID_OFTEN), out);
         }
         delivery.add_waiter(waiter);
-        let save = delivery.save;
+        let save = delivery.save_state;
         self.add_unanswered(waiter.conn);
         match save {
             // It is in its save delay.

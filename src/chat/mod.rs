@@ -133,7 +133,7 @@ struct JobInFlight {
     /// The size of its push in bytes.
     bytes: usize,
     /// The user in whose load it counts, and how much.
-    payer: Option<(UserSlot, u32)>,
+    charged_load: Option<(UserSlot, u32)>,
 }
 
 /// A deadline by which something must be answered.
@@ -165,11 +165,11 @@ pub struct ChatCore {
     /// The dedup windows of users who are offline.
     packed: dedup::PackedDedupWindows,
     /// The request rates of connections that are not logged in, by address.
-    strangers: throttle::Throttle,
+    stranger_rates: throttle::Throttle,
     /// Log-ins and sign-ups that wait for a password to be hashed.
     auth_queue: auth_queue::AuthQueue,
     /// The budgets for tries.
-    tries: tries::AuthAttemptLimiter,
+    auth_attempts: tries::AuthAttemptLimiter,
     /// Requests that wait for jobs and are not answered yet.
     requests: JobTicketTable<answer::PendingRequest>,
     /// The user names that waiting log-ins and sign-ups claim.
@@ -181,13 +181,13 @@ pub struct ChatCore {
     /// The number of BLOCK operations so far.
     blocks: u64,
     /// Friendships and pushes in doubt.
-    doubt: doubt::FriendshipsInDoubt,
+    in_doubt: doubt::FriendshipsInDoubt,
     /// The PRESENCE frames that are to be sent.
     presence: presence::PresenceNotifier,
     /// The operator's requests.
     admin: admin::PendingAdminRequests,
     /// The `seq` of pushes whose deletion failed: they are ignored on pages until they are deleted.
-    undeleted: BTreeSet<u64>,
+    failed_deletions: BTreeSet<u64>,
     /// Those of them whose deletion is to be retried; the others are being retried.
     to_delete: Vec<(UserName, u64)>,
     /// Pushes to online users whose save failed and that have waiters: the save is retried.
@@ -201,25 +201,25 @@ pub struct ChatCore {
     /// delay is constant, so they are always in order.
     save_delay: VecDeque<(u64, DeliveryRef)>,
     /// Requests to be answered, each with its deadline, in order.
-    due: VecDeque<(u64, AwaitedAnswer)>,
+    awaited_answers: VecDeque<(u64, AwaitedAnswer)>,
     /// The length at which `awaited_answers` is searched for answered requests.
-    sweep_due_at: usize,
+    awaited_answers_sweep_len: usize,
     /// After a pause of the process: input that had arrived by this time must be handed in before
     /// any deadline is applied.
-    hear_first_ms: u64,
+    input_awaited_until_ms: u64,
     /// The totals of messages so far.
     totals: contract::MessageTotals,
     /// The number of outstanding pushes.
     outstanding: u64,
-    oldest: gauges::OldestPush,
+    oldest_push: gauges::OldestPush,
     /// The state of a cluster node; `None`: this server is alone.
     cluster: Option<Box<cluster::ClusterState>>,
     /// A stop has begun, of which each event may have brought the end, or this is a node of a
     /// cluster.
-    looks_after_events: bool,
+    needs_check_after_event: bool,
     /// A stop has begun.
     stopping: bool,
-    stopped: bool,
+    has_stopped: bool,
     #[cfg(debug_assertions)]
     checks: u64,
     /// The highest limits so far, for the invariants.
@@ -248,33 +248,33 @@ impl ChatCore {
             jobs_bytes: 0,
             in_flight: in_flight::UserJobLoads::default(),
             packed: dedup::PackedDedupWindows::default(),
-            strangers: throttle::Throttle::default(),
+            stranger_rates: throttle::Throttle::default(),
             auth_queue: auth_queue::AuthQueue::default(),
-            tries: tries::AuthAttemptLimiter::new(hash_key),
+            auth_attempts: tries::AuthAttemptLimiter::new(hash_key),
             requests: JobTicketTable::default(),
             claims: HashMap::new(),
             logins: login_state::LoginsInProgress::new(),
             friendship_ops: friendship_ops::PendingFriendOps::new(undecided_max),
             blocks: 0,
-            doubt: doubt::FriendshipsInDoubt::default(),
+            in_doubt: doubt::FriendshipsInDoubt::default(),
             presence: presence::PresenceNotifier::default(),
             admin: admin::PendingAdminRequests::default(),
-            undeleted: BTreeSet::new(),
+            failed_deletions: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),
             dedup_bytes: 0,
             wheel: TimerWheel::new(),
             save_delay: VecDeque::new(),
-            due: VecDeque::new(),
-            sweep_due_at: DUE_SWEPT_FROM,
-            hear_first_ms: 0,
+            awaited_answers: VecDeque::new(),
+            awaited_answers_sweep_len: DUE_SWEPT_FROM,
+            input_awaited_until_ms: 0,
             totals: contract::MessageTotals::default(),
             outstanding: 0,
-            oldest: gauges::OldestPush::new(),
+            oldest_push: gauges::OldestPush::new(),
             cluster: None,
-            looks_after_events: false,
+            needs_check_after_event: false,
             stopping: false,
-            stopped: false,
+            has_stopped: false,
             #[cfg(debug_assertions)]
             checks: 0,
             #[cfg(debug_assertions)]
@@ -320,14 +320,14 @@ impl ChatCore {
             CoreEvent::Ping { conn } => self.ping(conn, out),
             CoreEvent::Blocked { conn } => {
                 if let Some(session) = self.sessions.get_mut(conn) {
-                    session.blocked = true;
+                    session.is_output_blocked = true;
                 }
             }
             CoreEvent::Drained { conn } => self.on_output_drained(conn),
             CoreEvent::Flushed { conn } => self.on_output_flushed(conn, out),
             CoreEvent::Closed { conn } => self.on_closed(conn, out),
             CoreEvent::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
-            CoreEvent::Tick { heard_ms } => self.tick(heard_ms, out),
+            CoreEvent::Tick { input_read_until_ms } => self.tick(input_read_until_ms, out),
             CoreEvent::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
             CoreEvent::Admin { ticket, request } => self.admin(ticket, request, out),
             CoreEvent::View(view) => self.view_read(view, out),
@@ -340,7 +340,7 @@ impl ChatCore {
         if self.logins.is_any_due() {
             self.begin_due_log_ins(out);
         }
-        if self.looks_after_events {
+        if self.needs_check_after_event {
             self.look_after_event(out);
         }
         #[cfg(debug_assertions)]
@@ -353,7 +353,7 @@ impl ChatCore {
         if self.stopping {
             self.stop_if_done(out);
         }
-        self.looks_after_events = self.stopping || self.cluster.is_some();
+        self.needs_check_after_event = self.stopping || self.cluster.is_some();
     }
 
     /// When to hand in the next [`CoreEvent::Tick`], by the mono clock; `None` if nothing waits for
@@ -361,7 +361,7 @@ impl ChatCore {
     /// earlier input was not handed in yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let queues = [self.save_delay.front().map(|&(due, _)| due), self.due.front().map(|&(due, _)| due)];
+        let queues = [self.save_delay.front().map(|&(due, _)| due), self.awaited_answers.front().map(|&(due, _)| due)];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
@@ -371,10 +371,10 @@ impl ChatCore {
     fn may_apply_deadlines(&mut self, heard_ms: u64) -> bool {
         let now_ms = self.now.mono_ms;
         let is_late = |due_ms: u64| due_ms > heard_ms && now_ms.saturating_sub(due_ms) >= LATE_MS;
-        if self.hear_first_ms <= heard_ms && self.next_deadline().is_some_and(is_late) {
-            self.hear_first_ms = now_ms;
+        if self.input_awaited_until_ms <= heard_ms && self.next_deadline().is_some_and(is_late) {
+            self.input_awaited_until_ms = now_ms;
         }
-        self.hear_first_ms <= heard_ms
+        self.input_awaited_until_ms <= heard_ms
     }
 
     #[inline(never)]
@@ -386,15 +386,17 @@ impl ChatCore {
             self.save_delay.pop_front();
             self.save_if_unsaved(delivery, out);
         }
-        while let Some(&(_, due)) = self.due.front().filter(|(due, _)| is_heard && *due <= now_ms) {
-            self.due.pop_front();
+        while let Some(&(_, due)) = self.awaited_answers.front().filter(|(due, _)| is_heard && *due <= now_ms) {
+            self.awaited_answers.pop_front();
             match due {
                 AwaitedAnswer::Request(request) => self.request_timed_out(request, out),
                 AwaitedAnswer::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
-        if self.due.capacity() > DUE_SWEPT_FROM && self.due.len() < self.due.capacity() / 4 {
-            self.due.shrink_to(2 * self.due.len());
+        if self.awaited_answers.capacity() > DUE_SWEPT_FROM
+            && self.awaited_answers.len() < self.awaited_answers.capacity() / 4
+        {
+            self.awaited_answers.shrink_to(2 * self.awaited_answers.len());
         }
         let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
@@ -434,27 +436,27 @@ impl ChatCore {
     /// Removes answered requests behind one that still waits: at most half of the queue is useless.
     #[cold]
     fn sweep_due(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
+        let mut due = std::mem::take(&mut self.awaited_answers);
         due.retain(|(_, due)| self.is_open(*due));
         due.shrink_to((2 * due.len()).max(DUE_SWEPT_FROM));
-        self.sweep_due_at = (2 * due.len()).max(DUE_SWEPT_FROM);
-        self.due = due;
+        self.awaited_answers_sweep_len = (2 * due.len()).max(DUE_SWEPT_FROM);
+        self.awaited_answers = due;
     }
 
     /// Appends to the queue of pending requests, and drops answered ones.
     fn queue_awaited_answer(&mut self, due_ms: u64, due: AwaitedAnswer) {
-        while let Some((_, front)) = self.due.front()
+        while let Some((_, front)) = self.awaited_answers.front()
             && !self.is_open(*front)
         {
-            self.due.pop_front();
+            self.awaited_answers.pop_front();
         }
-        if self.due.len() >= self.sweep_due_at {
+        if self.awaited_answers.len() >= self.awaited_answers_sweep_len {
             self.sweep_due();
         }
         // The wait is the same for all, but that of a push begins before its save: its place is
         // near the end.
-        let place = self.due.partition_point(|&(other_ms, _)| other_ms <= due_ms);
-        self.due.insert(place, (due_ms, due));
+        let place = self.awaited_answers.partition_point(|&(other_ms, _)| other_ms <= due_ms);
+        self.awaited_answers.insert(place, (due_ms, due));
     }
 
     /// Submits a job; gives its purpose back if too many jobs are in flight.
@@ -466,7 +468,7 @@ impl ChatCore {
         }
         self.jobs_bytes += bytes;
         let payer = self.charged_load(&job, &purpose);
-        let ticket = self.jobs.insert(JobInFlight { purpose, bytes, payer });
+        let ticket = self.jobs.insert(JobInFlight { purpose, bytes, charged_load: payer });
         out.push(CoreAction::Submit { ticket, job });
         if let Some(payer) = payer {
             self.charge(payer, out);
@@ -476,14 +478,14 @@ impl ChatCore {
 
     #[inline(never)]
     fn finished(&mut self, ticket: JobTicket, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
-        let Some(JobInFlight { purpose, bytes, payer }) = self.jobs.remove(ticket) else {
+        let Some(JobInFlight { purpose, bytes, charged_load }) = self.jobs.remove(ticket) else {
             debug_assert!(false, "a job is finished exactly once");
             return;
         };
         self.jobs_bytes -= bytes;
         self.note_outcome(&purpose, &outcome, out);
         self.job_done(purpose, outcome, out);
-        if let Some(payer) = payer {
+        if let Some(payer) = charged_load {
             self.reduce_load(payer, out);
         }
     }

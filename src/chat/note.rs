@@ -26,7 +26,7 @@ pub enum LogEvent {
         /// The client.
         client: ConnAndAddress,
         /// The kind of credential.
-        by: CredentialKind,
+        credential: CredentialKind,
     },
     /// A log-in was refused: the `LF` to this client follows directly.
     LogInRefused {
@@ -60,7 +60,7 @@ pub enum LogEvent {
         /// The older connection, which is closed.
         client: ConnAndAddress,
         /// The newer one.
-        by: ConnId,
+        newer_conn: ConnId,
     },
     /// A user has changed their password: the answer to this client follows, if it is still
     /// connected.

@@ -26,7 +26,7 @@ pub enum JobOutcome {
         /// The stored hash of the password.
         password_hash: Option<Secret>,
         /// The password differs from the one that was verified last.
-        differs: bool,
+        differs_from_verified: bool,
     },
     /// `Verify`: whether the password fits.
     Verified(bool),

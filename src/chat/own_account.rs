@@ -67,7 +67,7 @@ impl ChatCore {
     ) {
         let request = self.ask(to, verb, out);
         let user = self.users.get(user).name.clone();
-        self.submit_own(OwnAccountJob { request, user, verb }, job, out);
+        self.submit_own(OwnAccountJob { request, user, request_type: verb }, job, out);
     }
 
     /// Submits a job, or refuses the request.
@@ -78,20 +78,20 @@ impl ChatCore {
 
     /// The job has ended.
     pub(super) fn own_job_done(&mut self, own: OwnAccountJob, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
-        let OwnAccountJob { request, user, verb } = own;
+        let OwnAccountJob { request, user, request_type } = own;
         let outcome = match outcome {
             JobOutcome::Account(outcome) => *outcome,
             outcome => {
-                let is_read = matches!(verb, RequestType::Roster | RequestType::Block);
+                let is_read = matches!(request_type, RequestType::Roster | RequestType::Block);
                 let is_for_good = !matches!(outcome, JobOutcome::Failed);
-                if verb == RequestType::Password && !is_for_good {
+                if request_type == RequestType::Password && !is_for_good {
                     self.password_in_doubt(&user);
                 }
                 let fault = if is_read && is_for_good { DAMAGED } else { fault_of(&outcome) };
                 return self.refuse_waiting(request, Some(fault), out);
             }
         };
-        match (verb, outcome) {
+        match (request_type, outcome) {
             (_, AccountOutcome::Roster(roster)) => self.answer_roster(request, &user, roster, out),
             (_, AccountOutcome::Blocked { names, .. }) => self.answer(request, Reply::Blocked(names), out),
             (RequestType::Password, AccountOutcome::Changed) => self.password_changed(request, user, out),

@@ -24,13 +24,13 @@ pub(super) struct OwnAccountJob {
     pub(super) request: JobTicket,
     pub(super) user: UserName,
     /// The TYPE of the request.
-    pub(super) verb: RequestType,
+    pub(super) request_type: RequestType,
 }
 
 impl OwnAccountJob {
     /// The number of reads as which it counts in its user's load.
     pub(super) fn reads(&self) -> u32 {
-        if self.verb == RequestType::Roster { ROSTER_READS } else { 1 }
+        if self.request_type == RequestType::Roster { ROSTER_READS } else { 1 }
     }
 }
 

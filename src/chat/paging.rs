@@ -64,7 +64,7 @@ impl ChatCore {
         let (user_name, pushes_max, bytes_max) = (entry.name.clone(), self.rules.page_max, self.rules.page_bytes_max);
         let job = if self.cluster.is_some() {
             let except = list.mailbox.seqs();
-            let job = ClusterStoreJob::Page { except, pushes_max, bytes_max };
+            let job = ClusterStoreJob::Page { known_seqs: except, pushes_max, bytes_max };
             Job::Cluster { user: user_name, job: Box::new(job) }
         } else {
             Job::LoadPage { user: user_name, after_seq, pushes_max, bytes_max }
@@ -126,7 +126,7 @@ impl ChatCore {
             }
             let is_unwanted = push.kind == PushKind::FriendRequest
                 && unwanted.iter().flat_map(|all| all.iter()).any(|sender| sender.as_str() == push.sender());
-            if here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
+            if here.contains(&push.seq) || self.failed_deletions.contains(&push.seq) {
                 continue;
             }
             if is_unwanted {
@@ -145,7 +145,7 @@ impl ChatCore {
             }
         }
         let mut passed_seq = last_seq;
-        if page.more {
+        if page.has_more {
             self.keep_tail(user, tail);
         } else {
             for delivery in tail {
@@ -154,7 +154,7 @@ impl ChatCore {
             }
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
-            let more = page.more || !whole;
+            let more = page.has_more || !whole;
             list.mailbox.backfill = if more {
                 MailboxBackfillState::Backlog { after_seq: passed_seq, asking: false }
             } else {
@@ -184,7 +184,7 @@ impl ChatCore {
         if let Some(list) = &mut self.users.get_mut(user).list {
             let listed = list.mailbox.append_tail(delivery, &self.deliveries, &self.rules);
             if let Some(found) = self.deliveries.get_mut(delivery) {
-                found.listed = listed;
+                found.is_listed = listed;
             }
         }
     }
@@ -200,7 +200,7 @@ impl ChatCore {
     pub(super) fn evict_deliveries(&mut self, deliveries: Vec<DeliveryRef>) {
         for delivery in deliveries {
             if let Some(found) = self.deliveries.get_mut(delivery) {
-                found.listed = false;
+                found.is_listed = false;
             }
             self.release_unless_listed(delivery);
         }

@@ -46,7 +46,7 @@ enum PresenceChangePhase {
 struct PresenceChange {
     phase: PresenceChangePhase,
     /// The state that all friends who watch know; `None`: they know different states.
-    told: Option<bool>,
+    known_state: Option<bool>,
     /// The friends of a user who has gone, each held.
     friends: Vec<UserSlot>,
 }
@@ -55,7 +55,7 @@ struct PresenceChange {
 #[derive(Debug, Default)]
 struct UnsentPresence {
     /// These users, in order. They may not be friends any more, and may not exist any more.
-    about: Vec<UserSlot>,
+    users: Vec<UserSlot>,
     is_queued: bool,
 }
 
@@ -72,46 +72,46 @@ enum PresenceWork {
 #[derive(Debug, Default)]
 pub(super) struct PresenceNotifier {
     /// The number of connections that watch.
-    watching: usize,
+    watcher_count: usize,
     changes: HashMap<UserSlot, PresenceChange>,
     /// The total length of the changes' lists of friends.
     friends_len: usize,
-    owed: HashMap<UserSlot, UnsentPresence>,
-    owed_len: usize,
+    unsent: HashMap<UserSlot, UnsentPresence>,
+    unsent_len: usize,
     queue: VecDeque<PresenceWork>,
     /// Changes that were told, with the end of their rest.
-    resting: VecDeque<(u64, UserSlot)>,
+    rest_deadlines: VecDeque<(u64, UserSlot)>,
     timer: Option<(u64, TimerId)>,
 }
 
 impl PresenceNotifier {
     /// A connection stops watching.
     pub(super) fn watch_ended(&mut self) {
-        debug_assert!(self.watching > 0, "ended more often than begun");
-        self.watching = self.watching.saturating_sub(1);
+        debug_assert!(self.watcher_count > 0, "ended more often than begun");
+        self.watcher_count = self.watcher_count.saturating_sub(1);
     }
 
     /// Nothing is owed to this user any more.
     fn remove(&mut self, user: UserSlot) {
-        if let Some(owed) = self.owed.remove(&user) {
-            self.owed_len -= owed.about.len();
+        if let Some(owed) = self.unsent.remove(&user) {
+            self.unsent_len -= owed.users.len();
         }
     }
 
     /// Keeps only the owed users for whom `is_friend` is true.
     fn retain_unsent(&mut self, to: UserSlot, is_friend: impl Fn(UserSlot) -> bool) {
-        if let Some(owed) = self.owed.get_mut(&to) {
-            let before = owed.about.len();
-            owed.about.retain(|about| is_friend(*about));
-            self.owed_len -= before - owed.about.len();
+        if let Some(owed) = self.unsent.get_mut(&to) {
+            let before = owed.users.len();
+            owed.users.retain(|about| is_friend(*about));
+            self.unsent_len -= before - owed.users.len();
         }
     }
 
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         const CHANGE_BYTES: usize = size_of::<PresenceChange>() + 2 * size_of::<PresenceWork>() + 16;
-        (self.friends_len + self.owed_len) * size_of::<UserSlot>()
-            + (self.changes.len() + self.owed.len()) * CHANGE_BYTES
+        (self.friends_len + self.unsent_len) * size_of::<UserSlot>()
+            + (self.changes.len() + self.unsent.len()) * CHANGE_BYTES
     }
 
     /// The references that it holds.
@@ -123,14 +123,14 @@ impl PresenceNotifier {
     /// Checks the invariants; `watching` is the number of connections that watch.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, watching: usize) {
-        assert_eq!(self.watching, watching);
+        assert_eq!(self.watcher_count, watching);
         assert_eq!(self.friends_len, self.changes.values().map(|change| change.friends.len()).sum::<usize>());
-        assert_eq!(self.owed_len, self.owed.values().map(|owed| owed.about.len()).sum::<usize>());
+        assert_eq!(self.unsent_len, self.unsent.values().map(|owed| owed.users.len()).sum::<usize>());
         let resting = self.changes.values().filter(|change| change.phase == PresenceChangePhase::Resting);
-        assert_eq!(resting.count(), self.resting.len());
+        assert_eq!(resting.count(), self.rest_deadlines.len());
         let waiting = self.queue.iter().filter(|turn| matches!(turn, PresenceWork::Of(_))).count();
-        assert_eq!(waiting + self.resting.len(), self.changes.len(), "each change has one place");
-        let is_idle = self.queue.is_empty() && self.resting.is_empty();
+        assert_eq!(waiting + self.rest_deadlines.len(), self.changes.len(), "each change has one place");
+        let is_idle = self.queue.is_empty() && self.rest_deadlines.is_empty();
         assert!(is_idle || self.timer.is_some(), "nothing that is to be told is forgotten");
     }
 }
@@ -141,7 +141,7 @@ impl ChatCore {
         if let Some(session) = self.sessions.get_mut(conn)
             && !std::mem::replace(&mut session.watches, true)
         {
-            self.presence.watching += 1;
+            self.presence.watcher_count += 1;
         }
     }
 
@@ -163,7 +163,7 @@ impl ChatCore {
     /// This user has come online.
     pub(super) fn report_online(&mut self, user: UserSlot) {
         self.note_move(user, true);
-        if self.presence.watching > 0 || self.presence.changes.contains_key(&user) {
+        if self.presence.watcher_count > 0 || self.presence.changes.contains_key(&user) {
             self.note_change(user, Vec::new());
         }
     }
@@ -173,7 +173,7 @@ impl ChatCore {
     pub(super) fn report_offline(&mut self, user: UserSlot) {
         self.note_move(user, false);
         self.presence.remove(user);
-        if self.stopping || (self.presence.watching == 0 && !self.presence.changes.contains_key(&user)) {
+        if self.stopping || (self.presence.watcher_count == 0 && !self.presence.changes.contains_key(&user)) {
             return self.users.release_friends(user);
         }
         let friends = self.users.take_friends(user);
@@ -188,9 +188,10 @@ impl ChatCore {
         let mut let_go = Vec::new();
         match presence.changes.get_mut(&user) {
             None => {
-                presence
-                    .changes
-                    .insert(user, PresenceChange { phase: PresenceChangePhase::Queued, told: Some(!is_here), friends });
+                presence.changes.insert(
+                    user,
+                    PresenceChange { phase: PresenceChangePhase::Queued, known_state: Some(!is_here), friends },
+                );
                 presence.queue.push_back(PresenceWork::Of(user));
                 self.users.hold(user);
             }
@@ -199,7 +200,7 @@ impl ChatCore {
                 if matches!(change.phase, PresenceChangePhase::Telling(_)) {
                     // Some friends know the previous state: after the rest all are told the state
                     // at that time.
-                    (change.phase, change.told) = (PresenceChangePhase::Interrupted, None);
+                    (change.phase, change.known_state) = (PresenceChangePhase::Interrupted, None);
                 }
             }
         }
@@ -241,7 +242,7 @@ impl ChatCore {
 
     /// The output of a user who watches moves again: what is owed to them may go out.
     pub(super) fn resume_unsent_presence(&mut self, user: UserSlot) {
-        if let Some(owed) = self.presence.owed.get_mut(&user)
+        if let Some(owed) = self.presence.unsent.get_mut(&user)
             && !std::mem::replace(&mut owed.is_queued, true)
         {
             self.presence.queue.push_back(PresenceWork::To(user));
@@ -260,9 +261,9 @@ impl ChatCore {
     pub(super) fn presence_shown(&mut self, user: UserSlot) {
         let is_here = self.users.is_here(user);
         if let Some(change) = self.presence.changes.get_mut(&user)
-            && change.told == Some(!is_here)
+            && change.known_state == Some(!is_here)
         {
-            change.told = None;
+            change.known_state = None;
         }
     }
 
@@ -281,12 +282,12 @@ impl ChatCore {
     }
 
     fn add_unsent(&mut self, to: UserSlot, about: UserSlot) {
-        let owed = self.presence.owed.entry(to).or_default();
-        if let Err(place) = owed.about.binary_search(&about) {
-            owed.about.insert(place, about);
-            self.presence.owed_len += 1;
+        let owed = self.presence.unsent.entry(to).or_default();
+        if let Err(place) = owed.users.binary_search(&about) {
+            owed.users.insert(place, about);
+            self.presence.unsent_len += 1;
             let friends = &self.users.get(to).friends;
-            if owed.about.len() > OWED_LOOKED_THROUGH.max(2 * friends.len()) {
+            if owed.users.len() > OWED_LOOKED_THROUGH.max(2 * friends.len()) {
                 let is_friend = |about| friends.binary_search(&about).is_ok();
                 self.presence.retain_unsent(to, is_friend);
             }
@@ -304,7 +305,7 @@ impl ChatCore {
         };
         // If the friendship is in doubt, the news is kept as owed: when the doubt is settled, it is
         // sent or dropped.
-        if session.blocked || self.may_be_friends(to, Some(about)) {
+        if session.is_output_blocked || self.may_be_friends(to, Some(about)) {
             self.add_unsent(to, about);
             return false;
         }
@@ -318,7 +319,7 @@ impl ChatCore {
     /// Sets the timer for the next thing to tell.
     fn arm_presence(&mut self) {
         let presence = &self.presence;
-        let due_ms = match presence.resting.front() {
+        let due_ms = match presence.rest_deadlines.front() {
             _ if !presence.queue.is_empty() => self.now.mono_ms + 1,
             Some(&(due_ms, _)) => due_ms,
             None => return,
@@ -350,13 +351,15 @@ impl ChatCore {
     }
 
     fn end_rests(&mut self) {
-        while let Some(&(_, user)) = self.presence.resting.front().filter(|(due_ms, _)| *due_ms <= self.now.mono_ms) {
-            self.presence.resting.pop_front();
+        while let Some(&(_, user)) =
+            self.presence.rest_deadlines.front().filter(|(due_ms, _)| *due_ms <= self.now.mono_ms)
+        {
+            self.presence.rest_deadlines.pop_front();
             let is_here = self.users.is_here(user);
             let Some(change) = self.presence.changes.get_mut(&user) else {
                 continue;
             };
-            if change.told == Some(is_here) {
+            if change.known_state == Some(is_here) {
                 self.remove_change(user);
             } else {
                 change.phase = PresenceChangePhase::Queued;
@@ -384,7 +387,7 @@ impl ChatCore {
             return 0;
         };
         match change.phase {
-            PresenceChangePhase::Queued if change.told == Some(is_here) => {
+            PresenceChangePhase::Queued if change.known_state == Some(is_here) => {
                 // The state is the one that all know: nobody needs to be told.
                 self.remove_change(user);
                 return 1;
@@ -433,21 +436,21 @@ impl ChatCore {
     /// The change was told: it rests, and `told` is the state that all know.
     fn begin_rest(&mut self, user: UserSlot, told: Option<bool>) {
         if let Some(change) = self.presence.changes.get_mut(&user) {
-            (change.phase, change.told) = (PresenceChangePhase::Resting, told);
-            self.presence.resting.push_back((self.now.mono_ms + REST_MS, user));
+            (change.phase, change.known_state) = (PresenceChangePhase::Resting, told);
+            self.presence.rest_deadlines.push_back((self.now.mono_ms + REST_MS, user));
         }
     }
 
     /// Tells a user what is owed to them. Gives the looks that it used.
     fn send_unsent(&mut self, to: UserSlot, looks_max: u32, out: &mut Vec<CoreAction>) -> u32 {
         // A turn holds no reference: if nothing is owed any more, the user may be gone.
-        if !self.presence.owed.contains_key(&to) {
+        if !self.presence.unsent.contains_key(&to) {
             return 0;
         }
-        let waits = |session: &ConnectionSession| session.blocked || self.doubt.is_in_doubt(to);
+        let waits = |session: &ConnectionSession| session.is_output_blocked || self.in_doubt.is_in_doubt(to);
         let session = self.watching_conn(to).and_then(|conn| self.sessions.get(conn));
         let waits = session.is_none_or(waits);
-        let Some(owed) = self.presence.owed.get_mut(&to) else {
+        let Some(owed) = self.presence.unsent.get_mut(&to) else {
             return 0;
         };
         owed.is_queued = false;
@@ -455,8 +458,8 @@ impl ChatCore {
             // It is continued when the output is written, or when the store has settled the doubt.
             return 0;
         }
-        let mut about = std::mem::take(&mut owed.about);
-        self.presence.owed_len -= about.len();
+        let mut about = std::mem::take(&mut owed.users);
+        self.presence.unsent_len -= about.len();
         let mut used = 0;
         while used < looks_max
             && let Some(friend) = about.pop()
@@ -476,17 +479,17 @@ impl ChatCore {
     /// Puts the rest of a list of owed users, in order, back.
     fn restore_unsent(&mut self, to: UserSlot, about: Vec<UserSlot>) {
         let is_over = about.is_empty();
-        match self.presence.owed.get_mut(&to) {
+        match self.presence.unsent.get_mut(&to) {
             // The usual case: nothing was added meanwhile.
-            Some(owed) if owed.about.is_empty() => {
-                self.presence.owed_len += about.len();
-                owed.about = about;
+            Some(owed) if owed.users.is_empty() => {
+                self.presence.unsent_len += about.len();
+                owed.users = about;
             }
             _ => about.into_iter().for_each(|friend| self.add_unsent(to, friend)),
         }
         if !is_over {
             self.resume_unsent_presence(to);
-        } else if self.presence.owed.get(&to).is_some_and(|owed| owed.about.is_empty()) {
+        } else if self.presence.unsent.get(&to).is_some_and(|owed| owed.users.is_empty()) {
             self.presence.remove(to);
         }
     }

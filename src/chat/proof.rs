@@ -42,7 +42,7 @@ impl ChatCore {
     ) {
         let (conn, name) = (to.0, self.users.get(user).name.clone());
         let session = self.sessions.get_mut(conn);
-        let attempt = match self.tries.admit_password(conn, session, &name, &self.rules, self.now.mono_ms) {
+        let attempt = match self.auth_attempts.admit_password(conn, session, &name, &self.rules, self.now.mono_ms) {
             Ok(attempt) => attempt,
             Err(limit) => return self.refuse_try(to, verb, name, limit, out),
         };
@@ -101,7 +101,7 @@ impl ChatCore {
                 if old_hash.is_none() && self.admin.sets_password_of(&user) {
                     self.refuse_waiting(request, Some(BUSY), out);
                 } else {
-                    let own = OwnAccountJob { request, user, verb: RequestType::Password };
+                    let own = OwnAccountJob { request, user, request_type: RequestType::Password };
                     self.submit_own(own, AccountJob::ChangePassword { old_hash, new_hash }, out);
                 }
             }

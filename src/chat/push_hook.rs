@@ -371,8 +371,8 @@ impl ChatCore {
         let push = self.deliveries.get(delivery)?.push_to(&entry.name);
         Some(PushHookNotice {
             push,
-            waiting: mailbox.all().count(),
-            more: mailbox.backfill != MailboxBackfillState::Live,
+            waiting_pushes: mailbox.all().count(),
+            has_more: mailbox.backfill != MailboxBackfillState::Live,
         })
     }
 
@@ -439,12 +439,16 @@ impl ChatCore {
     }
 
     fn look_at_page_of(&mut self, user: UserSlot, seq: u64, page: PushPage, out: &mut Vec<CoreAction>) {
-        let PushPage { mut pushes, more } = page;
-        pushes.retain(|push| !self.undeleted.contains(&push.seq));
+        let PushPage { mut pushes, has_more } = page;
+        pushes.retain(|push| !self.failed_deletions.contains(&push.seq));
         let waiting = pushes.len();
         match pushes.iter().position(|push| push.seq >= seq) {
             Some(at) if pushes[at].seq == seq => {
-                self.announce(user, PushHookNotice { push: pushes.swap_remove(at), waiting, more }, out);
+                self.announce(
+                    user,
+                    PushHookNotice { push: pushes.swap_remove(at), waiting_pushes: waiting, has_more },
+                    out,
+                );
             }
             // It was acked before the user went offline, or withdrawn. A later push waits; its age
             // is computed from the wall clock.
@@ -454,8 +458,12 @@ impl ChatCore {
                 self.watch_on(user, seq, self.now.mono_ms + (after_ms - age_ms).max(1));
             }
             // It comes after the first page: the oldest push is announced instead.
-            None if more && waiting > 0 => {
-                self.announce(user, PushHookNotice { push: pushes.swap_remove(0), waiting, more }, out);
+            None if has_more && waiting > 0 => {
+                self.announce(
+                    user,
+                    PushHookNotice { push: pushes.swap_remove(0), waiting_pushes: waiting, has_more },
+                    out,
+                );
             }
             None => self.watch_on_if_news(user, out),
         }

@@ -22,9 +22,9 @@ pub(super) struct ConnectionSession {
     /// The form of its log-in.
     pub(super) push_form: JsonContentForm,
     /// Earlier output is not written yet.
-    pub(super) blocked: bool,
+    pub(super) is_output_blocked: bool,
     /// A sign-up or log-in is being worked on; the shell holds its input.
-    pub(super) held: bool,
+    pub(super) is_input_held: bool,
     /// Requests of its user that are still to be answered; sign-ups and log-ins, which hold its
     /// input, are not counted.
     pub(super) unanswered: u32,
@@ -43,14 +43,14 @@ pub(super) struct ConnectionSession {
     /// Its requests are held, because its user's load in flight has reached the limit.
     pub(super) requests_held: bool,
     /// Refused requests beyond its rate, less the requests that were accepted since.
-    pub(super) refused: u16,
+    pub(super) excess_refusals: u16,
     /// When its token bucket is full again, in ns of the mono clock.
     full_at_ns: u64,
     /// When it is checked for being idle; the other connections of that time are its neighbours in
     /// a list.
-    look_ms: u64,
-    before: u32,
-    after: u32,
+    idle_check_ms: u64,
+    prev_slot: u32,
+    next_slot: u32,
 }
 
 impl ConnectionSession {
@@ -86,7 +86,7 @@ pub(super) struct Sessions {
     len: usize,
     /// For each time of a check, the first connection of its list. The entry stays until that time,
     /// even if all its connections close.
-    looks: BTreeMap<u64, u32>,
+    idle_checks: BTreeMap<u64, u32>,
     /// When their users logged in, by the wall clock in seconds, by slot. It is beside the
     /// sessions, because messages do not need it.
     logged_in_s: Vec<u32>,
@@ -106,8 +106,8 @@ impl Sessions {
             last_active_ms: now_ms,
             form: JsonContentForm::Text,
             push_form: JsonContentForm::Text,
-            blocked: false,
-            held: false,
+            is_output_blocked: false,
+            is_input_held: false,
             unanswered: 0,
             address_key,
             wrong_passwords: 0,
@@ -116,11 +116,11 @@ impl Sessions {
             bad_inputs: 0,
             watches: false,
             requests_held: false,
-            refused: 0,
+            excess_refusals: 0,
             full_at_ns: 0,
-            look_ms: 0,
-            before: NONE,
-            after: NONE,
+            idle_check_ms: 0,
+            prev_slot: NONE,
+            next_slot: NONE,
         });
     }
 
@@ -159,26 +159,26 @@ impl Sessions {
     pub(super) fn look_at(&mut self, conn: ConnId, look_ms: u64) -> bool {
         debug_assert!(look_ms > 0, "0 says that it is not looked at");
         self.remove_look(conn.slot);
-        let next = self.looks.get(&look_ms).copied();
+        let next = self.idle_checks.get(&look_ms).copied();
         let Some(session) = self.get_mut(conn) else {
             return false;
         };
-        session.look_ms = look_ms;
-        session.after = next.unwrap_or(NONE);
+        session.idle_check_ms = look_ms;
+        session.next_slot = next.unwrap_or(NONE);
         if let Some(next) = self.at(next.unwrap_or(NONE)) {
-            next.before = conn.slot;
+            next.prev_slot = conn.slot;
         }
-        self.looks.insert(look_ms, conn.slot);
+        self.idle_checks.insert(look_ms, conn.slot);
         next.is_none()
     }
 
     /// Takes out one of the connections to be checked at this time. Call it until it gives `None`.
     pub(super) fn next_to_look_at(&mut self, look_ms: u64) -> Option<ConnId> {
-        let slot = *self.looks.get(&look_ms)?;
+        let slot = *self.idle_checks.get(&look_ms)?;
         let conn = self.at(slot).map(|session| ConnId { slot, generation: session.generation });
         match conn {
             Some(_) => self.remove_look(slot),
-            None => _ = self.looks.remove(&look_ms),
+            None => _ = self.idle_checks.remove(&look_ms),
         }
         conn
     }
@@ -188,17 +188,17 @@ impl Sessions {
     }
 
     fn remove_look(&mut self, slot: u32) {
-        let Some(session) = self.at(slot).filter(|session| session.look_ms > 0) else {
+        let Some(session) = self.at(slot).filter(|session| session.idle_check_ms > 0) else {
             return;
         };
-        let (look_ms, before, after) = (session.look_ms, session.before, session.after);
-        (session.look_ms, session.before, session.after) = (0, NONE, NONE);
+        let (look_ms, before, after) = (session.idle_check_ms, session.prev_slot, session.next_slot);
+        (session.idle_check_ms, session.prev_slot, session.next_slot) = (0, NONE, NONE);
         match self.at(before) {
-            Some(before) => before.after = after,
-            None => _ = self.looks.insert(look_ms, after),
+            Some(before) => before.next_slot = after,
+            None => _ = self.idle_checks.insert(look_ms, after),
         }
         if let Some(after) = self.at(after) {
-            after.before = before;
+            after.prev_slot = before;
         }
     }
 
@@ -218,12 +218,12 @@ impl Sessions {
     #[cfg(debug_assertions)]
     pub(super) fn check_looks(&self) {
         let mut seen = 0;
-        for (&look_ms, &first) in &self.looks {
+        for (&look_ms, &first) in &self.idle_checks {
             let (mut before, mut slot) = (NONE, first);
             while let Some(session) = self.slots.get(slot as usize).and_then(Option::as_ref) {
-                assert_eq!((session.look_ms, session.before), (look_ms, before));
+                assert_eq!((session.idle_check_ms, session.prev_slot), (look_ms, before));
                 seen += 1;
-                (before, slot) = (slot, session.after);
+                (before, slot) = (slot, session.next_slot);
             }
             assert_eq!(slot, NONE);
         }

@@ -138,7 +138,7 @@ impl ChatCore {
                 LogEvent::JobFailed { job: kind_of(purpose), for_good: true }
             }
             (JobPurpose::Page(user), JobOutcome::Page(page)) => {
-                LogEvent::PageRead { user: name(*user), pushes: page.pushes.len(), more: page.more }
+                LogEvent::PageRead { user: name(*user), pushes: page.pushes.len(), more: page.has_more }
             }
             (JobPurpose::Save(delivery), JobOutcome::Full(quota)) => match self.deliveries.get(*delivery) {
                 Some(found) => LogEvent::MailboxFull {

@@ -24,12 +24,12 @@ pub(super) struct SparseQueue<T> {
     /// The entries; neither the first nor the last one is a gap.
     entries: VecDeque<T>,
     /// The number of gaps among them.
-    gaps: usize,
+    gap_count: usize,
 }
 
 impl<T: SparseQueueEntry> SparseQueue<T> {
     pub(super) fn new() -> Self {
-        Self { entries: VecDeque::new(), gaps: 0 }
+        Self { entries: VecDeque::new(), gap_count: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -37,7 +37,7 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len() - self.gaps
+        self.entries.len() - self.gap_count
     }
 
     /// The number of entries with the gaps.
@@ -66,7 +66,7 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
     /// Removes all entries.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
-        self.gaps = 0;
+        self.gap_count = 0;
     }
 
     /// The position in the queue at which the entry with this place is, or would be.
@@ -123,28 +123,28 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
             self.entries.remove(position);
         } else {
             self.entries[position].make_gap();
-            self.gaps += 1;
+            self.gap_count += 1;
         }
         while self.entries.front().is_some_and(|entry| entry.is_gap()) {
             self.entries.pop_front();
-            self.gaps -= 1;
+            self.gap_count -= 1;
         }
         while self.entries.back().is_some_and(|entry| entry.is_gap()) {
             self.entries.pop_back();
-            self.gaps -= 1;
+            self.gap_count -= 1;
         }
-        if self.gaps > self.entries.len() / 2 {
+        if self.gap_count > self.entries.len() / 2 {
             // At least as many entries were removed since the last time.
             self.entries.retain(|entry| !entry.is_gap());
-            self.gaps = 0;
+            self.gap_count = 0;
         }
     }
 
     /// Checks the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self) {
-        assert_eq!(self.gaps, self.entries.iter().filter(|entry| entry.is_gap()).count());
-        assert!(self.gaps <= self.entries.len() / 2);
+        assert_eq!(self.gap_count, self.entries.iter().filter(|entry| entry.is_gap()).count());
+        assert!(self.gap_count <= self.entries.len() / 2);
         assert!([self.front(), self.back()].into_iter().flatten().all(|entry| !entry.is_gap()));
         assert!(self.entries.iter().is_sorted_by(|one, other| one.place() < other.place()));
     }

@@ -10,7 +10,7 @@ impl ChatCore {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        self.looks_after_events = true;
+        self.needs_check_after_event = true;
         for delivery in self.deliveries.refs() {
             self.save_if_unsaved(delivery, out);
         }
@@ -20,14 +20,14 @@ impl ChatCore {
 
     #[inline(never)]
     pub(super) fn stop_if_done(&mut self, out: &mut Vec<CoreAction>) {
-        if !self.stopped && self.jobs.is_empty() {
+        if !self.has_stopped && self.jobs.is_empty() {
             self.stop_now(out);
         }
     }
 
     /// Ends the stop: everything is durable, or its time limit is over.
     pub(super) fn stop_now(&mut self, out: &mut Vec<CoreAction>) {
-        if std::mem::replace(&mut self.stopped, true) {
+        if std::mem::replace(&mut self.has_stopped, true) {
             return;
         }
         for delivery in self.deliveries.refs() {

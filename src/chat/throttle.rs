@@ -21,9 +21,9 @@ struct ThrottleEntry {
     /// When the key is clean again: as if it had never been seen.
     clean_at_ms: u64,
     /// Events that are reserved and not settled.
-    reserved: u32,
+    reserved_events: u32,
     /// The key is in the order.
-    ordered: bool,
+    is_in_order: bool,
 }
 
 /// The recent events of each key.
@@ -41,7 +41,7 @@ impl Throttle {
             return pace.burst > 0;
         };
         let used = entry.clean_at_ms.saturating_sub(now_ms).div_ceil(pace.every_ms.max(1));
-        used.saturating_add(entry.reserved.into()) < u64::from(pace.burst)
+        used.saturating_add(entry.reserved_events.into()) < u64::from(pace.burst)
     }
 
     /// The memory that it holds, in bytes.
@@ -54,12 +54,12 @@ impl Throttle {
 
     /// Are there no recent events, and no more reservations than this?
     pub(super) fn is_clean(&self, key: u64, now_ms: u64, reserved_max: u32) -> bool {
-        self.entries.get(&key).is_none_or(|entry| entry.clean_at_ms <= now_ms && entry.reserved <= reserved_max)
+        self.entries.get(&key).is_none_or(|entry| entry.clean_at_ms <= now_ms && entry.reserved_events <= reserved_max)
     }
 
     /// Reserves an event that may happen. [`settle`](Self::settle) ends the reservation.
     pub(super) fn reserve(&mut self, key: u64) {
-        self.entries.entry(key).or_default().reserved += 1;
+        self.entries.entry(key).or_default().reserved_events += 1;
     }
 
     /// Says whether a reserved event has happened. Beyond `keys_max` keys, the one whose last check
@@ -69,11 +69,11 @@ impl Throttle {
             debug_assert!(false, "settled and not reserved");
             return;
         };
-        debug_assert!(entry.reserved > 0, "settled more often than reserved");
-        entry.reserved = entry.reserved.saturating_sub(1);
+        debug_assert!(entry.reserved_events > 0, "settled more often than reserved");
+        entry.reserved_events = entry.reserved_events.saturating_sub(1);
         if happened {
             self.note(key, now_ms, pace, keys_max);
-        } else if entry.reserved == 0 && !entry.ordered {
+        } else if entry.reserved_events == 0 && !entry.is_in_order {
             self.entries.remove(&key);
         }
     }
@@ -82,7 +82,7 @@ impl Throttle {
     pub(super) fn note(&mut self, key: u64, now_ms: u64, pace: RateLimit, keys_max: usize) {
         self.evict_clean(now_ms);
         let entry = self.entries.entry(key).or_default();
-        if !std::mem::replace(&mut entry.ordered, true) {
+        if !std::mem::replace(&mut entry.is_in_order, true) {
             self.order.push_back((now_ms + pace.every_ms, key));
         }
         // Never more than the whole burst ahead, so that a client that goes on is not locked out
@@ -99,8 +99,8 @@ impl Throttle {
     /// Forgets all events, and keeps the reservations.
     fn evict(&mut self, key: u64) {
         if let Some(entry) = self.entries.get_mut(&key) {
-            (entry.clean_at_ms, entry.ordered) = (0, false);
-            if entry.reserved == 0 {
+            (entry.clean_at_ms, entry.is_in_order) = (0, false);
+            if entry.reserved_events == 0 {
                 self.entries.remove(&key);
             }
         }

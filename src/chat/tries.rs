@@ -49,7 +49,7 @@ pub(super) struct AdmittedTry {
     pub(super) budget: TryBudgetKind,
     /// The password differs from the one that was verified last: it counts as a guess even if it is
     /// never hashed.
-    pub(super) differs: bool,
+    pub(super) differs_from_verified: bool,
 }
 
 /// The outcome of a try.
@@ -65,11 +65,11 @@ pub(super) enum CredentialTryOutcome {
 #[derive(Debug)]
 pub(super) struct AuthAttemptLimiter {
     /// A keyed hasher, so that clients cannot choose names that collide.
-    keyed: DefaultHasher,
+    name_hasher: DefaultHasher,
     /// Of each user: from all untrusted addresses but loopback, and separately from loopback.
     by_user: Throttle,
     /// Of each user at each address, trusted or not; at loopback only when it is trusted.
-    by_user_there: Throttle,
+    by_user_and_address: Throttle,
     by_address: Throttle,
     sign_ups_by_address: Throttle,
     trust: KnownLoginAddresses,
@@ -85,7 +85,7 @@ fn number(address_key: Option<AddressKey>) -> u64 {
 /// The budgets of a try: for each its throttle, the key there, and its pace.
 struct TryBudgets {
     user: Option<(u64, RateLimit)>,
-    there: Option<(u64, RateLimit)>,
+    user_at_address: Option<(u64, RateLimit)>,
     address: Option<(u64, RateLimit)>,
 }
 
@@ -94,9 +94,9 @@ impl AuthAttemptLimiter {
         let mut keyed = DefaultHasher::new();
         hash_key.hash(&mut keyed);
         Self {
-            keyed,
+            name_hasher: keyed,
             by_user: Throttle::default(),
-            by_user_there: Throttle::default(),
+            by_user_and_address: Throttle::default(),
             by_address: Throttle::default(),
             sign_ups_by_address: Throttle::default(),
             trust: KnownLoginAddresses::default(),
@@ -107,7 +107,7 @@ impl AuthAttemptLimiter {
 
     /// A keyed hash of a name at an address: clients cannot predict it.
     fn hash_at(&self, name: &str, address_number: u64) -> u64 {
-        let mut hasher = self.keyed.clone();
+        let mut hasher = self.name_hasher.clone();
         hasher.write(name.as_bytes());
         hasher.write_u64(address_number);
         hasher.finish()
@@ -120,13 +120,13 @@ impl AuthAttemptLimiter {
 
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        let all = [&self.by_user, &self.by_user_there, &self.by_address, &self.sign_ups_by_address];
+        let all = [&self.by_user, &self.by_user_and_address, &self.by_address, &self.sign_ups_by_address];
         all.into_iter().map(Throttle::held_bytes).sum::<usize>() + self.trust.held_bytes()
     }
 
     fn for_each_budget(&mut self, budgets: &TryBudgets, mut change: impl FnMut(&mut Throttle, u64, RateLimit)) {
-        let throttles = [&mut self.by_user, &mut self.by_user_there, &mut self.by_address];
-        for (throttle, budget) in throttles.into_iter().zip([budgets.user, budgets.there, budgets.address]) {
+        let throttles = [&mut self.by_user, &mut self.by_user_and_address, &mut self.by_address];
+        for (throttle, budget) in throttles.into_iter().zip([budgets.user, budgets.user_at_address, budgets.address]) {
             if let Some((key, pace)) = budget {
                 change(throttle, key, pace);
             }
@@ -140,7 +140,7 @@ impl AuthAttemptLimiter {
         };
         if !is_open(&self.by_address, budgets.address) {
             Some(ClientLimitKind::PasswordsPerAddress)
-        } else if !is_open(&self.by_user_there, budgets.there) {
+        } else if !is_open(&self.by_user_and_address, budgets.user_at_address) {
             let is_trusted = budget == TryBudgetKind::Trusted;
             Some(if is_trusted {
                 ClientLimitKind::PasswordsPerTrustedAddress
@@ -187,7 +187,7 @@ impl AuthAttemptLimiter {
             }
         };
         let address_key = address_key.filter(|_| budget != TryBudgetKind::Token);
-        TryBudgets { user, there, address: address_key.map(|_| (address_number, address_pace)) }
+        TryBudgets { user, user_at_address: there, address: address_key.map(|_| (address_number, address_pace)) }
     }
 
     fn trusts(&self, user: &UserName, address_key: Option<AddressKey>, rules: &CoreSettings, now_ms: u64) -> bool {
@@ -226,7 +226,7 @@ impl AuthAttemptLimiter {
         {
             self.open += 1;
         }
-        Ok(AdmittedTry { conn, address_key, budget, differs: false })
+        Ok(AdmittedTry { conn, address_key, budget, differs_from_verified: false })
     }
 
     /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
@@ -245,7 +245,7 @@ impl AuthAttemptLimiter {
         {
             self.open += 1;
         }
-        Ok(AdmittedTry { conn, address_key, budget: TryBudgetKind::Token, differs: false })
+        Ok(AdmittedTry { conn, address_key, budget: TryBudgetKind::Token, differs_from_verified: false })
     }
 
     /// Settles a try: gives back what it reserved, unless it was wrong. `session` is that of its
@@ -263,8 +263,9 @@ impl AuthAttemptLimiter {
         {
             self.open -= 1;
         }
-        let AdmittedTry { address_key, budget, differs, .. } = attempt;
-        let wrong = settled == CredentialTryOutcome::Wrong || (differs && settled == CredentialTryOutcome::NotMade);
+        let AdmittedTry { address_key, budget, differs_from_verified, .. } = attempt;
+        let wrong = settled == CredentialTryOutcome::Wrong
+            || (differs_from_verified && settled == CredentialTryOutcome::NotMade);
         if let Some(session) = session {
             match (budget, wrong) {
                 (TryBudgetKind::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
@@ -310,7 +311,7 @@ impl AuthAttemptLimiter {
         session.wrong_passwords <= 1
             && session.refused_tries == 0
             && is_clean(&self.by_address, budgets.address)
-            && is_clean(&self.by_user_there, budgets.there)
+            && is_clean(&self.by_user_and_address, budgets.user_at_address)
             && (attempt.address_key.is_some() || is_clean(&self.by_user, budgets.user))
     }
 

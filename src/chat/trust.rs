@@ -24,8 +24,8 @@ struct KnownLoginAddress {
 /// search.
 #[derive(Debug, Default)]
 pub(super) struct KnownLoginAddresses {
-    young: HashTable<KnownLoginAddress>,
-    old: HashTable<KnownLoginAddress>,
+    young_entries: HashTable<KnownLoginAddress>,
+    old_entries: HashTable<KnownLoginAddress>,
 }
 
 fn spread(key: u32) -> u64 {
@@ -40,7 +40,7 @@ fn seconds(now_ms: u64) -> u32 {
 impl KnownLoginAddresses {
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        self.young.allocation_size() + self.old.allocation_size()
+        self.young_entries.allocation_size() + self.old_entries.allocation_size()
     }
 
     /// Notes that the user logged in from this address. `hash` is that of the user and of
@@ -52,24 +52,24 @@ impl KnownLoginAddresses {
         }
         let entry = KnownLoginAddress { key: hash as u32, address_number, at_s: seconds(now_ms) };
         let same = |other: &KnownLoginAddress| other.key == entry.key;
-        if let Ok(old) = self.old.find_entry(spread(entry.key), same) {
+        if let Ok(old) = self.old_entries.find_entry(spread(entry.key), same) {
             old.remove();
         }
-        if let Some(known) = self.young.find_mut(spread(entry.key), same) {
+        if let Some(known) = self.young_entries.find_mut(spread(entry.key), same) {
             *known = entry;
             return;
         }
-        if self.young.len() >= young_max {
-            self.old = std::mem::take(&mut self.young);
+        if self.young_entries.len() >= young_max {
+            self.old_entries = std::mem::take(&mut self.young_entries);
         }
-        self.young.insert_unique(spread(entry.key), entry, |entry| spread(entry.key));
+        self.young_entries.insert_unique(spread(entry.key), entry, |entry| spread(entry.key));
     }
 
     /// Did the user log in from this address within `age_ms` (up to a second more)?
     pub(super) fn contains(&self, hash: u64, address_number: u32, now_ms: u64, age_ms: u64) -> bool {
         let key = hash as u32;
         let same = |other: &KnownLoginAddress| other.key == key;
-        let entry = self.young.find(spread(key), same).or_else(|| self.old.find(spread(key), same));
+        let entry = self.young_entries.find(spread(key), same).or_else(|| self.old_entries.find(spread(key), same));
         entry.is_some_and(|entry| {
             entry.address_number == address_number
                 && u64::from(seconds(now_ms).saturating_sub(entry.at_s)) <= age_ms / 1_000
@@ -87,7 +87,7 @@ mod tests {
         for user in 1..1_000 {
             trust.note(user, 7, user, 10);
             trust.note(0, 7, user, 10);
-            assert!(trust.young.len() + trust.old.len() <= 10);
+            assert!(trust.young_entries.len() + trust.old_entries.len() <= 10);
             assert!(trust.contains(user, 7, user, 0) && trust.contains(0, 7, user, 0));
         }
         assert!(!trust.contains(1, 7, 1_000, 10_000));

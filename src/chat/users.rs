@@ -47,7 +47,7 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 pub(super) struct UserState {
     pub(super) name: UserName,
     /// Their one live connection, if they are online here: read by [`UserState::route`] only.
-    place: UserLocation,
+    location: UserLocation,
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserSlot]>,
     /// Their ACK list; dropped when it has been empty for a while.
@@ -62,7 +62,7 @@ pub(super) struct UserState {
 impl UserState {
     /// Where are they?
     pub(super) fn route(&self) -> UserLocation {
-        self.place
+        self.location
     }
 
     /// Are they online on this server?
@@ -77,7 +77,7 @@ pub(super) struct LoadingLogins {
     /// The number of log-ins that are loading.
     pub(super) count: u32,
     /// Log-ins with a good credential, in order, that wait for their turn to load.
-    waiting: VecDeque<LoginAttemptId>,
+    waiting_logins: VecDeque<LoginAttemptId>,
     /// Friendships that began (`true`) or ended since the first load was submitted; for each friend
     /// the last change.
     pub(super) changes: Vec<(UserSlot, bool)>,
@@ -87,7 +87,7 @@ pub(super) struct LoadingLogins {
 impl LoadingLogins {
     /// The log-ins that wait for their turn to load.
     pub(super) fn waiting(&self) -> impl Iterator<Item = LoginAttemptId> + '_ {
-        self.waiting.iter().copied()
+        self.waiting_logins.iter().copied()
     }
 }
 /// The memory of a user in bytes: the entry, a name of usual length, a slot in the table of names.
@@ -99,7 +99,7 @@ pub(super) struct Users {
     slab: Slab<UserState>,
     by_name: HashTable<u32>,
     /// A keyed hasher, so that clients cannot choose names that collide.
-    keyed: DefaultHasher,
+    name_hasher: DefaultHasher,
     /// The total number of friends on all users' lists.
     friends_len: usize,
 }
@@ -108,12 +108,12 @@ impl Users {
     pub(super) fn new(hash_key: [u64; 2]) -> Self {
         let mut keyed = DefaultHasher::new();
         hash_key.hash(&mut keyed);
-        Self { slab: Slab::new(), by_name: HashTable::new(), keyed, friends_len: 0 }
+        Self { slab: Slab::new(), by_name: HashTable::new(), name_hasher: keyed, friends_len: 0 }
     }
 
     /// A keyed hash of a name: clients cannot predict it.
     pub(super) fn hash(&self, name: &str) -> u64 {
-        hash_with(&self.keyed, name)
+        hash_with(&self.name_hasher, name)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<UserSlot> {
@@ -137,14 +137,14 @@ impl Users {
         let hash = self.hash(name.as_str());
         let slot = self.slab.insert(UserState {
             name: name.clone(),
-            place: UserLocation::Away,
+            location: UserLocation::Away,
             friends: Box::default(),
             list: None,
             loading: None,
             dedup: None,
             refs: 1,
         }) as u32;
-        let (slab, keyed) = (&self.slab, &self.keyed);
+        let (slab, keyed) = (&self.slab, &self.name_hasher);
         self.by_name.insert_unique(hash, slot, |&slot| hash_with(keyed, slab[slot as usize].name.as_str()));
         UserSlot::of(slot as usize)
     }
@@ -211,18 +211,18 @@ impl Users {
 
     /// The user is on this connection from now on; gives where they were before.
     pub(super) fn set_route_here(&mut self, user: UserSlot, conn: ConnId) -> UserLocation {
-        std::mem::replace(&mut self.get_mut(user).place, UserLocation::Here(conn))
+        std::mem::replace(&mut self.get_mut(user).location, UserLocation::Here(conn))
     }
 
     /// The user is on no connection any more.
     pub(super) fn set_route_away(&mut self, user: UserSlot) {
-        self.get_mut(user).place = UserLocation::Away;
+        self.get_mut(user).location = UserLocation::Away;
     }
 
     /// The user, who is not here, is known to be on another node.
     pub(super) fn set_route_elsewhere(&mut self, user: UserSlot) {
         debug_assert!(!self.is_here(user), "nobody is in two places");
-        self.get_mut(user).place = UserLocation::Elsewhere;
+        self.get_mut(user).location = UserLocation::Elsewhere;
     }
 
     /// That is not known any more.
@@ -345,19 +345,19 @@ impl Users {
             debug_assert!(false, "there is nothing to wait for");
             return false;
         };
-        if loading.waiting.len() >= waiting_max {
-            loading.waiting.retain(is_awaited);
+        if loading.waiting_logins.len() >= waiting_max {
+            loading.waiting_logins.retain(is_awaited);
         }
-        let has_room = loading.waiting.len() < waiting_max;
+        let has_room = loading.waiting_logins.len() < waiting_max;
         if has_room {
-            loading.waiting.push_back(login);
+            loading.waiting_logins.push_back(login);
         }
         has_room
     }
 
     /// The log-in whose turn it is to load.
     pub(super) fn next_to_load(&mut self, user: UserSlot) -> Option<LoginAttemptId> {
-        self.get_mut(user).loading.as_mut()?.waiting.pop_front()
+        self.get_mut(user).loading.as_mut()?.waiting_logins.pop_front()
     }
 
     /// The memory that the users hold in bytes, without their lists and dedup windows.

@@ -118,12 +118,12 @@ mod tests {
     #[test]
     fn the_servers_own_answer_is_taken_however_it_is_cut() {
         let (_, request) = handshake();
-        let HttpHeadResult::Upgrade { accept, speaks_hongyan, length } = read_head(&request) else {
+        let HttpHeadResult::Upgrade { accept, offers_hongyan, length } = read_head(&request) else {
             panic!("an upgrade")
         };
-        assert_eq!((speaks_hongyan, length), (true, request.len()));
+        assert_eq!((offers_hongyan, length), (true, request.len()));
         let mut answer = Vec::new();
-        write_upgrade(&mut answer, &accept, speaks_hongyan);
+        write_upgrade(&mut answer, &accept, offers_hongyan);
         answer.extend_from_slice(b"rest");
         for cut in 1..answer.len() - 4 {
             let (mut handshake, _) = handshake();

@@ -334,7 +334,7 @@ impl<S: NonblockingStream> Hub<S> {
                 // A client that reads its waiting output is active, too.
                 self.flush_dirty();
             }
-            self.dispatch(CoreEvent::Tick { heard_ms: self.input_progress.handed_in_until_ms });
+            self.dispatch(CoreEvent::Tick { input_read_until_ms: self.input_progress.handed_in_until_ms });
         }
         self.flush_dirty();
         if self.is_due(self.deadlines.next_ms()) {

@@ -43,7 +43,7 @@ impl LogEventCounts {
     /// Counts a note.
     pub fn count(&mut self, note: &LogEvent) {
         match note {
-            LogEvent::LoggedIn { by, .. } => *self.log_ins.entry(*by).or_default() += 1,
+            LogEvent::LoggedIn { credential, .. } => *self.log_ins.entry(*credential).or_default() += 1,
             LogEvent::LogInRefused { cause, .. } => *self.log_in_refusals.entry(*cause).or_default() += 1,
             LogEvent::SignedUp { .. } => self.sign_ups += 1,
             LogEvent::SignUpRefused { cause, .. } => *self.sign_up_refusals.entry(*cause).or_default() += 1,
@@ -90,7 +90,7 @@ mod tests {
         let client = ConnAndAddress { conn: ConnId { slot: 1, generation: 2 }, address_key: None };
         let mut noted = LogEventCounts::default();
         for (note, times) in [
-            (LogEvent::LoggedIn { user: user.clone(), client, by: CredentialKind::Token }, 2),
+            (LogEvent::LoggedIn { user: user.clone(), client, credential: CredentialKind::Token }, 2),
             (LogEvent::LogInRefused { user: None, client, cause: LoginRefusalCause::WrongPassword }, 3),
             (
                 LogEvent::LogInRefused {
@@ -102,7 +102,7 @@ mod tests {
             ),
             (LogEvent::SignedUp { user: user.clone(), client }, 4),
             (LogEvent::SignUpRefused { user: Some(user.clone()), client, cause: LoginRefusalCause::NameTaken }, 5),
-            (LogEvent::Replaced { user: user.clone(), client, by: client.conn }, 6),
+            (LogEvent::Replaced { user: user.clone(), client, newer_conn: client.conn }, 6),
             (LogEvent::LimitReached { user: None, client, limit: ClientLimitKind::Requests }, 7),
             (LogEvent::NotFriends { user: user.clone(), client }, 8),
             (LogEvent::MailboxFull { user: user.clone(), sender: "bob".into(), quota: MailboxQuotaKind::Pair }, 9),

@@ -30,8 +30,13 @@ impl<S: NonblockingStream> Hub<S> {
     pub(super) fn log_note(&mut self, note: &LogEvent) {
         use LogLineKind as Kind;
         match note {
-            LogEvent::LoggedIn { user, client, by } => {
-                self.log(Kind::LoggedIn, Some(client.conn), Some(("by", credential_name(*by).into())), Some(user));
+            LogEvent::LoggedIn { user, client, credential } => {
+                self.log(
+                    Kind::LoggedIn,
+                    Some(client.conn),
+                    Some(("by", credential_name(*credential).into())),
+                    Some(user),
+                );
             }
             LogEvent::LogInRefused { user, client, cause } => {
                 let is_wrong = *cause == LoginRefusalCause::WrongPassword;
@@ -66,11 +71,11 @@ impl<S: NonblockingStream> Hub<S> {
                 log::info!(user = user.as_str(); "admin: the deletion that went on has ended: {result}");
             }
             LogEvent::NoticeBegins { id } => log::info!(id = &**id; "admin: a notice to all users goes out"),
-            LogEvent::Replaced { user, client, by } => {
+            LogEvent::Replaced { user, client, newer_conn } => {
                 self.log(
                     Kind::Replaced,
                     Some(client.conn),
-                    Some(("by", Value::from_display(&LoggedConnection(*by)))),
+                    Some(("by", Value::from_display(&LoggedConnection(*newer_conn)))),
                     Some(user),
                 );
             }

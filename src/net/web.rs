@@ -95,11 +95,11 @@ impl<S: NonblockingStream> Hub<S> {
         let no_body = http::wants_no_body(bytes);
         match http::read_head(bytes) {
             HttpHeadResult::More => {}
-            HttpHeadResult::Upgrade { accept, speaks_hongyan, length } => {
+            HttpHeadResult::Upgrade { accept, offers_hongyan, length } => {
                 let refusal = match self.read_client_address(id, &bytes[..length]) {
                     Ok(false) => return AfterHead::Nothing,
                     Ok(true) if self.web.allows(&bytes[..length]) => {
-                        self.answer(id, |out| http::write_upgrade(out, &accept, speaks_hongyan));
+                        self.answer(id, |out| http::write_upgrade(out, &accept, offers_hongyan));
                         return AfterHead::WebSocket(length);
                     }
                     Ok(true) => HttpRefusal::Origin,

@@ -81,7 +81,7 @@ pub struct Roster {
     /// In byte order of their names.
     pub friends: Vec<RosterFriend>,
     /// More friends follow.
-    pub more: bool,
+    pub has_more: bool,
     /// The pending requests to the user in the order in which they were taken, without those of
     /// blocked users.
     pub incoming: Vec<RosterFriendRequest>,
@@ -151,7 +151,7 @@ impl Roster {
         truncate_to_fit(&mut self.outgoing, REQUESTS_WRITTEN_BYTES, of_request);
         let of_friend =
             |one: &RosterFriend| written_bytes([one.user_name.as_str(), &one.nick_name, &one.profile_picture]);
-        self.more |= truncate_to_fit(&mut self.friends, FRIENDS_WRITTEN_BYTES, of_friend);
+        self.has_more |= truncate_to_fit(&mut self.friends, FRIENDS_WRITTEN_BYTES, of_friend);
     }
 }
 
@@ -186,13 +186,13 @@ mod tests {
             let request = RosterFriendRequest { user_name, message_id: text(128), content, time_ms: 1_652_791_027_673 };
             let mut roster = Roster {
                 friends: vec![friend; 100],
-                more: false,
+                has_more: false,
                 incoming: vec![request.clone(); 100],
                 outgoing: vec![request; 100],
             };
             roster.cut_to_frame();
             assert!(!roster.friends.is_empty() && !roster.incoming.is_empty() && !roster.outgoing.is_empty());
-            assert_eq!(roster.more, roster.friends.len() < 100);
+            assert_eq!(roster.has_more, roster.friends.len() < 100);
             let online = vec![false; roster.friends.len()];
             for form in [JsonContentForm::Text, JsonContentForm::Object] {
                 let (mut out, id) = (Vec::new(), "\u{1}".repeat(128));
@@ -213,7 +213,7 @@ mod tests {
         let request = RosterFriendRequest { user_name, message_id: "f1".into(), content, time_ms: 1 };
         let whole = Roster {
             friends: vec![friend; 100],
-            more: false,
+            has_more: false,
             incoming: vec![request.clone(); 100],
             outgoing: vec![request; 100],
         };

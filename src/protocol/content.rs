@@ -83,7 +83,7 @@ impl<'a> UnparsedContentFields<'a> {
 }
 
 fn bad_input(verb: RequestType, form: Option<JsonContentForm>, id: &str, explanation: FaultText) -> BadInput {
-    BadInput { verb: Some(verb), form, id: id.into(), code: ErrorCode::BadField, explanation }
+    BadInput { request_type: Some(verb), form, id: id.into(), code: ErrorCode::BadField, explanation }
 }
 
 /// The values of CONTENT, or the fault of CONTENT as a whole.

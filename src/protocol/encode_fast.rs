@@ -14,10 +14,10 @@ struct FrameTemplate {
     end: &'static [u8],
     kind: &'static [u8],
     kind_end: &'static [u8],
-    answered: &'static [u8],
-    taken: [&'static [u8]; 2],
+    answer: &'static [u8],
+    answer_ends: [&'static [u8]; 2],
     /// How many times the texts are escaped.
-    levels: u32,
+    escape_levels: u32,
 }
 
 const TEXT: FrameTemplate = FrameTemplate {
@@ -29,9 +29,12 @@ const TEXT: FrameTemplate = FrameTemplate {
     end: br#"\"}","TYPE":"4"}"#,
     kind: br#"\",\"type\":\""#,
     kind_end: br#"\"}","TYPE":"6"}"#,
-    answered: br#"{"CONTENT":"{\"MessageId\":\""#,
-    taken: [br#"\",\"Content\":\"MF\"}","TYPE":"RE_MESSAGE"}"#, br#"\",\"Content\":\"MS\"}","TYPE":"RE_MESSAGE"}"#],
-    levels: 2,
+    answer: br#"{"CONTENT":"{\"MessageId\":\""#,
+    answer_ends: [
+        br#"\",\"Content\":\"MF\"}","TYPE":"RE_MESSAGE"}"#,
+        br#"\",\"Content\":\"MS\"}","TYPE":"RE_MESSAGE"}"#,
+    ],
+    escape_levels: 2,
 };
 
 const OBJECT: FrameTemplate = FrameTemplate {
@@ -43,9 +46,9 @@ const OBJECT: FrameTemplate = FrameTemplate {
     end: br#""},"TYPE":"4"}"#,
     kind: br#"","type":""#,
     kind_end: br#""},"TYPE":"6"}"#,
-    answered: br#"{"CONTENT":{"MessageId":""#,
-    taken: [br#"","Content":"MF"},"TYPE":"RE_MESSAGE"}"#, br#"","Content":"MS"},"TYPE":"RE_MESSAGE"}"#],
-    levels: 1,
+    answer: br#"{"CONTENT":{"MessageId":""#,
+    answer_ends: [br#"","Content":"MF"},"TYPE":"RE_MESSAGE"}"#, br#"","Content":"MS"},"TYPE":"RE_MESSAGE"}"#],
+    escape_levels: 1,
 };
 
 /// An upper bound on the bytes between the texts of a push.
@@ -62,9 +65,9 @@ pub(super) fn write_message_answer(out: &mut Vec<u8>, form: JsonContentForm, id:
 // Inlined, like `write_push_as`.
 #[inline(always)]
 fn write_message_answer_as(between: &'static FrameTemplate, out: &mut Vec<u8>, id: &str, taken: bool) {
-    out.extend_from_slice(between.answered);
-    escape(out, id, between.levels);
-    out.extend_from_slice(between.taken[usize::from(taken)]);
+    out.extend_from_slice(between.answer);
+    escape(out, id, between.escape_levels);
+    out.extend_from_slice(between.answer_ends[usize::from(taken)]);
 }
 
 /// Appends one push frame (TYPE 4 or 6) to `out`, without a line end.
@@ -83,7 +86,7 @@ fn write_push_as(between: &'static FrameTemplate, out: &mut Vec<u8>, push: &Push
         if escape_free {
             out.extend_from_slice(text.as_bytes());
         } else {
-            escape(out, text, between.levels);
+            escape(out, text, between.escape_levels);
         }
     };
     out.reserve(BETWEEN_BYTES + push.text_bytes());
@@ -93,7 +96,7 @@ fn write_push_as(between: &'static FrameTemplate, out: &mut Vec<u8>, push: &Push
     text(out, push.sender());
     out.extend_from_slice(between.receiver);
     // The body does not say whether the receiver's name needs escaping. A name is short.
-    escape(out, push.receiver(), between.levels);
+    escape(out, push.receiver(), between.escape_levels);
     out.extend_from_slice(between.time);
     number(out, push.time_ms);
     out.extend_from_slice(between.content);

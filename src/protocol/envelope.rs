@@ -189,10 +189,10 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<Cl
     let Some(verb) = keys.kind.and_then(verb) else {
         let id = mid.ok().flatten().map_or_else(Box::default, |id| id.as_str().into());
         let explanation = if keys.kind.is_some() { "this TYPE is not known" } else { "the envelope lacks its TYPE" };
-        return Err(BadInput { verb: None, form: None, id, code: ErrorCode::UnknownType, explanation });
+        return Err(BadInput { request_type: None, form: None, id, code: ErrorCode::UnknownType, explanation });
     };
     let bad = |explanation, id: Box<str>| BadInput {
-        verb: Some(verb),
+        request_type: Some(verb),
         form: None,
         id,
         code: ErrorCode::BadField,

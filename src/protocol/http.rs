@@ -23,7 +23,7 @@ pub enum HttpHeadResult {
         /// The value of `Sec-WebSocket-Accept`.
         accept: String,
         /// The client offers the subprotocol `hongyan`.
-        speaks_hongyan: bool,
+        offers_hongyan: bool,
         /// The length of the head; the first frame follows it.
         length: usize,
     },
@@ -140,7 +140,7 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> HttpHeadR
     let accept = accept_of(key);
     // Unlike the other values, the name of a subprotocol is case-sensitive.
     let speaks_hongyan = has("Sec-WebSocket-Protocol", &|part| part == SUBPROTOCOL);
-    HttpHeadResult::Upgrade { accept, speaks_hongyan, length }
+    HttpHeadResult::Upgrade { accept, offers_hongyan: speaks_hongyan, length }
 }
 
 /// The value of `Sec-WebSocket-Accept` for one of `Sec-WebSocket-Key`.
@@ -266,7 +266,7 @@ mod tests {
         }
         let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned();
         let with_frame = format!("{UPGRADE}\u{1}");
-        let upgrade = HttpHeadResult::Upgrade { accept, speaks_hongyan: false, length: UPGRADE.len() };
+        let upgrade = HttpHeadResult::Upgrade { accept, offers_hongyan: false, length: UPGRADE.len() };
         assert_eq!(read_head(with_frame.as_bytes()), upgrade);
     }
 
@@ -280,12 +280,12 @@ mod tests {
             ("hongyan2, chat", false),
         ] {
             let head = UPGRADE.replace("Upgrade: W", &format!("Sec-WebSocket-Protocol: {offers}\r\nUpgrade: W"));
-            let HttpHeadResult::Upgrade { accept, speaks_hongyan, .. } = read_head(head.as_bytes()) else {
+            let HttpHeadResult::Upgrade { accept, offers_hongyan, .. } = read_head(head.as_bytes()) else {
                 panic!("{head}")
             };
-            assert_eq!(speaks_hongyan, expected, "{offers}");
+            assert_eq!(offers_hongyan, expected, "{offers}");
             let mut out = Vec::new();
-            write_upgrade(&mut out, &accept, speaks_hongyan);
+            write_upgrade(&mut out, &accept, offers_hongyan);
             assert_eq!(String::from_utf8(out).unwrap().contains("\r\nSec-WebSocket-Protocol: hongyan\r\n"), expected);
         }
     }

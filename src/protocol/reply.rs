@@ -57,7 +57,7 @@ pub enum Reply {
     /// RE_MESSAGE: `MS` or `MF`.
     Message {
         /// `MS`: the message is durable; otherwise `MF`.
-        taken: bool,
+        is_durable: bool,
     },
     /// RE_FRI_REQ.
     Friend {
@@ -269,8 +269,8 @@ fn write_profile(frame: &mut FrameWriter<'_>, profile: &Profile) {
 
 /// Appends one reply frame to `out`, without a line end.
 pub fn write_reply(out: &mut Vec<u8>, form: JsonContentForm, id: &str, reply: &Reply) {
-    if let Reply::Message { taken } = reply {
-        return write_message_answer(out, form, id, *taken);
+    if let Reply::Message { is_durable } = reply {
+        return write_message_answer(out, form, id, *is_durable);
     }
     let mut frame = FrameWriter::begin(out, form);
     frame.string("MessageId", id);
@@ -413,8 +413,8 @@ mod tests {
                 });
             }
             let inner = json!({"MessageId": text, "Content": "MS"});
-            let as_text = written(JsonContentForm::Text, &text, &Reply::Message { taken: true });
-            let as_object = written(JsonContentForm::Object, &text, &Reply::Message { taken: true });
+            let as_text = written(JsonContentForm::Text, &text, &Reply::Message { is_durable: true });
+            let as_object = written(JsonContentForm::Object, &text, &Reply::Message { is_durable: true });
             // serde_json keeps its keys sorted here, so the frames are compared by what they mean,
             // the escapes by the letter.
             let outer: Value = serde_json::from_str(&as_text).unwrap();

@@ -200,7 +200,7 @@ impl ClientRequest<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadInput {
     /// Its TYPE, if it could be read: 1, 2 and 4 get their own answer before the error.
-    pub verb: Option<RequestType>,
+    pub request_type: Option<RequestType>,
     /// The form of its CONTENT, if it could be read: a string or an object, whatever its content.
     pub form: Option<JsonContentForm>,
     /// The id that the answer names, if it could be read and is within its bounds; else empty. The
@@ -216,6 +216,6 @@ impl BadInput {
     /// The fault of an input of which nothing could be read.
     #[must_use]
     pub fn unreadable(code: ErrorCode, explanation: &'static str) -> Self {
-        Self { verb: None, form: None, id: "".into(), code, explanation }
+        Self { request_type: None, form: None, id: "".into(), code, explanation }
     }
 }

@@ -38,9 +38,9 @@ pub struct EnvelopeSplitter {
     mode: EnvelopeSplitterState,
     /// The part of the present envelope that arrived in earlier chunks.
     tail: Vec<u8>,
-    tail_given: bool,
+    is_tail_handed_out: bool,
     /// Bytes of garbage on the present line.
-    skipped: usize,
+    skipped_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl EnvelopeSplitter {
         use EnvelopeScanResult as Scan;
         use EnvelopeSplitterState as State;
         use EnvelopeStreamItem as Item;
-        if std::mem::take(&mut self.tail_given) {
+        if std::mem::take(&mut self.is_tail_handed_out) {
             self.tail = Vec::new();
         }
         loop {
@@ -116,7 +116,7 @@ impl EnvelopeSplitter {
                                 return Item::Envelope(envelope);
                             }
                             self.tail.extend_from_slice(envelope);
-                            self.tail_given = true;
+                            self.is_tail_handed_out = true;
                             return Item::Envelope(&self.tail);
                         }
                         Scan::All if chunk.len() <= room => {
@@ -138,7 +138,7 @@ impl EnvelopeSplitter {
         let Some((&byte, rest)) = chunk.split_first() else { return Some(EnvelopeStreamItem::More) };
         if BYTE_ORDER_MARK[seen] != byte {
             self.skip_line();
-            self.skipped = seen;
+            self.skipped_bytes = seen;
             return Some(EnvelopeStreamItem::Bad);
         }
         *chunk = rest;
@@ -150,8 +150,8 @@ impl EnvelopeSplitter {
     /// Takes more of a line that is skipped.
     fn read_skipped(&mut self, chunk: &mut &[u8], frame_bytes_max: usize) -> Option<EnvelopeStreamItem<'static>> {
         let line = memchr::memchr(b'\n', chunk);
-        self.skipped += line.unwrap_or(chunk.len());
-        if self.skipped > frame_bytes_max {
+        self.skipped_bytes += line.unwrap_or(chunk.len());
+        if self.skipped_bytes > frame_bytes_max {
             return Some(EnvelopeStreamItem::TooLarge);
         }
         let Some(end) = line else {
@@ -166,7 +166,7 @@ impl EnvelopeSplitter {
     /// Skips the rest of the line, which could not be read.
     pub fn skip_line(&mut self) {
         self.mode = EnvelopeSplitterState::SkipLine;
-        self.skipped = 0;
+        self.skipped_bytes = 0;
     }
 
     /// Is it between two envelopes? Then it has no state, and can be replaced by a new one.

@@ -54,9 +54,9 @@ struct WsFrameProgress {
     opcode: u8,
     mask: [u8; 4],
     /// The number of payload bytes still to come.
-    left: usize,
+    payload_left: usize,
     /// The number of payload bytes before the present chunk, for the position in the mask.
-    seen: usize,
+    payload_seen: usize,
 }
 
 /// The input of a server, whose clients mask their frames.
@@ -77,7 +77,7 @@ pub struct WsConnectionInput<const MASKED: bool> {
     message: Vec<u8>,
     /// The part of a control frame that has arrived.
     control: Vec<u8>,
-    given: bool,
+    is_item_handed_out: bool,
 }
 
 impl<const MASKED: bool> WsConnectionInput<MASKED> {
@@ -85,7 +85,7 @@ impl<const MASKED: bool> WsConnectionInput<MASKED> {
     /// [`WsItem::More`]; in between, the rest of the chunk may be kept elsewhere and passed again
     /// later.
     pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c mut [u8], message_bytes_max: usize) -> WsItem<'a> {
-        if std::mem::take(&mut self.given) {
+        if std::mem::take(&mut self.is_item_handed_out) {
             self.control = Vec::new();
             if !self.in_message {
                 self.message = Vec::new();
@@ -105,41 +105,41 @@ impl<const MASKED: bool> WsConnectionInput<MASKED> {
                     Err(item) => return item,
                 }
             };
-            let length = frame.left.min(chunk.len());
-            if length == 0 && frame.left > 0 {
+            let length = frame.payload_left.min(chunk.len());
+            if length == 0 && frame.payload_left > 0 {
                 return WsItem::More;
             }
             let (payload, rest) = std::mem::take(chunk).split_at_mut(length);
             *chunk = rest;
             if MASKED {
-                unmask(payload, frame.mask, frame.seen);
+                unmask(payload, frame.mask, frame.payload_seen);
             }
-            frame.left -= length;
-            frame.seen += length;
+            frame.payload_left -= length;
+            frame.payload_seen += length;
             let frame = *frame;
-            if frame.left == 0 {
+            if frame.payload_left == 0 {
                 self.frame = None;
             }
             if frame.opcode >= CLOSE {
-                if frame.left > 0 || !self.control.is_empty() {
+                if frame.payload_left > 0 || !self.control.is_empty() {
                     self.control.extend_from_slice(payload);
                 }
-                if frame.left > 0 {
+                if frame.payload_left > 0 {
                     return WsItem::More;
                 }
-                self.given = true;
+                self.is_item_handed_out = true;
                 let whole: &[u8] = if self.control.is_empty() { payload } else { &self.control };
                 return control(frame.opcode, whole);
             }
-            if frame.left == 0 && frame.fin && self.message.is_empty() {
+            if frame.payload_left == 0 && frame.fin && self.message.is_empty() {
                 // The usual case: a complete message is not copied.
                 self.in_message = false;
                 return text(payload);
             }
             self.message.extend_from_slice(payload);
-            if frame.left == 0 && frame.fin {
+            if frame.payload_left == 0 && frame.fin {
                 self.in_message = false;
-                self.given = true;
+                self.is_item_handed_out = true;
                 return text(&self.message);
             }
         }
@@ -206,7 +206,7 @@ impl<const MASKED: bool> WsConnectionInput<MASKED> {
         if opcode < CLOSE {
             self.in_message = true;
         }
-        self.frame = Some(WsFrameProgress { fin, opcode, mask, left: length as usize, seen: 0 });
+        self.frame = Some(WsFrameProgress { fin, opcode, mask, payload_left: length as usize, payload_seen: 0 });
         Ok(true)
     }
 

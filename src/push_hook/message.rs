@@ -52,14 +52,14 @@ fn shorten(text: &str) -> &str {
 impl HookMessage {
     /// Makes the body for an announcement. It has content only if `with_content` is set.
     pub(super) fn of(notice: &PushHookNotice, with_content: bool, now: Instant) -> Self {
-        let PushHookNotice { push, waiting, more } = notice;
+        let PushHookNotice { push, waiting_pushes, has_more } = notice;
         let content = with_content.then(|| shorten(push.content()));
         let body = HookBody {
             receiver: push.receiver(),
             sender: push.sender(),
             kind: kind_of(push.kind),
-            waiting: *waiting,
-            more: *more,
+            waiting: *waiting_pushes,
+            more: *has_more,
             content,
             content_is_cut: content.map(|content| content.len() < push.content().len()),
         };
@@ -79,7 +79,7 @@ mod tests {
     fn body(kind: PushKind, (sender, receiver): (&str, &str), content: &str, with_content: bool) -> Value {
         let (id, sender) = (MessageId::new("m1").unwrap(), UserNameRef::new(sender).unwrap());
         let push = Push::new(7, 1, kind, &id, &sender, UserName::new(receiver).unwrap(), content);
-        let notice = PushHookNotice { push, waiting: 3, more: false };
+        let notice = PushHookNotice { push, waiting_pushes: 3, has_more: false };
         serde_json::from_slice(&HookMessage::of(&notice, with_content, Instant::now()).body).unwrap()
     }
 

@@ -25,7 +25,7 @@ fn hook(listener: &TcpListener, tune: impl FnOnce(&mut Config)) -> PushHook {
 fn notice() -> PushHookNotice {
     let (id, sender) = (MessageId::new("m1").unwrap(), UserNameRef::new("bob").unwrap());
     let push = Push::new(7, 1, PushKind::Message, &id, &sender, UserName::new("ann").unwrap(), "hello");
-    PushHookNotice { push, waiting: 1, more: false }
+    PushHookNotice { push, waiting_pushes: 1, has_more: false }
 }
 
 fn receiver() -> TcpListener {

@@ -41,11 +41,11 @@ fn roster(
     let more = friends.len() > rows_max as usize;
     friends.truncate(rows_max as usize);
     if after.is_some() {
-        return Ok(Roster { friends, more, ..Roster::default() });
+        return Ok(Roster { friends, has_more: more, ..Roster::default() });
     }
     let incoming = limit_to_bytes(store.rosters().incoming(user, rows_max)?, bytes_max);
     let outgoing = limit_to_bytes(store.rosters().outgoing(user, rows_max)?, bytes_max);
-    Ok(Roster { friends, more, incoming, outgoing })
+    Ok(Roster { friends, has_more: more, incoming, outgoing })
 }
 
 /// Keeps the requests up to the one with which the texts exceed `bytes_max`.

@@ -31,7 +31,7 @@ pub(super) fn run(
             let mut names = store.accounts().names(after.as_ref(), rows_max.saturating_add(1))?;
             let more = names.len() > *rows_max as usize;
             names.truncate(*rows_max as usize);
-            AdminJobOutcome::Accounts { names, more }
+            AdminJobOutcome::Accounts { names, has_more: more }
         }
     })
 }
@@ -48,7 +48,7 @@ fn look_up_user(
     store.waiting_pushes(&[(user.as_str(), 0)], rows_max.saturating_add(1), &mut |_, seq, _, _| seqs.push(seq))?;
     let more = seqs.len() > rows_max as usize;
     seqs.truncate(rows_max as usize);
-    Ok(AdminJobOutcome::Account { is_banned: account.is_banned, seqs, more })
+    Ok(AdminJobOutcome::Account { is_banned: account.is_banned, seqs, has_more: more })
 }
 
 fn keep_notice(

@@ -25,7 +25,7 @@ pub(super) fn prove(
         }
         account => account?,
     };
-    let unproven = |password_hash, differs| JobOutcome::Unproven { password_hash, differs };
+    let unproven = |password_hash, differs_from_verified| JobOutcome::Unproven { password_hash, differs_from_verified };
     let Some(AccountAuthData { password_hash: stored, is_banned }) = account else { return Ok(unproven(None, false)) };
     // Only clients with a good credential learn of a ban.
     let proven = if is_banned { JobOutcome::Banned } else { JobOutcome::Proven };
@@ -45,7 +45,7 @@ pub(super) fn prove(
 /// banned or deleted.
 pub(super) fn may_log_in(store: &mut dyn StoreConnection, user: &UserName) -> Result<JobOutcome, StoreError> {
     Ok(match store.accounts().account(user)? {
-        None => JobOutcome::Unproven { password_hash: None, differs: false },
+        None => JobOutcome::Unproven { password_hash: None, differs_from_verified: false },
         Some(account) if account.is_banned => JobOutcome::Banned,
         Some(_) => JobOutcome::Proven,
     })
@@ -91,5 +91,5 @@ pub(super) fn page_of(mut pushes: Vec<Push>, count_max: u32, bytes_max: usize) -
     let bytes: usize = pushes.iter().map(Push::text_bytes).sum();
     let more = pushes.len() > count_max as usize || bytes >= bytes_max;
     pushes.truncate(count_max as usize);
-    PushPage { pushes, more }
+    PushPage { pushes, has_more: more }
 }

@@ -188,7 +188,7 @@ fn load_if_here(
 ) -> Result<JobOutcome, StoreError> {
     let nodes = nodes(store)?;
     let (me, owner) = (nodes.incarnation(), nodes.owner(user)?);
-    if owner.at != Some(me) {
+    if owner.incarnation != Some(me) {
         return Ok(cluster(ClusterJobOutcome::Elsewhere(owner)));
     }
     Ok(loaded(owner.epoch, load(store, user, pushes_max, bytes_max)?))
@@ -212,10 +212,10 @@ fn of_cluster(
                 Some(owner) => cluster(ClusterJobOutcome::Elsewhere(owner)),
             }
         }
-        ClusterStoreJob::Page { except, pushes_max, bytes_max } => {
+        ClusterStoreJob::Page { known_seqs, pushes_max, bytes_max } => {
             // One more than asked for tells whether there are more.
             let count_max = pushes_max.saturating_add(1);
-            let pushes = nodes(store)?.pushes_except(user, except, count_max, *bytes_max)?;
+            let pushes = nodes(store)?.pushes_except(user, known_seqs, count_max, *bytes_max)?;
             JobOutcome::Page(page_of(pushes, *pushes_max, *bytes_max))
         }
     })
@@ -233,6 +233,6 @@ fn claim(
         return Ok(None);
     }
     let owner = nodes.owner(user)?;
-    let was_done = owner.at == Some(nodes.incarnation()) && owner.epoch == epoch + 1;
+    let was_done = owner.incarnation == Some(nodes.incarnation()) && owner.epoch == epoch + 1;
     Ok((!was_done).then_some(owner))
 }

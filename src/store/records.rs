@@ -92,10 +92,10 @@ pub fn append(out: &mut Vec<u8>, record: &NodeMessage) {
             out.push(place as u8);
             out.extend(order.to_le_bytes());
         }
-        NodeMessage::Ended { order, was_here } => {
+        NodeMessage::Ended { order, was_connected } => {
             out.push(ENDED);
             out.extend(order.to_le_bytes());
-            out.push(u8::from(*was_here));
+            out.push(u8::from(*was_connected));
         }
         NodeMessage::Ack { user, seq } => {
             out.push(ACK);
@@ -209,7 +209,7 @@ pub fn parse(bytes: &[u8]) -> Option<NodeMessage> {
         RELEASE => NodeMessage::Release { user: rest.name()?, epoch: rest.u64()?, claim: rest.u64()? },
         RELEASED => NodeMessage::Released(Box::new(rest.user_handover()?)),
         END => NodeMessage::End { user: rest.name()?, cause: rest.forced_logout_cause()?, order: rest.u64()? },
-        ENDED => NodeMessage::Ended { order: rest.u64()?, was_here: rest.byte()? != 0 },
+        ENDED => NodeMessage::Ended { order: rest.u64()?, was_connected: rest.byte()? != 0 },
         ACK => NodeMessage::Ack { user: rest.name()?, seq: rest.u64()? },
         NO => NodeMessage::No { user: rest.name()?, seq: rest.u64()? },
         ASK => NodeMessage::Ask { user: rest.name()?, question: rest.u64()? },
@@ -323,8 +323,8 @@ mod tests {
             NodeMessage::Release { user: user("ann"), epoch: u64::MAX, claim: 1 },
             NodeMessage::Released(Box::new(released.clone())),
             NodeMessage::Released(Box::new(UserHandoverData { dirty: Vec::new(), window: Vec::new(), ..released })),
-            NodeMessage::Ended { order: u64::MAX, was_here: true },
-            NodeMessage::Ended { order: 1, was_here: false },
+            NodeMessage::Ended { order: u64::MAX, was_connected: true },
+            NodeMessage::Ended { order: 1, was_connected: false },
             NodeMessage::Ack { user: user("ann"), seq: u64::MAX },
             NodeMessage::No { user: user("ann"), seq: 1 << 40 },
             NodeMessage::Ask { user: user("ann"), question: 7 },

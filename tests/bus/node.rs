@@ -17,7 +17,12 @@ pub(crate) fn life(node: u16) -> NodeIncarnation {
 }
 
 pub(crate) fn frame(number: u64) -> BusFrame {
-    BusFrame { view: number, confirmed: Some(LinkBatchNumber { link: 1, number }), refused: None, batch: None }
+    BusFrame {
+        view: number,
+        confirmed_batch: Some(LinkBatchNumber { link: 1, number }),
+        refused_epoch: None,
+        batch: None,
+    }
 }
 
 /// A node, as far as the bus is concerned.

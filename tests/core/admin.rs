@@ -31,7 +31,7 @@ fn answer(world: &mut World, ticket: hongyan::chat::contract::AdminTicket) -> Op
 
 fn users(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<OnlineUser>, bool) {
     match ask(world, AdminRequest::Users { after: after.map(user), users_max }) {
-        AdminAnswer::Users { users, more } => (users, more),
+        AdminAnswer::Users { users, has_more } => (users, has_more),
         other => panic!("{other:?}"),
     }
 }

@@ -39,15 +39,18 @@ fn a_log_in_is_noted_with_user_address_and_credential_and_so_is_the_connection_t
     let (first, second) = (w.open_from(7), w.open());
     log_in(&mut w, first, "ann", "ann");
     let by = CredentialKind::Password;
-    assert_eq!(noted(&mut w), [LogEvent::LoggedIn { user: user("ann"), client: client(first, 7), by }]);
+    assert_eq!(noted(&mut w), [LogEvent::LoggedIn { user: user("ann"), client: client(first, 7), credential: by }]);
     w.say(first, Say::Token { mid: "t".into(), verb: hongyan::protocol::request::TokenVerb::New });
     w.run_for(10);
     let token = w.store.model.newest_token("ann").unwrap();
     w.say(second, Say::Resume { mid: "l".into(), user: "ann".into(), token: token.clone() });
     w.run_for(10);
-    let replaced = LogEvent::Replaced { user: user("ann"), client: client(first, 7), by: second };
+    let replaced = LogEvent::Replaced { user: user("ann"), client: client(first, 7), newer_conn: second };
     let by = CredentialKind::Token;
-    assert_eq!(noted(&mut w), [replaced, LogEvent::LoggedIn { user: user("ann"), client: client(second, 0), by }]);
+    assert_eq!(
+        noted(&mut w),
+        [replaced, LogEvent::LoggedIn { user: user("ann"), client: client(second, 0), credential: by }]
+    );
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn the_roster_shows_friends_in_pages_and_requests_with_the_first_of_them() {
     let first = roster_after(&mut w, ann, None);
     assert_eq!(first.roster.friends.len(), 100);
     assert_eq!(names(&first)[..2], ["bob+", "f000-"]);
-    assert!(first.roster.more);
+    assert!(first.roster.has_more);
     let [incoming, outgoing] = [&first.roster.incoming[..], &first.roster.outgoing[..]];
     let shown = |entries: &[hongyan::chat::contract::RosterFriendRequest]| {
         entries.iter().map(|entry| format!("{} {} {}", entry.user_name, entry.message_id, entry.content)).collect()
@@ -79,10 +79,10 @@ fn the_roster_shows_friends_in_pages_and_requests_with_the_first_of_them() {
     let shown: [Vec<String>; 2] = [shown(incoming), shown(outgoing)];
     assert_eq!(shown, [["eve f1 It's me"], ["zoe f2 It's Ann"]]);
     let second = roster_after(&mut w, ann, Some("f098"));
-    assert_eq!((second.roster.friends.len(), second.roster.more), (51, false));
+    assert_eq!((second.roster.friends.len(), second.roster.has_more), (51, false));
     assert!(second.roster.incoming.is_empty() && second.roster.outgoing.is_empty());
     let none = roster_after(&mut w, ann, Some("zzz"));
-    assert!(none.roster.friends.is_empty() && !none.roster.more);
+    assert!(none.roster.friends.is_empty() && !none.roster.has_more);
 }
 
 #[test]

@@ -23,9 +23,9 @@ fn ann_is_away() -> (World, ConnId) {
 }
 
 fn line((at_ms, notice): &(u64, PushHookNotice), start_ms: u64) -> String {
-    let PushHookNotice { push, waiting, more } = notice;
-    let more = if *more { "+" } else { "" };
-    format!("{} {} {} {waiting}{more}", at_ms - start_ms, push.receiver(), push.id())
+    let PushHookNotice { push, waiting_pushes, has_more } = notice;
+    let more = if *has_more { "+" } else { "" };
+    format!("{} {} {} {waiting_pushes}{more}", at_ms - start_ms, push.receiver(), push.id())
 }
 
 /// Who was announced since it was last asked: when, since `start_ms`, the first push, how many.

@@ -16,7 +16,7 @@ fn codec(node: u16) -> BusFrameCodec {
 pub fn bus(data: &[u8]) {
     let (writer, reader) = (codec(1), codec(2));
     assert!(reader.read(data).is_err(), "nobody guesses the MAC");
-    let empty = BusFrame { view: 0, confirmed: None, refused: None, batch: None };
+    let empty = BusFrame { view: 0, confirmed_batch: None, refused_epoch: None, batch: None };
     let mut bytes = writer.write(1, reader.own_incarnation(), &empty).expect("it is short");
     bytes.truncate(HEADER_BYTES);
     bytes.extend(data);

@@ -12,11 +12,11 @@ pub fn head(data: &[u8]) {
     }
     match whole {
         HttpHeadResult::More => assert!(data.len() < HEAD_BYTES_MAX, "a head that never ends"),
-        HttpHeadResult::Upgrade { accept, speaks_hongyan, length } => {
+        HttpHeadResult::Upgrade { accept, offers_hongyan, length } => {
             assert!(length <= data.len().min(HEAD_BYTES_MAX) && data[..length].ends_with(b"\n"));
             assert_eq!(
                 read_head(&data[..length]),
-                HttpHeadResult::Upgrade { accept: accept.clone(), speaks_hongyan, length }
+                HttpHeadResult::Upgrade { accept: accept.clone(), offers_hongyan, length }
             );
             assert!(!header_values(data, "Sec-WebSocket-Key").is_empty(), "read again, it says the same");
             assert!(read_head(&data[..length - 1]) == HttpHeadResult::More, "it ends where it ends");

@@ -6,14 +6,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the owner is not told that something was saved",
         "src/chat/cluster/owner_notices.rs",
-        "                if what.pushes {\n                    self.say(at, NodeMessage::Look",
-        "                if what.pushes && name.as_str().is_empty() {\n                    self.say(at, NodeMessage::Look",
+        "                if what.pushes {\n                    self.send_record(at, NodeMessage::Look",
+        "                if what.pushes && name.as_str().is_empty() {\n                    self.send_record(at, NodeMessage::Look",
     ),
     of(
         "a death in the view marks no list",
         "src/chat/cluster/mod.rs",
-        "        if changes.any_died {",
-        "        if changes.any_died && changes.nodes.is_empty() {",
+        "        if changes.any_node_died {",
+        "        if changes.any_node_died && changes.nodes.is_empty() {",
     ),
     of(
         "a page begins behind the last one",
@@ -54,14 +54,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "somebody who may be claimed elsewhere goes on here",
         "src/chat/cluster/letting_go.rs",
-        "        is_marked || (self.some_lost && !is_claimed)",
-        "        (is_marked && epoch == u64::MAX) || (self.some_lost && !is_claimed)",
+        "        is_marked || (self.has_forgotten_some && !is_claimed)",
+        "        (is_marked && epoch == u64::MAX) || (self.has_forgotten_some && !is_claimed)",
     ),
     of(
         "a user is let go of before their messages are safe",
         "src/chat/cluster/letting_go.rs",
-        "            if !cluster.taken.is_settled(user, &self.deliveries) {",
-        "            if !cluster.taken.is_settled(user, &self.deliveries) && going.epoch == u64::MAX {",
+        "            if !cluster.unsaved_messages.is_settled(user, &self.deliveries) {",
+        "            if !cluster.unsaved_messages.is_settled(user, &self.deliveries) && going.epoch == u64::MAX {",
     ),
     of(
         "a save that seems to have failed is told to nobody",
@@ -78,7 +78,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an owner that was asked for too early is believed",
         "src/chat/cluster/owner_notices.rs",
-        "            OwnerLookupState::Asked => telling.asking = OwnerLookupState::AskedTooEarly,",
+        "            OwnerLookupState::Asked => telling.lookup = OwnerLookupState::AskedTooEarly,",
         "            OwnerLookupState::Asked => {}",
     ),
     of(
@@ -120,8 +120,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a user is let go of before what was taken for them is saved",
         "src/chat/cluster/letting_go.rs",
-        "            going.settling = UserReleaseStage::Barrier;\n        }\n",
-        "            (going.settling, going.barriers) = (UserReleaseStage::Asked, 1);\n            return self.finish_release(user, out);\n        }\n",
+        "            going.stage = UserReleaseStage::Barrier;\n        }\n",
+        "            (going.stage, going.barriers) = (UserReleaseStage::Asked, 1);\n            return self.finish_release(user, out);\n        }\n",
     ),
     of(
         "what an earlier claim was answered is believed",
@@ -138,8 +138,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a barrier from before they were here again counts",
         "src/chat/cluster/letting_go.rs",
-        "        if going.barriers > 0 || going.settling != UserReleaseStage::Asked {",
-        "        if going.barriers > 0 && going.settling != UserReleaseStage::Asked {",
+        "        if going.barriers > 0 || going.stage != UserReleaseStage::Asked {",
+        "        if going.barriers > 0 && going.stage != UserReleaseStage::Asked {",
     ),
     of(
         "a life that was overlooked marks no list",
@@ -156,14 +156,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a user is let go of without the messages that the window forgot",
         "src/chat/cluster/taken_messages.rs",
-        "            cluster.taken.note(&self.deliveries);",
-        "            _ = (&cluster.taken, &self.deliveries);",
+        "            cluster.unsaved_messages.note(&self.deliveries);",
+        "            _ = (&cluster.unsaved_messages, &self.deliveries);",
     ),
     of(
         "what a user has on other nodes goes on after a ban",
         "src/chat/cluster/forced_logouts.rs",
-        "            None => self.end_session_here(user, why, out),",
-        "            None => why == ForcedLogoutCause::Disconnected && self.end_session_here(user, why, out),",
+        "            None => self.end_session_here(user, cause, out),",
+        "            None => cause == ForcedLogoutCause::Disconnected && self.end_session_here(user, cause, out),",
     ),
     of(
         "a log-in in progress on another node survives a ban",
@@ -174,8 +174,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a ban is confirmed before other nodes have said so",
         "src/chat/cluster/forced_logouts.rs",
-        "                    order.left.insert(others.clone())",
-        "                    order.left = Some(Vec::new());\n                    &others",
+        "                    order.unconfirmed_nodes.insert(others.clone())",
+        "                    order.unconfirmed_nodes = Some(Vec::new());\n                    &others",
     ),
     of(
         "a user of another node is not shown as online",
@@ -198,8 +198,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a gap between batches is not seen",
         "src/chat/cluster/link.rs",
-        "        if place.number == next {",
-        "        if place.number >= next {",
+        "        if position.number == next {",
+        "        if position.number >= next {",
     ),
     of(
         "a list that is put away says no No",

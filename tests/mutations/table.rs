@@ -33,7 +33,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "`MS` for one that is in the store and waits to be deleted",
         "src/chat/delivery.rs",
-        "JobOutcome::Duplicate if self.undeleted.is_empty() => {",
+        "JobOutcome::Duplicate if self.failed_deletions.is_empty() => {",
         "JobOutcome::Duplicate => {",
     ),
     of(
@@ -52,8 +52,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "no deletion of one whose commit was not heard of",
         "src/chat/ack.rs",
-        "!matches!(delivery.save, PushSaveState::None | PushSaveState::Full);",
-        "delivery.save == PushSaveState::Done;",
+        "!matches!(delivery.save_state, PushSaveState::None | PushSaveState::Full);",
+        "delivery.save_state == PushSaveState::Done;",
     ),
     of(
         "a connection is known by its slot alone",
@@ -76,8 +76,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "sent again into a blocked connection",
         "src/chat/delivery.rs",
-        "        if session.blocked {",
-        "        if session.blocked && self.now.mono_ms == 1 {",
+        "        if session.is_output_blocked {",
+        "        if session.is_output_blocked && self.now.mono_ms == 1 {",
     ),
     of(
         "never sent again",
@@ -138,14 +138,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request that crossed the accepted one stays on the list",
         "src/chat/friend_rules.rs",
-        "FriendEffects { friends: Some(true), takes_off_requests: true, ..done }",
+        "FriendEffects { friends: Some(true), removes_requests_of_me: true, ..done }",
         "FriendEffects { friends: Some(true), ..done }",
     ),
     of(
         "what is taken while a page is on its way is forgotten",
         "src/chat/paging.rs",
-        "let more = page.more || !whole;",
-        "let more = page.more;",
+        "let more = page.has_more || !whole;",
+        "let more = page.has_more;",
     ),
     of(
         "the next deadline is in the past",
@@ -186,8 +186,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "beyond the bound of what is in doubt nobody's friends are read anew",
         "src/chat/friend_rules.rs",
-        "push: PushFate::Unknown, doubts: op.changes_friends(),",
-        "push: PushFate::Unknown, doubts: false,",
+        "push: PushFate::Unknown, leaves_doubt: op.changes_friends(),",
+        "push: PushFate::Unknown, leaves_doubt: false,",
     ),
     of(
         "beyond the bound of what is in doubt nobody looks for the push",
@@ -198,13 +198,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "what the store refused in the end is not read back",
         "src/chat/friend_rules.rs",
-        "FriendEffects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome))",
-        "FriendEffects { doubts: false, ..refused(fault_of(outcome))",
+        "FriendEffects { leaves_doubt: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome))",
+        "FriendEffects { leaves_doubt: false, ..refused(fault_of(outcome))",
     ),
     of(
         "a withdrawn request stays on the list",
         "src/chat/friend_rules.rs",
-        "FriendEffects { friends: Some(false), takes_off_requests: true, ..done }",
+        "FriendEffects { friends: Some(false), removes_requests_of_me: true, ..done }",
         "FriendEffects { friends: Some(false), ..done }",
     ),
     of(
@@ -252,8 +252,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a guess that the cache answered is given back when it is not hashed",
         "src/chat/tries.rs",
-        "(differs && settled == CredentialTryOutcome::NotMade)",
-        "(differs && settled == CredentialTryOutcome::Wrong)",
+        "(differs_from_verified && settled == CredentialTryOutcome::NotMade)",
+        "(differs_from_verified && settled == CredentialTryOutcome::Wrong)",
     ),
     of(
         "what was answered stays in the queue",
@@ -264,14 +264,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "first tries are unsuspected however many are not settled",
         "src/chat/throttle.rs",
-        "&& entry.reserved <= reserved_max)",
+        "&& entry.reserved_events <= reserved_max)",
         "&& reserved_max > 0)",
     ),
     of(
         "an accept that began in doubt is called done by what an older one did",
         "src/chat/friend_rules.rs",
-        "if op.began_in_doubt { Err(NOT_ASKED) }",
-        "if op.began_in_doubt && op.failed > 1_000 { Err(NOT_ASKED) }",
+        "if op.was_in_doubt_before { Err(NOT_ASKED) }",
+        "if op.was_in_doubt_before && op.failed > 1_000 { Err(NOT_ASKED) }",
     ),
     // Of TLS: what `src/net/tests/tls.rs` finds.
     of(
@@ -416,7 +416,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "who is online is written behind output that waits",
         "src/chat/presence.rs",
-        "if session.blocked || self.may_be_friends",
+        "if session.is_output_blocked || self.may_be_friends",
         "if self.may_be_friends",
     ),
     of(
@@ -428,8 +428,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "who was seen meanwhile is not told of again",
         "src/chat/presence.rs",
-        "            && change.told == Some(!is_here)\n        {\n            change.told = None;",
-        "            && change.told == Some(!is_here)\n        {\n            change.told = Some(!is_here);",
+        "            && change.known_state == Some(!is_here)\n        {\n            change.known_state = None;",
+        "            && change.known_state == Some(!is_here)\n        {\n            change.known_state = Some(!is_here);",
     ),
     of(
         "new friends are not told of each other",
@@ -465,7 +465,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a new password does not wait for the store",
         "src/chat/own_account.rs",
         "        self.submit_for(request, job, JobPurpose::Account(own), out);",
-        "        if own.verb == RequestType::Password {\n            self.answer(request, Reply::PasswordChanged, out);\n        }\n        self.submit_for(request, job, JobPurpose::Account(own), out);",
+        "        if own.request_type == RequestType::Password {\n            self.answer(request, Reply::PasswordChanged, out);\n        }\n        self.submit_for(request, job, JobPurpose::Account(own), out);",
     ),
     of(
         "log-ins by the old password go on",
@@ -488,7 +488,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a log-in to an account that was deleted meanwhile",
         "src/store/login_reads.rs",
-        "        None => JobOutcome::Unproven { password_hash: None, differs: false },",
+        "        None => JobOutcome::Unproven { password_hash: None, differs_from_verified: false },",
         "        None => JobOutcome::Proven,",
     ),
     of(

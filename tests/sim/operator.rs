@@ -86,7 +86,7 @@ impl Simulation {
         let mut expected: Vec<String> = self.users_online().into_iter().map(|(_, user)| user).collect();
         expected.sort();
         self.world.admin(AdminRequest::Users { after: None, users_max: 9 });
-        let Some((_, AdminAnswer::Users { users, more: false })) = self.world.answers.pop() else {
+        let Some((_, AdminAnswer::Users { users, has_more: false })) = self.world.answers.pop() else {
             panic!("not answered at once");
         };
         assert!(users.iter().map(|user| user.name.as_str()).eq(expected.iter().map(String::as_str)), "{users:?}");

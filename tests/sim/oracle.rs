@@ -344,7 +344,7 @@ impl Oracle {
         // Two messages may wait under one id: what is said in another's name is refused at once,
         // whatever waits before it.
         let taken = match reply {
-            Reply::Message { taken } => Some(*taken),
+            Reply::Message { is_durable } => Some(*is_durable),
             _ => None,
         };
         let me = self.view(conn).user.clone();
@@ -359,7 +359,7 @@ impl Oracle {
         };
         self.owner_answered(conn, id, reply);
         match reply {
-            Reply::Message { taken: true } => {
+            Reply::Message { is_durable: true } => {
                 let receiver = id.split_once('>').map(|(_, receiver)| receiver.to_owned()).unwrap_or_default();
                 let key = (waiting.sender, receiver, id.to_owned());
                 let durable = self.committed.contains(&key) || self.acked.contains(&key);
@@ -367,7 +367,7 @@ impl Oracle {
                 self.promised.entry(key).or_default().push((self.incarnation, at_ms));
                 self.count("MS");
             }
-            Reply::Message { taken: false } => {
+            Reply::Message { is_durable: false } => {
                 let receiver = id.split_once('>').map_or("", |(_, receiver)| receiver);
                 self.refused = Some((conn, id.to_owned(), pair_of(&waiting.sender, receiver)));
                 self.count("MF");

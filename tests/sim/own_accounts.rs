@@ -68,7 +68,7 @@ impl Model {
         });
         let friends = friends.collect();
         if after.is_some() {
-            return Roster { friends, more, ..Roster::default() };
+            return Roster { friends, has_more: more, ..Roster::default() };
         }
         let requests = |is_mine: bool| {
             let mine = self.pending.iter().filter(
@@ -92,7 +92,7 @@ impl Model {
             };
             entries.map(entry).collect()
         };
-        Roster { friends, more, incoming: requests(false), outgoing: requests(true) }
+        Roster { friends, has_more: more, incoming: requests(false), outgoing: requests(true) }
     }
 
     fn change_password(&mut self, me: &str, old_hash: Option<&Secret>, new_hash: &Secret) -> AccountOutcome {

@@ -34,6 +34,6 @@ impl Model {
         let mut pushes: Vec<Push> = all.take_while(within).collect();
         let more = pushes.len() > count_max || bytes >= bytes_max;
         pushes.truncate(count_max);
-        PushPage { pushes, more }
+        PushPage { pushes, has_more: more }
     }
 }

@@ -167,7 +167,13 @@ impl Say {
                 account(mid, AccountRequest::Delete { password: Secret::new(password) })
             }
             Self::Bad { code, verb } => {
-                return Err(BadInput { verb: *verb, form: None, id: "".into(), code: *code, explanation: "it is bad" });
+                return Err(BadInput {
+                    request_type: *verb,
+                    form: None,
+                    id: "".into(),
+                    code: *code,
+                    explanation: "it is bad",
+                });
             }
         })
     }
@@ -209,8 +215,8 @@ pub fn word_of(reply: &Reply) -> &'static str {
         Reply::SignUp { done: false } => "SF",
         Reply::Login { done: true } => "LS",
         Reply::Login { done: false } => "LF",
-        Reply::Message { taken: true } => "MS",
-        Reply::Message { taken: false } => "MF",
+        Reply::Message { is_durable: true } => "MS",
+        Reply::Message { is_durable: false } => "MF",
         Reply::Profile(_) => "PROFILE",
         Reply::NoSuchProfile => "NOBODY",
         Reply::Friend { .. } => "OK",

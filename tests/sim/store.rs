@@ -207,7 +207,7 @@ impl Model {
                 JobOutcome::Verified(fits)
             }
             Job::Load { user, pushes_max: 1.., .. } if !self.accounts.contains_key(user.as_str()) => {
-                JobOutcome::Unproven { password_hash: None, differs: false }
+                JobOutcome::Unproven { password_hash: None, differs_from_verified: false }
             }
             Job::Load { user, pushes_max: 1.., .. } if self.banned.contains(user.as_str()) => JobOutcome::Banned,
             Job::Load { user, pushes_max, bytes_max } => self.load(user, *pushes_max, *bytes_max),
@@ -317,7 +317,7 @@ impl Model {
                     .collect();
                 let more = names.len() > *rows_max as usize;
                 names.truncate(*rows_max as usize);
-                return AdminJobOutcome::Accounts { names, more };
+                return AdminJobOutcome::Accounts { names, has_more: more };
             }
             AdminJob::FindPushes { id, after_seq, rows_max } => {
                 return self.find_pushes(name, id, *after_seq, *rows_max);
@@ -328,7 +328,7 @@ impl Model {
                 let mut seqs: Vec<u64> = self.waiting_for(name).iter().map(|push| push.seq).collect();
                 let more = seqs.len() > *rows_max as usize;
                 seqs.truncate(*rows_max as usize);
-                return AdminJobOutcome::Account { is_banned: self.banned.contains(name), seqs, more };
+                return AdminJobOutcome::Account { is_banned: self.banned.contains(name), seqs, has_more: more };
             }
             AdminJob::Notice { push } => {
                 return match self.save(push) {
@@ -396,7 +396,8 @@ impl Model {
     }
 
     fn prove(&self, user: &UserName, credential: &Credential, now_ms: u64, latest_ms: u64) -> JobOutcome {
-        let unproven = |password_hash, differs| JobOutcome::Unproven { password_hash, differs };
+        let unproven =
+            |password_hash, differs_from_verified| JobOutcome::Unproven { password_hash, differs_from_verified };
         let Some((hash, _)) = self.accounts.get(user.as_str()) else { return unproven(None, false) };
         match credential {
             Credential::Password(secret) if self.verified.get(user.as_str()) != Some(secret) => {

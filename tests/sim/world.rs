@@ -164,7 +164,7 @@ impl World {
                 CoreAction::Reply { conn, id, reply, .. } => self.hear(conn, Frame::Reply { id, reply }),
                 CoreAction::Refuse { conn, id, reply, code, explanation, .. } => {
                     self.hear(conn, Frame::Reply { id: id.clone(), reply });
-                    self.hear(conn, Frame::Reply { id, reply: Reply::Error { code, explanation: explanation } });
+                    self.hear(conn, Frame::Reply { id, reply: Reply::Error { code, explanation } });
                 }
                 CoreAction::Push { conn, push, .. } => {
                     self.pushed_seq = self.pushed_seq.max(push.seq);
@@ -254,7 +254,9 @@ impl World {
                 }
             }
             CoreAction::Note(note) => format!("{note:?}").hash(trace),
-            CoreAction::PushHook(notice) => (notice.push.receiver(), notice.push.seq, notice.waiting).hash(trace),
+            CoreAction::PushHook(notice) => {
+                (notice.push.receiver(), notice.push.seq, notice.waiting_pushes).hash(trace)
+            }
             CoreAction::Admin { ticket, answer } => format!("{ticket:?} {answer:?}").hash(trace),
             CoreAction::Send { .. } | CoreAction::Publish { .. } | CoreAction::ReadView => {}
             CoreAction::Draining { .. } | CoreAction::Stopped => {}
@@ -281,7 +283,7 @@ impl World {
                     None => {}
                 }
             } else {
-                let resumed = self.feed_one(CoreEvent::Tick { heard_ms: self.now_ms });
+                let resumed = self.feed_one(CoreEvent::Tick { input_read_until_ms: self.now_ms });
                 let later = self.chat.next_deadline();
                 assert!(later.is_none_or(|later| later > next), "the deadline stays: {later:?} after a tick at {next}");
                 self.feed_held(resumed);
@@ -292,7 +294,7 @@ impl World {
 
     /// Nothing but a tick, before everything that clients have sent was heard.
     pub fn tick(&mut self, heard_ms: u64) {
-        self.feed(CoreEvent::Tick { heard_ms });
+        self.feed(CoreEvent::Tick { input_read_until_ms: heard_ms });
     }
 
     pub fn run_for(&mut self, wait_ms: u64) {

@@ -193,7 +193,8 @@ fn change_passwords(store: &StoreUrl) {
         assert_eq!(does(workers, "ann", change(Some(&old), &new)), AccountOutcome::Changed);
         for job in [by_token(), by_password("old"), by_password("new")] {
             let outcomes = workers.ask([job]);
-            assert!(matches!(outcomes[..], [JobOutcome::Unproven { differs: false, .. }]), "{outcomes:?}");
+            let is_unproven = matches!(outcomes[..], [JobOutcome::Unproven { differs_from_verified: false, .. }]);
+            assert!(is_unproven, "{outcomes:?}");
         }
     }
     assert!(matches!(workers.ask([verify("old", &new)])[..], [JobOutcome::Verified(false)]));
@@ -225,11 +226,11 @@ fn show_rosters(store: &StoreUrl) {
         })
         .collect();
     let all = roster_of(workers, "ann", None, 7);
-    assert_eq!((&all.friends, all.more), (&expected, false));
+    assert_eq!((&all.friends, all.has_more), (&expected, false));
     let first = roster_of(workers, "ann", None, 6);
-    assert_eq!((&first.friends[..], first.more), (&expected[..6], true));
+    assert_eq!((&first.friends[..], first.has_more), (&expected[..6], true));
     let rest = roster_of(workers, "ann", Some("bob"), 99);
-    assert_eq!((&rest.friends[..], rest.more), (&expected[3..], false));
+    assert_eq!((&rest.friends[..], rest.has_more), (&expected[3..], false));
     let none = roster_of(workers, "ann", Some("🪿"), 99);
     assert_eq!(none, Roster::default());
     assert_eq!(roster_of(workers, "nobody", None, 99), Roster::default());

@@ -193,11 +193,11 @@ fn govern(store: &StoreUrl) {
     let full = AdminJob::Notice { push: message(999, "system", "ann", "full") };
     assert_eq!(one(workers, "ann", full), AdminJobOutcome::Full(MailboxQuotaKind::Pair), "200 of one sender");
     let looked = one(workers, "ann", AdminJob::Look { rows_max: 9 });
-    assert_eq!(looked, AdminJobOutcome::Account { is_banned: false, seqs: (1..=9).collect(), more: true });
+    assert_eq!(looked, AdminJobOutcome::Account { is_banned: false, seqs: (1..=9).collect(), has_more: true });
     let looked = one(workers, "ann", AdminJob::Look { rows_max: 200 });
-    assert_eq!(looked, AdminJobOutcome::Account { is_banned: false, seqs: (1..=200).collect(), more: false });
+    assert_eq!(looked, AdminJobOutcome::Account { is_banned: false, seqs: (1..=200).collect(), has_more: false });
     let names = one(workers, "system", AdminJob::Accounts { after: None, rows_max: 2 });
-    assert_eq!(names, AdminJobOutcome::Accounts { names: vec![user("ann"), user("bob")], more: true });
+    assert_eq!(names, AdminJobOutcome::Accounts { names: vec![user("ann"), user("bob")], has_more: true });
     delete(workers);
 }
 

@@ -464,10 +464,10 @@ fn a_user_belongs_to_whoever_claimed_them_first() {
     assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), UserOwner::default());
     assert!(claim(&mut one, 0, 70));
     assert!(!claim(&mut other, 0, 90), "the other one was faster");
-    let owner = UserOwner { at: Some(me(&a)), epoch: 1, floor: 70 };
+    let owner = UserOwner { incarnation: Some(me(&a)), epoch: 1, floor: 70 };
     assert_eq!(other.nodes().unwrap().owner(&ann).unwrap(), owner);
     assert!(claim(&mut other, 1, 50));
-    let owner = UserOwner { at: Some(me(&b)), epoch: 2, floor: 70 };
+    let owner = UserOwner { incarnation: Some(me(&b)), epoch: 2, floor: 70 };
     assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), owner, "a floor never sinks");
     // Read behind the commit, in the order that was asked for.
     one.begin().unwrap();

@@ -47,14 +47,19 @@ fn records() -> Vec<BusRecord> {
 /// Of every shape.
 fn frames() -> Vec<BusFrame> {
     let place = |link, number| LinkBatchNumber { link, number };
-    let batch = |records| Some(LinkBatch { place: place(u64::MAX, 2), records });
-    let bare = BusFrame { view: 1, confirmed: None, refused: None, batch: None };
+    let batch = |records| Some(LinkBatch { position: place(u64::MAX, 2), records });
+    let bare = BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch: None };
     let mut all = vec![
         bare.clone(),
-        BusFrame { confirmed: Some(place(1, u64::MAX)), ..bare.clone() },
-        BusFrame { refused: Some(9), view: u64::MAX, ..bare.clone() },
+        BusFrame { confirmed_batch: Some(place(1, u64::MAX)), ..bare.clone() },
+        BusFrame { refused_epoch: Some(9), view: u64::MAX, ..bare.clone() },
         BusFrame { batch: batch(Vec::new()), ..bare.clone() },
-        BusFrame { confirmed: Some(place(1, 2)), refused: Some(3), batch: batch(records()), ..bare.clone() },
+        BusFrame {
+            confirmed_batch: Some(place(1, 2)),
+            refused_epoch: Some(3),
+            batch: batch(records()),
+            ..bare.clone()
+        },
     ];
     all.extend(records().into_iter().map(|record| BusFrame { batch: batch(vec![record]), ..bare.clone() }));
     all
@@ -149,8 +154,12 @@ fn frames_that_are_too_long_are_neither_written_nor_read() {
     let (a, b) = pair();
     let with = |bytes| {
         let records = vec![BusRecord::Push { phase: 1, push: push(&"x".repeat(bytes)) }];
-        let batch = Some(LinkBatch { place: LinkBatchNumber { link: 1, number: 1 }, records });
-        a.write(FRAME_MAX, b.own_incarnation(), &BusFrame { view: 1, confirmed: None, refused: None, batch })
+        let batch = Some(LinkBatch { position: LinkBatchNumber { link: 1, number: 1 }, records });
+        a.write(
+            FRAME_MAX,
+            b.own_incarnation(),
+            &BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch },
+        )
     };
     assert!(with(FRAME_BYTES_MAX).is_none());
     let mut longest = with(FRAME_BYTES_MAX - 200).unwrap();
@@ -217,8 +226,8 @@ fn the_encoding_of_a_record_has_a_minimal_length() {
     let at = HEADER_BYTES + 8 + 1 + 16 + 4;
     for record in records() {
         let has_end = !matches!(record, BusRecord::Push { .. });
-        let batch = Some(LinkBatch { place: LinkBatchNumber { link: 1, number: 1 }, records: vec![record] });
-        let frame = BusFrame { view: 1, confirmed: None, refused: None, batch };
+        let batch = Some(LinkBatch { position: LinkBatchNumber { link: 1, number: 1 }, records: vec![record] });
+        let frame = BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch };
         let mut bytes = a.write(FRAME_MAX, b.own_incarnation(), &frame).unwrap();
         let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
         bytes[at..at + 4].copy_from_slice(&(length + 1).to_le_bytes());

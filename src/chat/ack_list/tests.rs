@@ -141,7 +141,7 @@ impl AckListComparison {
     }
 
     fn take_off(&mut self, delivery: DeliveryRef) {
-        self.deliveries.get_mut(delivery).unwrap().listed = false;
+        self.deliveries.get_mut(delivery).unwrap().is_listed = false;
         self.list.remove(delivery, &self.deliveries);
         self.plain.remove(delivery);
         self.deliveries.remove(delivery);

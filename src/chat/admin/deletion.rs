@@ -49,8 +49,8 @@ pub(in super::super) struct AccountDeletion {
 }
 
 impl ChatCore {
-    /// Begins or joins the deletion of an account. `is_account_gone`: it was begun before the server
-    /// started.
+    /// Begins or joins the deletion of an account. `is_account_gone`: it was begun before the
+    /// server started.
     pub(super) fn delete_account(
         &mut self,
         ticket: AdminTicket,
@@ -160,7 +160,7 @@ impl ChatCore {
             return Vec::new();
         };
         let is_left_over = |of: &DeliveryRef| {
-            self.deliveries.get(*of).is_some_and(|it| it.receiver == user && it.save != PushSaveState::Done)
+            self.deliveries.get(*of).is_some_and(|it| it.receiver == user && it.save_state != PushSaveState::Done)
         };
         let mut seqs: Vec<u64> = self.deliveries.refs().into_iter().filter(is_left_over).map(|of| of.seq).collect();
         seqs.sort_unstable();
@@ -242,7 +242,7 @@ impl ChatCore {
         let Some(user) = self.users.find(user.as_str()) else {
             return false;
         };
-        let mut in_doubt = self.doubt.users();
+        let mut in_doubt = self.in_doubt.users();
         self.friendship_ops.has_op_of(user)
             || in_doubt.any(|other| other == user || self.users.are_friends(other, user))
     }

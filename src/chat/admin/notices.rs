@@ -30,14 +30,14 @@ pub(super) struct NoticeToAllUsers {
     system: UserName,
     body: PushBody,
     /// The last name that was read.
-    after: Option<UserName>,
+    last_name_read: Option<UserName>,
     /// More names may follow.
-    more: bool,
+    has_more_names: bool,
     /// Names are being read.
     reading: bool,
     names: VecDeque<UserName>,
     /// The notices that failed.
-    again: Vec<Push>,
+    failed_pushes: Vec<Push>,
     in_flight: usize,
     /// Nothing is submitted until the timer fires.
     pauses: bool,
@@ -64,12 +64,13 @@ impl NoticeToAllUsers {
         if self.in_flight >= IN_FLIGHT_MAX {
             return NoticeStep::Wait;
         }
-        let next = self.again.pop().map(NoticeStep::Again).or_else(|| self.names.pop_front().map(NoticeStep::To));
+        let next =
+            self.failed_pushes.pop().map(NoticeStep::Again).or_else(|| self.names.pop_front().map(NoticeStep::To));
         if let Some(next) = next {
             self.in_flight += 1;
             return next;
         }
-        match (self.reading, self.more, self.in_flight) {
+        match (self.reading, self.has_more_names, self.in_flight) {
             (false, true, _) => NoticeStep::Read,
             (false, false, 0) => NoticeStep::End,
             _ => NoticeStep::Wait,
@@ -135,22 +136,22 @@ impl ChatCore {
     }
 
     pub(super) fn notice_all(&mut self, ticket: AdminTicket, text: &str, out: &mut Vec<CoreAction>) {
-        if self.admin.to_all.is_some() {
+        if self.admin.notice_to_all.is_some() {
             return self.answer_admin(ticket, AdminAnswer::InProgress, out);
         }
         let (Some(body), Ok(system)) = (self.notice_body(text), UserName::new(RESERVED_NAME)) else {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         };
         out.push(CoreAction::Note(LogEvent::NoticeBegins { id: body.id().into() }));
-        self.admin.to_all = Some(Box::new(NoticeToAllUsers {
+        self.admin.notice_to_all = Some(Box::new(NoticeToAllUsers {
             ticket,
             system,
             body,
-            after: None,
-            more: true,
+            last_name_read: None,
+            has_more_names: true,
             reading: false,
             names: VecDeque::new(),
-            again: Vec::new(),
+            failed_pushes: Vec::new(),
             in_flight: 0,
             pauses: false,
             failures: 0,
@@ -161,7 +162,7 @@ impl ChatCore {
 
     /// Continues the notice to all users.
     fn notice_on(&mut self, out: &mut Vec<CoreAction>) {
-        while let Some(to_all) = &mut self.admin.to_all
+        while let Some(to_all) = &mut self.admin.notice_to_all
             && !to_all.pauses
             && !self.stopping
         {
@@ -169,7 +170,7 @@ impl ChatCore {
                 NoticeStep::Wait => return,
                 NoticeStep::Read => {
                     to_all.reading = true;
-                    let (after, user) = (to_all.after.clone(), to_all.system.clone());
+                    let (after, user) = (to_all.last_name_read.clone(), to_all.system.clone());
                     let job = AdminJob::Accounts { after, rows_max: NAMES_MAX };
                     let step = AdminStep::Names { notice: to_all.body.id().into() };
                     self.submit_admin(AdminOperation { user, step }, job, out);
@@ -182,7 +183,7 @@ impl ChatCore {
                 }
                 NoticeStep::End => {
                     let (ticket, users) = (to_all.ticket, to_all.users);
-                    self.admin.to_all = None;
+                    self.admin.notice_to_all = None;
                     return self.answer_admin(ticket, AdminAnswer::Noticed { users }, out);
                 }
             }
@@ -192,7 +193,7 @@ impl ChatCore {
     /// The notice to all that has this id. An earlier one, which was given up, may still have jobs
     /// whose answers come.
     fn notice_to_all(&mut self, id: &str) -> Option<&mut NoticeToAllUsers> {
-        self.admin.to_all.as_deref_mut().filter(|to_all| to_all.body.id() == id)
+        self.admin.notice_to_all.as_deref_mut().filter(|to_all| to_all.body.id() == id)
     }
 
     pub(super) fn names_read(&mut self, notice: &str, outcome: Option<AdminJobOutcome>, out: &mut Vec<CoreAction>) {
@@ -201,9 +202,9 @@ impl ChatCore {
         };
         to_all.reading = false;
         match outcome {
-            Some(AdminJobOutcome::Accounts { names, more }) => {
-                to_all.after = names.last().cloned().or(to_all.after.take());
-                (to_all.more, to_all.failures) = (more, 0);
+            Some(AdminJobOutcome::Accounts { names, has_more }) => {
+                to_all.last_name_read = names.last().cloned().or(to_all.last_name_read.take());
+                (to_all.has_more_names, to_all.failures) = (has_more, 0);
                 to_all.names.extend(names);
                 self.notice_on(out);
             }
@@ -223,7 +224,7 @@ impl ChatCore {
                 self.notice_on(out);
             }
             None => {
-                to_all.again.push(push);
+                to_all.failed_pushes.push(push);
                 self.on_notice_failed(out);
             }
         }
@@ -232,13 +233,13 @@ impl ChatCore {
     /// The store failed to keep one notice: all of them pause. If failures continue, the notice as
     /// a whole has failed.
     fn on_notice_failed(&mut self, out: &mut Vec<CoreAction>) {
-        let Some(to_all) = &mut self.admin.to_all else {
+        let Some(to_all) = &mut self.admin.notice_to_all else {
             return;
         };
         to_all.failures += 1;
         if to_all.failures > FAILURES_MAX {
             let (ticket, users) = (to_all.ticket, to_all.users);
-            self.admin.to_all = None;
+            self.admin.notice_to_all = None;
             self.answer_admin(ticket, AdminAnswer::NoticeCut { users }, out);
         } else if !std::mem::replace(&mut to_all.pauses, true) {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::AdminNotices);
@@ -247,7 +248,7 @@ impl ChatCore {
 
     /// The pause is over.
     pub(in super::super) fn notices_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
-        if let Some(to_all) = &mut self.admin.to_all {
+        if let Some(to_all) = &mut self.admin.notice_to_all {
             to_all.pauses = false;
             self.notice_on(out);
         }

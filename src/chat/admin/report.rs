@@ -23,11 +23,12 @@ impl ChatCore {
         // user are done in order.
         let unsaved = |delivery| {
             let found = self.deliveries.get(delivery)?;
-            matches!(found.save, PushSaveState::None | PushSaveState::Failed | PushSaveState::Full).then_some(found.seq)
+            matches!(found.save_state, PushSaveState::None | PushSaveState::Failed | PushSaveState::Full)
+                .then_some(found.seq)
         };
         let list = self.users.find(user.as_str()).and_then(|user| self.users.get(user).list.as_ref());
         let unsaved = list.map_or_else(Vec::new, |list| list.mailbox.all().filter_map(unsaved).collect());
-        let op = AdminOperation { user, step: AdminStep::Look { ticket, unsaved } };
+        let op = AdminOperation { user, step: AdminStep::Look { ticket, unsaved_seqs: unsaved } };
         self.submit_admin(op, AdminJob::Look { rows_max: COUNTED_MAX }, out);
     }
 
@@ -40,18 +41,18 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let answer = match outcome {
-            Some(AdminJobOutcome::Account { is_banned, seqs, more }) => {
+            Some(AdminJobOutcome::Account { is_banned, seqs, has_more }) => {
                 // A save that failed may have been done nevertheless, and so may a deletion that is
                 // being retried.
                 let only_here = unsaved.iter().filter(|seq| seqs.binary_search(seq).is_err()).count();
-                let stored = seqs.iter().filter(|seq| !self.undeleted.contains(seq)).count();
+                let stored = seqs.iter().filter(|seq| !self.failed_deletions.contains(seq)).count();
                 let report = Box::new(UserStatusReport {
                     online: self.online_user(&name),
                     name,
-                    waiting: (stored + only_here) as u64,
-                    waiting_is_bound: more,
+                    waiting_pushes: (stored + only_here) as u64,
+                    has_more_waiting: has_more,
                     is_banned,
-                    elsewhere: None,
+                    remote: None,
                 });
                 return self.answer_about(ticket, report, out);
             }
@@ -106,7 +107,7 @@ impl ChatCore {
         for StoredPushInfo { seq, sender, kind, time_ms } in found {
             if let Some((_, report)) = known.iter_mut().find(|(known, _)| *known == seq) {
                 report.is_stored = true;
-            } else if !self.undeleted.contains(&seq) {
+            } else if !self.failed_deletions.contains(&seq) {
                 let (kind, state) = (word_of(kind), PushState::Waiting);
                 known.push((seq, PushReport { sender, kind, time_ms, state, times_sent: 0, is_stored: true }));
             }
@@ -131,7 +132,7 @@ impl ChatCore {
                 time_ms: found.body.time_ms,
                 state: if times_sent.is_some() { PushState::Outstanding } else { PushState::Waiting },
                 times_sent: times_sent.unwrap_or(0),
-                is_stored: found.save == PushSaveState::Done,
+                is_stored: found.save_state == PushSaveState::Done,
             };
             Some((found.seq, report))
         };

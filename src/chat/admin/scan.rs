@@ -22,7 +22,7 @@ pub(in super::super) struct UserScan {
     users_max: usize,
     next_place: usize,
     /// The first users by name among those seen so far: one more than requested.
-    first: BinaryHeap<UserName>,
+    first_users: BinaryHeap<UserName>,
 }
 
 impl UserScan {
@@ -30,9 +30,9 @@ impl UserScan {
         if self.after.as_ref().is_some_and(|after| name <= after) {
             return;
         }
-        if self.first.len() <= self.users_max {
-            self.first.push(name.clone());
-        } else if let Some(mut last) = self.first.peek_mut()
+        if self.first_users.len() <= self.users_max {
+            self.first_users.push(name.clone());
+        } else if let Some(mut last) = self.first_users.peek_mut()
             && name < &*last
         {
             *last = name.clone();
@@ -50,7 +50,13 @@ impl ChatCore {
     ) {
         let users_max = users_max.clamp(1, USERS_MAX) as usize;
         let is_first = self.admin.scans.is_empty();
-        self.admin.scans.push_back(UserScan { ticket, after, users_max, next_place: 0, first: BinaryHeap::new() });
+        self.admin.scans.push_back(UserScan {
+            ticket,
+            after,
+            users_max,
+            next_place: 0,
+            first_users: BinaryHeap::new(),
+        });
         if is_first {
             self.scan_on(out);
         }
@@ -80,12 +86,12 @@ impl ChatCore {
     }
 
     fn answer_scan(&mut self, scan: UserScan, out: &mut Vec<CoreAction>) {
-        let UserScan { ticket, users_max, first, .. } = scan;
-        let mut names = first.into_sorted_vec();
+        let UserScan { ticket, users_max, first_users, .. } = scan;
+        let mut names = first_users.into_sorted_vec();
         let more = names.len() > users_max;
         names.truncate(users_max);
         let users = names.iter().filter_map(|name| self.online_user(name)).collect();
-        self.answer_admin(ticket, AdminAnswer::Users { users, more }, out);
+        self.answer_admin(ticket, AdminAnswer::Users { users, has_more: more }, out);
     }
 
     /// A user, if they are online.
@@ -99,7 +105,7 @@ impl ChatCore {
         Some(OnlineUser {
             name: name.clone(),
             conn,
-            since_ms: self.sessions.logged_in_ms(conn),
+            logged_in_ms: self.sessions.logged_in_ms(conn),
             // Bounded by the window.
             outstanding: u32::try_from(outstanding).unwrap_or(u32::MAX),
         })

@@ -19,18 +19,18 @@ const FRAME_BYTES: usize = 128;
 #[derive(Debug)]
 pub(super) struct BusLinks {
     /// The bus can publish.
-    works: bool,
+    can_publish: bool,
     links: BTreeMap<NodeId, (NodeIncarnation, NodeLink)>,
     last_epoch: u64,
     /// Frames that wait for a view which is still to be read.
-    waiting: VecDeque<(NodeIncarnation, BusFrame)>,
+    waiting_frames: VecDeque<(NodeIncarnation, BusFrame)>,
     waiting_bytes: usize,
     /// When the timer fires next.
     timer_ms: Option<u64>,
     /// Some records wait for the end of the turn.
     publishes: bool,
     /// Receivers on other nodes.
-    pub(super) remotes: RemoteReceivers,
+    pub(super) remote_receivers: RemoteReceivers,
     /// Pushes that other nodes hand over to this one.
     pub(super) foreign: PushesFromOtherNodes,
 }
@@ -38,14 +38,14 @@ pub(super) struct BusLinks {
 impl BusLinks {
     fn new() -> Self {
         Self {
-            works: true,
+            can_publish: true,
             links: BTreeMap::new(),
             last_epoch: 0,
-            waiting: VecDeque::new(),
+            waiting_frames: VecDeque::new(),
             waiting_bytes: 0,
             timer_ms: None,
             publishes: false,
-            remotes: RemoteReceivers::default(),
+            remote_receivers: RemoteReceivers::default(),
             foreign: PushesFromOtherNodes::default(),
         }
     }
@@ -64,7 +64,7 @@ impl BusLinks {
 
     /// The same; it also begins to send, unless the bus is away.
     fn open_link(&mut self, to: NodeIncarnation) -> &mut NodeLink {
-        let (works, mut last_epoch) = (self.works, self.last_epoch);
+        let (works, mut last_epoch) = (self.can_publish, self.last_epoch);
         let link = self.link(to);
         if works {
             link.open(&mut last_epoch);
@@ -91,7 +91,7 @@ impl BusLinks {
     fn held_bytes(&self) -> usize {
         self.links.values().map(|(_, link)| link.held_bytes()).sum::<usize>()
             + self.waiting_bytes
-            + self.remotes.held_bytes()
+            + self.remote_receivers.held_bytes()
             + self.foreign.held_bytes()
     }
 }
@@ -104,14 +104,14 @@ impl ClusterState {
 
     /// Does the view say that this incarnation of another node is alive?
     pub(super) fn is_alive(&self, at: NodeIncarnation) -> bool {
-        self.life(at) == IncarnationState::Lives && self.view.node(at.node).is_some_and(|node| node.lives)
+        self.life(at) == IncarnationState::Lives && self.view.node(at.node).is_some_and(|node| node.is_alive)
     }
 
     #[cfg(debug_assertions)]
     pub(super) fn check_bus(&self) {
         if let Some(bus) = &self.bus {
             bus.links.values().for_each(|(_, link)| link.check());
-            bus.remotes.check();
+            bus.remote_receivers.check();
             assert!(bus.links.values().all(|(to, _)| self.is_alive(*to)), "a link to the dead");
         }
     }
@@ -129,7 +129,7 @@ impl ChatCore {
     /// Are there frames that wait for a newer view?
     #[cfg(test)]
     pub(super) fn has_waiting_frames(&mut self) -> bool {
-        self.bus().is_some_and(|bus| !bus.waiting.is_empty())
+        self.bus().is_some_and(|bus| !bus.waiting_frames.is_empty())
     }
 
     /// Does this turn need a [`TurnEnded`](super::super::contract::CoreEvent::TurnEnded)?
@@ -158,7 +158,7 @@ impl ChatCore {
             out.push(CoreAction::Send { to, record });
             return;
         };
-        let works = bus.works;
+        let works = bus.can_publish;
         if record.weight_bytes() > RECORD_BYTES_MAX {
             // Earlier records go first.
             let mailed = bus.link(to).mail(now_ms, 0);
@@ -202,7 +202,7 @@ impl ChatCore {
     /// Can pushes be handed over to this node? If there is no link yet, one begins.
     pub(super) fn is_link_up(&mut self, to: NodeIncarnation) -> bool {
         let Some(bus) = self.bus() else { return false };
-        if !bus.works {
+        if !bus.can_publish {
             return false;
         }
         let is_up = bus.open_link(to).is_up();
@@ -240,14 +240,14 @@ impl ChatCore {
             if link.has_to_publish(now_ms) {
                 let frames = link.frames(view, now_ms).into_iter();
                 out.extend(frames.map(|frame| CoreAction::Publish { to: *to, frame: Box::new(frame) }));
-                due_ms = due_ms.into_iter().chain(link.due_ms(bus.works)).min();
+                due_ms = due_ms.into_iter().chain(link.due_ms(bus.can_publish)).min();
             }
         }
         self.arm_bus_at(due_ms);
     }
 
     fn arm_bus(&mut self, node: NodeId) {
-        let due_ms = self.bus().and_then(|bus| bus.links.get(&node)?.1.due_ms(bus.works));
+        let due_ms = self.bus().and_then(|bus| bus.links.get(&node)?.1.due_ms(bus.can_publish));
         self.arm_bus_at(due_ms);
     }
 
@@ -283,7 +283,7 @@ impl ChatCore {
     fn pass_link(&mut self, to: NodeIncarnation, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
-        let (works, mut last_epoch) = (bus.works, bus.last_epoch);
+        let (works, mut last_epoch) = (bus.can_publish, bus.last_epoch);
         let link = bus.link(to);
         let mailed = link.pass(now_ms, works, &mut last_epoch);
         let publishes = link.has_to_publish(now_ms);
@@ -306,7 +306,7 @@ impl ChatCore {
     pub(in super::super) fn bus_works(&mut self, works: bool, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };
-        bus.works = works;
+        bus.can_publish = works;
         let nodes: Vec<NodeIncarnation> = bus.links.values().map(|(to, _)| *to).collect();
         for to in nodes {
             if works {
@@ -338,11 +338,11 @@ impl ChatCore {
                 // Its sender knows of a death or a start of which this node must learn first.
                 let bytes = BusLinks::frame_bytes(&frame);
                 if bus.waiting_bytes + bytes <= bytes_max {
-                    if bus.waiting.is_empty() {
+                    if bus.waiting_frames.is_empty() {
                         out.push(CoreAction::ReadView);
                     }
                     bus.waiting_bytes += bytes;
-                    bus.waiting.push_back((from, frame));
+                    bus.waiting_frames.push_back((from, frame));
                 }
             }
         }
@@ -375,12 +375,12 @@ impl ChatCore {
     pub(super) fn bus_view_changed(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let view = &cluster.view;
-        let lives = |at: &NodeIncarnation| view.node(at.node).is_some_and(|node| node.last == *at && node.lives);
+        let lives = |at: &NodeIncarnation| view.node(at.node).is_some_and(|node| node.last == *at && node.is_alive);
         let Some(bus) = &mut cluster.bus else { return };
         bus.foreign.retain_live_takers(lives);
         let dead: Vec<NodeIncarnation> = bus.links.values().map(|(to, _)| *to).filter(|to| !lives(to)).collect();
         let removed: Vec<NodeLink> = dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
-        let forgotten = bus.remotes.receivers_on_dead_nodes(lives);
+        let forgotten = bus.remote_receivers.receivers_on_dead_nodes(lives);
         for mut link in removed {
             let given_up = link.give_up();
             self.acks_given_up(given_up.records, out);
@@ -393,15 +393,15 @@ impl ChatCore {
     /// The view was read: takes the frames that waited for it.
     pub(super) fn take_waiting_frames(&mut self, out: &mut Vec<CoreAction>) {
         let Some(bus) = self.bus() else { return };
-        if bus.waiting.is_empty() {
+        if bus.waiting_frames.is_empty() {
             return;
         }
         bus.waiting_bytes = 0;
         let before = out.len();
-        for (from, frame) in std::mem::take(&mut bus.waiting) {
+        for (from, frame) in std::mem::take(&mut bus.waiting_frames) {
             self.bus_frame(from, frame, out);
         }
-        if self.bus().is_some_and(|bus| !bus.waiting.is_empty()) {
+        if self.bus().is_some_and(|bus| !bus.waiting_frames.is_empty()) {
             // The database has answered with an old view. Read the next one in a second, not
             // immediately again and again.
             let is_it = |action: &CoreAction| matches!(action, CoreAction::ReadView);

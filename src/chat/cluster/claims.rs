@@ -30,7 +30,7 @@ pub(super) struct UserOwnershipClaim {
     login: LoginAttemptId,
     owner: UserOwner,
     /// The incarnation that was asked to let go.
-    asked: Option<NodeIncarnation>,
+    asked_owner: Option<NodeIncarnation>,
     began_ms: u64,
     /// The other node has let go, or is dead.
     is_free: bool,
@@ -44,7 +44,7 @@ impl UserOwnershipClaim {
 
     /// The node for whose answer it waits.
     pub(super) fn node(&self) -> Option<NodeId> {
-        self.owner.at.map(|at| at.node)
+        self.owner.incarnation.map(|at| at.node)
     }
 }
 
@@ -89,8 +89,8 @@ impl ChatCore {
         let (cluster, one) = (self.cluster.as_ref()?, self.logins.get(login)?);
         let is_claimed = one.login.takes();
         let hash = self.users.hash(one.user.as_str());
-        let owner = UserOwner { at: Some(cluster.me), epoch, floor: 0 };
-        cluster.let_go.may_be_claimed(hash, epoch, is_claimed).then_some(owner)
+        let owner = UserOwner { incarnation: Some(cluster.me), epoch, floor: 0 };
+        cluster.claimable_users.may_be_claimed(hash, epoch, is_claimed).then_some(owner)
     }
 
     /// A log-in enters the state in which it waits for the whereabouts.
@@ -107,7 +107,7 @@ impl ChatCore {
         cluster.last_claim += 1;
         cluster.totals.claims_begun += 1;
         let (serial, began_ms) = (cluster.last_claim, self.now.mono_ms);
-        let claim = UserOwnershipClaim { serial, login, owner, asked: None, began_ms, is_free: false };
+        let claim = UserOwnershipClaim { serial, login, owner, asked_owner: None, began_ms, is_free: false };
         cluster.claims_to_ask.push_back((self.now.mono_ms + ASK_AGAIN_MS, user, claim.serial));
         cluster.insert_claim(user, claim);
         self.arm_cluster();
@@ -127,7 +127,7 @@ impl ChatCore {
         }
         let Some(cluster) = &mut self.cluster else { return };
         let mut asks = None;
-        let floor = match claim.owner.at.map(|at| (at, cluster.life(at))) {
+        let floor = match claim.owner.incarnation.map(|at| (at, cluster.life(at))) {
             None | Some((_, IncarnationState::Me)) => Some((claim.owner.floor, OwnershipClaimOutcome::Unowned)),
             // An earlier incarnation of this node: this one began above its limit. The present
             // limit is that of this incarnation, which no push may exceed.
@@ -139,7 +139,7 @@ impl ChatCore {
             }
             Some(_) if claim.is_free => Some((claim.owner.floor, OwnershipClaimOutcome::Released)),
             Some((at, IncarnationState::Lives)) => {
-                if claim.asked.replace(at) != Some(at) {
+                if claim.asked_owner.replace(at) != Some(at) {
                     let user = self.users.get(user).name.clone();
                     let record = NodeMessage::Release { user, epoch: claim.owner.epoch, claim: claim.serial };
                     asks = Some((at, record));
@@ -264,7 +264,7 @@ impl ChatCore {
         if let Some(owner) = Self::owner_in(outcome)
             && let Some(claim) = cluster.remove_claim(user)
         {
-            cluster.insert_claim(user, UserOwnershipClaim { owner, asked: None, ..claim });
+            cluster.insert_claim(user, UserOwnershipClaim { owner, asked_owner: None, ..claim });
         }
         self.consider_claim(user, out);
     }

@@ -55,7 +55,7 @@ pub struct NodeState {
     pub hlc_limit: u64,
     /// The latest incarnation has begun, has not left since, and was not fenced. Between a fence
     /// and the next start this is false.
-    pub lives: bool,
+    pub is_alive: bool,
 }
 
 /// All nodes, read from the store in one snapshot.
@@ -81,7 +81,7 @@ impl ClusterView {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UserOwner {
     /// `None`: the user has not logged in since the cluster was set up.
-    pub at: Option<NodeIncarnation>,
+    pub incarnation: Option<NodeIncarnation>,
     /// Increases with every change of `incarnation`; 0 if there is no row.
     pub epoch: u64,
     /// No message of the user that was taken before this row was written has a greater `seq`.
@@ -134,7 +134,7 @@ pub enum NodeMessage {
         /// The number of the `End`.
         order: u64,
         /// The user was connected.
-        was_here: bool,
+        was_connected: bool,
     },
     /// A push that the receiver of this record handed over was acked. If the receiver of the record
     /// does not know that yet, it deletes the push from the store.
@@ -197,11 +197,11 @@ pub struct ClusterGauges {
     /// Log-ins that wait until another node has let go of the user.
     pub claims: usize,
     /// Users whom this node is letting go of.
-    pub let_gos: usize,
+    pub releases: usize,
     /// Users whose owner still has to be told something.
-    pub untold: usize,
+    pub owner_notices: usize,
     /// Bans, disconnections and similar orders that some node has not confirmed yet.
-    pub endings: usize,
+    pub forced_logouts: usize,
     /// Links of the bus over which messages can be handed over.
     pub links_up: usize,
     /// What went out over all links, or is about to, and is not confirmed, in bytes.
@@ -245,11 +245,11 @@ pub struct ClusterCounters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeLinkReport {
     /// The other node.
-    pub to: NodeIncarnation,
+    pub peer: NodeIncarnation,
     /// Messages can be handed over.
     pub is_up: bool,
     /// For how long it has been up, or down. `None`: it was never up.
-    pub for_ms: Option<u64>,
+    pub state_age_ms: Option<u64>,
     /// Batches that are not confirmed.
     pub unconfirmed_batches: usize,
     /// Their bytes, and those that are about to go out.
@@ -257,7 +257,7 @@ pub struct NodeLinkReport {
     /// The age of the oldest unconfirmed batch.
     pub lag_ms: Option<u64>,
     /// How long ago the last frame came. `None`: none has come.
-    pub heard_ms_ago: Option<u64>,
+    pub last_frame_ms_ago: Option<u64>,
 }
 
 /// A user of a node who has come online or gone offline.
@@ -321,9 +321,9 @@ pub struct BusFrame {
     /// The number of the sender's view.
     pub view: u64,
     /// The sender has taken the receiver's records up to this position. It may repeat this.
-    pub confirmed: Option<LinkBatchNumber>,
+    pub confirmed_batch: Option<LinkBatchNumber>,
     /// The sender misses records of this epoch of the receiver's link: begin another epoch.
-    pub refused: Option<u64>,
+    pub refused_epoch: Option<u64>,
     /// Records of the sender's own link. Only these must be taken in order.
     pub batch: Option<LinkBatch>,
 }
@@ -342,7 +342,7 @@ pub struct LinkBatchNumber {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkBatch {
     /// The position of the batch.
-    pub place: LinkBatchNumber,
+    pub position: LinkBatchNumber,
     /// The records. The first batch of an epoch may have none: it only asks for a confirmation.
     pub records: Vec<BusRecord>,
 }
@@ -426,9 +426,9 @@ pub enum ClusterStoreJob {
     /// [`ClusterJobOutcome::Owner`]
     Owner,
     /// Makes this node the owner, if the whereabouts still have this epoch; then reads friends and
-    /// first page, after that commit. If an earlier try of this incarnation has done it (`incarnation` is
-    /// this incarnation and `epoch` is one greater), that is success. The account may be banned or
-    /// deleted by now, as for `Load`. → [`ClusterJobOutcome::Loaded`],
+    /// first page, after that commit. If an earlier try of this incarnation has done it
+    /// (`incarnation` is this one and `epoch` is one greater), that is success. The account may
+    /// be banned or deleted by now, as for `Load`. → [`ClusterJobOutcome::Loaded`],
     /// [`ClusterJobOutcome::Elsewhere`], `Banned` or `Unproven`
     Claim {
         /// The epoch of the whereabouts that was read.
@@ -445,7 +445,7 @@ pub enum ClusterStoreJob {
     /// [`JobOutcome::Page`](crate::chat::contract::JobOutcome::Page)
     Page {
         /// The known pushes, in ascending order.
-        except: Box<[u64]>,
+        known_seqs: Box<[u64]>,
         /// The maximum number of pushes.
         pushes_max: u32,
         /// The maximum of their total size in bytes; the push that exceeds it is the last one.

@@ -21,9 +21,9 @@ pub(super) struct UnannouncedMessages {
     by_sender: BTreeSet<(u64, UserSlot)>,
     by_receiver: BTreeSet<(UserSlot, u64)>,
     /// The number of times that a pair was not kept.
-    losses: u64,
+    lost_pairs: u64,
     /// For each node, the number of losses up to which it has read everything.
-    told: BTreeMap<NodeIncarnation, u64>,
+    informed_nodes: BTreeMap<NodeIncarnation, u64>,
 }
 
 impl UnannouncedMessages {
@@ -38,7 +38,7 @@ impl UnannouncedMessages {
 
     /// A pair is not kept: the next node of any sender must read everything.
     pub(super) fn record_lost_pair(&mut self) {
-        self.losses += 1;
+        self.lost_pairs += 1;
     }
 
     /// The owner of a receiver was told.
@@ -59,7 +59,7 @@ impl UnannouncedMessages {
     /// The receivers for whom this sender's pushes may be in the store; `None` if that is not
     /// known, or there are too many.
     fn receivers_of(&self, sender: u64, to: NodeIncarnation) -> Option<Vec<UserSlot>> {
-        if self.told.get(&to).copied().unwrap_or(0) < self.losses {
+        if self.informed_nodes.get(&to).copied().unwrap_or(0) < self.lost_pairs {
             return None;
         }
         let all = (sender, UserSlot::FIRST)..=(sender, UserSlot::LAST);
@@ -71,7 +71,7 @@ impl UnannouncedMessages {
 
     /// A node reads everything from now on.
     pub(super) fn mark_node_informed(&mut self, to: NodeIncarnation) {
-        self.told.insert(to, self.losses);
+        self.informed_nodes.insert(to, self.lost_pairs);
     }
 
     pub(super) fn held_bytes(&self) -> usize {

@@ -47,9 +47,9 @@ impl ChatCore {
         let links = self.link_reports(self.now.mono_ms);
         Some(ClusterGauges {
             claims: cluster.claims.len(),
-            let_gos: cluster.letting_go.len(),
-            untold: cluster.telling.len(),
-            endings: cluster.endings.len(),
+            releases: cluster.releases.len(),
+            owner_notices: cluster.owner_notices.len(),
+            forced_logouts: cluster.forced_logouts.len(),
             links_up: links.iter().filter(|link| link.is_up).count(),
             unconfirmed_bytes: links.iter().map(|link| link.unconfirmed_bytes).sum(),
             lag_ms: links.iter().filter_map(|link| link.lag_ms).max().unwrap_or(0),

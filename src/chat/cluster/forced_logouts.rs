@@ -42,14 +42,14 @@ struct ForcedLogout {
     user: UserName,
     cause: ForcedLogoutCause,
     /// The user was connected on this or another node.
-    was_here: bool,
-    then: Vec<ForcedLogoutRequester>,
+    was_connected: bool,
+    requesters: Vec<ForcedLogoutRequester>,
     began_ms: u64,
-    said_ms: u64,
+    sent_ms: u64,
     /// The nodes that have not confirmed it; `None` until the nodes were read.
-    left: Option<Vec<NodeIncarnation>>,
+    unconfirmed_nodes: Option<Vec<NodeIncarnation>>,
     /// Nodes that were fenced before they had done it: the user may have been on one of them.
-    fenced: Vec<NodeIncarnation>,
+    fenced_nodes: Vec<NodeIncarnation>,
 }
 
 /// The orders in progress, and the finished orders of other nodes.
@@ -85,7 +85,7 @@ impl ChatCore {
         let Some(cluster) = &mut self.cluster else {
             return self.on_forced_logout_done((cause, was_here), then, out);
         };
-        let endings = &mut cluster.endings;
+        let endings = &mut cluster.forced_logouts;
         if endings.orders.len() >= ORDERS_MAX {
             return self.on_forced_logout_unconfirmed(&[], then, out);
         }
@@ -93,12 +93,12 @@ impl ChatCore {
         let order = ForcedLogout {
             user: user.clone(),
             cause,
-            was_here,
-            then,
+            was_connected: was_here,
+            requesters: then,
             began_ms: now_ms,
-            said_ms: now_ms,
-            left: None,
-            fenced: Vec::new(),
+            sent_ms: now_ms,
+            unconfirmed_nodes: None,
+            fenced_nodes: Vec::new(),
         };
         endings.orders.insert(endings.last, order);
         // The nodes are read after the change of the store: a node that starts later reads the
@@ -114,9 +114,9 @@ impl ChatCore {
         ticket: AdminTicket,
         out: &mut Vec<CoreAction>,
     ) {
-        let orders = self.cluster.iter_mut().flat_map(|cluster| cluster.endings.orders.values_mut());
+        let orders = self.cluster.iter_mut().flat_map(|cluster| cluster.forced_logouts.orders.values_mut());
         match { orders }.find(|order| order.user == *user && order.cause == ForcedLogoutCause::Deleted) {
-            Some(order) => order.then.push(ForcedLogoutRequester::Operator(ticket)),
+            Some(order) => order.requesters.push(ForcedLogoutRequester::Operator(ticket)),
             None => self.answer_admin(ticket, AdminAnswer::Done, out),
         }
     }
@@ -124,35 +124,35 @@ impl ChatCore {
     /// The answer to an operator whose time is over, if only confirmations of other nodes are
     /// missing.
     pub(in super::super) fn unconfirmed_logout_answer(&self, ticket: AdminTicket) -> Option<AdminAnswer> {
-        let mut orders = self.cluster.iter().flat_map(|cluster| cluster.endings.orders.values());
-        let order = orders.find(|order| order.then.contains(&ForcedLogoutRequester::Operator(ticket)))?;
-        Some(AdminAnswer::Unconfirmed { nodes: numbers(order.left.as_deref().unwrap_or_default()) })
+        let mut orders = self.cluster.iter().flat_map(|cluster| cluster.forced_logouts.orders.values());
+        let order = orders.find(|order| order.requesters.contains(&ForcedLogoutRequester::Operator(ticket)))?;
+        Some(AdminAnswer::Unconfirmed { nodes: numbers(order.unconfirmed_nodes.as_deref().unwrap_or_default()) })
     }
 
     /// Continues all orders. `is_read`: the nodes were read just now.
     pub(super) fn order_endings(&mut self, is_read: bool, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
-        let Some(cluster) = self.cluster.as_mut().filter(|cluster| !cluster.endings.is_empty()) else {
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| !cluster.forced_logouts.is_empty()) else {
             return;
         };
         let others: Vec<NodeIncarnation> = cluster.others().collect();
         let (mut over, mut users, mut said) = (Vec::new(), Vec::new(), Vec::new());
-        for (&number, order) in &mut cluster.endings.orders {
-            let to_say: &[NodeIncarnation] = match &mut order.left {
+        for (&number, order) in &mut cluster.forced_logouts.orders {
+            let to_say: &[NodeIncarnation] = match &mut order.unconfirmed_nodes {
                 None if is_read => {
-                    order.said_ms = now_ms;
-                    order.left.insert(others.clone())
+                    order.sent_ms = now_ms;
+                    order.unconfirmed_nodes.insert(others.clone())
                 }
                 None => {
                     out.push(CoreAction::ReadView);
                     continue;
                 }
                 Some(left) => {
-                    order.fenced.extend(left.extract_if(.., |at| !others.contains(at)));
-                    if now_ms - order.said_ms < AGAIN_AFTER_MS {
+                    order.fenced_nodes.extend(left.extract_if(.., |at| !others.contains(at)));
+                    if now_ms - order.sent_ms < AGAIN_AFTER_MS {
                         &[]
                     } else {
-                        order.said_ms = now_ms;
+                        order.sent_ms = now_ms;
                         left
                     }
                 }
@@ -162,10 +162,10 @@ impl ChatCore {
                 said.push((to, record));
             }
             let age_ms = now_ms - order.began_ms;
-            if order.left.as_ref().is_some_and(Vec::is_empty) || age_ms >= GIVEN_UP_AFTER_MS {
+            if order.unconfirmed_nodes.as_ref().is_some_and(Vec::is_empty) || age_ms >= GIVEN_UP_AFTER_MS {
                 over.push(number);
             } else if age_ms >= USER_WAITS_MS {
-                users.extend(order.then.extract_if(.., |then| matches!(then, ForcedLogoutRequester::User(_))));
+                users.extend(order.requesters.extract_if(.., |then| matches!(then, ForcedLogoutRequester::User(_))));
             }
         }
         for (to, record) in said {
@@ -186,7 +186,7 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let known = |cluster: &super::ClusterState| {
-            let mut done = cluster.endings.done.iter();
+            let mut done = cluster.forced_logouts.done.iter();
             done.find(|(by, number, _)| (*by, *number) == (from, order)).map(|&(.., was_here)| was_here)
         };
         let was_here = match self.cluster.as_deref().and_then(known) {
@@ -194,13 +194,13 @@ impl ChatCore {
             None => self.end_session_here(user, cause, out),
         };
         if let Some(cluster) = &mut self.cluster {
-            let done = &mut cluster.endings.done;
+            let done = &mut cluster.forced_logouts.done;
             if done.len() >= DONE_MAX {
                 done.pop_front();
             }
             done.push_back((from, order, was_here));
         }
-        self.send_record(from, NodeMessage::Ended { order, was_here }, out);
+        self.send_record(from, NodeMessage::Ended { order, was_connected: was_here }, out);
     }
 
     /// Another node has confirmed an order.
@@ -211,10 +211,10 @@ impl ChatCore {
         was_here: bool,
         out: &mut Vec<CoreAction>,
     ) {
-        let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.get_mut(&number));
+        let order = self.cluster.as_mut().and_then(|cluster| cluster.forced_logouts.orders.get_mut(&number));
         let Some(order) = order else { return };
-        order.was_here |= was_here;
-        if let Some(left) = &mut order.left {
+        order.was_connected |= was_here;
+        if let Some(left) = &mut order.unconfirmed_nodes {
             left.retain(|at| *at != from);
             if left.is_empty() {
                 self.ending_is_over(number, out);
@@ -223,18 +223,18 @@ impl ChatCore {
     }
 
     fn ending_is_over(&mut self, number: u64, out: &mut Vec<CoreAction>) {
-        let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.remove(&number));
-        let Some(ForcedLogout { cause, was_here, then, left, fenced, .. }) = order else {
+        let order = self.cluster.as_mut().and_then(|cluster| cluster.forced_logouts.orders.remove(&number));
+        let Some(ForcedLogout { cause, was_connected, requesters, unconfirmed_nodes, fenced_nodes, .. }) = order else {
             return;
         };
-        match left.as_deref() {
+        match unconfirmed_nodes.as_deref() {
             // Of one who was only disconnected nothing is in the store. Whether it was one of these
             // nodes that had them is not known; it closes their connection when it finds out.
-            Some([]) if cause == ForcedLogoutCause::Disconnected && !was_here && !fenced.is_empty() => {
-                self.on_forced_logout_unconfirmed(&fenced, then, out);
+            Some([]) if cause == ForcedLogoutCause::Disconnected && !was_connected && !fenced_nodes.is_empty() => {
+                self.on_forced_logout_unconfirmed(&fenced_nodes, requesters, out);
             }
-            Some([]) => self.on_forced_logout_done((cause, was_here), then, out),
-            left => self.on_forced_logout_unconfirmed(left.unwrap_or_default(), then, out),
+            Some([]) => self.on_forced_logout_done((cause, was_connected), requesters, out),
+            left => self.on_forced_logout_unconfirmed(left.unwrap_or_default(), requesters, out),
         }
     }
 

@@ -32,8 +32,8 @@ const BEGUN_BYTES: usize = size_of::<(UserSlot, NodeIncarnation, u64)>() + 48;
 #[derive(Debug, Default)]
 pub(super) struct PushesFromOtherNodes {
     /// For each user here: the takers whose pushes are accepted, with their phases.
-    begun: BTreeMap<UserSlot, Vec<(NodeIncarnation, u64)>>,
-    begun_len: usize,
+    open_phases: BTreeMap<UserSlot, Vec<(NodeIncarnation, u64)>>,
+    open_phase_count: usize,
     /// Pushes of other nodes that were acked here, by their `seq`.
     acked: RecentNumbers,
     /// The same pushes by receiver, sender and id: their takers may have died before they knew.
@@ -42,47 +42,47 @@ pub(super) struct PushesFromOtherNodes {
 
 impl PushesFromOtherNodes {
     pub(super) fn held_bytes(&self) -> usize {
-        self.begun_len * BEGUN_BYTES + self.acked.held_bytes() + self.messages.held_bytes()
+        self.open_phase_count * BEGUN_BYTES + self.acked.held_bytes() + self.messages.held_bytes()
     }
 
     fn begin_phase(&mut self, user: UserSlot, from: NodeIncarnation, phase: u64) {
         self.end_phases(user, from.node);
-        self.begun.entry(user).or_default().push((from, phase));
-        self.begun_len += 1;
+        self.open_phases.entry(user).or_default().push((from, phase));
+        self.open_phase_count += 1;
     }
 
     fn end_phases(&mut self, user: UserSlot, from: NodeId) {
-        if let Some(begun) = self.begun.get_mut(&user) {
+        if let Some(begun) = self.open_phases.get_mut(&user) {
             let before = begun.len();
             begun.retain(|(taker, _)| taker.node != from);
-            self.begun_len -= before - begun.len();
+            self.open_phase_count -= before - begun.len();
             if begun.is_empty() {
-                self.begun.remove(&user);
+                self.open_phases.remove(&user);
             }
         }
     }
 
     fn phase(&self, user: UserSlot, from: NodeIncarnation) -> Option<u64> {
-        let begun = self.begun.get(&user)?;
+        let begun = self.open_phases.get(&user)?;
         begun.iter().find(|(taker, _)| *taker == from).map(|(_, phase)| *phase)
     }
 
     pub(super) fn remove_user(&mut self, user: UserSlot) {
-        if let Some(begun) = self.begun.remove(&user) {
-            self.begun_len -= begun.len();
+        if let Some(begun) = self.open_phases.remove(&user) {
+            self.open_phase_count -= begun.len();
         }
     }
 
     /// Nothing more is taken from dead nodes.
     pub(super) fn retain_live_takers(&mut self, lives: impl Fn(&NodeIncarnation) -> bool) {
-        if self.begun.values().flatten().all(|(taker, _)| lives(taker)) {
+        if self.open_phases.values().flatten().all(|(taker, _)| lives(taker)) {
             return;
         }
-        self.begun.retain(|_, begun| {
+        self.open_phases.retain(|_, begun| {
             begun.retain(|(taker, _)| lives(taker));
             !begun.is_empty()
         });
-        self.begun_len = self.begun.values().map(Vec::len).sum();
+        self.open_phase_count = self.open_phases.values().map(Vec::len).sum();
     }
 }
 
@@ -140,15 +140,16 @@ impl ChatCore {
         let list = entry.list.get_or_insert_with(|| Box::new(AckList::new(MailboxBackfillState::Live)));
         let twin = list.mailbox.find_message(push.sender(), push.id(), &self.deliveries);
         if list.mailbox.seqs_from(seq).0 {
-            let is_row =
-                twin.and_then(|twin| self.deliveries.get(twin)).is_some_and(|twin| twin.save == PushSaveState::Done);
+            let is_row = twin
+                .and_then(|twin| self.deliveries.get(twin))
+                .is_some_and(|twin| twin.save_state == PushSaveState::Done);
             if is_row {
                 // Its row was read before: whoever acks that, the taker would not learn of it.
                 self.refuse_foreign(user, from, seq);
             }
             return;
         }
-        let is_safe = twin.and_then(|twin| self.deliveries.get(twin)).map(|twin| twin.durable);
+        let is_safe = twin.and_then(|twin| self.deliveries.get(twin)).map(|twin| twin.is_durable);
         let is_full = list.mailbox.backfill == MailboxBackfillState::Live
             && list.mailbox.is_full(push.weight_bytes(), &self.rules);
         match is_safe {
@@ -172,7 +173,7 @@ impl ChatCore {
         let is_listed = list.mailbox.append_tail(delivery, &self.deliveries, &self.rules);
         if !is_listed {
             if let Some(found) = self.deliveries.get_mut(delivery) {
-                found.listed = false;
+                found.is_listed = false;
             }
             self.release_foreign(delivery);
         }
@@ -281,13 +282,13 @@ impl ChatCore {
     #[cold]
     pub(in super::super) fn take_foreign_over(&mut self, delivery: DeliveryRef) {
         let Some(found) = self.deliveries.get_mut(delivery) else { return };
-        found.save = PushSaveState::Failed;
+        found.save_state = PushSaveState::Failed;
         let sender = found.body.sender().to_owned();
         found.sender = self.users.find(&sender);
         if let Some(sender) = found.sender {
             self.users.hold(sender);
             if let Some(cluster) = &mut self.cluster {
-                cluster.taken.insert(sender, delivery);
+                cluster.unsaved_messages.insert(sender, delivery);
             }
         }
     }

@@ -25,14 +25,14 @@ pub(super) struct ClaimableUsers {
     older: HashMap<u64, u64>,
     /// Some were forgotten: another node may claim every user whom this node has not claimed
     /// itself.
-    some_lost: bool,
+    has_forgotten_some: bool,
 }
 
 impl ClaimableUsers {
     fn insert(&mut self, user: u64, epoch: u64) {
         if self.newer.len() >= MARKS_MAX {
             self.older = std::mem::take(&mut self.newer);
-            self.some_lost = true;
+            self.has_forgotten_some = true;
         }
         let marked = self.newer.entry(user).or_default();
         *marked = epoch.max(*marked);
@@ -45,7 +45,7 @@ impl ClaimableUsers {
     /// For a user whose whereabouts have this epoch, and who was claimed with it just now.
     pub(super) fn may_be_claimed(&self, user: u64, epoch: u64, is_claimed: bool) -> bool {
         let is_marked = [&self.newer, &self.older].iter().any(|marks| marks.get(&user).is_some_and(|&at| at >= epoch));
-        is_marked || (self.some_lost && !is_claimed)
+        is_marked || (self.has_forgotten_some && !is_claimed)
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) struct UserRelease {
     to: NodeIncarnation,
     epoch: u64,
     claim: u64,
-    settling: UserReleaseStage,
+    stage: UserReleaseStage,
     /// The number of barriers that are not answered.
     barriers: u32,
 }
@@ -87,16 +87,16 @@ impl ChatCore {
             // The user has logged in here again since that was read.
             return self.users.release(user);
         }
-        cluster.let_go.insert(hash, epoch);
+        cluster.claimable_users.insert(hash, epoch);
         let settling = UserReleaseStage::Open;
-        match cluster.letting_go.get_mut(&user) {
+        match cluster.releases.get_mut(&user) {
             None => {
-                let going = UserRelease { to, epoch, claim, settling, barriers: 0 };
-                cluster.letting_go.insert(user, going);
+                let going = UserRelease { to, epoch, claim, stage: settling, barriers: 0 };
+                cluster.releases.insert(user, going);
             }
             Some(going) if epoch > going.epoch => {
                 // The user has been here again since it began: it begins anew.
-                *going = UserRelease { to, epoch, claim, settling, barriers: going.barriers };
+                *going = UserRelease { to, epoch, claim, stage: settling, barriers: going.barriers };
                 self.users.release(user);
             }
             Some(going) => {
@@ -118,20 +118,20 @@ impl ChatCore {
     /// Continues as soon as all messages of the user are safe, or refused.
     pub(in super::super) fn continue_release(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
-        let Some(going) = cluster.letting_go.get_mut(&user) else { return };
-        if going.settling == UserReleaseStage::Open {
-            if !cluster.taken.is_settled(user, &self.deliveries) {
+        let Some(going) = cluster.releases.get_mut(&user) else { return };
+        if going.stage == UserReleaseStage::Open {
+            if !cluster.unsaved_messages.is_settled(user, &self.deliveries) {
                 return;
             }
-            going.settling = UserReleaseStage::Barrier;
+            going.stage = UserReleaseStage::Barrier;
         }
-        if going.settling == UserReleaseStage::Barrier {
+        if going.stage == UserReleaseStage::Barrier {
             let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
             if self.submit(job, JobPurpose::LettingGo(user), out).is_ok()
                 && let Some(cluster) = &mut self.cluster
-                && let Some(going) = cluster.letting_go.get_mut(&user)
+                && let Some(going) = cluster.releases.get_mut(&user)
             {
-                going.settling = UserReleaseStage::Asked;
+                going.stage = UserReleaseStage::Asked;
                 going.barriers += 1;
             }
         }
@@ -140,7 +140,7 @@ impl ChatCore {
     /// Tries again what could not be saved or submitted.
     pub(super) fn retry_releases(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &self.cluster else { return };
-        let waiting = cluster.letting_go.iter().filter(|(_, going)| going.settling != UserReleaseStage::Asked);
+        let waiting = cluster.releases.iter().filter(|(_, going)| going.stage != UserReleaseStage::Asked);
         let waiting: Vec<UserSlot> = waiting.map(|(user, _)| *user).collect();
         for user in waiting {
             self.save_open(user, out);
@@ -152,17 +152,17 @@ impl ChatCore {
     /// answered: their mailbox has all pushes that were taken for them here.
     pub(in super::super) fn finish_release(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
-        let Some(going) = cluster.letting_go.get_mut(&user) else {
+        let Some(going) = cluster.releases.get_mut(&user) else {
             debug_assert!(false, "a user whom the node lets go of is in the table");
             return;
         };
         going.barriers -= 1;
-        if going.barriers > 0 || going.settling != UserReleaseStage::Asked {
+        if going.barriers > 0 || going.stage != UserReleaseStage::Asked {
             // It has begun anew.
             return;
         }
         let UserRelease { to, epoch, claim, .. } = *going;
-        cluster.letting_go.remove(&user);
+        cluster.releases.remove(&user);
         self.await_messages(user, false);
         let name = self.users.get(user).name.clone();
         let mut dirty = self.dirty_of(user, to, out);
@@ -179,7 +179,7 @@ impl ChatCore {
         let Some(dedup) = &self.users.get(user).dedup else {
             return Vec::new();
         };
-        let is_open = |delivery| self.deliveries.get(delivery).is_some_and(|found| !found.durable);
+        let is_open = |delivery| self.deliveries.get(delivery).is_some_and(|found| !found.is_durable);
         let said = dedup.promised(is_open).into_iter().filter(|&(_, at_ms)| at_ms >= oldest_ms);
         said.map(|(key, at_ms)| DedupEntry { key: key.number(), age_ms: self.now.mono_ms - at_ms }).collect()
     }

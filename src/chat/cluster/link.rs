@@ -152,13 +152,13 @@ impl NodeLink {
     pub(super) fn report(&self, to: NodeIncarnation, now_ms: u64) -> NodeLinkReport {
         let ago = |at_ms: u64| now_ms.saturating_sub(at_ms);
         NodeLinkReport {
-            to,
+            peer: to,
             is_up: self.is_up,
-            for_ms: self.changed_ms.map(ago),
+            state_age_ms: self.changed_ms.map(ago),
             unconfirmed_batches: self.unconfirmed.len(),
             unconfirmed_bytes: self.unconfirmed_bytes(),
             lag_ms: self.unconfirmed.front().map(|oldest| ago(oldest.sent_ms)),
-            heard_ms_ago: self.heard_ms.map(ago),
+            last_frame_ms_ago: self.heard_ms.map(ago),
         }
     }
 
@@ -361,12 +361,14 @@ impl NodeLink {
     /// The turn has ended, or a confirmation is due: returns the frame to publish.
     pub(super) fn frames(&mut self, view: u64, now_ms: u64) -> Vec<BusFrame> {
         let mut batches = self.batches(now_ms).into_iter();
-        let first = BusFrame { view, confirmed: self.taken, refused: self.refuse.take(), batch: batches.next() };
+        let first =
+            BusFrame { view, confirmed_batch: self.taken, refused_epoch: self.refuse.take(), batch: batches.next() };
         self.confirm_ms = None;
-        if first.batch.is_none() && first.confirmed.is_none() && first.refused.is_none() {
+        if first.batch.is_none() && first.confirmed_batch.is_none() && first.refused_epoch.is_none() {
             return Vec::new();
         }
-        let rest = batches.map(|batch| BusFrame { view, confirmed: None, refused: None, batch: Some(batch) });
+        let rest =
+            batches.map(|batch| BusFrame { view, confirmed_batch: None, refused_epoch: None, batch: Some(batch) });
         std::iter::once(first).chain(rest).collect()
     }
 
@@ -388,7 +390,7 @@ impl NodeLink {
                 QueuedLinkItem::Kept(serial) => {
                     // It may have been folded into a later one.
                     if let Some(kept) = self.kept.get_mut(&serial) {
-                        kept.number = batch.place.number;
+                        kept.number = batch.position.number;
                         *bytes += kept.bytes;
                         batch.records.push(kept.record.clone());
                     }
@@ -401,7 +403,11 @@ impl NodeLink {
         }
         for (batch, bytes) in &batches {
             self.unconfirmed_bytes += bytes;
-            self.unconfirmed.push_back(UnconfirmedBatch { number: batch.place.number, sent_ms: now_ms, bytes: *bytes });
+            self.unconfirmed.push_back(UnconfirmedBatch {
+                number: batch.position.number,
+                sent_ms: now_ms,
+                bytes: *bytes,
+            });
         }
         batches.into_iter().map(|(batch, _)| batch).collect()
     }
@@ -409,21 +415,21 @@ impl NodeLink {
     fn next_batch(&mut self, batches: &mut Vec<(LinkBatch, usize)>) {
         self.number += 1;
         let place = LinkBatchNumber { link: self.epoch, number: self.number };
-        batches.push((LinkBatch { place, records: Vec::new() }, 0));
+        batches.push((LinkBatch { position: place, records: Vec::new() }, 0));
     }
 
     /// A frame of the other node has arrived.
     pub(super) fn hear(&mut self, frame: BusFrame, now_ms: u64) -> ReceivedFrame {
-        let BusFrame { confirmed, refused, batch, .. } = frame;
+        let BusFrame { confirmed_batch, refused_epoch, batch, .. } = frame;
         let mut heard = ReceivedFrame::default();
         self.heard_ms = Some(now_ms);
-        if let Some(confirmed) = confirmed.filter(|place| self.epoch > 0 && place.link == self.epoch) {
+        if let Some(confirmed) = confirmed_batch.filter(|place| self.epoch > 0 && place.link == self.epoch) {
             heard.came_up = self.confirmed(confirmed.number);
             if heard.came_up {
                 self.changed_ms = Some(now_ms);
             }
         }
-        heard.is_refused = self.epoch > 0 && refused == Some(self.epoch);
+        heard.is_refused = self.epoch > 0 && refused_epoch == Some(self.epoch);
         if let Some(batch) = batch {
             heard.records = self.take(batch, now_ms);
         }
@@ -448,19 +454,19 @@ impl NodeLink {
         !std::mem::replace(&mut self.is_up, true)
     }
 
-    fn take(&mut self, LinkBatch { place, records }: LinkBatch, now_ms: u64) -> Vec<BusRecord> {
-        let taken = self.taken.filter(|taken| taken.link >= place.link);
-        let next = taken.map_or(1, |taken| if taken.link == place.link { taken.number + 1 } else { u64::MAX });
-        if place.number == next {
-            self.taken = Some(place);
+    fn take(&mut self, LinkBatch { position, records }: LinkBatch, now_ms: u64) -> Vec<BusRecord> {
+        let taken = self.taken.filter(|taken| taken.link >= position.link);
+        let next = taken.map_or(1, |taken| if taken.link == position.link { taken.number + 1 } else { u64::MAX });
+        if position.number == next {
+            self.taken = Some(position);
             self.confirm_ms.get_or_insert(now_ms + CONFIRM_MS);
             return records;
         }
-        if taken.is_some_and(|taken| place <= taken) {
+        if taken.is_some_and(|taken| position <= taken) {
             // It has arrived twice, or its confirmation was lost, or its epoch has ended.
             self.confirm_ms.get_or_insert(now_ms + CONFIRM_MS);
         } else {
-            self.refuse = Some(place.link);
+            self.refuse = Some(position.link);
         }
         Vec::new()
     }

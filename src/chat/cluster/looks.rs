@@ -123,7 +123,7 @@ impl ChatCore {
         for push in page.pushes.iter().filter(|push| push.kind == PushKind::Message) {
             let list = self.users.get(user).list.as_ref();
             let twin = list.and_then(|list| list.mailbox.find_message(push.sender(), push.id(), &self.deliveries));
-            if let Some(twin) = twin.filter(|twin| twin.seq != push.seq && !self.undeleted.contains(&push.seq)) {
+            if let Some(twin) = twin.filter(|twin| twin.seq != push.seq && !self.failed_deletions.contains(&push.seq)) {
                 self.adopt_stored_push(user, twin, push.seq, out);
             }
         }
@@ -131,13 +131,13 @@ impl ChatCore {
 
     /// A delivery on a list is the push with this number in the store.
     fn adopt_stored_push(&mut self, user: UserSlot, delivery: DeliveryRef, seq: u64, out: &mut Vec<CoreAction>) {
-        if self.deliveries.get(delivery).is_some_and(|found| found.save == PushSaveState::Foreign) {
+        if self.deliveries.get(delivery).is_some_and(|found| found.save_state == PushSaveState::Foreign) {
             self.foreign_is_stored(user, delivery.seq);
         }
         self.mark_durable(delivery, out);
         if let Some(found) = self.deliveries.get_mut(delivery) {
             // The outcome of its own save finds no delivery any more.
-            found.save = PushSaveState::Done;
+            found.save_state = PushSaveState::Done;
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.mailbox.renumber(delivery, seq, &mut self.deliveries);

@@ -12,16 +12,16 @@
 //! | `looks.rs` | reading a list anew: after a `Look`, or after the death of a node |
 //! | `claims.rs` | log-ins of users who belong to another node, which must let go of them first |
 //! | `letting_go.rs` | the other side of a claim: everything is saved, then handed over |
-//! | `taken_messages.rs` | the messages that are not safe yet: letting go of their sender waits for them |
+//! | `taken_messages.rs` | the messages that are not safe yet: their sender is let go of later |
 //! | `dirty.rs` | the receivers for whom the next node of a sender must look |
 //! | `view_changes.rs` | the nodes that have died between two views |
 //! | `presence.rs` | the users who are online on other nodes |
-//! | `forced_logouts.rs` | a ban, a deletion, another password: connections and log-ins end on all nodes |
+//! | `forced_logouts.rs` | a ban, a deletion, another password: all connections and log-ins end |
 //! | `figures.rs` | what operators are told of all this |
 //! | `questions.rs` | an operator's question about a user of another node |
 //!
-//! The work for one user does not grow with the number of other users: `step_count.rs` counts it in unit
-//! tests.
+//! The work for one user does not grow with the number of other users: `step_count.rs` counts it in
+//! unit tests.
 //!
 //! With a bus, records between nodes are sent over it first, and a message for a user on another
 //! node is handed over before it is saved:
@@ -30,7 +30,7 @@
 //! |---|---|
 //! | `link.rs` | both directions between two nodes, in unbroken order |
 //! | `bus.rs` | all links, and their frames to and from the core |
-//! | `remote_receivers.rs` | the taker's side: receivers on other nodes, and what was handed over for them |
+//! | `remote_receivers.rs` | the taker's side: receivers elsewhere, and what was handed over |
 //! | `foreign.rs` | the owner's side: what other nodes hand over for users who are here |
 //!
 //! A server that is not in a cluster has no `ClusterState`, and does nothing of all this.
@@ -86,19 +86,19 @@ pub(super) struct ClusterState {
     claims_to_ask: VecDeque<(u64, UserSlot, u64)>,
     last_claim: u64,
     /// Users who log in on another node; each holds a reference.
-    letting_go: BTreeMap<UserSlot, letting_go::UserRelease>,
+    releases: BTreeMap<UserSlot, letting_go::UserRelease>,
     /// Users whom other nodes may claim.
-    let_go: letting_go::ClaimableUsers,
+    claimable_users: letting_go::ClaimableUsers,
     /// Users whose owner is still to be told something; each holds a reference.
-    telling: BTreeMap<UserSlot, owner_notices::PendingOwnerNotice>,
+    owner_notices: BTreeMap<UserSlot, owner_notices::PendingOwnerNotice>,
     /// Those of them whose owner must be read. It may be known by now.
     to_ask: BTreeSet<UserSlot>,
     /// There were too many: all nodes look at all lists.
-    tells_everybody: bool,
+    tells_all_nodes: bool,
     dirty: dirty::UnannouncedMessages,
-    taken: taken_messages::UnsavedMessages,
+    unsaved_messages: taken_messages::UnsavedMessages,
     /// The orders that must end connections on all nodes.
-    endings: forced_logouts::ForcedLogouts,
+    forced_logouts: forced_logouts::ForcedLogouts,
     /// The users who are online on other nodes, and what other nodes were told.
     presence: presence::RemotePresence,
     /// The users whose lists are to be read in the background, and how many at a time. They may be
@@ -142,7 +142,7 @@ impl ClusterState {
 
     /// The other nodes that are alive, according to the view.
     fn others(&self) -> impl Iterator<Item = NodeIncarnation> + '_ {
-        let others = self.view.nodes.iter().filter(|state| state.lives && state.last.node != self.me.node);
+        let others = self.view.nodes.iter().filter(|state| state.is_alive && state.last.node != self.me.node);
         others.map(|state| state.last)
     }
 
@@ -155,8 +155,8 @@ impl ClusterState {
     /// The users to which it refers.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
-        let remotes = self.bus.iter().flat_map(|bus| bus.remotes.refs());
-        self.letting_go.keys().chain(self.telling.keys()).copied().chain(remotes)
+        let remotes = self.bus.iter().flat_map(|bus| bus.remote_receivers.refs());
+        self.releases.keys().chain(self.owner_notices.keys()).copied().chain(remotes)
     }
 
     #[cfg(debug_assertions)]
@@ -168,9 +168,9 @@ impl ClusterState {
         let claims_at: BTreeSet<_> = self.claims.iter().filter_map(|(user, claim)| Some((at(claim)?, *user))).collect();
         assert_eq!(claims_at, self.claims_at);
         assert!(self.claims_to_ask.iter().is_sorted_by_key(|to_ask| to_ask.0));
-        let mut waiting = self.telling.iter().filter(|(_, telling)| telling.waits()).map(|(user, _)| user);
+        let mut waiting = self.owner_notices.iter().filter(|(_, telling)| telling.waits()).map(|(user, _)| user);
         assert!(waiting.all(|user| self.to_ask.contains(user)));
-        self.dirty.check(|user| self.telling.contains_key(&user));
+        self.dirty.check(|user| self.owner_notices.contains_key(&user));
         assert!(self.timer_set || !self.waits(), "what waits is tried again");
         self.check_bus();
         self.presence.check();
@@ -178,14 +178,16 @@ impl ClusterState {
 
     #[cfg(debug_assertions)]
     pub(super) fn check_taken(&self, deliveries: &super::deliveries::Deliveries) {
-        self.taken.check(deliveries);
+        self.unsaved_messages.check(deliveries);
     }
 
     /// Is there an operation to be repeated?
     fn waits(&self) -> bool {
-        let is_idle =
-            self.to_ask.is_empty() && self.letting_go.is_empty() && self.claims.is_empty() && self.endings.is_empty();
-        !is_idle || self.tells_everybody || !self.questions.is_empty()
+        let is_idle = self.to_ask.is_empty()
+            && self.releases.is_empty()
+            && self.claims.is_empty()
+            && self.forced_logouts.is_empty();
+        !is_idle || self.tells_all_nodes || !self.questions.is_empty()
     }
 
     /// The memory that users can make grow; that of trees is an estimate.
@@ -195,12 +197,12 @@ impl ClusterState {
         self.epochs.capacity() * size_of::<(UserSlot, u64)>()
             + self.claims.len() * OF_TREE * CLAIM_BYTES
             + self.claims_to_ask.capacity() * size_of::<(u64, UserSlot, u64)>()
-            + self.letting_go.len() * OF_TREE * size_of::<(UserSlot, letting_go::UserRelease)>()
-            + self.let_go.held_bytes()
-            + self.telling.len() * OF_TREE * size_of::<(UserSlot, owner_notices::PendingOwnerNotice)>()
+            + self.releases.len() * OF_TREE * size_of::<(UserSlot, letting_go::UserRelease)>()
+            + self.claimable_users.held_bytes()
+            + self.owner_notices.len() * OF_TREE * size_of::<(UserSlot, owner_notices::PendingOwnerNotice)>()
             + self.to_ask.len() * OF_TREE * size_of::<UserSlot>()
             + self.dirty.held_bytes()
-            + self.taken.held_bytes()
+            + self.unsaved_messages.held_bytes()
             + self.sweep.capacity() * size_of::<UserSlot>()
             + self.presence.held_bytes()
     }
@@ -222,14 +224,14 @@ impl ChatCore {
             claims_at: BTreeSet::new(),
             claims_to_ask: VecDeque::new(),
             last_claim: 0,
-            letting_go: BTreeMap::new(),
-            let_go: letting_go::ClaimableUsers::default(),
-            telling: BTreeMap::new(),
+            releases: BTreeMap::new(),
+            claimable_users: letting_go::ClaimableUsers::default(),
+            owner_notices: BTreeMap::new(),
             to_ask: BTreeSet::new(),
-            tells_everybody: false,
+            tells_all_nodes: false,
             dirty: dirty::UnannouncedMessages::default(),
-            taken: taken_messages::UnsavedMessages::default(),
-            endings: forced_logouts::ForcedLogouts::default(),
+            unsaved_messages: taken_messages::UnsavedMessages::default(),
+            forced_logouts: forced_logouts::ForcedLogouts::default(),
             presence: presence::RemotePresence::default(),
             sweep: VecDeque::new(),
             sweep_at_once: 0,
@@ -238,7 +240,7 @@ impl ChatCore {
             totals: contract::ClusterCounters::default(),
             bus: None,
         }));
-        self.looks_after_events = true;
+        self.needs_check_after_event = true;
     }
 
     /// The `seq` of this node's next push. The shell keeps the node's `hlc_limit` above it, and
@@ -271,7 +273,7 @@ impl ChatCore {
         if !changes.nodes.is_empty() {
             self.bus_view_changed(out);
         }
-        if changes.any_died {
+        if changes.any_node_died {
             self.start_sweep_of_all_lists(out);
         }
         if !changes.nodes.is_empty() {
@@ -316,7 +318,9 @@ impl ChatCore {
             NodeMessage::Release { user, epoch, claim } => self.release_user(from, user, (epoch, claim), out),
             NodeMessage::Released(released) => self.on_user_released(*released, out),
             NodeMessage::End { user, cause, order } => self.on_forced_logout_order(from, &user, (cause, order), out),
-            NodeMessage::Ended { order, was_here } => self.on_forced_logout_confirmed(from, order, was_here, out),
+            NodeMessage::Ended { order, was_connected } => {
+                self.on_forced_logout_confirmed(from, order, was_connected, out)
+            }
             NodeMessage::Ack { user, seq } => self.on_remote_ack(user, seq, out),
             NodeMessage::No { user, seq } => self.on_remote_refusal(&user, seq, out),
             NodeMessage::Ask { user, question } => self.on_user_question(from, &user, question, out),

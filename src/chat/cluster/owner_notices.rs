@@ -31,13 +31,13 @@ enum OwnerLookupState {
 /// What the owner of a user is still to be told.
 #[derive(Debug)]
 pub(super) struct PendingOwnerNotice {
-    asking: OwnerLookupState,
-    what: RereadScope,
+    lookup: OwnerLookupState,
+    scope: RereadScope,
 }
 
 impl PendingOwnerNotice {
     pub(super) fn waits(&self) -> bool {
-        self.asking == OwnerLookupState::Waits
+        self.lookup == OwnerLookupState::Waits
     }
 }
 
@@ -101,7 +101,7 @@ impl ChatCore {
     pub(in super::super) fn on_save_uncertain(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         if self.cluster.is_some()
             && let Some(found) = self.deliveries.get(delivery)
-            && found.save != PushSaveState::Full
+            && found.save_state != PushSaveState::Full
         {
             let (receiver, sender) = (found.receiver, found.sender);
             self.notify_owner(receiver, RereadScope::PUSHES, sender, out);
@@ -127,18 +127,18 @@ impl ChatCore {
         let Some(cluster) = &mut self.cluster else {
             return;
         };
-        let is_new = !cluster.telling.contains_key(&user);
-        if is_new && cluster.telling.len() >= TELLING_MAX {
+        let is_new = !cluster.owner_notices.contains_key(&user);
+        if is_new && cluster.owner_notices.len() >= TELLING_MAX {
             return self.schedule_tell_all_nodes();
         }
         let telling = cluster
-            .telling
+            .owner_notices
             .entry(user)
-            .or_insert(PendingOwnerNotice { asking: OwnerLookupState::Waits, what: RereadScope::default() });
-        telling.what.pushes |= what.pushes;
-        telling.what.friends |= what.friends;
-        match telling.asking {
-            OwnerLookupState::Asked => telling.asking = OwnerLookupState::AskedTooEarly,
+            .or_insert(PendingOwnerNotice { lookup: OwnerLookupState::Waits, scope: RereadScope::default() });
+        telling.scope.pushes |= what.pushes;
+        telling.scope.friends |= what.friends;
+        match telling.lookup {
+            OwnerLookupState::Asked => telling.lookup = OwnerLookupState::AskedTooEarly,
             OwnerLookupState::Waits | OwnerLookupState::AskedTooEarly => {}
         }
         if let Some(sender) = sender {
@@ -155,7 +155,7 @@ impl ChatCore {
     fn schedule_tell_all_nodes(&mut self) {
         if let Some(cluster) = &mut self.cluster {
             cluster.dirty.record_lost_pair();
-            cluster.tells_everybody = true;
+            cluster.tells_all_nodes = true;
         }
         self.arm_cluster();
     }
@@ -163,7 +163,7 @@ impl ChatCore {
     /// If an owner could not be told, all nodes look at all lists, including this one.
     pub(super) fn tell_all_nodes(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
-        if !std::mem::take(&mut cluster.tells_everybody) {
+        if !std::mem::take(&mut cluster.tells_all_nodes) {
             return;
         }
         for to in cluster.others().collect::<Vec<_>>() {
@@ -176,7 +176,7 @@ impl ChatCore {
     }
 
     fn pending_notice_mut(&mut self, user: UserSlot) -> Option<&mut PendingOwnerNotice> {
-        self.cluster.as_mut()?.telling.get_mut(&user)
+        self.cluster.as_mut()?.owner_notices.get_mut(&user)
     }
 
     /// Returns `false` if the store accepts no more jobs.
@@ -187,7 +187,7 @@ impl ChatCore {
         let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
         let is_asked = self.submit(job, JobPurpose::Owner(user), out).is_ok();
         if let Some(telling) = self.pending_notice_mut(user).filter(|_| is_asked) {
-            telling.asking = OwnerLookupState::Asked;
+            telling.lookup = OwnerLookupState::Asked;
         }
         if !is_asked {
             self.ask_owner_later(user);
@@ -223,8 +223,8 @@ impl ChatCore {
             debug_assert!(false, "an owner is read only for an update");
             return;
         };
-        let (what, too_early) = (telling.what, telling.asking == OwnerLookupState::AskedTooEarly);
-        telling.asking = OwnerLookupState::Waits;
+        let (what, too_early) = (telling.scope, telling.lookup == OwnerLookupState::AskedTooEarly);
+        telling.lookup = OwnerLookupState::Waits;
         match Self::owner_in(outcome) {
             Some(_) if too_early => _ = self.ask_owner(user, out),
             Some(owner) if self.notify_owner_node(user, owner, what, out) => {
@@ -237,10 +237,10 @@ impl ChatCore {
 
     fn finish_owner_notice(&mut self, user: UserSlot) {
         let Some(cluster) = &mut self.cluster else { return };
-        cluster.telling.remove(&user);
+        cluster.owner_notices.remove(&user);
         cluster.to_ask.remove(&user);
         cluster.dirty.remove(user);
-        if cluster.telling.is_empty() && !cluster.tells_everybody {
+        if cluster.owner_notices.is_empty() && !cluster.tells_all_nodes {
             cluster.dirty.clear();
         }
         self.users.release(user);
@@ -255,7 +255,7 @@ impl ChatCore {
         what: RereadScope,
         out: &mut Vec<CoreAction>,
     ) -> bool {
-        let (Some(cluster), Some(at)) = (&self.cluster, owner.at) else {
+        let (Some(cluster), Some(at)) = (&self.cluster, owner.incarnation) else {
             // The user belongs to no node: their next log-in reads it.
             return true;
         };

@@ -36,7 +36,7 @@ const SWEEP_AT_ONCE_MIN: usize = 64;
 struct PendingPresenceReport {
     due_ms: u64,
     /// The other nodes were told that the user is here.
-    was_here: bool,
+    was_reported_online: bool,
     /// The friends of a user who has gone.
     friends: Vec<UserName>,
 }
@@ -56,7 +56,7 @@ struct PresenceSubscriber {
     /// The number of the last record to it.
     last: u64,
     /// Until then all goes by the mail.
-    by_mail_until_ms: u64,
+    mail_only_until_ms: u64,
 }
 
 /// The known users of other nodes, and what other nodes were told. Maps are only walked through if
@@ -64,23 +64,23 @@ struct PresenceSubscriber {
 #[derive(Debug, Default)]
 pub(super) struct RemotePresence {
     /// A user here has asked which friends are online.
-    is_wanted: bool,
+    was_requested: bool,
     /// The nodes that were asked.
-    asked: BTreeMap<NodeIncarnation, NodePresenceQuery>,
+    queries: BTreeMap<NodeIncarnation, NodePresenceQuery>,
     /// The nodes that have asked.
     listeners: BTreeMap<NodeIncarnation, PresenceSubscriber>,
     /// The nodes on which a user is, by the hash of the name. For a moment there may be two: the
     /// report that the user has left one may come after the report that they are on the other.
-    there: BTreeSet<(u64, NodeId)>,
+    remote_users: BTreeSet<(u64, NodeId)>,
     /// Answers whose last part has not arrived.
-    coming: BTreeMap<NodeIncarnation, HashSet<u64>>,
-    moves: BTreeMap<UserName, PendingPresenceReport>,
+    partial_lists: BTreeMap<NodeIncarnation, HashSet<u64>>,
+    pending_reports: BTreeMap<UserName, PendingPresenceReport>,
     /// There were too many changes: report all users.
-    tells_all: bool,
+    reports_all_users: bool,
     /// The dead nodes, and the time from which their users are offline.
-    fading: BTreeMap<NodeId, u64>,
+    dead_node_deadlines: BTreeMap<NodeId, u64>,
     /// Users whose shown state may be wrong.
-    doubted: HashSet<u64>,
+    users_in_doubt: HashSet<u64>,
     /// The users still to be checked. They may be gone.
     sweep: VecDeque<UserSlot>,
     sweep_at_once: usize,
@@ -91,28 +91,28 @@ pub(super) struct RemotePresence {
 
 impl RemotePresence {
     fn waits(&self) -> bool {
-        !self.moves.is_empty()
-            || self.tells_all
-            || !self.fading.is_empty()
-            || !self.doubted.is_empty()
-            || self.asked.values().any(|asked| !asked.has_answered)
+        !self.pending_reports.is_empty()
+            || self.reports_all_users
+            || !self.dead_node_deadlines.is_empty()
+            || !self.users_in_doubt.is_empty()
+            || self.queries.values().any(|asked| !asked.has_answered)
     }
 
     /// The memory of all this, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         const ENTRY_BYTES: usize = size_of::<(u64, NodeId)>() + 2;
-        (2 * self.there.len() + self.doubted.capacity()) * ENTRY_BYTES
-            + self.moves.values().map(|one| 64 + one.friends.len() * size_of::<UserName>()).sum::<usize>()
+        (2 * self.remote_users.len() + self.users_in_doubt.capacity()) * ENTRY_BYTES
+            + self.pending_reports.values().map(|one| 64 + one.friends.len() * size_of::<UserName>()).sum::<usize>()
     }
 
     fn is_on_other_node(&self, hash: u64) -> bool {
-        self.there.range((hash, NodeId::FIRST)..=(hash, NodeId::LAST)).next().is_some()
+        self.remote_users.range((hash, NodeId::FIRST)..=(hash, NodeId::LAST)).next().is_some()
     }
 
     /// The user is here: reports of other nodes about them no longer count.
     fn set_here(&mut self, hash: u64) {
-        while let Some(&there) = self.there.range((hash, NodeId::FIRST)..=(hash, NodeId::LAST)).next() {
-            self.there.remove(&there);
+        while let Some(&there) = self.remote_users.range((hash, NodeId::FIRST)..=(hash, NodeId::LAST)).next() {
+            self.remote_users.remove(&there);
         }
     }
 
@@ -128,7 +128,7 @@ impl ChatCore {
         let entry = self.users.get(user);
         entry.is_here()
             || self.cluster.as_ref().is_some_and(|cluster| {
-                !cluster.presence.there.is_empty()
+                !cluster.presence.remote_users.is_empty()
                     && cluster.presence.is_on_other_node(self.users.hash(entry.name.as_str()))
             })
     }
@@ -136,7 +136,7 @@ impl ChatCore {
     /// A user asks which friends are online: from now on the other nodes report changes.
     pub(in super::super) fn want_presence(&mut self, out: &mut Vec<CoreAction>) {
         if let Some(cluster) = &mut self.cluster
-            && !std::mem::replace(&mut cluster.presence.is_wanted, true)
+            && !std::mem::replace(&mut cluster.presence.was_requested, true)
         {
             self.ask_who_is_present(out);
         }
@@ -149,13 +149,13 @@ impl ChatCore {
         let others: BTreeSet<NodeIncarnation> = cluster.others().collect();
         let presence = &mut cluster.presence;
         presence.listeners.retain(|at, _| others.contains(at));
-        presence.coming.retain(|at, _| others.contains(at));
-        let over: Vec<NodeIncarnation> = presence.asked.keys().filter(|at| !others.contains(at)).copied().collect();
+        presence.partial_lists.retain(|at, _| others.contains(at));
+        let over: Vec<NodeIncarnation> = presence.queries.keys().filter(|at| !others.contains(at)).copied().collect();
         for at in over {
-            presence.asked.remove(&at);
-            presence.fading.insert(at.node, now_ms + FADES_AFTER_MS);
+            presence.queries.remove(&at);
+            presence.dead_node_deadlines.insert(at.node, now_ms + FADES_AFTER_MS);
         }
-        if presence.is_wanted {
+        if presence.was_requested {
             self.ask_who_is_present(out);
         }
         self.arm_remote_presence_timer();
@@ -166,13 +166,13 @@ impl ChatCore {
         let Some(cluster) = &mut self.cluster else { return };
         let mut others: Vec<NodeIncarnation> = cluster.others().collect();
         others.retain(|to| {
-            let asked = cluster.presence.asked.get(to);
+            let asked = cluster.presence.queries.get(to);
             asked.is_none_or(|asked| !asked.has_answered && now_ms - asked.at_ms >= ASK_AGAIN_MS)
         });
         for to in others {
             let Some(cluster) = &mut self.cluster else { return };
-            let last = cluster.presence.asked.get(&to).map_or(0, |asked| asked.last);
-            cluster.presence.asked.insert(to, NodePresenceQuery { at_ms: now_ms, has_answered: false, last });
+            let last = cluster.presence.queries.get(&to).map_or(0, |asked| asked.last);
+            cluster.presence.queries.insert(to, NodePresenceQuery { at_ms: now_ms, has_answered: false, last });
             self.send_record(to, NodeMessage::Who, out);
         }
         self.arm_remote_presence_timer();
@@ -182,9 +182,9 @@ impl ChatCore {
     pub(super) fn presence_missed(&mut self, from: NodeIncarnation, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
-        if let Some(asked) = cluster.presence.asked.get_mut(&from) {
+        if let Some(asked) = cluster.presence.queries.get_mut(&from) {
             (asked.at_ms, asked.has_answered) = (now_ms, false);
-            cluster.presence.coming.remove(&from);
+            cluster.presence.partial_lists.remove(&from);
             self.send_record(from, NodeMessage::Who, out);
             self.arm_remote_presence_timer();
         }
@@ -200,7 +200,7 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) -> bool {
         let Some(cluster) = &mut self.cluster else { return false };
-        let Some(asked) = cluster.presence.asked.get_mut(&from).filter(|asked| number > asked.last) else {
+        let Some(asked) = cluster.presence.queries.get_mut(&from).filter(|asked| number > asked.last) else {
             return false;
         };
         let is_next = begins || number == asked.last + 1;
@@ -234,7 +234,7 @@ impl ChatCore {
         }
         self.expire_users_of_dead_nodes();
         self.sweep_doubted();
-        if self.cluster.as_ref().is_some_and(|cluster| cluster.presence.is_wanted) {
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.presence.was_requested) {
             self.ask_who_is_present(out);
         }
         self.arm_remote_presence_timer();
@@ -246,7 +246,7 @@ impl ChatCore {
             let (hash, id) = (self.users.hash(user.as_str()), self.users.find(user.as_str()));
             let is_here = id.is_some_and(|id| self.users.is_here(id));
             let Some(cluster) = &mut self.cluster else { return };
-            let there = &mut cluster.presence.there;
+            let there = &mut cluster.presence.remote_users;
             if is_online && !is_here {
                 there.insert((hash, from.node));
             } else if !is_online {
@@ -271,29 +271,29 @@ impl ChatCore {
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
         if is_first {
-            presence.coming.insert(from, HashSet::new());
+            presence.partial_lists.insert(from, HashSet::new());
         }
-        let Some(coming) = presence.coming.get_mut(&from) else { return };
+        let Some(coming) = presence.partial_lists.get_mut(&from) else { return };
         coming.extend(users);
         if !is_last {
             return;
         }
-        let now = presence.coming.remove(&from).unwrap_or_default();
-        if let Some(asked) = presence.asked.get_mut(&from) {
+        let now = presence.partial_lists.remove(&from).unwrap_or_default();
+        if let Some(asked) = presence.queries.get_mut(&from) {
             asked.has_answered = true;
         }
-        presence.fading.remove(&from.node);
-        let RemotePresence { there, doubted, .. } = presence;
-        there.retain(|(hash, node)| {
+        presence.dead_node_deadlines.remove(&from.node);
+        let RemotePresence { remote_users, users_in_doubt, .. } = presence;
+        remote_users.retain(|(hash, node)| {
             let stays = *node != from.node || now.contains(hash);
             if !stays {
-                doubted.insert(*hash);
+                users_in_doubt.insert(*hash);
             }
             stays
         });
         for hash in now {
-            if there.insert((hash, from.node)) {
-                doubted.insert(hash);
+            if remote_users.insert((hash, from.node)) {
+                users_in_doubt.insert(hash);
             }
         }
         // A user who is here now is no longer there, whatever that node reports.
@@ -308,17 +308,17 @@ impl ChatCore {
     fn expire_users_of_dead_nodes(&mut self) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
-        let RemotePresence { fading, there, doubted, .. } = &mut cluster.presence;
+        let RemotePresence { dead_node_deadlines, remote_users, users_in_doubt, .. } = &mut cluster.presence;
         let due = |(node, due_ms): (&NodeId, &u64)| (*due_ms <= now_ms).then_some(*node);
-        let faded: Vec<NodeId> = fading.iter().filter_map(due).collect();
-        fading.retain(|node, _| !faded.contains(node));
+        let faded: Vec<NodeId> = dead_node_deadlines.iter().filter_map(due).collect();
+        dead_node_deadlines.retain(|node, _| !faded.contains(node));
         if faded.is_empty() {
             return;
         }
-        there.retain(|(hash, node)| {
+        remote_users.retain(|(hash, node)| {
             let is_faded = faded.contains(node);
             if is_faded {
-                doubted.insert(*hash);
+                users_in_doubt.insert(*hash);
             }
             !is_faded
         });
@@ -329,7 +329,7 @@ impl ChatCore {
         let watching = self.users_who_watch();
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
-        if presence.doubted.is_empty() {
+        if presence.users_in_doubt.is_empty() {
             return;
         }
         if presence.sweep.is_empty() {
@@ -353,7 +353,7 @@ impl ChatCore {
             let friends = self.users.at(user.slot()).map(|entry| &*entry.friends).unwrap_or_default();
             let is_doubted = |friend: &UserSlot| {
                 let hash = self.users.hash(self.users.get(*friend).name.as_str());
-                presence.doubted.contains(&hash)
+                presence.users_in_doubt.contains(&hash)
             };
             owed.extend(friends.iter().filter(|friend| is_doubted(friend)).map(|friend| (user, *friend)));
         }
@@ -361,7 +361,7 @@ impl ChatCore {
             if std::mem::take(&mut presence.sweeps_again) {
                 self.begin_presence_sweep();
             } else {
-                presence.doubted.clear();
+                presence.users_in_doubt.clear();
             }
         }
         for (to, about) in owed {

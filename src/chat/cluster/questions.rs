@@ -28,20 +28,20 @@ pub(in super::super) struct PendingUserReport {
 #[derive(Debug)]
 struct PendingQuestion {
     question: PendingUserReport,
-    to: NodeIncarnation,
+    asked_node: NodeIncarnation,
     at_ms: u64,
 }
 
 /// The questions that other nodes were asked.
 #[derive(Debug, Default)]
 pub(super) struct PendingUserReports {
-    asked: BTreeMap<u64, PendingQuestion>,
+    pending: BTreeMap<u64, PendingQuestion>,
     last: u64,
 }
 
 impl PendingUserReports {
     pub(super) fn is_empty(&self) -> bool {
-        self.asked.is_empty()
+        self.pending.is_empty()
     }
 }
 
@@ -74,7 +74,7 @@ impl ChatCore {
         let (Some(owner), Some(cluster)) = (Self::owner_in(outcome), &mut self.cluster) else {
             return self.answer_admin(question.ticket, AdminAnswer::Failed, out);
         };
-        let Some(to) = owner.at.filter(|at| at.node != cluster.me.node) else {
+        let Some(to) = owner.incarnation.filter(|at| at.node != cluster.me.node) else {
             // They have never logged in, or were here last.
             return self.answer_admin(question.ticket, AdminAnswer::User(question.report), out);
         };
@@ -86,12 +86,12 @@ impl ChatCore {
         if !cluster.is_alive(to) {
             return self.answer_question(question, to, RemoteUserStatus::NotOnline, out);
         }
-        if cluster.questions.asked.len() >= QUESTIONS_MAX {
+        if cluster.questions.pending.len() >= QUESTIONS_MAX {
             return self.answer_question(question, to, RemoteUserStatus::Silent, out);
         }
         cluster.questions.last += 1;
         let (serial, user) = (cluster.questions.last, question.report.name.clone());
-        cluster.questions.asked.insert(serial, PendingQuestion { question, to, at_ms: now_ms });
+        cluster.questions.pending.insert(serial, PendingQuestion { question, asked_node: to, at_ms: now_ms });
         out.push(CoreAction::Send { to, record: NodeMessage::Ask { user, question: serial } });
         self.arm_cluster();
     }
@@ -104,7 +104,7 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let PendingUserReport { ticket, mut report } = question;
-        report.elsewhere = Some(RemoteUserReport { node: to.node, there });
+        report.remote = Some(RemoteUserReport { node: to.node, status: there });
         self.answer_admin(ticket, AdminAnswer::User(report), out);
     }
 
@@ -116,7 +116,7 @@ impl ChatCore {
         question: u64,
         out: &mut Vec<CoreAction>,
     ) {
-        let online = self.online_user(user).map(|user| (user.since_ms, user.outstanding));
+        let online = self.online_user(user).map(|user| (user.logged_in_ms, user.outstanding));
         out.push(CoreAction::Send { to: from, record: NodeMessage::Told { question, online } });
     }
 
@@ -129,14 +129,14 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let Some(cluster) = &mut self.cluster else { return };
-        if cluster.questions.asked.get(&question).is_none_or(|asked| asked.to != from) {
+        if cluster.questions.pending.get(&question).is_none_or(|asked| asked.asked_node != from) {
             return;
         }
-        if let Some(PendingQuestion { question, to, .. }) = cluster.questions.asked.remove(&question) {
+        if let Some(PendingQuestion { question, asked_node, .. }) = cluster.questions.pending.remove(&question) {
             let there = online.map_or(RemoteUserStatus::NotOnline, |(since_ms, outstanding)| {
-                RemoteUserStatus::Online { since_ms, outstanding }
+                RemoteUserStatus::Online { logged_in_ms: since_ms, outstanding }
             });
-            self.answer_question(question, to, there, out);
+            self.answer_question(question, asked_node, there, out);
         }
     }
 
@@ -146,17 +146,17 @@ impl ChatCore {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };
         let mut over = Vec::new();
-        for (serial, asked) in &cluster.questions.asked {
-            if !cluster.is_alive(asked.to) {
+        for (serial, asked) in &cluster.questions.pending {
+            if !cluster.is_alive(asked.asked_node) {
                 over.push((*serial, RemoteUserStatus::NotOnline));
             } else if now_ms - asked.at_ms >= ANSWER_WITHIN_MS {
                 over.push((*serial, RemoteUserStatus::Silent));
             }
         }
         for (serial, there) in over {
-            let asked = self.cluster.as_mut().and_then(|cluster| cluster.questions.asked.remove(&serial));
-            if let Some(PendingQuestion { question, to, .. }) = asked {
-                self.answer_question(question, to, there, out);
+            let asked = self.cluster.as_mut().and_then(|cluster| cluster.questions.pending.remove(&serial));
+            if let Some(PendingQuestion { question, asked_node, .. }) = asked {
+                self.answer_question(question, asked_node, there, out);
             }
         }
     }

@@ -13,7 +13,7 @@ pub(super) struct RecentNumbers {
     /// The greatest number so far. Most questions are about a greater one, and need no look-up.
     greatest: u64,
     /// When the newer generation began.
-    since_ms: u64,
+    newer_since_ms: u64,
 }
 
 impl RecentNumbers {
@@ -22,18 +22,18 @@ impl RecentNumbers {
         self.rotate_generations(now_ms, span_ms);
         if self.newer.len() >= COUNT_MAX {
             self.older = std::mem::take(&mut self.newer);
-            self.since_ms = now_ms;
+            self.newer_since_ms = now_ms;
         }
         self.newer.insert(number);
         self.greatest = self.greatest.max(number);
     }
 
     fn rotate_generations(&mut self, now_ms: u64, span_ms: u64) {
-        let age_ms = now_ms - self.since_ms;
+        let age_ms = now_ms - self.newer_since_ms;
         if age_ms >= span_ms {
             let newer = std::mem::take(&mut self.newer);
             self.older = if age_ms < span_ms.saturating_mul(2) { newer } else { HashSet::new() };
-            self.since_ms = now_ms;
+            self.newer_since_ms = now_ms;
         }
     }
 

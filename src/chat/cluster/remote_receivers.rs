@@ -43,10 +43,10 @@ enum RemoteDeliveryMode {
 
 #[derive(Debug)]
 struct RemoteRecipient {
-    at: NodeIncarnation,
+    owner: NodeIncarnation,
     state: RemoteDeliveryMode,
     /// The last use, as a position in the order of all uses.
-    turn: u64,
+    last_use: u64,
     /// The messages that wait for their acks, by `seq`, each with its delivery.
     items: BTreeMap<u64, u32>,
     bytes: usize,
@@ -62,63 +62,64 @@ impl RemoteRecipient {
 #[derive(Debug, Default)]
 pub(super) struct RemoteReceivers {
     /// The receivers. Each holds a reference to its user.
-    of: BTreeMap<UserSlot, RemoteRecipient>,
+    receivers: BTreeMap<UserSlot, RemoteRecipient>,
     /// The receivers that are not in the state Stored, by their node.
     by_node: BTreeSet<(NodeId, UserSlot)>,
     /// The order in which receivers are checked for being idle.
-    turns: BTreeMap<u64, UserSlot>,
-    last_turn: u64,
+    by_last_use: BTreeMap<u64, UserSlot>,
+    last_use: u64,
     items: usize,
     /// For each sender and receiver, the number of messages that are saved and not acked, and of
     /// which the receiver's node knows only if they were handed over successfully.
     unacked: BTreeMap<(UserSlot, UserSlot), u32>,
     last_phase: u64,
     /// Senders who came from other nodes, numbered in the order of their arrival.
-    came: u64,
-    came_newer: HashMap<u64, u64>,
-    came_older: HashMap<u64, u64>,
+    arrival_count: u64,
+    newer_arrivals: HashMap<u64, u64>,
+    older_arrivals: HashMap<u64, u64>,
     /// Senders who are not in the map arrived no later than this.
-    came_unknown: u64,
+    last_forgotten_arrival: u64,
 }
 
 impl RemoteReceivers {
     pub(super) fn held_bytes(&self) -> usize {
-        self.of.len() * REMOTE_BYTES
+        self.receivers.len() * REMOTE_BYTES
             + self.items * ITEM_BYTES
             + self.unacked.len() * size_of::<(UserSlot, UserSlot, u32)>()
-            + (self.came_newer.len() + self.came_older.len()) * size_of::<(u64, u64)>()
+            + (self.newer_arrivals.len() + self.older_arrivals.len()) * size_of::<(u64, u64)>()
     }
 
     /// The users to which it refers.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
-        self.of.keys().copied()
+        self.receivers.keys().copied()
     }
 
     #[cfg(debug_assertions)]
     pub(super) fn check(&self) {
-        assert_eq!(self.items, self.of.values().map(|remote| remote.items.len()).sum::<usize>());
-        for (user, remote) in &self.of {
+        assert_eq!(self.items, self.receivers.values().map(|remote| remote.items.len()).sum::<usize>());
+        for (user, remote) in &self.receivers {
             assert!(!remote.is_stored() || remote.items.is_empty());
-            assert_eq!(self.by_node.contains(&(remote.at.node, *user)), !remote.is_stored());
+            assert_eq!(self.by_node.contains(&(remote.owner.node, *user)), !remote.is_stored());
         }
-        assert!(self.by_node.iter().all(|(_, user)| self.of.contains_key(user)));
-        assert_eq!(self.turns.len(), self.of.len());
-        assert!(self.turns.iter().all(|(turn, user)| self.of.get(user).is_some_and(|remote| remote.turn == *turn)));
+        assert!(self.by_node.iter().all(|(_, user)| self.receivers.contains_key(user)));
+        assert_eq!(self.by_last_use.len(), self.receivers.len());
+        let is_current = |(at, user): (&u64, &UserSlot)| self.receivers.get(user).is_some_and(|it| it.last_use == *at);
+        assert!(self.by_last_use.iter().all(is_current));
     }
 
     fn note_arrived_sender(&mut self, sender: u64) {
-        self.came += 1;
-        if self.came_newer.len() >= CAME_MAX {
-            self.came_older = std::mem::take(&mut self.came_newer);
-            self.came_unknown = self.came;
+        self.arrival_count += 1;
+        if self.newer_arrivals.len() >= CAME_MAX {
+            self.older_arrivals = std::mem::take(&mut self.newer_arrivals);
+            self.last_forgotten_arrival = self.arrival_count;
         }
-        self.came_newer.insert(sender, self.came);
+        self.newer_arrivals.insert(sender, self.arrival_count);
     }
 
     fn arrival_of(&self, sender: u64) -> u64 {
-        let known = self.came_newer.get(&sender).or_else(|| self.came_older.get(&sender));
-        known.copied().unwrap_or(self.came_unknown)
+        let known = self.newer_arrivals.get(&sender).or_else(|| self.older_arrivals.get(&sender));
+        known.copied().unwrap_or(self.last_forgotten_arrival)
     }
 
     fn note_acked(&mut self, sender: UserSlot, receiver: UserSlot) {
@@ -132,19 +133,19 @@ impl RemoteReceivers {
 
     /// Removes what was handed over for a receiver, and puts the receiver into the state Stored.
     fn end(&mut self, user: UserSlot) -> Vec<DeliveryRef> {
-        let Some(remote) = self.of.get_mut(&user).filter(|remote| !remote.is_stored()) else {
+        let Some(remote) = self.receivers.get_mut(&user).filter(|remote| !remote.is_stored()) else {
             return Vec::new();
         };
         let items = std::mem::take(&mut remote.items);
         (remote.bytes, remote.state) = (0, RemoteDeliveryMode::Stored { last: 0 });
-        self.by_node.remove(&(remote.at.node, user));
+        self.by_node.remove(&(remote.owner.node, user));
         self.items -= items.len();
         items.into_iter().map(|(seq, slot)| DeliveryRef { slot, seq }).collect()
     }
 
     /// The receivers on nodes that are no longer alive.
     pub(super) fn receivers_on_dead_nodes(&self, lives: impl Fn(&NodeIncarnation) -> bool) -> Vec<UserSlot> {
-        self.of.iter().filter(|(_, remote)| !lives(&remote.at)).map(|(user, _)| *user).collect()
+        self.receivers.iter().filter(|(_, remote)| !lives(&remote.owner)).map(|(user, _)| *user).collect()
     }
 
     /// The receivers that are not in the state Stored.
@@ -156,11 +157,11 @@ impl RemoteReceivers {
 
 impl ChatCore {
     fn remotes(&mut self) -> Option<&mut RemoteReceivers> {
-        Some(&mut self.bus()?.remotes)
+        Some(&mut self.bus()?.remote_receivers)
     }
 
     fn remote(&mut self, user: UserSlot) -> Option<&mut RemoteRecipient> {
-        self.remotes()?.of.get_mut(&user)
+        self.remotes()?.receivers.get_mut(&user)
     }
 
     /// Hands a push over to the owner of its receiver, or saves it.
@@ -186,7 +187,7 @@ impl ChatCore {
             RemoteDeliveryMode::Stored { .. } => false,
             _ if is_full => false,
             RemoteDeliveryMode::Opening { .. } => true,
-            RemoteDeliveryMode::Direct { .. } => self.hand_over_message(delivery, sender, out),
+            RemoteDeliveryMode::Direct { .. } => self.hand_over_now(delivery, sender, out),
         };
         if !is_handed {
             self.end_direct(receiver, out);
@@ -196,26 +197,21 @@ impl ChatCore {
             return false;
         }
         if let Some(remotes) = self.remotes()
-            && let Some(remote) = remotes.of.get_mut(&receiver)
+            && let Some(remote) = remotes.receivers.get_mut(&receiver)
         {
             remote.items.insert(delivery.seq, delivery.slot);
             remote.bytes += weight;
             remotes.items += 1;
         }
         if let Some(found) = self.deliveries.get_mut(delivery) {
-            found.listed = true;
+            found.is_listed = true;
         }
         self.save_later(delivery);
         true
     }
 
     /// Hands a message over; returns `false` if that is impossible.
-    fn hand_over_message(
-        &mut self,
-        delivery: DeliveryRef,
-        sender: Option<UserSlot>,
-        out: &mut Vec<CoreAction>,
-    ) -> bool {
+    fn hand_over_now(&mut self, delivery: DeliveryRef, sender: Option<UserSlot>, out: &mut Vec<CoreAction>) -> bool {
         let Some(found) = self.deliveries.get(delivery) else { return true };
         let receiver = found.receiver;
         let name = self.users.get(receiver).name.clone();
@@ -223,13 +219,13 @@ impl ChatCore {
         let sender = sender.map(|sender| self.users.hash(self.users.get(sender).name.as_str()));
         let Some(remotes) = self.remotes() else { return false };
         let came = sender.map_or(0, |sender| remotes.arrival_of(sender));
-        let came_last = remotes.came;
-        let Some(RemoteRecipient { at, state: RemoteDeliveryMode::Direct { phase, looked }, .. }) =
-            remotes.of.get_mut(&receiver)
+        let came_last = remotes.arrival_count;
+        let Some(RemoteRecipient { owner, state: RemoteDeliveryMode::Direct { phase, looked }, .. }) =
+            remotes.receivers.get_mut(&receiver)
         else {
             return false;
         };
-        let (at, phase) = (*at, *phase);
+        let (at, phase) = (*owner, *phase);
         if *looked < came {
             // Messages that the sender sent through their former node may be in the store, and the
             // receiver's node may not know of them.
@@ -254,7 +250,7 @@ impl ChatCore {
 
     pub(super) fn is_direct(&mut self, user: UserSlot) -> Option<NodeIncarnation> {
         let remote = self.remote(user)?;
-        matches!(remote.state, RemoteDeliveryMode::Direct { .. }).then_some(remote.at)
+        matches!(remote.state, RemoteDeliveryMode::Direct { .. }).then_some(remote.owner)
     }
 
     /// A message that was handed over was committed, because it was not acked in time. `owner` was
@@ -266,10 +262,10 @@ impl ChatCore {
         owner: Option<UserOwner>,
         out: &mut Vec<CoreAction>,
     ) -> bool {
-        let save = self.deliveries.get(delivery).map(|found| found.save);
+        let save = self.deliveries.get(delivery).map(|found| found.save_state);
         let Some(remotes) = self.remotes() else { return false };
-        let Some(remote) = remotes.of.get_mut(&receiver) else { return false };
-        if owner.and_then(|owner| owner.at) != Some(remote.at) || save.is_none() {
+        let Some(remote) = remotes.receivers.get_mut(&receiver) else { return false };
+        if owner.and_then(|owner| owner.incarnation) != Some(remote.owner) || save.is_none() {
             // Or the store has another push with the same id, of which the owner may not know.
             self.end_direct(receiver, out);
             return false;
@@ -296,12 +292,12 @@ impl ChatCore {
         if entry.is_here() || entry.loading.is_some() || entry.list.is_some() {
             return;
         }
-        let at = owner.and_then(|owner| owner.at);
+        let at = owner.and_then(|owner| owner.incarnation);
         let Some(at) = at.filter(|at| self.cluster.as_ref().is_some_and(|cluster| cluster.is_alive(*at))) else {
             return self.forget_remote(receiver, out);
         };
         let is_up = self.is_link_up(at);
-        match self.remote(receiver).map(|remote| (remote.at, remote.state)) {
+        match self.remote(receiver).map(|remote| (remote.owner, remote.state)) {
             Some((before, _)) if before != at => {
                 self.forget_remote(receiver, out);
                 self.know_remote(receiver, at);
@@ -311,7 +307,7 @@ impl ChatCore {
             Some((_, RemoteDeliveryMode::Stored { last })) if last == seq => self.begin_direct(receiver, out),
             Some((_, RemoteDeliveryMode::Stored { last })) if last > seq => {
                 if let Some(remotes) = self.remotes()
-                    && let Some(remote) = remotes.of.get_mut(&receiver)
+                    && let Some(remote) = remotes.receivers.get_mut(&receiver)
                 {
                     remote.state = RemoteDeliveryMode::Opening { until: last };
                     remotes.by_node.insert((at.node, receiver));
@@ -324,33 +320,33 @@ impl ChatCore {
 
     /// The owner of the receiver was read.
     pub(super) fn on_receiver_owner_read(&mut self, user: UserSlot, owner: UserOwner, out: &mut Vec<CoreAction>) {
-        if self.remote(user).is_some_and(|remote| Some(remote.at) != owner.at) {
+        if self.remote(user).is_some_and(|remote| Some(remote.owner) != owner.incarnation) {
             self.forget_remote(user, out);
         }
     }
 
     /// From now on the receiver's owner is known.
-    fn know_remote(&mut self, user: UserSlot, at: NodeIncarnation) {
+    fn know_remote(&mut self, user: UserSlot, owner: NodeIncarnation) {
         for _ in 0..LOOKED_AT_MAX {
             let Some(remotes) = self.remotes() else { return };
-            if remotes.of.len() < REMOTES_MAX {
+            if remotes.receivers.len() < REMOTES_MAX {
                 break;
             }
-            let Some((_, oldest)) = remotes.turns.pop_first() else { return };
-            remotes.last_turn += 1;
-            remotes.turns.insert(remotes.last_turn, oldest);
-            let Some(remote) = remotes.of.get_mut(&oldest) else { return };
-            remote.turn = remotes.last_turn;
+            let Some((_, oldest)) = remotes.by_last_use.pop_first() else { return };
+            remotes.last_use += 1;
+            remotes.by_last_use.insert(remotes.last_use, oldest);
+            let Some(remote) = remotes.receivers.get_mut(&oldest) else { return };
+            remote.last_use = remotes.last_use;
             if remote.items.is_empty() {
                 // No message for the receiver waits.
                 self.remove_remote(oldest);
             }
         }
-        let Some(remotes) = self.remotes().filter(|remotes| remotes.of.len() < REMOTES_MAX) else { return };
-        remotes.last_turn += 1;
-        let (state, turn) = (RemoteDeliveryMode::Stored { last: 0 }, remotes.last_turn);
-        remotes.of.insert(user, RemoteRecipient { at, state, turn, items: BTreeMap::new(), bytes: 0 });
-        remotes.turns.insert(turn, user);
+        let Some(remotes) = self.remotes().filter(|remotes| remotes.receivers.len() < REMOTES_MAX) else { return };
+        remotes.last_use += 1;
+        let (state, last_use) = (RemoteDeliveryMode::Stored { last: 0 }, remotes.last_use);
+        remotes.receivers.insert(user, RemoteRecipient { owner, state, last_use, items: BTreeMap::new(), bytes: 0 });
+        remotes.by_last_use.insert(last_use, user);
         self.users.hold(user);
         self.users.set_route_elsewhere(user);
     }
@@ -359,8 +355,8 @@ impl ChatCore {
         let Some(remotes) = self.remotes() else { return };
         let items = remotes.end(user);
         debug_assert!(items.is_empty(), "its items were let go of");
-        if let Some(remote) = remotes.of.remove(&user) {
-            remotes.turns.remove(&remote.turn);
+        if let Some(remote) = remotes.receivers.remove(&user) {
+            remotes.by_last_use.remove(&remote.last_use);
             self.users.clear_route_elsewhere(user);
             self.users.release(user);
         }
@@ -379,16 +375,16 @@ impl ChatCore {
         let user = self.users.get(receiver).name.clone();
         let Some(remotes) = self.remotes() else { return };
         remotes.last_phase += 1;
-        let (phase, looked) = (remotes.last_phase, remotes.came);
-        let Some(remote) = remotes.of.get_mut(&receiver) else { return };
+        let (phase, looked) = (remotes.last_phase, remotes.arrival_count);
+        let Some(remote) = remotes.receivers.get_mut(&receiver) else { return };
         remote.state = RemoteDeliveryMode::Direct { phase, looked };
-        remotes.by_node.insert((remote.at.node, receiver));
+        remotes.by_node.insert((remote.owner.node, receiver));
         let items = remote.items.iter().map(|(&seq, &slot)| DeliveryRef { slot, seq });
-        let (at, items) = (remote.at, items.collect::<Vec<_>>());
+        let (at, items) = (remote.owner, items.collect::<Vec<_>>());
         self.send_phase_begin(at, BusRecord::Begin { user, phase });
         for delivery in items {
             let sender = self.deliveries.get(delivery).and_then(|found| found.sender);
-            if !self.hand_over_message(delivery, sender, out) {
+            if !self.hand_over_now(delivery, sender, out) {
                 return self.end_direct(receiver, out);
             }
         }
@@ -402,13 +398,13 @@ impl ChatCore {
         let (receiver, weight) = (found.receiver, found.weight_bytes());
         if self.users.route(receiver) == UserLocation::Elsewhere
             && let Some(remotes) = self.remotes()
-            && let Some(remote) = remotes.of.get_mut(&receiver)
+            && let Some(remote) = remotes.receivers.get_mut(&receiver)
             && remote.items.remove(&delivery.seq).is_some()
         {
             remote.bytes = remote.bytes.saturating_sub(weight);
             remotes.items -= 1;
             if let Some(found) = self.deliveries.get_mut(delivery) {
-                found.listed = false;
+                found.is_listed = false;
             }
         }
     }
@@ -425,8 +421,8 @@ impl ChatCore {
         let (mut saved, mut unsaved) = (Vec::new(), Vec::new());
         for delivery in items {
             let Some(found) = self.deliveries.get_mut(delivery) else { continue };
-            found.listed = false;
-            match found.save {
+            found.is_listed = false;
+            match found.save_state {
                 PushSaveState::Done => saved.push(delivery),
                 // Whatever the outcome is, the receiver's node is told.
                 PushSaveState::InFlight => {}
@@ -477,7 +473,7 @@ impl ChatCore {
             self.send_record(at, NodeMessage::Missed, out);
             return Vec::new();
         }
-        let is_there = |receiver: &UserSlot| remotes.of.get(receiver).is_some_and(|remote| remote.at == at);
+        let is_there = |receiver: &UserSlot| remotes.receivers.get(receiver).is_some_and(|remote| remote.owner == at);
         let there: Vec<UserSlot> = receivers.into_iter().filter(is_there).collect();
         there.into_iter().map(|receiver| self.users.get(receiver).name.clone()).collect()
     }
@@ -486,7 +482,7 @@ impl ChatCore {
     pub(super) fn on_remote_ack(&mut self, name: UserName, seq: u64, out: &mut Vec<CoreAction>) {
         let slot = self.users.find(name.as_str()).and_then(|user| {
             let remotes = self.remotes()?;
-            let slot = remotes.of.get_mut(&user)?.items.remove(&seq)?;
+            let slot = remotes.receivers.get_mut(&user)?.items.remove(&seq)?;
             remotes.items -= 1;
             Some((user, DeliveryRef { slot, seq }))
         });
@@ -499,14 +495,14 @@ impl ChatCore {
         };
         let weight = gone.weight_bytes();
         if let Some(remotes) = self.remotes() {
-            if let Some(remote) = remotes.of.get_mut(&receiver) {
+            if let Some(remote) = remotes.receivers.get_mut(&receiver) {
                 remote.bytes = remote.bytes.saturating_sub(weight);
             }
-            if let Some(sender) = gone.sender.filter(|_| gone.save == PushSaveState::Done) {
+            if let Some(sender) = gone.sender.filter(|_| gone.save_state == PushSaveState::Done) {
                 remotes.note_acked(sender, receiver);
             }
         }
-        let is_stored = !matches!(gone.save, PushSaveState::None | PushSaveState::Full);
+        let is_stored = !matches!(gone.save_state, PushSaveState::None | PushSaveState::Full);
         self.settle_acked_delivery(gone, out);
         if is_stored {
             self.submit_delete(seq, name, out);

@@ -19,13 +19,13 @@ const OVER_MAX: usize = 1_024;
 /// Messages that may be done by now.
 #[derive(Debug)]
 struct UnsettledSenderMessages {
-    taken: Vec<DeliveryRef>,
-    look_through_at: usize,
+    deliveries: Vec<DeliveryRef>,
+    cleanup_at_len: usize,
 }
 
 impl Default for UnsettledSenderMessages {
     fn default() -> Self {
-        Self { taken: Vec::new(), look_through_at: LOOKED_THROUGH_FROM }
+        Self { deliveries: Vec::new(), cleanup_at_len: LOOKED_THROUGH_FROM }
     }
 }
 
@@ -41,12 +41,12 @@ pub(super) struct UnsavedMessages {
 }
 
 fn is_open(user: UserSlot, found: &Delivery) -> bool {
-    found.sender == Some(user) && !found.durable
+    found.sender == Some(user) && !found.is_durable
 }
 
 /// Will it be acked or saved? A push for which there is no room will not.
 fn is_awaited(user: UserSlot, found: &Delivery) -> bool {
-    is_open(user, found) && (found.save != PushSaveState::Full || found.waits())
+    is_open(user, found) && (found.save_state != PushSaveState::Full || found.waits())
 }
 
 impl UnsavedMessages {
@@ -56,7 +56,7 @@ impl UnsavedMessages {
         let Some(sender) = found.sender.filter(|&sender| is_open(sender, found)) else { return };
         self.insert(sender, delivery);
         let of_sender = self.by_sender.entry(sender).or_default();
-        if of_sender.taken.len() >= of_sender.look_through_at {
+        if of_sender.deliveries.len() >= of_sender.cleanup_at_len {
             self.len -= of_sender.forget_settled(sender, deliveries);
         }
         if self.len > 2 * deliveries.len() + OVER_MAX {
@@ -66,17 +66,17 @@ impl UnsavedMessages {
 
     /// A message that another node has taken belongs to this node from now on.
     pub(super) fn insert(&mut self, sender: UserSlot, delivery: DeliveryRef) {
-        self.by_sender.entry(sender).or_default().taken.push(delivery);
+        self.by_sender.entry(sender).or_default().deliveries.push(delivery);
         self.len += 1;
     }
 
     fn forget_settled(&mut self, deliveries: &Deliveries) {
         self.by_sender.retain(|&sender, of_sender| {
             of_sender.forget_settled(sender, deliveries);
-            !of_sender.taken.is_empty()
+            !of_sender.deliveries.is_empty()
         });
         self.by_sender.shrink_to(2 * self.by_sender.len());
-        self.len = self.by_sender.values().map(|of_sender| of_sender.taken.len()).sum();
+        self.len = self.by_sender.values().map(|of_sender| of_sender.deliveries.len()).sum();
     }
 
     /// The messages of one user, in the order in which they were taken.
@@ -85,7 +85,7 @@ impl UnsavedMessages {
             return Vec::new();
         };
         self.len -= of_sender.forget_settled(user, deliveries);
-        let mut open = of_sender.taken.clone();
+        let mut open = of_sender.deliveries.clone();
         open.sort_unstable_by_key(|delivery| delivery.seq);
         open
     }
@@ -95,7 +95,7 @@ impl UnsavedMessages {
         let Some(of_sender) = self.by_sender.get_mut(&user) else {
             return true;
         };
-        let taken = &mut of_sender.taken;
+        let taken = &mut of_sender.deliveries;
         let mut at = taken.len();
         while at > 0 {
             at -= 1;
@@ -129,9 +129,9 @@ impl UnsavedMessages {
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, deliveries: &Deliveries) {
         use std::collections::HashSet;
-        assert_eq!(self.len, self.by_sender.values().map(|of_sender| of_sender.taken.len()).sum::<usize>());
+        assert_eq!(self.len, self.by_sender.values().map(|of_sender| of_sender.deliveries.len()).sum::<usize>());
         let known: HashSet<u64> =
-            self.by_sender.values().flat_map(|of_sender| of_sender.taken.iter().map(|taken| taken.seq)).collect();
+            self.by_sender.values().flat_map(|of_sender| of_sender.deliveries.iter().map(|taken| taken.seq)).collect();
         for found in deliveries.iter() {
             let Some(sender) = found.sender else { continue };
             assert!(
@@ -145,11 +145,11 @@ impl UnsavedMessages {
 impl UnsettledSenderMessages {
     /// Returns their number.
     fn forget_settled(&mut self, user: UserSlot, deliveries: &Deliveries) -> usize {
-        let before = self.taken.len();
+        let before = self.deliveries.len();
         step_count::count(before);
-        self.taken.retain(|&delivery| deliveries.get(delivery).is_some_and(|found| is_open(user, found)));
-        self.look_through_at = LOOKED_THROUGH_FROM.max(2 * self.taken.len());
-        before - self.taken.len()
+        self.deliveries.retain(|&delivery| deliveries.get(delivery).is_some_and(|found| is_open(user, found)));
+        self.cleanup_at_len = LOOKED_THROUGH_FROM.max(2 * self.deliveries.len());
+        before - self.deliveries.len()
     }
 }
 
@@ -157,14 +157,14 @@ impl ChatCore {
     /// Called after each event of a node of a cluster, which may have taken a message.
     pub(in super::super) fn note_taken(&mut self) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.taken.note(&self.deliveries);
+            cluster.unsaved_messages.note(&self.deliveries);
         }
     }
 
     /// Saves the messages that the user has sent and that are not saved, without waiting for acks.
     pub(super) fn save_open(&mut self, user: UserSlot, out: &mut Vec<super::super::contract::CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
-        for delivery in cluster.taken.open_of(user, &self.deliveries) {
+        for delivery in cluster.unsaved_messages.open_of(user, &self.deliveries) {
             self.save_if_unsaved(delivery, out);
         }
     }

@@ -8,7 +8,7 @@ pub(super) struct ClusterViewChanges {
     /// The nodes with another incarnation, or without one.
     pub(super) nodes: Vec<NodeId>,
     /// For each node whose incarnation has ended: it may not have sent all its records.
-    pub(super) any_died: bool,
+    pub(super) any_node_died: bool,
 }
 
 impl ClusterViewChanges {
@@ -18,17 +18,17 @@ impl ClusterViewChanges {
         for state in &new.nodes {
             let node = state.last.node;
             // A new node has no incarnation before its first.
-            let (epoch, lived) = old.node(node).map_or((0, false), |before| (before.last.epoch, before.lives));
-            if (epoch, lived) == (state.last.epoch, state.lives) {
+            let (epoch, lived) = old.node(node).map_or((0, false), |before| (before.last.epoch, before.is_alive));
+            if (epoch, lived) == (state.last.epoch, state.is_alive) {
                 continue;
             }
             changes.nodes.push(node);
             let has_died = if lived { epoch != state.last.epoch } else { state.last.epoch > epoch + 1 };
-            changes.any_died |= has_died && node != me;
+            changes.any_node_died |= has_died && node != me;
         }
         for gone in old.nodes.iter().filter(|before| new.node(before.last.node).is_none()) {
             changes.nodes.push(gone.last.node);
-            changes.any_died |= gone.lives;
+            changes.any_node_died |= gone.is_alive;
         }
         changes
     }
@@ -47,14 +47,14 @@ mod tests {
         let state = |&(number, epoch, lives): &(u16, u64, bool)| NodeState {
             last: NodeIncarnation { node: node(number), epoch },
             hlc_limit: 0,
-            lives,
+            is_alive: lives,
         };
         ClusterView { number: 1, nodes: nodes.iter().map(state).collect() }
     }
 
     #[test]
     fn each_life_dies_once() {
-        let died = |old: &[_], new: &[_]| ClusterViewChanges::between(&view(old), &view(new), node(9)).any_died;
+        let died = |old: &[_], new: &[_]| ClusterViewChanges::between(&view(old), &view(new), node(9)).any_node_died;
         // The node was fenced, and started again later.
         assert!(died(&[(1, 3, true)], &[(1, 4, false)]));
         assert!(!died(&[(1, 4, false)], &[(1, 5, true)]));

@@ -98,7 +98,7 @@ impl ChatCore {
             return;
         }
         let before = dedup.held_bytes();
-        let is_open = |delivery| deliveries.get(delivery).is_some_and(|found| !found.durable);
+        let is_open = |delivery| deliveries.get(delivery).is_some_and(|found| !found.is_durable);
         let packed = Box::new(PackedDedupWindow::of(&dedup.queue, is_open, all.next_serial));
         (dedup.queue, dedup.index, dedup.base) = (VecDeque::new(), Default::default(), 0);
         all.users.insert(all.next_serial, user);

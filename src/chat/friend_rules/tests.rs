@@ -28,9 +28,9 @@ fn states(verb: PairVerb) -> impl Iterator<Item = RunningFriendOp> {
         time_ms: NOW_MS,
         push: None,
         were_friends,
-        began_in_doubt,
+        was_in_doubt_before: began_in_doubt,
         failed,
-        reads_back: false,
+        only_reads: false,
     })
 }
 
@@ -64,7 +64,7 @@ fn refused(fault: ErrorReply) -> FriendOutcomeMeaning {
 }
 
 fn befriended(answer: Result<u64, ErrorReply>) -> FriendEffects {
-    FriendEffects { friends: Some(true), takes_off_requests: true, ..FriendEffects::answer(answer) }
+    FriendEffects { friends: Some(true), removes_requests_of_me: true, ..FriendEffects::answer(answer) }
 }
 
 fn table() -> Vec<FriendOutcomeTestCase> {
@@ -73,10 +73,11 @@ fn table() -> Vec<FriendOutcomeTestCase> {
     let kept = |effects| Known(FriendEffects { push: PushFate::Kept, ..effects });
     let tried_before: fn(&RunningFriendOp) -> bool = |op| op.failed > 0;
     let first_try: fn(&RunningFriendOp) -> bool = |op| op.failed == 0;
-    let doubted_of = |fault| FriendEffects { doubts: true, ..FriendEffects::answer(Err(fault)) };
+    let doubted_of = |fault| FriendEffects { leaves_doubt: true, ..FriendEffects::answer(Err(fault)) };
     let account = |outcome| JobOutcome::Account(Box::new(outcome));
-    let blocked = FriendEffects { takes_off_others: true, friends: Some(false), takes_off_requests: true, ..done() };
-    let unfriended = FriendEffects { friends: Some(false), takes_off_requests: true, ..done() };
+    let blocked =
+        FriendEffects { removes_requests_of_other: true, friends: Some(false), removes_requests_of_me: true, ..done() };
+    let unfriended = FriendEffects { friends: Some(false), removes_requests_of_me: true, ..done() };
     vec![
         row(Failed, ALL, always, Unknown),
         row(Ask(FriendRequestOutcome::Pending), &[Request], always, kept(done())),
@@ -125,8 +126,8 @@ fn table() -> Vec<FriendOutcomeTestCase> {
         row(Answer(FriendAnswerOutcome::TooManyFriends), &[Accept], always, refused(TOO_MANY_FRIENDS)),
         row(Answer(FriendAnswerOutcome::Full(MailboxQuotaKind::Receiver)), &[Accept, Reject], always, refused(FULL)),
         row(Unfriended, &[Delete], always, Known(unfriended)),
-        row(loaded(&["cid", "bob"]), &[Accept], |op| !op.began_in_doubt, Known(befriended(Ok(NOW_MS)))),
-        row(loaded(&["cid", "bob"]), &[Accept], |op| op.began_in_doubt, Known(befriended(Err(NOT_ASKED)))),
+        row(loaded(&["cid", "bob"]), &[Accept], |op| !op.was_in_doubt_before, Known(befriended(Ok(NOW_MS)))),
+        row(loaded(&["cid", "bob"]), &[Accept], |op| op.was_in_doubt_before, Known(befriended(Err(NOT_ASKED)))),
         row(loaded(&["cid"]), &[Accept], always, refused(NOT_ASKED)),
         row(Refused, &[Request, Reject, Unblock], always, refused(REFUSED)),
         row(Refused, &[Accept, Delete, Block], first_try, refused(REFUSED)),
@@ -165,7 +166,11 @@ fn what_is_given_up_is_refused_and_found_out_in_another_way() {
         [(Request, false), (Accept, true), (Reject, false), (Delete, true), (Block, true), (Unblock, false)]
     {
         for op in states(verb) {
-            let effects = FriendEffects { push: PushFate::Unknown, doubts, ..FriendEffects::answer(Err(UNAVAILABLE)) };
+            let effects = FriendEffects {
+                push: PushFate::Unknown,
+                leaves_doubt: doubts,
+                ..FriendEffects::answer(Err(UNAVAILABLE))
+            };
             assert_eq!(FriendEffects::of_abandoned_op(&op), effects, "{verb:?}");
         }
     }

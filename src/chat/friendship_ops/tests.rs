@@ -86,7 +86,7 @@ impl TestFriendshipOps {
                 "retry".to_owned()
             }
             FriendshipOpResult::ReadBack(op) => {
-                assert!(op.reads_back);
+                assert!(op.only_reads);
                 self.running = Some(op);
                 "read back".to_owned()
             }
@@ -123,7 +123,7 @@ impl TestFriendshipOps {
                 assert!(due.len() <= 1, "one of a pair at a time");
                 match due.pop() {
                     Some(op) => {
-                        let said = format!("runs {}{}", op.request.slot, if op.reads_back { ", reading" } else { "" });
+                        let said = format!("runs {}{}", op.request.slot, if op.only_reads { ", reading" } else { "" });
                         self.running = Some(op);
                         said
                     }
@@ -151,9 +151,9 @@ fn begun_with(op: QueuedFriendOp, content: &str) -> RunningFriendOp {
         time_ms: 7,
         push: push_kind(op.verb).map(|kind| Push::new(1, 7, kind, &id, &name, &name, content)),
         were_friends: false,
-        began_in_doubt: false,
+        was_in_doubt_before: false,
         failed: 0,
-        reads_back: false,
+        only_reads: false,
     }
 }
 

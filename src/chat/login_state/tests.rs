@@ -10,7 +10,7 @@ const ATTEMPT: AdmittedTry = AdmittedTry {
     conn: ConnId { slot: 1, generation: 2 },
     address_key: None,
     budget: TryBudgetKind::Untrusted,
-    differs: false,
+    differs_from_verified: false,
 };
 
 fn password() -> Credential {
@@ -45,8 +45,8 @@ fn verifying() -> LoginState {
     LoginState::Verifying { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt: ATTEMPT }
 }
 
-fn unproven(differs: bool) -> LoginEvent {
-    Unproven { password_hash: Some(Secret::new("h")), differs }
+fn unproven(differs_from_verified: bool) -> LoginEvent {
+    Unproven { password_hash: Some(Secret::new("h")), differs_from_verified }
 }
 
 /// A client waits for the answer.
@@ -93,10 +93,17 @@ fn a_credential_that_the_store_knows_needs_no_hash() {
 
 #[test]
 fn a_password_that_the_store_does_not_know_is_hashed_and_a_token_is_refused() {
-    let differs = AdmittedTry { differs: true, ..ATTEMPT };
+    let differs_from_verified = AdmittedTry { differs_from_verified: true, ..ATTEMPT };
     check(vec![
         (proving_and_loading(password()), unproven(false), WAITED, Loading, None, NextLoginStep::Enter(queued())),
-        (proving(password()), unproven(true), WAITED, Here, None, NextLoginStep::Enter(queued_as(differs))),
+        (
+            proving(password()),
+            unproven(true),
+            WAITED,
+            Here,
+            None,
+            NextLoginStep::Enter(queued_as(differs_from_verified)),
+        ),
         (proving(password()), unproven(false), GONE, Here, None, NextLoginStep::Enter(queued())),
         (
             proving(token()),

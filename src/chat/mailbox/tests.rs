@@ -97,7 +97,7 @@ fn a_tail_that_had_no_room_takes_nothing_more_until_the_next_page_is_asked_for()
     filled.mailbox.backfill = MailboxBackfillState::Backlog { after_seq: 1, asking: true };
     let [two, three] = [2, 3].map(|seq| filled.append_tail(seq, &rules).unwrap());
     assert_eq!(filled.append_tail(4, &rules), None, "no room");
-    filled.deliveries.get_mut(three).unwrap().save = PushSaveState::InFlight;
+    filled.deliveries.get_mut(three).unwrap().save_state = PushSaveState::InFlight;
     assert_eq!(filled.remove(two), None, "it had no place among the entries");
     assert_eq!(filled.append_tail(5, &rules), None, "the page on its way may lack 4");
     filled.mailbox.backfill = MailboxBackfillState::Backlog { after_seq: 1, asking: false };

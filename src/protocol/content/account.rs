@@ -162,6 +162,6 @@ mod tests {
         let long = format!(r#"{{"nickName":"{}"}}"#, "n".repeat(256));
         assert!(read("PROFILE", &long).contains("255 bytes"));
         let bad = parse(br#"{"MID":"a1","TYPE":"ROSTER"}"#, &mut ContentBuffer::default()).unwrap_err();
-        assert_eq!((bad.code, bad.verb), (ErrorCode::BadField, Some(RequestType::Roster)));
+        assert_eq!((bad.code, bad.request_type), (ErrorCode::BadField, Some(RequestType::Roster)));
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn write_roster(frame: &mut FrameWriter<'_>, RosterWithPresence { ros
         frame.comma();
         frame.list("outgoing", &roster.outgoing, write_pending);
         frame.comma();
-        frame.flag("more", roster.more);
+        frame.flag("more", roster.has_more);
     });
 }
 
@@ -111,7 +111,7 @@ mod tests {
         };
         let roster = Roster {
             friends: vec![friend("ann"), friend("bob")],
-            more: true,
+            has_more: true,
             incoming: vec![request("cid")],
             outgoing: Vec::new(),
         };

@@ -57,7 +57,7 @@ impl NodeNames {
     pub(super) fn update(&mut self, view: &ClusterView, names: Vec<String>, me: NodeId) -> Vec<String> {
         let is_first = self.view.replace(view.number).is_none();
         let known = |(state, name): (&NodeState, String)| {
-            (state.last.node.get(), NamedNode { name, epoch: state.last.epoch, is_alive: state.lives })
+            (state.last.node.get(), NamedNode { name, epoch: state.last.epoch, is_alive: state.is_alive })
         };
         let before = std::mem::replace(&mut self.nodes, view.nodes.iter().zip(names).map(known).collect());
         let living = self.nodes.values().filter(|known| known.is_alive).count();
@@ -101,7 +101,7 @@ mod tests {
             let state = |&(node, epoch, lives): &_| NodeState {
                 last: NodeIncarnation { node: id(node), epoch },
                 hlc_limit: 0,
-                lives,
+                is_alive: lives,
             };
             ClusterView { number, nodes: nodes.iter().map(state).collect() }
         };

@@ -252,7 +252,7 @@ pub(super) fn view_of(rows: &[Row]) -> Result<(ClusterView, Vec<u64>), StoreErro
         };
         let node = u16::try_from(node).ok().and_then(NodeId::new).ok_or_else(strange)?;
         number = view;
-        nodes.push(NodeState { last: NodeIncarnation { node, epoch }, hlc_limit, lives: beats > 0 });
+        nodes.push(NodeState { last: NodeIncarnation { node, epoch }, hlc_limit, is_alive: beats > 0 });
         renewed.push(beats);
     }
     Ok((ClusterView { number, nodes: nodes.into() }, renewed))

@@ -31,7 +31,7 @@ fn owner_of(row: &Row) -> Result<UserOwner, StoreError> {
     let node = u16::try_from(number(row, 1)?).map_err(|_| corrupt_error("no node has this number"))?;
     let epoch = number(row, 2)?;
     let at = NodeId::new(node).map(|node| NodeIncarnation { node, epoch });
-    Ok(UserOwner { at, epoch: number(row, 3)?, floor: number(row, 4)? })
+    Ok(UserOwner { incarnation: at, epoch: number(row, 3)?, floor: number(row, 4)? })
 }
 
 impl MysqlStore {

@@ -37,7 +37,7 @@ fn users_come_in_byte_order_page_by_page() {
 fn a_user_who_is_online_has_a_connection_since_a_time_and_so_many_outstanding() {
     let (mut w, ann, bob) = ann_and_bob();
     let (all, _) = users(&mut w, None, 9);
-    assert_eq!((all[0].conn, all[0].since_ms, all[0].outstanding), (ann, EPOCH_MS, 0), "to the second");
+    assert_eq!((all[0].conn, all[0].logged_in_ms, all[0].outstanding), (ann, EPOCH_MS, 0), "to the second");
     w.message(bob, "m1", "ann");
     w.message(bob, "m2", "ann");
     assert_eq!(users(&mut w, None, 1).0[0].outstanding, 2);
@@ -48,7 +48,7 @@ fn a_user_who_is_online_has_a_connection_since_a_time_and_so_many_outstanding() 
     let again = w.online("ann");
     let (all, _) = users(&mut w, None, 9);
     assert_eq!((all[0].conn, all.len()), (again, 2));
-    assert!(all[0].since_ms > EPOCH_MS + now_ms);
+    assert!(all[0].logged_in_ms > EPOCH_MS + now_ms);
 }
 
 /// A core in which so many users are online, without the world around it: that would take too long.
@@ -96,10 +96,14 @@ fn many_users_are_looked_at_in_parts_and_each_who_stays_is_found_once() {
         mono_ms = chat.next_deadline().unwrap().max(mono_ms);
         turns += 1;
         assert!(turns < 20, "it takes too many turns");
-        chat.handle(TurnTimestamp { mono_ms, wall_ms: 0 }, CoreEvent::Tick { heard_ms: mono_ms }, &mut actions);
+        chat.handle(
+            TurnTimestamp { mono_ms, wall_ms: 0 },
+            CoreEvent::Tick { input_read_until_ms: mono_ms },
+            &mut actions,
+        );
     }
     for (action, range) in actions.iter().zip([100..1_100, 0..3]) {
-        let CoreAction::Admin { answer: AdminAnswer::Users { users, more: true }, .. } = action else {
+        let CoreAction::Admin { answer: AdminAnswer::Users { users, has_more: true }, .. } = action else {
             panic!("{action:?}")
         };
         assert!(users.iter().map(|user| user.name.as_str()).eq(expected[range].iter().map(String::as_str)));
@@ -109,23 +113,23 @@ fn many_users_are_looked_at_in_parts_and_each_who_stays_is_found_once() {
 #[test]
 fn what_waits_is_counted_once_whether_it_is_in_memory_or_in_the_store() {
     let (mut w, ann, bob) = ann_and_bob_slowly();
-    assert_eq!(report(&mut w, "ann").waiting, 0);
+    assert_eq!(report(&mut w, "ann").waiting_pushes, 0);
     // Not saved yet.
     w.message(bob, "m1", "ann");
     w.run_for(100);
-    assert_eq!(report(&mut w, "ann").waiting, 1);
+    assert_eq!(report(&mut w, "ann").waiting_pushes, 1);
     // Saved, and in memory all the same.
     w.run_for(10_000);
     assert_eq!(w.store.model.waiting_for("ann").len(), 1);
     w.message(bob, "m2", "ann");
     let ann_is = report(&mut w, "ann");
-    assert_eq!((ann_is.waiting, ann_is.waiting_is_bound, ann_is.is_banned), (2, false, false));
+    assert_eq!((ann_is.waiting_pushes, ann_is.has_more_waiting, ann_is.is_banned), (2, false, false));
     assert_eq!(ann_is.online.map(|online| (online.conn, online.outstanding)), Some((ann, 2)));
     // In the store alone.
     w.hang_up(ann);
     let ann_is = report(&mut w, "ann");
-    assert_eq!((ann_is.waiting, ann_is.online), (2, None));
-    assert_eq!(report(&mut w, "cid").waiting, 0);
+    assert_eq!((ann_is.waiting_pushes, ann_is.online), (2, None));
+    assert_eq!(report(&mut w, "cid").waiting_pushes, 0);
 }
 
 /// With a save delay that the operator has time to look at.
@@ -140,7 +144,7 @@ fn a_save_that_was_done_and_failed_counts_once() {
     w.message(bob, "m1", "ann");
     w.run_for(100);
     assert_eq!(w.store.model.waiting_for("ann").len(), 1);
-    assert_eq!(report(&mut w, "ann").waiting, 1);
+    assert_eq!(report(&mut w, "ann").waiting_pushes, 1);
 }
 
 #[test]
@@ -203,5 +207,5 @@ fn a_push_is_found_among_more_than_one_job_looks_at() {
     assert_eq!(pushes(&mut w, "ann", "m7").len(), 3);
     assert_eq!(w.store.count("Admin"), 3);
     let bound = report(&mut w, "ann");
-    assert_eq!((bound.waiting, bound.waiting_is_bound), (4_500, false));
+    assert_eq!((bound.waiting_pushes, bound.has_more_waiting), (4_500, false));
 }

@@ -193,15 +193,15 @@ impl Cluster {
                 self.oracle.count("refused log-ins");
                 self.leave(client);
             }
-            Frame::Reply { id, reply: Reply::Message { taken } } => {
+            Frame::Reply { id, reply: Reply::Message { is_durable } } => {
                 let id = id.as_str().to_owned();
                 let unanswered = &mut self.clients[client].unanswered;
                 let Some(place) = unanswered.iter().position(|(_, of)| *of == id) else {
                     return;
                 };
-                if *taken || is_plain {
+                if *is_durable || is_plain {
                     // Or they are not friends, and that is the final state.
-                    assert!(*taken || !self.are_all_friends, "MF between friends: {id}");
+                    assert!(*is_durable || !self.are_all_friends, "MF between friends: {id}");
                     unanswered.remove(place);
                 } else {
                     self.oracle.count("MF");

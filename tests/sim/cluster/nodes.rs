@@ -209,7 +209,7 @@ impl Cluster {
 
     pub(super) fn tick(&mut self, node: usize) {
         let heard_ms = self.now_ms - self.nodes[node].started_ms;
-        self.feed(node, CoreEvent::Tick { heard_ms });
+        self.feed(node, CoreEvent::Tick { input_read_until_ms: heard_ms });
     }
 
     // Connections.
@@ -347,7 +347,7 @@ impl Cluster {
                 entry.user = Some(user.clone());
                 self.check_sessions(node, conn, &user);
             }
-            Frame::Reply { id, reply: Reply::Message { taken: true } } => {
+            Frame::Reply { id, reply: Reply::Message { is_durable: true } } => {
                 let sender = entry.user.clone().unwrap_or_default();
                 let said = self.clients[peer.client].receiver_of(id.as_str());
                 if let Some(receiver) = said {

@@ -69,7 +69,7 @@ impl Shared {
         let states = self.nodes.iter().enumerate().map(|(node, row)| NodeState {
             last: NodeIncarnation { node: node_id(node), epoch: row.epoch },
             hlc_limit: row.hlc_limit,
-            lives: row.lives,
+            is_alive: row.lives,
         });
         ClusterView { number: self.view, nodes: states.collect() }
     }
@@ -128,7 +128,7 @@ impl Shared {
             Job::LogIn { user, .. } | Job::Load { user, pushes_max: 1.., .. } => match self.model.execute(job) {
                 JobOutcome::Loaded { friends, page } => {
                     let owner = self.owner_of(user.as_str());
-                    cluster(if owner.at == Some(me) {
+                    cluster(if owner.incarnation == Some(me) {
                         ClusterJobOutcome::Loaded { epoch: owner.epoch, friends, page }
                     } else {
                         ClusterJobOutcome::Elsewhere(owner)
@@ -138,19 +138,19 @@ impl Shared {
             },
             Job::Cluster { user, job } => match &**job {
                 ClusterStoreJob::Owner => cluster(ClusterJobOutcome::Owner(self.owner_of(user.as_str()))),
-                ClusterStoreJob::Page { except, pushes_max, bytes_max } => {
-                    Done::Whole(JobOutcome::Page(self.model.page_except(user, except, *pushes_max, *bytes_max)))
+                ClusterStoreJob::Page { known_seqs, pushes_max, bytes_max } => {
+                    Done::Whole(JobOutcome::Page(self.model.page_except(user, known_seqs, *pushes_max, *bytes_max)))
                 }
                 ClusterStoreJob::Claim { epoch, floor, pushes_max, bytes_max } => {
                     if self.model.is_banned(user.as_str()) {
                         return Done::Whole(JobOutcome::Banned);
                     }
                     let owner = self.owner_of(user.as_str());
-                    let is_done = owner.at == Some(me) && owner.epoch == epoch + 1;
+                    let is_done = owner.incarnation == Some(me) && owner.epoch == epoch + 1;
                     if owner.epoch != *epoch && !is_done {
                         return cluster(ClusterJobOutcome::Elsewhere(owner));
                     }
-                    let claimed = UserOwner { at: Some(me), epoch: epoch + 1, floor: owner.floor.max(*floor) };
+                    let claimed = UserOwner { incarnation: Some(me), epoch: epoch + 1, floor: owner.floor.max(*floor) };
                     self.whereabouts.insert(user.as_str().into(), claimed);
                     let (user, pushes_max, bytes_max) = (user.clone(), *pushes_max, *bytes_max);
                     Done::ThenLoad { epoch: epoch + 1, user, pushes_max, bytes_max }

@@ -39,9 +39,9 @@ impl Oracle {
         match seen {
             Seen::Noted(LogEvent::LoggedIn { user, .. }) => _ = self.announced.remove(user.as_str()),
             Seen::Crashed => self.announced.clear(),
-            Seen::Announced(PushHookNotice { push, waiting, .. }) => {
+            Seen::Announced(PushHookNotice { push, waiting_pushes, .. }) => {
                 self.count("announced");
-                assert!(*waiting > 0, "announced for nothing");
+                assert!(*waiting_pushes > 0, "announced for nothing");
                 let before = self.announced.insert(push.receiver().to_owned(), at_ms);
                 let pause_ms = self.rules.push_hook_pause_ms;
                 assert!(

@@ -63,9 +63,9 @@ fn users_of_a_forgotten_node_belong_to_nobody_and_their_numbers_go_on_above_its_
     let number = a.server.view().unwrap().number;
     assert_eq!(a.lease.members().forget("b", later()).unwrap(), ForgetNodeResult::Done { users: count + 1 });
     let ann = owner(&a.server, "ann");
-    assert_eq!((ann.at, ann.epoch), (None, 1));
+    assert_eq!((ann.incarnation, ann.epoch), (None, 1));
     assert!(ann.floor >= limit && owner(&a.server, "u7").floor >= limit);
-    assert_eq!(owner(&a.server, "bob").at, Some(me(&a.server)), "those of others stay");
+    assert_eq!(owner(&a.server, "bob").incarnation, Some(me(&a.server)), "those of others stay");
     let view = a.wait_for_view(|view| view.number > number);
     assert_eq!(view.nodes.len(), 1);
     for table in ["mail", "lanes"] {

@@ -115,7 +115,7 @@ fn who_saves_is_told_to_whom_the_receiver_belongs_behind_the_commit() {
     let (mut a, mut b) = (Node::new(&database, "a"), Node::new(&database, "b"));
     a.sign_up("ann");
     assert_eq!(loaded(&b.claim("ann", 0)), Some((1, 0, vec![])));
-    let owner = UserOwner { at: Some(b.me()), epoch: 1, floor: 7 };
+    let owner = UserOwner { incarnation: Some(b.me()), epoch: 1, floor: 7 };
     let save = |seq, to: &str, id: &str| Job::SavePush { push: message(seq, "bob", to, id) };
     let outcomes = a.run([save(1, "ann", "m"), save(2, "ann", "m"), save(3, "cid", "m"), save(4, "ann", "n")]);
     let told: Vec<_> = outcomes.iter().map(|outcome| saved(outcome).unwrap()).collect();
@@ -148,17 +148,18 @@ fn a_log_in_reads_only_for_a_user_who_belongs_here() {
     let pushes: [Job; 4] = pushes.try_into().unwrap();
     a.run(pushes);
     assert_eq!(loaded(&a.run([load(2)])[0]), Some((1, 0, vec![1, 2])));
-    let owner = UserOwner { at: Some(a.me()), epoch: 1, floor: 7 };
+    let owner = UserOwner { incarnation: Some(a.me()), epoch: 1, floor: 7 };
     assert_eq!(elsewhere(&b.run([load(2)])[0]), Some(owner));
     assert!(matches!(b.run([load(0)])[0], JobOutcome::Loaded { .. }), "only friends are asked for");
     assert_eq!(elsewhere(&b.claim("ann", 0)), Some(owner), "it was somebody else's by then");
     assert_eq!(loaded(&b.claim("ann", 1)), Some((2, 0, vec![1, 2])));
-    assert_eq!(elsewhere(&a.run([load(2)])[0]), Some(UserOwner { at: Some(b.me()), epoch: 2, floor: 7 }));
+    assert_eq!(elsewhere(&a.run([load(2)])[0]), Some(UserOwner { incarnation: Some(b.me()), epoch: 2, floor: 7 }));
     assert_eq!(b.owner("ann").epoch, 2);
-    let page = |except: &[u64]| ClusterStoreJob::Page { except: except.into(), pushes_max: 2, bytes_max: usize::MAX };
+    let page =
+        |except: &[u64]| ClusterStoreJob::Page { known_seqs: except.into(), pushes_max: 2, bytes_max: usize::MAX };
     for (except, seqs, more) in [(&[][..], [1, 2], true), (&[1], [2, 3], true), (&[2, 3], [1, 4], false)] {
         let JobOutcome::Page(found) = b.cluster("ann", page(except)) else { panic!("no page") };
-        assert_eq!((found.pushes.iter().map(|push| push.seq).collect::<Vec<_>>(), found.more), (seqs.into(), more));
+        assert_eq!((found.pushes.iter().map(|push| push.seq).collect::<Vec<_>>(), found.has_more), (seqs.into(), more));
     }
     // A wrong credential is told nothing.
     let credential = Credential::Password(Secret::new("x"));

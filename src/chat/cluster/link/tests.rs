@@ -102,7 +102,7 @@ fn a_link_is_up_when_its_first_batch_is_confirmed() {
     assert_eq!(other.hear(first[0].clone()), ReceivedFrame::default());
     assert!(one.frames().is_empty(), "nothing to say");
     let answer = other.frames();
-    assert_eq!(answer[0].confirmed, Some(LinkBatchNumber { link: 1, number: 1 }));
+    assert_eq!(answer[0].confirmed_batch, Some(LinkBatchNumber { link: 1, number: 1 }));
     assert!(one.hear(answer[0].clone()).came_up && one.link.is_up());
     assert!(!one.hear(answer[0].clone()).came_up, "once");
     assert!(one.link.push(1, &push(1), BYTES_MAX));
@@ -131,7 +131,7 @@ fn batches_are_taken_once_and_only_in_their_order() {
             records.extend(other.hear(frames[place].clone()).records);
         }
         assert_eq!(records, of(taken.iter().map(|&seq| ack(seq)).collect()), "{arrive:?}");
-        let refused = other.frames().into_iter().filter_map(|frame| frame.refused).next();
+        let refused = other.frames().into_iter().filter_map(|frame| frame.refused_epoch).next();
         assert_eq!(refused.is_some(), is_refused, "{arrive:?}");
     }
 }
@@ -139,7 +139,7 @@ fn batches_are_taken_once_and_only_in_their_order() {
 #[test]
 fn a_refusal_ends_the_epoch_that_it_names_and_no_other() {
     let (mut one, _) = both_up();
-    let refusal = |link| BusFrame { view: 1, confirmed: None, refused: Some(link), batch: None };
+    let refusal = |link| BusFrame { view: 1, confirmed_batch: None, refused_epoch: Some(link), batch: None };
     assert!(one.hear(refusal(1)).is_refused);
     one.down();
     assert!(!one.hear(refusal(1)).is_refused, "that one is over");
@@ -299,7 +299,7 @@ fn a_confirmation_is_sent_alone_after_a_short_wait() {
     other.pass(CONFIRM_MS);
     assert!(other.link.has_to_publish(other.now_ms));
     let alone = other.frames().remove(0);
-    assert_eq!((alone.confirmed, alone.batch.clone()), (Some(LinkBatchNumber { link: 1, number: 2 }), None));
+    assert_eq!((alone.confirmed_batch, alone.batch.clone()), (Some(LinkBatchNumber { link: 1, number: 2 }), None));
     one.hear(alone);
     assert_eq!(one.link.due_ms(true), None, "nothing is open");
 }

@@ -36,9 +36,9 @@ impl ChatCore {
         let here: Vec<u64> = here.map(|(_, user, _)| self.users.hash(user.name.as_str())).collect();
         if let Some(cluster) = &mut self.cluster {
             // Users whose arrival is not reported yet are in this answer.
-            for (name, one) in &mut cluster.presence.moves {
+            for (name, one) in &mut cluster.presence.pending_reports {
                 let user = self.users.find(name.as_str());
-                one.was_here |= user.is_some_and(|user| self.users.is_here(user));
+                one.was_reported_online |= user.is_some_and(|user| self.users.is_here(user));
             }
         }
         let parts: Vec<&[u64]> = if here.is_empty() { vec![&[]] } else { here.chunks(PRESENT_MAX).collect() };
@@ -58,7 +58,7 @@ impl ChatCore {
     fn send_presence_by_mail(&mut self, to: NodeIncarnation) {
         let until_ms = self.now.mono_ms + MAIL_READ_AFTER_MS;
         if let Some(listener) = self.cluster.as_mut().and_then(|cluster| cluster.presence.listeners.get_mut(&to)) {
-            listener.by_mail_until_ms = until_ms;
+            listener.mail_only_until_ms = until_ms;
         }
     }
 
@@ -76,7 +76,7 @@ impl ChatCore {
             return;
         };
         listener.last += 1;
-        let (record, by_mail) = (record(listener.last), now_ms < listener.by_mail_until_ms);
+        let (record, by_mail) = (record(listener.last), now_ms < listener.mail_only_until_ms);
         if by_mail {
             out.push(CoreAction::Send { to, record });
         } else {
@@ -88,7 +88,7 @@ impl ChatCore {
     /// told.
     pub(in super::super::super) fn note_move(&mut self, user: UserSlot, comes: bool) {
         let Some(cluster) = self.cluster.as_ref() else { return };
-        if cluster.presence.listeners.is_empty() && cluster.presence.there.is_empty() {
+        if cluster.presence.listeners.is_empty() && cluster.presence.remote_users.is_empty() {
             return;
         }
         let entry = self.users.get(user);
@@ -100,18 +100,18 @@ impl ChatCore {
         if comes {
             presence.set_here(hash);
         }
-        if presence.listeners.is_empty() || presence.tells_all {
+        if presence.listeners.is_empty() || presence.reports_all_users {
             return;
         }
-        let one = presence.moves.entry(name).or_insert(PendingPresenceReport {
+        let one = presence.pending_reports.entry(name).or_insert(PendingPresenceReport {
             due_ms,
-            was_here: !comes,
+            was_reported_online: !comes,
             friends: Vec::new(),
         });
         (one.due_ms, one.friends) = (due_ms, friends);
-        if presence.moves.len() > MOVES_MAX {
-            presence.moves.clear();
-            presence.tells_all = true;
+        if presence.pending_reports.len() > MOVES_MAX {
+            presence.pending_reports.clear();
+            presence.reports_all_users = true;
         }
         self.arm_remote_presence_timer();
     }
@@ -128,16 +128,17 @@ impl ChatCore {
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
         let listeners: Vec<NodeIncarnation> = presence.listeners.keys().copied().collect();
-        if std::mem::take(&mut presence.tells_all) {
+        if std::mem::take(&mut presence.reports_all_users) {
             return self.send_presence_lists(&listeners, out);
         }
-        let (due, later) = std::mem::take(&mut presence.moves).into_iter().partition(|(_, one)| one.due_ms <= now_ms);
-        presence.moves = later;
+        let (due, later) =
+            std::mem::take(&mut presence.pending_reports).into_iter().partition(|(_, one)| one.due_ms <= now_ms);
+        presence.pending_reports = later;
         let due: BTreeMap<UserName, PendingPresenceReport> = due;
         let (mut moved, mut bytes) = (Vec::new(), 0);
-        for (name, PendingPresenceReport { was_here, friends, .. }) in due {
+        for (name, PendingPresenceReport { was_reported_online, friends, .. }) in due {
             let user = self.users.find(name.as_str()).filter(|user| self.users.is_here(*user));
-            if user.is_none() && !was_here {
+            if user.is_none() && !was_reported_online {
                 // No node knew of the user. A user who has come back may have been on another node
                 // meanwhile.
                 continue;

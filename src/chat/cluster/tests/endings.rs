@@ -21,7 +21,7 @@ fn a_user_whose_node_says_that_they_were_there_was_disconnected() {
     for (was_here, answer) in [(true, AdminAnswer::Done), (false, AdminAnswer::NotOnline)] {
         let mut node = TestNode::new();
         let order = disconnect(&mut node);
-        node.frame(NodeMessage::Ended { order, was_here });
+        node.frame(NodeMessage::Ended { order, was_connected: was_here });
         assert_eq!(node.told, [answer]);
     }
 }

@@ -26,8 +26,8 @@ fn ann_acks_a_row() -> TestNode {
 
 /// A batch of one record from node 2.
 fn hear(node: &mut TestNode, number: u64, record: BusRecord) {
-    let batch = LinkBatch { place: LinkBatchNumber { link: 1, number }, records: vec![record] };
-    let frame = BusFrame { view: 1, confirmed: None, refused: None, batch: Some(batch) };
+    let batch = LinkBatch { position: LinkBatchNumber { link: 1, number }, records: vec![record] };
+    let frame = BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch: Some(batch) };
     node.event(CoreEvent::Bus { from: life(OTHER, 1), frame: Box::new(frame) });
 }
 

@@ -27,7 +27,7 @@ fn turn(node: &mut TestNode) -> Vec<BusRecord> {
     let mut records = Vec::new();
     let mut last = None;
     for batch in batches {
-        last = Some(batch.place);
+        last = Some(batch.position);
         records.extend(batch.records);
     }
     if let Some(place) = last {
@@ -37,7 +37,7 @@ fn turn(node: &mut TestNode) -> Vec<BusRecord> {
 }
 
 fn confirm(node: &mut TestNode, place: LinkBatchNumber) {
-    let frame = BusFrame { view: 1, confirmed: Some(place), refused: None, batch: None };
+    let frame = BusFrame { view: 1, confirmed_batch: Some(place), refused_epoch: None, batch: None };
     node.event(CoreEvent::Bus { from: life(TWO, 1), frame: Box::new(frame) });
 }
 
@@ -52,7 +52,7 @@ fn handed(records: &[BusRecord]) -> Vec<String> {
 
 fn answers(node: &TestNode) -> Vec<bool> {
     let answers = node.replies.iter().filter_map(|(_, reply)| match reply {
-        Reply::Message { taken } => Some(*taken),
+        Reply::Message { is_durable } => Some(*is_durable),
         _ => None,
     });
     answers.collect()

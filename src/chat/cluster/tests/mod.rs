@@ -39,13 +39,13 @@ fn life(node: u16, epoch: u64) -> NodeIncarnation {
 
 /// The view with this number, in which node 1 and these others live.
 fn view(number: u64, others: &[(u16, u64)]) -> ClusterView {
-    let state = |&(node, epoch)| NodeState { last: life(node, epoch), hlc_limit: 1 << 40, lives: true };
+    let state = |&(node, epoch)| NodeState { last: life(node, epoch), hlc_limit: 1 << 40, is_alive: true };
     ClusterView { number, nodes: [(1, 1)].iter().chain(others).map(state).collect() }
 }
 
 /// A row of the whereabouts.
 fn owner(at: NodeIncarnation, epoch: u64) -> UserOwner {
-    UserOwner { at: Some(at), epoch, floor: 0 }
+    UserOwner { incarnation: Some(at), epoch, floor: 0 }
 }
 
 /// It is saved, and the receiver belongs to this one.
@@ -72,7 +72,7 @@ fn message(seq: u64, sender: &str, id: &str, receiver: &str) -> Push {
 }
 
 fn page(pushes: Vec<Push>) -> PushPage {
-    PushPage { pushes, more: false }
+    PushPage { pushes, has_more: false }
 }
 
 /// Node 1, which knows node 2 and perhaps others, each in its first life.
@@ -143,7 +143,7 @@ impl TestNode {
     fn pass(&mut self, ms: u64) {
         self.now.mono_ms += ms;
         self.now.wall_ms += ms;
-        self.event(CoreEvent::Tick { heard_ms: self.now.mono_ms });
+        self.event(CoreEvent::Tick { input_read_until_ms: self.now.mono_ms });
     }
 
     fn frame(&mut self, record: NodeMessage) {

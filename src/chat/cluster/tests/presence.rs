@@ -94,7 +94,7 @@ fn with_a_bus_it_is_told_over_it_and_by_the_mail_if_that_is_not_confirmed() {
     let all = published(&mut node);
     assert!(matches!(all[..], [NodeMessage::Present { number: 1, .. }]), "{all:?}");
     let confirmed = Some(LinkBatchNumber { link: 1, number: 1 });
-    let frame = Box::new(BusFrame { view: 1, confirmed, refused: None, batch: None });
+    let frame = Box::new(BusFrame { view: 1, confirmed_batch: confirmed, refused_epoch: None, batch: None });
     node.event(CoreEvent::Bus { from: life(OTHER, 1), frame });
     node.log_in("bob", &["ann"]);
     node.pass(500);

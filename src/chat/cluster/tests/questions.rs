@@ -7,9 +7,9 @@ use crate::chat::contract::{AdminJobOutcome, AdminRequest, AdminTicket, RemoteUs
 fn ask(node: &mut TestNode, at: Option<NodeIncarnation>) {
     let request = AdminRequest::User { name: user("ann") };
     node.event(CoreEvent::Admin { ticket: AdminTicket(7), request });
-    let account = AdminJobOutcome::Account { is_banned: false, seqs: Vec::new(), more: false };
+    let account = AdminJobOutcome::Account { is_banned: false, seqs: Vec::new(), has_more: false };
     node.answer(|job| matches!(job, Job::Admin { .. }), JobOutcome::Admin(Box::new(account)));
-    node.answer(owner_of("ann"), owned(UserOwner { at, epoch: 5, floor: 0 }));
+    node.answer(owner_of("ann"), owned(UserOwner { incarnation: at, epoch: 5, floor: 0 }));
 }
 
 fn question(node: &TestNode) -> Option<u64> {
@@ -23,19 +23,19 @@ fn question(node: &TestNode) -> Option<u64> {
 fn elsewhere(node: &TestNode) -> Option<Option<RemoteUserReport>> {
     match &node.told[..] {
         [] => None,
-        [AdminAnswer::User(report)] => Some(report.elsewhere),
+        [AdminAnswer::User(report)] => Some(report.remote),
         other => panic!("{other:?}"),
     }
 }
 
 fn on_two(there: RemoteUserStatus) -> Option<Option<RemoteUserReport>> {
-    Some(Some(RemoteUserReport { node: life(OTHER, 1).node, there }))
+    Some(Some(RemoteUserReport { node: life(OTHER, 1).node, status: there }))
 }
 
 #[test]
 fn the_node_to_which_the_user_belongs_is_asked() {
     for (online, there) in [
-        (Some((7_000, 2)), RemoteUserStatus::Online { since_ms: 7_000, outstanding: 2 }),
+        (Some((7_000, 2)), RemoteUserStatus::Online { logged_in_ms: 7_000, outstanding: 2 }),
         (None, RemoteUserStatus::NotOnline),
     ] {
         let mut node = TestNode::new();

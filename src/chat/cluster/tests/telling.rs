@@ -25,7 +25,7 @@ fn the_owner_is_told_of_a_push_that_may_be_saved() {
     let (mut node, ann) = ann();
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), JobOutcome::Failed);
-    assert!(node.replies.iter().any(|(_, reply)| matches!(reply, Reply::Message { taken: false })));
+    assert!(node.replies.iter().any(|(_, reply)| matches!(reply, Reply::Message { is_durable: false })));
     node.answer(owner_of("bob"), owned(owner(life(OTHER, 1), 1)));
     assert_eq!(node.sent, [(life(OTHER, 1), look("bob"))]);
 }
@@ -133,7 +133,7 @@ fn the_sweep_reaches_every_user_however_often_records_are_missed() {
 fn the_end_of_an_incarnation_and_the_start_of_the_next_mark_the_lists_once() {
     let (mut node, _) = ann();
     let mut fenced = view(2, &[(OTHER, 2)]);
-    fenced.nodes[1].lives = false;
+    fenced.nodes[1].is_alive = false;
     node.event(CoreEvent::View(fenced));
     node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
     node.event(CoreEvent::View(view(3, &[(OTHER, 3)])));
@@ -153,7 +153,7 @@ fn a_message_on_the_list_and_on_a_page_with_different_numbers_is_one_message() {
     node.frame(look("ann"));
     node.answer(page_of("ann"), JobOutcome::Page(page(vec![message(9, "bob", "m1", "ann")])));
     assert_eq!(node.pushes.len(), 1, "it was sent already");
-    assert!(node.replies.iter().any(|(to, reply)| *to == bob && matches!(reply, Reply::Message { taken: true })));
+    assert!(node.replies.iter().any(|(to, reply)| *to == bob && matches!(reply, Reply::Message { is_durable: true })));
     node.ack(ann, "m1");
     assert_eq!(node.count(delete_of(9)), 1, "one ack serves both");
 }

@@ -4,7 +4,7 @@ use super::*;
 
 /// The third node says something, and has read the view of this number.
 fn hear_third(node: &mut TestNode, view: u64) {
-    let frame = BusFrame { view, confirmed: None, refused: Some(1), batch: None };
+    let frame = BusFrame { view, confirmed_batch: None, refused_epoch: Some(1), batch: None };
     node.event(CoreEvent::Bus { from: life(3, 1), frame: Box::new(frame) });
 }
 
