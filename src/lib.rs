@@ -3,8 +3,8 @@
 //! ```text
 //!  clients ═ TCP ═►┌──────────── loop thread ────────────┐   Job   ┌ data workers: each with a
 //!                  │ net: poll, sockets, buffers, wires  │ ──────► │   `StoreConnection` (the jobs
-//!                  │   │ Event, TurnTime   ▲ Vec<Action> │ ◄────── │   about one user: one worker)
-//!                  │   └─► chat::Chat::handle ──┘ (pure) │ done,   └ auth workers: Argon2id
+//!                  │   │ CoreEvent      ▲ Vec<CoreAction>│ ◄────── │   about one user: one worker)
+//!                  │   └─► ChatCore::handle ──┘ (pure)   │ done,   └ auth workers: Argon2id
 //!                  └─────────────────────────────────────┘ one wake
 //! ```
 //!
@@ -12,9 +12,9 @@
 //! [`protocol`] is pure bytes, [`chat`] pure state, [`net`] has the sockets and the clock,
 //! [`store`] the threads that block, [`push_hook`] those that tell a service outside, [`bus`] those
 //! that talk to other nodes of a cluster. [`server`] wires them up, and [`copy`] moves a store into
-//! another one, [`backup`] into a file. [`admin`] is the interface of operators, [`page`] the web
-//! page for users. [`client`] is the other end: a library for programs that chat, and [`beside`]
-//! starts the one for terminals.
+//! another one, [`backup`] into a file. [`admin`] is the interface of operators, [`web_page`] the
+//! page for users in a browser. [`client`] is the other end: a library for programs that chat, and
+//! [`chat_launcher`] starts the one for terminals.
 
 pub mod admin;
 pub mod backup;

@@ -59,10 +59,10 @@ impl<S: NonblockingStream> Hub<S> {
                 let kind = if is_wrong { Kind::WrongPassword } else { Kind::ProofRefused };
                 self.log(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
             }
-            LogEvent::Blocked { user, other } => {
-                let fields = [("other", other.as_str().into()), ("user", user.as_str().into())];
-                self.log_at_debug("user blocked", None, &fields);
-            }
+            LogEvent::Blocked { .. }
+            | LogEvent::NotFriends { .. }
+            | LogEvent::PageRead { .. }
+            | LogEvent::JobFailed { .. } => self.log_note_at_debug(note),
             LogEvent::DeletionGoesOn { user } => {
                 log::info!(user = user.as_str(); "admin: a deletion that was cut short goes on");
             }
@@ -93,6 +93,15 @@ impl<S: NonblockingStream> Hub<S> {
                     self.write_line(Level::Info, Kind::MailboxFull.as_str(), None, &fields);
                 }
             }
+        }
+    }
+
+    fn log_note_at_debug(&self, note: &LogEvent) {
+        match note {
+            LogEvent::Blocked { user, other } => {
+                let fields = [("other", other.as_str().into()), ("user", user.as_str().into())];
+                self.log_at_debug("user blocked", None, &fields);
+            }
             LogEvent::NotFriends { user, client } => {
                 let fields = [("cause", "not_friends".into()), ("user", user.as_str().into())];
                 self.log_at_debug("message refused", Some(client.conn), &fields);
@@ -108,6 +117,8 @@ impl<S: NonblockingStream> Hub<S> {
                     &[("job", job_name(*job).into()), ("for_good", (*for_good).into())],
                 );
             }
+            // The others are not of this level.
+            _ => {}
         }
     }
 

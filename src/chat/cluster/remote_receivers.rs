@@ -424,8 +424,7 @@ impl ChatCore {
             found.is_listed = false;
             match found.save_state {
                 PushSaveState::Done => saved.push(delivery),
-                // Whatever the outcome is, the receiver's node is told.
-                PushSaveState::InFlight => {}
+                PushSaveState::InFlight => {} // Whatever the outcome is, the owner is told.
                 PushSaveState::None | PushSaveState::Failed | PushSaveState::Full | PushSaveState::Foreign => {
                     unsaved.push(delivery)
                 }
