@@ -225,6 +225,9 @@ impl ChatCore {
         let route = self.users.find(user.as_str()).map(|user| self.users.route(user));
         match route {
             Some(UserLocation::Here(conn)) => {
+                if let Some(client) = self.client(conn) {
+                    out.push(CoreAction::Note(LogEvent::ForcedLogout { user: user.clone(), client }));
+                }
                 self.close_with_error(conn, fault, reason, out);
                 true
             }

@@ -70,6 +70,14 @@ pub enum LogEvent {
         /// Who asked for it.
         client: Option<ConnAndAddress>,
     },
+    /// A user's connection is closed by an order of an operator, or of the user on another
+    /// connection, that may have come from another node.
+    ForcedLogout {
+        /// Whose.
+        user: UserName,
+        /// The connection that is closed.
+        client: ConnAndAddress,
+    },
     /// A user has deleted their account: the answer to this client follows, if it is still
     /// connected.
     AccountDeleted {

@@ -52,7 +52,10 @@ impl LogEventCounts {
             LogEvent::ProofRefused { cause, .. } => *self.proof_refusals.entry(*cause).or_default() += 1,
             LogEvent::Blocked { .. } => self.blocked += 1,
             // Events of the operator are not counted here.
-            LogEvent::NoticeBegins { .. } | LogEvent::DeletionGoesOn { .. } | LogEvent::DeletionWentOn { .. } => {}
+            LogEvent::NoticeBegins { .. }
+            | LogEvent::DeletionGoesOn { .. }
+            | LogEvent::DeletionWentOn { .. }
+            | LogEvent::ForcedLogout { .. } => {}
             LogEvent::Replaced { .. } => self.replaced += 1,
             LogEvent::LimitReached { limit, .. } => *self.limits.entry(*limit).or_default() += 1,
             LogEvent::NotFriends { .. } => self.not_friends += 1,

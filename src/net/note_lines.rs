@@ -54,6 +54,14 @@ impl<S: NonblockingStream> Hub<S> {
             LogEvent::AccountDeleted { user, client } => {
                 self.log(Kind::AccountDeleted, client.map(|client| client.conn), None, Some(user));
             }
+            LogEvent::ForcedLogout { user, client } => {
+                self.log(
+                    Kind::ConnectionClosed,
+                    Some(client.conn),
+                    Some(("cause", "forced_logout".into())),
+                    Some(user),
+                );
+            }
             LogEvent::ProofRefused { user, client, cause } => {
                 let is_wrong = *cause == LoginRefusalCause::WrongPassword;
                 let kind = if is_wrong { Kind::WrongPassword } else { Kind::ProofRefused };
