@@ -3,13 +3,19 @@
 use super::escape::plain;
 use super::http::HttpResponse;
 use super::text_output::{number, text};
+use crate::bus::BusFigures;
 use crate::chat::contract::NodeLinkReport;
 use crate::net::admin::{ClusterMembers, NodeLiveness, NodeStatus};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The nodes as the database has them; of the node that was asked its links and users as well.
-pub(super) fn answer(members: &ClusterMembers, links: &[NodeLinkReport], users: usize) -> HttpResponse {
+/// The nodes as the database has them; of the node that was asked its links, bus and users as well.
+pub(super) fn answer(
+    members: &ClusterMembers,
+    links: &[NodeLinkReport],
+    bus: Option<&BusFigures>,
+    users: usize,
+) -> HttpResponse {
     let node = |member: &NodeStatus| {
         let link = links.iter().find(|link| (link.peer.node.get(), link.peer.epoch) == (member.node, member.epoch));
         json!({
@@ -34,7 +40,12 @@ pub(super) fn answer(members: &ClusterMembers, links: &[NodeLinkReport], users: 
     };
     let nodes: Vec<Value> = members.nodes.iter().map(node).collect();
     let (view, schema, frame_version) = (members.view, members.schema, members.frame_version);
-    HttpResponse::json(200, &json!({"view": view, "schema": schema, "frame_version": frame_version, "nodes": nodes}))
+    let bus = bus.map(|bus| {
+        let working = bus.instances.iter().filter(|instance| instance.is_up).count();
+        json!({"instances": bus.instances.len(), "working": working})
+    });
+    let value = json!({"view": view, "schema": schema, "frame_version": frame_version, "bus": bus, "nodes": nodes});
+    HttpResponse::json(200, &value)
 }
 
 fn link_value(link: &NodeLinkReport) -> Value {
@@ -61,8 +72,8 @@ fn seconds(ms: &Value) -> String {
 pub(super) fn show(value: &Value) -> String {
     let nodes = value["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut shown = format!(
-        "{:>4} {:<6} {:>5} {:>10} {:>6} {:>8} {:>6} {:<9} {:>5} name\n",
-        "node", "state", "epoch", "lease age", "mail", "oldest", "users", "build", "frame"
+        "{:>6} {:<6} {:>5} {:>10} {:>6} {:>8} {:>6} {:<9} {:>5} name\n",
+        "number", "state", "epoch", "lease age", "mail", "oldest", "users", "build", "frame"
     );
     for node in nodes {
         // A server of an earlier version says only whether a node lives.
@@ -77,13 +88,17 @@ pub(super) fn show(value: &Value) -> String {
             ["node", "epoch", "mail_waiting", "frame_version_max"].map(|key| number(&node[key]));
         let [lease, oldest] = ["lease_age_ms", "mail_age_ms"].map(|key| seconds(&node[key]));
         shown += &format!(
-            "{at:>4} {state:<6} {epoch:>5} {lease:>10} {mail:>6} {oldest:>8} {users:>6} {:<9} {frame:>5} {}{this}\n",
+            "{at:>6} {state:<6} {epoch:>5} {lease:>10} {mail:>6} {oldest:>8} {users:>6} {:<9} {frame:>5} {}{this}\n",
             text(&node["build"]),
             text(&node["name"])
         );
     }
     let [view, schema, frame] = ["view", "schema", "frame_version"].map(|key| number(&value[key]));
-    shown += &format!("view {view}, schema {schema}, frames of version {frame}\n");
+    let bus = match (value["bus"]["working"].as_u64(), value["bus"]["instances"].as_u64()) {
+        (Some(working), Some(all)) => format!("{working} of {all} instances work for this node"),
+        _ => "none".to_owned(),
+    };
+    shown += &format!("view {view}, schema {schema}, frames of version {frame}; bus: {bus}\n");
     let linked: Vec<&Value> = nodes.iter().filter(|node| node["link"].is_object()).collect();
     if !linked.is_empty() {
         shown += &format!(
@@ -109,6 +124,7 @@ pub(super) fn show(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::figures::BusInstanceFigures;
     use crate::chat::contract::{NodeId, NodeIncarnation};
 
     fn member(node: u16, name: &str, state: NodeLiveness) -> NodeStatus {
@@ -143,7 +159,9 @@ mod tests {
             lag_ms: Some(12),
             last_frame_ms_ago: None,
         };
-        let response = answer(&members, &[link(2, 3), link(3, 2)], 5);
+        let instance = |is_up| BusInstanceFigures { is_up, ..BusInstanceFigures::default() };
+        let bus = BusFigures { instances: vec![instance(true), instance(false)], ..BusFigures::default() };
+        let response = answer(&members, &[link(2, 3), link(3, 2)], Some(&bus), 5);
         let value: Value = serde_json::from_slice(&response.body).unwrap();
         let all = value["nodes"].as_array().unwrap();
         let states: Vec<_> = all.iter().map(|node| node["state"].as_str().unwrap()).collect();
@@ -155,6 +173,8 @@ mod tests {
         let lines: Vec<&str> = shown.lines().collect();
         assert!(lines[1].ends_with("a (this one)") && lines[2].contains("silent") && lines[2].contains("1.2 s"));
         assert_eq!(lines.len(), 8, "{shown}");
+        assert!(lines[4].ends_with("bus: 1 of 2 instances work for this node"), "{shown}");
+        assert!(show(&json!({"nodes": []})).contains("bus: none"));
         assert!(lines[7].contains("up") && lines[7].contains("61.0 s") && lines[7].contains("12 ms"), "{shown}");
         assert!(!shown.contains('\u{1b}'));
     }

@@ -220,7 +220,7 @@ impl AdminContext {
         let _slot = self.store_slot()?;
         let known = self.known_nodes(within)?;
         match known.reader.read() {
-            Ok(members) => Ok(nodes::answer(&members, &known.links, known.users)),
+            Ok(members) => Ok(nodes::answer(&members, &known.links, known.bus.as_ref(), known.users)),
             Err(error) => {
                 Err(HttpResponse::error(503, "store", format!("The nodes cannot be read from the database: {error}.")))
             }

@@ -68,6 +68,8 @@ pub struct NodesReport {
     pub reader: ClusterMembersReader,
     /// The links of the bus.
     pub links: Vec<NodeLinkReport>,
+    /// The numbers of the bus, if there is one.
+    pub bus: Option<BusFigures>,
     /// The connections of this node that are logged in.
     pub users: usize,
 }
@@ -235,7 +237,8 @@ impl<S: NonblockingStream> Hub<S> {
     fn nodes(&self) -> Option<Box<NodesReport>> {
         let reader = self.cluster.as_ref()?.members();
         let links = self.chat.link_reports(self.now.mono_ms);
-        Some(Box::new(NodesReport { reader, links, users: self.census.logged_in() }))
+        let bus = self.bus.as_ref().map(|bus| bus.figures());
+        Some(Box::new(NodesReport { reader, links, bus, users: self.census.logged_in() }))
     }
 
     fn cluster_numbers(&self) -> Option<(ClusterFigures, ClusterGauges, ClusterCounters)> {
