@@ -41,7 +41,7 @@ pub struct AdminCommandResult {
 /// One sentence: the server cannot be reached.
 pub fn run(order: &AdminCommand) -> Result<AdminCommandResult, String> {
     let caller = AdminClient::new(order)?;
-    let (status, value) = match &order.verb {
+    let (status, mut value) = match &order.verb {
         AdminVerb::Users => caller.all_users()?,
         verb => caller.ask(&request_of(verb))?,
     };
@@ -62,6 +62,12 @@ pub fn run(order: &AdminCommand) -> Result<AdminCommandResult, String> {
             stdout_text: String::new(),
             err: format!("hongyan: {}", escape::plain(message)),
         });
+    }
+    // The receiver's node may know more.
+    if let AdminVerb::Where { receiver, .. } = &order.verb
+        && value["node"].is_u64()
+    {
+        value["receiver"] = caller.ask(&request_of(&AdminVerb::User(receiver.clone())))?.1;
     }
     let stdout_text = text_output::show(&order.verb, &value);
     Ok(AdminCommandResult { is_success: is_success(status, &order.verb, &value), stdout_text, err: String::new() })
@@ -130,7 +136,10 @@ impl AdminClient {
             users.append(found);
             match page["next"].as_str() {
                 Some(next) => target = format!("/users?after={}", encode(next)),
-                None => return Ok((status, json!({"users": users, "node": page["node"]}))),
+                None => {
+                    let (node, name) = (&page["node"], &page["node_name"]);
+                    return Ok((status, json!({"users": users, "node": node, "node_name": name})));
+                }
             }
         }
     }
@@ -217,8 +226,9 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
 fn failure_reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => {
-            "there is no such socket; the server's log says where its admin interface is, and --admin names it (on MySQL it is \
-             hongyan.sock in the server's working folder: --admin unix:/var/lib/hongyan/hongyan.sock)"
+            "there is no such socket: the server does not run, or its admin interface is elsewhere; its log says where, and \
+             --admin names it (on MySQL it is hongyan.sock in the server's working folder: \
+             --admin unix:/var/lib/hongyan/hongyan.sock)"
                 .to_owned()
         }
         ErrorKind::ConnectionRefused => "no server listens there".to_owned(),

@@ -36,7 +36,12 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
         AdminVerb::Drain { waits: false } => {
             let (connections, seconds) = (number(&value["connections"]), number(&value["left_ms"]).div_ceil(1_000));
             format!(
-                "no log-ins are taken any more; {connections} connections are closed within {seconds} s, then the server stops\n"
+                "no log-ins are taken any more; {} within {seconds} s, then the server stops\n",
+                if connections == 1 {
+                    "1 connection is closed".to_owned()
+                } else {
+                    format!("{connections} connections are closed")
+                }
             )
         }
         AdminVerb::Change { .. } if value["unconfirmed_nodes"].is_array() => unconfirmed(value),
@@ -48,8 +53,12 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
 fn unconfirmed(value: &Value) -> String {
     let Some(nodes) = value["unconfirmed_nodes"].as_array() else { return String::new() };
     let called: Vec<String> = nodes.iter().map(|node| node_called(node, "name")).collect();
+    if called.is_empty() {
+        return "not all is done yet: the database does not say which nodes there are, so it is not known whether \
+                the user is connected to another one; ask again when it works\n"
+            .to_owned();
+    }
     let which = match called.as_slice() {
-        [] => "the other nodes have".to_owned(),
         [one] => format!("node {one} has"),
         several => format!("the nodes {} have", several.join(", ")),
     };
@@ -117,10 +126,14 @@ fn user(value: &Value) -> String {
     shown += &match online.is_object() {
         true if there.is_object() => {
             let (since, unacked) = (time(&online["online_since_ms"]), number(&online["outstanding"]));
-            format!("online on node {node} since {since}, {unacked} pushes sent and not acked (it knows the address)\n")
+            let address = "ask that node for their address";
+            format!("online on node {node} since {since}, {unacked} pushes sent and not acked; {address}\n")
         }
         false if there["answers"].as_bool() == Some(false) => {
-            format!("on node {node} last, which has not answered: it is not known whether they are online\n")
+            format!(
+                "on node {node} last, which has not answered (hongyan admin nodes shows how it is): \
+                 it is not known whether they are online\n"
+            )
         }
         false if there.is_object() => format!("not online; on node {node} last\n"),
         true => {
@@ -131,23 +144,36 @@ fn user(value: &Value) -> String {
         false => "not online\n".to_owned(),
     };
     let at_least = if value["waiting_is_at_least"].as_bool() == Some(true) { "at least " } else { "" };
-    shown += &format!("waiting: {at_least}{} pushes\n", number(&value["waiting"]));
+    let waiting = number(&value["waiting"]);
+    shown += &format!("waiting: {at_least}{waiting} {}\n", if waiting == 1 { "push" } else { "pushes" });
     shown + if value["banned"].as_bool() == Some(true) { "banned\n" } else { "not banned\n" }
 }
 
 fn messages(receiver: &str, value: &Value) -> String {
     let messages = value["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let asked = match value["node"].is_u64() {
-        true => format!(
-            "this is what node {} knows: what another one has sent, or was acked there, only that one knows\n",
+    let name = plain(receiver);
+    // What was sent on a connection is known where that connection is.
+    let there =
+        value["receiver"]["elsewhere"].is_object().then(|| node_called(&value["receiver"]["elsewhere"], "node_name"));
+    let asked = match (&there, value["node"].is_u64()) {
+        (Some(there), _) => format!(
+            "{name} was on node {there} last: ask that one what was sent; that a message was acked is remembered only \
+             where its sender and its receiver are online on one node\n"
+        ),
+        (None, true) => format!(
+            "this is what node {} knows; that a message was acked is remembered only where its sender and its receiver \
+             are online on one node\n",
             node_called(value, "node_name")
         ),
-        false => String::new(),
+        (None, false) => String::new(),
     };
     if messages.is_empty() {
-        let name = plain(receiver);
-        let away = "it is not known what was acked";
-        return format!("nothing with this id waits for {name}; while {name} is away {away}\n{asked}");
+        return match value["node"].is_u64() {
+            true => format!("nothing with this id waits for {name}\n{asked}"),
+            false => {
+                format!("nothing with this id waits for {name}; while {name} is away it is not known what was acked\n")
+            }
+        };
     }
     let mut shown = String::new();
     for message in messages {
@@ -160,6 +186,7 @@ fn messages(receiver: &str, value: &Value) -> String {
         // For an acked push it is not known how often it was sent.
         let sent = match (message["state"].as_str(), number(&message["times_sent"])) {
             (Some("acked"), _) => String::new(),
+            (_, 0) if there.is_some() => String::new(),
             (_, 0) => "; not sent on this connection".to_owned(),
             (_, 1) => "; sent once on this connection".to_owned(),
             (_, times) => format!("; sent {times} times on this connection"),
@@ -269,6 +296,9 @@ mod tests {
         let verb = AdminVerb::Where { receiver: "ann".into(), id: "m".into() };
         let messages = show(&verb, &json!({"messages": [], "node": 1}));
         assert!(messages.contains("what node 1 knows"), "{messages}");
+        let receiver = json!({"elsewhere": {"node": 2, "node_name": "b"}});
+        let messages = show(&verb, &json!({"messages": [], "node": 1, "receiver": receiver}));
+        assert!(messages.contains("ann was on node b (2) last: ask that one"), "{messages}");
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn a_server_alone_and_a_cluster_refuse_each_others_database() {
     let Some(database) = Database::new() else { return };
     drop(database.server().connect().unwrap());
     let why = NodeDatabase::join(&database.url(), "a").unwrap_err().to_string();
-    assert_eq!(why, "it is that of a server without --node-name, which uses it alone");
+    assert_eq!(why, "it is that of a server without --node-name, which uses it alone: stop that one first");
     let Some(database) = Database::new() else { return };
     let node = join(&database, "a");
     assert_eq!(refusal(&database.server()), "it is that of a cluster: a server needs --node-name to use it");
@@ -262,7 +262,7 @@ fn a_name_is_that_of_one_process_while_it_lives() {
     let Some(database) = Database::new() else { return };
     let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
     let why = NodeDatabase::join(&database.url(), "a").unwrap_err().to_string();
-    assert_eq!(why, "another process uses it as the node \"a\"");
+    assert!(why.starts_with("another process uses it as the node \"a\": stop that one"), "{why}");
     let number = a.first_view.number;
     a.wait_for_view(|view| view.number == number);
     // It was killed: its connection is gone, and nobody waits for its silence.

@@ -302,7 +302,7 @@ fn check_no_single_server(conn: &mut Conn) -> Result<(), StoreError> {
 }
 
 fn single_server_error() -> StoreError {
-    StoreError::Unusable("it is that of a server without --node-name, which uses it alone".into())
+    StoreError::Unusable("it is that of a server without --node-name, which uses it alone: stop that one first".into())
 }
 
 /// Refuses the database of a cluster to a server that would use it alone.
@@ -388,7 +388,9 @@ fn end_last_incarnation(conn: &mut Conn, node: NodeId, name: &str) -> Result<Nod
         let (epoch, beats) = state(conn, node)?;
         let last = NodeIncarnation { node, epoch };
         if beats > 0 && is_alive(conn, last, beats)? {
-            return Err(StoreError::InUse(format!("another process uses it as the node {name:?}")));
+            return Err(StoreError::InUse(format!(
+                "another process uses it as the node {name:?}: stop that one, or give this one a --node-name of its own"
+            )));
         }
         // If not, another node has fenced it meanwhile, or another process was faster.
         if raise_epoch(conn, last, EpochRaiseCause::Begins)? {
