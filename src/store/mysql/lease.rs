@@ -131,6 +131,7 @@ impl NodeLease {
         shared.clock.store(server.identity().floor, Ordering::Release);
         let mut keeper = LeaseKeeper::new(server.clone(), Arc::clone(&shared), silence_max);
         let looked = keeper.poll(true)?;
+        keeper.own_name = shared.directory.name_of(server.identity().incarnation.node);
         keeper.record_poll(&looked, true);
         let view = looked.view.clone();
         if keeper.fence_cause(&looked).is_some() {
@@ -244,6 +245,8 @@ struct LeaseKeeper {
     silence_max: Duration,
     silences: HashMap<u16, NodeSilence>,
     names: NodeNames,
+    /// As it was at the first read.
+    own_name: Option<String>,
     /// Records that were given to the loop, and are to be deleted.
     delivered_records: Vec<u64>,
     last_view: u64,
@@ -262,6 +265,7 @@ impl LeaseKeeper {
             silence_max,
             silences: HashMap::new(),
             names: NodeNames::default(),
+            own_name: None,
             delivered_records: Vec::new(),
             last_view: 0,
             renewed_at: Instant::now(),
@@ -402,13 +406,19 @@ impl LeaseKeeper {
         sql + &format!("SELECT id, record FROM mail WHERE node = {node} ORDER BY id LIMIT {room}; {view}")
     }
 
+    /// Has the number of this node still the name that it had at the start?
+    fn has_own_name(&self) -> bool {
+        self.shared.directory.name_of(self.server.identity().incarnation.node) == self.own_name
+    }
+
     /// Has another epoch of this node begun?
     fn fence_cause(&self, looked: &ClusterPollResult) -> Option<FenceCause> {
         let me = self.server.identity().incarnation;
         let now = looked.view.nodes.iter().zip(&looked.beats).find(|(state, _)| state.last.node == me.node);
         match now {
             Some((state, _)) if state.last.epoch == me.epoch => None,
-            Some((_, &beats)) if beats > 0 => Some(FenceCause::NameTaken),
+            // The number may have passed to a node of another name, after this one was forgotten.
+            Some((_, &beats)) if beats > 0 && self.has_own_name() => Some(FenceCause::NameTaken),
             _ => Some(FenceCause::Fenced),
         }
     }
