@@ -161,10 +161,12 @@ pub(super) fn log_if_newer(found: usize) {
 
 fn too_old_reason(found: &SchemaVersion) -> Option<String> {
     let SchemaVersion { version, compatible } = found;
-    if *version <= KNOWN || *compatible <= KNOWN {
+    if *compatible <= KNOWN {
         return None;
     }
-    let needs = if compatible < version { format!(", which needs one that knows {compatible}") } else { String::new() };
+    // The least version is raised before the first change of a breaking step.
+    let needs =
+        if compatible == version { String::new() } else { format!(", which needs one that knows {compatible}") };
     Some(format!(
         "it was written by a newer hongyan (schema {version}{needs}, this one knows {KNOWN}): start that one, or restore a dump from before its first start"
     ))
@@ -303,6 +305,10 @@ mod tests {
             assert_eq!(why(version, compatible), None);
         }
         let (next, second) = (KNOWN + 1, KNOWN + 2);
+        for version in [KNOWN - 1, KNOWN] {
+            let said = why(version, next).expect("a newer build changes the tables");
+            assert!(said.contains(&format!("(schema {version}, which needs one that knows {next}, this")), "{said}");
+        }
         let said = why(next, next).unwrap();
         let schemas = format!("schema {next}, this one knows {KNOWN}");
         let remedy = "start that one, or restore a dump from before its first start";
