@@ -94,8 +94,14 @@ pub(super) fn forget(
             progress.set(None);
             Ok(ForgetNodeResult::Done { users })
         }
-        // It has started meanwhile. A cluster of databases does not share the lock, either.
-        false => Ok(ForgetNodeResult::Lives),
+        // Another call was faster, or it has started meanwhile: a cluster of databases does not
+        // share the lock.
+        false => {
+            let rest: Option<u16> = conn
+                .exec_first("SELECT node FROM nodes WHERE name = ?", (name.as_bytes(),))
+                .map_err(|error| fault(&error).0)?;
+            Ok(if rest.is_none() { ForgetNodeResult::Unknown } else { ForgetNodeResult::Lives })
+        }
     }
 }
 
