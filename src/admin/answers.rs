@@ -117,7 +117,8 @@ pub(super) fn of_change(answer: &AdminAnswer, from: &AnswerSource) -> HttpRespon
             "Another notice to all users is on its way; wait until it has ended.",
         ),
         AdminAnswer::NoticeCut { users } => {
-            let message = format!("The store has failed for too long; {users} users get the notice, no more of them.");
+            let message =
+                format!("The store has failed for too long; {users} users get the notice, and perhaps a few more.");
             HttpResponse::error(503, "store", message)
         }
         // The other variants answer other requests: then the outcome of this one is not known.

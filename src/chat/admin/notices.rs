@@ -118,8 +118,10 @@ impl ChatCore {
         match &outcome {
             Some(AdminJobOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
             Some(AdminJobOutcome::Full(quota)) => self.note_mailbox_full(user, *quota, out),
-            // It may be in the store nevertheless.
-            None if ticket.is_some() => self.look_for(receiver, push.seq, out),
+            // It may be in the store nevertheless. One of a notice to all is tried again.
+            None if ticket.is_some() || self.notice_to_all(push.id()).is_none() => {
+                self.look_for(receiver, push.seq, out);
+            }
             _ => {}
         }
         self.users.release(receiver);
@@ -239,7 +241,14 @@ impl ChatCore {
         to_all.failures += 1;
         if to_all.failures > FAILURES_MAX {
             let (ticket, users) = (to_all.ticket, to_all.users);
+            let failed_pushes = std::mem::take(&mut to_all.failed_pushes);
             self.admin.notice_to_all = None;
+            // Some may be in the store nevertheless, and their receivers online.
+            for push in failed_pushes {
+                let receiver = self.users.hold_by_name(&push.receiver);
+                self.look_for(receiver, push.seq, out);
+                self.users.release(receiver);
+            }
             self.answer_admin(ticket, AdminAnswer::NoticeCut { users }, out);
         } else if !std::mem::replace(&mut to_all.pauses, true) {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::AdminNotices);

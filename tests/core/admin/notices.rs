@@ -180,6 +180,35 @@ fn answers_for_a_notice_to_all_that_was_given_up_do_not_count_for_the_next_one()
 }
 
 #[test]
+fn a_notice_to_all_that_is_given_up_still_reaches_those_in_whose_mailbox_it_is() {
+    let mut w = with_many(300);
+    let ann = w.online("ann");
+    w.store.plan(|job| {
+        let to = match job {
+            Job::Admin { job, .. } => match &**job {
+                AdminJob::Notice { push } => Some(push.receiver.as_str()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let fate = match to {
+            Some("ann") => Fate::DoAndLose,
+            Some(_) => Fate::Fail,
+            None => Fate::Do,
+        };
+        Plan { takes_ms: 1, answer_after_ms: 0, fate }
+    });
+    let ticket = w.admin(notice(None, "hello"));
+    w.run_for(600_000);
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::NoticeCut { users: 0 }));
+    w.store.fate(Fate::Do, any);
+    w.run_for(60_000);
+    // It is in the store, and she is online.
+    let ids: BTreeSet<String> = notices(&mut w, ann).iter().map(|push| push.id().to_owned()).collect();
+    assert_eq!(ids.len(), 1);
+}
+
+#[test]
 fn a_stop_cuts_a_notice_to_all_off() {
     let mut w = with_many(1_000);
     w.store.takes(50);
