@@ -21,9 +21,9 @@ use std::time::Duration;
 /// Users in one answer.
 const USERS_MAX: u32 = 100;
 
-/// One in so many of the requests at once may wait for the database, so that a database that hangs
-/// leaves room for /health and /metrics.
-const STORE_READS_SHARE: usize = 4;
+/// One in so many of the requests at once may use the database on its own thread; all but so many
+/// may wait for the store. So a store that hangs leaves room for /health, /metrics and /users.
+const SHARE: usize = 4;
 
 /// The resource of a path.
 enum AdminRoute {
@@ -60,6 +60,16 @@ impl AdminRoute {
         })
     }
 
+    /// The answer may have to wait for the store.
+    fn waits_for_store(&self) -> bool {
+        match self {
+            Self::Health | Self::Metrics | Self::Users | Self::Drain => false,
+            Self::Nodes | Self::ForgetNode(_) | Self::User(_) | Self::Messages | Self::Notices | Self::Change(..) => {
+                true
+            }
+        }
+    }
+
     fn is_post(&self) -> bool {
         matches!(self, Self::Notices | Self::Drain | Self::ForgetNode(_) | Self::Change(..))
     }
@@ -78,18 +88,24 @@ pub(super) struct AdminContext {
     /// The requests whose threads use the database.
     store_reads: Arc<AtomicUsize>,
     store_reads_max: usize,
+    /// The requests that may wait for the store.
+    store_waits: Arc<AtomicUsize>,
+    store_waits_max: usize,
     /// The largest text of a notice.
     pub(super) notice_bytes_max: usize,
 }
 
 impl AdminContext {
     pub(super) fn new(asker: LoopCaller, stage: StageCell, config: &AdminConfig) -> Self {
+        let share = (config.connections_max / SHARE).max(1);
         Self {
             asker,
             stage,
             process: ProcessFacts::new(),
             store_reads: Arc::default(),
-            store_reads_max: (config.connections_max / STORE_READS_SHARE).max(1),
+            store_reads_max: share,
+            store_waits: Arc::default(),
+            store_waits_max: config.connections_max.saturating_sub(share).max(1),
             notice_bytes_max: config.notice_bytes_max,
         }
     }
@@ -119,6 +135,13 @@ impl AdminContext {
         let wanted = |name: &str| {
             let missing = || HttpResponse::error(400, "bad_request", format!("The query needs the parameter {name}."));
             query.get(name).ok_or_else(missing)
+        };
+        let _slot = match route.waits_for_store() {
+            true => Some(
+                RequestSlot::take_below(&self.store_waits, self.store_waits_max)
+                    .ok_or_else(super::too_many_response)?,
+            ),
+            false => None,
         };
         match route {
             AdminRoute::Health => Ok(self.health(within)),

@@ -33,7 +33,7 @@ pub(super) const CONNECTIONS_MAX: ConfigOption = opt(
         // The bound fits.
         set: |c, value| c.admin_connections_max = value as usize,
     }),
-    "Requests to the admin interface at once; further ones are refused. A quarter of them may wait for the database itself (nodes, forget-node).",
+    "Requests to the admin interface at once; further ones are refused. A quarter of them is kept for those that need no store (health, metrics, users, drain), and a quarter may use the database themselves (nodes, forget-node).",
 );
 
 pub(super) const TIMEOUT: ConfigOption = opt(
