@@ -170,7 +170,7 @@ pub fn run(mut config: Config, program: ReloadHooks, say: impl Fn(&str)) -> Resu
         say(&format!("listening on {}", handle.addr));
         supervisor::ready();
         let joined = handle.join();
-        if joined.is_ok() && handle.shutdown_flags.is_fenced() && !asked_to_stop.load(Ordering::Acquire) {
+        if joined.is_ok() && handle.shutdown_flags.joins_again() && !asked_to_stop.load(Ordering::Acquire) {
             // Listen on the same port again, because clients reconnect to it.
             config.listen = handle.addr;
             drop(handle);
@@ -272,6 +272,7 @@ fn launch(
         push_hook,
         hash_key,
         on_stop: on_stop(is_process, &shutdown_flags),
+        drain_began: shutdown_flags.drain_flag(),
         cluster,
         bus,
         calls: admin.is_some().then_some(calls),
@@ -348,7 +349,7 @@ fn start_bus(
 fn on_stop(is_process: bool, over: &ShutdownFlags) -> Box<dyn Fn() + Send> {
     let over = over.clone();
     Box::new(move || {
-        if is_process && !over.is_fenced() {
+        if is_process && !over.joins_again() {
             supervisor::stopping();
         }
     })

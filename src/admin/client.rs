@@ -41,12 +41,18 @@ pub struct AdminCommandResult {
 /// One sentence: the server cannot be reached.
 pub fn run(order: &AdminCommand) -> Result<AdminCommandResult, String> {
     let caller = AdminClient::new(order)?;
-    let (status, mut value) = match &order.verb {
+    let (mut status, mut value) = match &order.verb {
         AdminVerb::Users => caller.all_users()?,
         verb => caller.ask(&request_of(verb))?,
     };
-    if order.verb == (AdminVerb::Drain { waits: true }) && status == 202 {
+    // After the drain it stops, and says so to others who order it.
+    let is_accepted = status == 202 || value["error"] == "stopping";
+    if order.verb == (AdminVerb::Drain { waits: true }) && is_accepted {
         caller.wait_until_stopped(Duration::from_millis(value["left_ms"].as_u64().unwrap_or(0)))?;
+        (status, value) = (202, value.take());
+        if let Some(value) = value.as_object_mut() {
+            value.remove("error");
+        }
     }
     if order.is_json {
         let text = serde_json::to_string_pretty(&value).unwrap_or_default();
@@ -147,28 +153,41 @@ impl AdminClient {
     /// Waits until a server that drains has stopped. A supervisor may have started another one in
     /// its place meanwhile.
     fn wait_until_stopped(&self, left: Duration) -> Result<(), String> {
-        let until = Instant::now() + left + DRAIN_SPARE;
-        while Instant::now() < until {
+        let (began, within) = (Instant::now(), left + DRAIN_SPARE);
+        while let Some(rest) = within.checked_sub(began.elapsed()) {
             thread::sleep(DRAIN_LOOK_EVERY);
-            match self.ask(&request_of(&AdminVerb::Status)) {
-                Ok((_, value)) if has_started_again(&value) => return Ok(()),
-                Ok(_) => {}
-                Err(_) if self.is_gone() => return Ok(()),
-                Err(_) => {}
+            match self.ask_within(&request_of(&AdminVerb::Status), rest) {
+                Ok((_, health)) => match health_after_drain(&health, began.elapsed()) {
+                    HealthAfterDrain::Stops => {}
+                    HealthAfterDrain::OtherProcess => return Ok(()),
+                    HealthAfterDrain::ServesAgain => {
+                        return Err("the server does not drain any more: it serves, and has not stopped".to_owned());
+                    }
+                },
+                Err(_) => match self.connect().map_err(|error| error.kind()) {
+                    Err(ErrorKind::NotFound) => return Ok(()),
+                    // A server that stops by itself takes its socket away.
+                    Err(ErrorKind::ConnectionRefused) => {
+                        return match self.endpoint {
+                            AdminEndpoint::Tcp(_) => Ok(()),
+                            AdminEndpoint::Unix(_) => Err("the server was killed before it had stopped".to_owned()),
+                        };
+                    }
+                    _ => {}
+                },
             }
         }
-        Err(format!("the server has not stopped within {} s", (left + DRAIN_SPARE).as_secs()))
-    }
-
-    /// No server listens there any more.
-    fn is_gone(&self) -> bool {
-        self.connect().is_err_and(|error| matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound))
+        Err(format!("the server has not stopped within {} s", within.as_secs()))
     }
 
     fn ask(&self, request: &OutgoingAdminRequest) -> Result<(u16, Value), String> {
+        self.ask_within(request, WITHIN)
+    }
+
+    fn ask_within(&self, request: &OutgoingAdminRequest, within: Duration) -> Result<(u16, Value), String> {
         let place = self.endpoint.with_absolute_path();
         let cannot = |error: io::Error| format!("cannot ask the server at {place}: {}", failure_reason(&error));
-        let mut stream = TimedStream::new(self.connect().map_err(cannot)?, WITHIN);
+        let mut stream = TimedStream::new(self.connect().map_err(cannot)?, within);
         let host = match &place {
             AdminEndpoint::Tcp(addr) => addr.to_string(),
             AdminEndpoint::Unix(_) => "localhost".to_owned(),
@@ -208,9 +227,26 @@ impl AdminClient {
     }
 }
 
-/// The health is that of another server than the one that drains.
-fn has_started_again(health: &Value) -> bool {
-    matches!(health["why"].as_str(), Some("ok" | "store" | "lease" | "starting" | "standby"))
+/// What a health says of a server that was to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HealthAfterDrain {
+    /// It stops.
+    Stops,
+    /// It is that of another process, in its place.
+    OtherProcess,
+    /// It is the same process, and does not drain.
+    ServesAgain,
+}
+
+/// `elapsed`: the time since the drain was ordered.
+fn health_after_drain(health: &Value, elapsed: Duration) -> HealthAfterDrain {
+    let is_ordinary = matches!(health["why"].as_str(), Some("ok" | "store" | "lease" | "starting" | "standby"));
+    match health["uptime_seconds"].as_u64() {
+        _ if !is_ordinary => HealthAfterDrain::Stops,
+        Some(uptime) if uptime > elapsed.as_secs() => HealthAfterDrain::ServesAgain,
+        // A server that is starting does not say since when.
+        _ => HealthAfterDrain::OtherProcess,
+    }
 }
 
 /// If a server listens on all addresses, use loopback.
@@ -233,7 +269,7 @@ fn failure_reason(error: &io::Error) -> String {
         }
         ErrorKind::ConnectionRefused => "no server listens there".to_owned(),
         ErrorKind::PermissionDenied => "only the server's user and root may ask it".to_owned(),
-        ErrorKind::TimedOut => "it did not answer in time".to_owned(),
+        ErrorKind::TimedOut => "it did not answer in time, and may still do this when it goes on".to_owned(),
         _ => super::listener::plain(error),
     }
 }
@@ -263,13 +299,20 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_drain_is_another_one() {
-        for (why, is_another) in
-            [("draining", false), ("stopping", false), ("busy", false), ("ok", true), ("starting", true)]
-        {
-            assert_eq!(has_started_again(&json!({"why": why})), is_another, "{why}");
+    fn a_server_that_serves_after_a_drain_is_another_one_or_has_not_stopped() {
+        let after = |health: Value| health_after_drain(&health, Duration::from_millis(7_900));
+        for why in ["draining", "stopping", "busy"] {
+            assert_eq!(after(json!({"why": why, "uptime_seconds": 90})), HealthAfterDrain::Stops, "{why}");
         }
-        assert!(!has_started_again(&json!({"error": "busy"})));
+        assert_eq!(after(json!({"error": "busy"})), HealthAfterDrain::Stops);
+        for (health, expected) in [
+            (json!({"why": "ok", "uptime_seconds": 3}), HealthAfterDrain::OtherProcess),
+            (json!({"why": "starting"}), HealthAfterDrain::OtherProcess),
+            (json!({"why": "lease", "uptime_seconds": 90}), HealthAfterDrain::ServesAgain),
+            (json!({"why": "ok", "uptime_seconds": 90}), HealthAfterDrain::ServesAgain),
+        ] {
+            assert_eq!(after(health.clone()), expected, "{health}");
+        }
     }
 
     #[test]

@@ -301,6 +301,11 @@ impl<S: NonblockingStream> Hub<S> {
         self.is_drained
     }
 
+    /// Has a drain begun?
+    pub fn is_draining(&self) -> bool {
+        self.web.is_draining()
+    }
+
     /// Closes the connections that the core left open. From now on only clients with unread output
     /// are awaited.
     pub fn close_all(&mut self) {

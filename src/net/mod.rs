@@ -104,6 +104,8 @@ pub struct LoopParts {
     pub hash_key: [u64; 2],
     /// Called when the stop begins; must not wait.
     pub on_stop: Box<dyn Fn() + Send>,
+    /// Set when a drain begins.
+    pub drain_began: Arc<AtomicBool>,
     /// The other nodes, if this is one of a cluster.
     pub cluster: Option<ClusterHandle>,
     /// What carries frames between them, if there is one.
@@ -137,6 +139,7 @@ pub struct Loop {
     stop: StopStage,
     stop_wait_ms: u64,
     on_stop: Box<dyn Fn() + Send>,
+    drain_began: Arc<AtomicBool>,
     hub: Hub<Socket>,
     pool: WorkerPool,
     finished: Vec<(JobTicket, JobOutcome)>,
@@ -175,6 +178,7 @@ impl Loop {
             pool,
             hash_key,
             on_stop,
+            drain_began,
             push_hook,
             cluster,
             bus,
@@ -203,6 +207,7 @@ impl Loop {
             stop: StopStage::No,
             stop_wait_ms,
             on_stop,
+            drain_began,
             hub,
             pool,
             finished: Vec::new(),
@@ -302,6 +307,9 @@ impl Loop {
         self.hub.turn();
         self.hub.note_clock();
         self.submit_jobs();
+        if self.hub.is_draining() {
+            self.drain_began.store(true, Ordering::Release);
+        }
         if self.hub.is_drained() && self.stop == StopStage::No {
             log::info!("drained: all connections are closed");
             self.begin_stop();

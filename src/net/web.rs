@@ -46,6 +46,10 @@ impl WebSettings {
         self.is_draining = true;
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
     pub(super) fn stop(&mut self) {
         self.is_stopping = true;
     }

@@ -273,6 +273,7 @@ mod tests {
             pool,
             hash_key: [1, 2],
             on_stop: Box::new(|| ()),
+            drain_began: Arc::default(),
             cluster: None,
             bus: None,
             push_hook: None,

@@ -21,6 +21,8 @@ pub(super) struct ShutdownFlags {
     is_taken_over: Arc<AtomicBool>,
     /// This node was fenced; it may join again.
     is_fenced: Arc<AtomicBool>,
+    /// An operator drains this server: it is to stop, whatever happens meanwhile.
+    is_draining: Arc<AtomicBool>,
     pub(super) on_taken_over: WakeFn,
     on_fenced: OnFenced,
 }
@@ -43,6 +45,7 @@ impl ShutdownFlags {
             stop: Arc::clone(stop),
             is_taken_over,
             is_fenced,
+            is_draining: Arc::default(),
             on_taken_over: Arc::new(move || {
                 log::error!("another server has taken this one's place in the database: this one stops");
                 end(&taken_over);
@@ -75,6 +78,16 @@ impl ShutdownFlags {
 
     pub(super) fn is_fenced(&self) -> bool {
         self.is_fenced.load(Ordering::Acquire)
+    }
+
+    /// Set by the loop when a drain begins.
+    pub(super) fn drain_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_draining)
+    }
+
+    /// This node was fenced, and is to join again.
+    pub(super) fn joins_again(&self) -> bool {
+        self.is_fenced() && !self.is_draining.load(Ordering::Acquire)
     }
 
     /// Requests the stop.

@@ -82,6 +82,7 @@ fn an_order_of_the_operator_ends_connections_on_all_nodes() {
     a.done(&["disconnect", "ann"]);
     ann.expect_error("", "UNAVAILABLE");
     ann.expect_closed();
+    assert!(b.node.wait_for("cause=forced_logout").contains("user=ann"), "the log of her node says so");
     assert_eq!(a.ask(&["disconnect", "ann"]).0, 1, "she is on no node");
     let mut ann = b.node.log_in("ann");
     a.done(&["ban", "ann"]);
@@ -113,7 +114,7 @@ fn the_operator_is_told_which_orders_are_not_confirmed() {
     let ann = b.node.log_in("ann");
     b.node.signal("-STOP");
     let (status, said) = a.ask(&["ban", "ann"]);
-    assert!(status == 1 && said.contains("node 2 has not confirmed"), "{status} {said}");
+    assert!(status == 1 && said.contains("node b (2) has not confirmed"), "{status} {said}");
     // When the node is fenced, no confirmation is missing any more.
     let until = Instant::now() + PATIENCE;
     while a.ask(&["ban", "ann"]).0 != 0 {
@@ -182,6 +183,34 @@ fn a_drained_node_closes_a_few_connections_at_a_time_and_stops() {
     assert!(said.contains("the server has stopped"), "{said}");
     assert!(health(b.node.addr).is_empty());
     assert!(health(a.node.addr).is_empty());
+}
+
+#[test]
+fn a_node_that_is_fenced_while_it_drains_stops_and_does_not_join_again() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut a = Managed::start(&database.url(), "a", &["--drain", "1m"]);
+    let b = Managed::start(&database.url(), "b", &[]);
+    let clients: Vec<Client> = (0..100).map(|_| a.node.client()).collect();
+    a.done(&["drain"]);
+    a.node.signal("-STOP");
+    b.node.wait_for("the node a (number 1) gives no sign of life: it was fenced");
+    a.node.signal("-CONT");
+    assert_eq!(a.node.status(), Some(0));
+    drop(clients);
+}
+
+#[test]
+fn a_forgotten_node_whose_number_has_passed_on_joins_as_a_new_one() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, b] = two(&database);
+    b.node.signal("-STOP");
+    a.node.wait_for("the node b (number 2) gives no sign of life: it was fenced");
+    a.done(&["forget-node", "b"]);
+    let c = Node::begin(&["--store", &database.url(), "--node-name", "c"]);
+    c.wait_for("this server is the node c (number 2) of a cluster");
+    b.node.signal("-CONT");
+    b.node.wait_for("another node has fenced this one");
+    b.node.wait_for("this server is the node b (number 3) of a cluster");
 }
 
 #[test]
