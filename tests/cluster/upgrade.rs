@@ -103,7 +103,9 @@ fn upgrade_and_go_back(database: &MariaDb, more: &[&str]) {
     run.wait_for_promises(50);
     // Back: a node of this build on the tables of the next one.
     replace(&mut nodes[2].node, THIS);
-    nodes[2].node.wait_for(&format!("those of a newer hongyan (schema {NEXT_SCHEMA}, this one knows {SCHEMA})"));
+    let newer = format!("those of a newer hongyan (schema {NEXT_SCHEMA}, this one knows {SCHEMA})");
+    let logged = &nodes[2].node.started_with;
+    assert!(logged.iter().any(|line| line.contains(&newer)), "{logged:?}");
     nodes.iter().for_each(|node| wait_for_frames(node, FRAME_MAX));
     assert_eq!(versions(database), (NEXT_SCHEMA, SCHEMA));
     talk(7, &nodes[2], &nodes[1]);

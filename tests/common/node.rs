@@ -15,6 +15,8 @@ pub struct Node {
     words: Vec<String>,
     child: Child,
     log: Receiver<String>,
+    /// What it logged before it was ready, if it was started again.
+    pub started_with: Vec<String>,
 }
 
 impl Node {
@@ -38,7 +40,7 @@ impl Node {
         let words = before.iter().chain(&own).chain(args).chain(&CHEAP_PASSWORDS);
         let words: Vec<String> = words.map(ToString::to_string).collect();
         let (child, log) = Self::spawn(&words);
-        Self { addr, words, child, log }
+        Self { addr, words, child, log, started_with: Vec::new() }
     }
 
     fn spawn(words: &[String]) -> (Child, Receiver<String>) {
@@ -53,12 +55,17 @@ impl Node {
     /// The next line of the log that has this in it.
     #[track_caller]
     pub fn wait_for(&self, what: &str) -> String {
+        self.wait_with_lines_before(what).0
+    }
+
+    #[track_caller]
+    fn wait_with_lines_before(&self, what: &str) -> (String, Vec<String>) {
         let (until, mut said) = (Instant::now() + 2 * PATIENCE, Vec::new());
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let Ok(line) = self.log.recv_timeout(left) else { panic!("the log does not say {what:?}: {said:#?}") };
             if line.contains(what) {
-                return line;
+                return (line, said);
             }
             said.push(line);
         }
@@ -110,7 +117,7 @@ impl Node {
     /// Starts it with the same arguments after its end.
     pub fn start_again(&mut self) {
         (self.child, self.log) = Self::spawn(&self.words);
-        self.wait_for("listening on");
+        self.started_with = self.wait_with_lines_before("listening on").1;
     }
 
     pub fn client(&self) -> Client {

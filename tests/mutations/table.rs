@@ -325,8 +325,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a ban ends no session",
         "src/chat/admin.rs",
-        "            Some(UserLocation::Here(conn)) => {\n                self.close_with_error(conn, fault, reason, out);",
-        "            Some(UserLocation::Here(_)) if why == ForcedLogoutCause::Banned => false,\n            Some(UserLocation::Here(conn)) => {\n                self.close_with_error(conn, fault, reason, out);",
+        "                self.close_with_error(conn, fault, reason, out);\n                true",
+        "                if cause != Some(LoginRefusalCause::Banned) {\n                    self.close_with_error(conn, fault, reason, out);\n                }\n                true",
     ),
     of(
         "a deleted user goes on as if nothing had happened",
