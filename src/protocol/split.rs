@@ -6,14 +6,14 @@
 //! envelope parser does.
 //!
 //! ```
-//! use hongyan::protocol::split::{RawInput, RawItem};
-//! let mut raw = RawInput::default();
+//! use hongyan::protocol::split::{EnvelopeSplitter, EnvelopeStreamItem as Item};
+//! let mut splitter = EnvelopeSplitter::default();
 //! let mut chunk: &[u8] = b"{\"TYPE\":0} nonsense\n{\"TY";
-//! assert_eq!(raw.next(&mut chunk, 1024), RawItem::Envelope(b"{\"TYPE\":0}"));
-//! assert_eq!(raw.next(&mut chunk, 1024), RawItem::Bad);
-//! assert_eq!(raw.next(&mut chunk, 1024), RawItem::More);
+//! assert_eq!(splitter.next(&mut chunk, 1024), Item::Envelope(b"{\"TYPE\":0}"));
+//! assert_eq!(splitter.next(&mut chunk, 1024), Item::Bad);
+//! assert_eq!(splitter.next(&mut chunk, 1024), Item::More);
 //! let mut chunk: &[u8] = b"PE\":0}";
-//! assert_eq!(raw.next(&mut chunk, 1024), RawItem::Envelope(b"{\"TYPE\":0}"));
+//! assert_eq!(splitter.next(&mut chunk, 1024), Item::Envelope(b"{\"TYPE\":0}"));
 //! ```
 
 /// The largest nesting depth of objects and arrays.
