@@ -1,4 +1,4 @@
-//! What operators are told of the core's part of a cluster: counts, and the state of each link.
+//! The core's numbers of a cluster for operators: counts, and the state of each link.
 
 use super::contract::{ClusterCounters, ClusterGauges, NodeLinkReport};
 use crate::chat::ChatCore;
@@ -56,7 +56,7 @@ impl ChatCore {
         })
     }
 
-    /// What has happened between this node and others so far. `None`: there are none.
+    /// Counts of what has happened between this node and others. `None`: there is no cluster.
     #[must_use]
     pub fn cluster_totals(&self) -> Option<ClusterCounters> {
         let cluster = self.cluster.as_ref()?;

@@ -1,7 +1,8 @@
-//! An operator asks about a user who is not here: the node to which the user belongs is asked.
+//! Questions of operators about users who are not online here. They are passed on to the node to
+//! which the user belongs.
 //!
-//! Questions and answers go by the mail. A version that does not know them skips them there, and
-//! nobody waits for long: a node that does not answer is named.
+//! Questions and answers go by the mail, where an older version skips them. If the other node does
+//! not answer in time, the operator is told its name.
 
 use super::super::ChatCore;
 use super::super::contract::{
@@ -13,9 +14,9 @@ use super::contract::{ClusterStoreJob, NodeIncarnation, NodeMessage};
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
 
-/// How long the other node has.
+/// The time within which the other node must answer.
 const ANSWER_WITHIN_MS: u64 = 3_000;
-/// Questions in progress at a time.
+/// The maximum number of questions in progress.
 const QUESTIONS_MAX: usize = 1_000;
 
 /// A report to an operator that lacks what another node knows.
@@ -63,7 +64,7 @@ impl ChatCore {
         }
     }
 
-    /// It was read to which node the user belongs.
+    /// The store has said to which node the user belongs.
     pub(in super::super) fn owner_for_question(
         &mut self,
         question: PendingUserReport,
@@ -120,7 +121,7 @@ impl ChatCore {
         out.push(CoreAction::Send { to: from, record: NodeMessage::Told { question, online } });
     }
 
-    /// Another node answers.
+    /// Another node has answered.
     pub(super) fn on_user_answer(
         &mut self,
         from: NodeIncarnation,

@@ -1,5 +1,5 @@
-//! What a node has seen of itself and of the others: the time since the last new sign of life of
-//! each, and the time for which the same record is the first that waits for it.
+//! The signs of life of all nodes, as one node has seen them: when the last new one came from each,
+//! and since when the same record is the first that waits for the node.
 
 use crate::chat::contract::{ClusterView, NodeId};
 use mysql::Row;
@@ -29,7 +29,7 @@ pub struct LeaseFigures {
 /// A sign of life: the epoch of a node, and the number of signs that it gave.
 type LifeSign = (u64, u64);
 
-/// What was seen of one node, and when it was seen first.
+/// The last new sign of life of one node, with the time when it was seen, and its mail.
 struct NodeLastSeen {
     last_sign: (LifeSign, Instant),
     /// The first record that waits for it in the database, by its id.

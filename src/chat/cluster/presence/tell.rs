@@ -19,7 +19,8 @@ const MOVED_BYTES_MAX: usize = 32 * 1024;
 /// All users are told over the bus if that is at most this part of what a link may hold, and by the
 /// mail otherwise.
 const PRESENT_OF_LINK: usize = 4;
-/// What is told by the mail was read after so long. Until then what follows it goes the same way.
+/// After this time, a record that was sent by the mail has been read. Until then, later records go
+/// the same way, so that they do not overtake it.
 const MAIL_READ_AFTER_MS: u64 = 5_000;
 
 impl ChatCore {
