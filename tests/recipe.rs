@@ -1,11 +1,11 @@
-//! The recipe for `hashValue` in docs/protocol.md gives what the page says it gives. The server
-//! itself never computes it.
+//! Checks that the recipe for `hashValue` in docs/protocol.md gives the value that the page shows.
+//! The server itself never computes it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
-/// HMAC-SHA-256 (RFC 2104) with a key of at most one block, made ready once.
+/// HMAC-SHA-256 (RFC 2104) with a key of at most one block. The key is prepared only once.
 struct Hmac {
     inner: Sha256,
     outer: Sha256,

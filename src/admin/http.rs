@@ -30,7 +30,7 @@ pub(super) struct HttpRequest {
     pub(super) target: String,
     pub(super) host: Option<String>,
     pub(super) has_origin: bool,
-    /// A browser indicates that a page, and not its user, makes the request.
+    /// The browser says that a web page makes the request, not the user directly.
     pub(super) is_of_page: bool,
     /// The id of the store that the caller means.
     pub(super) store_id: Option<String>,

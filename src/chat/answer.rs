@@ -28,8 +28,8 @@ pub(super) const CROWDED: ErrorReply =
     ErrorReply(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
 pub(super) const NO_HASHING: ErrorReply =
     ErrorReply(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
-/// Not `TOO_LARGE`: that would announce that the connection is closed, but the envelope is within
-/// its limit.
+/// The code is not `TOO_LARGE`: that one announces that the connection is closed, but here the
+/// envelope is within its limit.
 pub(super) const LARGER_THAN_ROWS: ErrorReply = ErrorReply(
     ErrorCode::BadField,
     "this is larger than the database of this server takes, sent again it is refused again",
@@ -57,7 +57,7 @@ pub(super) const SIGN_UPS_CLOSED: ErrorReply =
 pub(super) const TOO_FAST_CLOSED: ErrorReply =
     ErrorReply(ErrorCode::RateLimited, "too many requests, this connection is closed");
 
-/// The fault for clients that wait for a write that was not done.
+/// The error for clients whose write was not done.
 pub(super) fn fault_of(outcome: &JobOutcome) -> ErrorReply {
     match outcome {
         JobOutcome::TooLarge => LARGER_THAN_ROWS,
@@ -66,8 +66,8 @@ pub(super) fn fault_of(outcome: &JobOutcome) -> ErrorReply {
     }
 }
 
-/// Is the connection's input held until this request is answered? Requests that need a password
-/// check do so.
+/// Is the connection's input held until a request of this type is answered? It is held for requests
+/// that need a password check.
 pub(super) fn holds_input(verb: RequestType) -> bool {
     matches!(verb, RequestType::SignUp | RequestType::Login | RequestType::Password | RequestType::Account)
 }
@@ -166,8 +166,8 @@ impl ChatCore {
         }
     }
 
-    /// Notes a request that waits for jobs. It is answered within its deadline whatever their
-    /// outcome is.
+    /// Notes a request that waits for jobs. It is answered within its deadline, even if the jobs
+    /// are not done by then.
     pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<CoreAction>) -> JobTicket {
         if !holds_input(pending.request_type) {
             self.add_unanswered(pending.conn);
@@ -196,14 +196,15 @@ impl ChatCore {
         Some(pending)
     }
 
-    /// The user of this connection is owed one more answer.
+    /// The user of this connection waits for one more answer.
     pub(super) fn add_unanswered(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn) {
             session.unanswered += 1;
         }
     }
 
-    /// One of the owed answers is sent now. After the last one, a log-in of another user may begin.
+    /// One answer for which the user waited is sent now. After the last one, a log-in of another
+    /// user may begin.
     pub(super) fn remove_unanswered(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
@@ -250,7 +251,7 @@ impl ChatCore {
         self.claims.get(&request).cloned()
     }
 
-    /// Is any client owed an answer?
+    /// Does any client wait for an answer?
     #[must_use]
     pub fn has_unanswered_requests(&self) -> bool {
         !(self.awaited_answers.is_empty() && self.save_delay.is_empty())
@@ -267,7 +268,7 @@ impl ChatCore {
             AwaitedAnswer::Request(_) => None,
             AwaitedAnswer::Push(delivery) => Some(delivery),
         });
-        // Before a push is being saved, its sender waits for the save delay.
+        // In the save delay a push is not being saved yet, but its sender waits, too.
         let pushes = saving
             .chain(self.save_delay.iter().map(|&(_, delivery)| delivery))
             .filter_map(|delivery| self.deliveries.get(delivery));

@@ -70,8 +70,8 @@ pub enum LogEvent {
         /// Who asked for it.
         client: Option<ConnAndAddress>,
     },
-    /// A user's connection is closed by an order of an operator, or of the user on another
-    /// connection, that may have come from another node.
+    /// A user's connection is closed by an order. The order came from an operator, or from the user
+    /// on another connection, and perhaps through another node.
     ForcedLogout {
         /// Whose.
         user: UserName,
@@ -103,7 +103,7 @@ pub enum LogEvent {
         /// The user who is blocked.
         other: UserName,
     },
-    /// The deletion of an account that a stop had cut short is resumed after the start.
+    /// A stop had cut short the deletion of an account. After the start the server resumes it.
     DeletionGoesOn {
         /// Whose account it is.
         user: UserName,
@@ -115,14 +115,14 @@ pub enum LogEvent {
         /// Nothing is left; otherwise the next start resumes it.
         is_done: bool,
     },
-    /// The server begins to send an operator's notice to all users. If the server is killed
-    /// meanwhile, the id shows who has it.
+    /// The server begins to send an operator's notice to all users. If the server is killed before
+    /// the end, the id helps to find out which users have the notice.
     NoticeBegins {
         /// The id of all its pushes.
         id: Box<str>,
     },
-    /// A request was refused, or a connection closed, because a limit was reached. A log-in or
-    /// sign-up that a budget of tries refuses has only the note of its refusal.
+    /// A request was refused, or a connection closed, because a limit was reached. If a budget of
+    /// tries refuses a log-in or sign-up, only its refusal is noted, not this event.
     LimitReached {
         /// The user who is logged in on the connection, if there is one.
         user: Option<UserName>,

@@ -106,9 +106,9 @@ where
     Ok(if is_check { CliCommand::Check(settings) } else { CliCommand::Run(settings) })
 }
 
-/// The settings from the file, the variables and the flags. The file is checked as a whole, even
-/// where it is overridden. `check_relations` checks the relations between the settings that are
-/// used.
+/// Reads the settings from the file, the variables and the flags. The whole file is checked, even
+/// the settings that are overridden. `check_relations` checks the relations between the settings
+/// that are used.
 pub(super) fn settings(
     flags: &[(&'static ConfigOption, OsString)],
     variables: &EnvVariables,
@@ -184,8 +184,8 @@ fn check_relations(config: &mut Config, given: &[&str]) -> Result<(), String> {
         }
         config.rules.auth_jobs_max = config.rules.jobs_max;
     }
-    // If messages were saved later than that, those to a receiver who does not ack would always be
-    // answered MF.
+    // If the save delay were longer than that time, messages to a receiver who does not ack would
+    // always be answered MF.
     if config.rules.save_after_ms > config.rules.answer_within_ms {
         if given.contains(&"save-after") {
             let (save, answer) = (shown(config, "save-after"), shown(config, "answer-within"));
@@ -223,8 +223,8 @@ fn check_relations(config: &mut Config, given: &[&str]) -> Result<(), String> {
             return Err("--standby and --node-name exclude each other: the nodes stand in for one another".to_owned());
         }
     }
-    // A frame becomes at most three times as large when it is written in the other form, and a few
-    // must fit into the output.
+    // A frame becomes at most three times as large when it is written in the other content form. A
+    // few frames must fit into the output.
     let output_min = config.frame_bytes_max.saturating_mul(4);
     if config.output_bytes_max < output_min {
         if given.contains(&"output-bytes-max") {
@@ -256,8 +256,8 @@ pub(super) fn given_twice_error(name: &str) -> String {
     format!("--{name} is given twice")
 }
 
-/// The error about an unexpected argument. It may be a store URL whose flag was forgotten: then it
-/// is not repeated.
+/// The error about an unexpected argument. The argument may be a store URL whose flag was
+/// forgotten: the error does not repeat an argument that looks like one.
 pub(super) fn unexpected_argument_error(value: &OsStr, help: &str) -> String {
     let value = value.to_string_lossy();
     let shown = if value.contains([':', '@']) { String::new() } else { format!(" {:?}", shorten(&value)) };

@@ -16,8 +16,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The interval between two checks for signals.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 
-/// Opens the store. If it cannot be reached, waits as long as the configuration says, and calls
-/// `on_wait` before. If it can be reached but not used, fails at once. `None`: a signal came.
+/// Opens the store. If it cannot be reached, calls `on_wait` once and then waits as long as the
+/// configuration says. If it can be reached but not used, fails at once. `None`: a signal came.
 pub(super) fn open(
     config: &Config,
     signals: &mut Option<Signals>,
@@ -60,8 +60,8 @@ pub(super) fn may_recover(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::Busy(_))
 }
 
-/// Does some work on a separate thread and waits for it: it may hang until the driver's time-outs,
-/// and a signal must not wait for that. `None`: a signal came first.
+/// Does some work on a separate thread and waits for it. The work may hang until the driver times
+/// out, and a signal must not wait for that. `None`: a signal came first.
 pub(super) fn on_a_thread<T: Send + 'static>(
     signals: &mut Option<Signals>,
     name: &str,
@@ -69,7 +69,7 @@ pub(super) fn on_a_thread<T: Send + 'static>(
 ) -> Result<Option<Result<T, StoreError>>, StartError> {
     let (sender, done) = channel();
     let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // If nobody waits any more, the result is dropped; a pool then ends its workers.
+        // If nobody waits any more, the result is dropped. If it is a pool, that ends its workers.
         sender.send(work()).unwrap_or(());
     });
     thread.map_err(|error| super::start_error("start a thread", &error))?;

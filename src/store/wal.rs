@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 /// The interval between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// The interval between two warnings while it stays large.
+/// The interval between two warnings while the log stays large.
 const WARN_EVERY: Duration = Duration::from_secs(600);
 
-/// The result of the last check.
+/// When the size was checked last, and when the last warning was, if the log is still large.
 #[derive(Debug, Default)]
 pub(super) struct WalWatch {
     checked_at: Option<Instant>,

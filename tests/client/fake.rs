@@ -1,4 +1,4 @@
-//! A server that says what a test tells it to.
+//! A fake server that answers as a test tells it to.
 
 use super::super::PATIENCE;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 
-/// Takes connections, one after another.
+/// Accepts connections, and hands them to the test one after another.
 pub(crate) struct Fake {
     pub(crate) addr: SocketAddr,
     connections: Receiver<TcpStream>,
@@ -79,7 +79,7 @@ impl Talk {
         }
     }
 
-    /// Nothing more comes but what was on its way.
+    /// Reads and drops the requests that were on their way, until the connection ends.
     pub(crate) fn expect_end(&mut self) {
         while self.next().is_some() {}
     }

@@ -243,7 +243,7 @@ fn the_asker_can_withdraw() {
     w.friend(ann, Request, "f1", "bob");
     w.run_for(10);
     assert_eq!((w.heard(ann), w.heard(bob)), (vec!["OK f1".into()], vec!["ask ann f1".into()]));
-    // One that was acked is withdrawn as well, and what the other has asked is not.
+    // A request can be withdrawn even if it was acked. The other user's own request stays.
     w.ack(bob, "f1");
     w.friend(bob, Request, "g1", "ann");
     w.run_for(10);
@@ -277,7 +277,8 @@ fn a_withdrawal_whose_answer_was_lost_takes_the_push_off_the_list() {
     w.friend(ann, Delete, "d1", "bob");
     w.run_for(3_000);
     assert_eq!(w.heard(ann), ["OK f1", "UNAVAILABLE d1"]);
-    // It is known now that it was done, and a second try does not say which push it was.
+    // The withdrawal was done, and that is known now. A second try does not say which push it
+    // removed.
     w.store.work(w.now_ms);
     w.friend(ann, Delete, "d1", "bob");
     w.run_for(5_000);

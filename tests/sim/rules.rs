@@ -1,4 +1,5 @@
-//! The rules that one run has, drawn from its seed: often so small that every bound is reached.
+//! The settings of one run, drawn from its seed. Often they are so small that every bound is
+//! reached.
 
 use super::random::Random;
 use hongyan::chat::contract::CoreSettings;
@@ -25,7 +26,8 @@ pub fn of(random: &mut Random) -> CoreSettings {
         ..CoreSettings::default()
     };
     if small {
-        // From what was drawn already, so that seeds go on meaning what they meant.
+        // These are derived from values already drawn: another draw would change what each seed
+        // does.
         CoreSettings { jobs_per_connection_max: 1 + rules.list_max, reads_per_connection_max: rules.page_max, ..rules }
     } else {
         rules

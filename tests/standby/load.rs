@@ -1,5 +1,5 @@
-//! Clients as they should be when a server goes away: they come to the other one, send again what
-//! was not answered, and ack what they receive.
+//! Clients that behave as they should when a server goes away: they connect to the other server,
+//! send all unanswered messages again, and ack the messages that they receive.
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A server that says nothing for so long is left.
+/// A client leaves a server that says nothing for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
 const WINDOW: usize = 8;
 
 struct Link(BufReader<TcpStream>);
 
 impl Link {
-    /// Logged in on the first server that lets this user in.
+    /// Connects and logs in on the first server that lets this user in.
     fn open(servers: &[SocketAddr], name: &str) -> Option<Self> {
         servers.iter().find_map(|server| {
             let stream = TcpStream::connect_timeout(server, PATIENCE).ok()?;
@@ -49,9 +49,9 @@ impl Link {
 /// What the clients of a run know.
 #[derive(Default)]
 pub(crate) struct Known {
-    /// Answered with `MS`.
+    /// The ids of the messages that were answered with `MS`.
     pub(crate) promised: Mutex<BTreeSet<String>>,
-    /// Received.
+    /// The ids of the messages that were received.
     pub(crate) seen: Mutex<BTreeSet<String>>,
     stop: AtomicBool,
 }
@@ -70,7 +70,7 @@ impl Known {
     }
 }
 
-/// Sue talks to each of these; ends with the run.
+/// Starts a thread on which Sue sends messages to these receivers until the run is stopped.
 pub(crate) fn talk(servers: [SocketAddr; 2], receivers: &'static [&'static str], known: &Arc<Known>) -> JoinHandle<()> {
     let known = Arc::clone(known);
     thread::spawn(move || {
@@ -121,8 +121,8 @@ fn talk_on(
     Some(())
 }
 
-/// A user who receives and acks; ends when all that was promised to them has come after the end of
-/// the run.
+/// Starts a thread on which a user receives and acks. After the run is stopped, the thread ends
+/// when the user has received all messages that were promised to them.
 pub(crate) fn listen(servers: [SocketAddr; 2], name: &'static str, known: &Arc<Known>) -> JoinHandle<()> {
     let known = Arc::clone(known);
     thread::spawn(move || {
@@ -135,7 +135,7 @@ pub(crate) fn listen(servers: [SocketAddr; 2], name: &'static str, known: &Arc<K
             };
             while let Some(frame) = link.next() {
                 let Some(frame) = frame else {
-                    // A frozen server says nothing for ever.
+                    // A frozen server never says anything, so do not try for ever.
                     quiet += usize::from(known.is_stopped());
                     break;
                 };
@@ -143,7 +143,8 @@ pub(crate) fn listen(servers: [SocketAddr; 2], name: &'static str, known: &Arc<K
                     continue;
                 }
                 let id = frame["CONTENT"]["messageId"].as_str().unwrap().to_owned();
-                // Before it is seen: one who waits for that finds the ack sent.
+                // The ack goes first: a test that finds the id in `seen` knows that the ack was
+                // sent.
                 if link.send(json!({"TYPE": "5", "CONTENT": {"MessageId": id}})).is_none() {
                     break;
                 }

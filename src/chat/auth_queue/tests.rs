@@ -1,4 +1,4 @@
-//! The order and the bounds of the queue, without a chat.
+//! Tests of the queue alone, without a `ChatCore`: its order and its bounds.
 
 use super::*;
 use std::num::NonZeroU32;
@@ -11,7 +11,7 @@ fn ticket(slot: u32) -> JobTicket {
     JobTicket { slot, generation: 0 }
 }
 
-/// A log-in of this number, from the address of this number; 0 is loopback.
+/// A log-in with the number `number` from the address with the number `from`; 0 is loopback.
 fn log_in(number: u32, from: u32) -> QueuedHash {
     let address_key = NonZeroU32::new(from).map(AddressKey);
     QueuedHash { request: ticket(number), address_key, purpose: HashPurpose::Login(LoginAttemptId(ticket(number))) }
@@ -64,7 +64,7 @@ fn the_unsuspected_go_first_and_every_fourth_is_one_of_the_others_in_turn() {
 #[test]
 fn each_room_has_places_of_its_own_and_an_address_a_share_of_all() {
     use AuthQueueClass::{SignUps, Suspect, Unsuspected};
-    // Eight places: four, two and two.
+    // Eight places: four for the unsuspected, two for suspects, and two for sign-ups.
     let rules = rules(8, 3);
     for (before, room, from, enters) in [
         (vec![], Unsuspected, 1, true),

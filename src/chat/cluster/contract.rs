@@ -50,8 +50,7 @@ pub struct NodeIncarnation {
 pub struct NodeState {
     /// The latest incarnation. Earlier ones are fenced.
     pub last: NodeIncarnation,
-    /// No `seq` of this node in the store is greater, and the store accepts none. It never
-    /// decreases.
+    /// The store has no greater `seq` of this node, and accepts none. The limit never decreases.
     pub hlc_limit: u64,
     /// The latest incarnation has begun, has not left since, and was not fenced. Between a fence
     /// and the next start this is false.
@@ -156,15 +155,15 @@ pub enum NodeMessage {
     Ask {
         /// The user.
         user: UserName,
-        /// To answer with.
+        /// The number that the answer must name.
         question: u64,
     },
     /// The answer to `Ask`.
     Told {
-        /// That of the `Ask`.
+        /// The number of the `Ask`.
         question: u64,
-        /// Since when, in ms since the epoch, and how many pushes to them are outstanding. `None`:
-        /// they are not online there.
+        /// Since when the user is online, in ms since the epoch, and how many pushes to them are
+        /// outstanding. `None`: they are not online there.
         online: Option<(u64, u32)>,
     },
     /// Asks which users are online on the receiving node. → `Present`, and from then on `Moved`.
@@ -180,7 +179,7 @@ pub enum NodeMessage {
         /// The hashes of the user names.
         users: Vec<u64>,
     },
-    /// Users of the sending node have come or gone.
+    /// Users have come online or gone offline on the sending node.
     Moved {
         /// The same numbering as in `Present`.
         number: u64,
@@ -191,7 +190,8 @@ pub enum NodeMessage {
     Missed,
 }
 
-/// The numbers of users and orders for which the core of a node waits for others or the store.
+/// The present state of a node's work with other nodes: how many users and orders wait for others
+/// or for the store, and how its links are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClusterGauges {
     /// Log-ins that wait until another node has let go of the user.
@@ -204,7 +204,7 @@ pub struct ClusterGauges {
     pub forced_logouts: usize,
     /// Links of the bus over which messages can be handed over.
     pub links_up: usize,
-    /// What went out over all links, or is about to, and is not confirmed, in bytes.
+    /// The bytes that are sent or about to be sent over all links, and are not confirmed.
     pub unconfirmed_bytes: usize,
     /// The age of the oldest unconfirmed batch of all links, in ms; 0: there is none.
     pub lag_ms: u64,
@@ -219,15 +219,15 @@ pub struct ClusterCounters {
     pub looks_received: u64,
     /// Log-ins that found their user on another node.
     pub claims_begun: u64,
-    /// Of these, for whom the other node has let go.
+    /// Claims that ended because the other node let go of the user.
     pub claims_released: u64,
-    /// For whom the other node's life was over.
+    /// Claims that ended because the other node's life was over.
     pub claims_fenced: u64,
-    /// Whose user belonged to no node, or to this one.
+    /// Claims that ended because the user belonged to no node, or to this one.
     pub claims_unowned: u64,
-    /// Which nobody waits for any more.
+    /// Claims that were dropped because nobody waited for them any more.
     pub claims_dropped: u64,
-    /// How long all but the dropped ones have waited together, in ms.
+    /// The sum of the durations of all ended claims except the dropped ones, in ms.
     pub claims_ms: u64,
     /// Users whom this node has handed over to another one.
     pub users_released: u64,
@@ -350,12 +350,12 @@ pub struct LinkBatch {
 /// A record that a link carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusRecord {
-    /// From now on the sender hands over what it takes for this user, before it is saved. Read the
-    /// store first: it has what the sender took before.
+    /// From now on the sender hands over each message to this user before the message is saved.
+    /// Read the store first: it has the messages that the sender took earlier.
     Begin {
         /// The receiver.
         user: UserName,
-        /// The phase that is named by the messages that follow. Each is used once within an
+        /// The phase that the following messages name. Each phase is used once within an
         /// incarnation, in ascending order.
         phase: u64,
     },
@@ -366,11 +366,11 @@ pub enum BusRecord {
         /// A push of the kind `Message`.
         push: Push,
     },
-    /// A record that can also be sent by the table `mail`. Perhaps it is sent by both ways.
+    /// A record that can also be sent through the table `mail`. It may be sent both ways.
     Record(NodeMessage),
 }
 
-/// The size of a batch without its last record, at most, as [`BusRecord::weight_bytes`] counts.
+/// The maximum size of a batch without its last record, as [`BusRecord::weight_bytes`] counts it.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 
 impl BusRecord {
@@ -422,13 +422,13 @@ impl NodeMessage {
 /// A job that only a node of a cluster submits. It is done in the data lane of the user.
 #[derive(Clone, Debug)]
 pub enum ClusterStoreJob {
-    /// Reads who the owner is, after all commits that were answered before. →
+    /// Reads the owner of the user. The read sees all commits that were answered before. →
     /// [`ClusterJobOutcome::Owner`]
     Owner,
-    /// Makes this node the owner, if the whereabouts still have this epoch; then reads friends and
-    /// first page, after that commit. If an earlier try of this incarnation has done it
-    /// (`incarnation` is this one and `epoch` is one greater), that is success. The account may
-    /// be banned or deleted by now, as for `Load`. → [`ClusterJobOutcome::Loaded`],
+    /// Makes this node the owner, if the whereabouts still have this epoch. After that commit, it
+    /// reads the friends and the first page. It also succeeds if an earlier try of this incarnation
+    /// has made this node the owner (`incarnation` is this one and `epoch` is one greater). The
+    /// account may be banned or deleted by now, as for `Load`. → [`ClusterJobOutcome::Loaded`],
     /// [`ClusterJobOutcome::Elsewhere`], `Banned` or `Unproven`
     Claim {
         /// The epoch of the whereabouts that was read.
@@ -440,8 +440,8 @@ pub enum ClusterStoreJob {
         /// The maximum of their total size in bytes; the push that exceeds it is the last one.
         bytes_max: usize,
     },
-    /// Reads the first waiting pushes that are not among these, in one snapshot, in the order of
-    /// `seq`. (There is no cursor: the commits of several nodes are not in that order.) →
+    /// Reads the first waiting pushes that are not in `known_seqs`, in one snapshot, in the order
+    /// of `seq`. (There is no cursor, because several nodes do not commit in that order.) →
     /// [`JobOutcome::Page`](crate::chat::contract::JobOutcome::Page)
     Page {
         /// The known pushes, in ascending order.
@@ -489,7 +489,8 @@ pub enum ClusterJobOutcome {
         /// The first page.
         page: PushPage,
     },
-    /// The same jobs: they do not, or another epoch has begun. The credential is good, and nothing
-    /// was read or changed.
+    /// The other outcome of the same jobs: the user does not belong to this incarnation, or the
+    /// whereabouts no longer have the epoch of the `Claim`. The credential is good, and nothing was
+    /// read or changed.
     Elsewhere(UserOwner),
 }

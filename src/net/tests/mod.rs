@@ -1,5 +1,5 @@
-//! The hub over sockets that tear everything into pieces, block and break wherever they like. The
-//! core is the real one; the store is a few lines that say yes.
+//! Tests of the hub with sockets that tear all data into pieces, and block and fail at any place.
+//! The core is the real one. In place of a store a short function answers the jobs.
 
 mod files;
 mod held;
@@ -26,14 +26,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Which call of a socket fails.
+/// The kind of call of a socket that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FakeSocketFault {
     Read,
     Write,
-    /// A write takes nothing and says so.
+    /// A write returns `Ok(0)`.
     WriteZero,
-    /// The end of our side.
+    /// The call that ends the server's side.
     End,
 }
 
@@ -43,22 +43,22 @@ struct FakePipe {
     to_server: VecDeque<u8>,
     /// Bytes that the client has received.
     to_client: Vec<u8>,
-    /// The end of each write in it.
+    /// The position in `to_client` at which each write ended.
     writes: Vec<usize>,
     /// The client has ended its side.
     client_ended: bool,
     /// The server has ended its side.
     server_ended: bool,
-    /// The next call fails.
+    /// The connection is reset: the calls that follow fail.
     broken: bool,
-    /// The fault to come, after so many calls of its kind that succeed.
+    /// The kind of call that will fail, and how many calls of this kind succeed before.
     fault: Option<(FakeSocketFault, usize)>,
     /// The bytes for which the client's window has room.
     room: usize,
-    /// Pieces are at most this large; 0 for whole.
+    /// The largest piece that one call reads or writes; 0: there is no limit.
     piece_max: usize,
     random: Rng,
-    /// The server has let go of it.
+    /// The server has dropped its socket.
     dropped: bool,
 }
 
@@ -186,7 +186,7 @@ struct TestConnectionHub {
     clients: Vec<(ConnId, TestClient)>,
     seed: u64,
     piece_max: usize,
-    /// Sign-ups and log-ins wait until this is set.
+    /// While this is false, jobs are not answered.
     store_answers: bool,
     waiting: Vec<(crate::chat::contract::JobTicket, Job)>,
 }
@@ -196,7 +196,7 @@ impl TestConnectionHub {
         Self::within(seed, piece_max, |_| {})
     }
 
-    /// With other bounds.
+    /// Creates a hub with the bounds that `tune` has changed.
     fn within(seed: u64, piece_max: usize, tune: impl FnOnce(&mut ConnectionBounds)) -> Self {
         let mut bounds = ConnectionBounds {
             frame_bytes_max: 64 * 1024,
@@ -210,8 +210,8 @@ impl TestConnectionHub {
             log_lines_per_second_max: 10,
         };
         tune(&mut bounds);
-        // What a connection is held to is the core's, and tested there: here much of one is to be
-        // answered at a time.
+        // The core limits the work of a connection, and its own tests check that. Here the limits
+        // are high, so that many requests of one connection can be answered at a time.
         let rules = CoreSettings {
             jobs_max: 10_000_000,
             jobs_bytes_max: 64 << 30,
@@ -228,7 +228,7 @@ impl TestConnectionHub {
         self.connect_from("127.0.0.1").expect("loopback may always")
     }
 
-    /// `None` if the address may not have one more.
+    /// `None` if the address may not have one more connection.
     fn connect_from(&mut self, address: &str) -> Option<TestClient> {
         let admitted = self.hub.admit(address.parse().unwrap())?;
         let pipe = Rc::new(RefCell::new(FakePipe {
@@ -250,7 +250,7 @@ impl TestConnectionHub {
         Some(client)
     }
 
-    /// One turn, with every edge a real poll would give (and more of them, which must do no harm).
+    /// One turn, with every edge that a real poll would give. Additional edges must do no harm.
     fn turn(&mut self) {
         self.hub.begin_turn(TurnTimestamp { mono_ms: self.now_ms, wall_ms: 1_652_791_027_673 });
         for (id, client) in &self.clients {
@@ -272,10 +272,10 @@ impl TestConnectionHub {
         self.hub.chat_is_sound();
     }
 
-    /// Turns until nothing has happened for a while.
+    /// Runs turns until nothing more is to be expected.
     fn settle(&mut self) {
         for _ in 0..20 {
-            // Torn pieces need many turns, and time passes a little so that the core's short timers
+            // Torn pieces need many turns. A little time passes, so that the core's short timers
             // fire.
             for _ in 0..if self.piece_max == 0 { 4 } else { 400 } {
                 self.turn();

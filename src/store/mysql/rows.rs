@@ -77,7 +77,7 @@ impl MysqlStore {
         let rows = self.rows(&READ_BACKS[size], seqs)?;
         let stored =
             rows.iter().map(|row| Ok((number(row, 0)?, row))).collect::<Result<HashMap<_, _>, StoreError>>()?;
-        // The server tells only how many rows were new, not which.
+        // The database server tells only how many rows were new, not which of them.
         let found = pushes.iter().filter(|push| stored.contains_key(&push.seq)).count() as u64;
         let there = if found == inserted { PushSaveResult::Itself } else { PushSaveResult::Before };
         for push in pushes {
@@ -91,7 +91,7 @@ impl MysqlStore {
     }
 }
 
-/// Is the row that was read back this push?
+/// Checks that this row, which was read back, is the row of this push.
 pub(super) fn check_same(push: &Push, row: &Row) -> Result<(), StoreError> {
     if text(row, 1)? == push.receiver() && text(row, 2)? == push.sender() && text(row, 3)? == push.id() {
         return Ok(());

@@ -32,7 +32,7 @@ fn a_notice_is_a_push_of_the_system_that_is_stored_before_it_is_sent() {
     assert_eq!((sent[0].receiver(), sent[0].content()), ("ann", "the server moves tonight"));
     assert!(sent[0].time_ms >= EPOCH_MS && sent[0].id().len() <= 128);
     assert_eq!(w.store.model.waiting_for("ann").len(), 1);
-    // Sent again until it is acked.
+    // The notice is sent again until it is acked.
     w.run_for(15_000);
     assert_eq!(notices(&mut w, ann), sent);
     w.ack(ann, sent[0].id());
@@ -53,7 +53,7 @@ fn a_notice_waits_for_a_user_who_is_away_and_each_has_an_id_of_its_own() {
     w.run_for(100);
     let ids: BTreeSet<String> = notices(&mut w, ann).iter().map(|push| push.id().to_owned()).collect();
     assert_eq!(ids.len(), 2);
-    // What comes between the log-in's page and its answer is not lost.
+    // A notice that comes while a log-in is under way is not lost.
     w.store.hang(|job| matches!(job, Job::LogIn { .. }));
     let bob = w.open();
     w.log_in(bob, "bob");
@@ -76,7 +76,7 @@ fn a_mailbox_without_room_takes_no_notice() {
         matches!(w.notes.last(), Some(LogEvent::MailboxFull { user, sender, .. }) if user.as_str() == "ann" && &**sender == "system")
     );
     assert_eq!(notices(&mut w, ann).len(), 1);
-    // Those who have room get it.
+    // A notice to all reaches the users whose mailboxes have room.
     assert_eq!(ask(&mut w, notice(None, "three")), AdminAnswer::Noticed { users: 2 });
 }
 
@@ -118,7 +118,7 @@ fn a_notice_to_all_reaches_everybody_in_small_parts() {
     let said = |note: &LogEvent| matches!(note, LogEvent::NoticeBegins { id } if ids.contains(&**id));
     assert!(w.notes.iter().any(said), "who has it can be looked up if the server is killed");
     assert_eq!(notices(&mut w, ann).len(), 1);
-    // The next one may begin.
+    // The notice to all is done, so the next one may begin.
     assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswer::Noticed { users: 1 });
     let ticket = w.admin(notice(None, "three"));
     assert_eq!(ask(&mut w, notice(None, "four")), AdminAnswer::InProgress, "one at a time");
@@ -203,7 +203,8 @@ fn a_notice_to_all_that_is_given_up_still_reaches_those_in_whose_mailbox_it_is()
     assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::NoticeCut { users: 0 }));
     w.store.fate(Fate::Do, any);
     w.run_for(60_000);
-    // It is in the store, and she is online.
+    // Ann's notice is in the store, though the answer of its job was lost. She is online and gets
+    // it.
     let ids: BTreeSet<String> = notices(&mut w, ann).iter().map(|push| push.id().to_owned()).collect();
     assert_eq!(ids.len(), 1);
 }

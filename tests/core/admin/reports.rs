@@ -51,7 +51,8 @@ fn a_user_who_is_online_has_a_connection_since_a_time_and_so_many_outstanding() 
     assert!(all[0].logged_in_ms > EPOCH_MS + now_ms);
 }
 
-/// A core in which so many users are online, without the world around it: that would take too long.
+/// A core in which so many users are online. It is used without a `World`, which would take too
+/// long.
 fn crowd(count: u32) -> ChatCore {
     let mut chat = ChatCore::new(rules(), 1, [1, 2]);
     for slot in 0..count {
@@ -72,7 +73,7 @@ fn crowd(count: u32) -> ChatCore {
     chat
 }
 
-/// Not in the order in which they came.
+/// The order of the names is not the order in which the users came.
 fn crowd_name(number: u32) -> String {
     format!("user {:010}", number.wrapping_mul(2_654_435_761))
 }
@@ -118,21 +119,21 @@ fn what_waits_is_counted_once_whether_it_is_in_memory_or_in_the_store() {
     w.message(bob, "m1", "ann");
     w.run_for(100);
     assert_eq!(report(&mut w, "ann").waiting_pushes, 1);
-    // Saved, and in memory all the same.
+    // The first push is saved, and still in memory.
     w.run_for(10_000);
     assert_eq!(w.store.model.waiting_for("ann").len(), 1);
     w.message(bob, "m2", "ann");
     let ann_is = report(&mut w, "ann");
     assert_eq!((ann_is.waiting_pushes, ann_is.has_more_waiting, ann_is.is_banned), (2, false, false));
     assert_eq!(ann_is.online.map(|online| (online.conn, online.outstanding)), Some((ann, 2)));
-    // In the store alone.
+    // Both pushes are only in the store.
     w.hang_up(ann);
     let ann_is = report(&mut w, "ann");
     assert_eq!((ann_is.waiting_pushes, ann_is.online), (2, None));
     assert_eq!(report(&mut w, "cid").waiting_pushes, 0);
 }
 
-/// With a save delay that the operator has time to look at.
+/// The save delay is so long that the operator can look at pushes that are not saved yet.
 fn ann_and_bob_slowly() -> (World, ConnId, ConnId) {
     crate::ann_and_bob_by(CoreSettings { save_after_ms: 5_000, ..CoreSettings::default() })
 }
@@ -175,7 +176,7 @@ fn a_push_is_found_wherever_it_is() {
     assert_eq!((found[0].state, found[0].times_sent, found[0].is_stored), (PushState::Outstanding, 1, true));
     w.run_for(15_000);
     assert_eq!(pushes(&mut w, "ann", "m1")[0].times_sent, 2);
-    // One of another sender under the same id waits until it is acked.
+    // A push of another sender with the same id waits until the first one is acked.
     let cid = w.online("cid");
     w.message(cid, "m1", "ann");
     let states = |found: &[hongyan::chat::contract::PushReport]| -> Vec<(String, PushState)> {
@@ -186,7 +187,7 @@ fn a_push_is_found_wherever_it_is() {
     w.ack(ann, "m1");
     let found = pushes(&mut w, "ann", "m1");
     assert_eq!(states(&found), [("cid".into(), PushState::Outstanding), ("bob".into(), PushState::Acked)]);
-    // Away: in the store alone, and nothing is known of what was acked.
+    // Ann is away: pushes are only in the store, and the core no longer knows which were acked.
     w.hang_up(ann);
     let found = pushes(&mut w, "ann", "m1");
     assert_eq!(states(&found), [("cid".into(), PushState::Waiting)]);

@@ -13,14 +13,15 @@ pub(super) struct Client {
     pub(super) user: &'static str,
     /// The node to which it is connected.
     at: Option<(usize, ConnId)>,
-    /// Counts its connections: frames of earlier ones do not reach it.
+    /// Grows when a connection begins or ends. The client ignores frames of earlier connections.
     pub(super) serial: u64,
     pub(super) on: bool,
     /// Its unanswered messages, by receiver and id.
     pub(super) unanswered: Vec<(&'static str, String)>,
     said: u64,
-    /// Which friends are online, as it was shown. `None`: it does not watch.
+    /// It watches which of its friends are online.
     pub(super) watches: bool,
+    /// Which friends are online, as far as the client was told.
     pub(super) shown: BTreeMap<String, bool>,
     /// It stays away for now.
     pub(super) stays_away: bool,
@@ -59,7 +60,7 @@ impl Cluster {
         self.later(2_000, move |cluster| cluster.say_again(client, serial));
     }
 
-    /// Messages that are unanswered for long are sent again.
+    /// Sends again, from time to time, the messages that are not answered yet.
     fn say_again(&mut self, client: usize, serial: u64) {
         let entry = &self.clients[client];
         if entry.serial != serial || entry.at.is_none() {
@@ -147,7 +148,7 @@ impl Cluster {
         }
     }
 
-    /// Its connection has ended; it comes back.
+    /// The connection of the client has ended. The client connects again later.
     fn lose(&mut self, client: usize, waits_ms: &[u64]) {
         let entry = &mut self.clients[client];
         (entry.at, entry.on) = (None, false);
@@ -175,7 +176,7 @@ impl Cluster {
         }
     }
 
-    /// `is_plain`: no error follows.
+    /// Takes a frame from the node. `is_plain`: no error follows the frame.
     pub(super) fn client_gets(&mut self, peer: Peer, frame: &Frame, is_plain: bool) {
         let client = peer.client;
         if self.clients[client].serial != peer.serial {
@@ -200,7 +201,7 @@ impl Cluster {
                     return;
                 };
                 if *is_durable || is_plain {
-                    // Or they are not friends, and that is the final state.
+                    // A plain MF is final: the two users are not friends.
                     assert!(*is_durable || !self.are_all_friends, "MF between friends: {id}");
                     unanswered.remove(place);
                 } else {

@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::mpsc::channel;
 
-/// No expected event takes longer, however slow the machine is.
+/// The longest wait for an expected event. Even on a slow machine no event takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn server() -> ServerHandle {
@@ -51,7 +51,7 @@ impl TestSession {
     fn start(setup: &ClientSetup) -> Self {
         let (sender, news) = channel();
         let sender = Mutex::new(sender);
-        // At the end nobody receives them.
+        // At the end of a test nobody receives the news.
         let tell = Arc::new(move |it| sender.lock().unwrap().send(it).unwrap_or(()));
         let told = Self { session: ChatSession::start(setup.clone(), tell).unwrap(), news };
         told.wait("a log-in", |news| (news == SessionEvent::Link(ServerLinkStatus::Here)).then_some(()));
@@ -70,7 +70,7 @@ impl TestSession {
         }
     }
 
-    /// The result of a message that the session sends again by itself.
+    /// Waits for the next state of this message, which the session sends again.
     #[track_caller]
     fn became(&self, what: &str) -> MessageState {
         self.wait(what, |news| match news {
@@ -79,7 +79,7 @@ impl TestSession {
         })
     }
 
-    /// The result of a message that is sent now.
+    /// Sends a message to bob and waits for its state.
     #[track_caller]
     fn send(&self, text: &str) -> MessageState {
         self.order(SessionCommand::Send { to: "bob".into(), text: text.into() });
@@ -143,7 +143,7 @@ fn keys_that_changed_unseen_stop_the_next_message() {
     assert!(matches!(session.trust(), KeyTrust::Pinned { .. }));
     session.end();
     change_keys(&bob, new_keys());
-    // The chat has not been opened since.
+    // Ann has not opened the chat since bob changed his keys.
     let session = TestSession::start(&ann);
     for text in ["one", "and again"] {
         assert!(
@@ -152,7 +152,7 @@ fn keys_that_changed_unseen_stop_the_next_message() {
         );
     }
     session.end();
-    // Everything before this answer has arrived.
+    // When this answer is here, all earlier pushes have arrived, too.
     bob.profile("ann").unwrap();
     assert!(!bob.receive(Duration::ZERO, |push| panic!("{push:?}")).unwrap());
 }
@@ -202,7 +202,7 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     assert!(why.contains("may have been delivered"), "{why}");
     assert_eq!(session.became("never tried"), MessageState::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "never tried")).unwrap());
-    // The user asks to send it all the same.
+    // The user asks to send the message in spite of that.
     session.order(SessionCommand::Retry { with: "bob".into(), id: "tried".into() });
     assert_eq!(session.became("tried"), MessageState::Sent);
     assert_eq!(session.became("tried"), MessageState::Safe);
