@@ -1,8 +1,8 @@
 //! A slab whose keys never come back: an old key finds nothing, even if its slot has a new value.
 //! The core keeps its jobs and requests in one, the shell its connections.
 //!
-//! The generations stand beside the values, so that a value takes no more memory than in a plain
-//! slab. Two tables do without it: the timer wheel, whose nodes are also its lists, and the
+//! The generations are stored apart from the values, so that a value takes no more memory than in a
+//! plain slab. Two tables do not use it: the timer wheel, whose nodes also form its lists, and the
 //! sessions of the core, whose slots the shell chooses.
 
 use slab::Slab;
@@ -58,7 +58,7 @@ impl<K: SlabKey, T> GenerationalSlab<K, T> {
     #[must_use]
     pub fn next_key(&self) -> K {
         let slot = self.slab.vacant_key();
-        // Whatever is kept in a slab is bounded far below 2^32.
+        // The number of values in each slab is bounded far below 2^32.
         K::new(slot as u32, self.generations.get(slot).copied().unwrap_or(0))
     }
 

@@ -55,7 +55,7 @@ fn a_request_and_its_answer_wait_for_who_is_away() {
     bob.log_in("bob");
     bob.expect_push("6", "r1");
     bob.ack("r1");
-    // Acked, and still pending.
+    // The request is acked, but still pending.
     bob.fence();
     drop(bob);
     let mut bob = server.raw();
@@ -88,7 +88,7 @@ fn a_request_sent_again_while_pending_gets_the_first_time_and_no_second_push() {
     bob.expect_time("r1");
     ann.expect_push("6", "r1");
     ann.ack("r1");
-    // Answered: its id is free again.
+    // The request was answered, so its id is free again.
     ask(&mut ann, "r1", "bob");
     bob.expect_push("6", "r1");
 }
@@ -117,7 +117,7 @@ fn impossible_friend_requests_are_refused() {
     ann.expect_error("r4", "FORBIDDEN");
     ann.send(&ann.friend("5", "r5", "ann", "bob", ""));
     ann.expect_error("r5", "BAD_FIELD");
-    // Accept and reject are the receiver's to send.
+    // Only the receiver of a request may accept or reject it.
     ask(&mut ann, "r6", "bob");
     bob.expect_push("6", "r6");
     for kind in ["2", "3"] {
@@ -156,7 +156,7 @@ fn requests_that_cross_are_both_over_when_one_is_accepted() {
     bob.ack("from ann");
     ask(&mut bob, "from bob", "ann");
     ann.expect_push("6", "from bob");
-    // Not acked by ann; accepting her own request takes bob's off her list.
+    // ann has not acked bob's request. When bob accepts hers, his leaves her list.
     answer(&mut bob, "2", "from ann", "ann");
     bob.expect_time("from ann");
     let accepted = ann.expect_push("6", "from ann");
@@ -165,7 +165,7 @@ fn requests_that_cross_are_both_over_when_one_is_accepted() {
     answer(&mut ann, "2", "from bob", "bob");
     ann.expect_error("from bob", "NO_SUCH_REQUEST");
     drop(ann);
-    // Nothing is left of it in the store either.
+    // bob's request is gone from the store, too.
     let mut ann = server.raw();
     ann.log_in("ann");
     ann.fence();

@@ -1,6 +1,6 @@
-//! How often a job about friendships or tokens asks the database: each question is a round trip,
-//! during which everything behind it in the lane waits. Counted by a MariaDB of the test's own
-//! (HONGYAN_TEST_MYSQL, as `./test` sets it); without it the test says so.
+//! How often a job about friendships or tokens asks the database. Each question is a round trip,
+//! and all later jobs of the lane wait for it. A MariaDB that only this test uses counts the
+//! questions (HONGYAN_TEST_MYSQL, as `./test` sets it). Without it, the test says so.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -18,7 +18,7 @@ use mysql::prelude::Queryable;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// START TRANSACTION, the look at the fence, COMMIT.
+/// The questions of each transaction: START TRANSACTION, the look at the fence, COMMIT.
 const TRANSACTION: u64 = 3;
 
 struct Worker {
@@ -37,7 +37,8 @@ impl Worker {
         Self { pool: WorkerPool::start(&config, Arc::new(|| {})).unwrap(), root: database.root(), name, looks: 0 }
     }
 
-    /// What all connections have asked so far, and the server's signs of life among it.
+    /// The number of questions of all connections so far, and the number of the server's signs of
+    /// life among them.
     fn look(&mut self) -> (u64, u64) {
         self.looks += 1;
         let sql = format!(
@@ -48,7 +49,7 @@ impl Worker {
         self.root.query_first(sql).unwrap().unwrap()
     }
 
-    /// What the workers have asked so far, at a moment at which nobody asks anything.
+    /// The number of questions of the workers so far. Waits for a moment at which nobody asks.
     fn questions(&mut self) -> u64 {
         loop {
             let before = self.look();
@@ -60,7 +61,8 @@ impl Worker {
         }
     }
 
-    /// Does one job; tells how often it asked the database, its transaction apart.
+    /// Does one job. Returns how often it asked the database, without the questions of its
+    /// transaction.
     fn run(&mut self, job: Job) -> (JobOutcome, u64) {
         let (before, until) = (self.questions(), Instant::now() + PATIENCE);
         self.pool.submit([(JobTicket { slot: 0, generation: 0 }, job)]);
@@ -179,7 +181,7 @@ fn a_job_about_ones_own_account_asks_the_database_so_often() {
             of_ann(AccountJob::ChangePassword { old_hash: Some(Secret::new("h")), new_hash: Secret::new("i") }),
             3,
         ),
-        // It begins no transaction, as many questions as one has.
+        // It begins no transaction, but has as many questions as a transaction itself.
         ("a roster", of_ann(AccountJob::Roster { after: None, rows_max: 9, bytes_max: 999 }), 0),
     ] {
         let (outcome, asked) = worker.run(job);
@@ -204,7 +206,7 @@ fn a_job_about_tokens_asks_the_database_so_often() {
         latest_ms: now_ms + 200,
         tokens_max: 2,
     };
-    // From the third one on another has to make room.
+    // From the third token on, an older one has to make room.
     for (now_ms, questions) in [(1, 3), (2, 3), (3, 4), (4, 4)] {
         let (outcome, asked) = worker.run(make(now_ms));
         assert!(matches!(outcome, JobOutcome::Token(_)));

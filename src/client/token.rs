@@ -1,4 +1,4 @@
-//! Where a resume token is stored between two runs of a program.
+//! Stores a resume token between two runs of a program.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -81,7 +81,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // A file that an earlier process with the same process id left behind is of no use.
+    // An earlier process with the same process id may have left this file behind. It is of no use.
     if let Err(error) = fs::remove_file(&beside)
         && error.kind() != ErrorKind::NotFound
     {

@@ -18,10 +18,10 @@ struct IpNetwork {
 }
 
 impl Networks {
-    /// Reads `10.0.0.0/8,::1`, or the word for none.
+    /// Reads a list like `10.0.0.0/8,::1`, or `none`.
     ///
     /// # Errors
-    /// What is wrong with the first entry that cannot be read.
+    /// An entry cannot be read. The text describes the fault of the first such entry.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == NONE {
             return Ok(Self::default());
@@ -50,7 +50,7 @@ impl fmt::Display for Networks {
     }
 }
 
-/// The bits of an address, aligned to the top of a number, and their count.
+/// The bits of an address, moved to the top of a `u128`, and their number.
 fn aligned_bits(address: IpAddr) -> (u128, u32) {
     match address {
         IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),

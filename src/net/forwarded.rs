@@ -1,15 +1,15 @@
-//! The address of a client by the headers of proxies: `X-Forwarded-For`, and `Forwarded` (RFC
-//! 7239). Each proxy appends the address from which the request came to it. So only the parts that
-//! trusted proxies appended are believed: the list is read from its end, and everything before the
-//! first address that is not a trusted proxy may be invented by the client.
+//! The address of a client according to the headers of proxies: `X-Forwarded-For`, and `Forwarded`
+//! (RFC 7239). Each proxy appends the address from which the request came to it. Only the parts
+//! that trusted proxies appended are believed. So the list is read from its end, up to the first
+//! address that is not a trusted proxy. The client may have invented everything before that.
 
 use crate::config::Networks;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The address of the client behind `proxy`, which is trusted: the last address in the headers that
-/// is not a trusted proxy, or the farthest proxy if one of them did not say from where the request
-/// came. `None`: the two headers contradict each other or cannot be read, so a client may have
-/// written one of them.
+/// The address of the client behind `proxy`, which is trusted. It is the last address in the
+/// headers that is not a trusted proxy. If a trusted proxy did not say from where the request came,
+/// it is the address of that proxy. `None`: the two headers contradict each other or cannot be
+/// read, so a client may have written one of them.
 #[must_use]
 pub(super) fn client_address(
     proxy: IpAddr,
@@ -29,7 +29,7 @@ pub(super) fn client_address(
     }
 }
 
-/// Goes from proxy to proxy as long as they are trusted and say from where a request came.
+/// Goes from proxy to proxy, as long as each is trusted and says from where the request came.
 fn farthest_known(proxy: IpAddr, before: impl Iterator<Item = Option<IpAddr>>, trusted: &Networks) -> IpAddr {
     let mut address = proxy;
     for before in before {
@@ -71,8 +71,8 @@ fn element(element: &[u8]) -> Option<IpAddr> {
     node(quoted.unwrap_or(value))
 }
 
-/// An address, with or without a port; IPv6 with a port, or in brackets. Other values are names
-/// that the proxy has made up, or `unknown`.
+/// An address, with or without a port. An IPv6 address may stand in brackets, and must if it has a
+/// port. `None`: other values, which are `unknown` or names that the proxy has made up.
 fn node(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let is_port = |port: &str| port.parse::<u16>().is_ok();
@@ -120,7 +120,7 @@ mod tests {
             (&["2001:db8::7"], "2001:db8::7"),
             (&["[2001:db8::7]:4711, 2001:db8:1::1"], "2001:db8::7"),
             (&["[2001:db8::7]"], "2001:db8::7"),
-            // A proxy that does not give the address: everything before may be invented.
+            // A proxy does not give the address: a client may have invented everything before.
             (&["192.0.2.7, unknown"], PROXY),
             (&["192.0.2.7, unknown, 10.1.2.3"], "10.1.2.3"),
             (&["192.0.2.7,"], PROXY),
@@ -150,7 +150,7 @@ mod tests {
         ] {
             assert_eq!(client(&[], lines).as_deref(), Some(expected), "{lines:?}");
         }
-        // It is not clear how much a client's open quote swallows.
+        // A client has opened a quote: it is not clear how much of the line belongs to it.
         for lines in [&["for=\"192.0.2.66, for=192.0.2.7"][..], &["for=\"203.0.113.66", "for=192.0.2.7"]] {
             assert_eq!(client(&[], lines), None, "{lines:?}");
         }

@@ -48,12 +48,12 @@ impl<S: NonblockingStream> Hub<S> {
                 let queued = self.conns.get(id).is_some_and(|conn| conn.lists.has(HubListFlags::TO_READ));
                 usize::from(queued).wrapping_add(self.chat.prefetch(id))
             });
-            // So that the compiler does not remove the reads.
+            // This keeps the compiler from removing the reads.
             std::hint::black_box(seen.fold(0, usize::wrapping_add));
         }
     }
 
-    /// Hands in a connection's input, up to its quantum. `true`: it has more.
+    /// Hands in a connection's input, up to its quantum. `true`: there is more for another turn.
     pub(super) fn serve(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.can_read()) else { return false };
         let mut own = conn.take_input();
@@ -335,10 +335,10 @@ impl<S: NonblockingStream> Hub<S> {
             return self.on_request(id, Ok(request), gate);
         }
         self.work_left -= ODD_INPUT;
-        // Lent for this call: the request borrows from it while the core is called.
+        // The request borrows from this buffer, so it is given back only after the core's call.
         let mut scratch = self.buffers.lend_scratch();
-        // White space between raw envelopes is also allowed around an envelope in a WebSocket
-        // message.
+        // In a WebSocket message, white space is allowed around the envelope, as it is between raw
+        // envelopes.
         let input = envelope::parse_any(split::trim(text), &mut scratch);
         let heard = self.on_request(id, input, gate);
         self.buffers.return_scratch(scratch);
@@ -388,8 +388,8 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    /// If the client has ended its side and all its input is handed in: closes the connection, at
-    /// once or after its answers.
+    /// Closes the connection if the client has ended its side and all its input is handed in. It is
+    /// closed at once, or after the answers.
     pub(super) fn close_if_input_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let has_more =

@@ -1,7 +1,7 @@
-//! One batch of jobs of a node of a cluster. What it does in addition to a single server: it asks
-//! which node users belong to before it reads anything for them, and after every commit asks which
-//! node the receivers of the saved pushes belong to; and what depends on a claim is read after the
-//! claim's commit.
+//! Does one batch of jobs of a node of a cluster. It has three steps more than a single server.
+//! Before it reads the friends and pushes of a user, it asks to which node the user belongs. After
+//! every commit, it asks to which nodes the receivers of the saved pushes belong. After a claim, it
+//! reads the user's friends and pushes only when the claim is committed.
 
 use super::job_kinds::{accounts_to_lock, is_write, push_seq};
 use super::login_reads::{load, may_log_in, page_of, prove};
@@ -15,28 +15,28 @@ use crate::chat::contract::{ClusterJobOutcome, ClusterStoreJob, Job, JobOutcome,
 use crate::protocol::field::UserName;
 use std::time::Duration;
 
-/// What is still to be done behind the commit, and for which job.
+/// A step that follows the commit, and the index of its job.
 enum AfterCommit<'a> {
-    /// To tell the owner of its receiver.
+    /// A push was saved: adds the owner of its receiver to the outcome.
     Saved { job: usize, receiver: &'a str, is_first: bool },
-    /// To read what a log-in needs.
+    /// A user was claimed: reads their friends and pushes for the log-in.
     Claimed { job: usize, user: &'a UserName, epoch: u64, pushes_max: u32, bytes_max: usize },
 }
 
-/// The limit of the numbers follows the core's clock within a round trip to the database. A batch
-/// waits for that no longer than this.
+/// The limit of `seq` follows the core's clock within a round trip to the database. A batch waits
+/// for that at most this long.
 const RAISED_WITHIN: Duration = Duration::from_secs(1);
 
-/// The limit of the numbers, as a batch applies it.
+/// Gives each batch the limit of `seq`, and waits if the limit is too low.
 #[derive(Default)]
 pub(super) struct SeqLimitWait {
-    /// A batch has waited in vain while it was this: no other one does.
+    /// The limit at which a batch has waited in vain. While it is unchanged, no other batch waits.
     stuck_limit: Option<u64>,
 }
 
 impl SeqLimitWait {
-    /// A push with a greater `seq` than this is not written. If there is one in the batch, the
-    /// clock has jumped to that of another node, and the limit follows: waits for that.
+    /// The limit for this batch: a push with a greater `seq` is not written. If the batch has one,
+    /// the clock has jumped to that of another node. The limit will follow, so this waits for it.
     pub(super) fn limit_for(&mut self, nodes: &dyn ClusterStore, jobs: &[Job]) -> u64 {
         let seq_max = nodes.seq_max();
         let Some(seq) = jobs.iter().filter_map(push_seq).max().filter(|&seq| seq > seq_max) else { return seq_max };
@@ -105,7 +105,7 @@ pub(super) fn transact(
         let (job, outcome) = match one {
             AfterCommit::Saved { job, is_first, .. } => (job, saved(is_first, owners.next())),
             AfterCommit::Claimed { job, user, epoch, pushes_max, bytes_max } => {
-                // It is committed, so a later try succeeds as well.
+                // The claim is committed, so after a failed read a later try still succeeds.
                 let read = load(store, user, pushes_max, bytes_max).unwrap_or(JobOutcome::Failed);
                 (job, loaded(epoch, read))
             }
@@ -136,7 +136,7 @@ fn loaded(epoch: u64, read: JobOutcome) -> JobOutcome {
     }
 }
 
-/// Of the savings at the front of these jobs, whose outcomes begin at `first`.
+/// Notes the pushes that the jobs at the front have saved. Their outcomes begin at `first`.
 fn note_saved<'a>(jobs: &'a [Job], (first, outcomes): (usize, &[JobOutcome]), behind: &mut Vec<AfterCommit<'a>>) {
     for (place, (job, outcome)) in jobs.iter().zip(&outcomes[first..]).enumerate() {
         let Job::SavePush { push } = job else { return };
@@ -194,7 +194,8 @@ fn load_if_here(
     Ok(loaded(owner.epoch, load(store, user, pushes_max, bytes_max)?))
 }
 
-/// A claim comes to `Proven` here: what it reads is read behind the commit.
+/// Runs a job of the cluster. A claim that succeeds gives `Proven` here, and its reads follow after
+/// the commit.
 fn of_cluster(
     store: &mut dyn StoreConnection,
     user: &UserName,
@@ -213,7 +214,7 @@ fn of_cluster(
             }
         }
         ClusterStoreJob::Page { known_seqs, pushes_max, bytes_max } => {
-            // One more than asked for tells whether there are more.
+            // One push more than asked for shows whether there are more.
             let count_max = pushes_max.saturating_add(1);
             let pushes = nodes(store)?.pushes_except(user, known_seqs, count_max, *bytes_max)?;
             JobOutcome::Page(page_of(pushes, *pushes_max, *bytes_max))
@@ -221,8 +222,8 @@ fn of_cluster(
     })
 }
 
-/// Makes a user belong to this node. That an earlier try did it is the same. Gives to whom they
-/// belong if not.
+/// Makes a user belong to this node. It also succeeds if an earlier try of the same claim did this.
+/// Returns the user's owner if it fails.
 fn claim(
     store: &mut dyn StoreConnection,
     user: &UserName,

@@ -78,7 +78,7 @@ impl Quotas {
 pub enum QuotaCheck {
     /// Yes. It counts from now on.
     Room,
-    /// No, because of this quota; except if it is in the store already.
+    /// No, because of this quota, unless the push is in the store already.
     Full(MailboxQuotaKind),
     /// It depends on other pushes of this round, which may be in the store already: ask again in
     /// the next round.
@@ -102,13 +102,15 @@ type SenderUsage = (Box<str>, QuotaUsage);
 #[derive(Debug)]
 struct MailboxUsage {
     total: QuotaUsage,
-    /// The usage of each sender, in the order of the names; without senders of whom nothing waits.
+    /// The usage of each sender, in the order of their names. A sender without waiting pushes has
+    /// no entry.
     shares: Vec<SenderUsage>,
     count_progress: MailboxCountProgress,
     /// It was counted while a transaction with an unknown outcome could still be committed.
     is_uncertain: bool,
-    /// The last rounds in which a push was admitted, and in which one was postponed.
+    /// The last round in which a push was admitted.
     admitted_round: u64,
+    /// The last round in which a push was postponed.
     postponed_round: u64,
 }
 
@@ -141,8 +143,8 @@ impl MailboxUsage {
         }
     }
 
-    /// The `seq` after which rows must still be counted; `None`: all are counted, or it is full
-    /// anyway.
+    /// The `seq` after which rows must still be counted. `None`: all rows are counted, or the
+    /// counted ones already fill the mailbox.
     fn uncounted_after(&self, quotas: &Quotas) -> Option<u64> {
         match self.count_progress {
             MailboxCountProgress::UpTo(last) if self.total.has_room(QuotaUsage::of_one_push(0), quotas.receiver) => {
@@ -160,8 +162,8 @@ impl MailboxUsage {
         (!self.usage_of_sender(sender).has_room(one, quotas.pair)).then_some(MailboxQuotaKind::Pair)
     }
 
-    /// Adds a push to the usage, or (`more` is false) removes it; gives the change in the number of
-    /// shares.
+    /// Adds a push to the usage, or removes it if `more` is false. Returns the change in the number
+    /// of shares.
     fn change(&mut self, sender: &str, one: QuotaUsage, more: bool) -> isize {
         if more {
             self.total.add(one);
@@ -203,7 +205,7 @@ enum UsageUndoEntry {
 pub struct MailboxUsageCache {
     quotas: Quotas,
     by_receiver: HashMap<Box<str>, MailboxUsage>,
-    /// The total number of shares.
+    /// The number of shares of all mailboxes together.
     shares: usize,
     /// The largest number of mailboxes and shares in memory. Beyond it, the mailboxes that are
     /// cheapest to count again are dropped.
@@ -220,7 +222,7 @@ pub struct MailboxUsageCache {
 }
 
 impl MailboxUsageCache {
-    /// No mailbox is counted yet.
+    /// An empty cache: no mailbox is counted yet.
     #[must_use]
     pub fn new(quotas: Quotas, entries_max: usize) -> Self {
         Self {
@@ -273,7 +275,7 @@ impl MailboxUsageCache {
     /// The transaction was rolled back.
     pub fn rolled_back(&mut self) {
         for name in std::mem::take(&mut self.counting) {
-            // The count may include its own writes.
+            // The count may include the transaction's own writes.
             self.remove(&name);
         }
         while let Some(change) = self.journal.pop() {

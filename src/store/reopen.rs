@@ -22,9 +22,9 @@ const FIRST_TRY_WAIT: Duration = Duration::from_secs(1);
 
 /// A store that is being opened, again and again until it works.
 pub(super) struct StoreReopener {
-    /// Receives the store; before that, if the first try failed, the error.
+    /// Receives the error of the first try if that fails, and later the store.
     open_results: Receiver<StoreOpenResult>,
-    /// When this is dropped, the thread that opens gives up.
+    /// When this is dropped, the thread that opens the store gives up.
     _wanted: Sender<()>,
     /// Until when jobs wait for the first try.
     wait_until: Instant,
@@ -48,7 +48,7 @@ impl StoreReopener {
     /// Takes the store, if it is open by now.
     ///
     /// # Errors
-    /// Why it is not open. It counts as an outage, whatever the reason: no job is the cause.
+    /// The store is not open. Every reason counts as an outage, because no job is the cause.
     pub(super) fn take(&mut self, opener: &Arc<StoreOpener>) -> Result<Box<dyn StoreConnection>, StoreError> {
         loop {
             match self.open_results.recv_timeout(self.wait_until.saturating_duration_since(Instant::now())) {

@@ -1,5 +1,5 @@
-//! Does one batch of jobs: one transaction, groups of writes in one call, answers only after the
-//! commit; and the handling of the store's errors.
+//! Does one batch of jobs in one transaction. Each group of writes is one call, and jobs are
+//! answered only after the commit. This module also handles the store's errors.
 
 use super::health::{StoreHealth, WorkerStoreHealth};
 use super::job_kinds::{accounts_to_lock, is_write, push_seq};
@@ -27,7 +27,7 @@ const HELD_FOR: Duration = Duration::from_millis(100);
 /// The longest pause of writes after one has waited in vain. The pause is as long as that wait;
 /// reads are done meanwhile.
 const REST_MAX: Duration = Duration::from_secs(2);
-/// A batch that met locks is bisected only within this time after it began.
+/// A batch is bisected because of locks or unknown errors only within this time after it began.
 const HALVE_WITHIN: Duration = Duration::from_secs(1);
 /// The largest number of times that a batch with an unknown error is split. It is more than enough
 /// to find one or two jobs among a thousand, and bounded because each half reconnects to a store
@@ -157,7 +157,7 @@ impl DataWorker {
         self
     }
 
-    /// So long without jobs, and it is probed.
+    /// The store is probed after this time without jobs.
     pub(super) fn probes_after(&self) -> Duration {
         self.health.probes_after()
     }
@@ -180,7 +180,7 @@ impl DataWorker {
         &self.mailbox_counts
     }
 
-    /// Does all jobs; gives one outcome for each, in order.
+    /// Does all jobs. Returns one outcome for each, in the same order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<JobOutcome> {
         let bisect =
             &mut BatchSplitLimits { deadline: Instant::now() + HALVE_WITHIN, unknown_splits_left: UNKNOWN_MAX };
@@ -361,8 +361,8 @@ impl DataWorker {
             }
         }
         let (result, is_broken) = done.unwrap_or_else(|| (Err(panicked()), true));
-        // Another process holds the whole store, not only a row: reads must not wait for it each
-        // time.
+        // If another process holds the whole store, not only a row, writes pause. Otherwise reads
+        // would have to wait behind each of them.
         if jobs.iter().any(is_write) {
             let is_held =
                 !progress.has_begun && matches!(result, Err(StoreError::Busy(_))) && began.elapsed() >= HELD_FOR;
@@ -370,8 +370,8 @@ impl DataWorker {
         }
         if is_broken {
             let torn = std::mem::replace(&mut self.link, StoreConnectionState::Lost);
-            // Dropped with whatever a panic left half done; the drop itself may panic. It is done
-            // before the store is opened again, because it may hold locks.
+            // A panic may have left the connection half changed, so its drop may panic as well. It
+            // is dropped before the store is opened again, because it may hold locks.
             catch_panic(move || drop(torn));
             self.link = StoreConnectionState::Opening(StoreReopener::start(Arc::clone(&self.opener)));
         }
@@ -495,7 +495,7 @@ pub(super) fn run_job(
         Job::Account { user, job } => {
             let outcome = account_job::run(store, mailbox_counts, user, job)?;
             if matches!(**job, AccountJob::ChangePassword { .. }) && outcome == AccountOutcome::Changed {
-                // The new password would count as one that differs from the verified one.
+                // With the old one still verified, the new password would count as different.
                 verified.remove(user);
             }
             JobOutcome::Account(Box::new(outcome))

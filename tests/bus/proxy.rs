@@ -1,4 +1,4 @@
-//! What stands between a node and a server, and does not hand all on at once.
+//! A proxy between a node and a server. It can delay or hold back the bytes of the server.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Hands bytes on to a server. What comes from it is handed on later, and on connections that have
-/// subscribed only if they are not held.
+/// Hands bytes on to a server at once. The server's bytes are handed back after a delay. On
+/// connections that have subscribed, they also wait while the proxy holds them.
 pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
     pace: Arc<Pace>,

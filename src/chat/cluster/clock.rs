@@ -1,7 +1,7 @@
-//! The clock of a node: a hybrid logical clock. Each `seq` is one reading of it. Its upper bits are
-//! ms, followed by a count; its last bits are the number of the node. So no two nodes give the same
-//! number, and a node that has seen a number gives only greater ones. It does not measure time:
-//! between two views it only counts.
+//! The clock of a node: a hybrid logical clock. Each `seq` is one reading of it. The upper bits of
+//! a `seq` are ms, followed by a count; its last bits are the number of the node. So no two nodes
+//! give the same `seq`, and a node that has seen a `seq` gives only greater ones. The clock does
+//! not measure time: between two views it only counts.
 
 use super::contract::{MS_SHIFT, NODE_BITS, NodeId};
 
@@ -16,7 +16,7 @@ pub(super) fn next_seq_after(seen: u64, node: NodeId) -> u64 {
 
 /// The first `seq` of this time.
 pub(super) fn at(wall_ms: u64) -> u64 {
-    // Not greater than the column of the store can hold, whatever the wall clock says.
+    // A wrong wall clock must not make it greater than the store's column can hold.
     wall_ms.min((1 << (63 - MS_SHIFT)) - 1) << MS_SHIFT
 }
 

@@ -3,7 +3,7 @@
 use super::contract::{ClusterCounters, ClusterGauges, NodeLinkReport};
 use crate::chat::ChatCore;
 
-/// How a log-in of a user of another node could go on.
+/// Why a log-in that waited for another node waits no longer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum OwnershipClaimOutcome {
     /// The other node has let go of the user.
@@ -12,12 +12,12 @@ pub(super) enum OwnershipClaimOutcome {
     Fenced,
     /// The user belonged to no node, or to this one.
     Unowned,
-    /// The client has gone, or was answered that it takes too long.
+    /// The client has gone, or was told that the log-in takes too long.
     Dropped,
 }
 
 impl ClusterCounters {
-    /// A log-in has waited so long for another node.
+    /// Counts a log-in that has waited `after_ms` for another node.
     pub(super) fn claim_ended(&mut self, how: OwnershipClaimOutcome, after_ms: u64) {
         let count = match how {
             OwnershipClaimOutcome::Released => &mut self.claims_released,
@@ -40,7 +40,7 @@ impl ChatCore {
         }
     }
 
-    /// The numbers of what waits for other nodes; `None` if there is no cluster.
+    /// How much waits for other nodes now, and how the links are. `None`: there is no cluster.
     #[must_use]
     pub fn cluster_gauges(&self) -> Option<ClusterGauges> {
         let cluster = self.cluster.as_ref()?;

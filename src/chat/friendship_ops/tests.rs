@@ -10,7 +10,7 @@ use std::collections::HashSet;
 /// What happens to the operations of one pair.
 #[derive(Clone, Copy, Debug)]
 enum FriendOpTestStep {
-    /// One of the two asks for this, with this id.
+    /// One of the two users asks for this operation, with this id.
     Says(UserSide, PairVerb, &'static str),
     /// The operation under way was tried, with this result.
     Tried(FriendOutcomeMeaning),
@@ -36,7 +36,7 @@ fn done() -> FriendOpTestStep {
     Tried(FriendOutcomeMeaning::Known(FriendEffects::answer(Ok(7))))
 }
 
-/// The operations, and a caller who has one of them at a time. Requests are numbered from 1.
+/// The operations, with a caller that runs one of them at a time. Requests are numbered from 1.
 struct TestFriendshipOps {
     ops: PendingFriendOps,
     running: Option<RunningFriendOp>,
@@ -178,7 +178,7 @@ fn scripts_of_turns() -> Vec<FriendOpTestCase> {
                 (Says(Ann, Delete, "d"), "queued"),
                 (done(), "done 2"),
                 (Ends, "runs 3"),
-                // It ended without being tried.
+                // Operation 3 has ended without being tried.
                 (Ends, "runs 4"),
                 (done(), "done 4"),
                 (Ends, "free"),
@@ -333,7 +333,7 @@ fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
     assert_eq!(caller.ops.held_bytes(), 0);
 }
 
-/// Asserts that a given-up operation is over and says so.
+/// Asserts that an operation was given up, and that its answer says so.
 #[track_caller]
 fn assert_given_up(finished: &FriendshipOpResult) {
     let FriendshipOpResult::Done(_, effects) = finished else { panic!("{finished:?}") };

@@ -33,7 +33,7 @@ pub enum DecryptOutcome {
 pub struct AcceptedMessage {
     /// The message's id.
     pub id: String,
-    /// Could the server not read it?
+    /// Was it encrypted, so that the server could not read it?
     pub encrypted: bool,
 }
 
@@ -110,13 +110,13 @@ impl EncryptingClient {
         Ok(self.pins().check_keys(name, &in_profile))
     }
 
-    /// Records that the user agrees to the keys that they were shown: those of
-    /// [`FriendKeysCheck::Changed`], whose safety number is
-    /// [`EncryptingClient::safety_number_with`]. The keys are pinned if the friend's profile still
-    /// has them; with `None`, the friend counts as having no keys, if the profile still has none.
+    /// Records that the user agrees to the keys in `shown`. These are the keys of
+    /// [`FriendKeysCheck::Changed`]; [`EncryptingClient::safety_number_with`] gives their safety
+    /// number. They are pinned if the friend's profile still has them. `None`: the user agrees that
+    /// the friend has no keys. This is recorded if the profile still has none.
     ///
     /// # Errors
-    /// [`E2eEncryptionError::KeysChanged`]: the profile has other keys meanwhile, and nothing was
+    /// [`E2eEncryptionError::KeysChanged`]: the profile has different keys by now, and nothing was
     /// pinned. The errors of every request.
     pub fn accept_keys(&self, name: &str, shown: Option<&PublicKeys>) -> Result<(), SendError> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;

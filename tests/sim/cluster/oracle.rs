@@ -1,6 +1,6 @@
-//! The common promises of the nodes: no promised message is lost; messages of each pair of users
-//! arrive first in the order in which they were taken, whichever node took them; each user has at
-//! most one live session on nodes that are not fenced.
+//! The common promises of the nodes. No promised message is lost. The messages of each pair of
+//! users arrive for the first time in the order in which they were taken, even if several nodes
+//! took them. Each user has at most one live session on nodes that are not fenced.
 
 use super::super::store::{Key, key_of};
 use super::store::Shared;
@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
 pub struct Oracle {
-    /// Nothing fails: a message that was acked this many ms ago never arrives again. With a bus the
-    /// taker deletes it a moment later; a user who moves meanwhile may get it once more.
+    /// `Some` if nothing fails: then an acked message does not arrive again, with one exception. On
+    /// another connection it may arrive again within this many ms after the ack: with a bus, the
+    /// taker deletes it a moment after the ack, and the user may move to another node before that.
     checks_acked_ms: Option<u64>,
     taken: u64,
     /// When a message was first and last taken.
@@ -20,9 +21,9 @@ pub struct Oracle {
     last_of_pair: BTreeMap<(String, String), u64>,
     seen: BTreeSet<Key>,
     promised: BTreeSet<Key>,
-    /// When it was first sent, and in which of the receiver's connections.
+    /// When the ack of a message was first sent, and on which of the receiver's connections.
     acked: BTreeMap<Key, (u64, u64)>,
-    /// The numbers of jobs that messages caused.
+    /// The kinds of the jobs that messages caused, one entry for each job.
     pub jobs: Vec<&'static str>,
     pub counts: BTreeMap<&'static str, u64>,
 }

@@ -17,7 +17,7 @@ fn save(store: &mut SqliteStore, numbers: std::ops::Range<u64>) {
     store.commit().unwrap();
 }
 
-/// The POSIX locks that this process has on a file.
+/// The number of POSIX locks that this process has on a file.
 #[cfg(target_os = "linux")]
 fn locks(path: &Path) -> usize {
     use std::os::unix::fs::MetadataExt;
@@ -71,7 +71,7 @@ fn the_locks_of_a_server_outlive_a_backup_in_its_process() {
     assert_eq!(locks(&path), before);
     backup(&path, &target, &AtomicBool::new(false)).unwrap_err();
     assert_eq!(locks(&path), before);
-    // The files that it watches are unchanged.
+    // The files that the store watches are unchanged, so it still writes.
     save(&mut store, 10..20);
 }
 
@@ -93,12 +93,12 @@ fn a_file_is_a_backups_own_while_it_has_that_name_and_no_other() {
     let (path, other) = (folder.path().join("copy.db.partial"), folder.path().join("copy.db"));
     let file = open_partial(&path).unwrap();
     assert!(has_only_name(&file, &path).unwrap());
-    // Another backup has renamed it, and a third one has begun a new file.
+    // Another backup has renamed the file, and a third one has begun a new file.
     std::fs::rename(&path, &other).unwrap();
     assert!(!has_only_name(&file, &path).unwrap());
     let new = open_partial(&path).unwrap();
     assert!(!has_only_name(&file, &path).unwrap() && has_only_name(&new, &path).unwrap());
-    // A killed backup has left it with both names.
+    // A killed backup has left the file with both names.
     std::fs::remove_file(&path).unwrap();
     std::fs::hard_link(&other, &path).unwrap();
     assert!(!has_only_name(&file, &path).unwrap());
