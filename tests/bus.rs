@@ -1,5 +1,5 @@
-//! The bus between nodes over a real Redis: what is published arrives, whatever happens to an
-//! instance is survived, and nobody waits.
+//! The bus between nodes over a real Redis: published frames arrive, nodes survive the failures of
+//! an instance, and nobody waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -29,7 +29,7 @@ fn frames_arrive_in_order_and_only_at_their_receiver() {
     let Some(redis) = Redis::start() else { return };
     let [mut a, mut b] = pair(&redis.url());
     let mut c = Node::start(3, &redis.url());
-    // Another cluster over the same server.
+    // A node of another cluster on the same server.
     let mut d = Node::tuned(2, &redis.url(), [8; 32], |_| ());
     c.wait_until_it_works();
     d.wait_until_it_works();
@@ -41,7 +41,7 @@ fn frames_arrive_in_order_and_only_at_their_receiver() {
     assert_eq!(c.heard.len(), 1);
     d.take();
     assert!(d.heard.is_empty());
-    // The server answers a moment after it has handed on what was published.
+    // The server hands a frame on, and answers the publisher a moment later.
     a.wait("all was taken", |a| a.bus.figures().instances[0].frames_out == 501);
     let figures = a.bus.figures();
     assert_eq!(figures.instances[0].failures, 0);
@@ -60,7 +60,7 @@ fn messages_of_strangers_on_the_channel_are_dropped() {
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), payload.len());
         other.write_all(&[head.as_bytes(), payload, b"\r\n"].concat()).unwrap();
     }
-    // What is longer than any frame ends the connection, which is made anew.
+    // A payload longer than any frame ends the connection. Then the node connects again.
     b.wait("they were dropped", |b| b.dropped("bad_size") == 1 && b.dropped("unknown_version") == 1);
     b.wait("it was too long", |b| b.bus.figures().instances[0].failures == 1);
     b.wait_until_up(&[true]);
@@ -134,7 +134,7 @@ fn a_silently_dead_subscription_is_noticed() {
     let proxy = Proxy::start(redis.port);
     let [a, mut b] = pair(&format!("redis://{}", proxy.addr));
     proxy.hold(true);
-    // What it publishes is taken all the time.
+    // Only the subscription is dead: the server still takes the frames that the node publishes.
     b.wait("it does not hear itself", |b| !b.works);
     proxy.hold(false);
     b.wait_until_it_works();
@@ -184,21 +184,21 @@ fn a_bus_with_a_wrong_password_does_not_work() {
     a.say(&b, 1);
     b.wait_for(&a, 1);
     let _same = pair(&at("default:let%20me%2Fin@"));
-    // As docs/operations.md has it: the least that a node needs.
+    // The least permissions that a node needs, as in docs/operations.md.
     let user = "--user hongyan on >geheim resetchannels &hongyan:* -@all +ping +subscribe +publish";
     let Some(limited) = Redis::with(&user.split(' ').collect::<Vec<_>>()) else { return };
     drop(pair(&limited.url().replace("redis://", "redis://hongyan:geheim@")));
     for wrong in ["", ":geheim@", "gans:geheim@"] {
         let mut node = Node::start(3, &at(wrong));
         node.wait("it does not work", |node| !node.works);
-        // Its own threads try on; the node goes on as well.
+        // The threads of the bus keep trying, and the node goes on, too.
         thread::sleep(Duration::from_millis(300));
         node.take();
         assert!(!node.works && node.ups() == [false]);
     }
 }
 
-/// A certificate of its own root for 127.0.0.1, in this folder.
+/// Makes a root and a certificate for 127.0.0.1 from this root, in this folder.
 fn make_certificates(folder: &std::path::Path) {
     let openssl = |words: &str| {
         let done = Command::new("openssl").args(words.split(' ')).current_dir(folder).stderr(Stdio::null()).status();
@@ -237,10 +237,10 @@ fn over_tls_only_a_server_with_a_trusted_root_is_used() {
 fn a_node_that_reads_too_slowly_is_disconnected_and_comes_back() {
     let words = ["--client-output-buffer-limit", "pubsub 64kb 64kb 1"];
     let Some(redis) = Redis::with(&words) else { return };
-    // Between this node and the server, all that it is sent is held up at first.
+    // This proxy stands between the server and node b. It will hold back what the server sends.
     let proxy = Proxy::start(redis.port);
     let mut a = Node::start(1, &redis.url());
-    // It is not to find out by its beat.
+    // The long timeout keeps node b from noticing this by its beat.
     let mut b = Node::tuned(2, &format!("redis://{}", proxy.addr), KEY, |config| config.bus_timeout_ms = 30_000);
     a.wait_until_it_works();
     b.wait_until_it_works();
@@ -253,7 +253,7 @@ fn a_node_that_reads_too_slowly_is_disconnected_and_comes_back() {
     let long =
         BusFrame { batch: Some(LinkBatch { position: LinkBatchNumber { link: 1, number: 1 }, records }), ..frame(1) };
     let until = Instant::now() + PATIENCE;
-    // The buffers of the system are filled first.
+    // The frames fill the buffers of the system first.
     while subscribers_of(&redis) == 2 {
         (0..100).for_each(|_| a.bus.publish(b.me, &long));
         thread::sleep(Duration::from_millis(20));
@@ -306,7 +306,7 @@ fn a_server_that_is_not_redis_does_no_harm() {
                 thread::spawn(move || {
                     let mut socket = socket;
                     socket.write_all(says).ok();
-                    // It reads on and says no more.
+                    // It keeps reading, and writes nothing more.
                     while socket.read(&mut [0; 1_024]).is_ok_and(|count| count > 0) {}
                 });
             }

@@ -50,7 +50,7 @@ impl Program {
         assert!(status.success());
     }
 
-    /// Waits for its end; gives its status and what else it said.
+    /// Waits until the program ends. Returns its exit status and the rest of its standard error.
     fn end(mut self) -> (ExitStatus, String) {
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).unwrap();
@@ -60,7 +60,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended already: then there is nothing to kill.
+        // The program may have ended already: then there is nothing to kill.
         self.child.kill().ok();
         self.child.wait().ok();
     }
@@ -76,7 +76,7 @@ fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
     Command::new(PROGRAM).args(args).envs(env.iter().copied()).output().unwrap()
 }
 
-/// Exit status 2 and one sentence that names what is wrong.
+/// Expects exit status 2, and one sentence that contains `names`.
 #[track_caller]
 fn refused(output: &Output, names: &str) {
     let said = String::from_utf8_lossy(&output.stderr);
@@ -173,7 +173,7 @@ fn unusable_stores_are_refused_and_left_alone() {
         &run(&["--listen", "127.0.0.1:0", "--store", &url(&folder.path().join("no/such/folder.db"))], &[]),
         "folder.db",
     );
-    // Its path stands in the sentence once.
+    // The sentence has the path of the folder exactly once.
     let said = run(&["--listen", "127.0.0.1:0", "--store", &url(folder.path())], &[]);
     refused(&said, "it is a folder");
     let shown = folder.path().display().to_string();
@@ -181,7 +181,7 @@ fn unusable_stores_are_refused_and_left_alone() {
     let store = url(&folder.path().join("used.db"));
     let first = Program::start(&mut program(&store));
     refused(&run(&["--listen", "127.0.0.1:0", "--store", &store], &[]), "another server uses it");
-    // By whatever way to the same file.
+    // Other names of the same file are refused, too.
     std::os::unix::fs::symlink(folder.path().join("used.db"), folder.path().join("link.db")).unwrap();
     let by_link = url(&folder.path().join("link.db"));
     refused(&run(&["--listen", "127.0.0.1:0", "--store", &by_link], &[]), "another server uses it");
@@ -251,7 +251,7 @@ fn a_file_whose_name_means_something_to_sqlite_is_the_file_of_that_name() {
     assert!(std::fs::metadata(folder.path().join("file:im.db?mode=memory-wal")).unwrap().len() > 0);
 }
 
-/// The system would make each of them try again after a second if there were no place.
+/// If the queue had no place for a client, the system would retry the connection after a second.
 #[test]
 fn a_client_that_comes_while_the_server_is_busy_has_its_place_in_the_queue() {
     let program = Program::start(&mut program("memory:"));
@@ -290,7 +290,7 @@ fn half_open_connections_by_the_thousand_disturb_nobody() {
                 stream.write_all(begins[n % begins.len()]).unwrap();
                 crowd.push(stream);
             }
-            // This process has no more descriptors: the thousand that there are will do.
+            // This process has no more descriptors: the connections so far are enough.
             Err(error) if n > 500 && error.kind() != ErrorKind::ConnectionRefused => break,
             Err(error) => panic!("{error}"),
         }

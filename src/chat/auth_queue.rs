@@ -1,12 +1,12 @@
 //! The order in which passwords are hashed. Hashing is expensive: it is the one thing with which
 //! strangers could overload this server.
 //!
-//! Requests wait here, and the workers have only a few runs at a time. There are three rooms: for
-//! unsuspected log-ins (see [`super::tries`]), for other log-ins, and for sign-ups. Each has a
-//! bound of its own, so a client that fills one room blocks nobody in another. Unsuspected log-ins
-//! go first, in the order of their arrival. After every [`FIRST_IN_A_ROW`] of them one request of
-//! the other two rooms is taken, by turns, so that nobody waits for ever. One address can take only
-//! a share of all places.
+//! Requests wait here, and the workers get only a few runs at a time. The queue has three rooms:
+//! for unsuspected log-ins (see [`super::tries`]), for other log-ins, and for sign-ups. Each room
+//! has its own bound, so a client that fills one room blocks nobody in another. Unsuspected log-ins
+//! go first, in the order of their arrival. After every [`FIRST_IN_A_ROW`] of them, one request
+//! from another room has its turn, so that nobody waits for ever. The two other rooms alternate.
+//! One address can take only a share of all places.
 
 use super::contract::{AddressKey, CoreSettings, JobTicket};
 use super::ids::LoginAttemptId;
@@ -82,12 +82,12 @@ pub(super) struct AuthQueue {
     in_a_row: u32,
     /// The next request from another room is a sign-up.
     sign_up_next: bool,
-    /// The number of runs that the workers have.
+    /// The number of runs that the workers have now.
     running: usize,
 }
 
 impl AuthQueue {
-    /// Is there room for one more from this address?
+    /// Is there a place for one more request from this address?
     pub(super) fn has_place(
         &self,
         room: AuthQueueClass,
@@ -99,7 +99,7 @@ impl AuthQueue {
         here < share && self.rooms[room as usize].len() < room.places(rules.auth_jobs_max)
     }
 
-    /// Adds a request, or gives it back if there is no room.
+    /// Adds a request, or gives it back if there is no place.
     pub(super) fn enter(
         &mut self,
         room: AuthQueueClass,

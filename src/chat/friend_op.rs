@@ -5,7 +5,7 @@ use super::ids::UserSlot;
 use crate::protocol::push::Push;
 use crate::protocol::request::FriendVerb;
 
-/// A pair of users, in no direction.
+/// A pair of users. Their order does not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct UserPair(UserSlot, UserSlot);
 
@@ -48,7 +48,7 @@ pub(super) struct QueuedFriendOp {
     pub(super) verb: PairVerb,
     pub(super) id: Box<str>,
     pub(super) content: Box<str>,
-    /// The user who asks. Both users are counted as references.
+    /// The user who asks. The operation holds a reference to each of the two users.
     pub(super) me: UserSlot,
     pub(super) other: UserSlot,
 }
@@ -69,21 +69,21 @@ impl QueuedFriendOp {
     }
 }
 
-/// An operation that was begun: its job is in flight, or its outcome is not known.
+/// An operation that has begun: its job is in flight, or its outcome is not known.
 #[derive(Debug)]
 pub(super) struct RunningFriendOp {
     pub(super) request: JobTicket,
     pub(super) verb: PairVerb,
-    /// The user who asks. Both users are counted as references.
+    /// The user who asks. The operation holds a reference to each of the two users.
     pub(super) me: UserSlot,
     pub(super) other: UserSlot,
     pub(super) time_ms: u64,
     pub(super) push: Option<Push>,
-    /// The two were friends when it began: then no request can have been pending, and nothing was
-    /// accepted.
+    /// The two were friends when it began. Then no request can have been pending, so this operation
+    /// has not accepted one.
     pub(super) were_friends: bool,
-    /// The friendship was in doubt when it began: if the two are friends now, an earlier operation
-    /// may have done it.
+    /// The friendship was in doubt when it began. If the two are friends now, an earlier operation
+    /// may have made them friends.
     pub(super) was_in_doubt_before: bool,
     /// The number of failed tries.
     pub(super) failed: u32,
@@ -112,7 +112,7 @@ impl RunningFriendOp {
             && self.push.as_ref().is_none_or(|push| push.id() == &*op.id)
     }
 
-    /// The user in whose load in flight it counts.
+    /// The operation counts in the load in flight of this user.
     pub(super) fn charged_user(&self) -> UserSlot {
         self.me
     }

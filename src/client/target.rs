@@ -10,7 +10,7 @@ pub(super) struct ServerAddress {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls: bool,
-    /// The path of a WebSocket; `None`: raw.
+    /// The path of the WebSocket; `None` for a raw connection.
     pub(super) path: Option<String>,
 }
 

@@ -1,6 +1,6 @@
-//! How long certificates are valid. Their dates come from the library that verifies certificates:
-//! its error for a time in the far future has the expiry, and that for a time in the far past has
-//! the beginning.
+//! Reads and reports how long certificates are valid. The dates come from the library that verifies
+//! certificates: for a time in the far future, its error contains the end of the validity; for a
+//! time in the far past, its error contains the beginning.
 
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -16,7 +16,7 @@ const DAY_S: u64 = 24 * 60 * 60;
 pub struct CertificateNotice {
     /// The sentence.
     pub text: String,
-    /// Clients that check certificates refuse these.
+    /// Clients that check certificates refuse the certificates in use.
     pub is_warning: bool,
 }
 
@@ -64,7 +64,7 @@ fn dates(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
     };
     let from = match ask(UnixTime::since_unix_epoch(Duration::ZERO))? {
         Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }) => not_before.as_secs(),
-        // It became valid then, or before.
+        // The certificate became valid in 1970 or before.
         _ => 0,
     };
     Some((from, until.as_secs()))

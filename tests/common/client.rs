@@ -1,4 +1,4 @@
-//! A client over raw TCP or WebSocket, with the same words for both.
+//! A client over raw TCP or WebSocket, with the same methods for both.
 
 use super::{ContentForm, PATIENCE, Transport, content, envelope, kind, reply};
 use serde_json::{Value, json};
@@ -12,16 +12,17 @@ enum Wire {
     WebSocket(Box<WebSocket<TcpStream>>),
 }
 
-/// The frames of several clients in their order: whose, sent by it or not, and the frame.
+/// The frames of several clients, in order. Each entry has the name of a client, `true` if the
+/// client sent the frame (`false`: it received the frame), and the frame.
 pub type Record = Arc<Mutex<Vec<(&'static str, bool, String)>>>;
 
-/// One connection, and who is on it.
+/// One connection, and the name of the user on it.
 pub struct Client {
     wire: Wire,
     pub form: ContentForm,
     pub name: String,
     beats: u32,
-    /// Where its frames are written down, and under which name.
+    /// The record to which its frames are added, and the name of this client there.
     pub record: Option<(&'static str, Record)>,
 }
 
@@ -40,7 +41,7 @@ impl Client {
         Self { wire, form, name: String::new(), beats: 0, record: None }
     }
 
-    /// Sends bytes as they are (raw only).
+    /// Writes bytes to the TCP stream as they are, without a line end or a WebSocket frame.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         match &mut self.wire {
             Wire::Raw(stream, _) => stream.write_all(bytes).unwrap(),
@@ -69,7 +70,7 @@ impl Client {
         }
     }
 
-    /// The next WebSocket message, whatever it is; an error when the connection is over.
+    /// The next WebSocket message of any kind, or an error if the connection has ended.
     pub fn next_message(&mut self) -> tungstenite::Result<Message> {
         match &mut self.wire {
             Wire::Raw(..) => panic!("a raw connection has no messages"),
@@ -85,7 +86,7 @@ impl Client {
         }
     }
 
-    /// The next frame, `None` when the server has closed.
+    /// The next frame, or `None` if the server has closed the connection.
     pub fn next(&mut self) -> Option<String> {
         match &mut self.wire {
             Wire::Raw(stream, buffer) => read_line(stream, buffer),
@@ -118,7 +119,7 @@ impl Client {
         assert_eq!(next, None, "{}: still talking", self.name);
     }
 
-    /// RE_ERROR with IDLE, then the end.
+    /// Expects RE_ERROR with IDLE, and then the end of the connection.
     #[track_caller]
     pub fn expect_closed_as_idle(&mut self) {
         self.expect_error("", "IDLE");
@@ -131,7 +132,7 @@ impl Client {
         self.expect(&expected);
     }
 
-    /// RE_ERROR with this id and code.
+    /// Expects RE_ERROR with this id and code.
     #[track_caller]
     pub fn expect_error(&mut self, id: &str, code: &str) {
         let frame = self.recv();
@@ -143,7 +144,7 @@ impl Client {
         assert_eq!(frame, reply(self.form, "RE_ERROR", id, &text), "in this form, byte for byte");
     }
 
-    /// RE_FRI_REQ; gives its time.
+    /// Expects RE_FRI_REQ with this id. Returns its time.
     #[track_caller]
     pub fn expect_time(&mut self, id: &str) -> String {
         let frame = self.recv();
@@ -153,7 +154,7 @@ impl Client {
         time
     }
 
-    /// A push of this TYPE with this id; gives its content.
+    /// Expects a push of this TYPE with this id. Returns its content.
     #[track_caller]
     pub fn expect_push(&mut self, expected: &str, id: &str) -> Value {
         let frame = self.recv();
@@ -162,7 +163,7 @@ impl Client {
         said
     }
 
-    /// Nothing but what was expected has come: the answer to a heartbeat is next.
+    /// Sends a heartbeat, and expects its answer as the next frame: nothing unexpected has come.
     #[track_caller]
     pub fn fence(&mut self) {
         self.beats += 1;
@@ -172,7 +173,7 @@ impl Client {
         self.expect_beat(&id);
     }
 
-    /// The answer to a heartbeat.
+    /// Expects the answer to a heartbeat.
     #[track_caller]
     pub fn expect_beat(&mut self, id: &str) {
         let frame = self.recv();
@@ -197,19 +198,19 @@ impl Client {
         self.expect_reply("RE_SIGNUP", "login", "LS");
     }
 
-    /// A TYPE 4 of this user.
+    /// A frame of TYPE 4 from this user: a message.
     pub fn message(&self, id: &str, receiver: &str, text: &str) -> String {
         let words = json!({"messageId": id, "sender": self.name, "receiver": receiver, "content": text});
         envelope(self.form, "4", None, &words)
     }
 
-    /// A TYPE 6.
+    /// A frame of TYPE 6: an operation on a friendship.
     pub fn friend(&self, kind: &str, id: &str, sender: &str, receiver: &str, text: &str) -> String {
         let words = json!({"messageId": id, "sender": sender, "receiver": receiver, "content": text, "type": kind});
         envelope(self.form, "6", None, &words)
     }
 
-    /// Sends a message and waits for its answer.
+    /// Sends a message and expects this answer.
     #[track_caller]
     pub fn say(&mut self, id: &str, receiver: &str, text: &str, answer: &str) {
         self.send(&self.message(id, receiver, text));

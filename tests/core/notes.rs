@@ -1,4 +1,4 @@
-//! What the core says that happened: notes of what is rare, and totals of what happens to messages.
+//! The core reports events: it makes notes of rare ones, and counts what happens to messages.
 
 use super::{ann_and_bob, saves};
 use crate::sim::lanes::{Fate, Plan};
@@ -24,7 +24,7 @@ fn log_in(w: &mut World, conn: ConnId, user: &str, password: &str) {
     w.run_for(10);
 }
 
-/// What was noted since it was last asked.
+/// Takes the notes since the last call.
 fn noted(w: &mut World) -> Vec<LogEvent> {
     std::mem::take(&mut w.notes)
 }

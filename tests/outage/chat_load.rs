@@ -1,6 +1,6 @@
-//! A run of many messages while the database suffers, with clients as they should be: what was
-//! refused is sent again under its id until it is taken, what is received is acked, and what was
-//! seen before is dropped.
+//! Many messages while the database has faults. The clients behave well: they send a refused
+//! message again with the same id until the server takes it, ack all that they receive, and drop
+//! duplicates.
 
 use crate::common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
 use fastrand::Rng;
@@ -13,14 +13,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const SENDERS: [&str; 2] = ["sue", "sid"];
-/// The last one comes and goes.
+/// The last one connects and disconnects again and again.
 const RECEIVERS: [&str; 3] = ["ria", "ron", "wanda"];
 const WINDOW: usize = 8;
 const FAULTS: usize = 6;
 /// Longer than the server waits for an answer of its database.
 const LONG_FREEZE: Duration = Duration::from_secs(7);
 
-/// `ria-sue-17`: to Ria from Sue, her 17th.
+/// Splits an id: `ria-sue-17` is a message to Ria from Sue, the 17th that Sue sends.
 fn parts(id: &str) -> (&str, &str, u64) {
     let mut parts = id.split('-');
     (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap().parse().unwrap())
@@ -41,8 +41,8 @@ fn log_in(addr: SocketAddr, name: &str) -> Client {
     }
 }
 
-/// Sends until it is told to stop, and then until all is taken. Gives what was sent, and which of
-/// it was ever refused.
+/// Sends messages until `stop` is set, and then until the server has taken all of them. Returns the
+/// id of each message, and whether it was ever refused.
 fn send_all(mut client: Client, mut random: Rng, stop: &AtomicBool) -> BTreeMap<String, bool> {
     let (mut refused, mut again) = (BTreeMap::new(), Vec::new());
     let (mut in_flight, mut next) = (0, 0);
@@ -80,8 +80,8 @@ fn send_all(mut client: Client, mut random: Rng, stop: &AtomicBool) -> BTreeMap<
     }
 }
 
-/// Receives and acks until everything that it is to get is there. Gives the order in which it saw
-/// the messages first.
+/// Receives and acks until all messages that this user expects are there. Returns their ids in the
+/// order in which they first arrived.
 fn receive_all(
     addr: SocketAddr,
     name: &str,
@@ -154,7 +154,7 @@ fn do_harm(database: &mut MariaDb, random: &mut Rng) {
 
 pub(crate) fn run(database: &mut MariaDb, config: fn(String) -> Config, seed: u64) {
     let mut config = config(database.url());
-    // Nothing is sent again on a connection, so that whatever comes twice there is a mistake.
+    // The server resends nothing on a connection, so a message that comes twice there is a mistake.
     config.rules.resend_every_ms = 600_000;
     let server = Server::with(config);
     let addr = server.addr;
@@ -176,7 +176,7 @@ pub(crate) fn run(database: &mut MariaDb, config: fn(String) -> Config, seed: u6
         let (random, stop) = (random.fork(), Arc::clone(&stop));
         thread::spawn(move || send_all(log_in(addr, name), random, &stop))
     });
-    // At most once, because it takes its time.
+    // The long freeze happens at most once, because it makes the test slow.
     let long_one = random.usize(..FAULTS + 2);
     for round in 0..FAULTS {
         if round == long_one {

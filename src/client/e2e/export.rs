@@ -36,10 +36,10 @@ impl UserKeyPairs {
         Ok(file.to_string())
     }
 
-    /// Reads such a file. This takes about as long as a log-in with a password.
+    /// Reads the text of an exported file. This takes about as long as a log-in with a password.
     ///
     /// # Errors
-    /// [`E2eEncryptionError::Broken`]: the text is not such a file.
+    /// [`E2eEncryptionError::Broken`]: the text is not that of an exported file.
     /// [`E2eEncryptionError::WrongPassphrase`].
     pub fn import(file: &str, passphrase: &str) -> Result<Self, E2eEncryptionError> {
         if file.len() > FILE_BYTES_MAX {

@@ -23,12 +23,12 @@ pub struct UserKeyPairs {
     encrypt: OaepPrivateDecryptingKey,
     sign: RsaKeyPair,
     public: PublicKeys,
-    /// Both in PKCS#8.
+    /// Both private keys, in PKCS#8.
     pub(super) encrypt_pkcs8: Vec<u8>,
     pub(super) sign_pkcs8: Vec<u8>,
 }
 
-/// The keys are not shown.
+/// Shows the user, but not the keys.
 impl std::fmt::Debug for UserKeyPairs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Keys").field("user", &self.user).finish_non_exhaustive()
@@ -88,7 +88,7 @@ impl UserKeyPairs {
     /// file that leaves this machine use [`UserKeyPairs::export`].
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let text = json!({
             "user": self.user, "encrypt": to_base64(&self.encrypt_pkcs8), "sign": to_base64(&self.sign_pkcs8),
@@ -96,7 +96,7 @@ impl UserKeyPairs {
         write_private(path.as_ref(), text.to_string().as_bytes())
     }
 
-    /// Reads what [`UserKeyPairs::save`] wrote.
+    /// Reads a file that [`UserKeyPairs::save`] wrote.
     ///
     /// # Errors
     /// The file cannot be read, or holds no keys.
@@ -131,14 +131,14 @@ impl UserKeyPairs {
         }
     }
 
-    /// RSA-PSS.
+    /// Signs a message with RSA-PSS.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, E2eEncryptionError> {
         let mut signature = vec![0; self.sign.public_modulus_len()];
         let signed = self.sign.sign(&RSA_PSS_SHA256, &SystemRandom::new(), message, &mut signature);
         signed.map(|()| signature).map_err(|_| E2eEncryptionError::Failed)
     }
 
-    /// RSA-OAEP.
+    /// Decrypts a wrapped key with RSA-OAEP.
     pub(super) fn unwrap_key(&self, wrapped: &[u8]) -> Result<Vec<u8>, E2eEncryptionError> {
         let mut secret = vec![0; self.encrypt.min_output_size()];
         let opened = self.encrypt.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut secret, None);

@@ -10,7 +10,7 @@ pub struct NodeDirectory(Arc<Mutex<BTreeMap<u16, String>>>);
 
 impl NodeDirectory {
     fn names(&self) -> MutexGuard<'_, BTreeMap<u16, String>> {
-        // Nothing that is done under it can panic half-way.
+        // No change under this lock can panic half-way: a poisoned lock has complete names, too.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -20,7 +20,7 @@ impl NodeDirectory {
         self.names().get(&node.get()).cloned()
     }
 
-    /// Takes the names of a view.
+    /// Replaces all names by those of a view.
     pub fn set(&self, names: impl IntoIterator<Item = (NodeId, String)>) {
         *self.names() = names.into_iter().map(|(node, name)| (node.get(), name)).collect();
     }
@@ -53,7 +53,7 @@ impl NodeNames {
         }
     }
 
-    /// Takes another view with the names of its nodes. Returns the log lines about the changes.
+    /// Replaces the nodes by those of another view. Returns the log lines about the changes.
     pub(super) fn update(&mut self, view: &ClusterView, names: Vec<String>, me: NodeId) -> Vec<String> {
         let is_first = self.view.replace(view.number).is_none();
         let known = |(state, name): (&NodeState, String)| {
@@ -65,7 +65,7 @@ impl NodeNames {
         if is_first {
             return vec![format!("this server is {} of a cluster: {living}, this one included", self.name_of(me))];
         }
-        // A number may have passed from a node that was forgotten to another one.
+        // Another node may have got the number of a node that was forgotten.
         let is_same = |was: &&NamedNode, now: &NamedNode| was.name == now.name;
         let others = self.nodes.iter().filter(|(number, _)| **number != me.get());
         let changes = others.filter_map(|(number, now)| {
@@ -78,7 +78,7 @@ impl NodeNames {
             };
             Some(format!("the node {} (number {number}) {change}: {living}", now.name))
         });
-        // Its end was not read before it was forgotten.
+        // These nodes were forgotten before this node read that they had ended.
         let vanished = before.iter().filter(|(number, was)| {
             let now = self.nodes.get(number);
             was.is_alive && **number != me.get() && !now.is_some_and(|now| is_same(was, now))
@@ -127,7 +127,7 @@ mod tests {
         }
         assert_eq!(known.name_of(id(2)), "the node b (number 2)");
         assert_eq!(known.name_of(id(4)), "the node with the number 4");
-        // Two were forgotten before their end was read, and the number of one has passed on.
+        // Nodes b and c were forgotten before their end was read, and d has got the number of b.
         let names = ["a", "d"].map(str::to_owned).to_vec();
         let lines = [
             "the node b (number 2) has left or was fenced: 1 node lives",

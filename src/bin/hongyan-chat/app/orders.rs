@@ -1,4 +1,4 @@
-//! How a line that the user has entered is handled: as a message, or as a command after a slash.
+//! Handles each line that the user enters: a message, or a command after a slash.
 
 use super::{ChatApp, Popup, SecretUse};
 use crate::commands::{self, COMMANDS, InputCommand};
@@ -34,8 +34,8 @@ impl ChatApp {
         vec![SessionCommand::Send { to, text }]
     }
 
-    /// Puts aside a text that cannot be sent, so that the user can enter the command that the
-    /// sentence names.
+    /// Puts aside a text that cannot be sent, so that the line is free for a command. The sentence
+    /// of [`Self::blocks_sending`] names this command.
     fn refuse(&mut self, to: &str, line: &str) {
         let comes_back = to != "system" && self.editor_mut().keep_unsent(line);
         if comes_back {
@@ -47,7 +47,7 @@ impl ChatApp {
         }
     }
 
-    /// Puts a text that could not be sent back into the line, once it can be sent.
+    /// Puts the text that was put aside into the line again, if it can be sent now.
     pub(super) fn restore_unsent(&mut self, name: &str) {
         if self.blocks_sending(name).is_none()
             && let Some(chat) = self.chats.get_mut(name)
@@ -143,8 +143,8 @@ impl ChatApp {
         vec![SessionCommand::Answer { ask: ask.clone(), is_accepted }]
     }
 
-    /// Asks the user with the safety number of the keys that the answer is about, because the
-    /// profile may have other keys by the time of the answer.
+    /// Asks the user to accept the change of keys. The question has the safety number of exactly
+    /// the keys that the user accepts: by the time of the answer, the profile may have other keys.
     fn ask_to_accept_keys(&mut self) {
         let trust = self.chat().map(|chat| chat.trust.clone());
         let (Some(name), Some(trust)) = (self.open.clone(), trust) else {
@@ -195,7 +195,7 @@ impl ChatApp {
     pub(super) fn show(&mut self, title: &str, text: &str) {
         let popup = Some(Popup::Text { title: title.to_owned(), text: text.to_owned(), scroll: 0 });
         match self.popup {
-            // The rest of a secret must not be typed into anything else.
+            // Show it later: users who type a secret must not type the rest of it anywhere else.
             Some(Popup::Secret { .. } | Popup::Confirm { .. }) => self.next_popup = popup,
             _ => self.popup = popup,
         }

@@ -1,4 +1,4 @@
-//! Windows in front of the others: text to read, a question, a secret.
+//! Windows in front of the rest of the screen: they show a text, or ask a question or for a secret.
 
 use super::{TextLook, put};
 use crate::app::Popup;

@@ -1,4 +1,4 @@
-//! A user logs in on another node.
+//! A user logs in on another node, and this node lets them go.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn letting_go_waits_for_all_messages_of_the_user_even_those_not_in_the_dedup_win
     node.say(ann, "ann", "m4", "cid");
     node.release("ann", 1, 7);
     assert_eq!(node.closed, [ann]);
-    // One is acked, two are saved, of one it is not known.
+    // m1 and m4 are saved, m2 is acked, and it is not known whether m3 is saved.
     node.answer(save_of("m1"), saved(Some(owner(life(1, 1), 1))));
     node.ack(bob, "m2");
     node.answer(save_of("m4"), saved(None));
@@ -36,7 +36,7 @@ fn pushes_for_the_user_are_saved_before_letting_go() {
     node.say(bob, "bob", "to ann", "ann");
     node.release("ann", 1, 7);
     assert_eq!(node.closed, [ann]);
-    // The one comes behind the other in her lane.
+    // In her lane, the barrier comes after the save.
     let (save, barrier) = (node.place_of(save_of("to ann")).unwrap(), node.place_of(owner_of("ann")).unwrap());
     assert!(save < barrier);
     assert!(node.released().is_empty(), "the barrier is not answered");
@@ -51,13 +51,13 @@ fn letting_go_begins_anew_if_the_user_was_here_again() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob"]);
     node.release("ann", 1, 7);
-    // The store is slow: before the barrier is answered, she is here again and says something.
+    // The store is slow: before the barrier is answered, she logs in here and sends a message.
     let again = node.ask_log_in("ann");
     node.answer(log_in_of("ann"), loaded(1, &["bob"], PushPage::default()));
     node.answer(claim_of("ann"), loaded(2, &["bob"], PushPage::default()));
     assert!(node.is_on(again));
     node.say(again, "ann", "m1", "bob");
-    // And elsewhere again.
+    // Then she logs in on another node again.
     node.release("ann", 2, 8);
     assert_eq!(node.closed, [ann, again], "the connection of the second time is closed");
     node.answer(owner_of("ann"), owned(owner(life(1, 1), 2)));
