@@ -156,7 +156,7 @@ fn requests_that_cross_are_both_over_when_one_is_accepted() {
     bob.ack("from ann");
     ask(&mut bob, "from bob", "ann");
     ann.expect_push("6", "from bob");
-    // ann has not acked bob's request. When bob accepts hers, his leaves her list.
+    // Ann has not acked bob's request. It leaves her list when bob accepts the request of ann.
     answer(&mut bob, "2", "from ann", "ann");
     bob.expect_time("from ann");
     let accepted = ann.expect_push("6", "from ann");

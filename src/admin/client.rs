@@ -73,7 +73,9 @@ pub fn run(order: &AdminCommand) -> Result<AdminCommandResult, String> {
     if let AdminVerb::Where { receiver, .. } = &order.verb
         && value["node"].is_u64()
     {
-        value["receiver"] = caller.ask(&request_of(&AdminVerb::User(receiver.clone())))?.1;
+        // What is known already is shown, even if this fails.
+        value["receiver"] =
+            caller.ask(&request_of(&AdminVerb::User(receiver.clone()))).map_or(Value::Null, |(_, user)| user);
     }
     let stdout_text = text_output::show(&order.verb, &value);
     Ok(AdminCommandResult { is_success: is_success(status, &order.verb, &value), stdout_text, err: String::new() })

@@ -193,7 +193,7 @@ fn log_ins(text: &mut MetricsText, snapshot: &ServerSnapshot) {
     let refusals = noted.proof_refusals.iter().map(|(cause, count)| (words(cause), *count));
     let help = "Changes of a password, and deletions of an account, that were refused to their users.";
     text.counters("proof_refusals", "cause", help, refusals);
-    text.counter("users_blocked", "Users whom others have blocked.", noted.blocked);
+    text.counter("users_blocked", "How often a user has blocked another one.", noted.blocked);
     text.counter("presence_frames", "Frames that told whether a friend is online.", snapshot.totals.presence);
     text.counter("replaced", "Connections that a newer log-in of their user ended.", noted.replaced);
     let limits = noted.limits.iter().map(|(limit, count)| (words(limit), *count));

@@ -21,7 +21,7 @@ pub struct LogEventCounts {
     pub accounts_deleted: u64,
     /// Changes of a password and deletions that were refused to users, by cause.
     pub proof_refusals: BTreeMap<LoginRefusalCause, u64>,
-    /// Users whom others have blocked.
+    /// How often a user has blocked another one.
     pub blocked: u64,
     /// Connections that a newer log-in of the same user ended.
     pub replaced: u64,

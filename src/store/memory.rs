@@ -28,8 +28,9 @@ struct MemoryTables {
     accounts: HashMap<UserName, AccountOrTombstone>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
     requests: HashMap<RequestPair, StoredRequest>,
-    /// Pending requests by the `seq` of their pushes: `requests_by_sender` has for each user whom
-    /// they asked, and `requests_by_receiver` who asked them, without hidden requests.
+    /// Pending requests by the `seq` of their pushes, with the other user: `requests_by_sender` has
+    /// those that each user has sent, and `requests_by_receiver` those that each user has received,
+    /// without hidden ones.
     requests_by_sender: HashMap<UserName, BTreeSet<(u64, UserName)>>,
     requests_by_receiver: HashMap<UserName, BTreeSet<(u64, UserName)>>,
     blocked: HashMap<UserName, BTreeSet<UserName>>,

@@ -67,7 +67,7 @@ fn a_database_that_hangs_leaves_room_for_requests_that_do_not_need_it() {
         let ask = || a.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut asking: Vec<Child> = (0..8).map(|_| ask()).collect();
         let mut ended = || asking.iter_mut().filter_map(|child| child.try_wait().unwrap()).count();
-        wait_until("those for whom there is no place are refused", || ended() == refused);
+        wait_until("the requests beyond the limit are refused", || ended() == refused);
         let metrics = a.metrics();
         assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
         assert_eq!(ended(), refused, "the others still wait");

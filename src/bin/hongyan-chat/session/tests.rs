@@ -143,7 +143,7 @@ fn keys_that_changed_unseen_stop_the_next_message() {
     assert!(matches!(session.trust(), KeyTrust::Pinned { .. }));
     session.end();
     change_keys(&bob, new_keys());
-    // Ann has not opened the chat since bob changed his keys.
+    // Bob's keys have changed, and ann has not opened the chat since then.
     let session = TestSession::start(&ann);
     for text in ["one", "and again"] {
         assert!(
