@@ -20,37 +20,39 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Runs one seed. Its number is in the text of a panic.
-fn run(cluster: fn(u64) -> Cluster, seed: u64, steps: u64) -> BTreeMap<&'static str, u64> {
+/// The cluster of a seed.
+type World = fn(u64) -> Cluster;
+
+/// Runs one seed.
+fn run(cluster: World, seed: u64, steps: u64) -> Result<BTreeMap<&'static str, u64>, String> {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut cluster = cluster(seed);
         cluster.run(steps);
         cluster.oracle.counts
     }));
-    outcome.unwrap_or_else(|panic| {
+    outcome.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        match text {
-            Some(text) => panic!("SEED={seed} STEPS={steps}: {text}"),
-            None => resume_unwind(panic),
-        }
+        text.map_or_else(|| resume_unwind(panic), |text| format!("SEED={seed} STEPS={steps}: {text}"))
     })
 }
 
-fn run_all(cluster: fn(u64) -> Cluster) {
+fn run_all(cluster: World) {
     let steps = from_environment("STEPS").unwrap_or(400);
     let first = from_environment("FIRST").unwrap_or(1);
     let (first, count) = match from_environment("SEED") {
         Some(seed) => (seed, 1),
         None => (first, from_environment("SEEDS").unwrap_or(128)),
     };
-    let mut counts = BTreeMap::new();
+    let (mut counts, mut failures) = (BTreeMap::new(), Vec::new());
     for seed in first..first + count {
-        for (what, count) in run(cluster, seed, steps) {
-            *counts.entry(what).or_insert(0_u64) += count;
+        match run(cluster, seed, steps) {
+            Ok(of_seed) => of_seed.into_iter().for_each(|(what, count)| *counts.entry(what).or_insert(0_u64) += count),
+            Err(failure) => failures.push(failure),
         }
     }
     println!("{count} seeds x {steps} steps: {counts:?}");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
@@ -71,6 +73,28 @@ fn promises_are_kept_in_a_harsh_world() {
 #[test]
 fn promises_are_kept_for_messages_that_are_handed_over() {
     run_all(Cluster::of_moving_pairs);
+}
+
+/// Each seed failed until its cause was removed.
+#[test]
+fn seeds_that_failed_once_pass() {
+    let seeds: [(World, u64); 6] = [
+        // A refused message was saved when its sender moved, after later ones had been read.
+        (Cluster::harsh, 30_004_099),
+        // An owner's read was answered when its notice had ended already.
+        (Cluster::harsh, 30_006_662),
+        // A handed-over message that was refused and then acked came again when it was repeated.
+        (Cluster::calm, 30_006_723),
+        // A node gave numbers again that its former incarnation had given to handed-over messages.
+        (Cluster::of_moving_pairs, 30_008_037),
+        // A sender moved twice while their first node's word to the receiver's node was on its way.
+        (Cluster::harsh, 30_009_919),
+        // A user who had new friends left at once, and no other node was told.
+        (Cluster::calm, 30_009_429),
+    ];
+    for (cluster, seed) in seeds {
+        run(cluster, seed, 400).unwrap();
+    }
 }
 
 #[test]

@@ -32,6 +32,9 @@ pub(super) enum PushSaveState {
     Failed,
     /// The mailbox was full: the push is not in the store, and the server does not retry.
     Full,
+    /// Its save failed after it was handed over to another node. The server does not retry; an ack
+    /// may still make it durable.
+    Refused,
     /// Another node has taken it, and sees to it.
     Foreign,
 }

@@ -2,9 +2,9 @@
 //! again until it is acked. Its `MS` is sent when it is acked or committed, whichever is first.
 
 use super::ack_list::AckList;
-use super::answer::{BUSY, ErrorReply, FULL, LATE, UNAVAILABLE, fault_of};
+use super::answer::{ErrorReply, LATE};
 use super::cluster::RereadScope;
-use super::contract::{CoreAction, Job, JobOutcome};
+use super::contract::{CoreAction, Job};
 use super::cursor::SendWindowLimit;
 use super::dedup::DedupKey;
 use super::deliveries::{ConfirmationWaiter, Delivery, PushSaveState};
@@ -24,7 +24,7 @@ use crate::protocol::request::RequestType;
 const RESENDS_AT_ONCE_MAX: usize = 64;
 /// The pause between two parts of a resend.
 const RESEND_PAUSE_MS: u64 = 20;
-/// The pause before a failed save or deletion is tried again.
+/// The pause before a failed deletion is tried again.
 const RETRY_MS: u64 = 1_000;
 
 impl ChatCore {
@@ -125,23 +125,6 @@ impl ChatCore {
         }
     }
 
-    /// Saves it unless it is acked in time.
-    pub(super) fn save_later(&mut self, delivery: DeliveryRef) {
-        self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, delivery));
-        self.trim_save_delay();
-    }
-
-    /// Drops entries from the front of the save-delay queue whose push is acked or being saved
-    /// already, so that the queue does not grow with them.
-    fn trim_save_delay(&mut self) {
-        while let Some(&(_, delivery)) = self.save_delay.front() {
-            if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save_state == PushSaveState::None) {
-                break;
-            }
-            self.save_delay.pop_front();
-        }
-    }
-
     /// Sends the pushes that can be sent for the first time.
     pub(super) fn pump(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let entry = self.users.get_mut(user);
@@ -227,117 +210,6 @@ impl ChatCore {
                 self.wheel.cancel(timer);
             }
             self.users.evict_unused(user);
-        }
-    }
-
-    /// Submits the save of a push, unless it was submitted already.
-    #[inline(never)]
-    pub(super) fn save_if_unsaved(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
-        let unsaved = |found: &&mut Delivery| {
-            matches!(found.save_state, PushSaveState::None | PushSaveState::Failed | PushSaveState::Full)
-        };
-        let Some(found) = self.deliveries.get_mut(delivery).filter(unsaved) else {
-            return;
-        };
-        let before = std::mem::replace(&mut found.save_state, PushSaveState::InFlight);
-        let (push, waiter) = (found.push_to(&self.users.get(found.receiver).name), found.waiter);
-        if let Some(waiter) = waiter.filter(|_| before == PushSaveState::None) {
-            self.queue_awaited_answer(waiter.due_ms, AwaitedAnswer::Push(delivery));
-        }
-        self.uncount_delivery_load(delivery, out);
-        if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {
-            self.save_failed(delivery, BUSY, out);
-        }
-    }
-
-    /// The outcome of a save has arrived.
-    pub(super) fn on_save_result(&mut self, delivery: DeliveryRef, outcome: &JobOutcome, out: &mut Vec<CoreAction>) {
-        let Some(found) = self.deliveries.get_mut(delivery) else {
-            // Acked meanwhile.
-            return;
-        };
-        match outcome {
-            JobOutcome::Saved => {
-                found.save_state = PushSaveState::Done;
-                let listed = found.is_listed;
-                self.mark_durable(delivery, out);
-                if !listed {
-                    self.release_delivery(delivery);
-                }
-            }
-            // The message in the store may be an acked one whose deletion failed and is being
-            // retried. Until it is deleted, nothing may be promised.
-            JobOutcome::Duplicate if self.failed_deletions.is_empty() => {
-                // The first message is in the store and will be delivered; this one will not.
-                found.save_state = PushSaveState::Done;
-                let receiver = found.receiver;
-                self.mark_durable(delivery, out);
-                let listed = self.remove_from_list(delivery);
-                self.release_delivery(delivery);
-                if listed {
-                    self.on_space(receiver, out);
-                }
-            }
-            JobOutcome::Cluster(outcome) => self.saved_in_cluster(delivery, outcome, out),
-            // An ack may still remove it from the list, but only the receiver can make room:
-            // waiters are told at once.
-            JobOutcome::Full(_) => self.on_save_failed(delivery, PushSaveState::Full, FULL, out),
-            // A retry would not help, so waiters are told now.
-            JobOutcome::Refused | JobOutcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
-            _ if !self.stopping && self.may_be_acked(delivery) => self.save_again_later(delivery, out),
-            _ => {
-                self.on_save_uncertain(delivery, out);
-                self.save_failed(delivery, UNAVAILABLE, out);
-            }
-        }
-    }
-
-    /// Is the receiver online? Then their ack may make the push durable, whatever the store does.
-    fn may_be_acked(&self, delivery: DeliveryRef) -> bool {
-        let listed = self.deliveries.get(delivery).filter(|found| found.is_listed && found.waits());
-        listed.is_some_and(|found| self.users.is_here(found.receiver))
-    }
-
-    /// Waiters go on waiting until their deadline: for the ack, or until the store works again.
-    fn save_again_later(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
-        if let Some(found) = self.deliveries.get_mut(delivery) {
-            found.save_state = PushSaveState::Failed;
-        }
-        if self.to_save.is_empty() {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Saves);
-        }
-        self.to_save.push(delivery);
-        self.count_delivery_load(delivery, out);
-    }
-
-    pub(super) fn retry_saves(&mut self, out: &mut Vec<CoreAction>) {
-        for delivery in std::mem::take(&mut self.to_save) {
-            if self
-                .deliveries
-                .get(delivery)
-                .is_some_and(|found| found.save_state == PushSaveState::Failed && found.waits())
-            {
-                self.save_if_unsaved(delivery, out);
-            }
-        }
-    }
-
-    fn save_failed(&mut self, delivery: DeliveryRef, fault: ErrorReply, out: &mut Vec<CoreAction>) {
-        self.on_save_failed(delivery, PushSaveState::Failed, fault, out);
-    }
-
-    fn on_save_failed(
-        &mut self,
-        delivery: DeliveryRef,
-        save: PushSaveState,
-        fault: ErrorReply,
-        out: &mut Vec<CoreAction>,
-    ) {
-        self.forget_handed_over(delivery);
-        if let Some(found) = self.deliveries.get_mut(delivery) {
-            found.save_state = save;
-            self.refuse_waiters(delivery, None, fault, out);
-            self.release_unless_listed(delivery);
         }
     }
 

@@ -127,7 +127,7 @@ impl ChatCore {
         match save {
             // It is in its save delay.
             PushSaveState::None => {}
-            PushSaveState::Failed | PushSaveState::Full => {
+            PushSaveState::Failed | PushSaveState::Full | PushSaveState::Refused => {
                 self.queue_awaited_answer(waiter.due_ms, AwaitedAnswer::Push(known));
                 self.save_if_unsaved(known, out);
             }

@@ -54,6 +54,7 @@ mod proof;
 mod push_hook;
 mod push_size;
 mod rules;
+mod saving;
 mod session;
 mod shared_notes;
 mod sparse_queue;

@@ -9,6 +9,7 @@
 //! Nothing is written to a connection whose output is blocked. What its user was not told is
 //! *owed*: when the output is written, they are told the state at that time.
 
+use super::cluster::PresenceMove;
 use super::contract::{ConnId, CoreAction, CoreSettings};
 use super::ids::UserSlot;
 use super::session::ConnectionSession;
@@ -162,7 +163,7 @@ impl ChatCore {
 
     /// This user has come online.
     pub(super) fn report_online(&mut self, user: UserSlot) {
-        self.note_move(user, true);
+        self.note_move(user, PresenceMove::Comes);
         if self.presence.watcher_count > 0 || self.presence.changes.contains_key(&user) {
             self.note_change(user, Vec::new());
         }
@@ -171,7 +172,7 @@ impl ChatCore {
     /// This user has gone offline: their friends who watch are told, and the references to all
     /// friends are released afterwards.
     pub(super) fn report_offline(&mut self, user: UserSlot) {
-        self.note_move(user, false);
+        self.note_move(user, PresenceMove::Goes);
         self.presence.remove(user);
         if self.stopping || (self.presence.watcher_count == 0 && !self.presence.changes.contains_key(&user)) {
             return self.users.release_friends(user);
@@ -220,7 +221,7 @@ impl ChatCore {
             }
             if self.users.is_here(to) && !self.users.is_here(about) {
                 // Their node must know that they are friends.
-                self.note_move(to, true);
+                self.note_move(to, PresenceMove::HasNewFriends);
             }
         }
     }
@@ -236,7 +237,7 @@ impl ChatCore {
         self.resume_unsent_presence(user);
         let has_new = |friend: &UserSlot| before.binary_search(friend).is_err() && !self.users.is_here(*friend);
         if self.has_other_nodes() && self.users.get(user).friends.iter().any(has_new) {
-            self.note_move(user, true);
+            self.note_move(user, PresenceMove::HasNewFriends);
         }
     }
 

@@ -6,8 +6,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the owner is not told that something was saved",
         "src/chat/cluster/owner_notices.rs",
-        "                if what.pushes {\n                    self.send_record(at, NodeMessage::Look",
-        "                if what.pushes && name.as_str().is_empty() {\n                    self.send_record(at, NodeMessage::Look",
+        "                if what.pushes {\n                    self.send_look(at, name",
+        "                if what.pushes && name.as_str().is_empty() {\n                    self.send_look(at, name",
     ),
     of(
         "a death in the view marks no list",
@@ -102,8 +102,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "those for whom something may be saved are not handed over",
         "src/chat/cluster/letting_go.rs",
-        "        let mut dirty = self.dirty_of(user, to, out);\n",
-        "        let mut dirty: Vec<_> = self.dirty_of(user, to, out).into_iter().take(0).collect();\n",
+        "        let dirty = self.dirty_of(user, to, out);\n",
+        "        let dirty = self.dirty_of(user, to, out).split_off(0).into_iter().take(0).collect();\n",
     ),
     of(
         "those for whom something may be saved are not looked for",
@@ -248,5 +248,53 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "src/chat/cluster/bus.rs",
         "            IncarnationState::Unknown if frame.view <= view => {}\n",
         "",
+    ),
+    of(
+        "a message beyond the limit of the node's numbers is handed over",
+        "src/chat/cluster/remote_receivers.rs",
+        "push.seq > cluster.seq_limit)",
+        "push.seq > cluster.seq_limit.max(1 << 62))",
+    ),
+    of(
+        "a look that is not confirmed counts as done",
+        "src/chat/cluster/bus.rs",
+        "senders.iter().for_each(|&sender| link.add_look_sender(&user, sender));",
+        "_ = (senders, link, user);",
+    ),
+    of(
+        "pushes on their way count as taken",
+        "src/chat/cluster/dirty.rs",
+        "filter(|(_, link)| link.has_unconfirmed())",
+        "filter(|(_, link)| link.has_unconfirmed() && !link.has_begun())",
+    ),
+    of(
+        "what a user who moves here left undone elsewhere is not passed on",
+        "src/chat/cluster/claims.rs",
+        "            self.notify_owner(receiver, super::RereadScope::PUSHES, Some(sender), out);\n",
+        "            _ = sender;\n",
+    ),
+    of(
+        "a refused message for somebody who moves stays on their list",
+        "src/chat/saving.rs",
+        "                self.remove_from_list(delivery);\n            }\n            self.refuse_waiters",
+        "            }\n            self.refuse_waiters",
+    ),
+    of(
+        "a handed-over message that is refused is saved when its sender moves",
+        "src/chat/saving.rs",
+        "found.save_state = if is_handed_over { PushSaveState::Refused } else { save };",
+        "found.save_state = save;",
+    ),
+    of(
+        "what came up while an owner was told is forgotten",
+        "src/chat/cluster/owner_notices.rs",
+        "        if must_read_again && owner.is_some() {",
+        "        if must_read_again && owner.is_none() {",
+    ),
+    of(
+        "a user with new friends who leaves was never here",
+        "src/chat/cluster/presence/tell.rs",
+        "was_reported_online: what != PresenceMove::Comes,",
+        "was_reported_online: what == PresenceMove::Goes,",
     ),
 ];

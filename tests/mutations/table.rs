@@ -20,19 +20,19 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "`MS` when the save is submitted",
-        "src/chat/delivery.rs",
+        "src/chat/saving.rs",
         "        if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {",
         "        self.mark_durable(delivery, out);\n        if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {",
     ),
     of(
         "`MS` for a save that failed",
-        "src/chat/delivery.rs",
+        "src/chat/saving.rs",
         "            JobOutcome::Saved => {",
         "            JobOutcome::Saved | JobOutcome::Failed => {",
     ),
     of(
         "`MS` for one that is in the store and waits to be deleted",
-        "src/chat/delivery.rs",
+        "src/chat/saving.rs",
         "JobOutcome::Duplicate if self.failed_deletions.is_empty() => {",
         "JobOutcome::Duplicate => {",
     ),

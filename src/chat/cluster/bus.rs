@@ -10,6 +10,7 @@ use super::foreign::PushesFromOtherNodes;
 use super::link::{NodeLink, RECORD_BYTES_MAX};
 use super::remote_receivers::RemoteReceivers;
 use super::{ClusterState, IncarnationState};
+use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, VecDeque};
 
 /// The memory of a waiting frame, without its records.
@@ -77,6 +78,16 @@ impl BusLinks {
     /// Epochs that this node has begun.
     pub(super) fn epochs(&self) -> u64 {
         self.last_epoch
+    }
+
+    /// Has a node not confirmed yet that it looks?
+    pub(super) fn has_unconfirmed_senders(&self) -> bool {
+        self.links.values().any(|(_, link)| link.has_unconfirmed_senders())
+    }
+
+    /// The links to other nodes than this one.
+    pub(super) fn links_except(&self, to: NodeIncarnation) -> impl Iterator<Item = (NodeIncarnation, &NodeLink)> {
+        self.links.values().filter(move |(at, _)| *at != to).map(|(at, link)| (*at, link))
     }
 
     pub(super) fn reports(&self, now_ms: u64) -> Vec<NodeLinkReport> {
@@ -175,6 +186,23 @@ impl ChatCore {
         self.arm_bus(to.node);
     }
 
+    /// Tells a node to look for pushes of these senders. They count as dirty until it confirms it.
+    pub(super) fn send_look(
+        &mut self,
+        to: NodeIncarnation,
+        user: UserName,
+        senders: &[u64],
+        out: &mut Vec<CoreAction>,
+    ) {
+        self.send_record(to, NodeMessage::Look { user: user.clone() }, out);
+        let Some(bus) = self.bus() else { return };
+        if let Some((at, link)) = bus.links.get_mut(&to.node)
+            && *at == to
+        {
+            senders.iter().for_each(|&sender| link.add_look_sender(&user, sender));
+        }
+    }
+
     /// The same for a small record that starts nothing: if the bus is away, the timer mails it.
     pub(super) fn send_record_quietly(&mut self, to: NodeIncarnation, record: NodeMessage) {
         self.send_phase_begin(to, BusRecord::Record(record));
@@ -216,6 +244,11 @@ impl ChatCore {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         let Some(bus) = self.bus() else { return };
         let given_up = bus.link(to).give_up();
+        // It is not known any more whose pushes the other node looks for.
+        if let Some(cluster) = &mut self.cluster {
+            cluster.dirty.record_lost_pair();
+        }
+        let Some(bus) = self.bus() else { return };
         _ = bus.link(to).say(BusRecord::Record(NodeMessage::Missed), now_ms, bytes_max);
         self.acks_given_up(given_up.records, out);
     }

@@ -17,6 +17,7 @@ use super::contract::{
 };
 use super::figures::OwnershipClaimOutcome;
 use super::{ClusterState, IncarnationState, RETRY_MS, step_count};
+use crate::protocol::field::UserName;
 
 /// The shortest time from the begin of a claim, or from a question about it, to the next question.
 const ASK_AGAIN_MS: u64 = RETRY_MS / 2;
@@ -200,11 +201,21 @@ impl ChatCore {
         claim.owner.floor = claim.owner.floor.max(clock);
         self.take_over_window(user, &window);
         for receiver in dirty {
-            if let Some(receiver) = self.users.find(receiver.as_str()) {
-                self.look(receiver, out);
-            }
+            self.take_over_dirty(&receiver, user, out);
         }
         self.consider_claim(user, out);
+    }
+
+    /// Pushes of `sender` for this receiver may be in the store without their owner knowing.
+    fn take_over_dirty(&mut self, receiver: &UserName, sender: UserSlot, out: &mut Vec<CoreAction>) {
+        let receiver = self.users.hold_by_name(receiver);
+        if self.users.is_here(receiver) || self.users.get(receiver).loading.is_some() {
+            self.look(receiver, out);
+        } else {
+            // Otherwise this node would not know of it when the sender moves on.
+            self.notify_owner(receiver, super::RereadScope::PUSHES, Some(sender), out);
+        }
+        self.users.release(receiver);
     }
 
     /// Adds the recent messages that the user has sent through another node.

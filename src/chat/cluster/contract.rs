@@ -73,6 +73,11 @@ impl ClusterView {
         let place = self.nodes.binary_search_by_key(&node, |state| state.last.node).ok()?;
         self.nodes.get(place)
     }
+
+    /// The limit of this incarnation, if the view has it.
+    pub(super) fn seq_limit_of(&self, at: NodeIncarnation) -> Option<u64> {
+        self.node(at.node).filter(|state| state.last == at).map(|state| state.hlc_limit)
+    }
 }
 
 /// The node to which a user belongs: the node of their last log-in, whether they are still

@@ -4,6 +4,8 @@
 use super::super::ChatCore;
 use super::super::contract::CoreAction;
 use super::super::ids::UserSlot;
+use super::super::users::Users;
+use super::ClusterState;
 use super::contract::{NodeIncarnation, NodeMessage};
 use super::step_count;
 use crate::protocol::field::UserName;
@@ -43,12 +45,16 @@ impl UnannouncedMessages {
 
     /// The owner of a receiver was told.
     pub(super) fn remove(&mut self, receiver: UserSlot) {
-        let all = (receiver, u64::MIN)..=(receiver, u64::MAX);
-        let senders: Vec<u64> = self.by_receiver.range(all).map(|&(_, sender)| sender).collect();
-        for sender in senders {
+        for sender in self.senders_to(receiver) {
             self.by_receiver.remove(&(receiver, sender));
             self.by_sender.remove(&(sender, receiver));
         }
+    }
+
+    /// The senders, by their hashes, for whom the owner of this receiver is still to be told.
+    pub(super) fn senders_to(&self, receiver: UserSlot) -> Vec<u64> {
+        let all = (receiver, u64::MIN)..=(receiver, u64::MAX);
+        self.by_receiver.range(all).map(|&(_, sender)| sender).collect()
     }
 
     /// Every owner was told.
@@ -87,6 +93,28 @@ impl UnannouncedMessages {
     }
 }
 
+impl ClusterState {
+    /// The receivers for whom pushes of this sender may be in the store without their owners
+    /// knowing, when the sender goes on to `to`. `None`: that is not known, or there are too many.
+    fn dirty_of(&self, sender: UserSlot, users: &Users, to: NodeIncarnation) -> Option<BTreeSet<UserName>> {
+        let hash = users.hash(users.get(sender).name.as_str());
+        let mut receivers = self.dirty.receivers_of(hash, to)?;
+        let mut unconfirmed = BTreeSet::new();
+        if let Some(bus) = &self.bus {
+            // What the next node itself does not confirm it takes before it learns of the user.
+            let looks = bus.links_except(to).flat_map(|(_, link)| link.unconfirmed_receivers_of(hash));
+            unconfirmed.extend(looks.take(OF_SENDER_MAX + 1).cloned());
+            step_count::count(unconfirmed.len());
+            // Pushes that were handed over are lost with their epoch.
+            let behind = bus.links_except(to).filter(|(_, link)| link.has_unconfirmed()).map(|(at, _)| at);
+            receivers.extend(bus.remote_receivers.unacked_of(sender, &behind.chain([to]).collect())?);
+        }
+        let names = receivers.into_iter().map(|user| users.get(user).name.clone());
+        unconfirmed.extend(names);
+        (unconfirmed.len() <= 2 * OF_SENDER_MAX).then_some(unconfirmed)
+    }
+}
+
 impl ChatCore {
     /// The receivers for whom pushes of this user may be in the store without their owners knowing.
     /// If there are too many, or this is not known, the user's next node is told to look at all
@@ -97,18 +125,13 @@ impl ChatCore {
         to: NodeIncarnation,
         out: &mut Vec<CoreAction>,
     ) -> Vec<UserName> {
-        let hash = self.users.hash(self.users.get(sender).name.as_str());
-        let Some(cluster) = &mut self.cluster else {
-            return Vec::new();
-        };
-        match cluster.dirty.receivers_of(hash, to) {
-            Some(receivers) => receivers.into_iter().map(|user| self.users.get(user).name.clone()).collect(),
-            None => {
-                cluster.dirty.mark_node_informed(to);
-                self.send_record(to, NodeMessage::Missed, out);
-                Vec::new()
-            }
+        let Some(cluster) = &mut self.cluster else { return Vec::new() };
+        if let Some(dirty) = cluster.dirty_of(sender, &self.users, to) {
+            return dirty.into_iter().collect();
         }
+        cluster.dirty.mark_node_informed(to);
+        self.send_record(to, NodeMessage::Missed, out);
+        Vec::new()
     }
 }
 

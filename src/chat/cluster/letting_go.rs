@@ -165,8 +165,7 @@ impl ChatCore {
         cluster.releases.remove(&user);
         self.await_messages(user, false);
         let name = self.users.get(user).name.clone();
-        let mut dirty = self.dirty_of(user, to, out);
-        dirty.extend(self.unacked_of(user, to, out));
+        let dirty = self.dirty_of(user, to, out);
         let window = self.window_of(user);
         let released = UserHandoverData { user: name, claim, epoch, clock: self.next_seq, dirty, window };
         self.count_cluster(|totals| totals.users_released += 1);

@@ -10,9 +10,10 @@
 use super::contract::{
     BATCH_BYTES_MAX, BusFrame, BusRecord, LinkBatch, LinkBatchNumber, NodeIncarnation, NodeLinkReport, NodeMessage,
 };
+use super::kept_looks::KeptLooks;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 #[cfg(test)]
 mod tests;
@@ -98,8 +99,7 @@ pub(super) struct NodeLink {
     kept: BTreeMap<u64, UnconfirmedRecord>,
     kept_bytes: usize,
     last_serial: u64,
-    /// The kept `Look` of a user, by its serial.
-    looks: HashMap<UserName, u64>,
+    looks: KeptLooks,
     /// A `Look` with a smaller serial may not be moved behind this one.
     barrier: u64,
     /// All kept records with a smaller serial were mailed.
@@ -135,7 +135,10 @@ impl NodeLink {
 
     /// The memory of the link.
     pub(super) fn held_bytes(&self) -> usize {
-        self.waiting_bytes + self.kept_bytes + self.unconfirmed.len() * size_of::<UnconfirmedBatch>()
+        self.waiting_bytes
+            + self.kept_bytes
+            + self.looks.held_bytes()
+            + self.unconfirmed.len() * size_of::<UnconfirmedBatch>()
     }
 
     /// The part of it that other nodes have not confirmed.
@@ -203,13 +206,14 @@ impl NodeLink {
         let mut said_ms = now_ms;
         match &record {
             BusRecord::Record(NodeMessage::Look { user }) => {
-                if let Some(&earlier) = self.looks.get(user).filter(|earlier| **earlier > self.barrier) {
+                let earlier = self.looks.serial_of(user).filter(|earlier| *earlier > self.barrier);
+                self.looks.insert(user, serial);
+                if let Some(earlier) = earlier {
                     // This `Look` covers the earlier one, and is not moved behind later records any
                     // more.
                     let unmailed = self.drop_kept(earlier).filter(|kept| !kept.mailed);
                     said_ms = unmailed.map_or(now_ms, |kept| kept.said_ms);
                 }
-                self.looks.insert(user.clone(), serial);
             }
             BusRecord::Record(
                 NodeMessage::Friend { .. }
@@ -229,7 +233,27 @@ impl NodeLink {
             self.waiting_bytes += bytes;
             self.waiting.push(QueuedLinkItem::Kept(serial));
         }
-        self.kept_bytes > bytes_max
+        self.kept_bytes + self.looks.held_bytes() > bytes_max
+    }
+
+    /// The `Look` that was just given to the link is about a push of this sender.
+    pub(super) fn add_look_sender(&mut self, user: &UserName, sender: u64) {
+        self.looks.add_sender(user, sender);
+    }
+
+    /// The users whose node has not confirmed that it looks for pushes of this sender.
+    pub(super) fn unconfirmed_receivers_of(&self, sender: u64) -> impl Iterator<Item = &UserName> {
+        self.looks.receivers_of(sender)
+    }
+
+    /// Is there such a sender?
+    pub(super) fn has_unconfirmed_senders(&self) -> bool {
+        self.looks.held_bytes() > 0
+    }
+
+    /// May pushes be on their way?
+    pub(super) fn has_unconfirmed(&self) -> bool {
+        !self.unconfirmed.is_empty() || !self.waiting.is_empty()
     }
 
     fn drop_kept(&mut self, serial: u64) -> Option<UnconfirmedRecord> {
@@ -238,10 +262,8 @@ impl NodeLink {
         if kept.number == 0 {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(kept.bytes);
         }
-        if let BusRecord::Record(NodeMessage::Look { user }) = &kept.record
-            && self.looks.get(user) == Some(&serial)
-        {
-            self.looks.remove(user);
+        if let BusRecord::Record(NodeMessage::Look { user }) = &kept.record {
+            self.looks.remove(user, serial);
         }
         Some(kept)
     }
@@ -477,6 +499,6 @@ impl NodeLink {
         assert_eq!(self.kept_bytes, self.kept.values().map(|kept| kept.bytes).sum::<usize>());
         assert_eq!(self.unconfirmed_bytes, self.unconfirmed.iter().map(|one| one.bytes).sum::<usize>());
         assert!(self.epoch > 0 || self.unconfirmed.is_empty() && !self.is_up);
-        assert!(self.looks.values().all(|serial| self.kept.contains_key(serial)));
+        self.looks.check(|serial| self.kept.contains_key(&serial));
     }
 }

@@ -14,6 +14,7 @@
 //! | `letting_go.rs` | the other side of a claim: everything is saved, then handed over |
 //! | `taken_messages.rs` | the messages that are not safe yet: their sender is let go of later |
 //! | `dirty.rs` | the receivers for whom the next node of a sender must look |
+//! | `kept_looks.rs` | the same for nodes that have not confirmed that they look |
 //! | `view_changes.rs` | the nodes that have died between two views |
 //! | `presence.rs` | the users who are online on other nodes |
 //! | `forced_logouts.rs` | a ban, a deletion, another password: all connections and log-ins end |
@@ -50,6 +51,7 @@ mod dirty;
 mod figures;
 mod forced_logouts;
 mod foreign;
+mod kept_looks;
 mod letting_go;
 mod link;
 mod looks;
@@ -66,6 +68,7 @@ mod view_changes;
 
 pub(super) use forced_logouts::ForcedLogoutRequester;
 pub(super) use owner_notices::RereadScope;
+pub(super) use presence::PresenceMove;
 pub(super) use questions::PendingUserReport;
 
 /// The time after which a failed or unanswered operation is tried again.
@@ -76,6 +79,8 @@ const RETRY_MS: u64 = 1_000;
 pub(super) struct ClusterState {
     me: NodeIncarnation,
     view: ClusterView,
+    /// No `seq` above it may leave this node: the next incarnation begins there.
+    seq_limit: u64,
     /// The epochs of the whereabouts of users who are here. Never walked through.
     epochs: HashMap<UserSlot, u64>,
     /// Log-ins of users who belong to another node. Their state is loading.
@@ -216,9 +221,11 @@ impl ChatCore {
     pub fn join(&mut self, me: NodeIncarnation, view: ClusterView) {
         self.next_seq = clock::next_seq_after(self.next_seq, me.node);
         self.seq_step = clock::STEP;
+        let seq_limit = view.seq_limit_of(me);
         self.cluster = Some(Box::new(ClusterState {
             me,
             view,
+            seq_limit: seq_limit.unwrap_or(0),
             epochs: HashMap::new(),
             claims: BTreeMap::new(),
             claims_at: BTreeSet::new(),
@@ -268,6 +275,8 @@ impl ChatCore {
         if view.number < cluster.view.number {
             return;
         }
+        // After it was fenced, the row is about another incarnation.
+        cluster.seq_limit = view.seq_limit_of(cluster.me).unwrap_or(cluster.seq_limit);
         let changes = view_changes::ClusterViewChanges::between(&cluster.view, &view, cluster.me.node);
         cluster.view = view;
         if !changes.nodes.is_empty() {

@@ -85,7 +85,9 @@ impl ChatCore {
             // The owner has it already, or gets it now.
             self.try_direct_mode(receiver, delivery.seq, owner, out);
         } else {
-            let told = owner.is_some_and(|owner| self.notify_owner_node(receiver, owner, RereadScope::PUSHES, out));
+            let senders = Vec::from_iter(sender.map(|sender| self.users.hash(self.users.get(sender).name.as_str())));
+            let told = owner
+                .is_some_and(|owner| self.notify_owner_node((receiver, &senders), owner, RereadScope::PUSHES, out));
             if !told {
                 self.notify_owner(receiver, RereadScope::PUSHES, sender, out);
             }
@@ -223,15 +225,25 @@ impl ChatCore {
             debug_assert!(false, "an owner is read only for an update");
             return;
         };
-        let (what, too_early) = (telling.scope, telling.lookup == OwnerLookupState::AskedTooEarly);
-        telling.lookup = OwnerLookupState::Waits;
-        match Self::owner_in(outcome) {
-            Some(_) if too_early => _ = self.ask_owner(user, out),
-            Some(owner) if self.notify_owner_node(user, owner, what, out) => {
-                self.on_receiver_owner_read(user, owner, out);
-                self.finish_owner_notice(user);
-            }
-            _ => self.ask_owner_later(user),
+        // Until the end of this call the read counts as being in progress: whatever is to be told
+        // from now on needs one more read.
+        let is_late = telling.lookup == OwnerLookupState::Asked;
+        let what = telling.scope;
+        let owner = Self::owner_in(outcome);
+        let senders = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.dirty.senders_to(user));
+        let is_told = is_late && owner.is_some_and(|owner| self.notify_owner_node((user, &senders), owner, what, out));
+        if let Some(owner) = owner.filter(|_| is_told) {
+            self.on_receiver_owner_read(user, owner, out);
+        }
+        let Some(telling) = self.pending_notice_mut(user) else { return };
+        let must_read_again =
+            std::mem::replace(&mut telling.lookup, OwnerLookupState::Waits) != OwnerLookupState::Asked;
+        if must_read_again && owner.is_some() {
+            self.ask_owner(user, out);
+        } else if is_told {
+            self.finish_owner_notice(user);
+        } else {
+            self.ask_owner_later(user);
         }
     }
 
@@ -240,17 +252,18 @@ impl ChatCore {
         cluster.owner_notices.remove(&user);
         cluster.to_ask.remove(&user);
         cluster.dirty.remove(user);
-        if cluster.owner_notices.is_empty() && !cluster.tells_all_nodes {
+        let is_all_told = cluster.owner_notices.is_empty() && !cluster.tells_all_nodes;
+        if is_all_told && cluster.bus.as_ref().is_none_or(|bus| !bus.has_unconfirmed_senders()) {
             cluster.dirty.clear();
         }
         self.users.release(user);
     }
 
-    /// Tells the owner. Returns `false` if that is not possible yet, because the view does not have
-    /// it.
+    /// Tells the owner of pushes from these senders, or of friends. Returns `false` if that is not
+    /// possible yet, because the view does not have the owner.
     fn notify_owner_node(
         &mut self,
-        user: UserSlot,
+        (user, senders): (UserSlot, &[u64]),
         owner: UserOwner,
         what: RereadScope,
         out: &mut Vec<CoreAction>,
@@ -271,7 +284,7 @@ impl ChatCore {
             IncarnationState::Lives => {
                 let name = self.users.get(user).name.clone();
                 if what.pushes {
-                    self.send_record(at, NodeMessage::Look { user: name.clone() }, out);
+                    self.send_look(at, name.clone(), senders, out);
                 }
                 if what.friends {
                     self.send_record(at, NodeMessage::Friend { user: name }, out);

@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 mod tell;
 
+pub(in super::super) use tell::PresenceMove;
+
 /// Changes within this time are reported together.
 const TELL_EVERY_MS: u64 = 500;
 /// After this time the users of a dead node are offline, unless they have logged in elsewhere.

@@ -131,6 +131,17 @@ impl RemoteReceivers {
         }
     }
 
+    /// The receivers on these nodes for whom messages of this sender are in the store and not
+    /// acked; `None` if there are too many.
+    pub(super) fn unacked_of(&self, sender: UserSlot, nodes: &BTreeSet<NodeIncarnation>) -> Option<Vec<UserSlot>> {
+        let all = (sender, UserSlot::FIRST)..=(sender, UserSlot::LAST);
+        let receivers = self.unacked.range(all).map(|((_, receiver), _)| *receiver).take(UNACKED_MAX + 1);
+        let receivers: Vec<UserSlot> = receivers.collect();
+        step_count::count(receivers.len());
+        let is_there = |user: &UserSlot| self.receivers.get(user).is_some_and(|remote| nodes.contains(&remote.owner));
+        (receivers.len() <= UNACKED_MAX).then(|| receivers.into_iter().filter(is_there).collect())
+    }
+
     /// Removes what was handed over for a receiver, and puts the receiver into the state Stored.
     fn end(&mut self, user: UserSlot) -> Vec<DeliveryRef> {
         let Some(remote) = self.receivers.get_mut(&user).filter(|remote| !remote.is_stored()) else {
@@ -216,6 +227,10 @@ impl ChatCore {
         let receiver = found.receiver;
         let name = self.users.get(receiver).name.clone();
         let push = found.push_to(&name);
+        if self.cluster.as_ref().is_none_or(|cluster| push.seq > cluster.seq_limit) {
+            // The next incarnation of this node may give the number again.
+            return false;
+        }
         let sender = sender.map(|sender| self.users.hash(self.users.get(sender).name.as_str()));
         let Some(remotes) = self.remotes() else { return false };
         let came = sender.map_or(0, |sender| remotes.arrival_of(sender));
@@ -390,23 +405,15 @@ impl ChatCore {
         }
     }
 
-    /// The save of a message that was handed over has failed. It is refused like any other message,
-    /// and not saved later: a later message may be saved already, and another node may have read
-    /// it.
-    pub(in super::super) fn forget_handed_over(&mut self, delivery: DeliveryRef) {
-        let Some(found) = self.deliveries.get(delivery) else { return };
-        let (receiver, weight) = (found.receiver, found.weight_bytes());
-        if self.users.route(receiver) == UserLocation::Elsewhere
-            && let Some(remotes) = self.remotes()
-            && let Some(remote) = remotes.receivers.get_mut(&receiver)
-            && remote.items.remove(&delivery.seq).is_some()
-        {
-            remote.bytes = remote.bytes.saturating_sub(weight);
-            remotes.items -= 1;
-            if let Some(found) = self.deliveries.get_mut(delivery) {
-                found.is_listed = false;
-            }
-        }
+    /// Was it handed over, and does it wait for its ack? If the save of such a message fails, it is
+    /// refused like any other. It stays, because its ack may still arrive and makes a repetition a
+    /// duplicate. It is not saved later: a later message may be saved already, and another node may
+    /// have read that one.
+    pub(in super::super) fn is_delivery_handed_over(&mut self, delivery: DeliveryRef) -> bool {
+        let receiver = self.deliveries.get(delivery).map(|found| found.receiver);
+        receiver.is_some_and(|receiver| {
+            self.users.route(receiver) == UserLocation::Elsewhere && self.is_handed_over(receiver, delivery.seq)
+        })
     }
 
     /// From now on messages for the receiver are saved, including those that were handed over and
@@ -424,6 +431,7 @@ impl ChatCore {
             found.is_listed = false;
             match found.save_state {
                 PushSaveState::Done => saved.push(delivery),
+                PushSaveState::Refused => self.release_delivery(delivery),
                 PushSaveState::InFlight => {} // Whatever the outcome is, the owner is told.
                 PushSaveState::None | PushSaveState::Failed | PushSaveState::Full | PushSaveState::Foreign => {
                     unsaved.push(delivery)
@@ -453,28 +461,6 @@ impl ChatCore {
         for user in users {
             self.end_direct(user, out);
         }
-    }
-
-    /// The receivers on this node for whom messages of this sender are in the store and not acked,
-    /// so that the node may not know of them. If there are too many, the node reads everything.
-    pub(super) fn unacked_of(
-        &mut self,
-        sender: UserSlot,
-        at: NodeIncarnation,
-        out: &mut Vec<CoreAction>,
-    ) -> Vec<UserName> {
-        let Some(remotes) = self.remotes() else { return Vec::new() };
-        let all = (sender, UserSlot::FIRST)..=(sender, UserSlot::LAST);
-        let receivers = remotes.unacked.range(all).map(|((_, receiver), _)| *receiver).take(UNACKED_MAX + 1);
-        let receivers: Vec<UserSlot> = receivers.collect();
-        step_count::count(receivers.len());
-        if receivers.len() > UNACKED_MAX {
-            self.send_record(at, NodeMessage::Missed, out);
-            return Vec::new();
-        }
-        let is_there = |receiver: &UserSlot| remotes.receivers.get(receiver).is_some_and(|remote| remote.owner == at);
-        let there: Vec<UserSlot> = receivers.into_iter().filter(is_there).collect();
-        there.into_iter().map(|receiver| self.users.get(receiver).name.clone()).collect()
     }
 
     /// A message that this node has taken was acked on another node.

@@ -23,6 +23,17 @@ const PRESENT_OF_LINK: usize = 4;
 /// the same way, so that they do not overtake it.
 const MAIL_READ_AFTER_MS: u64 = 5_000;
 
+/// A reason to report a user to the other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super::super) enum PresenceMove {
+    /// The user was not here before.
+    Comes,
+    /// The user is here and has new friends, whose nodes must know that they are.
+    HasNewFriends,
+    /// The user is about to go offline.
+    Goes,
+}
+
 impl ChatCore {
     /// Another node asks which users are here, and wants to be told of changes from now on.
     pub(in super::super) fn on_presence_query(&mut self, from: NodeIncarnation, out: &mut Vec<CoreAction>) {
@@ -85,20 +96,20 @@ impl ChatCore {
         }
     }
 
-    /// A user has come, has new friends, or is about to go: the nodes that have asked are to be
-    /// told.
-    pub(in super::super::super) fn note_move(&mut self, user: UserSlot, comes: bool) {
+    /// The nodes that have asked are to be told.
+    pub(in super::super::super) fn note_move(&mut self, user: UserSlot, what: PresenceMove) {
         let Some(cluster) = self.cluster.as_ref() else { return };
         if cluster.presence.listeners.is_empty() && cluster.presence.remote_users.is_empty() {
             return;
         }
         let entry = self.users.get(user);
         let (name, hash) = (entry.name.clone(), self.users.hash(entry.name.as_str()));
-        let friends = if comes { Vec::new() } else { self.names_of_friends(user) };
-        let due_ms = self.now.mono_ms + if comes { 0 } else { GONE_AFTER_MS };
+        let goes = what == PresenceMove::Goes;
+        let friends = if goes { self.names_of_friends(user) } else { Vec::new() };
+        let due_ms = self.now.mono_ms + if goes { GONE_AFTER_MS } else { 0 };
         let Some(cluster) = &mut self.cluster else { return };
         let presence = &mut cluster.presence;
-        if comes {
+        if !goes {
             presence.set_here(hash);
         }
         if presence.listeners.is_empty() || presence.reports_all_users {
@@ -106,7 +117,8 @@ impl ChatCore {
         }
         let one = presence.pending_reports.entry(name).or_insert(PendingPresenceReport {
             due_ms,
-            was_reported_online: !comes,
+            // If nothing is pending, the arrival of a user who was here before was reported.
+            was_reported_online: what != PresenceMove::Comes,
             friends: Vec::new(),
         });
         (one.due_ms, one.friends) = (due_ms, friends);

@@ -96,6 +96,145 @@ fn a_message_whose_save_fails_is_refused_and_not_saved_after_a_later_one() {
     assert!(turn(&mut node).contains(&BusRecord::Record(said)), "it may be saved all the same");
 }
 
+/// Node 2 has sent m3 to Bob, whose ack comes after the refusal.
+#[test]
+fn a_refused_message_that_is_acked_later_is_not_delivered_again() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m2", "bob");
+    node.answer(save_of("m2"), saved_at_two());
+    turn(&mut node);
+    node.say(ann, "ann", "m3", "bob");
+    let records = turn(&mut node);
+    let [BusRecord::Push { push, .. }] = &records[..] else { panic!("{records:?}") };
+    node.pass(200);
+    node.answer(save_of("m3"), JobOutcome::Failed);
+    assert_eq!(answers(&node), [true, true, false]);
+    node.frame(NodeMessage::Ack { user: user("bob"), seq: push.seq });
+    assert_eq!(node.count(delete_of(push.seq)), 1, "it may be saved all the same");
+    turn(&mut node);
+    node.say(ann, "ann", "m3", "bob");
+    assert_eq!(answers(&node), [true, true, false, true]);
+    assert_eq!(handed(&turn(&mut node)), [""; 0]);
+}
+
+#[test]
+fn a_refused_message_that_is_sent_again_is_saved_again() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m2", "bob");
+    node.answer(save_of("m2"), saved_at_two());
+    turn(&mut node);
+    node.say(ann, "ann", "m3", "bob");
+    turn(&mut node);
+    node.pass(200);
+    node.answer(save_of("m3"), JobOutcome::Failed);
+    node.say(ann, "ann", "m3", "bob");
+    node.answer(save_of("m3"), saved_at_two());
+    assert_eq!(answers(&node), [true, true, false, true]);
+    assert_eq!(handed(&turn(&mut node)), [""; 0], "node 2 has it");
+}
+
+#[test]
+fn a_refused_message_that_node_2_does_not_have_any_more_is_a_new_one_when_sent_again() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m2", "bob");
+    node.answer(save_of("m2"), saved_at_two());
+    turn(&mut node);
+    node.say(ann, "ann", "m3", "bob");
+    let records = turn(&mut node);
+    let [BusRecord::Push { push, .. }] = &records[..] else { panic!("{records:?}") };
+    let seq = push.seq;
+    node.pass(200);
+    node.answer(save_of("m3"), JobOutcome::Failed);
+    node.frame(NodeMessage::No { user: user("bob"), seq });
+    assert_eq!(node.count(save_of("m3")), 0, "it was refused");
+    node.say(ann, "ann", "m3", "bob");
+    assert_eq!(node.count(|job| matches!(job, Job::SavePush { push } if push.id() == "m3" && push.seq > seq)), 1);
+}
+
+/// Node 2 may not have got m3. If Ann goes on to it by way of node 3, only that node can tell it.
+#[test]
+fn receivers_whose_node_has_not_confirmed_a_push_are_handed_over_with_the_sender() {
+    let (mut node, ann) = ann();
+    node.event(CoreEvent::View(view(2, &[(TWO, 1), (3, 1)])));
+    node.say(ann, "ann", "m2", "bob");
+    node.answer(save_of("m2"), saved_at_two());
+    turn(&mut node);
+    node.say(ann, "ann", "m3", "bob");
+    node.event(CoreEvent::TurnEnded);
+    node.published.clear();
+    node.event(CoreEvent::Frame {
+        from: life(3, 1),
+        record: NodeMessage::Release { user: user("ann"), epoch: 1, claim: 7 },
+    });
+    node.answer(save_of("m3"), saved_at_two());
+    node.answer(owner_of("ann"), JobOutcome::Failed);
+    let records = turn(&mut node);
+    let released = records.iter().find_map(|record| match record {
+        BusRecord::Record(NodeMessage::Released(released)) => Some(released.dirty.clone()),
+        _ => None,
+    });
+    assert_eq!(released, Some(vec![user("bob")]));
+}
+
+/// What its former node had not told is told by this one, or else passed on again.
+#[test]
+fn the_owners_of_the_receivers_of_a_user_who_comes_are_told() {
+    let mut node = TestNode::new();
+    node.event(CoreEvent::View(view(2, &[(TWO, 1), (3, 1)])));
+    node.ask_log_in("ann");
+    node.answer(log_in_of("ann"), elsewhere(life(3, 1), 1));
+    let claim = node.sent.iter().find_map(|(_, record)| match record {
+        NodeMessage::Release { claim, .. } => Some(*claim),
+        _ => None,
+    });
+    let released = UserHandoverData {
+        user: user("ann"),
+        claim: claim.unwrap(),
+        epoch: 1,
+        clock: 1,
+        dirty: vec![user("bob")],
+        window: Vec::new(),
+    };
+    node.event(CoreEvent::Frame { from: life(3, 1), record: NodeMessage::Released(Box::new(released)) });
+    node.answer(owner_of("bob"), owned(owner(life(TWO, 1), 1)));
+    assert!(node.has_sent(&NodeMessage::Look { user: user("bob") }), "{:?}", node.sent);
+}
+
+/// The next incarnation of this node begins at the limit: it would give the number again.
+#[test]
+fn a_message_beyond_the_limit_of_the_nodes_numbers_is_not_handed_over() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m2", "bob");
+    node.answer(save_of("m2"), saved_at_two());
+    turn(&mut node);
+    node.say(ann, "ann", "m3", "bob");
+    assert_eq!(handed(&turn(&mut node)), ["m3"]);
+    let mut limited = view(1, &[(TWO, 1)]);
+    limited.nodes[0].hlc_limit = node.chat.clock() - 1;
+    node.event(CoreEvent::View(limited));
+    node.say(ann, "ann", "m4", "bob");
+    assert_eq!(handed(&turn(&mut node)), [""; 0]);
+    assert_eq!(node.count(save_of("m4")), 1, "the store refuses it, or the limit is raised by then");
+}
+
+/// The read says that Bob has left node 2, so whether m3 was read there is in doubt again.
+#[test]
+fn an_owner_who_turns_out_to_have_moved_is_read_once_more() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m2", "bob");
+    node.answer(save_of("m2"), saved_at_two());
+    turn(&mut node);
+    node.say(ann, "ann", "m3", "bob");
+    node.say(ann, "ann", "m4", "bob");
+    turn(&mut node);
+    node.pass(200);
+    node.answer(save_of("m3"), saved_at_two());
+    node.answer(save_of("m4"), JobOutcome::Failed);
+    node.answer(owner_of("bob"), owned(owner(life(1, 1), 2)));
+    node.answer(owner_of("bob"), owned(owner(life(1, 1), 2)));
+    assert_eq!(node.count(owner_of("bob")), 0);
+}
+
 #[test]
 fn a_save_whose_answer_is_lost_does_not_delay_later_messages() {
     let (mut node, ann) = ann();

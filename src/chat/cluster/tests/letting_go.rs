@@ -68,6 +68,22 @@ fn letting_go_begins_anew_if_the_user_was_here_again() {
     assert_eq!((released.epoch, released.claim, released.window.len()), (2, 8, 1));
 }
 
+/// Bob's former node may have read the later message already.
+#[test]
+fn a_refused_message_for_a_user_who_moves_is_not_saved_after_a_later_one() {
+    let mut node = TestNode::new();
+    let ann = node.log_in("ann", &["bob"]);
+    node.ask_log_in("bob");
+    node.answer(log_in_of("bob"), elsewhere(life(OTHER, 1), 1));
+    node.say(ann, "ann", "m1", "bob");
+    node.say(ann, "ann", "m2", "bob");
+    node.answer(save_of("m1"), JobOutcome::Failed);
+    node.answer(save_of("m2"), saved(Some(owner(life(OTHER, 1), 1))));
+    node.release("ann", 1, 7);
+    assert_eq!(node.count(save_of("m1")), 0, "it would come behind m2");
+    assert_eq!(node.count(owner_of("ann")), 1, "and is not waited for");
+}
+
 #[test]
 fn dirty_receivers_are_handed_over() {
     let mut node = TestNode::new();
@@ -80,6 +96,61 @@ fn dirty_receivers_are_handed_over() {
     node.answer(owner_of("ann"), JobOutcome::Failed);
     let [released] = node.released()[..] else { panic!("{:?}", node.sent) };
     assert_eq!(released.dirty, [user("bob")]);
+}
+
+/// Node 2 may not have read that it must look. If Ann goes on to it by way of node 3, only that
+/// node can tell it.
+#[test]
+fn receivers_whose_node_has_not_confirmed_that_it_looks_are_handed_over() {
+    const OTHERS: [u16; 2] = [2, 3];
+    let mut node = TestNode::new();
+    node.chat.use_bus();
+    node.event(CoreEvent::View(view(2, &OTHERS.map(|other| (other, 1)))));
+    let ann = node.log_in("ann", &["bob", "cid"]);
+    for (id, friend, at) in [("m1", "bob", 2), ("m2", "cid", 3)] {
+        node.say(ann, "ann", id, friend);
+        node.answer(save_of(id), saved(Some(owner(life(at, 1), 1))));
+    }
+    node.event(CoreEvent::TurnEnded);
+    node.event(CoreEvent::Frame {
+        from: life(3, 1),
+        record: NodeMessage::Release { user: user("ann"), epoch: 1, claim: 7 },
+    });
+    node.answer(owner_of("ann"), JobOutcome::Failed);
+    node.event(CoreEvent::TurnEnded);
+    let records = node.published.iter().filter_map(|frame| frame.batch.as_ref()).flat_map(|batch| &batch.records);
+    let released = records.filter_map(|record| match record {
+        super::super::contract::BusRecord::Record(NodeMessage::Released(released)) => Some(&released.dirty[..]),
+        _ => None,
+    });
+    assert_eq!(released.collect::<Vec<_>>(), [[user("bob")]], "node 3 reads of Cid before it reads of Ann");
+}
+
+#[test]
+fn receivers_whose_node_has_confirmed_that_it_looks_are_not_handed_over() {
+    let mut node = TestNode::new();
+    node.chat.use_bus();
+    node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
+    let ann = node.log_in("ann", &["bob"]);
+    node.say(ann, "ann", "m1", "bob");
+    node.answer(save_of("m1"), saved(Some(owner(life(2, 1), 1))));
+    node.event(CoreEvent::TurnEnded);
+    let looks = std::mem::take(&mut node.published);
+    let confirmed_batch = looks.last().and_then(|frame| Some(frame.batch.as_ref()?.position));
+    let frame = Box::new(BusFrame { view: 2, confirmed_batch, refused_epoch: None, batch: None });
+    node.event(CoreEvent::Bus { from: life(2, 1), frame });
+    node.event(CoreEvent::Frame {
+        from: life(3, 1),
+        record: NodeMessage::Release { user: user("ann"), epoch: 1, claim: 7 },
+    });
+    node.answer(owner_of("ann"), JobOutcome::Failed);
+    node.event(CoreEvent::TurnEnded);
+    let records = node.published.iter().filter_map(|frame| frame.batch.as_ref()).flat_map(|batch| &batch.records);
+    let released = records.filter_map(|record| match record {
+        super::super::contract::BusRecord::Record(NodeMessage::Released(released)) => Some(released.dirty.len()),
+        _ => None,
+    });
+    assert_eq!(released.collect::<Vec<_>>(), [0]);
 }
 
 #[test]

@@ -65,6 +65,25 @@ fn a_user_in_a_full_report_who_leaves_at_once_is_reported_as_gone() {
     assert!(node.sent.iter().any(|(_, record)| is_gone(record)), "{:?}", node.sent);
 }
 
+#[test]
+fn a_user_with_new_friends_who_leaves_at_once_is_reported_as_gone() {
+    let mut node = TestNode::new();
+    node.frame(NodeMessage::Who);
+    let bob = node.log_in("bob", &["ann"]);
+    node.pass(500);
+    node.frame(NodeMessage::Friend { user: user("bob") });
+    let friends = vec![user("ann"), user("eve")];
+    node.answer(|job| matches!(job, Job::Load { .. }), JobOutcome::Loaded { friends, page: PushPage::default() });
+    node.sent.clear();
+    node.event(CoreEvent::Closed { conn: bob });
+    for _ in 0..4 {
+        node.pass(500);
+    }
+    let friends = vec![user("ann"), user("eve")];
+    let users = vec![PresenceUpdate { user: user("bob"), is_online: false, friends }];
+    assert_eq!(node.sent, [(life(OTHER, 1), NodeMessage::Moved { number: 3, users })]);
+}
+
 /// The records of presence that went over the bus since the last call.
 fn published(node: &mut TestNode) -> Vec<NodeMessage> {
     node.event(CoreEvent::TurnEnded);
