@@ -93,7 +93,7 @@ const FIRST: &[ConfigOption] = &[
             format_value: |config| config.trusted_proxies.to_string(),
             set: |config, text| Networks::parse(text).map(|networks| config.trusted_proxies = networks),
         },
-        "The proxies and load balancers whose statements about the addresses of clients are believed.",
+        "The proxies and load balancers that the server trusts to state the addresses of their clients.",
     ),
     live(
         SERVER,
@@ -130,7 +130,8 @@ const FIRST: &[ConfigOption] = &[
         SERVER,
         "log-lines-per-second-max",
         OptionKind::Count(number!(1, 1_000_000, log_lines_per_second_max: u32)),
-        "Log lines a second of each kind about clients; ten times as many may come at once, and further ones are only counted.",
+        "Log lines a second of each kind of line about clients. Ten times as many may come at once; further lines \
+         are only counted.",
     ),
     live(
         SERVER,
@@ -160,7 +161,8 @@ const FIRST: &[ConfigOption] = &[
         SERVER,
         "silent-server-max",
         OptionKind::Duration(number!(2_000, HOUR, silent_server_max_ms: u64)),
-        "A server without a sign of life in the database for this long is replaced by a standby; a node is fenced by the other nodes.",
+        "If a server gives no sign of life in the database for this long, a standby replaces it; if it is a node of \
+         a cluster, the other nodes fence it.",
     ),
     node::NAME,
     bus::URLS,
@@ -229,7 +231,7 @@ const FIRST: &[ConfigOption] = &[
         CLIENT,
         "output-timeout",
         OptionKind::Duration(number!(1, DAY, output_timeout_ms: u64)),
-        "The connection of a client that reads nothing of its waiting output for this long is closed.",
+        "A connection is closed if output waits for its client, and the client reads none of it for this long.",
     ),
     live(
         CLIENT,
@@ -241,7 +243,8 @@ const FIRST: &[ConfigOption] = &[
         CLIENT,
         "wrong-passwords-per-connection-max",
         OptionKind::Count(number!(1, 65_535, rules.wrong_passwords_per_connection_max: u32)),
-        "Wrong passwords, and separately invalid tokens, on one connection before further ones are refused.",
+        "Wrong passwords on one connection before further passwords are refused; for invalid tokens there is a \
+         separate count with the same limit.",
     ),
     live(
         CLIENT,
@@ -265,43 +268,47 @@ const FIRST: &[ConfigOption] = &[
         CLIENT,
         "refused-requests-max",
         OptionKind::Count(number!(0, 65_534, rules.refused_requests_max: u32)),
-        "A connection is closed after this many refused requests beyond --requests-per-second-max; each accepted one takes one off the count.",
+        "Requests beyond --requests-per-second-max that are refused before the connection is closed. Each accepted \
+         request lowers the count of refused ones by one.",
     ),
     live(
         CLIENT,
         "requests-before-login-max",
         OptionKind::Count(number!(1, 1_000_000, rules.requests_before_login_max: u32)),
-        "Requests that a client may send at once before it has logged in; beyond it the connection is closed.",
+        "The allowance of a client that is not logged in: how many requests it may send at once. When it sends more, \
+         the connection is closed.",
     ),
     live(
         CLIENT,
         "requests-before-login-per-second-max",
         OptionKind::Count(number!(1, 1_000_000, rules.requests_before_login_per_second_max: u32)),
-        "Requests a second that are added again to the allowance of a client that is not logged in.",
+        "How fast the allowance of a client that is not logged in refills, in requests a second.",
     ),
     live(
         CLIENT,
         "jobs-per-connection-max",
         OptionKind::Count(number!(1, 1_000_000, rules.jobs_per_connection_max: u32)),
-        "Jobs for the store that one user's requests may have in flight; beyond it their requests wait.",
+        "Jobs for the store that the requests of one user may have in flight; further requests of that user wait.",
     ),
     live(
         CLIENT,
         "reads-per-connection-max",
         OptionKind::Count(number!(1, 1_000_000, rules.reads_per_connection_max: u32)),
-        "Requests for profiles, tokens and the own account that one user may have in flight; a roster counts as four.",
+        "Requests for profiles, tokens and the user's own account that one user may have in flight. A ROSTER request \
+         counts as four.",
     ),
     live(
         USER,
         "outstanding-max",
         OptionKind::Count(number!(1, 65_536, rules.outstanding_max: u32)),
-        "Pushes to one user that may be sent and not acked; further ones wait for acks.",
+        "Pushes to one user that may be outstanding (sent and not acked); further ones wait for acks.",
     ),
     live(
         USER,
         "outstanding-bytes-max",
         OptionKind::Size(number!(KIB, 64 * 1024 * KIB, rules.outstanding_bytes_max: usize)),
-        "Bytes of pushes to one user that may be sent and not acked, as written with escapes; a larger single push is sent nevertheless.",
+        "Bytes of the pushes to one user that may be outstanding, counted as they are written, escapes included. A \
+         single push that is larger is sent nevertheless.",
     ),
     live(
         USER,
@@ -313,25 +320,27 @@ const FIRST: &[ConfigOption] = &[
         USER,
         "page-bytes-max",
         OptionKind::Size(number!(KIB, 64 * MIB, rules.page_bytes_max: usize)),
-        "Bytes of the pushes of one user that are read from the store at a time; the push that exceeds it is the last one.",
+        "Bytes of the pushes of one user that are read from the store at a time; the push that exceeds this limit is \
+         the last one of the page.",
     ),
     live(
         USER,
         "list-max",
         OptionKind::Count(number!(1, 1_000_000, rules.list_max: u32)),
-        "Pushes on one user's list that are kept in memory; further ones wait in the store.",
+        "Pushes on one user's ACK list that are kept in memory; further ones wait in the store.",
     ),
     live(
         USER,
         "list-bytes-max",
         OptionKind::Size(number!(64 * KIB, GIB, rules.list_bytes_max: usize)),
-        "Bytes of the pushes on one user's list that are kept in memory; further ones wait in the store.",
+        "Bytes of the pushes on one user's ACK list that are kept in memory; further ones wait in the store.",
     ),
     live(
         USER,
         "link-bytes-max",
         OptionKind::Size(number!(64 * KIB, GIB, rules.link_bytes_max: usize)),
-        "Bytes for one other node of a cluster that its bus carries and that node has not confirmed; messages beyond that are saved at once.",
+        "Bytes that a node may send to another node over the bus before that node confirms them; further messages \
+         are saved at once.",
     ),
     live(
         USER,

@@ -209,11 +209,18 @@ pub(super) struct FairQueue {
     last_batch_cost: u64,
     /// The number of next batches that are short.
     short_batches: u32,
+    /// A user who rarely has a job has one that waits.
+    has_newcomer: bool,
 }
 
 impl FairQueue {
     pub(super) fn len(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// Does a job of a user wait who rarely has one?
+    pub(super) fn has_newcomer(&self) -> bool {
+        self.has_newcomer
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -250,6 +257,7 @@ impl FairQueue {
             let used = entry.start_time.start - if std::mem::take(&mut entry.is_idle) { CREDIT } else { 0 };
             if used + CREDIT / 2 < self.virtual_time {
                 self.short_batches = SHORT_BATCHES;
+                self.has_newcomer = true;
             }
             entry.prepaid_cost = cost;
             entry.start_time =
@@ -279,6 +287,8 @@ impl FairQueue {
             _ => SHARED_COST_MAX,
         };
         self.short_batches = self.short_batches.saturating_sub(1);
+        // They are the first ones in this batch.
+        self.has_newcomer = false;
         while batch.cost < cost_max(&batch)
             && batch.len < BATCH_MAX
             && let Some((turn, flow)) = self.flows_by_start.pop_first()

@@ -21,6 +21,7 @@ mod node_batch;
 pub mod password;
 pub mod pool;
 pub mod portable;
+mod priority;
 mod push_jobs;
 pub mod quota;
 pub mod records;

@@ -11,6 +11,7 @@ pub use super::limits::StoreLimits;
 use super::memory::MemoryStore;
 use super::mysql::{ActiveServerHeartbeat, MysqlDatabase, MysqlStore, NodeDatabase, ROW_BYTES};
 use super::password::{PasswordHasher, VerifiedLogins};
+use super::priority::WorkerPriority;
 use super::quota::{MailboxUsageCache, Quotas};
 use super::reopen::StoreOpener;
 use super::sqlite::SqliteStore;
@@ -249,6 +250,7 @@ impl WorkerPool {
             limits,
             cluster: None,
         };
+        let priority = Arc::new(WorkerPriority::default());
         for worker in 0..workers {
             let mut store = opener()?;
             if worker == 0 {
@@ -262,8 +264,10 @@ impl WorkerPool {
             let batch = DataWorker::new(store, Arc::clone(&opener), Arc::clone(&verified), mailbox_counts);
             let batch = batch.report_to(worker, Arc::clone(&pool.health)).with_limits(Arc::clone(&pool.limits));
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
-            let undelivered = pool.budget_release.0.clone();
-            pool.spawn(format!("data-{worker}"), move || data_worker(batch, jobs, &undelivered, &done, &wake))?;
+            let (undelivered, priority) = (pool.budget_release.0.clone(), Arc::clone(&priority));
+            pool.spawn(format!("data-{worker}"), move || {
+                data_worker(batch, jobs, &undelivered, &priority, &done, &wake)
+            })?;
         }
         let (auth, jobs) = channel();
         pool.auth = auth;
@@ -366,6 +370,7 @@ fn data_worker(
     mut batch: DataWorker,
     mut jobs: LaneReceiver,
     undelivered: &OutcomeByteBudget,
+    priority: &WorkerPriority,
     done: &Sender<JobDone>,
     wake: &WakeFn,
 ) {
@@ -384,10 +389,16 @@ fn data_worker(
         // `jobs_max`.
         waiting.extend(jobs.take());
         delay_commit(&mut waiting, &mut jobs, &mut group_commit);
+        // A user who rarely has a job may wait for another worker.
+        let urgent = waiting.has_newcomer().then(|| priority.begin());
+        if urgent.is_none() {
+            priority.give_way();
+        }
         let began = Instant::now();
         batch.check_between_batches(began);
         waiting.take(&mut tickets, &mut work);
         let outcomes = batch.run(&work);
+        drop(urgent);
         // Before anybody is answered: a client that comes now was not in this batch.
         waiting.extend(jobs.take());
         waiting.note_batch_duration(began.elapsed());

@@ -103,7 +103,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "those for whom something may be saved are not handed over",
         "src/chat/cluster/letting_go.rs",
         "        let dirty = self.dirty_of(user, to, out);\n",
-        "        let dirty = self.dirty_of(user, to, out).split_off(0).into_iter().take(0).collect();\n",
+        "        let dirty = self.dirty_of(user, to, out).into_iter().take(0).collect();\n",
     ),
     of(
         "those for whom something may be saved are not looked for",

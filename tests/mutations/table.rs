@@ -497,4 +497,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "(budget != TryBudgetKind::Token || self.trusts(user, address_key, rules, now_ms))",
         "(budget != TryBudgetKind::Token || !self.trusts(user, address_key, rules, now_ms))",
     ),
+    of(
+        "no worker gives way to a user who rarely has a job",
+        "src/store/priority.rs",
+        "        while *urgent > 0 {",
+        "        while *urgent > usize::MAX - 1 {",
+    ),
 ];

@@ -13,7 +13,8 @@ pub(super) const PLACE: ConfigOption = opt(
         format_value: |config| config.admin.to_string(),
         set: |config, text| AdminPlace::parse(text).map(|place| config.admin = place),
     },
-    "Where the admin interface is; auto: a socket beside the SQLite file (PATH.sock), else hongyan.sock in the working folder.",
+    "Where the admin interface listens. auto: the socket PATH.sock beside the SQLite file PATH, or, with another \
+     store, the socket hongyan.sock in the working folder.",
 );
 
 pub(super) const TOKEN_FILE: ConfigOption = opt(
@@ -33,7 +34,9 @@ pub(super) const CONNECTIONS_MAX: ConfigOption = opt(
         // The bound fits.
         set: |c, value| c.admin_connections_max = value as usize,
     }),
-    "Requests to the admin interface at once; further ones are refused. A quarter of them is kept for those that need no store (health, metrics, users, drain), and a quarter may use the database themselves (nodes, forget-node).",
+    "Requests to the admin interface at once; further ones are refused. A quarter of the places is reserved for \
+     requests that need no store (health, metrics, users, drain). At most a quarter may be taken by requests that \
+     use the database themselves (nodes, forget-node).",
 );
 
 pub(super) const TIMEOUT: ConfigOption = opt(

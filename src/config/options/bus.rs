@@ -6,7 +6,8 @@ pub(super) const URLS: ConfigOption = opt(
     SERVER,
     "bus",
     OptionKind::Bus,
-    "Redis or Valkey servers over which nodes talk faster than through the database: redis://USER:PASSWORD@HOST:PORT, rediss:// for TLS.",
+    "The Redis or Valkey servers over which nodes talk faster than through the database: \
+     redis://USER:PASSWORD@HOST:PORT, or rediss:// for TLS.",
 );
 
 const BUS: &str = "Bus between nodes";
@@ -15,19 +16,22 @@ pub(super) const TIMEOUT: ConfigOption = opt(
     BUS,
     "bus-timeout",
     OptionKind::Duration(number!(100, 60_000, bus_timeout_ms: u64)),
-    "An instance of --bus is not used while it takes longer than this to connect, to answer, or to give a node its own frame back.",
+    "How long an instance of --bus may take to connect, to answer, or to return the beat that a node sends to \
+     itself. While it takes longer, it is not used.",
 );
 
 pub(super) const FRAMES_MAX: ConfigOption = opt(
     BUS,
     "bus-frames-max",
     OptionKind::Count(number!(1, 1_000_000, bus_frames_max: usize)),
-    "Frames that wait for an instance of --bus, or for the loop; beyond it they are dropped, and go through the database.",
+    "Frames that may wait for an instance of --bus, and as many that may wait for the loop. Further frames are \
+     dropped, and their content goes through the database.",
 );
 
 pub(super) const BYTES_MAX: ConfigOption = opt(
     BUS,
     "bus-bytes-max",
     OptionKind::Size(number!(2 * MIB, GIB, bus_bytes_max: usize)),
-    "The size of the frames that wait for an instance of --bus, or for the loop; beyond it they are dropped, and go through the database.",
+    "Bytes of the frames that may wait for an instance of --bus, and as many bytes that may wait for the loop. \
+     Further frames are dropped, and their content goes through the database.",
 );

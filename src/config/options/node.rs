@@ -20,12 +20,14 @@ pub(super) const MAIL_MAX: ConfigOption = opt(
     WHOLE,
     "mail-max",
     OptionKind::Count(number!(1, 10_000_000, mail_max: usize)),
-    "Records for other nodes that may wait to be written; beyond it those nodes are only told that records were missed.",
+    "Records for other nodes that may wait to be written to the database. Further records are dropped, and the nodes \
+     concerned are told that they missed some.",
 );
 
 pub(super) const MAIL_BYTES_MAX: ConfigOption = opt(
     WHOLE,
     "mail-bytes-max",
     OptionKind::Size(number!(MIB, 64 * GIB, mail_bytes_max: usize)),
-    "Bytes of the records for other nodes that wait to be written; beyond it those nodes are told only that there were more.",
+    "Bytes of the records for other nodes that may wait to be written to the database. Further records are dropped, \
+     and the nodes concerned are told that they missed some.",
 );

@@ -46,28 +46,29 @@ pub(super) const AFTER: ConfigOption = opt(
     HOOK,
     "push-hook-after",
     OptionKind::Duration(number!(1, DAY, rules.push_hook_after_ms: u64)),
-    "How long a push waits for a user who is away or does not ack before a request of --push-hook is made.",
+    "How long a push must wait, because its receiver is away or does not ack, before a request of --push-hook is made.",
 );
 
 pub(super) const PAUSE: ConfigOption = opt(
     HOOK,
     "push-hook-pause",
     OptionKind::Duration(number!(1, 30 * DAY, rules.push_hook_pause_ms: u64)),
-    "After a request of --push-hook about a user, the time without a further one about them, unless they log in.",
+    "How long there is no further request of --push-hook about a user after the last one, unless the user logs in.",
 );
 
 pub(super) const USERS_MAX: ConfigOption = opt(
     HOOK,
     "push-hook-users-max",
     OptionKind::Count(number!(1, 100_000_000, rules.push_hook_users_max: usize)),
-    "Users who are watched for --push-hook or are in their pause; pushes to further users cause no request.",
+    "Users who may be watched for --push-hook or be in the pause after a request; pushes to further users cause no \
+     request.",
 );
 
 pub(super) const QUEUE_MAX: ConfigOption = opt(
     HOOK,
     "push-hook-queue-max",
     OptionKind::Count(number!(1, 1_000_000, push_hook_queue_max: usize)),
-    "Requests of --push-hook that may wait to be made, or made again; further ones are dropped.",
+    "Requests of --push-hook that may wait for their first or next try; further ones are dropped.",
 );
 
 pub(super) const TIMEOUT: ConfigOption = opt(
@@ -81,5 +82,6 @@ pub(super) const RETRY_AFTER: ConfigOption = opt(
     HOOK,
     "push-hook-retry-after",
     OptionKind::Duration(number!(1, HOUR, push_hook_retry_after_ms: u64)),
-    "The pause after a failed request of --push-hook; each further pause is four times as long, and the fifth request is the last.",
+    "The pause after the first failed try of a request of --push-hook. Each further pause is four times as long, and \
+     the fifth try is the last.",
 );

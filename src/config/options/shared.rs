@@ -22,13 +22,14 @@ pub(super) const SHARED: &[ConfigOption] = &[
         ADDRESS,
         "requests-before-login-per-address-max",
         OptionKind::Count(number!(1, 1_000_000, rules.requests_before_login_per_address_max: u32)),
-        "Requests that all clients of one address may send at once before log-in; the connection that exceeds it is closed.",
+        "The allowance that all clients of one address share before log-in: how many requests they may send at once. \
+         The connection that exceeds it is closed.",
     ),
     live(
         ADDRESS,
         "requests-before-login-per-address-per-second-max",
         OptionKind::Count(number!(1, 1_000, rules.requests_before_login_per_address_per_second_max: u32)),
-        "Requests a second that are added again to the allowance of all clients of one address before log-in.",
+        "How fast the allowance that all clients of one address share before log-in refills, in requests a second.",
     ),
     live(
         ADDRESS,
@@ -76,7 +77,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
         ACCOUNT,
         "pending-requests-max",
         OptionKind::Count(number!(1, 1_000_000, rules.pending_requests_max: u32)),
-        "Friend requests from one user, and to one user, that may be pending.",
+        "Friend requests that may be pending from one user; as many may be pending to one user.",
     ),
     live(
         ACCOUNT,
@@ -121,67 +122,72 @@ pub(super) const SHARED: &[ConfigOption] = &[
         ACCOUNT,
         "wrong-passwords-per-user-max",
         OptionKind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_max: u32)),
-        "Wrong passwords of one user from all untrusted addresses together, or from loopback, before further ones are refused.",
+        "Wrong passwords for one user, from all untrusted addresses together, before further ones are refused. \
+         Loopback has a separate budget of the same size.",
     ),
     live(
         ACCOUNT,
         "wrong-password-per-user-forgotten-after",
         OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_user_forgotten_after_ms: u64)),
-        "After this time one wrong password of a user is forgotten.",
+        "After this time one wrong password for a user is forgotten.",
     ),
     live(
         ACCOUNT,
         "waiting-per-receiver-max",
         OptionKind::Count(number!(1, 1_000_000_000, waiting_per_receiver_max: u64)),
-        "Messages and friend requests in the store that wait for one user; further ones are refused with FULL.",
+        "Messages and friend requests that wait in the store for one user; further ones are refused with FULL.",
     ),
     live(
         ACCOUNT,
         "waiting-bytes-per-receiver-max",
         OptionKind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_receiver_max: u64)),
-        "Bytes of the messages and friend requests in the store that wait for one user; further ones are refused with FULL.",
+        "Bytes of the messages and friend requests that wait in the store for one user; further ones are refused \
+         with FULL.",
     ),
     live(
         ACCOUNT,
         "waiting-per-pair-max",
         OptionKind::Count(number!(1, 1_000_000_000, waiting_per_pair_max: u64)),
-        "Messages and friend requests of one sender in the store that wait for one user; further ones are refused with FULL.",
+        "Messages and friend requests from one sender to one user that wait in the store; further ones are refused \
+         with FULL.",
     ),
     live(
         ACCOUNT,
         "waiting-bytes-per-pair-max",
         OptionKind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_pair_max: u64)),
-        "Bytes of the messages and friend requests of one sender that wait for one user; further ones are refused with FULL.",
+        "Bytes of the messages and friend requests from one sender to one user that wait in the store; further ones \
+         are refused with FULL.",
     ),
     live(
         ACCOUNT,
         "wrong-passwords-per-user-and-address-max",
         OptionKind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_and_address_max: u32)),
-        "Wrong passwords of one user from one untrusted address before further ones from there are refused.",
+        "Wrong passwords for one user from one untrusted address before further ones from there are refused.",
     ),
     live(
         ACCOUNT,
         "wrong-password-per-user-and-address-forgotten-after",
         OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_user_and_address_forgotten_after_ms: u64)),
-        "After this time one wrong password of a user from an untrusted address is forgotten.",
+        "After this time one wrong password for a user from an untrusted address is forgotten.",
     ),
     live(
         ACCOUNT,
         "wrong-passwords-per-trusted-address-max",
         OptionKind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_trusted_address_max: u32)),
-        "Wrong passwords of one user from an address where that user logged in recently before further ones are refused.",
+        "Wrong passwords for one user from one trusted address before further ones from there are refused. Trusted: \
+         the user logged in there by password recently.",
     ),
     live(
         ACCOUNT,
         "wrong-password-per-trusted-address-forgotten-after",
         OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_trusted_address_forgotten_after_ms: u64)),
-        "After this time one wrong password of a user from a trusted address is forgotten.",
+        "After this time one wrong password for a user from a trusted address is forgotten.",
     ),
     live(
         ACCOUNT,
         "trusted-address-age",
         OptionKind::Duration(number!(0, 3_650 * DAY, rules.trusted_address_age_ms: u64)),
-        "How long after a user's last log-in from it an address is trusted for that user.",
+        "How long an address stays trusted for a user after their last log-in from it.",
     ),
     live(
         ACCOUNT,
@@ -224,31 +230,35 @@ pub(super) const SHARED: &[ConfigOption] = &[
         WHOLE,
         "undecided-max",
         OptionKind::Count(number!(1, 1_000_000, rules.undecided_max: usize)),
-        "Friend requests and answers with an unknown outcome that are tried again until the store gives the outcome.",
+        "Friend requests and answers that may be undecided: their outcome is unknown, and they are tried again until \
+         the store gives it.",
     ),
     live(
         WHOLE,
         "presence-at-once-max",
         OptionKind::Count(number!(1, 65_536, rules.presence_at_once_max: u32)),
-        "PRESENCE frames (which friends are online) that are sent at a time, at most once a millisecond; the others follow.",
+        "PRESENCE frames (they say which friends are online) that are sent in one burst, with at most one burst a \
+         millisecond; the others follow.",
     ),
     live(
         WHOLE,
         "auth-jobs-max",
         OptionKind::Count(number!(1, 1_000_000, rules.auth_jobs_max: usize)),
-        "Log-ins and sign-ups that may wait for a password to be hashed: half unsuspected log-ins, a quarter others, a quarter sign-ups.",
+        "Log-ins and sign-ups that may wait for a password to be hashed. Half of the places are for log-ins without \
+         a recent wrong password, a quarter for other log-ins, a quarter for sign-ups.",
     ),
     live(
         WHOLE,
         "trusted-addresses-max",
         OptionKind::Count(number!(0, 100_000_000, rules.trusted_addresses_max: usize)),
-        "Addresses that are remembered as trusted, each for one user who logged in from it; 0: none.",
+        "Trusted addresses that are remembered; each is trusted for one user, who logged in from it. 0: none.",
     ),
     live(
         WHOLE,
         "dedup-bytes-max",
         OptionKind::Size(number!(64 * KIB, 64 * GIB, rules.dedup_bytes_max: usize)),
-        "Memory for remembering the messages of senders who are offline; those offline the longest are forgotten first.",
+        "Memory for the dedup windows of senders who are offline; the window of the sender who has been offline the \
+         longest is dropped first.",
     ),
     live(
         WHOLE,

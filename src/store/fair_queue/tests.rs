@@ -127,6 +127,19 @@ fn a_user_who_rarely_has_a_job_is_in_the_next_batch_beside_very_many_who_always_
 }
 
 #[test]
+fn only_users_who_rarely_have_a_job_are_urgent() {
+    let mut bench = TestQueue::default();
+    (0..10_000).for_each(|n| _ = bench.submit(save(&format!("eve{}", n % 10), "ann")));
+    (0..8).for_each(|_| drop(bench.take()));
+    bench.submit(save("eve1", "ann"));
+    assert!(!bench.queue.has_newcomer(), "that one has many");
+    bench.submit(save("dee", "fay"));
+    assert!(bench.queue.has_newcomer());
+    bench.take();
+    assert!(!bench.queue.has_newcomer(), "the job is done");
+}
+
+#[test]
 fn those_who_always_have_jobs_are_served_beside_very_many_who_have_one_at_a_time() {
     let mut bench = TestQueue::default();
     (0..2_000).for_each(|_| _ = bench.submit(save("dee", "fay")));
