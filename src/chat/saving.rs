@@ -135,7 +135,7 @@ impl ChatCore {
         fault: ErrorReply,
         out: &mut Vec<CoreAction>,
     ) {
-        let is_handed_over = self.is_delivery_handed_over(delivery);
+        let is_handed_over = self.keep_refused(delivery);
         if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save_state = if is_handed_over { PushSaveState::Refused } else { save };
             if self.cluster.is_some() && !is_handed_over && !self.users.is_here(found.receiver) {

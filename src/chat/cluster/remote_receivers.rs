@@ -405,15 +405,29 @@ impl ChatCore {
         }
     }
 
-    /// Was it handed over, and does it wait for its ack? If the save of such a message fails, it is
-    /// refused like any other. It stays, because its ack may still arrive and makes a repetition a
-    /// duplicate. It is not saved later: a later message may be saved already, and another node may
-    /// have read that one.
-    pub(in super::super) fn is_delivery_handed_over(&mut self, delivery: DeliveryRef) -> bool {
-        let receiver = self.deliveries.get(delivery).map(|found| found.receiver);
-        receiver.is_some_and(|receiver| {
-            self.users.route(receiver) == UserLocation::Elsewhere && self.is_handed_over(receiver, delivery.seq)
-        })
+    /// The save of this message failed, and it is refused. Returns `true` if it was handed over:
+    /// then it stays, because its ack may still arrive and makes a repetition a duplicate. It is
+    /// not saved later, nor handed over later: a later message may be saved already, and another
+    /// node may have read that one.
+    pub(in super::super) fn keep_refused(&mut self, delivery: DeliveryRef) -> bool {
+        let Some(found) = self.deliveries.get(delivery) else { return false };
+        let (receiver, weight) = (found.receiver, found.weight_bytes());
+        if self.users.route(receiver) != UserLocation::Elsewhere {
+            return false;
+        }
+        let Some(remotes) = self.remotes() else { return false };
+        let Some(remote) = remotes.receivers.get_mut(&receiver) else { return false };
+        if matches!(remote.state, RemoteDeliveryMode::Direct { .. }) {
+            return remote.items.contains_key(&delivery.seq);
+        }
+        if remote.items.remove(&delivery.seq).is_some() {
+            remote.bytes = remote.bytes.saturating_sub(weight);
+            remotes.items -= 1;
+            if let Some(found) = self.deliveries.get_mut(delivery) {
+                found.is_listed = false;
+            }
+        }
+        false
     }
 
     /// From now on messages for the receiver are saved, including those that were handed over and

@@ -133,6 +133,24 @@ fn a_refused_message_that_is_sent_again_is_saved_again() {
     assert_eq!(handed(&turn(&mut node)), [""; 0], "node 2 has it");
 }
 
+/// It waits for m2, whose answer is late. Node 2 reads m4 from the store meanwhile.
+#[test]
+fn a_message_that_is_refused_before_it_can_be_handed_over_is_not_handed_over() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m2", "bob");
+    node.say(ann, "ann", "m3", "bob");
+    node.answer(save_of("m2"), saved_at_two());
+    node.say(ann, "ann", "m4", "bob");
+    node.say(ann, "ann", "m5", "bob");
+    node.pass(200);
+    node.answer(save_of("m4"), JobOutcome::Failed);
+    node.answer(save_of("m5"), saved_at_two());
+    turn(&mut node);
+    node.answer(save_of("m3"), saved_at_two());
+    assert!(!handed(&turn(&mut node)).contains(&"m4".to_owned()), "it would come behind m5");
+    assert_eq!(answers(&node), [true, true, false, true, true]);
+}
+
 #[test]
 fn a_refused_message_that_node_2_does_not_have_any_more_is_a_new_one_when_sent_again() {
     let (mut node, ann) = ann();
