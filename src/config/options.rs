@@ -176,7 +176,7 @@ const FIRST: &[ConfigOption] = &[
         SERVER,
         "drain",
         OptionKind::Duration(number!(1, HOUR, rules.drain_ms: u64)),
-        "hongyan admin drain closes all connections within this time, a slice at a time, and then stops the server.",
+        "How long the command hongyan admin drain takes to close all connections, some at a time, before it stops the server.",
     ),
     live(
         TIMES,

@@ -297,4 +297,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "was_reported_online: what != PresenceMove::Comes,",
         "was_reported_online: what == PresenceMove::Goes,",
     ),
+    of(
+        "a message that is refused before it can be handed over is handed over later",
+        "src/chat/cluster/remote_receivers.rs",
+        "        if matches!(remote.state, RemoteDeliveryMode::Direct { .. }) {\n            return remote.items",
+        "        if !remote.is_stored() {\n            return remote.items",
+    ),
 ];
