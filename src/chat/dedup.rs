@@ -109,14 +109,23 @@ impl DedupWindow {
         self.index.insert(key, position);
     }
 
-    /// Also remembers these promised messages, each with its time.
-    pub(super) fn take_over(&mut self, said: impl Iterator<Item = (DedupKey, u64)>, count_max: u32) {
+    /// Also remembers these promised messages, each with its time. A message that is open here was
+    /// refused, and another one with its id was promised elsewhere.
+    pub(super) fn take_over(
+        &mut self,
+        said: impl Iterator<Item = (DedupKey, u64)>,
+        count_max: u32,
+        is_open: impl Fn(DeliveryRef) -> bool,
+    ) {
         debug_assert!(self.packed.is_none(), "it is unpacked before");
         let new: Vec<DedupWindowEntry> = said
-            .filter(|&(key, _)| self.find_key(key, |_| true).is_none())
+            .filter(|&(key, _)| self.find_key(key, |sent| !is_open(sent.delivery)).is_none())
             .map(|(key, at_ms)| DedupWindowEntry { key, at_ms, delivery: packed::FORGOTTEN })
             .collect();
-        let mut all: Vec<DedupWindowEntry> = self.queue.drain(..).filter(|sent| sent.key != GONE).chain(new).collect();
+        let mut promised: Vec<u64> = new.iter().map(|sent| sent.key.number()).collect();
+        promised.sort_unstable();
+        let stays = |sent: &DedupWindowEntry| sent.key != GONE && promised.binary_search(&sent.key.number()).is_err();
+        let mut all: Vec<DedupWindowEntry> = self.queue.drain(..).filter(stays).chain(new).collect();
         all.sort_by_key(|sent| sent.at_ms);
         (self.index, self.base) = (DedupIndex::default(), 0);
         for DedupWindowEntry { key, at_ms, delivery } in all {

@@ -390,10 +390,11 @@ fn data_worker(
         waiting.extend(jobs.take());
         delay_commit(&mut waiting, &mut jobs, &mut group_commit);
         // A user who rarely has a job may wait for another worker.
-        let urgent = waiting.has_newcomer().then(|| priority.begin());
-        if urgent.is_none() {
+        if !waiting.has_newcomer() {
             priority.give_way();
+            waiting.extend(jobs.take());
         }
+        let urgent = waiting.has_newcomer().then(|| priority.begin());
         let began = Instant::now();
         batch.check_between_batches(began);
         waiting.take(&mut tickets, &mut work);

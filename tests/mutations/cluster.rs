@@ -303,4 +303,22 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "        if matches!(remote.state, RemoteDeliveryMode::Direct { .. }) {\n            return remote.items",
         "        if !remote.is_stored() {\n            return remote.items",
     ),
+    of(
+        "a list of unconfirmed receivers that is too long is cut",
+        "src/chat/cluster/dirty.rs",
+        "            if unconfirmed.len() > OF_SENDER_MAX {",
+        "            if unconfirmed.len() > 2 * OF_SENDER_MAX {",
+    ),
+    of(
+        "what a link gave up counts as confirmed",
+        "src/chat/cluster/link.rs",
+        "self.looks.held_bytes() > 0 || self.kept.contains_key(&self.given_up_serial)",
+        "self.looks.held_bytes() > 0",
+    ),
+    of(
+        "a refused message hides what was promised on another node",
+        "src/chat/cluster/claims.rs",
+        "        dedup.take_over(said, count_max, is_open);",
+        "        dedup.take_over(said, count_max, |delivery| is_open(delivery) && count_max == 0);",
+    ),
 ];

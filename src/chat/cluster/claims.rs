@@ -209,9 +209,8 @@ impl ChatCore {
     /// Pushes of `sender` for this receiver may be in the store without their owner knowing.
     fn take_over_dirty(&mut self, receiver: &UserName, sender: UserSlot, out: &mut Vec<CoreAction>) {
         let receiver = self.users.hold_by_name(receiver);
-        if self.users.is_here(receiver) || self.users.get(receiver).loading.is_some() {
-            self.look(receiver, out);
-        } else {
+        self.look(receiver, out);
+        if !self.users.is_here(receiver) {
             // Otherwise this node would not know of it when the sender moves on.
             self.notify_owner(receiver, super::RereadScope::PUSHES, Some(sender), out);
         }
@@ -229,7 +228,9 @@ impl ChatCore {
         let known = &mut self.users.get_mut(user).dedup;
         let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
         let dedup = known.get_or_insert_default();
-        dedup.take_over(said, count_max);
+        let deliveries = &self.deliveries;
+        let is_open = |delivery| deliveries.get(delivery).is_some_and(|found| !found.is_durable);
+        dedup.take_over(said, count_max, is_open);
         self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
         if dedup.timer.is_none() {
             let old_ms = now_ms + self.rules.dedup_age_ms + 1;

@@ -99,19 +99,22 @@ impl ClusterState {
     fn dirty_of(&self, sender: UserSlot, users: &Users, to: NodeIncarnation) -> Option<BTreeSet<UserName>> {
         let hash = users.hash(users.get(sender).name.as_str());
         let mut receivers = self.dirty.receivers_of(hash, to)?;
-        let mut unconfirmed = BTreeSet::new();
+        let mut names = BTreeSet::new();
         if let Some(bus) = &self.bus {
             // What the next node itself does not confirm it takes before it learns of the user.
             let looks = bus.links_except(to).flat_map(|(_, link)| link.unconfirmed_receivers_of(hash));
-            unconfirmed.extend(looks.take(OF_SENDER_MAX + 1).cloned());
+            let unconfirmed: Vec<&UserName> = looks.take(OF_SENDER_MAX + 1).collect();
             step_count::count(unconfirmed.len());
+            if unconfirmed.len() > OF_SENDER_MAX {
+                return None;
+            }
+            names.extend(unconfirmed.into_iter().cloned());
             // Pushes that were handed over are lost with their epoch.
             let behind = bus.links_except(to).filter(|(_, link)| link.has_unconfirmed()).map(|(at, _)| at);
             receivers.extend(bus.remote_receivers.unacked_of(sender, &behind.chain([to]).collect())?);
         }
-        let names = receivers.into_iter().map(|user| users.get(user).name.clone());
-        unconfirmed.extend(names);
-        (unconfirmed.len() <= 2 * OF_SENDER_MAX).then_some(unconfirmed)
+        names.extend(receivers.into_iter().map(|user| users.get(user).name.clone()));
+        Some(names)
     }
 }
 

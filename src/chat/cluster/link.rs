@@ -100,6 +100,8 @@ pub(super) struct NodeLink {
     kept_bytes: usize,
     last_serial: u64,
     looks: KeptLooks,
+    /// The serial of the record that took the place of those that were given up last; 0: none did.
+    given_up_serial: u64,
     /// A `Look` with a smaller serial may not be moved behind this one.
     barrier: u64,
     /// All kept records with a smaller serial were mailed.
@@ -246,9 +248,9 @@ impl NodeLink {
         self.looks.receivers_of(sender)
     }
 
-    /// Is there such a sender?
+    /// Is there such a sender, or may there be one since records were given up?
     pub(super) fn has_unconfirmed_senders(&self) -> bool {
-        self.looks.held_bytes() > 0
+        self.looks.held_bytes() > 0 || self.kept.contains_key(&self.given_up_serial)
     }
 
     /// May pushes be on their way?
@@ -271,6 +273,7 @@ impl NodeLink {
     /// Gives up all kept records: there are too many of them, or their receiver is dead.
     pub(super) fn give_up(&mut self) -> AbandonedRecords {
         self.looks.clear();
+        self.given_up_serial = self.last_serial + 1;
         self.kept_bytes = 0;
         let kept = std::mem::take(&mut self.kept).into_values();
         let records = kept.filter_map(|kept| match kept.record {

@@ -193,6 +193,42 @@ fn receivers_whose_node_has_not_confirmed_a_push_are_handed_over_with_the_sender
     assert_eq!(released, Some(vec![user("bob")]));
 }
 
+/// She moved to node 2, sent it again there, and came back.
+#[test]
+fn a_message_that_was_refused_here_and_promised_elsewhere_is_a_duplicate() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m2", "bob");
+    node.answer(save_of("m2"), saved_at_two());
+    turn(&mut node);
+    node.say(ann, "ann", "m3", "bob");
+    turn(&mut node);
+    node.pass(200);
+    node.answer(save_of("m3"), JobOutcome::Failed);
+    node.release("ann", 1, 7);
+    node.answer(owner_of("ann"), JobOutcome::Failed);
+    turn(&mut node);
+    let again = node.ask_log_in("ann");
+    node.answer(log_in_of("ann"), elsewhere(life(TWO, 1), 2));
+    let claim = turn(&mut node).iter().find_map(|record| match record {
+        BusRecord::Record(NodeMessage::Release { claim, .. }) => Some(*claim),
+        _ => None,
+    });
+    let key = super::super::super::dedup::DedupKey::of(node.chat.users.hash("bob"), "m3").number();
+    let released = UserHandoverData {
+        user: user("ann"),
+        claim: claim.unwrap(),
+        epoch: 2,
+        clock: 1,
+        dirty: Vec::new(),
+        window: vec![super::super::contract::DedupEntry { key, age_ms: 10 }],
+    };
+    node.frame(NodeMessage::Released(Box::new(released)));
+    node.answer(claim_of("ann"), loaded(3, &["bob"], PushPage::default()));
+    let before = answers(&node).len();
+    node.say(again, "ann", "m3", "bob");
+    assert_eq!((node.count(save_of("m3")), &answers(&node)[before..]), (0, &[true][..]));
+}
+
 /// What its former node had not told is told by this one, or else passed on again.
 #[test]
 fn the_owners_of_the_receivers_of_a_user_who_comes_are_told() {

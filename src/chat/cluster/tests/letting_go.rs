@@ -171,3 +171,76 @@ fn with_too_many_dirty_receivers_the_other_node_reads_everything() {
     };
     assert!(released.dirty.is_empty());
 }
+
+/// The records for node 3 over the bus since the last call, and the size of the dirty list.
+fn release_to_three(node: &mut TestNode) -> (bool, Option<usize>) {
+    node.event(CoreEvent::TurnEnded);
+    node.published.clear();
+    node.event(CoreEvent::Frame {
+        from: life(3, 1),
+        record: NodeMessage::Release { user: user("ann"), epoch: 1, claim: 7 },
+    });
+    node.answer(owner_of("ann"), JobOutcome::Failed);
+    node.event(CoreEvent::TurnEnded);
+    let records = node.published.iter().filter_map(|frame| frame.batch.as_ref()).flat_map(|batch| &batch.records);
+    let (mut missed, mut dirty) = (false, None);
+    for record in records {
+        match record {
+            super::super::contract::BusRecord::Record(NodeMessage::Missed) => missed = true,
+            super::super::contract::BusRecord::Record(NodeMessage::Released(released)) => {
+                dirty = Some(released.dirty.len());
+            }
+            _ => {}
+        }
+    }
+    (missed, dirty)
+}
+
+#[test]
+fn with_too_many_unconfirmed_looks_the_other_node_reads_everything() {
+    const FRIENDS: usize = 1_500;
+    let names: Vec<String> = (0..FRIENDS).map(|n| format!("friend{n:04}")).collect();
+    let friends: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut node = TestNode::with(CoreSettings { jobs_per_connection_max: 10_000, ..CoreSettings::default() });
+    node.chat.use_bus();
+    node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
+    let ann = node.log_in("ann", &friends);
+    for (n, friend) in friends.iter().enumerate() {
+        node.say(ann, "ann", &format!("m{n}"), friend);
+        node.answer(save_of(&format!("m{n}")), saved(Some(owner(life(2, 1), 1))));
+    }
+    let (missed, dirty) = release_to_three(&mut node);
+    assert_eq!((missed, dirty), (true, Some(0)));
+}
+
+#[test]
+fn what_a_link_gave_up_is_told_even_if_no_owner_waits_to_be_told() {
+    const FRIENDS: usize = 500;
+    let names: Vec<String> = (0..FRIENDS).map(|n| format!("friend{n:04}")).collect();
+    let mut friends: Vec<&str> = names.iter().map(String::as_str).collect();
+    friends.push("zed");
+    let rules = CoreSettings { jobs_per_connection_max: 10_000, link_bytes_max: 64 * 1024, ..CoreSettings::default() };
+    for with_notice in [false, true] {
+        let mut node = TestNode::with(rules.clone());
+        node.chat.use_bus();
+        node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
+        let ann = node.log_in("ann", &friends);
+        for (n, friend) in friends.iter().enumerate() {
+            let (id, before) = (format!("m{n}"), node.chat.bus_held_bytes());
+            node.say(ann, "ann", &id, friend);
+            node.answer(save_of(&id), saved(Some(owner(life(2, 1), 1))));
+            if node.chat.bus_held_bytes() < before {
+                // All was given up.
+                break;
+            }
+        }
+        if with_notice {
+            // An unrelated update is told: Zed belongs to no node.
+            node.say(ann, "ann", "z", "zed");
+            node.answer(save_of("z"), saved(None));
+            node.answer(owner_of("zed"), owned(UserOwner::default()));
+        }
+        let (missed, dirty) = release_to_three(&mut node);
+        assert!(missed, "with notice: {with_notice}, dirty: {dirty:?}");
+    }
+}
