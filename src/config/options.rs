@@ -206,7 +206,7 @@ const FIRST: &[ConfigOption] = &[
         TIMES,
         "answer-within",
         OptionKind::Duration(number!(10, HOUR, rules.answer_within_ms: u64)),
-        "Every request is answered within this time, with UNAVAILABLE if the store does not work.",
+        "Every request is answered within this time. If the store does not work, the answer is the error UNAVAILABLE.",
     ),
     admin::TIMEOUT,
     live(
@@ -256,13 +256,13 @@ const FIRST: &[ConfigOption] = &[
         CLIENT,
         "bad-inputs-max",
         OptionKind::Count(number!(1, 65_535, rules.bad_inputs_max: u32)),
-        "A connection is closed after this many inputs in a row that were not JSON objects.",
+        "A connection is closed after this many envelopes in a row that were not JSON objects.",
     ),
     live(
         CLIENT,
         "requests-per-second-max",
         OptionKind::Count(number!(1, 10_000_000, rules.requests_per_second_max: u32)),
-        "Requests a second that one client may make; every input counts as a request.",
+        "Requests a second that one client may make. Everything that it sends counts, heartbeats and broken JSON, too.",
     ),
     live(
         CLIENT,
@@ -288,7 +288,7 @@ const FIRST: &[ConfigOption] = &[
         CLIENT,
         "jobs-per-connection-max",
         OptionKind::Count(number!(1, 1_000_000, rules.jobs_per_connection_max: u32)),
-        "Jobs for the store that the requests of one user may have in flight; further requests of that user wait.",
+        "Jobs for the store that the requests of one connection may have in flight; its further requests wait.",
     ),
     live(
         CLIENT,

@@ -7,20 +7,30 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The longest wait of a worker before a batch.
-const YIELD_MAX: Duration = Duration::from_millis(5);
+const WAIT_MAX: Duration = Duration::from_millis(5);
+/// An urgent batch that takes longer than this hangs in the store: nothing is gained by waiting.
+const URGENT_MAX: Duration = Duration::from_millis(20);
 
 /// Shared by all data workers.
 #[derive(Debug)]
 pub(super) struct WorkerPriority {
-    /// The number of workers that serve a user who rarely has a job.
-    urgent: Mutex<usize>,
+    urgent: Mutex<UrgentBatches>,
     changed: Condvar,
     wait_max: Duration,
+    urgent_max: Duration,
+}
+
+/// The batches of workers that serve a user who rarely has a job.
+#[derive(Debug, Default)]
+struct UrgentBatches {
+    count: usize,
+    last_began: Option<Instant>,
 }
 
 impl Default for WorkerPriority {
     fn default() -> Self {
-        Self { urgent: Mutex::default(), changed: Condvar::new(), wait_max: YIELD_MAX }
+        let (urgent, changed) = (Mutex::default(), Condvar::new());
+        Self { urgent, changed, wait_max: WAIT_MAX, urgent_max: URGENT_MAX }
     }
 }
 
@@ -29,23 +39,26 @@ impl Default for WorkerPriority {
 pub(super) struct UrgentBatch<'a>(&'a WorkerPriority);
 
 impl WorkerPriority {
-    fn urgent(&self) -> MutexGuard<'_, usize> {
-        // A count is never half changed.
+    fn urgent(&self) -> MutexGuard<'_, UrgentBatches> {
+        // A panic cannot leave it half changed.
         self.urgent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a batch with the job of a user who rarely has one.
     pub(super) fn begin(&self) -> UrgentBatch<'_> {
-        *self.urgent() += 1;
+        let mut urgent = self.urgent();
+        urgent.count += 1;
+        urgent.last_began = Some(Instant::now());
         UrgentBatch(self)
     }
 
     /// Waits before a batch without such a job.
     pub(super) fn give_way(&self) {
-        let until = Instant::now() + self.wait_max;
+        let began = Instant::now();
         let mut urgent = self.urgent();
-        while *urgent > 0 {
-            let left = until.saturating_duration_since(Instant::now());
+        while urgent.count > 0 {
+            let hangs_at = urgent.last_began.map_or(began, |last| last + self.urgent_max);
+            let left = hangs_at.min(began + self.wait_max).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
@@ -57,8 +70,8 @@ impl WorkerPriority {
 impl Drop for UrgentBatch<'_> {
     fn drop(&mut self) {
         let mut urgent = self.0.urgent();
-        *urgent -= 1;
-        if *urgent == 0 {
+        urgent.count -= 1;
+        if urgent.count == 0 {
             self.0.changed.notify_all();
         }
     }
@@ -72,7 +85,9 @@ mod tests {
 
     #[test]
     fn a_worker_gives_way_until_no_other_one_is_urgent() {
-        let priority = Arc::new(WorkerPriority { wait_max: Duration::from_secs(600), ..WorkerPriority::default() });
+        let long = Duration::from_secs(600);
+        let priority = WorkerPriority { wait_max: long, urgent_max: long, ..WorkerPriority::default() };
+        let priority = Arc::new(priority);
         priority.give_way();
         let (first, second) = (priority.begin(), priority.begin());
         let (said, heard) = channel();
@@ -93,8 +108,12 @@ mod tests {
 
     #[test]
     fn a_worker_does_not_give_way_for_ever() {
-        let priority = WorkerPriority { wait_max: Duration::from_millis(1), ..WorkerPriority::default() };
-        let _urgent = priority.begin();
-        priority.give_way();
+        let (short, long) = (Duration::from_millis(1), Duration::from_secs(600));
+        for (wait_max, urgent_max) in [(short, long), (long, short)] {
+            let priority = WorkerPriority { wait_max, urgent_max, ..WorkerPriority::default() };
+            let _urgent = priority.begin();
+            // Otherwise this test takes ten minutes.
+            priority.give_way();
+        }
     }
 }

@@ -500,7 +500,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "no worker gives way to a user who rarely has a job",
         "src/store/priority.rs",
-        "        while *urgent > 0 {",
-        "        while *urgent > usize::MAX - 1 {",
+        "        while urgent.count > 0 {",
+        "        while urgent.count > usize::MAX - 1 {",
     ),
 ];

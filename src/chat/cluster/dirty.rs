@@ -51,7 +51,7 @@ impl UnannouncedMessages {
         }
     }
 
-    /// The senders, by their hashes, for whom the owner of this receiver is still to be told.
+    /// The hashes of the senders of whose pushes the owner of this receiver is still to be told.
     pub(super) fn senders_to(&self, receiver: UserSlot) -> Vec<u64> {
         let all = (receiver, u64::MIN)..=(receiver, u64::MAX);
         self.by_receiver.range(all).map(|&(_, sender)| sender).collect()
@@ -94,8 +94,8 @@ impl UnannouncedMessages {
 }
 
 impl ClusterState {
-    /// The receivers for whom pushes of this sender may be in the store without their owners
-    /// knowing, when the sender goes on to `to`. `None`: that is not known, or there are too many.
+    /// When this sender moves to the node `to`: the receivers who have pushes of the sender in the
+    /// store of which their owners may not know. `None`: they are not known, or too many.
     fn dirty_of(&self, sender: UserSlot, users: &Users, to: NodeIncarnation) -> Option<BTreeSet<UserName>> {
         let hash = users.hash(users.get(sender).name.as_str());
         let mut receivers = self.dirty.receivers_of(hash, to)?;

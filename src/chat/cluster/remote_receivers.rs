@@ -131,8 +131,8 @@ impl RemoteReceivers {
         }
     }
 
-    /// The receivers on these nodes for whom messages of this sender are in the store and not
-    /// acked; `None` if there are too many.
+    /// The receivers on these nodes who have not acked all messages of this sender that are in the
+    /// store. `None`: there are too many.
     pub(super) fn unacked_of(&self, sender: UserSlot, nodes: &BTreeSet<NodeIncarnation>) -> Option<Vec<UserSlot>> {
         let all = (sender, UserSlot::FIRST)..=(sender, UserSlot::LAST);
         let receivers = self.unacked.range(all).map(|((_, receiver), _)| *receiver).take(UNACKED_MAX + 1);

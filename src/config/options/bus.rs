@@ -24,8 +24,8 @@ pub(super) const FRAMES_MAX: ConfigOption = opt(
     BUS,
     "bus-frames-max",
     OptionKind::Count(number!(1, 1_000_000, bus_frames_max: usize)),
-    "Frames that may wait for an instance of --bus, and as many that may wait for the loop. Further frames are \
-     dropped, and their content goes through the database.",
+    "Frames that may wait to be sent to an instance of --bus; as many that have arrived may wait to be read. \
+     Further frames are dropped, and their content goes through the database.",
 );
 
 pub(super) const BYTES_MAX: ConfigOption = opt(

@@ -41,7 +41,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
         ADDRESS,
         "wrong-password-per-address-forgotten-after",
         OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_address_forgotten_after_ms: u64)),
-        "After this time one wrong password from an address is forgotten.",
+        "Each time this has passed, one wrong password from an address is forgotten.",
     ),
     live(
         ADDRESS,
@@ -59,7 +59,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
         ADDRESS,
         "sign-up-per-address-forgotten-after",
         OptionKind::Duration(number!(1, DAY, rules.sign_up_per_address_forgotten_after_ms: u64)),
-        "After this time one sign-up from an address is forgotten.",
+        "Each time this has passed, one sign-up from an address is forgotten.",
     ),
     live(
         ACCOUNT,
@@ -122,14 +122,14 @@ pub(super) const SHARED: &[ConfigOption] = &[
         ACCOUNT,
         "wrong-passwords-per-user-max",
         OptionKind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_max: u32)),
-        "Wrong passwords for one user, from all untrusted addresses together, before further ones are refused. \
-         Loopback has a separate budget of the same size.",
+        "Wrong passwords for one user, from all addresses that are not trusted (--trusted-address-age) together; \
+         then every password from there is refused. Loopback has a separate budget of the same size.",
     ),
     live(
         ACCOUNT,
         "wrong-password-per-user-forgotten-after",
         OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_user_forgotten_after_ms: u64)),
-        "After this time one wrong password for a user is forgotten.",
+        "Each time this has passed, one wrong password for a user is forgotten.",
     ),
     live(
         ACCOUNT,
@@ -168,7 +168,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
         ACCOUNT,
         "wrong-password-per-user-and-address-forgotten-after",
         OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_user_and_address_forgotten_after_ms: u64)),
-        "After this time one wrong password for a user from an untrusted address is forgotten.",
+        "Each time this has passed, one wrong password for a user from an untrusted address is forgotten.",
     ),
     live(
         ACCOUNT,
@@ -181,7 +181,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
         ACCOUNT,
         "wrong-password-per-trusted-address-forgotten-after",
         OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_trusted_address_forgotten_after_ms: u64)),
-        "After this time one wrong password for a user from a trusted address is forgotten.",
+        "Each time this has passed, one wrong password for a user from a trusted address is forgotten.",
     ),
     live(
         ACCOUNT,
@@ -231,7 +231,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
         "undecided-max",
         OptionKind::Count(number!(1, 1_000_000, rules.undecided_max: usize)),
         "Friend requests and answers that may be undecided: their outcome is unknown, and they are tried again until \
-         the store gives it.",
+         the store gives it. Beyond that, an operation is not tried again.",
     ),
     live(
         WHOLE,
@@ -264,7 +264,8 @@ pub(super) const SHARED: &[ConfigOption] = &[
         WHOLE,
         "throttled-max",
         OptionKind::Count(number!(1, 10_000_000, rules.throttled_max: usize)),
-        "Users and addresses whose wrong passwords and sign-ups are remembered.",
+        "Users and addresses whose wrong passwords and sign-ups are remembered. Beyond that, the one that was seen \
+         longest ago is forgotten.",
     ),
     node::MAIL_MAX,
     node::MAIL_BYTES_MAX,

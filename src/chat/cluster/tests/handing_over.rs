@@ -16,6 +16,15 @@ fn ann() -> (TestNode, ConnId) {
     (node, ann)
 }
 
+/// The same, and from now on messages for Bob are handed over.
+fn direct() -> (TestNode, ConnId) {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m2", "bob");
+    node.answer(save_of("m2"), saved_at_two());
+    turn(&mut node);
+    (node, ann)
+}
+
 fn saved_at_two() -> JobOutcome {
     saved(Some(owner(life(TWO, 1), 1)))
 }
@@ -77,10 +86,7 @@ fn a_message_acked_within_the_save_delay_is_never_saved() {
 
 #[test]
 fn a_message_whose_save_fails_is_refused_and_not_saved_after_a_later_one() {
-    let (mut node, ann) = ann();
-    node.say(ann, "ann", "m2", "bob");
-    node.answer(save_of("m2"), saved_at_two());
-    turn(&mut node);
+    let (mut node, ann) = direct();
     node.say(ann, "ann", "m3", "bob");
     node.say(ann, "ann", "m4", "bob");
     assert_eq!(handed(&turn(&mut node)), ["m3", "m4"]);
@@ -99,10 +105,7 @@ fn a_message_whose_save_fails_is_refused_and_not_saved_after_a_later_one() {
 /// Node 2 has sent m3 to Bob, whose ack comes after the refusal.
 #[test]
 fn a_refused_message_that_is_acked_later_is_not_delivered_again() {
-    let (mut node, ann) = ann();
-    node.say(ann, "ann", "m2", "bob");
-    node.answer(save_of("m2"), saved_at_two());
-    turn(&mut node);
+    let (mut node, ann) = direct();
     node.say(ann, "ann", "m3", "bob");
     let records = turn(&mut node);
     let [BusRecord::Push { push, .. }] = &records[..] else { panic!("{records:?}") };
@@ -119,10 +122,7 @@ fn a_refused_message_that_is_acked_later_is_not_delivered_again() {
 
 #[test]
 fn a_refused_message_that_is_sent_again_is_saved_again() {
-    let (mut node, ann) = ann();
-    node.say(ann, "ann", "m2", "bob");
-    node.answer(save_of("m2"), saved_at_two());
-    turn(&mut node);
+    let (mut node, ann) = direct();
     node.say(ann, "ann", "m3", "bob");
     turn(&mut node);
     node.pass(200);
@@ -152,10 +152,7 @@ fn a_message_that_is_refused_before_it_can_be_handed_over_is_not_handed_over() {
 
 #[test]
 fn a_refused_message_that_node_2_does_not_have_any_more_is_a_new_one_when_sent_again() {
-    let (mut node, ann) = ann();
-    node.say(ann, "ann", "m2", "bob");
-    node.answer(save_of("m2"), saved_at_two());
-    turn(&mut node);
+    let (mut node, ann) = direct();
     node.say(ann, "ann", "m3", "bob");
     let records = turn(&mut node);
     let [BusRecord::Push { push, .. }] = &records[..] else { panic!("{records:?}") };
@@ -196,10 +193,7 @@ fn receivers_whose_node_has_not_confirmed_a_push_are_handed_over_with_the_sender
 /// She moved to node 2, sent it again there, and came back.
 #[test]
 fn a_message_that_was_refused_here_and_promised_elsewhere_is_a_duplicate() {
-    let (mut node, ann) = ann();
-    node.say(ann, "ann", "m2", "bob");
-    node.answer(save_of("m2"), saved_at_two());
-    turn(&mut node);
+    let (mut node, ann) = direct();
     node.say(ann, "ann", "m3", "bob");
     turn(&mut node);
     node.pass(200);
@@ -256,10 +250,7 @@ fn the_owners_of_the_receivers_of_a_user_who_comes_are_told() {
 /// The next incarnation of this node begins at the limit: it would give the number again.
 #[test]
 fn a_message_beyond_the_limit_of_the_nodes_numbers_is_not_handed_over() {
-    let (mut node, ann) = ann();
-    node.say(ann, "ann", "m2", "bob");
-    node.answer(save_of("m2"), saved_at_two());
-    turn(&mut node);
+    let (mut node, ann) = direct();
     node.say(ann, "ann", "m3", "bob");
     assert_eq!(handed(&turn(&mut node)), ["m3"]);
     let mut limited = view(1, &[(TWO, 1)]);
@@ -273,10 +264,7 @@ fn a_message_beyond_the_limit_of_the_nodes_numbers_is_not_handed_over() {
 /// The read says that Bob has left node 2, so whether m3 was read there is in doubt again.
 #[test]
 fn an_owner_who_turns_out_to_have_moved_is_read_once_more() {
-    let (mut node, ann) = ann();
-    node.say(ann, "ann", "m2", "bob");
-    node.answer(save_of("m2"), saved_at_two());
-    turn(&mut node);
+    let (mut node, ann) = direct();
     node.say(ann, "ann", "m3", "bob");
     node.say(ann, "ann", "m4", "bob");
     turn(&mut node);
