@@ -69,7 +69,11 @@ fn any(_: &Job) -> bool {
 
 /// Ann and Bob, online, who do not know each other.
 fn strangers() -> (World, ConnId, ConnId) {
-    let mut world = World::new(rules());
+    strangers_by(rules())
+}
+
+fn strangers_by(rules: CoreSettings) -> (World, ConnId, ConnId) {
+    let mut world = World::new(rules);
     world.store.model.add_account("ann", "ann");
     world.store.model.add_account("bob", "bob");
     let ann = world.online("ann");

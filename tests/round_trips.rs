@@ -173,7 +173,7 @@ fn a_job_about_ones_own_account_asks_the_database_so_often() {
         ("the same once more", block("bob"), 7),
         ("a block of a stranger", block("cy"), 8),
         ("a request that is hidden", ask(3, "cy", "ann"), 8),
-        ("the end of that block", unblock("cy"), 6),
+        ("the end of that block, with the push", unblock("cy"), 8),
         ("the same once more", unblock("cy"), 5),
         ("another profile", of_ann(AccountJob::ChangeProfile(ProfileChange::default())), 2),
         (

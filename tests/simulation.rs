@@ -222,6 +222,11 @@ fn seed_15200060_a_request_that_nobody_waited_for_was_sent_again() {
 }
 
 #[test]
+fn seed_16374062_a_request_came_after_the_end_of_a_block_of_which_nobody_learnt() {
+    run(16_374_062, 1_500);
+}
+
+#[test]
 fn seed_15348734_a_request_that_nobody_waited_for_was_acked() {
     run(15_348_734, 1_500);
 }

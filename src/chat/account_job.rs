@@ -38,8 +38,8 @@ pub enum AccountJob {
         /// The largest number of users whom one user may block. Beyond it nothing is changed.
         blocked_max: u32,
     },
-    /// In the data lane of `other`: unblock them, and delete their hidden request. Does nothing if
-    /// they are not blocked. → [`AccountOutcome::Blocked`]
+    /// Unblock a user, and delete their hidden request with its push. Does nothing if they are not
+    /// blocked. → [`AccountOutcome::Blocked`]
     Unblock {
         /// The user who was blocked.
         other: UserName,
@@ -56,6 +56,15 @@ impl AccountJob {
     }
 
     /// The user whose data lane it belongs to; `None`: the user's own lane.
+    #[must_use]
+    pub fn lane(&self) -> Option<&UserName> {
+        match self {
+            Self::Block { other, .. } => Some(other),
+            _ => None,
+        }
+    }
+
+    /// The other user whom it concerns.
     #[must_use]
     pub fn other(&self) -> Option<&UserName> {
         match self {
@@ -82,7 +91,8 @@ pub enum AccountOutcome {
         names: Vec<UserName>,
         /// `Block`: the `seq` of the push of the hidden request; a repeated `Block` gives it again.
         /// If the user has not acked that push, it still waits for them, and the core must delete
-        /// it. A server deletes the remaining ones when it starts.
+        /// it. `Unblock` and the start of a server delete those that remain. `Unblock`: the `seq`
+        /// of the push of the deleted request.
         hidden_push: Option<u64>,
     },
     /// `Roster`.

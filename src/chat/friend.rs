@@ -282,6 +282,9 @@ impl ChatCore {
         let (names, hidden_push) = blocked.unwrap_or_default();
         if effects.removes_requests_of_other {
             self.block(me, other, hidden_push, out);
+        } else if verb == PairVerb::Unblock && hidden_push.is_some() {
+            // It is listed if the answers to all blocks were lost. The store has deleted it.
+            self.remove_friend_requests(me, other, out);
         }
         if let Some(friends) = effects.friends {
             self.users.note_friend(me, other, friends);

@@ -24,7 +24,7 @@ pub(super) fn run(
         }
         AccountJob::ChangePassword { old_hash, new_hash } => change_password(store, user, old_hash.as_ref(), new_hash)?,
         AccountJob::Block { other, blocked_max } => block(store, mailbox_counts, user, other, *blocked_max)?,
-        AccountJob::Unblock { other } => unblock(store, user, other)?,
+        AccountJob::Unblock { other } => unblock(store, mailbox_counts, user, other)?,
         AccountJob::Blocked => AccountOutcome::Blocked { names: store.blocks().of_user(user)?, hidden_push: None },
     })
 }
@@ -114,12 +114,17 @@ fn block(
     Ok(AccountOutcome::Blocked { names, hidden_push: request.map(|request| request.seq) })
 }
 
-fn unblock(store: &mut dyn StoreConnection, user: &UserName, other: &UserName) -> Result<AccountOutcome, StoreError> {
+/// Unblocks a user. Their hidden request is removed with its push, which is still stored if the
+/// answers to all blocks were lost.
+fn unblock(
+    store: &mut dyn StoreConnection,
+    mailbox_counts: &mut MailboxUsageCache,
+    user: &UserName,
+    other: &UserName,
+) -> Result<AccountOutcome, StoreError> {
     store.blocks().remove(user, other)?;
-    if store.friendships().request(user, other)?.is_some_and(|request| request.is_hidden) {
-        store.friendships().remove_request(user, other)?;
-    }
-    Ok(AccountOutcome::Blocked { names: store.blocks().of_user(user)?, hidden_push: None })
+    let hidden_push = push_jobs::remove_hidden_request(store, mailbox_counts, user, other)?;
+    Ok(AccountOutcome::Blocked { names: store.blocks().of_user(user)?, hidden_push })
 }
 
 #[cfg(test)]

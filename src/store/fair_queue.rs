@@ -64,7 +64,7 @@ pub(super) fn lane_user(job: &Job) -> Option<&str> {
         | Job::RevokeTokens { user }
         | Job::Admin { user, .. }
         | Job::Cluster { user, .. } => user.as_str(),
-        Job::Account { user, job } => job.other().unwrap_or(user).as_str(),
+        Job::Account { user, job } => job.lane().unwrap_or(user).as_str(),
         Job::GetProfile { asker, .. } => asker.as_str(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver(),
         Job::DeletePush { receiver, .. } => receiver.as_str(),

@@ -230,12 +230,39 @@ fn withdraw_request(
     let Some(request) = store.friendships().request(receiver, sender)? else {
         return Ok(None);
     };
-    let key = [(receiver.clone(), request.seq)];
+    remove_with_push(store, receiver, sender, request.seq, weigh).map(Some)
+}
+
+/// Removes the pending request of a blocked user with its push; `None` if none is hidden. With
+/// `weigh`, the result has the sender and size of the push.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn remove_hidden_request(
+    store: &mut dyn StoreConnection,
+    receiver: &UserName,
+    sender: &UserName,
+    weigh: bool,
+) -> Result<Option<RemovedFriendRequest>, StoreError> {
+    match store.friendships().request(receiver, sender)? {
+        Some(request) if request.is_hidden => remove_with_push(store, receiver, sender, request.seq, weigh).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn remove_with_push(
+    store: &mut dyn StoreConnection,
+    receiver: &UserName,
+    sender: &UserName,
+    seq: u64,
+    weigh: bool,
+) -> Result<RemovedFriendRequest, StoreError> {
+    let key = [(receiver.clone(), seq)];
     let push = if weigh { store.sizes(&key)?.pop().flatten() } else { None };
     store.friendships().remove_request(receiver, sender)?;
     store.delete_pushes(&key)?;
     let [(receiver, seq)] = key;
-    Ok(Some(RemovedFriendRequest { receiver, seq, push }))
+    Ok(RemovedFriendRequest { receiver, seq, push })
 }
 
 /// Saves a push; `false`: it was in the store already.

@@ -172,6 +172,23 @@ pub(super) fn unfriend(
     Ok(())
 }
 
+/// Removes the hidden request of `sender` with its push, and updates the counts. The result is the
+/// `seq` of the push.
+pub(super) fn remove_hidden_request(
+    store: &mut dyn StoreConnection,
+    mailbox_counts: &mut MailboxUsageCache,
+    receiver: &UserName,
+    sender: &UserName,
+) -> Result<Option<u64>, StoreError> {
+    let is_counted = mailbox_counts.is_known(receiver.as_str());
+    let Some(removed) = friendship::remove_hidden_request(store, receiver, sender, is_counted)? else {
+        return Ok(None);
+    };
+    let seq = removed.seq;
+    note_withdrawn_request(mailbox_counts, removed);
+    Ok(Some(seq))
+}
+
 fn note_withdrawn_request(mailbox_counts: &mut MailboxUsageCache, withdrawn: RemovedFriendRequest) {
     if let Some((sender, text_bytes)) = withdrawn.push {
         mailbox_counts.note_deleted(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);

@@ -4,7 +4,7 @@ use super::own_accounts::{accounts, roster_after};
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::{Frame, Say};
 use crate::sim::world::World;
-use crate::{ann_and_bob, rules, strangers};
+use crate::{ann_and_bob, rules, strangers, strangers_by};
 use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
@@ -128,6 +128,80 @@ fn a_request_on_a_page_that_was_read_before_the_block_does_not_come() {
 #[test]
 fn an_answered_request_on_such_a_page_does_not_stay_in_the_store() {
     block_beside_a_page(true);
+}
+
+/// The answer to Ann's block of Bob is lost, and not asked for again: too much is in doubt already.
+fn lose_a_block(w: &mut World, ann: ConnId) {
+    w.store.plan(|job| {
+        let fate = match job {
+            Job::Unfriend { other, .. } if other.as_str() == "nobody" => Fate::Fail,
+            job if accounts(job) => Fate::DoAndLose,
+            _ => Fate::Do,
+        };
+        Plan { takes_ms: 1, answer_after_ms: 0, fate }
+    });
+    w.friend(ann, FriendVerb::Delete, "d", "nobody");
+    w.run_for(10);
+    assert_eq!(block(w, ann, "bob", true).last().map(String::as_str), Some("UNAVAILABLE b"));
+}
+
+#[test]
+fn a_request_goes_with_the_end_of_a_block_of_which_nobody_learnt() {
+    for is_unblock_known in [true, false] {
+        let mut w = World::new(CoreSettings { page_max: 1, list_max: 2, undecided_max: 1, ..rules() });
+        for name in ["ann", "bob", "cid"] {
+            w.store.model.add_account(name, name);
+        }
+        w.store.model.befriend("ann", "cid");
+        let (bob, cid) = (w.online("bob"), w.online("cid"));
+        for n in 0..3 {
+            w.message(cid, &format!("m{n}"), "ann");
+        }
+        w.friend(bob, FriendVerb::Request, "b1", "ann");
+        w.run_for(100);
+        // The request is behind her messages, and not on her list.
+        let ann = w.online("ann");
+        w.run_for(100);
+        lose_a_block(&mut w, ann);
+        if is_unblock_known {
+            w.store.work(w.now_ms);
+            assert_eq!(block(&mut w, ann, "bob", false).last().map(String::as_str), Some(""));
+        } else {
+            assert_eq!(block(&mut w, ann, "bob", false).last().map(String::as_str), Some("UNAVAILABLE b"));
+            w.store.work(w.now_ms);
+        }
+        w.heard(bob);
+        w.friend(bob, FriendVerb::Delete, "b2", "ann");
+        w.run_for(100);
+        assert_eq!(w.heard(bob), ["OK b2"]);
+        for n in 0..3 {
+            w.ack(ann, &format!("m{n}"));
+            w.run_for(2_000);
+        }
+        assert!(!w.heard(ann).contains(&"ask bob b1".to_owned()));
+        assert!(w.store.model.waiting_for("ann").is_empty());
+    }
+}
+
+#[test]
+fn a_request_on_the_list_goes_with_the_end_of_a_block_of_which_nobody_learnt() {
+    let (mut w, ann, bob) = strangers_by(CoreSettings { undecided_max: 1, ..rules() });
+    w.friend(bob, FriendVerb::Request, "b1", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["ask bob b1"]);
+    lose_a_block(&mut w, ann);
+    w.store.work(w.now_ms);
+    assert_eq!(block(&mut w, ann, "bob", false).last().map(String::as_str), Some(""));
+    w.run_for(60_000);
+    w.heartbeat(ann);
+    assert_eq!(w.heard(ann), ["BEAT h"], "it is not sent again");
+    // One that is not hidden stays.
+    w.friend(bob, FriendVerb::Request, "b2", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["ask bob b2"]);
+    assert_eq!(block(&mut w, ann, "bob", false), [""]);
+    w.run_for(20_000);
+    assert_eq!(w.heard(ann), ["ask bob b2"]);
 }
 
 #[test]

@@ -378,9 +378,27 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "the end of a block brings back what was asked",
-        "src/store/account_job.rs",
-        "        store.friendships().remove_request(user, other)?;\n",
-        "",
+        "src/store/friendship.rs",
+        "        Some(request) if request.is_hidden => {",
+        "        Some(request) if request.is_hidden && request.seq == 0 => {",
+    ),
+    of(
+        "the end of a block leaves the push of the request in the store",
+        "src/store/friendship.rs",
+        "            remove_with_push(store, receiver, sender, request.seq, weigh).map(Some)\n        }\n",
+        "            remove_with_push(store, receiver, sender, request.seq + 1, weigh).map(Some)\n        }\n",
+    ),
+    of(
+        "the end of a block leaves the request on the list",
+        "src/chat/friend.rs",
+        "verb == PairVerb::Unblock && hidden_push.is_some()",
+        "verb == PairVerb::Unblock && hidden_push.is_some_and(|seq| seq == 0)",
+    ),
+    of(
+        "the end of a block takes a request off the list that is not hidden",
+        "src/chat/friend.rs",
+        "verb == PairVerb::Unblock && hidden_push.is_some()",
+        "verb == PairVerb::Unblock",
     ),
     of(
         "a new password without a look at the old one",

@@ -100,7 +100,7 @@ fn lane_of(job: &Job) -> Option<String> {
         | Job::RevokeTokens { user }
         | Job::Admin { user, .. }
         | Job::Cluster { user, .. } => user.as_str().into(),
-        Job::Account { user, job } => job.other().unwrap_or(user).as_str().into(),
+        Job::Account { user, job } => job.lane().unwrap_or(user).as_str().into(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver().into(),
         Job::DeletePush { receiver, .. } => receiver.as_str().into(),
         Job::Unfriend { other, .. } => other.as_str().into(),

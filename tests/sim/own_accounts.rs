@@ -45,12 +45,14 @@ impl Model {
             AccountJob::Unblock { other } => {
                 self.blocks.remove(&(me.to_owned(), other.as_str().to_owned()));
                 let theirs = (other.as_str().to_owned(), me.to_owned());
-                if self.pending.get(&theirs).is_some_and(|asking| asking.hidden) {
-                    self.pending.remove(&theirs);
+                let is_hidden = self.pending.get(&theirs).is_some_and(|asking| asking.hidden);
+                let hidden = if is_hidden { self.pending.remove(&theirs) } else { None };
+                if let Some(asking) = &hidden {
+                    self.pushes.remove(&(me.to_owned(), asking.seq));
                 }
-                self.blocked(me)
+                self.blocked(me, hidden.map(|asking| asking.seq))
             }
-            AccountJob::Blocked => self.blocked(me),
+            AccountJob::Blocked => self.blocked(me, None),
         }
     }
 
@@ -129,15 +131,12 @@ impl Model {
             asking.hidden = true;
             asking.seq
         });
-        match self.blocked(me) {
-            AccountOutcome::Blocked { names, .. } => AccountOutcome::Blocked { names, hidden_push },
-            other => other,
-        }
+        self.blocked(me, hidden_push)
     }
 
-    fn blocked(&self, me: &str) -> AccountOutcome {
+    fn blocked(&self, me: &str, hidden_push: Option<u64>) -> AccountOutcome {
         let names = self.blocks.iter().filter(|(blocks, _)| blocks == me).map(|(_, blocked)| name(blocked));
-        AccountOutcome::Blocked { names: names.collect(), hidden_push: None }
+        AccountOutcome::Blocked { names: names.collect(), hidden_push }
     }
 
     pub fn blocks(&self, user: &str, other: &str) -> bool {

@@ -303,8 +303,9 @@ fn block_and_unblock(store: &StoreUrl) {
     assert_eq!(asks(workers, 6, "cid", "ann"), FriendRequestOutcome::Pending, "others are not disturbed");
     assert_eq!((page_of(workers, "ann"), seen(workers, "ann")), (vec![6], shown(&[], &["cid"], &[])));
     // It does not come back.
-    for _ in 0..2 {
-        assert_eq!(unblock(workers, "ann", "bob"), blocked(&[], None));
+    for is_first in [true, false] {
+        let hidden = if is_first { Some(5) } else { None };
+        assert_eq!(unblock(workers, "ann", "bob"), blocked(&[], hidden));
         assert_eq!((seen(workers, "ann"), seen(workers, "bob")), (shown(&[], &["cid"], &[]), shown(&[], &[], &[])));
     }
     assert_eq!(asks(workers, 7, "bob", "ann"), FriendRequestOutcome::Pending);
@@ -321,6 +322,11 @@ fn block_and_unblock(store: &StoreUrl) {
     assert_eq!(asks(workers, 9, "bob", "ann"), FriendRequestOutcome::YouBlock);
     assert_eq!(unblock(workers, "bob", "ann"), blocked(&[], None));
     assert_eq!(asks(workers, 9, "bob", "ann"), FriendRequestOutcome::Hidden);
+    // Nobody has deleted the push of the hidden request: it goes with the request.
+    assert_eq!(block(workers, "ann", "cid"), blocked(&["bob", "cid"], Some(6)));
+    assert_eq!(page_of(workers, "ann"), [6, 7]);
+    assert_eq!(unblock(workers, "ann", "cid"), blocked(&["bob"], Some(6)));
+    assert_eq!(page_of(workers, "ann"), [7], "an answered one that was not acked");
 }
 
 #[test]
