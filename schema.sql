@@ -1,4 +1,4 @@
--- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 10.
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 11.
 --
 -- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
 -- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice.
@@ -116,6 +116,8 @@ CREATE TABLE IF NOT EXISTS nodes (
     frame_min SMALLINT UNSIGNED NOT NULL DEFAULT 1 COMMENT 'the oldest version of what nodes say to each other that it understands',
     frame_max SMALLINT UNSIGNED NOT NULL DEFAULT 1 COMMENT 'the newest version of what nodes say to each other that it understands',
     schema_max SMALLINT UNSIGNED NOT NULL DEFAULT 9 COMMENT 'the newest version of these tables that its program knows',
+    state     TINYINT UNSIGNED  NOT NULL DEFAULT 0 COMMENT '1 it drains, 2 it has stopped, 3 it was fenced, 0 neither',
+    state_epoch BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'the epoch of that: with another one it is out of date',
     PRIMARY KEY (node),
     UNIQUE KEY by_name (name)
 ) ENGINE = InnoDB COMMENT = 'the servers of a cluster';
@@ -139,4 +141,4 @@ CREATE TABLE IF NOT EXISTS mail (
 ) ENGINE = InnoDB COMMENT = 'what nodes tell each other by way of the database';
 
 -- Last, when all of the above is there.
-INSERT IGNORE INTO schema_version (one, version, compatible) VALUES (1, 10, 10);
+INSERT IGNORE INTO schema_version (one, version, compatible) VALUES (1, 11, 10);

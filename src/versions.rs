@@ -4,7 +4,9 @@
 //! With `cfg(next_build)` both are one higher (`build.rs`), for the tests of a rolling upgrade.
 
 /// The version of the tables in MySQL (`schema.sql`) that this build makes.
-pub const SCHEMA: usize = if cfg!(next_build) { 11 } else { 10 };
+pub const SCHEMA: usize = if cfg!(next_build) { 12 } else { 11 };
+/// The least version that a build must know to use these tables.
+pub const COMPATIBLE: usize = 10;
 /// The oldest version of frames and node records that this build reads.
 pub const FRAME_MIN: u16 = 1;
 /// The newest version of frames and node records that this build reads and writes.

@@ -24,10 +24,13 @@ pub(super) fn answer(
             "this": member.is_asked_node,
             "state": match member.state {
                 NodeLiveness::Lives => "lives",
+                NodeLiveness::Draining => "draining",
                 NodeLiveness::Silent => "silent",
+                NodeLiveness::Stopped => "stopped",
+                NodeLiveness::Fenced => "fenced",
                 NodeLiveness::Gone => "gone",
             },
-            "lives": member.state != NodeLiveness::Gone,
+            "lives": member.state.is_alive(),
             "epoch": member.epoch,
             "lease_age_ms": member.lease_age.map(ms),
             "build": member.build,
@@ -72,7 +75,7 @@ fn seconds(ms: &Value) -> String {
 pub(super) fn show(value: &Value) -> String {
     let nodes = value["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut shown = format!(
-        "{:>6} {:<6} {:>5} {:>10} {:>6} {:>8} {:>6} {:<9} {:>5} name\n",
+        "{:>6} {:<8} {:>5} {:>10} {:>6} {:>8} {:>6} {:<9} {:>5} name\n",
         "number", "state", "epoch", "lease age", "mail", "oldest", "users", "build", "frame"
     );
     for node in nodes {
@@ -88,7 +91,7 @@ pub(super) fn show(value: &Value) -> String {
             ["node", "epoch", "mail_waiting", "frame_version_max"].map(|key| number(&node[key]));
         let [lease, oldest] = ["lease_age_ms", "mail_age_ms"].map(|key| seconds(&node[key]));
         shown += &format!(
-            "{at:>6} {state:<6} {epoch:>5} {lease:>10} {mail:>6} {oldest:>8} {users:>6} {:<9} {frame:>5} {}{this}\n",
+            "{at:>6} {state:<8} {epoch:>5} {lease:>10} {mail:>6} {oldest:>8} {users:>6} {:<9} {frame:>5} {}{this}\n",
             text(&node["build"]),
             text(&node["name"])
         );
@@ -148,8 +151,11 @@ mod tests {
             member(1, "a", NodeLiveness::Lives),
             member(2, "b\u{1b}[2J", NodeLiveness::Silent),
             member(3, "c", NodeLiveness::Gone),
+            member(4, "d", NodeLiveness::Draining),
+            member(5, "e", NodeLiveness::Stopped),
+            member(6, "f", NodeLiveness::Fenced),
         ];
-        let members = ClusterMembers { view: 9, schema: 10, frame_version: 4, nodes };
+        let members = ClusterMembers { view: 9, schema: 11, frame_version: 4, nodes };
         let link = |node, epoch| NodeLinkReport {
             peer: NodeIncarnation { node: NodeId::new(node).unwrap(), epoch },
             is_up: true,
@@ -165,17 +171,19 @@ mod tests {
         let value: Value = serde_json::from_slice(&response.body).unwrap();
         let all = value["nodes"].as_array().unwrap();
         let states: Vec<_> = all.iter().map(|node| node["state"].as_str().unwrap()).collect();
-        assert_eq!(states, ["lives", "silent", "gone"]);
+        assert_eq!(states, ["lives", "silent", "gone", "draining", "stopped", "fenced"]);
+        let alive: Vec<_> = all.iter().map(|node| node["lives"].as_bool().unwrap()).collect();
+        assert_eq!(alive, [true, true, false, true, false, false]);
         assert_eq!((&all[0]["users"], &all[1]["users"]), (&json!(5), &Value::Null));
         assert_eq!(all[1]["link"]["unconfirmed_bytes"], 300);
         assert!(all[0]["link"].is_null() && all[2]["link"].is_null(), "{value}");
         let shown = show(&value);
         let lines: Vec<&str> = shown.lines().collect();
         assert!(lines[1].ends_with("a (this one)") && lines[2].contains("silent") && lines[2].contains("1.2 s"));
-        assert_eq!(lines.len(), 8, "{shown}");
-        assert!(lines[4].ends_with("bus: 1 of 2 instances work for this node"), "{shown}");
+        assert_eq!(lines.len(), 11, "{shown}");
+        assert!(lines[7].ends_with("bus: 1 of 2 instances work for this node"), "{shown}");
         assert!(show(&json!({"nodes": []})).contains("bus: none"));
-        assert!(lines[7].contains("up") && lines[7].contains("61.0 s") && lines[7].contains("12 ms"), "{shown}");
+        assert!(lines[10].contains("up") && lines[10].contains("61.0 s") && lines[10].contains("12 ms"), "{shown}");
         assert!(!shown.contains('\u{1b}'));
     }
 }

@@ -61,6 +61,13 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
+    /// Tells the store that this node drains.
+    pub(super) fn note_draining(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.note_draining();
+        }
+    }
+
     #[cold]
     pub(super) fn send_to_node(&self, to: NodeIncarnation, record: NodeMessage) {
         if let Some(cluster) = &self.cluster {

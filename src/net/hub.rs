@@ -444,7 +444,10 @@ impl<S: NonblockingStream> Hub<S> {
             CoreAction::Send { to, record } => self.send_to_node(to, record),
             CoreAction::Publish { to, frame } => self.publish(to, &frame),
             CoreAction::ReadView => self.read_view(),
-            CoreAction::Draining { is_over: false } => self.web.drain(),
+            CoreAction::Draining { is_over: false } => {
+                self.web.drain();
+                self.note_draining();
+            }
             CoreAction::Draining { is_over: true } => self.is_drained = true,
             CoreAction::Stopped => self.is_stopped = true,
         }

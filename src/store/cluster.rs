@@ -129,6 +129,11 @@ impl ClusterHandle {
         self.server.identity().frame_version()
     }
 
+    /// Records that this node drains, for the operators of the others.
+    pub fn note_draining(&self) {
+        self.lease.note_draining();
+    }
+
     /// Looks less often at what others say by the database, while a bus works.
     pub fn poll_rarely(&self, rarely: bool) {
         self.lease.poll_rarely(rarely);

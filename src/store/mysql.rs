@@ -23,6 +23,7 @@ mod mailbox;
 mod members;
 mod mixed_builds;
 mod named_lock;
+mod node_mark;
 mod node_names;
 mod node_numbers;
 mod nodes;

@@ -138,6 +138,17 @@ fn after_a_change_of_password_no_node_accepts_the_old_one() {
     assert!(answer(&mut there, "ann", "another").contains("\"LS\""));
 }
 
+/// Waits until `hongyan admin nodes` on one node shows another one in this state.
+#[track_caller]
+fn wait_for_state(seen_by: &Managed, state: &str, name: &str) {
+    let until = Instant::now() + PATIENCE;
+    let is_shown = |line: &str| line.contains(&format!(" {state} ")) && line.ends_with(&format!(" {name}"));
+    while !seen_by.done(&["nodes"]).lines().any(is_shown) {
+        assert!(Instant::now() < until, "{}", seen_by.done(&["nodes"]));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_drained_node_closes_a_few_connections_at_a_time_and_stops() {
     let Some(database) = MariaDb::start() else { return };
@@ -153,6 +164,7 @@ fn a_drained_node_closes_a_few_connections_at_a_time_and_stops() {
     let said = a.done(&["drain"]);
     assert!(said.contains("20 connections are closed within 2 s") || said.contains("19 conn"), "{said}");
     assert!(health(a.node.addr).contains("503") && health(a.node.addr).ends_with("draining\n"));
+    wait_for_state(&b, "draining", "a");
     let mut late = a.node.client();
     assert!(answer(&mut late, "u1", "secret").contains("\"LF\""));
     assert!(late.recv().contains("SHUTTING_DOWN"));
@@ -178,6 +190,7 @@ fn a_drained_node_closes_a_few_connections_at_a_time_and_stops() {
     println!("a log-in elsewhere within a drain took {middle:?}, {last:?} at most");
     assert!(last < Duration::from_millis(1_900), "nobody waits for a fence: {waits:?}");
     assert_eq!(a.node.status(), Some(0));
+    wait_for_state(&b, "stopped", "a");
     u1.say("m2", "u0", "on one node now", "MS");
     let said = b.done(&["drain", "--wait"]);
     assert!(said.contains("the server has stopped"), "{said}");
@@ -194,8 +207,10 @@ fn a_node_that_is_fenced_while_it_drains_stops_and_does_not_join_again() {
     a.done(&["drain"]);
     a.node.signal("-STOP");
     b.node.wait_for("the node a (number 1) gives no sign of life: it was fenced");
+    wait_for_state(&b, "fenced", "a");
     a.node.signal("-CONT");
     assert_eq!(a.node.status(), Some(0));
+    wait_for_state(&b, "fenced", "a");
     drop(clients);
 }
 

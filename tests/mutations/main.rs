@@ -8,6 +8,7 @@
 //! of them. An ordinary run only checks that each still fits the source.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod blocks;
 mod bus;
 mod cluster;
 mod table;
@@ -17,7 +18,7 @@ use std::process::{Command, Stdio};
 use table::Mutation;
 
 fn all() -> impl Iterator<Item = &'static Mutation> {
-    table::MUTATIONS.iter().chain(cluster::MUTATIONS).chain(bus::MUTATIONS)
+    table::MUTATIONS.iter().chain(blocks::MUTATIONS).chain(cluster::MUTATIONS).chain(bus::MUTATIONS)
 }
 
 fn root() -> &'static Path {

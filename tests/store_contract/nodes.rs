@@ -4,6 +4,7 @@
 mod builds;
 mod forget;
 mod jobs;
+mod states;
 
 use super::mysql::{Database, refusal};
 use crate::common::store::*;

@@ -7,11 +7,11 @@ use super::fault;
 use super::forget_node::ForgetNodeProgress;
 use super::lanes::BEAT_LANE;
 use super::life_signs::{LastSigns, LeaseFigures, first_mail_of};
-use super::look::{ClusterPollResult, read};
+use super::look::{ClusterPollResult, LeaseRenewal, poll_statements, read};
 use super::members::ClusterMembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::{NodeDirectory, NodeNames};
-use super::nodes::{NodeDatabase, VIEW, VIEW_AND_MAIL, frame_version_of, lock, names_of, view_of};
+use super::nodes::{NodeDatabase, frame_version_of, lock, names_of, view_of};
 use super::seq_max::{is_near_clock, limit_for, must_write_early, wall_seq};
 use super::silence::NodeSilence;
 use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeMessage};
@@ -68,6 +68,8 @@ struct LeaseThreadState {
     polls_rarely: bool,
     /// The clock has jumped close to the limit, or beyond it.
     limit: bool,
+    /// An operator drains this node.
+    is_draining: bool,
     is_ended: bool,
 }
 
@@ -194,6 +196,16 @@ impl NodeLease {
     pub fn read_view(&self) {
         self.shared.lock_state().view = true;
         self.shared.changed.notify_one();
+    }
+
+    /// Tells the other nodes' operators that this node drains.
+    pub fn note_draining(&self) {
+        let mut state = self.shared.lock_state();
+        if !std::mem::replace(&mut state.is_draining, true) {
+            // It is written with a sign of life, which is given now.
+            state.view = true;
+            self.shared.changed.notify_one();
+        }
     }
 
     /// While `rarely` is set, the mail is read only with each sign of life: a bus is faster.
@@ -384,26 +396,14 @@ impl LeaseKeeper {
         Ok(conn)
     }
 
-    /// The view is read last, so that it has the sender of each record that was read.
     fn statements(&self, renews: bool) -> String {
-        let NodeIncarnation { node, epoch } = self.server.identity().incarnation;
-        let node = node.get();
-        let mut sql = String::new();
-        if renews {
+        let state = self.shared.lock_state();
+        let renewal = renews.then(|| {
             let clock = self.shared.clock.load(Ordering::Acquire);
-            let limit = limit_for(clock, wall_seq());
-            sql += &format!(
-                "UPDATE nodes SET renewed = renewed + 1, hlc_limit = GREATEST(hlc_limit, {limit}) \
-                 WHERE node = {node} AND epoch = {epoch}; "
-            );
-        }
-        if !self.delivered_records.is_empty() {
-            let ids: Vec<String> = self.delivered_records.iter().map(u64::to_string).collect();
-            sql += &format!("DELETE FROM mail WHERE node = {node} AND id IN ({}); ", ids.join(", "));
-        }
-        let room = if self.shared.lock_state().events.len() < NEWS_MAX { MAIL_MAX } else { 0 };
-        let view = if renews { VIEW_AND_MAIL } else { VIEW };
-        sql + &format!("SELECT id, record FROM mail WHERE node = {node} ORDER BY id LIMIT {room}; {view}")
+            LeaseRenewal { seq_max: limit_for(clock, wall_seq()), is_draining: state.is_draining }
+        });
+        let records_max = if state.events.len() < NEWS_MAX { MAIL_MAX } else { 0 };
+        poll_statements(self.server.identity().incarnation, renewal, &self.delivered_records, records_max)
     }
 
     /// Has the number of this node still the name that it had at the start?

@@ -1,6 +1,8 @@
 //! One look of a node at the database: its mail, and the view behind that.
 
-use crate::chat::contract::ClusterView;
+use super::node_mark::NodeMark;
+use super::nodes::{VIEW, VIEW_AND_MAIL};
+use crate::chat::contract::{ClusterView, NodeIncarnation};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 
@@ -10,6 +12,39 @@ pub(super) struct ClusterPollResult {
     /// The signs of life of each node of the view.
     pub(super) beats: Vec<u64>,
     pub(super) mail: Vec<(u64, Vec<u8>)>,
+}
+
+/// A sign of life.
+pub(super) struct LeaseRenewal {
+    /// The node gives no greater number to a push.
+    pub(super) seq_max: u64,
+    pub(super) is_draining: bool,
+}
+
+/// The statements of one read, which is one round trip: the sign of life, the deletion of the
+/// records that were delivered, and the read of the next ones. The view is read last, so that it
+/// has the sender of each record that was read.
+pub(super) fn poll_statements(
+    me: NodeIncarnation,
+    renewal: Option<LeaseRenewal>,
+    delivered_records: &[u64],
+    records_max: usize,
+) -> String {
+    let NodeIncarnation { node, epoch } = me;
+    let (node, mut sql) = (node.get(), String::new());
+    let view = if renewal.is_some() { VIEW_AND_MAIL } else { VIEW };
+    if let Some(LeaseRenewal { seq_max, is_draining }) = renewal {
+        let mark = if is_draining { format!(", {}", NodeMark::Draining.assignments(epoch)) } else { String::new() };
+        sql += &format!(
+            "UPDATE nodes SET renewed = renewed + 1, hlc_limit = GREATEST(hlc_limit, {seq_max}){mark} \
+             WHERE node = {node} AND epoch = {epoch}; "
+        );
+    }
+    if !delivered_records.is_empty() {
+        let ids: Vec<String> = delivered_records.iter().map(u64::to_string).collect();
+        sql += &format!("DELETE FROM mail WHERE node = {node} AND id IN ({}); ", ids.join(", "));
+    }
+    sql + &format!("SELECT id, record FROM mail WHERE node = {node} ORDER BY id LIMIT {records_max}; {view}")
 }
 
 /// The records, and the view.

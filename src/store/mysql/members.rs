@@ -3,6 +3,7 @@
 use super::fault;
 use super::forget_node::{ForgetNodeProgress, ForgetNodeResult, forget};
 use super::life_signs::LastSigns;
+use super::node_mark::NodeMark;
 use super::nodes::NodeDatabase;
 use super::schema::version;
 use crate::store::StoreError;
@@ -17,21 +18,36 @@ use std::time::{Duration, Instant};
 pub enum NodeLiveness {
     /// It gives signs of life.
     Lives,
+    /// It gives signs of life, and an operator drains it.
+    Draining,
     /// It has given none for some seconds: it is frozen or cut off, and will be fenced.
     Silent,
-    /// It has left, or was fenced.
+    /// It has stopped by itself.
+    Stopped,
+    /// Another node has fenced it.
+    Fenced,
+    /// It has stopped or was fenced, by a build that did not record which.
     Gone,
 }
 
 impl NodeLiveness {
-    /// Of one with so many signs of life, the last of which is so old.
-    fn from_signs(beats: u64, age: Option<Duration>) -> Self {
-        match age {
-            // A node that has left, or was fenced, has none.
-            _ if beats == 0 => Self::Gone,
-            Some(age) if age >= SILENT_AFTER => Self::Silent,
+    /// Of one with so many signs of life, the last of which is so old, and with this mark.
+    fn from_signs(beats: u64, age: Option<Duration>, mark: Option<NodeMark>) -> Self {
+        // A node that has stopped, or was fenced, has no signs of life.
+        match (beats, mark) {
+            (0, Some(NodeMark::Stopped)) => Self::Stopped,
+            (0, Some(NodeMark::Fenced)) => Self::Fenced,
+            (0, _) => Self::Gone,
+            _ if age.is_some_and(|age| age >= SILENT_AFTER) => Self::Silent,
+            (_, Some(NodeMark::Draining)) => Self::Draining,
             _ => Self::Lives,
         }
+    }
+
+    /// Does the node live, as far as the others know?
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        matches!(self, Self::Lives | Self::Draining | Self::Silent)
     }
 }
 
@@ -90,7 +106,7 @@ impl std::fmt::Debug for ClusterMembersReader {
 }
 
 const MEMBERS: &str = "SELECT cluster.view, nodes.node, nodes.name, nodes.epoch, nodes.renewed, nodes.build, \
-                       nodes.frame_max FROM cluster, nodes ORDER BY nodes.node";
+                       nodes.frame_max, nodes.state, nodes.state_epoch FROM cluster, nodes ORDER BY nodes.node";
 /// Records of the mail of one node that are counted.
 const MAIL_COUNTED_MAX: u64 = 10_000;
 /// A node gives a sign of life once a second. One that was late by more is silent.
@@ -140,7 +156,8 @@ impl ClusterMembersReader {
         let member = |row: &Row| {
             let node = u16::try_from(number(row, 1)).unwrap_or_default();
             let lease_age = self.last_signs.sign_age(node);
-            let state = NodeLiveness::from_signs(number(row, 4), lease_age);
+            let mark = NodeMark::of_row(number(row, 7), number(row, 8), number(row, 3));
+            let state = NodeLiveness::from_signs(number(row, 4), lease_age, mark);
             NodeStatus {
                 node,
                 name: text(row, 2),
@@ -167,10 +184,17 @@ mod tests {
     #[test]
     fn one_that_gives_no_sign_of_life_is_silent_until_it_is_fenced() {
         let ages = [None, Some(Duration::from_millis(2_400)), Some(Duration::from_millis(2_500))];
-        assert_eq!(
-            ages.map(|age| NodeLiveness::from_signs(7, age)),
-            [NodeLiveness::Lives, NodeLiveness::Lives, NodeLiveness::Silent]
-        );
-        assert_eq!(ages.map(|age| NodeLiveness::from_signs(0, age)), [NodeLiveness::Gone; 3]);
+        for (mark, state) in [(None, NodeLiveness::Lives), (Some(NodeMark::Draining), NodeLiveness::Draining)] {
+            let states = ages.map(|age| NodeLiveness::from_signs(7, age, mark));
+            assert_eq!(states, [state, state, NodeLiveness::Silent]);
+        }
+        for (mark, state) in [
+            (None, NodeLiveness::Gone),
+            (Some(NodeMark::Draining), NodeLiveness::Gone),
+            (Some(NodeMark::Stopped), NodeLiveness::Stopped),
+            (Some(NodeMark::Fenced), NodeLiveness::Fenced),
+        ] {
+            assert_eq!(ages.map(|age| NodeLiveness::from_signs(0, age, mark)), [state; 3]);
+        }
     }
 }

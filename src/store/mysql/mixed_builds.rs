@@ -1,7 +1,7 @@
 //! Nodes of different builds in one cluster: which of them may live together.
 
 use super::fault;
-use super::nodes::{fence, is_alive};
+use super::nodes::{fence_unmarked, is_alive};
 use super::schema::{COMPATIBLE, FIRST_COMPATIBLE, FIRST_OF_CLUSTERS, KNOWN};
 use crate::chat::contract::{NodeId, NodeIncarnation};
 use crate::store::StoreError;
@@ -63,7 +63,7 @@ pub(super) fn check_migration(conn: &mut Conn, schema: usize) -> Result<(), Stor
                 member.name, member.schema_max
             )));
         }
-        fence(conn, member.last)?;
+        fence_unmarked(conn, member.last)?;
     }
     Ok(())
 }

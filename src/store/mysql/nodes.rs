@@ -11,6 +11,7 @@ use super::lanes::{
 };
 use super::mixed_builds::{check_frames, check_migration};
 use super::named_lock::{LOCK_NAME, holder, take};
+use super::node_mark::NodeMark;
 use super::node_numbers::number_of;
 use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_no_foreign_tables, log_if_newer, migrate, usable_version};
@@ -129,7 +130,7 @@ impl NodeDatabase {
         // A database cluster does not share the lock, so nodes of two builds may have started at
         // once. By now each has seen the other, or was seen by it.
         if let Err(why) = usable_version(&mut conn).and_then(|_| check_frames(&mut conn, name)) {
-            fence(&mut conn, seat.incarnation)?;
+            leave(&mut conn, seat.incarnation)?;
             return Err(why);
         }
         Ok(Self { server, seat: Arc::new(seat), lanes: Arc::default() })
@@ -205,7 +206,7 @@ impl NodeDatabase {
         let mut conn = self.session()?;
         // Records of a node that has left are not read any more.
         wait_until_read(&mut conn, self.seat.incarnation.node)?;
-        fence(&mut conn, self.seat.incarnation)
+        leave(&mut conn, self.seat.incarnation)
     }
 }
 
@@ -422,14 +423,28 @@ pub(super) fn is_alive(conn: &mut Conn, who: NodeIncarnation, beats: u64) -> Res
 
 /// Fences an incarnation of a node.
 pub(super) fn fence(conn: &mut Conn, who: NodeIncarnation) -> Result<bool, StoreError> {
-    raise_epoch(conn, who, EpochRaiseCause::Over)
+    raise_epoch(conn, who, EpochRaiseCause::Fenced)
+}
+
+/// The same while the tables may be too old for a mark.
+pub(super) fn fence_unmarked(conn: &mut Conn, who: NodeIncarnation) -> Result<bool, StoreError> {
+    raise_epoch(conn, who, EpochRaiseCause::FencedUnmarked)
+}
+
+/// Ends an incarnation of this node itself.
+fn leave(conn: &mut Conn, me: NodeIncarnation) -> Result<bool, StoreError> {
+    raise_epoch(conn, me, EpochRaiseCause::Stopped)
 }
 
 /// Why an epoch is raised.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EpochRaiseCause {
-    /// An incarnation ends.
-    Over,
+    /// An incarnation has ended by itself.
+    Stopped,
+    /// Another node ends it.
+    Fenced,
+    /// The same, on tables that may have no column for a mark.
+    FencedUnmarked,
     /// The next one begins.
     Begins,
 }
@@ -466,7 +481,9 @@ fn raise_in_transaction(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCa
     let lanes = run(conn, format!("UPDATE lanes SET epoch = {new} WHERE node = {node} AND epoch = {old}"))?;
     let change = match to {
         // It keeps its limit: its numbers end there.
-        EpochRaiseCause::Over => "renewed = 0".to_owned(),
+        EpochRaiseCause::Stopped => format!("renewed = 0, {}", NodeMark::Stopped.assignments(new)),
+        EpochRaiseCause::FencedUnmarked => "renewed = 0".to_owned(),
+        EpochRaiseCause::Fenced => format!("renewed = 0, {}", NodeMark::Fenced.assignments(new)),
         EpochRaiseCause::Begins => {
             let build = env!("CARGO_PKG_VERSION");
             format!(

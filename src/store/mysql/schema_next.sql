@@ -1,4 +1,4 @@
--- From schema version 10 to 11, for the tests of a rolling upgrade only: tables that older builds use get columns and an index that they do not
+-- From schema version 11 to 12, for the tests of a rolling upgrade only: tables that older builds use get columns and an index that they do not
 -- know, and there is a new table.
 
 ALTER TABLE pushes
@@ -16,4 +16,4 @@ CREATE TABLE IF NOT EXISTS next_table (
     PRIMARY KEY (one)
 ) ENGINE = InnoDB COMMENT = 'of the build for tests';
 
-UPDATE schema_version SET version = 11, compatible = 10 WHERE one = 1 AND version < 11;
+UPDATE schema_version SET version = 12, compatible = 10 WHERE one = 1 AND version < 12;

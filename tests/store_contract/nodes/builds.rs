@@ -4,7 +4,7 @@ use super::super::mysql::{self, Database};
 use super::{Living, PATIENCE, join, me};
 use ::mysql::prelude::Queryable;
 use hongyan::store::mysql::NodeDatabase;
-use hongyan::versions::{FRAME_MAX, SCHEMA};
+use hongyan::versions::{COMPATIBLE, FRAME_MAX, SCHEMA};
 use std::time::Duration;
 
 /// The reason why a node of this name is refused.
@@ -31,7 +31,7 @@ fn living(database: &Database, name: &str) -> Living {
 /// What the step from schema 9 to 10 has made is undone.
 const BACK_TO_9: [&str; 4] = [
     "ALTER TABLE cluster DROP COLUMN epoch_floor, DROP COLUMN seq_floor",
-    "ALTER TABLE nodes DROP COLUMN frame_min, DROP COLUMN schema_max",
+    "ALTER TABLE nodes DROP COLUMN frame_min, DROP COLUMN schema_max, DROP COLUMN state, DROP COLUMN state_epoch",
     "ALTER TABLE schema_version DROP COLUMN compatible",
     "UPDATE schema_version SET version = 9",
 ];
@@ -51,7 +51,7 @@ fn a_breaking_step_waits_until_no_node_of_an_older_build_lives() {
     assert_eq!(version, Some(9), "nothing was changed");
     a.lease.end_incarnation();
     join(&database, "b");
-    assert_eq!(versions(&mut database), (SCHEMA, SCHEMA));
+    assert_eq!(versions(&mut database), (SCHEMA, COMPATIBLE));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_cluster_of_an_older_schema_gets_what_a_bus_needs() {
         "ALTER TABLE cluster DROP COLUMN seq_floor",
         "ALTER TABLE nodes DROP COLUMN frame_min",
         "ALTER TABLE nodes DROP COLUMN frame_max",
-        "ALTER TABLE nodes DROP COLUMN schema_max",
+        "ALTER TABLE nodes DROP COLUMN schema_max, DROP COLUMN state, DROP COLUMN state_epoch",
         "ALTER TABLE schema_version DROP COLUMN compatible",
         "UPDATE schema_version SET version = 8",
     ] {

@@ -1,0 +1,52 @@
+//! What a node has written about itself in its row, or another node when it fenced it: more than
+//! whether it lives, for operators only.
+
+/// A mark of one incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NodeMark {
+    /// An operator drains the node.
+    Draining,
+    /// The node has left by itself.
+    Stopped,
+    /// Another node has fenced it.
+    Fenced,
+}
+
+impl NodeMark {
+    /// The assignments of an `UPDATE` of the node's row. `epoch` is the one that the row has then.
+    pub(super) fn assignments(self, epoch: u64) -> String {
+        let state = match self {
+            Self::Draining => 1,
+            Self::Stopped => 2,
+            Self::Fenced => 3,
+        };
+        format!("state = {state}, state_epoch = {epoch}")
+    }
+
+    /// The mark in a row with these columns. `None`: there is none, or it is that of another
+    /// incarnation. A build that does not know these columns leaves the former values.
+    pub(super) fn of_row(state: u64, state_epoch: u64, epoch: u64) -> Option<Self> {
+        match state {
+            _ if state_epoch != epoch => None,
+            1 => Some(Self::Draining),
+            2 => Some(Self::Stopped),
+            3 => Some(Self::Fenced),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_that_of_one_epoch() {
+        for (state, mark) in [(1, NodeMark::Draining), (2, NodeMark::Stopped), (3, NodeMark::Fenced)] {
+            assert_eq!(mark.assignments(7), format!("state = {state}, state_epoch = 7"));
+            assert_eq!(NodeMark::of_row(state, 7, 7), Some(mark));
+            assert_eq!(NodeMark::of_row(state, 7, 8), None, "an older build has fenced or started it");
+        }
+        assert_eq!([0, 4].map(|state| NodeMark::of_row(state, 7, 7)), [None, None], "none, or of a newer build");
+    }
+}
