@@ -14,7 +14,7 @@ use super::ids::DeliveryRef;
 use super::sparse_queue::{QueuePosition, SparseQueue, SparseQueueEntry};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
-use crate::protocol::push::{PushBody, PushKind};
+use crate::protocol::push::{Push, PushBody, PushKind};
 
 #[cfg(test)]
 mod tests;
@@ -331,9 +331,26 @@ impl Mailbox {
 
     /// The delivery of the message with this sender and id.
     pub(super) fn find_message(&self, sender: &str, id: &str, deliveries: &Deliveries) -> Option<DeliveryRef> {
+        self.find_message_if(sender, id, deliveries, |_| true)
+    }
+
+    /// The delivery of this very message, which another node has taken, too. A client may give an
+    /// id to another text when the first message is acked, and the nodes learn of an ack one after
+    /// the other: there, the text distinguishes the two.
+    pub(super) fn find_same_message(&self, push: &Push, deliveries: &Deliveries) -> Option<DeliveryRef> {
+        self.find_message_if(push.sender(), push.id(), deliveries, |body| body.content() == push.content())
+    }
+
+    fn find_message_if(
+        &self,
+        sender: &str,
+        id: &str,
+        deliveries: &Deliveries,
+        is_same: impl Fn(&PushBody) -> bool,
+    ) -> Option<DeliveryRef> {
         let is_it = |delivery: &Delivery| {
             let body = &delivery.body;
-            body.kind == PushKind::Message && body.id() == id && body.sender() == sender
+            body.kind == PushKind::Message && body.id() == id && body.sender() == sender && is_same(body)
         };
         if let Some(index) = &self.messages {
             let is_at = |slot| deliveries.at(slot).is_some_and(|(_, delivery)| is_it(delivery));

@@ -31,6 +31,12 @@ pub trait ClusterStore {
     /// # Errors
     /// Those of a commit.
     fn commit_and_read(&mut self, users: &[&str]) -> Result<Option<Vec<UserOwner>>, StoreError>;
+    /// Saves a message although another one with this receiver, sender and id is stored, unless it
+    /// has the same text; gives whether it was saved. In a transaction.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn save_beside(&mut self, push: &Push) -> Result<bool, StoreError>;
     /// The first pushes that wait for a user and are not among these, ascending, `count_max` at
     /// most; the one with which their texts reach `bytes_max` is the last.
     ///

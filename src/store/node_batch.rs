@@ -75,6 +75,11 @@ pub(super) fn transact(
             Job::SavePush { .. } => {
                 let first = outcomes.len();
                 let after = push_jobs::save_all(store, mailbox_counts, rest, &mut outcomes)?;
+                for (outcome, job) in outcomes.iter_mut().skip(first).zip(rest) {
+                    if let (JobOutcome::Duplicate, Job::SavePush { push }) = (&outcome, job) {
+                        *outcome = push_jobs::save_beside(store, mailbox_counts, push)?;
+                    }
+                }
                 note_saved(rest, (first, &outcomes), &mut behind);
                 after
             }

@@ -41,6 +41,28 @@ pub(super) fn save_all<'a>(
     Ok(behind)
 }
 
+/// Saves a message of a cluster that has the id of a stored one but another text. The stored one
+/// may have been acked on another node, which has not deleted it yet: the new one must not depend
+/// on it. The outcome is `Duplicate` if the texts are the same.
+pub(super) fn save_beside(
+    store: &mut dyn StoreConnection,
+    mailbox_counts: &mut MailboxUsageCache,
+    push: &Push,
+) -> Result<JobOutcome, StoreError> {
+    let exceeded = mailbox_counts.exceeded_quota(push);
+    let is_saved = store.nodes().map_or(Ok(false), |nodes| nodes.save_beside(push))?;
+    if !is_saved {
+        return Ok(JobOutcome::Duplicate);
+    }
+    if let Some(quota) = exceeded {
+        let receiver = UserName::new(push.receiver()).map_err(|why| StoreError::Refused(why.into()))?;
+        store.delete_pushes(&[(receiver, push.seq)])?;
+        return Ok(JobOutcome::Full(quota));
+    }
+    mailbox_counts.note_saved(push);
+    Ok(JobOutcome::Saved)
+}
+
 /// Saves the pushes for which there is room; gives those that must be checked again, because they
 /// depend on the results of this round.
 fn save_round(

@@ -435,6 +435,19 @@ impl Model {
         JobOutcome::Saved
     }
 
+    /// Saves a message of a cluster beside one with the same id and another text.
+    pub fn save_beside(&mut self, push: &Push) -> JobOutcome {
+        let mut others = self.pushes.values().filter(|other| key_of(other) == key_of(push));
+        if others.any(|other| other.content() == push.content()) {
+            return JobOutcome::Duplicate;
+        }
+        if let Some(quota) = self.exceeded(push) {
+            return JobOutcome::Full(quota);
+        }
+        self.keep(push);
+        JobOutcome::Saved
+    }
+
     fn ask(&mut self, push: &Push, pending_max: usize) -> FriendRequestOutcome {
         let (asker, asked) = (push.sender().to_owned(), push.receiver().to_owned());
         if ![&asker, &asked].into_iter().all(|user| self.accounts.contains_key(user)) {

@@ -36,7 +36,8 @@ pub(super) struct PushesFromOtherNodes {
     open_phase_count: usize,
     /// Pushes of other nodes that were acked here, by their `seq`.
     acked: RecentNumbers,
-    /// The same pushes by receiver, sender and id: their takers may have died before they knew.
+    /// The same pushes by receiver, sender, id and text: their takers may have died before they
+    /// knew.
     messages: RecentNumbers,
 }
 
@@ -117,7 +118,7 @@ impl ChatCore {
     pub(super) fn foreign_push(&mut self, from: NodeIncarnation, phase: u64, push: Push, out: &mut Vec<CoreAction>) {
         let (now_ms, seq) = (self.now.mono_ms, push.seq);
         let message_span_ms = self.rules.dedup_age_ms / 2;
-        let message = self.deliveries.hash([push.receiver(), push.sender(), push.id()]);
+        let message = self.deliveries.hash([push.receiver(), push.sender(), push.id(), push.content()]);
         let user = self.users.find(push.receiver());
         let here = user.filter(|user| self.users.is_here(*user));
         let Some(foreign) = self.foreign_pushes_mut() else { return };
@@ -138,7 +139,7 @@ impl ChatCore {
         }
         let entry = self.users.get_mut(user);
         let list = entry.list.get_or_insert_with(|| Box::new(AckList::new(MailboxBackfillState::Live)));
-        let twin = list.mailbox.find_message(push.sender(), push.id(), &self.deliveries);
+        let twin = list.mailbox.find_same_message(&push, &self.deliveries);
         if list.mailbox.seqs_from(seq).0 {
             let is_row = twin
                 .and_then(|twin| self.deliveries.get(twin))
@@ -233,7 +234,8 @@ impl ChatCore {
 
     fn note_acked(&mut self, receiver: &UserName, delivery: &Delivery) {
         let (now_ms, span_ms) = (self.now.mono_ms, self.rules.dedup_age_ms / 2);
-        let message = self.deliveries.hash([receiver.as_str(), delivery.body.sender(), delivery.body.id()]);
+        let body = &delivery.body;
+        let message = self.deliveries.hash([receiver.as_str(), body.sender(), body.id(), body.content()]);
         if let Some(foreign) = self.foreign_pushes_mut() {
             foreign.acked.insert(delivery.seq, now_ms, ACKED_SPAN_MS);
             foreign.messages.insert(message, now_ms, span_ms);

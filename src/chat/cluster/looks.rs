@@ -122,7 +122,7 @@ impl ChatCore {
         }
         for push in page.pushes.iter().filter(|push| push.kind == PushKind::Message) {
             let list = self.users.get(user).list.as_ref();
-            let twin = list.and_then(|list| list.mailbox.find_message(push.sender(), push.id(), &self.deliveries));
+            let twin = list.and_then(|list| list.mailbox.find_same_message(push, &self.deliveries));
             if let Some(twin) = twin.filter(|twin| twin.seq != push.seq && !self.failed_deletions.contains(&push.seq)) {
                 self.adopt_stored_push(user, twin, push.seq, out);
             }

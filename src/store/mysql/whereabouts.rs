@@ -129,6 +129,32 @@ impl ClusterStore for MysqlStore {
         Ok(Some(users.iter().map(|name| found.get(name).copied().unwrap_or_default()).collect()))
     }
 
+    fn save_beside(&mut self, push: &Push) -> Result<bool, StoreError> {
+        // The length, too: the collation ignores spaces at the end.
+        let sql = "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content) \
+                   SELECT ?, ?, ?, ?, ?, ?, ?, ? FROM DUAL WHERE NOT EXISTS \
+                   (SELECT 1 FROM pushes WHERE receiver = ? AND sender = ? AND message_id = ? \
+                   AND content = ? AND LENGTH(content) = ?)";
+        let (receiver, sender, id) = (push.receiver(), push.sender(), push.id());
+        let values = vec![
+            Value::UInt(push.seq),
+            bytes(receiver),
+            bytes(sender),
+            bytes(id),
+            Value::UInt(push.kind.code().into()),
+            // Unique, as for pushes that are no messages.
+            Value::UInt(push.seq),
+            Value::UInt(push.time_ms),
+            bytes(push.content()),
+            bytes(receiver),
+            bytes(sender),
+            bytes(id),
+            bytes(push.content()),
+            Value::UInt(push.content().len() as u64),
+        ];
+        Ok(self.change(sql, values)? == 1)
+    }
+
     fn pushes_except(
         &mut self,
         user: &UserName,

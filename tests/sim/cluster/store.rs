@@ -121,7 +121,10 @@ impl Shared {
                 let receiver = UserName::new(push.receiver()).unwrap();
                 match self.model.execute(job) {
                     JobOutcome::Saved => Done::ThenOwner { is_first: true, receiver },
-                    JobOutcome::Duplicate => Done::ThenOwner { is_first: false, receiver },
+                    JobOutcome::Duplicate => match self.model.save_beside(push) {
+                        JobOutcome::Full(quota) => Done::Whole(JobOutcome::Full(quota)),
+                        outcome => Done::ThenOwner { is_first: matches!(outcome, JobOutcome::Saved), receiver },
+                    },
                     other => Done::Whole(other),
                 }
             }

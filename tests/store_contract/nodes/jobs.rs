@@ -8,6 +8,7 @@ use hongyan::chat::contract::{
 };
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
+use hongyan::protocol::push::PushKind;
 use hongyan::protocol::request::Credential;
 use hongyan::store::cluster::ClusterHandle;
 use hongyan::store::pool::WorkerPool;
@@ -22,9 +23,14 @@ struct Node {
 
 impl Node {
     fn new(database: &Database, name: &str) -> Self {
+        Self::with(database, name, |_| {})
+    }
+
+    fn with(database: &Database, name: &str, change: impl FnOnce(&mut Config)) -> Self {
         let store = StoreUrl::Mysql(database.url());
         let node_name = Some(name.into());
-        let config = Config { store, node_name, argon2_memory_kib: 8, argon2_passes: 1, ..Config::default() };
+        let mut config = Config { store, node_name, argon2_memory_kib: 8, argon2_passes: 1, ..Config::default() };
+        change(&mut config);
         let mut pool = WorkerPool::start(&config, Arc::new(|| {})).unwrap();
         let cluster = pool.take_cluster().unwrap();
         Self { pool, cluster, next: 0 }
@@ -109,6 +115,52 @@ fn saved(outcome: &JobOutcome) -> Option<(bool, Option<UserOwner>)> {
     }
 }
 
+fn save_text(seq: u64, to: &str, id: &str, text: &str) -> Job {
+    Job::SavePush { push: push(seq, PushKind::Message, "bob", to, id, text) }
+}
+
+/// The row of the first text may have been acked on another node, which deletes it later.
+#[test]
+fn another_text_under_the_id_of_a_row_is_saved_beside_it() {
+    let Some(database) = Database::new() else { return };
+    let (mut a, mut b) = (Node::new(&database, "a"), Node::new(&database, "b"));
+    a.sign_up("ann");
+    b.claim("ann", 0);
+    let is_first = |outcomes: [JobOutcome; 1]| saved(&outcomes[0]).unwrap().0;
+    assert!(is_first(a.run([save_text(1, "ann", "m", "old")])));
+    assert!(is_first(b.run([save_text(2, "ann", "m", "new")])));
+    assert!(is_first(b.run([save_text(2, "ann", "m", "new")])), "as after a lost answer");
+    // Each of the two texts is recognised.
+    assert!(!is_first(b.run([save_text(3, "ann", "m", "new")])));
+    assert!(!is_first(a.run([save_text(4, "ann", "m", "old")])));
+    let outcomes =
+        a.run([save_text(5, "ann", "m", "new "), save_text(6, "ann", "m", "NEW"), save_text(7, "ann", "m", "")]);
+    assert_eq!(outcomes.map(|outcome| saved(&outcome).unwrap().0), [true; 3], "not even a space is ignored");
+    a.run([Job::DeletePush { receiver: user("ann"), seq: 1 }]);
+    let page = ClusterStoreJob::Page { known_seqs: Box::default(), pushes_max: 9, bytes_max: usize::MAX };
+    let JobOutcome::Page(page) = b.cluster("ann", page) else { panic!("no page") };
+    let found: Vec<(u64, &str)> = page.pushes.iter().map(|push| (push.seq, push.content())).collect();
+    assert_eq!(found, [(2, "new"), (5, "new "), (6, "NEW"), (7, "")]);
+}
+
+#[test]
+fn a_text_that_is_saved_beside_another_one_counts_for_the_quotas() {
+    let Some(database) = Database::new() else { return };
+    let mut a = Node::with(&database, "a", |config| config.waiting_per_pair_max = 2);
+    a.sign_up("ann");
+    let outcomes = a.run([
+        save_text(1, "ann", "m", "one"),
+        save_text(2, "ann", "m", "two"),
+        save_text(3, "ann", "m", "three"),
+        save_text(4, "ann", "m", "two"),
+    ]);
+    assert_eq!(saved(&outcomes[1]).map(|(is_first, _)| is_first), Some(true));
+    assert!(matches!(outcomes[2], JobOutcome::Full(_)), "{outcomes:?}");
+    assert!(matches!(a.run([save_text(5, "ann", "n", "x")])[0], JobOutcome::Full(_)));
+    a.run([Job::DeletePush { receiver: user("ann"), seq: 2 }]);
+    assert!(saved(&a.run([save_text(5, "ann", "n", "x")])[0]).is_some());
+}
+
 #[test]
 fn who_saves_is_told_to_whom_the_receiver_belongs_behind_the_commit() {
     let Some(database) = Database::new() else { return };
@@ -116,7 +168,7 @@ fn who_saves_is_told_to_whom_the_receiver_belongs_behind_the_commit() {
     a.sign_up("ann");
     assert_eq!(loaded(&b.claim("ann", 0)), Some((1, 0, vec![])));
     let owner = UserOwner { incarnation: Some(b.me()), epoch: 1, floor: 7 };
-    let save = |seq, to: &str, id: &str| Job::SavePush { push: message(seq, "bob", to, id) };
+    let save = |seq, to: &str, id: &str| save_text(seq, to, id, "hello");
     let outcomes = a.run([save(1, "ann", "m"), save(2, "ann", "m"), save(3, "cid", "m"), save(4, "ann", "n")]);
     let told: Vec<_> = outcomes.iter().map(|outcome| saved(outcome).unwrap()).collect();
     let nobody = Some(UserOwner::default());

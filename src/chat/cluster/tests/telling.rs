@@ -157,3 +157,21 @@ fn a_message_on_the_list_and_on_a_page_with_different_numbers_is_one_message() {
     node.ack(ann, "m1");
     assert_eq!(node.count(delete_of(9)), 1, "one ack serves both");
 }
+
+/// The first message under the id was acked elsewhere, and its sender has used the id again.
+#[test]
+fn a_message_on_a_page_with_the_id_of_one_on_the_list_and_another_text_is_another_message() {
+    let mut node = TestNode::new();
+    let ann = node.log_in("ann", &["bob"]);
+    let bob = node.log_in("bob", &["ann"]);
+    node.say(bob, "bob", "m1", "ann");
+    node.frame(look("ann"));
+    let other = message_of((9, "bob", "m1", "ann"), "another text");
+    node.answer(page_of("ann"), JobOutcome::Page(page(vec![other])));
+    node.ack(ann, "m1");
+    let texts: Vec<&str> = node.pushes.iter().map(|(_, push)| push.content()).collect();
+    assert_eq!(texts, ["hello", "another text"]);
+    assert_eq!(node.count(delete_of(9)), 0);
+    node.ack(ann, "m1");
+    assert_eq!(node.count(delete_of(9)), 1);
+}
