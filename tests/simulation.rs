@@ -227,6 +227,11 @@ fn seed_16374062_a_request_came_after_the_end_of_a_block_of_which_nobody_learnt(
 }
 
 #[test]
+fn seed_16549252_the_end_of_a_block_takes_a_request_off_the_list() {
+    run(16_549_252, 1_500);
+}
+
+#[test]
 fn seed_15348734_a_request_that_nobody_waited_for_was_acked() {
     run(15_348_734, 1_500);
 }

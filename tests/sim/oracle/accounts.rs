@@ -91,6 +91,10 @@ impl Oracle {
                     self.owned.told_blocks.insert(pair);
                 }
             }
+            // Nobody had learnt of the block, so the request may have been sent.
+            (AccountJob::Unblock { other }, AccountOutcome::Blocked { hidden_push: Some(_), .. }) => {
+                self.withdrew(other.as_str(), user.as_str());
+            }
             _ => {}
         }
     }
