@@ -11,6 +11,7 @@
 mod blocks;
 mod bus;
 mod cluster;
+mod nodes;
 mod table;
 
 use std::path::Path;
@@ -18,7 +19,12 @@ use std::process::{Command, Stdio};
 use table::Mutation;
 
 fn all() -> impl Iterator<Item = &'static Mutation> {
-    table::MUTATIONS.iter().chain(blocks::MUTATIONS).chain(cluster::MUTATIONS).chain(bus::MUTATIONS)
+    table::MUTATIONS
+        .iter()
+        .chain(blocks::MUTATIONS)
+        .chain(cluster::MUTATIONS)
+        .chain(bus::MUTATIONS)
+        .chain(nodes::MUTATIONS)
 }
 
 fn root() -> &'static Path {
@@ -84,7 +90,7 @@ fn sentence(said: &str) -> &str {
 
 /// Who finds it, and in which words.
 fn caught(tree: &Path) -> Option<(&'static str, String)> {
-    const PROGRAMS: [(&str, &[&str]); 6] = [
+    const PROGRAMS: [(&str, &[&str]); 7] = [
         ("simulation", &["--test", "simulation", "whatever"]),
         ("scenario", &["--test", "core"]),
         ("unit test", &["--lib"]),
@@ -92,6 +98,7 @@ fn caught(tree: &Path) -> Option<(&'static str, String)> {
         ("simulation of nodes", &["--test", "cluster_simulation"]),
         ("bus", &["--test", "bus"]),
         ("stores' contract", &["--test", "store_contract"]),
+        ("statements", &["--test", "schema"]),
     ];
     PROGRAMS.iter().find_map(|(name, program)| Some((*name, sentence(&fails(tree, program)?).to_owned())))
 }

@@ -1,0 +1,96 @@
+//! Mistakes of several nodes about the database that they share, and about what they hand over.
+
+use super::table::{Mutation, of};
+
+pub(crate) const MUTATIONS: &[Mutation] = &[
+    of(
+        "a node writes although it was fenced",
+        "src/store/mysql/lanes.rs",
+        "UPDATE lanes SET n = n + 1 WHERE node = {} AND lane = {} AND epoch = {}\"",
+        "UPDATE lanes SET n = n + 1 WHERE node = {} AND lane = {} AND epoch >= {}\"",
+    ),
+    of(
+        "a silent node is never fenced",
+        "src/store/mysql/lease.rs",
+        "now) >= self.silence_max && beats > 0 {",
+        "now) >= self.silence_max && beats == 0 {",
+    ),
+    of(
+        "the owner is read before the commit",
+        "src/store/mysql/whereabouts.rs",
+        "\"COMMIT; SELECT user_name, node, node_epoch, epoch, floor FROM whereabouts \\\n             WHERE device = '' AND user_name IN ({names})\"",
+        "\"SELECT user_name, node, node_epoch, epoch, floor FROM whereabouts \\\n             WHERE device = '' AND user_name IN ({names}); COMMIT\"",
+    ),
+    of(
+        "a user is claimed although another node was faster",
+        "src/store/mysql/whereabouts.rs",
+        "WHERE user_name = ? AND device = '' AND epoch = ?\";\n        let values",
+        "WHERE user_name = ? AND device = '' AND epoch >= ?\";\n        let values",
+    ),
+    of(
+        "another text under a stored id is taken for the stored one",
+        "src/store/mysql/whereabouts.rs",
+        "AND content = ? AND LENGTH(content) = ?)",
+        "AND (content = ? OR LENGTH(content) <> ?))",
+    ),
+    of(
+        "a space at the end makes no other text",
+        "src/store/mysql/whereabouts.rs",
+        "AND content = ? AND LENGTH(content) = ?)",
+        "AND content = ? AND LENGTH(content) + 99 > ?)",
+    ),
+    of(
+        "what is saved beside another text is not counted",
+        "src/store/push_jobs.rs",
+        "    mailbox_counts.note_saved(push);\n    Ok(JobOutcome::Saved)",
+        "    Ok(JobOutcome::Saved)",
+    ),
+    of(
+        "another text on a page is taken for the one on the list",
+        "src/chat/mailbox.rs",
+        "|body| body.content() == push.content())",
+        "|_| push.seq > 0)",
+    ),
+    of(
+        "another text under an acked id is not sent",
+        "src/chat/cluster/foreign.rs",
+        "hash([push.receiver(), push.sender(), push.id(), push.content()])",
+        "hash([push.receiver(), push.sender(), push.id(), \"hello\"])",
+    ),
+    of(
+        "the pushes of a page overtake earlier ones that are handed over",
+        "src/chat/paging.rs",
+        "tail.next_if(|delivery| delivery.seq < push.seq)",
+        "tail.next_if(|delivery| delivery.seq < push.seq && delivery.seq == 0)",
+    ),
+    of(
+        "a push of a phase that has ended is taken",
+        "src/chat/cluster/foreign.rs",
+        "foreign.phase(*user, from) == Some(phase))",
+        "foreign.phase(*user, from).is_some_and(|at| at >= phase))",
+    ),
+    of(
+        "the row of a push that was acked before it was read stays",
+        "src/chat/cluster/foreign.rs",
+        "            self.delete(seq, user, out);\n        }\n        is_acked",
+        "            _ = (user, out);\n        }\n        is_acked",
+    ),
+    of(
+        "a frame that names a newer view is taken at once",
+        "src/chat/cluster/bus.rs",
+        "IncarnationState::Lives if frame.view <= view => self.take_frame(from, frame, out),",
+        "IncarnationState::Lives if frame.view <= view.max(frame.view) => self.take_frame(from, frame, out),",
+    ),
+    of(
+        "a node that drains does not say so",
+        "src/store/mysql/lease.rs",
+        "is_draining: state.is_draining }",
+        "is_draining: state.is_draining && clock == 0 }",
+    ),
+    of(
+        "a fenced node is shown as one that has stopped",
+        "src/store/mysql/nodes.rs",
+        "NodeMark::Fenced.assignments(new)",
+        "NodeMark::Stopped.assignments(new)",
+    ),
+];
