@@ -6,7 +6,7 @@
 --
 -- Names and ids are VARBINARY: they compare byte for byte, and unlike any text collation a byte string is not padded, so
 -- 'bob', 'Bob' and 'bob ' stay three. A user name has at most 64 characters (256 bytes of UTF-8), an id 128 bytes.
--- What people write is utf8mb4, four-byte characters included.
+-- Texts of users are utf8mb4, four-byte characters included.
 
 CREATE TABLE IF NOT EXISTS schema_version (
     one     TINYINT  NOT NULL DEFAULT 1 COMMENT 'there is one row',

@@ -3,7 +3,7 @@
     python_client.py HOST PORT USER PASSWORD_FILE TOKEN_FILE
 It writes each push as a line of JSON to stdout and acks it after that; it accepts every friend request. A line NAME TEXT on stdin sends
 TEXT to NAME. It writes to stderr whether a message is safe, what the server refused for good, and whether the connection is there.
-It has no TLS and no encryption: use it beside the server, or in a tunnel. What is not safe yet when it ends is lost. It keeps on no disk
+It has no TLS and no encryption: use it beside the server, or in a tunnel. Messages without a promise are lost when it ends. It keeps on no disk
 what it has seen, so a push may come out twice, once before and once after a restart of it or of the server (then with another time)."""
 import hashlib, json, os, queue, random, select, socket, sys, threading, time, unicodedata, uuid
 class Stop(Exception): """Do not connect again."""

@@ -330,7 +330,7 @@ fn chat(
     Ok((chat, hash_key))
 }
 
-/// What carries frames to the other nodes. One that does not work yet is no reason not to start.
+/// The bus to the other nodes. The server starts even if the bus does not work yet.
 fn start_bus(
     settings: Option<bus::BusSettings>,
     cluster: Option<&ClusterHandle>,

@@ -12,8 +12,8 @@ pub const FRAME_MIN: u16 = 1;
 /// The newest version of frames and node records that this build reads and writes.
 pub const FRAME_MAX: u16 = if cfg!(next_build) { 2 } else { 1 };
 
-/// What a frame of this version has behind its header, and a node record in the database behind
-/// its sender. Only those of version 2, which no build for users speaks, have anything there.
+/// The bytes that a frame of this version has after its header, and that a node record in the
+/// database has after its sender. Only version 2 has any; no build for users speaks it.
 #[must_use]
 pub fn behind_header(version: u16) -> &'static [u8] {
     if version < 2 { &[] } else { b"next" }

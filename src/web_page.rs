@@ -45,7 +45,7 @@ const INDEX: &str = "index.html";
 /// The folder of the others.
 const FOLDER: &str = "/web/";
 
-/// What a page may do: load what this server serves, talk to this server, and nothing else.
+/// A page may load files of this server and talk to this server, and nothing else.
 /// Trusted types leave no way to make markup out of text.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \

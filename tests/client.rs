@@ -204,7 +204,7 @@ fn a_push_that_is_not_acked_comes_again_and_one_that_is_does_not() {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bob.receive(PATIENCE, |_| panic!("as planned"))));
     assert!(torn.is_err());
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.content, "two")).unwrap());
-    // What is in the program's hands for long is not given twice.
+    // A push that the program handles for a long time is not given twice.
     ann.send("bob", "three").unwrap();
     let mut given = 0;
     let until = Instant::now() + Duration::from_millis(500);

@@ -298,7 +298,7 @@ fn a_user_who_comes_back_finds_what_they_missed_even_after_a_restart() {
     bob.ask_friend("ann", "").unwrap();
     assert!(ann.receive(PATIENCE, |request| assert!(ann.accept(request, "").is_ok())).unwrap());
     ann.close();
-    // Ann may still count as online for a moment; either way her messages wait for her.
+    // Ann may still count as online for a moment; either way the messages wait for Ann.
     for n in 0..100 {
         bob.send("ann", &format!("number {n} 🪿")).unwrap();
     }

@@ -359,7 +359,7 @@ fn a_conversation_that_the_server_cannot_read() {
     assert_eq!((bob.safety_number("ann"), ann.safety_number("bob")), (Some(number.clone()), Some(number)));
     assert!(bob.send("ann", "now").unwrap().encrypted);
     assert_eq!(ann.read(&push(&ann_client)), DecryptOutcome::Encrypted("now".to_owned()));
-    // Who signed it is not known: it may be read later.
+    // The signer is not known yet: the message may be read later.
     ann.send("bob", "last").unwrap();
     let (got, empty) =
         (push(&bob_client), EncryptingClient::new(bob_client.clone(), pair().1, PinnedKeys::default()).unwrap());

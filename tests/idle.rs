@@ -1,4 +1,4 @@
-//! Who is still there, over loopback with short settings. The exact times are tested on a virtual
+//! Idle connections, over loopback with short settings. The exact times are tested on a virtual
 //! clock in core.rs.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -22,7 +22,7 @@ struct Server {
 impl Server {
     fn start(args: &[&str]) -> Self {
         let mut server = Self { program: Program::start(args), at_start: 0 };
-        // What the first user of everything takes is there for good.
+        // The memory that the first use of each part takes is never released.
         let mut first = server.connect();
         first.send(r#"{"TYPE":"0","MID":"h","CONTENT":{}}"#);
         first.recv();
@@ -51,7 +51,7 @@ impl Server {
 
     fn hog(&self, name: &str) -> Hog {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        // What the system holds for them is not the server's.
+        // The memory of the system for them does not count.
         socket.set_recv_buffer_size(4 * 1024).unwrap();
         socket.connect(&self.program.addr.into()).unwrap();
         let mut stream: TcpStream = socket.into();

@@ -75,7 +75,7 @@ impl Deployment {
         }
     }
 
-    /// What needs the database is refused in time.
+    /// Requests that need the database are refused in time.
     fn is_refused(&mut self) {
         let start = Instant::now();
         let (away, silent) = (self.id(), self.id());

@@ -1,4 +1,4 @@
-//! What the README tells newcomers to type is what happens, and the Chinese one says the same.
+//! The commands of the README work as it says, and the Chinese one has the same commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

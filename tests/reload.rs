@@ -168,7 +168,7 @@ fn quotas_of_the_store_change_for_what_comes() {
     server.reload("waiting-per-pair-max = 1\n");
     ann.say("m4", "bob", "too many", "MF");
     ann.expect_error("m4", "FULL");
-    // What waits stays.
+    // Waiting pushes stay.
     let mut bob = server.client();
     bob.log_in("bob");
     ["m1", "m2", "m3"].iter().for_each(|id| bob.take(id));

@@ -19,7 +19,7 @@ fn start(file: &Path) -> Program {
     Program::on(&format!("sqlite:{}", file.display()), &CHEAP_PASSWORDS)
 }
 
-/// What is done to the file.
+/// The change of the file.
 type Harm = fn(&Path);
 
 fn beside(path: &Path, end: &str) -> PathBuf {

@@ -66,7 +66,7 @@ function hear(message) {
 	if (message.answer) finish(message.answer, message);
 }
 
-// What the former leader was asked and did not answer may or may not be done.
+// Requests that the former leader did not answer may or may not be done.
 function newLeader(id) {
 	const unsent = new Set(waiting.map((message) => message.call));
 	if (leader && leader !== id) {

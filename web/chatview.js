@@ -63,7 +63,7 @@ export function chatView() {
 		const lock = lockOf(peer);
 		const warnings = bannersOf(peer);
 		const now = JSON.stringify([peer.nick, peer.picture, peer.incoming, state, lock, warnings]);
-		// What has not changed is not replaced under a screen reader.
+		// Elements that have not changed are not replaced: a screen reader may be reading them.
 		if (now === head.now) return;
 		head.now = now;
 		const focused = head.contains(document.activeElement) && document.activeElement.id;

@@ -53,7 +53,7 @@ export function confirm(text, action) {
 // --- A person
 
 export function personDialog(name) {
-	// What an act changes is read here, and a second Enter does nothing.
+	// The values that an action changes are read here, and a second Enter does nothing.
 	const face = h("div.face-box", { tabindex: -1 });
 	const facts = h("dl");
 	const error = h("p.error", { role: "alert" });

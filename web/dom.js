@@ -24,7 +24,7 @@ export function h(spec, ...children) {
 	return element;
 }
 
-// What all views may do; main.js fills it in.
+// The actions for all views; main.js fills them in.
 export const ui = {};
 
 const ICONS = {

@@ -229,7 +229,7 @@ export async function exportKeys(user, exportable, passphrase) {
 
 // Reads a backup file. Fails with an Error whose message is "file", "user" or "passphrase".
 export async function importKeys(user, text, passphrase) {
-	// What fails inside one of these steps is the fault of that thing.
+	// If one of these steps fails, the thing that it reads is at fault.
 	const blame = (what, step) => Promise.resolve().then(step).catch(() => Promise.reject(new Error(what)));
 	const file = await blame("file", () => {
 		const { hongyan, user: owner, rounds, salt, iv, data } = JSON.parse(text);

@@ -105,7 +105,7 @@ function enter(login) {
 }
 
 async function enterNow({ user, pass, signup }) {
-	// What comes for this user must not be stored, and so acked, in another user's database.
+	// Messages to this user must not be stored, and then acked, in another user's database.
 	leave();
 	let token;
 	try {

@@ -148,7 +148,7 @@ function translate() {
 	if (signsUp) document.getElementById("show-sign-up").click();
 }
 
-// What was shown and read out to a user is not for those who come after them.
+// The next user of this tab must not see or hear the messages of the former one.
 function forget() {
 	toasts.replaceChildren();
 	live.replaceChildren();
@@ -218,7 +218,7 @@ function rehost() {
 	toasts.togglePopover(toasts.childElementCount > 0);
 }
 
-// What had the focus is gone, or goes (`gone`): it goes to the dialog or the view that is left.
+// The focused element is gone or goes (`gone`): the dialog or view that is left gets the focus.
 function refocus(gone) {
 	const dialog = [...document.querySelectorAll("dialog[open]")].at(-1);
 	const lost = gone || document.activeElement === document.body;

@@ -7,7 +7,7 @@ import { nameProblem } from "./protocol.js";
 
 export const PASSWORD_MIN = 8;
 
-// What an error means to the user. The server's own words are in English only.
+// The meaning of an error for the user. The server's own words are in English only.
 export const sentence = (error) =>
 	t(`error.${ALIKE[error.code] ?? error.code}`, { sentence: error.message }, "error.OTHER");
 
@@ -145,7 +145,7 @@ export function welcome(last, notice, made) {
 const card = (...content) =>
 	h("div.welcome", h("div.card", h("div.mark", { "aria-hidden": "true" }), content));
 
-// What is shown where browsers have no cryptography.
+// The text for browsers without cryptography.
 export function insecure() {
 	const port = location.port || "80";
 	const url = `http://127.0.0.1:${port}/`;

@@ -10,7 +10,7 @@ use super::Fallible;
 const PUSH_HEAD: &str = r#"{"CONTENT":"{\"messageId\":\""#;
 const REPLY_HEAD: &str = r#"{"CONTENT":"{\"MessageId\":\""#;
 const TAKEN: &[u8] = br#"\",\"Content\":\"MS\"}","TYPE":"RE_MESSAGE"}"#;
-/// What the server adds to a push.
+/// The bytes that the server adds to a push.
 const TIME_BYTES: usize = r#"\"time\":\"1652804254778\","#.len();
 /// Where `m` (a push) or `M` (an ack or a reply) stands.
 const KIND_AT: usize = r#"{"CONTENT":"{\""#.len();
@@ -21,7 +21,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// The mask of all WebSocket frames: any will do, as long as the server has to take it off.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// What is spoken on a connection.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// hongyan over raw TCP.
@@ -44,7 +44,7 @@ pub struct Frames {
     push_bytes: usize,
 }
 
-/// What a frame that came in means.
+/// The meaning of a received frame.
 pub enum Heard {
     /// The message of this number is done.
     Done(u64),

@@ -93,7 +93,7 @@ fn kept_after(subject: &Subject, log_ins: usize, before: u64) -> Fallible<f64> {
     Ok(subject.process.anonymous_bytes()? as f64 - before as f64)
 }
 
-/// What connections take that are logged in and silent.
+/// The memory of connections that are logged in and silent.
 pub struct Silent {
     /// The server's own memory for each.
     pub bytes: f64,

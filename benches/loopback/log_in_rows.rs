@@ -112,7 +112,7 @@ pub fn log_in(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     Ok(())
 }
 
-/// What one build needed, a figure for each run.
+/// The costs of one build, a figure for each run.
 #[derive(Default)]
 struct Costs {
     first: Vec<Cost>,

@@ -59,7 +59,7 @@ pub fn run(settings: &Settings, machine: Machine) -> Fallible<()> {
     if failed > 0 { Err(format!("{failed} row(s) failed").into()) } else { Ok(()) }
 }
 
-/// What the cores are.
+/// The model of the processor, and the version of Linux.
 fn model() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

@@ -99,7 +99,7 @@ impl Guest {
     }
 }
 
-/// What became of a storm.
+/// The result of a storm.
 #[derive(Default)]
 pub struct Outcome {
     /// From the first connection to the last `LS`.

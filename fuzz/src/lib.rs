@@ -1,4 +1,4 @@
-//! What is fuzzed is written in `tests/`, where every run of the tests feeds it, too.
+//! The fuzzed functions are in `tests/`, where every run of the tests feeds them, too.
 
 #[path = "../../tests/fuzz_bodies/mod.rs"]
 pub mod fuzz_bodies;

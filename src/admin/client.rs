@@ -29,9 +29,9 @@ const HEADERS_MAX: usize = 64;
 pub struct AdminCommandResult {
     /// It is done, or could be answered.
     pub is_success: bool,
-    /// What goes to stdout, with its line ends.
+    /// The text for stdout, with its line ends.
     pub stdout_text: String,
-    /// What goes to stderr: one sentence, or nothing.
+    /// The text for stderr: one sentence, or nothing.
     pub err: String,
 }
 
@@ -73,7 +73,7 @@ pub fn run(order: &AdminCommand) -> Result<AdminCommandResult, String> {
     if let AdminVerb::Where { receiver, .. } = &order.verb
         && value["node"].is_u64()
     {
-        // What is known already is shown, even if this fails.
+        // Even if this fails, the answer so far is shown.
         value["receiver"] =
             caller.ask(&request_of(&AdminVerb::User(receiver.clone()))).map_or(Value::Null, |(_, user)| user);
     }
@@ -213,7 +213,7 @@ impl AdminClient {
         if bytes.is_empty() {
             return Err(format!("the server at {place} stopped before it answered: it may have done this, ask again"));
         }
-        parse_answer(&bytes).ok_or_else(|| format!("what answers at {place} is no admin interface of hongyan"))
+        parse_answer(&bytes).ok_or_else(|| format!("the server at {place} is no admin interface of hongyan"))
     }
 
     fn connect(&self) -> io::Result<AdminStream> {
@@ -229,7 +229,7 @@ impl AdminClient {
     }
 }
 
-/// What a health says of a server that was to stop.
+/// The conclusion from the health of a server that was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HealthAfterDrain {
     /// It stops.

@@ -261,7 +261,7 @@ fn too_many_response() -> HttpResponse {
     HttpResponse::error(429, "busy", sentence).with("Retry-After", "1")
 }
 
-/// What all requests share.
+/// The data that all requests share.
 struct AdminShared {
     /// The number of authorised requests in progress.
     connections: Arc<AtomicUsize>,

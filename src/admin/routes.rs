@@ -233,7 +233,7 @@ impl AdminContext {
         RequestSlot::take_below(&self.store_reads, self.store_reads_max).ok_or_else(super::too_many_response)
     }
 
-    /// What reads and changes the table of nodes, on this thread.
+    /// The access to the table of nodes, for use on this thread.
     pub(super) fn members(&self, within: Duration) -> Result<ClusterMembersReader, HttpResponse> {
         Ok(self.known_nodes(within)?.reader)
     }

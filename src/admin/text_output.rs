@@ -49,7 +49,7 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
     }
 }
 
-/// What other nodes have not said; nothing if they have.
+/// A text about the nodes that have not confirmed a change; empty if all have.
 fn unconfirmed(value: &Value) -> String {
     let Some(nodes) = value["unconfirmed_nodes"].as_array() else { return String::new() };
     let called: Vec<String> = nodes.iter().map(|node| node_called(node, "name")).collect();
@@ -63,7 +63,7 @@ fn unconfirmed(value: &Value) -> String {
         several => format!("the nodes {} have", several.join(", ")),
     };
     format!(
-        "not all is done yet: what is stored is, but {which} not confirmed that the user's connection there is closed\n\
+        "not all is done yet: it is stored, but {which} not confirmed that the user's connection there is closed\n\
          they are told until they do it or are fenced (hongyan admin nodes shows how they are); ask again to be sure\n"
     )
 }
@@ -152,7 +152,7 @@ fn user(value: &Value) -> String {
 fn messages(receiver: &str, value: &Value) -> String {
     let messages = value["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let name = plain(receiver);
-    // What was sent on a connection is known where that connection is.
+    // Only the node with the connection knows which pushes were sent on it.
     let there =
         value["receiver"]["elsewhere"].is_object().then(|| node_called(&value["receiver"]["elsewhere"], "node_name"));
     let asked = match (&there, value["node"].is_u64()) {

@@ -54,7 +54,7 @@ fn fault(why: &str) -> BusInstanceError {
     BusInstanceError(why.to_owned())
 }
 
-const RUBBISH: &str = "what answers there does not speak the protocol of Redis";
+const RUBBISH: &str = "the program that answers there does not speak the protocol of Redis";
 
 enum BusStream {
     Plain(TcpStream),

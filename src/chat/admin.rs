@@ -1,6 +1,6 @@
 //! Requests of the operator. Each is answered exactly once: immediately, when the store has done
-//! it, or as failed when the store takes too long. In the last case, what the store does later
-//! still takes effect.
+//! it, or as failed when the store takes too long. In the last case, a change that the
+//! store makes later still takes effect.
 
 use super::admin_op::{AdminOperation, AdminStep};
 use super::answer::{BANNED, ErrorReply};
@@ -198,8 +198,8 @@ impl ChatCore {
         self.end_sessions_on_other_nodes(user, (cause, was_here), then, out);
     }
 
-    /// Closes the connection of a user, if they are online, and refuses log-ins in progress: what
-    /// is being checked was compared with what was stored before.
+    /// Closes the connection of a user, if they are online, and refuses log-ins in progress: their
+    /// credentials were compared with the hash that was stored before.
     pub(super) fn end_session_here(
         &mut self,
         user: &UserName,

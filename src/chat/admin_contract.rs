@@ -90,7 +90,7 @@ pub enum AdminAnswer {
         /// More users follow.
         has_more: bool,
     },
-    /// What is known of a user.
+    /// The report about a user.
     User(Box<UserStatusReport>),
     /// The pushes with an id; waiting ones come first.
     Pushes(Vec<PushReport>),
@@ -144,14 +144,14 @@ pub struct OnlineUser {
     pub outstanding: u32,
 }
 
-/// What is known of a user.
+/// A report about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserStatusReport {
     /// Their name.
     pub name: UserName,
     /// `Some` if they are online on the node that was asked.
     pub online: Option<OnlineUser>,
-    /// If they are not, and belong to another node: what that one says.
+    /// If they are not, and belong to another node: the answer of that node.
     pub remote: Option<RemoteUserReport>,
     /// The number of pushes that wait for them, in the store and in memory. Stored ones are counted
     /// up to a bound; `has_more_waiting` tells that it was reached.
@@ -162,7 +162,7 @@ pub struct UserStatusReport {
     pub is_banned: bool,
 }
 
-/// What is known of a user who belongs to another node than the one that was asked.
+/// A report about a user who belongs to another node than the one that was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoteUserReport {
     /// That node.
@@ -171,7 +171,7 @@ pub struct RemoteUserReport {
     pub status: RemoteUserStatus,
 }
 
-/// What another node says of a user.
+/// The answer of another node about a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoteUserStatus {
     /// They are online there.
@@ -187,7 +187,7 @@ pub enum RemoteUserStatus {
     Silent,
 }
 
-/// What is known of a push.
+/// A report about a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushReport {
     /// Its sender.

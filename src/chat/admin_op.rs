@@ -12,7 +12,7 @@ pub(super) struct AdminOperation {
     pub(super) step: AdminStep,
 }
 
-/// What its job does.
+/// The task of its job.
 #[derive(Debug)]
 pub(super) enum AdminStep {
     /// Looks at the account.

@@ -21,7 +21,8 @@ pub(super) const LATE: ErrorReply = ErrorReply(
     ErrorCode::Unavailable,
     "this was not done in time, it is not promised but may be done later, send it again",
 );
-pub(super) const BUSY: ErrorReply = ErrorReply(ErrorCode::Unavailable, "too much waits for the store, try again");
+pub(super) const BUSY: ErrorReply =
+    ErrorReply(ErrorCode::Unavailable, "too many requests wait for the store, try again");
 pub(super) const FULL: ErrorReply =
     ErrorReply(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
 pub(super) const CROWDED: ErrorReply =
@@ -30,15 +31,13 @@ pub(super) const NO_HASHING: ErrorReply =
     ErrorReply(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
 /// The code is not `TOO_LARGE`: that one announces that the connection is closed, but here the
 /// envelope is within its limit.
-pub(super) const LARGER_THAN_ROWS: ErrorReply = ErrorReply(
-    ErrorCode::BadField,
-    "this is larger than the database of this server takes, sent again it is refused again",
-);
+pub(super) const LARGER_THAN_ROWS: ErrorReply =
+    ErrorReply(ErrorCode::BadField, "this is larger than the database of this server accepts, do not send it again");
 pub(super) const REFUSED: ErrorReply =
-    ErrorReply(ErrorCode::BadField, "the store refuses what this says, sent again it is refused again");
+    ErrorReply(ErrorCode::BadField, "the store refuses this content, do not send it again");
 pub(super) const DAMAGED: ErrorReply = ErrorReply(
     ErrorCode::Unavailable,
-    "what is stored for this is damaged, trying again does not help: tell the operator of the server",
+    "the stored data for this is damaged, trying again does not help: tell the operator of the server",
 );
 pub(super) const LOG_IN_FIRST: ErrorReply = ErrorReply(ErrorCode::NotLoggedIn, "log in first");
 pub(super) const BANNED: ErrorReply =

@@ -28,7 +28,7 @@ pub(super) enum HashPurpose {
         secret: Secret,
     },
     Login(LoginAttemptId),
-    /// Another password for a user who has proven who they are.
+    /// A new password for a user whose old password was checked.
     NewPassword {
         new: Box<PendingPasswordChange>,
         secret: Secret,

@@ -140,7 +140,7 @@ pub enum CoreEvent<'a> {
     Bus {
         /// From this one.
         from: NodeIncarnation,
-        /// What it is.
+        /// The frame.
         frame: Box<BusFrame>,
     },
     /// Of a node with a bus: all that happened in this turn of the loop was handed in. Whatever the
@@ -266,7 +266,7 @@ pub enum CoreAction {
     Send {
         /// The receiver: this life of the node, and no later one.
         to: NodeIncarnation,
-        /// What is said.
+        /// The record.
         record: NodeMessage,
     },
     /// Of a node with a bus: publish this for another one, or drop it. Only given for
@@ -274,7 +274,7 @@ pub enum CoreAction {
     Publish {
         /// For this one; for no later life of that node.
         to: NodeIncarnation,
-        /// What is published.
+        /// The frame.
         frame: Box<BusFrame>,
     },
     /// Only on a node of a cluster: read the view now, and hand it in even if it has not changed.
@@ -462,14 +462,14 @@ pub enum Job {
     Account {
         /// The user it is about.
         user: UserName,
-        /// What it is.
+        /// The job.
         job: Box<AccountJob>,
     },
     /// Data lane of the user: a job for the operator. → [`JobOutcome::Admin`]
     Admin {
         /// The user it is about.
         user: UserName,
-        /// What it is.
+        /// The job.
         job: Box<AdminJob>,
     },
     /// Data lane of the user: a job that only a node of a cluster submits. →
@@ -477,7 +477,7 @@ pub enum Job {
     Cluster {
         /// The user it is about.
         user: UserName,
-        /// What it is.
+        /// The job.
         job: Box<ClusterStoreJob>,
     },
 }

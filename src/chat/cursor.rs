@@ -1,5 +1,5 @@
-//! How far one device has come in a [mailbox](super::mailbox): what was sent to it and waits for
-//! its ack, what is held back, what is next, and what is to be sent again.
+//! The position of one device in a [mailbox](super::mailbox): the pushes that were sent to it and
+//! wait for their acks, those that are held back, the next one, and those to be sent again.
 //!
 //! Outstanding pushes are in a queue of the cursor's own, in the order in which each was last sent.
 //! So its front is the push to be resent first, and an acked id is searched among outstanding

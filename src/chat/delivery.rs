@@ -1,4 +1,4 @@
-//! The way of a push: onto its receiver's list or into the store, then to its receiver, again and
+//! The way of a push: to its receiver's list or into the store, then to its receiver, again and
 //! again until it is acked. Its `MS` is sent when it is acked or committed, whichever is first.
 
 use super::ack_list::AckList;
@@ -304,8 +304,8 @@ impl ChatCore {
         self.want_page(user, out);
     }
 
-    /// Forgets a delivery that is on no list, unless its save is in flight: then the outcome of the
-    /// save forgets it.
+    /// Releases a delivery that is on no list, unless its save is in flight: then it is released
+    /// when the save is answered.
     pub(super) fn release_unless_listed(&mut self, delivery: DeliveryRef) {
         if let Some(found) = self.deliveries.get(delivery)
             && !found.is_listed
@@ -319,7 +319,7 @@ impl ChatCore {
         }
     }
 
-    /// Forgets a delivery. If it never became durable, the message was not taken: when the sender
+    /// Releases a delivery. If it never became durable, the message was not taken: when the sender
     /// repeats it, it is a new message.
     pub(super) fn release_delivery(&mut self, name: DeliveryRef) {
         let Some(delivery) = self.deliveries.remove(name) else {

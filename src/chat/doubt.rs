@@ -32,9 +32,11 @@ enum FriendsReading {
 /// The users and pushes about which the store is asked.
 #[derive(Debug, Default)]
 pub(super) struct FriendshipsInDoubt {
-    /// The online users whose friends must be read again, in the order of their ids. Each is held.
+    /// The online users whose friends must be read again, in the order of their ids. Each counts as
+    /// a reference.
     users: BTreeMap<UserSlot, FriendsReading>,
-    /// Pushes that may be in the store and must be searched, with their receivers, who are held.
+    /// Pushes that may be in the store and must be searched, with their receivers. Each receiver
+    /// counts as a reference.
     lost: Vec<(UserSlot, u64)>,
     /// The timer for reading these, and for retrying undecided operations, is set.
     timer_set: bool,
@@ -256,7 +258,7 @@ impl ChatCore {
 mod tests {
     use super::*;
 
-    /// What happens to a user's friends.
+    /// A step in the reading of a user's friends.
     #[derive(Clone, Copy, Debug)]
     enum FriendsStep {
         Begin,

@@ -1,4 +1,4 @@
-//! The rules about friendships as pure functions: what a request means, and what the store's
+//! The rules about friendships as pure functions: the meaning of a request, and that of the store's
 //! outcome changes.
 
 use super::answer::{ErrorReply, FULL, NOT_YOU, UNAVAILABLE, fault_of};

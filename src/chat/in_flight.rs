@@ -30,7 +30,7 @@ struct UserInFlightLoad(u32);
 impl UserInFlightLoad {
     /// This bit says that the limit was reached, and more than half of it is still in flight.
     const OVER: u32 = 1 << 31;
-    /// Something waits until the user's messages are safe.
+    /// Something waits until the user's messages are durable.
     const AWAITED: u32 = 1 << 30;
     const FLAGS: u32 = Self::OVER | Self::AWAITED;
 
@@ -152,7 +152,8 @@ impl ChatCore {
         }
     }
 
-    /// Somebody has less in flight who is held for it, or for whose messages something waits.
+    /// The load of a user has shrunk. Their requests were held for it, or something waits for their
+    /// messages.
     #[inline(never)]
     fn on_load_reduced(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let load = *self.in_flight.load(user);
@@ -165,7 +166,8 @@ impl ChatCore {
         }
     }
 
-    /// Whenever a user has less in flight, the letting go of them goes on. They are held meanwhile.
+    /// Whenever the load of this user shrinks, the user's release goes on. The user is referred to
+    /// meanwhile.
     pub(super) fn await_messages(&mut self, user: UserSlot, on: bool) {
         self.in_flight.load(user).set(UserInFlightLoad::AWAITED, on);
     }

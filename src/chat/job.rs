@@ -52,16 +52,17 @@ pub(super) enum JobPurpose {
     },
     /// Reads this user's friends again. Holds a reference to the user, whose `loading` is set.
     Friends(UserSlot),
-    /// Asks to whom this user belongs: their node is to be told something. They are held with that.
+    /// Asks to which node this user belongs: it is to be told something. Holds a reference to the
+    /// user.
     Owner(UserSlot),
-    /// The same of somebody who logs in here; they may be gone by now.
+    /// The same for a user who logs in here; the user may be gone by now.
     ClaimedOwner {
         user: UserSlot,
         serial: u64,
     },
-    /// Comes behind all jobs about a user who is let go of, and is held with that.
+    /// Follows all jobs about a user whom this node lets go of. Holds a reference to the user.
     LettingGo(UserSlot),
-    /// Asks to whom a user belongs about whom the operator asks.
+    /// Asks to which node a user belongs. The operator has asked about the user.
     AskedOwner(PendingUserReport),
     /// Hashes a password that the operator gives.
     AdminHash(Box<AdminOperation>),

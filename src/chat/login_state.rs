@@ -41,7 +41,7 @@ const TOO_MANY_AT_ONCE: ErrorReply =
 /// A retry cannot help, so the sentence does not say *try again*.
 const UNREADABLE: ErrorReply = ErrorReply(
     ErrorCode::Forbidden,
-    "what is stored of this account's password cannot be read, trying again does not help: the operator must reset it",
+    "the stored password of this account cannot be read, trying again does not help: the operator must reset it",
 );
 
 /// The state of a log-in, with its data. A try in it is not settled yet.

@@ -41,14 +41,14 @@ pub enum LogEvent {
     SignedUp {
         /// The new account.
         user: UserName,
-        /// Who asked for it.
+        /// The client that asked for it.
         client: ConnAndAddress,
     },
     /// A sign-up was refused: the `SF` to this client follows directly.
     SignUpRefused {
         /// The name that the client wanted; `None` if its request could not be read.
         user: Option<UserName>,
-        /// Who asked for it.
+        /// The client that asked for it.
         client: ConnAndAddress,
         /// Why.
         cause: LoginRefusalCause,
@@ -65,15 +65,15 @@ pub enum LogEvent {
     /// A user has changed their password: the answer to this client follows, if it is still
     /// connected.
     PasswordChanged {
-        /// Whose.
+        /// The user.
         user: UserName,
-        /// Who asked for it.
+        /// The client that asked for it.
         client: Option<ConnAndAddress>,
     },
     /// A user's connection is closed by an order. The order came from an operator, or from the user
     /// on another connection, and perhaps through another node.
     ForcedLogout {
-        /// Whose.
+        /// The user.
         user: UserName,
         /// The connection that is closed.
         client: ConnAndAddress,
@@ -81,15 +81,15 @@ pub enum LogEvent {
     /// A user has deleted their account: the answer to this client follows, if it is still
     /// connected.
     AccountDeleted {
-        /// Whose.
+        /// The user.
         user: UserName,
-        /// Who asked for it.
+        /// The client that asked for it.
         client: Option<ConnAndAddress>,
     },
     /// A user's request to change the password or delete the account was refused: they could not
     /// prove who they are.
     ProofRefused {
-        /// Who is logged in.
+        /// The user who is logged in.
         user: Option<UserName>,
         /// On this connection.
         client: ConnAndAddress,

@@ -1,4 +1,4 @@
-//! What the store answers to a job: a part of the [contract](super::contract).
+//! The answers of the store to jobs: a part of the [contract](super::contract).
 
 use super::account_job::AccountOutcome;
 use super::admin_job::AdminJobOutcome;

@@ -105,7 +105,7 @@ impl ChatCore {
         }
     }
 
-    /// Answers a roster. Who is online is looked up in memory.
+    /// Answers a roster. Which friends are online is looked up in memory.
     fn answer_roster(&mut self, request: JobTicket, user: &UserName, mut roster: Roster, out: &mut Vec<CoreAction>) {
         roster.cut_to_frame();
         let user = self.users.find(user.as_str());

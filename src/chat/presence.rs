@@ -1,13 +1,13 @@
 //! PRESENCE: watchers are told which of their friends are online.
 //!
-//! Watchers are told a state, not events. A user who comes or goes is a *change*. The changes are
-//! told to the friends who watch, one after the other and by turns. Each time
+//! Watchers are told a state, not events. If a user comes online or goes offline, this is a
+//! *change*. The changes are told to the friends who watch, in turn. Each time
 //! ([`ChatTimer::Presence`]) only a bounded number of frames is sent, however many users come and
-//! go: messages never wait for it. A user who changes again meanwhile, or shortly afterwards, is
-//! told of once more after a rest.
+//! go: messages never wait for it. If the state of a user changes again meanwhile, or shortly
+//! afterwards, the new state is told after a rest.
 //!
-//! Nothing is written to a connection whose output is blocked. What its user was not told is
-//! *owed*: when the output is written, they are told the state at that time.
+//! Nothing is written to a connection whose output is blocked. The core remembers of which friends
+//! its user was not told. When the output is written, it tells their state at that time.
 
 use super::cluster::PresenceMove;
 use super::contract::{ConnId, CoreAction, CoreSettings};
@@ -21,7 +21,7 @@ use std::collections::{HashMap, VecDeque};
 const REST_MS: u64 = 1_000;
 /// The number of looks (whether a friend watches) that cost as much as one frame.
 const LOOKS_PER_FRAME: u32 = 16;
-/// The looks that one change, or one user who is owed something, gets before the next one has its
+/// The looks that one change, or one user with unsent frames, gets before the next one has its
 /// turn.
 const LOOKS_PER_TURN: u32 = 16 * LOOKS_PER_FRAME;
 /// A list of owed users that is longer than this is searched for users who are not friends any
@@ -48,7 +48,7 @@ struct PresenceChange {
     phase: PresenceChangePhase,
     /// The state that all friends who watch know; `None`: they know different states.
     known_state: Option<bool>,
-    /// The friends of a user who has gone, each held.
+    /// The friends of a user who has gone. Each counts as a reference.
     friends: Vec<UserSlot>,
 }
 
@@ -65,7 +65,7 @@ struct UnsentPresence {
 enum PresenceWork {
     /// The change of this user.
     Of(UserSlot),
-    /// What is owed to this user.
+    /// The frames that this user did not get because their output was blocked.
     To(UserSlot),
 }
 
@@ -212,7 +212,7 @@ impl ChatCore {
         self.arm_presence();
     }
 
-    /// Two who have become friends are told of each other.
+    /// Two users have become friends: each is told the state of the other.
     pub(super) fn report_new_friends(&mut self, one: UserSlot, other: UserSlot) {
         for (to, about) in [(one, other), (other, one)] {
             if self.watching_conn(to).is_some() {
@@ -241,7 +241,7 @@ impl ChatCore {
         }
     }
 
-    /// The output of a user who watches moves again: what is owed to them may go out.
+    /// The output of a user who watches moves again: the unsent frames may go out.
     pub(super) fn resume_unsent_presence(&mut self, user: UserSlot) {
         if let Some(owed) = self.presence.unsent.get_mut(&user)
             && !std::mem::replace(&mut owed.is_queued, true)

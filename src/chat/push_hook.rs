@@ -45,7 +45,7 @@ enum PushWatchStage {
     Announced(TimerId),
 }
 
-/// The watch over one user, who is held.
+/// The watch over one user. The user counts as a reference.
 #[derive(Clone, Copy, Debug)]
 struct PushWatch {
     user: UserSlot,

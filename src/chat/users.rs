@@ -162,7 +162,7 @@ impl Users {
         self.evict_unused(user);
     }
 
-    /// Forgets a user whom nothing refers to any more.
+    /// Evicts a user whom nothing refers to any more.
     pub(super) fn evict_unused(&mut self, user: UserSlot) {
         let entry = &self.slab[user.slot()];
         let needed = entry.refs > 0
@@ -225,7 +225,7 @@ impl Users {
         self.get_mut(user).location = UserLocation::Elsewhere;
     }
 
-    /// That is not known any more.
+    /// It is not known any more that the user is on another node.
     pub(super) fn clear_route_elsewhere(&mut self, user: UserSlot) {
         if self.route(user) == UserLocation::Elsewhere {
             self.set_route_away(user);
@@ -259,7 +259,7 @@ impl Users {
         before.into_iter().for_each(|friend| self.release(friend));
     }
 
-    /// Forgets a user's friends: they went offline.
+    /// Releases a user's friends: the user went offline.
     pub(super) fn release_friends(&mut self, user: UserSlot) {
         for friend in self.take_friends(user) {
             self.release(friend);

@@ -1,4 +1,5 @@
-//! What the library hands to a program: pushes to ack, presence, and the state of the connection.
+//! The events that a program gets from the library: pushes to ack, presence, and the state of the
+//! connection.
 
 use super::error::ClientEndReason;
 use super::push::Push;
@@ -7,7 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What has happened.
+/// An event.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {

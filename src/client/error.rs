@@ -72,7 +72,7 @@ pub enum ClientEndReason {
     Fault(String),
 }
 
-/// What a program should do, in one word.
+/// The action that a program should take, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecommendedAction {
@@ -119,7 +119,7 @@ impl RecommendedAction {
 }
 
 impl Error {
-    /// What to do about it.
+    /// The recommended reaction to it.
     #[must_use]
     pub fn recommended_action(&self) -> RecommendedAction {
         match self {

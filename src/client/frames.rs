@@ -1,5 +1,5 @@
-//! What a client writes and reads: requests, with the type of their answers, and the frames of the
-//! server.
+//! The texts that a client writes and reads: requests, with the type of their answers, and the
+//! frames of the server.
 
 use super::error::{Error, Refusal};
 use super::profile::{Profile, Roster};

@@ -28,7 +28,7 @@ const SHUTTING_DOWN_MS: u64 = 2_000;
 /// A number that the driver gave a request.
 pub(super) type RequestTicket = u64;
 
-/// What the program can ask for, besides requests.
+/// An order of the program, besides requests.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum ClientMachineOrder {
     /// Ask for presence after every log-in.
@@ -73,7 +73,7 @@ pub(super) enum MachineInput {
     },
 }
 
-/// What the driver has to do for the machine.
+/// A task of the driver for the machine.
 #[derive(Debug, PartialEq)]
 pub(super) enum ClientMachineOutput {
     Connect,

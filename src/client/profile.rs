@@ -16,7 +16,7 @@ pub struct Profile {
     pub profile_picture: String,
     /// Where the user is.
     pub location: String,
-    /// What the user says of themselves.
+    /// The user's description of themselves.
     pub personal_description: String,
     /// Public keys, for encryption between friends (docs/e2e.md).
     pub rsa_public_key: String,

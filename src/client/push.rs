@@ -7,7 +7,7 @@ use ring::digest;
 /// anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push {
-    /// What it is.
+    /// Its kind.
     pub kind: PushKind,
     /// The id that its sender gave it. Two senders may use the same one.
     pub message_id: String,
@@ -21,7 +21,7 @@ pub struct Push {
     pub content: String,
 }
 
-/// What identifies a push.
+/// The key by which a repeated push is recognised.
 pub(super) type PushDedupKey = [u8; 16];
 
 impl Push {

@@ -1,5 +1,5 @@
-//! What the program's threads and the client's own thread share: commands in one direction, events
-//! in the other.
+//! The data that the program's threads and the client's own thread share: commands in one
+//! direction, events in the other.
 
 use super::delivery::{ClientEvent, ConnectionState, ReceivedPush};
 use super::error::{ClientEndReason, Error};
@@ -31,7 +31,7 @@ struct ClientCommandQueue {
     unanswered_count: usize,
 }
 
-/// What is waiting for the program.
+/// The events that wait for the program.
 #[derive(Default)]
 struct ClientInbox {
     pushes: VecDeque<Push>,

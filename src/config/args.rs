@@ -274,7 +274,7 @@ pub(super) fn error_sentence(error: &lexopt::Error) -> String {
     }
 }
 
-/// `hongyan 0.1.0 (schema 11, frames 1-1)`: what nodes of a cluster have to agree about.
+/// `hongyan 0.1.0 (schema 11, frames 1-1)`: the versions that nodes of a cluster compare.
 #[must_use]
 pub fn version() -> String {
     let build = env!("CARGO_PKG_VERSION");

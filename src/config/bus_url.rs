@@ -82,7 +82,7 @@ impl BusUrl {
             Some((rest, parameter)) => (rest, Some(parameter)),
             None => (rest, None),
         };
-        // What is published reaches all databases of an instance, so a URL names none.
+        // A frame reaches all databases of an instance, so a URL names none.
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains(['/', '#', ' ']) {
             return Err(format!("{shape}; nothing stands behind the port"));
@@ -169,7 +169,7 @@ fn decoded(text: &str) -> Result<String, String> {
         bytes.push(u8::from_str_radix(digits, 16).map_err(|_| fault())?);
         rest = behind;
     }
-    String::from_utf8(bytes).map_err(|_| "what is percent-encoded in the URL of the bus is not UTF-8".to_owned())
+    String::from_utf8(bytes).map_err(|_| "the percent-encoded text in the URL of the bus is not UTF-8".to_owned())
 }
 
 impl fmt::Display for BusUrls {

@@ -100,15 +100,17 @@ pub struct Config {
     pub node_name: Option<Box<str>>,
     /// The largest number of records for other nodes that wait to be written.
     pub mail_max: usize,
-    /// The size of that together, in bytes.
+    /// The largest size of the records for other nodes that wait to be written, in bytes.
     pub mail_bytes_max: usize,
-    /// Where nodes talk faster than through the database, if anywhere.
+    /// The instances of the bus, if there is a bus.
     pub bus: BusUrls,
-    /// The time that an instance of it may take for anything, in ms.
+    /// The longest time in which an instance of the bus must connect or answer, in ms.
     pub bus_timeout_ms: u64,
-    /// Frames that wait for an instance of it, or for the loop.
+    /// The largest number of frames that wait for an instance of the bus, and of those that wait
+    /// for the loop.
     pub bus_frames_max: usize,
-    /// And their size, in bytes.
+    /// The largest size of the frames that wait for an instance of the bus, and of those that wait
+    /// for the loop, in bytes.
     pub bus_bytes_max: usize,
     /// The URL of the push hook, if there is one.
     pub push_hook: Option<HookUrl>,

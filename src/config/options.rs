@@ -237,7 +237,7 @@ const FIRST: &[ConfigOption] = &[
         CLIENT,
         "handshake-timeout",
         OptionKind::Duration(number!(1, DAY, handshake_timeout_ms: u64)),
-        "How long the TLS handshake, and the arrival of an HTTP request's head, may take.",
+        "How long the TLS handshake and the head of an HTTP request may take together.",
     ),
     live(
         CLIENT,

@@ -13,7 +13,7 @@ impl Origins {
     /// Reads `https://chat.example,http://localhost:8000`, or the word for any.
     ///
     /// # Errors
-    /// What is wrong with the first entry that cannot be read.
+    /// The fault of the first entry that cannot be read.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == ANY {
             return Ok(Self::default());

@@ -35,7 +35,7 @@ fn check_kind(data: &Metadata) -> Result<(), String> {
     }
 }
 
-/// What the system says, without its error number where the cause is a usual one.
+/// The error text of the system, without the error number if the cause is a usual one.
 fn plain(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),

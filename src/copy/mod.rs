@@ -118,7 +118,7 @@ pub fn copy<W: Write>(
         Ok(copied)
     });
     let copied = copied.map_err(|why| {
-        format!("{why}; what is in {to} is no store yet, and no server starts on it: {}", removal_hint(to))
+        format!("{why}; {to} has only a part of the store, and no server starts on it: {}", removal_hint(to))
     })?;
     target.store.unmark().map_err(|error| {
         format!("all is copied and the same, but {to} may still be marked as unfinished: {error}; {}", removal_hint(to))

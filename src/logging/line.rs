@@ -18,7 +18,7 @@ const TEXT_BYTES_MAX: usize = 4_096;
 pub(super) const TIME_FORMAT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
-/// What a line is made for.
+/// The purpose of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LogLineFormat {
     /// `message key=value`, behind the time and the level.

@@ -105,7 +105,7 @@ pub struct ServerSnapshot {
     pub store: Arc<StoreHealth>,
     /// The numbers of the bus between nodes, if there is one.
     pub bus: Option<BusFigures>,
-    /// The nodes of the cluster, what waits for them, and what has happened between them.
+    /// The nodes of the cluster, the records that wait for them, and counts of events between them.
     pub cluster: Option<(ClusterFigures, ClusterGauges, ClusterCounters)>,
 }
 
@@ -135,7 +135,7 @@ pub struct LoopCaller {
 
 impl std::fmt::Debug for LoopCaller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asker").finish_non_exhaustive()
+        f.debug_struct("LoopCaller").finish_non_exhaustive()
     }
 }
 

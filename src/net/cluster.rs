@@ -41,7 +41,7 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    /// What a turn has for other nodes goes out together.
+    /// Publishes all records of a turn for other nodes together.
     pub(super) fn end_turn_on_bus(&mut self) {
         if self.chat.publishes() {
             self.dispatch(CoreEvent::TurnEnded);

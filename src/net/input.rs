@@ -35,7 +35,7 @@ enum ClientInputOutcome {
     Held,
 }
 
-const NOT_JSON: &str = "what came in is no JSON object, or is nested too deep";
+const NOT_JSON: &str = "the input is not a JSON object, or is nested too deeply";
 const TOO_LARGE: &str = "an envelope is larger than this server takes";
 
 impl<S: NonblockingStream> Hub<S> {

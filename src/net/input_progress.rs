@@ -14,7 +14,7 @@ pub(super) const LATE_MS: u64 = 1_000;
 /// milliseconds, and has up to a thousand events.
 const TURNS_MAX: u32 = 256;
 
-/// What is known about the input handed in so far.
+/// The time up to which all input was handed in, and the data to find it.
 #[derive(Debug, Default)]
 pub(super) struct InputWatermark {
     /// Everything that was sent by this time was handed in, by the mono clock.

@@ -108,7 +108,7 @@ pub struct LoopParts {
     pub drain_began: Arc<AtomicBool>,
     /// The other nodes, if this is one of a cluster.
     pub cluster: Option<ClusterHandle>,
-    /// What carries frames between them, if there is one.
+    /// The bus that carries frames between them, if there is one.
     pub bus: Option<Box<dyn Bus>>,
     /// The calls of operators; the sender wakes the loop.
     pub calls: Option<LoopCalls>,
@@ -398,7 +398,7 @@ impl Loop {
                 log::info!("a signal asks for the stop");
                 self.begin_stop();
             } else {
-                log::warn!("a second signal: nothing is waited for any more");
+                log::warn!("a second signal: the server does not wait any longer");
                 self.stop = StopStage::Now;
             }
         }

@@ -1,5 +1,5 @@
-//! The states of the two sides of a connection: what may still be read from its client, and what
-//! may still be written to it.
+//! The states of the two sides of a connection: may anything still be read from its client, and
+//! may anything still be written to it?
 
 use super::counters::CloseCause;
 

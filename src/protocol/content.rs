@@ -1,4 +1,4 @@
-//! CONTENT → checked fields: what each TYPE needs.
+//! CONTENT → checked fields, for each TYPE.
 
 use super::envelope::{LONE_SURROGATE, has_lone_surrogate, string};
 use super::error::ErrorCode;
@@ -94,7 +94,7 @@ fn values<'a>(
     keys: &'static [&'static str],
 ) -> Result<(JsonContentForm, UnparsedContentFields<'a>), BadInput> {
     let Some(form) = form else {
-        return Err(bad_input(verb, None, "", "CONTENT is an object, or a string that holds one"));
+        return Err(bad_input(verb, None, "", "CONTENT must be an object, or a string that holds one"));
     };
     let values = UnparsedContentFields::read(text, keys);
     // In the object form this was checked with the envelope. In a key it is a parse error, which is
@@ -136,12 +136,12 @@ const MESSAGE: &[&str] = &["messageId", "sender", "receiver", "content"];
 const ACK: &[&str] = &["MessageId", "sender"];
 const FRIEND: &[&str] = &["messageId", "sender", "receiver", "content", "type"];
 
-const EMAIL: FaultText = "emailAddress is a string of at most 255 bytes";
-const NICK_NAME: FaultText = "nickName is a string of at most 255 bytes";
-const PICTURE: FaultText = "profilePicture is a string of at most 2048 bytes";
-const LOCATION: FaultText = "location is a string of at most 255 bytes";
-const DESCRIPTION: FaultText = "personalDescription is a string of at most 8192 bytes";
-const PUBLIC_KEY: FaultText = "rsaPublicKey is a string of at most 8192 bytes";
+const EMAIL: FaultText = "emailAddress must be a string of at most 255 bytes";
+const NICK_NAME: FaultText = "nickName must be a string of at most 255 bytes";
+const PICTURE: FaultText = "profilePicture must be a string of at most 2048 bytes";
+const LOCATION: FaultText = "location must be a string of at most 255 bytes";
+const DESCRIPTION: FaultText = "personalDescription must be a string of at most 8192 bytes";
+const PUBLIC_KEY: FaultText = "rsaPublicKey must be a string of at most 8192 bytes";
 
 /// TYPE 1 and 2, and the TYPEs that are words.
 pub(super) fn with_mid<'a>(
@@ -176,10 +176,10 @@ fn secret(text: &str, explanation: FaultText) -> Result<Secret, FaultText> {
 }
 
 fn sign_up(values: &UnparsedContentFields<'_>) -> Result<(Box<Profile>, Secret), FaultText> {
-    let name = values.text(0, "CONTENT lacks the key userName", "userName is a string")?;
+    let name = values.text(0, "CONTENT lacks the key userName", "userName must be a string")?;
     let name = UserNameRef::for_sign_up(name)?;
-    let hash = values.text(1, "CONTENT lacks the key hashValue", "hashValue is a string")?;
-    let secret = secret(&hash, "hashValue has 1 to 256 bytes")?;
+    let hash = values.text(1, "CONTENT lacks the key hashValue", "hashValue must be a string")?;
+    let secret = secret(&hash, "hashValue must have 1 to 256 bytes")?;
     let profile = Profile {
         user_name: name.to_owned(),
         email_address: values.optional(2, SHORT_TEXT_BYTES_MAX, EMAIL)?,
@@ -193,26 +193,26 @@ fn sign_up(values: &UnparsedContentFields<'_>) -> Result<(Box<Profile>, Secret),
 }
 
 fn log_in<'a>(values: &UnparsedContentFields<'a>) -> Result<(UserNameRef<'a>, Credential), FaultText> {
-    let user = UserNameRef::new(values.text(0, "CONTENT lacks the key USER", "USER is a string")?)?;
+    let user = UserNameRef::new(values.text(0, "CONTENT lacks the key USER", "USER must be a string")?)?;
     let credential = match (values.raw[1], values.raw[2]) {
         (None, Some(token)) => {
-            let token = string(token).ok_or("TOKEN is a string")?;
-            Credential::Token(secret(&token, "TOKEN has 1 to 256 bytes")?)
+            let token = string(token).ok_or("TOKEN must be a string")?;
+            Credential::Token(secret(&token, "TOKEN must have 1 to 256 bytes")?)
         }
         (Some(_), Some(_)) => return Err("CONTENT has PASS or TOKEN, not both"),
         (_, None) => {
-            let pass = values.text(1, "CONTENT lacks the key PASS (or TOKEN)", "PASS is a string")?;
-            Credential::Password(secret(&pass, "PASS has 1 to 256 bytes")?)
+            let pass = values.text(1, "CONTENT lacks the key PASS (or TOKEN)", "PASS must be a string")?;
+            Credential::Password(secret(&pass, "PASS must have 1 to 256 bytes")?)
         }
     };
     Ok((user, credential))
 }
 
 fn token(values: &UnparsedContentFields<'_>) -> Result<TokenVerb, FaultText> {
-    match &*values.text(0, "CONTENT lacks the key want", "want is a string")? {
+    match &*values.text(0, "CONTENT lacks the key want", "want must be a string")? {
         "new" => Ok(TokenVerb::New),
         "revoke" => Ok(TokenVerb::Revoke),
-        _ => Err("want is new or revoke"),
+        _ => Err("want must be new or revoke"),
     }
 }
 
@@ -250,11 +250,11 @@ pub(super) fn without_mid<'a>(
 fn message_fields<'a>(
     values: &UnparsedContentFields<'a>,
 ) -> Result<(MessageId<'a>, UserNameRef<'a>, UserNameRef<'a>, Cow<'a, str>), FaultText> {
-    let id = MessageId::new(values.text(0, "CONTENT lacks the key messageId", "messageId is a string")?)
-        .map_err(|_| "messageId has 1 to 128 bytes")?;
-    let sender = UserNameRef::new(values.text(1, "CONTENT lacks the key sender", "sender is a string")?)?;
-    let receiver = UserNameRef::new(values.text(2, "CONTENT lacks the key receiver", "receiver is a string")?)?;
-    let content = values.text(3, "CONTENT lacks the key content", "content is a string")?;
+    let id = MessageId::new(values.text(0, "CONTENT lacks the key messageId", "messageId must be a string")?)
+        .map_err(|_| "messageId must have 1 to 128 bytes")?;
+    let sender = UserNameRef::new(values.text(1, "CONTENT lacks the key sender", "sender must be a string")?)?;
+    let receiver = UserNameRef::new(values.text(2, "CONTENT lacks the key receiver", "receiver must be a string")?)?;
+    let content = values.text(3, "CONTENT lacks the key content", "content must be a string")?;
     Ok((id, sender, receiver, content))
 }
 
@@ -265,9 +265,9 @@ fn message<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Res
 }
 
 fn ack<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<ClientRequest<'a>, FaultText> {
-    let id = MessageId::new(values.text(0, "CONTENT lacks the key MessageId", "MessageId is a string")?)
-        .map_err(|_| "MessageId has 1 to 128 bytes")?;
-    Ok(ClientRequest::Ack { form, id, sender: values.name(1, "sender is a string")? })
+    let id = MessageId::new(values.text(0, "CONTENT lacks the key MessageId", "MessageId must be a string")?)
+        .map_err(|_| "MessageId must have 1 to 128 bytes")?;
+    Ok(ClientRequest::Ack { form, id, sender: values.name(1, "sender must be a string")? })
 }
 
 fn friend<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<ClientRequest<'a>, FaultText> {
@@ -279,7 +279,7 @@ fn friend<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Resu
         "2" => FriendVerb::Accept,
         "3" => FriendVerb::Reject,
         "4" => FriendVerb::Delete,
-        _ => return Err("type is 1, 2, 3 or 4"),
+        _ => return Err("type must be 1, 2, 3 or 4"),
     };
     Ok(ClientRequest::Friend { form, id, sender, receiver, verb, content })
 }

@@ -26,9 +26,9 @@ pub struct ContentBuffer {
 const SCRATCH_KEPT_BYTES: usize = 16 * 1024;
 
 /// The sentence for input that is not UTF-8.
-pub const NOT_UTF8: &str = "an envelope is UTF-8";
+pub const NOT_UTF8: &str = "an envelope must be UTF-8";
 pub(super) const NOT_AN_OBJECT: &str = "an envelope is one JSON object";
-pub(super) const LONE_SURROGATE: &str = "a text holds half of a surrogate pair";
+pub(super) const LONE_SURROGATE: &str = "a text must not contain half of a surrogate pair";
 
 /// The unparsed values of the envelope's keys.
 struct RawEnvelopeValues<'a> {
@@ -133,8 +133,8 @@ fn parse_mid(raw: Option<&str>) -> Result<Option<MessageId<'_>>, &'static str> {
     let Some(raw) = raw else {
         return Ok(None);
     };
-    let text = string(raw).ok_or("MID is a string")?;
-    MessageId::new(text).map(Some).map_err(|_| "MID has 1 to 128 bytes")
+    let text = string(raw).ok_or("MID must be a string")?;
+    MessageId::new(text).map(Some).map_err(|_| "MID must have 1 to 128 bytes")
 }
 
 /// A JSON string, borrowed if it holds no escapes.

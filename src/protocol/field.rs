@@ -41,7 +41,7 @@ fn check_user_name(text: &str) -> Result<(), FieldFault> {
     }
     // The byte length bounds the count of characters from above, so most names are never counted.
     if text.len() > USER_NAME_CHARS_MAX && text.chars().count() > USER_NAME_CHARS_MAX {
-        return Err("a user name has at most 64 characters");
+        return Err("a user name must have at most 64 characters");
     }
     if text.chars().any(char::is_control) {
         return Err("a user name must not contain control characters");
@@ -172,7 +172,7 @@ impl<'a> MessageId<'a> {
         match text.len() {
             0 => Err("an id must not be empty"),
             1..=ID_BYTES_MAX => Ok(Self(text)),
-            _ => Err("an id has at most 128 bytes"),
+            _ => Err("an id must have at most 128 bytes"),
         }
     }
 

@@ -211,15 +211,15 @@ pub fn write_options(out: &mut Vec<u8>) {
 /// Appends a refusal; with `no_body` only the headers.
 pub fn write_refusal(out: &mut Vec<u8>, refusal: HttpRefusal, no_body: bool) {
     let (status, headers, text) = match refusal {
-        HttpRefusal::BadRequest => ("400 Bad Request", "", "This is no request that can be answered here.\n"),
+        HttpRefusal::BadRequest => ("400 Bad Request", "", "This server cannot answer such a request.\n"),
         HttpRefusal::TlsOnly => ("403 Forbidden", "", "This server takes TLS connections only: use https: or wss:.\n"),
         HttpRefusal::Forwarded => (
             "400 Bad Request",
             "",
-            "X-Forwarded-For and Forwarded name different clients or cannot be read; a proxy must remove what a client sends of them.\n",
+            "X-Forwarded-For and Forwarded name different clients or cannot be read; a proxy must remove those that come from a client.\n",
         ),
         HttpRefusal::Origin => ("403 Forbidden", "", "Pages of this origin may not open a WebSocket here.\n"),
-        HttpRefusal::NotFound => ("404 Not Found", "", "There is no such page here; / says what this is.\n"),
+        HttpRefusal::NotFound => ("404 Not Found", "", "There is no such page here; see the page at /.\n"),
         HttpRefusal::MethodNotAllowed => (
             "405 Method Not Allowed",
             ALLOW,

@@ -77,9 +77,9 @@ pub enum TokenVerb {
 /// The inner `type` of a TYPE 6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FriendVerb {
-    /// 1: asks somebody to be friends.
+    /// 1: asks another user to become friends.
     Request,
-    /// 2: says yes to somebody's request.
+    /// 2: accepts another user's request.
     Accept,
     /// 3: says no to it.
     Reject,

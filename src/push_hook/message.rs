@@ -1,4 +1,4 @@
-//! The body of a request: what a receiver is told.
+//! The body of a request: the data for the operator's service.
 
 use crate::chat::contract::PushHookNotice;
 use crate::protocol::push::PushKind;

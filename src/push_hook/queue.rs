@@ -19,7 +19,7 @@ pub(super) struct RetryTimes {
     pub(super) age_max: Duration,
 }
 
-/// What a thread is to do next.
+/// The next task of a thread.
 #[derive(Debug)]
 pub(super) enum NextHookSend {
     Send(HookMessage),
@@ -128,7 +128,7 @@ mod tests {
         HookQueue::new(len_max, RetryTimes { first_pause: SECOND, age_max: 900 * SECOND })
     }
 
-    /// What is to be sent, as text.
+    /// The next message to be sent, if there is one.
     fn sends(queue: &mut HookQueue, now: Instant) -> Option<HookMessage> {
         match queue.next(now) {
             NextHookSend::Send(message) => Some(message),

@@ -59,7 +59,7 @@ fn read(option: &str, path: &Path) -> Result<Vec<u8>, String> {
 
 fn pem_error(error: &pem::Error) -> &'static str {
     match error {
-        pem::Error::Base64Decode(_) => "what stands between its BEGIN and END is not base64",
+        pem::Error::Base64Decode(_) => "the text between its BEGIN and END is not base64",
         pem::Error::MissingSectionEnd { .. } => "a BEGIN in it has no END",
         _ => "it is not in PEM form",
     }

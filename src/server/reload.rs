@@ -23,7 +23,7 @@ use std::thread;
 /// Jobs may hold at most the memory budget divided by this.
 const JOBS_PART: usize = 8;
 
-/// What the program that runs a server does at a reload.
+/// The actions at a reload of the program that runs a server.
 #[derive(Clone)]
 pub struct ReloadHooks {
     /// Reads the arguments, the environment and the configuration file again.

@@ -13,7 +13,7 @@ impl std::fmt::Debug for ShutdownFlags {
     }
 }
 
-/// What has happened, and how to stop the loop.
+/// The reason for a stop, and the way to stop the loop.
 #[derive(Clone)]
 pub(super) struct ShutdownFlags {
     stop: Arc<AtomicBool>,

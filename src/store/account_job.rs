@@ -1,5 +1,5 @@
-//! The jobs of users about their own accounts: what is checked and what changes together, for every
-//! store.
+//! The jobs of users about their own accounts: the checks, and the changes that belong together,
+//! for every store.
 
 use super::quota::MailboxUsageCache;
 use super::{StoreConnection, StoreError, push_jobs};

@@ -1,4 +1,4 @@
-//! The jobs for the operator: what is checked and what changes together, for every store.
+//! The jobs for the operator: the checks, and the changes that belong together, for every store.
 
 use super::quota::MailboxUsageCache;
 use super::{StoreConnection, StoreError, push_jobs};

@@ -1,5 +1,5 @@
-//! The loop's end of a cluster: who this node is, what the database tells of the others and what
-//! they say, and what is said to them.
+//! The loop's end of a cluster: the identity of this node, the state of the other nodes in the
+//! database, and the records from them and to them.
 
 use super::StoreError;
 use super::mysql::{FenceCause, LeaseCallbacks, NodeDatabase, NodeLease, NodeOutboxLimits, NodeRecordOutbox};
@@ -22,7 +22,7 @@ pub type OnFenced = Arc<dyn Fn(FenceCause) + Send + Sync>;
 /// How the nodes are, as this one sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterFigures {
-    /// What its lease has shown.
+    /// The figures of its lease.
     pub lease: LeaseFigures,
     /// Records to others that wait to be written.
     pub unwritten_records: usize,
@@ -54,7 +54,7 @@ impl ClusterHandle {
         Ok(Self { server, lease, outbox, view })
     }
 
-    /// Who this node is.
+    /// The identity of this node.
     #[must_use]
     pub fn incarnation(&self) -> NodeIncarnation {
         self.server.identity().incarnation

@@ -1,5 +1,5 @@
-//! The rules of friend requests, their answers and the end of a friendship: what is checked, in
-//! which order, and what changes together. They are the same for every store: a store has the
+//! The rules of friend requests, their answers and the end of a friendship: the checks, their
+//! order, and the changes that belong together. They are the same for every store: a store has the
 //! tables ([`FriendshipTable`]), and no rule.
 
 use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};

@@ -1,4 +1,5 @@
-//! What only a node of a cluster asks of a store: to whom users belong, and pages without a cursor.
+//! The requests to a store that only a node of a cluster makes: the node of a user, and pages
+//! without a cursor.
 
 use super::StoreError;
 use crate::chat::contract::{NodeIncarnation, UserOwner};

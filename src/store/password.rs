@@ -260,13 +260,13 @@ impl VerifiedLogins {
         self.numbers.hash_one(user.as_str())
     }
 
-    /// Tells the operator that what is stored of a user's password is of no use, and not too often.
+    /// Tells the operator that a user's stored password cannot be read, but not too often.
     pub fn log_unreadable_hash(&self, user: &UserName, why: &dyn fmt::Display) {
         let unsaid = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).count(Instant::now());
         if let Some(unsaid) = unsaid {
             let (user, more) =
                 (user.as_str(), if unsaid > 0 { format!(" ({unsaid} more since the last)") } else { String::new() });
-            log::error!("what is stored of the password of {user:?} cannot be read: {why}; it must be reset{more}");
+            log::error!("the stored password of {user:?} cannot be read: {why}; it must be reset{more}");
         }
     }
 

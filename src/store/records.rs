@@ -191,8 +191,8 @@ fn read_versions(versions: RangeInclusive<u16>, bytes: &[u8], to: NodeIncarnatio
     Some(ReceivedNodeRecord { from, record })
 }
 
-/// What stands for a record of a kind that this program does not know, of a newer one: it is
-/// skipped if its kind says that it may be. Otherwise anything may have been in it.
+/// The replacement for a record whose kind only newer programs know. It is skipped if its kind
+/// allows that. Otherwise it counts as missed, because anything may have been in it.
 fn skip_unknown(bytes: &[u8]) -> Option<NodeMessage> {
     let kind = *bytes.first()?;
     let is_known = KINDS.contains(&kind);

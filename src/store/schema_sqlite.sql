@@ -29,8 +29,8 @@ CREATE TABLE friend_requests (
     PRIMARY KEY (receiver, sender)
 ) WITHOUT ROWID;
 
--- What was taken and not acked. seq is the order in which the server took it. Several devices of one user, or several servers,
--- will each need a column more here; the key then grows by it.
+-- Pushes that were taken and are not acked. seq is the order in which the server took them. Several devices of one user, or
+-- several servers, will each need a column more here; the key then grows by it.
 CREATE TABLE pushes (
     seq        INTEGER PRIMARY KEY NOT NULL,
     receiver   TEXT NOT NULL,

@@ -14,7 +14,7 @@ DROP INDEX friend_requests_by_sender;
 CREATE INDEX friend_requests_by_sender ON friend_requests (sender, push_seq);
 CREATE INDEX friend_requests_by_hidden ON friend_requests (hidden, receiver, push_seq);
 
--- Who blocks whom.
+-- The users who are blocked by other users.
 CREATE TABLE blocks (
     user_name    TEXT NOT NULL,
     blocked_name TEXT NOT NULL,

@@ -278,7 +278,7 @@ impl DataWorker {
             }
             // A second read would find the same.
             Err(StoreError::Corrupt(why)) if !writes => {
-                self.log_limiter.log("what is stored cannot be read", &why);
+                self.log_limiter.log("a stored row cannot be read", &why);
                 vec![JobOutcome::Refused]
             }
             Err(error) => {

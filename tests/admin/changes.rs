@@ -106,7 +106,7 @@ fn each_change_is_in_the_log_before_and_after_without_secrets_and_without_what_i
         let request = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
         super::caller::exchange(super::caller::connect_unix(&socket), request.as_bytes())
     };
-    // Who it was is told by the system.
+    // The system tells which user it was.
     let who = Program::owner_of(&socket);
     post("/users/nobody/ban", "").refused(404, "no_such_user");
     let line = program.wait_for("admin: ban");

@@ -15,7 +15,7 @@ const FUNCTION_LINES_MAX: usize = 80;
 /// Columns of a line of comment; rustfmt looks after the code.
 const COMMENT_COLUMNS_MAX: usize = 100;
 
-/// Which modules each module may name. What is not listed may name nothing but itself.
+/// The modules that each module may name. A module that is not listed may name only itself.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["server", "config", "admin", "backup", "chat_launcher", "copy", "logging"]),
     ("bin", &["client", "safe_text"]),
@@ -109,7 +109,7 @@ fn top_module(path: &Path) -> String {
     inside.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
 }
 
-/// What the files below `src` name of the crate, without what is for tests alone.
+/// The names of the crate that the files below `src` use, without code for tests alone.
 fn all_imports() -> BTreeMap<Name, Vec<Import>> {
     let (mut all, mut for_tests) = (BTreeMap::new(), Vec::new());
     for path in files("src", "rs") {

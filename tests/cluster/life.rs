@@ -82,8 +82,8 @@ fn an_order_of_the_operator_ends_connections_on_all_nodes() {
     a.done(&["disconnect", "ann"]);
     ann.expect_error("", "UNAVAILABLE");
     ann.expect_closed();
-    assert!(b.node.wait_for("cause=forced_logout").contains("user=ann"), "the log of her node says so");
-    assert_eq!(a.ask(&["disconnect", "ann"]).0, 1, "she is on no node");
+    assert!(b.node.wait_for("cause=forced_logout").contains("user=ann"), "the log of ann's node says so");
+    assert_eq!(a.ask(&["disconnect", "ann"]).0, 1, "ann is on no node");
     let mut ann = b.node.log_in("ann");
     a.done(&["ban", "ann"]);
     // It was done before the operator got the answer.
@@ -261,7 +261,7 @@ fn shown_as_they_come_and_go([a, mut b]: [Managed; 2]) {
     make_friends(a.node.addr, &["ann", "bob"]);
     let until = Instant::now() + PATIENCE;
     while !a.done(&["user", "bob"]).contains("not online") {
-        assert!(Instant::now() < until, "his connection does not end");
+        assert!(Instant::now() < until, "bob's connection does not end");
     }
     let mut ann = a.node.log_in("ann");
     ann.send(r#"{"MID":"r","CONTENT":{"watch":true},"TYPE":"ROSTER"}"#);
@@ -284,7 +284,7 @@ fn shown_as_they_come_and_go([a, mut b]: [Managed; 2]) {
     told(&mut again, false);
     let _bob = b.node.log_in("bob");
     told(&mut again, true);
-    // His node is killed: he is shown as offline a while after the fence.
+    // Bob's node is killed: some time after the fence, Bob is shown as offline.
     b.node.kill();
     told(&mut again, false);
 }

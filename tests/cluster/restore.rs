@@ -39,11 +39,11 @@ fn a_dump_of_nodes_that_live_is_restored_and_needs_nothing_else() {
     let mut ann = nodes[0].node.log_in("ann");
     drop(nodes[1].node.log_in("bob"));
     let mut cid = nodes[2].node.log_in("cid");
-    ann.say("m1", "bob", "he is away", "MS");
-    ann.say("m2", "cid", "he does not ack", "MS");
+    ann.say("m1", "bob", "bob is away", "MS");
+    ann.say("m2", "cid", "cid does not ack", "MS");
     cid.expect_push("4", "m2");
     dump(&database, &name, file.path());
-    // What comes after the dump is lost.
+    // Messages after the dump are lost.
     ann.say("m3", "bob", "late", "MS");
     // Some lives that the dump does not know.
     nodes.iter_mut().for_each(|one| one.node.kill());

@@ -111,7 +111,7 @@ fn a_node_says_how_its_links_are_and_counts_what_becomes_of_them() {
     b.node.wait_for("another node has fenced this one");
     b.node.wait_for("listening on");
     assert_eq!(metric(&b, "hongyan_cluster_fenced_total"), 1.0);
-    // Bob comes to the other node: nobody had to let go of him.
+    // Bob logs in on the other node: no node had to release Bob.
     let mut bob = a.node.log_in("bob");
     bob.take("m2");
     assert!(metric(&a, "hongyan_cluster_claims_ended_total{by=\"fenced\"}") >= 1.0);
@@ -136,7 +136,7 @@ fn an_operator_is_told_on_which_node_a_user_is_and_which_node_speaks() {
     );
     assert!(a.ask(&["where", "ann", "m1"]).1.contains("ann was on node b (2) last: ask that one"));
     drop(ann);
-    wait_until("she is gone", || a.done(&["user", "ann"]).contains("not online; on node b (2) last"));
+    wait_until("ann is gone", || a.done(&["user", "ann"]).contains("not online; on node b (2) last"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{Folder, copied};
 
-/// What root makes in a server's folder, the server cannot open.
+/// The server cannot open a file that root has made in its folder.
 #[test]
 fn a_file_of_root_in_the_folder_of_another_user_is_warned_of() {
     let folder = Folder::new();

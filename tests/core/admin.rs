@@ -1,4 +1,4 @@
-//! What an operator asks for, on a virtual clock.
+//! Requests of an operator, on a virtual clock.
 
 use crate::sim::world::World;
 use hongyan::chat::contract::{AdminAnswer, AdminRequest, OnlineUser, PushReport, UserStatusReport};

@@ -1,4 +1,4 @@
-//! Who may try passwords and sign up, how often, and in what order it is looked at.
+//! The limits of passwords and sign-ups, and the order in which passwords are hashed.
 
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;

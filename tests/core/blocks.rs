@@ -67,7 +67,7 @@ fn what_was_asked_either_way_is_moot_when_one_blocks_the_other() {
     w.heartbeat(ann);
     w.heartbeat(bob);
     assert_eq!(w.heard(ann), ["BEAT h"], "it is not sent again");
-    assert_eq!(w.heard(bob), ["OK b1", "BEAT h"], "nor is hers");
+    assert_eq!(w.heard(bob), ["OK b1", "BEAT h"], "nor is Ann's");
     assert_eq!(w.store.model.pushes().count(), 0);
     assert!(!w.store.model.is_pending("ann", "bob"));
     w.friend(ann, FriendVerb::Request, "a2", "bob");
@@ -79,7 +79,7 @@ fn what_was_asked_either_way_is_moot_when_one_blocks_the_other() {
     assert!(!w.store.model.is_pending("bob", "ann"));
 }
 
-/// A page with Bob's request is read before Ann blocks him, and comes behind that.
+/// A page with Bob's request is read before Ann blocks Bob, and arrives after the block.
 fn block_beside_a_page(is_answered: bool) {
     let rules = CoreSettings { page_max: 1, list_max: 2, ..rules() };
     let mut w = World::new(rules);

@@ -282,7 +282,7 @@ fn while_the_store_fails_at_once_a_late_ack_still_gives_ms_and_a_missing_one_mf_
     w.store.work(w.now_ms);
     w.run_for(1_000);
     assert_eq!(w.heard(bob), ["MS m3"]);
-    // Who is away cannot ack.
+    // A user who is away cannot ack.
     w.store.fate(Fate::Fail, saves);
     w.message(bob, "m4", "ann");
     w.run_for(10);

@@ -151,7 +151,7 @@ fn waiting_jobs_are_bounded_in_bytes_and_requests_without_a_job_go_on() {
     assert!((1..20).contains(&refused), "{heard:?}");
     assert_eq!(heard.len(), 2 * refused, "each with its error: {heard:?}");
     assert_eq!(heard[heard.len() - 2..], ["MF m19", "UNAVAILABLE m19"]);
-    // What holds no push goes on.
+    // Requests without a push are still accepted.
     w.say(bob, Say::GetUser { mid: "g".into(), user: "ann".into() });
     w.heartbeat(bob);
     assert_eq!(w.heard(bob), ["BEAT h"]);

@@ -1,4 +1,4 @@
-//! What users do to their own accounts: roster, profile, password, blocked users, deletion.
+//! Requests of users about their own accounts: roster, profile, password, blocked users, deletion.
 
 use super::blocks::block;
 use crate::sim::lanes::Fate;

@@ -47,7 +47,7 @@ fn several_changes_are_told_once_and_none_if_all_is_as_before() {
     let (mut w, ann, bob) = ann_and_bob();
     watch(&mut w, ann);
     w.run_for(2_000);
-    // Bob's log-in takes its time: he is told of as offline, and rests.
+    // Bob's log-in is slow: friends are told that Bob is offline, and the next change must wait.
     w.hang_up(bob);
     w.run_for(2);
     assert_eq!(w.heard(ann), ["off bob"]);
@@ -99,8 +99,8 @@ fn nothing_is_written_into_a_connection_whose_output_waits_and_the_state_follows
 
 #[test]
 fn a_user_who_goes_before_they_are_told_what_is_owed_harms_nobody() {
-    // The output is written, which queues what is owed to Ann, and she goes before her turn. Nobody
-    // else is there, so that nothing is kept of her.
+    // The output is written, so Ann's unsent frames are queued. Ann goes offline before they are
+    // sent. Nobody else is there, so that nothing about Ann is kept.
     let (mut w, ann, bob) = ann_and_bob();
     watch(&mut w, ann);
     w.block(ann);
@@ -176,8 +176,8 @@ fn a_roster_shows_the_state_of_now_and_a_change_behind_it_is_told() {
     let cid = w.online("cid");
     w.run_for(2_000);
     w.heard(ann);
-    // Bob goes; while that rests he comes, a roster shows him, and he goes again: as before, but
-    // somebody has seen him.
+    // Bob goes offline. Before the next change may be told, Bob comes, a roster shows Bob, and Bob
+    // goes again: the state is as before, but a friend has seen another one.
     w.hang_up(bob);
     w.run_for(10);
     assert_eq!(w.heard(ann), ["off bob"]);

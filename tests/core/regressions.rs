@@ -166,7 +166,7 @@ fn a_user_who_goes_with_nothing_but_saved_pushes_on_their_list_may_be_forgotten_
     let (mut w, ann, bob) = ann_and_bob();
     w.message(bob, "m1", "ann");
     w.run_for(100);
-    // Bob goes and is forgotten, so that nothing refers to Ann but the push on her own list.
+    // Bob goes and is evicted, so that nothing refers to Ann but the push on Ann's own list.
     w.hang_up(bob);
     w.run_for(1_300_000);
     assert!(!w.is_open(ann));

@@ -8,7 +8,7 @@ use hongyan::chat::contract::{ConnId, CoreCloseReason, CoreSettings, Job};
 use hongyan::protocol::request::TokenVerb;
 
 const LIMITED: [&str; 2] = ["LF l", "RATE_LIMITED l"];
-/// What a hash takes at the default cost.
+/// The time of a hash at the default cost.
 const HASH_MS: u64 = 25;
 
 fn slow_hashes(w: &mut World) {
@@ -22,7 +22,7 @@ fn log_in(w: &mut World, conn: ConnId, user: &str, password: &str) {
     w.say(conn, Say::Login { mid: "l".into(), user: user.into(), password: password.into() });
 }
 
-/// What a log-in from there gets on a connection of its own, which stays open.
+/// The answer to a log-in from there, on a connection of its own, which stays open.
 fn try_from(w: &mut World, address_key: u32, user: &str, password: &str) -> Vec<String> {
     let conn = w.open_from(address_key);
     log_in(w, conn, user, password);

@@ -90,7 +90,7 @@ fn checking_says_what_there_is_and_opens_neither_the_store_nor_the_port() {
         assert!(line.contains(words), "{words}: {line}");
     }
     assert!(!store.exists());
-    // A database that is not there is not asked for. What is wrong with its URL is said.
+    // The check does not connect to the database. It reports a fault of the URL.
     let url = format!("mysql://u:geheim@{}/d", free_addr());
     let line = good(&run(&["--check-config"], &[("HONGYAN_STORE", &url)]));
     assert!(!line.contains("geheim"), "{line}");

@@ -1,4 +1,4 @@
-//! What a supervisor that listens on NOTIFY_SOCKET hears, as systemd does.
+//! The messages to a supervisor that listens on NOTIFY_SOCKET, as systemd does.
 #![cfg(target_os = "linux")]
 
 use crate::{PATIENCE, Program, program, run};

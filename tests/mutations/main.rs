@@ -88,7 +88,7 @@ fn sentence(said: &str) -> &str {
     &line[..line.char_indices().nth(110).map_or(line.len(), |(end, _)| end)]
 }
 
-/// Who finds it, and in which words.
+/// The test that finds it, and its message.
 fn caught(tree: &Path) -> Option<(&'static str, String)> {
     const PROGRAMS: [(&str, &[&str]); 7] = [
         ("simulation", &["--test", "simulation", "whatever"]),

@@ -37,7 +37,7 @@ test("when a friend's keys change, nothing is sent or shown as genuine until the
     await cat.open("dan");
     await cat.say("to the old keys");
     await cat.isSafe("to the old keys");
-    // What she writes while she is offline waits here. Meanwhile Dan comes with another browser,
+    // Messages that are written offline wait here. Meanwhile Dan logs in with another browser,
     // which has no keys: it makes new ones.
     cat.line.cut();
     await cat.say("to whom?");

@@ -14,7 +14,7 @@ const quoted = (text) => JSON.stringify(text);
 
 export class Person {
     errors = [];
-    /// What went over the WebSockets of all tabs, as text.
+    /// The frames on the WebSockets of all tabs, as text.
     sent = [];
     received = [];
 

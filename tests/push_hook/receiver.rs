@@ -25,7 +25,7 @@ impl Request {
     }
 }
 
-/// What a request gets.
+/// The answer to a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     Status(u16),

@@ -5,7 +5,7 @@ use super::store::Model;
 use hongyan::chat::contract::{Job, JobOutcome, JobTicket};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What becomes of a job.
+/// The fate of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Do,

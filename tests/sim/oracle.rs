@@ -432,7 +432,7 @@ impl Oracle {
         self.conns.values().any(|view| view.certain().next().is_some())
     }
 
-    /// What must hold whenever time has passed.
+    /// The checks whenever time has passed.
     pub fn check(&self, now_ms: u64) {
         let mut online = BTreeSet::new();
         for view in self.conns.values() {
@@ -450,7 +450,7 @@ impl Oracle {
         }
     }
 
-    /// What was promised and not acked must be in the store, whatever died.
+    /// A message that was promised and not acked must be in the store, whatever process was killed.
     pub fn check_crash(&self, model: &Model) {
         for key in self.owed().filter(|key| !self.acked.contains(*key)) {
             assert!(model.has_message(key), "promised and lost: {key:?}");

@@ -88,7 +88,7 @@ impl Default for Model {
         }
     }
 }
-/// What is stored of a password, and no hash.
+/// A stored password that is not a hash.
 const UNREADABLE: &str = "no hash";
 
 fn hashed(secret: &Secret) -> Secret {

@@ -377,7 +377,7 @@ impl World {
         }
     }
 
-    /// What the core says it holds.
+    /// The memory that the core holds, as it reports it.
     pub fn held_bytes(&self) -> usize {
         self.chat.held_bytes()
     }

@@ -78,7 +78,7 @@ pub(crate) fn nothing_is_committed_behind_it(urls: [&str; 2], rounds: usize) -> 
     for round in 0..=rounds {
         let url = urls[round % 2];
         let server = take_place(url);
-        // What every node has committed by now is seen by this one.
+        // This node sees everything that all nodes have committed by now.
         let mut conn = Conn::new(Opts::from_url(url).unwrap()).unwrap();
         conn.query_drop("SET SESSION wsrep_sync_wait = 7").unwrap();
         let sql = format!("SELECT count(*) FROM pushes WHERE seq >= {first_seq}");

@@ -1,4 +1,4 @@
-//! What users do to their own accounts, on every store, through the pool.
+//! Jobs of users about their own accounts, on every store, through the pool.
 
 mod hidden_requests;
 
@@ -285,7 +285,7 @@ fn block_and_unblock(store: &StoreUrl) {
         assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], Some(1)));
         assert_eq!((page_of(workers, "ann"), page_of(workers, "bob")), (vec![1], vec![]));
         assert_eq!(seen(workers, "ann"), shown(&[], &[], &[]));
-        assert_eq!(seen(workers, "bob"), shown(&[], &[], &["ann"]), "he cannot tell");
+        assert_eq!(seen(workers, "bob"), shown(&[], &[], &["ann"]), "bob cannot tell");
     }
     workers.ask([Job::DeletePush { receiver: user("ann"), seq: 1 }]);
     let already = FriendRequestOutcome::AlreadyPending { time_ms: request(1, "bob", "ann", "r").time_ms };
@@ -294,7 +294,7 @@ fn block_and_unblock(store: &StoreUrl) {
         assert_eq!(answers(workers, 4, kind, "ann", "bob"), FriendAnswerOutcome::NoSuchRequest);
     }
     assert_eq!(asks(workers, 4, "ann", "bob"), FriendRequestOutcome::YouBlock);
-    // He withdraws, and asks again.
+    // Bob withdraws the request, and asks again.
     workers.ask([Job::Unfriend { user: user("bob"), other: user("ann") }]);
     assert_eq!(seen(workers, "bob"), shown(&[], &[], &[]));
     for _ in 0..2 {
@@ -310,7 +310,7 @@ fn block_and_unblock(store: &StoreUrl) {
         assert_eq!((seen(workers, "ann"), seen(workers, "bob")), (shown(&[], &["cid"], &[]), shown(&[], &[], &[])));
     }
     assert_eq!(asks(workers, 7, "bob", "ann"), FriendRequestOutcome::Pending);
-    assert_eq!(unblock(workers, "ann", "bob"), blocked(&[], None), "whom she does not block");
+    assert_eq!(unblock(workers, "ann", "bob"), blocked(&[], None), "whom ann does not block");
     assert_eq!(seen(workers, "ann"), shown(&[], &["cid", "bob"], &[]));
     // A friendship ends both ways.
     assert_eq!(answers(workers, 8, PushKind::FriendAccept, "ann", "bob"), FriendAnswerOutcome::Done);
@@ -414,7 +414,7 @@ fn delete_an_account(store: &StoreUrl) {
     let mut pairs: Vec<(UserName, UserName)> = step(workers).unwrap();
     pairs.sort();
     assert_eq!(pairs, [(user("ann"), user("cid")), (user("bob"), user("ann"))]);
-    // Nothing about her comes back while she goes.
+    // Nothing about the user comes back during the deletion.
     assert_eq!(block(workers, "ann", "dan"), AccountOutcome::NoSuchUser);
     assert_eq!(block(workers, "dan", "ann"), AccountOutcome::NoSuchUser);
     for (one, other) in pairs {

@@ -71,7 +71,7 @@ fn a_deleted_account_is_a_name_that_nobody_gets() {
             assert_eq!(
                 ask(store, &request(1, "ann", "bob", "r")),
                 FriendRequestOutcome::NoSuchUser,
-                "she asks no more"
+                "ann asks no more"
             );
             assert_eq!(ask(store, &request(1, "bob", "ann", "r")), FriendRequestOutcome::NoSuchUser);
         }

@@ -415,7 +415,7 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     for record in &sent {
         assert_eq!(b.next_record(), (me(&a), record.clone()));
     }
-    // What was read is deleted.
+    // The records that were read are deleted.
     let until = Instant::now() + PATIENCE;
     while database.admin.query_first::<u64, _>("SELECT count(*) FROM mail").unwrap() != Some(0) {
         assert!(Instant::now() < until);

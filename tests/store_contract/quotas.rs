@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 type Row = (u64, String, u64);
 
-/// What waits for each of these receivers.
+/// The number and size of the pushes that wait for each of these receivers.
 fn read(store: &mut dyn StoreConnection, receivers: &[(&str, u64)], count_max: u32) -> Vec<Vec<Row>> {
     let mut found = vec![Vec::new(); receivers.len()];
     store

@@ -23,7 +23,7 @@ fn requests_are_withdrawn_and_rejected_and_users_are_found_and_blocked() {
     bob.wait_for("ann asks to become your friend");
     ann.enter("/withdraw bob");
     ann.wait_for("is withdrawn");
-    // What was withdrawn is gone when it is answered.
+    // The withdrawn request is gone when the answer comes.
     bob.enter("/accept ann");
     bob.wait_for("NO_SUCH_REQUEST");
     ann.enter("/request bob");

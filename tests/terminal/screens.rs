@@ -69,7 +69,7 @@ fn two_terminals_talk_from_the_sign_up_to_encrypted_messages_both_ways() {
     });
     assert!(numbers[0].len() == 3 && numbers[0] == numbers[1], "{numbers:?}");
 
-    // What waits on the server cannot be read there.
+    // Messages that wait on the server cannot be read there.
     bob.press("C-q");
     bob.wait_until("the shell", |screen| screen.trim_end().ends_with('$'));
     ann.wait_for("○");

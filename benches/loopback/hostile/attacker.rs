@@ -25,7 +25,7 @@ const COMES_AGAIN_AFTER: Duration = Duration::from_millis(20);
 const OPENED_PER_TURN: usize = 32;
 /// Bytes that are written ahead on one connection.
 const AHEAD_BYTES: usize = 64 * 1024;
-/// After this it begins, whatever of its log-ins were refused.
+/// After this time the attack begins, even if some log-ins were refused.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Conn {

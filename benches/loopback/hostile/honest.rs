@@ -18,12 +18,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 const LOG_IN_EVERY: Duration = Duration::from_secs(1);
-/// What is not answered by then counts as refused, with this latency.
+/// A message without an answer after this time counts as refused, with this latency.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// Each writer numbers its messages from a place of its own.
 static WRITERS: AtomicU64 = AtomicU64::new(1);
 
-/// What one kind of honest user met.
+/// The results of one kind of honest user.
 #[derive(Clone)]
 pub struct Met {
     pub latencies: Histogram,

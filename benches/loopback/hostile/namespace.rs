@@ -51,7 +51,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // What is not there need not be removed.
+        // It may not exist: that is no error.
         self.run(&["link", "del", &self.cable]).unwrap_or(());
         self.run(&["netns", "del", &self.name]).unwrap_or(());
     }

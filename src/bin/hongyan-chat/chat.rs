@@ -98,7 +98,7 @@ pub(crate) fn mark(message: &ChatMessage) -> &'static str {
     }
 }
 
-/// What must be shown about a message, besides its text.
+/// The remark that must be shown with a message, besides its text.
 pub(crate) fn remark(message: &ChatMessage, is_sealed_usually: bool) -> Option<String> {
     if let MessageState::Failed(why) = &message.way {
         return Some(format!("{}; /retry sends it again", text::line(why)));

@@ -21,7 +21,7 @@ const WAIT: Duration = Duration::from_millis(200);
 /// How often a running command is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// What went wrong: the exit status and a sentence.
+/// An error: the exit status and a sentence.
 type ListenCommandError = (u8, String);
 
 /// Listens until a signal, the last wanted push, or the end of the connection.

@@ -67,7 +67,7 @@ pub(crate) enum MessageState {
     Failed(String),
 }
 
-/// What is known about who could have read or written the message.
+/// How well a message is protected: could others have read or written it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MessageSecurity {

@@ -22,7 +22,7 @@ const NO_LOG_IN: u8 = 4;
 /// The message was not sent because of the keys.
 const KEYS: u8 = 5;
 
-/// What went wrong: the exit status and a sentence.
+/// An error: the exit status and a sentence.
 type SendCommandError = (u8, String);
 
 fn usage_error(why: impl Into<String>) -> SendCommandError {

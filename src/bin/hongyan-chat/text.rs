@@ -105,7 +105,7 @@ pub(crate) fn truncate(text: &str, width: usize) -> String {
     cut
 }
 
-/// What a row does not begin with, and what it does not end with.
+/// Characters with which a row does not begin, and characters with which it does not end.
 const CLOSING: &str = ".,:;!?)]}'\"%/…’”»，。、！？：；）」』》〉】～";
 const OPENING: &str = "([{‘“«（「『《〈【";
 

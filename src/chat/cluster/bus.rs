@@ -55,8 +55,8 @@ impl BusLinks {
     fn link(&mut self, to: NodeIncarnation) -> &mut NodeLink {
         let entry = self.links.entry(to.node).or_insert_with(|| (to, NodeLink::default()));
         if entry.0 != to {
-            // The view must tell of it first. What was kept for the earlier incarnation is of no
-            // use to this one.
+            // The view must have it first. The records that were kept for the earlier
+            // incarnation are of no use to this one.
             debug_assert!(false, "links of the dead are removed with them");
             *entry = (to, NodeLink::default());
         }
@@ -326,7 +326,7 @@ impl ChatCore {
         self.arm_bus(to.node);
     }
 
-    /// What was handed over to this node since the last confirmation may be lost.
+    /// The pushes that were handed over to this node since the last confirmation may be lost.
     fn link_down(&mut self, to: NodeIncarnation, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(bus) = self.bus() else { return };

@@ -1,7 +1,7 @@
 //! Log-ins of users who belong to another node.
 //!
 //! After the credential was checked, the other node is asked to let go of the user. It answers when
-//! everything that it has taken from and for the user is safe. If it is dead, it is fenced instead.
+//! all pushes that it has taken from and for the user are durable. If it is dead, it is fenced.
 //! Only then are the whereabouts changed, by compare-and-set, and friends and first page are read
 //! after that. So no message of the user that is taken here can overtake one that was taken there.
 

@@ -215,7 +215,7 @@ pub struct ClusterGauges {
     pub lag_ms: u64,
 }
 
-/// What has happened between this node and others in this life.
+/// Counts of the events between this node and others in this life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClusterCounters {
     /// Records `Look` to other nodes.

@@ -101,7 +101,7 @@ impl ClusterState {
         let mut receivers = self.dirty.receivers_of(hash, to)?;
         let mut names = BTreeSet::new();
         if let Some(bus) = &self.bus {
-            // What the next node itself does not confirm it takes before it learns of the user.
+            // The next node is left out: it takes the records for it before it learns of the user.
             let looks = bus.links_except(to).flat_map(|(_, link)| link.unconfirmed_receivers_of(hash));
             let unconfirmed: Vec<&UserName> = looks.take(OF_SENDER_MAX + 1).collect();
             step_count::count(unconfirmed.len());

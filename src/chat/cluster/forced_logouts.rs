@@ -27,7 +27,7 @@ const USER_WAITS_MS: u64 = 1_000;
 /// it.
 const GIVEN_UP_AFTER_MS: u64 = 60_000;
 
-/// Who is answered when an order is done.
+/// The one who gets the answer when an order is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum ForcedLogoutRequester {
     /// The operator.

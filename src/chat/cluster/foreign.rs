@@ -145,15 +145,15 @@ impl ChatCore {
                 .and_then(|twin| self.deliveries.get(twin))
                 .is_some_and(|twin| twin.save_state == PushSaveState::Done);
             if is_row {
-                // Its row was read before: whoever acks that, the taker would not learn of it.
+                // Its row was read before. If that is acked, the taker does not learn of it.
                 self.refuse_foreign(user, from, seq);
             }
             return;
         }
-        let is_safe = twin.and_then(|twin| self.deliveries.get(twin)).map(|twin| twin.is_durable);
+        let is_durable = twin.and_then(|twin| self.deliveries.get(twin)).map(|twin| twin.is_durable);
         let is_full = list.mailbox.backfill == MailboxBackfillState::Live
             && list.mailbox.is_full(push.weight_bytes(), &self.rules);
-        match is_safe {
+        match is_durable {
             // It is the same message as one in the store, which will be delivered.
             Some(true) => self.say_ack(from, push.receiver, seq),
             Some(false) => self.refuse_foreign(user, from, seq),

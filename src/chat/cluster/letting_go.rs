@@ -1,5 +1,5 @@
 //! Letting go of a user who logs in on another node: the user's connection here is closed, their
-//! messages and the pushes for them are made safe, and the state that the other node needs is
+//! messages and the pushes for them are made durable, and the state that the other node needs is
 //! handed over.
 //!
 //! This node does not change the whereabouts; the other node does. Until then the user may log in
@@ -115,7 +115,7 @@ impl ChatCore {
         self.continue_release(user, out);
     }
 
-    /// Continues as soon as all messages of the user are safe, or refused.
+    /// Continues as soon as all messages of the user are durable or refused.
     pub(in super::super) fn continue_release(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.releases.get_mut(&user) else { return };
@@ -137,7 +137,7 @@ impl ChatCore {
         }
     }
 
-    /// Tries again what could not be saved or submitted.
+    /// Retries the saves and jobs that failed.
     pub(super) fn retry_releases(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &self.cluster else { return };
         let waiting = cluster.releases.iter().filter(|(_, going)| going.stage != UserReleaseStage::Asked);

@@ -54,7 +54,7 @@ struct UnconfirmedBatch {
     bytes: usize,
 }
 
-/// What waits for the end of the turn, in order.
+/// An item that waits for the end of the turn, in order.
 #[derive(Debug)]
 enum QueuedLinkItem {
     /// A kept record, by its serial.
@@ -338,8 +338,8 @@ impl NodeLink {
         mailed
     }
 
-    /// How long what is said waits for its confirmation before it goes by the mail as well: not at
-    /// all if nothing of the epoch before was confirmed, since the other node may have no bus.
+    /// How long a record waits for its confirmation before it is mailed as well: not at all if
+    /// nothing of the epoch before was confirmed, since the other node may have no bus.
     fn mail_after_ms(&self, works: bool) -> u64 {
         if works && self.open_again_ms == 0 { MAIL_AFTER_MS } else { 0 }
     }

@@ -12,13 +12,13 @@
 //! | `looks.rs` | reading a list anew: after a `Look`, or after the death of a node |
 //! | `claims.rs` | log-ins of users who belong to another node, which must let go of them first |
 //! | `letting_go.rs` | the other side of a claim: everything is saved, then handed over |
-//! | `taken_messages.rs` | the messages that are not safe yet: their sender is let go of later |
+//! | `taken_messages.rs` | messages that are not durable yet: they delay a claim of their sender |
 //! | `dirty.rs` | the receivers for whom the next node of a sender must look |
 //! | `kept_looks.rs` | the same for nodes that have not confirmed that they look |
 //! | `view_changes.rs` | the nodes that have died between two views |
 //! | `presence.rs` | the users who are online on other nodes |
 //! | `forced_logouts.rs` | a ban, a deletion, another password: all connections and log-ins end |
-//! | `figures.rs` | what operators are told of all this |
+//! | `figures.rs` | the numbers about all this, for operators |
 //! | `questions.rs` | an operator's question about a user of another node |
 //!
 //! The work for one user does not grow with the number of other users: `step_count.rs` counts it in
@@ -31,8 +31,8 @@
 //! |---|---|
 //! | `link.rs` | both directions between two nodes, in unbroken order |
 //! | `bus.rs` | all links, and their frames to and from the core |
-//! | `remote_receivers.rs` | the taker's side: receivers elsewhere, and what was handed over |
-//! | `foreign.rs` | the owner's side: what other nodes hand over for users who are here |
+//! | `remote_receivers.rs` | the taker's side: receivers elsewhere, and pushes handed over |
+//! | `foreign.rs` | the owner's side: pushes that other nodes hand over for users who are here |
 //!
 //! A server that is not in a cluster has no `ClusterState`, and does nothing of all this.
 

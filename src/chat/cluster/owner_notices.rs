@@ -28,7 +28,7 @@ enum OwnerLookupState {
     AskedTooEarly,
 }
 
-/// What the owner of a user is still to be told.
+/// A notice that the owner of a user must still get.
 #[derive(Debug)]
 pub(super) struct PendingOwnerNotice {
     lookup: OwnerLookupState,
@@ -41,7 +41,7 @@ impl PendingOwnerNotice {
     }
 }
 
-/// What the owner must read anew.
+/// The things that the owner must read anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct RereadScope {
     pub(in super::super) pushes: bool,

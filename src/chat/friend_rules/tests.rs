@@ -34,7 +34,7 @@ fn states(verb: PairVerb) -> impl Iterator<Item = RunningFriendOp> {
     })
 }
 
-/// What an answer of the store to these means, in these states.
+/// The expected effects of an outcome, for these verbs and states.
 struct FriendOutcomeTestCase {
     outcome: JobOutcome,
     verbs: &'static [PairVerb],

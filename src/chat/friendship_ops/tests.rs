@@ -7,7 +7,7 @@ use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::Push;
 use std::collections::HashSet;
 
-/// What happens to the operations of one pair.
+/// An event of the operations of one pair.
 #[derive(Clone, Copy, Debug)]
 enum FriendOpTestStep {
     /// One of the two users asks for this operation, with this id.

@@ -218,7 +218,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
         WHOLE,
         "jobs-max",
         OptionKind::Count(number!(1, 10_000_000, rules.jobs_max: usize)),
-        "Jobs that may wait for the store; beyond it requests are refused.",
+        "Jobs that may wait for the store; when there are more, requests are refused.",
     ),
     live(
         WHOLE,

@@ -103,7 +103,7 @@ fn a_client_that_ends_its_side_behind_a_request_that_is_held_gets_its_answer() {
     }
 }
 
-/// Ann, whose output is full of what Bob sent her: more than ever waits of her own answers.
+/// Ann, whose output is full of messages from Bob: it is more than the limit for answers.
 fn full_of_pushes(world: &mut TestConnectionHub) -> (TestClient, TestClient) {
     let (ann, bob) = (world.connect(), world.connect());
     ann.send(login("ann"));
@@ -116,7 +116,7 @@ fn full_of_pushes(world: &mut TestConnectionHub) -> (TestClient, TestClient) {
     }
     world.settle();
     let waits = |world: &TestConnectionHub| world.hub.conns.get(world.clients[0].0).unwrap().output.len();
-    // What was not sent into it while it was blocked comes in one piece as soon as it is not.
+    // The pushes that were not sent while the output was blocked come in one piece when it is free.
     for n in 0..15 {
         ann.send(ack(n));
     }

@@ -80,7 +80,7 @@ fn after_a_pause_everything_that_came_is_read_before_anybody_is_judged() {
     assert_eq!(closed(&world), [0; 3]);
     assert!(clients.iter().all(|client| client.text().ends_with("\"TYPE\":\"RE_HEARTBEAT\"}\n")));
     assert!(stuck.text().ends_with(LS) && half.received().starts_with(b"HTTP/1.1 101 "));
-    // Who says nothing from now on is closed, and not all in one turn.
+    // Clients that send nothing from now on are closed, but not all in one turn.
     world.now_ms += 126_000;
     let mut most = 0;
     for _ in 0..100 {

@@ -55,7 +55,7 @@ impl TlsTestClient {
         Self { session, pipe, seen: 0, got: Vec::new(), closed: false, error: None }
     }
 
-    /// What this client has to write becomes what the server can read, and the other way round.
+    /// Moves the output of this client to the server, and the output of the server to the client.
     fn pump(&mut self) {
         let received = self.pipe.received();
         let mut fresh = &received[self.seen..];

@@ -41,9 +41,9 @@ fn roster<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, 
     let watch = match values.raw[1] {
         None | Some("false") => false,
         Some("true") => true,
-        Some(_) => return Err("watch is true or false"),
+        Some(_) => return Err("watch must be true or false"),
     };
-    Ok(AccountRequest::Roster { after: values.name(0, "after is a user name, as a string")?, watch })
+    Ok(AccountRequest::Roster { after: values.name(0, "after must be a user name, as a string")?, watch })
 }
 
 fn profile(values: &UnparsedContentFields<'_>) -> Result<ProfileChange, FaultText> {
@@ -58,15 +58,16 @@ fn profile(values: &UnparsedContentFields<'_>) -> Result<ProfileChange, FaultTex
 }
 
 fn password<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, FaultText> {
-    let old = values.text(0, "CONTENT lacks the key old", "old is a string")?;
-    let new = values.text(1, "CONTENT lacks the key new", "new is a string")?;
-    let (old, new) = (secret(&old, "old has 1 to 256 bytes")?, secret(&new, "new has 1 to 256 bytes")?);
+    let old = values.text(0, "CONTENT lacks the key old", "old must be a string")?;
+    let new = values.text(1, "CONTENT lacks the key new", "new must be a string")?;
+    let old = secret(&old, "old must have 1 to 256 bytes")?;
+    let new = secret(&new, "new must have 1 to 256 bytes")?;
     Ok(AccountRequest::Password { old, new })
 }
 
 fn block<'a>(values: &UnparsedContentFields<'a>) -> Result<BlockVerb<'a>, FaultText> {
-    let block = values.name(0, "block is a user name, as a string")?;
-    let unblock = values.name(1, "unblock is a user name, as a string")?;
+    let block = values.name(0, "block must be a user name, as a string")?;
+    let unblock = values.name(1, "unblock must be a user name, as a string")?;
     match (block, unblock) {
         (Some(name), None) => Ok(BlockVerb::Block(name)),
         (None, Some(name)) => Ok(BlockVerb::Unblock(name)),
@@ -76,11 +77,11 @@ fn block<'a>(values: &UnparsedContentFields<'a>) -> Result<BlockVerb<'a>, FaultT
 }
 
 fn account<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, FaultText> {
-    if values.text(0, "CONTENT lacks the key want", "want is a string")? != "delete" {
-        return Err("want is delete");
+    if values.text(0, "CONTENT lacks the key want", "want must be a string")? != "delete" {
+        return Err("want must be delete");
     }
-    let pass = values.text(1, "CONTENT lacks the key PASS", "PASS is a string")?;
-    Ok(AccountRequest::Delete { password: secret(&pass, "PASS has 1 to 256 bytes")? })
+    let pass = values.text(1, "CONTENT lacks the key PASS", "PASS must be a string")?;
+    Ok(AccountRequest::Delete { password: secret(&pass, "PASS must have 1 to 256 bytes")? })
 }
 
 #[cfg(test)]
@@ -141,16 +142,16 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (kind, content, explanation) in [
-            ("ROSTER", r#"{"watch":"true"}"#, "watch is"),
-            ("ROSTER", r#"{"watch":null}"#, "watch is"),
-            ("ROSTER", r#"{"after":7}"#, "after is"),
+            ("ROSTER", r#"{"watch":"true"}"#, "watch must be"),
+            ("ROSTER", r#"{"watch":null}"#, "watch must be"),
+            ("ROSTER", r#"{"after":7}"#, "after must be"),
             ("ROSTER", r#"{"after":""}"#, "must not be empty"),
-            ("PROFILE", r#"{"nickName":null}"#, "nickName is"),
+            ("PROFILE", r#"{"nickName":null}"#, "nickName must be"),
             ("PASSWORD", r#"{"new":"b"}"#, "lacks the key old"),
-            ("PASSWORD", r#"{"old":"b","new":""}"#, "new has 1 to 256"),
+            ("PASSWORD", r#"{"old":"b","new":""}"#, "new must have 1 to 256"),
             ("BLOCK", r#"{"block":"a","unblock":"b"}"#, "not both"),
-            ("BLOCK", r#"{"block":null}"#, "block is"),
-            ("ACCOUNT", r#"{"want":"keep","PASS":"p"}"#, "want is delete"),
+            ("BLOCK", r#"{"block":null}"#, "block must be"),
+            ("ACCOUNT", r#"{"want":"keep","PASS":"p"}"#, "want must be delete"),
             ("ACCOUNT", r#"{"want":"delete"}"#, "lacks the key PASS"),
             ("ACCOUNT", "[]", "CONTENT"),
         ] {

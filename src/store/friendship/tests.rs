@@ -347,7 +347,7 @@ fn people() -> MemoryStore {
     store
 }
 
-/// Who is friends with whom, which requests are pending, and the numbers of what waits for each.
+/// All friendships and pending requests, and the numbers of the pushes that wait for each user.
 fn seen(store: &mut MemoryStore) -> String {
     let mut words = Vec::new();
     for name in PEOPLE {

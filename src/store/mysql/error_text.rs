@@ -7,7 +7,7 @@ use mysql::{DriverError, Error, UrlError};
 use std::io::ErrorKind;
 
 /// The error when the peer is not a MySQL server.
-pub(super) const NO_MYSQL: &str = "what answers there does not speak the protocol of MySQL";
+pub(super) const NO_MYSQL: &str = "the program that answers there does not speak the protocol of MySQL";
 
 /// The text of a driver error (not of a database error).
 pub(super) fn of_driver(error: &Error) -> String {

@@ -12,7 +12,7 @@ use std::time::Instant;
 /// Users whose whereabouts are read and changed at a time.
 const USERS_AT_ONCE: usize = 1_000;
 
-/// What has come of it.
+/// The result of forgetting a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForgetNodeResult {
     /// It is forgotten. It was the last one that these users were on.

@@ -11,7 +11,7 @@ pub(super) fn why_commits_are_not_safe(conn: &mut Conn) -> Result<Option<String>
     let found: Option<(u64, bool, u64)> = match conn.query_first(sql) {
         Ok(found) => found,
         Err(mysql::Error::MySqlError(error)) => {
-            log::warn!("whether the store's commits are safe cannot be asked: {error}");
+            log::warn!("cannot ask the store whether its commits are safe: {error}");
             None
         }
         Err(error) => return Err(fault(&error).0),
@@ -30,7 +30,7 @@ fn unsafe_reason(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<Str
         1 => ("sync_binlog", sync_binlog),
         _ => ("innodb_flush_log_at_trx_commit", flushes),
     };
-    Some(format!("its {setting} is {value}: what was promised could be lost in a crash; set it to 1"))
+    Some(format!("its {setting} is {value}: promised messages could be lost in a crash; set it to 1"))
 }
 
 #[cfg(test)]

@@ -173,8 +173,8 @@ fn too_old_reason(found: &SchemaVersion) -> Option<String> {
     ))
 }
 
-/// The version of the tables for a copy; fails if it is newer than the known one. What is new in it
-/// would be left behind.
+/// The version of the tables for a copy; fails if it is newer than the known one. Its new
+/// columns and tables would be left behind.
 pub(super) fn version_to_copy(conn: &mut Conn) -> Result<usize, StoreError> {
     match version(conn)? {
         version if version <= KNOWN => Ok(version),

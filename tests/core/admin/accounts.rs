@@ -55,7 +55,7 @@ fn a_ban_ends_session_and_tokens_and_refuses_log_ins() {
         matches!(note, LogEvent::LogInRefused { user: Some(user), cause: LoginRefusalCause::Banned, .. } if user.as_str() == "ann")
     });
     assert_eq!(banned.count(), 1);
-    // What friends say waits.
+    // Messages of friends wait.
     w.message(bob, "m1", "ann");
     w.run_for(100);
     assert_eq!(w.heard(bob), ["MS m1"]);

@@ -35,7 +35,7 @@ fn nothing_is_left_of_an_account_but_its_name_and_what_it_promised() {
     assert!(!model.has_account("ann") && !model.is_deleting("ann"));
     assert!(model.waiting_for("ann").is_empty() && model.waiting_for("eve").is_empty());
     assert!(!model.is_pending("ann", "eve") && !model.are_friends("bob", "ann"));
-    // What Ann said comes all the same, until it is acked.
+    // Ann's message is still delivered, until it is acked.
     assert_eq!(ids(&w.heard(cid)), ["m1"]);
     w.run_for(15_000);
     assert_eq!(ids(&w.heard(cid)), ["m1"]);
@@ -138,7 +138,7 @@ fn what_friends_say_while_nobody_knows_whether_they_are_is_not_left_over() {
     let ticket = w.admin(delete("ann"));
     w.run_for(500);
     assert!(!w.store.model.are_friends("ann", "bob"), "it is done, and nobody knows");
-    // Bob has heard nothing. Nobody will read what he says, and nothing of it stays.
+    // Bob was not told. Nobody will read Bob's message, and nothing of it stays.
     w.message(bob, "m1", "ann");
     w.run_for(3_000);
     assert_eq!(answer(&mut w, ticket), None);

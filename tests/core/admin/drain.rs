@@ -20,7 +20,7 @@ fn a_drain_closes_all_in_slices_and_takes_no_log_in() {
     w.run_for(4_900);
     let half = open(&w);
     assert!((45..=55).contains(&half), "{half} are open half-way");
-    // Who comes meanwhile finds another server, and who still is here goes on.
+    // A log-in that comes meanwhile is refused. Open sessions go on.
     let late = w.open();
     w.log_in(late, "u99");
     assert_eq!(w.heard(late), ["LF l", "SHUTTING_DOWN l", "closed ShuttingDown"]);

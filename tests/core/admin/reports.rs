@@ -1,4 +1,4 @@
-//! Who is online, and where a push is.
+//! Reports about online users and about pushes.
 
 use super::{pushes, report, users};
 use crate::sim::lanes::Fate;

@@ -103,7 +103,7 @@ impl Oracle {
         self.owned.told_blocks = self.owned.blocks.clone();
     }
 
-    /// What a blocked user asks never comes.
+    /// Requests of a blocked user never arrive.
     pub(super) fn check_blocked(&self, push: &Push) {
         let pair = (push.receiver().to_owned(), push.sender().to_owned());
         let is_blocked = push.kind == PushKind::FriendRequest
@@ -150,7 +150,7 @@ impl Oracle {
         }
     }
 
-    /// Who is online is true when it is said, and friends are shown as such.
+    /// A PRESENCE frame is true when it is sent, and friends are shown as friends.
     fn shown(&mut self, conn: ConnId, me: &str, shown: &RosterWithPresence, watch: bool) {
         self.count("rosters");
         for (friend, online) in shown.roster.friends.iter().zip(&shown.online) {

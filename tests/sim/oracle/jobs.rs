@@ -135,7 +135,7 @@ impl Oracle {
         asked.or_default().push(push.seq);
     }
 
-    /// Who has withdrawn is heard of no more.
+    /// A withdrawn request is not sent any more.
     pub(super) fn withdrew(&mut self, user: &str, other: &str) {
         let asked = self.requests.get(&(user.to_owned(), other.to_owned())).into_iter().flatten();
         self.gone.extend(asked.filter(|seq| self.withdrawn.contains(seq)));

@@ -1,4 +1,4 @@
-//! What the core notes and counts is what clients hear.
+//! The notes and counts of the core match the frames to clients.
 
 use super::*;
 use crate::sim::say::word_of;

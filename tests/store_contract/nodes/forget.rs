@@ -57,7 +57,7 @@ fn users_of_a_forgotten_node_belong_to_nobody_and_their_numbers_go_on_above_its_
     let outbox = NodeRecordOutbox::start(a.server.clone(), super::mail(100)).unwrap();
     let limit = b.first_view.nodes[1].hlc_limit;
     b.lease.end_incarnation();
-    // What was said to it is not read any more.
+    // The records for it are not read any more.
     outbox.send(me(&b.server), NodeMessage::Who);
     outbox.finish(Duration::from_secs(30));
     let number = a.server.view().unwrap().number;

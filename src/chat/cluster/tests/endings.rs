@@ -1,4 +1,4 @@
-//! What an operator ends on all nodes.
+//! Orders of an operator that end connections on all nodes.
 
 use super::*;
 use crate::chat::contract::{AdminRequest, AdminTicket};

@@ -1,4 +1,4 @@
-//! What operators are told.
+//! The figures for operators.
 
 use super::super::contract::{ClusterCounters, LinkBatchNumber};
 use super::*;

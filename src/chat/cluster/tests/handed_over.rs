@@ -1,5 +1,5 @@
-//! What the owner of a receiver makes of pushes that another node hands over late: their rows were
-//! read, acked and deleted before.
+//! The owner of a receiver gets pushes that another node hands over late: their rows were read,
+//! acked and deleted before.
 
 use super::super::contract::{BusRecord, LinkBatch, LinkBatchNumber};
 use super::*;

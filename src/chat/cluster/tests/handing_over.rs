@@ -1,4 +1,4 @@
-//! What a taker hands over to the owner of a receiver over the bus.
+//! The pushes that a taker hands over to the owner of a receiver over the bus.
 
 use super::super::contract::{BusRecord, LinkBatchNumber};
 use super::*;
@@ -190,7 +190,7 @@ fn receivers_whose_node_has_not_confirmed_a_push_are_handed_over_with_the_sender
     assert_eq!(released, Some(vec![user("bob")]));
 }
 
-/// She moved to node 2, sent it again there, and came back.
+/// The sender moved to node 2, sent the message again there, and came back.
 #[test]
 fn a_message_that_was_refused_here_and_promised_elsewhere_is_a_duplicate() {
     let (mut node, ann) = direct();

@@ -72,13 +72,13 @@ fn letting_go_begins_anew_if_the_user_was_here_again() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob"]);
     node.release("ann", 1, 7);
-    // The store is slow: before the barrier is answered, she logs in here and sends a message.
+    // The store is slow: before the barrier is answered, the user logs in here and sends a message.
     let again = node.ask_log_in("ann");
     node.answer(log_in_of("ann"), loaded(1, &["bob"], PushPage::default()));
     node.answer(claim_of("ann"), loaded(2, &["bob"], PushPage::default()));
     assert!(node.is_on(again));
     node.say(again, "ann", "m1", "bob");
-    // Then she logs in on another node again.
+    // Then the user logs in on another node again.
     node.release("ann", 2, 8);
     assert_eq!(node.closed, [ann, again], "the connection of the second time is closed");
     node.answer(owner_of("ann"), owned(owner(life(1, 1), 2)));

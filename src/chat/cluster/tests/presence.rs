@@ -1,4 +1,4 @@
-//! Who is online on other nodes, by what these say.
+//! The users who are online on other nodes, as these nodes report them.
 
 use super::super::contract::{BusRecord, LinkBatchNumber, PresenceUpdate};
 use super::*;

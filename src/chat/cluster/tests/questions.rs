@@ -19,7 +19,7 @@ fn question(node: &TestNode) -> Option<u64> {
     })
 }
 
-/// What the operator is told, if anything.
+/// The answer to the operator, if there is one.
 fn elsewhere(node: &TestNode) -> Option<Option<RemoteUserReport>> {
     match &node.told[..] {
         [] => None,

@@ -1,4 +1,4 @@
-//! What is done for one user costs nothing that grows with all others.
+//! The work for one user does not grow with the number of other users.
 
 use super::super::step_count;
 use super::*;

@@ -1,4 +1,5 @@
-//! What was saved here is told to the node of its receiver; what another node says is looked at.
+//! After a save, the node of the receiver is told to look. After a notice of another node, this
+//! node looks.
 
 use super::*;
 
