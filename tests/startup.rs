@@ -242,7 +242,8 @@ fn a_database_that_answers_a_commit_before_it_is_on_the_disk_is_refused() {
         root.query_drop(format!("SET GLOBAL innodb_flush_log_at_trx_commit = {flushes}")).unwrap();
         let (output, said) = run(&database.url(), "10m");
         assert_eq!(output.status.code(), Some(2), "{said}");
-        let why = format!("its innodb_flush_log_at_trx_commit is {flushes}: promised messages could be lost in a crash");
+        let why =
+            format!("its innodb_flush_log_at_trx_commit is {flushes}: promised messages could be lost in a crash");
         assert!(said.lines().count() == 1 && said.contains(&why), "{said}");
     }
     root.query_drop("SET GLOBAL innodb_flush_log_at_trx_commit = 1").unwrap();

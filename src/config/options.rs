@@ -47,6 +47,7 @@ const SERVER: &str = "Server";
 const TIMES: &str = "Times";
 const CLIENT: &str = "Limits of one client";
 const USER: &str = "Limits of one user's ACK list";
+const DEDUP: &str = "Limits of one sender's dedup window";
 
 /// The option that names the configuration file.
 pub(super) const CONFIG: &str = "config";
@@ -164,8 +165,6 @@ const FIRST: &[ConfigOption] = &[
         "If a server gives no sign of life in the database for this long, a standby replaces it; if it is a node of \
          a cluster, the other nodes fence it.",
     ),
-    node::NAME,
-    bus::URLS,
     live(
         SERVER,
         "stop-wait",
@@ -336,20 +335,13 @@ const FIRST: &[ConfigOption] = &[
         "Bytes of the pushes on one user's ACK list that are kept in memory; further ones wait in the store.",
     ),
     live(
-        USER,
-        "link-bytes-max",
-        OptionKind::Size(number!(64 * KIB, GIB, rules.link_bytes_max: usize)),
-        "Bytes that a node may send to another node over the bus before that node confirms them; further messages \
-         are saved at once.",
-    ),
-    live(
-        USER,
+        DEDUP,
         "dedup-messages-max",
         OptionKind::Count(number!(1, 32_768, rules.dedup_messages_max: u32)),
         "Acked messages of one sender that are remembered, so that a repeated one is not delivered twice.",
     ),
     live(
-        USER,
+        DEDUP,
         "dedup-age",
         OptionKind::Duration(number!(0, DAY, rules.dedup_age_ms: u64)),
         "How long an acked message is remembered, so that a repeated one is not delivered twice.",

@@ -1,11 +1,12 @@
 //! The options of a node of a cluster.
 
-use super::shared::WHOLE;
-use super::{ConfigOption, GIB, MIB, NumberOption, OptionKind, SERVER, opt};
+use super::{ConfigOption, GIB, KIB, MIB, NumberOption, OptionKind, live, opt};
 use crate::config::node_name;
 
+pub(super) const CLUSTER: &str = "Several nodes (a cluster)";
+
 pub(super) const NAME: ConfigOption = opt(
-    SERVER,
+    CLUSTER,
     "node-name",
     OptionKind::List {
         value_name: "NAME",
@@ -16,8 +17,16 @@ pub(super) const NAME: ConfigOption = opt(
     "The name of this node in a cluster: several servers that use one MySQL store together.",
 );
 
+pub(super) const LINK_BYTES_MAX: ConfigOption = live(
+    CLUSTER,
+    "link-bytes-max",
+    OptionKind::Size(number!(64 * KIB, GIB, rules.link_bytes_max: usize)),
+    "Bytes that a node may send to another node over the bus before that node confirms them; further messages \
+     are saved at once.",
+);
+
 pub(super) const MAIL_MAX: ConfigOption = opt(
-    WHOLE,
+    CLUSTER,
     "mail-max",
     OptionKind::Count(number!(1, 10_000_000, mail_max: usize)),
     "Records for other nodes that may wait to be written to the database. Further records are dropped, and the nodes \
@@ -25,7 +34,7 @@ pub(super) const MAIL_MAX: ConfigOption = opt(
 );
 
 pub(super) const MAIL_BYTES_MAX: ConfigOption = opt(
-    WHOLE,
+    CLUSTER,
     "mail-bytes-max",
     OptionKind::Size(number!(MIB, 64 * GIB, mail_bytes_max: usize)),
     "Bytes of the records for other nodes that may wait to be written to the database. Further records are dropped, \

@@ -267,6 +267,9 @@ pub(super) const SHARED: &[ConfigOption] = &[
         "Users and addresses whose wrong passwords and sign-ups are remembered. Beyond that, the one that was seen \
          longest ago is forgotten.",
     ),
+    node::NAME,
+    bus::URLS,
+    node::LINK_BYTES_MAX,
     node::MAIL_MAX,
     node::MAIL_BYTES_MAX,
     bus::TIMEOUT,
