@@ -13,6 +13,7 @@
 mod sim;
 
 use sim::cluster::Cluster;
+use sim::cluster::lateness::{LateBounds, LateFault};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -127,4 +128,36 @@ fn a_lost_answer_of_the_store_does_not_delay_later_messages() {
     for seed in 0..8 {
         Cluster::of_pairs(seed).run_pairs_with_lost_answers();
     }
+}
+
+fn late(fault: LateFault, buses: &[bool], bounds: LateBounds) {
+    for &has_bus in buses {
+        let late = (0..16).map(|seed| Cluster::of_late_users(seed, has_bus).run_late(fault, bounds));
+        let longest = late.fold((0, 0), |one, other| (one.0.max(other.0), one.1.max(other.1)));
+        println!("{fault:?}, bus {has_bus}: {longest:?}");
+    }
+}
+
+const BOTH: &[bool] = &[false, true];
+
+#[test]
+fn after_the_death_of_a_node_its_users_log_in_when_its_lease_has_ended() {
+    // The lease, and two reads of the database: until the others know that, and until they fence.
+    late(LateFault::NodeKilled, BOTH, LateBounds { log_in_ms: 8_500, deliver_ms: 10_000 });
+}
+
+#[test]
+fn a_node_that_stands_still_delays_nothing_for_longer_than_it_stands_still() {
+    late(LateFault::NodePaused, BOTH, LateBounds { log_in_ms: 24_000, deliver_ms: 25_000 });
+}
+
+#[test]
+fn a_node_that_is_fenced_by_mistake_costs_its_users_a_reconnection() {
+    late(LateFault::NodeFenced, BOTH, LateBounds { log_in_ms: 4_000, deliver_ms: 5_000 });
+}
+
+#[test]
+fn without_the_bus_messages_come_with_the_next_poll() {
+    late(LateFault::BusCut, &[true], LateBounds { log_in_ms: 0, deliver_ms: 1_500 });
+    late(LateFault::BusAway, &[true], LateBounds { log_in_ms: 0, deliver_ms: 1_500 });
 }

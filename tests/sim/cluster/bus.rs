@@ -64,6 +64,11 @@ impl Bus {
         self.lost = rate;
     }
 
+    /// No frame between any two of so many nodes arrives, and no node is told.
+    pub(super) fn cut_all(&mut self, nodes: usize) {
+        self.cut = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to))).collect();
+    }
+
     pub(super) fn stalls(&mut self, until_ms: u64) {
         self.stalled_until_ms = until_ms;
     }
@@ -187,7 +192,7 @@ impl Cluster {
         }
     }
 
-    fn set_bus_works(&mut self, node: usize, works: bool) {
+    pub(super) fn set_bus_works(&mut self, node: usize, works: bool) {
         let life = self.nodes[node].life;
         if works {
             self.bus.away_from.remove(&node);

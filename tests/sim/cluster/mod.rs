@@ -34,6 +34,7 @@
 
 mod bus;
 mod clients;
+pub mod lateness;
 mod nodes;
 mod operator;
 mod oracle;

@@ -132,12 +132,16 @@ impl Cluster {
     }
 
     pub(super) fn kill(&mut self, node: usize) {
+        let away_ms = 100 + self.random.below(12_000);
+        self.kill_for(node, away_ms);
+    }
+
+    pub(super) fn kill_for(&mut self, node: usize, away_ms: u64) {
         if self.nodes[node].chat.is_some() {
             self.say(|| format!("node {node} is killed"));
             self.oracle.count("kills");
             self.end(node);
-            let wait_ms = 100 + self.random.below(12_000);
-            self.later(wait_ms, move |cluster| cluster.start(node));
+            self.later(away_ms, move |cluster| cluster.start(node));
         }
     }
 

@@ -1,0 +1,92 @@
+//! How late log-ins and messages may be after one fault, while nothing else fails. The nodes read
+//! the database once a second, or ten times as often; a client whose connection has ended connects
+//! again within a second.
+
+use super::*;
+
+/// A fault, and what must be over when.
+#[derive(Clone, Copy, Debug)]
+pub enum LateFault {
+    /// A node is killed and stays away.
+    NodeKilled,
+    /// A node stands still for longer than its lease.
+    NodePaused,
+    /// A node that lives is fenced.
+    NodeFenced,
+    /// The bus carries nothing, and no node is told.
+    BusCut,
+    /// The bus carries nothing, and all nodes know.
+    BusAway,
+}
+
+/// The bounds of a fault, in ms.
+#[derive(Clone, Copy, Debug)]
+pub struct LateBounds {
+    /// All users are logged in again.
+    pub log_in_ms: u64,
+    /// All promised messages were delivered and acked.
+    pub deliver_ms: u64,
+}
+
+const PAUSE_MS: u64 = 20_000;
+const AWAY_MS: u64 = 60_000;
+
+impl Cluster {
+    /// Four users on three nodes who ack at once.
+    pub fn of_late_users(seed: u64, has_bus: bool) -> Self {
+        let rules = CoreSettings { save_after_ms: 200, ..CoreSettings::default() };
+        let mut cluster = Self::of_nodes((seed, Random::new(seed ^ 0x1A7E)), (3, 4), rules, true).with_bus(has_bus);
+        cluster.faults = Faults::default();
+        cluster.acks_at_once = true;
+        cluster.are_all_friends = true;
+        cluster.oracle.tolerates_second_deliveries();
+        cluster
+    }
+
+    fn all_say(&mut self) {
+        for client in 0..self.clients.len() {
+            for other in (0..self.clients.len()).filter(|other| *other != client) {
+                self.say_new(client, other);
+            }
+        }
+    }
+
+    /// Gives the longest times until all were logged in, and until everything was delivered.
+    pub fn run_late(&mut self, fault: LateFault, bounds: LateBounds) -> (u64, u64) {
+        let (mut logged_in_ms, mut delivered_ms) = (0, 0);
+        self.pass(3_000);
+        for round in 0..6 {
+            self.all_say();
+            let some_ms = self.random.below(300);
+            self.pass(some_ms);
+            self.all_say();
+            self.hit(fault, round % self.nodes.len());
+            self.all_say();
+            let began_ms = self.now_ms;
+            while !self.is_quiet() {
+                self.pass(10);
+                let ms = self.now_ms - began_ms;
+                if self.clients.iter().any(|client| !client.on) {
+                    logged_in_ms = logged_in_ms.max(ms);
+                    assert!(ms < bounds.log_in_ms, "{fault:?}: somebody is not logged in after {ms} ms");
+                }
+                assert!(ms < bounds.deliver_ms, "{fault:?}: something is not delivered after {ms} ms");
+            }
+            delivered_ms = delivered_ms.max(self.now_ms - began_ms);
+            self.mend_bus();
+            self.pass(AWAY_MS + 5_000);
+        }
+        self.recover();
+        (logged_in_ms, delivered_ms)
+    }
+
+    fn hit(&mut self, fault: LateFault, node: usize) {
+        match fault {
+            LateFault::NodeKilled => self.kill_for(node, AWAY_MS),
+            LateFault::NodePaused => self.pause(node, PAUSE_MS),
+            LateFault::NodeFenced => self.fence_wrongly(node),
+            LateFault::BusCut => self.bus.cut_all(self.nodes.len()),
+            LateFault::BusAway => (0..self.nodes.len()).for_each(|node| self.set_bus_works(node, false)),
+        }
+    }
+}
