@@ -5,7 +5,7 @@
 mod imports;
 
 use imports::{Import, Name, circles, graph, imports, module_of};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Lines of a source file.
@@ -318,6 +318,41 @@ fn the_documents_name_only_files_that_are_there() {
             }
         }
     }
+    none(&complaints);
+}
+
+/// The words of a source text.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
+}
+
+/// Does this look like the name of a type, or of a function or field of one?
+fn is_symbol(quoted: &str) -> bool {
+    let is_type = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word.chars().all(|c| c.is_ascii_alphanumeric())
+            && word.chars().any(|c| c.is_ascii_lowercase())
+    };
+    quoted.split("::").next().is_some_and(is_type)
+}
+
+#[test]
+fn the_documents_name_only_symbols_that_are_there() {
+    let folders = ["src", "tests", "benches"].into_iter().flat_map(|folder| files(folder, "rs"));
+    let sources: Vec<String> = folders.map(|path| read(&path)).collect();
+    let known: BTreeSet<&str> = sources.iter().flat_map(|text| words(text)).collect();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in ["docs/states.md", "docs/architecture.md"].map(|path| root().join(path)) {
+        for (number, line) in read(&path).lines().enumerate() {
+            for quoted in line.split('`').skip(1).step_by(2).filter(|quoted| is_symbol(quoted)) {
+                count += 1;
+                if let Some(unknown) = words(quoted).find(|word| !known.contains(word)) {
+                    complaints.push(format!("{}:{}: there is no {unknown}", shown(&path), number + 1));
+                }
+            }
+        }
+    }
+    assert!(count > 50, "{count} symbols");
     none(&complaints);
 }
 
