@@ -219,6 +219,17 @@ fn nothing_of_a_node_is_committed_behind_its_fence() {
     assert!(!a.end_incarnation().unwrap());
 }
 
+/// As on a cluster of databases, where a fence cannot end connections to other servers.
+#[test]
+fn a_connection_that_outlives_the_fence_writes_nothing() {
+    let Some(mut database) = Database::new() else { return };
+    let a = join(&database, "a");
+    let mut store = a.connect().unwrap();
+    save(&mut store, &[message(1, "bob", "ann", "m1")]);
+    database.admin.query_drop("UPDATE lanes SET epoch = epoch + 1").unwrap();
+    store.begin().unwrap_err();
+}
+
 /// The writers of one node go on while another one fences it again and again.
 #[test]
 fn a_node_that_writes_without_a_pause_is_fenced_all_the_same() {
