@@ -140,6 +140,8 @@ pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessFacts) -> HttpR
         "ready": is_ready,
         "why": why,
         "version": VERSION,
+        "node": snapshot.node.as_ref().map(|(node, _)| node.get()),
+        "node_name": snapshot.node.as_ref().and_then(|(_, name)| name.as_deref()),
         "uptime_seconds": process.uptime().as_secs(),
         "store_works": snapshot.store.is_working(),
         "last_commit_ms_ago": snapshot.store.since_commit().map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),

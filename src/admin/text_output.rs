@@ -90,6 +90,9 @@ fn status(value: &Value) -> String {
     let version = text(&value["version"]);
     let Some(uptime) = value["uptime_seconds"].as_u64() else { return shown + &format!("version {version}\n") };
     shown += &format!("version {version}, up {}\n", span(uptime));
+    if value["node"].is_u64() {
+        shown += &format!("node {}\n", node_called(value, "node_name"));
+    }
     let store = if value["store_works"].as_bool() == Some(true) { "works" } else { "does not work" };
     let commit = value["last_commit_ms_ago"].as_u64();
     let commit = commit.map_or_else(|| "no commit yet".to_owned(), |ago| format!("last commit {ago} ms ago"));

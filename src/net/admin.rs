@@ -105,6 +105,8 @@ pub struct ServerSnapshot {
     pub store: Arc<StoreHealth>,
     /// The numbers of the bus between nodes, if there is one.
     pub bus: Option<BusFigures>,
+    /// The node that this server is, and its name.
+    pub node: Option<(NodeId, Option<String>)>,
     /// The nodes of the cluster, the records that wait for them, and counts of events between them.
     pub cluster: Option<(ClusterFigures, ClusterGauges, ClusterCounters)>,
 }
@@ -261,6 +263,10 @@ impl<S: NonblockingStream> Hub<S> {
             jobs_in_flight: of_loop.jobs_in_flight,
             turns: of_loop.turns.clone(),
             wall_ms: self.now.wall_ms,
+            node: self.cluster.as_ref().map(|cluster| {
+                let node = cluster.incarnation().node;
+                (node, cluster.directory().name_of(node))
+            }),
             cluster: self.cluster_numbers(),
             store,
             bus: self.bus.as_ref().map(|bus| bus.figures()),

@@ -165,6 +165,7 @@ fn a_drained_node_closes_a_few_connections_at_a_time_and_stops() {
     assert!(said.contains("20 connections are closed within 2 s") || said.contains("19 conn"), "{said}");
     assert!(health(a.node.addr).contains("503") && health(a.node.addr).ends_with("draining\n"));
     wait_for_state(&b, "draining", "a");
+    assert!(b.done(&["status"]).contains("\nnode b (2)\n"), "{}", b.done(&["status"]));
     let mut late = a.node.client();
     assert!(answer(&mut late, "u1", "secret").contains("\"LF\""));
     assert!(late.recv().contains("SHUTTING_DOWN"));
