@@ -10,6 +10,7 @@ mod cluster {
     use super::make_friends;
 
     pub(crate) mod fence;
+    mod friends;
     mod life;
     pub(crate) mod load;
     mod restore;
