@@ -1,4 +1,5 @@
-//! What users and operators do on one node shows on the others: friendships begin and end.
+//! What users and operators do on one node shows on the others: friendships begin and end, profiles
+//! change, notices arrive.
 
 use super::life::Managed;
 use super::make_friends;
@@ -140,4 +141,48 @@ fn with_a_bus_a_friendship_that_ends_on_one_node_has_soon_ended_on_the_other() {
 fn with_a_bus_a_block_on_one_node_is_soon_known_on_the_other() {
     let Some(redis) = Redis::start() else { return };
     ended_by(blocked, "RE_BLOCK", &["--bus", &redis.url()]);
+}
+
+/// The next push is a notice with this text.
+#[track_caller]
+fn take_notice(client: &mut Client, text: &str) {
+    let frame = client.recv();
+    let said = content(&frame);
+    assert_eq!((&said["sender"], &said["content"]), (&"system".into(), &text.into()), "{frame}");
+    client.ack(said["messageId"].as_str().unwrap());
+}
+
+#[test]
+fn a_notice_reaches_users_on_all_nodes_once() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, b] = super::life::two(&database);
+    make_friends(a.node.addr, &["ann", "bob", "cid"]);
+    let (mut ann, mut bob) = (a.node.log_in("ann"), b.node.log_in("bob"));
+    a.done(&["notice", "bob", "only you"]);
+    take_notice(&mut bob, "only you");
+    a.done(&["notice", "--all", "tonight at eight"]);
+    for user in [&mut ann, &mut bob] {
+        take_notice(user, "tonight at eight");
+    }
+    // Who was away, and on the other node last.
+    let mut cid = b.node.log_in("cid");
+    take_notice(&mut cid, "tonight at eight");
+    database.wait_for_pushes_awake(0, [&mut ann, &mut bob, &mut cid]);
+    // Nobody has got it twice.
+    [&mut ann, &mut bob, &mut cid].into_iter().for_each(Client::fence);
+}
+
+#[test]
+fn a_profile_that_is_changed_on_one_node_is_read_on_the_other() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, b] = super::life::two(&database);
+    make_friends(a.node.addr, &["ann", "bob"]);
+    let (mut ann, mut bob) = (a.node.log_in("ann"), b.node.log_in("bob"));
+    for (id, place) in [("p1", "longyan"), ("p2", "xiamen")] {
+        ann.send(&format!(r#"{{"MID":"{id}","CONTENT":{{"location":"{place}"}},"TYPE":"PROFILE"}}"#));
+        ann.expect(&format!(r#"{{"CONTENT":{{"MessageId":"{id}","Content":"changed"}},"TYPE":"RE_PROFILE"}}"#));
+        bob.send(&format!(r#"{{"MID":"{id}","CONTENT":"ann","TYPE":"3"}}"#));
+        let said = bob.recv();
+        assert!(kind(&said) == "RE_GETUSER_SUC" && said.contains(place), "{said}");
+    }
 }
