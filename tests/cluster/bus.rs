@@ -67,6 +67,21 @@ fn talk(sender: &mut Client, receiver: &mut Client, id: &str) {
     sender.expect_reply("RE_MESSAGE", id, "MS");
 }
 
+/// The first messages of each pair go through the store, which tells the node of their receiver.
+#[track_caller]
+fn talk_until_nothing_is_written(written: &Written<'_>, one: &mut Client, other: &mut Client) {
+    let until = Instant::now() + PATIENCE;
+    let (mut number, mut rows) = (0, 1);
+    while rows > 0 {
+        assert!(Instant::now() < until, "they are not talked to directly");
+        let before = written.rows();
+        talk(one, other, &format!("a{number}"));
+        talk(other, one, &format!("b{number}"));
+        number += 1;
+        rows = written.rows() - before;
+    }
+}
+
 #[test]
 fn friends_on_two_nodes_with_a_bus_cost_no_row_in_the_database() {
     let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
@@ -74,17 +89,7 @@ fn friends_on_two_nodes_with_a_bus_cost_no_row_in_the_database() {
     make_friends(a.addr, &["ann", "bob"]);
     let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
     let written = Written::count(&database, "geese");
-    let until = Instant::now() + PATIENCE;
-    // The first message of each pair goes through the store, which tells the node of its receiver.
-    let (mut number, mut rows) = (0, 1);
-    while rows > 0 {
-        assert!(Instant::now() < until, "they are not talked to directly");
-        let before = written.rows();
-        talk(&mut ann, &mut bob, &format!("a{number}"));
-        talk(&mut bob, &mut ann, &format!("b{number}"));
-        number += 1;
-        rows = written.rows() - before;
-    }
+    talk_until_nothing_is_written(&written, &mut ann, &mut bob);
     let before = written.rows();
     for number in 0..100 {
         talk(&mut ann, &mut bob, &format!("c{number}"));
@@ -93,6 +98,79 @@ fn friends_on_two_nodes_with_a_bus_cost_no_row_in_the_database() {
     ann.fence();
     bob.fence();
     assert_eq!(written.rows(), before);
+}
+
+/// Both directions, so often; the ids begin with this word.
+#[track_caller]
+fn talk_both_ways(one: &mut Client, other: &mut Client, word: &str) {
+    for number in 0..20 {
+        talk(one, other, &format!("{word}{number}"));
+        talk(other, one, &format!("{word}{number}"));
+    }
+}
+
+/// Waits until each node has given some more signs of life. Then every node that was to be fenced
+/// for its silence has been.
+#[track_caller]
+fn wait_for_signs_of_life(database: &MariaDb) {
+    let mut root = database.root();
+    let mut least = || root.query_first::<u64, _>("SELECT MIN(renewed) FROM nodes").unwrap().unwrap();
+    let (until, before) = (Instant::now() + PATIENCE, least());
+    while least() < before + 4 {
+        assert!(Instant::now() < until, "a node gives no sign of life");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+/// Sends a message that may be refused, until it is promised.
+#[track_caller]
+fn send_until_promised(sender: &mut Client, id: &str, to: &str) {
+    while sender.recv().contains("MF") {
+        sender.expect_error(id, "UNAVAILABLE");
+        sender.send(&sender.message(id, to, "honk"));
+    }
+}
+
+/// The freeze is longer than the lease: a node that cannot write itself fences nobody.
+#[test]
+fn pairs_talk_on_while_the_database_is_frozen_and_neighbours_without_the_bus_too() {
+    let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
+    let [a, b] = ["a", "b"].map(|name| start(&database, &redis.url(), name));
+    make_friends(a.addr, &["ann", "bob", "cid", "dan"]);
+    let (mut ann, mut bob, mut cid) = (a.log_in("ann"), b.log_in("bob"), a.log_in("cid"));
+    talk_until_nothing_is_written(&Written::count(&database, "geese"), &mut ann, &mut bob);
+    database.freeze();
+    talk_both_ways(&mut ann, &mut bob, "across");
+    talk_both_ways(&mut ann, &mut cid, "near");
+    // Nobody is there to ack these, and they cannot be saved.
+    for sender in [&mut bob, &mut cid] {
+        sender.send(&sender.message("away", "dan", "honk"));
+    }
+    for sender in [&mut bob, &mut cid] {
+        sender.expect_reply("RE_MESSAGE", "away", "MF");
+        sender.expect_error("away", "UNAVAILABLE");
+    }
+    talk_both_ways(&mut ann, &mut bob, "still");
+    redis.freeze();
+    bob.send(&bob.message("cut", "ann", "honk"));
+    talk_both_ways(&mut ann, &mut cid, "alone");
+    database.thaw();
+    redis.thaw();
+    send_until_promised(&mut bob, "cut", "ann");
+    ann.take("cut");
+    let mut dan = b.log_in("dan");
+    for sender in [&mut bob, &mut cid] {
+        sender.send(&sender.message("away", "dan", "honk"));
+        send_until_promised(sender, "away", "dan");
+        dan.take("away");
+    }
+    talk_both_ways(&mut ann, &mut bob, "again");
+    wait_for_signs_of_life(&database);
+    for node in [&a, &b] {
+        let said: Vec<String> = node.news().into_iter().filter(|line| line.contains("fenced")).collect();
+        assert!(said.is_empty(), "{said:?}");
+    }
+    database.wait_for_pushes_awake(0, [&mut ann, &mut bob, &mut cid, &mut dan]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::life::Managed;
 use super::make_friends;
 use crate::Run;
-use crate::common::{MariaDb, Node, PATIENCE, Redis};
+use crate::common::{MariaDb, PATIENCE, Redis};
 use hongyan::versions::{COMPATIBLE, FRAME_MAX, SCHEMA};
 use mysql::prelude::Queryable;
 use serde_json::Value;
@@ -56,11 +56,26 @@ fn wait_for_frames(node: &Managed, version: u16) {
     }
 }
 
+/// How a node is stopped.
+#[derive(Clone, Copy)]
+enum Stop {
+    /// SIGTERM, which closes all connections at once.
+    Signal,
+    /// `hongyan admin drain --wait`, as docs/cluster.md advises.
+    Drain,
+}
+
 /// Another build takes the place of a node that is stopped.
-fn replace(node: &mut Node, program: &str) {
-    node.signal("-TERM");
-    assert_eq!(node.status(), Some(0));
-    node.start_by(program);
+fn replace(node: &mut Managed, program: &str, stop: Stop) {
+    match stop {
+        Stop::Signal => node.node.signal("-TERM"),
+        Stop::Drain => {
+            let said = node.done(&["drain", "--wait"]);
+            assert!(said.contains("the server has stopped"), "{said}");
+        }
+    }
+    assert_eq!(node.node.status(), Some(0));
+    node.node.start_by(program);
 }
 
 /// Two users talk in both directions, each on a node of their own.
@@ -81,14 +96,14 @@ fn versions(database: &MariaDb) -> (usize, usize) {
 }
 
 /// Users talk all the time. The nodes are replaced one by one by those of the next build, and back.
-fn upgrade_and_go_back(database: &MariaDb, more: &[&str]) {
+fn upgrade_and_go_back(database: &MariaDb, stop: Stop, more: &[&str]) {
     let mut nodes = ["a", "b", "c"].map(|name| Managed::start(&database.url(), name, more));
     make_friends(nodes[0].node.addr, &["fay", "gus"]);
     let run = Run::at(&nodes.each_ref().map(|node| node.node.addr));
     run.wait_for_promises(100);
     assert_eq!(versions(database), (SCHEMA, COMPATIBLE));
     for (at, others) in [[1, 2], [2, 0], [0, 1]].into_iter().enumerate() {
-        replace(&mut nodes[at].node, next());
+        replace(&mut nodes[at], next(), stop);
         run.wait_for_promises(50);
         assert_eq!(versions(database), (NEXT_SCHEMA, COMPATIBLE), "the first one has expanded it");
         if at < 2 {
@@ -102,7 +117,7 @@ fn upgrade_and_go_back(database: &MariaDb, more: &[&str]) {
     talk(6, &nodes[0], &nodes[1]);
     run.wait_for_promises(50);
     // Back: a node of this build on the tables of the next one.
-    replace(&mut nodes[2].node, THIS);
+    replace(&mut nodes[2], THIS, stop);
     let newer = format!("those of a newer hongyan (schema {NEXT_SCHEMA}, this one knows {SCHEMA})");
     let logged = &nodes[2].node.started_with;
     assert!(logged.iter().any(|line| line.contains(&newer)), "{logged:?}");
@@ -115,8 +130,8 @@ fn upgrade_and_go_back(database: &MariaDb, more: &[&str]) {
     nodes[..2].iter().for_each(|node| wait_for_frames(node, NEXT_FRAMES));
     run.wait_for_promises(50);
     nodes[2].node.start_by(THIS);
-    replace(&mut nodes[0].node, THIS);
-    replace(&mut nodes[1].node, THIS);
+    replace(&mut nodes[0], THIS, stop);
+    replace(&mut nodes[1], THIS, stop);
     talk(8, &nodes[0], &nodes[1]);
     run.wait_for_promises(50);
     run.end(database);
@@ -125,11 +140,11 @@ fn upgrade_and_go_back(database: &MariaDb, more: &[&str]) {
 #[test]
 fn nodes_are_upgraded_and_downgraded_one_by_one() {
     let Some(database) = MariaDb::start() else { return };
-    upgrade_and_go_back(&database, &[]);
+    upgrade_and_go_back(&database, Stop::Signal, &[]);
 }
 
 #[test]
-fn nodes_with_a_bus_are_upgraded_and_downgraded_one_by_one() {
+fn nodes_with_a_bus_are_drained_and_upgraded_and_downgraded_one_by_one() {
     let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
-    upgrade_and_go_back(&database, &["--bus", &redis.url()]);
+    upgrade_and_go_back(&database, Stop::Drain, &["--bus", &redis.url(), "--drain", "1s"]);
 }

@@ -114,6 +114,13 @@ impl Node {
         self.start_again();
     }
 
+    /// Starts it after its end with one of its arguments replaced.
+    pub fn start_with(&mut self, old: &str, new: &str) {
+        let word = self.words.iter_mut().find(|word| *word == old).expect("it has this argument");
+        new.clone_into(word);
+        self.start_again();
+    }
+
     /// Starts it with the same arguments after its end.
     pub fn start_again(&mut self) {
         (self.child, self.log) = Self::spawn(&self.words);

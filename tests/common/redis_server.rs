@@ -1,6 +1,6 @@
 //! A Redis or Valkey server of a test's own, to be killed and frozen without harm to any other
 //! test. Tests that use one are skipped where neither is installed, unless `HONGYAN_TEST_REDIS` is
-//! set (`./test` sets it, and installs one).
+//! set (`./test` sets it, and installs one). `HONGYAN_TEST_REDIS_PROGRAM` names the one to use.
 
 use super::PATIENCE;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,12 +19,17 @@ pub struct Redis {
     child: Child,
 }
 
-fn program() -> Option<&'static str> {
-    let has = |program: &&str| {
+fn program() -> Option<String> {
+    let has = |program: &str| {
         let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         asked.is_ok_and(|status| status.success())
     };
-    PROGRAMS.into_iter().find(has)
+    // Who names one wants this one, and no skipped test.
+    if let Ok(program) = std::env::var("HONGYAN_TEST_REDIS_PROGRAM") {
+        assert!(has(&program), "{program} does not run");
+        return Some(program);
+    }
+    PROGRAMS.into_iter().find(|program| has(program)).map(str::to_owned)
 }
 
 impl Redis {
@@ -50,7 +55,7 @@ impl Redis {
         let own = "--bind 127.0.0.1 --save  --appendonly no --daemonize no --loglevel warning --dir FOLDER";
         let own =
             own.split(' ').chain(if words.contains(&"--tls-port") { ["--port", "0"] } else { ["--port", "PORT"] });
-        let all = [program].into_iter().chain(own).chain(words.iter().copied());
+        let all = [program.as_str()].into_iter().chain(own).chain(words.iter().copied());
         let replaced = |word: &str| word.replace("PORT", &port.to_string()).replace("FOLDER", &shown(folder.path()));
         let words: Vec<String> = all.map(replaced).collect();
         let child = spawn(&words);
