@@ -6,12 +6,20 @@
 mod common;
 
 use common::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, Program, befriend};
+use hongyan::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::store::StoreConnection;
+use hongyan::store::password::PasswordHasher;
+use hongyan::store::sqlite::SqliteStore;
 use socket2::{Domain, Socket, Type};
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1024 * 1024;
+/// By then memory is given back, once it is quiet.
+const QUIET: Duration = Duration::from_secs(15);
 
 struct Server {
     program: Program,
@@ -21,7 +29,11 @@ struct Server {
 
 impl Server {
     fn start(args: &[&str]) -> Self {
-        let mut server = Self { program: Program::start(args), at_start: 0 };
+        Self::of(Program::start(args))
+    }
+
+    fn of(program: Program) -> Self {
+        let mut server = Self { program, at_start: 0 };
         // The memory that the first use of each part takes is never released.
         let mut first = server.connect();
         first.send(r#"{"TYPE":"0","MID":"h","CONTENT":{}}"#);
@@ -40,8 +52,18 @@ impl Server {
     }
 
     #[track_caller]
-    fn comes_back_to(&self, more: u64) {
+    fn comes_up_to(&self, more: u64) {
         let until = Instant::now() + PATIENCE;
+        while self.resident() < self.at_start + more {
+            let mib = (self.resident() - self.at_start) / MIB;
+            assert!(Instant::now() < until, "only {mib} MiB more than at the start are held");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[track_caller]
+    fn comes_back_to(&self, more: u64) {
+        let until = Instant::now() + QUIET;
         while self.resident() > self.at_start + more {
             let kib = (self.resident() - self.at_start) / 1024;
             assert!(Instant::now() < until, "{kib} KiB more than at the start are held");
@@ -49,12 +71,41 @@ impl Server {
         }
     }
 
-    fn hog(&self, name: &str) -> Hog {
+    /// A connection for which the system holds little: what it holds is not the server's.
+    fn narrow(&self) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        // The memory of the system for them does not count.
         socket.set_recv_buffer_size(4 * 1024).unwrap();
         socket.connect(&self.program.addr.into()).unwrap();
-        let mut stream: TcpStream = socket.into();
+        socket.into()
+    }
+
+    /// Users of [`with_backlogs`] log in, and read nothing but the answer to that.
+    fn log_in_and_read_nothing(&self, numbers: impl Iterator<Item = usize>) -> Vec<TcpStream> {
+        let numbers: Vec<usize> = numbers.collect();
+        let mut streams = Vec::new();
+        // A few at once, so that none is refused because too many wait for their passwords.
+        for some in numbers.chunks(50) {
+            let came = some.iter().map(|number| {
+                let mut stream = self.narrow();
+                let user = backlog_of(*number);
+                writeln!(stream, r#"{{"TYPE":"2","MID":"l","CONTENT":"{{\"USER\":\"{user}\",\"PASS\":\"x\"}}"}}"#)
+                    .unwrap();
+                stream
+            });
+            let came: Vec<TcpStream> = came.collect();
+            for stream in &came {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                // `LS`, or the end of a connection that was closed at once.
+                let mut answer = [0; 64];
+                let _closed = (&mut &*stream).read(&mut answer).is_err();
+            }
+            streams.extend(came);
+        }
+        streams
+    }
+
+    fn hog(&self, name: &str) -> Hog {
+        let mut stream = self.narrow();
         let text = "d".repeat(8_000);
         let sign_up = format!(
             r#"{{"TYPE":"1","MID":"s","CONTENT":{{"userName":"{name}","hashValue":"x","personalDescription":"{text}","rsaPublicKey":"{text}"}}}}"#
@@ -68,6 +119,44 @@ impl Server {
         let asks = format!("{{\"TYPE\":\"3\",\"MID\":\"g\",\"CONTENT\":\"{name}\"}}\n").repeat(4).into_bytes();
         Hog { stream, asks, sent: 0 }
     }
+}
+
+fn backlog_of(number: usize) -> String {
+    format!("user{number}")
+}
+
+/// A store of users for each of whom as much waits as a list holds in memory until it is acked.
+fn with_backlogs(file: &Path, users: usize) {
+    let mut store = SqliteStore::open(file).unwrap();
+    let hash = PasswordHasher::new(8, 1).unwrap().hash(&Secret::new("x")).unwrap();
+    let content = "x".repeat(60_000);
+    store.begin().unwrap();
+    for number in 0..users {
+        if number % 20 == 19 {
+            // A few at a time, so that the log stays short.
+            store.commit().unwrap();
+            store.begin().unwrap();
+        }
+        let name = backlog_of(number);
+        let empty = || Box::<str>::from("");
+        let profile = Profile {
+            user_name: UserName::new(&name).unwrap(),
+            email_address: empty(),
+            nick_name: empty(),
+            profile_picture: empty(),
+            location: empty(),
+            personal_description: empty(),
+            rsa_public_key: empty(),
+        };
+        assert!(store.create_account(&profile, &hash).unwrap());
+        let (to, from) = (UserNameRef::new(&name).unwrap(), UserNameRef::new("somebody").unwrap());
+        let push = |n: usize| {
+            let id = MessageId::new(format!("m{n}")).unwrap();
+            Push::new((number * 100 + n) as u64 + 1, 1, PushKind::Message, &id, &from, &to, &content)
+        };
+        store.save_pushes(&(0..12).map(push).collect::<Vec<_>>()).unwrap();
+    }
+    store.commit().unwrap();
 }
 
 /// Asks for profiles, as far as the server reads.
@@ -125,6 +214,74 @@ fn a_burst_of_output_that_nobody_reads_is_given_back() {
     }
     drop(hogs);
     server.comes_back_to(6 * MIB);
+}
+
+/// More connections than some systems allow a process that does not ask for them.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
+#[test]
+fn a_burst_of_hundreds_of_mebibytes_is_given_back() {
+    const USERS: usize = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("im.db");
+    with_backlogs(&file, USERS);
+    let server = Server::of(Program::on(&format!("sqlite:{}", file.display()), &CHEAP_PASSWORDS));
+    let streams = server.log_in_and_read_nothing(0..USERS);
+    server.comes_up_to(220 * MIB);
+    drop(streams);
+    server.comes_back_to(10 * MIB);
+}
+
+/// docs/operations.md, *The worst case*: `--memory-max` and some 150 MiB.
+#[test]
+fn the_worst_that_clients_can_do_to_the_default_budget_takes_no_more_than_operators_are_told() {
+    const USERS: usize = 400;
+    allow_many_files();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("im.db");
+    with_backlogs(&file, USERS);
+    let server = Server::of(Program::on(&format!("sqlite:{}", file.display()), &CHEAP_PASSWORDS));
+    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.program.user(name, ContentForm::Object));
+    befriend(&mut ann, &mut bob);
+    let mut talked = 0;
+    let mut talk = || {
+        ann.say(&format!("m{talked}"), "bob", "hello", "MS");
+        bob.take(&format!("m{talked}"));
+        talked += 1;
+    };
+    // Lists that nobody acks; and then the same users replace their connections.
+    let mut streams = server.log_in_and_read_nothing(0..USERS);
+    server.comes_up_to(220 * MIB);
+    talk();
+    streams.extend(server.log_in_and_read_nothing(0..USERS / 3));
+    talk();
+    // Answers that nobody reads, and envelopes that never end.
+    let mut hogs: Vec<Hog> = (0..100).map(|n| server.hog(&format!("hog{n}"))).collect();
+    let head = r#"{"TYPE":"0","CONTENT":""#;
+    let envelope = format!("{head}{}", "x".repeat(60_000));
+    for n in 0..4_500 {
+        let mut stream = server.narrow();
+        // One that was closed at once is as good.
+        let _closed = stream.write_all(envelope.as_bytes()).is_err();
+        streams.push(stream);
+        if n % 300 == 0 {
+            ask(&mut hogs);
+            talk();
+        }
+    }
+    let line = server.program.wait_for("(--memory-max)");
+    assert!(line.contains("clients held"), "{line}");
+    // The pages of its files are among them.
+    let peak = server.program.memory("VmHWM") / MIB;
+    println!("{peak} MiB at most");
+    assert!((450..=512 + 150).contains(&peak), "{peak} MiB");
+    drop((streams, hogs));
+    talk();
+    server.comes_back_to(10 * MIB);
 }
 
 #[test]

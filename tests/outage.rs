@@ -10,7 +10,7 @@ mod outage {
     pub(crate) mod proxies;
 }
 
-use common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
+use common::{CHEAP_PASSWORDS, Client, MariaDb, PATIENCE, Program, Server, befriend, content, kind};
 use hongyan::config::{Config, StoreUrl};
 use outage::chat_load;
 use outage::proxies::{Harm, harming_proxy, moving_proxy};
@@ -275,6 +275,23 @@ fn a_push_larger_than_the_database_takes_is_reported_and_not_tried_again() {
     deployment.ann.expect_reply("RE_MESSAGE", &id, "MS");
     deployment.talk();
     deployment.heals();
+}
+
+#[test]
+fn a_start_warns_of_a_database_that_takes_less_than_clients_may_send() {
+    let Some(database) = MariaDb::start() else { return };
+    let warnings = || {
+        let program = Program::on(&database.url(), &CHEAP_PASSWORDS);
+        let is_warning = |line: &&String| line.contains("max_allowed_packet");
+        program.start_log.iter().filter(is_warning).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), [""; 0], "the default is enough");
+    database.set_max_allowed_packet(32 * 1024);
+    let said = warnings();
+    assert_eq!(said.len(), 1, "once, and not for each worker: {said:?}");
+    for part in ["WARN", "max_allowed_packet of the database is 32768 bytes", "--max-frame lets clients send 65536"] {
+        assert!(said[0].contains(part), "{said:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! How often a job about friendships or tokens asks the database. Each question is a round trip,
-//! and all later jobs of the lane wait for it. A MariaDB that only this test uses counts the
-//! questions (HONGYAN_TEST_MYSQL, as `./test` sets it). Without it, the test says so.
+//! How often a job about messages, friendships or tokens asks the database. Each question is a
+//! round trip, and all later jobs of the lane wait for it. A MariaDB that only this test uses
+//! counts the questions (HONGYAN_TEST_MYSQL, as `./test` sets it). Without it, the test says so.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -147,6 +147,35 @@ fn a_job_about_friendships_asks_the_database_so_often() {
     ] {
         let (outcome, asked) = worker.run(job);
         assert_eq!(format!("{outcome:?}"), format!("{expected:?}"), "{what}");
+        assert_eq!(asked, questions, "{what}");
+    }
+    worker.pool.stop();
+}
+
+#[test]
+fn a_message_asks_the_database_so_often() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut worker = Worker::new(&database);
+    let save = |seq, from: &str, to: &str| {
+        let id = MessageId::new(format!("m{seq}")).unwrap();
+        let (from, to) = (UserNameRef::new(from).unwrap(), UserNameRef::new(to).unwrap());
+        Job::SavePush { push: Push::new(seq, seq, PushKind::Message, &id, &from, &to, "x") }
+    };
+    let delete = |to: &str, seq| Job::DeletePush { receiver: user(to), seq };
+    for (what, job, questions) in [
+        ("the first one, and its mailbox is counted", save(1, "bob", "ann"), 2),
+        ("the next one", save(2, "bob", "ann"), 1),
+        ("one of another sender", save(3, "cy", "ann"), 1),
+        ("an ack", delete("ann", 1), 2),
+        ("the next one after an ack", save(4, "bob", "ann"), 1),
+        ("the first one in another mailbox, which is counted", save(5, "ann", "bob"), 2),
+        // A repetition shows that the outcome of the first try was not known.
+        ("the same once more", save(3, "cy", "ann"), 2),
+        ("the next one, and the mailbox is counted once more", save(6, "bob", "ann"), 2),
+        ("the next one after that", save(7, "bob", "ann"), 1),
+    ] {
+        let (outcome, asked) = worker.run(job);
+        assert!(matches!(outcome, JobOutcome::Saved | JobOutcome::Deleted), "{what}: {outcome:?}");
         assert_eq!(asked, questions, "{what}");
     }
     worker.pool.stop();

@@ -15,7 +15,9 @@ mod sim;
 use sim::clients::Simulation;
 use std::collections::BTreeMap;
 use std::hash::Hasher;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
 use std::time::{Instant, UNIX_EPOCH};
 
 fn from_environment(name: &str) -> Option<u64> {
@@ -103,10 +105,24 @@ fn sixty_four_seeds_drawn_from_the_clock() {
     }
     // Far above those of the sweeps (docs/reliability.md).
     let first = UNIX_EPOCH.elapsed().expect("the clock is right").as_millis() as u64;
-    println!("FIRST={first} SEEDS=64 STEPS=1500 cargo test --test simulation whatever runs the same once more");
-    for seed in first..first + 64 {
+    let line =
+        format!("FIRST={first} SEEDS=64 STEPS=1500 cargo test --test simulation whatever runs the same once more\n");
+    // Not by `eprintln!`: the output of a test that passes is not shown.
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
+    for seed in first..first + from_environment("CLOCK_SEEDS").unwrap_or(64) {
         run(seed, 1_500);
     }
+}
+
+/// A test that passes shows no output of its own; a failure that nobody can repeat may depend on
+/// the seeds of a run that passed.
+#[test]
+fn the_seeds_drawn_from_the_clock_are_shown_even_if_all_pass() {
+    let mut tests = Command::new(std::env::current_exe().expect("this program is a file"));
+    tests.args(["sixty_four_seeds_drawn_from_the_clock", "--exact"]).env("CLOCK_SEEDS", "1").env_remove("SEED");
+    let output = tests.output().expect("this program can be run");
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && shown.contains("FIRST=") && shown.contains("SEEDS=64"), "{shown}");
 }
 
 #[test]

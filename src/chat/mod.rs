@@ -41,6 +41,7 @@ mod job_results;
 mod job_tables;
 mod log_in;
 mod login_state;
+mod look_count;
 mod mailbox;
 mod memory;
 mod message;

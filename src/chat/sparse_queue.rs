@@ -4,6 +4,7 @@
 //! An entry that is removed far from both ends leaves a gap, and gaps are closed many at a time. So
 //! a removal costs the same however long the queue is, apart from a binary search.
 
+use super::look_count;
 use std::collections::VecDeque;
 
 /// The place of an entry. Places ascend, and are consecutive as long as only first entries are
@@ -55,7 +56,7 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
 
     /// All entries, without the gaps.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.entries.iter().filter(|entry| !entry.is_gap())
+        self.entries.iter().inspect(|_| look_count::count(1)).filter(|entry| !entry.is_gap())
     }
 
     pub(super) fn push_back(&mut self, entry: T) {
@@ -71,6 +72,7 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
 
     /// The position in the queue at which the entry with this place is, or would be.
     fn position(&self, place: QueuePosition) -> usize {
+        look_count::count(1);
         let (Some(first), Some(last)) = (self.entries.front(), self.entries.back()) else {
             return 0;
         };
@@ -99,6 +101,7 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
     pub(super) fn first_at_or_after(&self, place: QueuePosition) -> Option<&T> {
         let mut position = self.position(place);
         while self.entries.get(position).is_some_and(|entry| entry.is_gap()) {
+            look_count::count(1);
             position += 1;
         }
         self.entries.get(position)
@@ -135,6 +138,7 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
         }
         if self.gap_count > self.entries.len() / 2 {
             // At least as many entries were removed since the last time.
+            look_count::count(self.entries.len());
             self.entries.retain(|entry| !entry.is_gap());
             self.gap_count = 0;
         }

@@ -2,6 +2,7 @@
 
 use super::super::deliveries::{Deliveries, ann};
 use super::super::ids::DeliveryRef;
+use super::super::look_count;
 use super::super::mailbox::{Mailbox, MailboxBackfillState};
 use super::{INDEXED_FROM, MailboxCursor, SendWindowLimit};
 use crate::protocol::push::PushKind;
@@ -159,4 +160,61 @@ fn two_cursors_go_their_own_way_through_one_mailbox() {
     assert_eq!(tablet.outstanding.len(), 5);
     assert_eq!(world.pump(&mut phone, 1, MANY, 3), [0]);
     assert_eq!((phone.oldest_sending_ms(), tablet.oldest_sending_ms()), (Some(3), Some(2)));
+}
+
+/// Acks these ids one after the other, and sends what each makes room for. Gives the entries that
+/// were examined for one ack, on average.
+fn looks_of_an_ack(
+    pushes: impl Iterator<Item = (String, String)>,
+    acked: impl ExactSizeIterator<Item = String>,
+    count_max: usize,
+) -> usize {
+    let mut world = TestMailbox::new(pushes);
+    let mut cursor = MailboxCursor::new();
+    let receiver = &ann();
+    let window = SendWindowLimit { receiver, form: JsonContentForm::Text, count_max, bytes_max: usize::MAX };
+    let send = |world: &TestMailbox, cursor: &mut MailboxCursor| {
+        while let Some(next) = cursor.next_to_send(&world.mailbox, &world.deliveries, &window) {
+            cursor.first_sent(next, &world.deliveries, 1);
+        }
+    };
+    // What is examined once for each push, when it comes, is not the work of an ack.
+    send(&world, &mut cursor);
+    let acks = acked.len();
+    look_count::take();
+    for id in acked {
+        let delivery = cursor.find_sent(&id, None, &world.deliveries).unwrap();
+        let place = world.mailbox.remove(delivery, &world.deliveries).unwrap();
+        cursor.removed(place, delivery, &world.deliveries);
+        world.deliveries.remove(delivery);
+        send(&world, &mut cursor);
+    }
+    let looks = look_count::take();
+    world.check(&cursor);
+    looks.div_ceil(acks)
+}
+
+#[test]
+fn an_ack_costs_the_same_whatever_is_held_back() {
+    let named = |n: usize, sender: &str| (format!("m{n}"), sender.to_owned());
+    for many in [1_024, 8_192] {
+        let one_id = (0..many).map(|n| ("x".to_owned(), format!("s{n}")));
+        let acks = (0..many).map(|_| "x".to_owned());
+        let all_wait_for_one_id = looks_of_an_ack(one_id, acks, MANY);
+        // The messages of eight senders under the same ids, one id after the other.
+        let few_ids = (0..many).map(|n| (format!("m{}", n / 8), format!("s{}", n % 8)));
+        let acks = (0..many).map(|n| format!("m{}", n / 8));
+        let few_senders = looks_of_an_ack(few_ids, acks, MANY);
+        // All of carol waits for an ack that does not come, and bob is acked.
+        let held = std::iter::once(named(0, "bob")).chain((0..many).map(|n| named(n, "carol")));
+        let others = (0..many).map(|n| named(many + n, "bob"));
+        let acks = (0..many).map(|n| format!("m{}", many + n));
+        let beside_a_sender_who_waits = looks_of_an_ack(held.chain(others), acks, 1 + many / 2);
+        // The last first, so that all before it stay outstanding.
+        let one_sender = (0..many).map(|n| named(n, "bob"));
+        let acks = (0..many).rev().map(|n| format!("m{n}"));
+        let from_the_end = looks_of_an_ack(one_sender, acks, MANY);
+        let looks = [all_wait_for_one_id, few_senders, beside_a_sender_who_waits, from_the_end];
+        assert!(looks.iter().all(|looks| (1..=16).contains(looks)), "{looks:?} of {many}");
+    }
 }
