@@ -95,6 +95,25 @@ fn an_acked_friend_request_is_not_taken_for_a_message_with_the_same_id() {
     assert_eq!(pushed(&node), ["m1", "m1"]);
 }
 
+/// Its taker has ended the phase, saved the push, and begun another phase.
+#[test]
+fn a_push_of_an_earlier_phase_is_refused() {
+    let mut node = TestNode::new();
+    node.chat.use_bus();
+    node.log_in("ann", &["bob"]);
+    for (number, phase) in [(1, 1), (2, 2)] {
+        hear(&mut node, number, BusRecord::Begin { user: user("ann"), phase });
+        node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
+    }
+    node.published.clear();
+    hear(&mut node, 3, BusRecord::Push { phase: 1, push: message(SEQ, "bob", "m1", "ann") });
+    node.event(CoreEvent::TurnEnded);
+    assert_eq!(pushed(&node), [""; 0]);
+    let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
+    let answers: Vec<BusRecord> = batches.flat_map(|batch| batch.records).collect();
+    assert!(answers.contains(&BusRecord::Record(NodeMessage::No { user: user("ann"), seq: SEQ })), "{answers:?}");
+}
+
 #[test]
 fn a_push_that_comes_after_its_row_was_read_is_left_to_the_row() {
     let mut node = TestNode::new();
