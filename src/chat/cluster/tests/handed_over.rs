@@ -95,6 +95,22 @@ fn an_acked_friend_request_is_not_taken_for_a_message_with_the_same_id() {
     assert_eq!(pushed(&node), ["m1", "m1"]);
 }
 
+/// Its taker has saved it before it learnt of the ack.
+#[test]
+fn the_row_of_a_push_that_was_acked_as_a_handed_over_one_is_deleted_when_it_is_read() {
+    let mut node = TestNode::new();
+    node.chat.use_bus();
+    let ann = node.log_in("ann", &["bob"]);
+    hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
+    node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
+    hand_over(&mut node, SEQ, "m1");
+    node.ack(ann, "m1");
+    node.frame(NodeMessage::Look { user: user("ann") });
+    node.answer(page_of("ann"), JobOutcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
+    assert_eq!(pushed(&node), ["m1"]);
+    assert_eq!(node.count(delete_of(SEQ)), 1);
+}
+
 /// Its taker has ended the phase, saved the push, and begun another phase.
 #[test]
 fn a_push_of_an_earlier_phase_is_refused() {
