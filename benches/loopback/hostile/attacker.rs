@@ -5,8 +5,9 @@
 //! another core, another priority and another network namespace. It runs until it is killed.
 
 use super::super::Fallible;
-use super::super::clients::PASSWORD;
-use super::attacks::{Attack, Writer, is_web_socket, logs_in, name};
+use super::attacks::{
+    Attack, Writer, comes_and_goes, is_slow, is_web_socket, leaves, log_in_of, logs_in_as, reads_nothing,
+};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
@@ -27,6 +28,11 @@ const OPENED_PER_TURN: usize = 32;
 const AHEAD_BYTES: usize = 64 * 1024;
 /// After this time the attack begins, even if some log-ins were refused.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Connections that stay open, unread; beyond it the oldest is closed.
+const LEFT_MAX: usize = 4_000;
+/// The rate of a slow friend: 128 kbit/s, a few pieces each second.
+const SLOW_BYTES_PER_SECOND: u128 = 16_000;
+const SLOW_READ_EVERY: Duration = Duration::from_millis(50);
 
 struct Conn {
     stream: TcpStream,
@@ -35,6 +41,9 @@ struct Conn {
     written: usize,
     /// The log-in is still to be answered.
     waits: bool,
+    since: Instant,
+    /// So many bytes were read.
+    read: u128,
 }
 
 /// All connections of the attacker.
@@ -45,6 +54,11 @@ struct Attacker {
     conns: Vec<Option<Conn>>,
     /// Which are to be opened, and when.
     away: VecDeque<(Instant, usize)>,
+    /// How often a connection was opened.
+    opened: usize,
+    /// Connections that stay open, unread.
+    left: VecDeque<TcpStream>,
+    slow_read_at: Instant,
 }
 
 /// Runs for ever. `words`: the address, the attack's name and the number of connections.
@@ -58,6 +72,9 @@ pub fn attack(mut words: impl Iterator<Item = String>) -> Fallible<()> {
         poll: Poll::new()?,
         conns: (0..count).map(|_| None).collect(),
         away: (0..count).map(|index| (now, index)).collect(),
+        opened: 0,
+        left: VecDeque::new(),
+        slow_read_at: now,
     };
     let (mut events, mut said) = (Events::with_capacity(1_024), false);
     loop {
@@ -72,8 +89,8 @@ pub fn attack(mut words: impl Iterator<Item = String>) -> Fallible<()> {
 impl Attacker {
     fn all_are_in(&self) -> bool {
         self.conns.iter().all(|conn| conn.as_ref().is_some_and(|conn| !conn.waits))
-            // An attacker whose connections are closed at once counts as attacking, too.
-            || (matches!(self.attack, Attack::Connects | Attack::Page) && self.away.iter().all(|(at, _)| *at > Instant::now()))
+            // Never all of them are open then.
+            || (comes_and_goes(self.attack) && self.opened >= self.conns.len())
     }
 
     fn turn(&mut self, events: &mut Events) -> Fallible<()> {
@@ -89,12 +106,37 @@ impl Attacker {
         }
         for event in &*events {
             let Token(index) = event.token();
-            if !self.serve(index) {
-                self.conns[index] = None;
-                self.away.push_back((Instant::now() + COMES_AGAIN_AFTER, index));
+            self.serve_or_close(index);
+        }
+        if self.attack == Attack::ControlCharacters && now >= self.slow_read_at {
+            self.slow_read_at = now + SLOW_READ_EVERY;
+            for index in 0..self.conns.len() {
+                if is_slow(self.attack, index) {
+                    self.serve_or_close(index);
+                }
             }
         }
         Ok(())
+    }
+
+    fn serve_or_close(&mut self, index: usize) {
+        if !self.serve(index) {
+            self.conns[index] = None;
+            self.away.push_back((Instant::now() + COMES_AGAIN_AFTER, index));
+        }
+    }
+
+    /// Opens a connection anew, and leaves the present one open.
+    fn leave(&mut self, index: usize) {
+        if let Some(Conn { mut stream, .. }) = self.conns[index].take() {
+            // One that cannot be taken out of the poll is gone already.
+            self.poll.registry().deregister(&mut stream).unwrap_or(());
+            self.left.push_back(stream);
+            if self.left.len() > LEFT_MAX {
+                self.left.pop_front();
+            }
+            self.away.push_back((Instant::now(), index));
+        }
     }
 
     fn open(&mut self, index: usize) {
@@ -106,21 +148,21 @@ impl Attacker {
             // No port or no descriptor is left: later.
             return self.away.push_back((Instant::now() + COMES_AGAIN_AFTER, index));
         };
-        let (mut output, waits) = (vec![], logs_in(self.attack));
+        let (mut output, user) = (vec![], logs_in_as(self.attack, index));
         if is_web_socket(self.attack) {
             output.extend_from_slice(
                 b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             );
         }
-        if waits {
-            let user = name(index);
-            let login = format!(r#"{{"MID":"l","CONTENT":{{"PASS":"{PASSWORD}","USER":"{user}"}},"TYPE":"2"}}"#);
-            output.extend_from_slice(login.as_bytes());
+        if let Some(user) = &user {
+            output.extend_from_slice(log_in_of(user).as_bytes());
             output.push(b'\n');
         }
+        self.opened += 1;
         let writer = Writer::new(self.attack, index, self.addr.ip().is_loopback());
-        self.conns[index] = Some(Conn { stream, writer, output, written: 0, waits });
+        let (waits, since) = (user.is_some(), Instant::now());
+        self.conns[index] = Some(Conn { stream, writer, output, written: 0, waits, since, read: 0 });
     }
 
     /// Writes what it takes and reads what there is; `false` when the connection is over.
@@ -130,13 +172,18 @@ impl Attacker {
             return false;
         }
         // One that does not read lets its answers pile up.
-        if conn.waits || self.attack != Attack::ReadsNothing {
+        if conn.waits || !reads_nothing(self.attack) {
             let mut chunk = [0; 16 * 1024];
             loop {
-                match conn.stream.read(&mut chunk) {
+                let slow = is_slow(self.attack, index) && !conn.waits;
+                if slow && conn.read > conn.since.elapsed().as_millis() * SLOW_BYTES_PER_SECOND / 1_000 {
+                    break;
+                }
+                match conn.stream.read(&mut chunk[..if slow { 1_024 } else { 16 * 1024 }]) {
                     Ok(0) => return false,
                     Ok(count) => {
                         conn.waits = false;
+                        conn.read += count as u128;
                         conn.writer.on_input(&chunk[..count]);
                     }
                     Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => break,
@@ -147,9 +194,14 @@ impl Attacker {
         // As often as one turn allows; then the others have their turns.
         for _ in 0..4 {
             if conn.written == conn.output.len() {
+                let is_said = conn.writer.has_begun();
                 conn.output.clear();
                 conn.written = 0;
                 if conn.waits {
+                    return true;
+                }
+                if is_said && leaves(self.attack) {
+                    self.leave(index);
                     return true;
                 }
                 conn.writer.write(&mut conn.output, AHEAD_BYTES);
@@ -159,7 +211,12 @@ impl Attacker {
             }
             match conn.stream.write(&conn.output[conn.written..]) {
                 Ok(count) => conn.written += count,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => return true,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+                    if leaves(self.attack) && conn.writer.has_begun() && error.kind() == ErrorKind::WouldBlock {
+                        self.leave(index);
+                    }
+                    return true;
+                }
                 Err(_) => return false,
             }
         }

@@ -1,6 +1,7 @@
 //! The attacks, and the input that they send.
 
 use super::super::Fallible;
+use super::super::clients::PASSWORD;
 use super::super::frames::Dialect;
 
 /// One kind of flood.
@@ -31,10 +32,22 @@ pub enum Attack {
     /// user's own address, for another user, since an attacker at a user's address uses up the
     /// user's budget there.
     Guesses,
+    /// Wrong passwords, on each connection for a name of its own.
+    GuessesOfMany,
     /// Sign-ups.
     SignUps,
     /// Heartbeats by clients that read none of the answers.
     ReadsNothing,
+    /// Requests by clients that are not logged in and read none of the errors; as many on each
+    /// connection as may be, then on a new one beside it.
+    StrangersReadNothing,
+    /// Log-ins of one account, again and again, each on a new connection that asks for profiles and
+    /// reads none of them: it replaces the connection before, which stays open.
+    Replaces,
+    /// Log-ins of one account for which messages wait, as many at once as there are connections.
+    OneAccount,
+    /// Messages full of control characters to friends who read slowly.
+    ControlCharacters,
     /// Connections that are opened and closed at once.
     Connects,
     /// The largest file of the web page, again and again.
@@ -54,8 +67,13 @@ pub const ATTACKS: &[(Attack, &str)] = &[
     (Attack::HeldBack, "held-back ids"),
     (Attack::Friends, "friend requests"),
     (Attack::Guesses, "wrong passwords"),
+    (Attack::GuessesOfMany, "wrong passwords for many names"),
     (Attack::SignUps, "sign-ups"),
     (Attack::ReadsNothing, "answers are not read"),
+    (Attack::StrangersReadNothing, "errors before log-in are not read"),
+    (Attack::Replaces, "replaced connections"),
+    (Attack::OneAccount, "log-ins of one account"),
+    (Attack::ControlCharacters, "control characters to slow friends"),
     (Attack::Connects, "connects"),
     (Attack::Page, "the web page"),
 ];
@@ -87,18 +105,61 @@ pub const VICTIM: &str = "comes every second";
 /// The user whose password is guessed from the victim's own address.
 pub const NEIGHBOUR: &str = "the victim's neighbour";
 
-/// Does the attacker log in first?
-pub fn logs_in(attack: Attack) -> bool {
+/// The account as which all connections log in, with its messages that wait.
+pub const ONE_ACCOUNT: &str = "the one account";
+pub const WAITING: usize = 2_000;
+
+/// The account as which a connection logs in first, if it does.
+pub fn logs_in_as(attack: Attack, index: usize) -> Option<String> {
+    match attack {
+        Attack::Heartbeats
+        | Attack::Tokens
+        | Attack::Profiles
+        | Attack::Away
+        | Attack::HeldBack
+        | Attack::Friends
+        | Attack::ReadsNothing
+        | Attack::ControlCharacters => Some(name(index)),
+        Attack::Replaces => Some(name(0)),
+        _ => None,
+    }
+}
+
+/// The request for a log-in, with CONTENT as text: pushes come in the same form, in which escapes
+/// are the longest.
+pub fn log_in_of(user: &str) -> String {
+    format!(r#"{{"MID":"l","CONTENT":"{{\"PASS\":\"{PASSWORD}\",\"USER\":\"{user}\"}}","TYPE":"2"}}"#)
+}
+
+/// Does it read nothing, once it is logged in?
+pub fn reads_nothing(attack: Attack) -> bool {
+    matches!(attack, Attack::ReadsNothing | Attack::StrangersReadNothing | Attack::Replaces)
+}
+
+/// Are its connections over soon, so that some are always being opened?
+pub fn comes_and_goes(attack: Attack) -> bool {
     matches!(
         attack,
-        Attack::Heartbeats
-            | Attack::Tokens
-            | Attack::Profiles
-            | Attack::Away
-            | Attack::HeldBack
-            | Attack::Friends
-            | Attack::ReadsNothing
+        Attack::Connects
+            | Attack::Page
+            | Attack::StrangersReadNothing
+            | Attack::Replaces
+            | Attack::OneAccount
+            | Attack::GuessesOfMany
     )
+}
+
+/// Does it leave a connection open, unread, and begin with a new one?
+pub fn leaves(attack: Attack) -> bool {
+    matches!(attack, Attack::StrangersReadNothing | Attack::Replaces)
+}
+
+/// The requests of a stranger: a few less than the allowance (`--requests-before-login-max`).
+const OF_STRANGER: u64 = 95;
+
+/// Is this one of the friends who read slowly? The last of each group.
+pub fn is_slow(attack: Attack, index: usize) -> bool {
+    attack == Attack::ControlCharacters && index % GROUP == GROUP - 1
 }
 
 pub fn is_web_socket(attack: Attack) -> bool {
@@ -118,25 +179,51 @@ pub struct Writer {
     /// The user whose password is guessed.
     guessed: &'static str,
     number: u64,
+    /// Acks that are to be written.
+    acks: Vec<u8>,
 }
 
 impl Writer {
     pub fn new(attack: Attack, index: usize, is_loopback: bool) -> Self {
         let guessed = if is_loopback { NEIGHBOUR } else { VICTIM };
-        Self { attack, index, guessed, number: 0 }
+        Self { attack, index, guessed, number: 0, acks: vec![] }
     }
 
-    /// Ignores input: the attackers' output does not depend on it.
-    pub fn on_input(&mut self, _: &[u8]) {}
+    /// Has it written anything?
+    pub fn has_begun(&self) -> bool {
+        self.number > 0
+    }
 
-    /// Appends whole inputs up to about this size; at least one, but no second request for a file.
+    /// Acks the messages in this input, if it is a slow friend; a name that is cut in two comes
+    /// again. Other attackers' output does not depend on their input.
+    pub fn on_input(&mut self, input: &[u8]) {
+        if !is_slow(self.attack, self.index) {
+            return;
+        }
+        const BEFORE: &[u8] = br#"\"messageId\":\""#;
+        for at in memchr::memmem::find_iter(input, BEFORE) {
+            let rest = &input[at + BEFORE.len()..];
+            if let Some(end) = memchr::memchr(b'\\', rest) {
+                let id = String::from_utf8_lossy(&rest[..end]);
+                let ack = format!(r#"{{"CONTENT":"{{\"MessageId\":\"{id}\"}}","TYPE":"5"}}"#);
+                Dialect::Raw.write(&mut self.acks, &ack);
+            }
+        }
+    }
+
+    /// Appends whole inputs up to about this size; at least one, but no second request for a file,
+    /// and of a slow friend only acks.
     pub fn write(&mut self, out: &mut Vec<u8>, bytes: usize) {
+        if is_slow(self.attack, self.index) {
+            return out.append(&mut self.acks);
+        }
         while out.is_empty() || out.len() < bytes {
             self.number += 1;
             match self.attack {
                 Attack::Pings => out.extend_from_slice(&[0x89, 0x80, 1, 2, 3, 4]),
                 Attack::Connects => return out.push(b' '),
                 Attack::Page if self.number > 1 => return,
+                Attack::StrangersReadNothing if self.number > OF_STRANGER => return,
                 Attack::Page => return out.extend_from_slice(request_for_the_largest_file().as_bytes()),
                 _ => {
                     let text = self.text();
@@ -154,7 +241,17 @@ impl Writer {
             Attack::Large => format!(r#"{{"CONTENT":"{}","TYPE":"0"}}"#, "x".repeat(60_000)),
             Attack::Heartbeats | Attack::ReadsNothing => r#"{"MID":"h","TYPE":"0"}"#.into(),
             Attack::Tokens => r#"{"MID":"t","CONTENT":{"want":"new"},"TYPE":"TOKEN"}"#.into(),
-            Attack::Profiles => format!(r#"{{"MID":"g","CONTENT":"{VICTIM}","TYPE":"3"}}"#),
+            // The error repeats the id.
+            Attack::StrangersReadNothing => format!(r#"{{"MID":"{}","TYPE":"99"}}"#, "u".repeat(100)),
+            Attack::OneAccount => log_in_of(ONE_ACCOUNT),
+            Attack::ControlCharacters => {
+                let other = name(self.index / GROUP * GROUP + GROUP - 1);
+                let text = r"\u0001".repeat(9_000);
+                format!(
+                    r#"{{"CONTENT":{{"messageId":"c{me}.{number}","sender":"{me}","receiver":"{other}","content":"{text}"}},"TYPE":"4"}}"#
+                )
+            }
+            Attack::Profiles | Attack::Replaces => format!(r#"{{"MID":"g","CONTENT":"{VICTIM}","TYPE":"3"}}"#),
             Attack::Away => {
                 let other = absent_friend(self.index);
                 let stamp = std::process::id();
@@ -184,6 +281,10 @@ impl Writer {
             Attack::Guesses => {
                 let user = self.guessed;
                 format!(r#"{{"MID":"l","CONTENT":{{"PASS":"guess {number}","USER":"{user}"}},"TYPE":"2"}}"#)
+            }
+            Attack::GuessesOfMany => {
+                let index = self.index;
+                format!(r#"{{"MID":"l","CONTENT":{{"PASS":"guess {number}","USER":"guessed {index}"}},"TYPE":"2"}}"#)
             }
             Attack::SignUps => {
                 let stamp = std::process::id();

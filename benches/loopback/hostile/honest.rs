@@ -1,5 +1,5 @@
 //! The honest users beside an attack: two who talk, one whose friend is away, one who logs in anew
-//! every second.
+//! every second, and one a second who logs in for the first time since the server was started.
 //!
 //! Each is a thread with a blocking socket. A message is due at a fixed interval (`--honest-every`)
 //! and its latency counts from then, whatever came back in the meantime, so that a stall is seen in
@@ -48,13 +48,13 @@ impl Met {
 }
 
 /// What all of them met, in this order: those who talk, the one whose friend is away, the one who
-/// logs in.
-pub type AllMet = [Met; 3];
+/// logs in again, those who log in for the first time.
+pub type AllMet = [Met; 4];
 
 /// Honest users who go on until this is dropped.
 pub struct Honest {
     stop: Arc<AtomicBool>,
-    met: [Arc<Mutex<Met>>; 3],
+    met: [Arc<Mutex<Met>>; 4],
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -69,7 +69,7 @@ impl Honest {
         away: Frames,
     ) -> Fallible<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let met: [Arc<Mutex<Met>>; 3] = std::array::from_fn(|_| Arc::new(Mutex::new(Met::new())));
+        let met: [Arc<Mutex<Met>>; 4] = std::array::from_fn(|_| Arc::new(Mutex::new(Met::new())));
         let [sender, receiver, lonely] = streams;
         let acks = Frames::new(Dialect::Raw, TALKS[0], TALKS[1], CONTENT);
         let mut threads = vec![];
@@ -78,7 +78,9 @@ impl Honest {
         let (of_talk, of_away, of_log_in) = (Arc::clone(&met[0]), Arc::clone(&met[1]), Arc::clone(&met[2]));
         threads.push(thread::spawn(move || write_messages(sender, every, &talk, &one, &of_talk)));
         threads.push(thread::spawn(move || write_messages(lonely, every, &away, &two, &of_away)));
-        threads.push(thread::spawn(move || log_in_anew(addr, &three, &of_log_in)));
+        threads.push(thread::spawn(move || log_in_each_second(addr, |_| Some(VICTIM.into()), &three, &of_log_in)));
+        let (four, of_first) = (stopped(), Arc::clone(&met[3]));
+        threads.push(thread::spawn(move || log_in_each_second(addr, first, &four, &of_first)));
         let last = stopped();
         threads.push(thread::spawn(move || ack_all(receiver, &acks, &last)));
         Ok(Self { stop, met, threads })
@@ -116,6 +118,13 @@ impl Drop for Honest {
 pub const TALKS: [&str; 2] = ["honest sender", "honest friend"];
 /// The one whose friend is away, and the friend.
 pub const LONELY: [&str; 2] = ["honest lonely", "honest absent"];
+/// How many log in for the first time: none of them is in a server's memory.
+const FIRSTS: usize = 64;
+
+pub fn first(number: usize) -> Option<String> {
+    (number < FIRSTS).then(|| format!("comes for the first time {number}"))
+}
+
 pub const CONTENT: &str =
     "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
 
@@ -161,14 +170,17 @@ fn ack_all(mut stream: TcpStream, frames: &Frames, stop: &AtomicBool) {
     }
 }
 
-fn log_in_anew(addr: SocketAddr, stop: &AtomicBool, met: &Mutex<Met>) {
-    let mut due = Instant::now();
+/// `user`: who logs in the next time; `None`: nobody any more.
+fn log_in_each_second(addr: SocketAddr, user: impl Fn(usize) -> Option<String>, stop: &AtomicBool, met: &Mutex<Met>) {
+    let (mut due, mut number) = (Instant::now(), 0);
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(due.saturating_duration_since(Instant::now()).min(Duration::from_millis(50)));
         if Instant::now() < due {
             continue;
         }
-        let answer = log_in_once(addr, due, stop);
+        let Some(user) = user(number) else { return };
+        number += 1;
+        let answer = log_in_once(addr, &user, due, stop);
         if stop.load(Ordering::Relaxed) {
             return;
         }
@@ -177,10 +189,10 @@ fn log_in_anew(addr: SocketAddr, stop: &AtomicBool, met: &Mutex<Met>) {
     }
 }
 
-fn log_in_once(addr: SocketAddr, due: Instant, stop: &AtomicBool) -> Result<(), String> {
+fn log_in_once(addr: SocketAddr, user: &str, due: Instant, stop: &AtomicBool) -> Result<(), String> {
     let mut stream = connect(addr).map_err(|error| error.to_string())?;
     let mut lines = Lines::of(&stream);
-    let login = format!(r#"{{"MID":"l","CONTENT":{{"PASS":"{PASSWORD}","USER":"{VICTIM}"}},"TYPE":"2"}}"#);
+    let login = format!(r#"{{"MID":"l","CONTENT":{{"PASS":"{PASSWORD}","USER":"{user}"}},"TYPE":"2"}}"#);
     stream.write_all(format!("{login}\n").as_bytes()).map_err(|error| error.to_string())?;
     let line = lines.find(r#""RE_SIGNUP""#, due, stop)?;
     if line.contains(r#""LS""#) { Ok(()) } else { Err(lines.next(due + PATIENCE).unwrap_or(line)) }

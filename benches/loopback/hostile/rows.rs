@@ -11,8 +11,8 @@ use super::super::report::{Report, Table, significant, thousands};
 use super::super::settings::Settings;
 use super::super::subjects::{Starter, Subject};
 use super::attacker::{ATTACKER_ARGUMENT, READY};
-use super::attacks::{ATTACKS, Attack, GROUP, NEIGHBOUR, VICTIM, absent_friend, name};
-use super::honest::{AllMet, CONTENT, Honest, LONELY, Met, TALKS};
+use super::attacks::{ATTACKS, Attack, GROUP, NEIGHBOUR, ONE_ACCOUNT, VICTIM, WAITING, absent_friend, name};
+use super::honest::{AllMet, CONTENT, Honest, LONELY, Met, TALKS, first};
 use super::namespace::{Namespace, OUR_END};
 use hongyan::config::Config;
 use hongyan::store::StoreConnection;
@@ -33,12 +33,15 @@ const LOG_IN_MS: f64 = 1_000.0;
 
 fn fill(store: &mut dyn StoreConnection) -> Fallible<()> {
     let default = Config::default();
-    // The user who logs in again has a password at its usual cost.
+    // Those who log in have passwords at their usual cost.
     let mut filler = Filler::at_cost(store, default.argon2_memory_kib, default.argon2_passes)?;
     filler.account(VICTIM)?;
     filler.account(NEIGHBOUR)?;
+    (0..).map_while(first).try_for_each(|user| filler.account(&user))?;
     filler.finish()?;
     let mut filler = Filler::new(store)?;
+    filler.account(ONE_ACCOUNT)?;
+    filler.waiting(LONELY[0], ONE_ACCOUNT, WAITING, &CONTENT.repeat(5))?;
     for [one, other] in [TALKS, LONELY] {
         filler.account(one)?;
         filler.account(other)?;
@@ -61,8 +64,22 @@ pub fn hostile(starter: &Starter, settings: &Settings, report: &mut Report) -> F
     let file = starter.folder.join("hostile.db");
     fill(&mut SqliteStore::open(&file)?)?;
     let mut table = Table::new(
-        "Honest users beside attackers: ms; refused: of messages between friends, to an absent friend, log-ins",
-        &["", "talk p50", "p99", "max", "away p50", "p99", "max", "log-in p50", "max", "refused", "resident MB"],
+        "Honest users beside attackers: ms; refused: of messages between friends, to an absent friend, log-ins, first log-ins",
+        &[
+            "",
+            "talk p50",
+            "p99",
+            "max",
+            "away p50",
+            "p99",
+            "max",
+            "log-in p50",
+            "max",
+            "first log-in p50",
+            "max",
+            "refused",
+            "resident MB",
+        ],
     );
     let namespace = Namespace::make();
     if namespace.is_none() {
@@ -93,7 +110,9 @@ impl Worst {
         for (worst, met) in self.p99_ms.iter_mut().zip(met) {
             *worst = worst.max(ms(met, 0.99));
         }
-        self.log_in_ms = self.log_in_ms.max(met[2].latencies.max_us() / 1e3);
+        for met in &met[2..] {
+            self.log_in_ms = self.log_in_ms.max(met.latencies.max_us() / 1e3);
+        }
         self.refused += met.iter().map(|met| met.refused).sum::<u64>();
     }
 }
@@ -219,7 +238,8 @@ fn add(
     let figures: Vec<f64> =
         met.iter().flat_map(|met| [ms(met, 0.5), ms(met, 0.99), met.latencies.max_us() / 1e3]).collect();
     let cells: Vec<String> = figures.iter().map(|ms| significant(*ms)).collect();
-    let refused = format!("{}/{}/{}", met[0].refused, met[1].refused, met[2].refused);
+    let counts = met.each_ref().map(|met| met.refused);
+    let refused = counts.map(|count| count.to_string()).join("/");
     let resident_mb = significant(*resident as f64 / 1e6);
     table.row(&[
         &title,
@@ -231,6 +251,8 @@ fn add(
         &cells[5],
         &cells[6],
         &cells[8],
+        &cells[9],
+        &cells[11],
         &refused,
         &resident_mb,
     ]);
@@ -240,6 +262,6 @@ fn add(
     report.value(
         "hostile",
         json!({"store": kept.name(), "attack": what, "connections": count, "from": place, "ms": figures,
-            "refused": [met[0].refused, met[1].refused, met[2].refused], "resident_bytes": resident}),
+            "refused": counts, "resident_bytes": resident}),
     );
 }
