@@ -22,7 +22,7 @@ use super::login_state::{
     LoginEvent, LoginFacts, LoginInProgress, LoginState, LoginStep, NextLoginStep, UserLoadState, fault_of,
 };
 use super::own_op::CredentialCheckPurpose;
-use super::tries::{AdmittedTry, CredentialTryOutcome, TryBudgetKind};
+use super::tries::{AdmittedTry, CredentialTryOutcome};
 use super::users::UserLocation;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
@@ -56,11 +56,6 @@ impl ChatCore {
             Ok(attempt) => attempt,
             Err(limit) => return self.refuse_try(to, RequestType::Login, user, limit, out),
         };
-        if attempt.budget == TryBudgetKind::Untrusted
-            && !self.auth_queue.has_place(self.room_of(&user, attempt), attempt.address_key, &self.rules)
-        {
-            return self.refuse_uncompared(to, user, attempt, out);
-        }
         let session = self.sessions.get(conn);
         let is_another = |present| self.users.get(present).name != user;
         let waits = session.is_some_and(|session| session.unanswered > 0 && session.user.is_some_and(is_another));
@@ -85,16 +80,6 @@ impl ChatCore {
         } else {
             self.login_event(id, LoginEvent::Begins, out);
         }
-    }
-
-    /// Refuses a password for which there is no place in the auth queue, before anything is
-    /// compared. Where the user logged in recently, the store is asked all the same: the password
-    /// may be a verified one, which needs no hash.
-    fn refuse_uncompared(&mut self, to: ReplyTo, user: UserName, attempt: AdmittedTry, out: &mut Vec<CoreAction>) {
-        self.settle_login_try(&user, attempt, CredentialTryOutcome::NotMade);
-        let cause = LoginRefusalCause::QueueFull;
-        self.note_refusal_for(to.0, RequestType::Login, Some(user), cause, out);
-        self.send_refusal(to, Some(RequestType::Login), fault_of(cause), out);
     }
 
     /// Begins the deferred log-ins that need not wait any longer.
@@ -234,7 +219,9 @@ impl ChatCore {
             JobOutcome::Cluster(outcome) => self.read_for_login(id, *outcome),
             JobOutcome::Proven => (LoginEvent::Proven, None),
             JobOutcome::Banned => (LoginEvent::Banned, None),
-            JobOutcome::Unproven { password_hash } => (LoginEvent::Unproven { password_hash }, None),
+            JobOutcome::Unproven { password_hash, differs_from_verified } => {
+                (LoginEvent::Unproven { password_hash, differs_from_verified }, None)
+            }
             JobOutcome::Verified(fits) => (LoginEvent::Verified(fits), None),
             JobOutcome::Failed => (LoginEvent::Failed { refused: false }, None),
             other => {
@@ -249,15 +236,11 @@ impl ChatCore {
         self.start_auth_runs(out);
     }
 
-    /// The room of the auth queue in which a try has its place.
-    fn room_of(&self, user: &UserName, attempt: AdmittedTry) -> AuthQueueClass {
-        let session = self.sessions.get(attempt.conn);
-        let is_clean = self.auth_attempts.has_no_recent_failures(user, attempt, session, &self.rules, self.now.mono_ms);
-        if is_clean { AuthQueueClass::Unsuspected } else { AuthQueueClass::Suspect }
-    }
-
     fn enqueue_login(&mut self, one: LoginInProgress, attempt: AdmittedTry, out: &mut Vec<CoreAction>) {
-        let room = self.room_of(&one.user, attempt);
+        let session = self.sessions.get(attempt.conn);
+        let is_clean =
+            self.auth_attempts.has_no_recent_failures(&one.user, attempt, session, &self.rules, self.now.mono_ms);
+        let room = if is_clean { AuthQueueClass::Unsuspected } else { AuthQueueClass::Suspect };
         let (request, address_key) = (one.request, attempt.address_key);
         let id = self.logins.insert(one);
         let waiting = QueuedHash { request, address_key, purpose: HashPurpose::Login(id) };

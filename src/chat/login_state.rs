@@ -86,7 +86,7 @@ pub(super) enum LoginEvent {
     Banned,
     /// The token is not valid, or there is no such user, or the password must be verified by
     /// hashing.
-    Unproven { password_hash: Option<Secret> },
+    Unproven { password_hash: Option<Secret>, differs_from_verified: bool },
     /// A worker is free to hash its password.
     HashingTurn,
     /// The password was hashed, and matches or not.
@@ -216,17 +216,17 @@ impl LoginState {
             }
             (
                 Self::ProvingAndLoading { credential, attempt } | Self::Proving { credential, attempt },
-                Unproven { password_hash },
-            ) => Self::unproven(credential, password_hash, attempt),
+                Unproven { password_hash, differs_from_verified },
+            ) => Self::unproven(credential, password_hash, AdmittedTry { differs_from_verified, ..attempt }),
 
             (Self::Queued { secret, password_hash, attempt }, HashingTurn) if facts.is_awaited => {
                 step(None, NextLoginStep::Enter(Self::Verifying { secret, password_hash, attempt }))
             }
             (Self::Queued { attempt, .. }, HashingTurn | NoPlace) => {
-                settle(attempt, CredentialTryOutcome::Undecided, NextLoginStep::Refuse(LoginRefusalCause::QueueFull))
+                settle(attempt, CredentialTryOutcome::NotMade, NextLoginStep::Refuse(LoginRefusalCause::QueueFull))
             }
             (Self::Queued { attempt, .. }, Dropped) => {
-                settle(attempt, CredentialTryOutcome::Undecided, NextLoginStep::Drop)
+                settle(attempt, CredentialTryOutcome::NotMade, NextLoginStep::Drop)
             }
             (Self::Verifying { attempt, .. }, Verified(true)) => {
                 settle(attempt, CredentialTryOutcome::Right, Self::proven(facts))
@@ -310,11 +310,7 @@ impl LoginState {
             }
         };
         // A try that met an unreadable row counts: otherwise a client could go on for ever.
-        let tried = match &self {
-            _ if refused => CredentialTryOutcome::Wrong,
-            Self::Verifying { .. } => CredentialTryOutcome::Undecided,
-            _ => CredentialTryOutcome::NotMade,
-        };
+        let tried = if refused { CredentialTryOutcome::Wrong } else { CredentialTryOutcome::NotMade };
         let refusal = match &self {
             _ if not_submitted => LoginRefusalCause::Busy,
             Self::Verifying { .. } if !refused => LoginRefusalCause::NoHashing,

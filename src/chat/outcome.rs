@@ -25,6 +25,8 @@ pub enum JobOutcome {
     Unproven {
         /// The stored hash of the password.
         password_hash: Option<Secret>,
+        /// The password differs from the one that was verified last.
+        differs_from_verified: bool,
     },
     /// `Verify`: whether the password fits.
     Verified(bool),

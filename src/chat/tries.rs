@@ -2,9 +2,7 @@
 //!
 //! A try reserves its place in every budget before anything is compared, and gives it back if the
 //! credential is good or nothing was compared. So many connections at once cannot overrun a budget,
-//! and when one is used up nothing is compared, whatever is cached. Nothing is compared either when
-//! the queue of passwords to be hashed has no place for a try from an untrusted address: such a try
-//! is refused before the store is asked, and costs nothing of any budget.
+//! and when one is used up nothing is compared, whatever is cached.
 //!
 //! A try counts against its connection, its address, and
 //!
@@ -49,6 +47,9 @@ pub(super) struct AdmittedTry {
     pub(super) conn: ConnId,
     pub(super) address_key: Option<AddressKey>,
     pub(super) budget: TryBudgetKind,
+    /// The password differs from the one that was verified last: it counts as a guess even if it is
+    /// never hashed.
+    pub(super) differs_from_verified: bool,
 }
 
 /// The outcome of a try.
@@ -56,10 +57,6 @@ pub(super) struct AdmittedTry {
 pub(super) enum CredentialTryOutcome {
     Right,
     Wrong,
-    /// The store does not know the password as a verified one, and it was not hashed. It counts
-    /// like a wrong one whoever the user is: if they logged in lately, it was compared; if only
-    /// those tries counted, the answers would show who logged in lately.
-    Undecided,
     /// Nothing was compared.
     NotMade,
 }
@@ -229,7 +226,7 @@ impl AuthAttemptLimiter {
         {
             self.open += 1;
         }
-        Ok(AdmittedTry { conn, address_key, budget })
+        Ok(AdmittedTry { conn, address_key, budget, differs_from_verified: false })
     }
 
     /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
@@ -248,7 +245,7 @@ impl AuthAttemptLimiter {
         {
             self.open += 1;
         }
-        Ok(AdmittedTry { conn, address_key, budget: TryBudgetKind::Token })
+        Ok(AdmittedTry { conn, address_key, budget: TryBudgetKind::Token, differs_from_verified: false })
     }
 
     /// Settles a try: gives back what it reserved, unless it was wrong. `session` is that of its
@@ -266,8 +263,9 @@ impl AuthAttemptLimiter {
         {
             self.open -= 1;
         }
-        let AdmittedTry { address_key, budget, .. } = attempt;
-        let wrong = matches!(settled, CredentialTryOutcome::Wrong | CredentialTryOutcome::Undecided);
+        let AdmittedTry { address_key, budget, differs_from_verified, .. } = attempt;
+        let wrong = settled == CredentialTryOutcome::Wrong
+            || (differs_from_verified && settled == CredentialTryOutcome::NotMade);
         if let Some(session) = session {
             match (budget, wrong) {
                 (TryBudgetKind::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),

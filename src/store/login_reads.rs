@@ -2,7 +2,7 @@
 //! pushes.
 
 use super::accounts::AccountAuthData;
-use super::password::VerifiedLogins;
+use super::password::{PasswordCacheResult, VerifiedLogins};
 use super::token::{self, TokenExpiryBounds};
 use super::{StoreConnection, StoreError};
 use crate::chat::contract::{JobOutcome, PushPage};
@@ -25,16 +25,19 @@ pub(super) fn prove(
         }
         account => account?,
     };
-    let unproven = |password_hash| JobOutcome::Unproven { password_hash };
-    let Some(AccountAuthData { password_hash: stored, is_banned }) = account else { return Ok(unproven(None)) };
+    let unproven = |password_hash, differs_from_verified| JobOutcome::Unproven { password_hash, differs_from_verified };
+    let Some(AccountAuthData { password_hash: stored, is_banned }) = account else { return Ok(unproven(None, false)) };
     // Only clients with a good credential learn of a ban.
     let proven = if is_banned { JobOutcome::Banned } else { JobOutcome::Proven };
     Ok(match credential {
-        Credential::Password(secret) if !verified.knows(user, secret, &stored) => unproven(Some(stored)),
+        Credential::Password(secret) => match verified.compare(user, secret, &stored) {
+            PasswordCacheResult::Fits => proven,
+            compared => unproven(Some(stored), compared == PasswordCacheResult::Differs),
+        },
         Credential::Token(token) if !token::is_usable(store, user, &token::hash(user, token, &stored), span)? => {
-            unproven(None)
+            unproven(None, false)
         }
-        Credential::Password(_) | Credential::Token(_) => proven,
+        Credential::Token(_) => proven,
     })
 }
 
@@ -42,7 +45,7 @@ pub(super) fn prove(
 /// banned or deleted.
 pub(super) fn may_log_in(store: &mut dyn StoreConnection, user: &UserName) -> Result<JobOutcome, StoreError> {
     Ok(match store.accounts().account(user)? {
-        None => JobOutcome::Unproven { password_hash: None },
+        None => JobOutcome::Unproven { password_hash: None, differs_from_verified: false },
         Some(account) if account.is_banned => JobOutcome::Banned,
         Some(_) => JobOutcome::Proven,
     })

@@ -141,6 +141,17 @@ impl PasswordHasher {
 /// Half of a MAC: to guess it takes 2^127 tries.
 type MacTag = [u8; 16];
 
+/// The answer of the cache about a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordCacheResult {
+    /// It is the one that was verified before.
+    Fits,
+    /// Another one was.
+    Differs,
+    /// None was.
+    WithNothing,
+}
+
 /// Which passwords were verified since the start: a keyed MAC per user, bound to the hash that was
 /// stored then. The key is made at the start and never written anywhere.
 #[derive(Debug)]
@@ -283,14 +294,14 @@ impl VerifiedLogins {
 
     /// Was this very password verified against what is stored now? Compared in constant time.
     #[must_use]
-    pub fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
+    pub fn compare(&self, user: &UserName, password: &Secret, stored: &Secret) -> PasswordCacheResult {
         let number = self.number(user);
         let (known, is_old) = {
             let tags = self.tags();
             match (find(&tags.young_tags, number), find(&tags.old_tags, number)) {
                 (Some(known), _) => (known, false),
                 (None, Some(known)) => (known, true),
-                (None, None) => return false,
+                (None, None) => return PasswordCacheResult::WithNothing,
             }
         };
         let mac = self.mac(&[user.as_str(), password.expose(), stored.expose()]);
@@ -298,13 +309,19 @@ impl VerifiedLogins {
         if fits && is_old {
             self.tags().insert(number, known, self.users_max());
         }
-        fits
+        if fits { PasswordCacheResult::Fits } else { PasswordCacheResult::Differs }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl VerifiedLogins {
+        fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
+            self.compare(user, password, stored) == PasswordCacheResult::Fits
+        }
+    }
 
     #[test]
     fn a_password_fits_its_own_hash_and_no_other() {

@@ -252,8 +252,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a guess that the cache answered is given back when it is not hashed",
         "src/chat/tries.rs",
-        "matches!(settled, CredentialTryOutcome::Wrong | CredentialTryOutcome::Undecided);",
-        "settled == CredentialTryOutcome::Wrong;",
+        "(differs_from_verified && settled == CredentialTryOutcome::NotMade)",
+        "(differs_from_verified && settled == CredentialTryOutcome::Wrong)",
     ),
     of(
         "what was answered stays in the queue",
@@ -428,7 +428,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a log-in to an account that was deleted meanwhile",
         "src/store/login_reads.rs",
-        "        None => JobOutcome::Unproven { password_hash: None },",
+        "        None => JobOutcome::Unproven { password_hash: None, differs_from_verified: false },",
         "        None => JobOutcome::Proven,",
     ),
     of(

@@ -207,7 +207,7 @@ impl Model {
                 JobOutcome::Verified(fits)
             }
             Job::Load { user, pushes_max: 1.., .. } if !self.accounts.contains_key(user.as_str()) => {
-                JobOutcome::Unproven { password_hash: None }
+                JobOutcome::Unproven { password_hash: None, differs_from_verified: false }
             }
             Job::Load { user, pushes_max: 1.., .. } if self.banned.contains(user.as_str()) => JobOutcome::Banned,
             Job::Load { user, pushes_max, bytes_max } => self.load(user, *pushes_max, *bytes_max),
@@ -396,13 +396,14 @@ impl Model {
     }
 
     fn prove(&self, user: &UserName, credential: &Credential, now_ms: u64, latest_ms: u64) -> JobOutcome {
-        let unproven = |password_hash| JobOutcome::Unproven { password_hash };
-        let Some((hash, _)) = self.accounts.get(user.as_str()) else { return unproven(None) };
+        let unproven =
+            |password_hash, differs_from_verified| JobOutcome::Unproven { password_hash, differs_from_verified };
+        let Some((hash, _)) = self.accounts.get(user.as_str()) else { return unproven(None, false) };
         match credential {
             Credential::Password(secret) if self.verified.get(user.as_str()) != Some(secret) => {
-                unproven(Some(hash.clone()))
+                unproven(Some(hash.clone()), self.verified.contains_key(user.as_str()))
             }
-            Credential::Token(token) if !self.has_token(user, token, now_ms, latest_ms) => unproven(None),
+            Credential::Token(token) if !self.has_token(user, token, now_ms, latest_ms) => unproven(None, false),
             _ if self.banned.contains(user.as_str()) => JobOutcome::Banned,
             _ => JobOutcome::Proven,
         }

@@ -194,7 +194,7 @@ fn change_passwords(store: &StoreUrl) {
         assert_eq!(does(workers, "ann", change(Some(&old), &new)), AccountOutcome::Changed);
         for job in [by_token(), by_password("old"), by_password("new")] {
             let outcomes = workers.ask([job]);
-            let is_unproven = matches!(outcomes[..], [JobOutcome::Unproven { .. }]);
+            let is_unproven = matches!(outcomes[..], [JobOutcome::Unproven { differs_from_verified: false, .. }]);
             assert!(is_unproven, "{outcomes:?}");
         }
     }

@@ -1,13 +1,17 @@
 //! Every state with every event.
 
-use super::CredentialTryOutcome::{NotMade, Right, Undecided, Wrong};
+use super::CredentialTryOutcome::{NotMade, Right, Wrong};
 use super::LoginEvent::*;
 use super::UserLoadState::{Away, Here, Loading};
 use super::*;
 use crate::chat::tries::TryBudgetKind;
 
-const ATTEMPT: AdmittedTry =
-    AdmittedTry { conn: ConnId { slot: 1, generation: 2 }, address_key: None, budget: TryBudgetKind::Untrusted };
+const ATTEMPT: AdmittedTry = AdmittedTry {
+    conn: ConnId { slot: 1, generation: 2 },
+    address_key: None,
+    budget: TryBudgetKind::Untrusted,
+    differs_from_verified: false,
+};
 
 fn password() -> Credential {
     Credential::Password(Secret::new("p"))
@@ -29,16 +33,20 @@ fn proving(credential: Credential) -> LoginState {
     LoginState::Proving { credential, attempt: ATTEMPT }
 }
 
+fn queued_as(attempt: AdmittedTry) -> LoginState {
+    LoginState::Queued { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt }
+}
+
 fn queued() -> LoginState {
-    LoginState::Queued { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt: ATTEMPT }
+    queued_as(ATTEMPT)
 }
 
 fn verifying() -> LoginState {
     LoginState::Verifying { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt: ATTEMPT }
 }
 
-fn unproven() -> LoginEvent {
-    Unproven { password_hash: Some(Secret::new("h")) }
+fn unproven(differs_from_verified: bool) -> LoginEvent {
+    Unproven { password_hash: Some(Secret::new("h")), differs_from_verified }
 }
 
 /// A client waits for the answer.
@@ -85,14 +93,29 @@ fn a_credential_that_the_store_knows_needs_no_hash() {
 
 #[test]
 fn a_password_that_the_store_does_not_know_is_hashed_and_a_token_is_refused() {
+    let differs_from_verified = AdmittedTry { differs_from_verified: true, ..ATTEMPT };
     check(vec![
-        (proving_and_loading(password()), unproven(), WAITED, Loading, None, NextLoginStep::Enter(queued())),
-        (proving(password()), unproven(), WAITED, Here, None, NextLoginStep::Enter(queued())),
-        (proving(password()), unproven(), GONE, Here, None, NextLoginStep::Enter(queued())),
-        (proving(token()), unproven(), WAITED, Here, Some(Wrong), NextLoginStep::Refuse(LoginRefusalCause::BadToken)),
+        (proving_and_loading(password()), unproven(false), WAITED, Loading, None, NextLoginStep::Enter(queued())),
+        (
+            proving(password()),
+            unproven(true),
+            WAITED,
+            Here,
+            None,
+            NextLoginStep::Enter(queued_as(differs_from_verified)),
+        ),
+        (proving(password()), unproven(false), GONE, Here, None, NextLoginStep::Enter(queued())),
+        (
+            proving(token()),
+            unproven(false),
+            WAITED,
+            Here,
+            Some(Wrong),
+            NextLoginStep::Refuse(LoginRefusalCause::BadToken),
+        ),
         (
             proving_and_loading(token()),
-            unproven(),
+            unproven(false),
             GONE,
             Loading,
             Some(Wrong),
@@ -106,9 +129,9 @@ fn a_hash_is_made_for_those_who_wait_and_decides() {
     let crowded = || NextLoginStep::Refuse(LoginRefusalCause::QueueFull);
     check(vec![
         (queued(), HashingTurn, WAITED, Away, None, NextLoginStep::Enter(verifying())),
-        (queued(), HashingTurn, GONE, Away, Some(Undecided), crowded()),
-        (queued(), NoPlace, WAITED, Away, Some(Undecided), crowded()),
-        (queued(), Dropped, WAITED, Away, Some(Undecided), NextLoginStep::Drop),
+        (queued(), HashingTurn, GONE, Away, Some(NotMade), crowded()),
+        (queued(), NoPlace, WAITED, Away, Some(NotMade), crowded()),
+        (queued(), Dropped, WAITED, Away, Some(NotMade), NextLoginStep::Drop),
         (
             verifying(),
             Verified(false),
@@ -154,7 +177,7 @@ fn of_each_user_one_log_in_loads_and_the_others_follow() {
 #[test]
 fn an_account_that_is_gone_by_the_time_of_loading_is_none() {
     let refused = NextLoginStep::Refuse(LoginRefusalCause::WrongPassword);
-    check(vec![(LoginState::Loading, unproven(), WAITED, Loading, None, refused)]);
+    check(vec![(LoginState::Loading, unproven(false), WAITED, Loading, None, refused)]);
 }
 
 #[test]
@@ -179,10 +202,10 @@ fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
         (verifying(), Verified(true), Here, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
         (LoginState::WaitingToLoad, LoadingTurn, Here, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
         (LoginState::Loading, Loaded, Loading, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
-        (proving(password()), unproven(), Here, NextLoginStep::Enter(queued())),
+        (proving(password()), unproven(false), Here, NextLoginStep::Enter(queued())),
         (queued(), HashingTurn, Away, NextLoginStep::Enter(verifying())),
         (verifying(), Verified(false), Away, NextLoginStep::Refuse(LoginRefusalCause::WrongPassword)),
-        (proving(token()), unproven(), Here, NextLoginStep::Refuse(LoginRefusalCause::BadToken)),
+        (proving(token()), unproven(false), Here, NextLoginStep::Refuse(LoginRefusalCause::BadToken)),
     ] {
         let shown = format!("{login:?}, {event:?}");
         let facts = LoginFacts { is_awaited: true, whereabouts };
@@ -204,8 +227,8 @@ fn what_will_never_work_counts_as_tried_and_is_not_to_be_tried_again() {
         rows.push(row(&login, &NotSubmitted, Some(NotMade), LoginRefusalCause::Busy));
     }
     rows.push(row(&verifying(), &never, Some(Wrong), LoginRefusalCause::Unreadable));
-    rows.push(row(&verifying(), &now, Some(Undecided), LoginRefusalCause::NoHashing));
-    rows.push(row(&verifying(), &NotSubmitted, Some(Undecided), LoginRefusalCause::Busy));
+    rows.push(row(&verifying(), &now, Some(NotMade), LoginRefusalCause::NoHashing));
+    rows.push(row(&verifying(), &NotSubmitted, Some(NotMade), LoginRefusalCause::Busy));
     rows.push(row(&LoginState::Loading, &never, None, LoginRefusalCause::Damaged));
     rows.push(row(&LoginState::Loading, &now, None, LoginRefusalCause::Unavailable));
     rows.push(row(&LoginState::Loading, &NotSubmitted, None, LoginRefusalCause::Busy));
