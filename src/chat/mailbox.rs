@@ -334,11 +334,11 @@ impl Mailbox {
         self.find_message_if(sender, id, deliveries, |_| true)
     }
 
-    /// The delivery of this very message, which another node has taken, too. A client may give an
-    /// id to another text when the first message is acked, and the nodes learn of an ack one after
-    /// the other: there, the text distinguishes the two.
+    /// The delivery of this very message, which another node has taken, too. A client may use an id
+    /// for another message when the first one is acked, and the nodes learn of an ack one after
+    /// the other.
     pub(super) fn find_same_message(&self, push: &Push, deliveries: &Deliveries) -> Option<DeliveryRef> {
-        self.find_message_if(push.sender(), push.id(), deliveries, |body| body.content() == push.content())
+        self.find_message_if(push.sender(), push.id(), deliveries, |body| push.is_repetition_of(body))
     }
 
     fn find_message_if(

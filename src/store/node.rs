@@ -32,12 +32,17 @@ pub trait ClusterStore {
     /// # Errors
     /// Those of a commit.
     fn commit_and_read(&mut self, users: &[&str]) -> Result<Option<Vec<UserOwner>>, StoreError>;
-    /// Saves a message although another one with this receiver, sender and id is stored, unless it
-    /// has the same text; gives whether it was saved. In a transaction.
+    /// The `seq` of the stored message with the receiver, sender and id of this one, if this one is
+    /// no repetition of it. In a transaction.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn save_beside(&mut self, push: &Push) -> Result<bool, StoreError>;
+    fn find_other_message(&mut self, push: &Push) -> Result<Option<u64>, StoreError>;
+    /// Frees the id of this stored message for another one. In a transaction.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn free_message_id(&mut self, seq: u64) -> Result<(), StoreError>;
     /// The first pushes that wait for a user and are not among these, ascending, `count_max` at
     /// most; the one with which their texts reach `bytes_max` is the last.
     ///

@@ -41,23 +41,23 @@ pub(super) fn save_all<'a>(
     Ok(behind)
 }
 
-/// Saves a message of a cluster that has the id of a stored one but another text. The stored one
-/// may have been acked on another node, which has not deleted it yet: the new one must not depend
-/// on it. The outcome is `Duplicate` if the texts are the same.
+/// Saves a message of a cluster that has the id of a stored one and is no repetition of it. The
+/// stored one may have been acked on another node, which has not deleted it yet: the new one must
+/// not depend on it. From then on the id is that of the new one. The outcome is `Duplicate` if it
+/// is a repetition.
 pub(super) fn save_beside(
     store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxUsageCache,
     push: &Push,
 ) -> Result<JobOutcome, StoreError> {
-    let exceeded = mailbox_counts.exceeded_quota(push);
-    let is_saved = store.nodes().map_or(Ok(false), |nodes| nodes.save_beside(push))?;
-    if !is_saved {
-        return Ok(JobOutcome::Duplicate);
-    }
-    if let Some(quota) = exceeded {
-        let receiver = UserName::new(push.receiver()).map_err(|why| StoreError::Refused(why.into()))?;
-        store.delete_pushes(&[(receiver, push.seq)])?;
+    let Some(nodes) = store.nodes() else { return Ok(JobOutcome::Duplicate) };
+    let Some(older) = nodes.find_other_message(push)? else { return Ok(JobOutcome::Duplicate) };
+    if let Some(quota) = mailbox_counts.exceeded_quota(push) {
         return Ok(JobOutcome::Full(quota));
+    }
+    nodes.free_message_id(older)?;
+    if store.save_pushes(std::slice::from_ref(push))? != [PushSaveResult::Itself] {
+        return Err(StoreError::Corrupt("a message whose id was freed was not saved".into()));
     }
     mailbox_counts.note_saved(push);
     Ok(JobOutcome::Saved)

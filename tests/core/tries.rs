@@ -372,3 +372,33 @@ fn an_unreadable_password_is_called_so_and_asking_again_is_bounded() {
     }
     assert_eq!(try_from(&mut w, 0, "ann", "ann"), LIMITED);
 }
+
+#[test]
+fn an_unknown_name_is_hashed_once_and_queued_like_a_known_one() {
+    let mut w = World::of_friends(CoreSettings { auth_running_max: 1, ..crate::rules() }, &["ann", "bob", "cy"]);
+    slow_hashes(&mut w);
+    // First as an unsuspected client, then as one that was wrong before.
+    for before in [0, 4] {
+        let names = [("nobody", 1), ("ann", 2), ("nobody else", 3), ("bob", 4)];
+        let conns = names.map(|(name, address_key)| {
+            let conn = w.open_from(address_key);
+            log_in(&mut w, conn, name, "wrong");
+            conn
+        });
+        let honest = (before > 0).then(|| {
+            let conn = w.open_from(9);
+            log_in(&mut w, conn, "cy", "cy");
+            conn
+        });
+        let mut order = Vec::new();
+        for _ in 0..8 {
+            w.run_for(HASH_MS);
+            order.extend((0..names.len()).filter(|at| w.heard(conns[*at]) == ["LF l"]));
+            if let Some(conn) = honest.filter(|conn| !w.heard(*conn).is_empty()) {
+                assert!(w.is_open(conn) && order.len() == 1, "the honest one overtakes all but the first: {order:?}");
+            }
+        }
+        assert_eq!(order, [0, 1, 2, 3]);
+        assert_eq!(w.store.count("Verify"), before + names.len() + before / 4, "one for each");
+    }
+}

@@ -36,8 +36,7 @@ pub(super) struct PushesFromOtherNodes {
     open_phase_count: usize,
     /// Pushes of other nodes that were acked here, by their `seq`.
     acked: RecentNumbers,
-    /// The same pushes by receiver, sender, id and text: their takers may have died before they
-    /// knew.
+    /// The same pushes by receiver, sender and id: their takers may have died before they knew.
     messages: RecentNumbers,
 }
 
@@ -118,7 +117,7 @@ impl ChatCore {
     pub(super) fn foreign_push(&mut self, from: NodeIncarnation, phase: u64, push: Push, out: &mut Vec<CoreAction>) {
         let (now_ms, seq) = (self.now.mono_ms, push.seq);
         let message_span_ms = self.rules.dedup_age_ms / 2;
-        let message = self.deliveries.hash([push.receiver(), push.sender(), push.id(), push.content()]);
+        let message = self.deliveries.hash([push.receiver(), push.sender(), push.id()]);
         let user = self.users.find(push.receiver());
         let here = user.filter(|user| self.users.is_here(*user));
         let Some(foreign) = self.foreign_pushes_mut() else { return };
@@ -234,8 +233,7 @@ impl ChatCore {
 
     fn note_acked(&mut self, receiver: &UserName, delivery: &Delivery) {
         let (now_ms, span_ms) = (self.now.mono_ms, self.rules.dedup_age_ms / 2);
-        let body = &delivery.body;
-        let message = self.deliveries.hash([receiver.as_str(), body.sender(), body.id(), body.content()]);
+        let message = self.deliveries.hash([receiver.as_str(), delivery.body.sender(), delivery.body.id()]);
         if let Some(foreign) = self.foreign_pushes_mut() {
             foreign.acked.insert(delivery.seq, now_ms, ACKED_SPAN_MS);
             foreign.messages.insert(message, now_ms, span_ms);

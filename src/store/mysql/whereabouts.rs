@@ -4,7 +4,7 @@ use super::values::{bytes, corrupt_error, number, text};
 use super::{MysqlStore, fault, read_page};
 use crate::chat::contract::{NodeId, NodeIncarnation, UserOwner};
 use crate::protocol::field::UserName;
-use crate::protocol::push::Push;
+use crate::protocol::push::{Push, REPEATED_WITHIN_MS};
 use crate::store::StoreError;
 use crate::store::node::ClusterStore;
 use mysql::prelude::Queryable;
@@ -129,30 +129,24 @@ impl ClusterStore for MysqlStore {
         Ok(Some(users.iter().map(|name| found.get(name).copied().unwrap_or_default()).collect()))
     }
 
-    fn save_beside(&mut self, push: &Push) -> Result<bool, StoreError> {
+    fn find_other_message(&mut self, push: &Push) -> Result<Option<u64>, StoreError> {
         // The length, too: the collation ignores spaces at the end.
-        let sql = "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content) \
-                   SELECT ?, ?, ?, ?, ?, ?, ?, ? FROM DUAL WHERE NOT EXISTS \
-                   (SELECT 1 FROM pushes WHERE receiver = ? AND sender = ? AND message_id = ? \
-                   AND content = ? AND LENGTH(content) = ?)";
-        let (receiver, sender, id) = (push.receiver(), push.sender(), push.id());
+        let sql = "SELECT seq FROM pushes WHERE receiver = ? AND sender = ? AND message_id = ? AND once = 0 \
+                   AND time_ms < ? AND NOT (content = ? AND LENGTH(content) = ?) FOR UPDATE";
         let values = vec![
-            Value::UInt(push.seq),
-            bytes(receiver),
-            bytes(sender),
-            bytes(id),
-            Value::UInt(push.kind.code().into()),
-            // Unique, as for pushes that are no messages.
-            Value::UInt(push.seq),
-            Value::UInt(push.time_ms),
-            bytes(push.content()),
-            bytes(receiver),
-            bytes(sender),
-            bytes(id),
+            bytes(push.receiver()),
+            bytes(push.sender()),
+            bytes(push.id()),
+            Value::UInt(push.time_ms.saturating_sub(REPEATED_WITHIN_MS)),
             bytes(push.content()),
             Value::UInt(push.content().len() as u64),
         ];
-        Ok(self.change(sql, values)? == 1)
+        self.row(sql, values)?.map(|row| number(&row, 0)).transpose()
+    }
+
+    fn free_message_id(&mut self, seq: u64) -> Result<(), StoreError> {
+        // Unique, as for pushes that are no messages.
+        self.change("UPDATE pushes SET once = seq WHERE seq = ?", vec![Value::UInt(seq)]).map(drop)
     }
 
     fn pushes_except(

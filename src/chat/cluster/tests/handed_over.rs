@@ -64,16 +64,6 @@ fn a_message_with_another_number_is_not_sent_again_after_the_ack_of_its_row() {
     assert!(answers.contains(&ack_of(again)), "{answers:?}");
 }
 
-/// Its sender has used the id again, on a node that does not know of the first message.
-#[test]
-fn another_text_under_the_same_id_is_sent_after_the_ack_of_a_row() {
-    let mut node = ann_acks_a_row();
-    let again = SEQ + (1 << 22);
-    let push = message_of((again, "bob", "m1", "ann"), "another text");
-    hear(&mut node, 2, BusRecord::Push { phase: 1, push });
-    assert_eq!(pushed(&node), ["m1", "m1"]);
-}
-
 #[test]
 fn another_message_is_sent_after_the_ack_of_a_row() {
     let mut node = ann_acks_a_row();

@@ -67,12 +67,12 @@ fn loaded(epoch: u64, friends: &[&str], page: PushPage) -> JobOutcome {
 }
 
 fn message(seq: u64, sender: &str, id: &str, receiver: &str) -> Push {
-    message_of((seq, sender, id, receiver), "hello")
+    message_at(1, (seq, sender, id, receiver), "hello")
 }
 
-fn message_of((seq, sender, id, receiver): (u64, &str, &str, &str), text: &str) -> Push {
+fn message_at(time_ms: u64, (seq, sender, id, receiver): (u64, &str, &str, &str), text: &str) -> Push {
     let (id, sender) = (MessageId::new(id).unwrap(), UserNameRef::new(sender).unwrap());
-    Push::new(seq, 1, PushKind::Message, &id, &sender, user(receiver), text)
+    Push::new(seq, time_ms, PushKind::Message, &id, &sender, user(receiver), text)
 }
 
 fn page(pushes: Vec<Push>) -> PushPage {
