@@ -5,7 +5,7 @@ use super::caller::{get_unix, get_with};
 use crate::common::{MariaDb, PATIENCE, Program};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
@@ -184,7 +184,8 @@ fn a_standby_says_that_it_is_one_until_it_serves() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until("it has its socket", || socket.exists());
+    // The file is there a moment before anything listens on it.
+    wait_until("its socket listens", || UnixStream::connect(&socket).is_ok());
     let answer = get_unix(&socket, "/health");
     assert_eq!((answer.status, answer.json()["why"].as_str()), (503, Some("standby")));
     assert!(get_unix(&socket, "/metrics").body.contains("\nhongyan_ready 0\n"));
