@@ -106,7 +106,7 @@ fn a_node_says_how_its_links_are_and_counts_what_becomes_of_them() {
     ann.send(&ann.message("m2", "bob", "honk"));
     wait_until("the link is down", || metric(&a, lag) > before);
     wait_until("it is fenced", || metric(&a, "hongyan_cluster_fences_total") == 1.0);
-    assert_eq!(nodes(&a)["nodes"][1]["state"], "gone");
+    assert_eq!(nodes(&a)["nodes"][1]["state"], "fenced");
     b.node.signal("-CONT");
     b.node.wait_for("another node has fenced this one");
     b.node.wait_for("listening on");
