@@ -68,6 +68,10 @@ const ROWS_MAX: usize = 100;
 /// Rows of every table: so many that reading all of them is never the shortest way to a hundred.
 const TABLE_ROWS: usize = 10_000;
 
+/// A statement of no hot path: it reads at most one row, by all columns of the unique key
+/// `kept_once`, after a save has met that row.
+const RARE: &str = "SELECT seq FROM pushes WHERE receiver = ? AND sender = ? AND message_id = ? AND once = 0 ";
+
 /// Every statement of a hot path but the INSERTs, as it stands in the source, with the index that
 /// has to find its rows. What stands in braces is generated there: a list for 100 rows.
 const HOT: &[(&str, &str)] = &[
@@ -263,7 +267,8 @@ fn the_statements_looked_at_are_those_of_the_store() {
     assert!(source.contains(&format!("const SIZES: [usize; 3] = [{ROWS_MAX}, ")));
     // And all of them: a new one has to be added here.
     for text in source.split('"').filter(|text| text.starts_with("SELECT ") || text.starts_with("DELETE ")) {
-        assert!(HOT.iter().any(|(known, _)| text.contains(known)), "nobody looks at its plan: {text}");
+        let is_known = HOT.iter().any(|(known, _)| text.contains(known)) || text.starts_with(RARE);
+        assert!(is_known, "nobody looks at its plan: {text}");
     }
 }
 
