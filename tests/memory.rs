@@ -125,7 +125,7 @@ fn backlog_of(number: usize) -> String {
     format!("user{number}")
 }
 
-/// A store of users for each of whom as much waits as a list holds in memory until it is acked.
+/// A store with many users. The pushes that wait for each of them fill an ACK list in memory.
 fn with_backlogs(file: &Path, users: usize) {
     let mut store = SqliteStore::open(file).unwrap();
     let hash = PasswordHasher::new(8, 1).unwrap().hash(&Secret::new("x")).unwrap();

@@ -70,7 +70,8 @@ const TABLE_ROWS: usize = 10_000;
 
 /// A statement of no hot path: it reads at most one row, by all columns of the unique key
 /// `kept_once`, after a save has met that row.
-const RARE: &str = "SELECT seq FROM pushes WHERE receiver = ? AND sender = ? AND message_id = ? AND once = 0 ";
+const RARE: &str =
+    "SELECT seq, time_ms, content FROM pushes FORCE INDEX (kept_once) WHERE receiver = ? AND sender = ? ";
 
 /// Every statement of a hot path but the INSERTs, as it stands in the source, with the index that
 /// has to find its rows. What stands in braces is generated there: a list for 100 rows.

@@ -64,7 +64,7 @@ impl AccountJob {
         }
     }
 
-    /// The other user whom it concerns.
+    /// The other user of a job about two users.
     #[must_use]
     pub fn other(&self) -> Option<&UserName> {
         match self {

@@ -60,7 +60,8 @@ pub(super) enum JobPurpose {
         user: UserSlot,
         serial: u64,
     },
-    /// Follows all jobs about a user whom this node lets go of. Holds a reference to the user.
+    /// The barrier behind all jobs about a user who moves to another node. Holds a reference to the
+    /// user.
     LettingGo(UserSlot),
     /// Asks to which node a user belongs. The operator has asked about the user.
     AskedOwner(PendingUserReport),

@@ -1,4 +1,5 @@
-//! Counts the entries of lists that are examined. Only unit tests count: they show that an ack
+//! Counts the entries of lists that are examined (`cluster/step_count.rs` counts those of a cluster
+//! alone, which one test compares exactly). Only unit tests count: they show that an ack
 //! costs the same however long a list is and whatever is held back.
 
 #[cfg(test)]

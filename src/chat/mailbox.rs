@@ -338,7 +338,9 @@ impl Mailbox {
     /// for another message when the first one is acked, and the nodes learn of an ack one after
     /// the other.
     pub(super) fn find_same_message(&self, push: &Push, deliveries: &Deliveries) -> Option<DeliveryRef> {
-        self.find_message_if(push.sender(), push.id(), deliveries, |body| push.is_repetition_of(body))
+        self.find_message_if(push.sender(), push.id(), deliveries, |body| {
+            push.is_repetition_of(body.time_ms, body.content())
+        })
     }
 
     fn find_message_if(

@@ -162,7 +162,7 @@ impl Users {
         self.evict_unused(user);
     }
 
-    /// Evicts a user whom nothing refers to any more.
+    /// Evicts a user without references.
     pub(super) fn evict_unused(&mut self, user: UserSlot) {
         let entry = &self.slab[user.slot()];
         let needed = entry.refs > 0

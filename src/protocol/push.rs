@@ -98,7 +98,7 @@ const OBJECT_BETWEEN_BYTES: usize = 112;
 
 /// A message with the sender, receiver and id of one that was taken within this time is that one
 /// again, whatever its text ([`PushBody::is_repetition_of`]).
-pub const REPEATED_WITHIN_MS: u64 = 10 * 60 * 1_000;
+const REPEATED_WITHIN_MS: u64 = 10 * 60 * 1_000;
 
 /// The largest capacity of that buffer that is kept, in bytes.
 const JOINED_KEPT_BYTES: usize = 16 * 1024;
@@ -168,11 +168,12 @@ impl PushBody {
     }
 
     /// On a cluster, where a node does not know which of two messages with the same sender,
-    /// receiver and id was acked elsewhere: are the two one message that was sent again? A client
-    /// that encrypts its messages may send another text at each try, for some minutes.
+    /// receiver and id was acked elsewhere: is this message the other one, sent again? The other
+    /// one was taken at `time_ms`. A client that encrypts its messages may send another text at
+    /// each try, for some minutes.
     #[must_use]
-    pub fn is_repetition_of(&self, other: &Self) -> bool {
-        self.content() == other.content() || self.time_ms.abs_diff(other.time_ms) <= REPEATED_WITHIN_MS
+    pub fn is_repetition_of(&self, time_ms: u64, content: &str) -> bool {
+        self.content() == content || self.time_ms.abs_diff(time_ms) <= REPEATED_WITHIN_MS
     }
 
     /// Can all three texts be written into a JSON string without escaping?

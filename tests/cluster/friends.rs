@@ -77,8 +77,8 @@ fn take_all(client: &mut Client) -> Vec<String> {
     }
 }
 
-/// Bob, on b, ends the friendship by this frame. Ann, on a, is refused soon, and he gets only what
-/// was promised before.
+/// Bob, on b, ends the friendship by this frame. Soon afterwards Ann, on a, is refused. Bob gets
+/// only the messages that were promised before.
 fn ended_by(frame: impl Fn(&Client) -> String, answer: &str, more: &[&str]) {
     let Some(database) = MariaDb::start() else { return };
     let [a, b] = pair(&database, more);

@@ -79,10 +79,9 @@ fn what_was_asked_either_way_is_moot_when_one_blocks_the_other() {
     assert!(!w.store.model.is_pending("bob", "ann"));
 }
 
-/// A page with Bob's request is read before Ann blocks Bob, and arrives after the block.
-fn block_beside_a_page(is_answered: bool) {
-    let rules = CoreSettings { page_max: 1, list_max: 2, ..rules() };
-    let mut w = World::new(rules);
+/// Ann is online, and Bob's request `b1` waits behind three messages of Cid: it is not on her list.
+fn request_behind_messages(rules: CoreSettings) -> (World, ConnId, ConnId) {
+    let mut w = World::new(CoreSettings { page_max: 1, list_max: 2, ..rules });
     for name in ["ann", "bob", "cid"] {
         w.store.model.add_account(name, name);
     }
@@ -95,6 +94,12 @@ fn block_beside_a_page(is_answered: bool) {
     w.run_for(100);
     let ann = w.online("ann");
     w.run_for(100);
+    (w, ann, bob)
+}
+
+/// A page with Bob's request is read before Ann blocks Bob, and arrives after the block.
+fn block_beside_a_page(is_answered: bool) {
+    let (mut w, ann, _) = request_behind_messages(rules());
     if is_answered {
         w.friend(ann, FriendVerb::Reject, "b1", "bob");
         w.run_for(100);
@@ -148,20 +153,7 @@ fn lose_a_block(w: &mut World, ann: ConnId) {
 #[test]
 fn a_request_goes_with_the_end_of_a_block_of_which_nobody_learnt() {
     for is_unblock_known in [true, false] {
-        let mut w = World::new(CoreSettings { page_max: 1, list_max: 2, undecided_max: 1, ..rules() });
-        for name in ["ann", "bob", "cid"] {
-            w.store.model.add_account(name, name);
-        }
-        w.store.model.befriend("ann", "cid");
-        let (bob, cid) = (w.online("bob"), w.online("cid"));
-        for n in 0..3 {
-            w.message(cid, &format!("m{n}"), "ann");
-        }
-        w.friend(bob, FriendVerb::Request, "b1", "ann");
-        w.run_for(100);
-        // The request is behind her messages, and not on her list.
-        let ann = w.online("ann");
-        w.run_for(100);
+        let (mut w, ann, bob) = request_behind_messages(CoreSettings { undecided_max: 1, ..rules() });
         lose_a_block(&mut w, ann);
         if is_unblock_known {
             w.store.work(w.now_ms);

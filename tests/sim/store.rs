@@ -438,7 +438,7 @@ impl Model {
     /// Saves a message of a cluster beside one with the same id and another text.
     pub fn save_beside(&mut self, push: &Push) -> JobOutcome {
         let mut others = self.pushes.values().filter(|other| key_of(other) == key_of(push));
-        if others.any(|other| push.is_repetition_of(other)) {
+        if others.any(|other| push.is_repetition_of(other.time_ms, other.content())) {
             return JobOutcome::Duplicate;
         }
         if let Some(quota) = self.exceeded(push) {

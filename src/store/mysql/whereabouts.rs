@@ -4,7 +4,7 @@ use super::values::{bytes, corrupt_error, number, text};
 use super::{MysqlStore, fault, read_page};
 use crate::chat::contract::{NodeId, NodeIncarnation, UserOwner};
 use crate::protocol::field::UserName;
-use crate::protocol::push::{Push, REPEATED_WITHIN_MS};
+use crate::protocol::push::Push;
 use crate::store::StoreError;
 use crate::store::node::ClusterStore;
 use mysql::prelude::Queryable;
@@ -130,18 +130,12 @@ impl ClusterStore for MysqlStore {
     }
 
     fn find_other_message(&mut self, push: &Push) -> Result<Option<u64>, StoreError> {
-        // The length, too: the collation ignores spaces at the end.
-        let sql = "SELECT seq FROM pushes WHERE receiver = ? AND sender = ? AND message_id = ? AND once = 0 \
-                   AND time_ms < ? AND NOT (content = ? AND LENGTH(content) = ?) FOR UPDATE";
-        let values = vec![
-            bytes(push.receiver()),
-            bytes(push.sender()),
-            bytes(push.id()),
-            Value::UInt(push.time_ms.saturating_sub(REPEATED_WITHIN_MS)),
-            bytes(push.content()),
-            Value::UInt(push.content().len() as u64),
-        ];
-        self.row(sql, values)?.map(|row| number(&row, 0)).transpose()
+        let sql = "SELECT seq, time_ms, content FROM pushes FORCE INDEX (kept_once) \
+                   WHERE receiver = ? AND sender = ? AND message_id = ? AND once = 0 FOR UPDATE";
+        let values = vec![bytes(push.receiver()), bytes(push.sender()), bytes(push.id())];
+        let Some(row) = self.row(sql, values)? else { return Ok(None) };
+        let is_other = !push.is_repetition_of(number(&row, 1)?, text(&row, 2)?);
+        Ok(is_other.then_some(number(&row, 0)?))
     }
 
     fn free_message_id(&mut self, seq: u64) -> Result<(), StoreError> {

@@ -6,14 +6,20 @@ use super::*;
 
 const SEQ: u64 = (7 << 22) | OTHER as u64;
 
-/// Ann is here. Node 2 begins to hand over for her, and its next batch is late: meanwhile it has
-/// saved m1 and told this node to look, and Ann acks m1.
-fn ann_acks_a_row() -> TestNode {
+/// Ann is here, with an empty list, and node 2 begins to hand over pushes for her.
+fn ann_in_phase_1() -> (TestNode, ConnId) {
     let mut node = TestNode::new();
     node.chat.use_bus();
     let ann = node.log_in("ann", &["bob"]);
     hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
     node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
+    (node, ann)
+}
+
+/// Ann is here. Node 2 begins to hand over for her, and its next batch is late: meanwhile it has
+/// saved m1 and told this node to look, and Ann acks m1.
+fn ann_acks_a_row() -> TestNode {
+    let (mut node, ann) = ann_in_phase_1();
     node.frame(NodeMessage::Look { user: user("ann") });
     node.answer(page_of("ann"), JobOutcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
     node.ack(ann, "m1");
@@ -88,11 +94,7 @@ fn an_acked_friend_request_is_not_taken_for_a_message_with_the_same_id() {
 /// Its taker has saved it before it learnt of the ack.
 #[test]
 fn the_row_of_a_push_that_was_acked_as_a_handed_over_one_is_deleted_when_it_is_read() {
-    let mut node = TestNode::new();
-    node.chat.use_bus();
-    let ann = node.log_in("ann", &["bob"]);
-    hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
-    node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
+    let (mut node, ann) = ann_in_phase_1();
     hand_over(&mut node, SEQ, "m1");
     node.ack(ann, "m1");
     node.frame(NodeMessage::Look { user: user("ann") });
@@ -137,11 +139,7 @@ fn a_push_that_comes_after_its_row_was_read_is_left_to_the_row() {
 
 #[test]
 fn a_push_that_comes_twice_is_listed_once_and_its_taker_learns_of_the_ack() {
-    let mut node = TestNode::new();
-    node.chat.use_bus();
-    let ann = node.log_in("ann", &["bob"]);
-    hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
-    node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
+    let (mut node, ann) = ann_in_phase_1();
     hand_over(&mut node, SEQ, "m1");
     hear(&mut node, 3, BusRecord::Push { phase: 1, push: message(SEQ, "bob", "m1", "ann") });
     node.ack(ann, "m1");
