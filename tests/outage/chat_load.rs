@@ -202,7 +202,7 @@ pub(crate) fn run(database: &mut MariaDb, config: fn(String) -> Config, seed: u6
         let mut last: BTreeMap<String, u64> = BTreeMap::new();
         let Received { order, repeated } = receiver.join().unwrap();
         for id in repeated {
-            // A refused message may have been committed, and delivered before its sender repeats it.
+            // A refused message may be committed all the same, and delivered before it is repeated.
             assert!(sent[&id], "SEED={seed}: {id} was promised at once, and came twice on one connection");
         }
         for id in order {
