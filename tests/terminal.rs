@@ -3,15 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test fails by panicking")]
 
 mod common;
-#[path = "terminal/documented.rs"]
-mod documented;
-#[path = "terminal/orders.rs"]
-mod orders;
-#[path = "terminal/place.rs"]
-mod place;
-#[path = "terminal/screens.rs"]
-mod screens;
-#[path = "terminal/scripts.rs"]
-mod scripts;
-#[path = "terminal/tmux.rs"]
-mod tmux;
+
+/// The tests and their tools, in `tests/terminal/`.
+mod terminal {
+    mod documented;
+    mod orders;
+    mod place;
+    mod screens;
+    mod scripts;
+    mod tmux;
+}

@@ -1,8 +1,8 @@
 //! The commands of docs/terminal.md, as they stand there.
 
+use super::place::{Place, wait_until};
+use super::tmux::{self, Tmux};
 use crate::common::PATIENCE;
-use crate::place::{Place, wait_until};
-use crate::tmux::{self, Tmux};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

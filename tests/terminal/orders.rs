@@ -1,9 +1,9 @@
 //! What people order: about others, about their keys, about messages that failed.
 
-use crate::place::Place;
-use crate::screens::{SIZE, chat, friends, signed_up};
-use crate::scripts::{WAIT, account, befriend};
-use crate::tmux::{self, Tmux};
+use super::place::Place;
+use super::screens::{SIZE, chat, friends, signed_up};
+use super::scripts::{WAIT, account, befriend};
+use super::tmux::{self, Tmux};
 
 #[test]
 fn requests_are_withdrawn_and_rejected_and_users_are_found_and_blocked() {

@@ -1,8 +1,8 @@
 //! People in terminals.
 
+use super::place::{Place, is_in_files};
+use super::tmux::{self, Tmux};
 use crate::common::Program;
-use crate::place::{Place, is_in_files};
-use crate::tmux::{self, Tmux};
 use std::process::Command;
 
 pub const SIZE: (u16, u16) = (100, 30);
