@@ -119,13 +119,8 @@ fn what_is_no_log_is_left_to_sqlite() {
 /// Whatever was done to a store before a crash, its own log is accepted.
 #[test]
 fn no_crash_leaves_a_log_that_is_taken_for_foreign() {
-    let (mut state, mut logs) = (0x9E37_79B9_7F4A_7C15_u64, 0);
-    let mut draw = |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % below
-    };
+    let (mut random, mut logs) = (fastrand::Rng::with_seed(1), 0);
+    let mut draw = |below: u64| random.u64(..below);
     for _ in 0..12 {
         let live = TestStoreFolder::new();
         let (mut store, mut next) = (live.open(), 1);
