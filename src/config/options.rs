@@ -113,8 +113,12 @@ const FIRST: &[ConfigOption] = &[
         OptionKind::Switch { get: |c| c.web_page, set: |c, on| c.web_page = on },
         "Serve a web page for chatting at / of the same port; if off, / returns a short text.",
     ),
-    admin::PLACE,
-    admin::TOKEN_FILE,
+    live(
+        SERVER,
+        "sign-ups",
+        OptionKind::Switch { get: |c| c.rules.sign_ups, set: |c, on| c.rules.sign_ups = on },
+        "Let clients sign up; --sign-ups=off refuses every sign-up.",
+    ),
     live(SERVER, "log", OptionKind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
     live(
         SERVER,
@@ -177,6 +181,10 @@ const FIRST: &[ConfigOption] = &[
         OptionKind::Duration(number!(1, HOUR, rules.drain_ms: u64)),
         "How long the command hongyan admin drain takes to close all connections, some at a time, before it stops the server.",
     ),
+    admin::PLACE,
+    admin::TOKEN_FILE,
+    admin::CONNECTIONS_MAX,
+    admin::TIMEOUT,
     live(
         TIMES,
         "idle-timeout",
@@ -207,7 +215,6 @@ const FIRST: &[ConfigOption] = &[
         OptionKind::Duration(number!(10, HOUR, rules.answer_within_ms: u64)),
         "Every request is answered within this time. If the store does not work, the answer is the error UNAVAILABLE.",
     ),
-    admin::TIMEOUT,
     live(
         CLIENT,
         "max-frame",

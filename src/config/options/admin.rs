@@ -1,11 +1,12 @@
 //! The options of the admin interface.
 
-use super::shared::WHOLE;
-use super::{ConfigOption, HOUR, NumberOption, OptionKind, SERVER, TIMES, opt};
+use super::{ConfigOption, HOUR, NumberOption, OptionKind, opt};
 use crate::config::AdminPlace;
 
+const ADMIN: &str = "Admin interface";
+
 pub(super) const PLACE: ConfigOption = opt(
-    SERVER,
+    ADMIN,
     "admin",
     OptionKind::List {
         value_name: "unix:PATH|ADDR:PORT",
@@ -18,14 +19,14 @@ pub(super) const PLACE: ConfigOption = opt(
 );
 
 pub(super) const TOKEN_FILE: ConfigOption = opt(
-    SERVER,
+    ADMIN,
     "admin-token-file",
     OptionKind::File { get: |c| &c.admin_token_file, set: |c, path| c.admin_token_file = path },
     "The file with the token that requests to an admin interface at ADDR:PORT must send.",
 );
 
 pub(super) const CONNECTIONS_MAX: ConfigOption = opt(
-    WHOLE,
+    ADMIN,
     "admin-connections-max",
     OptionKind::Count(NumberOption {
         min: 1,
@@ -40,7 +41,7 @@ pub(super) const CONNECTIONS_MAX: ConfigOption = opt(
 );
 
 pub(super) const TIMEOUT: ConfigOption = opt(
-    TIMES,
+    ADMIN,
     "admin-timeout",
     OptionKind::Duration(NumberOption {
         min: 100,

@@ -2,7 +2,7 @@
 //! passwords.
 
 use super::{ConfigOption, DAY, GIB, KIB, MIB, NumberOption, OptionKind, live, opt};
-use super::{admin, bus, node, push_hook};
+use super::{bus, node, push_hook};
 use crate::chat::contract::EmailVisibility;
 use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
 
@@ -63,12 +63,6 @@ pub(super) const SHARED: &[ConfigOption] = &[
     ),
     live(
         ACCOUNT,
-        "sign-ups",
-        OptionKind::Switch { get: |c| c.rules.sign_ups, set: |c, on| c.rules.sign_ups = on },
-        "Let clients sign up; --sign-ups=off refuses every sign-up.",
-    ),
-    live(
-        ACCOUNT,
         "friends-max",
         OptionKind::Count(number!(1, 1_000_000, rules.friends_max: u32)),
         "Friends that one user may have.",
@@ -117,6 +111,12 @@ pub(super) const SHARED: &[ConfigOption] = &[
         "token-lifetime",
         OptionKind::Duration(number!(1, 3_650 * DAY, rules.token_lifetime_ms: u64)),
         "How long a resume token is valid.",
+    ),
+    live(
+        ACCOUNT,
+        "log-ins-waiting-per-user-max",
+        OptionKind::Count(number!(1, 100_000, rules.log_ins_waiting_per_user_max: u32)),
+        "Log-ins of one user that may wait while another log-in of that user loads messages; further ones are refused.",
     ),
     live(
         ACCOUNT,
@@ -190,12 +190,6 @@ pub(super) const SHARED: &[ConfigOption] = &[
         "How long an address stays trusted for a user after their last log-in from it.",
     ),
     live(
-        ACCOUNT,
-        "log-ins-waiting-per-user-max",
-        OptionKind::Count(number!(1, 100_000, rules.log_ins_waiting_per_user_max: u32)),
-        "Log-ins of one user that may wait while another log-in of that user loads messages; further ones are refused.",
-    ),
-    live(
         WHOLE,
         "memory-max",
         OptionKind::Size(number!(MIB, 1024 * GIB, memory_bytes_max: usize)),
@@ -207,7 +201,6 @@ pub(super) const SHARED: &[ConfigOption] = &[
         OptionKind::Count(number!(1, 10_000_000, connections_max: usize)),
         "Open connections; further ones are closed at once.",
     ),
-    admin::CONNECTIONS_MAX,
     opt(
         WHOLE,
         "backlog-connections-max",
