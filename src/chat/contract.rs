@@ -333,6 +333,8 @@ pub enum Job {
         user: UserName,
         /// Their credential.
         credential: Credential,
+        /// A password may be compared with the remembered one. If not, it must be hashed.
+        uses_cache: bool,
         /// The time, in ms since the epoch: tokens expire.
         now_ms: u64,
         /// A token that would expire later was made when a clock was wrong.
@@ -351,6 +353,8 @@ pub enum Job {
         user: UserName,
         /// Their credential.
         credential: Credential,
+        /// A password may be compared with the remembered one. If not, it must be hashed.
+        uses_cache: bool,
         /// The time, in ms since the epoch: tokens expire.
         now_ms: u64,
         /// A token that would expire later was made when a clock was wrong.

@@ -362,12 +362,13 @@ impl LoginState {
         let latest_ms = now_ms.saturating_add(rules.token_lifetime_ms).saturating_add(TOKEN_SLACK_MS);
         let (pushes_max, bytes_max) = (rules.page_max, rules.page_bytes_max);
         match self {
-            Self::ProvingAndLoading { credential, .. } => {
-                let credential = credential.clone();
-                Some(Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max })
+            Self::ProvingAndLoading { credential, attempt } => {
+                let (credential, uses_cache) = (credential.clone(), attempt.uses_cache);
+                Some(Job::LogIn { user, credential, uses_cache, now_ms, latest_ms, pushes_max, bytes_max })
             }
-            Self::Proving { credential, .. } => {
-                Some(Job::Prove { user, credential: credential.clone(), now_ms, latest_ms })
+            Self::Proving { credential, attempt } => {
+                let (credential, uses_cache) = (credential.clone(), attempt.uses_cache);
+                Some(Job::Prove { user, credential, uses_cache, now_ms, latest_ms })
             }
             Self::Verifying { secret, password_hash, .. } => {
                 Some(Job::Verify { user, secret: secret.clone(), password_hash: password_hash.clone() })

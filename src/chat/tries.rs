@@ -17,7 +17,14 @@
 //! has no limit per address; users have a separate budget there, so that other addresses and
 //! loopback never lock each other out.
 //!
-//! Whether a user exists makes no difference to any of this.
+//! A password is first compared with the user's remembered one, if there is one, and hashed only if
+//! they differ. A guess that differs and then finds no place to be hashed (or whose client does not
+//! wait) was compared all the same, but must not be counted as a wrong password: a guess at an
+//! unknown user would not be, so the answers would tell which users logged in recently. Such
+//! unhashed guesses have budgets of their own, with the same keys and paces. When one is used up,
+//! the next tries are not compared with the remembered password, as if there were none.
+//!
+//! So whether a user exists makes no difference to any of this.
 
 use super::contract::{AddressKey, ClientLimitKind, ConnId, CoreSettings};
 use super::session::ConnectionSession;
@@ -47,8 +54,10 @@ pub(super) struct AdmittedTry {
     pub(super) conn: ConnId,
     pub(super) address_key: Option<AddressKey>,
     pub(super) budget: TryBudgetKind,
-    /// The password differs from the one that was verified last: it counts as a guess even if it is
-    /// never hashed.
+    /// It may be compared with the remembered password.
+    pub(super) uses_cache: bool,
+    /// The password differs from the remembered one: it counts as an unhashed guess if it is never
+    /// hashed.
     pub(super) differs_from_verified: bool,
 }
 
@@ -61,16 +70,24 @@ pub(super) enum CredentialTryOutcome {
     NotMade,
 }
 
-/// The budgets of tries, and the trusted addresses.
-#[derive(Debug)]
-pub(super) struct AuthAttemptLimiter {
-    /// A keyed hasher, so that clients cannot choose names that collide.
-    name_hasher: DefaultHasher,
+/// The guesses that were counted, in each of their budgets.
+#[derive(Debug, Default)]
+struct CountedGuesses {
     /// Of each user: from all untrusted addresses but loopback, and separately from loopback.
     by_user: Throttle,
     /// Of each user at each address, trusted or not; at loopback only when it is trusted.
     by_user_and_address: Throttle,
     by_address: Throttle,
+}
+
+/// The budgets of tries, and the trusted addresses.
+#[derive(Debug)]
+pub(super) struct AuthAttemptLimiter {
+    /// A keyed hasher, so that clients cannot choose names that collide.
+    name_hasher: DefaultHasher,
+    wrong: CountedGuesses,
+    /// They differ from the remembered password and were never hashed.
+    unhashed: CountedGuesses,
     sign_ups_by_address: Throttle,
     trust: KnownLoginAddresses,
     /// Tries that are admitted and not settled.
@@ -89,15 +106,59 @@ struct TryBudgets {
     address: Option<(u64, RateLimit)>,
 }
 
+impl CountedGuesses {
+    fn held_bytes(&self) -> usize {
+        [&self.by_user, &self.by_user_and_address, &self.by_address].into_iter().map(Throttle::held_bytes).sum()
+    }
+
+    fn for_each(&mut self, budgets: &TryBudgets, mut change: impl FnMut(&mut Throttle, u64, RateLimit)) {
+        let throttles = [&mut self.by_user, &mut self.by_user_and_address, &mut self.by_address];
+        for (throttle, budget) in throttles.into_iter().zip([budgets.user, budgets.user_at_address, budgets.address]) {
+            if let Some((key, pace)) = budget {
+                change(throttle, key, pace);
+            }
+        }
+    }
+
+    /// A guess may follow. [`settle`](Self::settle) ends it.
+    fn reserve(&mut self, budgets: &TryBudgets) {
+        self.for_each(budgets, |throttle, key, _| throttle.reserve(key));
+    }
+
+    fn settle(&mut self, budgets: &TryBudgets, counts: bool, now_ms: u64, keys_max: usize) {
+        self.for_each(budgets, |throttle, key, pace| throttle.settle(key, counts, now_ms, pace, keys_max));
+    }
+
+    /// The first budget that is used up, if one is.
+    fn exhausted_budget(&self, budgets: &TryBudgets, budget: TryBudgetKind, now_ms: u64) -> Option<ClientLimitKind> {
+        let is_open = |throttle: &Throttle, budget: Option<(u64, RateLimit)>| {
+            budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
+        };
+        if !is_open(&self.by_address, budgets.address) {
+            Some(ClientLimitKind::PasswordsPerAddress)
+        } else if !is_open(&self.by_user_and_address, budgets.user_at_address) {
+            let is_trusted = budget == TryBudgetKind::Trusted;
+            Some(if is_trusted {
+                ClientLimitKind::PasswordsPerTrustedAddress
+            } else {
+                ClientLimitKind::PasswordsPerUserAndAddress
+            })
+        } else if !is_open(&self.by_user, budgets.user) {
+            Some(ClientLimitKind::PasswordsPerUser)
+        } else {
+            None
+        }
+    }
+}
+
 impl AuthAttemptLimiter {
     pub(super) fn new(hash_key: [u64; 2]) -> Self {
         let mut keyed = DefaultHasher::new();
         hash_key.hash(&mut keyed);
         Self {
             name_hasher: keyed,
-            by_user: Throttle::default(),
-            by_user_and_address: Throttle::default(),
-            by_address: Throttle::default(),
+            wrong: CountedGuesses::default(),
+            unhashed: CountedGuesses::default(),
             sign_ups_by_address: Throttle::default(),
             trust: KnownLoginAddresses::default(),
             #[cfg(debug_assertions)]
@@ -120,38 +181,8 @@ impl AuthAttemptLimiter {
 
     /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        let all = [&self.by_user, &self.by_user_and_address, &self.by_address, &self.sign_ups_by_address];
-        all.into_iter().map(Throttle::held_bytes).sum::<usize>() + self.trust.held_bytes()
-    }
-
-    fn for_each_budget(&mut self, budgets: &TryBudgets, mut change: impl FnMut(&mut Throttle, u64, RateLimit)) {
-        let throttles = [&mut self.by_user, &mut self.by_user_and_address, &mut self.by_address];
-        for (throttle, budget) in throttles.into_iter().zip([budgets.user, budgets.user_at_address, budgets.address]) {
-            if let Some((key, pace)) = budget {
-                change(throttle, key, pace);
-            }
-        }
-    }
-
-    /// The first budget that is used up, if one is.
-    fn exhausted_budget(&self, budgets: &TryBudgets, budget: TryBudgetKind, now_ms: u64) -> Option<ClientLimitKind> {
-        let is_open = |throttle: &Throttle, budget: Option<(u64, RateLimit)>| {
-            budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
-        };
-        if !is_open(&self.by_address, budgets.address) {
-            Some(ClientLimitKind::PasswordsPerAddress)
-        } else if !is_open(&self.by_user_and_address, budgets.user_at_address) {
-            let is_trusted = budget == TryBudgetKind::Trusted;
-            Some(if is_trusted {
-                ClientLimitKind::PasswordsPerTrustedAddress
-            } else {
-                ClientLimitKind::PasswordsPerUserAndAddress
-            })
-        } else if !is_open(&self.by_user, budgets.user) {
-            Some(ClientLimitKind::PasswordsPerUser)
-        } else {
-            None
-        }
+        let guesses = self.wrong.held_bytes() + self.unhashed.held_bytes();
+        guesses + self.sign_ups_by_address.held_bytes() + self.trust.held_bytes()
     }
 
     fn budgets(
@@ -217,16 +248,20 @@ impl AuthAttemptLimiter {
         let is_trusted = self.trusts(user, address_key, rules, now_ms);
         let budget = if is_trusted { TryBudgetKind::Trusted } else { TryBudgetKind::Untrusted };
         let budgets = self.budgets(user, address_key, budget, rules);
-        if let Some(limit) = self.exhausted_budget(&budgets, budget, now_ms) {
+        if let Some(limit) = self.wrong.exhausted_budget(&budgets, budget, now_ms) {
             return Err(limit);
         }
-        self.for_each_budget(&budgets, |throttle, key, _| throttle.reserve(key));
+        let uses_cache = self.unhashed.exhausted_budget(&budgets, budget, now_ms).is_none();
+        self.wrong.reserve(&budgets);
+        if uses_cache {
+            self.unhashed.reserve(&budgets);
+        }
         session.wrong_passwords = session.wrong_passwords.saturating_add(1);
         #[cfg(debug_assertions)]
         {
             self.open += 1;
         }
-        Ok(AdmittedTry { conn, address_key, budget, differs_from_verified: false })
+        Ok(AdmittedTry { conn, address_key, budget, uses_cache, differs_from_verified: false })
     }
 
     /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
@@ -245,7 +280,8 @@ impl AuthAttemptLimiter {
         {
             self.open += 1;
         }
-        Ok(AdmittedTry { conn, address_key, budget: TryBudgetKind::Token, differs_from_verified: false })
+        let budget = TryBudgetKind::Token;
+        Ok(AdmittedTry { conn, address_key, budget, uses_cache: false, differs_from_verified: false })
     }
 
     /// Settles a try: gives back what it reserved, unless it was wrong. `session` is that of its
@@ -263,9 +299,8 @@ impl AuthAttemptLimiter {
         {
             self.open -= 1;
         }
-        let AdmittedTry { address_key, budget, differs_from_verified, .. } = attempt;
-        let wrong = settled == CredentialTryOutcome::Wrong
-            || (differs_from_verified && settled == CredentialTryOutcome::NotMade);
+        let AdmittedTry { address_key, budget, .. } = attempt;
+        let wrong = settled == CredentialTryOutcome::Wrong;
         if let Some(session) = session {
             match (budget, wrong) {
                 (TryBudgetKind::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
@@ -278,7 +313,11 @@ impl AuthAttemptLimiter {
         }
         let budgets = self.budgets(user, address_key, budget, rules);
         let keys_max = rules.throttled_max;
-        self.for_each_budget(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
+        self.wrong.settle(&budgets, wrong, now_ms, keys_max);
+        if attempt.uses_cache {
+            let is_unhashed = attempt.differs_from_verified && settled == CredentialTryOutcome::NotMade;
+            self.unhashed.settle(&budgets, is_unhashed, now_ms, keys_max);
+        }
         // A client with a token need not know the password, so a token makes no address trusted: a
         // stolen one would give a budget for guesses at each address, and replace the owner's
         // addresses.
@@ -310,9 +349,9 @@ impl AuthAttemptLimiter {
         // The present try is among them.
         session.wrong_passwords <= 1
             && session.refused_tries == 0
-            && is_clean(&self.by_address, budgets.address)
-            && is_clean(&self.by_user_and_address, budgets.user_at_address)
-            && (attempt.address_key.is_some() || is_clean(&self.by_user, budgets.user))
+            && is_clean(&self.wrong.by_address, budgets.address)
+            && is_clean(&self.wrong.by_user_and_address, budgets.user_at_address)
+            && (attempt.address_key.is_some() || is_clean(&self.wrong.by_user, budgets.user))
     }
 
     /// May this address sign up? It is counted at once: each sign-up costs an Argon2id run whatever

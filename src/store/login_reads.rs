@@ -10,10 +10,11 @@ use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::protocol::request::Credential;
 
+/// Checks a credential. `uses_cache`: a password may be compared with the remembered one.
 pub(super) fn prove(
     store: &mut dyn StoreConnection,
     user: &UserName,
-    credential: &Credential,
+    (credential, uses_cache): (&Credential, bool),
     span: TokenExpiryBounds,
     verified: &VerifiedLogins,
 ) -> Result<JobOutcome, StoreError> {
@@ -30,6 +31,7 @@ pub(super) fn prove(
     // Only clients with a good credential learn of a ban.
     let proven = if is_banned { JobOutcome::Banned } else { JobOutcome::Proven };
     Ok(match credential {
+        Credential::Password(_) if !uses_cache => unproven(Some(stored), false),
         Credential::Password(secret) => match verified.compare(user, secret, &stored) {
             PasswordCacheResult::Fits => proven,
             compared => unproven(Some(stored), compared == PasswordCacheResult::Differs),

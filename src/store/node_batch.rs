@@ -169,9 +169,9 @@ fn run_one(
     verified: &VerifiedLogins,
 ) -> Result<JobOutcome, StoreError> {
     match job {
-        Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
+        Job::LogIn { user, credential, uses_cache, now_ms, latest_ms, pushes_max, bytes_max } => {
             let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
-            match prove(store, user, credential, span, verified)? {
+            match prove(store, user, (credential, *uses_cache), span, verified)? {
                 JobOutcome::Proven => load_if_here(store, user, *pushes_max, *bytes_max),
                 outcome => Ok(outcome),
             }

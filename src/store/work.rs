@@ -452,15 +452,16 @@ pub(super) fn run_job(
                 JobOutcome::NameTaken
             }
         }
-        Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
+        Job::LogIn { user, credential, uses_cache, now_ms, latest_ms, pushes_max, bytes_max } => {
             let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
-            match prove(store, user, credential, span, verified)? {
+            match prove(store, user, (credential, *uses_cache), span, verified)? {
                 JobOutcome::Proven => load(store, user, *pushes_max, *bytes_max)?,
                 outcome => outcome,
             }
         }
-        Job::Prove { user, credential, now_ms, latest_ms } => {
-            prove(store, user, credential, TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms }, verified)?
+        Job::Prove { user, credential, uses_cache, now_ms, latest_ms } => {
+            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
+            prove(store, user, (credential, *uses_cache), span, verified)?
         }
         Job::Load { user, pushes_max: 0, bytes_max } => load(store, user, 0, *bytes_max)?,
         Job::Load { user, pushes_max, bytes_max } => load_proven(store, user, *pushes_max, *bytes_max)?,

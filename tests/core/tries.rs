@@ -117,36 +117,65 @@ fn many_connections_at_once_do_not_overrun_a_budget() {
     assert_eq!(heard.iter().filter(|len| **len == 2).count(), 90);
 }
 
-#[test]
-fn a_guess_that_the_cache_answered_counts_though_there_was_no_room_to_hash_it() {
-    let rules = CoreSettings { auth_jobs_max: 4, auth_running_max: 1, ..crate::rules() };
-    let mut w = World::of_friends(rules, &["ann"]);
-    w.store.model.cache_passwords = true;
-    let owner = w.online("ann");
-    // Nothing is hashed any more: the rooms fill up, and everybody else is turned away.
+/// Hashes take for ever and the queue is full: every try that must be hashed is turned away.
+fn fill_auth_queue(w: &mut World) {
     w.store.plan(|job| {
         let takes_ms = if matches!(job, Job::Verify { .. } | Job::Hash { .. }) { 1_000_000 } else { 0 };
         Plan { takes_ms, answer_after_ms: 0, fate: Fate::Do }
     });
     for n in 0..8 {
-        let filler = w.open_from(100 + n);
-        log_in(&mut w, filler, &format!("nobody {n}"), "x");
-        let filler = w.open_from(100 + n);
-        log_in(&mut w, filler, &format!("nobody {n}"), "x");
+        for _ in 0..2 {
+            let filler = w.open_from(100 + n);
+            log_in(w, filler, &format!("nobody {n}"), "x");
+        }
+        // A suspect one: it was wrong before.
+        let filler = w.open_from(200);
+        log_in(w, filler, &format!("nobody else {n}"), "x");
     }
     w.run_for(10);
-    let mut refused = 0;
+}
+
+const CROWDED: [&str; 2] = ["LF l", "UNAVAILABLE l"];
+
+#[test]
+fn guesses_without_a_place_to_be_hashed_look_alike_for_every_name_and_are_counted() {
+    let rules = CoreSettings { auth_jobs_max: 4, auth_running_max: 1, ..crate::rules() };
+    let mut w = World::of_friends(rules, &["ann", "bob"]);
+    w.store.model.cache_passwords = true;
+    let owner = w.open_from(8);
+    log_in(&mut w, owner, "ann", "ann");
+    w.run_for(10);
+    assert_eq!(w.heard(owner), ["LS l"], "from now on her password is remembered");
+    fill_auth_queue(&mut w);
     for guess in 0..40 {
-        let heard = try_from(&mut w, 7, "ann", &format!("guess {guess}"));
-        if heard == LIMITED {
-            refused += 1;
-        } else {
-            assert!(heard.is_empty() || heard == ["LF l", "UNAVAILABLE l"], "{heard:?}");
+        for (name, address_key) in [("ann", 7), ("bob", 6), ("nobody", 5)] {
+            assert_eq!(try_from(&mut w, address_key, name, &format!("guess {guess}")), CROWDED, "{name}, {guess}");
         }
     }
-    assert_eq!(refused, 30, "ten, as if each had been hashed");
-    assert_eq!(try_from(&mut w, 7, "ann", "ann"), LIMITED, "and the right one is not found");
-    assert!(w.is_open(owner));
+    assert_eq!(try_from(&mut w, 7, "ann", "ann"), CROWDED, "after ten guesses nothing is compared there");
+    assert_eq!(try_from(&mut w, 8, "ann", "ann"), ["LS l"], "the guesses do not matter to the owner");
+    assert_eq!(try_from(&mut w, 4, "ann", "ann"), ["LS l"], "nor to another address");
+}
+
+#[test]
+fn unhashed_guesses_do_not_make_a_user_suspect_and_are_forgotten_like_wrong_passwords() {
+    let rules = CoreSettings { auth_jobs_max: 4, auth_running_max: 1, ..crate::rules() };
+    let every_ms = rules.wrong_password_per_user_and_address_forgotten_after_ms;
+    let mut w = World::of_friends(rules, &["ann"]);
+    w.store.model.cache_passwords = true;
+    let owner = w.open_from(8);
+    log_in(&mut w, owner, "ann", "ann");
+    w.run_for(10);
+    fill_auth_queue(&mut w);
+    for _ in 0..10 {
+        assert_eq!(try_from(&mut w, 7, "ann", "guess"), CROWDED);
+    }
+    assert_eq!(try_from(&mut w, 7, "ann", "ann"), CROWDED);
+    w.run_for(every_ms);
+    assert_eq!(try_from(&mut w, 7, "ann", "guess"), CROWDED);
+    assert_eq!(try_from(&mut w, 7, "ann", "ann"), CROWDED, "one more was compared, and no other one");
+    w.run_for(every_ms);
+    assert_eq!(try_from(&mut w, 7, "ann", "ann"), ["LS l"]);
 }
 
 #[test]

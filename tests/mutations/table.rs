@@ -252,8 +252,26 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a guess that the cache answered is given back when it is not hashed",
         "src/chat/tries.rs",
-        "(differs_from_verified && settled == CredentialTryOutcome::NotMade)",
-        "(differs_from_verified && settled == CredentialTryOutcome::Wrong)",
+        "let is_unhashed = attempt.differs_from_verified && settled == CredentialTryOutcome::NotMade;",
+        "let is_unhashed = attempt.differs_from_verified && settled == CredentialTryOutcome::Wrong;",
+    ),
+    of(
+        "a guess that was never hashed counts as a wrong password",
+        "src/chat/tries.rs",
+        "let wrong = settled == CredentialTryOutcome::Wrong;",
+        "let wrong = settled == CredentialTryOutcome::Wrong || attempt.differs_from_verified;",
+    ),
+    of(
+        "a password is compared with the remembered one though the unhashed guesses are used up",
+        "src/store/login_reads.rs",
+        "Credential::Password(_) if !uses_cache =>",
+        "Credential::Password(_) if !uses_cache && false =>",
+    ),
+    of(
+        "the core lets every password be compared with the remembered one",
+        "src/chat/tries.rs",
+        "let uses_cache = self.unhashed.exhausted_budget(&budgets, budget, now_ms).is_none();",
+        "let uses_cache = true;",
     ),
     of(
         "what was answered stays in the queue",

@@ -186,13 +186,15 @@ impl Model {
                 self.accounts.insert(name.into(), (password_hash.clone(), (**profile).clone()));
                 JobOutcome::Created
             }
-            Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
-                match self.prove(user, credential, *now_ms, *latest_ms) {
+            Job::LogIn { user, credential, uses_cache, now_ms, latest_ms, pushes_max, bytes_max } => {
+                match self.prove(user, credential, *uses_cache, (*now_ms, *latest_ms)) {
                     JobOutcome::Proven => self.load(user, *pushes_max, *bytes_max),
                     outcome => outcome,
                 }
             }
-            Job::Prove { user, credential, now_ms, latest_ms } => self.prove(user, credential, *now_ms, *latest_ms),
+            Job::Prove { user, credential, uses_cache, now_ms, latest_ms } => {
+                self.prove(user, credential, *uses_cache, (*now_ms, *latest_ms))
+            }
             Job::Verify { password_hash: Some(unreadable), .. } if unreadable.expose() == UNREADABLE => {
                 JobOutcome::Refused
             }
@@ -395,21 +397,22 @@ impl Model {
         JobOutcome::Loaded { friends: self.friends_of(user.as_str()), page }
     }
 
-    fn prove(&self, user: &UserName, credential: &Credential, now_ms: u64, latest_ms: u64) -> JobOutcome {
+    fn prove(&self, user: &UserName, credential: &Credential, uses_cache: bool, span_ms: (u64, u64)) -> JobOutcome {
         let unproven =
             |password_hash, differs_from_verified| JobOutcome::Unproven { password_hash, differs_from_verified };
         let Some((hash, _)) = self.accounts.get(user.as_str()) else { return unproven(None, false) };
         match credential {
+            Credential::Password(_) if !uses_cache => unproven(Some(hash.clone()), false),
             Credential::Password(secret) if self.verified.get(user.as_str()) != Some(secret) => {
                 unproven(Some(hash.clone()), self.verified.contains_key(user.as_str()))
             }
-            Credential::Token(token) if !self.has_token(user, token, now_ms, latest_ms) => unproven(None, false),
+            Credential::Token(token) if !self.has_token(user, token, span_ms) => unproven(None, false),
             _ if self.banned.contains(user.as_str()) => JobOutcome::Banned,
             _ => JobOutcome::Proven,
         }
     }
 
-    fn has_token(&self, user: &UserName, token: &Secret, now_ms: u64, latest_ms: u64) -> bool {
+    fn has_token(&self, user: &UserName, token: &Secret, (now_ms, latest_ms): (u64, u64)) -> bool {
         let is_valid = |until_ms: u64| until_ms > now_ms && until_ms <= latest_ms;
         let fits = |(other, until_ms): &(Secret, u64)| other == token && is_valid(*until_ms);
         self.tokens.get(user.as_str()).is_some_and(|tokens| tokens.iter().any(fits))

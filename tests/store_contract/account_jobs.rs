@@ -156,7 +156,15 @@ fn a_profile_is_changed_where_something_is_given() {
 }
 
 fn log_in(credential: Credential) -> Job {
-    Job::LogIn { user: user("ann"), credential, now_ms: 1, latest_ms: 1_000, pushes_max: 9, bytes_max: 999 }
+    Job::LogIn {
+        user: user("ann"),
+        credential,
+        uses_cache: true,
+        now_ms: 1,
+        latest_ms: 1_000,
+        pushes_max: 9,
+        bytes_max: 999,
+    }
 }
 
 fn change_passwords(store: &StoreUrl) {

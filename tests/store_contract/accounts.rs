@@ -144,7 +144,15 @@ fn create(name: &str) -> Job {
 
 fn by_token(token: Secret) -> Job {
     let credential = Credential::Token(token);
-    Job::LogIn { user: user("ann"), credential, now_ms: 1, latest_ms: 1_000, pushes_max: 9, bytes_max: 999 }
+    Job::LogIn {
+        user: user("ann"),
+        credential,
+        uses_cache: true,
+        now_ms: 1,
+        latest_ms: 1_000,
+        pushes_max: 9,
+        bytes_max: 999,
+    }
 }
 
 /// The rules, through the workers.

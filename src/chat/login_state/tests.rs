@@ -10,6 +10,7 @@ const ATTEMPT: AdmittedTry = AdmittedTry {
     conn: ConnId { slot: 1, generation: 2 },
     address_key: None,
     budget: TryBudgetKind::Untrusted,
+    uses_cache: true,
     differs_from_verified: false,
 };
 

@@ -199,6 +199,7 @@ fn requests_of_a_user_do_not_wait_for_attempts_to_log_in_as_that_user() {
     let log_in = || Job::LogIn {
         user: user("dee"),
         credential: Credential::Password(Secret::new("guess")),
+        uses_cache: true,
         now_ms: 0,
         latest_ms: 2,
         pushes_max: 1,
@@ -219,6 +220,7 @@ fn credentials_that_are_checked_for_a_user_hold_up_neither_saves_to_them_nor_the
         bench.submit(Job::Prove {
             user: user("bob"),
             credential: Credential::Token(Secret::new("bogus")),
+            uses_cache: true,
             now_ms: 0,
             latest_ms: 1,
         });

@@ -445,14 +445,16 @@ fn a_stop_finishes_what_was_submitted() {
 fn a_password_that_was_verified_is_known_from_then_on() {
     let mut bench = TestPool::new();
     let (right, wrong) = (Secret::new("right"), Secret::new("wrong"));
-    let ask = |secret: &Secret| Job::LogIn {
+    let ask_with = |secret: &Secret, uses_cache| Job::LogIn {
         user: user("ann"),
         credential: Credential::Password(secret.clone()),
+        uses_cache,
         now_ms: 0,
         latest_ms: u64::MAX,
         pushes_max: 64,
         bytes_max: usize::MAX,
     };
+    let ask = |secret: &Secret| ask_with(secret, true);
     assert!(matches!(
         bench.ask(ask(&right)),
         JobOutcome::Unproven { password_hash: None, differs_from_verified: false }
@@ -482,6 +484,12 @@ fn a_password_that_was_verified_is_known_from_then_on() {
         bench.ask(ask(&wrong)),
         JobOutcome::Unproven { password_hash: Some(_), differs_from_verified: true }
     ));
+    for secret in [&right, &wrong] {
+        let outcome = bench.ask(ask_with(secret, false));
+        let JobOutcome::Unproven { password_hash: Some(_), differs_from_verified: false } = outcome else {
+            panic!("it was compared with the remembered one: {outcome:?}")
+        };
+    }
     let nobody = Job::Verify { user: user("bob"), secret: right, password_hash: None };
     assert!(matches!(bench.ask(nobody), JobOutcome::Verified(false)));
 }

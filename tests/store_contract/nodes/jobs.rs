@@ -223,8 +223,15 @@ fn a_log_in_reads_only_for_a_user_who_belongs_here() {
     }
     // A wrong credential is told nothing.
     let credential = Credential::Password(Secret::new("x"));
-    let log_in =
-        Job::LogIn { user: user("ann"), credential, now_ms: 1, latest_ms: 2, pushes_max: 2, bytes_max: usize::MAX };
+    let log_in = Job::LogIn {
+        user: user("ann"),
+        credential,
+        uses_cache: true,
+        now_ms: 1,
+        latest_ms: 2,
+        pushes_max: 2,
+        bytes_max: usize::MAX,
+    };
     assert!(matches!(a.run([log_in])[0], JobOutcome::Unproven { .. }));
     let ban = Job::Admin { user: user("ann"), job: Box::new(AdminJob::SetBanned { is_banned: true }) };
     let [_, banned] = a.run([ban, load(2)]);
