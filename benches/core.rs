@@ -59,15 +59,15 @@ fn core(criterion: &mut Criterion) {
 /// Messages that a list holds with the default rules.
 const LISTED: u64 = 1_024;
 
-/// Acks while a whole list is held back: all senders use the same ids, so only the first push of
+/// Acks while a whole list is deferred: all senders use the same ids, so only the first push of
 /// each id is sent, and the others (and later ones of their senders) wait for its ack.
-fn held_back(criterion: &mut Criterion) {
+fn deferred(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("acks in the worst case");
     for (name, senders) in [("one id of many senders", LISTED as usize), ("few ids of 8 senders", 8)] {
         let rules = || CoreSettings { save_after_ms: 60_000, friends_max: 10_000, ..rules() };
         group.throughput(Throughput::Elements(LISTED));
         group.sample_size(10);
-        group.bench_function(format!("{name}/{LISTED} held back"), |bench| {
+        group.bench_function(format!("{name}/{LISTED} deferred"), |bench| {
             bench.iter_batched_ref(
                 || {
                     let mut core = Core::of_star(rules(), senders + 1);
@@ -94,5 +94,5 @@ fn held_back(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, core, held_back);
+criterion_group!(benches, core, deferred);
 criterion_main!(benches);

@@ -1,5 +1,5 @@
 //! The position of one device in a [mailbox](super::mailbox): the pushes that were sent to it and
-//! wait for their acks, those that are held back, the next one, and those to be sent again.
+//! wait for their acks, the deferred ones, the next one, and those to be sent again.
 //!
 //! Outstanding pushes are in a queue of the cursor's own, in the order in which each was last sent.
 //! So its front is the push to be resent first, and an acked id is searched among outstanding
@@ -9,7 +9,7 @@
 //!
 //! An ack costs the same however many pushes are outstanding and whatever ids they have. Most acks
 //! are for the first entry of the queue. The others are found by the [index](super::id_index) of a
-//! long queue, or by a linear search in a short one. Pushes that were [held back](held_back)
+//! long queue, or by a linear search in a short one. Pushes that were [deferred](deferred)
 //! because of the acked one are found by a keyed hash.
 
 use super::deliveries::{Deliveries, Delivery};
@@ -20,9 +20,9 @@ use super::sparse_queue::{QueuePosition, SparseQueue, SparseQueueEntry};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
 use crate::protocol::request::JsonContentForm;
-use held_back::HeldBackPushes;
+use deferred::DeferredPushes;
 
-mod held_back;
+mod deferred;
 #[cfg(test)]
 mod tests;
 
@@ -82,9 +82,9 @@ impl PushToSend {
 /// One device's position in a mailbox.
 #[derive(Debug)]
 pub(super) struct MailboxCursor {
-    /// Entries before this place were sent or are held back; entries from this place on were not.
+    /// Entries before this place were sent or are deferred; entries from this place on were not.
     next: QueuePosition,
-    held: Option<Box<HeldBackPushes>>,
+    deferred: Option<Box<DeferredPushes>>,
     /// The outstanding pushes, never two with the same id.
     outstanding: SparseQueue<LastSending>,
     /// The outstanding bytes, as written to the connection.
@@ -103,7 +103,7 @@ impl MailboxCursor {
     pub(super) fn new() -> Self {
         Self {
             next: 0,
-            held: None,
+            deferred: None,
             outstanding: SparseQueue::new(),
             outstanding_bytes: 0,
             ids: None,
@@ -115,7 +115,7 @@ impl MailboxCursor {
     /// Nothing is outstanding any more: the device has a new connection, or none.
     pub(super) fn restart(&mut self) {
         self.outstanding.clear();
-        (self.next, self.held, self.outstanding_bytes, self.ids, self.measured) = (0, None, 0, None, (0, 0));
+        (self.next, self.deferred, self.outstanding_bytes, self.ids, self.measured) = (0, None, 0, None, (0, 0));
     }
 
     /// Reads the first entry of the queue, so that it is in the cache.
@@ -124,7 +124,7 @@ impl MailboxCursor {
     }
 
     /// The next entry to send for the first time, if the window has room. Entries that are passed
-    /// over are held back.
+    /// over are deferred.
     pub(super) fn next_to_send(
         &mut self,
         mailbox: &Mailbox,
@@ -132,7 +132,7 @@ impl MailboxCursor {
         window: &SendWindowLimit<'_>,
     ) -> Option<PushToSend> {
         loop {
-            let candidate = self.held.as_ref().and_then(|held| held.candidate());
+            let candidate = self.deferred.as_ref().and_then(|deferred| deferred.candidate());
             let entry = mailbox.first_at_or_after(candidate.unwrap_or(self.next))?;
             let Some(delivery) = deliveries.get(entry.delivery()) else {
                 debug_assert!(false, "an entry's delivery lives as long as the entry");
@@ -167,27 +167,27 @@ impl MailboxCursor {
         self.measured.1
     }
 
-    /// Must this entry be held back? Yes, if its id is outstanding or an earlier push of the same
-    /// sender is held back.
+    /// Must this entry be deferred? Yes, if its id is outstanding or an earlier push of the same
+    /// sender is deferred.
     fn must_wait(
         &mut self,
         entry: MailboxEntry,
-        is_first_held: bool,
+        is_first_deferred: bool,
         delivery: &Delivery,
         deliveries: &Deliveries,
     ) -> bool {
         let id = delivery.body.id();
         let sender = || deliveries.hash([delivery.body.sender()]);
-        if !is_first_held
-            && let Some(held) = &mut self.held
-            && held.has_held_push_of(sender())
+        if !is_first_deferred
+            && let Some(deferred) = &mut self.deferred
+            && deferred.has_push_of(sender())
         {
-            held.hold_back_behind_sender(entry.place, sender());
+            deferred.defer_behind_sender(entry.place, sender());
             return true;
         }
         let outstanding = self.find(id, entry.id_hash, deliveries).is_some();
         if outstanding {
-            self.held.get_or_insert_default().wait_for(entry.place, sender(), deliveries.hash([id]));
+            self.deferred.get_or_insert_default().wait_for(entry.place, sender(), deliveries.hash([id]));
         }
         outstanding
     }
@@ -201,12 +201,12 @@ impl MailboxCursor {
         self.push(LastSending { at_ms: now_ms, place: 0, slot, id_hash, written_bytes, times: 1 }, deliveries);
         if entry.place >= self.next {
             self.next = entry.place + 1;
-        } else if let Some(held) = &mut self.held
+        } else if let Some(deferred) = &mut self.deferred
             && let Some(of) = deliveries.get(entry.delivery())
         {
-            held.release(entry.place, deliveries.hash([of.body.sender()]), deliveries.hash([of.body.id()]), true);
-            if held.is_empty() {
-                self.held = None;
+            deferred.remove(entry.place, deliveries.hash([of.body.sender()]), deliveries.hash([of.body.id()]), true);
+            if deferred.is_empty() {
+                self.deferred = None;
             }
         }
     }
@@ -299,17 +299,17 @@ impl MailboxCursor {
             self.outstanding_bytes -= sending.written_bytes as usize;
             self.take(sending, deliveries);
         }
-        if let Some(held) = &mut self.held
+        if let Some(deferred) = &mut self.deferred
             && let Some(of) = deliveries.get(delivery)
         {
             let id = deliveries.hash([of.body.id()]);
             if sending.is_some() {
-                held.wake(id);
+                deferred.wake(id);
             } else {
-                held.release(place, deliveries.hash([of.body.sender()]), id, false);
+                deferred.remove(place, deliveries.hash([of.body.sender()]), id, false);
             }
-            if held.is_empty() {
-                self.held = None;
+            if deferred.is_empty() {
+                self.deferred = None;
             }
         }
         sending.is_some()
@@ -371,12 +371,12 @@ impl MailboxCursor {
         let is_sent = |entry: &&MailboxEntry| sent.contains(&entry.delivery().slot);
         assert_eq!(passed.iter().filter(is_sent).count(), sent.len(), "only what is in the mailbox is outstanding");
         assert!(!ahead.iter().any(|entry| is_sent(&entry)));
-        let held = self.held.as_ref().map(|held| held.places()).unwrap_or_default();
+        let deferred = self.deferred.as_ref().map(|deferred| deferred.places()).unwrap_or_default();
         let unsent: BTreeSet<QueuePosition> =
             passed.iter().filter(|entry| !is_sent(entry)).map(|entry| entry.place).collect();
-        assert_eq!(held, unsent, "what is held back is what was passed over");
-        if let Some(held) = &self.held {
-            held.check(|place| {
+        assert_eq!(deferred, unsent, "the deferred pushes are those that were passed over");
+        if let Some(deferred) = &self.deferred {
+            deferred.check(|place| {
                 let id = mailbox.first_at_or_after(place).and_then(|entry| id_at(entry.delivery().slot));
                 ids.contains(&id)
             });

@@ -1,6 +1,6 @@
 //! Counts the entries of lists that are examined (`cluster/step_count.rs` counts those of a cluster
 //! alone, which one test compares exactly). Only unit tests count: they show that an ack
-//! costs the same however long a list is and whatever is held back.
+//! costs the same however long a list is and whatever is deferred.
 
 #[cfg(test)]
 use std::cell::Cell;

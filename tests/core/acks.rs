@@ -28,7 +28,7 @@ fn a_second_push_with_an_id_that_is_outstanding_waits_for_the_ack_of_the_first()
 }
 
 #[test]
-fn later_messages_of_a_held_back_sender_wait_and_others_do_not() {
+fn later_messages_of_a_deferred_sender_wait_and_others_do_not() {
     let (mut w, ann, bob) = ann_and_bob();
     let cid = w.online("cid");
     w.message(bob, "x", "ann");

@@ -68,10 +68,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "self.entries.push_front(entry);",
     ),
     of(
-        "one overtakes another that is held back",
+        "one overtakes another that is deferred",
         "src/chat/cursor.rs",
-        "            && held.has_held_push_of(sender())",
-        "            && held.has_held_push_of(sender() ^ 1)",
+        "            && deferred.has_push_of(sender())",
+        "            && deferred.has_push_of(sender() ^ 1)",
     ),
     of(
         "sent again into a blocked connection",

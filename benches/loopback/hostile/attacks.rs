@@ -24,8 +24,8 @@ pub enum Attack {
     /// Messages to friends who are away.
     Away,
     /// Messages of several senders to one receiver under the same ids: nearly all of the list is
-    /// held back.
-    HeldBack,
+    /// deferred.
+    Deferred,
     /// Friend requests, withdrawn at once.
     Friends,
     /// Wrong passwords: from another host, for the user who logs in again every second; from that
@@ -64,7 +64,7 @@ pub const ATTACKS: &[(Attack, &str)] = &[
     (Attack::Tokens, "tokens"),
     (Attack::Profiles, "profiles"),
     (Attack::Away, "messages to absent friends"),
-    (Attack::HeldBack, "held-back ids"),
+    (Attack::Deferred, "deferred messages"),
     (Attack::Friends, "friend requests"),
     (Attack::Guesses, "wrong passwords"),
     (Attack::GuessesOfMany, "wrong passwords for many names"),
@@ -116,7 +116,7 @@ pub fn logs_in_as(attack: Attack, index: usize) -> Option<String> {
         | Attack::Tokens
         | Attack::Profiles
         | Attack::Away
-        | Attack::HeldBack
+        | Attack::Deferred
         | Attack::Friends
         | Attack::ReadsNothing
         | Attack::ControlCharacters => Some(name(index)),
@@ -260,9 +260,9 @@ impl Writer {
                     "x".repeat(100)
                 )
             }
-            Attack::HeldBack => {
+            Attack::Deferred => {
                 // Three of each four write to the fourth, all under the same ids: one message is
-                // outstanding, the others are held back, and so are the next messages of their
+                // outstanding, the others are deferred, and so are the next messages of their
                 // senders.
                 if self.index.is_multiple_of(GROUP) {
                     return format!(r#"{{"CONTENT":"{{\"MessageId\":\"h{number}\"}}","TYPE":"5"}}"#);

@@ -22,7 +22,7 @@ struct ReferenceListEntry {
 }
 
 impl ReferenceAckList {
-    /// The first entry in list order that is not held back, if there is room for it.
+    /// The first entry in list order that is not deferred, if there is room for it.
     fn next_to_send(&self, deliveries: &Deliveries, count_max: usize, bytes_max: usize) -> Option<DeliveryRef> {
         let of = |known: &ReferenceListEntry| deliveries.get(known.delivery).unwrap();
         let sent: Vec<&Delivery> = self.entries.iter().filter(|known| known.sent).map(of).collect();
@@ -208,7 +208,7 @@ impl AckListComparison {
 
 #[test]
 fn it_sends_and_finds_what_one_does_that_looks_through_everything() {
-    // Few ids and senders, so that much is held back; short and long lists, little and much room.
+    // Few ids and senders, so that much is deferred; short and long lists, little and much room.
     let kinds = [(3, 2, 12), (2, 30, 40), (40, 3, 60), (60, 60, 150), (1, 100, 100), (400, 20, 300)];
     for (seed, (ids, senders, long)) in (1..).zip(kinds.into_iter().cycle().take(24)) {
         let mut both = AckListComparison::new(seed, [1, 3, 20, 1_000][seed as usize % 4]);

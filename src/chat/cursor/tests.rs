@@ -83,7 +83,7 @@ fn it_sends_in_order_as_far_as_the_window_has_room() {
 }
 
 #[test]
-fn what_has_an_outstanding_id_is_held_back_and_what_its_sender_says_later() {
+fn a_push_with_an_outstanding_id_is_deferred_and_later_ones_of_its_sender() {
     let pushes = [("x", "bob"), ("x", "carol"), ("y", "carol"), ("z", "dan"), ("x", "dan")];
     let mut world = TestMailbox::new(pushes);
     let mut cursor = MailboxCursor::new();
@@ -94,7 +94,7 @@ fn what_has_an_outstanding_id_is_held_back_and_what_its_sender_says_later() {
     assert_eq!(cursor.find_sent("x", Some("dan"), &world.deliveries), None, "it is carol's that was sent");
     assert_eq!(world.ack(&mut cursor, "x"), Some(1));
     assert_eq!(world.pump(&mut cursor, MANY, MANY, 3), [4]);
-    assert!(cursor.held.is_none(), "nothing is held back any more");
+    assert!(cursor.deferred.is_none(), "nothing is deferred any more");
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn looks_of_an_ack(
 }
 
 #[test]
-fn an_ack_costs_the_same_whatever_is_held_back() {
+fn an_ack_costs_the_same_whatever_is_deferred() {
     let named = |n: usize, sender: &str| (format!("m{n}"), sender.to_owned());
     for many in [1_024, 8_192] {
         let one_id = (0..many).map(|n| ("x".to_owned(), format!("s{n}")));
@@ -206,10 +206,10 @@ fn an_ack_costs_the_same_whatever_is_held_back() {
         let acks = (0..many).map(|n| format!("m{}", n / 8));
         let few_senders = looks_of_an_ack(few_ids, acks, MANY);
         // All of carol waits for an ack that does not come, and bob is acked.
-        let held = std::iter::once(named(0, "bob")).chain((0..many).map(|n| named(n, "carol")));
+        let deferred = std::iter::once(named(0, "bob")).chain((0..many).map(|n| named(n, "carol")));
         let others = (0..many).map(|n| named(many + n, "bob"));
         let acks = (0..many).map(|n| format!("m{}", many + n));
-        let beside_a_sender_who_waits = looks_of_an_ack(held.chain(others), acks, 1 + many / 2);
+        let beside_a_sender_who_waits = looks_of_an_ack(deferred.chain(others), acks, 1 + many / 2);
         // The last first, so that all before it stay outstanding.
         let one_sender = (0..many).map(|n| named(n, "bob"));
         let acks = (0..many).rev().map(|n| format!("m{n}"));

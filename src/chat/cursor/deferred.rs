@@ -1,6 +1,6 @@
-//! Pushes that are held back: those whose id is outstanding, and later pushes of the same senders.
+//! Deferred pushes: those whose id is outstanding, and later pushes of the same senders.
 //!
-//! Of each sender only the first push that is held back can be sent next; the others come after it.
+//! Of each sender only the first deferred push can be sent next; the others come after it.
 //! Such a first push waits for an id, or is a candidate. Candidates are examined in the order of
 //! the mailbox; one whose id turns out to be outstanding waits again. So an ack wakes one push, and
 //! a push that is sent wakes the next one of its sender: no ack searches the whole mailbox.
@@ -12,8 +12,8 @@ use std::collections::{BTreeSet, HashMap};
 pub(super) type HashedId = u64;
 
 #[derive(Debug, Default)]
-pub(super) struct HeldBackPushes {
-    /// All pushes that are held back, by sender.
+pub(super) struct DeferredPushes {
+    /// All deferred pushes, by sender.
     senders: HashMap<HashedId, BTreeSet<QueuePosition>>,
     /// First pushes that wait, by the id for which they wait.
     waiting: HashMap<HashedId, BTreeSet<QueuePosition>>,
@@ -32,13 +32,13 @@ fn take(map: &mut HashMap<HashedId, BTreeSet<QueuePosition>>, key: HashedId, pla
     was_there
 }
 
-impl HeldBackPushes {
+impl DeferredPushes {
     pub(super) fn is_empty(&self) -> bool {
         self.senders.is_empty()
     }
 
-    /// Is a push of this sender held back?
-    pub(super) fn has_held_push_of(&self, sender: HashedId) -> bool {
+    /// Is a push of this sender deferred?
+    pub(super) fn has_push_of(&self, sender: HashedId) -> bool {
         self.senders.contains_key(&sender)
     }
 
@@ -47,13 +47,13 @@ impl HeldBackPushes {
         self.candidates.first().copied()
     }
 
-    /// Holds a push back after others of its sender.
-    pub(super) fn hold_back_behind_sender(&mut self, place: QueuePosition, sender: HashedId) {
+    /// Defers a push until the earlier ones of its sender are sent.
+    pub(super) fn defer_behind_sender(&mut self, place: QueuePosition, sender: HashedId) {
         self.senders.entry(sender).or_default().insert(place);
     }
 
-    /// Holds the first push of its sender back until its id is not outstanding any more; it may
-    /// have been a candidate.
+    /// Defers the first push of its sender until its id is not outstanding any more; it may have
+    /// been a candidate.
     pub(super) fn wait_for(&mut self, place: QueuePosition, sender: HashedId, id: HashedId) {
         self.candidates.remove(&place);
         self.senders.entry(sender).or_default().insert(place);
@@ -74,8 +74,8 @@ impl HeldBackPushes {
         }
     }
 
-    /// Stops holding a push back: it was sent, or removed from the list.
-    pub(super) fn release(&mut self, place: QueuePosition, sender: HashedId, id: HashedId, sent: bool) {
+    /// Removes a push: it was sent, or removed from the list.
+    pub(super) fn remove(&mut self, place: QueuePosition, sender: HashedId, id: HashedId, sent: bool) {
         let was_first = self.senders.get(&sender).and_then(BTreeSet::first) == Some(&place);
         take(&mut self.senders, sender, place);
         if !was_first {
@@ -94,7 +94,7 @@ impl HeldBackPushes {
         }
     }
 
-    /// The places of all pushes that are held back.
+    /// The places of all deferred pushes.
     #[cfg(debug_assertions)]
     pub(super) fn places(&self) -> BTreeSet<QueuePosition> {
         self.senders.values().flatten().copied().collect()
