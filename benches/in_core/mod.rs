@@ -162,10 +162,10 @@ impl Core {
                     CoreAction::Submit { ticket, job } => {
                         finished.push((ticket, answer_by(&job, self.users, self.friends)))
                     }
-                    CoreAction::Hold { .. }
+                    CoreAction::Pause { .. }
                     | CoreAction::Resume { .. }
                     | CoreAction::LoggedIn { .. }
-                    | CoreAction::HoldRequests { .. }
+                    | CoreAction::PauseRequests { .. }
                     | CoreAction::ResumeRequests { .. }
                     | CoreAction::PushHook(_)
                     | CoreAction::Presence { .. }

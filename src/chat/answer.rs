@@ -65,9 +65,9 @@ pub(super) fn fault_of(outcome: &JobOutcome) -> ErrorReply {
     }
 }
 
-/// Is the connection's input held until a request of this type is answered? It is held for requests
-/// that need a password check.
-pub(super) fn holds_input(verb: RequestType) -> bool {
+/// Is the connection's input paused until a request of this type is answered? It is paused for
+/// requests that need a password check.
+pub(super) fn pauses_input(verb: RequestType) -> bool {
     matches!(verb, RequestType::SignUp | RequestType::Login | RequestType::Password | RequestType::Account)
 }
 
@@ -168,11 +168,11 @@ impl ChatCore {
     /// Notes a request that waits for jobs. It is answered within its deadline, even if the jobs
     /// are not done by then.
     pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<CoreAction>) -> JobTicket {
-        if !holds_input(pending.request_type) {
+        if !pauses_input(pending.request_type) {
             self.add_unanswered(pending.conn);
         } else if let Some(session) = self.sessions.get_mut(pending.conn) {
-            session.is_input_held = true;
-            out.push(CoreAction::Hold { conn: pending.conn });
+            session.is_input_paused = true;
+            out.push(CoreAction::Pause { conn: pending.conn });
         }
         let request = self.requests.insert(pending);
         self.queue_awaited_answer(self.now.mono_ms + self.rules.answer_within_ms, AwaitedAnswer::Request(request));
@@ -187,9 +187,9 @@ impl ChatCore {
             self.claims.remove(&request);
         }
         let session = self.sessions.get_mut(pending.conn)?;
-        if !holds_input(pending.request_type) {
+        if !pauses_input(pending.request_type) {
             self.remove_unanswered(pending.conn);
-        } else if std::mem::take(&mut session.is_input_held) {
+        } else if std::mem::take(&mut session.is_input_paused) {
             out.push(CoreAction::Resume { conn: pending.conn });
         }
         Some(pending)
@@ -276,7 +276,7 @@ impl ChatCore {
 
     pub(super) fn request_timed_out(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) {
         match self.requests.get(request).map(|pending| pending.request_type) {
-            Some(verb) if holds_input(verb) => {
+            Some(verb) if pauses_input(verb) => {
                 self.refuse_for(request, LoginRefusalCause::TimedOut, Some(LATE), out);
             }
             Some(_) => self.refuse_waiting(request, Some(LATE), out),

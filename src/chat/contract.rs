@@ -207,7 +207,7 @@ pub enum CoreAction {
     },
     /// Hand no more input of this connection to the core until `Resume`: input that was read waits,
     /// and no more is read.
-    Hold {
+    Pause {
         /// This connection.
         conn: ConnId,
     },
@@ -217,10 +217,11 @@ pub enum CoreAction {
         conn: ConnId,
     },
     /// Hand no more requests of this connection to the core until `ResumeRequests`. Acks,
-    /// heartbeats, log-ins and pings are still handed in ([`ClientRequest::passes_held_requests`]),
-    /// up to the first other request: that one waits, with all input after it, and no more is read.
-    /// Independent of `Hold`; a repeated one has no effect.
-    HoldRequests {
+    /// heartbeats, log-ins and pings are still handed in
+    /// ([`ClientRequest::passes_paused_requests`]), up to the first other request: that one waits,
+    /// with all input after it, and no more is read. Independent of `Pause`; a repeated one has no
+    /// effect.
+    PauseRequests {
         /// This connection.
         conn: ConnId,
     },

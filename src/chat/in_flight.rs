@@ -1,7 +1,7 @@
-//! The load that each user has in flight, and the limit at which their requests are held.
+//! The load that each user has in flight, and the limit at which their requests are paused.
 //!
 //! A user's load is the jobs that their requests caused, and their messages that will need a job
-//! unless they are acked first. At the limit the shell is told to hold the requests of their
+//! unless they are acked first. At the limit the shell is told to pause the requests of their
 //! connection (acks, heartbeats and log-ins are still read), and to resume them when half of the
 //! load is done. The load belongs to the user, so connecting again does not allow more.
 //!
@@ -152,8 +152,8 @@ impl ChatCore {
         }
     }
 
-    /// The load of a user has shrunk. Their requests were held for it, or something waits for their
-    /// messages.
+    /// The load of a user has shrunk. Their requests were paused for it, or something waits for
+    /// their messages.
     #[inline(never)]
     fn on_load_reduced(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let load = *self.in_flight.load(user);
@@ -180,14 +180,14 @@ impl ChatCore {
         }
     }
 
-    /// Tells the shell to hold or to resume the requests of a connection, by its user's load.
+    /// Tells the shell to pause or to resume the requests of a connection, by its user's load.
     pub(super) fn settle_requests(&mut self, conn: ConnId, out: &mut Vec<CoreAction>) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let hold = session.user.is_some_and(|user| self.in_flight.is_over_limit(user));
-        if std::mem::replace(&mut session.requests_held, hold) != hold {
-            out.push(if hold { CoreAction::HoldRequests { conn } } else { CoreAction::ResumeRequests { conn } });
+        let pause = session.user.is_some_and(|user| self.in_flight.is_over_limit(user));
+        if std::mem::replace(&mut session.requests_paused, pause) != pause {
+            out.push(if pause { CoreAction::PauseRequests { conn } } else { CoreAction::ResumeRequests { conn } });
         }
     }
 

@@ -1,7 +1,7 @@
 //! Invariants that hold after every event. Debug builds only.
 
 use super::ChatCore;
-use super::answer::holds_input;
+use super::answer::pauses_input;
 use super::contract::{ConnId, CoreSettings};
 use super::deliveries::PushSaveState;
 use super::ids::{LoginAttemptId, UserSlot};
@@ -165,7 +165,7 @@ impl ChatCore {
     /// user: after a log-in, no request of another user is answered on it.
     fn check_owed(&self) {
         let mut unanswered: HashMap<ConnId, u32> = HashMap::new();
-        for pending in self.requests.values().filter(|pending| !holds_input(pending.request_type)) {
+        for pending in self.requests.values().filter(|pending| !pauses_input(pending.request_type)) {
             *unanswered.entry(pending.conn).or_default() += 1;
         }
         for delivery in self.deliveries.iter() {

@@ -72,8 +72,8 @@ pub struct CoreSettings {
     /// submitted nevertheless if there is no other.
     pub jobs_bytes_max: usize,
     /// The largest load of one user: jobs in flight for their requests, and their messages that may
-    /// need a job. At this load their connection's requests are held. Large pushes count more than
-    /// once; when the job queue has little room left, the limit is lower.
+    /// need a job. At this load their connection's requests are paused. Large pushes count more
+    /// than once; when the job queue has little room left, the limit is lower.
     pub jobs_per_connection_max: u32,
     /// The same limit as a number of requests that are answered with a profile or a token, if there
     /// is no other load.

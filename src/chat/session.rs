@@ -23,9 +23,9 @@ pub(super) struct ConnectionSession {
     pub(super) push_form: JsonContentForm,
     /// Earlier output is not written yet.
     pub(super) is_output_blocked: bool,
-    /// A sign-up or log-in is being worked on; the shell holds its input.
-    pub(super) is_input_held: bool,
-    /// Requests of its user that are still to be answered; sign-ups and log-ins, which hold its
+    /// A sign-up or log-in is being worked on; the shell pauses its input.
+    pub(super) is_input_paused: bool,
+    /// Requests of its user that are still to be answered; sign-ups and log-ins, which pause its
     /// input, are not counted.
     pub(super) unanswered: u32,
     /// Its address, for the limits per address.
@@ -40,8 +40,8 @@ pub(super) struct ConnectionSession {
     pub(super) bad_inputs: u16,
     /// Its user is told when friends come and go.
     pub(super) watches: bool,
-    /// Its requests are held, because its user's load in flight has reached the limit.
-    pub(super) requests_held: bool,
+    /// Its requests are paused, because its user's load in flight has reached the limit.
+    pub(super) requests_paused: bool,
     /// Refused requests beyond its rate, less the requests that were accepted since.
     pub(super) excess_refusals: u16,
     /// When its token bucket is full again, in ns of the mono clock.
@@ -107,7 +107,7 @@ impl Sessions {
             form: JsonContentForm::Text,
             push_form: JsonContentForm::Text,
             is_output_blocked: false,
-            is_input_held: false,
+            is_input_paused: false,
             unanswered: 0,
             address_key,
             wrong_passwords: 0,
@@ -115,7 +115,7 @@ impl Sessions {
             refused_tries: 0,
             bad_inputs: 0,
             watches: false,
-            requests_held: false,
+            requests_paused: false,
             excess_refusals: 0,
             full_at_ns: 0,
             idle_check_ms: 0,

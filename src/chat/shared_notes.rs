@@ -2,7 +2,7 @@
 
 use super::ChatCore;
 use super::answer::{BUSY, CROWDED, DAMAGED, ErrorReply, LARGER_THAN_ROWS, LATE, NO_HASHING, REFUSED, UNAVAILABLE};
-use super::answer::{STOPPING, TOO_FAST, TOO_FAST_CLOSED, holds_input};
+use super::answer::{STOPPING, TOO_FAST, TOO_FAST_CLOSED, pauses_input};
 use super::contract::{
     ClientLimitKind, ConnAndAddress, ConnId, CoreAction, FriendAnswerOutcome, FriendRequestOutcome, JobKind,
     JobOutcome, LogEvent, LoginRefusalCause, MessageTotals,
@@ -72,7 +72,7 @@ impl ChatCore {
         fault: Option<ErrorReply>,
         out: &mut Vec<CoreAction>,
     ) {
-        if let Some(verb) = verb.filter(|verb| holds_input(*verb)) {
+        if let Some(verb) = verb.filter(|verb| pauses_input(*verb)) {
             let cause = match cause_of(verb, fault) {
                 LoginRefusalCause::Limit(ClientLimitKind::Requests) => {
                     LoginRefusalCause::Limit(self.request_limit(conn))

@@ -16,7 +16,7 @@ pub(super) struct SharedBuffers {
     read_buffer: Vec<u8>,
     scratch: ContentBuffer,
     /// An envelope of the connection being served that may not be handed in yet.
-    held_envelope: Vec<u8>,
+    paused_envelope: Vec<u8>,
     /// The buffers into which TLS records are read.
     tls_buffers: TlsReadBuffers,
     /// The buffer in which output is encrypted.
@@ -30,7 +30,7 @@ impl Default for SharedBuffers {
         Self {
             read_buffer: vec![0; READ_BYTES],
             scratch: ContentBuffer::default(),
-            held_envelope: Vec::new(),
+            paused_envelope: Vec::new(),
             tls_buffers: TlsReadBuffers::default(),
             sealed: Vec::new(),
             spare: SpareBuffers::default(),
@@ -74,15 +74,15 @@ impl SharedBuffers {
     }
 
     /// Keeps an envelope that may not be handed in yet: `write` appends it as it arrived.
-    pub(super) fn hold_envelope(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.held_envelope);
+    pub(super) fn keep_envelope(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.paused_envelope);
     }
 
-    /// Gives a connection its unused input back, after the envelope that was held back.
+    /// Gives a connection its unused input back, after the envelope that was kept.
     pub(super) fn put_back(&mut self, own: &mut UnusedInput, rest: &[u8]) {
-        own.put(&self.held_envelope, rest);
-        if !self.held_envelope.is_empty() {
-            self.held_envelope = Vec::new();
+        own.put(&self.paused_envelope, rest);
+        if !self.paused_envelope.is_empty() {
+            self.paused_envelope = Vec::new();
         }
     }
 }
@@ -92,17 +92,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_back_comes_before_the_rest_and_once() {
+    fn a_kept_envelope_comes_before_the_rest_and_once() {
         let mut buffers = SharedBuffers::default();
         let mut own = UnusedInput::default();
         buffers.put_back(&mut own, b"abcdef");
         own.consume(3);
-        buffers.hold_envelope(|out| out.extend_from_slice(b"bc"));
+        buffers.keep_envelope(|out| out.extend_from_slice(b"bc"));
         buffers.put_back(&mut own, &[]);
         assert_eq!(own.unused(), b"bcdef");
         buffers.put_back(&mut own, b"g");
         assert_eq!(own.unused(), b"bcdefg");
-        assert_eq!(buffers.held_envelope.capacity(), 0, "nothing is kept of it");
+        assert_eq!(buffers.paused_envelope.capacity(), 0, "nothing is kept of it");
     }
 
     #[test]

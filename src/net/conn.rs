@@ -22,19 +22,19 @@ pub const REPLIES_SOFT_MAX: usize = 128 * 1024;
 pub struct InputWaitReasons(u8);
 
 impl InputWaitReasons {
-    /// The core holds all input.
-    pub const HELD: Self = Self(1);
-    /// The core holds requests.
-    pub const REQUESTS_HELD: Self = Self(2);
+    /// The core has paused all input.
+    pub const PAUSED: Self = Self(1);
+    /// The core has paused requests.
+    pub const REQUESTS_PAUSED: Self = Self(2);
     /// So many answers are unwritten that no requests are taken.
     pub const CHOKED: Self = Self(4);
     /// So many answers are unwritten that no input is taken.
     pub const SHUT: Self = Self(8);
-    /// A held request comes first in its input.
+    /// A paused request comes first in its input.
     pub const STALLED: Self = Self(16);
 
-    const ALL: Self = Self(Self::HELD.0 | Self::SHUT.0);
-    const REQUESTS: Self = Self(Self::REQUESTS_HELD.0 | Self::CHOKED.0);
+    const ALL: Self = Self(Self::PAUSED.0 | Self::SHUT.0);
+    const REQUESTS: Self = Self(Self::REQUESTS_PAUSED.0 | Self::CHOKED.0);
 
     /// Does one of these reasons apply?
     #[must_use]
@@ -56,7 +56,7 @@ impl InputWaitReasons {
 pub enum InputGate {
     /// Everything.
     Open,
-    /// Only input that passes held requests.
+    /// Only input that passes paused requests.
     Narrow,
     /// Nothing.
     Shut,
@@ -129,7 +129,7 @@ pub struct Conn<S> {
     /// How its output is wrapped.
     pub framing: Framing,
     /// Unused input: first bytes that do not show the protocol yet, input beyond its quantum, or
-    /// everything while it is held. (An incomplete envelope is in the decoder.)
+    /// everything while it is paused. (An incomplete envelope is in the decoder.)
     input: Option<Box<UnusedInput>>,
     /// Its unwritten output.
     pub output: PendingOutput,

@@ -419,10 +419,10 @@ impl<S: NonblockingStream> Hub<S> {
             CoreAction::Presence { conn, form, user, online } => {
                 self.write(conn, false, |out| write_presence(out, form, &user, online));
             }
-            CoreAction::Hold { conn } => self.set_waits(conn, InputWaitReasons::HELD, true),
-            CoreAction::Resume { conn } => self.set_waits(conn, InputWaitReasons::HELD, false),
-            CoreAction::HoldRequests { conn } => self.set_waits(conn, InputWaitReasons::REQUESTS_HELD, true),
-            CoreAction::ResumeRequests { conn } => self.set_waits(conn, InputWaitReasons::REQUESTS_HELD, false),
+            CoreAction::Pause { conn } => self.set_waits(conn, InputWaitReasons::PAUSED, true),
+            CoreAction::Resume { conn } => self.set_waits(conn, InputWaitReasons::PAUSED, false),
+            CoreAction::PauseRequests { conn } => self.set_waits(conn, InputWaitReasons::REQUESTS_PAUSED, true),
+            CoreAction::ResumeRequests { conn } => self.set_waits(conn, InputWaitReasons::REQUESTS_PAUSED, false),
             CoreAction::LoggedIn { conn } => {
                 if let Some(known) = self.conns.get_mut(conn) {
                     known.had_login = true;

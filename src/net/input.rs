@@ -31,8 +31,8 @@ enum ClientInputOutcome {
     Readable,
     /// The core was told that it is not a JSON object.
     Unreadable,
-    /// It is a request, and requests are held.
-    Held,
+    /// It is a request, and requests are paused.
+    Paused,
 }
 
 const NOT_JSON: &str = "the input is not a JSON object, or is nested too deeply";
@@ -111,8 +111,8 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    /// Hands the complete envelopes in `bytes` to the core, as long as input is not held. Returns
-    /// the number of used bytes: all of them, unless input is held or the protocol is not known
+    /// Hands the complete envelopes in `bytes` to the core, as long as input is not paused. Returns
+    /// the number of used bytes: all of them, unless input is paused or the protocol is not known
     /// yet.
     fn decode(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
         let Some(conn) = self.conns.get_mut(id) else { return bytes.len() };
@@ -212,7 +212,7 @@ impl<S: NonblockingStream> Hub<S> {
                 && let Some((request, length)) = envelope::read_fast(rest)
                 && length <= self.bounds.frame_bytes_max
             {
-                if gate == InputGate::Narrow && !request.passes_held_requests() {
+                if gate == InputGate::Narrow && !request.passes_paused_requests() {
                     self.stall_input(id);
                     break;
                 }
@@ -228,8 +228,8 @@ impl<S: NonblockingStream> Hub<S> {
             let heard = match item {
                 EnvelopeStreamItem::More => break,
                 EnvelopeStreamItem::Envelope(envelope) => match self.on_envelope(id, envelope, gate) {
-                    ClientInputOutcome::Held => {
-                        self.buffers.hold_envelope(|out| out.extend_from_slice(envelope));
+                    ClientInputOutcome::Paused => {
+                        self.buffers.keep_envelope(|out| out.extend_from_slice(envelope));
                         break;
                     }
                     heard => heard,
@@ -264,8 +264,8 @@ impl<S: NonblockingStream> Hub<S> {
             match item {
                 WsItem::More => break,
                 WsItem::Text(envelope) => {
-                    if self.on_text(id, envelope, gate) == ClientInputOutcome::Held {
-                        self.buffers.hold_envelope(|out| ws::write_as_client(out, envelope));
+                    if self.on_text(id, envelope, gate) == ClientInputOutcome::Paused {
+                        self.buffers.keep_envelope(|out| ws::write_as_client(out, envelope));
                         break;
                     }
                 }
@@ -351,9 +351,9 @@ impl<S: NonblockingStream> Hub<S> {
         input: Result<ClientRequest<'_>, BadInput>,
         gate: InputGate,
     ) -> ClientInputOutcome {
-        if gate == InputGate::Narrow && input.as_ref().is_ok_and(|request| !request.passes_held_requests()) {
+        if gate == InputGate::Narrow && input.as_ref().is_ok_and(|request| !request.passes_paused_requests()) {
             self.stall_input(id);
-            return ClientInputOutcome::Held;
+            return ClientInputOutcome::Paused;
         }
         let unreadable = matches!(&input, Err(fault) if fault.code == ErrorCode::BadJson);
         self.note_input_time(id);

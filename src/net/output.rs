@@ -9,7 +9,7 @@ struct OutputBuffer {
     bytes: Vec<u8>,
     offset: usize,
     /// A lower bound on the waiting bytes that are answers to the client's own requests: it assumes
-    /// that answers are written before pushes. So pushes alone do not hold requests.
+    /// that answers are written before pushes. So pushes alone do not pause requests.
     replies: usize,
     /// The number of bytes at the front that are the rest of a frame whose beginning is not in
     /// memory any more.

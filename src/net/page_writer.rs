@@ -21,7 +21,7 @@ impl<S: NonblockingStream> Hub<S> {
     pub(super) fn begin_file(&mut self, id: ConnId, file: &'static WebPageFile) -> Box<StaticFileOutput> {
         if let Some(conn) = self.conns.get_mut(id) {
             // Further input of the client is ignored.
-            conn.input_waits.set(InputWaitReasons::HELD, true);
+            conn.input_waits.set(InputWaitReasons::PAUSED, true);
         }
         self.answer(id, |out| out.extend_from_slice(file.head().as_bytes()));
         self.work_left -= PIECE;

@@ -188,10 +188,10 @@ pub enum ClientRequest<'a> {
 }
 
 impl ClientRequest<'_> {
-    /// Is it handled while the requests of its connection are held? Acks, heartbeats and log-ins
+    /// Is it handled while the requests of its connection are paused? Acks, heartbeats and log-ins
     /// are: a client whose acks had to wait for its own unread output could be blocked for ever.
     #[must_use]
-    pub fn passes_held_requests(&self) -> bool {
+    pub fn passes_paused_requests(&self) -> bool {
         matches!(self, ClientRequest::Ack { .. } | ClientRequest::Heartbeat { .. } | ClientRequest::Login { .. })
     }
 }

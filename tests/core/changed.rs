@@ -34,7 +34,7 @@ fn a_log_in_waits_for_the_first_users_answers_no_longer_than_any_request() {
     w.log_in(bob, "cid");
     w.run_until(start + 9_999);
     assert_eq!(w.heard(bob), NOTHING);
-    assert!(w.is_held(bob));
+    assert!(w.is_paused(bob));
     w.run_until(start + 10_100);
     assert_eq!(w.heard(bob), ["MF m1", "UNAVAILABLE m1", "LS l"]);
     w.store.work(w.now_ms);

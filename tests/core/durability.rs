@@ -116,7 +116,7 @@ fn when_the_store_hangs_every_request_is_answered_within_ten_seconds() {
     assert_eq!(w.heard(new), ["SF s1", "UNAVAILABLE s1"]);
     assert_eq!(w.heard(old), ["LF l", "UNAVAILABLE l"]);
     assert_eq!(w.heard(bob), ["UNAVAILABLE g1", "MF m1", "UNAVAILABLE m1", "UNAVAILABLE f1", "UNAVAILABLE f2"]);
-    assert!(!w.is_held(new) && !w.is_held(old), "and its input goes on");
+    assert!(!w.is_paused(new) && !w.is_paused(old), "and its input goes on");
     w.store.work(w.now_ms);
     w.run_for(100);
     assert_eq!((w.heard(bob), w.heard(new), w.heard(old)), (vec![], vec![], vec![]), "late outcomes say nothing");

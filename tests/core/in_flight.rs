@@ -19,7 +19,7 @@ fn count(lines: &[String], start: &str) -> usize {
     lines.iter().filter(|line| line.starts_with(start)).count()
 }
 
-/// Bob's flood is held at so many jobs, Cid is served meanwhile, and in the end Bob has all
+/// Bob's flood is paused at so many jobs, Cid is served meanwhile, and in the end Bob has all
 /// answers.
 fn flood(mut w: World, bob: ConnId, hangs: fn(&Job) -> bool, most: usize, answer: &str, say: impl Fn(usize) -> Say) {
     const FLOOD: usize = 3_000;
@@ -29,7 +29,7 @@ fn flood(mut w: World, bob: ConnId, hangs: fn(&Job) -> bool, most: usize, answer
         w.say(bob, say(n));
         assert!(w.store.in_flight() <= most, "{} in flight", w.store.in_flight());
     }
-    assert!(w.are_requests_held(bob));
+    assert!(w.are_requests_paused(bob));
     assert_eq!(w.store.in_flight(), most);
     assert_eq!(count(&w.heard(bob), answer), 0);
     w.message(cid, "mine", "ann");
@@ -46,7 +46,7 @@ fn flood(mut w: World, bob: ConnId, hangs: fn(&Job) -> bool, most: usize, answer
         }
     }
     assert_eq!(answered, FLOOD, "all that waited was answered");
-    assert!(!w.are_requests_held(bob));
+    assert!(!w.are_requests_paused(bob));
 }
 
 fn world() -> (World, ConnId) {
@@ -101,12 +101,12 @@ fn message(sender: &str, receiver: &str, n: usize, size: usize) -> Say {
 }
 
 #[test]
-fn acks_heartbeats_and_log_ins_are_read_while_requests_are_held() {
+fn acks_heartbeats_and_log_ins_are_read_while_requests_are_paused() {
     let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { jobs_per_connection_max: 4, ..crate::rules() });
     w.message(ann, "to bob", "bob");
     w.store.hang(saves);
     (0..4).for_each(|n| w.say(bob, message("bob", "cid", n, 10)));
-    assert!(w.are_requests_held(bob));
+    assert!(w.are_requests_paused(bob));
     w.heartbeat(bob);
     w.ack(bob, "to bob");
     w.run_for(10);
@@ -115,7 +115,7 @@ fn acks_heartbeats_and_log_ins_are_read_while_requests_are_held() {
     w.log_in(bob, "bob");
     w.run_for(10);
     assert_eq!(w.heard(bob), ["LS l"]);
-    assert!(w.are_requests_held(bob));
+    assert!(w.are_requests_paused(bob));
     // Another user's log-in on the same connection waits for Bob's answers.
     w.log_in(bob, "ann");
     w.run_for(10);
@@ -123,7 +123,7 @@ fn acks_heartbeats_and_log_ins_are_read_while_requests_are_held() {
     w.store.work(w.now_ms);
     w.run_for(20_000);
     assert_eq!(w.heard(bob).last().unwrap(), "LS l");
-    assert!(!w.are_requests_held(bob), "Ann has nothing in flight");
+    assert!(!w.are_requests_paused(bob), "Ann has nothing in flight");
 }
 
 #[test]
@@ -144,10 +144,10 @@ fn a_user_who_connects_again_has_no_more_in_flight() {
         bob = w.online("bob");
     }
     assert_eq!(w.store.in_flight(), 1_024);
-    assert!(w.are_requests_held(bob), "from its beginning");
+    assert!(w.are_requests_paused(bob), "from its beginning");
     w.store.work(w.now_ms);
     w.run_for(100);
-    assert!(!w.are_requests_held(bob));
+    assert!(!w.are_requests_paused(bob));
     w.message(bob, "now", "cid");
     w.run_for(10);
     assert_eq!(w.heard(bob).last().map(String::as_str), Some("MS now"));
@@ -187,21 +187,21 @@ fn messages_that_wait_for_an_ack_count_as_what_they_may_need() {
         ..crate::rules()
     });
     (0..20).for_each(|n| w.say(bob, message("bob", "ann", n, 10)));
-    assert!(w.are_requests_held(bob));
+    assert!(w.are_requests_paused(bob));
     assert_eq!(count(&w.heard(ann), "msg "), 10);
     w.store.hang(any);
     w.run_for(1_100);
     assert_eq!(w.store.in_flight(), 10, "all of them, and no more");
     (0..10).for_each(|n| w.ack(ann, &format!("m{n}")));
     assert_eq!(count(&w.heard(bob), "MS "), 10, "the ack is enough");
-    assert!(w.are_requests_held(bob), "their jobs are still in flight");
+    assert!(w.are_requests_paused(bob), "their jobs are still in flight");
     w.store.work(w.now_ms);
     w.run_for(10);
     assert_eq!(count(&w.heard(ann), "msg "), 10);
     (10..20).for_each(|n| w.ack(ann, &format!("m{n}")));
     w.run_for(10);
     assert_eq!(count(&w.heard(bob), "MS "), 10);
-    assert!(!w.are_requests_held(bob));
+    assert!(!w.are_requests_paused(bob));
 }
 
 #[test]
@@ -210,9 +210,9 @@ fn a_failed_save_counts_as_in_flight_until_it_is_answered() {
     w.store.fate(crate::sim::lanes::Fate::Fail, saves);
     (0..30).for_each(|n| w.say(bob, message("bob", "ann", n, 10)));
     w.run_for(100);
-    assert!(w.are_requests_held(bob), "they are tried again, since Ann may ack them");
+    assert!(w.are_requests_paused(bob), "they are tried again, since Ann may ack them");
     w.run_for(60_000);
     let heard = w.heard(bob);
     assert_eq!((count(&heard, "MF "), count(&heard, "UNAVAILABLE ")), (30, 30), "{heard:?}");
-    assert!(!w.are_requests_held(bob));
+    assert!(!w.are_requests_paused(bob));
 }

@@ -174,7 +174,7 @@ fn log_ins_are_refused_and_do_not_wait_when_the_jobs_are_full() {
     w.log_in(conn, "cid");
     w.say(conn, Say::SignUp { mid: "s".into(), user: "new".into(), password: "p".into() });
     assert_eq!(w.heard(conn), ["LF l", "UNAVAILABLE l", "SF s", "UNAVAILABLE s"]);
-    assert!(!w.is_held(conn));
+    assert!(!w.is_paused(conn));
 }
 
 #[test]

@@ -94,11 +94,11 @@ fn a_failed_log_in_changes_nothing() {
 }
 
 #[test]
-fn input_is_held_while_a_log_in_is_worked_on_and_goes_on_behind_it() {
+fn input_is_paused_while_a_log_in_is_worked_on_and_goes_on_behind_it() {
     let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
     let ann = w.open();
     w.log_in(ann, "ann");
-    assert!(w.is_held(ann));
+    assert!(w.is_paused(ann));
     w.message(ann, "m1", "bob");
     w.heartbeat(ann);
     w.run_for(100);

@@ -251,7 +251,7 @@ fn input_waits_behind_a_change_of_the_password_and_two_are_done_one_after_the_ot
     w.say(ann, Say::Password { mid: "p1".into(), old: "ann".into(), new: "b".into() });
     w.say(ann, Say::Password { mid: "p2".into(), old: "ann".into(), new: "c".into() });
     w.heartbeat(ann);
-    assert!(w.is_held(ann));
+    assert!(w.is_paused(ann));
     w.run_for(100);
     assert_eq!(w.heard(ann), ["CHANGED p1", "FORBIDDEN p2", "BEAT h"]);
     assert_eq!(w.store.model.password_of("ann").as_deref(), Some("b"));
@@ -322,7 +322,7 @@ fn a_change_of_which_the_store_cannot_say_what_became_is_not_promised() {
     w.say(ann, Say::Password { mid: "p".into(), old: "newer".into(), new: "x".into() });
     w.run_for(10_000);
     assert_eq!(w.heard(ann), ["UNAVAILABLE p"]);
-    assert!(!w.is_held(ann));
+    assert!(!w.is_paused(ann));
 }
 
 #[test]

@@ -44,8 +44,8 @@ pub enum Seen {
 #[derive(Debug, Default)]
 struct Conn {
     user: String,
-    held: bool,
-    requests_held: bool,
+    paused: bool,
+    requests_paused: bool,
     /// What waits until it may go on, in its order.
     inbox: VecDeque<Say>,
 }
@@ -53,8 +53,8 @@ struct Conn {
 impl Conn {
     /// May this be handed to the core now, if nothing waits before it?
     fn hears(&self, say: &Say) -> bool {
-        let passes = || say.request().is_ok_and(|request| request.passes_held_requests());
-        !self.held && (!self.requests_held || passes())
+        let passes = || say.request().is_ok_and(|request| request.passes_paused_requests());
+        !self.paused && (!self.requests_paused || passes())
     }
 
     fn next(&mut self) -> Option<Say> {
@@ -138,10 +138,10 @@ impl World {
     /// go.
     fn feed(&mut self, event: CoreEvent<'_>) {
         let resumed = self.feed_one(event);
-        self.feed_held(resumed);
+        self.feed_resumed(resumed);
     }
 
-    fn feed_held(&mut self, mut resumed: VecDeque<ConnId>) {
+    fn feed_resumed(&mut self, mut resumed: VecDeque<ConnId>) {
         while let Some(conn) = resumed.pop_front() {
             while let Some(say) = self.conns.get_mut(&conn).and_then(Conn::next) {
                 self.note(Seen::Fed(conn, say.clone()));
@@ -171,20 +171,22 @@ impl World {
                     self.hear(conn, Frame::Push(push));
                 }
                 CoreAction::Presence { conn, user, online, .. } => self.hear(conn, Frame::Presence { user, online }),
-                CoreAction::Hold { conn } => self.conns.get_mut(&conn).expect("only what is open is held").held = true,
+                CoreAction::Pause { conn } => {
+                    self.conns.get_mut(&conn).expect("only what is open is paused").paused = true
+                }
                 CoreAction::Resume { conn } => {
                     if let Some(entry) = self.conns.get_mut(&conn) {
-                        entry.held = false;
+                        entry.paused = false;
                         resumed.push_back(conn);
                     }
                 }
-                CoreAction::HoldRequests { conn } => {
-                    let conn = self.conns.get_mut(&conn).expect("only what is open is held");
-                    assert!(!std::mem::replace(&mut conn.requests_held, true), "held twice");
+                CoreAction::PauseRequests { conn } => {
+                    let conn = self.conns.get_mut(&conn).expect("only what is open is paused");
+                    assert!(!std::mem::replace(&mut conn.requests_paused, true), "paused twice");
                 }
                 CoreAction::ResumeRequests { conn } => {
                     if let Some(entry) = self.conns.get_mut(&conn) {
-                        entry.requests_held = false;
+                        entry.requests_paused = false;
                         resumed.push_back(conn);
                     }
                 }
@@ -238,8 +240,10 @@ impl World {
             }
             CoreAction::Push { conn, push, .. } => (conn, push.seq, push.id(), push.content()).hash(trace),
             CoreAction::Presence { conn, user, online, .. } => (conn, user, online).hash(trace),
-            CoreAction::Hold { conn } | CoreAction::Resume { conn } | CoreAction::LoggedIn { conn } => conn.hash(trace),
-            CoreAction::HoldRequests { conn } | CoreAction::ResumeRequests { conn } => conn.hash(trace),
+            CoreAction::Pause { conn } | CoreAction::Resume { conn } | CoreAction::LoggedIn { conn } => {
+                conn.hash(trace)
+            }
+            CoreAction::PauseRequests { conn } | CoreAction::ResumeRequests { conn } => conn.hash(trace),
             CoreAction::Close { conn, reason } => (conn, reason).hash(trace),
             CoreAction::Submit { ticket, job } => {
                 (ticket, name_of(job)).hash(trace);
@@ -286,7 +290,7 @@ impl World {
                 let resumed = self.feed_one(CoreEvent::Tick { input_read_until_ms: self.now_ms });
                 let later = self.chat.next_deadline();
                 assert!(later.is_none_or(|later| later > next), "the deadline stays: {later:?} after a tick at {next}");
-                self.feed_held(resumed);
+                self.feed_resumed(resumed);
             }
         }
         self.now_ms = self.now_ms.max(until_ms);
@@ -327,11 +331,11 @@ impl World {
         self.conns.contains_key(&conn)
     }
 
-    pub fn is_held(&self, conn: ConnId) -> bool {
-        self.conns.get(&conn).is_some_and(|conn| conn.held)
+    pub fn is_paused(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|conn| conn.paused)
     }
 
-    /// The client says something; a connection that is held reads it later, and what stands behind
+    /// The client says something; a paused connection reads it later, and what stands behind
     /// that as well.
     pub fn say(&mut self, conn: ConnId, say: Say) {
         let Some(entry) = self.conns.get_mut(&conn) else {
@@ -344,8 +348,8 @@ impl World {
         self.feed(CoreEvent::Input { conn, input: say.request() });
     }
 
-    pub fn are_requests_held(&self, conn: ConnId) -> bool {
-        self.conns.get(&conn).is_some_and(|conn| conn.requests_held)
+    pub fn are_requests_paused(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|conn| conn.requests_paused)
     }
 
     pub fn ping(&mut self, conn: ConnId) {

@@ -2,9 +2,9 @@
 //! The core is the real one. In place of a store a short function answers the jobs.
 
 mod files;
-mod held;
 mod memory;
 mod pause;
+mod paused_input;
 mod proxied;
 mod talk;
 mod tls;

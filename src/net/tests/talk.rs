@@ -41,7 +41,7 @@ fn a_client_that_ends_its_side_gets_its_answers_first() {
         ann.send(sign_up("ann") + &login("ann"));
         ann.end();
         world.settle();
-        assert!(!ann.server_ended(), "held: its end waits with the rest of its input");
+        assert!(!ann.server_ended(), "paused: its end waits with the rest of its input");
         world.store_answers = true;
         world.settle();
         assert_eq!(ann.text(), format!("{SS}{LS}"));
@@ -76,7 +76,7 @@ fn a_line_without_an_end_is_ended_by_the_end() {
 }
 
 #[test]
-fn held_input_is_neither_read_nor_lost() {
+fn paused_input_is_neither_read_nor_lost() {
     let mut world = TestConnectionHub::new(9, 0);
     let ann = world.connect();
     world.store_answers = false;
@@ -87,7 +87,7 @@ fn held_input_is_neither_read_nor_lost() {
         ann.send(beat);
     }
     world.settle();
-    assert_eq!(ann.0.borrow().to_server.len(), 10_000 * beat.len(), "it is not read on while it is held");
+    assert_eq!(ann.0.borrow().to_server.len(), 10_000 * beat.len(), "it is not read on while it is paused");
     assert_eq!(ann.text(), "");
     world.store_answers = true;
     world.settle();

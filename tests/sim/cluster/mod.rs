@@ -19,8 +19,8 @@
 //!   after some have gone; and after they are back.
 //! - A finished ban leaves no session on nodes that are not fenced.
 //!
-//! The other rules are not checked here. Idle closes, resends, held input, throttles, tries, tokens
-//! and the push hook belong to one node: the ordinary simulation has them. Blocks, profiles,
+//! The other rules are not checked here. Idle closes, resends, paused input, throttles, tries,
+//! tokens and the push hook belong to one node: the ordinary simulation has them. Blocks, profiles,
 //! passwords and deletions are jobs in the store, like the end of a friendship, which is the only
 //! one of them here. Tests over processes (`tests/cluster.rs`) cover the effect of such a job on
 //! the memory of other nodes. Each node counts quotas in the store, and may know a mailbox 5 s

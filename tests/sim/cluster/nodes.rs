@@ -24,8 +24,8 @@ pub(super) struct Conn {
     peer: Peer,
     user: Option<String>,
     attempt: String,
-    held: bool,
-    requests_held: bool,
+    input_paused: bool,
+    requests_paused: bool,
     inbox: VecDeque<Say>,
     outstanding: BTreeSet<Key>,
     /// Unanswered messages, each with the time by which it must be answered.
@@ -39,8 +39,8 @@ impl Conn {
     }
 
     fn hears(&self, say: &Say) -> bool {
-        let passes = || say.request().is_ok_and(|request| request.passes_held_requests());
-        !self.held && (!self.requests_held || passes())
+        let passes = || say.request().is_ok_and(|request| request.passes_paused_requests());
+        !self.input_paused && (!self.requests_paused || passes())
     }
 }
 
@@ -223,10 +223,10 @@ impl Cluster {
         let entry = &self.nodes[node];
         let slot = (0..).find(|slot| entry.conns.keys().all(|conn| conn.slot != *slot)).expect("one is free");
         let conn = ConnId { slot, generation: self.serial as u32 };
-        let (held, requests_held) = (false, false);
+        let (input_paused, requests_paused) = (false, false);
         let (user, attempt) = (None, String::new());
         let (inbox, outstanding, waiting) = (VecDeque::new(), BTreeSet::new(), Vec::new());
-        let entry = Conn { peer, user, attempt, held, requests_held, inbox, outstanding, waiting };
+        let entry = Conn { peer, user, attempt, input_paused, requests_paused, inbox, outstanding, waiting };
         self.nodes[node].conns.insert(conn, entry);
         let life = self.nodes[node].life;
         self.when_running(node, life, move |cluster| {
@@ -301,10 +301,10 @@ impl Cluster {
             CoreAction::Reply { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }, true),
             CoreAction::Refuse { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }, false),
             CoreAction::Push { conn, push, .. } => self.write(node, conn, Frame::Push(push), true),
-            CoreAction::Hold { conn } => self.set_held(node, conn, |conn| &mut conn.held, true),
-            CoreAction::Resume { conn } => self.set_held(node, conn, |conn| &mut conn.held, false),
-            CoreAction::HoldRequests { conn } => self.set_held(node, conn, |conn| &mut conn.requests_held, true),
-            CoreAction::ResumeRequests { conn } => self.set_held(node, conn, |conn| &mut conn.requests_held, false),
+            CoreAction::Pause { conn } => self.set_paused(node, conn, |conn| &mut conn.input_paused, true),
+            CoreAction::Resume { conn } => self.set_paused(node, conn, |conn| &mut conn.input_paused, false),
+            CoreAction::PauseRequests { conn } => self.set_paused(node, conn, |conn| &mut conn.requests_paused, true),
+            CoreAction::ResumeRequests { conn } => self.set_paused(node, conn, |conn| &mut conn.requests_paused, false),
             CoreAction::Close { conn, reason } => {
                 self.write(node, conn, Frame::Closed(reason), true);
                 self.nodes[node].conns.remove(&conn);
@@ -327,9 +327,9 @@ impl Cluster {
         }
     }
 
-    fn set_held(&mut self, node: usize, conn: ConnId, which: fn(&mut Conn) -> &mut bool, held: bool) {
+    fn set_paused(&mut self, node: usize, conn: ConnId, which: fn(&mut Conn) -> &mut bool, paused: bool) {
         if let Some(entry) = self.nodes[node].conns.get_mut(&conn) {
-            *which(entry) = held;
+            *which(entry) = paused;
             let life = self.nodes[node].life;
             self.later(0, move |cluster| {
                 cluster.when_running(node, life, move |cluster| cluster.feed_inbox(node, conn));

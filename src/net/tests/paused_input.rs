@@ -27,7 +27,7 @@ fn answered(received: &[u8], ids: &[&str]) -> Vec<String> {
 /// Acks, heartbeats and log-ins go on up to the first request, which waits with all that is behind
 /// it, whatever pieces it comes in.
 #[test]
-fn while_requests_are_held_the_others_go_on_to_the_first_of_them() {
+fn while_requests_are_paused_the_others_go_on_to_the_first_of_them() {
     for request in [ASK.to_owned(), TOKEN.to_owned(), message(1, "x"), sign_up("ann"), message(1, "\\u0001 é")] {
         for (piece_max, is_web_socket) in [(0, false), (1, false), (7, false), (0, true), (1, true), (9, true)] {
             let case = format!("{request} in pieces of {piece_max}, {is_web_socket}");
@@ -42,7 +42,7 @@ fn while_requests_are_held_the_others_go_on_to_the_first_of_them() {
             }
             say(&login("bob"));
             world.settle();
-            world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, true);
+            world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, true);
             for text in [&beat(1), &ack(3), &beat(2), &request, &beat(4), &request.replace("m1", "m2"), &beat(5)] {
                 say(text);
             }
@@ -50,7 +50,7 @@ fn while_requests_are_held_the_others_go_on_to_the_first_of_them() {
             let ids = ["h1", "h2", "g", "t", "m1", "s", "h4", "m2", "h5"];
             assert_eq!(answered(&bob.received(), &ids), ["h1", "h2"], "{case}");
             assert!(world.hub.has_nothing_to_read(), "nobody turns for nothing");
-            world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, false);
+            world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, false);
             world.settle();
             world.now_ms += 1_000;
             world.settle();
@@ -71,33 +71,33 @@ fn a_log_in_passes_and_holds_the_rest_until_it_is_done() {
     let mut world = TestConnectionHub::new(42, 0);
     let ann = world.connect();
     let id = world.clients[0].0;
-    world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, true);
+    world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, true);
     world.store_answers = false;
     ann.send(login("ann") + &beat(1) + ASK);
     world.settle();
     assert_eq!(ann.text(), "");
-    world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, false);
+    world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, false);
     world.settle();
-    assert_eq!(ann.text(), "", "it is held for its log-in all the same");
+    assert_eq!(ann.text(), "", "it is paused for its log-in all the same");
     world.store_answers = true;
     world.settle();
     assert_eq!(answered(&ann.received(), &["l", "h1", "g"]), ["l", "h1", "g"]);
 }
 
 #[test]
-fn a_client_that_ends_its_side_behind_a_request_that_is_held_gets_its_answer() {
+fn a_client_that_ends_its_side_behind_a_paused_request_gets_its_answer() {
     for piece_max in [0, 3] {
         let mut world = TestConnectionHub::new(43, piece_max);
         let ann = world.connect();
         let id = world.clients[0].0;
         ann.send(login("ann"));
         world.settle();
-        world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, true);
+        world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, true);
         ann.send(ASK);
         ann.end();
         world.settle();
         assert!(!ann.server_ended());
-        world.hub.set_waits(id, InputWaitReasons::REQUESTS_HELD, false);
+        world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, false);
         world.settle();
         assert_eq!(answered(&ann.received(), &["l", "g"]), ["l", "g"]);
     }
