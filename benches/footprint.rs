@@ -284,10 +284,10 @@ fn per_session_with_tls(client: &Arc<ClientConfig>, sessions: usize) -> (usize, 
     hub.use_certificates(Arc::new(Certificates::new(Arc::new(server), false)));
     // The first connection allocates what all connections share, so it is not counted.
     talk(&mut hub, client, 0);
-    let counted = hub.held_bytes();
+    let counted = hub.memory_bytes();
     let (bytes, ()) = bytes_kept(|| (1..=sessions).for_each(|number| talk(&mut hub, client, number)));
     assert_eq!(hub.counters().frames, sessions as u64 + 1, "each was told LS");
-    (bytes / sessions, (hub.held_bytes() - counted) / sessions)
+    (bytes / sessions, (hub.memory_bytes() - counted) / sessions)
 }
 
 /// One client connects, logs in, and is silent. What it takes itself is given back.

@@ -56,7 +56,7 @@ impl Server {
         let until = Instant::now() + PATIENCE;
         while self.resident() < self.at_start + more {
             let mib = (self.resident() - self.at_start) / MIB;
-            assert!(Instant::now() < until, "only {mib} MiB more than at the start are held");
+            assert!(Instant::now() < until, "only {mib} MiB more than at the start are used");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -66,12 +66,12 @@ impl Server {
         let until = Instant::now() + QUIET;
         while self.resident() > self.at_start + more {
             let kib = (self.resident() - self.at_start) / 1024;
-            assert!(Instant::now() < until, "{kib} KiB more than at the start are held");
+            assert!(Instant::now() < until, "{kib} KiB more than at the start are used");
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 
-    /// A connection for which the system holds little: what it holds is not the server's.
+    /// A connection for which the system uses little: what it uses is not the server's.
     fn narrow(&self) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();
@@ -208,7 +208,7 @@ fn a_burst_of_output_that_nobody_reads_is_given_back() {
     let mut hogs: Vec<Hog> = (0..100).map(|n| server.hog(&format!("hog{n}"))).collect();
     let until = Instant::now() + PATIENCE;
     while server.resident() < server.at_start + 12 * MIB {
-        assert!(Instant::now() < until, "only {} KiB are held", (server.resident() - server.at_start) / 1024);
+        assert!(Instant::now() < until, "only {} KiB are used", (server.resident() - server.at_start) / 1024);
         ask(&mut hogs);
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -150,8 +150,8 @@ pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessFacts) -> HttpR
         "connections_max": snapshot.conns_max,
         "logged_in": snapshot.census.logged_in(),
         "outstanding": snapshot.gauges.outstanding,
-        "memory_held_bytes": snapshot.held_bytes,
-        "memory_max_bytes": snapshot.held_bytes_max,
+        "memory_held_bytes": snapshot.memory_bytes,
+        "memory_max_bytes": snapshot.memory_bytes_max,
     });
     HttpResponse::json(if is_ready { 200 } else { 503 }, &value)
 }

@@ -130,8 +130,8 @@ pub(super) fn text(snapshot: Option<&ServerSnapshot>, process: &ProcessFacts) ->
         if let Some(figures) = &snapshot.bus {
             bus_metrics::write(&mut text, figures);
         }
-        text.gauge("held_bytes", "Memory that clients make the server hold.", snapshot.held_bytes);
-        text.gauge("held_max_bytes", "How much of it there may be (--memory-max).", snapshot.held_bytes_max);
+        text.gauge("held_bytes", "Memory that clients make the server hold.", snapshot.memory_bytes);
+        text.gauge("held_max_bytes", "How much of it there may be (--memory-max).", snapshot.memory_bytes_max);
         text.histogram("turn_seconds", "Time that a turn of the loop worked, without waiting.", &snapshot.turns);
     }
     text.0.push_str("# EOF\n");

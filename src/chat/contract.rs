@@ -107,7 +107,7 @@ pub enum CoreEvent<'a> {
         /// it is still to be read.
         input_read_until_ms: u64,
     },
-    /// The process holds more memory than allowed: the core must release what it keeps only for
+    /// The process uses more memory than allowed: the core must release what it keeps only for
     /// speed, the largest lists first. Clients do not notice it unless `windows` is set.
     ReleaseMemory {
         /// The approximate amount to release, in bytes.

@@ -187,10 +187,10 @@ impl DedupWindow {
         self.queue.back().map(|sent| sent.at_ms)
     }
 
-    /// The memory that it holds, in bytes.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// The memory that it uses, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
         let packed = self.packed.as_ref().map_or(0, |packed| packed.bytes());
-        size_of::<Self>() + self.queue.capacity() * size_of::<DedupWindowEntry>() + self.index.held_bytes() + packed
+        size_of::<Self>() + self.queue.capacity() * size_of::<DedupWindowEntry>() + self.index.memory_bytes() + packed
     }
 
     /// The number of messages that are remembered.

@@ -233,8 +233,8 @@ impl Deliveries {
         Some(self.slab.remove(delivery.slot as usize))
     }
 
-    /// The memory that they hold in bytes, with their entries on lists and in queues.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// The memory that they use in bytes, with their entries on lists and in queues.
+    pub(super) fn memory_bytes(&self) -> usize {
         self.bytes + self.slab.len() * DELIVERY_BYTES
     }
 
@@ -323,6 +323,6 @@ mod tests {
         assert_eq!(weights[0] + "carol".len() - "ann".len(), weights[1]);
         deliveries.remove(to_ann);
         assert_eq!(deliveries.get(to_carol).unwrap().body, body);
-        assert_eq!(deliveries.held_bytes(), weights[1] + DELIVERY_BYTES);
+        assert_eq!(deliveries.memory_bytes(), weights[1] + DELIVERY_BYTES);
     }
 }

@@ -195,8 +195,8 @@ impl PendingFriendOps {
         self.busy_pairs.keys().any(|pair| pair.has(user))
     }
 
-    /// The memory that the operations hold, in bytes.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// The memory that the operations use, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
         self.queued_bytes + self.undecided_bytes
     }
 }

@@ -71,8 +71,8 @@ impl UserJobLoads {
         &mut self.by_slot[slot]
     }
 
-    /// The memory that it holds, in bytes.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// The memory that it uses, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
         self.by_slot.capacity() * size_of::<UserInFlightLoad>()
     }
 

@@ -81,10 +81,10 @@ impl ChatCore {
         assert!(self.awaited_answers.iter().is_sorted_by_key(|entry| entry.0));
         let friends: usize = self.users.iter().map(|(_, user, _)| user.friends.len()).sum();
         assert_eq!(self.users.friends_len(), friends);
-        let dedup = self.users.iter().filter_map(|(_, user, _)| user.dedup.as_ref().map(|dedup| dedup.held_bytes()));
+        let dedup = self.users.iter().filter_map(|(_, user, _)| user.dedup.as_ref().map(|dedup| dedup.memory_bytes()));
         assert_eq!(self.dedup_bytes, dedup.sum::<usize>());
         let weights: usize = self.deliveries.iter().map(super::deliveries::Delivery::weight_bytes).sum();
-        assert_eq!(self.deliveries.held_bytes(), weights + self.deliveries.len() * super::deliveries::DELIVERY_BYTES);
+        assert_eq!(self.deliveries.memory_bytes(), weights + self.deliveries.len() * super::deliveries::DELIVERY_BYTES);
         let outstanding = self.users.iter().filter_map(|(_, user, _)| user.list.as_ref());
         let outstanding: usize = outstanding.map(|list| list.cursor.outstanding_len()).sum();
         assert_eq!(self.outstanding, outstanding as u64);

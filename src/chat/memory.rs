@@ -1,4 +1,4 @@
-//! The memory that the core holds for users, and its release when the process holds too much.
+//! The memory that the core uses for users, and its release when the process uses too much.
 
 use super::ChatCore;
 use super::contract::ConnId;
@@ -16,36 +16,36 @@ impl ChatCore {
     /// so the call is cheap. A push that is being saved counts twice, since it may be removed from
     /// its list before the save ends.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         const REQUEST_BYTES: usize = size_of::<super::answer::PendingRequest>() + size_of::<super::job::JobPurpose>();
-        self.deliveries.held_bytes()
-            + self.users.held_bytes()
+        self.deliveries.memory_bytes()
+            + self.users.memory_bytes()
             + self.dedup_bytes
-            + self.in_flight.held_bytes()
-            + self.auth_attempts.held_bytes()
-            + self.stranger_rates.held_bytes()
+            + self.in_flight.memory_bytes()
+            + self.auth_attempts.memory_bytes()
+            + self.stranger_rates.memory_bytes()
             + self.jobs_bytes
             + self.jobs.len() * JOB_BYTES
             + self.requests.len() * REQUEST_BYTES
             + self.awaited_answers.capacity() * size_of::<(u64, super::AwaitedAnswer)>()
-            + self.friendship_ops.held_bytes()
-            + self.presence.held_bytes()
-            + self.push_hook.as_ref().map_or(0, |hook| hook.held_bytes())
-            + self.cluster.as_ref().map_or(0, |cluster| cluster.held_bytes())
-            + self.bus_held_bytes()
+            + self.friendship_ops.memory_bytes()
+            + self.presence.memory_bytes()
+            + self.push_hook.as_ref().map_or(0, |hook| hook.memory_bytes())
+            + self.cluster.as_ref().map_or(0, |cluster| cluster.memory_bytes())
+            + self.bus_memory_bytes()
     }
 
-    /// The part of [`held_bytes`](Self::held_bytes) that belongs to jobs: on the way to the store,
-    /// or held only by jobs soon.
+    /// The part of [`memory_bytes`](Self::memory_bytes) that belongs to jobs: on the way to the
+    /// store, or soon used only by jobs.
     #[must_use]
-    pub fn held_bytes_of_jobs(&self) -> usize {
+    pub fn memory_bytes_of_jobs(&self) -> usize {
         2 * self.jobs_bytes + self.jobs.len() * JOB_BYTES
     }
 
-    /// The part of [`held_bytes`](Self::held_bytes) that closing this connection would release,
+    /// The part of [`memory_bytes`](Self::memory_bytes) that closing this connection would release,
     /// once everything that waits for its user is in the store.
     #[must_use]
-    pub fn held_bytes_of(&self, conn: ConnId) -> usize {
+    pub fn memory_bytes_of(&self, conn: ConnId) -> usize {
         let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
             return 0;
         };
@@ -72,7 +72,7 @@ impl ChatCore {
             return;
         }
         let absent = self.users.iter().filter(|(_, user, _)| !user.is_here());
-        let windows = absent.filter_map(|(id, user, _)| user.dedup.as_ref().map(|dedup| (dedup.held_bytes(), id)));
+        let windows = absent.filter_map(|(id, user, _)| user.dedup.as_ref().map(|dedup| (dedup.memory_bytes(), id)));
         for (bytes, user) in longest_first(windows.collect()) {
             if left == 0 {
                 return;
@@ -114,7 +114,7 @@ impl ChatCore {
         let Some(first_seq) = cut.iter().map(|delivery| delivery.seq).min() else {
             return 0;
         };
-        let before = self.deliveries.held_bytes();
+        let before = self.deliveries.memory_bytes();
         for delivery in cut {
             self.remove_from_list(delivery);
             self.release_delivery(delivery);
@@ -123,7 +123,7 @@ impl ChatCore {
             list.mailbox.backfill =
                 MailboxBackfillState::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
         }
-        before - self.deliveries.held_bytes()
+        before - self.deliveries.memory_bytes()
     }
 }
 

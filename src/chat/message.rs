@@ -145,10 +145,10 @@ impl ChatCore {
     fn remember(&mut self, sender: UserSlot, key: DedupKey, delivery: DeliveryRef) {
         let rules = &self.rules;
         let known = &mut self.users.get_mut(sender).dedup;
-        let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
+        let before = known.as_ref().map_or(0, |dedup| dedup.memory_bytes());
         let dedup = known.get_or_insert_default();
         dedup.insert(key, self.now.mono_ms, delivery, rules.dedup_messages_max);
-        self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
+        self.dedup_bytes = self.dedup_bytes + dedup.memory_bytes() - before;
         if dedup.timer.is_none() {
             let old_ms = self.now.mono_ms + rules.dedup_age_ms + 1;
             dedup.timer = Some(self.wheel.insert(old_ms, ChatTimer::Dedup(sender)));

@@ -108,8 +108,8 @@ impl PresenceNotifier {
         }
     }
 
-    /// The memory that it holds, in bytes.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// The memory that it uses, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
         const CHANGE_BYTES: usize = size_of::<PresenceChange>() + 2 * size_of::<PresenceWork>() + 16;
         (self.friends_len + self.unsent_len) * size_of::<UserSlot>()
             + (self.changes.len() + self.unsent.len()) * CHANGE_BYTES

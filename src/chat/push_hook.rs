@@ -178,8 +178,8 @@ impl PushHookWatches {
         None
     }
 
-    /// The memory that it holds in bytes, without the users.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// The memory that it uses in bytes, without the users.
+    pub(super) fn memory_bytes(&self) -> usize {
         const TIMER_BYTES: usize = 48;
         self.watches.capacity() * (size_of::<PushWatch>() + TIMER_BYTES)
             + self.by_slot.capacity() * size_of::<u32>()

@@ -44,8 +44,8 @@ impl Throttle {
         used.saturating_add(entry.reserved_events.into()) < u64::from(pace.burst)
     }
 
-    /// The memory that it holds, in bytes.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// The memory that it uses, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
         // The table has one byte of its own for each slot, and an eighth of its slots is always
         // free.
         let places = self.entries.capacity() / 7 * 8;

@@ -107,8 +107,8 @@ struct TryBudgets {
 }
 
 impl CountedGuesses {
-    fn held_bytes(&self) -> usize {
-        [&self.by_user, &self.by_user_and_address, &self.by_address].into_iter().map(Throttle::held_bytes).sum()
+    fn memory_bytes(&self) -> usize {
+        [&self.by_user, &self.by_user_and_address, &self.by_address].into_iter().map(Throttle::memory_bytes).sum()
     }
 
     fn for_each(&mut self, budgets: &TryBudgets, mut change: impl FnMut(&mut Throttle, u64, RateLimit)) {
@@ -179,10 +179,10 @@ impl AuthAttemptLimiter {
         self.open
     }
 
-    /// The memory that it holds, in bytes.
-    pub(super) fn held_bytes(&self) -> usize {
-        let guesses = self.wrong.held_bytes() + self.unhashed.held_bytes();
-        guesses + self.sign_ups_by_address.held_bytes() + self.trust.held_bytes()
+    /// The memory that it uses, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let guesses = self.wrong.memory_bytes() + self.unhashed.memory_bytes();
+        guesses + self.sign_ups_by_address.memory_bytes() + self.trust.memory_bytes()
     }
 
     fn budgets(

@@ -38,8 +38,8 @@ fn seconds(now_ms: u64) -> u32 {
 }
 
 impl KnownLoginAddresses {
-    /// The memory that it holds, in bytes.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// The memory that it uses, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
         self.young_entries.allocation_size() + self.old_entries.allocation_size()
     }
 

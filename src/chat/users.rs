@@ -360,8 +360,8 @@ impl Users {
         self.get_mut(user).loading.as_mut()?.waiting_logins.pop_front()
     }
 
-    /// The memory that the users hold in bytes, without their lists and dedup windows.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// The memory of the users in bytes, without their lists and dedup windows.
+    pub(super) fn memory_bytes(&self) -> usize {
         self.slab.len() * USER_BYTES + self.friends_len * size_of::<UserSlot>()
     }
 

@@ -62,7 +62,7 @@ pub struct Config {
     pub output_bytes_max: usize,
     /// The same limit for a connection that is not logged in.
     pub stranger_output_bytes_max: usize,
-    /// The memory that connections, lists and jobs may hold together, in bytes.
+    /// The memory that connections, lists and jobs may use together, in bytes.
     pub memory_bytes_max: usize,
     /// A connection that takes nothing of what waits for it is closed after this, in ms.
     pub output_timeout_ms: u64,

@@ -91,10 +91,10 @@ pub struct ServerSnapshot {
     pub conns_max: usize,
     /// The number of bytes written to clients.
     pub bytes_out: u64,
-    /// The memory that the server holds for clients, in bytes.
-    pub held_bytes: usize,
+    /// The memory that the server uses for clients, in bytes.
+    pub memory_bytes: usize,
     /// The limit of that memory, in bytes.
-    pub held_bytes_max: usize,
+    pub memory_bytes_max: usize,
     /// The number of jobs in flight.
     pub jobs_in_flight: usize,
     /// The durations of the loop's turns, without waiting.
@@ -258,8 +258,8 @@ impl<S: NonblockingStream> Hub<S> {
             census: self.census.clone(),
             conns_max: of_loop.conns_max,
             bytes_out: self.buffers.spare.written_bytes(),
-            held_bytes: self.held_bytes(),
-            held_bytes_max: self.bounds.memory_bytes_max,
+            memory_bytes: self.memory_bytes(),
+            memory_bytes_max: self.bounds.memory_bytes_max,
             jobs_in_flight: of_loop.jobs_in_flight,
             turns: of_loop.turns.clone(),
             wall_ms: self.now.wall_ms,

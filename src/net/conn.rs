@@ -183,12 +183,12 @@ impl<S: NonblockingStream> Conn<S> {
 
     /// Updates `sum` by the present memory of its input.
     pub fn count_input(&mut self, sum: &mut usize) {
-        let tls = self.tls.as_ref().map_or(0, |tls| tls.held_bytes());
-        let held = tls + self.decoder.held_bytes() + self.input.as_ref().map_or(0, |input| input.bytes.capacity());
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.memory_bytes());
+        let used = tls + self.decoder.memory_bytes() + self.input.as_ref().map_or(0, |input| input.bytes.capacity());
         // Input is bounded by the largest envelope and a few reads.
-        let held = u32::try_from(held).unwrap_or(u32::MAX);
-        *sum = *sum - self.counted_input as usize + held as usize;
-        self.counted_input = held;
+        let used = u32::try_from(used).unwrap_or(u32::MAX);
+        *sum = *sum - self.counted_input as usize + used as usize;
+        self.counted_input = used;
     }
 
     /// The memory of its input at the last count, in bytes.
@@ -197,10 +197,10 @@ impl<S: NonblockingStream> Conn<S> {
         self.counted_input as usize
     }
 
-    /// The memory that it holds for input and output, in bytes.
+    /// The memory that it uses for input and output, in bytes.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.counted_input as usize + self.output.held_bytes()
+    pub fn memory_bytes(&self) -> usize {
+        self.counted_input as usize + self.output.memory_bytes()
     }
 
     /// Is it in use?

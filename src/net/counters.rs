@@ -17,8 +17,8 @@ pub enum CloseCause {
     SlowReader,
     /// It read none of its waiting output for too long.
     OutputTimeout,
-    /// The process held more memory than allowed, and this connection was one of the largest
-    /// holders.
+    /// The process used more memory than allowed, and this connection was one of those that used
+    /// the most.
     Memory,
     /// A WebSocket client sent a close frame.
     WebSocketClosed,
@@ -157,7 +157,7 @@ pub struct Counters {
     pub refused_at_limit: u64,
     /// Connections that were closed at once because of the limit per address.
     pub refused_at_address_limit: u64,
-    /// Connections that were closed at once because the process held too much memory.
+    /// Connections that were closed at once because the process used too much memory.
     pub refused_at_memory_limit: u64,
     /// Pauses of accepting because no file descriptor was free.
     pub accept_pauses: u64,

@@ -1,6 +1,6 @@
 //! The memory budget of all connections and the core together. Running sums make a check cheap.
-//! Only when the budget is exceeded, the largest holders are searched; then enough is released to
-//! make that rare.
+//! Only when the budget is exceeded, the largest connections are searched; then enough is released
+//! to make that rare.
 
 use super::conn::InputWaitReasons;
 use super::counters::CloseCause;
@@ -13,26 +13,26 @@ use crate::chat::contract::{ConnId, CoreEvent};
 const CONN_BYTES: usize = 384;
 /// After a release, the budget divided by this is free.
 const FREED_PART: usize = 8;
-/// Holders are searched again when the budget divided by this was allocated since, or when some
+/// Connections are searched again when the budget divided by this was allocated since, or when some
 /// time has passed: memory that could not be released then may be released now.
 const SEARCHED_PART: usize = 16;
 const SEARCH_EVERY_MS: u64 = 1_000;
 /// The shortest interval between two log lines about it.
 const LOG_EVERY_MS: u64 = 10_000;
 
-/// A connection that holds less than this, in bytes, is closed only after strangers.
+/// A connection that uses less than this, in bytes, is closed only after strangers.
 const LARGE_BYTES: usize = 16 * 1024;
 
 /// The order in which connections are closed: higher ranks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum EvictionRank {
-    /// Logged in, and holding little.
+    /// Logged in, and using little.
     Small,
     /// Not logged in: very many such connections can fill a small budget even if idle.
     Stranger,
-    /// Holding much.
+    /// Using much.
     Large,
-    /// Not logged in, while all such connections together hold more than those that are logged in.
+    /// Not logged in, while all such connections together use more than those that are logged in.
     Crowd,
 }
 
@@ -41,11 +41,11 @@ enum EvictionRank {
 pub(super) struct MemoryBudget {
     /// Bytes of unused input.
     pub(super) input_bytes: usize,
-    /// Releasable bytes that were left after the last search for holders.
+    /// Releasable bytes that were left after the last search for large connections.
     left_bytes: usize,
     next_search_ms: u64,
     next_log_ms: u64,
-    /// Closed connections that are not logged yet, and the bytes that they held.
+    /// Closed connections that are not logged yet, and the bytes that they used.
     closed_count: usize,
     closed_bytes: usize,
 }
@@ -53,22 +53,22 @@ pub(super) struct MemoryBudget {
 impl<S: NonblockingStream> Hub<S> {
     /// The memory of everything that clients can make grow, by capacity, in bytes.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.buffers.spare.held_bytes()
+    pub fn memory_bytes(&self) -> usize {
+        self.buffers.spare.memory_bytes()
             + self.memory.input_bytes
             + self.conns.len() * CONN_BYTES
-            + self.proxies.held_bytes()
-            + self.chat.held_bytes()
+            + self.proxies.memory_bytes()
+            + self.chat.memory_bytes()
     }
 
     /// Is there no room for one more connection?
     #[must_use]
     pub fn is_memory_exceeded(&self) -> bool {
-        self.held_bytes() > self.bounds.memory_bytes_max
+        self.memory_bytes() > self.bounds.memory_bytes_max
     }
 
-    /// Releases memory of the largest holders if the budget is exceeded. Do not call it while an
-    /// event is being handled.
+    /// Releases memory of the largest connections if the budget is exceeded. Do not call it while
+    /// an event is being handled.
     pub(super) fn check_memory(&mut self) {
         if self.is_memory_exceeded() {
             self.release_memory();
@@ -77,7 +77,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// The bytes that can be released: all except those of jobs, which are bounded and end soon.
     fn releasable_bytes(&self) -> usize {
-        self.held_bytes().saturating_sub(self.chat.held_bytes_of_jobs())
+        self.memory_bytes().saturating_sub(self.chat.memory_bytes_of_jobs())
     }
 
     #[cold]
@@ -87,10 +87,10 @@ impl<S: NonblockingStream> Hub<S> {
         if now_ms < self.memory.next_search_ms && !grown {
             return;
         }
-        let held = self.held_bytes();
+        let used = self.memory_bytes();
         let goal = max - max / FREED_PART;
-        // Even if jobs hold much, do not close all connections to make up for it.
-        let goal = goal - self.chat.held_bytes_of_jobs().min(goal / 2);
+        // Even if jobs use much, do not close all connections to make up for it.
+        let goal = goal - self.chat.memory_bytes_of_jobs().min(goal / 2);
         // Releasing pushes that are on lists only to save another read does not affect clients.
         let too_much = self.releasable_bytes().saturating_sub(goal);
         self.dispatch(CoreEvent::ReleaseMemory { bytes: too_much, windows: false });
@@ -101,39 +101,39 @@ impl<S: NonblockingStream> Hub<S> {
         }
         self.memory.left_bytes = self.releasable_bytes();
         self.memory.next_search_ms = now_ms + SEARCH_EVERY_MS;
-        self.log_released_memory(held);
+        self.log_released_memory(used);
     }
 
-    /// Closes the connections that hold the most, including those that are closing already, until
+    /// Closes the connections that use the most, including those that are closing already, until
     /// at most `goal` releasable bytes are left.
     fn close_largest(&mut self, goal: usize) {
         if self.releasable_bytes() <= goal {
             return;
         }
-        let mut holders: Vec<((EvictionRank, usize), ConnId, bool)> = Vec::new();
+        let mut ranked: Vec<((EvictionRank, usize), ConnId, bool)> = Vec::new();
         let (mut all_bytes, mut strangers_bytes) = (0, 0);
         for id in self.conns.keys() {
             let Some(conn) = self.conns.get(id) else { continue };
-            let held = CONN_BYTES + conn.held_bytes() + self.chat.held_bytes_of(id);
-            let rank = match held {
+            let bytes = CONN_BYTES + conn.memory_bytes() + self.chat.memory_bytes_of(id);
+            let rank = match bytes {
                 LARGE_BYTES.. => EvictionRank::Large,
                 _ if !conn.had_login => EvictionRank::Stranger,
                 _ => EvictionRank::Small,
             };
-            all_bytes += held;
-            strangers_bytes += if conn.had_login { 0 } else { held };
-            holders.push(((rank, held), id, conn.had_login));
+            all_bytes += bytes;
+            strangers_bytes += if conn.had_login { 0 } else { bytes };
+            ranked.push(((rank, bytes), id, conn.had_login));
         }
         if strangers_bytes > all_bytes / 2 {
-            // Each of them holds little, and together they fill the budget: close them before a
+            // Each of them uses little, and together they fill the budget: close them before a
             // user with much output.
-            let strangers = holders.iter_mut().filter(|(_, _, known)| !known);
+            let strangers = ranked.iter_mut().filter(|(_, _, known)| !known);
             strangers.for_each(|((rank, _), _, _)| *rank = EvictionRank::Crowd);
         }
-        holders.sort_unstable_by_key(|&(key, _, _)| std::cmp::Reverse(key));
+        ranked.sort_unstable_by_key(|&(key, _, _)| std::cmp::Reverse(key));
         // Connections that are closed now leave the tables a little later.
         let mut closing = 0;
-        for ((_, held), id, _) in holders {
+        for ((_, bytes), id, _) in ranked {
             if self.releasable_bytes().saturating_sub(closing * CONN_BYTES) <= goal {
                 return;
             }
@@ -144,11 +144,11 @@ impl<S: NonblockingStream> Hub<S> {
                 self.remove(id);
             }
             self.memory.closed_count += 1;
-            self.memory.closed_bytes += held;
+            self.memory.closed_bytes += bytes;
         }
     }
 
-    fn log_released_memory(&mut self, held: usize) {
+    fn log_released_memory(&mut self, used: usize) {
         let now_ms = self.now.mono_ms;
         if now_ms < self.memory.next_log_ms {
             return;
@@ -157,10 +157,10 @@ impl<S: NonblockingStream> Hub<S> {
         let closed = std::mem::take(&mut self.memory.closed_count);
         let closed_bytes = std::mem::take(&mut self.memory.closed_bytes);
         log::warn!(
-            "clients held {held} bytes of {} (--memory-max): {closed} connections that held the most, {closed_bytes} bytes, \
+            "clients held {used} bytes of {} (--memory-max): {closed} connections that held the most, {closed_bytes} bytes, \
              were closed; {} bytes are held now, {} connections were refused so far",
             self.bounds.memory_bytes_max,
-            self.held_bytes(),
+            self.memory_bytes(),
             self.counters.refused_at_memory_limit
         );
     }

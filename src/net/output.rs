@@ -92,7 +92,7 @@ impl SpareBuffers {
 
     /// The memory of all output buffers, used or kept, in bytes.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.lent_capacity + self.bytes
     }
 
@@ -197,9 +197,9 @@ impl PendingOutput {
         &mut buffer.bytes
     }
 
-    /// The memory that it holds.
+    /// The memory that it uses.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |buffer| buffer.bytes.capacity())
     }
 
@@ -345,17 +345,17 @@ mod tests {
             output.tail(&mut spare).extend_from_slice(&vec![b'x'; 100_000 * number]);
             output.count(&mut spare);
         }
-        let held: usize = outputs.iter().map(PendingOutput::held_bytes).sum();
-        assert!(held >= 1_000_000);
-        assert_eq!(spare.held_bytes(), held);
+        let bytes: usize = outputs.iter().map(PendingOutput::memory_bytes).sum();
+        assert!(bytes >= 1_000_000);
+        assert_eq!(spare.memory_bytes(), bytes);
         // Nearly all of the largest is written: its buffer shrinks, and the others are given back.
         let mut socket = NarrowWriter { room: 399_000, got: Vec::new() };
         assert_eq!(outputs[4].flush(&mut socket, &mut spare).unwrap(), SocketWriteResult::Blocked);
-        assert!(outputs[4].held_bytes() < 10_000, "{}", outputs[4].held_bytes());
+        assert!(outputs[4].memory_bytes() < 10_000, "{}", outputs[4].memory_bytes());
         for output in &mut outputs[..4] {
             output.discard(&mut spare);
         }
-        assert_eq!(spare.lent_capacity, outputs[4].held_bytes());
+        assert_eq!(spare.lent_capacity, outputs[4].memory_bytes());
         outputs[4].discard(&mut spare);
         assert_eq!(spare.lent_capacity, 0);
     }
@@ -390,7 +390,7 @@ mod tests {
                 }
                 assert!(output.flush(&mut socket, &mut spare).is_ok());
                 output.keep_last_frames(30, &mut spare);
-                assert!(output.held_bytes() < 80_000 && spare.lent_capacity == output.held_bytes());
+                assert!(output.memory_bytes() < 80_000 && spare.lent_capacity == output.memory_bytes());
                 socket.room = usize::MAX;
                 assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), SocketWriteResult::All);
                 // Frames are written whole: the begun one first, then the last one.

@@ -87,8 +87,8 @@ impl ProxiedConnections {
         self.stage(id).is_some()
     }
 
-    /// The memory that the table holds.
-    pub(super) fn held_bytes(&self) -> usize {
+    /// The memory that the table uses.
+    pub(super) fn memory_bytes(&self) -> usize {
         self.conns.len() * ENTRY_BYTES
     }
 

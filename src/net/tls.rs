@@ -190,9 +190,9 @@ impl TlsSession {
         self.outgoing.len() - self.written
     }
 
-    /// How much memory it holds.
+    /// The memory that it uses, in bytes.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         let handshake = if self.is_handshaking() { HANDSHAKE_BYTES } else { 0 };
         let keys = if self.is_expanded { EXPANDED_BYTES } else { 0 };
         SESSION_BYTES + keys + handshake + self.incoming.capacity() + self.outgoing.capacity()

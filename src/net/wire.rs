@@ -146,14 +146,14 @@ impl Framing {
 }
 
 impl InputDecoder {
-    /// The memory that an incomplete envelope holds.
+    /// The memory that an incomplete envelope uses.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         match self {
             Self::Sniff | Self::Http => 0,
             Self::File(_) => size_of::<StaticFileOutput>(),
-            Self::Raw(raw) => raw.as_ref().map_or(0, |raw| raw.held_bytes()),
-            Self::Ws(ws) => ws.as_ref().map_or(0, |ws| ws.held_bytes()),
+            Self::Raw(raw) => raw.as_ref().map_or(0, |raw| raw.memory_bytes()),
+            Self::Ws(ws) => ws.as_ref().map_or(0, |ws| ws.memory_bytes()),
         }
     }
 

@@ -177,7 +177,7 @@ impl EnvelopeSplitter {
 
     /// The memory of the part of an envelope that has arrived.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.tail.capacity()
     }
 }

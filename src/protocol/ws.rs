@@ -153,7 +153,7 @@ impl<const MASKED: bool> WsConnectionInput<MASKED> {
 
     /// The memory of the part of a message that has arrived.
     #[must_use]
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.message.capacity() + self.control.capacity()
     }
 

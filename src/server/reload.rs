@@ -20,7 +20,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Jobs may hold at most the memory budget divided by this.
+/// Jobs may use at most the memory budget divided by this.
 const JOBS_PART: usize = 8;
 
 /// The actions at a reload of the program that runs a server.

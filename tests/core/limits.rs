@@ -306,7 +306,7 @@ fn requests_answered_behind_a_pending_one_hold_no_memory() {
     let waits = w.open();
     w.say(waits, Say::Login { mid: "l".into(), user: "cid".into(), password: "wrong".into() });
     w.run_for(5);
-    let before = w.held_bytes();
+    let before = w.memory_bytes();
     for _ in 0..20 {
         for _ in 0..1_000 {
             w.friend(ann, FriendVerb::Request, "f", "bob");
@@ -315,6 +315,6 @@ fn requests_answered_behind_a_pending_one_hold_no_memory() {
         assert_eq!(w.heard(ann).len(), 1_000);
     }
     assert!(w.heard(waits).is_empty(), "it waits all the time");
-    let more = w.held_bytes() - before;
+    let more = w.memory_bytes() - before;
     assert!(more < 128 << 10, "{more} bytes more");
 }

@@ -358,10 +358,10 @@ fn stored_pushes_leave_the_list_when_memory_is_short_and_are_read_again() {
     send(&mut w, bob, 0..30);
     w.run_for(100);
     all_safe(&mut w, bob, 30);
-    let before = w.held_bytes();
+    let before = w.memory_bytes();
     w.release_memory(1, false);
-    let after = w.held_bytes();
-    assert!(after < before * 2 / 3, "{after} of {before} bytes are held");
+    let after = w.memory_bytes();
+    assert!(after < before * 2 / 3, "{after} of {before} bytes are used");
     assert_eq!(w.store.count("LoadPage"), 0, "not at once");
     w.release_memory(usize::MAX, true);
     assert_eq!(drain(&mut w, ann), names(0..30));

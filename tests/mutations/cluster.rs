@@ -312,8 +312,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "what a link gave up counts as confirmed",
         "src/chat/cluster/link.rs",
-        "self.looks.held_bytes() > 0 || self.kept.contains_key(&self.given_up_serial)",
-        "self.looks.held_bytes() > 0",
+        "self.looks.memory_bytes() > 0 || self.kept.contains_key(&self.given_up_serial)",
+        "self.looks.memory_bytes() > 0",
     ),
     of(
         "a refused message hides what was promised on another node",

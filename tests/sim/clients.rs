@@ -79,7 +79,7 @@ pub struct Simulation {
     pub(super) operator: Option<Operator>,
     pub(super) owners: Option<Owners>,
     hanging: bool,
-    /// When the process holds too much memory, in the runs where it ever does; drawn apart from the
+    /// When the process uses too much memory, in the runs where it ever does; drawn apart from the
     /// rest.
     memory: Option<Random>,
     /// Print what happens: `TELL=1`.

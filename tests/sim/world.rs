@@ -381,12 +381,12 @@ impl World {
         }
     }
 
-    /// The memory that the core holds, as it reports it.
-    pub fn held_bytes(&self) -> usize {
-        self.chat.held_bytes()
+    /// The memory that the core uses, as it reports it.
+    pub fn memory_bytes(&self) -> usize {
+        self.chat.memory_bytes()
     }
 
-    /// The process holds too much memory.
+    /// The process uses too much memory.
     pub fn release_memory(&mut self, bytes: usize, windows: bool) {
         self.feed(CoreEvent::ReleaseMemory { bytes, windows });
     }

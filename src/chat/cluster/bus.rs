@@ -99,11 +99,11 @@ impl BusLinks {
         FRAME_BYTES + records.sum::<usize>()
     }
 
-    fn held_bytes(&self) -> usize {
-        self.links.values().map(|(_, link)| link.held_bytes()).sum::<usize>()
+    fn memory_bytes(&self) -> usize {
+        self.links.values().map(|(_, link)| link.memory_bytes()).sum::<usize>()
             + self.waiting_bytes
-            + self.remote_receivers.held_bytes()
-            + self.foreign.held_bytes()
+            + self.remote_receivers.memory_bytes()
+            + self.foreign.memory_bytes()
     }
 }
 
@@ -154,8 +154,8 @@ impl ChatCore {
     }
 
     /// The memory of the bus and of its records.
-    pub(in super::super) fn bus_held_bytes(&self) -> usize {
-        self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref()).map_or(0, |bus| bus.held_bytes())
+    pub(in super::super) fn bus_memory_bytes(&self) -> usize {
+        self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref()).map_or(0, |bus| bus.memory_bytes())
     }
 
     /// Sends a record to another node: over the bus, and also by the mail if that takes long.

@@ -226,12 +226,12 @@ impl ChatCore {
         let (now_ms, count_max) = (self.now.mono_ms, self.rules.dedup_messages_max);
         let said = window.iter().map(|said| (DedupKey::of_number(said.key), now_ms.saturating_sub(said.age_ms)));
         let known = &mut self.users.get_mut(user).dedup;
-        let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
+        let before = known.as_ref().map_or(0, |dedup| dedup.memory_bytes());
         let dedup = known.get_or_insert_default();
         let deliveries = &self.deliveries;
         let is_open = |delivery| deliveries.get(delivery).is_some_and(|found| !found.is_durable);
         dedup.take_over(said, count_max, is_open);
-        self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
+        self.dedup_bytes = self.dedup_bytes + dedup.memory_bytes() - before;
         if dedup.timer.is_none() {
             let old_ms = now_ms + self.rules.dedup_age_ms + 1;
             dedup.timer = Some(self.wheel.insert(old_ms, super::super::ChatTimer::Dedup(user)));

@@ -80,7 +80,7 @@ impl UnannouncedMessages {
         self.informed_nodes.insert(to, self.lost_pairs);
     }
 
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         2 * (self.by_sender.len() + self.by_receiver.len()) * size_of::<(u64, UserSlot)>()
     }
 
@@ -150,9 +150,9 @@ mod tests {
         (0..PAIRS_MAX as u64).for_each(|sender| dirty.insert(sender, UserSlot::of(sender as usize % 100)));
         dirty.insert(1, UserSlot::of(1));
         assert_eq!(dirty.receivers_of(1, to), Some(vec![UserSlot::of(1)]), "that one is known");
-        let bytes = dirty.held_bytes();
+        let bytes = dirty.memory_bytes();
         dirty.insert(u64::MAX, UserSlot::of(1));
-        assert_eq!(dirty.held_bytes(), bytes, "there is no room");
+        assert_eq!(dirty.memory_bytes(), bytes, "there is no room");
         assert_eq!(dirty.receivers_of(1, to), None);
         dirty.mark_node_informed(to);
         assert_eq!(dirty.receivers_of(1, to), Some(vec![UserSlot::of(1)]));
@@ -160,6 +160,6 @@ mod tests {
         for receiver in 0..100 {
             dirty.remove(UserSlot::of(receiver));
         }
-        assert_eq!(dirty.held_bytes(), 0);
+        assert_eq!(dirty.memory_bytes(), 0);
     }
 }

@@ -41,8 +41,8 @@ pub(super) struct PushesFromOtherNodes {
 }
 
 impl PushesFromOtherNodes {
-    pub(super) fn held_bytes(&self) -> usize {
-        self.open_phase_count * BEGUN_BYTES + self.acked.held_bytes() + self.messages.held_bytes()
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.open_phase_count * BEGUN_BYTES + self.acked.memory_bytes() + self.messages.memory_bytes()
     }
 
     fn begin_phase(&mut self, user: UserSlot, from: NodeIncarnation, phase: u64) {

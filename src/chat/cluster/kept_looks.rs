@@ -76,7 +76,7 @@ impl KeptLooks {
     }
 
     /// The memory of the senders.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         self.by_sender.len() * PAIR_BYTES
     }
 
@@ -115,7 +115,7 @@ mod tests {
         looks.remove(&ann, 3);
         assert_eq!(of(&looks, 7), vec![bob.clone()]);
         looks.remove(&bob, 2);
-        assert_eq!(looks.held_bytes(), 0);
+        assert_eq!(looks.memory_bytes(), 0);
         looks.check(|_| false);
         looks.add_sender(&bob, 8);
         assert_eq!(of(&looks, 8), [], "nothing is kept for Bob");

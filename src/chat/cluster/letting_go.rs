@@ -38,7 +38,7 @@ impl ClaimableUsers {
         *marked = epoch.max(*marked);
     }
 
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         (self.newer.capacity() + self.older.capacity()) * size_of::<(u64, u64)>()
     }
 

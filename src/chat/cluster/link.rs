@@ -136,10 +136,10 @@ impl NodeLink {
     }
 
     /// The memory of the link.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         self.waiting_bytes
             + self.kept_bytes
-            + self.looks.held_bytes()
+            + self.looks.memory_bytes()
             + self.unconfirmed.len() * size_of::<UnconfirmedBatch>()
     }
 
@@ -235,7 +235,7 @@ impl NodeLink {
             self.waiting_bytes += bytes;
             self.waiting.push(QueuedLinkItem::Kept(serial));
         }
-        self.kept_bytes + self.looks.held_bytes() > bytes_max
+        self.kept_bytes + self.looks.memory_bytes() > bytes_max
     }
 
     /// The `Look` that was just given to the link is about a push of this sender.
@@ -250,7 +250,7 @@ impl NodeLink {
 
     /// Is there such a sender, or may there be one since records were given up?
     pub(super) fn has_unconfirmed_senders(&self) -> bool {
-        self.looks.held_bytes() > 0 || self.kept.contains_key(&self.given_up_serial)
+        self.looks.memory_bytes() > 0 || self.kept.contains_key(&self.given_up_serial)
     }
 
     /// May pushes be on their way?

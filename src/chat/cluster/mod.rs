@@ -196,20 +196,20 @@ impl ClusterState {
     }
 
     /// The memory that users can make grow; that of trees is an estimate.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         const OF_TREE: usize = 2;
         const CLAIM_BYTES: usize = size_of::<claims::UserOwnershipClaim>() + 2 * size_of::<(NodeId, UserSlot)>();
         self.epochs.capacity() * size_of::<(UserSlot, u64)>()
             + self.claims.len() * OF_TREE * CLAIM_BYTES
             + self.claims_to_ask.capacity() * size_of::<(u64, UserSlot, u64)>()
             + self.releases.len() * OF_TREE * size_of::<(UserSlot, letting_go::UserRelease)>()
-            + self.claimable_users.held_bytes()
+            + self.claimable_users.memory_bytes()
             + self.owner_notices.len() * OF_TREE * size_of::<(UserSlot, owner_notices::PendingOwnerNotice)>()
             + self.to_ask.len() * OF_TREE * size_of::<UserSlot>()
-            + self.dirty.held_bytes()
-            + self.unsaved_messages.held_bytes()
+            + self.dirty.memory_bytes()
+            + self.unsaved_messages.memory_bytes()
             + self.sweep.capacity() * size_of::<UserSlot>()
-            + self.presence.held_bytes()
+            + self.presence.memory_bytes()
     }
 }
 

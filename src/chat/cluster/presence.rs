@@ -101,7 +101,7 @@ impl RemotePresence {
     }
 
     /// The memory of all this, in bytes.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         const ENTRY_BYTES: usize = size_of::<(u64, NodeId)>() + 2;
         (2 * self.remote_users.len() + self.users_in_doubt.capacity()) * ENTRY_BYTES
             + self.pending_reports.values().map(|one| 64 + one.friends.len() * size_of::<UserName>()).sum::<usize>()

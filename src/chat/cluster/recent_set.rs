@@ -46,7 +46,7 @@ impl RecentNumbers {
     }
 
     /// The memory of the set.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         (self.newer.capacity() + self.older.capacity()) * (size_of::<u64>() + 1)
     }
 }
@@ -70,6 +70,6 @@ mod tests {
             assert!(recent.contains(number.saturating_sub(COUNT_MAX as u64 - 1), 3_000, 100));
         }
         assert!(!recent.contains(0, 3_000, 100));
-        assert!(recent.held_bytes() < 4 * COUNT_MAX * 16);
+        assert!(recent.memory_bytes() < 4 * COUNT_MAX * 16);
     }
 }

@@ -82,7 +82,7 @@ pub(super) struct RemoteReceivers {
 }
 
 impl RemoteReceivers {
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         self.receivers.len() * REMOTE_BYTES
             + self.items * ITEM_BYTES
             + self.unacked.len() * size_of::<(UserSlot, UserSlot, u32)>()

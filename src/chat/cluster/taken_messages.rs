@@ -122,7 +122,7 @@ impl UnsavedMessages {
         true
     }
 
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         2 * self.len * size_of::<DeliveryRef>()
             + self.by_sender.capacity() * size_of::<(UserSlot, UnsettledSenderMessages)>()
     }

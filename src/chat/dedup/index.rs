@@ -19,7 +19,7 @@ pub(super) struct DedupIndex {
 }
 
 impl DedupIndex {
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         size_of_val(&*self.slots)
     }
 

@@ -97,7 +97,7 @@ impl ChatCore {
         if dedup.packed.is_some() {
             return;
         }
-        let before = dedup.held_bytes();
+        let before = dedup.memory_bytes();
         let is_open = |delivery| deliveries.get(delivery).is_some_and(|found| !found.is_durable);
         let packed = Box::new(PackedDedupWindow::of(&dedup.queue, is_open, all.next_serial));
         (dedup.queue, dedup.index, dedup.base) = (VecDeque::new(), Default::default(), 0);
@@ -105,7 +105,7 @@ impl ChatCore {
         all.next_serial += 1;
         all.bytes += packed.bytes();
         dedup.packed = Some(packed);
-        self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
+        self.dedup_bytes = self.dedup_bytes + dedup.memory_bytes() - before;
         while self.packed.bytes > self.rules.dedup_bytes_max
             && let Some((_, &oldest)) = self.packed.users.first_key_value()
         {
@@ -118,7 +118,7 @@ impl ChatCore {
         let Some(dedup) = &mut self.users.get_mut(user).dedup else {
             return;
         };
-        let before = dedup.held_bytes();
+        let before = dedup.memory_bytes();
         let Some(packed) = dedup.packed.take() else {
             return;
         };
@@ -133,13 +133,13 @@ impl ChatCore {
                 dedup.index.insert(sent.key, position);
             }
         }
-        self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
+        self.dedup_bytes = self.dedup_bytes + dedup.memory_bytes() - before;
     }
 
     /// Drops a packed window.
     pub(in super::super) fn evict_dedup(&mut self, user: UserSlot) {
         if let Some(dedup) = self.users.get_mut(user).dedup.take() {
-            self.dedup_bytes -= dedup.held_bytes();
+            self.dedup_bytes -= dedup.memory_bytes();
             if let Some(packed) = &dedup.packed {
                 self.packed.users.remove(&packed.serial);
                 self.packed.bytes -= packed.bytes();

@@ -294,7 +294,7 @@ fn a_pair_is_in_doubt_from_a_failure_that_may_have_changed_it_until_the_next_has
         };
         steps(&[(Says(Ann, verb, "f"), false), (Says(Ann, verb, "g"), false), (FAILED, doubt)]);
         steps(&[(Waits(1_000), doubt), (done(), doubt), (Ends, false), (done(), false), (Ends, false)]);
-        assert_eq!((caller.ops.has_undecided(), caller.ops.held_bytes()), (false, 0));
+        assert_eq!((caller.ops.has_undecided(), caller.ops.memory_bytes()), (false, 0));
     }
 }
 
@@ -330,7 +330,7 @@ fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
             caller.check();
         }
     }
-    assert_eq!(caller.ops.held_bytes(), 0);
+    assert_eq!(caller.ops.memory_bytes(), 0);
 }
 
 /// Asserts that an operation was given up, and that its answer says so.
@@ -355,7 +355,7 @@ fn beyond_their_bounds_the_undecided_are_given_up() {
     assert!(matches!(fail(3, ""), FriendshipOpResult::Retry));
     assert_given_up(&fail(4, ""));
     assert_eq!(caller.ops.take_due(RETRY_MS).len(), 2);
-    assert_eq!(caller.ops.held_bytes(), 0);
+    assert_eq!(caller.ops.memory_bytes(), 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::super::counters::CloseCause;
 use super::*;
 use crate::web_page;
 
-/// What strangers may hold of output in these tests, and about the size of a piece.
+/// The output that strangers may have in these tests, and about the size of a piece.
 const PIECE: usize = 8 * 1024;
 
 fn world(seed: u64, piece_max: usize) -> TestConnectionHub {
@@ -56,7 +56,7 @@ fn who_takes_nothing_holds_one_piece_and_is_closed_by_the_time_for_output() {
     stuck.send(&request);
     slow.send(&request);
     world.settle();
-    assert!(world.hub.held_bytes() < 4 * PIECE, "{}", world.hub.held_bytes());
+    assert!(world.hub.memory_bytes() < 4 * PIECE, "{}", world.hub.memory_bytes());
     // Longer than the head of a request may take, and than anybody may take nothing.
     for _ in 0..7 {
         world.now_ms += 10_000;
@@ -119,7 +119,7 @@ fn nothing_behind_the_request_is_read_and_a_client_that_ended_its_side_gets_all(
     eager.end();
     world.settle();
     assert_eq!(world.hub.conns_len(), 0);
-    assert!(world.hub.held_bytes() < 500_000, "only spare buffers are left");
+    assert!(world.hub.memory_bytes() < 500_000, "only spare buffers are left");
 }
 
 #[test]

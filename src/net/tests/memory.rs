@@ -38,7 +38,7 @@ fn when_the_budget_is_reached_those_who_hold_the_most_go_and_others_do_not_notic
         world.turn();
         world.turn();
         expected += &ms(round);
-        assert!(world.hub.held_bytes() <= budget, "{} bytes are held", world.hub.held_bytes());
+        assert!(world.hub.memory_bytes() <= budget, "{} bytes are used", world.hub.memory_bytes());
         world.now_ms += 1;
     }
     assert_eq!(bob.text(), expected);
@@ -64,7 +64,7 @@ fn very_many_who_only_connect_go_before_those_who_talk() {
         world.settle();
         world.now_ms += 1_000;
     }
-    assert!(world.hub.held_bytes() <= budget, "{} bytes are held", world.hub.held_bytes());
+    assert!(world.hub.memory_bytes() <= budget, "{} bytes are used", world.hub.memory_bytes());
     assert!(strangers.iter().any(TestClient::dropped));
     assert!(!ann.dropped() && !bob.dropped());
     assert!((0..80).all(|round| bob.text().contains(&ms(round))));
@@ -78,7 +78,7 @@ fn a_user_with_a_backlog_does_not_lose_to_very_many_who_hold_a_little_each() {
     ann.send(login("ann"));
     bob.send(login("bob"));
     world.settle();
-    // More than a holder may have who is not called large.
+    // More than a connection that does not count as large.
     for round in 0..40 {
         bob.send(message(round, &"x".repeat(1_000)));
     }
@@ -99,7 +99,7 @@ fn input_that_is_not_whole_counts_and_is_given_back() {
     let ann = world.connect();
     ann.send(login("ann"));
     world.settle();
-    let idle = world.hub.held_bytes();
+    let idle = world.hub.memory_bytes();
     let clients: Vec<TestClient> = (0..60).map(|_| world.connect()).collect();
     for client in &clients {
         client.send(format!("{{\"TYPE\":\"{}", "x".repeat(60_000)));
@@ -107,7 +107,7 @@ fn input_that_is_not_whole_counts_and_is_given_back() {
     world.settle();
     let dropped = clients.iter().filter(|client| client.dropped()).count();
     assert!((20..60).contains(&dropped), "{dropped} were let go of");
-    assert!(world.hub.held_bytes() <= budget && !ann.dropped());
+    assert!(world.hub.memory_bytes() <= budget && !ann.dropped());
     for client in &clients {
         client.end();
     }
@@ -115,13 +115,13 @@ fn input_that_is_not_whole_counts_and_is_given_back() {
     world.now_ms += 20_000;
     world.settle();
     assert!(clients.iter().all(TestClient::dropped));
-    assert!(world.hub.held_bytes() < idle + MIB / 2, "{} bytes are held", world.hub.held_bytes());
+    assert!(world.hub.memory_bytes() < idle + MIB / 2, "{} bytes are used", world.hub.memory_bytes());
 }
 
 #[test]
-fn while_too_much_is_held_nobody_new_is_let_in() {
+fn while_too_much_memory_is_used_nobody_new_is_let_in() {
     let mut world = TestConnectionHub::within(22, 0, |bounds| bounds.memory_bytes_max = 0);
-    assert!(world.connect_from("127.0.0.1").is_some(), "nothing is held yet");
+    assert!(world.connect_from("127.0.0.1").is_some(), "nothing is used yet");
     assert!(world.connect_from("127.0.0.1").is_none());
     assert_eq!(world.hub.counters().refused_at_memory_limit, 1);
 }
@@ -140,7 +140,7 @@ fn a_client_that_has_not_logged_in_and_does_not_read_holds_little() {
         client.send(BEAT.repeat(3_000));
     }
     world.turn();
-    assert!(world.hub.held_bytes() < 2 * MIB, "{} bytes are held", world.hub.held_bytes());
+    assert!(world.hub.memory_bytes() < 2 * MIB, "{} bytes are used", world.hub.memory_bytes());
     world.settle();
     assert!(strangers.iter().all(TestClient::dropped));
     assert_eq!(world.hub.counters().closed(CloseCause::SlowReader), 50);
@@ -157,11 +157,11 @@ fn a_client_that_is_replaced_and_does_not_read_keeps_the_last_words_only() {
     first.set_room(10);
     first.send(BEAT.repeat(1_500));
     world.settle();
-    let before = world.hub.held_bytes();
+    let before = world.hub.memory_bytes();
     let second = world.connect();
     second.send(login("ann"));
     world.settle();
-    assert!(world.hub.held_bytes() + 100_000 < before, "{} of {before} bytes are held", world.hub.held_bytes());
+    assert!(world.hub.memory_bytes() + 100_000 < before, "{} of {before} bytes are used", world.hub.memory_bytes());
     first.set_room(usize::MAX);
     world.settle();
     let lines: Vec<String> = first.text().lines().map(str::to_owned).collect();

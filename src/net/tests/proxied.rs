@@ -205,18 +205,18 @@ fn a_header_that_is_bad_or_slow_is_the_end_and_silence_is_not() {
 #[test]
 fn nothing_of_a_connection_through_a_proxy_is_kept_when_it_is_gone() {
     let mut world = world(0);
-    let held = world.hub.held_bytes();
+    let before = world.hub.memory_bytes();
     let clients: Vec<TestClient> = (0..3).map(|_| world.connect_from(PROXY).unwrap()).collect();
     clients[0].send(v1("192.0.2.7") + BEAT);
     clients[1].send("PROXY");
     world.settle();
-    assert!(world.hub.held_bytes() > held);
+    assert!(world.hub.memory_bytes() > before);
     for client in &clients {
         client.0.borrow_mut().broken = true;
     }
     world.settle();
     assert!(clients.iter().all(TestClient::dropped));
-    assert_eq!(world.hub.proxies.held_bytes(), 0);
+    assert_eq!(world.hub.proxies.memory_bytes(), 0);
     for _ in 0..3 {
         assert!(world.connect_from("192.0.2.7").is_some());
     }

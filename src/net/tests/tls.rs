@@ -391,19 +391,19 @@ fn a_trusted_proxy_may_have_opened_tls_itself_and_a_proxy_may_pass_it_on() {
 #[test]
 fn sessions_count_as_memory_that_clients_hold() {
     let mut world = world(12, 0);
-    let before = world.hub.held_bytes();
+    let before = world.hub.memory_bytes();
     let mut clients: Vec<TlsTestClient> =
         (0..20).map(|_| world.connect()).map(|pipe| TlsTestClient::new(pipe, &TLS13)).collect();
     clients.iter_mut().for_each(TlsTestClient::pump);
     world.turn();
     world.turn();
-    let shaking = world.hub.held_bytes() - before;
+    let shaking = world.hub.memory_bytes() - before;
     assert!(shaking >= 20 * 8 * 1024, "{shaking} bytes while hands are shaken");
     for _ in 0..4 {
         clients.iter_mut().for_each(TlsTestClient::pump);
         world.settle();
     }
-    let idle = world.hub.held_bytes() - before;
+    let idle = world.hub.memory_bytes() - before;
     assert!(idle >= 20 * 5 * 512 && idle < shaking, "{idle} bytes afterwards");
     for client in &mut clients {
         client.pipe.end();
@@ -411,5 +411,5 @@ fn sessions_count_as_memory_that_clients_hold() {
     world.settle();
     world.now_ms += 10_000;
     world.settle();
-    assert!(world.hub.held_bytes() <= before + 100_000, "{} bytes when all are gone", world.hub.held_bytes());
+    assert!(world.hub.memory_bytes() <= before + 100_000, "{} bytes when all are gone", world.hub.memory_bytes());
 }

@@ -252,7 +252,7 @@ fn unconfirmed_batches_are_bounded() {
         frames.extend(one.frames());
     }
     assert!(handed > 10 && one.link.unconfirmed_bytes() <= BYTES_MAX);
-    assert!(one.link.held_bytes() < BYTES_MAX);
+    assert!(one.link.memory_bytes() < BYTES_MAX);
     for frame in frames {
         other.hear(frame);
     }

@@ -200,10 +200,10 @@ fn what_a_link_gave_up_is_told_even_if_no_owner_waits_to_be_told() {
         node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
         let ann = node.log_in("ann", &friends);
         for (n, friend) in friends.iter().enumerate() {
-            let (id, before) = (format!("m{n}"), node.chat.bus_held_bytes());
+            let (id, before) = (format!("m{n}"), node.chat.bus_memory_bytes());
             node.say(ann, "ann", &id, friend);
             node.answer(save_of(&id), saved(Some(owner(life(2, 1), 1))));
-            if node.chat.bus_held_bytes() < before {
+            if node.chat.bus_memory_bytes() < before {
                 // All was given up.
                 break;
             }

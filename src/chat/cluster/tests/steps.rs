@@ -111,22 +111,22 @@ fn operations_that_wait_for_a_full_store_are_not_walked_through() {
 #[test]
 fn memory_that_other_nodes_cause_is_counted() {
     let mut node = TestNode::new();
-    let before = node.chat.held_bytes();
+    let before = node.chat.memory_bytes();
     for n in 0..100 {
         let name = format!("comes{n}");
         node.ask_log_in(&name);
         node.answer(log_in_of(&name), elsewhere(life(OTHER, 1), 5));
     }
-    let of_claims = node.chat.cluster.as_ref().unwrap().held_bytes();
+    let of_claims = node.chat.cluster.as_ref().unwrap().memory_bytes();
     assert!(of_claims > 100 * 64, "{of_claims}");
-    assert!(node.chat.held_bytes() - before > of_claims);
+    assert!(node.chat.memory_bytes() - before > of_claims);
     for n in 0..100 {
         node.release(&format!("goes{n}"), 1, n);
     }
-    let of_both = node.chat.cluster.as_ref().unwrap().held_bytes();
+    let of_both = node.chat.cluster.as_ref().unwrap().memory_bytes();
     assert!(of_both > of_claims + 100 * 32, "{of_both}");
     let ann = node.log_in("ann", &["bob"]);
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), JobOutcome::Failed);
-    assert!(node.chat.cluster.as_ref().unwrap().held_bytes() > of_both + 64);
+    assert!(node.chat.cluster.as_ref().unwrap().memory_bytes() > of_both + 64);
 }
