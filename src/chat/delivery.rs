@@ -118,7 +118,7 @@ impl ChatCore {
 
     /// Appends a push that is in the store to a list.
     pub(super) fn list_committed(&mut self, push: Push, receiver: UserSlot) {
-        self.users.hold(receiver);
+        self.users.retain(receiver);
         let delivery = self.deliveries.insert(Delivery::of_committed(push, receiver));
         if let Some(list) = &mut self.users.get_mut(receiver).list {
             list.mailbox.append(delivery, &mut self.deliveries);

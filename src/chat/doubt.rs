@@ -58,7 +58,7 @@ impl FriendshipsInDoubt {
     }
 
     /// Something about this user came into doubt. `true` if nothing was in doubt before: then the
-    /// caller must hold the user.
+    /// caller must retain the user.
     fn begin(&mut self, user: UserSlot) -> bool {
         match self.users.get_mut(&user) {
             Some(reading @ FriendsReading::Asked) => *reading = FriendsReading::AskedTooEarly,
@@ -106,7 +106,7 @@ impl FriendshipsInDoubt {
         has_room
     }
 
-    /// The references that it holds, for the invariants.
+    /// The references that it has, for the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
         self.users.keys().copied().chain(self.lost.iter().map(|lost| lost.0))
@@ -141,11 +141,12 @@ impl ChatCore {
     /// The push with this number may be in the store, and no operation will tell: search it, if its
     /// receiver is online.
     pub(super) fn look_for(&mut self, receiver: UserSlot, seq: u64, out: &mut Vec<CoreAction>) {
-        self.users.hold(receiver);
-        self.search_held_push(receiver, seq, out);
+        self.users.retain(receiver);
+        self.search_push(receiver, seq, out);
     }
 
-    fn search_held_push(&mut self, receiver: UserSlot, seq: u64, out: &mut Vec<CoreAction>) {
+    /// Searches it. The receiver was retained for that.
+    fn search_push(&mut self, receiver: UserSlot, seq: u64, out: &mut Vec<CoreAction>) {
         let entry = self.users.get(receiver);
         match entry.route() {
             UserLocation::Here(_) => {}
@@ -198,14 +199,14 @@ impl ChatCore {
         }
         if self.in_doubt.begin(user) {
             self.arm_undecided();
-            self.users.hold(user);
+            self.users.retain(user);
         }
     }
 
     /// Requests the friends of all users in doubt.
     pub(super) fn request_friends_in_doubt(&mut self, out: &mut Vec<CoreAction>) {
         for (receiver, seq) in std::mem::take(&mut self.in_doubt.lost) {
-            self.search_held_push(receiver, seq, out);
+            self.search_push(receiver, seq, out);
         }
         for user in self.in_doubt.users_to_request() {
             let entry = self.users.get(user);
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn it_is_read_until_nothing_came_into_doubt_meanwhile() {
-        // Each step, whether the caller must hold or release the user, and whether the user's
+        // Each step, whether the caller must retain or release the user, and whether the user's
         // friends must be requested afterwards.
         let scripts: &[&[(FriendsStep, bool, bool)]] = &[
             &[(Begin, true, true), (Asked, false, false), (Read, true, false), (Begin, true, true)],

@@ -56,8 +56,8 @@ impl ChatCore {
                 None => self.reply(conn, form, reply_id, Reply::Friend { time_ms: self.now.wall_ms }, out),
             };
         }
-        let other = self.users.hold_by_name(&other);
-        self.users.hold(me);
+        let other = self.users.retain_by_name(&other);
+        self.users.retain(me);
         let request =
             self.await_answer(PendingRequest { conn, form, id: reply_id, request_type: RequestType::Friend }, out);
         let op =
@@ -80,8 +80,8 @@ impl ChatCore {
         if self.is_account_gone(&other) {
             return self.refuse(to, Some(RequestType::Block), of_deleted(verb), out);
         }
-        let other = self.users.hold_by_name(&other);
-        self.users.hold(me);
+        let other = self.users.retain_by_name(&other);
+        self.users.retain(me);
         let request = self.ask(to, RequestType::Block, out);
         self.begin_or_queue(QueuedFriendOp { request, verb, id: "".into(), content: "".into(), me, other }, out);
     }
@@ -89,7 +89,7 @@ impl ChatCore {
     /// Ends a friendship for the operator, and withdraws the request of `me`. It takes its turn
     /// among the operations of the two users. No client is answered.
     pub(super) fn end_friendship(&mut self, me: &UserName, other: &UserName, out: &mut Vec<CoreAction>) {
-        let (me, other) = (self.users.hold_by_name(me), self.users.hold_by_name(other));
+        let (me, other) = (self.users.retain_by_name(me), self.users.retain_by_name(other));
         let (id, verb) = (ReplyId::Empty, RequestType::Friend);
         let request = self
             .await_answer(PendingRequest { conn: NOBODY, form: JsonContentForm::Text, id, request_type: verb }, out);

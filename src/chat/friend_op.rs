@@ -48,7 +48,7 @@ pub(super) struct QueuedFriendOp {
     pub(super) verb: PairVerb,
     pub(super) id: Box<str>,
     pub(super) content: Box<str>,
-    /// The user who asks. The operation holds a reference to each of the two users.
+    /// The user who asks. The operation retains both users.
     pub(super) me: UserSlot,
     pub(super) other: UserSlot,
 }
@@ -62,7 +62,7 @@ impl QueuedFriendOp {
         size_of::<Self>() + self.id.len() + self.content.len()
     }
 
-    /// The references that it holds.
+    /// The references that it has.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> [UserSlot; 2] {
         [self.me, self.other]
@@ -74,7 +74,7 @@ impl QueuedFriendOp {
 pub(super) struct RunningFriendOp {
     pub(super) request: JobTicket,
     pub(super) verb: PairVerb,
-    /// The user who asks. The operation holds a reference to each of the two users.
+    /// The user who asks. The operation retains both users.
     pub(super) me: UserSlot,
     pub(super) other: UserSlot,
     pub(super) time_ms: u64,
@@ -121,7 +121,7 @@ impl RunningFriendOp {
         self.push.as_ref().map_or(0, Push::weight_bytes)
     }
 
-    /// The references that it holds.
+    /// The references that it has.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> [UserSlot; 2] {
         [self.me, self.other]

@@ -227,7 +227,7 @@ impl PendingFriendOps {
         self.busy_pairs.len() - self.undecided.len()
     }
 
-    /// The references that waiting operations hold.
+    /// The references that waiting operations have.
     pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
         let queued = self.busy_pairs.values().flat_map(|busy| &busy.queued).flat_map(QueuedFriendOp::refs);
         queued.chain(self.undecided.values().flat_map(|undecided| undecided.op.refs()))

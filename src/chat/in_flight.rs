@@ -132,7 +132,7 @@ impl ChatCore {
             load.set(UserInFlightLoad::OVER, true);
         }
         if is_first {
-            self.users.hold(user);
+            self.users.retain(user);
         }
         if is_over {
             self.settle_requests_of_user(user, out);

@@ -23,10 +23,10 @@ pub(super) enum JobPurpose {
     Token {
         request: JobTicket,
     },
-    /// Holds a reference to the user.
+    /// Retains the user.
     Page(UserSlot),
-    /// Counts the mailbox of a user who is away, because this push has waited too long. Holds a
-    /// reference to the user.
+    /// Counts the mailbox of a user who is away, because this push has waited too long. Retains
+    /// the user.
     Count {
         user: UserSlot,
         seq: u64,
@@ -43,25 +43,23 @@ pub(super) enum JobPurpose {
         seq: u64,
     },
     Friendship(RunningFriendOp),
-    /// Searches a push that may be in the store. Holds a reference to its receiver.
+    /// Searches a push that may be in the store. Retains its receiver.
     Lost {
         receiver: UserSlot,
         seq: u64,
         /// The value of `Chat::blocks` when the job was submitted.
         blocks: u64,
     },
-    /// Reads this user's friends again. Holds a reference to the user, whose `loading` is set.
+    /// Reads this user's friends again. Retains the user, whose `loading` is set.
     Friends(UserSlot),
-    /// Asks to which node this user belongs: it is to be told something. Holds a reference to the
-    /// user.
+    /// Asks to which node this user belongs: it is to be told something. Retains the user.
     Owner(UserSlot),
     /// The same for a user who logs in here; the user may be gone by now.
     ClaimedOwner {
         user: UserSlot,
         serial: u64,
     },
-    /// The barrier behind all jobs about a user who moves to another node. Holds a reference to the
-    /// user.
+    /// The barrier behind all jobs about a user who moves to another node. Retains the user.
     LettingGo(UserSlot),
     /// Asks to which node a user belongs. The operator has asked about the user.
     AskedOwner(PendingUserReport),

@@ -321,7 +321,7 @@ impl ChatCore {
     /// of their list and friends during the read are kept. [`reading_ended`](Self::reading_ended)
     /// ends it.
     pub(super) fn begin_reading(&mut self, user: &UserName) -> UserSlot {
-        let user = self.users.hold_by_name(user);
+        let user = self.users.retain_by_name(user);
         self.loading_begins(user);
         user
     }

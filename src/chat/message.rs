@@ -82,8 +82,8 @@ impl ChatCore {
         let message = (self.take_seq(), body);
         self.totals.taken += 1;
         self.add_unanswered(conn);
-        self.users.hold(user);
-        self.users.hold(other);
+        self.users.retain(user);
+        self.users.retain(other);
         let receiver = (other, receiver.as_str());
         let delivery = self.deliveries.insert(Delivery::of_message(message, user, receiver, waiter));
         self.remember(user, key, delivery);

@@ -69,7 +69,7 @@ impl ChatCore {
         } else {
             Job::LoadPage { user: user_name, after_seq, pushes_max, bytes_max }
         };
-        self.users.hold(user);
+        self.users.retain(user);
         self.evict_deliveries(saved);
         if self.submit(job, JobPurpose::Page(user), out).is_err() {
             self.page_failed(user, PAGE_RETRY_MS);
@@ -209,7 +209,7 @@ impl ChatCore {
     /// The user's connection is gone.
     pub(super) fn goes_offline(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         // The references that are released below may be the last ones to the user.
-        self.users.hold(user);
+        self.users.retain(user);
         self.watch_who_leaves(user);
         self.users.set_route_away(user);
         self.left_node(user);

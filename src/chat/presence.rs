@@ -42,7 +42,7 @@ enum PresenceChangePhase {
     Resting,
 }
 
-/// The change of one user. Holds a reference to the user.
+/// The change of one user. Retains the user.
 #[derive(Debug)]
 struct PresenceChange {
     phase: PresenceChangePhase,
@@ -115,7 +115,7 @@ impl PresenceNotifier {
             + (self.changes.len() + self.unsent.len()) * CHANGE_BYTES
     }
 
-    /// The references that it holds.
+    /// The references that it has.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
         self.changes.keys().copied().chain(self.changes.values().flat_map(|change| change.friends.iter().copied()))
@@ -194,7 +194,7 @@ impl ChatCore {
                     PresenceChange { phase: PresenceChangePhase::Queued, known_state: Some(!is_here), friends },
                 );
                 presence.queue.push_back(PresenceWork::Of(user));
-                self.users.hold(user);
+                self.users.retain(user);
             }
             Some(change) => {
                 let_go = std::mem::replace(&mut change.friends, friends);
@@ -444,7 +444,7 @@ impl ChatCore {
 
     /// Tells a user what is owed to them. Gives the looks that it used.
     fn send_unsent(&mut self, to: UserSlot, looks_max: u32, out: &mut Vec<CoreAction>) -> u32 {
-        // A turn holds no reference: if nothing is owed any more, the user may be gone.
+        // A turn retains nobody: if nothing is owed any more, the user may be gone.
         if !self.presence.unsent.contains_key(&to) {
             return 0;
         }

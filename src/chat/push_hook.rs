@@ -256,7 +256,7 @@ impl ChatCore {
         }
         let stage = PushWatchStage::Waiting(self.wheel.insert(due_ms, ChatTimer::PushHook(user)));
         hook.insert(PushWatch { user, seq, stage, news: None });
-        self.users.hold(user);
+        self.users.retain(user);
     }
 
     fn unwatch(&mut self, user: UserSlot) {
@@ -400,7 +400,7 @@ impl ChatCore {
                 hook.counting += 1;
                 hook.enter(user, PushWatchStage::Counting);
             }
-            self.users.hold(user);
+            self.users.retain(user);
             let job = Job::LoadPage {
                 user: self.users.get(user).name.clone(),
                 after_seq: 0,

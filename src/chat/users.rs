@@ -129,9 +129,9 @@ impl Users {
     }
 
     /// Finds or adds a user and counts a reference to them.
-    pub(super) fn hold_by_name(&mut self, name: &UserName) -> UserSlot {
+    pub(super) fn retain_by_name(&mut self, name: &UserName) -> UserSlot {
         if let Some(user) = self.find(name.as_str()) {
-            self.hold(user);
+            self.retain(user);
             return user;
         }
         let hash = self.hash(name.as_str());
@@ -150,14 +150,14 @@ impl Users {
     }
 
     /// Counts one more reference.
-    pub(super) fn hold(&mut self, user: UserSlot) {
+    pub(super) fn retain(&mut self, user: UserSlot) {
         self.slab[user.slot()].refs += 1;
     }
 
     /// Releases a reference.
     pub(super) fn release(&mut self, user: UserSlot) {
         let entry = &mut self.slab[user.slot()];
-        debug_assert!(entry.refs > 0, "released more often than held");
+        debug_assert!(entry.refs > 0, "released more often than retained");
         entry.refs = entry.refs.saturating_sub(1);
         self.evict_unused(user);
     }
@@ -244,7 +244,7 @@ impl Users {
         let is_system = |name: &UserName| name.as_str() == RESERVED_NAME;
         let names = if is_system(&self.get(user).name) { &[] } else { names };
         let names = names.iter().filter(|name| !is_system(name));
-        let mut friends: Vec<UserSlot> = names.map(|name| self.hold_by_name(name)).collect();
+        let mut friends: Vec<UserSlot> = names.map(|name| self.retain_by_name(name)).collect();
         friends.sort_unstable();
         self.friends_len = self.friends_len + friends.len() - before.len();
         self.get_mut(user).friends = friends.into();
@@ -283,7 +283,7 @@ impl Users {
                 Some((_, last)) => *last = friends,
                 None => {
                     loading.changes.push((other, friends));
-                    self.hold(other);
+                    self.retain(other);
                 }
             }
         }
@@ -298,7 +298,7 @@ impl Users {
             (Err(place), true) => {
                 list.insert(place, other);
                 self.friends_len += 1;
-                self.hold(other);
+                self.retain(other);
             }
             (Ok(place), false) => {
                 list.remove(place);

@@ -114,7 +114,7 @@ impl ChatCore {
         outcome: Option<AdminJobOutcome>,
         out: &mut Vec<CoreAction>,
     ) {
-        let receiver = self.users.hold_by_name(&user);
+        let receiver = self.users.retain_by_name(&user);
         match &outcome {
             Some(AdminJobOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
             Some(AdminJobOutcome::Full(quota)) => self.note_mailbox_full(user, *quota, out),
@@ -245,7 +245,7 @@ impl ChatCore {
             self.admin.notice_to_all = None;
             // Some may be in the store nevertheless, and their receivers online.
             for push in failed_pushes {
-                let receiver = self.users.hold_by_name(&push.receiver);
+                let receiver = self.users.retain_by_name(&push.receiver);
                 self.look_for(receiver, push.seq, out);
                 self.users.release(receiver);
             }

@@ -208,7 +208,7 @@ impl ChatCore {
 
     /// Pushes of `sender` for this receiver may be in the store without their owner knowing.
     fn take_over_dirty(&mut self, receiver: &UserName, sender: UserSlot, out: &mut Vec<CoreAction>) {
-        let receiver = self.users.hold_by_name(receiver);
+        let receiver = self.users.retain_by_name(receiver);
         self.look(receiver, out);
         if !self.users.is_here(receiver) {
             // Otherwise this node would not know of it when the sender moves on.

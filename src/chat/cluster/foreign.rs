@@ -163,7 +163,7 @@ impl ChatCore {
 
     fn list_foreign(&mut self, user: UserSlot, push: Push, out: &mut Vec<CoreAction>) {
         self.watch_for(user, push.seq);
-        self.users.hold(user);
+        self.users.retain(user);
         let delivery = self.deliveries.insert(Delivery::of_foreign(push, user));
         let Some(list) = &mut self.users.get_mut(user).list else { return };
         if list.mailbox.backfill == MailboxBackfillState::Live {
@@ -286,7 +286,7 @@ impl ChatCore {
         let sender = found.body.sender().to_owned();
         found.sender = self.users.find(&sender);
         if let Some(sender) = found.sender {
-            self.users.hold(sender);
+            self.users.retain(sender);
             if let Some(cluster) = &mut self.cluster {
                 cluster.unsaved_messages.insert(sender, delivery);
             }

@@ -81,9 +81,9 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let hash = self.users.hash(user.as_str());
-        let user = self.users.hold_by_name(&user);
+        let user = self.users.retain_by_name(&user);
         let Some(cluster) = &mut self.cluster else { return };
-        if cluster.epochs.get(&user).is_some_and(|&held| held > epoch) {
+        if cluster.epochs.get(&user).is_some_and(|&known| known > epoch) {
             // The user has logged in here again since that was read.
             return self.users.release(user);
         }

@@ -90,11 +90,11 @@ pub(super) struct ClusterState {
     /// The same claims in the order of the times of their next questions. They may have ended.
     claims_to_ask: VecDeque<(u64, UserSlot, u64)>,
     last_claim: u64,
-    /// Users who log in on another node; each holds a reference.
+    /// Users who log in on another node; each is retained.
     releases: BTreeMap<UserSlot, letting_go::UserRelease>,
     /// Users whom other nodes may claim.
     claimable_users: letting_go::ClaimableUsers,
-    /// Users whose owner is still to be told something; each holds a reference.
+    /// Users whose owner is still to be told something; each is retained.
     owner_notices: BTreeMap<UserSlot, owner_notices::PendingOwnerNotice>,
     /// Those of them whose owner must be read. It may be known by now.
     to_ask: BTreeSet<UserSlot>,

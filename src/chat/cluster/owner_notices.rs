@@ -71,9 +71,9 @@ impl ChatCore {
         let is_here = self.users.is_here(receiver);
         let is_handed_over = !is_here && self.is_handed_over(receiver, delivery.seq);
         // The users may be released together with the delivery.
-        self.users.hold(receiver);
+        self.users.retain(receiver);
         if let Some(sender) = sender {
-            self.users.hold(sender);
+            self.users.retain(sender);
         }
         self.on_save_result(delivery, if is_first { &JobOutcome::Saved } else { &JobOutcome::Duplicate }, out);
         if is_here {
@@ -147,7 +147,7 @@ impl ChatCore {
             cluster.dirty.insert(self.users.hash(self.users.get(sender).name.as_str()), user);
         }
         if is_new {
-            self.users.hold(user);
+            self.users.retain(user);
         }
         self.ask_owner(user, out);
     }

@@ -61,7 +61,7 @@ impl RemoteRecipient {
 /// All remote receivers of this node.
 #[derive(Debug, Default)]
 pub(super) struct RemoteReceivers {
-    /// The receivers. Each holds a reference to its user.
+    /// The receivers. Each retains its user.
     receivers: BTreeMap<UserSlot, RemoteRecipient>,
     /// The receivers that are not in the state Stored, by their node.
     by_node: BTreeSet<(NodeId, UserSlot)>,
@@ -362,7 +362,7 @@ impl ChatCore {
         let (state, last_use) = (RemoteDeliveryMode::Stored { last: 0 }, remotes.last_use);
         remotes.receivers.insert(user, RemoteRecipient { owner, state, last_use, items: BTreeMap::new(), bytes: 0 });
         remotes.by_last_use.insert(last_use, user);
-        self.users.hold(user);
+        self.users.retain(user);
         self.users.set_route_elsewhere(user);
     }
 
@@ -438,7 +438,7 @@ impl ChatCore {
         if items.is_empty() {
             return;
         }
-        self.users.hold(receiver);
+        self.users.retain(receiver);
         let (mut saved, mut unsaved) = (Vec::new(), Vec::new());
         for delivery in items {
             let Some(found) = self.deliveries.get_mut(delivery) else { continue };
