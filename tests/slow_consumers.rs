@@ -1,5 +1,5 @@
 //! Receivers who do not read, do not ack, or are not there any more and never said so: the real
-//! binary on SQLite. They cost the server a bounded amount of memory, disturb nobody, are let go of
+//! binary on SQLite. They cost the server a bounded amount of memory, disturb nobody, are closed
 //! in time, and lose nothing that was promised.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -60,7 +60,7 @@ impl Server {
 
     /// Waits until it has so many files open.
     #[track_caller]
-    fn lets_go(&self, files: usize) {
+    fn closes_down_to(&self, files: usize) {
         let until = Instant::now() + PATIENCE;
         while self.files() > files {
             assert!(Instant::now() < until, "{} files are open, {files} were expected", self.files());
@@ -192,7 +192,7 @@ fn a_client_that_speaks_and_takes_nothing_of_what_waits_is_closed_and_its_messag
         std::thread::sleep(Duration::from_millis(10));
     };
     assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
-    server.lets_go(files - 1);
+    server.closes_down_to(files - 1);
     ann.fence();
     takes_all(&server, 20);
 }

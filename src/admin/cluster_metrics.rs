@@ -49,7 +49,8 @@ fn claims(text: &mut MetricsText, totals: &ClusterCounters) {
         ("unowned", totals.claims_unowned),
         ("dropped", totals.claims_dropped),
     ];
-    let help = "How these went on: the other node has let go, its life was over, none had the user, nobody waits.";
+    let help =
+        "How these went on: the other node has released the user, its life was over, none had the user, nobody waits.";
     text.counters("cluster_claims_ended", "by", help, ended.map(|(how, count)| (how.to_owned(), count)));
     let help = "Time that log-ins have waited for other nodes, without the dropped ones.";
     text.counter_of_seconds("cluster_claims_wait_seconds", help, totals.claims_ms);

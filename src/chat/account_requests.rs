@@ -131,7 +131,7 @@ impl ChatCore {
             | JobPurpose::Owner(_)
             | JobPurpose::ClaimedOwner { .. }
             | JobPurpose::AskedOwner(_)
-            | JobPurpose::LettingGo(_)
+            | JobPurpose::ReleaseBarrier(_)
             | JobPurpose::Login(_) => {}
         }
     }
@@ -150,7 +150,7 @@ impl ChatCore {
                 self.on_claimed_owner_read((user, serial), &outcome, out);
             }
             (JobPurpose::AskedOwner(question), outcome) => self.owner_for_question(question, &outcome, out),
-            (JobPurpose::LettingGo(user), _) => self.finish_release(user, out),
+            (JobPurpose::ReleaseBarrier(user), _) => self.finish_release(user, out),
             (JobPurpose::Page(user), JobOutcome::Page(page)) => self.page_read(user, page, out),
             (JobPurpose::Lost { receiver, seq, blocks }, JobOutcome::Page(page)) => {
                 self.on_push_search_page((receiver, seq), blocks, page, out);
@@ -221,7 +221,7 @@ impl ChatCore {
             | JobPurpose::Owner(_)
             | JobPurpose::ClaimedOwner { .. }
             | JobPurpose::AskedOwner(_)
-            | JobPurpose::LettingGo(_)
+            | JobPurpose::ReleaseBarrier(_)
             // These purposes have cleaned up themselves.
             | JobPurpose::Account(_)
             | JobPurpose::NewPassword(_)

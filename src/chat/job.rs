@@ -60,7 +60,7 @@ pub(super) enum JobPurpose {
         serial: u64,
     },
     /// The barrier behind all jobs about a user who moves to another node. Retains the user.
-    LettingGo(UserSlot),
+    ReleaseBarrier(UserSlot),
     /// Asks to which node a user belongs. The operator has asked about the user.
     AskedOwner(PendingUserReport),
     /// Hashes a password that the operator gives.

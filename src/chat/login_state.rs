@@ -13,7 +13,7 @@
 //! | `Verifying` | job `Verify` | `Verified`, failure |
 //! | `WaitingToLoad` | behind another log-in of the user that loads | `LoadingTurn`, `NoPlace` |
 //! | `Loading` | job `Load`; the user is loading | `Loaded`, failure |
-//! | `Claiming` | with the claims (`cluster/claims.rs`); the user is loading | `LetGo`, `Dropped` |
+//! | `Claiming` | with `cluster/claims.rs`; the user is loading | `Released`, `Dropped` |
 //! | `Taking` | job `Claim`; the user is loading | `Loaded`, failure |
 //!
 //! In a cluster, `Elsewhere` leads from each job that reads to `Claiming`.
@@ -65,11 +65,11 @@ pub(super) enum LoginState {
     /// The credential is good. The store reads friends and the first page. The user is loading, and
     /// referred to.
     Loading,
-    /// The credential is good. The user belongs to another node, which must let go of them. The
+    /// The credential is good. The user belongs to another node, which must release them. The
     /// user is loading and is referred to.
     Claiming { owner: UserOwner },
-    /// The other node has let go. The store notes that the user belongs to this node, then reads
-    /// friends and the first page. The user is loading and is referred to.
+    /// The other node has released the user. The store notes that the user belongs to this node,
+    /// then reads friends and the first page. The user is loading and is referred to.
     Taking { epoch: u64, floor: u64 },
 }
 
@@ -97,8 +97,8 @@ pub(super) enum LoginEvent {
     Loaded,
     /// The user belongs to another node.
     Elsewhere(UserOwner),
-    /// The other node has let go of the user.
-    LetGo { epoch: u64, floor: u64 },
+    /// The other node has released the user.
+    Released { epoch: u64, floor: u64 },
     /// The queue in which it was to wait is full.
     NoPlace,
     /// Its job could not be submitted: too many are in flight.
@@ -193,7 +193,7 @@ impl LoginState {
     /// The step that follows this event.
     pub(super) fn on(self, event: LoginEvent, facts: LoginFacts) -> LoginStep {
         use LoginEvent::{
-            Banned, Begins, Dropped, Elsewhere, HashingTurn, LetGo, Loaded, LoadingTurn, NoPlace, Proven, Unproven,
+            Banned, Begins, Dropped, Elsewhere, HashingTurn, Loaded, LoadingTurn, NoPlace, Proven, Released, Unproven,
             Verified,
         };
         match (self, event) {
@@ -243,7 +243,7 @@ impl LoginState {
             (Self::Loading | Self::Taking { .. }, Elsewhere(owner)) => {
                 step(None, NextLoginStep::Enter(Self::Claiming { owner }))
             }
-            (Self::Claiming { .. }, LetGo { epoch, floor }) => {
+            (Self::Claiming { .. }, Released { epoch, floor }) => {
                 step(None, NextLoginStep::Enter(Self::Taking { epoch, floor }))
             }
             (Self::Claiming { .. }, Dropped) => step(None, NextLoginStep::Drop),

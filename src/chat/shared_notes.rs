@@ -34,7 +34,7 @@ fn kind_of(purpose: &JobPurpose) -> JobKind {
     match purpose {
         JobPurpose::Hash { .. } | JobPurpose::Create { .. } => JobKind::SignUp,
         JobPurpose::Account(_) | JobPurpose::NewPassword(_) => JobKind::Account,
-        JobPurpose::Login(_) | JobPurpose::ClaimedOwner { .. } | JobPurpose::LettingGo(_) => JobKind::LogIn,
+        JobPurpose::Login(_) | JobPurpose::ClaimedOwner { .. } | JobPurpose::ReleaseBarrier(_) => JobKind::LogIn,
         JobPurpose::Token { .. } => JobKind::Token,
         JobPurpose::Profile { .. } => JobKind::Profile,
         JobPurpose::Page(_) | JobPurpose::Lost { .. } | JobPurpose::Count { .. } => JobKind::Page,

@@ -106,7 +106,7 @@ fn a_database_that_was_away_is_come_to_again_however_many_clients_there_are() {
         false
     };
     database.stop();
-    // Every worker learns it and lets go of its connection, and those who wait take what is free.
+    // Every worker learns it and closes its connection, and those who wait take what is free.
     for _ in 0..30 {
         assert!(!is_signed_up());
     }

@@ -1,6 +1,6 @@
 //! Log-ins of users who belong to another node.
 //!
-//! After the credential was checked, the other node is asked to let go of the user. It answers when
+//! After the credential was checked, the other node is asked to release the user. It answers when
 //! all pushes that it has taken from and for the user are durable. If it is dead, it is fenced.
 //! Only then are the whereabouts changed, by compare-and-set, and friends and first page are read
 //! after that. So no message of the user that is taken here can overtake one that was taken there.
@@ -30,10 +30,10 @@ pub(super) struct UserOwnershipClaim {
     /// In the state `Claiming`.
     login: LoginAttemptId,
     owner: UserOwner,
-    /// The incarnation that was asked to let go.
+    /// The incarnation that was asked to release the user.
     asked_owner: Option<NodeIncarnation>,
     began_ms: u64,
-    /// The other node has let go, or is dead.
+    /// The other node has released the user, or is dead.
     is_free: bool,
 }
 
@@ -164,7 +164,7 @@ impl ChatCore {
         self.forget_remote(user, out);
         self.note_arrived_sender(user);
         self.forget_saved(user);
-        let event = LoginEvent::LetGo { epoch: claim.owner.epoch, floor: self.next_seq };
+        let event = LoginEvent::Released { epoch: claim.owner.epoch, floor: self.next_seq };
         self.login_event(claim.login, event, out);
     }
 
@@ -188,7 +188,7 @@ impl ChatCore {
         }
     }
 
-    /// The other node has let go.
+    /// The other node has released the user.
     pub(super) fn on_user_released(&mut self, released: UserHandoverData, out: &mut Vec<CoreAction>) {
         let UserHandoverData { user, claim: serial, epoch, clock, dirty, window } = released;
         let Some(user) = self.users.find(user.as_str()) else { return };

@@ -111,7 +111,7 @@ pub enum NodeMessage {
         /// The user.
         user: UserName,
     },
-    /// This user logs in on the sending node: let go of them.
+    /// This user logs in on the sending node: release them.
     Release {
         /// The user.
         user: UserName,
@@ -199,9 +199,9 @@ pub enum NodeMessage {
 /// or for the store, and how its links are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClusterGauges {
-    /// Log-ins that wait until another node has let go of the user.
+    /// Log-ins that wait until another node has released the user.
     pub claims: usize,
-    /// Users whom this node is letting go of.
+    /// Users whom this node is releasing to others.
     pub releases: usize,
     /// Users whose owner still has to be told something.
     pub owner_notices: usize,
@@ -224,7 +224,7 @@ pub struct ClusterCounters {
     pub looks_received: u64,
     /// Log-ins that found their user on another node.
     pub claims_begun: u64,
-    /// Claims that ended because the other node let go of the user.
+    /// Claims that ended because the other node released the user.
     pub claims_released: u64,
     /// Claims that ended because the other node's life was over.
     pub claims_fenced: u64,

@@ -6,7 +6,7 @@ use crate::chat::ChatCore;
 /// Why a log-in that waited for another node waits no longer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum OwnershipClaimOutcome {
-    /// The other node has let go of the user.
+    /// The other node has released the user.
     Released,
     /// The other node's life was over.
     Fenced,

@@ -10,8 +10,8 @@
 //! | `clock.rs` | the numbers of pushes: a later push gets a greater number, on whichever node |
 //! | `owner_notices.rs` | the owners to be told that a push was saved, or may have been saved |
 //! | `looks.rs` | reading a list anew: after a `Look`, or after the death of a node |
-//! | `claims.rs` | log-ins of users who belong to another node, which must let go of them first |
-//! | `letting_go.rs` | the other side of a claim: everything is saved, then handed over |
+//! | `claims.rs` | log-ins of users who belong to another node, which must release them first |
+//! | `release.rs` | the other side of a claim: everything is saved, then handed over |
 //! | `taken_messages.rs` | messages that are not durable yet: they delay a claim of their sender |
 //! | `dirty.rs` | the receivers for whom the next node of a sender must look |
 //! | `kept_looks.rs` | the same for nodes that have not confirmed that they look |
@@ -52,13 +52,13 @@ mod figures;
 mod forced_logouts;
 mod foreign;
 mod kept_looks;
-mod letting_go;
 mod link;
 mod looks;
 mod owner_notices;
 mod presence;
 mod questions;
 mod recent_set;
+mod release;
 mod remote_receivers;
 mod step_count;
 mod taken_messages;
@@ -91,9 +91,9 @@ pub(super) struct ClusterState {
     claims_to_ask: VecDeque<(u64, UserSlot, u64)>,
     last_claim: u64,
     /// Users who log in on another node; each is retained.
-    releases: BTreeMap<UserSlot, letting_go::UserRelease>,
+    releases: BTreeMap<UserSlot, release::UserRelease>,
     /// Users whom other nodes may claim.
-    claimable_users: letting_go::ClaimableUsers,
+    claimable_users: release::ClaimableUsers,
     /// Users whose owner is still to be told something; each is retained.
     owner_notices: BTreeMap<UserSlot, owner_notices::PendingOwnerNotice>,
     /// Those of them whose owner must be read. It may be known by now.
@@ -202,7 +202,7 @@ impl ClusterState {
         self.epochs.capacity() * size_of::<(UserSlot, u64)>()
             + self.claims.len() * OF_TREE * CLAIM_BYTES
             + self.claims_to_ask.capacity() * size_of::<(u64, UserSlot, u64)>()
-            + self.releases.len() * OF_TREE * size_of::<(UserSlot, letting_go::UserRelease)>()
+            + self.releases.len() * OF_TREE * size_of::<(UserSlot, release::UserRelease)>()
             + self.claimable_users.memory_bytes()
             + self.owner_notices.len() * OF_TREE * size_of::<(UserSlot, owner_notices::PendingOwnerNotice)>()
             + self.to_ask.len() * OF_TREE * size_of::<UserSlot>()
@@ -232,7 +232,7 @@ impl ChatCore {
             claims_to_ask: VecDeque::new(),
             last_claim: 0,
             releases: BTreeMap::new(),
-            claimable_users: letting_go::ClaimableUsers::default(),
+            claimable_users: release::ClaimableUsers::default(),
             owner_notices: BTreeMap::new(),
             to_ask: BTreeSet::new(),
             tells_all_nodes: false,

@@ -369,7 +369,7 @@ impl ChatCore {
     fn remove_remote(&mut self, user: UserSlot) {
         let Some(remotes) = self.remotes() else { return };
         let items = remotes.end(user);
-        debug_assert!(items.is_empty(), "its items were let go of");
+        debug_assert!(items.is_empty(), "its items were removed");
         if let Some(remote) = remotes.receivers.remove(&user) {
             remotes.by_last_use.remove(&remote.last_use);
             self.users.clear_route_elsewhere(user);

@@ -1,4 +1,4 @@
-//! The messages that were taken here and are neither acked nor committed, by sender. Letting go of
+//! The messages that were taken here and are neither acked nor committed, by sender. The release of
 //! a user waits for the user's own messages, and for no others.
 //!
 //! No code on the way of a message calls this module, so a server that is not in a cluster pays

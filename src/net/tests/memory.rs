@@ -106,7 +106,7 @@ fn input_that_is_not_whole_counts_and_is_given_back() {
     }
     world.settle();
     let dropped = clients.iter().filter(|client| client.dropped()).count();
-    assert!((20..60).contains(&dropped), "{dropped} were let go of");
+    assert!((20..60).contains(&dropped), "{dropped} were closed");
     assert!(world.hub.memory_bytes() <= budget && !ann.dropped());
     for client in &clients {
         client.end();

@@ -273,7 +273,7 @@ fn a_hello_that_is_cut_off_is_given_up_in_time() {
     world.turn();
     assert_eq!(world.hub.counters().closed(CloseCause::HandshakeTimeout), 1);
     assert!(pipe.server_ended());
-    // And one whose client is gone is let go of at once.
+    // And one whose client is gone is closed at once.
     let pipe = world.connect();
     pipe.send(&whole[..whole.len() / 2]);
     pipe.end();

@@ -89,7 +89,7 @@ fn last_words_are_out_before_an_end_that_fails() {
     }
 }
 
-/// A client that is told something last and cannot be written to is let go of, too.
+/// A client that is told something last and cannot be written to is closed, too.
 #[test]
 fn last_words_that_cannot_be_written_hold_nothing_up() {
     for fault in [FakeSocketFault::Write, FakeSocketFault::WriteZero] {

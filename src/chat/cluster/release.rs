@@ -1,4 +1,4 @@
-//! Letting go of a user who logs in on another node: the user's connection here is closed, their
+//! The release of a user who logs in on another node: the user's connection here is closed, their
 //! messages and the pushes for them are made durable, and the state that the other node needs is
 //! handed over.
 //!
@@ -49,7 +49,7 @@ impl ClaimableUsers {
     }
 }
 
-/// The progress of letting go.
+/// The progress of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UserReleaseStage {
     /// Some of the user's messages are neither acked nor committed.
@@ -60,7 +60,7 @@ enum UserReleaseStage {
     Asked,
 }
 
-/// A user whom this node lets go of.
+/// A user whom this node releases to another one.
 #[derive(Debug)]
 pub(super) struct UserRelease {
     to: NodeIncarnation,
@@ -127,7 +127,7 @@ impl ChatCore {
         }
         if going.stage == UserReleaseStage::Barrier {
             let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
-            if self.submit(job, JobPurpose::LettingGo(user), out).is_ok()
+            if self.submit(job, JobPurpose::ReleaseBarrier(user), out).is_ok()
                 && let Some(cluster) = &mut self.cluster
                 && let Some(going) = cluster.releases.get_mut(&user)
             {
@@ -153,7 +153,7 @@ impl ChatCore {
     pub(in super::super) fn finish_release(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.releases.get_mut(&user) else {
-            debug_assert!(false, "a user whom the node lets go of is in the table");
+            debug_assert!(false, "a user who is being released is in the table");
             return;
         };
         going.barriers -= 1;

@@ -24,7 +24,7 @@ fn release_to_three(node: &mut TestNode) -> (bool, Vec<UserName>) {
 }
 
 #[test]
-fn letting_go_waits_for_all_messages_of_the_user_even_those_not_in_the_dedup_window() {
+fn a_release_waits_for_all_messages_of_the_user_even_those_not_in_the_dedup_window() {
     let mut node = TestNode::with(CoreSettings { dedup_messages_max: 1, ..CoreSettings::default() });
     let ann = node.log_in("ann", &["bob", "cid"]);
     let bob = node.log_in("bob", &["ann"]);
@@ -50,7 +50,7 @@ fn letting_go_waits_for_all_messages_of_the_user_even_those_not_in_the_dedup_win
 }
 
 #[test]
-fn pushes_for_the_user_are_saved_before_letting_go() {
+fn pushes_for_the_user_are_saved_before_the_release() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob"]);
     let bob = node.log_in("bob", &["ann"]);
@@ -68,7 +68,7 @@ fn pushes_for_the_user_are_saved_before_letting_go() {
 }
 
 #[test]
-fn letting_go_begins_anew_if_the_user_was_here_again() {
+fn a_release_begins_anew_if_the_user_was_here_again() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &["bob"]);
     node.release("ann", 1, 7);
