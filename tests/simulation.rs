@@ -142,7 +142,7 @@ fn seed_1_timers_of_one_coarse_slot_hid_each_other_and_an_ack_left_a_push_in_the
 }
 
 #[test]
-fn seed_2_a_user_was_forgotten_while_their_list_was_put_away() {
+fn seed_2_a_user_was_evicted_while_their_list_was_put_away() {
     run_as_before(2, 3_000);
 }
 

@@ -236,7 +236,7 @@ pub enum CoreAction {
         conn: ConnId,
     },
     /// Close the connection when the output before this is written (or cannot be written). The core
-    /// has forgotten the connection: send no further event about it.
+    /// has removed the connection: send no further event about it.
     Close {
         /// This connection.
         conn: ConnId,

@@ -97,7 +97,7 @@ impl DedupWindow {
         (at_ms >= oldest_ms).then_some(at_ms)
     }
 
-    /// Remembers a message, and forgets the oldest beyond `count_max`.
+    /// Remembers a message, and evicts the oldest beyond `count_max`.
     pub(super) fn insert(&mut self, key: DedupKey, now_ms: u64, delivery: DeliveryRef, count_max: u32) {
         self.remove_where(key, |_| true);
         while self.queue.len() >= (count_max as usize).clamp(1, COUNT_MAX) {
@@ -120,7 +120,7 @@ impl DedupWindow {
         debug_assert!(self.packed.is_none(), "it is unpacked before");
         let new: Vec<DedupWindowEntry> = said
             .filter(|&(key, _)| self.find_key(key, |sent| !is_open(sent.delivery)).is_none())
-            .map(|(key, at_ms)| DedupWindowEntry { key, at_ms, delivery: packed::FORGOTTEN })
+            .map(|(key, at_ms)| DedupWindowEntry { key, at_ms, delivery: packed::NO_DELIVERY })
             .collect();
         let mut promised: Vec<u64> = new.iter().map(|sent| sent.key.number()).collect();
         promised.sort_unstable();
@@ -144,7 +144,7 @@ impl DedupWindow {
         }
     }
 
-    /// Forgets the message of this delivery, which was not taken after all. A later message with
+    /// Removes the message of this delivery, which was not taken after all. A later message with
     /// the same id stays.
     pub(super) fn remove(&mut self, key: DedupKey, delivery: DeliveryRef) {
         if let Some(packed) = &mut self.packed {
@@ -175,7 +175,7 @@ impl DedupWindow {
         }
     }
 
-    /// Forgets messages that were sent before `oldest_ms`; gives the time of the newest one that is
+    /// Removes messages that were sent before `oldest_ms`; gives the time of the newest one that is
     /// left.
     pub(super) fn expire(&mut self, oldest_ms: u64) -> Option<u64> {
         if let Some(packed) = &self.packed {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_not_taken_can_be_forgotten() {
+    fn one_that_was_not_taken_can_be_removed() {
         let mut dedup = DedupWindow::default();
         dedup.insert(DedupKey::of(1, "x"), 0, delivery(1), 8);
         dedup.insert(DedupKey::of(1, "y"), 1, delivery(2), 8);

@@ -205,7 +205,7 @@ impl ChatCore {
     /// Releases the memory of an empty list.
     pub(super) fn release_list(&mut self, user: UserSlot) {
         if let Some(list) = self.users.get_mut(user).list.take() {
-            debug_assert!(list.mailbox.is_done(), "only an empty list is dropped");
+            debug_assert!(list.mailbox.is_done(), "only an empty list is released");
             for timer in [list.cursor.timer, list.mailbox.page_timer].into_iter().flatten() {
                 self.wheel.cancel(timer);
             }

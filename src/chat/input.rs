@@ -286,7 +286,7 @@ impl ChatCore {
             return;
         };
         if list.cursor.timer.is_none() {
-            // The timer is set for an empty list, too: when it fires, the list is dropped.
+            // The timer is set for an empty list, too: when it fires, the list is released.
             let since = list.cursor.oldest_sending_ms().unwrap_or(self.now.mono_ms);
             list.cursor.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, ChatTimer::Resend(user)));
         }

@@ -90,7 +90,7 @@ impl ChatCore {
         }
     }
 
-    /// Drops the deferred log-in of a connection that is gone.
+    /// Removes the deferred log-in of a connection that is gone.
     pub(super) fn remove_deferred_log_in(&mut self, conn: ConnId, out: &mut Vec<CoreAction>) {
         if let Some(id) = self.logins.take_deferred(conn) {
             self.login_event(id, LoginEvent::Dropped, out);
@@ -429,7 +429,7 @@ impl ChatCore {
         }
         self.watch_is_over(conn, user);
         self.sessions.note_log_in(conn, self.now.wall_ms);
-        self.forget_remote(user, out);
+        self.remove_remote(user, out);
         let older = self.users.set_route_here(user, conn);
         match older {
             UserLocation::Here(older) if older != conn => {

@@ -70,7 +70,7 @@ impl ChatCore {
             Job::LoadPage { user: user_name, after_seq, pushes_max, bytes_max }
         };
         self.users.retain(user);
-        self.evict_deliveries(saved);
+        self.release_deliveries(saved);
         if self.submit(job, JobPurpose::Page(user), out).is_err() {
             self.page_failed(user, PAGE_RETRY_MS);
         }
@@ -180,7 +180,7 @@ impl ChatCore {
             return;
         };
         let saved = list.mailbox.make_room_on_tail(found.weight_bytes(), &self.rules, &self.deliveries);
-        self.evict_deliveries(saved);
+        self.release_deliveries(saved);
         if let Some(list) = &mut self.users.get_mut(user).list {
             let listed = list.mailbox.append_tail(delivery, &self.deliveries, &self.rules);
             if let Some(found) = self.deliveries.get_mut(delivery) {
@@ -195,9 +195,9 @@ impl ChatCore {
         }
     }
 
-    /// Drops deliveries that were removed from a list: they are in the store, or being saved, or
+    /// Releases deliveries that were removed from a list: they are in the store, or being saved, or
     /// were never promised.
-    pub(super) fn evict_deliveries(&mut self, deliveries: Vec<DeliveryRef>) {
+    pub(super) fn release_deliveries(&mut self, deliveries: Vec<DeliveryRef>) {
         for delivery in deliveries {
             if let Some(found) = self.deliveries.get_mut(delivery) {
                 found.is_listed = false;
@@ -235,7 +235,7 @@ impl ChatCore {
         self.users.release(user);
     }
 
-    /// Drops a list that is not needed any more: its pushes are in the store, or being saved.
+    /// Evicts a list that is not needed any more: its pushes are in the store, or being saved.
     fn evict_list(&mut self, user: UserSlot) {
         let Some(list) = self.users.get_mut(user).list.take() else {
             return;
@@ -245,6 +245,6 @@ impl ChatCore {
             self.wheel.cancel(timer);
         }
         let deliveries: Vec<DeliveryRef> = list.mailbox.all().collect();
-        self.evict_deliveries(deliveries);
+        self.release_deliveries(deliveries);
     }
 }

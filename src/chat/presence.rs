@@ -186,7 +186,7 @@ impl ChatCore {
         let is_here = self.users.is_here(user);
         let presence = &mut self.presence;
         presence.friends_len += friends.len();
-        let mut let_go = Vec::new();
+        let mut former = Vec::new();
         match presence.changes.get_mut(&user) {
             None => {
                 presence.changes.insert(
@@ -197,7 +197,7 @@ impl ChatCore {
                 self.users.retain(user);
             }
             Some(change) => {
-                let_go = std::mem::replace(&mut change.friends, friends);
+                former = std::mem::replace(&mut change.friends, friends);
                 if matches!(change.phase, PresenceChangePhase::Telling(_)) {
                     // Some friends know the previous state: after the rest all are told the state
                     // at that time.
@@ -205,8 +205,8 @@ impl ChatCore {
                 }
             }
         }
-        presence.friends_len -= let_go.len();
-        for friend in let_go {
+        presence.friends_len -= former.len();
+        for friend in former {
             self.users.release(friend);
         }
         self.arm_presence();

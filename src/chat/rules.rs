@@ -32,7 +32,7 @@ pub struct CoreSettings {
     /// How long a message stays in the dedup window.
     pub dedup_age_ms: u64,
     /// The largest total size of the dedup windows of offline users. The window of the user who has
-    /// been offline the longest is dropped first.
+    /// been offline the longest is evicted first.
     pub dedup_bytes_max: usize,
     /// The largest rate of requests a second on a connection that is logged in.
     pub requests_per_second_max: u32,

@@ -18,7 +18,7 @@ impl ChatCore {
         self.trim_save_delay();
     }
 
-    /// Drops entries from the front of the save-delay queue whose push is acked or being saved
+    /// Removes entries from the front of the save-delay queue whose push is acked or being saved
     /// already, so that the queue does not grow with them.
     fn trim_save_delay(&mut self) {
         while let Some(&(_, delivery)) = self.save_delay.front() {

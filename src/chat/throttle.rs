@@ -1,7 +1,7 @@
 //! Rate limits for many keys: a burst at once, then one event per interval.
 //!
-//! One time is kept for each key: when all its events will be forgotten (the generic cell rate
-//! algorithm). A key whose time has passed is equivalent to a new one, so it is dropped; that needs
+//! One time is kept for each key: from then on none of its events counts (the generic cell rate
+//! algorithm). A key whose time has passed is equivalent to a new one, so it is removed; that needs
 //! no timer.
 //!
 //! An event that may turn out to be harmless is reserved first and settled later: many at once
@@ -63,7 +63,7 @@ impl Throttle {
     }
 
     /// Says whether a reserved event has happened. Beyond `keys_max` keys, the one whose last check
-    /// is the oldest is forgotten.
+    /// is the oldest is evicted.
     pub(super) fn settle(&mut self, key: u64, happened: bool, now_ms: u64, pace: RateLimit, keys_max: usize) {
         let Some(entry) = self.entries.get_mut(&key) else {
             debug_assert!(false, "settled and not reserved");
@@ -80,7 +80,7 @@ impl Throttle {
 
     /// Notes an event.
     pub(super) fn note(&mut self, key: u64, now_ms: u64, pace: RateLimit, keys_max: usize) {
-        self.evict_clean(now_ms);
+        self.remove_clean(now_ms);
         let entry = self.entries.entry(key).or_default();
         if !std::mem::replace(&mut entry.is_in_order, true) {
             self.order.push_back((now_ms + pace.every_ms, key));
@@ -96,7 +96,7 @@ impl Throttle {
         }
     }
 
-    /// Forgets all events, and keeps the reservations.
+    /// Evicts a key: removes all its events, and keeps the reservations.
     fn evict(&mut self, key: u64) {
         if let Some(entry) = self.entries.get_mut(&key) {
             (entry.clean_at_ms, entry.is_in_order) = (0, false);
@@ -106,9 +106,9 @@ impl Throttle {
         }
     }
 
-    /// Drops keys at the front of the order whose time has passed; keys with newer events go to the
-    /// back.
-    fn evict_clean(&mut self, now_ms: u64) {
+    /// Removes keys at the front of the order whose time has passed; keys with newer events go to
+    /// the back.
+    fn remove_clean(&mut self, now_ms: u64) {
         /// Enough for the order to shrink with every addition, and never a long loop.
         const LOOKS_MAX: usize = 4;
         for _ in 0..LOOKS_MAX {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_forgets_what_is_clean_and_nothing_that_is_reserved() {
+    fn it_is_bounded_and_removes_what_is_clean_and_nothing_that_is_reserved() {
         let mut throttle = Throttle::default();
         throttle.reserve(7);
         for key in 0..1_000 {

@@ -20,7 +20,7 @@ struct KnownLoginAddress {
 
 /// The trusted addresses of all users, in two generations. A log-in puts its entry into the young
 /// one. When the young generation has half of the allowed entries, it becomes the old one, and the
-/// former old one is dropped. So the entries that are unused the longest go first, without a
+/// former old one is evicted. So the entries that are unused the longest go first, without a
 /// search.
 #[derive(Debug, Default)]
 pub(super) struct KnownLoginAddresses {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_bounded_and_forgets_the_longest_unused_and_what_is_too_old() {
+    fn it_is_bounded_and_removes_the_longest_unused_and_what_is_too_old() {
         let mut trust = KnownLoginAddresses::default();
         for user in 1..1_000 {
             trust.note(user, 7, user, 10);

@@ -50,7 +50,7 @@ pub(super) struct UserState {
     location: UserLocation,
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserSlot]>,
-    /// Their ACK list; dropped when it has been empty for a while.
+    /// Their ACK list; released when it has been empty for a while.
     pub(super) list: Option<Box<AckList>>,
     /// The user's log-ins whose friends and first page are being read, and the changes meanwhile.
     pub(super) loading: Option<Box<LoadingLogins>>,

@@ -20,7 +20,7 @@ impl SeenPushes {
         self.keys.contains(key)
     }
 
-    /// Remembers a push, and forgets the oldest one if there is no room.
+    /// Remembers a push, and evicts the oldest one if there is no room.
     pub(super) fn insert(&mut self, key: PushDedupKey) {
         if !self.keys.insert(key) {
             return;

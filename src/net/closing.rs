@@ -38,7 +38,7 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    /// Closes a connection that the core has forgotten.
+    /// Closes a connection that the core has removed.
     #[inline(never)]
     pub(super) fn begin_close(&mut self, id: ConnId, cause: CloseCause) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };

@@ -82,7 +82,7 @@ pub enum WriteState {
     Free,
     /// In use, and the socket takes no more for now. The core was told.
     Blocked,
-    /// The core has forgotten the connection. Its output is written, then the writing side is
+    /// The core has removed the connection. Its output is written, then the writing side is
     /// ended.
     Closing(FinalOutputMode),
     /// Our side is ended. Input of the client is read and dropped until it ends its side, too:

@@ -173,7 +173,7 @@ struct UserJobQueue {
     job_count: usize,
     /// Its place among the turns.
     start_time: VirtualStartTime,
-    /// It has no job. When its turn comes, it is forgotten: by then its credit is full again.
+    /// It has no job. When its turn comes, it is removed: by then its credit is full again.
     is_idle: bool,
     /// The part of its next job's cost that its start time includes already: among newcomers, the
     /// one with the cheaper job is first.
@@ -336,7 +336,7 @@ impl FairQueue {
         }
     }
 
-    /// A flow has become empty. It is forgotten when its credit is full again.
+    /// A flow has become empty. It is removed when its credit is full again.
     fn mark_idle(&mut self, key: UserHash) {
         if let Some(flow) = self.flows.get_mut(&key).filter(|flow| !flow.is_idle) {
             flow.is_idle = true;

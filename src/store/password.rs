@@ -184,7 +184,7 @@ impl UnreadableHashLogLimiter {
 
 /// Users are remembered in two generations, the young and the old. A user who logs in is put among
 /// the young. When the young are half of all that may be remembered, they become the old, and the
-/// previous old ones are forgotten. So the longest unused ones go first, without any search for
+/// previous old ones are evicted. So the longest unused ones go first, without any search for
 /// them.
 ///
 /// A user is identified by a number that nobody outside can predict. Two users with the same number
@@ -232,7 +232,7 @@ impl VerifiedLogins {
         Ok(Self { key, numbers, users_max, tags: Mutex::default(), unreadable: Mutex::default() })
     }
 
-    /// So many are remembered from now on. Of more, the longest unused are forgotten as others log
+    /// So many are remembered from now on. Of more, the longest unused are evicted as others log
     /// in.
     pub fn set_users_max(&self, users_max: usize) {
         self.users_max.store(users_max, Ordering::Relaxed);
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_is_bounded_and_forgets_the_longest_unused() {
+    fn the_cache_is_bounded_and_evicts_the_longest_unused() {
         let cache = VerifiedLogins::new(4).unwrap();
         let user = |name: &str| UserName::new(name).unwrap();
         let (password, stored) = (Secret::new("p"), Secret::new("h"));

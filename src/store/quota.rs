@@ -244,12 +244,12 @@ impl MailboxUsageCache {
     pub fn set_quotas(&mut self, quotas: Quotas) {
         if self.quotas != quotas {
             self.quotas = quotas;
-            self.forget();
+            self.remove_all();
         }
     }
 
-    /// Drops all counts: every mailbox is counted again. Do not call it within a transaction.
-    pub fn forget(&mut self) {
+    /// Removes all counts: every mailbox is counted again. Do not call it within a transaction.
+    pub fn remove_all(&mut self) {
         self.by_receiver.clear();
         self.shares = 0;
     }

@@ -38,7 +38,7 @@ const UNKNOWN_MAX: u32 = 24;
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
 /// In a cluster, mailboxes are counted again after this time, because other nodes write to them,
 /// too.
-const FORGOTTEN_EVERY: Duration = Duration::from_secs(5);
+const RECOUNTED_EVERY: Duration = Duration::from_secs(5);
 /// After this time a transaction with an unknown outcome is committed or never will be: its
 /// connection is gone.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
@@ -61,7 +61,7 @@ pub(super) struct DataWorker {
     is_node: bool,
     limit: node_batch::SeqLimitWait,
     /// When the counts of mailboxes were last dropped, because other nodes change mailboxes, too.
-    counts_dropped_at: Instant,
+    counts_removed_at: Instant,
 }
 
 /// Limits log lines about single jobs to one a second: clients can cause any number of them.
@@ -125,7 +125,7 @@ impl DataWorker {
         Self {
             is_node,
             limit: node_batch::SeqLimitWait::default(),
-            counts_dropped_at: Instant::now(),
+            counts_removed_at: Instant::now(),
             link: StoreConnectionState::Open(store),
             opener,
             verified_logins,
@@ -203,9 +203,9 @@ impl DataWorker {
     /// is not written.
     #[cold]
     fn run_as_node(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job], row_bytes_max: usize) -> Vec<JobOutcome> {
-        if self.counts_dropped_at.elapsed() > FORGOTTEN_EVERY {
-            self.counts_dropped_at = Instant::now();
-            self.mailbox_counts.forget();
+        if self.counts_removed_at.elapsed() > RECOUNTED_EVERY {
+            self.counts_removed_at = Instant::now();
+            self.mailbox_counts.remove_all();
         }
         let seq_max = match &mut self.link {
             StoreConnectionState::Open(store) => {

@@ -81,7 +81,7 @@ fn sent_again_while_the_receiver_is_away() {
 }
 
 #[test]
-fn it_is_forgotten_after_ten_minutes_and_not_before() {
+fn it_is_removed_after_ten_minutes_and_not_before() {
     for (wait_ms, again) in [(600_000, false), (600_001, true)] {
         let (mut w, ann, bob) = ann_and_bob();
         let start = w.now_ms;
@@ -101,7 +101,7 @@ fn it_is_forgotten_after_ten_minutes_and_not_before() {
 }
 
 #[test]
-fn it_is_forgotten_after_so_many_others_and_not_before() {
+fn it_is_evicted_after_so_many_others_and_not_before() {
     for (others, again) in [(1_023, false), (1_024, true)] {
         let (mut w, ann, bob) = ann_and_bob();
         w.message(bob, "m1", "ann");

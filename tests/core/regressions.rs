@@ -23,7 +23,7 @@ fn an_ack_of_one_whose_saving_failed_deletes_it_as_it_may_be_in_the_store() {
 }
 
 #[test]
-fn one_that_failed_does_not_make_a_later_one_of_the_same_id_forgotten() {
+fn one_that_failed_does_not_remove_a_later_one_of_the_same_id() {
     let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { dedup_messages_max: 1, ..crate::rules() });
     w.hang_up(ann);
     w.store.hang(saves);
@@ -162,7 +162,7 @@ fn the_page_of_a_second_log_in_does_not_skip_a_late_save() {
 }
 
 #[test]
-fn a_user_who_goes_with_nothing_but_saved_pushes_on_their_list_may_be_forgotten_whole() {
+fn a_user_who_goes_with_nothing_but_saved_pushes_on_their_list_may_be_evicted_whole() {
     let (mut w, ann, bob) = ann_and_bob();
     w.message(bob, "m1", "ann");
     w.run_for(100);

@@ -42,7 +42,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "what was saved for somebody who comes is sent from memory",
         "src/chat/cluster/claims.rs",
-        "        self.forget_saved(user);\n",
+        "        self.remove_saved(user);\n",
         "",
     ),
     of(
@@ -54,8 +54,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "somebody who may be claimed elsewhere goes on here",
         "src/chat/cluster/release.rs",
-        "        is_marked || (self.has_forgotten_some && !is_claimed)",
-        "        (is_marked && epoch == u64::MAX) || (self.has_forgotten_some && !is_claimed)",
+        "        is_marked || (self.has_evicted_some && !is_claimed)",
+        "        (is_marked && epoch == u64::MAX) || (self.has_evicted_some && !is_claimed)",
     ),
     of(
         "a user is released before their messages are durable",

@@ -156,7 +156,7 @@ impl Keyring {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn forget(&mut self) -> Result<(), String> {
+    pub(crate) fn remove_unpublished(&mut self) -> Result<(), String> {
         self.keys = None;
         let path = &self.keys_path;
         std::fs::remove_file(path).map_err(|error| format!("cannot remove {}: {error}", path.display()))

@@ -100,7 +100,7 @@ fn sign_up(setup: &mut ClientSetup) -> Result<(), String> {
     // If the account may exist with these public keys in its profile, the only copy of the private
     // keys must not be lost.
     if !may_be_made && !is_kept {
-        keyring.forget()?;
+        keyring.remove_unpublished()?;
     }
     let was_made = if may_be_made { "an account was made, perhaps: try to log in" } else { "no account was made" };
     Err(format!("{was_made}: {}", text::line(&error.to_string())))

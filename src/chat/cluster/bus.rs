@@ -413,13 +413,13 @@ impl ChatCore {
         bus.foreign.retain_live_takers(lives);
         let dead: Vec<NodeIncarnation> = bus.links.values().map(|(to, _)| *to).filter(|to| !lives(to)).collect();
         let removed: Vec<NodeLink> = dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
-        let forgotten = bus.remote_receivers.receivers_on_dead_nodes(lives);
+        let ownerless = bus.remote_receivers.receivers_on_dead_nodes(lives);
         for mut link in removed {
             let given_up = link.give_up();
             self.acks_given_up(given_up.records, out);
         }
-        for user in forgotten {
-            self.forget_remote(user, out);
+        for user in ownerless {
+            self.remove_remote(user, out);
         }
     }
 

@@ -161,20 +161,20 @@ impl ChatCore {
         };
         self.count_cluster(|totals| totals.claim_ended(how, waited_ms));
         self.merge_clock(floor);
-        self.forget_remote(user, out);
+        self.remove_remote(user, out);
         self.note_arrived_sender(user);
-        self.forget_saved(user);
+        self.remove_saved(user);
         let event = LoginEvent::Released { epoch: claim.owner.epoch, floor: self.next_seq };
         self.login_event(claim.login, event, out);
     }
 
-    /// Forgets pushes for a user who logs in that were taken here and saved after the log-in began.
+    /// Removes pushes for a user who logs in that were taken here and saved after the log-in began.
     /// The other node may have delivered them, and the user may have acked them. If not, they are
     /// on the page that is read next.
-    fn forget_saved(&mut self, user: UserSlot) {
+    fn remove_saved(&mut self, user: UserSlot) {
         if let Some(list) = &mut self.users.get_mut(user).list {
             let saved = list.mailbox.page_asked(&self.deliveries);
-            self.evict_deliveries(saved);
+            self.release_deliveries(saved);
         }
     }
 

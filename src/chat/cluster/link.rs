@@ -22,9 +22,9 @@ mod tests;
 pub(super) const UNCONFIRMED_MS: u64 = 300;
 /// A record that is kept for this long is also sent by the mail.
 pub(super) const MAIL_AFTER_MS: u64 = 1_000;
-/// A record that was mailed is forgotten after this time, confirmed or not: by then it was read, or
+/// A record that was mailed is removed after this time, confirmed or not: by then it was read, or
 /// its receiver is fenced.
-pub(super) const MAILED_FORGET_MS: u64 = 30_000;
+pub(super) const MAILED_REMOVE_MS: u64 = 30_000;
 /// A confirmation waits this long for a frame with which it can be sent.
 pub(super) const CONFIRM_MS: u64 = 5;
 /// The longest pause between two epochs of which the first was never confirmed.
@@ -213,7 +213,7 @@ impl NodeLink {
                 if let Some(earlier) = earlier {
                     // This `Look` covers the earlier one, and is not moved behind later records any
                     // more.
-                    let unmailed = self.drop_kept(earlier).filter(|kept| !kept.mailed);
+                    let unmailed = self.remove_kept(earlier).filter(|kept| !kept.mailed);
                     said_ms = unmailed.map_or(now_ms, |kept| kept.said_ms);
                 }
             }
@@ -258,7 +258,7 @@ impl NodeLink {
         !self.unconfirmed.is_empty() || !self.waiting.is_empty()
     }
 
-    fn drop_kept(&mut self, serial: u64) -> Option<UnconfirmedRecord> {
+    fn remove_kept(&mut self, serial: u64) -> Option<UnconfirmedRecord> {
         let kept = self.kept.remove(&serial)?;
         self.kept_bytes -= kept.bytes;
         if kept.number == 0 {
@@ -331,9 +331,9 @@ impl NodeLink {
         let mailed = self.mail(now_ms, self.mail_after_ms(works));
         while let Some((&serial, kept)) = self.kept.first_key_value()
             && kept.mailed
-            && kept.said_ms + MAILED_FORGET_MS <= now_ms
+            && kept.said_ms + MAILED_REMOVE_MS <= now_ms
         {
-            self.drop_kept(serial);
+            self.remove_kept(serial);
         }
         mailed
     }
@@ -373,9 +373,9 @@ impl NodeLink {
     pub(super) fn due_ms(&self, works: bool) -> Option<u64> {
         let late = self.unconfirmed.front().map(|oldest| oldest.sent_ms + UNCONFIRMED_MS);
         let mail = self.unmailed_ms.map(|unmailed_ms| unmailed_ms + self.mail_after_ms(works));
-        let forget = self.kept.values().next().map(|kept| kept.said_ms + MAILED_FORGET_MS);
+        let remove = self.kept.values().next().map(|kept| kept.said_ms + MAILED_REMOVE_MS);
         let open = self.open_at_ms.filter(|_| works);
-        [late, mail, forget, open, self.confirm_ms].into_iter().flatten().min()
+        [late, mail, remove, open, self.confirm_ms].into_iter().flatten().min()
     }
 
     /// Must the confirmation be sent now, even if there is nothing else to send?
@@ -470,7 +470,7 @@ impl NodeLink {
         while let Some((&serial, kept)) = self.kept.first_key_value()
             && is_done(kept)
         {
-            self.drop_kept(serial);
+            self.remove_kept(serial);
         }
         if self.kept.is_empty() {
             self.unmailed_ms = None;

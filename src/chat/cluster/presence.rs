@@ -144,7 +144,7 @@ impl ChatCore {
         }
     }
 
-    /// The view was read: asks the nodes that have started, and forgets those that have ended.
+    /// The view was read: asks the nodes that have started, and removes those that have ended.
     pub(super) fn presence_by_view(&mut self, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let Some(cluster) = &mut self.cluster else { return };

@@ -23,16 +23,16 @@ const MARKS_MAX: usize = 1 << 17;
 pub(super) struct ClaimableUsers {
     newer: HashMap<u64, u64>,
     older: HashMap<u64, u64>,
-    /// Some were forgotten: another node may claim every user whom this node has not claimed
+    /// Some were evicted: another node may claim every user whom this node has not claimed
     /// itself.
-    has_forgotten_some: bool,
+    has_evicted_some: bool,
 }
 
 impl ClaimableUsers {
     fn insert(&mut self, user: u64, epoch: u64) {
         if self.newer.len() >= MARKS_MAX {
             self.older = std::mem::take(&mut self.newer);
-            self.has_forgotten_some = true;
+            self.has_evicted_some = true;
         }
         let marked = self.newer.entry(user).or_default();
         *marked = epoch.max(*marked);
@@ -45,7 +45,7 @@ impl ClaimableUsers {
     /// For a user whose whereabouts have this epoch, and who was claimed with it just now.
     pub(super) fn may_be_claimed(&self, user: u64, epoch: u64, is_claimed: bool) -> bool {
         let is_marked = [&self.newer, &self.older].iter().any(|marks| marks.get(&user).is_some_and(|&at| at >= epoch));
-        is_marked || (self.has_forgotten_some && !is_claimed)
+        is_marked || (self.has_evicted_some && !is_claimed)
     }
 }
 

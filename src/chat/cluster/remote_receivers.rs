@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The maximum number of remote receivers in memory. For all others every message is saved.
 const REMOTES_MAX: usize = 65_536;
-/// The number of receivers that are checked for an idle one that can be forgotten.
+/// The number of receivers that are checked for an idle one that can be evicted.
 const LOOKED_AT_MAX: usize = 8;
 /// The number of senders for whom the time of their arrival is remembered.
 const CAME_MAX: usize = 65_536;
@@ -78,7 +78,7 @@ pub(super) struct RemoteReceivers {
     newer_arrivals: HashMap<u64, u64>,
     older_arrivals: HashMap<u64, u64>,
     /// Senders who are not in the map arrived no later than this.
-    last_forgotten_arrival: u64,
+    last_evicted_arrival: u64,
 }
 
 impl RemoteReceivers {
@@ -112,14 +112,14 @@ impl RemoteReceivers {
         self.arrival_count += 1;
         if self.newer_arrivals.len() >= CAME_MAX {
             self.older_arrivals = std::mem::take(&mut self.newer_arrivals);
-            self.last_forgotten_arrival = self.arrival_count;
+            self.last_evicted_arrival = self.arrival_count;
         }
         self.newer_arrivals.insert(sender, self.arrival_count);
     }
 
     fn arrival_of(&self, sender: u64) -> u64 {
         let known = self.newer_arrivals.get(&sender).or_else(|| self.older_arrivals.get(&sender));
-        known.copied().unwrap_or(self.last_forgotten_arrival)
+        known.copied().unwrap_or(self.last_evicted_arrival)
     }
 
     fn note_acked(&mut self, sender: UserSlot, receiver: UserSlot) {
@@ -309,12 +309,12 @@ impl ChatCore {
         }
         let at = owner.and_then(|owner| owner.incarnation);
         let Some(at) = at.filter(|at| self.cluster.as_ref().is_some_and(|cluster| cluster.is_alive(*at))) else {
-            return self.forget_remote(receiver, out);
+            return self.remove_remote(receiver, out);
         };
         let is_up = self.is_link_up(at);
         match self.remote(receiver).map(|remote| (remote.owner, remote.state)) {
             Some((before, _)) if before != at => {
-                self.forget_remote(receiver, out);
+                self.remove_remote(receiver, out);
                 self.know_remote(receiver, at);
             }
             None => self.know_remote(receiver, at),
@@ -336,7 +336,7 @@ impl ChatCore {
     /// The owner of the receiver was read.
     pub(super) fn on_receiver_owner_read(&mut self, user: UserSlot, owner: UserOwner, out: &mut Vec<CoreAction>) {
         if self.remote(user).is_some_and(|remote| Some(remote.owner) != owner.incarnation) {
-            self.forget_remote(user, out);
+            self.remove_remote(user, out);
         }
     }
 
@@ -354,7 +354,7 @@ impl ChatCore {
             remote.last_use = remotes.last_use;
             if remote.items.is_empty() {
                 // No message for the receiver waits.
-                self.remove_remote(oldest);
+                self.remove_unused_remote(oldest);
             }
         }
         let Some(remotes) = self.remotes().filter(|remotes| remotes.receivers.len() < REMOTES_MAX) else { return };
@@ -366,7 +366,7 @@ impl ChatCore {
         self.users.set_route_elsewhere(user);
     }
 
-    fn remove_remote(&mut self, user: UserSlot) {
+    fn remove_unused_remote(&mut self, user: UserSlot) {
         let Some(remotes) = self.remotes() else { return };
         let items = remotes.end(user);
         debug_assert!(items.is_empty(), "its items were removed");
@@ -378,10 +378,10 @@ impl ChatCore {
     }
 
     /// The receiver logs in here, or belongs to another node now.
-    pub(in super::super) fn forget_remote(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
+    pub(in super::super) fn remove_remote(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         if self.users.route(user) == UserLocation::Elsewhere {
             self.end_direct(user, out);
-            self.remove_remote(user);
+            self.remove_unused_remote(user);
         }
     }
 

@@ -59,10 +59,10 @@ impl UnsavedMessages {
         self.insert(sender, delivery);
         let of_sender = self.by_sender.entry(sender).or_default();
         if of_sender.deliveries.len() >= of_sender.cleanup_at_len {
-            self.len -= of_sender.forget_settled(sender, deliveries);
+            self.len -= of_sender.remove_settled(sender, deliveries);
         }
         if self.len > 2 * deliveries.len() + OVER_MAX {
-            self.forget_settled(deliveries);
+            self.remove_settled(deliveries);
         }
     }
 
@@ -72,9 +72,9 @@ impl UnsavedMessages {
         self.len += 1;
     }
 
-    fn forget_settled(&mut self, deliveries: &Deliveries) {
+    fn remove_settled(&mut self, deliveries: &Deliveries) {
         self.by_sender.retain(|&sender, of_sender| {
-            of_sender.forget_settled(sender, deliveries);
+            of_sender.remove_settled(sender, deliveries);
             !of_sender.deliveries.is_empty()
         });
         self.by_sender.shrink_to(2 * self.by_sender.len());
@@ -86,7 +86,7 @@ impl UnsavedMessages {
         let Some(of_sender) = self.by_sender.get_mut(&user) else {
             return Vec::new();
         };
-        self.len -= of_sender.forget_settled(user, deliveries);
+        self.len -= of_sender.remove_settled(user, deliveries);
         let mut open = of_sender.deliveries.clone();
         open.sort_unstable_by_key(|delivery| delivery.seq);
         open
@@ -146,7 +146,7 @@ impl UnsavedMessages {
 
 impl UnsettledSenderMessages {
     /// Returns their number.
-    fn forget_settled(&mut self, user: UserSlot, deliveries: &Deliveries) -> usize {
+    fn remove_settled(&mut self, user: UserSlot, deliveries: &Deliveries) -> usize {
         let before = self.deliveries.len();
         step_count::count(before);
         self.deliveries.retain(|&delivery| deliveries.get(delivery).is_some_and(|found| is_open(user, found)));

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// A reference with a `seq` that no push has. It stands for a promised message whose delivery is
 /// gone.
-pub(super) const FORGOTTEN: DeliveryRef = DeliveryRef { slot: u32::MAX, seq: 0 };
+pub(super) const NO_DELIVERY: DeliveryRef = DeliveryRef { slot: u32::MAX, seq: 0 };
 
 #[derive(Debug)]
 pub(super) struct PackedDedupWindow {
@@ -47,7 +47,7 @@ impl PackedDedupWindow {
         all.map(|(&key, &after_ms)| DedupWindowEntry {
             key,
             at_ms: self.first_ms + u64::from(after_ms),
-            delivery: FORGOTTEN,
+            delivery: NO_DELIVERY,
         })
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Owned {
 
 impl Owned {
     /// It was refused.
-    pub(super) fn forget(&mut self, id: &str) {
+    pub(super) fn remove(&mut self, id: &str) {
         self.asked.remove(id);
     }
 }

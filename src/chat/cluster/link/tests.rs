@@ -202,10 +202,10 @@ fn records_not_confirmed_within_a_second_are_mailed_once_in_order() {
     assert_eq!(one.pass(1), vec![ack(1)]);
     assert_eq!(one.pass(10), vec![ack(2)]);
     assert!(one.pass(10).is_empty());
-    // It is still said over the bus, so that nothing overtakes it, and forgotten at last.
+    // It is still said over the bus, so that nothing overtakes it, and removed at last.
     one.down();
     assert_eq!(one.frames()[0].batch.as_ref().unwrap().records, of(vec![ack(1), ack(2)]));
-    one.pass(MAILED_FORGET_MS);
+    one.pass(MAILED_REMOVE_MS);
     assert!(one.link.kept.is_empty());
 }
 
@@ -214,7 +214,7 @@ fn without_a_bus_all_records_are_mailed_at_once() {
     let (mut one, _) = both_up();
     one.say(ack(1));
     assert_eq!(one.link.pass(one.now_ms, false, &mut one.last_epoch), vec![ack(1)]);
-    assert_eq!(one.link.due_ms(false), Some(one.now_ms + MAILED_FORGET_MS));
+    assert_eq!(one.link.due_ms(false), Some(one.now_ms + MAILED_REMOVE_MS));
 }
 
 #[test]
