@@ -1,12 +1,12 @@
 //! The order in which passwords are hashed. Hashing is expensive: it is the one thing with which
 //! strangers could overload this server.
 //!
-//! Requests wait here, and the workers get only a few runs at a time. The queue has three rooms:
-//! for unsuspected log-ins (see [`super::tries`]), for other log-ins, and for sign-ups. Each room
-//! has its own bound, so a client that fills one room blocks nobody in another. Unsuspected log-ins
-//! go first, in the order of their arrival. After every [`FIRST_IN_A_ROW`] of them, one request
-//! from another room has its turn, so that nobody waits for ever. The two other rooms alternate.
-//! One address can take only a share of all places.
+//! Requests wait here, and the workers get only a few runs at a time. The queue has three classes:
+//! for unsuspected log-ins (see [`super::tries`]), for other log-ins, and for sign-ups. Each class
+//! has its own bound, so a client that fills one class blocks nobody in another. Unsuspected
+//! log-ins go first, in the order of their arrival. After every [`FIRST_IN_A_ROW`] of them, one
+//! request from another class has its turn, so that nobody waits for ever. The two other classes
+//! alternate. One address can take only a share of all places.
 
 use super::contract::{AddressKey, CoreSettings, JobTicket};
 use super::ids::LoginAttemptId;
@@ -17,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 #[cfg(test)]
 mod tests;
 
-/// Unsuspected log-ins in a row, after which a request from another room is taken.
+/// Unsuspected log-ins in a row, after which a request from another class is taken.
 const FIRST_IN_A_ROW: u32 = 3;
 
 /// The purpose for which a password is hashed.
@@ -43,7 +43,7 @@ pub(super) struct QueuedHash {
     pub(super) purpose: HashPurpose,
 }
 
-/// The rooms of the queue.
+/// The classes of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AuthQueueClass {
     Unsuspected,
@@ -75,12 +75,12 @@ pub(super) enum NextPasswordToHash {
 /// The queue of passwords to be hashed.
 #[derive(Debug, Default)]
 pub(super) struct AuthQueue {
-    rooms: [VecDeque<QueuedHash>; 3],
+    by_class: [VecDeque<QueuedHash>; 3],
     /// The number of waiting requests from each address; loopback is not counted.
     by_address: HashMap<AddressKey, usize>,
-    /// Unsuspected log-ins that were taken since the last request from another room.
+    /// Unsuspected log-ins that were taken since the last request from another class.
     in_a_row: u32,
-    /// The next request from another room is a sign-up.
+    /// The next request from another class is a sign-up.
     sign_up_next: bool,
     /// The number of runs that the workers have now.
     running: usize,
@@ -90,29 +90,29 @@ impl AuthQueue {
     /// Is there a place for one more request from this address?
     pub(super) fn has_place(
         &self,
-        room: AuthQueueClass,
+        class: AuthQueueClass,
         address_key: Option<AddressKey>,
         rules: &CoreSettings,
     ) -> bool {
         let share = rules.auth_jobs_per_address_max as usize;
         let here = address_key.and_then(|address_key| self.by_address.get(&address_key)).copied().unwrap_or(0);
-        here < share && self.rooms[room as usize].len() < room.places(rules.auth_jobs_max)
+        here < share && self.by_class[class as usize].len() < class.places(rules.auth_jobs_max)
     }
 
     /// Adds a request, or gives it back if there is no place.
     pub(super) fn enter(
         &mut self,
-        room: AuthQueueClass,
+        class: AuthQueueClass,
         waiting: QueuedHash,
         rules: &CoreSettings,
     ) -> Result<(), QueuedHash> {
-        if !self.has_place(room, waiting.address_key, rules) {
+        if !self.has_place(class, waiting.address_key, rules) {
             return Err(waiting);
         }
         if let Some(address_key) = waiting.address_key {
             *self.by_address.entry(address_key).or_default() += 1;
         }
-        self.rooms[room as usize].push_back(waiting);
+        self.by_class[class as usize].push_back(waiting);
         Ok(())
     }
 
@@ -150,7 +150,7 @@ impl AuthQueue {
     /// Takes all waiting requests out.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = QueuedHash> + use<> {
         self.by_address.clear();
-        std::mem::take(&mut self.rooms).into_iter().flatten()
+        std::mem::take(&mut self.by_class).into_iter().flatten()
     }
 
     fn take_first(&mut self) -> Option<QueuedHash> {
@@ -159,21 +159,21 @@ impl AuthQueue {
         } else {
             [AuthQueueClass::Suspect, AuthQueueClass::SignUps]
         };
-        let others = order.into_iter().find(|room| !self.rooms[*room as usize].is_empty());
+        let others = order.into_iter().find(|class| !self.by_class[*class as usize].is_empty());
         let others_turn =
-            self.in_a_row >= FIRST_IN_A_ROW || self.rooms[AuthQueueClass::Unsuspected as usize].is_empty();
-        let room = match others {
-            Some(room) if others_turn => {
+            self.in_a_row >= FIRST_IN_A_ROW || self.by_class[AuthQueueClass::Unsuspected as usize].is_empty();
+        let class = match others {
+            Some(class) if others_turn => {
                 self.in_a_row = 0;
-                self.sign_up_next = room == AuthQueueClass::Suspect;
-                room
+                self.sign_up_next = class == AuthQueueClass::Suspect;
+                class
             }
             _ => {
                 self.in_a_row = self.in_a_row.saturating_add(1);
                 AuthQueueClass::Unsuspected
             }
         };
-        let waiting = self.rooms[room as usize].pop_front()?;
+        let waiting = self.by_class[class as usize].pop_front()?;
         if let Some(address_key) = waiting.address_key
             && let Some(count) = self.by_address.get_mut(&address_key)
         {
@@ -187,12 +187,12 @@ impl AuthQueue {
 
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, rules: &CoreSettings) {
-        for (room, kind) in
-            self.rooms.iter().zip([AuthQueueClass::Unsuspected, AuthQueueClass::Suspect, AuthQueueClass::SignUps])
+        for (waiting, class) in
+            self.by_class.iter().zip([AuthQueueClass::Unsuspected, AuthQueueClass::Suspect, AuthQueueClass::SignUps])
         {
-            assert!(room.len() <= kind.places(rules.auth_jobs_max), "{kind:?} is overfull");
+            assert!(waiting.len() <= class.places(rules.auth_jobs_max), "{class:?} is overfull");
         }
-        let known = self.rooms.iter().flatten().filter(|waiting| waiting.address_key.is_some()).count();
+        let known = self.by_class.iter().flatten().filter(|waiting| waiting.address_key.is_some()).count();
         assert_eq!(known, self.by_address.values().sum::<usize>());
         assert!(self.running <= rules.auth_running_max);
     }
@@ -200,7 +200,7 @@ impl AuthQueue {
     /// The waiting log-ins.
     #[cfg(debug_assertions)]
     pub(super) fn log_ins(&self) -> impl Iterator<Item = LoginAttemptId> + '_ {
-        self.rooms.iter().flatten().filter_map(|waiting| match waiting.purpose {
+        self.by_class.iter().flatten().filter_map(|waiting| match waiting.purpose {
             HashPurpose::Login(id) => Some(id),
             HashPurpose::SignUp { .. } | HashPurpose::NewPassword { .. } => None,
         })

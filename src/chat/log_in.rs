@@ -240,11 +240,11 @@ impl ChatCore {
         let session = self.sessions.get(attempt.conn);
         let is_clean =
             self.auth_attempts.has_no_recent_failures(&one.user, attempt, session, &self.rules, self.now.mono_ms);
-        let room = if is_clean { AuthQueueClass::Unsuspected } else { AuthQueueClass::Suspect };
+        let class = if is_clean { AuthQueueClass::Unsuspected } else { AuthQueueClass::Suspect };
         let (request, address_key) = (one.request, attempt.address_key);
         let id = self.logins.insert(one);
         let waiting = QueuedHash { request, address_key, purpose: HashPurpose::Login(id) };
-        if self.is_awaited(request) && self.auth_queue.enter(room, waiting, &self.rules).is_ok() {
+        if self.is_awaited(request) && self.auth_queue.enter(class, waiting, &self.rules).is_ok() {
             self.start_auth_runs(out);
         } else {
             self.login_event(id, LoginEvent::NoPlace, out);

@@ -54,8 +54,8 @@ fn the_unsuspected_go_first_and_every_fourth_is_one_of_the_others_in_turn() {
         (vec![], vec![]),
     ] {
         let mut queue = AuthQueue::default();
-        for &(room, number) in &entered {
-            assert!(queue.enter(room, log_in(number, 0), &rules).is_ok());
+        for &(class, number) in &entered {
+            assert!(queue.enter(class, log_in(number, 0), &rules).is_ok());
         }
         assert_eq!(order(&mut queue, &rules), taken, "{entered:?}");
     }
@@ -66,7 +66,7 @@ fn each_room_has_places_of_its_own_and_an_address_a_share_of_all() {
     use AuthQueueClass::{SignUps, Suspect, Unsuspected};
     // Eight places: four for the unsuspected, two for suspects, and two for sign-ups.
     let rules = rules(8, 3);
-    for (before, room, from, enters) in [
+    for (before, class, from, enters) in [
         (vec![], Unsuspected, 1, true),
         (vec![(Unsuspected, 0); 3], Unsuspected, 0, true),
         (vec![(Unsuspected, 0); 4], Unsuspected, 0, false),
@@ -79,12 +79,12 @@ fn each_room_has_places_of_its_own_and_an_address_a_share_of_all() {
         (vec![(Unsuspected, 7); 3], Unsuspected, 8, true),
     ] {
         let mut queue = AuthQueue::default();
-        for &(room, from) in &before {
-            assert!(queue.enter(room, log_in(0, from), &rules).is_ok(), "{before:?}");
+        for &(class, from) in &before {
+            assert!(queue.enter(class, log_in(0, from), &rules).is_ok(), "{before:?}");
         }
         let address_key = NonZeroU32::new(from).map(AddressKey);
-        assert_eq!(queue.has_place(room, address_key, &rules), enters, "{before:?} {room:?} {from}");
-        let refused = queue.enter(room, log_in(9, from), &rules).err().map(|waiting| waiting.request.slot);
+        assert_eq!(queue.has_place(class, address_key, &rules), enters, "{before:?} {class:?} {from}");
+        let refused = queue.enter(class, log_in(9, from), &rules).err().map(|waiting| waiting.request.slot);
         assert_eq!(refused, (!enters).then_some(9), "what has no place comes back");
         queue.check(&rules);
     }
@@ -111,10 +111,10 @@ fn so_many_are_with_the_workers_and_those_nobody_waits_for_cost_no_run() {
 fn a_cleared_queue_gives_back_all_that_waited() {
     let rules = rules(100, 100);
     let mut queue = AuthQueue::default();
-    for (number, room) in
+    for (number, class) in
         [AuthQueueClass::SignUps, AuthQueueClass::Suspect, AuthQueueClass::Unsuspected].into_iter().enumerate()
     {
-        assert!(queue.enter(room, log_in(number as u32, 5), &rules).is_ok());
+        assert!(queue.enter(class, log_in(number as u32, 5), &rules).is_ok());
     }
     assert_eq!(queue.clear().count(), 3);
     queue.check(&rules);
