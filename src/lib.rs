@@ -24,6 +24,7 @@ pub mod chat_launcher;
 pub mod client;
 pub mod config;
 pub mod copy;
+pub mod error_text;
 pub mod generational;
 pub mod histogram;
 pub mod logging;

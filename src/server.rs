@@ -220,7 +220,8 @@ fn bind(config: &Config) -> Result<StdListener, StartError> {
         socket.listen(config.backlog_connections_max.into())?;
         Ok(socket.into())
     };
-    listen().map_err(|error| StartError(format!("cannot listen on {}: {}", config.listen, plain(&error))))
+    listen()
+        .map_err(|error| StartError(format!("cannot listen on {}: {}", config.listen, listening_error_text(&error))))
 }
 
 /// Starts a server; `None`: a signal came during the wait for the store.
@@ -382,8 +383,8 @@ fn open_store(
     Ok(Some((pool, listener.map_or_else(|| bind(config), Ok)?)))
 }
 
-/// The text of a system error, without its number where the cause is a usual one.
-fn plain(error: &io::Error) -> String {
+/// The reason why the server cannot listen: for a usual cause in our words.
+fn listening_error_text(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the address is in use".to_owned(),
         io::ErrorKind::AddrNotAvailable => "no such address on this machine".to_owned(),

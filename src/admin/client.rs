@@ -272,7 +272,7 @@ fn failure_reason(error: &io::Error) -> String {
         ErrorKind::ConnectionRefused => "no server listens there".to_owned(),
         ErrorKind::PermissionDenied => "only the server's user and root may ask it".to_owned(),
         ErrorKind::TimedOut => "it did not answer in time, and may still do this when it goes on".to_owned(),
-        _ => super::listener::plain(error),
+        _ => super::listener::refusal_text(error),
     }
 }
 

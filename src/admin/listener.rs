@@ -2,6 +2,7 @@
 
 use super::stream::AdminStream;
 use crate::config::AdminEndpoint;
+use crate::error_text::without_number;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ impl Listener {
     /// One sentence.
     pub(super) fn bind(endpoint: &AdminEndpoint) -> Result<Self, String> {
         let bound = match endpoint {
-            AdminEndpoint::Tcp(addr) => bind_tcp(*addr).map_err(|error| plain(&error)),
+            AdminEndpoint::Tcp(addr) => bind_tcp(*addr).map_err(|error| refusal_text(&error)),
             #[cfg(unix)]
             AdminEndpoint::Unix(path) => bind_unix(path),
             #[cfg(not(unix))]
@@ -68,14 +69,14 @@ fn bind_tcp(addr: SocketAddr) -> io::Result<Listener> {
     Ok(Listener::Tcp(mio::net::TcpListener::bind(addr)?))
 }
 
-/// The text of a system error, without its number.
-pub(super) fn plain(error: &io::Error) -> String {
+/// The reason why the system refuses an address or the file of a socket.
+pub(super) fn refusal_text(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => "the address is in use".to_owned(),
         ErrorKind::AddrNotAvailable => "no such address on this machine".to_owned(),
         ErrorKind::NotFound => "the folder that it is to be in is not there".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string().split(" (os error").next().unwrap_or_default().to_owned(),
+        _ => without_number(error),
     }
 }
 
@@ -117,7 +118,7 @@ fn bind_unix(path: &Path) -> Result<Listener, String> {
         }
         bound => bound,
     };
-    let (listener, id) = bound.map_err(|error| plain(&error))?;
+    let (listener, id) = bound.map_err(|error| refusal_text(&error))?;
     Ok(Listener::Unix { listener, _file: SocketFile { path: path.into(), id } })
 }
 
@@ -146,18 +147,18 @@ fn listen_on(path: &Path) -> io::Result<(mio::net::UnixListener, (u64, u64))> {
 #[cfg(unix)]
 fn remove_stale(path: &Path) -> Result<(), String> {
     use std::os::unix::fs::FileTypeExt;
-    let found = path.symlink_metadata().map_err(|error| plain(&error))?;
+    let found = path.symlink_metadata().map_err(|error| refusal_text(&error))?;
     if !found.file_type().is_socket() {
         return Err("there is a file of that name, which is no socket".to_owned());
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err("another server uses it".to_owned()),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).map_err(|error| plain(&error))
+            std::fs::remove_file(path).map_err(|error| refusal_text(&error))
         }
         // A server with a full queue of connections is not dead.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err("another server uses it".to_owned()),
-        Err(error) => Err(plain(&error)),
+        Err(error) => Err(refusal_text(&error)),
     }
 }
 

@@ -128,7 +128,7 @@ impl AdminServer {
             let place = &config.endpoint;
             log::warn!("everybody on this machine may use the admin port {place}: --admin-token-file protects it");
         }
-        let cannot = |error: io::Error| format!("cannot start the admin interface: {}", listener::plain(&error));
+        let cannot = |error: io::Error| format!("cannot start the admin interface: {}", listener::refusal_text(&error));
         let poll = Poll::new().map_err(cannot)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(cannot)?;
         listener.register(poll.registry(), LISTENER).map_err(cannot)?;

@@ -5,6 +5,7 @@
 
 use super::codec::FRAME_BYTES_MAX;
 use super::settings::{BusInstanceAddress, BusTls};
+use crate::error_text::without_number;
 use redis::{Cmd, Parser, Value};
 use rustls::{ClientConnection, StreamOwned};
 use std::fmt;
@@ -38,16 +39,10 @@ impl From<io::Error> for BusInstanceError {
                 "the connection was closed".to_owned()
             }
             ErrorKind::InvalidData => format!("TLS does not work with it: {error}"),
-            _ => plain(&error),
+            _ => without_number(&error),
         };
         Self(said)
     }
-}
-
-/// Without the error number.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 fn fault(why: &str) -> BusInstanceError {
@@ -234,7 +229,7 @@ pub(super) fn unexpected_answer(value: &Value) -> BusInstanceError {
 
 fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, BusInstanceError> {
     let addresses = (host, port).to_socket_addrs().map_err(|error| {
-        let why = plain(&error);
+        let why = without_number(&error);
         let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
         BusInstanceError(format!("the address of its host cannot be found: {why}"))
     })?;

@@ -13,7 +13,7 @@ const BYTES_MAX: u64 = 1 << 20;
 /// # Errors
 /// The end of a sentence that says what is wrong.
 pub fn read_file(path: &Path) -> Result<(Vec<u8>, Metadata), String> {
-    let of_system = |error: io::Error| plain(&error);
+    let of_system = |error: io::Error| reading_error_text(&error);
     // Check before opening: opening a pipe would wait for its other end.
     check_kind(&path.metadata().map_err(of_system)?)?;
     let file = File::open(path).map_err(of_system)?;
@@ -35,8 +35,8 @@ fn check_kind(data: &Metadata) -> Result<(), String> {
     }
 }
 
-/// The error text of the system, without the error number if the cause is a usual one.
-fn plain(error: &io::Error) -> String {
+/// The reason why a file cannot be read: for a usual cause in our words.
+fn reading_error_text(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),
         ErrorKind::PermissionDenied => "this user may not read it".to_owned(),

@@ -84,12 +84,6 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// The text of a system error, without the number that Rust appends.
-fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
-}
-
 /// The result of saving a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushSaveResult {

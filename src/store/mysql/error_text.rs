@@ -1,8 +1,9 @@
 //! The driver's errors as sentences for the operator. Errors of the database itself are classified
 //! by their number.
 
-use super::super::{StoreError, plain};
+use super::super::StoreError;
 use crate::config::regular_file;
+use crate::error_text::without_number;
 use mysql::{DriverError, Error, UrlError};
 use std::io::ErrorKind;
 
@@ -16,8 +17,8 @@ pub(super) fn of_driver(error: &Error) -> String {
         return match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => NO_ANSWER.to_owned(),
             ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
-            ErrorKind::InvalidData => format!("TLS does not trust it: {}", plain(error)),
-            _ => plain(error),
+            ErrorKind::InvalidData => format!("TLS does not trust it: {}", without_number(error)),
+            _ => without_number(error),
         };
     }
     let said = match error {

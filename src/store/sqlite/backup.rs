@@ -6,8 +6,9 @@
 //! end the POSIX locks of a server in the same process.
 
 use super::open::{FileLock, check_companion, check_kind, check_log, check_owner, plain_path, version_of};
+use crate::error_text::without_number;
+use crate::store::StoreError;
 use crate::store::portable::StoreOpenMode;
-use crate::store::{StoreError, plain};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use std::ffi::c_int;
@@ -87,7 +88,7 @@ fn snapshot(path: &Path) -> Result<Connection, StoreError> {
     check_log(path)?;
     let found = std::fs::metadata(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => StoreError::Unavailable("there is no such file".into()),
-        _ => StoreError::Unavailable(plain(&error)),
+        _ => StoreError::Unavailable(without_number(&error)),
     })?;
     check_kind(&found)?;
     let db = connect(path)?;
@@ -123,7 +124,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn unavailable_error(error: std::io::Error) -> StoreError {
-    StoreError::Unavailable(plain(&error))
+    StoreError::Unavailable(without_number(&error))
 }
 
 fn open_partial(path: &Path) -> Result<File, StoreError> {

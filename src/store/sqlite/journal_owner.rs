@@ -6,7 +6,8 @@
 //! begun or given up. Other programs may leave one when they write to a store that no server uses.
 
 use super::log_owner::{DatabaseHeader, LOG_BYTES_MAX, number, read_all};
-use crate::store::{StoreError, plain};
+use crate::error_text::without_number;
+use crate::store::StoreError;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -114,7 +115,7 @@ fn is_same_page(page: &[u8; HEAD_BYTES], first: &[u8; HEAD_BYTES]) -> bool {
 /// # Errors
 /// The journal may belong to another file, or cannot be read.
 pub(super) fn check(mut file: &File, journal_path: &Path) -> Result<(), StoreError> {
-    let unavailable = |error: std::io::Error| StoreError::Unavailable(plain(&error));
+    let unavailable = |error: std::io::Error| StoreError::Unavailable(without_number(&error));
     if journal_path.metadata().is_ok_and(|found| !found.is_file()) {
         // Opening a pipe could block for ever.
         return Err(StoreError::Unavailable(format!("{} is no file", journal_path.display())));

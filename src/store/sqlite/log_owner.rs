@@ -2,7 +2,8 @@
 //! file, even if it was written for another file: a backup that replaced a store whose log was left
 //! there would be ruined.
 
-use crate::store::{StoreError, plain};
+use crate::error_text::without_number;
+use crate::store::StoreError;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -111,7 +112,7 @@ pub(super) fn read_all(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Resu
 /// # Errors
 /// The log belongs to another file, or cannot be read.
 pub(super) fn check(mut file: &File, log_path: &Path) -> Result<(), StoreError> {
-    let unavailable = |error: std::io::Error| StoreError::Unavailable(plain(&error));
+    let unavailable = |error: std::io::Error| StoreError::Unavailable(without_number(&error));
     if log_path.metadata().is_ok_and(|found| !found.is_file()) {
         // Opening a pipe could block for ever.
         return Err(StoreError::Unavailable(format!("{} is no file", log_path.display())));

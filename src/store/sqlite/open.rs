@@ -3,10 +3,11 @@
 
 use super::place::StoreFiles;
 use super::{SqliteStore, journal_owner, log_owner};
+use crate::error_text::without_number;
+use crate::store::StoreError;
 use crate::store::portable::{
     StoreOpenMode, TABLES, UNFINISHED, check_schema_version, tables_of, unfinished_copy_error,
 };
-use crate::store::{StoreError, plain};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -57,7 +58,7 @@ fn why_not_opened(error: &std::io::Error, may_make: bool) -> String {
         ErrorKind::NotFound if may_make => "the folder that it is to be in is not there".to_owned(),
         ErrorKind::NotFound => "there is no such file".to_owned(),
         ErrorKind::IsADirectory => "it is a folder, and no file".to_owned(),
-        _ => plain(error),
+        _ => without_number(error),
     }
 }
 
@@ -203,7 +204,7 @@ impl SqliteStore {
             check_kind(&found)?;
         }
         let file = options.open(path).map_err(|error| StoreError::Unavailable(why_not_opened(&error, may_write)))?;
-        let unavailable = |error: std::io::Error| StoreError::Unavailable(plain(&error));
+        let unavailable = |error: std::io::Error| StoreError::Unavailable(without_number(&error));
         check_kind(&file.metadata().map_err(unavailable)?)?;
         match file.try_lock() {
             Ok(()) => {}
