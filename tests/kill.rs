@@ -23,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use kill::friend_load::Askers;
+use kill::friend_load::FriendLoad;
 use kill::killed::{Client, Server};
 use serde_json::{Value, json};
 
@@ -149,12 +149,12 @@ fn collect(addr: SocketAddr, friend: &str, mut owed: BTreeSet<u64>) -> Received 
 fn talk_until_killed(
     server: Server,
     (random, owed): (&mut Rng, &mut BTreeMap<&'static str, BTreeSet<u64>>),
-    askers: &Askers,
+    friends: &FriendLoad,
     first: u64,
 ) -> u64 {
     let [acking, silent] =
         [("acking", true), ("silent", false)].map(|(friend, acks)| listen(Client::log_in(server.addr, friend), acks));
-    let asking = askers.start(server.addr);
+    let asking = friends.start(server.addr);
     let sender = Client::log_in(server.addr, "sender");
     let talking = thread::spawn(move || talk(sender, first));
     // The moment is drawn, not waited for: no condition could be as unkind.
@@ -181,14 +181,14 @@ fn kill_again_and_again(store: &str, kills: u64, seed: u64) {
     let mut random = Rng::with_seed(seed);
     let mut server = Server::start(store);
     introduce_everybody(server.addr);
-    let mut askers = Askers::sign_up(server.addr);
+    let mut friends = FriendLoad::sign_up(server.addr);
     let mut next = 1;
     let mut owed = BTreeMap::new();
     let mut count = 0;
     for kill in 1..=kills {
-        next = talk_until_killed(server, (&mut random, &mut owed), &askers, next);
+        next = talk_until_killed(server, (&mut random, &mut owed), &friends, next);
         server = Server::start(store);
-        askers.check(server.addr);
+        friends.check(server.addr);
         for friend in FRIENDS {
             // The friend who never acks is left alone now and then: what is owed to them has to
             // outlive several kills.
@@ -202,9 +202,9 @@ fn kill_again_and_again(store: &str, kills: u64, seed: u64) {
         }
     }
     server.kill();
-    println!("SEED={seed}: {count} messages were owed, {} friend requests were open", askers.checked);
+    println!("SEED={seed}: {count} messages were owed, {} friend requests were open", friends.checked);
     assert!(count > 0, "nothing was promised, so nothing was tested");
-    assert!(askers.checked > 0, "no friend request was open at a kill, so none was tested");
+    assert!(friends.checked > 0, "no friend request was open at a kill, so none was tested");
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {

@@ -120,7 +120,7 @@ impl AdminServer {
     ///
     /// # Errors
     /// One sentence.
-    pub fn start(config: &AdminConfig, asker: LoopCaller, stage: StageCell) -> Result<Self, String> {
+    pub fn start(config: &AdminConfig, caller: LoopCaller, stage: StageCell) -> Result<Self, String> {
         let access = AdminAccessRules::new(config)?;
         let mut listener = Listener::bind(&config.endpoint)?;
         let addr = listener.addr();
@@ -143,7 +143,7 @@ impl AdminServer {
                 connections_max: config.connections_max,
                 timeout: config.timeout,
                 access,
-                context: AdminContext::new(asker, stage, config),
+                context: AdminContext::new(caller, stage, config),
             }),
         };
         let thread = thread::Builder::new().name("admin".to_owned()).spawn(move || acceptor.run()).map_err(cannot)?;

@@ -82,7 +82,7 @@ fn not_found() -> HttpResponse {
 /// The parts from which answers are made.
 #[derive(Debug)]
 pub(super) struct AdminContext {
-    asker: LoopCaller,
+    caller: LoopCaller,
     stage: StageCell,
     pub(super) process: ProcessFacts,
     /// The requests whose threads use the database.
@@ -96,10 +96,10 @@ pub(super) struct AdminContext {
 }
 
 impl AdminContext {
-    pub(super) fn new(asker: LoopCaller, stage: StageCell, config: &AdminConfig) -> Self {
+    pub(super) fn new(caller: LoopCaller, stage: StageCell, config: &AdminConfig) -> Self {
         let share = (config.connections_max / SHARE).max(1);
         Self {
-            asker,
+            caller,
             stage,
             process: ProcessFacts::new(),
             store_reads: Arc::default(),
@@ -182,7 +182,7 @@ impl AdminContext {
         if !self.is_serving() {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
-        match self.asker.ask(LoopQuestion::Core(request), within) {
+        match self.caller.ask(LoopQuestion::Core(request), within) {
             Ok(LoopAnswer::Core { answer: given, addresses, node, names }) => {
                 Ok(answer(given, &answers::AnswerSource { addresses, node, names }))
             }
@@ -204,7 +204,7 @@ impl AdminContext {
             ProcessStage::Standby => return Err("standby"),
             ProcessStage::Serving => {}
         }
-        match self.asker.ask(LoopQuestion::Snapshot, within) {
+        match self.caller.ask(LoopQuestion::Snapshot, within) {
             Ok(LoopAnswer::Snapshot(snapshot)) => Ok(snapshot),
             Err(NoAnswer::Gone) => Err("stopping"),
             Ok(_) | Err(NoAnswer::Busy) => Err("busy"),
@@ -217,7 +217,7 @@ impl AdminContext {
         if !self.is_serving() {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
-        match self.asker.ask(LoopQuestion::Nodes, within) {
+        match self.caller.ask(LoopQuestion::Nodes, within) {
             Ok(LoopAnswer::Nodes(Some(nodes))) => Ok(nodes),
             Ok(LoopAnswer::Nodes(None)) => {
                 let message = "This server is no node of a cluster (--node-name).";

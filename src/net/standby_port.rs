@@ -26,7 +26,7 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(1);
 const HEAD_BYTES_MAX: usize = http::HEAD_BYTES_MAX + proxy_header::V2_BYTES_MAX;
 /// The largest number of connections at once. For a new one the oldest is closed: it has most
 /// likely sent nothing, since answers are immediate.
-const ASKERS_MAX: usize = 32;
+const CLIENTS_MAX: usize = 32;
 /// The shortest time that a connection gets: enough for a request that is under way.
 const STAY: Duration = Duration::from_millis(20);
 
@@ -50,14 +50,14 @@ impl StandbyPort {
     pub fn start(listener: TcpListener, certificates: Arc<CertificateReader>) -> io::Result<Self> {
         let (stop, asked_to_stop) = channel::<()>();
         let thread = thread::Builder::new().name("standby-port".to_owned()).spawn(move || {
-            let askers = Arc::<StandbyPortClients>::default();
+            let clients = Arc::<StandbyPortClients>::default();
             while asked_to_stop.recv_timeout(ACCEPT_EVERY) == Err(RecvTimeoutError::Timeout) {
                 // Errors of a connection that is gone already, or of a lack of descriptors, are
                 // temporary.
-                while askers.have_room()
+                while clients.have_room()
                     && let Ok((stream, _)) = listener.accept()
                 {
-                    answer_on_thread(stream, &askers, &certificates);
+                    answer_on_thread(stream, &clients, &certificates);
                 }
             }
         })?;
@@ -94,38 +94,38 @@ impl StandbyPortClients {
     /// Is there a place for a new connection: a free one, or that of one whose shortest time is
     /// over?
     fn have_room(&self) -> bool {
-        let askers = self.lock();
-        askers.len() < ASKERS_MAX || askers.front().is_some_and(|oldest| oldest.opened_at.elapsed() >= STAY)
+        let clients = self.lock();
+        clients.len() < CLIENTS_MAX || clients.front().is_some_and(|oldest| oldest.opened_at.elapsed() >= STAY)
     }
 
     fn enter(&self, stream: &Arc<TcpStream>) {
-        let mut askers = self.lock();
-        if askers.len() >= ASKERS_MAX
-            && let Some(oldest) = askers.pop_front()
+        let mut clients = self.lock();
+        if clients.len() >= CLIENTS_MAX
+            && let Some(oldest) = clients.pop_front()
         {
             // The thread that reads from it sees the end. The connection may be gone already.
             oldest.stream.shutdown(Shutdown::Both).unwrap_or(());
         }
-        askers.push_back(StandbyConnection { opened_at: Instant::now(), stream: Arc::clone(stream) });
+        clients.push_back(StandbyConnection { opened_at: Instant::now(), stream: Arc::clone(stream) });
     }
 
     fn remove(&self, stream: &Arc<TcpStream>) {
-        self.lock().retain(|asker| !Arc::ptr_eq(&asker.stream, stream));
+        self.lock().retain(|client| !Arc::ptr_eq(&client.stream, stream));
     }
 }
 
 /// Answers on a thread of its own, so that a silent connection does not delay others.
-fn answer_on_thread(stream: TcpStream, askers: &Arc<StandbyPortClients>, certificates: &Arc<CertificateReader>) {
+fn answer_on_thread(stream: TcpStream, clients: &Arc<StandbyPortClients>, certificates: &Arc<CertificateReader>) {
     let stream = Arc::new(stream);
-    askers.enter(&stream);
-    let (list, asker, certificates) = (Arc::clone(askers), Arc::clone(&stream), Arc::clone(certificates));
+    clients.enter(&stream);
+    let (list, client, certificates) = (Arc::clone(clients), Arc::clone(&stream), Arc::clone(certificates));
     let started = thread::Builder::new().name("standby-answer".to_owned()).spawn(move || {
         // The client may be gone; nobody else waits for the answer.
-        answer(&asker, certificates.as_ref()).unwrap_or(());
-        list.remove(&asker);
+        answer(&client, certificates.as_ref()).unwrap_or(());
+        list.remove(&client);
     });
     if started.is_err() {
-        askers.remove(&stream);
+        clients.remove(&stream);
     }
 }
 
@@ -304,7 +304,7 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
         let _port = StandbyPort::start(listener, Arc::new(|| None)).unwrap();
-        let silent: Vec<TcpStream> = (0..2 * ASKERS_MAX).map(|_| TcpStream::connect(addr).unwrap()).collect();
+        let silent: Vec<TcpStream> = (0..2 * CLIENTS_MAX).map(|_| TcpStream::connect(addr).unwrap()).collect();
         for _ in 0..8 {
             let mut stream = TcpStream::connect(addr).unwrap();
             stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();

@@ -18,7 +18,7 @@ pub(super) struct AdminServerStartup {
     config: Option<AdminConfig>,
     /// Its place is the default one.
     is_default: bool,
-    asker: LoopCaller,
+    caller: LoopCaller,
     calls: LoopCalls,
     stage: StageCell,
     server: Option<AdminServer>,
@@ -41,12 +41,12 @@ impl AdminServerStartup {
             // It must fit an envelope, like messages of users.
             notice_bytes_max: config.frame_bytes_max.saturating_sub(ENVELOPE_BYTES).clamp(1, NOTICE_BYTES_MAX),
         });
-        let (asker, calls) = channel(config.admin_connections_max, Arc::clone(wake));
+        let (caller, calls) = channel(config.admin_connections_max, Arc::clone(wake));
         let (stage, server) = (StageCell::default(), None);
         if config.is_standby {
             stage.stand_by();
         }
-        let mut admin = Self { config: admin_config, is_default, asker, calls, stage, server };
+        let mut admin = Self { config: admin_config, is_default, caller, calls, stage, server };
         let is_file = matches!(config.store, StoreUrl::Sqlite(_));
         if !is_default || config.is_standby && !is_file {
             admin.start()?;
@@ -56,7 +56,7 @@ impl AdminServerStartup {
 
     fn start(&mut self) -> Result<(), StartError> {
         let Some(config) = &self.config else { return Ok(()) };
-        match AdminServer::start(config, self.asker.clone(), self.stage.clone()) {
+        match AdminServer::start(config, self.caller.clone(), self.stage.clone()) {
             Ok(server) => {
                 let place = server
                     .addr()

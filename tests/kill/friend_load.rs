@@ -1,8 +1,8 @@
-//! Friend requests in flight while the server is killed. Each of some askers asks the host, who
-//! accepts; then the asker ends it and asks anew under the next id. After the restart an asker who
-//! had no answer says it again, and what was answered must hold: a request can be accepted once,
-//! the push of an accept comes unless it was acked, friends can write to each other, and nobody
-//! else can.
+//! Friend requests in flight while the server is killed. Each of some requesters asks the host, who
+//! accepts; then the requester ends it and asks anew under the next id. After the restart a
+//! requester who had no answer says it again, and what was answered must hold: a request can be
+//! accepted once, the push of an accept comes unless it was acked, friends can write to each other,
+//! and nobody else can.
 
 use super::killed::Client;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 const HOST: &str = "host";
-const ASKERS: [&str; 4] = ["asker0", "asker1", "asker2", "asker3"];
+const REQUESTERS: [&str; 4] = ["requester0", "requester1", "requester2", "requester3"];
 
 /// How far a request to the server got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ enum Said {
     Promised,
 }
 
-/// What one asker and the host know of the asker's latest request.
+/// What one requester and the host know of the requester's latest request.
 #[derive(Debug, Default)]
 struct Pair {
     number: u64,
@@ -32,61 +32,61 @@ struct Pair {
     ended: Said,
     /// The host has acked the push of the request.
     request_acked: bool,
-    /// The asker has acked the push of the accept.
+    /// The requester has acked the push of the accept.
     accept_acked: bool,
 }
 
-type Pairs = Arc<Mutex<[Pair; ASKERS.len()]>>;
+type Pairs = Arc<Mutex<[Pair; REQUESTERS.len()]>>;
 
-/// All askers and their host.
-pub(crate) struct Askers {
+/// All requesters and their host.
+pub(crate) struct FriendLoad {
     pairs: Pairs,
     /// Requests that were open at a kill.
     pub(crate) checked: u64,
 }
 
-/// `asker2-17`: the third asker's 17th request.
-fn id(asker: usize, number: u64) -> String {
-    format!("{}-{number}", ASKERS[asker])
+/// `requester2-17`: the third requester's 17th request.
+fn id(requester: usize, number: u64) -> String {
+    format!("{}-{number}", REQUESTERS[requester])
 }
 
-fn words(kind: &str, id: &str, asker: &str) -> Value {
-    json!({"messageId": id, "sender": asker, "receiver": HOST, "content": "", "type": kind})
+fn words(kind: &str, id: &str, requester: &str) -> Value {
+    json!({"messageId": id, "sender": requester, "receiver": HOST, "content": "", "type": kind})
 }
 
 /// The pair whose latest request has this id. An answer that comes late may be about one that is
 /// over.
-fn latest<'a>(pairs: &'a mut MutexGuard<'_, [Pair; ASKERS.len()]>, wanted: &str) -> Option<&'a mut Pair> {
-    let found = (0..ASKERS.len()).find(|&asker| id(asker, pairs[asker].number) == wanted)?;
+fn latest<'a>(pairs: &'a mut MutexGuard<'_, [Pair; REQUESTERS.len()]>, wanted: &str) -> Option<&'a mut Pair> {
+    let found = (0..REQUESTERS.len()).find(|&requester| id(requester, pairs[requester].number) == wanted)?;
     Some(&mut pairs[found])
 }
 
 /// Asks, waits for the accept, ends it, and so on until the server is gone.
-fn ask(mut client: Client, asker: usize, pairs: &Pairs) -> Option<()> {
-    let name = ASKERS[asker];
+fn ask(mut client: Client, requester: usize, pairs: &Pairs) -> Option<()> {
+    let name = REQUESTERS[requester];
     loop {
         let id = {
-            let pair = &mut pairs.lock().unwrap()[asker];
+            let pair = &mut pairs.lock().unwrap()[requester];
             *pair = Pair { number: pair.number + 1, asked: Said::Sent, ..Pair::default() };
-            id(asker, pair.number)
+            id(requester, pair.number)
         };
         client.send("6", "", &words("1", &id, name)).ok()?;
         // The answer and the push of the accept come in any order.
         let mut is_accepted = false;
-        while !is_accepted || pairs.lock().unwrap()[asker].asked != Said::Promised {
+        while !is_accepted || pairs.lock().unwrap()[requester].asked != Said::Promised {
             let frame = client.next()?;
             if frame["TYPE"] == "RE_FRI_REQ" {
-                pairs.lock().unwrap()[asker].asked = Said::Promised;
+                pairs.lock().unwrap()[requester].asked = Said::Promised;
             } else if frame["CONTENT"]["messageId"] == id.as_str() {
                 is_accepted = true;
-                pairs.lock().unwrap()[asker].accept_acked = true;
+                pairs.lock().unwrap()[requester].accept_acked = true;
                 client.ack(&id).ok()?;
             }
         }
-        pairs.lock().unwrap()[asker].ended = Said::Sent;
+        pairs.lock().unwrap()[requester].ended = Said::Sent;
         client.send("6", "", &words("4", &id, name)).ok()?;
         while client.next()?["TYPE"] != "RE_FRI_REQ" {}
-        pairs.lock().unwrap()[asker].ended = Said::Promised;
+        pairs.lock().unwrap()[requester].ended = Said::Promised;
     }
 }
 
@@ -166,7 +166,7 @@ impl Back {
         assert_eq!(answer["TYPE"], "RE_FRI_REQ", "{words}: {answer}");
     }
 
-    /// Can the asker write to the host?
+    /// Can the requester write to the host?
     fn is_friend(&mut self, host: &mut Back, id: &str) -> bool {
         let id = format!("hello-{id}");
         let words = json!({"messageId": id, "sender": self.client.name, "receiver": HOST, "content": ""});
@@ -179,11 +179,11 @@ impl Back {
 }
 
 /// The host accepts what is open, perhaps once more, and both get what is theirs.
-fn check_open(pair: &Pair, id: &str, asker: &mut Back, host: &mut Back) {
+fn check_open(pair: &Pair, id: &str, requester: &mut Back, host: &mut Back) {
     if pair.asked == Said::Promised && !pair.request_acked {
         host.wait_for_push(id);
     }
-    let answer = host.say("6", &words("2", id, &asker.client.name));
+    let answer = host.say("6", &words("2", id, &requester.client.name));
     let is_done_now = answer["TYPE"] == "RE_FRI_REQ";
     let was_done = answer["CONTENT"]["Content"].as_str().unwrap().starts_with("NO_SUCH_REQUEST");
     match pair.accepted {
@@ -192,15 +192,15 @@ fn check_open(pair: &Pair, id: &str, asker: &mut Back, host: &mut Back) {
         Said::Promised => assert!(was_done, "{id} can be accepted twice: {pair:?} {answer}"),
     }
     if !pair.accept_acked {
-        asker.wait_for_push(id);
+        requester.wait_for_push(id);
     }
-    assert!(asker.is_friend(host, id), "{id}: {pair:?}");
-    asker.say_and_be_promised(&words("4", id, &asker.client.name.clone()));
+    assert!(requester.is_friend(host, id), "{id}: {pair:?}");
+    requester.say_and_be_promised(&words("4", id, &requester.client.name.clone()));
 }
 
-impl Askers {
+impl FriendLoad {
     pub(crate) fn sign_up(addr: SocketAddr) -> Self {
-        [HOST].iter().chain(&ASKERS).for_each(|name| Client::sign_up(addr, name));
+        [HOST].iter().chain(&REQUESTERS).for_each(|name| Client::sign_up(addr, name));
         Self { pairs: Pairs::default(), checked: 0 }
     }
 
@@ -208,9 +208,9 @@ impl Askers {
     pub(crate) fn start(&self, addr: SocketAddr) -> Vec<JoinHandle<Option<()>>> {
         let (host, pairs) = (Client::log_in(addr, HOST), Arc::clone(&self.pairs));
         let mut threads = vec![thread::spawn(move || accept(host, &pairs))];
-        threads.extend(ASKERS.iter().enumerate().map(|(asker, name)| {
+        threads.extend(REQUESTERS.iter().enumerate().map(|(requester, name)| {
             let (client, pairs) = (Client::log_in(addr, name), Arc::clone(&self.pairs));
-            thread::spawn(move || ask(client, asker, &pairs))
+            thread::spawn(move || ask(client, requester, &pairs))
         }));
         threads
     }
@@ -220,16 +220,16 @@ impl Askers {
     pub(crate) fn check(&mut self, addr: SocketAddr) {
         let mut host = Back::log_in(addr, HOST);
         let mut pairs = self.pairs.lock().unwrap();
-        for (asker, pair) in pairs.iter_mut().enumerate() {
-            let (id, name) = (id(asker, pair.number), ASKERS[asker]);
-            let mut asker = Back::log_in(addr, name);
+        for (requester, pair) in pairs.iter_mut().enumerate() {
+            let (id, name) = (id(requester, pair.number), REQUESTERS[requester]);
+            let mut requester = Back::log_in(addr, name);
             let unanswered = [("1", pair.asked), ("4", pair.ended)].into_iter().filter(|(_, said)| *said == Said::Sent);
-            unanswered.for_each(|(kind, _)| asker.say_and_be_promised(&words(kind, &id, name)));
+            unanswered.for_each(|(kind, _)| requester.say_and_be_promised(&words(kind, &id, name)));
             if pair.asked != Said::No && pair.ended == Said::No {
                 self.checked += 1;
-                check_open(pair, &id, &mut asker, &mut host);
+                check_open(pair, &id, &mut requester, &mut host);
             }
-            assert!(!asker.is_friend(&mut host, &format!("{id}-ended")), "{id} was ended: {pair:?}");
+            assert!(!requester.is_friend(&mut host, &format!("{id}-ended")), "{id} was ended: {pair:?}");
             *pair = Pair { number: pair.number, ..Pair::default() };
         }
         host.client.fence();

@@ -45,8 +45,8 @@ impl RosterQueries for MemoryStore {
 
     fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
         let tables = self.tables();
-        let askers = tables.requests_by_receiver.get(user).into_iter().flatten();
-        let shown = askers.filter_map(|(_, asker)| tables.entry(user, asker, asker));
+        let senders = tables.requests_by_receiver.get(user).into_iter().flatten();
+        let shown = senders.filter_map(|(_, sender)| tables.entry(user, sender, sender));
         Ok(shown.take(rows_max as usize).collect())
     }
 
