@@ -126,16 +126,16 @@ fn talk(sender: Client, first: u64) -> (BTreeMap<&'static str, BTreeSet<u64>>, u
     (promised, next)
 }
 
-/// A friend comes back and takes what waits: all that is owed to them must come.
-fn collect(addr: SocketAddr, friend: &str, mut owed: BTreeSet<u64>) -> Received {
+/// A friend comes back and takes what waits: all promised messages must come.
+fn collect(addr: SocketAddr, friend: &str, mut undelivered: BTreeSet<u64>) -> Received {
     let mut client = Client::log_in(addr, friend);
     let mut received = Received::default();
-    while !owed.is_empty() {
+    while !undelivered.is_empty() {
         // A missing message shows as nothing coming any more, because nobody sends meanwhile.
         let frame = client.next().expect("the server went away");
         if let Some(id) = pushed(&frame) {
             received.note(id);
-            owed.remove(&number(id));
+            undelivered.remove(&number(id));
             client.ack(id).unwrap();
         }
     }
@@ -144,11 +144,11 @@ fn collect(addr: SocketAddr, friend: &str, mut owed: BTreeSet<u64>) -> Received 
     received
 }
 
-/// One life of the server under talk, up to the kill. Adds what was promised to what is owed, and
-/// takes off what was received and acked; gives the next number.
+/// One life of the server under talk, up to the kill. Adds the promised messages to the undelivered
+/// ones, and takes off what was received and acked; gives the next number.
 fn talk_until_killed(
     server: Server,
-    (random, owed): (&mut Rng, &mut BTreeMap<&'static str, BTreeSet<u64>>),
+    (random, undelivered): (&mut Rng, &mut BTreeMap<&'static str, BTreeSet<u64>>),
     friends: &FriendLoad,
     first: u64,
 ) -> u64 {
@@ -165,14 +165,14 @@ fn talk_until_killed(
         thread.join().unwrap();
     }
     for (friend, promised) in promised {
-        owed.entry(friend).or_default().extend(promised);
+        undelivered.entry(friend).or_default().extend(promised);
     }
     let (acking, silent) = (acking.join().unwrap(), silent.join().unwrap());
     for received in [&acking, &silent] {
         assert!(received.out_of_order.is_empty(), "{:?}", received.out_of_order);
     }
     // A message that was seen without an ack counts for nothing: it has to come again.
-    owed.entry("acking").or_default().retain(|n| !acking.seen.contains(n));
+    undelivered.entry("acking").or_default().retain(|n| !acking.seen.contains(n));
     next
 }
 
@@ -183,26 +183,26 @@ fn kill_again_and_again(store: &str, kills: u64, seed: u64) {
     introduce_everybody(server.addr);
     let mut friends = FriendLoad::sign_up(server.addr);
     let mut next = 1;
-    let mut owed = BTreeMap::new();
+    let mut undelivered = BTreeMap::new();
     let mut count = 0;
     for kill in 1..=kills {
-        next = talk_until_killed(server, (&mut random, &mut owed), &friends, next);
+        next = talk_until_killed(server, (&mut random, &mut undelivered), &friends, next);
         server = Server::start(store);
         friends.check(server.addr);
         for friend in FRIENDS {
-            // The friend who never acks is left alone now and then: what is owed to them has to
+            // The friend who never acks is left alone now and then: their messages have to
             // outlive several kills.
             if friend == "silent" && kill < kills && random.bool() {
                 continue;
             }
-            let owed = owed.remove(friend).unwrap_or_default();
-            count += owed.len();
-            let received = collect(server.addr, friend, owed);
+            let undelivered = undelivered.remove(friend).unwrap_or_default();
+            count += undelivered.len();
+            let received = collect(server.addr, friend, undelivered);
             assert!(received.out_of_order.is_empty(), "{friend}: {:?}", received.out_of_order);
         }
     }
     server.kill();
-    println!("SEED={seed}: {count} messages were owed, {} friend requests were open", friends.checked);
+    println!("SEED={seed}: {count} messages were promised, {} friend requests were open", friends.checked);
     assert!(count > 0, "nothing was promised, so nothing was tested");
     assert!(friends.checked > 0, "no friend request was open at a kill, so none was tested");
 }

@@ -68,7 +68,7 @@ impl ChatCore {
         self.check_claims();
         self.check_friendships();
         self.check_push_hook();
-        self.check_owed();
+        self.check_unanswered();
         if let Some(cluster) = &self.cluster {
             cluster.check(&self.users);
             cluster.check_taken(&self.deliveries);
@@ -161,9 +161,9 @@ impl ChatCore {
         assert!(self.claims.keys().all(|request| self.requests.contains(*request)));
     }
 
-    /// The count of answers owed to each connection is right, and they are all owed to its present
+    /// The count of unanswered requests of each connection is right, and all are of its present
     /// user: after a log-in, no request of another user is answered on it.
-    fn check_owed(&self) {
+    fn check_unanswered(&self) {
         let mut unanswered: HashMap<ConnId, u32> = HashMap::new();
         for pending in self.requests.values().filter(|pending| !pauses_input(pending.request_type)) {
             *unanswered.entry(pending.conn).or_default() += 1;
@@ -177,7 +177,7 @@ impl ChatCore {
         }
         for conn in self.sessions.ids() {
             let session = self.sessions.get(conn).map(|session| session.unanswered);
-            assert_eq!(session, Some(unanswered.get(&conn).copied().unwrap_or(0)), "owed to {conn:?}");
+            assert_eq!(session, Some(unanswered.get(&conn).copied().unwrap_or(0)), "unanswered on {conn:?}");
         }
     }
 

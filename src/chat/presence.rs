@@ -24,9 +24,8 @@ const LOOKS_PER_FRAME: u32 = 16;
 /// The looks that one change, or one user with unsent frames, gets before the next one has its
 /// turn.
 const LOOKS_PER_TURN: u32 = 16 * LOOKS_PER_FRAME;
-/// A list of owed users that is longer than this is searched for users who are not friends any
-/// more.
-const OWED_LOOKED_THROUGH: usize = 64;
+/// An unsent list that is longer than this is searched for users who are not friends any more.
+const UNSENT_LOOKED_THROUGH: usize = 64;
 
 /// The progress of telling a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,19 +91,19 @@ impl PresenceNotifier {
         self.watcher_count = self.watcher_count.saturating_sub(1);
     }
 
-    /// Nothing is owed to this user any more.
+    /// No frame to this user is unsent any more.
     fn remove(&mut self, user: UserSlot) {
-        if let Some(owed) = self.unsent.remove(&user) {
-            self.unsent_len -= owed.users.len();
+        if let Some(unsent) = self.unsent.remove(&user) {
+            self.unsent_len -= unsent.users.len();
         }
     }
 
-    /// Keeps only the owed users for whom `is_friend` is true.
+    /// Keeps only those users of an unsent list for whom `is_friend` is true.
     fn retain_unsent(&mut self, to: UserSlot, is_friend: impl Fn(UserSlot) -> bool) {
-        if let Some(owed) = self.unsent.get_mut(&to) {
-            let before = owed.users.len();
-            owed.users.retain(|about| is_friend(*about));
-            self.unsent_len -= before - owed.users.len();
+        if let Some(unsent) = self.unsent.get_mut(&to) {
+            let before = unsent.users.len();
+            unsent.users.retain(|about| is_friend(*about));
+            self.unsent_len -= before - unsent.users.len();
         }
     }
 
@@ -126,7 +125,7 @@ impl PresenceNotifier {
     pub(super) fn check(&self, watching: usize) {
         assert_eq!(self.watcher_count, watching);
         assert_eq!(self.friends_len, self.changes.values().map(|change| change.friends.len()).sum::<usize>());
-        assert_eq!(self.unsent_len, self.unsent.values().map(|owed| owed.users.len()).sum::<usize>());
+        assert_eq!(self.unsent_len, self.unsent.values().map(|unsent| unsent.users.len()).sum::<usize>());
         let resting = self.changes.values().filter(|change| change.phase == PresenceChangePhase::Resting);
         assert_eq!(resting.count(), self.rest_deadlines.len());
         let waiting = self.queue.iter().filter(|turn| matches!(turn, PresenceWork::Of(_))).count();
@@ -243,8 +242,8 @@ impl ChatCore {
 
     /// The output of a user who watches moves again: the unsent frames may go out.
     pub(super) fn resume_unsent_presence(&mut self, user: UserSlot) {
-        if let Some(owed) = self.presence.unsent.get_mut(&user)
-            && !std::mem::replace(&mut owed.is_queued, true)
+        if let Some(unsent) = self.presence.unsent.get_mut(&user)
+            && !std::mem::replace(&mut unsent.is_queued, true)
         {
             self.presence.queue.push_back(PresenceWork::To(user));
             self.arm_presence();
@@ -283,20 +282,20 @@ impl ChatCore {
     }
 
     fn add_unsent(&mut self, to: UserSlot, about: UserSlot) {
-        let owed = self.presence.unsent.entry(to).or_default();
-        if let Err(place) = owed.users.binary_search(&about) {
-            owed.users.insert(place, about);
+        let unsent = self.presence.unsent.entry(to).or_default();
+        if let Err(place) = unsent.users.binary_search(&about) {
+            unsent.users.insert(place, about);
             self.presence.unsent_len += 1;
             let friends = &self.users.get(to).friends;
-            if owed.users.len() > OWED_LOOKED_THROUGH.max(2 * friends.len()) {
+            if unsent.users.len() > UNSENT_LOOKED_THROUGH.max(2 * friends.len()) {
                 let is_friend = |about| friends.binary_search(&about).is_ok();
                 self.presence.retain_unsent(to, is_friend);
             }
         }
     }
 
-    /// Tells a watcher whether a friend is online. `false`: the user does not watch, or it is owed
-    /// to them.
+    /// Tells a watcher whether a friend is online. `false`: the user does not watch, or it
+    /// stays unsent.
     fn send_presence(&mut self, to: UserSlot, about: UserSlot, out: &mut Vec<CoreAction>) -> bool {
         let Some(conn) = self.watching_conn(to).filter(|_| self.users.are_friends(to, about)) else {
             return false;
@@ -304,7 +303,7 @@ impl ChatCore {
         let Some(session) = self.sessions.get(conn) else {
             return false;
         };
-        // If the friendship is in doubt, the news is kept as owed: when the doubt is settled, it is
+        // If the friendship is in doubt, the news stays unsent: when the doubt is settled, it is
         // sent or dropped.
         if session.is_output_blocked || self.may_be_friends(to, Some(about)) {
             self.add_unsent(to, about);
@@ -442,24 +441,24 @@ impl ChatCore {
         }
     }
 
-    /// Tells a user what is owed to them. Gives the looks that it used.
+    /// Tells a user what is unsent. Gives the looks that it used.
     fn send_unsent(&mut self, to: UserSlot, looks_max: u32, out: &mut Vec<CoreAction>) -> u32 {
-        // A turn retains nobody: if nothing is owed any more, the user may be gone.
+        // A turn retains nobody: if nothing is unsent any more, the user may be gone.
         if !self.presence.unsent.contains_key(&to) {
             return 0;
         }
         let waits = |session: &ConnectionSession| session.is_output_blocked || self.in_doubt.is_in_doubt(to);
         let session = self.watching_conn(to).and_then(|conn| self.sessions.get(conn));
         let waits = session.is_none_or(waits);
-        let Some(owed) = self.presence.unsent.get_mut(&to) else {
+        let Some(unsent) = self.presence.unsent.get_mut(&to) else {
             return 0;
         };
-        owed.is_queued = false;
+        unsent.is_queued = false;
         if waits {
             // It is continued when the output is written, or when the store has settled the doubt.
             return 0;
         }
-        let mut about = std::mem::take(&mut owed.users);
+        let mut about = std::mem::take(&mut unsent.users);
         self.presence.unsent_len -= about.len();
         let mut used = 0;
         while used < looks_max
@@ -477,20 +476,20 @@ impl ChatCore {
 }
 
 impl ChatCore {
-    /// Puts the rest of a list of owed users, in order, back.
+    /// Puts the rest of an unsent list, in order, back.
     fn restore_unsent(&mut self, to: UserSlot, about: Vec<UserSlot>) {
         let is_over = about.is_empty();
         match self.presence.unsent.get_mut(&to) {
             // The usual case: nothing was added meanwhile.
-            Some(owed) if owed.users.is_empty() => {
+            Some(unsent) if unsent.users.is_empty() => {
                 self.presence.unsent_len += about.len();
-                owed.users = about;
+                unsent.users = about;
             }
             _ => about.into_iter().for_each(|friend| self.add_unsent(to, friend)),
         }
         if !is_over {
             self.resume_unsent_presence(to);
-        } else if self.presence.unsent.get(&to).is_some_and(|owed| owed.users.is_empty()) {
+        } else if self.presence.unsent.get(&to).is_some_and(|unsent| unsent.users.is_empty()) {
             self.presence.remove(to);
         }
     }

@@ -99,7 +99,7 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    /// Closes connections whose clients have ended their side and are owed no answer any more.
+    /// Closes connections whose clients have ended their side and wait for no answer any more.
     /// Every answer has a deadline, so this ends.
     #[inline(never)]
     fn close_half_closed(&mut self) {

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 /// How long a closing connection may take to read its last frames and to end its side.
 const LINGER_MS: u64 = 5_000;
 /// The shortest time that a client gets for its answers after it has ended its side. The
-/// connections are checked together at the end of each such time, and those that are owed no answer
+/// connections are checked together at the end of each such time, and those that wait for no answer
 /// are closed.
 pub(super) const HALF_CLOSED_MS: u64 = 1_000;
 /// The number of steps into which the handshake time-out is divided: deadlines in one step are
@@ -49,7 +49,7 @@ pub(super) struct Deadlines {
     output_timeout_ms: u64,
     /// Closing connections whose last frames wait.
     closing: DeadlineQueue,
-    /// Connections whose client has ended its side and may be owed answers.
+    /// Connections whose client has ended its side and may wait for answers.
     half_closed: DeadlineQueue,
     /// Connections with a TLS handshake or an HTTP request in progress.
     handshakes: DeadlineQueue,

@@ -452,19 +452,19 @@ impl Oracle {
 
     /// A message that was promised and not acked must be in the store, whatever process was killed.
     pub fn check_crash(&self, model: &Model) {
-        for key in self.owed().filter(|key| !self.acked.contains(*key)) {
+        for key in self.deliverable().filter(|key| !self.acked.contains(*key)) {
             assert!(model.has_message(key), "promised and lost: {key:?}");
         }
     }
 
-    /// What has to be delivered: promised, and not to somebody who is deleted.
-    fn owed(&self) -> impl Iterator<Item = &Key> {
+    /// The messages to be delivered: promised, and not to somebody who is deleted.
+    fn deliverable(&self) -> impl Iterator<Item = &Key> {
         self.promised.keys().chain(&self.noticed).filter(|(_, receiver, _)| !self.is_deleted(receiver))
     }
 
     /// With the faults over, everything is done.
     pub fn check_end(&self, model: &Model) {
-        for key in self.owed() {
+        for key in self.deliverable() {
             assert!(self.acked.contains(key), "promised and never delivered: {key:?}");
         }
         let left: Vec<_> = model.pushes().collect();

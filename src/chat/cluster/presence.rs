@@ -349,7 +349,7 @@ impl ChatCore {
         let presence = &mut cluster.presence;
         let count = presence.sweep_at_once.min(presence.sweep.len());
         let some: Vec<UserSlot> = presence.sweep.drain(..count).collect();
-        let mut owed = Vec::new();
+        let mut unsent = Vec::new();
         for user in some {
             // The slot may belong to another user by now, or to none.
             let friends = self.users.at(user.slot()).map(|entry| &*entry.friends).unwrap_or_default();
@@ -357,7 +357,7 @@ impl ChatCore {
                 let hash = self.users.hash(self.users.get(*friend).name.as_str());
                 presence.users_in_doubt.contains(&hash)
             };
-            owed.extend(friends.iter().filter(|friend| is_doubted(friend)).map(|friend| (user, *friend)));
+            unsent.extend(friends.iter().filter(|friend| is_doubted(friend)).map(|friend| (user, *friend)));
         }
         if presence.sweep.is_empty() {
             if std::mem::take(&mut presence.sweeps_again) {
@@ -366,7 +366,7 @@ impl ChatCore {
                 presence.users_in_doubt.clear();
             }
         }
-        for (to, about) in owed {
+        for (to, about) in unsent {
             self.add_unsent_presence(to, about);
         }
     }
