@@ -300,7 +300,7 @@ fn the_database_moves_to_another_server_under_the_same_name() {
     let target = Arc::new(AtomicU16::new(first.port()));
     let mut deployment = Deployment::new(config(first.url_by_way_of(moving_proxy(&target))));
     first.wait_for_pushes(0);
-    let second = first.twin();
+    let second = first.replica();
     deployment.heals();
     first.wait_for_pushes(0);
     // The old one still answers and only reads, with all the connections that it had: nothing but

@@ -117,7 +117,7 @@ impl MariaDb {
 
     /// A second server that has what this one has now: what the other one of a pair that replicates
     /// would be.
-    pub fn twin(&mut self) -> Self {
+    pub fn replica(&mut self) -> Self {
         self.stop();
         let folder = tempfile::tempdir().unwrap();
         let copied = Command::new("cp").arg("-a").arg(self.folder.path().join("data")).arg(folder.path()).status();
@@ -125,9 +125,9 @@ impl MariaDb {
         self.start_again();
         let (port, reach) = (free_port(), self.reach);
         let child = Self::spawn(&folder, port, reach);
-        let mut twin = Self { folder, port, reach, child };
-        twin.wait_until_it_answers();
-        twin
+        let mut replica = Self { folder, port, reach, child };
+        replica.wait_until_it_answers();
+        replica
     }
 
     fn spawn(folder: &TempDir, port: u16, reach: Reach) -> Child {

@@ -138,18 +138,18 @@ impl ChatCore {
         }
         let entry = self.users.get_mut(user);
         let list = entry.list.get_or_insert_with(|| Box::new(AckList::new(MailboxBackfillState::Live)));
-        let twin = list.mailbox.find_same_message(&push, &self.deliveries);
+        let listed = list.mailbox.find_same_message(&push, &self.deliveries);
         if list.mailbox.seqs_from(seq).0 {
-            let is_row = twin
-                .and_then(|twin| self.deliveries.get(twin))
-                .is_some_and(|twin| twin.save_state == PushSaveState::Done);
+            let is_row = listed
+                .and_then(|listed| self.deliveries.get(listed))
+                .is_some_and(|listed| listed.save_state == PushSaveState::Done);
             if is_row {
                 // Its row was read before. If that is acked, the taker does not learn of it.
                 self.refuse_foreign(user, from, seq);
             }
             return;
         }
-        let is_durable = twin.and_then(|twin| self.deliveries.get(twin)).map(|twin| twin.is_durable);
+        let is_durable = listed.and_then(|listed| self.deliveries.get(listed)).map(|listed| listed.is_durable);
         let is_full = list.mailbox.backfill == MailboxBackfillState::Live
             && list.mailbox.is_full(push.weight_bytes(), &self.rules);
         match is_durable {

@@ -122,9 +122,11 @@ impl ChatCore {
         }
         for push in page.pushes.iter().filter(|push| push.kind == PushKind::Message) {
             let list = self.users.get(user).list.as_ref();
-            let twin = list.and_then(|list| list.mailbox.find_same_message(push, &self.deliveries));
-            if let Some(twin) = twin.filter(|twin| twin.seq != push.seq && !self.failed_deletions.contains(&push.seq)) {
-                self.adopt_stored_push(user, twin, push.seq, out);
+            let listed = list.and_then(|list| list.mailbox.find_same_message(push, &self.deliveries));
+            if let Some(listed) =
+                listed.filter(|listed| listed.seq != push.seq && !self.failed_deletions.contains(&push.seq))
+            {
+                self.adopt_stored_push(user, listed, push.seq, out);
             }
         }
     }

@@ -115,11 +115,11 @@ impl WaitingRequests {
         let mut lines = Vec::new();
         for at in 0..self.all.len() {
             let waiting = &self.all[at];
-            let twin = |other: &UnansweredRequest| other.is_written && other.request.id == waiting.request.id;
+            let has_same_id = |other: &UnansweredRequest| other.is_written && other.request.id == waiting.request.id;
             if waiting.is_written || now < waiting.not_before_ms {
                 continue;
             }
-            if self.all.iter().any(twin) {
+            if self.all.iter().any(has_same_id) {
                 // It becomes due when the other one ends, not at a time.
                 self.all[at].not_before_ms = 0;
                 continue;
