@@ -55,9 +55,9 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// Tells the store the core's next `seq`.
-    pub(super) fn note_clock(&self) {
+    pub(super) fn note_next_seq(&self) {
         if let Some(cluster) = &self.cluster {
-            cluster.note_clock(self.chat.clock());
+            cluster.note_next_seq(self.chat.next_seq());
         }
     }
 

@@ -305,7 +305,7 @@ impl Loop {
             acceptor.accept(&mut self.hub, self.poll.registry(), now.mono_ms);
         }
         self.hub.turn();
-        self.hub.note_clock();
+        self.hub.note_next_seq();
         self.submit_jobs();
         if self.hub.is_draining() {
             self.drain_began.store(true, Ordering::Release);

@@ -140,8 +140,8 @@ impl ClusterHandle {
     }
 
     /// Told of the `seq` of the next push.
-    pub fn note_clock(&self, seq: u64) {
-        self.lease.note_clock(seq);
+    pub fn note_next_seq(&self, seq: u64) {
+        self.lease.note_next_seq(seq);
     }
 
     /// Ends this life of this node, when nothing of it is to be written any more.

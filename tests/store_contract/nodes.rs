@@ -380,7 +380,7 @@ fn the_limit_of_the_numbers_stays_above_the_clock() {
     a.wait_for_view(|view| limit(view) > first);
     // The clock of the core is far ahead: that of another node was.
     let ahead = first + (3_600_000 << 20);
-    a.lease.note_clock(ahead);
+    a.lease.note_next_seq(ahead);
     let view = a.wait_for_view(|view| limit(view) > ahead);
     let number = me(&a.server);
     drop(a);
@@ -398,7 +398,7 @@ fn the_limit_of_the_numbers_follows_a_jump_of_the_clock_at_once() {
     let (mut ahead, began) = (a.first_view.nodes[0].hlc_limit, Instant::now());
     for _ in 0..20 {
         ahead += 3_600_000 << 20;
-        a.lease.note_clock(ahead);
+        a.lease.note_next_seq(ahead);
         a.wait_for_view(|view| view.nodes[0].hlc_limit > ahead);
     }
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());

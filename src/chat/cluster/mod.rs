@@ -254,7 +254,7 @@ impl ChatCore {
     /// above the wall clock (in ms, shifted by [`MS_SHIFT`](contract::MS_SHIFT)), by as much as can
     /// be taken until the limit is written again.
     #[must_use]
-    pub fn clock(&self) -> u64 {
+    pub fn next_seq(&self) -> u64 {
         self.next_seq
     }
 

@@ -214,7 +214,7 @@ impl NodeLease {
     }
 
     /// Takes the `seq` of the next push, so that the limit stays above it.
-    pub fn note_clock(&self, seq: u64) {
+    pub fn note_next_seq(&self, seq: u64) {
         self.shared.clock.store(seq, Ordering::Release);
         // Not in each turn while the limit cannot be raised: only after another jump.
         let jumped_to = self.shared.urgent_clock.load(Ordering::Relaxed);

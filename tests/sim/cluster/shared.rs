@@ -121,7 +121,7 @@ impl Cluster {
         let (true, false, false, Some(me)) = (entry.life == life, entry.polls, entry.paused, entry.me) else {
             return;
         };
-        let Some(clock) = entry.chat.as_ref().map(ChatCore::clock) else { return };
+        let Some(clock) = entry.chat.as_ref().map(ChatCore::next_seq) else { return };
         entry.polls = true;
         self.later(takes_ms, move |cluster| {
             if cluster.nodes[node].life != life {

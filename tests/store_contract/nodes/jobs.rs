@@ -257,7 +257,7 @@ fn a_push_beyond_the_limit_of_the_numbers_is_not_written() {
     assert!(saved(&good).is_some());
     assert!(matches!((beyond, friend), (JobOutcome::Failed, JobOutcome::Failed)));
     // The clock of another node was ahead, and the limit follows.
-    a.cluster.note_clock(far);
+    a.cluster.note_next_seq(far);
     let deadline = Instant::now() + Duration::from_secs(30);
     while saved(&a.run([save(far, "n")])[0]).is_none() {
         assert!(Instant::now() < deadline);
@@ -276,7 +276,7 @@ fn a_push_beyond_the_limit_of_the_numbers_is_written_when_the_limit_has_followed
     for jump in 1..=20 {
         // As the loop does: the clock first, then the jobs.
         let ahead = limit + ((jump * 3_600_000) << 20);
-        a.cluster.note_clock(ahead);
+        a.cluster.note_next_seq(ahead);
         assert!(saved(&a.run([save(ahead, &format!("m{jump}"))])[0]).is_some(), "jump {jump}");
     }
 }

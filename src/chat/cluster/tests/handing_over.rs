@@ -254,7 +254,7 @@ fn a_message_beyond_the_limit_of_the_nodes_numbers_is_not_handed_over() {
     node.say(ann, "ann", "m3", "bob");
     assert_eq!(handed(&turn(&mut node)), ["m3"]);
     let mut limited = view(1, &[(TWO, 1)]);
-    limited.nodes[0].hlc_limit = node.chat.clock() - 1;
+    limited.nodes[0].hlc_limit = node.chat.next_seq() - 1;
     node.event(CoreEvent::View(limited));
     node.say(ann, "ann", "m4", "bob");
     assert_eq!(handed(&turn(&mut node)), [""; 0]);
