@@ -178,14 +178,14 @@ impl BusFrameCodec {
         if rest.take(more.len()) != Some(more) {
             return Err(BusDropCause::Broken);
         }
-        let heard = match kind {
+        let message = match kind {
             kind if kind == BusMessageKind::Frame as u8 && !is_own => {
                 rest.frame().map(|frame| DecodedBusMessage::Frame { from, frame: Box::new(frame) })
             }
             kind if kind == BusMessageKind::Beat as u8 && is_own => rest.u64().map(DecodedBusMessage::Beat),
             _ => None,
         };
-        heard.filter(|_| rest.0.is_empty()).ok_or(BusDropCause::Broken)
+        message.filter(|_| rest.0.is_empty()).ok_or(BusDropCause::Broken)
     }
 }
 

@@ -84,9 +84,9 @@ fn send(
     }
     frames.reverse();
     while !frames.is_empty() {
-        let heard_by = subscribers(&connection.answer(shared.timeout)?)?;
+        let receiver_count = subscribers(&connection.answer(shared.timeout)?)?;
         let Some(frame) = frames.pop() else { break };
-        if heard_by == 0 {
+        if receiver_count == 0 {
             try_next_instance(shared, at, frame);
         } else {
             shared.instances[at].sent.add(frame.bytes.len());

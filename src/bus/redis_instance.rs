@@ -138,7 +138,7 @@ impl BusInstances {
     }
 
     /// A beat of this node has arrived over an instance.
-    pub(super) fn beat_heard(&self, at: usize, number: u64) {
+    pub(super) fn beat_received(&self, at: usize, number: u64) {
         let instance = &self.instances[at];
         instance.beat_us.store(self.now_us().saturating_sub(number), Ordering::Relaxed);
         let mut state = instance.state();

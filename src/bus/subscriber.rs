@@ -43,15 +43,15 @@ fn listen(
     }
     connection.set_read_timeout(READ_WAITS.min(shared.timeout))?;
     instance.queue.ask_for_beat();
-    let mut heard_itself = Instant::now();
+    let mut last_beat_at = Instant::now();
     while !instance.queue.is_closed() {
         if let Some(value) = connection.try_answer()?
             && take(shared, at, value)?
         {
-            heard_itself = Instant::now();
+            last_beat_at = Instant::now();
             *has_worked = true;
         }
-        if heard_itself.elapsed() > BEAT_EVERY + shared.timeout {
+        if last_beat_at.elapsed() > BEAT_EVERY + shared.timeout {
             return Err(BusInstanceError("this node does not hear itself over it".to_owned()));
         }
     }
@@ -73,7 +73,7 @@ fn take(shared: &BusInstances, at: usize, value: Value) -> Result<bool, BusInsta
     };
     match shared.codec.read(&bytes) {
         Ok(DecodedBusMessage::Beat(number)) => {
-            shared.beat_heard(at, number);
+            shared.beat_received(at, number);
             return Ok(true);
         }
         Ok(DecodedBusMessage::Frame { from, frame }) => {

@@ -28,14 +28,14 @@ impl ChatCore {
     pub(super) fn close_idle_connections(
         &mut self,
         look_ms: u64,
-        heard_ms: u64,
+        input_read_until_ms: u64,
         closes: &mut u32,
         out: &mut Vec<CoreAction>,
     ) {
-        while look_ms <= heard_ms && *closes < IDLE_CLOSES_PER_TICK {
+        while look_ms <= input_read_until_ms && *closes < IDLE_CLOSES_PER_TICK {
             let Some(conn) = self.sessions.next_to_look_at(look_ms) else { return };
             let look = self.sessions.get(conn).map_or(0, |session| self.next_look(session.last_active_ms));
-            if look > heard_ms {
+            if look > input_read_until_ms {
                 self.arm_idle(conn, look);
             } else {
                 *closes += 1;

@@ -370,25 +370,25 @@ impl ChatCore {
     /// May deadlines up to this time be handled? If they are late, the process was paused, and
     /// input that arrived meanwhile (acks above all) must be read first, because it may remove
     /// their reason.
-    fn may_apply_deadlines(&mut self, heard_ms: u64) -> bool {
+    fn may_apply_deadlines(&mut self, input_read_until_ms: u64) -> bool {
         let now_ms = self.now.mono_ms;
-        let is_late = |due_ms: u64| due_ms > heard_ms && now_ms.saturating_sub(due_ms) >= LATE_MS;
-        if self.input_awaited_until_ms <= heard_ms && self.next_deadline().is_some_and(is_late) {
+        let is_late = |due_ms: u64| due_ms > input_read_until_ms && now_ms.saturating_sub(due_ms) >= LATE_MS;
+        if self.input_awaited_until_ms <= input_read_until_ms && self.next_deadline().is_some_and(is_late) {
             self.input_awaited_until_ms = now_ms;
         }
-        self.input_awaited_until_ms <= heard_ms
+        self.input_awaited_until_ms <= input_read_until_ms
     }
 
     #[inline(never)]
-    fn tick(&mut self, heard_ms: u64, out: &mut Vec<CoreAction>) {
+    fn tick(&mut self, input_read_until_ms: u64, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
-        let is_heard = self.may_apply_deadlines(heard_ms);
+        let is_input_read = self.may_apply_deadlines(input_read_until_ms);
         while let Some(&(due, delivery)) = self.save_delay.front().filter(|(due, _)| *due <= now_ms) {
             debug_assert!(due <= now_ms);
             self.save_delay.pop_front();
             self.save_if_unsaved(delivery, out);
         }
-        while let Some(&(_, due)) = self.awaited_answers.front().filter(|(due, _)| is_heard && *due <= now_ms) {
+        while let Some(&(_, due)) = self.awaited_answers.front().filter(|(due, _)| is_input_read && *due <= now_ms) {
             self.awaited_answers.pop_front();
             match due {
                 AwaitedAnswer::Request(request) => self.request_timed_out(request, out),
@@ -403,15 +403,17 @@ impl ChatCore {
         let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
-                ChatTimer::Idle { look_ms } => self.close_idle_connections(look_ms, heard_ms, &mut idle_closes, out),
-                ChatTimer::Resend(user) if !is_heard => self.resend_later(user),
+                ChatTimer::Idle { look_ms } => {
+                    self.close_idle_connections(look_ms, input_read_until_ms, &mut idle_closes, out)
+                }
+                ChatTimer::Resend(user) if !is_input_read => self.resend_later(user),
                 ChatTimer::Resend(user) => self.resend(user, out),
                 ChatTimer::Page(user) => self.page_timer_fired(user, out),
                 ChatTimer::Dedup(user) => self.dedup_timer_fired(user),
                 ChatTimer::Deletes => self.retry_deletes(out),
                 ChatTimer::Saves => self.retry_saves(out),
                 ChatTimer::Undecided => self.undecided_timer_fired(out),
-                ChatTimer::PushHook(user) => self.push_hook_timer_fired(user, is_heard, out),
+                ChatTimer::PushHook(user) => self.push_hook_timer_fired(user, is_input_read, out),
                 ChatTimer::Counting => self.counting_rested(out),
                 ChatTimer::Stop => self.stop_now(out),
                 ChatTimer::AdminLimit(ticket) => self.admin_timed_out(ticket, out),

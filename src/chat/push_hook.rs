@@ -321,7 +321,7 @@ impl ChatCore {
         Some(sent.map_or_else(|| (first(), None), |(delivery, sent_ms)| (delivery.seq, Some(sent_ms))))
     }
 
-    pub(super) fn push_hook_timer_fired(&mut self, user: UserSlot, is_heard: bool, out: &mut Vec<CoreAction>) {
+    pub(super) fn push_hook_timer_fired(&mut self, user: UserSlot, is_input_read: bool, out: &mut Vec<CoreAction>) {
         let later_ms = self.now.mono_ms + 1;
         let Some(watch) = self.push_hook.as_ref().and_then(|hook| hook.get(user)).copied() else {
             debug_assert!(false, "the timer is cancelled with the watch");
@@ -330,8 +330,8 @@ impl ChatCore {
         match watch.stage {
             _ if self.stopping => self.unwatch(user),
             // The ack may be among the input that is still to be read.
-            PushWatchStage::Waiting(_) if !is_heard => self.watch_on(user, watch.seq, later_ms),
-            PushWatchStage::Announced(_) if !is_heard => self.pause_until(user, later_ms),
+            PushWatchStage::Waiting(_) if !is_input_read => self.watch_on(user, watch.seq, later_ms),
+            PushWatchStage::Announced(_) if !is_input_read => self.pause_until(user, later_ms),
             PushWatchStage::Waiting(_) => self.look_whether_it_waits(user, out),
             PushWatchStage::Announced(_) => self.watch_on_if_news(user, out),
             PushWatchStage::Due(_) | PushWatchStage::Counting => debug_assert!(false, "it has no timer"),

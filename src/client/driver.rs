@@ -299,7 +299,7 @@ impl ClientDriver {
         let Some(link) = &mut self.link else { return };
         let progress = link.read(&mut frames);
         match &progress {
-            LinkReadResult::Some => self.handle_input(MachineInput::Heard),
+            LinkReadResult::Some => self.handle_input(MachineInput::Bytes),
             LinkReadResult::Nothing => self.readable = false,
             LinkReadResult::Over(_) => {}
         }

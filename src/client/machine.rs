@@ -61,7 +61,7 @@ pub(super) enum MachineInput {
     /// A frame that cannot be read.
     Garbage,
     /// Bytes have arrived, whatever they are.
-    Heard,
+    Bytes,
     Begin(RequestTicket, RequestFrame),
     Order(ClientMachineOrder),
     /// The program has finished with a push, and wants it acked or not.
@@ -211,7 +211,7 @@ impl ClientMachine {
             _ if self.is_ended() => {}
             MachineInput::Connected => self.connected(now),
             MachineInput::Lost(why) => self.lost(now, why, 0),
-            MachineInput::Heard => self.dead_at = None,
+            MachineInput::Bytes => self.dead_at = None,
             MachineInput::Frame(frame) => self.frame(now, frame),
             MachineInput::Garbage => self.drop_connection(now, "the server sent something that is no frame"),
             MachineInput::Order(order) => self.order(now, order),

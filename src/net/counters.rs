@@ -104,7 +104,7 @@ impl CloseCause {
         }
     }
 
-    /// Does the client need to hear only this reason? If it has ended its side, or the server
+    /// Is it enough to tell the client this reason? If it has ended its side, or the server
     /// stops, it gets all waiting output.
     #[must_use]
     pub fn sends_only_reason(self) -> bool {

@@ -287,7 +287,7 @@ mod tests {
             deadlines.watch(now_ms, id(slot));
         }
         let tells = deadlines.note_output_taken(20, id(1));
-        assert!(!tells, "the core hears of it at most once a second");
+        assert!(!tells, "the core is told at most once a second");
         assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), OutputCheck::Takes)));
         let order: Vec<_> = std::iter::from_fn(|| deadlines.pop_watched(30 + OUTPUT_MS)).collect();
         assert_eq!(order, [2, 1, 3].map(|slot| (id(slot), OutputCheck::Stuck)));

@@ -225,14 +225,14 @@ impl<S: NonblockingStream> Hub<S> {
             let before = rest.len();
             let item = raw.next(&mut rest, self.bounds.frame_bytes_max);
             self.work_left -= ODD_BYTE * (before - rest.len()) as i64;
-            let heard = match item {
+            let outcome = match item {
                 EnvelopeStreamItem::More => break,
                 EnvelopeStreamItem::Envelope(envelope) => match self.on_envelope(id, envelope, gate) {
                     ClientInputOutcome::Paused => {
                         self.buffers.keep_envelope(|out| out.extend_from_slice(envelope));
                         break;
                     }
-                    heard => heard,
+                    outcome => outcome,
                 },
                 EnvelopeStreamItem::Bad => {
                     self.on_bad_input(id, ErrorCode::BadJson, NOT_JSON);
@@ -243,7 +243,7 @@ impl<S: NonblockingStream> Hub<S> {
                     break;
                 }
             };
-            if heard == ClientInputOutcome::Unreadable {
+            if outcome == ClientInputOutcome::Unreadable {
                 raw.skip_line();
             }
         }
@@ -340,9 +340,9 @@ impl<S: NonblockingStream> Hub<S> {
         // In a WebSocket message, white space is allowed around the envelope, as it is between raw
         // envelopes.
         let input = envelope::parse_any(split::trim(text), &mut scratch);
-        let heard = self.on_request(id, input, gate);
+        let outcome = self.on_request(id, input, gate);
         self.buffers.return_scratch(scratch);
-        heard
+        outcome
     }
 
     fn on_request(

@@ -50,21 +50,21 @@ mod tests {
 
     #[test]
     fn it_is_known_when_all_events_came_and_nobody_has_more_and_at_the_latest_after_some_turns() {
-        let mut heard = InputWatermark { polled_ms: 7, polled_all: true, ..InputWatermark::default() };
-        heard.note_turn_end(false);
-        assert_eq!(heard.handed_in_until_ms, 0);
-        heard.polled_all = false;
-        heard.note_turn_end(true);
-        assert_eq!(heard.handed_in_until_ms, 0);
-        heard.polled_all = true;
-        heard.note_turn_end(true);
-        assert_eq!(heard.handed_in_until_ms, 7);
-        heard.polled_ms = 9;
+        let mut progress = InputWatermark { polled_ms: 7, polled_all: true, ..InputWatermark::default() };
+        progress.note_turn_end(false);
+        assert_eq!(progress.handed_in_until_ms, 0);
+        progress.polled_all = false;
+        progress.note_turn_end(true);
+        assert_eq!(progress.handed_in_until_ms, 0);
+        progress.polled_all = true;
+        progress.note_turn_end(true);
+        assert_eq!(progress.handed_in_until_ms, 7);
+        progress.polled_ms = 9;
         for _ in 1..TURNS_MAX {
-            heard.note_turn_end(false);
-            assert_eq!(heard.handed_in_until_ms, 7);
+            progress.note_turn_end(false);
+            assert_eq!(progress.handed_in_until_ms, 7);
         }
-        heard.note_turn_end(false);
-        assert_eq!(heard.handed_in_until_ms, 9);
+        progress.note_turn_end(false);
+        assert_eq!(progress.handed_in_until_ms, 9);
     }
 }

@@ -277,7 +277,7 @@ mod tests {
         }
     }
     /// The answer to a check over TLS, after a PROXY header or none.
-    fn hears_over_tls(addr: std::net::SocketAddr, header: &str) -> io::Result<String> {
+    fn answer_over_tls(addr: std::net::SocketAddr, header: &str) -> io::Result<String> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(CA).unwrap()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -327,10 +327,10 @@ mod tests {
         let certificates = Arc::new(Certificates::new(Arc::new(config), true));
         let (addr, _port) = start(Arc::new(move || Some(Arc::clone(&certificates))));
         for header in ["", "PROXY UNKNOWN\r\n"] {
-            let said = hears_over_tls(addr, header).unwrap();
+            let said = answer_over_tls(addr, header).unwrap();
             assert!(said.starts_with("HTTP/1.1 503 ") && said.ends_with("\r\n\r\nstandby\n"), "{said}");
         }
         let (addr, _port) = start(Arc::new(|| None));
-        assert!(hears_over_tls(addr, "").is_err());
+        assert!(answer_over_tls(addr, "").is_err());
     }
 }

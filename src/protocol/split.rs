@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_json_is_bad_and_the_next_line_is_heard() {
+    fn broken_json_is_bad_and_the_next_line_is_read() {
         expect("{\"a\":}\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);
         expect("{\"a\" \"b\"} {}\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);
         expect("{\"a\":\"not ended\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);

@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_wait_ends_with_enough_jobs_with_its_time_and_with_the_sender() {
         let (sender, mut receiver) = lane_queue();
-        let (said, heard) = channel();
+        let (said, answers) = channel();
         let worker = std::thread::spawn(move || {
             receiver.wait(3, None);
             said.send(tickets(&mut receiver)).unwrap();
@@ -170,7 +170,7 @@ mod tests {
             said.send(tickets(&mut receiver)).unwrap();
             assert!(!receiver.wait(1, None), "and nothing will");
         });
-        let next = || heard.recv_timeout(Duration::from_secs(20)).unwrap();
+        let next = || answers.recv_timeout(Duration::from_secs(20)).unwrap();
         sender.send(&mut jobs(0..2)).unwrap();
         sender.send(&mut jobs(2..3)).unwrap();
         assert_eq!(next(), [0, 1, 2]);

@@ -90,17 +90,17 @@ mod tests {
         let priority = Arc::new(priority);
         priority.give_way();
         let (first, second) = (priority.begin(), priority.begin());
-        let (said, heard) = channel();
+        let (said, answers) = channel();
         let other = Arc::clone(&priority);
         let worker = std::thread::spawn(move || {
             said.send("waits").unwrap();
             other.give_way();
             said.send("goes on").unwrap();
         });
-        let next = || heard.recv_timeout(Duration::from_secs(20)).unwrap();
+        let next = || answers.recv_timeout(Duration::from_secs(20)).unwrap();
         assert_eq!(next(), "waits");
         drop(first);
-        assert_eq!(heard.recv_timeout(Duration::from_millis(50)).ok(), None, "the second one is not done");
+        assert_eq!(answers.recv_timeout(Duration::from_millis(50)).ok(), None, "the second one is not done");
         drop(second);
         assert_eq!(next(), "goes on");
         worker.join().unwrap();

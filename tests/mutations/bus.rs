@@ -48,8 +48,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a node does not miss its own beat",
         "src/bus/subscriber.rs",
-        "if heard_itself.elapsed() > BEAT_EVERY + shared.timeout {",
-        "if heard_itself.elapsed() > BEAT_EVERY * 3_600 {",
+        "if last_beat_at.elapsed() > BEAT_EVERY + shared.timeout {",
+        "if last_beat_at.elapsed() > BEAT_EVERY * 3_600 {",
     ),
     of(
         "a frame that nobody hears is not published on the next instance",

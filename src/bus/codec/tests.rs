@@ -146,7 +146,7 @@ fn a_build_reads_the_versions_that_it_knows_and_no_other() {
     }
     let mut beat = writer.write_beat(7);
     writer.seal(&mut beat);
-    assert_eq!(writer.read(&beat), Ok(DecodedBusMessage::Beat(7)), "it hears itself in its newest version");
+    assert_eq!(writer.read(&beat), Ok(DecodedBusMessage::Beat(7)), "it reads its own beats in its newest version");
 }
 
 #[test]

@@ -386,20 +386,20 @@ impl ChatCore {
         let Some(bus) = self.bus() else { return };
         let link = bus.link(from);
         link.wake(now_ms);
-        let heard = link.hear(frame, now_ms);
+        let received = link.receive(frame, now_ms);
         let publishes = link.has_to_publish(now_ms);
         bus.publishes |= publishes;
-        if heard.is_refused {
+        if received.is_refused {
             self.count_cluster(|totals| totals.links_refused += 1);
             self.link_down(from, out);
         } else {
             self.pass_link(from, out);
         }
-        for record in heard.records {
+        for record in received.records {
             match record {
                 BusRecord::Begin { user, phase } => self.on_foreign_phase_begin(from, &user, phase, out),
                 BusRecord::Push { phase, push } => self.foreign_push(from, phase, push, out),
-                BusRecord::Record(record) => self.heard_record(from, record, out),
+                BusRecord::Record(record) => self.on_record(from, record, out),
             }
         }
     }

@@ -120,7 +120,7 @@ pub(super) struct NodeLink {
     /// When it came up last, or went down after that.
     changed_ms: Option<u64>,
     /// When a frame came last.
-    heard_ms: Option<u64>,
+    received_ms: Option<u64>,
 }
 
 impl NodeLink {
@@ -163,7 +163,7 @@ impl NodeLink {
             unconfirmed_batches: self.unconfirmed.len(),
             unconfirmed_bytes: self.unconfirmed_bytes(),
             lag_ms: self.unconfirmed.front().map(|oldest| ago(oldest.sent_ms)),
-            last_frame_ms_ago: self.heard_ms.map(ago),
+            last_frame_ms_ago: self.received_ms.map(ago),
         }
     }
 
@@ -444,21 +444,21 @@ impl NodeLink {
     }
 
     /// A frame of the other node has arrived.
-    pub(super) fn hear(&mut self, frame: BusFrame, now_ms: u64) -> ReceivedFrame {
+    pub(super) fn receive(&mut self, frame: BusFrame, now_ms: u64) -> ReceivedFrame {
         let BusFrame { confirmed_batch, refused_epoch, batch, .. } = frame;
-        let mut heard = ReceivedFrame::default();
-        self.heard_ms = Some(now_ms);
+        let mut received = ReceivedFrame::default();
+        self.received_ms = Some(now_ms);
         if let Some(confirmed) = confirmed_batch.filter(|place| self.epoch > 0 && place.link == self.epoch) {
-            heard.came_up = self.confirmed(confirmed.number);
-            if heard.came_up {
+            received.came_up = self.confirmed(confirmed.number);
+            if received.came_up {
                 self.changed_ms = Some(now_ms);
             }
         }
-        heard.is_refused = self.epoch > 0 && refused_epoch == Some(self.epoch);
+        received.is_refused = self.epoch > 0 && refused_epoch == Some(self.epoch);
         if let Some(batch) = batch {
-            heard.records = self.take(batch, now_ms);
+            received.records = self.take(batch, now_ms);
         }
-        heard
+        received
     }
 
     fn confirmed(&mut self, number: u64) -> bool {

@@ -302,7 +302,7 @@ impl ChatCore {
             return;
         };
         if cluster.life(from) == IncarnationState::Lives {
-            self.heard_record(from, record, out);
+            self.on_record(from, record, out);
         } else if let NodeMessage::Ack { user, seq } = record {
             // An ack is true, whichever node reports it.
             self.on_remote_ack(user, seq, out);
@@ -311,7 +311,7 @@ impl ChatCore {
     }
 
     /// A record of a node that is alive.
-    fn heard_record(&mut self, from: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
+    fn on_record(&mut self, from: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
         match record {
             NodeMessage::Look { user } => {
                 self.count_cluster(|totals| totals.looks_received += 1);

@@ -42,14 +42,14 @@ impl TestClientMachine {
         self.machine.take()
     }
 
-    fn hear(&mut self, input: MachineInput) -> Vec<ClientMachineOutput> {
+    fn handle(&mut self, input: MachineInput) -> Vec<ClientMachineOutput> {
         self.machine.handle(self.now, input);
         self.machine.take()
     }
 
     fn frame(&mut self, kind: &str, content: &Value) -> Vec<ClientMachineOutput> {
         let frame = ServerFrame::read(&json!({"TYPE": kind, "CONTENT": content}).to_string()).unwrap();
-        self.hear(MachineInput::Frame(frame))
+        self.handle(MachineInput::Frame(frame))
     }
 
     fn reply(&mut self, kind: &str, id: &str, content: &str) -> Vec<ClientMachineOutput> {
@@ -65,7 +65,7 @@ impl TestClientMachine {
     }
 
     fn begin(&mut self, ticket: RequestTicket, id: &str) -> Vec<ClientMachineOutput> {
-        self.hear(MachineInput::Begin(ticket, RequestFrame::message(id, "ann", "bob", "x")))
+        self.handle(MachineInput::Begin(ticket, RequestFrame::message(id, "ann", "bob", "x")))
     }
 
     /// Advances the clock until the machine does something at its deadline.
@@ -136,7 +136,7 @@ fn a_token_that_is_too_large_for_a_log_in_is_not_sent_again() {
     assert_eq!(run.machine.take(), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
     run.error("", "TOO_LARGE");
     assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
-    assert_eq!(run.hear(MachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
+    assert_eq!(run.handle(MachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
 }
 
 #[test]
@@ -153,10 +153,10 @@ fn a_wrong_password_ends_it() {
 #[test]
 fn a_password_that_was_changed_elsewhere_ends_it() {
     let mut run = TestClientMachine::online();
-    run.hear(MachineInput::Lost("gone".into()));
+    run.handle(MachineInput::Lost("gone".into()));
     let outputs = run.sleep();
     assert_eq!(outputs, [ClientMachineOutput::Connect]);
-    assert_eq!(run.hear(MachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
+    assert_eq!(run.handle(MachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
     run.reply("RE_SIGNUP", "log-in", "LF");
     assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
     run.reply("RE_SIGNUP", "log-in", "LF");
@@ -192,7 +192,7 @@ fn it_ends_when_the_user_is_elsewhere_and_when_the_operator_says_so() {
         let outputs = run.error("", code);
         assert_eq!(end(&outputs), Some(&expected));
         assert_eq!(done(&outputs), [(1, &Err(Error::Ended(expected.clone())))]);
-        assert!(run.hear(MachineInput::Lost("closed".into())).is_empty());
+        assert!(run.handle(MachineInput::Lost("closed".into())).is_empty());
         assert_eq!(run.machine.deadline(), None);
     }
 }
@@ -214,19 +214,19 @@ fn delays_grow_until_a_connection_holds() {
     let mut most = 0;
     for _ in 0..12 {
         assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
-        most = most.max(offline_ms(&run.hear(MachineInput::Lost("refused".into()))));
+        most = most.max(offline_ms(&run.handle(MachineInput::Lost("refused".into()))));
     }
     assert!((30_000..=60_000).contains(&most), "{most}");
     let reconnect = |run: &mut TestClientMachine| {
         run.sleep();
-        run.hear(MachineInput::Connected);
+        run.handle(MachineInput::Connected);
         run.reply("RE_SIGNUP", "log-in", "LS");
     };
     reconnect(&mut run);
-    assert!(offline_ms(&run.hear(MachineInput::Lost("at once".into()))) >= 30_000, "a log-in alone changes nothing");
+    assert!(offline_ms(&run.handle(MachineInput::Lost("at once".into()))) >= 30_000, "a log-in alone changes nothing");
     reconnect(&mut run);
     run.now += GOOD_MS;
-    assert!(offline_ms(&run.hear(MachineInput::Lost("later".into()))) <= 2_000);
+    assert!(offline_ms(&run.handle(MachineInput::Lost("later".into()))) <= 2_000);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_heartbeat_every_30_s_and_silence_ends_the_connection() {
     for n in 1..=3 {
         let outputs = run.sleep();
         assert_eq!((sent(&outputs)[0]["TYPE"].as_str(), run.now - began), (Some("0"), n * 30_000));
-        run.hear(MachineInput::Heard);
+        run.handle(MachineInput::Bytes);
     }
     run.sleep();
     let outputs = run.sleep();
@@ -265,9 +265,9 @@ fn a_message_is_sent_again_under_its_id_until_it_is_promised() {
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
     assert_eq!(ids(&outputs), ["m1", "m2"]);
     assert_eq!(done(&run.reply("RE_MESSAGE", "m2", "MS")), [(2, &Ok(RequestAnswer::Taken))]);
-    run.hear(MachineInput::Lost("gone".into()));
+    run.handle(MachineInput::Lost("gone".into()));
     run.sleep();
-    run.hear(MachineInput::Connected);
+    run.handle(MachineInput::Connected);
     assert_eq!(ids(&run.reply("RE_SIGNUP", "log-in", "LS")), ["m1"]);
     // The store is unavailable: the next try is after 1 to 2 s, and each later one after twice the
     // delay.
@@ -289,7 +289,7 @@ fn a_message_that_a_server_refuses_because_it_stops_is_sent_to_the_next_one() {
     assert!(done(&run.error("m1", "SHUTTING_DOWN")).is_empty());
     run.error("", "SHUTTING_DOWN");
     assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
-    run.hear(MachineInput::Connected);
+    run.handle(MachineInput::Connected);
     assert_eq!(sent(&run.reply("RE_SIGNUP", "log-in", "LS"))[0]["CONTENT"]["messageId"], "m1");
 }
 
@@ -327,12 +327,12 @@ fn time_ends_a_request_with_the_last_word_about_it() {
 fn what_must_not_be_done_twice_is_not_sent_twice() {
     let mut run = TestClientMachine::online();
     let request = RequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).not_repeatable();
-    run.hear(MachineInput::Begin(1, request.clone()));
-    assert_eq!(done(&run.hear(MachineInput::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
+    run.handle(MachineInput::Begin(1, request.clone()));
+    assert_eq!(done(&run.handle(MachineInput::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
     // A request that was not written can wait.
-    assert!(run.hear(MachineInput::Begin(2, request)).is_empty());
+    assert!(run.handle(MachineInput::Begin(2, request)).is_empty());
     run.sleep();
-    run.hear(MachineInput::Connected);
+    run.handle(MachineInput::Connected);
     assert_eq!(sent(&run.reply("RE_SIGNUP", "log-in", "LS")).len(), 1);
     assert_eq!(done(&run.reply("RE_PASSWORD", "p", "changed")), [(2, &Ok(RequestAnswer::Text("changed".into())))]);
 }
@@ -340,10 +340,10 @@ fn what_must_not_be_done_twice_is_not_sent_twice() {
 #[test]
 fn either_password_may_hold_while_it_is_changed() {
     let mut run = TestClientMachine::online();
-    run.hear(MachineInput::Order(ClientMachineOrder::Password(PasswordOrHash::Hash("new".into()))));
-    run.hear(MachineInput::Lost("gone".into()));
+    run.handle(MachineInput::Order(ClientMachineOrder::Password(PasswordOrHash::Hash("new".into()))));
+    run.handle(MachineInput::Lost("gone".into()));
     run.sleep();
-    run.hear(MachineInput::Connected);
+    run.handle(MachineInput::Connected);
     run.reply("RE_SIGNUP", "log-in", "LF");
     assert_eq!(run.error("x", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(LoginCredential::NewPassword)]);
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
@@ -354,15 +354,15 @@ fn either_password_may_hold_while_it_is_changed() {
 fn two_requests_with_one_id_wait_for_each_other() {
     let mut run = TestClientMachine::online();
     let accept = |from: &str| RequestFrame::friend("2", "f1", from, "ann", "");
-    assert_eq!(sent(&run.hear(MachineInput::Begin(1, accept("bob")))).len(), 1);
-    assert!(sent(&run.hear(MachineInput::Begin(2, accept("cy")))).is_empty());
+    assert_eq!(sent(&run.handle(MachineInput::Begin(1, accept("bob")))).len(), 1);
+    assert!(sent(&run.handle(MachineInput::Begin(2, accept("cy")))).is_empty());
     let outputs = run.reply("RE_FRI_REQ", "f1", "17");
     assert_eq!(done(&outputs), [(1, &Ok(RequestAnswer::Time(17)))]);
     assert_eq!(sent(&outputs)[0]["CONTENT"]["sender"], "cy");
     // A request that is to be tried again waits for a newer one with the same id, and the machine
     // is not woken for it all the time.
     run.error("f1", "UNAVAILABLE");
-    assert_eq!(sent(&run.hear(MachineInput::Begin(3, accept("dan")))).len(), 1);
+    assert_eq!(sent(&run.handle(MachineInput::Begin(3, accept("dan")))).len(), 1);
     run.now += 5_000;
     assert!(run.tick().is_empty());
     assert!(run.machine.deadline().unwrap() > run.now);
@@ -376,9 +376,9 @@ fn a_push_is_given_once_and_acked_when_it_is_dealt_with() {
     assert!(run.push("m1", "1").is_empty(), "sent again while the program has it");
     let done_with =
         |acked| MachineInput::DoneWith { key: push.key(), message_id: "m1".into(), sender: "bob".into(), acked };
-    assert!(run.hear(done_with(false)).is_empty());
+    assert!(run.handle(done_with(false)).is_empty());
     assert_eq!(run.push("m1", "1").len(), 1, "not dealt with: given again");
-    let acks = sent(&run.hear(done_with(true)));
+    let acks = sent(&run.handle(done_with(true)));
     assert_eq!(acks[0], json!({"TYPE": "5", "CONTENT": {"MessageId": "m1", "sender": "bob"}}));
     let again = run.push("m1", "1");
     assert!(matches!(&again[..], [ClientMachineOutput::AckAgain(_)]), "a duplicate is acked, too: {again:?}");
@@ -391,12 +391,13 @@ fn an_ack_that_cannot_be_sent_is_made_up_for_after_the_reconnect() {
     let outputs = run.push("m1", "1");
     let [ClientMachineOutput::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
     let key = push.key();
-    run.hear(MachineInput::Lost("gone".into()));
+    run.handle(MachineInput::Lost("gone".into()));
     assert!(
-        run.hear(MachineInput::DoneWith { key, message_id: "m1".into(), sender: "bob".into(), acked: true }).is_empty()
+        run.handle(MachineInput::DoneWith { key, message_id: "m1".into(), sender: "bob".into(), acked: true })
+            .is_empty()
     );
     run.sleep();
-    run.hear(MachineInput::Connected);
+    run.handle(MachineInput::Connected);
     run.reply("RE_SIGNUP", "log-in", "LS");
     assert!(matches!(run.push("m1", "1")[..], [ClientMachineOutput::AckAgain(_)]));
 }
@@ -404,10 +405,10 @@ fn an_ack_that_cannot_be_sent_is_made_up_for_after_the_reconnect() {
 #[test]
 fn presence_is_watched_again_after_a_reconnect() {
     let mut run = TestClientMachine::online();
-    run.hear(MachineInput::Order(ClientMachineOrder::Watch));
-    run.hear(MachineInput::Lost("gone".into()));
+    run.handle(MachineInput::Order(ClientMachineOrder::Watch));
+    run.handle(MachineInput::Lost("gone".into()));
     run.sleep();
-    run.hear(MachineInput::Connected);
+    run.handle(MachineInput::Connected);
     let asked = sent(&run.reply("RE_SIGNUP", "log-in", "LS"));
     assert_eq!((&asked[0]["TYPE"], &asked[0]["CONTENT"]["watch"]), (&json!("ROSTER"), &json!(true)));
     let page =
@@ -424,7 +425,7 @@ fn presence_is_watched_again_after_a_reconnect() {
 #[test]
 fn a_refused_request_of_the_library_ends_no_other_one() {
     let mut run = TestClientMachine::new(false, true);
-    run.hear(MachineInput::Order(ClientMachineOrder::Watch));
+    run.handle(MachineInput::Order(ClientMachineOrder::Watch));
     run.connect();
     let asked = sent(&run.reply("RE_SIGNUP", "log-in", "LS"));
     assert_eq!([&asked[0]["TYPE"], &asked[1]["TYPE"]], ["TOKEN", "ROSTER"]);
@@ -446,9 +447,9 @@ fn nonsense_of_the_server_harms_nothing() {
     ] {
         assert!(run.reply(kind, id, content).is_empty(), "{kind}");
     }
-    run.hear(MachineInput::Begin(1, RequestFrame::friend("1", "f", "ann", "bob", "")));
+    run.handle(MachineInput::Begin(1, RequestFrame::friend("1", "f", "ann", "bob", "")));
     assert!(matches!(done(&run.reply("RE_FRI_REQ", "f", "soon"))[..], [(1, Err(Error::BadAnswer(_)))]));
-    let outputs = run.hear(MachineInput::Garbage);
+    let outputs = run.handle(MachineInput::Garbage);
     assert_eq!(outputs[0], ClientMachineOutput::Disconnect);
     // The client leaves a server on which the user is no longer logged in.
     let mut run = TestClientMachine::online();

@@ -86,11 +86,11 @@ fn very_many_who_read_at_full_speed_leave_the_turn_to_others() {
     while readers.iter().any(|client| !client.server_ended()) {
         let before = taken(&readers);
         ann.send(r#"{"MID":"h","TYPE":"0"}"#);
-        let heard = ann.received().len();
+        let answered = ann.received().len();
         world.turn();
         turns += 1;
         assert!(taken(&readers) - before <= 16 * PIECE, "what a turn gives all readers together");
-        assert!(ann.received().len() > heard, "and Ann is answered in each");
+        assert!(ann.received().len() > answered, "and Ann is answered in each");
     }
     assert!(turns >= 500 * (file.bytes.len() - PIECE) / (16 * PIECE), "{turns}");
     assert!(readers.iter().all(|client| client.received() == whole(file)));

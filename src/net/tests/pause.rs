@@ -70,7 +70,7 @@ fn after_a_pause_everything_that_came_is_read_before_anybody_is_judged() {
         let (some, later) = rest.split_at(EVENTS.min(rest.len()));
         rest = later;
         turn_of(&mut world, some, !rest.is_empty() || some.len() == EVENTS);
-        assert_eq!(closed(&world), [0; 3], "{} have not been heard yet", rest.len());
+        assert_eq!(closed(&world), [0; 3], "{} have not been read yet", rest.len());
     }
     world.clients = all;
     for _ in 0..10 {

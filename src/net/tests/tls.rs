@@ -137,7 +137,7 @@ fn a_conversation_over_tls_is_the_same_however_the_sockets_tear_it() {
 }
 
 #[test]
-fn the_client_is_told_the_end_and_its_own_end_is_heard() {
+fn the_client_is_told_the_end_and_its_own_end_is_read() {
     for version in VERSIONS {
         for piece_max in [0, 3] {
             let mut world = world(5, piece_max);

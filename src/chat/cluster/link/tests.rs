@@ -55,10 +55,10 @@ impl TestLinkEnd {
         frames
     }
 
-    fn hear(&mut self, frame: BusFrame) -> ReceivedFrame {
-        let heard = self.link.hear(frame, self.now_ms);
+    fn receive(&mut self, frame: BusFrame) -> ReceivedFrame {
+        let received = self.link.receive(frame, self.now_ms);
         self.link.check();
-        heard
+        received
     }
 
     fn down(&mut self) -> Vec<NodeMessage> {
@@ -79,10 +79,10 @@ fn both_up() -> (TestLinkEnd, TestLinkEnd) {
     let (mut one, mut other) = (TestLinkEnd::open(), TestLinkEnd::open());
     for _ in 0..2 {
         for frame in one.frames() {
-            other.hear(frame);
+            other.receive(frame);
         }
         for frame in other.frames() {
-            one.hear(frame);
+            one.receive(frame);
         }
     }
     assert!(one.link.is_up() && other.link.is_up());
@@ -99,12 +99,12 @@ fn a_link_is_up_when_its_first_batch_is_confirmed() {
     assert!(!one.link.push(1, &push(1), BYTES_MAX), "nobody may be there");
     let first = one.frames();
     assert_eq!(first.len(), 1);
-    assert_eq!(other.hear(first[0].clone()), ReceivedFrame::default());
+    assert_eq!(other.receive(first[0].clone()), ReceivedFrame::default());
     assert!(one.frames().is_empty(), "nothing to say");
     let answer = other.frames();
     assert_eq!(answer[0].confirmed_batch, Some(LinkBatchNumber { link: 1, number: 1 }));
-    assert!(one.hear(answer[0].clone()).came_up && one.link.is_up());
-    assert!(!one.hear(answer[0].clone()).came_up, "once");
+    assert!(one.receive(answer[0].clone()).came_up && one.link.is_up());
+    assert!(!one.receive(answer[0].clone()).came_up, "once");
     assert!(one.link.push(1, &push(1), BYTES_MAX));
 }
 
@@ -128,7 +128,7 @@ fn batches_are_taken_once_and_only_in_their_order() {
         }
         let mut records = Vec::new();
         for &place in arrive {
-            records.extend(other.hear(frames[place].clone()).records);
+            records.extend(other.receive(frames[place].clone()).records);
         }
         assert_eq!(records, of(taken.iter().map(|&seq| ack(seq)).collect()), "{arrive:?}");
         let refused = other.frames().into_iter().filter_map(|frame| frame.refused_epoch).next();
@@ -140,10 +140,10 @@ fn batches_are_taken_once_and_only_in_their_order() {
 fn a_refusal_ends_the_epoch_that_it_names_and_no_other() {
     let (mut one, _) = both_up();
     let refusal = |link| BusFrame { view: 1, confirmed_batch: None, refused_epoch: Some(link), batch: None };
-    assert!(one.hear(refusal(1)).is_refused);
+    assert!(one.receive(refusal(1)).is_refused);
     one.down();
-    assert!(!one.hear(refusal(1)).is_refused, "that one is over");
-    assert!(one.hear(refusal(2)).is_refused);
+    assert!(!one.receive(refusal(1)).is_refused, "that one is over");
+    assert!(one.receive(refusal(2)).is_refused);
 }
 
 #[test]
@@ -161,10 +161,10 @@ fn kept_records_are_sent_again_in_each_epoch_and_pushes_are_not() {
     one.down();
     assert!(!one.link.push(7, &push(6), BYTES_MAX), "nothing is confirmed yet");
     let again = one.frames();
-    assert_eq!(other.hear(again[0].clone()).records, of(vec![ack(1), look("ann")]));
-    assert!(other.hear(lost[0].clone()).records.is_empty(), "an epoch that is over");
+    assert_eq!(other.receive(again[0].clone()).records, of(vec![ack(1), look("ann")]));
+    assert!(other.receive(lost[0].clone()).records.is_empty(), "an epoch that is over");
     for frame in other.frames() {
-        one.hear(frame);
+        one.receive(frame);
     }
     assert!(one.link.is_up() && one.link.kept.is_empty() && one.link.unconfirmed_bytes() == 0);
 }
@@ -185,7 +185,7 @@ fn epochs_that_are_not_confirmed_follow_each_other_at_growing_intervals() {
     let rests: Vec<u64> = opened.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(rests.is_sorted() && rests[0] <= 700 && *rests.last().unwrap() <= 5_200, "{rests:?}");
     assert!(opened.len() < 12, "{opened:?}");
-    // The other one is heard: at once.
+    // A frame of the other one arrives: at once.
     one.link.wake(one.now_ms);
     one.pass(0);
     assert!(one.link.has_to_publish(one.now_ms) || !one.link.unconfirmed.is_empty());
@@ -254,10 +254,10 @@ fn unconfirmed_batches_are_bounded() {
     assert!(handed > 10 && one.link.unconfirmed_bytes() <= BYTES_MAX);
     assert!(one.link.memory_bytes() < BYTES_MAX);
     for frame in frames {
-        other.hear(frame);
+        other.receive(frame);
     }
     for frame in other.frames() {
-        one.hear(frame);
+        one.receive(frame);
     }
     assert!(one.link.push(1, &push(handed), BYTES_MAX), "all was confirmed");
     // Records are taken all the same, until it is too much.
@@ -284,7 +284,7 @@ fn a_turn_with_many_records_is_split_into_batches() {
     for frame in frames {
         let bytes: usize = frame.batch.iter().flat_map(|batch| &batch.records).map(BusRecord::weight_bytes).sum();
         assert!(bytes <= BATCH_BYTES_MAX + KEPT_BYTES, "{bytes}");
-        taken.extend(other.hear(frame).records);
+        taken.extend(other.receive(frame).records);
     }
     assert_eq!(taken, of((0..count).map(ack).collect()));
 }
@@ -293,14 +293,14 @@ fn a_turn_with_many_records_is_split_into_batches() {
 fn a_confirmation_is_sent_alone_after_a_short_wait() {
     let (mut one, mut other) = both_up();
     one.say(ack(1));
-    other.hear(one.frames().remove(0));
+    other.receive(one.frames().remove(0));
     assert!(!other.link.has_to_publish(other.now_ms));
     assert_eq!(other.link.due_ms(true), Some(other.now_ms + CONFIRM_MS));
     other.pass(CONFIRM_MS);
     assert!(other.link.has_to_publish(other.now_ms));
     let alone = other.frames().remove(0);
     assert_eq!((alone.confirmed_batch, alone.batch.clone()), (Some(LinkBatchNumber { link: 1, number: 2 }), None));
-    one.hear(alone);
+    one.receive(alone);
     assert_eq!(one.link.due_ms(true), None, "nothing is open");
 }
 
@@ -329,7 +329,7 @@ fn what_is_said_to_one_who_never_confirms_goes_by_the_mail_at_once() {
     one.say(look("bob"));
     assert_eq!(one.link.due_ms(true), Some(one.now_ms));
     assert_eq!(one.pass(1), [look("bob")]);
-    // It is heard: it has a bus after all.
+    // A frame of it arrives: it has a bus after all.
     one.link.wake(one.now_ms);
     one.say(look("cid"));
     assert_eq!(one.pass(1), []);

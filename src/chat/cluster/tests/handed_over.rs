@@ -11,7 +11,7 @@ fn ann_in_phase_1() -> (TestNode, ConnId) {
     let mut node = TestNode::new();
     node.chat.use_bus();
     let ann = node.log_in("ann", &["bob"]);
-    hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
+    receive(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
     node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
     (node, ann)
 }
@@ -31,7 +31,7 @@ fn ann_acks_a_row() -> TestNode {
 }
 
 /// A batch of one record from node 2.
-fn hear(node: &mut TestNode, number: u64, record: BusRecord) {
+fn receive(node: &mut TestNode, number: u64, record: BusRecord) {
     let batch = LinkBatch { position: LinkBatchNumber { link: 1, number }, records: vec![record] };
     let frame = BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch: Some(batch) };
     node.event(CoreEvent::Bus { from: life(OTHER, 1), frame: Box::new(frame) });
@@ -39,7 +39,7 @@ fn hear(node: &mut TestNode, number: u64, record: BusRecord) {
 
 /// Node 2 hands over this one, and the turn ends; gives what it is answered.
 fn hand_over(node: &mut TestNode, seq: u64, id: &str) -> Vec<BusRecord> {
-    hear(node, 2, BusRecord::Push { phase: 1, push: message(seq, "bob", id, "ann") });
+    receive(node, 2, BusRecord::Push { phase: 1, push: message(seq, "bob", id, "ann") });
     node.event(CoreEvent::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     batches.flat_map(|batch| batch.records).collect()
@@ -82,7 +82,7 @@ fn an_acked_friend_request_is_not_taken_for_a_message_with_the_same_id() {
     let mut node = TestNode::new();
     node.chat.use_bus();
     let ann = node.log_in("ann", &[]);
-    hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
+    receive(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
     let (id, sender) = (MessageId::new("m1").unwrap(), UserNameRef::new("bob").unwrap());
     let request = Push::new(SEQ, 1, PushKind::FriendRequest, &id, &sender, user("ann"), "");
     node.answer(page_of("ann"), JobOutcome::Page(page(vec![request])));
@@ -110,11 +110,11 @@ fn a_push_of_an_earlier_phase_is_refused() {
     node.chat.use_bus();
     node.log_in("ann", &["bob"]);
     for (number, phase) in [(1, 1), (2, 2)] {
-        hear(&mut node, number, BusRecord::Begin { user: user("ann"), phase });
+        receive(&mut node, number, BusRecord::Begin { user: user("ann"), phase });
         node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
     }
     node.published.clear();
-    hear(&mut node, 3, BusRecord::Push { phase: 1, push: message(SEQ, "bob", "m1", "ann") });
+    receive(&mut node, 3, BusRecord::Push { phase: 1, push: message(SEQ, "bob", "m1", "ann") });
     node.event(CoreEvent::TurnEnded);
     assert_eq!(pushed(&node), [""; 0]);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
@@ -127,7 +127,7 @@ fn a_push_that_comes_after_its_row_was_read_is_left_to_the_row() {
     let mut node = TestNode::new();
     node.chat.use_bus();
     let ann = node.log_in("ann", &["bob"]);
-    hear(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
+    receive(&mut node, 1, BusRecord::Begin { user: user("ann"), phase: 1 });
     node.answer(page_of("ann"), JobOutcome::Page(page(vec![message(SEQ, "bob", "m1", "ann")])));
     let answers = hand_over(&mut node, SEQ, "m1");
     let no = BusRecord::Record(NodeMessage::No { user: user("ann"), seq: SEQ });
@@ -141,7 +141,7 @@ fn a_push_that_comes_after_its_row_was_read_is_left_to_the_row() {
 fn a_push_that_comes_twice_is_listed_once_and_its_taker_learns_of_the_ack() {
     let (mut node, ann) = ann_in_phase_1();
     hand_over(&mut node, SEQ, "m1");
-    hear(&mut node, 3, BusRecord::Push { phase: 1, push: message(SEQ, "bob", "m1", "ann") });
+    receive(&mut node, 3, BusRecord::Push { phase: 1, push: message(SEQ, "bob", "m1", "ann") });
     node.ack(ann, "m1");
     node.event(CoreEvent::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The third node says something, and has read the view of this number.
-fn hear_third(node: &mut TestNode, view: u64) {
+fn receive_from_third(node: &mut TestNode, view: u64) {
     let frame = BusFrame { view, confirmed_batch: None, refused_epoch: Some(1), batch: None };
     node.event(CoreEvent::Bus { from: life(3, 1), frame: Box::new(frame) });
 }
@@ -17,7 +17,7 @@ fn node_with_bus() -> TestNode {
 #[test]
 fn a_frame_of_a_node_that_has_just_started_waits_for_its_view() {
     let mut node = node_with_bus();
-    hear_third(&mut node, 2);
+    receive_from_third(&mut node, 2);
     assert_eq!(node.views_asked, 1);
     assert!(node.chat.has_waiting_frames());
     node.event(CoreEvent::View(view(2, &[(OTHER, 1), (3, 1)])));
@@ -28,7 +28,7 @@ fn a_frame_of_a_node_that_has_just_started_waits_for_its_view() {
 fn a_frame_of_a_node_that_was_forgotten_is_dropped() {
     let mut node = node_with_bus();
     for _ in 0..10 {
-        hear_third(&mut node, 1);
+        receive_from_third(&mut node, 1);
     }
     assert_eq!(node.views_asked, 0, "this view is not older than the frame's");
     assert!(!node.chat.has_waiting_frames());
@@ -37,10 +37,10 @@ fn a_frame_of_a_node_that_was_forgotten_is_dropped() {
 #[test]
 fn a_frame_of_a_node_that_was_forgotten_before_its_view_was_read_is_dropped_then() {
     let mut node = node_with_bus();
-    hear_third(&mut node, 2);
+    receive_from_third(&mut node, 2);
     node.event(CoreEvent::View(view(3, &[(OTHER, 1)])));
     assert!(!node.chat.has_waiting_frames());
     // The next one that is newer asks for a view at once.
-    hear_third(&mut node, 4);
+    receive_from_third(&mut node, 4);
     assert_eq!(node.views_asked, 2);
 }
