@@ -8,7 +8,7 @@ mod jobs;
 mod notes;
 mod operator;
 mod pushes;
-use super::store::{Key, Model, key_of};
+use super::store::{MessageKey, Model, key_of};
 use super::world::{EPOCH_MS, Seen};
 use hongyan::chat::contract::{
     ConnId, CoreCloseReason, CoreSettings, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
@@ -92,8 +92,8 @@ pub struct Oracle {
     pub conns: BTreeMap<ConnId, View>,
     incarnation: u32,
     /// Messages that were committed at some time, or acked.
-    committed: BTreeSet<Key>,
-    acked: BTreeSet<Key>,
+    committed: BTreeSet<MessageKey>,
+    acked: BTreeSet<MessageKey>,
     /// Pushes that were acked, with the incarnation.
     acked_seqs: BTreeMap<u64, u32>,
     /// Pushes whose deletion has failed and not yet been made good: a duplicate may be of one of
@@ -109,10 +109,10 @@ pub struct Oracle {
     /// Pushes of friend requests and answers of which the core does not know what became.
     lost: BTreeSet<u64>,
     /// Messages whose `MS` went out: the incarnation and the time of each.
-    promised: BTreeMap<Key, Vec<(u32, u64)>>,
+    promised: BTreeMap<MessageKey, Vec<(u32, u64)>>,
     /// Pushes that were sent at all, and the last of each message.
     sent: BTreeSet<u64>,
-    last_sent: BTreeMap<Key, (u64, u64)>,
+    last_sent: BTreeMap<MessageKey, (u64, u64)>,
     last_of_pair: BTreeMap<(String, String), u64>,
     /// Ids of friend requests and answers (and deletions) that the store has done or found done.
     befriended: BTreeSet<String>,
@@ -143,7 +143,7 @@ pub struct Oracle {
     /// Pairs of which the core was told that the store could not say what became of them.
     doubted: BTreeSet<(String, String)>,
     /// Notices of which the operator was told that they are stored.
-    noticed: BTreeSet<Key>,
+    noticed: BTreeSet<MessageKey>,
     /// What was seen, to show that the simulation is worth its time.
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -458,7 +458,7 @@ impl Oracle {
     }
 
     /// The messages to be delivered: promised, and not to somebody who is deleted.
-    fn deliverable(&self) -> impl Iterator<Item = &Key> {
+    fn deliverable(&self) -> impl Iterator<Item = &MessageKey> {
         self.promised.keys().chain(&self.noticed).filter(|(_, receiver, _)| !self.is_deleted(receiver))
     }
 

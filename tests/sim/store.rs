@@ -11,9 +11,9 @@ use hongyan::store::quota::{QuotaUsage, Quotas};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// (sender, receiver, id): what makes two messages the same.
-pub type Key = (String, String, String);
+pub type MessageKey = (String, String, String);
 
-pub fn key_of(push: &Push) -> Key {
+pub fn key_of(push: &Push) -> MessageKey {
     (push.sender().into(), push.receiver().into(), push.id().into())
 }
 
@@ -147,7 +147,7 @@ impl Model {
         self.pushes.values().filter(|push| push.receiver() == user).collect()
     }
 
-    pub fn has_message(&self, key: &Key) -> bool {
+    pub fn has_message(&self, key: &MessageKey) -> bool {
         self.pushes.values().any(|push| push.kind == PushKind::Message && key_of(push) == *key)
     }
 

@@ -1,7 +1,7 @@
 //! One node: its core, its connections, its lanes to the store, its lease and its mail.
 
 use super::super::say::{Frame, Say};
-use super::super::store::Key;
+use super::super::store::MessageKey;
 use super::super::world::EPOCH_MS;
 use super::Cluster;
 use hongyan::chat::ChatCore;
@@ -27,7 +27,7 @@ pub(super) struct Conn {
     input_paused: bool,
     requests_paused: bool,
     inbox: VecDeque<Say>,
-    outstanding: BTreeSet<Key>,
+    outstanding: BTreeSet<MessageKey>,
     /// Unanswered messages, each with the time by which it must be answered.
     waiting: Vec<(String, u64)>,
 }

@@ -2,7 +2,7 @@
 //! users arrive for the first time in the order in which they were taken, even if several nodes
 //! took them. Each user has at most one live session on nodes that are not fenced.
 
-use super::super::store::{Key, key_of};
+use super::super::store::{MessageKey, key_of};
 use super::store::Shared;
 use hongyan::chat::contract::Job;
 use hongyan::protocol::field::RESERVED_NAME;
@@ -17,12 +17,12 @@ pub struct Oracle {
     checks_acked_ms: Option<u64>,
     taken: u64,
     /// When a message was first and last taken.
-    takes: BTreeMap<Key, (u64, u64)>,
+    takes: BTreeMap<MessageKey, (u64, u64)>,
     last_of_pair: BTreeMap<(String, String), u64>,
-    seen: BTreeSet<Key>,
-    promised: BTreeSet<Key>,
+    seen: BTreeSet<MessageKey>,
+    promised: BTreeSet<MessageKey>,
     /// When the ack of a message was first sent, and on which of the receiver's connections.
-    acked: BTreeMap<Key, (u64, u64)>,
+    acked: BTreeMap<MessageKey, (u64, u64)>,
     /// The kinds of the jobs that messages caused, one entry for each job.
     pub jobs: Vec<&'static str>,
     pub counts: BTreeMap<&'static str, u64>,
@@ -62,7 +62,7 @@ impl Oracle {
     }
 
     /// A message has reached the core.
-    pub fn took(&mut self, key: Key) {
+    pub fn took(&mut self, key: MessageKey) {
         self.count("taken");
         self.taken += 1;
         let taken = self.taken;
@@ -89,18 +89,18 @@ impl Oracle {
         *before = first.max(*before);
     }
 
-    pub fn was_acked(&mut self, key: Key, on: (u64, u64)) {
+    pub fn was_acked(&mut self, key: MessageKey, on: (u64, u64)) {
         self.count("acked");
         self.acked.entry(key).or_insert(on);
     }
 
-    pub fn was_promised(&mut self, key: Key, store: &Shared) {
+    pub fn was_promised(&mut self, key: MessageKey, store: &Shared) {
         self.count("promised");
         assert!(self.acked.contains_key(&key) || store.model.has_message(&key), "{key:?} was promised and is not safe");
         self.promised.insert(key);
     }
 
-    pub fn is_promised(&self, key: &Key) -> bool {
+    pub fn is_promised(&self, key: &MessageKey) -> bool {
         self.promised.contains(key)
     }
 
@@ -116,7 +116,7 @@ impl Oracle {
 
     pub fn check_end(&mut self, store: &Shared) {
         self.check(store);
-        let left: Vec<&Key> = self.promised.iter().filter(|key| !self.acked.contains_key(*key)).collect();
+        let left: Vec<&MessageKey> = self.promised.iter().filter(|key| !self.acked.contains_key(*key)).collect();
         assert!(left.is_empty(), "{left:?} never came");
     }
 }
