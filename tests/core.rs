@@ -26,8 +26,8 @@ mod core {
     mod idle;
     mod in_flight;
     mod limits;
+    mod log_events;
     mod login;
-    mod notes;
     mod own_accounts;
     mod paging;
     mod presence;

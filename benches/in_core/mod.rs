@@ -169,7 +169,7 @@ impl Core {
                     | CoreAction::ResumeRequests { .. }
                     | CoreAction::PushHook(_)
                     | CoreAction::Presence { .. }
-                    | CoreAction::Note(_) => {}
+                    | CoreAction::Log(_) => {}
                     CoreAction::Close { .. }
                     | CoreAction::Admin { .. }
                     | CoreAction::Send { .. }

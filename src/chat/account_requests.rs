@@ -196,7 +196,7 @@ impl ChatCore {
         let user = self.claim_of(request);
         if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
             if let (Some(user), Some(client)) = (user, self.client(conn)) {
-                out.push(CoreAction::Note(LogEvent::SignedUp { user, client }));
+                out.push(CoreAction::Log(LogEvent::SignedUp { user, client }));
             }
             self.reply(conn, form, id, Reply::SignUp { done: true }, out);
         }

@@ -226,7 +226,7 @@ impl ChatCore {
         match route {
             Some(UserLocation::Here(conn)) => {
                 if let Some(client) = self.client(conn) {
-                    out.push(CoreAction::Note(LogEvent::ForcedLogout { user: user.clone(), client }));
+                    out.push(CoreAction::Log(LogEvent::ForcedLogout { user: user.clone(), client }));
                 }
                 self.close_with_error(conn, fault, reason, out);
                 true
@@ -295,7 +295,7 @@ impl ChatCore {
     }
 
     fn note_mailbox_full(&self, user: UserName, quota: MailboxQuotaKind, out: &mut Vec<CoreAction>) {
-        out.push(CoreAction::Note(LogEvent::MailboxFull { user, sender: RESERVED_NAME.into(), quota }));
+        out.push(CoreAction::Log(LogEvent::MailboxFull { user, sender: RESERVED_NAME.into(), quota }));
     }
 }
 

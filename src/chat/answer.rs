@@ -110,7 +110,7 @@ impl ChatCore {
         }
     }
 
-    /// Refuses a request, with a note if it is a log-in or sign-up.
+    /// Refuses a request, with a log event if it is a log-in or sign-up.
     #[inline(never)]
     pub(super) fn refuse(
         &self,

@@ -20,7 +20,7 @@ pub use super::cluster::contract::{
 pub use super::gauges::UnackedPushGauges;
 pub use super::identifiers::{AddressKey, ConnId, JobTicket};
 pub use super::job_results::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuotaKind, PushPage};
-pub use super::note::{
+pub use super::log_event::{
     ClientLimitKind, ConnAndAddress, CredentialKind, JobKind, LogEvent, LoginRefusalCause, MessageTotals,
 };
 pub use super::outcome::JobOutcome;
@@ -255,7 +255,7 @@ pub enum CoreAction {
     /// user until they log in or a pause is over.
     PushHook(Box<PushHookNotice>),
     /// Something happened that the shell counts, and may log.
-    Note(LogEvent),
+    Log(LogEvent),
     /// The answer to the operator's request with this ticket, exactly once.
     Admin {
         /// The ticket of [`CoreEvent::Admin`].

@@ -325,7 +325,7 @@ impl ChatCore {
         if let Some(list) = &mut self.users.get_mut(me).list {
             list.mailbox.note_blocked(&other);
         }
-        out.push(CoreAction::Note(LogEvent::Blocked { user, other }));
+        out.push(CoreAction::Log(LogEvent::Blocked { user, other }));
     }
 
     /// Removes the friend requests of `asker` from the list of `asked`: the two are friends now, or

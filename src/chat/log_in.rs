@@ -438,7 +438,7 @@ impl ChatCore {
                     session.user = None;
                 }
                 if let Some(client) = self.client(older) {
-                    out.push(CoreAction::Note(LogEvent::Replaced { user: name.clone(), client, newer_conn: conn }));
+                    out.push(CoreAction::Log(LogEvent::Replaced { user: name.clone(), client, newer_conn: conn }));
                 }
                 self.close_with_error(older, REPLACED, CoreCloseReason::Replaced, out);
             }
@@ -452,7 +452,7 @@ impl ChatCore {
             self.open_list(user, page, out);
         }
         out.push(CoreAction::LoggedIn { conn });
-        out.push(CoreAction::Note(LogEvent::LoggedIn { user: name.clone(), client, credential: by }));
+        out.push(CoreAction::Log(LogEvent::LoggedIn { user: name.clone(), client, credential: by }));
         self.reply(conn, form, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {

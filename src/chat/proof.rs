@@ -123,7 +123,7 @@ impl ChatCore {
             Some(UserLocation::Here(_) | UserLocation::Away | UserLocation::Elsewhere) | None => {}
         }
         let client = conn.and_then(|conn| self.client(conn));
-        out.push(CoreAction::Note(LogEvent::PasswordChanged { user: user.clone(), client }));
+        out.push(CoreAction::Log(LogEvent::PasswordChanged { user: user.clone(), client }));
         // The answer comes when no other node lets the old one in any more.
         self.end_sessions_on_other_nodes(
             &user,
@@ -148,7 +148,7 @@ impl ChatCore {
     pub(super) fn on_own_account_deleted(&mut self, request: JobTicket, user: &UserName, out: &mut Vec<CoreAction>) {
         let conn = self.requests.get(request).map(|pending| pending.conn);
         let client = conn.and_then(|conn| self.client(conn));
-        out.push(CoreAction::Note(LogEvent::AccountDeleted { user: user.clone(), client }));
+        out.push(CoreAction::Log(LogEvent::AccountDeleted { user: user.clone(), client }));
         self.answer(request, Reply::AccountDeleted, out);
         if let Some(conn) = conn.filter(|conn| self.sessions.get(*conn).is_some()) {
             self.close(conn, CoreCloseReason::AccountDeleted, out);

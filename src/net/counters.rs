@@ -1,6 +1,6 @@
 //! Counters of connections. Every close has a cause.
 
-use super::note_counters::LogEventCounts;
+use super::log_event_counts::LogEventCounts;
 use crate::chat::contract::CoreCloseReason;
 use std::fmt;
 
@@ -167,7 +167,7 @@ pub struct Counters {
     pub inputs: u64,
     /// Replies and pushes written.
     pub frames: u64,
-    /// The counts of the core's notes.
+    /// The counts of the core's log events.
     pub log_events: LogEventCounts,
     closed_by_cause: [u64; CloseCause::ALL.len()],
 }

@@ -436,9 +436,9 @@ impl<S: NonblockingStream> Hub<S> {
                     hook.announce(&notice);
                 }
             }
-            CoreAction::Note(note) => {
-                self.counters.log_events.count(&note);
-                self.log_note(&note);
+            CoreAction::Log(event) => {
+                self.counters.log_events.count(&event);
+                self.log_event(&event);
             }
             CoreAction::Admin { ticket, answer } => self.admin_answered(ticket, answer),
             CoreAction::Send { to, record } => self.send_to_node(to, record),

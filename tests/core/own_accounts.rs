@@ -221,7 +221,7 @@ fn a_wrong_old_password_is_forbidden_and_counts_like_one_of_a_log_in() {
     }
     let wrong =
         |note: &&LogEvent| matches!(note, LogEvent::ProofRefused { cause: LoginRefusalCause::WrongPassword, .. });
-    assert_eq!(w.notes.iter().filter(wrong).count(), max as usize);
+    assert_eq!(w.log_events.iter().filter(wrong).count(), max as usize);
     assert_eq!(change_password(&mut w, ann, "ann", "new"), ["RATE_LIMITED p"], "nothing is compared any more");
     assert_eq!(delete(&mut w, ann, "ann"), ["RATE_LIMITED d"], "they have one budget");
     let other = w.open_from(7);
@@ -348,7 +348,7 @@ fn a_deleted_account_leaves_nothing_but_its_name_and_what_it_promised() {
     assert_eq!(w.heard(cid), ["SF s"]);
     assert_eq!(log_in(&mut w, "ann", "ann").1, ["LF l"]);
     let deleted = |note: &&LogEvent| matches!(note, LogEvent::AccountDeleted { client: Some(_), .. });
-    assert_eq!(w.notes.iter().filter(deleted).count(), 1);
+    assert_eq!(w.log_events.iter().filter(deleted).count(), 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::say::{Frame, Say};
 
 mod accounts;
 mod jobs;
-mod notes;
+mod log_events;
 mod operator;
 mod pushes;
 use super::store::{MessageKey, Model, key_of};
@@ -241,7 +241,7 @@ impl Oracle {
                 self.owned_told(job, outcome);
                 self.told(job, outcome);
             }
-            Seen::Noted(_) | Seen::Announced(_) | Seen::Stopped => {}
+            Seen::Logged(_) | Seen::Announced(_) | Seen::Stopped => {}
             Seen::Crashed => {
                 self.count("crashes");
                 self.conns.clear();

@@ -30,7 +30,7 @@ pub enum Seen {
     Flushed(ConnId),
     PeerClosed(ConnId),
     Heard(ConnId, Frame),
-    Noted(LogEvent),
+    Logged(LogEvent),
     /// To the push hook.
     Announced(PushHookNotice),
     /// The store committed it, or failed.
@@ -80,7 +80,7 @@ pub struct World {
     /// Who was announced to the push hook, and when, when nobody reads `seen`.
     pub announced: Vec<(u64, PushHookNotice)>,
     /// What was noted, when nobody reads `seen`.
-    pub notes: Vec<LogEvent>,
+    pub log_events: Vec<LogEvent>,
     /// What the operator was answered.
     pub answers: Vec<(AdminTicket, AdminAnswer)>,
     next_ticket: u64,
@@ -106,7 +106,7 @@ impl World {
             stopped: 0,
             drained: None,
             announced: Vec::new(),
-            notes: Vec::new(),
+            log_events: Vec::new(),
             answers: Vec::new(),
             next_ticket: 0,
             crashed: MessageTotals::default(),
@@ -205,8 +205,8 @@ impl World {
                 }
                 CoreAction::PushHook(notice) if self.seen.is_some() => self.note(Seen::Announced(*notice)),
                 CoreAction::PushHook(notice) => self.announced.push((self.now_ms, *notice)),
-                CoreAction::Note(note) if self.seen.is_some() => self.note(Seen::Noted(note)),
-                CoreAction::Note(note) => self.notes.push(note),
+                CoreAction::Log(event) if self.seen.is_some() => self.note(Seen::Logged(event)),
+                CoreAction::Log(event) => self.log_events.push(event),
                 CoreAction::Admin { ticket, answer } => self.answers.push((ticket, answer)),
                 CoreAction::Send { .. } | CoreAction::Publish { .. } | CoreAction::ReadView => panic!("it is alone"),
                 CoreAction::Draining { is_over } => self.drained = Some(is_over),
@@ -257,7 +257,7 @@ impl World {
                     _ => {}
                 }
             }
-            CoreAction::Note(note) => format!("{note:?}").hash(trace),
+            CoreAction::Log(event) => format!("{event:?}").hash(trace),
             CoreAction::PushHook(notice) => {
                 (notice.push.receiver(), notice.push.seq, notice.waiting_pushes).hash(trace)
             }

@@ -65,7 +65,7 @@ impl ChatCore {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         }
         if is_account_gone {
-            out.push(CoreAction::Note(LogEvent::DeletionGoesOn { user: user.clone() }));
+            out.push(CoreAction::Log(LogEvent::DeletionGoesOn { user: user.clone() }));
         }
         let deletion = AccountDeletion {
             tickets: vec![ticket],
@@ -199,7 +199,7 @@ impl ChatCore {
         };
         if deletion.is_resumed {
             let is_done = answer == AdminAnswer::Done;
-            out.push(CoreAction::Note(LogEvent::DeletionWentOn { user: user.clone(), is_done }));
+            out.push(CoreAction::Log(LogEvent::DeletionWentOn { user: user.clone(), is_done }));
         }
         for ticket in deletion.tickets {
             match answer {

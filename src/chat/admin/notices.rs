@@ -144,7 +144,7 @@ impl ChatCore {
         let (Some(body), Ok(system)) = (self.notice_body(text), UserName::new(RESERVED_NAME)) else {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         };
-        out.push(CoreAction::Note(LogEvent::NoticeBegins { id: body.id().into() }));
+        out.push(CoreAction::Log(LogEvent::NoticeBegins { id: body.id().into() }));
         self.admin.notice_to_all = Some(Box::new(NoticeToAllUsers {
             ticket,
             system,

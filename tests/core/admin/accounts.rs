@@ -51,8 +51,8 @@ fn a_ban_ends_session_and_tokens_and_refuses_log_ins() {
     w.say(conn, Say::Resume { mid: "r".into(), user: "ann".into(), token: token.clone() });
     w.run_for(100);
     assert_eq!(w.heard(conn), ["LF l", "FORBIDDEN l", "LF r"]);
-    let banned = w.notes.iter().filter(|note| {
-        matches!(note, LogEvent::LogInRefused { user: Some(user), cause: LoginRefusalCause::Banned, .. } if user.as_str() == "ann")
+    let banned = w.log_events.iter().filter(|event| {
+        matches!(event, LogEvent::LogInRefused { user: Some(user), cause: LoginRefusalCause::Banned, .. } if user.as_str() == "ann")
     });
     assert_eq!(banned.count(), 1);
     // Messages of friends wait.

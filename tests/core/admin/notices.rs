@@ -73,7 +73,7 @@ fn a_mailbox_without_room_takes_no_notice() {
     assert_eq!(ask(&mut w, notice(Some("ann"), "one")), AdminAnswer::Noticed { users: 1 });
     assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswer::Full);
     assert!(
-        matches!(w.notes.last(), Some(LogEvent::MailboxFull { user, sender, .. }) if user.as_str() == "ann" && &**sender == "system")
+        matches!(w.log_events.last(), Some(LogEvent::MailboxFull { user, sender, .. }) if user.as_str() == "ann" && &**sender == "system")
     );
     assert_eq!(notices(&mut w, ann).len(), 1);
     // A notice to all reaches the users whose mailboxes have room.
@@ -115,8 +115,8 @@ fn a_notice_to_all_reaches_everybody_in_small_parts() {
     assert_eq!(w.store.model.pushes().count(), 701);
     let ids: BTreeSet<&str> = w.store.model.pushes().map(|push| push.id()).collect();
     assert_eq!(ids.len(), 1, "one body");
-    let said = |note: &LogEvent| matches!(note, LogEvent::NoticeBegins { id } if ids.contains(&**id));
-    assert!(w.notes.iter().any(said), "who has it can be looked up if the server is killed");
+    let said = |event: &LogEvent| matches!(event, LogEvent::NoticeBegins { id } if ids.contains(&**id));
+    assert!(w.log_events.iter().any(said), "who has it can be looked up if the server is killed");
     assert_eq!(notices(&mut w, ann).len(), 1);
     // The notice to all is done, so the next one may begin.
     assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswer::Noticed { users: 1 });

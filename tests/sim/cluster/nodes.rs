@@ -319,7 +319,7 @@ impl Cluster {
             CoreAction::Presence { conn, user, online, .. } => {
                 self.write(node, conn, Frame::Presence { user, online }, true);
             }
-            CoreAction::LoggedIn { .. } | CoreAction::Note(_) => {}
+            CoreAction::LoggedIn { .. } | CoreAction::Log(_) => {}
             CoreAction::Admin { ticket, answer } => self.operator_is_told(ticket, &answer),
             CoreAction::PushHook(_) | CoreAction::Draining { .. } | CoreAction::Stopped => {
                 panic!("nobody asked for {action:?}")

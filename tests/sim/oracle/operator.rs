@@ -91,8 +91,8 @@ impl Oracle {
     }
 
     /// Nobody logs in who is banned or deleted, or with a password that was taken back.
-    pub(super) fn check_log_in(&mut self, note: &LogEvent) {
-        let LogEvent::LoggedIn { user, client, .. } = note else {
+    pub(super) fn check_log_in(&mut self, event: &LogEvent) {
+        let LogEvent::LoggedIn { user, client, .. } = event else {
             return;
         };
         let password = self.view(client.conn).password.clone();

@@ -1,6 +1,6 @@
-//! The log lines about clients: the core's notes, and the connections that the hub itself refuses
-//! and closes. At the level `info` each kind has a rate limit (see [`LineRates`]); at `debug` all
-//! of them are written, and each refused request as well.
+//! The log lines about clients: the core's log events, and the connections that the hub itself
+//! refuses and closes. At the level `info` each kind has a rate limit (see [`LineRates`]); at
+//! `debug` all of them are written, and each refused request as well.
 //!
 //! The address comes first and the user last, so that a program which reads the lines finds the
 //! address before any text of a client.
@@ -25,11 +25,11 @@ use std::net::IpAddr;
 type LogLineField<'a> = (&'static str, Value<'a>);
 
 impl<S: NonblockingStream> Hub<S> {
-    /// Logs a note of the core.
+    /// Logs an event of the core.
     #[inline(never)]
-    pub(super) fn log_note(&mut self, note: &LogEvent) {
+    pub(super) fn log_event(&mut self, event: &LogEvent) {
         use LogLineKind as Kind;
-        match note {
+        match event {
             LogEvent::LoggedIn { user, client, credential } => {
                 self.log(
                     Kind::LoggedIn,
@@ -70,7 +70,7 @@ impl<S: NonblockingStream> Hub<S> {
             LogEvent::Blocked { .. }
             | LogEvent::NotFriends { .. }
             | LogEvent::PageRead { .. }
-            | LogEvent::JobFailed { .. } => self.log_note_at_debug(note),
+            | LogEvent::JobFailed { .. } => self.log_event_at_debug(event),
             LogEvent::DeletionGoesOn { user } => {
                 log::info!(user = user.as_str(); "admin: a deletion that was cut short goes on");
             }
@@ -104,8 +104,8 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    fn log_note_at_debug(&self, note: &LogEvent) {
-        match note {
+    fn log_event_at_debug(&self, event: &LogEvent) {
+        match event {
             LogEvent::Blocked { user, other } => {
                 let fields = [("other", other.as_str().into()), ("user", user.as_str().into())];
                 self.log_at_debug("user blocked", None, &fields);

@@ -1,4 +1,4 @@
-//! The core reports events: it makes notes of rare ones, and counts what happens to messages.
+//! The core reports events: rare ones one by one, and those of messages as counts.
 
 use super::{ann_and_bob, saves};
 use crate::sim::lanes::{Fate, Plan};
@@ -24,9 +24,9 @@ fn log_in(w: &mut World, conn: ConnId, user: &str, password: &str) {
     w.run_for(10);
 }
 
-/// Takes the notes since the last call.
+/// Takes the log events since the last call.
 fn noted(w: &mut World) -> Vec<LogEvent> {
-    std::mem::take(&mut w.notes)
+    std::mem::take(&mut w.log_events)
 }
 
 fn refused(conn: ConnId, from: u32, name: &str, cause: LoginRefusalCause) -> LogEvent {

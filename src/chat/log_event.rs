@@ -238,7 +238,7 @@ pub enum ClientLimitKind {
     RepeatedMessages,
 }
 
-/// The purpose of a job, for notes.
+/// The purpose of a job, for log events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum JobKind {
     /// A sign-up: the hash of the password, or the account.

@@ -1,4 +1,4 @@
-//! Counts of the core's notes.
+//! Counts of the core's log events.
 
 use crate::chat::contract::{ClientLimitKind, CredentialKind, JobKind, LogEvent, LoginRefusalCause};
 use std::collections::BTreeMap;
@@ -40,9 +40,9 @@ pub struct LogEventCounts {
 }
 
 impl LogEventCounts {
-    /// Counts a note.
-    pub fn count(&mut self, note: &LogEvent) {
-        match note {
+    /// Counts an event.
+    pub fn count(&mut self, event: &LogEvent) {
+        match event {
             LogEvent::LoggedIn { credential, .. } => *self.log_ins.entry(*credential).or_default() += 1,
             LogEvent::LogInRefused { cause, .. } => *self.log_in_refusals.entry(*cause).or_default() += 1,
             LogEvent::SignedUp { .. } => self.sign_ups += 1,
@@ -92,7 +92,7 @@ mod tests {
         let user = UserName::new("ann").unwrap();
         let client = ConnAndAddress { conn: ConnId { slot: 1, generation: 2 }, address_key: None };
         let mut noted = LogEventCounts::default();
-        for (note, times) in [
+        for (event, times) in [
             (LogEvent::LoggedIn { user: user.clone(), client, credential: CredentialKind::Token }, 2),
             (LogEvent::LogInRefused { user: None, client, cause: LoginRefusalCause::WrongPassword }, 3),
             (
@@ -116,7 +116,7 @@ mod tests {
             (LogEvent::ProofRefused { user: Some(user.clone()), client, cause: LoginRefusalCause::WrongPassword }, 14),
             (LogEvent::Blocked { user: user.clone(), other: user.clone() }, 15),
         ] {
-            (0..times).for_each(|_| noted.count(&note));
+            (0..times).for_each(|_| noted.count(&event));
         }
         let expected = LogEventCounts {
             log_ins: [(CredentialKind::Token, 2)].into(),

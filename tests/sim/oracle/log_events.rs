@@ -1,12 +1,12 @@
-//! The notes and counts of the core match the frames to clients.
+//! The log events and counts of the core match the frames to clients.
 
 use super::*;
 use crate::sim::say::word_of;
 use hongyan::chat::contract::{LogEvent, MessageTotals, PushHookNotice};
 
 impl Oracle {
-    /// Each answer to a log-in or sign-up comes directly behind its note, and each such note is
-    /// followed by its answer.
+    /// Each answer to a log-in or sign-up comes directly behind its log event, and each such event
+    /// is followed by its answer.
     pub(super) fn check_noted(&mut self, seen: &Seen) {
         let noted = self.noted.take();
         let answered = match seen {
@@ -16,11 +16,11 @@ impl Oracle {
             _ => None,
         };
         assert_eq!(noted, answered, "noted, and answered");
-        let Seen::Noted(note) = seen else {
+        let Seen::Logged(event) = seen else {
             return;
         };
-        self.check_log_in(note);
-        let (client, word, user) = match note {
+        self.check_log_in(event);
+        let (client, word, user) = match event {
             LogEvent::LoggedIn { client, user, .. } => (client, "LS", Some(user)),
             LogEvent::LogInRefused { client, user, .. } => (client, "LF", user.as_ref()),
             LogEvent::SignedUp { client, .. } => (client, "SS", None),
@@ -30,14 +30,14 @@ impl Oracle {
         self.noted = Some((client.conn, word));
         if let Some(user) = user {
             let attempt = self.view(client.conn).attempt.clone();
-            assert_eq!(attempt.as_deref(), Some(user.as_str()), "{note:?} of somebody else");
+            assert_eq!(attempt.as_deref(), Some(user.as_str()), "{event:?} of somebody else");
         }
     }
 
     /// Nobody is announced twice without a log-in or a pause between, nor for nothing.
     pub(super) fn check_announced(&mut self, at_ms: u64, seen: &Seen) {
         match seen {
-            Seen::Noted(LogEvent::LoggedIn { user, .. }) => _ = self.announced.remove(user.as_str()),
+            Seen::Logged(LogEvent::LoggedIn { user, .. }) => _ = self.announced.remove(user.as_str()),
             Seen::Crashed => self.announced.clear(),
             Seen::Announced(PushHookNotice { push, waiting_pushes, .. }) => {
                 self.count("announced");

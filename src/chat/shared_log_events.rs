@@ -1,4 +1,4 @@
-//! Notes that several modules make.
+//! Log events that several modules report.
 
 use super::ChatCore;
 use super::answer::{BUSY, CROWDED, DAMAGED, ErrorReply, LARGER_THAN_ROWS, LATE, NO_HASHING, REFUSED, UNAVAILABLE};
@@ -95,7 +95,7 @@ impl ChatCore {
         let Some(client) = self.client(conn) else {
             return;
         };
-        out.push(CoreAction::Note(match verb {
+        out.push(CoreAction::Log(match verb {
             RequestType::SignUp => LogEvent::SignUpRefused { user, client, cause },
             RequestType::Password | RequestType::Account => {
                 LogEvent::ProofRefused { user: user.or_else(|| self.user_on(conn)), client, cause }
@@ -107,7 +107,7 @@ impl ChatCore {
     #[cold]
     pub(super) fn note_limit(&self, conn: ConnId, limit: ClientLimitKind, out: &mut Vec<CoreAction>) {
         if let Some(client) = self.client(conn) {
-            out.push(CoreAction::Note(LogEvent::LimitReached { user: self.user_on(conn), client, limit }));
+            out.push(CoreAction::Log(LogEvent::LimitReached { user: self.user_on(conn), client, limit }));
         }
     }
 
@@ -125,14 +125,14 @@ impl ChatCore {
 
     pub(super) fn note_not_friends(&self, conn: ConnId, user: UserSlot, out: &mut Vec<CoreAction>) {
         if let Some(client) = self.client(conn) {
-            out.push(CoreAction::Note(LogEvent::NotFriends { user: self.users.get(user).name.clone(), client }));
+            out.push(CoreAction::Log(LogEvent::NotFriends { user: self.users.get(user).name.clone(), client }));
         }
     }
 
-    /// Makes the notes about a finished job.
+    /// Reports the log events about a finished job.
     pub(super) fn note_outcome(&self, purpose: &JobPurpose, outcome: &JobOutcome, out: &mut Vec<CoreAction>) {
         let name = |user: UserSlot| self.users.get(user).name.clone();
-        let note = match (purpose, outcome) {
+        let event = match (purpose, outcome) {
             (_, JobOutcome::Failed) => LogEvent::JobFailed { job: kind_of(purpose), for_good: false },
             (_, JobOutcome::Refused | JobOutcome::TooLarge) => {
                 LogEvent::JobFailed { job: kind_of(purpose), for_good: true }
@@ -160,6 +160,6 @@ impl ChatCore {
             },
             _ => return,
         };
-        out.push(CoreAction::Note(note));
+        out.push(CoreAction::Log(event));
     }
 }
