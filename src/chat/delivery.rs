@@ -66,8 +66,7 @@ impl ChatCore {
             }
             backfill => {
                 if backfill == MailboxBackfillState::Live {
-                    list.mailbox.backfill =
-                        MailboxBackfillState::Backlog { after_seq: delivery.seq - 1, asking: false };
+                    list.mailbox.backfill = MailboxBackfillState::Behind { after_seq: delivery.seq - 1, asking: false };
                 }
                 self.append_to_tail(receiver, delivery);
             }
@@ -94,7 +93,7 @@ impl ChatCore {
             // user are done in order.
             Some(MailboxBackfillState::Opening) => false,
             // Pages up to this number have been read: no later page contains the push.
-            Some(MailboxBackfillState::Backlog { after_seq, .. }) => push.seq <= after_seq,
+            Some(MailboxBackfillState::Behind { after_seq, .. }) => push.seq <= after_seq,
         };
         // After a retried job the push may be on the list already: the user has logged in since.
         let list = self.users.get(receiver).list.as_ref();
@@ -109,7 +108,7 @@ impl ChatCore {
         {
             // A page will contain it. (A push whose `seq` is lower than others on the list is put
             // on it even so: no page goes back.)
-            list.mailbox.backfill = MailboxBackfillState::Backlog { after_seq: push.seq - 1, asking: false };
+            list.mailbox.backfill = MailboxBackfillState::Behind { after_seq: push.seq - 1, asking: false };
             return self.want_page(receiver, out);
         }
         self.list_committed(push, receiver);

@@ -30,7 +30,7 @@ pub(super) enum MailboxBackfillState {
     /// The first page was requested; nothing is known yet.
     Opening,
     /// The store has more pushes.
-    Backlog {
+    Behind {
         /// The next pushes have a greater `seq`.
         after_seq: u64,
         /// A page was requested.
@@ -162,7 +162,7 @@ impl Mailbox {
     }
 
     fn is_asking(&self) -> bool {
-        matches!(self.backfill, MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. })
+        matches!(self.backfill, MailboxBackfillState::Opening | MailboxBackfillState::Behind { asking: true, .. })
     }
 
     /// Appends a delivery to the tail; `false` if there is no room, or was no room for an earlier
@@ -234,10 +234,10 @@ impl Mailbox {
     /// The store may have pushes that are not here: they are read before anything new is sent.
     pub(super) fn read_anew(&mut self) {
         match self.backfill {
-            MailboxBackfillState::Live => self.backfill = MailboxBackfillState::Backlog { after_seq: 0, asking: false },
+            MailboxBackfillState::Live => self.backfill = MailboxBackfillState::Behind { after_seq: 0, asking: false },
             // The page in flight may have been read before this: another one follows it.
-            MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. } => self.tail_lost = true,
-            MailboxBackfillState::Backlog { asking: false, .. } => {}
+            MailboxBackfillState::Opening | MailboxBackfillState::Behind { asking: true, .. } => self.tail_lost = true,
+            MailboxBackfillState::Behind { asking: false, .. } => {}
         }
     }
 

@@ -90,9 +90,9 @@ impl ChatCore {
         };
         let after_seq = match list.mailbox.backfill {
             MailboxBackfillState::Live => u64::MAX,
-            MailboxBackfillState::Backlog { after_seq, asking: false } => after_seq,
+            MailboxBackfillState::Behind { after_seq, asking: false } => after_seq,
             // A page in flight must still fit after the list.
-            MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. } => return 0,
+            MailboxBackfillState::Opening | MailboxBackfillState::Behind { asking: true, .. } => return 0,
         };
         // The first push always stays: its ack triggers the request for the next page.
         let entries: Vec<DeliveryRef> = list.mailbox.all().skip(1).collect();
@@ -121,7 +121,7 @@ impl ChatCore {
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.mailbox.backfill =
-                MailboxBackfillState::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
+                MailboxBackfillState::Behind { after_seq: after_seq.min(first_seq - 1), asking: false };
         }
         before - self.deliveries.memory_bytes()
     }

@@ -51,7 +51,7 @@ impl ChatCore {
         let Some(list) = &mut entry.list else {
             return;
         };
-        let MailboxBackfillState::Backlog { after_seq, asking: false } = list.mailbox.backfill else {
+        let MailboxBackfillState::Behind { after_seq, asking: false } = list.mailbox.backfill else {
             return;
         };
         let room = list.mailbox.len() <= self.rules.list_max as usize / 2
@@ -59,7 +59,7 @@ impl ChatCore {
         if !is_here || list.mailbox.page_timer.is_some() || !room {
             return;
         }
-        list.mailbox.backfill = MailboxBackfillState::Backlog { after_seq, asking: true };
+        list.mailbox.backfill = MailboxBackfillState::Behind { after_seq, asking: true };
         let saved = list.mailbox.page_asked(&self.deliveries);
         let (user_name, pushes_max, bytes_max) = (entry.name.clone(), self.rules.page_max, self.rules.page_bytes_max);
         let job = if self.cluster.is_some() {
@@ -78,7 +78,7 @@ impl ChatCore {
 
     /// A page was read.
     pub(super) fn page_read(&mut self, user: UserSlot, page: PushPage, out: &mut Vec<CoreAction>) {
-        if let Some(MailboxBackfillState::Backlog { after_seq, asking: true }) =
+        if let Some(MailboxBackfillState::Behind { after_seq, asking: true }) =
             self.users.get(user).list.as_ref().map(|list| list.mailbox.backfill)
         {
             self.take_page(user, after_seq, page, out);
@@ -91,9 +91,9 @@ impl ChatCore {
     /// A page could not be read: it is requested again later, and the tail still waits.
     pub(super) fn page_failed(&mut self, user: UserSlot, retry_ms: u64) {
         if let Some(list) = &mut self.users.get_mut(user).list
-            && let MailboxBackfillState::Backlog { after_seq, asking: true } = list.mailbox.backfill
+            && let MailboxBackfillState::Behind { after_seq, asking: true } = list.mailbox.backfill
         {
-            list.mailbox.backfill = MailboxBackfillState::Backlog { after_seq, asking: false };
+            list.mailbox.backfill = MailboxBackfillState::Behind { after_seq, asking: false };
             list.mailbox.unwanted = None;
             list.mailbox.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, ChatTimer::Page(user)));
         }
@@ -156,7 +156,7 @@ impl ChatCore {
         if let Some(list) = &mut self.users.get_mut(user).list {
             let more = page.has_more || !whole;
             list.mailbox.backfill = if more {
-                MailboxBackfillState::Backlog { after_seq: passed_seq, asking: false }
+                MailboxBackfillState::Behind { after_seq: passed_seq, asking: false }
             } else {
                 MailboxBackfillState::Live
             };

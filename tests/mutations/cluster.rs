@@ -90,8 +90,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a look while a page is read is forgotten",
         "src/chat/mailbox.rs",
-        "            MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. } => self.tail_lost = true,",
-        "            MailboxBackfillState::Opening | MailboxBackfillState::Backlog { asking: true, .. } => {}",
+        "            MailboxBackfillState::Opening | MailboxBackfillState::Behind { asking: true, .. } => self.tail_lost = true,",
+        "            MailboxBackfillState::Opening | MailboxBackfillState::Behind { asking: true, .. } => {}",
     ),
     of(
         "a message under two numbers is two",

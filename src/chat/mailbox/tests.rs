@@ -72,7 +72,7 @@ fn a_message_is_found_by_sender_and_id_in_a_short_mailbox_and_in_a_long_one() {
         let request = (1_000, PushKind::FriendRequest);
         let request = filled.deliveries.insert_stored(request, "request", "s0", "x");
         filled.mailbox.append(request, &mut filled.deliveries);
-        filled.mailbox.backfill = MailboxBackfillState::Backlog { after_seq: 1_000, asking: false };
+        filled.mailbox.backfill = MailboxBackfillState::Behind { after_seq: 1_000, asking: false };
         let late = filled.append_tail(1_001, &CoreSettings::default());
         let find = |filled: &MailboxFixture, sender: &str, id: &str| {
             filled.mailbox.find_message(sender, id, &filled.deliveries)
@@ -94,13 +94,13 @@ fn a_message_is_found_by_sender_and_id_in_a_short_mailbox_and_in_a_long_one() {
 fn a_tail_that_had_no_room_takes_nothing_more_until_the_next_page_is_asked_for() {
     let rules = CoreSettings { list_max: 2, ..CoreSettings::default() };
     let (mut filled, first) = MailboxFixture::new(1);
-    filled.mailbox.backfill = MailboxBackfillState::Backlog { after_seq: 1, asking: true };
+    filled.mailbox.backfill = MailboxBackfillState::Behind { after_seq: 1, asking: true };
     let [two, three] = [2, 3].map(|seq| filled.append_tail(seq, &rules).unwrap());
     assert_eq!(filled.append_tail(4, &rules), None, "no room");
     filled.deliveries.get_mut(three).unwrap().save_state = PushSaveState::InFlight;
     assert_eq!(filled.remove(two), None, "it had no place among the entries");
     assert_eq!(filled.append_tail(5, &rules), None, "the page on its way may lack 4");
-    filled.mailbox.backfill = MailboxBackfillState::Backlog { after_seq: 1, asking: false };
+    filled.mailbox.backfill = MailboxBackfillState::Behind { after_seq: 1, asking: false };
     assert_eq!(filled.mailbox.page_asked(&filled.deliveries), [], "3 is not in the store");
     let six = filled.append_tail(6, &rules).unwrap();
     filled.check();
