@@ -78,7 +78,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an owner that was asked for too early is believed",
         "src/chat/cluster/owner_notices.rs",
-        "            OwnerLookupState::Asked => telling.lookup = OwnerLookupState::AskedTooEarly,",
+        "            OwnerLookupState::Asked => notice.lookup = OwnerLookupState::AskedTooEarly,",
         "            OwnerLookupState::Asked => {}",
     ),
     of(

@@ -173,7 +173,7 @@ impl ClusterState {
         let claims_at: BTreeSet<_> = self.claims.iter().filter_map(|(user, claim)| Some((at(claim)?, *user))).collect();
         assert_eq!(claims_at, self.claims_at);
         assert!(self.claims_to_ask.iter().is_sorted_by_key(|to_ask| to_ask.0));
-        let mut waiting = self.owner_notices.iter().filter(|(_, telling)| telling.waits()).map(|(user, _)| user);
+        let mut waiting = self.owner_notices.iter().filter(|(_, notice)| notice.waits()).map(|(user, _)| user);
         assert!(waiting.all(|user| self.to_ask.contains(user)));
         self.dirty.check(|user| self.owner_notices.contains_key(&user));
         assert!(self.timer_set || !self.waits(), "what waits is tried again");

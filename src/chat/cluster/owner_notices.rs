@@ -15,7 +15,7 @@ use super::contract::{ClusterJobOutcome, ClusterStoreJob, NodeMessage, UserOwner
 use super::step_count;
 
 /// If more owners wait to be told, all nodes are told to look at all lists instead.
-pub(super) const TELLING_MAX: usize = if cfg!(test) { 40 } else { 100_000 };
+pub(super) const OWNER_NOTICES_MAX: usize = if cfg!(test) { 40 } else { 100_000 };
 
 /// The progress of reading the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,17 +130,17 @@ impl ChatCore {
             return;
         };
         let is_new = !cluster.owner_notices.contains_key(&user);
-        if is_new && cluster.owner_notices.len() >= TELLING_MAX {
+        if is_new && cluster.owner_notices.len() >= OWNER_NOTICES_MAX {
             return self.schedule_tell_all_nodes();
         }
-        let telling = cluster
+        let notice = cluster
             .owner_notices
             .entry(user)
             .or_insert(PendingOwnerNotice { lookup: OwnerLookupState::Waits, scope: RereadScope::default() });
-        telling.scope.pushes |= what.pushes;
-        telling.scope.friends |= what.friends;
-        match telling.lookup {
-            OwnerLookupState::Asked => telling.lookup = OwnerLookupState::AskedTooEarly,
+        notice.scope.pushes |= what.pushes;
+        notice.scope.friends |= what.friends;
+        match notice.lookup {
+            OwnerLookupState::Asked => notice.lookup = OwnerLookupState::AskedTooEarly,
             OwnerLookupState::Waits | OwnerLookupState::AskedTooEarly => {}
         }
         if let Some(sender) = sender {
@@ -183,13 +183,13 @@ impl ChatCore {
 
     /// Returns `false` if the store accepts no more jobs.
     fn ask_owner(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) -> bool {
-        if !self.pending_notice_mut(user).is_some_and(|telling| telling.waits()) {
+        if !self.pending_notice_mut(user).is_some_and(|notice| notice.waits()) {
             return true;
         }
         let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
         let is_asked = self.submit(job, JobPurpose::Owner(user), out).is_ok();
-        if let Some(telling) = self.pending_notice_mut(user).filter(|_| is_asked) {
-            telling.lookup = OwnerLookupState::Asked;
+        if let Some(notice) = self.pending_notice_mut(user).filter(|_| is_asked) {
+            notice.lookup = OwnerLookupState::Asked;
         }
         if !is_asked {
             self.ask_owner_later(user);
@@ -221,23 +221,22 @@ impl ChatCore {
 
     /// The owner was read, or could not be read.
     pub(in super::super) fn owner_read(&mut self, user: UserSlot, outcome: &JobOutcome, out: &mut Vec<CoreAction>) {
-        let Some(telling) = self.pending_notice_mut(user) else {
+        let Some(notice) = self.pending_notice_mut(user) else {
             debug_assert!(false, "an owner is read only for an update");
             return;
         };
         // Until the end of this call the read counts as being in progress: whatever is to be told
         // from now on needs one more read.
-        let is_late = telling.lookup == OwnerLookupState::Asked;
-        let what = telling.scope;
+        let is_late = notice.lookup == OwnerLookupState::Asked;
+        let what = notice.scope;
         let owner = Self::owner_in(outcome);
         let senders = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.dirty.senders_to(user));
         let is_told = is_late && owner.is_some_and(|owner| self.notify_owner_node((user, &senders), owner, what, out));
         if let Some(owner) = owner.filter(|_| is_told) {
             self.on_receiver_owner_read(user, owner, out);
         }
-        let Some(telling) = self.pending_notice_mut(user) else { return };
-        let must_read_again =
-            std::mem::replace(&mut telling.lookup, OwnerLookupState::Waits) != OwnerLookupState::Asked;
+        let Some(notice) = self.pending_notice_mut(user) else { return };
+        let must_read_again = std::mem::replace(&mut notice.lookup, OwnerLookupState::Waits) != OwnerLookupState::Asked;
         if must_read_again && owner.is_some() {
             self.ask_owner(user, out);
         } else if is_told {

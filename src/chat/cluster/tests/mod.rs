@@ -6,11 +6,11 @@ mod endings;
 mod figures;
 mod handed_over;
 mod handing_over;
+mod owner_notices;
 mod presence;
 mod questions;
 mod release;
 mod steps;
-mod telling;
 mod waiting_frames;
 
 use super::contract::{

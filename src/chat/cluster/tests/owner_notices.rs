@@ -72,7 +72,8 @@ fn an_owner_that_cannot_be_read_is_read_later() {
 
 #[test]
 fn if_too_many_owners_are_to_be_told_all_nodes_read_everything() {
-    let names: Vec<String> = (0..super::super::owner_notices::TELLING_MAX + 3).map(|n| format!("friend{n}")).collect();
+    let names: Vec<String> =
+        (0..super::super::owner_notices::OWNER_NOTICES_MAX + 3).map(|n| format!("friend{n}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut node = TestNode::with(CoreSettings { jobs_per_connection_max: 10_000, ..CoreSettings::default() });
     let ann = node.log_in("ann", &friends);
@@ -85,7 +86,7 @@ fn if_too_many_owners_are_to_be_told_all_nodes_read_everything() {
     assert_eq!(node.sent, [(life(OTHER, 1), NodeMessage::Missed)], "once, and later");
     assert_eq!(node.count(page_of("ann")), 1, "this node as well");
     // What was lost was said; the others are told one by one.
-    for friend in &friends[..super::super::owner_notices::TELLING_MAX] {
+    for friend in &friends[..super::super::owner_notices::OWNER_NOTICES_MAX] {
         node.answer(owner_of(friend), owned(owner(life(OTHER, 1), 1)));
     }
     node.release("ann", 1, 7);
