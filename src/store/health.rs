@@ -130,8 +130,8 @@ impl WorkerStoreHealth {
 
     /// The jobs of a probe, done in one transaction, without a lasting effect. While the store
     /// works, a write that changes nothing is enough, beside the small write of
-    /// [`touch`](super::StoreConnection::touch). Only a real row shows that a failed store takes
-    /// rows again: a push that is deleted before the transaction ends.
+    /// [`StoreConnection::probe`](super::StoreConnection::probe). Only a real row shows that a
+    /// failed store takes rows again: a push that is deleted before the transaction ends.
     pub(super) fn probe(&self) -> Vec<Job> {
         // Nobody can sign up under this name, and no push has this number.
         let texts = (UserName::new(RESERVED_NAME), UserNameRef::new(RESERVED_NAME), MessageId::new("probe"));

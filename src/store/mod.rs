@@ -147,7 +147,7 @@ pub trait StoreConnection: Send {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn touch(&mut self) -> Result<(), StoreError> {
+    fn probe(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
     /// Is the connection lost, or in an unknown state? Then its owner must drop it and open

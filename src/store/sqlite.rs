@@ -211,7 +211,7 @@ impl StoreConnection for SqliteStore {
         }
     }
 
-    fn touch(&mut self) -> Result<(), StoreError> {
+    fn probe(&mut self) -> Result<(), StoreError> {
         self.files.check()?;
         // Write the version that is stored already: one page goes to the log.
         self.db.pragma_update(None, "user_version", self.version()?)?;

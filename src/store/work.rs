@@ -166,7 +166,7 @@ impl DataWorker {
     pub(super) fn probe(&mut self) {
         let done = self.try_run(&self.health.probe());
         let done = done.and_then(|_| match &mut self.link {
-            StoreConnectionState::Open(store) => store.touch(),
+            StoreConnectionState::Open(store) => store.probe(),
             StoreConnectionState::Opening(_) | StoreConnectionState::Lost => Ok(()),
         });
         match done {
