@@ -156,7 +156,7 @@ struct JobRef {
 }
 
 struct QueuedJob {
-    submission: SubmittedJob,
+    submitted: SubmittedJob,
     number: u64,
     cost: u64,
     flow: UserHash,
@@ -233,8 +233,8 @@ impl FairQueue {
         }
     }
 
-    fn push(&mut self, submission: SubmittedJob) {
-        let job = &submission.1;
+    fn push(&mut self, submitted: SubmittedJob) {
+        let job = &submitted.1;
         let key = |name: &str| self.hashes.hash_one(name);
         let lane = key(lane_user(job).unwrap_or_default());
         let flow = match job {
@@ -247,7 +247,7 @@ impl FairQueue {
         // order.
         let subject = (!matches!(job, Job::GetProfile { .. } | Job::Prove { .. })).then_some(lane);
         let (number, cost) = (self.take_number(), cost(job));
-        let slot = self.jobs.insert(QueuedJob { submission, number, cost, flow, subject });
+        let slot = self.jobs.insert(QueuedJob { submitted, number, cost, flow, subject });
         if let Some(subject) = subject {
             self.jobs_by_subject.entry(subject).or_default().push_back(slot);
         }
@@ -362,7 +362,7 @@ impl FairQueue {
     /// Moves a job into the batch, and charges it to the user who caused it. `now`: the flow whose
     /// turn it is. Returns the cost if another flow was charged.
     fn add_to_batch(&mut self, slot: usize, now: UserHash, batch: &mut TakenBatch) -> u64 {
-        let QueuedJob { submission, cost, flow: key, subject, .. } = self.jobs.remove(slot);
+        let QueuedJob { submitted, cost, flow: key, subject, .. } = self.jobs.remove(slot);
         if let Some(subject) = subject
             && self.jobs_by_subject.get(&subject).is_some_and(VecDeque::is_empty)
         {
@@ -379,7 +379,7 @@ impl FairQueue {
             }
             flow.start_time = turn;
         }
-        batch.push(submission, cost, subject);
+        batch.push(submitted, cost, subject);
         if key == now { 0 } else { cost }
     }
 
@@ -414,15 +414,15 @@ struct TakenBatch {
 }
 
 impl TakenBatch {
-    fn push(&mut self, submission: SubmittedJob, cost: u64, about: Option<UserHash>) {
-        let kind = kind(&submission.1);
+    fn push(&mut self, submitted: SubmittedJob, cost: u64, about: Option<UserHash>) {
+        let kind = kind(&submitted.1);
         let from = about.and_then(|about| self.last.get(&about)).copied().unwrap_or(0);
         let found = self.stages.iter().skip(from).position(|(other, _)| *other == kind);
         let stage = found.map_or(self.stages.len(), |place| from + place);
         if stage == self.stages.len() {
             self.stages.push((kind, Vec::new()));
         }
-        self.stages[stage].1.push(submission);
+        self.stages[stage].1.push(submitted);
         if let Some(about) = about {
             self.last.insert(about, stage);
         }
