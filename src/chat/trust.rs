@@ -18,10 +18,9 @@ struct KnownLoginAddress {
     at_s: u32,
 }
 
-/// The trusted addresses of all users, in two generations. A log-in puts its entry into the young
-/// one. When the young generation has half of the allowed entries, it becomes the old one, and the
-/// former old one is evicted. So the entries that are unused the longest go first, without a
-/// search.
+/// The trusted addresses of all users, in two halves. A log-in puts its entry into the young one.
+/// When the young half is full, it becomes the old one, and the former old one is evicted. So the
+/// entries that are unused the longest go first, without a search.
 #[derive(Debug, Default)]
 pub(super) struct KnownLoginAddresses {
     young_entries: HashTable<KnownLoginAddress>,

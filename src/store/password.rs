@@ -182,7 +182,7 @@ impl UnreadableHashLogLimiter {
     }
 }
 
-/// Users are remembered in two generations, the young and the old. A user who logs in is put among
+/// Users are remembered in two halves, the young and the old. A user who logs in is put among
 /// the young. When the young are half of all that may be remembered, they become the old, and the
 /// previous old ones are evicted. So the longest unused ones go first, without any search for
 /// them.
@@ -285,8 +285,8 @@ impl VerifiedLogins {
     pub(super) fn remove(&self, user: &UserName) {
         let (number, mut tags) = (self.number(user), self.tags());
         let VerifiedPasswordTags { young_tags, old_tags } = &mut *tags;
-        for generation in [young_tags, old_tags] {
-            if let Ok(entry) = generation.find_entry(number, |&(other, _)| other == number) {
+        for half in [young_tags, old_tags] {
+            if let Ok(entry) = half.find_entry(number, |&(other, _)| other == number) {
                 entry.remove();
             }
         }

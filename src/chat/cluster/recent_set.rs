@@ -2,24 +2,24 @@
 
 use std::collections::HashSet;
 
-/// The maximum number of entries of one generation.
+/// The maximum number of entries of one half.
 const COUNT_MAX: usize = 1 << 15;
 
-/// Each number is known for one to two generations. Never walked through.
+/// Each number is known for one to two halves. Never walked through.
 #[derive(Debug, Default)]
 pub(super) struct RecentNumbers {
     newer: HashSet<u64>,
     older: HashSet<u64>,
     /// The greatest number so far. Most questions are about a greater one, and need no look-up.
     greatest: u64,
-    /// When the newer generation began.
+    /// When the newer half began.
     newer_since_ms: u64,
 }
 
 impl RecentNumbers {
-    /// A generation ends when it is full, or has lasted for `span_ms`.
+    /// A half ends when it is full, or has lasted for `span_ms`.
     pub(super) fn insert(&mut self, number: u64, now_ms: u64, span_ms: u64) {
-        self.rotate_generations(now_ms, span_ms);
+        self.rotate_halves(now_ms, span_ms);
         if self.newer.len() >= COUNT_MAX {
             self.older = std::mem::take(&mut self.newer);
             self.newer_since_ms = now_ms;
@@ -28,7 +28,7 @@ impl RecentNumbers {
         self.greatest = self.greatest.max(number);
     }
 
-    fn rotate_generations(&mut self, now_ms: u64, span_ms: u64) {
+    fn rotate_halves(&mut self, now_ms: u64, span_ms: u64) {
         let age_ms = now_ms - self.newer_since_ms;
         if age_ms >= span_ms {
             let newer = std::mem::take(&mut self.newer);
@@ -41,7 +41,7 @@ impl RecentNumbers {
         if number > self.greatest || (self.newer.is_empty() && self.older.is_empty()) {
             return false;
         }
-        self.rotate_generations(now_ms, span_ms);
+        self.rotate_halves(now_ms, span_ms);
         self.newer.contains(&number) || self.older.contains(&number)
     }
 
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_known_for_one_generation_at_least_and_two_at_most() {
+    fn a_number_is_known_for_one_half_at_least_and_two_at_most() {
         let mut recent = RecentNumbers::default();
         recent.insert(7, 5, 100);
         assert!(recent.contains(7, 104, 100) && !recent.contains(8, 104, 100));

@@ -14,7 +14,7 @@ use super::contract::{ClusterStoreJob, DedupEntry, NodeIncarnation, NodeMessage,
 use crate::protocol::field::UserName;
 use std::collections::HashMap;
 
-/// The maximum number of users of one generation.
+/// The maximum number of users of one half.
 const MARKS_MAX: usize = 1 << 17;
 
 /// The users whom other nodes may claim, each by the hash of the name, with the epoch of the
