@@ -16,7 +16,7 @@ fn a_second_push_with_an_id_that_is_outstanding_waits_for_the_ack_of_the_first()
     w.message(cid, "x", "ann");
     w.run_for(100);
     assert_eq!(w.heard(ann), ["msg bob x"]);
-    assert_eq!(w.heard(cid), ["MS x"], "it is safe all the same");
+    assert_eq!(w.heard(cid), ["MS x"], "it is durable all the same");
     w.ack(ann, "x");
     assert_eq!(w.heard(ann), ["msg cid x"]);
     w.run_for(15_000);

@@ -14,7 +14,7 @@ fn a_message_acked_within_the_save_delay_never_touches_the_store() {
     let (mut w, ann, bob) = ann_and_bob();
     let jobs = w.store.submitted.len();
     w.message(bob, "m1", "ann");
-    assert_eq!(w.heard(bob), [] as [&str; 0], "not before it is safe");
+    assert_eq!(w.heard(bob), [] as [&str; 0], "not before it is durable");
     w.run_for(4);
     w.ack(ann, "m1");
     assert_eq!(w.heard(bob), ["MS m1"]);
@@ -311,7 +311,7 @@ fn a_push_that_the_store_never_takes_is_refused_at_once_and_not_tried_again() {
             (w.heard(bob), w.heard(new)),
             (vec!["BAD_FIELD f1".into()], vec!["SF s1".into(), "BAD_FIELD s1".into()])
         );
-        // Within the save delay it is safe without the store.
+        // Within the save delay it is durable without the store.
         w.message(bob, "m2", "ann");
         w.ack(ann, "m2");
         assert_eq!(w.heard(bob), ["MS m2"]);

@@ -311,7 +311,7 @@ fn more_than_the_tail_holds_is_refused_while_nothing_can_be_written_and_the_rest
     let seen = drain(&mut w, ann);
     let mut taken: Vec<String> =
         w.heard(bob).iter().filter_map(|line| line.strip_prefix("MS ").map(str::to_owned)).collect();
-    // Bob's first twelve are safe; of the others those that there was room for.
+    // Bob's first twelve are durable; of the others those that there was room for.
     assert_eq!(refused.iter().filter(|line| line.starts_with("MF ")).count() + taken.len(), 8, "{refused:?} {taken:?}");
     assert!(!taken.is_empty());
     let mut expected = names(0..12);

@@ -19,7 +19,7 @@ fn an_ack_of_one_whose_saving_failed_deletes_it_as_it_may_be_in_the_store() {
     w.ack(ann, "m1");
     w.run_for(100);
     assert!(w.store.model.waiting_for("ann").is_empty());
-    assert_eq!(w.heard(bob), ["MS m1"], "the ack made it safe");
+    assert_eq!(w.heard(bob), ["MS m1"], "the ack made it durable");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn nothing_goes_to_a_blocked_connection_and_it_catches_up_when_flushed() {
     w.message(bob, "m2", "ann");
     w.run_for(40_000);
     assert_eq!(w.heard(ann), ["msg bob m1"], "neither again nor for the first time");
-    assert_eq!(w.heard(bob), ["MS m1", "MS m2"], "it is safe all the same");
+    assert_eq!(w.heard(bob), ["MS m1", "MS m2"], "it is durable all the same");
     w.flush(ann);
     w.run_for(2);
     assert_eq!(w.heard(ann), ["msg bob m2", "msg bob m1"]);
@@ -129,7 +129,7 @@ fn only_so_many_are_outstanding_and_acks_let_the_next_ones_go_in_order() {
     }
     w.run_for(100);
     assert_eq!(w.heard(ann), ["msg bob m0", "msg bob m1", "msg bob m2"]);
-    assert_eq!(w.heard(bob).len(), 8, "all are safe");
+    assert_eq!(w.heard(bob).len(), 8, "all are durable");
     w.ack(ann, "m1");
     assert_eq!(w.heard(ann), ["msg bob m3"]);
     w.ack(ann, "m0");

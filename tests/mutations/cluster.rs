@@ -232,7 +232,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            _ = serial;\n        }\n        // If",
     ),
     of(
-        "what is not safe is forgotten when direct ends",
+        "what is not durable is lost when direct ends",
         "src/chat/cluster/remote_receivers.rs",
         "        for delivery in unsaved {\n            self.save_if_unsaved(delivery, out);",
         "        for delivery in unsaved {\n            self.save_later(delivery);",

@@ -363,7 +363,7 @@ impl Oracle {
                 let receiver = id.split_once('>').map(|(_, receiver)| receiver.to_owned()).unwrap_or_default();
                 let key = (waiting.sender, receiver, id.to_owned());
                 let durable = self.committed.contains(&key) || self.acked.contains(&key);
-                assert!(durable, "MS before it was safe: {key:?}");
+                assert!(durable, "MS before it was durable: {key:?}");
                 self.promised.entry(key).or_default().push((self.incarnation, at_ms));
                 self.count("MS");
             }

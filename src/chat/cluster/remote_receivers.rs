@@ -431,7 +431,7 @@ impl ChatCore {
     }
 
     /// From now on messages for the receiver are saved, including those that were handed over and
-    /// are not safe.
+    /// are not durable.
     pub(super) fn end_direct(&mut self, receiver: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(remotes) = self.remotes() else { return };
         let items = remotes.end(receiver);

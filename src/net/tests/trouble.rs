@@ -37,7 +37,7 @@ fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
     world.now_ms += CoreSettings::default().save_after_ms;
     world.settle();
     assert!(world.hub.conns_len() >= 1 && !bob.dropped());
-    assert_eq!(bob.text().lines().count(), 42, "what cannot be written is safe all the same");
+    assert_eq!(bob.text().lines().count(), 42, "what cannot be written is durable all the same");
 }
 
 #[test]

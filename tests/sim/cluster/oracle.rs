@@ -96,7 +96,10 @@ impl Oracle {
 
     pub fn was_promised(&mut self, key: MessageKey, store: &Shared) {
         self.count("promised");
-        assert!(self.acked.contains_key(&key) || store.model.has_message(&key), "{key:?} was promised and is not safe");
+        assert!(
+            self.acked.contains_key(&key) || store.model.has_message(&key),
+            "{key:?} was promised and is not durable"
+        );
         self.promised.insert(key);
     }
 

@@ -39,7 +39,7 @@ fn a_release_waits_for_all_messages_of_the_user_even_those_not_in_the_dedup_wind
     node.ack(bob, "m2");
     node.answer(save_of("m4"), saved(None));
     node.answer(save_of("m2"), saved(None));
-    assert_eq!(node.count(owner_of("ann")), 0, "m3 is not safe");
+    assert_eq!(node.count(owner_of("ann")), 0, "m3 is not durable");
     node.answer(save_of("m3"), JobOutcome::Failed);
     assert_eq!(node.count(owner_of("ann")), 0, "it is saved again");
     node.pass(1_000);
@@ -82,7 +82,7 @@ fn a_release_begins_anew_if_the_user_was_here_again() {
     node.release("ann", 2, 8);
     assert_eq!(node.closed, [ann, again], "the connection of the second time is closed");
     node.answer(owner_of("ann"), owned(owner(life(1, 1), 2)));
-    assert!(node.released().is_empty(), "m1 is not safe, and that answer was asked for before");
+    assert!(node.released().is_empty(), "m1 is not durable, and that answer was asked for before");
     node.answer(save_of("m1"), saved(None));
     node.answer(owner_of("ann"), owned(owner(life(1, 1), 2)));
     let [released] = node.released()[..] else { panic!("{:?}", node.sent) };
