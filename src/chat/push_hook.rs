@@ -186,7 +186,7 @@ impl PushHookWatches {
             + self.due.capacity() * size_of::<(UserSlot, u64)>()
     }
 
-    /// The references to users that it holds.
+    /// The references to users that it has.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserSlot> + '_ {
         self.watches.iter().map(|(_, watch)| watch.user)

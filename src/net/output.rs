@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn spare_buffers_are_bounded_by_what_they_hold_together() {
+    fn spare_buffers_are_bounded_by_the_memory_that_they_use_together() {
         let mut spare = SpareBuffers::default();
         let grown =
             || Box::new(OutputBuffer { bytes: Vec::with_capacity(SpareBuffers::BYTES_MAX), ..OutputBuffer::default() });

@@ -52,7 +52,7 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    /// Writes a connection's output before the end of the turn if it has become large; holds the
+    /// Writes a connection's output before the end of the turn if it has become large; pauses the
     /// connection's requests if the output cannot be written; and closes the connection if the
     /// output exceeds its limit nevertheless.
     #[inline(never)]

@@ -297,7 +297,7 @@ fn so_many_friends_of_one_user() {
 }
 
 #[test]
-fn requests_answered_behind_a_pending_one_hold_no_memory() {
+fn requests_answered_behind_a_pending_one_use_no_memory() {
     let (mut w, ann, _bob) = ann_and_bob();
     w.store.plan(|job| {
         let takes_ms = if matches!(job, Job::Verify { .. }) { 9_000 } else { 1 };

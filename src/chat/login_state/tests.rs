@@ -255,8 +255,8 @@ fn a_try_is_settled_when_its_state_is_left_for_one_without_and_the_states_say_wh
         (LoginState::WaitingToLoad, false, false, false, None),
         (LoginState::Loading, false, true, false, Some("Load")),
     ] {
-        let held = (login.attempt().is_some(), login.loads(), login.hashes());
-        assert_eq!(held, (has_try, loads, hashes), "{login:?}");
+        let parts = (login.attempt().is_some(), login.loads(), login.hashes());
+        assert_eq!(parts, (has_try, loads, hashes), "{login:?}");
         let submitted = login.job(&user, TurnTimestamp::default(), &rules).map(|job| format!("{job:?}"));
         let name = submitted.as_ref().and_then(|job| job.split_once(' ')).map(|(name, _)| name);
         assert_eq!(name, job, "{login:?}");

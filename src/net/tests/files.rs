@@ -47,7 +47,7 @@ fn files_come_whole_however_they_are_torn_and_whoever_else_reads() {
 }
 
 #[test]
-fn who_takes_nothing_holds_one_piece_and_is_closed_by_the_time_for_output() {
+fn who_takes_nothing_uses_one_piece_and_is_closed_by_the_time_for_output() {
     let (file, request) = largest();
     let mut world = world(4, 0);
     let (stuck, slow) = (world.connect(), world.connect());

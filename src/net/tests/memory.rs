@@ -7,7 +7,7 @@ const MIB: usize = 1024 * 1024;
 const BEAT: &str = r#"{"MID":"h","TYPE":"0"}"#;
 
 #[test]
-fn when_the_budget_is_reached_those_who_hold_the_most_go_and_others_do_not_notice() {
+fn when_the_budget_is_reached_those_who_use_the_most_go_and_others_do_not_notice() {
     let budget = 4 * MIB;
     let mut world = TestConnectionHub::within(20, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());
@@ -71,7 +71,7 @@ fn very_many_who_only_connect_go_before_those_who_talk() {
 }
 
 #[test]
-fn a_user_with_a_backlog_does_not_lose_to_very_many_who_hold_a_little_each() {
+fn a_user_with_a_backlog_does_not_lose_to_very_many_who_use_a_little_each() {
     let budget = 4 * MIB;
     let mut world = TestConnectionHub::within(26, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());
@@ -127,7 +127,7 @@ fn while_too_much_memory_is_used_nobody_new_is_let_in() {
 }
 
 #[test]
-fn a_client_that_has_not_logged_in_and_does_not_read_holds_little() {
+fn a_client_that_has_not_logged_in_and_does_not_read_uses_little() {
     let mut world = TestConnectionHub::new(23, 0);
     let strangers: Vec<TestClient> = (0..50).map(|_| world.connect()).collect();
     let (known, reader) = (world.connect(), world.connect());

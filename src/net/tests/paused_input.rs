@@ -67,7 +67,7 @@ fn while_requests_are_paused_the_others_go_on_to_the_first_of_them() {
 }
 
 #[test]
-fn a_log_in_passes_and_holds_the_rest_until_it_is_done() {
+fn a_log_in_passes_and_pauses_the_rest_until_it_is_done() {
     let mut world = TestConnectionHub::new(42, 0);
     let ann = world.connect();
     let id = world.clients[0].0;
@@ -127,7 +127,7 @@ fn full_of_pushes(world: &mut TestConnectionHub) -> (TestClient, TestClient) {
 }
 
 #[test]
-fn messages_of_a_friend_hold_nothing_up() {
+fn messages_of_a_friend_pause_nothing() {
     let mut world = TestConnectionHub::new(44, 0);
     let (ann, _bob) = full_of_pushes(&mut world);
     for n in 0..500 {
@@ -164,7 +164,7 @@ fn a_client_that_takes_what_waits_slowly_and_says_nothing_is_there() {
 }
 
 #[test]
-fn own_answers_that_are_not_read_hold_requests_up_first_and_then_everything() {
+fn own_answers_that_are_not_read_pause_requests_first_and_then_everything() {
     let mut world = TestConnectionHub::new(46, 0);
     let ann = world.connect();
     ann.send(login("ann"));

@@ -389,7 +389,7 @@ fn a_trusted_proxy_may_have_opened_tls_itself_and_a_proxy_may_pass_it_on() {
 }
 
 #[test]
-fn sessions_count_as_memory_that_clients_hold() {
+fn sessions_count_as_memory_that_clients_use() {
     let mut world = world(12, 0);
     let before = world.hub.memory_bytes();
     let mut clients: Vec<TlsTestClient> =

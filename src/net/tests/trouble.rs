@@ -170,7 +170,7 @@ fn anything_goes() {
 }
 
 #[test]
-fn a_client_that_asks_for_more_than_its_output_may_hold_and_reads_nothing_is_closed() {
+fn a_client_that_asks_for_more_than_its_output_may_use_and_reads_nothing_is_closed() {
     let mut world = TestConnectionHub::within(18, 0, |bounds| bounds.output_bytes_max = 320 * 1024);
     let (deaf, other) = (world.connect(), world.connect());
     deaf.send(login("ann"));
@@ -178,7 +178,7 @@ fn a_client_that_asks_for_more_than_its_output_may_hold_and_reads_nothing_is_clo
     world.settle();
     deaf.set_room(0);
     world.store_answers = false;
-    // All are asked before the first is answered, so that nothing holds the client back.
+    // All are asked before the first is answered, so that nothing pauses the client.
     for _ in 0..6_000 {
         deaf.send(r#"{"MID":"g","CONTENT":"bob","TYPE":"3"}"#);
     }
