@@ -10,6 +10,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "UPDATE lanes SET n = n + 1 WHERE node = {} AND lane = {} AND epoch >= {}\"",
     ),
     of(
+        "a fenced node writes into the store of the simulation (nofence)",
+        "tests/sim/cluster/store.rs",
+        "        if !is_read && !self.is_current(me) {",
+        "        if !is_read && !self.is_current(me) && me.epoch == 0 {",
+    ),
+    of(
         "a silent node is never fenced",
         "src/store/mysql/lease.rs",
         "now) >= self.silence_max && beats > 0 {",

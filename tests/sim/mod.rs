@@ -14,6 +14,7 @@ pub mod own_accounts;
 pub mod owners;
 pub mod pages;
 pub mod random;
+pub mod rows;
 pub mod rules;
 pub mod say;
 pub mod store;

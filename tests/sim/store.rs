@@ -1,5 +1,6 @@
 //! The model store: what a job does and answers, as its contract says, in plain maps.
 
+use super::rows::Rows;
 use hongyan::chat::contract::{
     AdminJob, AdminJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind,
     StoredPushInfo,
@@ -38,21 +39,21 @@ const NO_QUOTAS: Quotas = {
 pub struct Model {
     /// Of what waits.
     pub quotas: Quotas,
-    pub(super) accounts: BTreeMap<String, (Secret, Profile)>,
-    pub(super) friends: BTreeSet<(String, String)>,
+    pub(super) accounts: Rows<BTreeMap<String, (Secret, Profile)>>,
+    pub(super) friends: Rows<BTreeSet<(String, String)>>,
     /// By (who asked, who was asked).
-    pub(super) pending: BTreeMap<(String, String), Asking>,
+    pub(super) pending: Rows<BTreeMap<(String, String), Asking>>,
     /// By (who blocks, who is blocked).
-    pub(super) blocks: BTreeSet<(String, String)>,
-    pub(super) pushes: BTreeMap<(String, u64), Push>,
+    pub(super) blocks: Rows<BTreeSet<(String, String)>>,
+    pub(super) pushes: Rows<BTreeMap<(String, u64), Push>>,
     /// Passwords that were verified: the next log-in is spared the hashing.
     pub(super) verified: BTreeMap<String, Secret>,
     /// By user: resume tokens, and until when each may be used.
-    pub(super) tokens: BTreeMap<String, Vec<(Secret, u64)>>,
+    pub(super) tokens: Rows<BTreeMap<String, Vec<(Secret, u64)>>>,
     tokens_made: u64,
-    banned: BTreeSet<String>,
+    pub(super) banned: Rows<BTreeSet<String>>,
     /// Names of deleted accounts, and whether something of them is left.
-    deleted: BTreeMap<String, bool>,
+    pub(super) deleted: Rows<BTreeMap<String, bool>>,
     pub cache_passwords: bool,
     pub last_seq: u64,
 }
@@ -73,16 +74,16 @@ impl Default for Model {
     fn default() -> Self {
         Self {
             quotas: NO_QUOTAS,
-            accounts: BTreeMap::new(),
-            friends: BTreeSet::new(),
-            pending: BTreeMap::new(),
-            blocks: BTreeSet::new(),
-            pushes: BTreeMap::new(),
+            accounts: Rows::default(),
+            friends: Rows::default(),
+            pending: Rows::default(),
+            blocks: Rows::default(),
+            pushes: Rows::default(),
             verified: BTreeMap::new(),
-            tokens: BTreeMap::new(),
+            tokens: Rows::default(),
             tokens_made: 0,
-            banned: BTreeSet::new(),
-            deleted: BTreeMap::new(),
+            banned: Rows::default(),
+            deleted: Rows::default(),
             cache_passwords: false,
             last_seq: 0,
         }

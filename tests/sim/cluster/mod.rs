@@ -17,6 +17,7 @@
 //! - The friends in memory are those in the store: checked at the end, on the nodes of both.
 //! - Watchers are shown whether friends are online: checked at the end, for friends on any node;
 //!   after some have gone; and after they are back.
+//! - A node changes no rows, and leaves no record for another node, after it was fenced.
 //! - A finished ban leaves no session on nodes that are not fenced.
 //!
 //! The other rules are not checked here. Idle closes, resends, paused input, throttles, tries,

@@ -10,7 +10,7 @@ const LEASE_MS: u64 = 5_000;
 /// The minimum distance of the clock's limit from the present time.
 const CLOCK_AHEAD_MS: u64 = 10_000;
 
-fn lane_of(job: &Job) -> Option<String> {
+pub(super) fn lane_of(job: &Job) -> Option<String> {
     Some(match job {
         Job::Hash { .. } | Job::Verify { .. } | Job::GetProfile { .. } => return None,
         Job::LogIn { user, .. } | Job::Prove { user, .. } | Job::Load { user, .. } | Job::LoadPage { user, .. } => {
@@ -217,7 +217,7 @@ impl Cluster {
         }
         if (lives || self.random.chance(500)) && self.store.is_current(from) {
             for _ in 0..1 + u64::from(is_twice) {
-                self.store.mail.push(Letter { from, to, record: record.clone() });
+                self.store.post(Letter { from, to, record: record.clone() });
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The shared store of several nodes: the model store, and the tables of a cluster.
 
+use super::super::rows::Rows;
 use super::super::store::Model;
+use super::shared::lane_of;
 use hongyan::chat::contract::{
     AdminJob, ClusterJobOutcome, ClusterStoreJob, ClusterView, Job, JobOutcome, NodeId, NodeIncarnation, NodeMessage,
     NodeState, UserOwner,
@@ -43,8 +45,10 @@ pub struct Shared {
     pub model: Model,
     pub nodes: Vec<NodeRow>,
     pub view: u64,
-    whereabouts: BTreeMap<String, UserOwner>,
+    whereabouts: Rows<BTreeMap<String, UserOwner>>,
     pub mail: Vec<Letter>,
+    /// For each lane of a node, the epoch of the last transaction that changed rows.
+    lanes: BTreeMap<(NodeId, String), u64>,
 }
 
 pub fn node_id(node: usize) -> NodeId {
@@ -97,6 +101,32 @@ impl Shared {
 
     /// One transaction of a node.
     pub fn execute(&mut self, me: NodeIncarnation, job: &Job) -> Done {
+        let changes = |store: &Self| store.model.changes() + store.whereabouts.changes();
+        let before = changes(self);
+        let done = self.transact(me, job);
+        if changes(self) != before {
+            self.note_changes(me, lane_of(job).unwrap_or_default());
+        }
+        done
+    }
+
+    /// A transaction has changed rows: nobody has fenced its node. This does not ask which jobs the
+    /// store refuses.
+    fn note_changes(&mut self, me: NodeIncarnation, lane: String) {
+        let epoch = self.row(me).epoch;
+        assert_eq!(me.epoch, epoch, "{me:?} has changed rows behind its fence, in the lane {lane:?}");
+        let last = self.lanes.entry((me.node, lane)).or_default();
+        assert!(*last <= me.epoch, "a later life has changed rows in this lane: {last}, {me:?}");
+        *last = me.epoch;
+    }
+
+    /// Leaves a record for another node.
+    pub fn post(&mut self, letter: Letter) {
+        assert_eq!(letter.from.epoch, self.row(letter.from).epoch, "a record behind a fence: {letter:?}");
+        self.mail.push(letter);
+    }
+
+    fn transact(&mut self, me: NodeIncarnation, job: &Job) -> Done {
         let is_read = match job {
             Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } => true,
             Job::GetProfile { .. } | Job::Hash { .. } | Job::Verify { .. } => true,
