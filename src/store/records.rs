@@ -4,7 +4,8 @@
 //! length. In `mail` the version, the epoch of the receiving node and the sender precede it.
 
 use crate::chat::contract::{
-    DedupEntry, ForcedLogoutCause, NodeId, NodeIncarnation, NodeMessage, PresenceUpdate, UserHandoverData,
+    DedupEntry, DirtyReceivers, ForcedLogoutCause, NodeId, NodeIncarnation, NodeMessage, PresenceUpdate,
+    UserHandoverData,
 };
 use crate::protocol::field::UserName;
 use crate::versions::{FRAME_MAX, FRAME_MIN, behind_header};
@@ -41,6 +42,9 @@ const MAY_BE_SKIPPED: u8 = 128;
 const MOVED_BYTES_MIN: usize = 2 + 1 + 4;
 /// The bytes of one entry of a dedup window.
 const SAID_BYTES: usize = 16;
+/// No message has this key. Its entry has the age of the dirty receivers, and in the last bit
+/// whether some are not listed. An older program takes it for a message that nobody repeats.
+const KEY_OF_DIRTY: u64 = 0;
 
 /// One record with its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,10 +152,13 @@ fn write_released(out: &mut Vec<u8>, released: &UserHandoverData) {
     for number in [released.claim, released.epoch, released.clock] {
         out.extend(number.to_le_bytes());
     }
-    write_count(out, released.dirty.len());
-    released.dirty.iter().for_each(|user| write_name(out, user));
-    write_count(out, released.window.len());
-    for said in &released.window {
+    let DirtyReceivers { listed, has_unlisted, age_ms } = &released.dirty;
+    write_count(out, listed.len());
+    listed.iter().for_each(|user| write_name(out, user));
+    let of_dirty = ((*age_ms).min(u64::MAX >> 1) << 1) | u64::from(*has_unlisted);
+    let of_dirty = (of_dirty > 0).then_some(DedupEntry { key: KEY_OF_DIRTY, age_ms: of_dirty });
+    write_count(out, released.window.len() + usize::from(of_dirty.is_some()));
+    for said in of_dirty.iter().chain(&released.window) {
         for number in [said.key, said.age_ms] {
             out.extend(number.to_le_bytes());
         }
@@ -291,9 +298,12 @@ impl<'a> ByteReader<'a> {
 
     fn user_handover(&mut self) -> Option<UserHandoverData> {
         let (user, claim, epoch, clock) = (self.name()?, self.u64()?, self.u64()?, self.u64()?);
-        let dirty = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
+        let listed = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
         let one = |rest: &mut Self| Some(DedupEntry { key: rest.u64()?, age_ms: rest.u64()? });
-        let window = (0..self.count(SAID_BYTES)?).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
+        let mut window = (0..self.count(SAID_BYTES)?).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
+        let of_dirty = window.iter().find(|said| said.key == KEY_OF_DIRTY).map_or(0, |said| said.age_ms);
+        window.retain(|said| said.key != KEY_OF_DIRTY);
+        let dirty = DirtyReceivers { listed, has_unlisted: of_dirty & 1 == 1, age_ms: of_dirty >> 1 };
         Some(UserHandoverData { user, claim, epoch, clock, dirty, window })
     }
 }
@@ -314,15 +324,23 @@ mod tests {
             claim: 7,
             epoch: 8,
             clock: 9,
-            dirty: vec![user("bob"), user("鸿雁")],
+            dirty: DirtyReceivers { listed: vec![user("bob"), user("鸿雁")], ..DirtyReceivers::default() },
             window,
         };
+        let dirty = DirtyReceivers { listed: vec![user("bob")], has_unlisted: true, age_ms: u64::MAX >> 1 };
+        let old = DirtyReceivers { listed: Vec::new(), has_unlisted: false, age_ms: 1 };
         vec![
             NodeMessage::Look { user: user("ann") },
             NodeMessage::Friend { user: user("鸿雁 🪿") },
             NodeMessage::Release { user: user("ann"), epoch: u64::MAX, claim: 1 },
             NodeMessage::Released(Box::new(released.clone())),
-            NodeMessage::Released(Box::new(UserHandoverData { dirty: Vec::new(), window: Vec::new(), ..released })),
+            NodeMessage::Released(Box::new(UserHandoverData { dirty, ..released.clone() })),
+            NodeMessage::Released(Box::new(UserHandoverData { dirty: old, window: Vec::new(), ..released.clone() })),
+            NodeMessage::Released(Box::new(UserHandoverData {
+                dirty: DirtyReceivers::default(),
+                window: Vec::new(),
+                ..released
+            })),
             NodeMessage::Ended { order: u64::MAX, was_connected: true },
             NodeMessage::Ended { order: 1, was_connected: false },
             NodeMessage::Ack { user: user("ann"), seq: u64::MAX },
@@ -355,6 +373,21 @@ mod tests {
             assert_eq!(read(&bytes, to), Some(ReceivedNodeRecord { from, record }));
             assert_eq!(read(&bytes, life(2, 6)), None);
         }
+    }
+
+    /// As it is written with nothing but names, and read by programs that know nothing else.
+    #[test]
+    fn what_is_not_known_of_dirty_receivers_is_an_entry_of_the_window_with_an_id_that_no_message_has() {
+        let released = |dirty, window| {
+            let user = UserName::new("ann").unwrap();
+            let released = UserHandoverData { user, claim: 1, epoch: 2, clock: 3, dirty, window };
+            let mut bytes = Vec::new();
+            write_released(&mut bytes, &released);
+            bytes
+        };
+        let dirty = DirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms: 3 };
+        let (said, of_dirty) = (DedupEntry { key: 5, age_ms: 6 }, DedupEntry { key: 0, age_ms: 7 });
+        assert_eq!(released(dirty, vec![said]), released(DirtyReceivers::default(), vec![of_dirty, said]));
     }
 
     #[test]

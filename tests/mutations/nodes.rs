@@ -94,6 +94,36 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "IncarnationState::Lives if frame.view <= view.max(frame.view) => self.take_frame(from, frame, out),",
     ),
     of(
+        "that some dirty receivers are not listed is told to the next node only",
+        "src/chat/cluster/inherited.rs",
+        "        let loss = has_unlisted.then_some(loss);\n",
+        "        let loss = has_unlisted.then_some(loss).filter(|_| sender == 0);\n",
+    ),
+    of(
+        "that pairs were lost is told to the next node only",
+        "src/chat/cluster/dirty.rs",
+        "let has_unlisted = has_lost_pairs || inherited.has_unlisted;",
+        "let has_unlisted = inherited.has_unlisted;",
+    ),
+    of(
+        "a user who moves all the time is never settled",
+        "src/chat/cluster/inherited.rs",
+        "loss.is_some(), now_ms - since_ms);",
+        "loss.is_some(), now_ms.min(*since_ms) - since_ms);",
+    ),
+    of(
+        "the owners of all dirty receivers are read at each log-in",
+        "src/chat/cluster/claims.rs",
+        "        self.look_at_lists(&known, out);\n        let (now_ms",
+        "        self.look_at_lists(&known, out);\n        for name in dirty.listed.clone() {\n            let receiver = self.users.retain_by_name(&name);\n            self.notify_owner(receiver, super::RereadScope::PUSHES, Some(sender), out);\n            self.users.release(receiver);\n        }\n        let (now_ms",
+    ),
+    of(
+        "the lists of all dirty receivers are read at once",
+        "src/chat/cluster/looks.rs",
+        "users.split_at(users.len().min(SWEEP_AT_ONCE_MIN));",
+        "users.split_at(users.len().min(SWEEP_AT_ONCE_MIN.max(users.len())));",
+    ),
+    of(
         "a node that drains does not say so",
         "src/store/mysql/lease.rs",
         "is_draining: state.is_draining }",

@@ -8,7 +8,7 @@ mod states;
 
 use super::mysql::{Database, refusal};
 use crate::common::store::*;
-use hongyan::chat::contract::{ClusterView, NodeIncarnation, NodeMessage, UserHandoverData, UserOwner};
+use hongyan::chat::contract::{ClusterView, DirtyReceivers, NodeIncarnation, NodeMessage, UserHandoverData, UserOwner};
 use hongyan::store::mysql::{
     ClusterEvent, FenceCause, LeaseCallbacks, NodeDatabase, NodeLease, NodeOutboxLimits, NodeRecordOutbox,
 };
@@ -414,9 +414,9 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     let (to, earlier) = (me(&b.server), NodeIncarnation { epoch: 0, ..me(&b.server) });
     outbox.send(earlier, look("nobody"));
     let release = |claim| NodeMessage::Release { user: user("ann"), epoch: 1, claim };
-    let window = (0..20_000).map(|n| hongyan::chat::contract::DedupEntry { key: n, age_ms: n }).collect();
-    let released =
-        UserHandoverData { user: user("ann"), claim: 1, epoch: 2, clock: 3, dirty: vec![user("bob")], window };
+    let window = (1..=20_000).map(|n| hongyan::chat::contract::DedupEntry { key: n, age_ms: n }).collect();
+    let dirty = DirtyReceivers { listed: vec![user("bob")], has_unlisted: true, age_ms: 7 };
+    let released = UserHandoverData { user: user("ann"), claim: 1, epoch: 2, clock: 3, dirty, window };
     let sent: Vec<NodeMessage> = (0..500)
         .map(|n| look(&format!("user {n}")))
         .chain([release(1), NodeMessage::Released(Box::new(released))])

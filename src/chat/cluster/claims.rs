@@ -13,7 +13,8 @@ use super::super::job::JobPurpose;
 use super::super::log_in::LoadedLoginData;
 use super::super::login_state::{LoginEvent, LoginInProgress};
 use super::contract::{
-    ClusterJobOutcome, ClusterStoreJob, DedupEntry, NodeId, NodeIncarnation, NodeMessage, UserHandoverData, UserOwner,
+    ClusterJobOutcome, ClusterStoreJob, DedupEntry, DirtyReceivers, NodeId, NodeIncarnation, NodeMessage,
+    UserHandoverData, UserOwner,
 };
 use super::figures::OwnershipClaimOutcome;
 use super::{ClusterState, IncarnationState, RETRY_MS, step_count};
@@ -200,21 +201,25 @@ impl ChatCore {
         claim.is_free = true;
         claim.owner.floor = claim.owner.floor.max(clock);
         self.take_over_window(user, &window);
-        for receiver in dirty {
-            self.take_over_dirty(&receiver, user, out);
-        }
+        self.take_over_dirty(user, dirty, out);
         self.consider_claim(user, out);
     }
 
-    /// Pushes of `sender` for this receiver may be in the store without their owner knowing.
-    fn take_over_dirty(&mut self, receiver: &UserName, sender: UserSlot, out: &mut Vec<CoreAction>) {
-        let receiver = self.users.retain_by_name(receiver);
-        self.look(receiver, out);
-        if !self.users.is_here(receiver) {
-            // Otherwise this node would not know of it when the sender moves on.
-            self.notify_owner(receiver, super::RereadScope::PUSHES, Some(sender), out);
+    /// Pushes of `sender` for these receivers may be in the store without their owners knowing. The
+    /// lists of those who are here are read. The owners of the others are told by the node that
+    /// took the pushes; this node only remembers them until that is certain. So a user who moves
+    /// from node to node costs no read of an owner.
+    fn take_over_dirty(&mut self, sender: UserSlot, mut dirty: DirtyReceivers, out: &mut Vec<CoreAction>) {
+        let find = |name: &UserName| self.users.find(name.as_str());
+        let known: Vec<UserSlot> = dirty.listed.iter().filter_map(find).collect();
+        dirty.listed.retain(|name| !find(name).is_some_and(|receiver| self.users.is_here(receiver)));
+        self.look_at_lists(&known, out);
+        let (now_ms, hash) = (self.now.mono_ms, self.users.hash(self.users.get(sender).name.as_str()));
+        let Some(cluster) = &mut self.cluster else { return };
+        let loss = if dirty.has_unlisted { cluster.dirty.record_loss() } else { 0 };
+        if !cluster.inherited.insert(hash, dirty, loss, now_ms) {
+            cluster.dirty.record_lost_pair();
         }
-        self.users.release(receiver);
     }
 
     /// Adds the recent messages that the user has sent through another node.

@@ -304,9 +304,21 @@ pub struct UserHandoverData {
     pub clock: u64,
     /// The receivers for whom messages of the user may have been saved without telling their
     /// owners.
-    pub dirty: Vec<UserName>,
+    pub dirty: DirtyReceivers,
     /// The user's dedup window, the oldest message first.
     pub window: Vec<DedupEntry>,
+}
+
+/// The receivers who are dirty for a user who is handed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirtyReceivers {
+    /// Those who are known.
+    pub listed: Vec<UserName>,
+    /// There may be others. The next node of the user was told by `Missed` to read everything, and
+    /// must tell the node after it.
+    pub has_unlisted: bool,
+    /// For how long at least all of them have been dirty.
+    pub age_ms: u64,
 }
 
 /// A message in a dedup window that is handed over. The server has promised it.
@@ -401,9 +413,9 @@ impl NodeMessage {
             Self::Look { user } | Self::Friend { user } => user.as_str().len(),
             Self::Release { user, .. } | Self::Ack { user, .. } | Self::No { user, .. } => user.as_str().len() + 16,
             Self::Released(released) => {
-                let dirty = released.dirty.iter().map(|user| user.as_str().len() + 1);
+                let dirty = released.dirty.listed.iter().map(|user| user.as_str().len() + 1);
                 released.user.as_str().len()
-                    + 24
+                    + 40
                     + dirty.sum::<usize>()
                     + size_of::<DedupEntry>() * released.window.len()
             }

@@ -1,12 +1,13 @@
 //! The receivers for whom a sender's pushes may be in the store without their owner knowing. The
-//! next node of the sender gets this list, and tells the owners to look.
+//! next node of the sender gets this list. It reads the lists of those who are there, and hands the
+//! others on if the sender moves again.
 
 use super::super::ChatCore;
 use super::super::contract::CoreAction;
 use super::super::ids::UserSlot;
 use super::super::users::Users;
 use super::ClusterState;
-use super::contract::{NodeIncarnation, NodeMessage};
+use super::contract::{DirtyReceivers, NodeIncarnation, NodeMessage};
 use super::step_count;
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const PAIRS_MAX: usize = if cfg!(test) { 1_000 } else { 100_000 };
 /// If a sender has more receivers than this, the sender's next node reads everything.
 const OF_SENDER_MAX: usize = 1_024;
+/// The same for those who are handed over, including those whom earlier nodes handed over.
+const HANDED_OVER_MAX: usize = 2 * OF_SENDER_MAX;
 
 /// The pairs. A sender may be in no table any more, so each is stored as the hash of the name. If
 /// two names have the same hash, more is looked for than necessary.
@@ -22,9 +25,12 @@ const OF_SENDER_MAX: usize = 1_024;
 pub(super) struct UnannouncedMessages {
     by_sender: BTreeSet<(u64, UserSlot)>,
     by_receiver: BTreeSet<(UserSlot, u64)>,
-    /// The number of times that a pair was not kept.
-    lost_pairs: u64,
-    /// For each node, the number of losses up to which it has read everything.
+    /// The number of times that some receivers were not known: a pair was not kept, or a sender
+    /// came whose former node did not know them.
+    losses: u64,
+    /// The last loss of a pair, by number; 0: all owners were told since.
+    last_lost_pair: u64,
+    /// For each node, the number of losses up to which it was told to read everything.
     informed_nodes: BTreeMap<NodeIncarnation, u64>,
 }
 
@@ -40,7 +46,14 @@ impl UnannouncedMessages {
 
     /// A pair is not kept: the next node of any sender must read everything.
     pub(super) fn record_lost_pair(&mut self) {
-        self.lost_pairs += 1;
+        self.last_lost_pair = self.record_loss();
+    }
+
+    /// A sender came whose former node did not know all receivers: their next node must read
+    /// everything. Returns the number of the loss.
+    pub(super) fn record_loss(&mut self) -> u64 {
+        self.losses += 1;
+        self.losses
     }
 
     /// The owner of a receiver was told.
@@ -57,15 +70,22 @@ impl UnannouncedMessages {
         self.by_receiver.range(all).map(|&(_, sender)| sender).collect()
     }
 
+    /// May the owners of other receivers still have to be told than those that are known?
+    fn has_lost_pairs(&self) -> bool {
+        self.last_lost_pair > 0
+    }
+
     /// Every owner was told.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    fn clear(&mut self) {
+        self.by_sender.clear();
+        self.by_receiver.clear();
+        self.last_lost_pair = 0;
     }
 
     /// The receivers for whom this sender's pushes may be in the store; `None` if that is not
     /// known, or there are too many.
     fn receivers_of(&self, sender: u64, to: NodeIncarnation) -> Option<Vec<UserSlot>> {
-        if self.informed_nodes.get(&to).copied().unwrap_or(0) < self.lost_pairs {
+        if !self.is_informed(to, self.last_lost_pair) {
             return None;
         }
         let all = (sender, UserSlot::FIRST)..=(sender, UserSlot::LAST);
@@ -77,7 +97,13 @@ impl UnannouncedMessages {
 
     /// A node reads everything from now on.
     pub(super) fn mark_node_informed(&mut self, to: NodeIncarnation) {
-        self.informed_nodes.insert(to, self.lost_pairs);
+        self.informed_nodes.retain(|at, _| at.node != to.node);
+        self.informed_nodes.insert(to, self.losses);
+    }
+
+    /// Was this node told to read everything after the loss with this number?
+    fn is_informed(&self, to: NodeIncarnation, loss: u64) -> bool {
+        self.informed_nodes.get(&to).copied().unwrap_or(0) >= loss
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -94,6 +120,15 @@ impl UnannouncedMessages {
 }
 
 impl ClusterState {
+    /// If every owner was told, no pair is lost any more.
+    pub(super) fn forget_told_losses(&mut self, now_ms: u64) {
+        let is_all_told = self.owner_notices.is_empty() && !self.tells_all_nodes;
+        let is_confirmed = self.bus.as_ref().is_none_or(|bus| !bus.has_unconfirmed_senders());
+        if is_all_told && is_confirmed && !self.inherited.has_forgotten_some(now_ms) {
+            self.dirty.clear();
+        }
+    }
+
     /// When this sender moves to the node `to`: the receivers who have pushes of the sender in the
     /// store of which their owners may not know. `None`: they are not known, or too many.
     fn dirty_of(&self, sender: UserSlot, users: &Users, to: NodeIncarnation) -> Option<BTreeSet<UserName>> {
@@ -120,21 +155,33 @@ impl ClusterState {
 
 impl ChatCore {
     /// The receivers for whom pushes of this user may be in the store without their owners knowing.
-    /// If there are too many, or this is not known, the user's next node is told to look at all
-    /// lists.
+    /// If there are too many, or this is not known, here or on the user's former node, the next
+    /// node is told to look at all lists.
     pub(super) fn dirty_of(
         &mut self,
         sender: UserSlot,
         to: NodeIncarnation,
         out: &mut Vec<CoreAction>,
-    ) -> Vec<UserName> {
-        let Some(cluster) = &mut self.cluster else { return Vec::new() };
-        if let Some(dirty) = cluster.dirty_of(sender, &self.users, to) {
-            return dirty.into_iter().collect();
+    ) -> DirtyReceivers {
+        let (now_ms, hash) = (self.now.mono_ms, self.users.hash(self.users.get(sender).name.as_str()));
+        let Some(cluster) = &mut self.cluster else { return DirtyReceivers::default() };
+        cluster.forget_told_losses(now_ms);
+        let (inherited, loss) = cluster.inherited.of(hash, now_ms);
+        let own = cluster.dirty_of(sender, &self.users, to);
+        let has_lost_pairs = cluster.dirty.has_lost_pairs();
+        let is_nothing_new = !has_lost_pairs && own.as_ref().is_some_and(BTreeSet::is_empty);
+        let age_ms = if is_nothing_new { inherited.age_ms } else { 0 };
+        if let Some(mut listed) = own.filter(|_| cluster.dirty.is_informed(to, loss)) {
+            listed.extend(inherited.listed);
+            if listed.len() <= HANDED_OVER_MAX {
+                // If there are others, this next node reads everything. The one after it may not.
+                let has_unlisted = has_lost_pairs || inherited.has_unlisted;
+                return DirtyReceivers { listed: listed.into_iter().collect(), has_unlisted, age_ms };
+            }
         }
         cluster.dirty.mark_node_informed(to);
         self.send_record(to, NodeMessage::Missed, out);
-        Vec::new()
+        DirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms }
     }
 }
 

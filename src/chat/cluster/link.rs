@@ -100,8 +100,9 @@ pub(super) struct NodeLink {
     kept_bytes: usize,
     last_serial: u64,
     looks: KeptLooks,
-    /// The serial of the record that took the place of those that were given up last; 0: none did.
-    given_up_serial: u64,
+    /// The serial of the last record that told the other node to read everything; 0: there was
+    /// none.
+    missed_serial: u64,
     /// A `Look` with a smaller serial may not be moved behind this one.
     barrier: u64,
     /// All kept records with a smaller serial were mailed.
@@ -225,6 +226,7 @@ impl NodeLink {
                 | NodeMessage::Present { .. }
                 | NodeMessage::Moved { .. },
             ) => {}
+            BusRecord::Record(NodeMessage::Missed) => (self.barrier, self.missed_serial) = (serial, serial),
             _ => self.barrier = serial,
         }
         let bytes = record.weight_bytes() + KEPT_BYTES;
@@ -248,9 +250,9 @@ impl NodeLink {
         self.looks.receivers_of(sender)
     }
 
-    /// Is there such a sender, or may there be one since records were given up?
+    /// Is there such a sender, or may there be one, because the other node must read everything?
     pub(super) fn has_unconfirmed_senders(&self) -> bool {
-        self.looks.memory_bytes() > 0 || self.kept.contains_key(&self.given_up_serial)
+        self.looks.memory_bytes() > 0 || self.kept.contains_key(&self.missed_serial)
     }
 
     /// May pushes be on their way?
@@ -273,7 +275,6 @@ impl NodeLink {
     /// Gives up all kept records: there are too many of them, or their receiver is dead.
     pub(super) fn give_up(&mut self) -> AbandonedRecords {
         self.looks.clear();
-        self.given_up_serial = self.last_serial + 1;
         self.kept_bytes = 0;
         let kept = std::mem::take(&mut self.kept).into_values();
         let records = kept.filter_map(|kept| match kept.record {

@@ -26,16 +26,34 @@ impl ChatCore {
         self.want_page(user, out);
     }
 
+    /// The same for many users: the first lists are read at once, the others in the background, or
+    /// as soon as a push is to be sent. A list that is already to be read is not read twice.
+    pub(super) fn look_at_lists(&mut self, users: &[UserSlot], out: &mut Vec<CoreAction>) {
+        let (first, others) = users.split_at(users.len().min(SWEEP_AT_ONCE_MIN));
+        for &user in first {
+            self.look(user, out);
+        }
+        for &user in others {
+            let is_new = self.mark_list(user);
+            let Some(cluster) = self.cluster.as_mut().filter(|_| is_new) else { continue };
+            if cluster.sweep.is_empty() && cluster.lists_to_read.is_empty() {
+                self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, ChatTimer::Sweep);
+            }
+            cluster.lists_to_read.push_back(user);
+        }
+    }
+
     /// The list of a user who is here, or logs in, is read before any other push is sent to them
-    /// for the first time.
-    fn mark_list(&mut self, user: UserSlot) {
+    /// for the first time. Returns `true` if it was complete before.
+    fn mark_list(&mut self, user: UserSlot) -> bool {
         let entry = self.users.get_mut(user);
         if entry.is_here() && entry.list.is_none() {
             entry.list = Some(Box::new(AckList::new(MailboxBackfillState::Live)));
         }
-        if let Some(list) = &mut entry.list {
-            list.mailbox.read_anew();
-        }
+        let Some(list) = &mut entry.list else { return false };
+        let was_live = list.mailbox.backfill == MailboxBackfillState::Live;
+        list.mailbox.read_anew();
+        was_live
     }
 
     /// A node that has died, or could not keep its records, may have saved pushes for any user or
@@ -50,7 +68,7 @@ impl ChatCore {
         let Some(cluster) = &mut self.cluster else {
             return;
         };
-        let was_empty = cluster.sweep.is_empty();
+        let was_empty = cluster.sweep.is_empty() && cluster.lists_to_read.is_empty();
         if let Some(&next) = cluster.sweep.front() {
             // A restarted sweep goes on at its present position, so every user has their turn.
             let place = users.partition_point(|&user| user < next);
@@ -70,14 +88,21 @@ impl ChatCore {
         };
         let count = cluster.sweep_at_once.min(cluster.sweep.len());
         let some: Vec<UserSlot> = cluster.sweep.drain(..count).collect();
-        if !cluster.sweep.is_empty() {
+        let count = SWEEP_AT_ONCE_MIN.min(cluster.lists_to_read.len());
+        let lists: Vec<UserSlot> = cluster.lists_to_read.drain(..count).collect();
+        if !cluster.sweep.is_empty() || !cluster.lists_to_read.is_empty() {
             self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, ChatTimer::Sweep);
         }
+        // A slot may belong to another user by now, or to none.
         for user in some {
-            // The slot may belong to another user by now, or to none.
             if self.users.at(user.slot()).is_some() {
                 self.want_page(user, out);
                 self.mark_friends_in_doubt(user);
+            }
+        }
+        for user in lists {
+            if self.users.at(user.slot()).is_some() {
+                self.want_page(user, out);
             }
         }
     }

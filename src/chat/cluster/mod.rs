@@ -15,6 +15,7 @@
 //! | `taken_messages.rs` | messages that are not durable yet: they delay a claim of their sender |
 //! | `dirty.rs` | the receivers for whom the next node of a sender must look |
 //! | `kept_looks.rs` | the same for nodes that have not confirmed that they look |
+//! | `inherited.rs` | the same for senders who came from another node and move on |
 //! | `view_changes.rs` | the nodes that have died between two views |
 //! | `presence.rs` | the users who are online on other nodes |
 //! | `forced_logouts.rs` | a ban, a deletion, another password: all connections and log-ins end |
@@ -51,6 +52,7 @@ mod dirty;
 mod figures;
 mod forced_logouts;
 mod foreign;
+mod inherited;
 mod kept_looks;
 mod link;
 mod looks;
@@ -101,6 +103,7 @@ pub(super) struct ClusterState {
     /// There were too many: all nodes look at all lists.
     tells_all_nodes: bool,
     dirty: dirty::UnannouncedMessages,
+    inherited: inherited::InheritedReceivers,
     unsaved_messages: taken_messages::UnsavedMessages,
     /// The orders that must end connections on all nodes.
     forced_logouts: forced_logouts::ForcedLogouts,
@@ -110,6 +113,8 @@ pub(super) struct ClusterState {
     /// gone.
     sweep: VecDeque<UserSlot>,
     sweep_at_once: usize,
+    /// The same for lists that are to be read, without friends.
+    lists_to_read: VecDeque<UserSlot>,
     /// The timer for repeating failed operations is set.
     timer_set: bool,
     /// About users of other nodes.
@@ -176,6 +181,7 @@ impl ClusterState {
         let mut waiting = self.owner_notices.iter().filter(|(_, notice)| notice.waits()).map(|(user, _)| user);
         assert!(waiting.all(|user| self.to_ask.contains(user)));
         self.dirty.check(|user| self.owner_notices.contains_key(&user));
+        self.inherited.check();
         assert!(self.timer_set || !self.waits(), "what waits is tried again");
         self.check_bus();
         self.presence.check();
@@ -208,7 +214,8 @@ impl ClusterState {
             + self.to_ask.len() * OF_TREE * size_of::<UserSlot>()
             + self.dirty.memory_bytes()
             + self.unsaved_messages.memory_bytes()
-            + self.sweep.capacity() * size_of::<UserSlot>()
+            + self.inherited.memory_bytes()
+            + (self.sweep.capacity() + self.lists_to_read.capacity()) * size_of::<UserSlot>()
             + self.presence.memory_bytes()
     }
 }
@@ -237,11 +244,13 @@ impl ChatCore {
             to_ask: BTreeSet::new(),
             tells_all_nodes: false,
             dirty: dirty::UnannouncedMessages::default(),
+            inherited: inherited::InheritedReceivers::default(),
             unsaved_messages: taken_messages::UnsavedMessages::default(),
             forced_logouts: forced_logouts::ForcedLogouts::default(),
             presence: presence::RemotePresence::default(),
             sweep: VecDeque::new(),
             sweep_at_once: 0,
+            lists_to_read: VecDeque::new(),
             timer_set: false,
             questions: questions::PendingUserReports::default(),
             totals: contract::ClusterCounters::default(),

@@ -251,10 +251,7 @@ impl ChatCore {
         cluster.owner_notices.remove(&user);
         cluster.to_ask.remove(&user);
         cluster.dirty.remove(user);
-        let is_all_told = cluster.owner_notices.is_empty() && !cluster.tells_all_nodes;
-        if is_all_told && cluster.bus.as_ref().is_none_or(|bus| !bus.has_unconfirmed_senders()) {
-            cluster.dirty.clear();
-        }
+        cluster.forget_told_losses(self.now.mono_ms);
         self.users.release(user);
     }
 

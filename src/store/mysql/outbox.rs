@@ -260,7 +260,7 @@ fn insert(store: &mut MysqlStore, rows: Vec<(u16, Vec<u8>)>) -> Result<(), Store
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{DedupEntry, NodeId, UserHandoverData};
+    use crate::chat::contract::{DedupEntry, DirtyReceivers, NodeId, UserHandoverData};
 
     fn node(number: u16) -> NodeIncarnation {
         NodeIncarnation { node: NodeId::new(number).unwrap(), epoch: 1 }
@@ -278,7 +278,7 @@ mod tests {
             claim: 1,
             epoch: 1,
             clock: 1,
-            dirty: Vec::new(),
+            dirty: DirtyReceivers::default(),
             window,
         }))
     }

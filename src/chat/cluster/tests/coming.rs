@@ -6,16 +6,9 @@ fn release(name: &str, epoch: u64, claim: u64) -> NodeMessage {
     NodeMessage::Release { user: user(name), epoch, claim }
 }
 
-fn released(name: &str, epoch: u64, claim: u64, dirty: &[&str]) -> NodeMessage {
-    let dirty = dirty.iter().map(|name| user(name)).collect();
-    NodeMessage::Released(Box::new(UserHandoverData {
-        user: user(name),
-        claim,
-        epoch,
-        clock: 0,
-        dirty,
-        window: Vec::new(),
-    }))
+fn released(name: &str, epoch: u64, claim: u64, names: &[&str]) -> NodeMessage {
+    let (dirty, window) = (dirty(names), Vec::new());
+    NodeMessage::Released(Box::new(UserHandoverData { user: user(name), claim, epoch, clock: 0, dirty, window }))
 }
 
 #[test]

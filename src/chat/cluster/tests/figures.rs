@@ -15,7 +15,7 @@ fn log_ins_from_another_node_are_counted_by_how_they_went_on() {
     assert_eq!((totals(&node).claims_begun, node.chat.cluster_gauges().unwrap().claims), (1, 1));
     node.pass(300);
     let released =
-        UserHandoverData { user: user("ann"), claim: 1, epoch: 5, clock: 0, dirty: Vec::new(), window: Vec::new() };
+        UserHandoverData { user: user("ann"), claim: 1, epoch: 5, clock: 0, dirty: dirty(&[]), window: Vec::new() };
     node.frame(NodeMessage::Released(Box::new(released)));
     node.answer(claim_of("ann"), loaded(6, &[], PushPage::default()));
     assert!(node.is_on(ann));

@@ -184,7 +184,7 @@ fn receivers_whose_node_has_not_confirmed_a_push_are_handed_over_with_the_sender
     node.answer(owner_of("ann"), JobOutcome::Failed);
     let records = turn(&mut node);
     let released = records.iter().find_map(|record| match record {
-        BusRecord::Record(NodeMessage::Released(released)) => Some(released.dirty.clone()),
+        BusRecord::Record(NodeMessage::Released(released)) => Some(released.dirty.listed.clone()),
         _ => None,
     });
     assert_eq!(released, Some(vec![user("bob")]));
@@ -213,7 +213,7 @@ fn a_message_that_was_refused_here_and_promised_elsewhere_is_a_duplicate() {
         claim: claim.unwrap(),
         epoch: 2,
         clock: 1,
-        dirty: Vec::new(),
+        dirty: dirty(&[]),
         window: vec![super::super::contract::DedupEntry { key, age_ms: 10 }],
     };
     node.frame(NodeMessage::Released(Box::new(released)));
@@ -221,30 +221,6 @@ fn a_message_that_was_refused_here_and_promised_elsewhere_is_a_duplicate() {
     let before = answers(&node).len();
     node.say(again, "ann", "m3", "bob");
     assert_eq!((node.count(save_of("m3")), &answers(&node)[before..]), (0, &[true][..]));
-}
-
-/// What its former node had not told is told by this one, or else passed on again.
-#[test]
-fn the_owners_of_the_receivers_of_a_user_who_comes_are_told() {
-    let mut node = TestNode::new();
-    node.event(CoreEvent::View(view(2, &[(TWO, 1), (3, 1)])));
-    node.ask_log_in("ann");
-    node.answer(log_in_of("ann"), elsewhere(life(3, 1), 1));
-    let claim = node.sent.iter().find_map(|(_, record)| match record {
-        NodeMessage::Release { claim, .. } => Some(*claim),
-        _ => None,
-    });
-    let released = UserHandoverData {
-        user: user("ann"),
-        claim: claim.unwrap(),
-        epoch: 1,
-        clock: 1,
-        dirty: vec![user("bob")],
-        window: Vec::new(),
-    };
-    node.event(CoreEvent::Frame { from: life(3, 1), record: NodeMessage::Released(Box::new(released)) });
-    node.answer(owner_of("bob"), owned(owner(life(TWO, 1), 1)));
-    assert!(node.has_sent(&NodeMessage::Look { user: user("bob") }), "{:?}", node.sent);
 }
 
 /// The next incarnation of this node begins at the limit: it would give the number again.

@@ -6,6 +6,7 @@ mod endings;
 mod figures;
 mod handed_over;
 mod handing_over;
+mod moving_on;
 mod owner_notices;
 mod presence;
 mod questions;
@@ -14,8 +15,8 @@ mod steps;
 mod waiting_frames;
 
 use super::contract::{
-    BusFrame, ClusterJobOutcome, ClusterStoreJob, ClusterView, NodeId, NodeIncarnation, NodeMessage, NodeState,
-    UserHandoverData, UserOwner,
+    BusFrame, ClusterJobOutcome, ClusterStoreJob, ClusterView, DirtyReceivers, NodeId, NodeIncarnation, NodeMessage,
+    NodeState, UserHandoverData, UserOwner,
 };
 use crate::chat::ChatCore;
 use crate::chat::contract::{
@@ -64,6 +65,11 @@ fn elsewhere(at: NodeIncarnation, epoch: u64) -> JobOutcome {
 fn loaded(epoch: u64, friends: &[&str], page: PushPage) -> JobOutcome {
     let friends = friends.iter().map(|name| user(name)).collect();
     JobOutcome::Cluster(Box::new(ClusterJobOutcome::Loaded { epoch, friends, page }))
+}
+
+/// Dirty receivers of whom nothing is known but their names.
+fn dirty(names: &[&str]) -> DirtyReceivers {
+    DirtyReceivers { listed: names.iter().map(|name| user(name)).collect(), ..DirtyReceivers::default() }
 }
 
 fn message(seq: u64, sender: &str, id: &str, receiver: &str) -> Push {

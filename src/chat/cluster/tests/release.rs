@@ -4,12 +4,16 @@ use super::super::contract::BusRecord;
 use super::*;
 
 /// Ann is released to node 3. Was it told that it missed records, and which receivers are dirty?
-fn release_to_three(node: &mut TestNode) -> (bool, Vec<UserName>) {
+fn release_to_three(node: &mut TestNode) -> (bool, DirtyReceivers) {
+    release_one_to_three(node, "ann")
+}
+
+fn release_one_to_three(node: &mut TestNode, name: &str) -> (bool, DirtyReceivers) {
     node.event(CoreEvent::TurnEnded);
     node.published.clear();
-    let record = NodeMessage::Release { user: user("ann"), epoch: 1, claim: 7 };
+    let record = NodeMessage::Release { user: user(name), epoch: 1, claim: 7 };
     node.event(CoreEvent::Frame { from: life(3, 1), record });
-    node.answer(owner_of("ann"), JobOutcome::Failed);
+    node.answer(owner_of(name), JobOutcome::Failed);
     node.event(CoreEvent::TurnEnded);
     let records = node.published.iter().filter_map(|frame| frame.batch.as_ref()).flat_map(|batch| &batch.records);
     let (mut missed, mut dirty) = (false, None);
@@ -116,7 +120,7 @@ fn dirty_receivers_are_handed_over() {
     node.release("ann", 1, 7);
     node.answer(owner_of("ann"), JobOutcome::Failed);
     let [released] = node.released()[..] else { panic!("{:?}", node.sent) };
-    assert_eq!(released.dirty, [user("bob")]);
+    assert_eq!(released.dirty, dirty(&["bob"]));
 }
 
 /// Node 2 may not have read that it must look. If Ann goes on to it by way of node 3, only that
@@ -132,7 +136,7 @@ fn receivers_whose_node_has_not_confirmed_that_it_looks_are_handed_over() {
         node.say(ann, "ann", id, friend);
         node.answer(save_of(id), saved(Some(owner(life(at, 1), 1))));
     }
-    assert_eq!(release_to_three(&mut node).1, [user("bob")], "node 3 reads of Cid before it reads of Ann");
+    assert_eq!(release_to_three(&mut node).1, dirty(&["bob"]), "node 3 reads of Cid before it reads of Ann");
 }
 
 #[test]
@@ -148,7 +152,7 @@ fn receivers_whose_node_has_confirmed_that_it_looks_are_not_handed_over() {
     let confirmed_batch = looks.last().and_then(|frame| Some(frame.batch.as_ref()?.position));
     let frame = Box::new(BusFrame { view: 2, confirmed_batch, refused_epoch: None, batch: None });
     node.event(CoreEvent::Bus { from: life(2, 1), frame });
-    assert_eq!(release_to_three(&mut node).1, []);
+    assert_eq!(release_to_three(&mut node).1, dirty(&[]));
 }
 
 #[test]
@@ -167,7 +171,7 @@ fn with_too_many_dirty_receivers_the_other_node_reads_everything() {
     let [.., (_, NodeMessage::Missed), (_, NodeMessage::Released(released))] = &node.sent[..] else {
         panic!("{:?}", node.sent.last())
     };
-    assert!(released.dirty.is_empty());
+    assert_eq!(released.dirty, DirtyReceivers { has_unlisted: true, ..dirty(&[]) });
 }
 
 #[test]
@@ -183,8 +187,20 @@ fn with_too_many_unconfirmed_looks_the_other_node_reads_everything() {
         node.say(ann, "ann", &format!("m{n}"), friend);
         node.answer(save_of(&format!("m{n}")), saved(Some(owner(life(2, 1), 1))));
     }
-    let (missed, dirty) = release_to_three(&mut node);
-    assert_eq!((missed, &dirty[..]), (true, &[][..]));
+    let (missed, unlisted) = release_to_three(&mut node);
+    assert_eq!((missed, unlisted.has_unlisted), (true, true));
+}
+
+/// Ann says something to her friends, who belong to node 2, until the link to it gives up.
+fn give_up_link_to_two(node: &mut TestNode, ann: ConnId, friends: &[&str]) {
+    for (n, friend) in friends.iter().enumerate() {
+        let (id, before) = (format!("m{n}"), node.chat.bus_memory_bytes());
+        node.say(ann, "ann", &id, friend);
+        node.answer(save_of(&id), saved(Some(owner(life(2, 1), 1))));
+        if node.chat.bus_memory_bytes() < before {
+            return;
+        }
+    }
 }
 
 #[test]
@@ -199,15 +215,7 @@ fn what_a_link_gave_up_is_told_even_if_no_owner_waits_to_be_told() {
         node.chat.use_bus();
         node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
         let ann = node.log_in("ann", &friends);
-        for (n, friend) in friends.iter().enumerate() {
-            let (id, before) = (format!("m{n}"), node.chat.bus_memory_bytes());
-            node.say(ann, "ann", &id, friend);
-            node.answer(save_of(&id), saved(Some(owner(life(2, 1), 1))));
-            if node.chat.bus_memory_bytes() < before {
-                // All was given up.
-                break;
-            }
-        }
+        give_up_link_to_two(&mut node, ann, &friends);
         if with_notice {
             // An unrelated update is told: Zed belongs to no node.
             node.say(ann, "ann", "z", "zed");
@@ -217,4 +225,35 @@ fn what_a_link_gave_up_is_told_even_if_no_owner_waits_to_be_told() {
         let (missed, dirty) = release_to_three(&mut node);
         assert!(missed, "with notice: {with_notice}, dirty: {dirty:?}");
     }
+}
+
+/// A node confirms everything that was published last.
+fn confirm(node: &mut TestNode, number: u16) {
+    let confirmed_batch = node.published.iter().rev().find_map(|frame| Some(frame.batch.as_ref()?.position));
+    let frame = Box::new(BusFrame { view: 2, confirmed_batch, refused_epoch: None, batch: None });
+    node.event(CoreEvent::Bus { from: life(number, 1), frame });
+}
+
+/// Node 3 has read everything since. The node to which Zed goes from there may not have.
+#[test]
+fn what_a_link_gave_up_is_handed_on_with_every_user_until_all_nodes_have_read() {
+    let names: Vec<String> = (0..500).map(|n| format!("friend{n:04}")).collect();
+    let friends: Vec<&str> = names.iter().map(String::as_str).collect();
+    let rules = CoreSettings { jobs_per_connection_max: 10_000, link_bytes_max: 64 * 1024, ..CoreSettings::default() };
+    let mut node = TestNode::with(rules);
+    node.chat.use_bus();
+    node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
+    let ann = node.log_in("ann", &friends);
+    ["wil", "xia", "yan", "zed"].iter().for_each(|name| _ = node.log_in(name, &[]));
+    give_up_link_to_two(&mut node, ann, &friends);
+    node.event(CoreEvent::TurnEnded);
+    let to_two = node.published.split_off(0);
+    let unlisted = DirtyReceivers { has_unlisted: true, ..dirty(&[]) };
+    assert_eq!(release_one_to_three(&mut node, "wil"), (true, unlisted.clone()));
+    assert_eq!(release_one_to_three(&mut node, "xia"), (false, unlisted.clone()), "it was told before");
+    confirm(&mut node, 3);
+    assert_eq!(release_one_to_three(&mut node, "yan"), (false, unlisted), "node 2 has not read");
+    node.published = to_two;
+    confirm(&mut node, 2);
+    assert_eq!(release_one_to_three(&mut node, "zed"), (false, dirty(&[])));
 }

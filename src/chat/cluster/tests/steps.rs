@@ -41,7 +41,7 @@ fn alternate(node: &mut TestNode, times: u64) {
             claim: claim.unwrap(),
             epoch,
             clock: 0,
-            dirty: vec![user("bob")],
+            dirty: dirty(&["bob"]),
             window,
         };
         node.frame(NodeMessage::Released(Box::new(released)));

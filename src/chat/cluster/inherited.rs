@@ -1,0 +1,148 @@
+//! The dirty receivers whom the former node of a sender has handed over with the sender. That node
+//! tells their owners. If the sender moves on before this is certain, the next node must know of
+//! them, too.
+
+use super::contract::DirtyReceivers;
+use crate::protocol::field::UserName;
+use std::collections::{BTreeSet, HashMap};
+
+/// After this time the owners know: a node tries each second to find out the owner, and a record
+/// to another node is read in half of this time, or that node is fenced (`MAILED_FORGET_MS`). While
+/// the database is away, no user moves.
+pub(super) const SETTLED_AFTER_MS: u64 = 60_000;
+/// The maximum number of senders and receivers together.
+const KEPT_MAX: usize = if cfg!(test) { 5_000 } else { 200_000 };
+/// The memory of a sender, in all tables, and of a receiver.
+const SENDER_BYTES: usize = 128;
+const RECEIVER_BYTES: usize = 64;
+
+/// The receivers of one sender.
+#[derive(Debug)]
+struct InheritedOfSender {
+    /// None of them became dirty later.
+    since_ms: u64,
+    listed: Vec<UserName>,
+    /// If there are others: the number of the loss (`UnannouncedMessages`).
+    loss: Option<u64>,
+}
+
+/// The receivers of all senders who came here.
+#[derive(Debug, Default)]
+pub(super) struct InheritedReceivers {
+    /// By the hash of the sender's name. Never walked through.
+    by_sender: HashMap<u64, InheritedOfSender>,
+    /// The senders by the time.
+    by_time: BTreeSet<(u64, u64)>,
+    /// The number of receivers.
+    listed: usize,
+    /// There was no room for some, who became dirty no later than this.
+    forgotten_since_ms: Option<u64>,
+}
+
+impl InheritedReceivers {
+    /// A sender has come. Their former node knew everything that this node knew before. If some
+    /// receivers are not listed, `loss` is the number of this loss. Returns `false` if there is no
+    /// room: then any sender may have receivers who are not known.
+    pub(super) fn insert(&mut self, sender: u64, dirty: DirtyReceivers, loss: u64, now_ms: u64) -> bool {
+        while let Some(&(since_ms, settled)) = self.by_time.first()
+            && since_ms + SETTLED_AFTER_MS <= now_ms
+        {
+            self.remove(settled);
+        }
+        self.remove(sender);
+        let DirtyReceivers { listed, has_unlisted, age_ms } = dirty;
+        if age_ms >= SETTLED_AFTER_MS || (listed.is_empty() && !has_unlisted) {
+            return true;
+        }
+        let since_ms = now_ms.saturating_sub(age_ms);
+        if self.by_sender.len() + self.listed + listed.len() >= KEPT_MAX {
+            self.forgotten_since_ms = self.forgotten_since_ms.max(Some(since_ms));
+            return false;
+        }
+        self.listed += listed.len();
+        self.by_time.insert((since_ms, sender));
+        let loss = has_unlisted.then_some(loss);
+        self.by_sender.insert(sender, InheritedOfSender { since_ms, listed, loss });
+        true
+    }
+
+    fn remove(&mut self, sender: u64) {
+        if let Some(inherited) = self.by_sender.remove(&sender) {
+            self.listed -= inherited.listed.len();
+            self.by_time.remove(&(inherited.since_ms, sender));
+        }
+    }
+
+    /// The receivers of this sender whose owners may not know yet. If some are not listed, also the
+    /// number of the loss; otherwise 0.
+    pub(super) fn of(&self, sender: u64, now_ms: u64) -> (DirtyReceivers, u64) {
+        let is_open = |inherited: &&InheritedOfSender| inherited.since_ms + SETTLED_AFTER_MS > now_ms;
+        let Some(inherited) = self.by_sender.get(&sender).filter(is_open) else {
+            return (DirtyReceivers::default(), 0);
+        };
+        let InheritedOfSender { since_ms, listed, loss } = inherited;
+        let (listed, has_unlisted, age_ms) = (listed.clone(), loss.is_some(), now_ms - since_ms);
+        (DirtyReceivers { listed, has_unlisted, age_ms }, loss.unwrap_or(0))
+    }
+
+    /// Is there a sender whose receivers are not known, because there was no room?
+    pub(super) fn has_forgotten_some(&self, now_ms: u64) -> bool {
+        self.forgotten_since_ms.is_some_and(|since_ms| since_ms + SETTLED_AFTER_MS > now_ms)
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.by_sender.len() * SENDER_BYTES + self.listed * RECEIVER_BYTES
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self) {
+        assert_eq!(self.by_sender.len(), self.by_time.len());
+        assert_eq!(self.listed, self.by_sender.values().map(|of_sender| of_sender.listed.len()).sum::<usize>());
+        let is_known =
+            |(since_ms, sender): &(u64, u64)| self.by_sender.get(sender).map(|it| it.since_ms) == Some(*since_ms);
+        assert!(self.by_time.iter().all(is_known));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dirty(listed: usize, has_unlisted: bool, age_ms: u64) -> DirtyReceivers {
+        let listed = (0..listed).map(|n| UserName::new(&format!("user{n}")).unwrap()).collect();
+        DirtyReceivers { listed, has_unlisted, age_ms }
+    }
+
+    #[test]
+    fn receivers_are_kept_until_their_owners_know() {
+        const LATE_MS: u64 = 100_000 + SETTLED_AFTER_MS - 5_000;
+        let mut inherited = InheritedReceivers::default();
+        let nothing = (DirtyReceivers::default(), 0);
+        assert!(inherited.insert(1, dirty(2, true, 5_000), 7, 100_000));
+        assert_eq!(inherited.of(1, 101_000), (dirty(2, true, 6_000), 7));
+        assert_eq!(inherited.of(2, 101_000), nothing);
+        assert_eq!(inherited.of(1, LATE_MS - 1), (dirty(2, true, SETTLED_AFTER_MS - 1), 7));
+        assert_eq!(inherited.of(1, LATE_MS), nothing);
+        assert!(inherited.insert(2, dirty(1, false, 0), 8, LATE_MS));
+        assert_eq!(inherited.of(2, LATE_MS), (dirty(1, false, 0), 0));
+        inherited.check();
+        assert_eq!(inherited.by_sender.len(), 1, "the other one is settled");
+        assert!(inherited.insert(2, dirty(1, false, SETTLED_AFTER_MS), 8, LATE_MS));
+        assert_eq!(inherited.memory_bytes(), 0, "what comes now takes the place of what came before");
+    }
+
+    #[test]
+    fn if_there_is_no_room_any_sender_counts_for_a_while() {
+        let mut inherited = InheritedReceivers::default();
+        let senders = (0..).take_while(|&sender| inherited.insert(sender, dirty(9, false, 0), 0, 100_000)).count();
+        assert_eq!(senders, KEPT_MAX / 10);
+        let bytes = inherited.memory_bytes();
+        assert!(!inherited.insert(u64::MAX, dirty(9, false, 1_000), 0, 100_000));
+        assert_eq!(inherited.memory_bytes(), bytes);
+        inherited.check();
+        assert!(inherited.has_forgotten_some(100_000 + SETTLED_AFTER_MS - 1));
+        assert!(!inherited.has_forgotten_some(100_000 + SETTLED_AFTER_MS));
+        assert!(inherited.insert(u64::MAX, dirty(9, false, 0), 0, 100_000 + SETTLED_AFTER_MS));
+        assert_eq!(inherited.by_sender.len(), 1);
+    }
+}
