@@ -8,7 +8,6 @@ use super::hub::Hub;
 use super::output::SocketWriteResult;
 use super::socket::NonblockingStream;
 use super::state::{FinalOutputMode, HubListFlags, WriteState};
-use super::turns::CLOSING;
 use super::wire::{Framing, InputDecoder};
 use crate::chat::contract::{ConnId, CoreEvent};
 use std::collections::HashSet;
@@ -47,25 +46,22 @@ impl<S: NonblockingStream> Hub<S> {
         self.deadlines.end_blocked(id);
         self.counters.count_close(cause);
         self.log_closed(id, cause);
-        self.work_left -= CLOSING;
-        self.closing.push(id);
+        self.work.begin_closing(id);
     }
 
     pub(super) fn close_failed(&mut self) {
-        if !self.failed.is_empty() {
+        if self.work.has_failed() {
             self.close_all_failed();
         }
     }
 
     #[inline(never)]
     fn close_all_failed(&mut self) {
-        let mut failed = std::mem::take(&mut self.failed);
+        let mut failed = self.work.take_failed();
         for (id, cause) in failed.drain(..) {
             self.close(id, cause);
         }
-        if self.failed.is_empty() {
-            self.failed = failed;
-        }
+        self.work.return_failed(failed);
     }
 
     /// Closes connections whose deadline is over. If it is long over, the process was paused, and
@@ -137,14 +133,14 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Advances every closing connection as far as possible.
     pub(super) fn settle_closing(&mut self) {
-        if !self.closing.is_empty() {
+        if self.work.has_closing() {
             self.settle_all_closing();
         }
     }
 
     #[inline(never)]
     fn settle_all_closing(&mut self) {
-        let mut closing = std::mem::take(&mut self.closing);
+        let mut closing = self.work.take_closing();
         let mut shared = self.buffers.lend_shared();
         for id in closing.drain(..) {
             if !self.advance_closing(id, &mut shared) {
@@ -152,7 +148,7 @@ impl<S: NonblockingStream> Hub<S> {
             }
         }
         self.buffers.return_shared(shared);
-        self.closing = closing;
+        self.work.return_closing(closing);
     }
 
     /// Advances one closing connection; `false`: it can be removed.

@@ -9,7 +9,8 @@ use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::NonblockingStream;
 use super::tls::{Certificates, TlsSession};
-use super::turns::{BYTE, CLOSING, MICROSECOND, QUANTUM_MAX};
+use super::turn_work::{BYTE, CLOSING, MICROSECOND};
+use super::turns::QUANTUM_MAX;
 use super::wire::Framing;
 use crate::chat::contract::ConnId;
 
@@ -56,7 +57,7 @@ impl<S: NonblockingStream> Hub<S> {
                 // Handle these bytes even if nothing more arrives.
                 conn.read.on_edge(false);
                 self.deadlines.begin_handshake(self.now.mono_ms, id);
-                self.work_left = 0;
+                self.work.end_quantum();
                 self.count_changed(id);
             }
             Err(error) => {
@@ -69,18 +70,16 @@ impl<S: NonblockingStream> Hub<S> {
     /// Queues a connection with input for its handshake.
     #[cold]
     pub(super) fn queue_handshake(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(super::state::HubListFlags::TO_READ)
-        {
-            self.handshakes.push_back(id);
+        if let Some(conn) = self.conns.get_mut(id) {
+            self.work.queue_handshake(id, &mut conn.lists);
         }
     }
 
     /// Does some of the waiting handshake steps.
     pub(super) fn serve_handshakes(&mut self, shared: &mut [u8]) {
-        let (mut waiting, mut spent) = (self.handshakes.len(), 0);
+        let (mut waiting, mut spent) = (self.work.handshakes_len(), 0);
         while waiting > 0 && spent < HANDSHAKES_TURN {
-            let Some(id) = self.handshakes.pop_front() else { return };
+            let Some(id) = self.work.next_handshake() else { return };
             waiting -= 1;
             spent += self.serve_handshake(id, shared);
         }
@@ -94,7 +93,7 @@ impl<S: NonblockingStream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id) else { return 0 };
         conn.lists.leave(super::state::HubListFlags::TO_READ);
         if !conn.is_open() {
-            self.closing.push(id);
+            self.work.queue_closing(id);
             return CLOSING;
         }
         self.serve_quantum(id, shared, QUANTUM_MAX)
@@ -112,7 +111,7 @@ impl<S: NonblockingStream> Hub<S> {
         };
         let mut buffers = self.buffers.lend_opened();
         let filled = conn.fill_tls(&mut buffers, bytes_max);
-        self.work_left -= step + RECORD * buffers.count as i64 + BYTE * buffers.plain.len() as i64;
+        self.work.spend(step + RECORD * buffers.count as i64 + BYTE * buffers.plain.len() as i64);
         if conn.has_output() {
             self.mark_dirty(id);
         }

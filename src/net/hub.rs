@@ -16,6 +16,7 @@ use super::proxied::ProxiedConnections;
 use super::socket::NonblockingStream;
 use super::state::ConnectionReadState;
 use super::tls::Certificates;
+use super::turn_work::TurnWork;
 use super::web::WebSettings;
 use crate::bus::Bus;
 use crate::chat::ChatCore;
@@ -29,7 +30,6 @@ use crate::protocol::reply::{Reply, write_presence, write_reply};
 use crate::push_hook::PushHook;
 use crate::store::cluster::ClusterHandle;
 use crate::store::pool::StoreHealth;
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -76,26 +76,10 @@ pub struct Hub<S> {
     pub(super) buffers: SharedBuffers,
     pub(super) deadlines: Deadlines,
     actions: Vec<CoreAction>,
-    /// To be read: connections that an edge has woken.
-    pub(super) ready: Vec<ConnId>,
-    /// To be read: connections with more input than one turn takes.
-    pub(super) backlog: VecDeque<ConnId>,
-    /// To be read: connections that are not logged in.
-    pub(super) strangers: VecDeque<ConnId>,
-    /// To be read: connections with a handshake step to be done.
-    pub(super) handshakes: VecDeque<ConnId>,
-    /// Connections that get the next piece of a file.
-    pub(super) readers: VecDeque<ConnId>,
-    /// The work that the connection being served may still use.
-    pub(super) work_left: i64,
+    /// The connections that have work.
+    pub(super) work: TurnWork,
     /// Everything that clients had sent by this time was handed to the core.
     pub(super) input_progress: InputWatermark,
-    /// Connections to be written before the loop sleeps.
-    pub(super) dirty: Vec<ConnId>,
-    /// Connections to be closed for a cause that occurred while actions were applied.
-    pub(super) failed: Vec<(ConnId, CloseCause)>,
-    /// Connections to be closed at the end of the turn.
-    pub(super) closing: Vec<ConnId>,
     pub(super) address_keys: ConnectionsPerAddress,
     pub(super) proxies: ProxiedConnections,
     pub(super) web: WebSettings,
@@ -129,16 +113,8 @@ impl<S: NonblockingStream> Hub<S> {
             buffers: SharedBuffers::default(),
             deadlines: Deadlines::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
             actions: Vec::new(),
-            ready: Vec::new(),
-            backlog: VecDeque::new(),
-            strangers: VecDeque::new(),
-            handshakes: VecDeque::new(),
-            readers: VecDeque::new(),
-            work_left: 0,
+            work: TurnWork::default(),
             input_progress: InputWatermark::default(),
-            dirty: Vec::new(),
-            failed: Vec::new(),
-            closing: Vec::new(),
             address_keys: ConnectionsPerAddress::new(bounds.conns_per_address_max, hash_key),
             proxies: ProxiedConnections::default(),
             web: WebSettings::default(),
@@ -271,7 +247,7 @@ impl<S: NonblockingStream> Hub<S> {
         // Earlier input is read first, and reading finds the end. Only a connection that is not
         // read any more needs this event.
         if self.conns.get(id).is_some_and(|conn| conn.read == ConnectionReadState::HalfClosed) {
-            self.failed.push((id, CloseCause::PeerClosed));
+            self.work.fail(id, CloseCause::PeerClosed);
         }
     }
 
@@ -313,7 +289,7 @@ impl<S: NonblockingStream> Hub<S> {
         let ids: Vec<ConnId> = self.conns.keys().collect();
         for id in ids {
             self.close(id, CloseCause::Stopped);
-            self.closing.push(id);
+            self.work.queue_closing(id);
         }
     }
 
@@ -332,7 +308,7 @@ impl<S: NonblockingStream> Hub<S> {
     pub fn turn(&mut self) {
         self.serve_ready();
         self.send_files();
-        let nobody_waits = self.has_nothing_to_read();
+        let nobody_waits = self.work.has_nothing_to_read();
         self.input_progress.note_turn_end(nobody_waits);
         if self.is_due(self.chat.next_deadline()) {
             if self.is_late() {
@@ -378,8 +354,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// Is there something to do without waiting for an event?
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        let nobody_reads = self.readers.is_empty() && self.dirty.is_empty();
-        !(self.has_nothing_to_read() && nobody_reads && self.failed.is_empty() && self.closing.is_empty())
+        !self.work.is_done()
     }
 
     /// The next time at which there is something to do without an event.

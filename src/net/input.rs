@@ -6,7 +6,7 @@ use super::deadlines::HALF_CLOSED_MS;
 use super::hub::Hub;
 use super::socket::NonblockingStream;
 use super::state::{ConnectionReadState, HubListFlags};
-use super::turns::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
+use super::turn_work::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
 use super::web::AfterHead;
 use super::wire::{Framing, InputDecoder, SniffedProtocol, sniff};
 use crate::chat::contract::{ConnId, CoreEvent};
@@ -64,7 +64,7 @@ impl<S: NonblockingStream> Hub<S> {
         }
         self.read(id, shared, &mut own);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return false };
-        let goes_on = conn.can_read() && (conn.read.is_readable() || (self.work_left <= 0 && !own.is_empty()));
+        let goes_on = conn.can_read() && (conn.read.is_readable() || (self.work.is_used_up() && !own.is_empty()));
         conn.keep_unused(own);
         goes_on
     }
@@ -74,10 +74,10 @@ impl<S: NonblockingStream> Hub<S> {
     fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut UnusedInput) {
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.conns.get_mut(id) else { return };
-            if self.work_left <= 0 || !conn.can_read() || !conn.read.is_readable() {
+            if self.work.is_used_up() || !conn.can_read() || !conn.read.is_readable() {
                 return;
             }
-            self.work_left -= READ;
+            self.work.spend(READ);
             if conn.tls.is_some() {
                 if self.read_tls(id, shared.len(), own) {
                     continue;
@@ -217,14 +217,14 @@ impl<S: NonblockingStream> Hub<S> {
                     break;
                 }
                 rest = &rest[length..];
-                self.work_left -= INPUT + BYTE * length as i64;
+                self.work.spend(INPUT + BYTE * length as i64);
                 self.note_input_time(id);
                 self.dispatch(CoreEvent::Input { conn: id, input: Ok(request) });
                 continue;
             }
             let before = rest.len();
             let item = raw.next(&mut rest, self.bounds.frame_bytes_max);
-            self.work_left -= ODD_BYTE * (before - rest.len()) as i64;
+            self.work.spend(ODD_BYTE * (before - rest.len()) as i64);
             let outcome = match item {
                 EnvelopeStreamItem::More => break,
                 EnvelopeStreamItem::Envelope(envelope) => match self.on_envelope(id, envelope, gate) {
@@ -260,7 +260,7 @@ impl<S: NonblockingStream> Hub<S> {
             }
             let before = rest.len();
             let item = ws.next(&mut rest, self.bounds.frame_bytes_max);
-            self.work_left -= INPUT + FRAME_BYTE * (before - rest.len()) as i64;
+            self.work.spend(INPUT + FRAME_BYTE * (before - rest.len()) as i64);
             match item {
                 WsItem::More => break,
                 WsItem::Text(envelope) => {
@@ -295,7 +295,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// The kinds of input that may go from this connection to the core now. If too much output
     /// waits, it is written first to make room.
     fn gate(&mut self, id: ConnId) -> InputGate {
-        if self.work_left <= 0 {
+        if self.work.is_used_up() {
             return InputGate::Shut;
         }
         match self.conns.get(id) {
@@ -331,10 +331,10 @@ impl<S: NonblockingStream> Hub<S> {
     /// Like `on_envelope`, for an envelope that is known to be UTF-8.
     fn on_text(&mut self, id: ConnId, text: &str, gate: InputGate) -> ClientInputOutcome {
         if let Some(request) = envelope::read_fast_text(text) {
-            self.work_left -= INPUT;
+            self.work.spend(INPUT);
             return self.on_request(id, Ok(request), gate);
         }
-        self.work_left -= ODD_INPUT;
+        self.work.spend(ODD_INPUT);
         // The request borrows from this buffer, so it is given back only after the core's call.
         let mut scratch = self.buffers.lend_scratch();
         // In a WebSocket message, white space is allowed around the envelope, as it is between raw
@@ -363,7 +363,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     #[cold]
     fn on_bad_input(&mut self, id: ConnId, code: ErrorCode, why: &'static str) {
-        self.work_left -= ODD_INPUT;
+        self.work.spend(ODD_INPUT);
         self.note_input_time(id);
         self.dispatch(CoreEvent::Input { conn: id, input: Err(BadInput::unreadable(code, why)) });
     }

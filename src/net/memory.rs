@@ -187,11 +187,11 @@ impl<S: NonblockingStream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         // If it is blocked, the edge has not come yet, and another try would not help.
         if conn.write != WriteState::Blocked && conn.flush(&mut self.buffers).is_err() {
-            self.failed.push((id, CloseCause::IoError));
+            self.work.fail(id, CloseCause::IoError);
         } else if conn.output.len() > max {
             // Its further input is not handled before it is closed.
             conn.input_waits.set(InputWaitReasons::SHUT, true);
-            self.failed.push((id, CloseCause::SlowReader));
+            self.work.fail(id, CloseCause::SlowReader);
         }
     }
 }

@@ -35,6 +35,7 @@ pub mod socket;
 pub mod standby_port;
 pub mod state;
 pub mod tls;
+mod turn_work;
 mod turns;
 mod wake_timer;
 mod web;

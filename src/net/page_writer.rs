@@ -6,7 +6,7 @@ use super::conn::{Conn, InputWaitReasons};
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::NonblockingStream;
-use super::turns::PIECE;
+use super::turn_work::PIECE;
 use super::wire::{InputDecoder, StaticFileOutput};
 use crate::chat::contract::ConnId;
 use crate::web_page::WebPageFile;
@@ -24,7 +24,7 @@ impl<S: NonblockingStream> Hub<S> {
             conn.input_waits.set(InputWaitReasons::PAUSED, true);
         }
         self.answer(id, |out| out.extend_from_slice(file.head().as_bytes()));
-        self.work_left -= PIECE;
+        self.work.spend(PIECE);
         let mut sending = Box::new(StaticFileOutput { rest: file.bytes });
         self.send_piece(id, &mut sending);
         sending
@@ -35,14 +35,14 @@ impl<S: NonblockingStream> Hub<S> {
         let reads =
             |conn: &Conn<S>| conn.is_open() && matches!(conn.decoder, InputDecoder::File(_)) && !conn.has_output();
         if self.conns.get(id).is_some_and(reads) {
-            self.readers.push_back(id);
+            self.work.queue_reader(id);
         }
     }
 
     /// Gives some connections their next piece, and closes those that have the whole file.
     pub(super) fn send_files(&mut self) {
         for _ in 0..PIECES_PER_TURN {
-            let Some(id) = self.readers.pop_front() else { return };
+            let Some(id) = self.work.next_reader() else { return };
             let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { continue };
             match std::mem::take(&mut conn.decoder) {
                 // Only now, so that a slow reader has as much time for the last piece as for

@@ -18,38 +18,13 @@ use super::hub::Hub;
 use super::input::PREFETCHED_AT_ONCE;
 use super::socket::NonblockingStream;
 use super::state::HubListFlags;
+use super::turn_work::{CLOSING, MICROSECOND, ReadQueue, to_micros};
 use crate::chat::contract::ConnId;
-use std::collections::VecDeque;
 
-/// A unit of work is about 2 ns; this many make a microsecond. The costs below come from profiles
-/// of the release build. An error of a factor of two does no harm: only the ratios between them
-/// decide whether turns are fair.
-pub(super) const MICROSECOND: i64 = 512;
-
-/// One usual input: a message (4) or an ack (5) without escapes.
-pub(super) const INPUT: i64 = MICROSECOND;
-/// Any other input, also one that cannot be parsed.
-pub(super) const ODD_INPUT: i64 = 2 * MICROSECOND;
-/// Reading a byte on the usual way.
-pub(super) const BYTE: i64 = 1;
-/// One raw byte off the fast path: it is scanned for structure, kept until its envelope is whole,
-/// then parsed.
-pub(super) const ODD_BYTE: i64 = 4;
-/// One byte of a WebSocket frame: unmasking, parsing and everything else.
-pub(super) const FRAME_BYTE: i64 = 2;
-/// One call of the system that reads.
-pub(super) const READ: i64 = 2 * MICROSECOND;
-/// One more connection that is to be written in this turn.
-pub(super) const WRITE: i64 = 4 * MICROSECOND;
 /// Serving a connection at all.
 const SERVED: i64 = MICROSECOND;
 /// Skipping a connection that repays its debt.
 const PASSED_OVER: i64 = MICROSECOND / 8;
-/// Giving one a piece of a file.
-pub(super) const PIECE: i64 = 4 * MICROSECOND;
-/// Closing a connection (last frame, end of stream, release), or reading and discarding input of
-/// one that is being closed.
-pub(super) const CLOSING: i64 = 16 * MICROSECOND;
 
 /// The work that all waiting connections share, and the part of the backlog that one turn serves.
 const TURN: i64 = 3_000 * MICROSECOND;
@@ -88,14 +63,14 @@ fn read_bytes(quantum: i64) -> usize {
 impl<S: NonblockingStream> Hub<S> {
     /// Reads connections with input: all that were just woken, and a part of the backlog.
     pub(super) fn serve_ready(&mut self) {
-        if self.has_nothing_to_read() {
+        if self.work.has_nothing_to_read() {
             return;
         }
-        let quantum = quantum_of(self.ready.len() + self.backlog.len() + self.strangers.len());
+        let quantum = quantum_of(self.work.readable_len());
         let mut shared = self.buffers.lend_shared();
         let bytes = read_bytes(quantum).min(shared.len());
-        let mut ready = std::mem::take(&mut self.ready);
-        let users_wait = !(ready.is_empty() && self.backlog.is_empty());
+        let users_wait = self.work.is_user_readable();
+        let ready = self.work.take_ready();
         let (mut spent, mut served) = (0, 0);
         for some in ready.chunks(PREFETCHED_AT_ONCE) {
             if spent >= READY_TURN {
@@ -108,34 +83,24 @@ impl<S: NonblockingStream> Hub<S> {
             self.check_memory();
             served += some.len();
         }
-        self.serve_queue(|hub| &mut hub.backlog, TURN, &mut shared[..bytes], quantum);
+        self.serve_queue(ReadQueue::Backlog, TURN, &mut shared[..bytes], quantum);
         let for_strangers = if users_wait { STRANGERS_BESIDE_USERS } else { STRANGERS_ALONE };
-        self.serve_queue(|hub| &mut hub.strangers, for_strangers, &mut shared[..bytes], quantum);
+        self.serve_queue(ReadQueue::Strangers, for_strangers, &mut shared[..bytes], quantum);
         self.serve_handshakes(&mut shared);
         self.buffers.return_shared(shared);
         // Connections that were queued meanwhile are served in the next turn, so that they do not
         // keep the loop from writing.
-        ready.drain(..served);
-        ready.append(&mut self.ready);
-        self.ready = ready;
+        self.work.return_ready(ready, served);
     }
 
     /// Serves as many connections of a queue as this work allows, each at most once, so that they
     /// do not keep the loop from writing.
-    fn serve_queue(
-        &mut self,
-        queue: fn(&mut Self) -> &mut VecDeque<ConnId>,
-        work_max: i64,
-        shared: &mut [u8],
-        quantum: i64,
-    ) {
-        let (mut waiting, mut spent) = (queue(self).len(), 0);
+    fn serve_queue(&mut self, queue: ReadQueue, work_max: i64, shared: &mut [u8], quantum: i64) {
+        let (mut waiting, mut spent) = (self.work.queue_len(queue), 0);
         while waiting > 0 && spent < work_max {
             let count = waiting.min(PREFETCHED_AT_ONCE);
             let mut some = [ConnId { slot: 0, generation: 0 }; PREFETCHED_AT_ONCE];
-            for (place, id) in some.iter_mut().zip(queue(self).drain(..count)) {
-                *place = id;
-            }
+            self.work.take_first(queue, &mut some[..count]);
             waiting -= count;
             self.prefetch(&some[..count]);
             for &id in &some[..count] {
@@ -150,7 +115,7 @@ impl<S: NonblockingStream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id) else { return SERVED };
         conn.lists.leave(HubListFlags::TO_READ);
         if !conn.is_open() {
-            self.closing.push(id);
+            self.work.queue_closing(id);
             return CLOSING;
         }
         if conn.is_handshaking() {
@@ -169,12 +134,12 @@ impl<S: NonblockingStream> Hub<S> {
             return PASSED_OVER;
         }
         conn.debt_us = 0;
-        self.work_left = quantum - debt;
+        self.work.begin(quantum - debt);
         let goes_on = self.serve(id, shared);
-        let used = quantum - debt - self.work_left;
+        let used = quantum - debt - self.work.left();
         let mut handshakes = false;
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.debt_us = to_micros(-self.work_left);
+            conn.debt_us = to_micros(-self.work.left());
             handshakes = goes_on && conn.is_handshaking();
         }
         if handshakes {
@@ -187,39 +152,25 @@ impl<S: NonblockingStream> Hub<S> {
         SERVED + used
     }
 
-    /// Has no connection anything to be read?
-    pub(super) fn has_nothing_to_read(&self) -> bool {
-        self.ready.is_empty() && self.backlog.is_empty() && self.strangers.is_empty() && self.handshakes.is_empty()
-    }
-
     /// The number of connections that may be accepted in this turn.
     #[must_use]
     pub fn accepts_per_turn(&self) -> usize {
-        if self.has_nothing_to_read() { ACCEPTS } else { ACCEPTS_BESIDE_OTHERS }
+        if self.work.has_nothing_to_read() { ACCEPTS } else { ACCEPTS_BESIDE_OTHERS }
     }
 
     /// Queues a connection to be served in this turn, or first in the next.
     pub(super) fn queue(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(HubListFlags::TO_READ)
-        {
-            if conn.had_login { self.ready.push(id) } else { self.strangers.push_back(id) }
+        if let Some(conn) = self.conns.get_mut(id) {
+            self.work.queue_soon(id, &mut conn.lists, conn.had_login);
         }
     }
 
     /// Puts a connection at the back of the backlog: it is served after all others that wait there.
     pub(super) fn queue_later(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(HubListFlags::TO_READ)
-        {
-            if conn.had_login { &mut self.backlog } else { &mut self.strangers }.push_back(id);
+        if let Some(conn) = self.conns.get_mut(id) {
+            self.work.queue_later(id, &mut conn.lists, conn.had_login);
         }
     }
-}
-
-/// Converts units to whole microseconds. Larger values do not occur, because input is bounded.
-fn to_micros(units: i64) -> u16 {
-    u16::try_from(units.max(0) / MICROSECOND).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -233,10 +184,5 @@ mod tests {
         assert_eq!(quantum_of(50), 60 * MICROSECOND);
         assert_eq!(quantum_of(100_000), QUANTUM_MIN);
         assert!(read_bytes(QUANTUM_MAX) >= 64 * 1024 && read_bytes(QUANTUM_MIN) < 8 * 1024);
-    }
-
-    #[test]
-    fn a_debt_is_never_negative_and_never_wraps() {
-        assert_eq!((to_micros(-5), to_micros(MICROSECOND), to_micros(i64::MAX)), (0, 1, u16::MAX));
     }
 }

@@ -8,7 +8,6 @@ use super::input::PREFETCHED_AT_ONCE;
 use super::output::SocketWriteResult;
 use super::socket::NonblockingStream;
 use super::state::{HubListFlags, WriteState};
-use super::turns::WRITE;
 use crate::chat::contract::{ConnId, CoreEvent};
 
 impl<S: NonblockingStream> Hub<S> {
@@ -42,10 +41,7 @@ impl<S: NonblockingStream> Hub<S> {
         self.counters.frames += 1;
         let large =
             conn.output.len() > if conn.had_login { REPLIES_SOFT_MAX } else { self.bounds.stranger_output_bytes_max };
-        if conn.lists.enter(HubListFlags::TO_WRITE) {
-            self.work_left -= WRITE;
-            self.dirty.push(id);
-        }
+        self.work.mark_dirty(id, &mut conn.lists);
         if large {
             self.limit_output(id);
             self.check_stranger_output(id);
@@ -74,10 +70,10 @@ impl<S: NonblockingStream> Hub<S> {
                     conn.input_waits.set(InputWaitReasons::SHUT, true);
                 }
                 if conn.output.len() > self.bounds.output_bytes_max {
-                    self.failed.push((id, CloseCause::SlowReader));
+                    self.work.fail(id, CloseCause::SlowReader);
                 }
             }
-            Err(_) => self.failed.push((id, CloseCause::IoError)),
+            Err(_) => self.work.fail(id, CloseCause::IoError),
         }
     }
 
@@ -97,11 +93,8 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     pub(super) fn mark_dirty(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(HubListFlags::TO_WRITE)
-        {
-            self.work_left -= WRITE;
-            self.dirty.push(id);
+        if let Some(conn) = self.conns.get_mut(id) {
+            self.work.mark_dirty(id, &mut conn.lists);
         }
     }
 
@@ -111,20 +104,20 @@ impl<S: NonblockingStream> Hub<S> {
         let mut at = 0;
         // The core's actions after `Blocked` and `Flushed` can make more connections dirty: the
         // list may grow during the loop.
-        while let Some(&id) = self.dirty.get(at) {
+        while let Some(&id) = self.work.dirty_from(at).first() {
             if at % PREFETCHED_AT_ONCE == 0 {
                 self.prefetch_output(at);
             }
             at += 1;
             self.flush(id);
         }
-        self.dirty.clear();
+        self.work.clear_dirty();
         self.close_failed();
     }
 
     /// Like `prefetch`, for the outputs that are written next.
     fn prefetch_output(&self, at: usize) {
-        let next = self.dirty[at..].iter().take(PREFETCHED_AT_ONCE);
+        let next = self.work.dirty_from(at).iter().take(PREFETCHED_AT_ONCE);
         let seen = next.map(|&id| self.conns.get(id).map_or(0, |conn| conn.output.prefetch()));
         std::hint::black_box(seen.fold(0, u8::wrapping_add));
     }
@@ -133,7 +126,7 @@ impl<S: NonblockingStream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.lists.leave(HubListFlags::TO_WRITE);
         if !conn.is_open() {
-            self.closing.push(id);
+            self.work.queue_closing(id);
             return;
         }
         let waited = conn.unwritten();
@@ -156,7 +149,7 @@ impl<S: NonblockingStream> Hub<S> {
                     self.note_output_taken(id);
                 }
             }
-            Err(_) => self.failed.push((id, CloseCause::IoError)),
+            Err(_) => self.work.fail(id, CloseCause::IoError),
         }
         self.release_input(id);
     }

@@ -290,11 +290,13 @@ impl Hub<FakeSocket> {
     fn chat_is_sound(&self) {
         for id in self.conns.keys() {
             let conn = self.conns.get(id).unwrap();
-            let queued = self.ready.contains(&id)
-                || [&self.backlog, &self.strangers, &self.handshakes].iter().any(|queue| queue.contains(&id));
-            assert_eq!(conn.lists.has(HubListFlags::TO_READ), queued, "it knows whether it is on that list");
+            assert_eq!(
+                conn.lists.has(HubListFlags::TO_READ),
+                self.work.will_read(id),
+                "it knows whether it is on that list"
+            );
             let dirty = conn.lists.has(HubListFlags::TO_WRITE);
-            assert_eq!(dirty, self.dirty.contains(&id), "it knows whether it is on that list");
+            assert_eq!(dirty, self.work.dirty_from(0).contains(&id), "it knows whether it is on that list");
             assert!(!dirty, "every dirty connection was written before the end of the turn");
             assert!(conn.is_open() || conn.lists.has(HubListFlags::LINGERING), "what closes has a deadline");
             assert!(!conn.has_output() || conn.write != WriteState::Free, "what waits, waits for the edge");

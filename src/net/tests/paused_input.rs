@@ -49,7 +49,7 @@ fn while_requests_are_paused_the_others_go_on_to_the_first_of_them() {
             world.settle();
             let ids = ["h1", "h2", "g", "t", "m1", "s", "h4", "m2", "h5"];
             assert_eq!(answered(&bob.received(), &ids), ["h1", "h2"], "{case}");
-            assert!(world.hub.has_nothing_to_read(), "nobody turns for nothing");
+            assert!(world.hub.work.has_nothing_to_read(), "nobody turns for nothing");
             world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, false);
             world.settle();
             world.now_ms += 1_000;

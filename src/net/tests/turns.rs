@@ -46,7 +46,7 @@ fn a_client_that_says_little_waits_for_one_turn_beside_very_many_who_never_stop(
             ann.send(beat(n));
             turns(&mut world, 1);
             assert_eq!(ann.text().lines().count(), n + 2, "answered in that turn");
-            assert!(!world.hub.has_nothing_to_read(), "and they still have something to say");
+            assert!(!world.hub.work.has_nothing_to_read(), "and they still have something to say");
         }
         drop(flooders);
     }
@@ -66,7 +66,7 @@ fn strangers_who_are_woken_in_each_turn_make_a_users_turn_little_longer() {
         ann.send(beat(n));
         world.turn();
         assert_eq!(ann.text().lines().count(), n + 2, "answered in that turn");
-        assert!(!world.hub.has_nothing_to_read(), "and some strangers wait for the next one");
+        assert!(!world.hub.work.has_nothing_to_read(), "and some strangers wait for the next one");
     }
     // When no user has anything to say, all of them have their turn.
     world.settle();
@@ -108,7 +108,7 @@ fn input_cut_by_the_quantum_continues_where_it_stopped_and_in_order() {
         }
     }
     let mut count = 0;
-    while !world.hub.has_nothing_to_read() || count < 4 {
+    while !world.hub.work.has_nothing_to_read() || count < 4 {
         turns(&mut world, 1);
         count += 1;
         let kept = |(id, _): &(ConnId, TestClient)| world.hub.conns.get(*id).map_or(0, |conn| conn.kept_bytes());
