@@ -199,7 +199,7 @@ impl<S: NonblockingStream> Hub<S> {
                 }
             }
         }
-        if self.stopping && ended {
+        if self.stop.is_closing_all() && ended {
             // All output is written and all input is read: closing now loses nothing.
             return false;
         }

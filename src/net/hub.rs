@@ -15,6 +15,7 @@ use super::memory::MemoryBudget;
 use super::proxied::ProxiedConnections;
 use super::socket::NonblockingStream;
 use super::state::ConnectionReadState;
+use super::stop_progress::StopProgress;
 use super::tls::Certificates;
 use super::turn_work::TurnWork;
 use super::web::WebSettings;
@@ -85,10 +86,7 @@ pub struct Hub<S> {
     pub(super) web: WebSettings,
     jobs: Vec<(JobTicket, Job)>,
     pub(super) removed_count: u64,
-    pub(super) stopping: bool,
-    /// The operator had the server drained, and that is over.
-    is_drained: bool,
-    is_stopped: bool,
+    pub(super) stop: StopProgress,
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tls_was_logged: bool,
     pub(super) memory: MemoryBudget,
@@ -120,9 +118,7 @@ impl<S: NonblockingStream> Hub<S> {
             web: WebSettings::default(),
             jobs: Vec::new(),
             removed_count: 0,
-            stopping: false,
-            is_drained: false,
-            is_stopped: false,
+            stop: StopProgress::default(),
             certificates: None,
             tls_was_logged: false,
             memory: MemoryBudget::default(),
@@ -261,31 +257,31 @@ impl<S: NonblockingStream> Hub<S> {
     /// The server is to stop.
     #[inline(never)]
     pub fn shut_down(&mut self) {
-        self.web.stop();
+        self.stop.begin();
         self.dispatch(CoreEvent::ShutDown);
     }
 
     /// Has the core finished its stop?
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.is_stopped
+        self.stop.is_core_stopped()
     }
 
     /// Is the stop to begin, since all connections have been closed?
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.is_drained
+        self.stop.is_drained()
     }
 
     /// Has a drain begun?
     pub fn is_draining(&self) -> bool {
-        self.web.is_draining()
+        self.stop.is_draining()
     }
 
     /// Closes the connections that the core left open. From now on only clients with unread output
     /// are awaited.
     pub fn close_all(&mut self) {
-        self.stopping = true;
+        self.stop.begin_closing_all();
         let ids: Vec<ConnId> = self.conns.keys().collect();
         for id in ids {
             self.close(id, CloseCause::Stopped);
@@ -420,11 +416,11 @@ impl<S: NonblockingStream> Hub<S> {
             CoreAction::Publish { to, frame } => self.publish(to, &frame),
             CoreAction::ReadView => self.read_view(),
             CoreAction::Draining { is_over: false } => {
-                self.web.drain();
+                self.stop.begin_drain();
                 self.note_draining();
             }
-            CoreAction::Draining { is_over: true } => self.is_drained = true,
-            CoreAction::Stopped => self.is_stopped = true,
+            CoreAction::Draining { is_over: true } => self.stop.end_drain(),
+            CoreAction::Stopped => self.stop.note_core_stopped(),
         }
     }
 

@@ -34,6 +34,7 @@ pub mod proxy_header;
 pub mod socket;
 pub mod standby_port;
 pub mod state;
+mod stop_progress;
 pub mod tls;
 mod turn_work;
 mod turns;

@@ -19,17 +19,13 @@ pub(super) struct WebSettings {
     store: Arc<StoreHealth>,
     /// The web page is served.
     has_page: bool,
-    /// The server takes no log-ins any more.
-    is_draining: bool,
-    /// The server is stopping.
-    is_stopping: bool,
 }
 
 impl WebSettings {
     pub(super) fn new(allowed_origins: Origins, store: Arc<StoreHealth>) -> Self {
         // Prepare the files now, so that the first request does not have to wait.
         web_page::files();
-        Self { allowed_origins, store, has_page: false, is_draining: false, is_stopping: false }
+        Self { allowed_origins, store, has_page: false }
     }
 
     /// Sets the origins whose pages may open a WebSocket.
@@ -42,32 +38,9 @@ impl WebSettings {
         self.has_page = has_page;
     }
 
-    pub(super) fn drain(&mut self) {
-        self.is_draining = true;
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.is_draining
-    }
-
-    pub(super) fn stop(&mut self) {
-        self.is_stopping = true;
-    }
-
     /// The store's health.
     pub(super) fn store_health(&self) -> Arc<StoreHealth> {
         Arc::clone(&self.store)
-    }
-
-    /// The health of the server; `is_lease_lost`: it is a node whose lease has run out.
-    fn health(&self, is_lease_lost: bool) -> ServerHealth {
-        match () {
-            () if self.is_stopping => ServerHealth::Stopping,
-            () if self.is_draining => ServerHealth::Draining,
-            () if !self.store.is_working() => ServerHealth::Store,
-            () if is_lease_lost => ServerHealth::Lease,
-            () => ServerHealth::Ok,
-        }
     }
 
     /// May this request open a WebSocket? A program that is no browser need not name an origin.
@@ -90,7 +63,12 @@ pub(super) enum AfterHead {
 impl<S: NonblockingStream> Hub<S> {
     /// The health of the server, as load balancers are told it.
     pub(super) fn health(&self) -> ServerHealth {
-        self.web.health(self.cluster.as_ref().is_some_and(ClusterHandle::is_lease_lost))
+        match self.stop.health() {
+            Some(health) => health,
+            None if !self.web.store.is_working() => ServerHealth::Store,
+            None if self.cluster.as_ref().is_some_and(ClusterHandle::is_lease_lost) => ServerHealth::Lease,
+            None => ServerHealth::Ok,
+        }
     }
 
     /// Answers the head of a request.
