@@ -51,12 +51,17 @@ fn index_of<S>(conn: &Conn<S>) -> u8 {
 
 /// The numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConnectionCounts([usize; KINDS]);
+pub struct ConnectionCounts {
+    /// The open connections of each kind.
+    open: [usize; KINDS],
+    /// All connections that were removed.
+    removed: u64,
+}
 
 impl ConnectionCounts {
     /// Each possible kind, with its number of connections.
     pub fn kinds(&self) -> impl Iterator<Item = (ConnKind, usize)> + '_ {
-        self.0.iter().enumerate().map(|(index, &count)| {
+        self.open.iter().enumerate().map(|(index, &count)| {
             let transport = TRANSPORTS[index % TRANSPORTS.len()];
             (ConnKind { transport, is_tls: index & TLS != 0, is_logged_in: index & LOGGED_IN != 0 }, count)
         })
@@ -67,12 +72,17 @@ impl ConnectionCounts {
         self.kinds().filter(|(kind, _)| kind.is_logged_in).map(|(_, count)| count).sum()
     }
 
+    /// The number of connections removed so far.
+    pub(super) fn removed(&self) -> u64 {
+        self.removed
+    }
+
     fn add(&mut self, index: u8) {
-        self.0[usize::from(index) % KINDS] += 1;
+        self.open[usize::from(index) % KINDS] += 1;
     }
 
     fn subtract(&mut self, index: u8) {
-        let count = &mut self.0[usize::from(index) % KINDS];
+        let count = &mut self.open[usize::from(index) % KINDS];
         debug_assert!(*count > 0, "it was counted");
         *count = count.saturating_sub(1);
     }
@@ -103,6 +113,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// A connection was removed.
     pub(super) fn count_removed(&mut self, conn: &Conn<S>) {
         self.census.subtract(conn.lists.counted_kind());
+        self.census.removed += 1;
     }
 }
 
@@ -112,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_own_place() {
-        let census = ConnectionCounts(std::array::from_fn(|index| index));
+        let census = ConnectionCounts { open: std::array::from_fn(|index| index), removed: 0 };
         let kinds: Vec<_> = census.kinds().collect();
         assert_eq!(kinds.len(), KINDS);
         for (index, (kind, count)) in kinds.iter().enumerate() {

@@ -217,7 +217,6 @@ impl<S: NonblockingStream> Hub<S> {
     #[inline(never)]
     pub(super) fn remove(&mut self, id: ConnId) {
         if let Some(mut conn) = self.conns.remove(id) {
-            self.removed_count += 1;
             self.count_removed(&conn);
             self.address_keys.remove(conn.address_key);
             self.proxies.remove(id);

@@ -85,7 +85,6 @@ pub struct Hub<S> {
     pub(super) proxies: ProxiedConnections,
     pub(super) web: WebSettings,
     jobs: Vec<(JobTicket, Job)>,
-    pub(super) removed_count: u64,
     pub(super) stop: StopProgress,
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tls_was_logged: bool,
@@ -117,7 +116,6 @@ impl<S: NonblockingStream> Hub<S> {
             proxies: ProxiedConnections::default(),
             web: WebSettings::default(),
             jobs: Vec::new(),
-            removed_count: 0,
             stop: StopProgress::default(),
             certificates: None,
             tls_was_logged: false,
@@ -170,7 +168,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// free.
     #[must_use]
     pub fn removed_count(&self) -> u64 {
-        self.removed_count
+        self.census.removed()
     }
 
     /// The counters so far.
