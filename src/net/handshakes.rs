@@ -32,10 +32,38 @@ const RECORD: i64 = MICROSECOND;
 
 const TLS_ONLY: &str = "this server takes TLS connections only; connect again with TLS";
 
+/// The TLS that the server offers.
+#[derive(Debug, Default)]
+pub(super) struct TlsOffer {
+    certificates: Option<Arc<Certificates>>,
+    /// It was logged that a client tried TLS while there was no certificate.
+    was_missing_logged: bool,
+}
+
+impl TlsOffer {
+    /// Sets the certificates for new sessions; `None`: no TLS.
+    pub(super) fn set(&mut self, certificates: Option<Arc<Certificates>>) {
+        self.certificates = certificates;
+    }
+
+    /// The certificates for a client that tries TLS. If there are none, that is logged once.
+    fn for_client(&mut self) -> Option<&Arc<Certificates>> {
+        if self.certificates.is_none() && !std::mem::replace(&mut self.was_missing_logged, true) {
+            log::warn!("a client tried TLS, for which there is no certificate (said once)");
+        }
+        self.certificates.as_ref()
+    }
+
+    /// Are plain connections refused, except from loopback?
+    fn is_required(&self) -> bool {
+        self.certificates.as_ref().is_some_and(|certificates| certificates.tls_only())
+    }
+}
+
 impl<S: NonblockingStream> Hub<S> {
     /// Uses these certificates for new sessions from now on.
     pub fn use_certificates(&mut self, certificates: Arc<Certificates>) {
-        self.certificates = Some(certificates);
+        self.tls.set(Some(certificates));
     }
 
     /// Begins a TLS session; `first` are the first bytes of its handshake.
@@ -45,10 +73,7 @@ impl<S: NonblockingStream> Hub<S> {
         if conn.tls.is_some() {
             return self.close(id, CloseCause::TlsBroken);
         }
-        let Some(certificates) = &self.certificates else {
-            if !std::mem::replace(&mut self.tls_was_logged, true) {
-                log::warn!("a client tried TLS, for which there is no certificate (said once)");
-            }
+        let Some(certificates) = self.tls.for_client() else {
             return self.close(id, CloseCause::TlsUnsupported);
         };
         match TlsSession::new(certificates, first) {
@@ -139,8 +164,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Must this plain connection be refused because TLS is required?
     pub(super) fn refuses_plain(&self, id: ConnId) -> bool {
-        let tls_only = self.certificates.as_ref().is_some_and(|certificates| certificates.tls_only());
-        if !tls_only || self.proxies.is_proxied(id) {
+        if !self.tls.is_required() || self.proxies.is_proxied(id) {
             return false;
         }
         self.conns.get(id).is_some_and(|conn| conn.tls.is_none() && conn.address_key.is_some())

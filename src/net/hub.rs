@@ -9,6 +9,7 @@ use super::conn::{Conn, InputWaitReasons};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
 use super::deadlines::Deadlines;
+use super::handshakes::TlsOffer;
 use super::input_progress::{InputWatermark, LATE_MS};
 use super::line_rates::LogRateLimits;
 use super::memory::MemoryBudget;
@@ -16,7 +17,6 @@ use super::proxied::ProxiedConnections;
 use super::socket::NonblockingStream;
 use super::state::ConnectionReadState;
 use super::stop_progress::StopProgress;
-use super::tls::Certificates;
 use super::turn_work::TurnWork;
 use super::web::WebSettings;
 use crate::bus::Bus;
@@ -86,8 +86,7 @@ pub struct Hub<S> {
     pub(super) web: WebSettings,
     jobs: Vec<(JobTicket, Job)>,
     pub(super) stop: StopProgress,
-    pub(super) certificates: Option<Arc<Certificates>>,
-    pub(super) tls_was_logged: bool,
+    pub(super) tls: TlsOffer,
     pub(super) memory: MemoryBudget,
     pub(super) push_hook: Option<PushHook>,
     pub(super) cluster: Option<ClusterHandle>,
@@ -117,8 +116,7 @@ impl<S: NonblockingStream> Hub<S> {
             web: WebSettings::default(),
             jobs: Vec::new(),
             stop: StopProgress::default(),
-            certificates: None,
-            tls_was_logged: false,
+            tls: TlsOffer::default(),
             memory: MemoryBudget::default(),
             push_hook: None,
             cluster: None,

@@ -50,7 +50,7 @@ impl<S: NonblockingStream> Hub<S> {
         self.proxies.trust(live.trusted_proxies);
         self.web.allow(live.allowed_origins);
         self.web.serve_page(live.has_page);
-        self.certificates = live.certificates;
+        self.tls.set(live.certificates);
     }
 }
 
