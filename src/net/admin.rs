@@ -14,7 +14,6 @@ use crate::chat::contract::{
 };
 use crate::histogram::Histogram;
 use crate::protocol::http::ServerHealth;
-use crate::store::cluster::ClusterHandle;
 pub use crate::store::cluster::{
     ClusterFigures, ClusterMembers, ClusterMembersReader, ForgetNodeResult, NodeDirectory, NodeLiveness, NodeStatus,
 };
@@ -224,8 +223,7 @@ impl<S: NonblockingStream> Hub<S> {
             AdminAnswer::User(report) => report.online.iter().map(|user| user.conn).collect(),
             _ => Vec::new(),
         };
-        let node = self.cluster.as_ref().map(|cluster| cluster.incarnation().node);
-        let names = self.cluster.as_ref().map(ClusterHandle::directory).unwrap_or_default();
+        let (node, names) = (self.nodes.this_node(), self.nodes.directory());
         let addresses = conns.into_iter().map(|id| self.address_of(id)).collect();
         if let Err(TrySendError::Disconnected(LoopAnswer::Core { answer, .. })) =
             reply.try_send(LoopAnswer::Core { answer, addresses, node, names })
@@ -237,14 +235,14 @@ impl<S: NonblockingStream> Hub<S> {
 
     #[cold]
     fn nodes(&self) -> Option<Box<NodesReport>> {
-        let reader = self.cluster.as_ref()?.members();
+        let reader = self.nodes.members()?;
         let links = self.chat.link_reports(self.now.mono_ms);
-        let bus = self.bus.as_ref().map(|bus| bus.figures());
+        let bus = self.nodes.bus_figures();
         Some(Box::new(NodesReport { reader, links, bus, users: self.census.logged_in() }))
     }
 
     fn cluster_numbers(&self) -> Option<(ClusterFigures, ClusterGauges, ClusterCounters)> {
-        Some((self.cluster.as_ref()?.figures(), self.chat.cluster_gauges()?, self.chat.cluster_totals()?))
+        Some((self.nodes.figures()?, self.chat.cluster_gauges()?, self.chat.cluster_totals()?))
     }
 
     #[cold]
@@ -263,13 +261,10 @@ impl<S: NonblockingStream> Hub<S> {
             jobs_in_flight: of_loop.jobs_in_flight,
             turns: of_loop.turns.clone(),
             wall_ms: self.now.wall_ms,
-            node: self.cluster.as_ref().map(|cluster| {
-                let node = cluster.incarnation().node;
-                (node, cluster.directory().name_of(node))
-            }),
+            node: self.nodes.this_node().map(|node| (node, self.nodes.directory().name_of(node))),
             cluster: self.cluster_numbers(),
             store,
-            bus: self.bus.as_ref().map(|bus| bus.figures()),
+            bus: self.nodes.bus_figures(),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::address_keys::ConnectionsPerAddress;
 use super::admin::PendingAdminCalls;
 use super::buffers::SharedBuffers;
 use super::census::ConnectionCounts;
+use super::cluster::OtherNodes;
 use super::conn::{Conn, InputWaitReasons};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
@@ -19,7 +20,6 @@ use super::state::ConnectionReadState;
 use super::stop_progress::StopProgress;
 use super::turn_work::TurnWork;
 use super::web::WebSettings;
-use crate::bus::Bus;
 use crate::chat::ChatCore;
 use crate::chat::contract::{
     AddressKey, AdminRequest, AdminTicket, ConnId, CoreAction, CoreEvent, Job, JobOutcome, JobTicket, TurnTimestamp,
@@ -29,7 +29,6 @@ use crate::protocol::encode_fast::write_push;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, write_presence, write_reply};
 use crate::push_hook::PushHook;
-use crate::store::cluster::ClusterHandle;
 use crate::store::pool::StoreHealth;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -89,8 +88,7 @@ pub struct Hub<S> {
     pub(super) tls: TlsOffer,
     pub(super) memory: MemoryBudget,
     pub(super) push_hook: Option<PushHook>,
-    pub(super) cluster: Option<ClusterHandle>,
-    pub(super) bus: Option<Box<dyn Bus>>,
+    pub(super) nodes: OtherNodes,
     pub(super) line_rates: LogRateLimits,
     pub(super) census: ConnectionCounts,
     pub(super) admin_calls: PendingAdminCalls,
@@ -119,8 +117,7 @@ impl<S: NonblockingStream> Hub<S> {
             tls: TlsOffer::default(),
             memory: MemoryBudget::default(),
             push_hook: None,
-            cluster: None,
-            bus: None,
+            nodes: OtherNodes::default(),
             line_rates: LogRateLimits::new(bounds.log_lines_per_second_max),
             census: ConnectionCounts::default(),
             admin_calls: PendingAdminCalls::default(),
@@ -319,7 +316,7 @@ impl<S: NonblockingStream> Hub<S> {
         }
         self.check_memory();
         self.settle_closing();
-        if self.bus.is_some() {
+        if self.nodes.has_bus() {
             self.end_turn_on_bus();
         }
     }
@@ -408,12 +405,12 @@ impl<S: NonblockingStream> Hub<S> {
                 self.log_event(&event);
             }
             CoreAction::Admin { ticket, answer } => self.admin_answered(ticket, answer),
-            CoreAction::Send { to, record } => self.send_to_node(to, record),
-            CoreAction::Publish { to, frame } => self.publish(to, &frame),
-            CoreAction::ReadView => self.read_view(),
+            CoreAction::Send { to, record } => self.nodes.send(to, record),
+            CoreAction::Publish { to, frame } => self.nodes.publish(to, &frame),
+            CoreAction::ReadView => self.nodes.read_view(),
             CoreAction::Draining { is_over: false } => {
                 self.stop.begin_drain();
-                self.note_draining();
+                self.nodes.note_draining();
             }
             CoreAction::Draining { is_over: true } => self.stop.end_drain(),
             CoreAction::Stopped => self.stop.note_core_stopped(),

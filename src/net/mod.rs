@@ -55,6 +55,7 @@ use crate::store::cluster::ClusterHandle;
 use crate::store::pool::WorkerPool;
 use accept::LoopAcceptor;
 use admin::{LoopCalls, LoopFigures};
+use cluster::OtherNodes;
 use conns::{ALARM, LISTENER, SIGNALS, WAKER, conn_of};
 use hub::Hub;
 use live_settings::{LoopSettings, ReloadedSettings};
@@ -192,8 +193,7 @@ impl Loop {
         let (stop_wait_ms, conns_max) = (live.stop_wait_ms, live.conns_max);
         hub.apply_settings(live);
         hub.push_hook = push_hook;
-        hub.cluster = cluster;
-        hub.bus = bus;
+        hub.nodes = OtherNodes::new(cluster, bus);
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
         }
@@ -258,10 +258,7 @@ impl Loop {
             // of them was promised.
             log::warn!("{} jobs of the store are not waited for", self.jobs_in_flight);
         }
-        drop(self.hub.bus.take());
-        if let Some(cluster) = self.hub.cluster.take() {
-            cluster.end_incarnation();
-        }
+        self.hub.nodes.end_incarnation();
         Ok(())
     }
 

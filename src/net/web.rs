@@ -7,7 +7,6 @@ use super::wire::StaticFileOutput;
 use crate::chat::contract::ConnId;
 use crate::config::Origins;
 use crate::protocol::http::{self, HttpHeadResult, HttpRefusal, ServerHealth};
-use crate::store::cluster::ClusterHandle;
 use crate::store::pool::StoreHealth;
 use crate::web_page;
 use std::sync::Arc;
@@ -66,7 +65,7 @@ impl<S: NonblockingStream> Hub<S> {
         match self.stop.health() {
             Some(health) => health,
             None if !self.web.store.is_working() => ServerHealth::Store,
-            None if self.cluster.as_ref().is_some_and(ClusterHandle::is_lease_lost) => ServerHealth::Lease,
+            None if self.nodes.is_lease_lost() => ServerHealth::Lease,
             None => ServerHealth::Ok,
         }
     }
