@@ -81,7 +81,7 @@ impl<S: NonblockingStream> Hub<S> {
                 conn.is_handshaking()
                     || (conn.framing == Framing::Http && !matches!(conn.decoder, InputDecoder::File(_)))
             });
-            if waits_for_head || self.proxies.is_in_header(id) {
+            if waits_for_head || self.addresses.proxied.is_in_header(id) {
                 self.close(id, CloseCause::HandshakeTimeout);
             }
         }
@@ -218,8 +218,7 @@ impl<S: NonblockingStream> Hub<S> {
     pub(super) fn remove(&mut self, id: ConnId) {
         if let Some(mut conn) = self.conns.remove(id) {
             self.count_removed(&conn);
-            self.address_keys.remove(conn.address_key);
-            self.proxies.remove(id);
+            self.addresses.remove(id, conn.address_key);
             conn.output.discard(&mut self.buffers.spare);
             self.memory.input_bytes -= conn.counted_input();
         }

@@ -164,7 +164,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Must this plain connection be refused because TLS is required?
     pub(super) fn refuses_plain(&self, id: ConnId) -> bool {
-        if !self.tls.is_required() || self.proxies.is_proxied(id) {
+        if !self.tls.is_required() || self.addresses.proxied.is_proxied(id) {
             return false;
         }
         self.conns.get(id).is_some_and(|conn| conn.tls.is_none() && conn.address_key.is_some())

@@ -1,10 +1,11 @@
 //! The loop without its poll: all connections and the core between them. The kind of socket is
 //! left open, so that tests can put torn and broken ones underneath.
 
-use super::address_keys::ConnectionsPerAddress;
 use super::admin::PendingAdminCalls;
 use super::buffers::SharedBuffers;
 use super::census::ConnectionCounts;
+use super::client_addresses::ClientAddresses;
+pub use super::client_addresses::ConnectionAdmission;
 use super::cluster::OtherNodes;
 use super::conn::{Conn, InputWaitReasons};
 use super::conns::Conns;
@@ -14,7 +15,6 @@ use super::handshakes::TlsOffer;
 use super::input_progress::{InputWatermark, LATE_MS};
 use super::line_rates::LogRateLimits;
 use super::memory::MemoryBudget;
-use super::proxied::ProxiedConnections;
 use super::socket::NonblockingStream;
 use super::state::ConnectionReadState;
 use super::stop_progress::StopProgress;
@@ -22,7 +22,7 @@ use super::turn_work::TurnWork;
 use super::web::WebSettings;
 use crate::chat::ChatCore;
 use crate::chat::contract::{
-    AddressKey, AdminRequest, AdminTicket, ConnId, CoreAction, CoreEvent, Job, JobOutcome, JobTicket, TurnTimestamp,
+    AdminRequest, AdminTicket, ConnId, CoreAction, CoreEvent, Job, JobOutcome, JobTicket, TurnTimestamp,
 };
 use crate::config::{Networks, Origins};
 use crate::protocol::encode_fast::write_push;
@@ -56,16 +56,6 @@ pub struct ConnectionBounds {
     pub log_lines_per_second_max: u32,
 }
 
-/// The permission to open one connection.
-#[derive(Debug)]
-#[must_use]
-pub enum ConnectionAdmission {
-    /// It counts for this address.
-    Client(Option<AddressKey>),
-    /// It comes from a trusted proxy with this address; the client's address will be known later.
-    Proxy(IpAddr),
-}
-
 /// All connections, and the core.
 pub struct Hub<S> {
     pub(super) conns: Conns<Conn<S>>,
@@ -80,8 +70,7 @@ pub struct Hub<S> {
     pub(super) work: TurnWork,
     /// Everything that clients had sent by this time was handed to the core.
     pub(super) input_progress: InputWatermark,
-    pub(super) address_keys: ConnectionsPerAddress,
-    pub(super) proxies: ProxiedConnections,
+    pub(super) addresses: ClientAddresses,
     pub(super) web: WebSettings,
     jobs: Vec<(JobTicket, Job)>,
     pub(super) stop: StopProgress,
@@ -109,8 +98,7 @@ impl<S: NonblockingStream> Hub<S> {
             actions: Vec::new(),
             work: TurnWork::default(),
             input_progress: InputWatermark::default(),
-            address_keys: ConnectionsPerAddress::new(bounds.conns_per_address_max, hash_key),
-            proxies: ProxiedConnections::default(),
+            addresses: ClientAddresses::new(bounds.conns_per_address_max, hash_key),
             web: WebSettings::default(),
             jobs: Vec::new(),
             stop: StopProgress::default(),
@@ -126,7 +114,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Trusts these proxies from now on.
     pub fn trust_proxies(&mut self, trusted: Networks) {
-        self.proxies.trust(trusted);
+        self.addresses.proxied.trust(trusted);
     }
 
     /// Sets the allowed origins and the store's health for answers to HTTP requests.
@@ -184,17 +172,16 @@ impl<S: NonblockingStream> Hub<S> {
             self.counters.refused_at_memory_limit += 1;
             return None;
         }
-        if self.proxies.trusts(address) {
-            return Some(ConnectionAdmission::Proxy(address));
+        let admitted = self.addresses.admit(address);
+        if admitted.is_none() {
+            self.note_address_full(address);
         }
-        self.enter(address).map(ConnectionAdmission::Client)
+        admitted
     }
 
     /// An admitted connection was not opened.
     pub fn cancel_admission(&mut self, admitted: ConnectionAdmission) {
-        if let ConnectionAdmission::Client(address_key) = admitted {
-            self.address_keys.remove(address_key);
-        }
+        self.addresses.cancel(admitted);
     }
 
     /// Opens an admitted connection.
@@ -208,7 +195,7 @@ impl<S: NonblockingStream> Hub<S> {
         let id = self.conns.insert(Conn::new(socket, address_key, self.now.mono_ms));
         self.count_opened(id);
         if let Some(proxy) = proxy {
-            self.proxies.note_opened(id, proxy);
+            self.addresses.proxied.note_opened(id, proxy);
         }
         self.dispatch(CoreEvent::Opened { conn: id, address_key });
         id

@@ -129,7 +129,7 @@ impl<S: NonblockingStream> Hub<S> {
         let mut used = 0;
         loop {
             match decoder {
-                InputDecoder::Sniff if self.proxies.awaits_header(id) => {
+                InputDecoder::Sniff if self.addresses.proxied.awaits_header(id) => {
                     match self.decode_proxy_header(id, &bytes[used..]) {
                         Some(length) => used += length,
                         None => return used,

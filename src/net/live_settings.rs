@@ -45,9 +45,9 @@ impl<S: NonblockingStream> Hub<S> {
         self.chat.set_rules(live.rules);
         self.bounds = live.bounds;
         self.deadlines.set_timeouts(now_ms, live.bounds.handshake_timeout_ms, live.bounds.output_timeout_ms);
-        self.address_keys.set_conns_max(live.bounds.conns_per_address_max);
+        self.addresses.set_conns_max(live.bounds.conns_per_address_max);
         self.line_rates.set(live.bounds.log_lines_per_second_max);
-        self.proxies.trust(live.trusted_proxies);
+        self.addresses.proxied.trust(live.trusted_proxies);
         self.web.allow(live.allowed_origins);
         self.web.serve_page(live.has_page);
         self.tls.set(live.certificates);
@@ -59,7 +59,7 @@ impl<S: NonblockingStream> Hub<S> {
 impl super::Loop {
     pub(crate) fn describe_settings(&self) -> String {
         let hub = &self.hub;
-        let bounds = (&hub.bounds, &hub.deadlines, &hub.address_keys, &hub.line_rates, &hub.proxies, &hub.web);
+        let bounds = (&hub.bounds, &hub.deadlines, &hub.addresses, &hub.line_rates, &hub.web);
         format!(
             "{:?} {bounds:?} {:?} {} {}",
             hub.chat.rules(),

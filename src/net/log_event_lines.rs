@@ -218,7 +218,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// The address of a client, which counts for its limits: behind a trusted proxy the client's,
     /// as far as it is known, and not the proxy's.
     pub(super) fn address_of(&self, conn: ConnId) -> Option<IpAddr> {
-        let told = self.proxies.address_of(conn);
+        let told = self.addresses.proxied.address_of(conn);
         told.or_else(|| self.conns.get(conn)?.peer()).map(|address| address.to_canonical())
     }
 }

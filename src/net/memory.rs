@@ -57,7 +57,7 @@ impl<S: NonblockingStream> Hub<S> {
         self.buffers.spare.memory_bytes()
             + self.memory.input_bytes
             + self.conns.len() * CONN_BYTES
-            + self.proxies.memory_bytes()
+            + self.addresses.proxied.memory_bytes()
             + self.chat.memory_bytes()
     }
 

@@ -10,6 +10,7 @@ mod address_keys;
 pub mod admin;
 mod buffers;
 pub mod census;
+mod client_addresses;
 mod closing;
 mod cluster;
 mod compact_tls_keys;

@@ -8,7 +8,7 @@ use super::forwarded::client_address;
 use super::hub::Hub;
 use super::proxy_header::{self, ProxyHeader};
 use super::socket::NonblockingStream;
-use crate::chat::contract::{AddressKey, ConnId, CoreEvent};
+use crate::chat::contract::{ConnId, CoreEvent};
 use crate::config::Networks;
 use crate::protocol::http::header_values;
 use std::collections::HashMap;
@@ -102,6 +102,15 @@ impl ProxiedConnections {
         matches!(self.stage(id), Some(ProxiedAddressStage::Opened | ProxiedAddressStage::Header))
     }
 
+    /// The known address of a connection counts from now on. Returns it, and whether the proxy gave
+    /// it; `None`: it counts already.
+    pub(super) fn settle(&mut self, id: ConnId) -> Option<(IpAddr, bool)> {
+        self.stage(id).filter(|stage| *stage != ProxiedAddressStage::Known)?;
+        let proxied = self.conns.get_mut(&id)?;
+        proxied.stage = ProxiedAddressStage::Known;
+        Some((proxied.address, proxied.is_address_given))
+    }
+
     /// Has an incomplete PROXY header begun?
     pub(super) fn is_in_header(&self, id: ConnId) -> bool {
         self.stage(id) == Some(ProxiedAddressStage::Header)
@@ -114,7 +123,7 @@ impl<S: NonblockingStream> Hub<S> {
     #[cold]
     pub(super) fn decode_proxy_header(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
         let header = proxy_header::read(bytes);
-        let proxied = self.proxies.conns.get_mut(&id)?;
+        let proxied = self.addresses.proxied.conns.get_mut(&id)?;
         match header {
             ProxyHeader::More => {
                 if !bytes.is_empty() && proxied.stage == ProxiedAddressStage::Opened {
@@ -134,7 +143,7 @@ impl<S: NonblockingStream> Hub<S> {
                 }
                 // Only if the client is a trusted proxy itself, the head of a request may say more.
                 // Otherwise the address counts now, also for a proxy that does not name its client.
-                let is_proxy = client.is_some_and(|client| self.proxies.trusts(client));
+                let is_proxy = client.is_some_and(|client| self.addresses.proxied.trusts(client));
                 (is_proxy || self.settle_address(id)).then_some(length)
             }
             ProxyHeader::Bad => {
@@ -148,9 +157,9 @@ impl<S: NonblockingStream> Hub<S> {
     /// Reads the client's address from the head of a WebSocket request, if a trusted proxy sent it.
     /// `Err`: its headers contradict each other. `Ok(false)`: the connection was closed.
     pub(super) fn read_client_address(&mut self, id: ConnId, head: &[u8]) -> Result<bool, ()> {
-        if self.proxies.stage(id) == Some(ProxiedAddressStage::Head) {
+        if self.addresses.proxied.stage(id) == Some(ProxiedAddressStage::Head) {
             let [x_forwarded_for, forwarded] = ["X-Forwarded-For", "Forwarded"].map(|name| header_values(head, name));
-            let ProxiedConnections { trusted_networks, conns } = &mut self.proxies;
+            let ProxiedConnections { trusted_networks, conns } = &mut self.addresses.proxied;
             if let Some(proxied) = conns.get_mut(&id) {
                 let address =
                     client_address(proxied.address, &x_forwarded_for, &forwarded, trusted_networks).ok_or(())?;
@@ -164,16 +173,13 @@ impl<S: NonblockingStream> Hub<S> {
     /// The connection counts for its known address from now on. `false`: it was closed, because
     /// that address has reached the limit.
     pub(super) fn settle_address(&mut self, id: ConnId) -> bool {
-        if self.proxies.stage(id).is_none_or(|stage| stage == ProxiedAddressStage::Known) {
-            return true;
-        }
-        let Some(proxied) = self.proxies.conns.get_mut(&id) else { return true };
-        proxied.stage = ProxiedAddressStage::Known;
-        let address = proxied.address;
-        if proxied.is_address_given {
+        let Some(settled) = self.addresses.settle(id) else { return true };
+        let address = settled.address;
+        if settled.is_given {
             log::debug!("connection {}.{} comes from {address}, through a proxy", id.slot, id.generation);
         }
-        let Some(address_key) = self.enter(address) else {
+        let Some(address_key) = settled.admitted else {
+            self.note_address_full(address);
             self.close(id, CloseCause::AddressFull);
             return false;
         };
@@ -184,14 +190,9 @@ impl<S: NonblockingStream> Hub<S> {
         true
     }
 
-    /// Counts a connection for its address; `None`: that address has reached the limit.
-    pub(super) fn enter(&mut self, address: IpAddr) -> Option<Option<AddressKey>> {
-        let address_key = self.address_keys.key_of(address);
-        if self.address_keys.enter(address_key) {
-            return Some(address_key);
-        }
+    /// A connection is refused because its address has reached the limit.
+    pub(super) fn note_address_full(&mut self, address: IpAddr) {
         self.counters.refused_at_address_limit += 1;
         self.log_address_full(address);
-        None
     }
 }

@@ -216,7 +216,7 @@ fn nothing_of_a_connection_through_a_proxy_is_kept_when_it_is_gone() {
     }
     world.settle();
     assert!(clients.iter().all(TestClient::dropped));
-    assert_eq!(world.hub.proxies.memory_bytes(), 0);
+    assert_eq!(world.hub.addresses.proxied.memory_bytes(), 0);
     for _ in 0..3 {
         assert!(world.connect_from("192.0.2.7").is_some());
     }
