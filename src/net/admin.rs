@@ -236,7 +236,7 @@ impl<S: NonblockingStream> Hub<S> {
     #[cold]
     fn nodes(&self) -> Option<Box<NodesReport>> {
         let reader = self.nodes.members()?;
-        let links = self.chat.link_reports(self.now.mono_ms);
+        let links = self.chat.link_reports(self.clock.now_ms());
         let bus = self.nodes.bus_figures();
         Some(Box::new(NodesReport { reader, links, bus, users: self.census.logged_in() }))
     }
@@ -260,7 +260,7 @@ impl<S: NonblockingStream> Hub<S> {
             memory_bytes_max: self.bounds.memory_bytes_max,
             jobs_in_flight: of_loop.jobs_in_flight,
             turns: of_loop.turns.clone(),
-            wall_ms: self.now.wall_ms,
+            wall_ms: self.clock.now().wall_ms,
             node: self.nodes.this_node().map(|node| (node, self.nodes.directory().name_of(node))),
             cluster: self.cluster_numbers(),
             store,

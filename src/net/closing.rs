@@ -68,9 +68,8 @@ impl<S: NonblockingStream> Hub<S> {
     /// their input is handled first.
     #[inline(never)]
     pub(super) fn expire(&mut self) {
-        let now_ms = self.now.mono_ms;
-        if self.deadlines.next_ms().is_some_and(|deadline_ms| self.input_progress.is_input_missing(deadline_ms, now_ms))
-        {
+        let now_ms = self.clock.now_ms();
+        if self.clock.is_input_missing(self.deadlines.next_ms()) {
             return;
         }
         self.close_half_closed();
@@ -99,7 +98,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// Every answer has a deadline, so this ends.
     #[inline(never)]
     fn close_half_closed(&mut self) {
-        let now_ms = self.now.mono_ms;
+        let now_ms = self.clock.now_ms();
         // The others stay due, so the loop does not sleep before they had their turn.
         let ids = self.deadlines.take_half_closed(now_ms, HALF_CLOSED_PER_TURN);
         if ids.is_empty() {
@@ -204,7 +203,7 @@ impl<S: NonblockingStream> Hub<S> {
             return false;
         }
         if conn.lists.enter(HubListFlags::LINGERING) {
-            self.deadlines.start_closing(self.now.mono_ms, id);
+            self.deadlines.start_closing(self.clock.now_ms(), id);
         }
         if ended && conn.read.is_readable() {
             // It sends faster than it is drained: continue after the others had their turn. Its

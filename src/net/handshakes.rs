@@ -81,7 +81,7 @@ impl<S: NonblockingStream> Hub<S> {
                 conn.tls = Some(Box::new(tls));
                 // Handle these bytes even if nothing more arrives.
                 conn.read.on_edge(false);
-                self.deadlines.begin_handshake(self.now.mono_ms, id);
+                self.deadlines.begin_handshake(self.clock.now_ms(), id);
                 self.work.end_quantum();
                 self.count_changed(id);
             }

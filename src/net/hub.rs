@@ -12,12 +12,12 @@ use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
 use super::deadlines::Deadlines;
 use super::handshakes::TlsOffer;
-use super::input_progress::{InputWatermark, LATE_MS};
 use super::line_rates::LogRateLimits;
 use super::memory::MemoryBudget;
 use super::socket::NonblockingStream;
 use super::state::ConnectionReadState;
 use super::stop_progress::StopProgress;
+use super::turn_clock::TurnClock;
 use super::turn_work::TurnWork;
 use super::web::WebSettings;
 use crate::chat::ChatCore;
@@ -62,14 +62,12 @@ pub struct Hub<S> {
     pub(super) chat: ChatCore,
     pub(super) bounds: ConnectionBounds,
     pub(super) counters: Counters,
-    pub(super) now: TurnTimestamp,
+    pub(super) clock: TurnClock,
     pub(super) buffers: SharedBuffers,
     pub(super) deadlines: Deadlines,
     actions: Vec<CoreAction>,
     /// The connections that have work.
     pub(super) work: TurnWork,
-    /// Everything that clients had sent by this time was handed to the core.
-    pub(super) input_progress: InputWatermark,
     pub(super) addresses: ClientAddresses,
     pub(super) web: WebSettings,
     jobs: Vec<(JobTicket, Job)>,
@@ -92,12 +90,11 @@ impl<S: NonblockingStream> Hub<S> {
             chat,
             bounds,
             counters: Counters::default(),
-            now: TurnTimestamp::default(),
+            clock: TurnClock::default(),
             buffers: SharedBuffers::default(),
             deadlines: Deadlines::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
             actions: Vec::new(),
             work: TurnWork::default(),
-            input_progress: InputWatermark::default(),
             addresses: ClientAddresses::new(bounds.conns_per_address_max, hash_key),
             web: WebSettings::default(),
             jobs: Vec::new(),
@@ -125,14 +122,12 @@ impl<S: NonblockingStream> Hub<S> {
     /// Begins a turn all of whose events will be handed in. All input that had arrived when the
     /// last turn began is among them.
     pub fn begin_turn(&mut self, now: TurnTimestamp) {
-        self.input_progress.polled_ms = self.now.mono_ms;
-        self.input_progress.polled_all = true;
-        self.now = now;
+        self.clock.begin_turn(now);
     }
 
     /// There may be more events than this turn has, or the poll was interrupted and gave none.
     pub fn expect_more_events(&mut self) {
-        self.input_progress.polled_all = false;
+        self.clock.expect_more_events();
     }
 
     /// The id the next connection will have, to register its socket under.
@@ -192,7 +187,7 @@ impl<S: NonblockingStream> Hub<S> {
             ConnectionAdmission::Client(address_key) => (address_key, None),
             ConnectionAdmission::Proxy(address) => (None, Some(address)),
         };
-        let id = self.conns.insert(Conn::new(socket, address_key, self.now.mono_ms));
+        let id = self.conns.insert(Conn::new(socket, address_key, self.clock.now_ms()));
         self.count_opened(id);
         if let Some(proxy) = proxy {
             self.addresses.proxied.note_opened(id, proxy);
@@ -285,20 +280,20 @@ impl<S: NonblockingStream> Hub<S> {
         self.serve_ready();
         self.send_files();
         let nobody_waits = self.work.has_nothing_to_read();
-        self.input_progress.note_turn_end(nobody_waits);
-        if self.is_due(self.chat.next_deadline()) {
+        self.clock.note_turn_end(nobody_waits);
+        if self.clock.is_due(self.chat.next_deadline()) {
             if self.is_late() {
                 // A client that reads its waiting output is active, too.
                 self.flush_dirty();
             }
-            self.dispatch(CoreEvent::Tick { input_read_until_ms: self.input_progress.handed_in_until_ms });
+            self.dispatch(CoreEvent::Tick { input_read_until_ms: self.clock.input_read_until_ms() });
         }
         self.flush_dirty();
-        if self.is_due(self.deadlines.next_ms()) {
+        if self.clock.is_due(self.deadlines.next_ms()) {
             self.expire();
             self.flush_dirty();
         }
-        if self.is_due(self.line_rates.next_ms()) {
+        if self.clock.is_due(self.line_rates.next_ms()) {
             self.log_omitted_lines();
         }
         self.check_memory();
@@ -308,14 +303,10 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    fn is_due(&self, deadline_ms: Option<u64>) -> bool {
-        deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.now.mono_ms)
-    }
-
     /// Is a deadline so late that the process must have been paused?
     #[must_use]
     pub fn is_late(&self) -> bool {
-        self.next_deadline().is_some_and(|deadline_ms| self.now.mono_ms.saturating_sub(deadline_ms) >= LATE_MS)
+        self.clock.is_late(self.next_deadline())
     }
 
     /// Resumes deletions of accounts that a stop has cut short. They have no caller, so their
@@ -340,7 +331,7 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     pub(super) fn dispatch(&mut self, event: CoreEvent<'_>) {
-        self.chat.handle(self.now, event, &mut self.actions);
+        self.chat.handle(self.clock.now(), event, &mut self.actions);
         // Applying actions never calls the core, so the list is not needed meanwhile, and actions
         // keep their order.
         let mut actions = std::mem::take(&mut self.actions);

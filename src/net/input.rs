@@ -155,7 +155,7 @@ impl<S: NonblockingStream> Hub<S> {
                     SniffedProtocol::Http => {
                         *decoder = InputDecoder::Http;
                         self.set_framing(id, Framing::Http);
-                        self.deadlines.begin_handshake(self.now.mono_ms, id);
+                        self.deadlines.begin_handshake(self.clock.now_ms(), id);
                     }
                     SniffedProtocol::Tls => {
                         self.begin_tls(id, &bytes[used..]);
@@ -370,7 +370,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     fn note_input_time(&mut self, id: ConnId) {
         self.counters.inputs += 1;
-        let now_ms = self.now.mono_ms;
+        let now_ms = self.clock.now_ms();
         if let Some(conn) = self.conns.get_mut(id) {
             conn.last_input_ms = now_ms;
         }
@@ -397,12 +397,12 @@ impl<S: NonblockingStream> Hub<S> {
         if conn.read != ConnectionReadState::Ended || has_more {
             return;
         }
-        let silent_ms = self.now.mono_ms - conn.last_input_ms;
+        let silent_ms = self.clock.now_ms() - conn.last_input_ms;
         let waits = silent_ms < HALF_CLOSED_MS || self.chat.has_unanswered_requests();
         if conn.framing == Framing::Lines && waits && silent_ms < self.bounds.answer_within_ms.max(HALF_CLOSED_MS) {
             conn.read = ConnectionReadState::HalfClosed;
             drop(conn.take_input());
-            self.deadlines.half_close(self.now.mono_ms, id);
+            self.deadlines.half_close(self.clock.now_ms(), id);
         } else {
             self.close(id, CloseCause::PeerClosed);
         }

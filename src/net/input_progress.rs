@@ -18,16 +18,31 @@ const TURNS_MAX: u32 = 256;
 #[derive(Debug, Default)]
 pub(super) struct InputWatermark {
     /// Everything that was sent by this time was handed in, by the mono clock.
-    pub(super) handed_in_until_ms: u64,
+    handed_in_until_ms: u64,
     /// When the poll of this turn was called, or before.
-    pub(super) polled_ms: u64,
+    polled_ms: u64,
     /// The poll gave all events there were.
-    pub(super) polled_all: bool,
+    polled_all: bool,
     /// The number of turns since that was last known.
     turns: u32,
 }
 
 impl InputWatermark {
+    /// A turn begins; the one before, after which the poll was called, began at this time.
+    pub(super) fn begin_turn(&mut self, polled_ms: u64) {
+        (self.polled_ms, self.polled_all) = (polled_ms, true);
+    }
+
+    /// There may be more events than the poll gave.
+    pub(super) fn expect_more_events(&mut self) {
+        self.polled_all = false;
+    }
+
+    /// The time up to which all input was handed in.
+    pub(super) fn handed_in_until_ms(&self) -> u64 {
+        self.handed_in_until_ms
+    }
+
     /// Is this deadline so late that the process was paused, while the input since then is not
     /// handed in yet?
     pub(super) fn is_input_missing(&self, deadline_ms: u64, now_ms: u64) -> bool {

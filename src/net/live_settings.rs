@@ -41,7 +41,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// Applies these settings from now on. Connections beyond a new limit keep what they have, but
     /// get no more until they are below it.
     pub fn apply_settings(&mut self, live: LoopSettings) {
-        let now_ms = self.now.mono_ms;
+        let now_ms = self.clock.now_ms();
         self.chat.set_rules(live.rules);
         self.bounds = live.bounds;
         self.deadlines.set_timeouts(now_ms, live.bounds.handshake_timeout_ms, live.bounds.output_timeout_ms);

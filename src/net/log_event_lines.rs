@@ -201,7 +201,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// May one more line of this kind be written?
     fn admits_line(&mut self, kind: LogLineKind) -> bool {
-        log_enabled!(Level::Debug) || (log_enabled!(Level::Info) && self.line_rates.admit(kind, self.now.mono_ms))
+        log_enabled!(Level::Debug) || (log_enabled!(Level::Info) && self.line_rates.admit(kind, self.clock.now_ms()))
     }
 
     /// Writes a line, through a bounded queue (`src/logging.rs`): this does not wait.

@@ -82,7 +82,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     #[cold]
     fn release_memory(&mut self) {
-        let (now_ms, max) = (self.now.mono_ms, self.bounds.memory_bytes_max);
+        let (now_ms, max) = (self.clock.now_ms(), self.bounds.memory_bytes_max);
         let grown = self.releasable_bytes() > self.memory.left_bytes + max / SEARCHED_PART;
         if now_ms < self.memory.next_search_ms && !grown {
             return;
@@ -149,7 +149,7 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     fn log_released_memory(&mut self, used: usize) {
-        let now_ms = self.now.mono_ms;
+        let now_ms = self.clock.now_ms();
         if now_ms < self.memory.next_log_ms {
             return;
         }

@@ -37,6 +37,7 @@ pub mod standby_port;
 pub mod state;
 mod stop_progress;
 pub mod tls;
+mod turn_clock;
 mod turn_work;
 mod turns;
 mod wake_timer;

@@ -128,7 +128,7 @@ impl<S: NonblockingStream> Hub<S> {
             ProxyHeader::More => {
                 if !bytes.is_empty() && proxied.stage == ProxiedAddressStage::Opened {
                     proxied.stage = ProxiedAddressStage::Header;
-                    self.deadlines.begin_handshake(self.now.mono_ms, id);
+                    self.deadlines.begin_handshake(self.clock.now_ms(), id);
                 }
                 None
             }

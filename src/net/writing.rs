@@ -156,7 +156,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     #[inline(never)]
     fn begin_blocked(&mut self, id: ConnId) {
-        let now_ms = self.now.mono_ms;
+        let now_ms = self.clock.now_ms();
         self.deadlines.begin_blocked(now_ms, id);
         if let Some(conn) = self.conns.get_mut(id)
             && conn.lists.enter(HubListFlags::WATCHED)
@@ -169,7 +169,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// The client took some of its waiting output.
     #[inline(never)]
     fn note_output_taken(&mut self, id: ConnId) {
-        if self.deadlines.note_output_taken(self.now.mono_ms, id) {
+        if self.deadlines.note_output_taken(self.clock.now_ms(), id) {
             self.dispatch(CoreEvent::Drained { conn: id });
         }
     }
