@@ -259,11 +259,11 @@ impl ChatCore {
     /// The connections with unanswered requests, once for each such request. It looks at all
     /// waiting requests, so do not call it for every event.
     pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
-        let requests = self.awaited_answers.iter().filter_map(|&(_, due)| match due {
+        let requests = self.awaited_answers.iter().filter_map(|due| match due {
             AwaitedAnswer::Request(request) => self.requests.get(request).map(|pending| pending.conn),
             AwaitedAnswer::Push(_) => None,
         });
-        let saving = self.awaited_answers.iter().filter_map(|&(_, due)| match due {
+        let saving = self.awaited_answers.iter().filter_map(|due| match due {
             AwaitedAnswer::Request(_) => None,
             AwaitedAnswer::Push(delivery) => Some(delivery),
         });

@@ -27,7 +27,7 @@ impl ChatCore {
             + self.jobs_bytes
             + self.jobs.len() * JOB_BYTES
             + self.requests.len() * REQUEST_BYTES
-            + self.awaited_answers.capacity() * size_of::<(u64, super::AwaitedAnswer)>()
+            + self.awaited_answers.memory_bytes()
             + self.friendship_ops.memory_bytes()
             + self.presence.memory_bytes()
             + self.push_hook.as_ref().map_or(0, |hook| hook.memory_bytes())

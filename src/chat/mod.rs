@@ -15,6 +15,7 @@ mod admin_job;
 mod admin_op;
 mod answer;
 mod auth_queue;
+mod awaited_answers;
 mod close_reason;
 pub mod cluster;
 mod connections;
@@ -66,6 +67,7 @@ mod trust;
 mod users;
 pub mod wheel;
 
+use awaited_answers::{AwaitedAnswer, AwaitedAnswers};
 use contract::{CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, JobTicket, TurnTimestamp};
 use deliveries::Deliveries;
 use ids::{DeliveryRef, UserSlot};
@@ -79,9 +81,6 @@ use crate::protocol::field::UserName;
 
 /// A deadline that is handled this late was missed because the process was paused.
 const LATE_MS: u64 = 1_000;
-
-/// A queue of pending requests shorter than this is not searched for answered ones.
-const DUE_SWEPT_FROM: usize = 1_024;
 
 /// The timers on the wheel.
 #[derive(Clone, Copy, Debug)]
@@ -136,15 +135,6 @@ struct JobInFlight {
     bytes: usize,
     /// The user in whose load it counts, and how much.
     charged_load: Option<(UserSlot, u32)>,
-}
-
-/// A deadline by which something must be answered.
-#[derive(Clone, Copy, Debug)]
-enum AwaitedAnswer {
-    /// A request that waits for a job.
-    Request(JobTicket),
-    /// The waiters of this push.
-    Push(DeliveryRef),
 }
 
 /// The whole chat state of one server.
@@ -202,10 +192,8 @@ pub struct ChatCore {
     /// Pushes to online users, each with the time at which it is saved unless it is acked. The
     /// delay is constant, so they are always in order.
     save_delay: VecDeque<(u64, DeliveryRef)>,
-    /// Requests to be answered, each with its deadline, in order.
-    awaited_answers: VecDeque<(u64, AwaitedAnswer)>,
-    /// The length at which `awaited_answers` is searched for answered requests.
-    awaited_answers_sweep_len: usize,
+    /// The deadlines of requests to be answered.
+    awaited_answers: AwaitedAnswers,
     /// After a pause of the process: input that had arrived by this time must be handed in before
     /// any deadline is applied.
     input_awaited_until_ms: u64,
@@ -267,8 +255,7 @@ impl ChatCore {
             dedup_bytes: 0,
             wheel: TimerWheel::new(),
             save_delay: VecDeque::new(),
-            awaited_answers: VecDeque::new(),
-            awaited_answers_sweep_len: DUE_SWEPT_FROM,
+            awaited_answers: AwaitedAnswers::default(),
             input_awaited_until_ms: 0,
             totals: contract::MessageTotals::default(),
             outstanding: 0,
@@ -363,7 +350,7 @@ impl ChatCore {
     /// earlier input was not handed in yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let queues = [self.save_delay.front().map(|&(due, _)| due), self.awaited_answers.front().map(|&(due, _)| due)];
+        let queues = [self.save_delay.front().map(|&(due, _)| due), self.awaited_answers.first_ms()];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
@@ -388,18 +375,13 @@ impl ChatCore {
             self.save_delay.pop_front();
             self.save_if_unsaved(delivery, out);
         }
-        while let Some(&(_, due)) = self.awaited_answers.front().filter(|(due, _)| is_input_read && *due <= now_ms) {
-            self.awaited_answers.pop_front();
+        while is_input_read && let Some(due) = self.awaited_answers.pop_due(now_ms) {
             match due {
                 AwaitedAnswer::Request(request) => self.request_timed_out(request, out),
                 AwaitedAnswer::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
-        if self.awaited_answers.capacity() > DUE_SWEPT_FROM
-            && self.awaited_answers.len() < self.awaited_answers.capacity() / 4
-        {
-            self.awaited_answers.shrink_to(2 * self.awaited_answers.len());
-        }
+        self.awaited_answers.shrink();
         let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
@@ -430,37 +412,13 @@ impl ChatCore {
         }
     }
 
-    fn is_open(&self, due: AwaitedAnswer) -> bool {
-        match due {
-            AwaitedAnswer::Request(request) => self.requests.contains(request),
-            AwaitedAnswer::Push(delivery) => self.deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
-        }
-    }
-
-    /// Removes answered requests behind one that still waits: at most half of the queue is useless.
-    #[cold]
-    fn sweep_due(&mut self) {
-        let mut due = std::mem::take(&mut self.awaited_answers);
-        due.retain(|(_, due)| self.is_open(*due));
-        due.shrink_to((2 * due.len()).max(DUE_SWEPT_FROM));
-        self.awaited_answers_sweep_len = (2 * due.len()).max(DUE_SWEPT_FROM);
-        self.awaited_answers = due;
-    }
-
     /// Appends to the queue of pending requests, and drops answered ones.
     fn queue_awaited_answer(&mut self, due_ms: u64, due: AwaitedAnswer) {
-        while let Some((_, front)) = self.awaited_answers.front()
-            && !self.is_open(*front)
-        {
-            self.awaited_answers.pop_front();
-        }
-        if self.awaited_answers.len() >= self.awaited_answers_sweep_len {
-            self.sweep_due();
-        }
-        // The wait is the same for all, but that of a push begins before its save: its place is
-        // near the end.
-        let place = self.awaited_answers.partition_point(|&(other_ms, _)| other_ms <= due_ms);
-        self.awaited_answers.insert(place, (due_ms, due));
+        let (requests, deliveries) = (&self.requests, &self.deliveries);
+        self.awaited_answers.push(due_ms, due, |due| match due {
+            AwaitedAnswer::Request(request) => requests.contains(request),
+            AwaitedAnswer::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
+        });
     }
 
     /// Submits a job; gives its purpose back if too many jobs are in flight.

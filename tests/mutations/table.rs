@@ -275,9 +275,9 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "what was answered stays in the queue",
-        "src/chat/mod.rs",
-        "due.retain(|(_, due)| self.is_open(*due));",
-        "due.retain(|_| true);",
+        "src/chat/awaited_answers.rs",
+        "self.queue.retain(|(_, due)| is_open(*due));",
+        "_ = is_open;",
     ),
     of(
         "first tries are unsuspected however many are not settled",
