@@ -268,9 +268,7 @@ impl ChatCore {
             AwaitedAnswer::Push(delivery) => Some(delivery),
         });
         // In the save delay a push is not being saved yet, but its sender waits, too.
-        let pushes = saving
-            .chain(self.save_delay.iter().map(|&(_, delivery)| delivery))
-            .filter_map(|delivery| self.deliveries.get(delivery));
+        let pushes = saving.chain(self.save_delay.iter()).filter_map(|delivery| self.deliveries.get(delivery));
         requests.chain(pushes.flat_map(super::deliveries::Delivery::waiting_conns))
     }
 

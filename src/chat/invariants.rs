@@ -77,7 +77,7 @@ impl ChatCore {
         assert!(self.needs_check_after_event || !self.stopping);
         let watching = self.sessions.ids().filter_map(|conn| self.sessions.get(conn)).filter(|session| session.watches);
         self.presence.check(watching.count());
-        assert!(self.save_delay.iter().is_sorted_by_key(|entry| entry.0));
+        self.save_delay.check();
         self.awaited_answers.check();
         let friends: usize = self.users.iter().map(|(_, user, _)| user.friends.len()).sum();
         assert_eq!(self.users.friends_len(), friends);

@@ -56,6 +56,7 @@ mod proof;
 mod push_hook;
 mod push_size;
 mod rules;
+mod save_delay;
 mod saving;
 mod session;
 mod shared_log_events;
@@ -72,8 +73,9 @@ use contract::{CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, JobTicket, 
 use deliveries::Deliveries;
 use ids::{DeliveryRef, UserSlot};
 use job_tables::JobTicketTable;
+use save_delay::SaveDelayQueue;
 use session::Sessions;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use users::Users;
 use wheel::TimerWheel;
 
@@ -189,9 +191,8 @@ pub struct ChatCore {
     wheel: TimerWheel<ChatTimer>,
     /// The push hook's watches, if there is a push hook.
     push_hook: Option<Box<push_hook::PushHookWatches>>,
-    /// Pushes to online users, each with the time at which it is saved unless it is acked. The
-    /// delay is constant, so they are always in order.
-    save_delay: VecDeque<(u64, DeliveryRef)>,
+    /// Pushes to online users that are saved unless they are acked in time.
+    save_delay: SaveDelayQueue,
     /// The deadlines of requests to be answered.
     awaited_answers: AwaitedAnswers,
     /// After a pause of the process: input that had arrived by this time must be handed in before
@@ -254,7 +255,7 @@ impl ChatCore {
             to_save: Vec::new(),
             dedup_bytes: 0,
             wheel: TimerWheel::new(),
-            save_delay: VecDeque::new(),
+            save_delay: SaveDelayQueue::default(),
             awaited_answers: AwaitedAnswers::default(),
             input_awaited_until_ms: 0,
             totals: contract::MessageTotals::default(),
@@ -275,13 +276,7 @@ impl ChatCore {
     /// new save delay also applies to pushes that are not saved yet; other waits that have begun
     /// keep their deadlines.
     pub fn set_rules(&mut self, rules: CoreSettings) {
-        let (old_ms, new_ms, now_ms) = (self.rules.save_after_ms, rules.save_after_ms, self.now.mono_ms);
-        if old_ms != new_ms {
-            // Move all by the same time, so that they stay in order.
-            for (due_ms, _) in &mut self.save_delay {
-                *due_ms = (*due_ms + new_ms).saturating_sub(old_ms).max(now_ms);
-            }
-        }
+        self.save_delay.set_delay(self.now.mono_ms, self.rules.save_after_ms, rules.save_after_ms);
         self.friendship_ops.set_undecided_max(rules.undecided_max);
         #[cfg(debug_assertions)]
         self.ceilings.raise(&rules);
@@ -350,7 +345,7 @@ impl ChatCore {
     /// earlier input was not handed in yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let queues = [self.save_delay.front().map(|&(due, _)| due), self.awaited_answers.first_ms()];
+        let queues = [self.save_delay.first_ms(), self.awaited_answers.first_ms()];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
@@ -370,9 +365,7 @@ impl ChatCore {
     fn tick(&mut self, input_read_until_ms: u64, out: &mut Vec<CoreAction>) {
         let now_ms = self.now.mono_ms;
         let is_input_read = self.may_apply_deadlines(input_read_until_ms);
-        while let Some(&(due, delivery)) = self.save_delay.front().filter(|(due, _)| *due <= now_ms) {
-            debug_assert!(due <= now_ms);
-            self.save_delay.pop_front();
+        while let Some(delivery) = self.save_delay.pop_due(now_ms) {
             self.save_if_unsaved(delivery, out);
         }
         while is_input_read && let Some(due) = self.awaited_answers.pop_due(now_ms) {

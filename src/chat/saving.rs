@@ -14,19 +14,10 @@ const RETRY_MS: u64 = 1_000;
 impl ChatCore {
     /// Saves it unless it is acked in time.
     pub(super) fn save_later(&mut self, delivery: DeliveryRef) {
-        self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, delivery));
-        self.trim_save_delay();
-    }
-
-    /// Removes entries from the front of the save-delay queue whose push is acked or being saved
-    /// already, so that the queue does not grow with them.
-    fn trim_save_delay(&mut self) {
-        while let Some(&(_, delivery)) = self.save_delay.front() {
-            if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save_state == PushSaveState::None) {
-                break;
-            }
-            self.save_delay.pop_front();
-        }
+        let deliveries = &self.deliveries;
+        self.save_delay.push(self.now.mono_ms + self.rules.save_after_ms, delivery, |delivery| {
+            deliveries.get(delivery).is_some_and(|found| found.save_state == PushSaveState::None)
+        });
     }
 
     /// Submits the save of a push, unless it was submitted already.
