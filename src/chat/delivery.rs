@@ -360,26 +360,14 @@ impl ChatCore {
 
     /// A deletion failed: it is tried again, and until then the push counts as deleted.
     pub(super) fn delete_failed(&mut self, receiver: crate::protocol::field::UserName, seq: u64) {
-        /// Beyond this number the push is sent once more at the next log-in instead, as "at least
-        /// once" allows.
-        const UNDELETED_MAX: usize = 100_000;
-        if !self.failed_deletions.contains(&seq) && self.failed_deletions.len() >= UNDELETED_MAX {
-            return;
-        }
-        if self.to_delete.is_empty() {
+        if self.failed_deletions.insert(receiver, seq) {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Deletes);
         }
-        self.failed_deletions.insert(seq);
-        self.to_delete.push((receiver, seq));
     }
 
     pub(super) fn retry_deletes(&mut self, out: &mut Vec<CoreAction>) {
-        /// The largest number of retries at a time; the others follow a second later, so that a
-        /// store with problems gets little extra work.
-        const AT_ONCE_MAX: usize = 2_000;
-        let later = self.to_delete.split_off(self.to_delete.len().min(AT_ONCE_MAX));
-        let due = std::mem::replace(&mut self.to_delete, later);
-        if !self.to_delete.is_empty() {
+        let (due, has_more) = self.failed_deletions.take_due();
+        if has_more {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Deletes);
         }
         for (receiver, seq) in due {

@@ -25,6 +25,7 @@ mod dedup;
 mod deliveries;
 mod delivery;
 mod doubt;
+mod failed_deletions;
 mod friend;
 mod friend_op;
 mod friend_rules;
@@ -75,7 +76,7 @@ use ids::{DeliveryRef, UserSlot};
 use job_tables::JobTicketTable;
 use save_delay::SaveDelayQueue;
 use session::Sessions;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use users::Users;
 use wheel::TimerWheel;
 
@@ -180,10 +181,8 @@ pub struct ChatCore {
     presence: presence::PresenceNotifier,
     /// The operator's requests.
     admin: admin::PendingAdminRequests,
-    /// The `seq` of pushes whose deletion failed: they are ignored on pages until they are deleted.
-    failed_deletions: BTreeSet<u64>,
-    /// Those of them whose deletion is to be retried; the others are being retried.
-    to_delete: Vec<(UserName, u64)>,
+    /// Pushes whose deletion failed: they are ignored on pages until they are deleted.
+    failed_deletions: failed_deletions::FailedDeletions,
     /// Pushes to online users whose save failed and that have waiters: the save is retried.
     to_save: Vec<DeliveryRef>,
     /// The total size of all dedup windows, in bytes.
@@ -250,8 +249,7 @@ impl ChatCore {
             in_doubt: doubt::FriendshipsInDoubt::default(),
             presence: presence::PresenceNotifier::default(),
             admin: admin::PendingAdminRequests::default(),
-            failed_deletions: BTreeSet::new(),
-            to_delete: Vec::new(),
+            failed_deletions: failed_deletions::FailedDeletions::default(),
             to_save: Vec::new(),
             dedup_bytes: 0,
             wheel: TimerWheel::new(),
