@@ -115,8 +115,7 @@ impl ChatCore {
 
     fn in_flight_max(&self) -> u32 {
         let rules = &self.rules;
-        let free = rules.jobs_max.saturating_sub(self.jobs.len());
-        let free_bytes = rules.jobs_bytes_max.saturating_sub(self.jobs_bytes);
+        let (free, free_bytes) = self.jobs.room(rules);
         let part = free.min(free_bytes / 1_024) / PART_OF_FREE;
         rules.jobs_per_connection_max.min(u32::try_from(part.max(LEAST)).unwrap_or(u32::MAX))
     }

@@ -60,8 +60,7 @@ impl ChatCore {
 
     fn check_bounds(&self) {
         let rules = self.ceilings.rules();
-        assert!(self.jobs.len() <= rules.jobs_max);
-        assert_eq!(self.jobs_bytes, self.jobs.values().map(|job| job.bytes).sum::<usize>());
+        self.jobs.check(rules);
         self.check_in_flight();
         self.check_packed();
         self.check_logins();

@@ -7,10 +7,6 @@ use super::ids::DeliveryRef;
 use super::ids::UserSlot;
 use super::mailbox::MailboxBackfillState;
 
-/// Bytes of a job in flight beside the pushes in it: the job, its entry in the table, one or two
-/// names.
-const JOB_BYTES: usize = 512;
-
 impl ChatCore {
     /// The memory of everything that clients can make grow, in bytes. It is kept as running sums,
     /// so the call is cheap. A push that is being saved counts twice, since it may be removed from
@@ -24,8 +20,7 @@ impl ChatCore {
             + self.in_flight.memory_bytes()
             + self.auth_attempts.memory_bytes()
             + self.stranger_rates.memory_bytes()
-            + self.jobs_bytes
-            + self.jobs.len() * JOB_BYTES
+            + self.jobs.memory_bytes()
             + self.requests.len() * REQUEST_BYTES
             + self.awaited_answers.memory_bytes()
             + self.friendship_ops.memory_bytes()
@@ -39,7 +34,7 @@ impl ChatCore {
     /// store, or soon used only by jobs.
     #[must_use]
     pub fn memory_bytes_of_jobs(&self) -> usize {
-        2 * self.jobs_bytes + self.jobs.len() * JOB_BYTES
+        self.jobs.memory_bytes_with_pushes()
     }
 
     /// The part of [`memory_bytes`](Self::memory_bytes) that closing this connection would release,

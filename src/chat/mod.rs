@@ -41,6 +41,7 @@ mod invariants;
 mod job;
 mod job_results;
 mod job_tables;
+mod jobs_in_flight;
 mod log_event;
 mod log_in;
 mod login_state;
@@ -74,6 +75,7 @@ use contract::{CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, JobTicket, 
 use deliveries::Deliveries;
 use ids::{DeliveryRef, UserSlot};
 use job_tables::JobTicketTable;
+use jobs_in_flight::{JobInFlight, JobsInFlight};
 use save_delay::SaveDelayQueue;
 use session::Sessions;
 use std::collections::HashMap;
@@ -130,16 +132,6 @@ enum ChatTimer {
     Bus,
 }
 
-/// A job in flight.
-#[derive(Debug)]
-struct JobInFlight {
-    purpose: job::JobPurpose,
-    /// The size of its push in bytes.
-    bytes: usize,
-    /// The user in whose load it counts, and how much.
-    charged_load: Option<(UserSlot, u32)>,
-}
-
 /// The whole chat state of one server.
 #[derive(Debug)]
 pub struct ChatCore {
@@ -152,9 +144,7 @@ pub struct ChatCore {
     users: Users,
     deliveries: Deliveries,
     /// Jobs in flight.
-    jobs: JobTicketTable<JobInFlight>,
-    /// The total size of the pushes in them, in bytes.
-    jobs_bytes: usize,
+    jobs: JobsInFlight,
     /// Each user's load of jobs in flight.
     in_flight: in_flight::UserJobLoads,
     /// The dedup windows of users who are offline.
@@ -234,8 +224,7 @@ impl ChatCore {
             sessions: Sessions::default(),
             users: Users::new(hash_key),
             deliveries: Deliveries::new(hash_key),
-            jobs: JobTicketTable::default(),
-            jobs_bytes: 0,
+            jobs: JobsInFlight::default(),
             in_flight: in_flight::UserJobLoads::default(),
             packed: dedup::PackedDedupWindows::default(),
             stranger_rates: throttle::Throttle::default(),
@@ -415,11 +404,9 @@ impl ChatCore {
     /// Submits a job; gives its purpose back if too many jobs are in flight.
     fn submit(&mut self, job: Job, purpose: job::JobPurpose, out: &mut Vec<CoreAction>) -> Result<(), job::JobPurpose> {
         let bytes = job.push_bytes();
-        let heavy = bytes > 0 && self.jobs_bytes > 0 && self.jobs_bytes + bytes > self.rules.jobs_bytes_max;
-        if heavy || self.jobs.len() >= self.rules.jobs_max {
+        if !self.jobs.has_room(bytes, &self.rules) {
             return Err(purpose);
         }
-        self.jobs_bytes += bytes;
         let payer = self.charged_load(&job, &purpose);
         let ticket = self.jobs.insert(JobInFlight { purpose, bytes, charged_load: payer });
         out.push(CoreAction::Submit { ticket, job });
@@ -431,11 +418,10 @@ impl ChatCore {
 
     #[inline(never)]
     fn finished(&mut self, ticket: JobTicket, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
-        let Some(JobInFlight { purpose, bytes, charged_load }) = self.jobs.remove(ticket) else {
+        let Some(JobInFlight { purpose, charged_load, .. }) = self.jobs.remove(ticket) else {
             debug_assert!(false, "a job is finished exactly once");
             return;
         };
-        self.jobs_bytes -= bytes;
         self.note_outcome(&purpose, &outcome, out);
         self.job_done(purpose, outcome, out);
         if let Some(payer) = charged_load {
