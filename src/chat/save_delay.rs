@@ -11,9 +11,9 @@ pub(super) struct SaveDelayQueue {
 }
 
 impl SaveDelayQueue {
-    /// Appends a push that is saved at this time unless it is acked before. Removes entries from the
-    /// front that are acked or being saved already (`is_unsaved` says which are not), so that the
-    /// queue does not grow with them.
+    /// Appends a push that is saved at this time unless it is acked before. Entries that are acked
+    /// or being saved already (`is_unsaved` says which are not) are removed from the front, so that
+    /// the queue does not grow with them.
     pub(super) fn push(&mut self, due_ms: u64, delivery: DeliveryRef, is_unsaved: impl Fn(DeliveryRef) -> bool) {
         self.queue.push_back((due_ms, delivery));
         while let Some(&(_, delivery)) = self.queue.front()
