@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
         let script = path.extension().is_some_and(|kind| kind == "js");
         let style = path.extension().is_some_and(|kind| kind == "css");
         let whole = fs::read_to_string(&path)?;
-        // No text in these files spans lines, so what begins a line is never part of one.
+        // No text in these files spans lines, so the beginning of a line is never part of one.
         let lines = whole.lines().map(str::trim_start).filter(|line| !(script && line.starts_with("//")));
         let lean: String = lines.filter(|line| !line.is_empty()).flat_map(|line| [line, "\n"]).collect();
         fs::write(folder.join(name), if script || style { lean } else { whole })?;

@@ -24,7 +24,7 @@ fn texts() -> impl Iterator<Item = (&'static str, String)> {
     TEXTS.into_iter().map(|(name, ten)| (name, ten.repeat(if name.starts_with("1000") { 100 } else { 10 })))
 }
 
-/// The message in the string form: what it says is escaped twice.
+/// The message in the string form: its text is escaped twice.
 fn envelope(text: &str) -> String {
     in_core::message(1, 1, 2, &text.replace('"', r#"\\\""#))
 }

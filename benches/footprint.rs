@@ -202,7 +202,7 @@ fn a_connection_with_its_session() {
 /// Bytes of an idle connection that speaks TLS, with its session.
 const TLS_BYTES_PER_SESSION_MAX: usize = 2_900;
 
-/// The server's end of a pipe: what the client sent, and what it is sent.
+/// The server's end of a pipe: the bytes from the client, and the bytes to it.
 struct End(Rc<RefCell<(Vec<u8>, Vec<u8>)>>);
 
 impl Read for End {
@@ -290,7 +290,7 @@ fn per_session_with_tls(client: &Arc<ClientConfig>, sessions: usize) -> (usize, 
     (bytes / sessions, (hub.memory_bytes() - counted) / sessions)
 }
 
-/// One client connects, logs in, and is silent. What it takes itself is given back.
+/// One client connects, logs in, and is silent. The memory of the client itself is given back.
 fn talk(hub: &mut Hub<End>, config: &Arc<ClientConfig>, number: usize) {
     let pipe = Rc::new(RefCell::new((Vec::new(), Vec::new())));
     let admitted = hub.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("loopback has no limit");
@@ -318,6 +318,6 @@ fn talk(hub: &mut Hub<End>, config: &Arc<ClientConfig>, number: usize) {
         }
     }
     assert!(!client.is_handshaking());
-    // What the pipe holds is not the server's memory.
+    // The bytes in the pipe are not the server's memory.
     *pipe.borrow_mut() = (Vec::new(), Vec::new());
 }

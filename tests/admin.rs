@@ -1,4 +1,4 @@
-//! The admin interface over its sockets: who may ask, what is answered, and that callers who are
+//! The admin interface over its sockets: the right to ask, the answers, and that callers who are
 //! slow, stall or flood harm nobody.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]

@@ -308,7 +308,7 @@ fn the_commands_of_the_page_back_up_and_restore_a_file() {
     let restore = || run(&here(commands("To restore it")).replace("2026-11-27-030000.db", backup), home);
     let replaced = || files(&home.join("lib")).into_iter().filter(|name| name.starts_with("replaced-")).count();
     restore();
-    // Once more, as when it was the wrong backup: what was replaced first is still there.
+    // Once more, as after the wrong backup: the database that was replaced first is still there.
     let second = || Command::new("date").arg("+%S").output().unwrap().stdout;
     let now = second();
     while second() == now {

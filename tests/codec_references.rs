@@ -104,8 +104,8 @@ fn the_splitter_finds_the_objects_that_serde_json_finds() {
     }
 }
 
-/// Whatever comes before it, an envelope on a line of its own is heard in the end; and no cut
-/// changes what is found.
+/// An envelope on a line of its own is found in the end, behind any bytes; and no cut changes the
+/// result.
 #[test]
 fn after_any_garbage_a_healthy_line_is_heard() {
     let healthy: &[u8] = b"\n{\"TYPE\":\"0\",\"MID\":\"healthy\"}\n{\"TYPE\":\"0\",\"MID\":\"healthy\"}\n";
@@ -185,8 +185,8 @@ fn no_mutation_of_an_envelope_makes_it_panic() {
             bytes[place] = b"{}[]\",:\\u0dD8x\xff\x00"[random.below(16)];
         }
         let mut scratch = ContentBuffer::default();
-        // Read or refused; what serde_json reads as an object is never called no JSON object,
-        // surrogates aside.
+        // Read or refused; an input that serde_json reads as an object is never called no JSON
+        // object, surrogates aside.
         let result = parse(&bytes, &mut scratch);
         if let (Err(bad), Ok(Value::Object(_))) = (&result, serde_json::from_slice::<Value>(&bytes)) {
             assert!(

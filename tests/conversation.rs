@@ -237,8 +237,8 @@ fn with_invented_times(frame: &str, seen: &mut usize) -> String {
     out
 }
 
-/// docs/vectors.json has the conversation in both forms, for authors of clients: what two clients
-/// send and what they get. `UPDATE_DOCS=1 cargo test --test conversation vectors` writes it anew.
+/// docs/vectors.json has the conversation in both forms, for authors of clients: the frames that
+/// two clients send and get. `UPDATE_DOCS=1 cargo test --test conversation vectors` writes it anew.
 #[test]
 fn the_vectors_are_this_conversation() {
     let mut all = serde_json::Map::new();

@@ -1,5 +1,5 @@
-//! `hongyan copy`: everything arrives, whatever is wrong is refused, and what is not finished is
-//! never taken for a store.
+//! `hongyan copy`: everything arrives, every fault is refused, and an unfinished copy is never
+//! taken for a store.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -69,7 +69,7 @@ fn refused(output: &Output, words: &[&str]) -> String {
     said
 }
 
-/// The same for what is refused before anything is done: one line.
+/// The same for a copy that is refused before anything is done: one line.
 #[track_caller]
 fn refused_at_once(from: &str, to: &str, words: &[&str]) {
     let said = refused(&copy(from, to), words);

@@ -37,8 +37,8 @@ fn a_client_that_says_more_than_the_store_takes_is_refused_before_the_memory_is_
     writer.join().unwrap();
     let grown = server.memory("VmHWM").saturating_sub(before);
     println!("{} taken, {refused} refused, {} KiB more at most", taken.len(), grown / 1024);
-    // What waits and is being committed, and the store's own pages. A hundred and eighty megabytes
-    // were said.
+    // The messages that wait and are being committed, and the store's own pages. A hundred and
+    // eighty megabytes were sent.
     assert!(grown < 16 << 20, "{grown} bytes more");
     let mut bob = server.client(ContentForm::Object);
     bob.log_in("bob");

@@ -1,6 +1,7 @@
 //! The promise at the worst moment: the real binary is killed (SIGKILL) with messages in flight,
-//! again and again, and started on the same store. Whatever was answered with `MS` must be
-//! delivered, in order; nothing may be missing. Whatever was answered with RE_FRI_REQ must hold.
+//! again and again, and started on the same store. Each message that was answered with `MS`
+//! must be delivered, in order; nothing may be missing. Each request that was answered with
+//! RE_FRI_REQ must hold.
 //!
 //! One sender talks to three friends: one who is away, one who is there and acks, one who is there
 //! and does not ack before the kill. Others ask somebody to be their friend, are accepted, and end
@@ -52,7 +53,7 @@ fn number(id: &str) -> u64 {
     id.rsplit('-').next().unwrap().parse().unwrap()
 }
 
-/// What one connection of a friend received, and whether in order.
+/// The messages that one connection of a friend received, and whether in order.
 #[derive(Default)]
 struct Received {
     seen: BTreeSet<u64>,

@@ -81,7 +81,7 @@ fn a_client_that_sends_too_much_is_told_so_and_closed_while_others_talk() {
         config.rules.refused_requests_max = 20;
     });
     let (mut ann, mut bob) = server.friends("ann", "bob");
-    // Whatever it sends counts before a log-in, acks of nothing too.
+    // Before a log-in everything counts that it sends, acks of nothing too.
     let ack = envelope(common::ContentForm::Text, "5", None, &json!({"MessageId": "none"}));
     let mut raw = server.raw();
     raw.send_bytes(ack.repeat(200).as_bytes());

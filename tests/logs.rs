@@ -1,5 +1,5 @@
-//! What the log says about clients, line by line, in both forms; and that a client cannot make it
-//! say something else.
+//! The lines of the log about clients, one by one, in both forms. A client cannot make the log say
+//! something else.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

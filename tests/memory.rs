@@ -23,7 +23,7 @@ const QUIET: Duration = Duration::from_secs(15);
 
 struct Server {
     program: Program,
-    /// What was resident when it had started.
+    /// The resident memory when it had started.
     at_start: u64,
 }
 
@@ -46,7 +46,7 @@ impl Server {
         self.program.client(ContentForm::Object)
     }
 
-    /// What is resident and is no file, in bytes.
+    /// The resident memory that is no file, in bytes.
     fn resident(&self) -> u64 {
         self.program.memory("RssAnon")
     }
@@ -302,7 +302,7 @@ fn clients_take_no_more_than_the_budget_and_honest_ones_go_on() {
         bob.take(&format!("m{n}"));
         most = most.max(server.resident());
     }
-    // The first write after a close succeeds; what the server says to it comes back a moment later.
+    // The first write after a close succeeds; the reset comes back a moment later.
     ask(&mut hogs);
     std::thread::sleep(Duration::from_millis(50));
     let closed = hogs.iter_mut().map(Hog::ask).filter(|open| !open).count();

@@ -1,4 +1,4 @@
-//! TYPE 4 and 5: messages between friends, their acks, and what happens when either is missed.
+//! TYPE 4 and 5: messages between friends, their acks, and the loss of either.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -41,7 +41,7 @@ fn an_unacked_push_comes_again_unchanged_until_it_is_acked() {
     assert_eq!(bob.recv(), first);
     assert_eq!(bob.recv(), first);
     bob.ack("m");
-    // What was sent before the ack was heard may come before this, nothing of it after.
+    // Pushes that were sent before the ack arrived may come before this, none of them after.
     bob.send(&envelope(ContentForm::Text, "0", Some("heard"), &json!({})));
     while bob.recv() == first {}
     // This one comes again twice, in which time the other would have, too.

@@ -1,5 +1,5 @@
-//! What clients see while the database is away (docs/operations.md says the same), on a MariaDB
-//! that is killed, frozen, stopped, made read-only, and whose connections are ended.
+//! Clients while the database is away (docs/operations.md says the same), on a MariaDB that is
+//! killed, frozen, stopped, made read-only, and whose connections are ended.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -130,7 +130,7 @@ impl Deployment {
         }
     }
 
-    /// All that was refused works, and what was promised to Cy is there, once.
+    /// All requests that were refused work, and the message that was promised to Cy is there, once.
     fn everything_works(&mut self, promised: &str) {
         let until = Instant::now() + PATIENCE;
         let mut cy = loop {
@@ -434,7 +434,7 @@ fn a_commit_whose_answer_is_lost_is_promised_when_asked_again_and_delivered_once
     database.wait_for_pushes(0);
 }
 
-/// Says all of it at once, and what is refused again until it is taken. Gives what was refused.
+/// Sends all messages at once, and refused ones again until they are taken. Gives the refused ones.
 fn say_all_until_taken(sender: &mut Client, said: &[(String, &str)]) -> BTreeSet<String> {
     let send = |sender: &mut Client, said: &[&(String, &str)]| {
         let lines: Vec<String> = said.iter().map(|(id, to)| sender.message(id, to, "honk") + "\n").collect();

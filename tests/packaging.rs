@@ -1,5 +1,5 @@
-//! What packages install beside the program: the configuration file and the systemd unit fit the
-//! program as it is. The package itself is tried by `packaging/try-deb`.
+//! The files that packages install beside the program: the configuration file and the systemd unit
+//! fit the program as it is. The package itself is tried by `packaging/try-deb`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fs;

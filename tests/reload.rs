@@ -1,5 +1,5 @@
-//! SIGHUP over a real process: what changes, what needs a restart, and what happens when the file
-//! is wrong.
+//! SIGHUP over a real process: the options that change, the ones that need a restart, and a file
+//! that is wrong.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -48,7 +48,7 @@ impl Configured {
     }
 }
 
-/// What the server says to an input of 2,000 bytes that is a JSON object and no request.
+/// Expects this answer to an input of 2,000 bytes that is a JSON object and no request.
 #[track_caller]
 fn expect(client: &mut Client, code: &str) {
     client.send(&format!("{{\"x\":\"{}\"}}", "x".repeat(2_000)));

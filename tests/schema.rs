@@ -74,7 +74,7 @@ const RARE: &str =
     "SELECT seq, time_ms, content FROM pushes FORCE INDEX (kept_once) WHERE receiver = ? AND sender = ? ";
 
 /// Every statement of a hot path but the INSERTs, as it stands in the source, with the index that
-/// has to find its rows. What stands in braces is generated there: a list for 100 rows.
+/// has to find its rows. Text in braces is generated there: a list for 100 rows.
 const HOT: &[(&str, &str)] = &[
     (
         "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes FORCE INDEX (by_receiver) \
@@ -208,7 +208,7 @@ fn filled(statement: &str) -> String {
     let is_tokens = statement.contains("token_hash");
     lists.push(("{}", if is_tokens { list(|n| format!("'h{n}'")) } else { list(|n| n.to_string()) }));
     let mut text = lists.into_iter().fold(statement.to_owned(), |text, (name, list)| text.replace(name, &list));
-    // In this order: what is more exact comes first.
+    // In this order: the more exact patterns come first.
     for (before, value) in [
         ("user_name IN (", "'f201'"),
         ("user_name IN ('f201', ", "'f202'"),
@@ -252,7 +252,7 @@ fn fill(database: &mut Database) {
     ] {
         database.conn.query_drop(format!("INSERT INTO {table} VALUES {rows}")).unwrap();
     }
-    // What a server that has run for a while knows.
+    // A server that has run for a while has these statistics.
     database
         .conn
         .query_drop("ANALYZE TABLE accounts, friendships, friend_requests, blocks, pushes, resume_tokens, deletions, whereabouts")

@@ -24,8 +24,8 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// What is known of a run: a number made of all that the core said, the virtual time it took, and
-/// what was seen.
+/// The result of a run: a number made of all that the core said, the virtual time it took, and the
+/// counts of the events.
 struct Run {
     trace: u64,
     ms: u64,

@@ -13,8 +13,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1024 * 1024;
-/// What one slow receiver may cost, whatever is sent to them: their list (1 MiB), what is on its
-/// way to the store and to them, the store's own buffers. Thirty-two times as much is sent.
+/// The memory that one slow receiver may cost: their list (1 MiB), the messages on their way to the
+/// store and to them, the store's own buffers. Thirty-two times as much is sent.
 const GROWTH_MAX: u64 = 8 * MIB;
 const MESSAGES: usize = 1_000;
 const TEXT_BYTES: usize = 32 * 1024;
@@ -84,8 +84,8 @@ fn flood(server: &Server, ann: &mut Client, count: usize) {
     }
 }
 
-/// Everything that was promised comes, whole and in the order of its first sending; what comes once
-/// more is acked once more.
+/// Everything that was promised comes, whole and in the order of its first sending; a push that
+/// comes once more is acked once more.
 #[track_caller]
 fn takes_all(server: &Server, count: usize) {
     let mut bob = server.log_in("bob");
@@ -207,8 +207,8 @@ fn take_slowly(client: &mut Client, count: usize) {
     }
 }
 
-/// What a friend sends becomes seven times as large once it is escaped twice, and fills every
-/// buffer on the way. The receiver reads slowly and acks what it has read, as clients do.
+/// A text of a friend becomes seven times as large once it is escaped twice, and fills every buffer
+/// on the way. The receiver reads slowly and acks what it has read, as clients do.
 #[test]
 fn a_friend_cannot_lock_out_a_slow_receiver() {
     const COUNT: usize = 200;

@@ -1,6 +1,6 @@
-//! What clients see while the SQLite file is deleted, replaced or moved (nothing is promised that
-//! the next start would not find), and while somebody else holds it, so that it can be read and
-//! not written.
+//! Clients while the SQLite file is deleted, replaced or moved (nothing is promised that the next
+//! start would not find), and while another program holds it, so that it can be read and not
+//! written.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -220,8 +220,8 @@ fn pushes_are_deleted(store: &rusqlite::Connection) {
     }
 }
 
-/// What an operator may wait for the news, whom nobody else tells: docs/operations.md says that the
-/// store is looked at every five seconds.
+/// The time in which an operator gets the news, whom nobody else tells: docs/operations.md says
+/// that the store is looked at every five seconds.
 const NEWS_WITHIN: Duration = Duration::from_secs(10);
 
 #[test]

@@ -1,5 +1,5 @@
-//! A start while the database is away: it is waited for, for as long as is allowed; what waiting
-//! does not mend is refused at once.
+//! A start while the database is away: the server waits for it, for as long as is allowed; a fault
+//! that waiting does not mend is refused at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -118,7 +118,7 @@ fn a_url_that_is_wrong_is_refused_at_once_and_what_is_wrong_is_named() {
 
 #[test]
 fn whatever_keeps_a_database_away_is_said_plainly() {
-    // Nobody listens; the name leads nowhere; what answers is something else; what answers says
+    // Nobody listens; the name leads nowhere; another program answers; a program accepts and says
     // nothing.
     let greeting = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = |port: u16| format!("mysql://geese:secret@127.0.0.1:{port}/geese");
@@ -214,7 +214,7 @@ fn errors_that_waiting_does_not_mend_are_refused_at_once() {
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, CERTIFICATE).unwrap();
     refused(&format!("{url}?root_cert_path={}", ca.display()), "TLS");
-    // Whatever its name, and whatever it is.
+    // A table of any name is refused, and a view, too.
     let mut root = database.root();
     for (make, drop) in [
         ("CREATE TABLE wp_posts (id INT)", "DROP TABLE wp_posts"),

@@ -48,7 +48,7 @@ fn server(args: &[&str]) -> Program {
     Program::on("memory:", &[&CHEAP_PASSWORDS[..], &tls, args].concat())
 }
 
-/// `openssl s_client`: what goes in is encrypted, what comes out was.
+/// `openssl s_client`: it encrypts its input, and its output was encrypted.
 struct OpenSsl {
     child: Child,
     input: Option<ChildStdin>,
@@ -126,7 +126,7 @@ impl Drop for OpenSsl {
     }
 }
 
-/// What `openssl s_client` says of one handshake.
+/// The output of `openssl s_client` about one handshake.
 fn handshake(addr: SocketAddr, args: &[&str]) -> Output {
     let ca = file("ca.pem");
     Command::new("openssl")
@@ -317,7 +317,7 @@ fn what_is_no_tls_harms_nobody() {
     behind.set_read_timeout(Some(PATIENCE)).unwrap();
     behind.write_all(&[&hello[..], &[0xEE; 500]].concat()).unwrap();
     answer.clear();
-    // The end may be a reset, since what was sent is not read to its end.
+    // The end may be a reset, since the bytes are not read to their end.
     behind.read_to_end(&mut answer).ok();
     assert_eq!(answer.first(), Some(&0x16), "its own hello comes first");
     bob.fence();

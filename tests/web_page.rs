@@ -1,5 +1,5 @@
-//! The web page on the port of the clients: what it is sent with, what it costs, and that it keeps
-//! to itself. What it does in a browser is in `tests/page/`.
+//! The web page on the port of the clients: its headers, its cost, and that it keeps to itself. The
+//! tests of the page in a browser are in `tests/page/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -22,7 +22,7 @@ fn path_of(name: &str) -> String {
     if name == "index.html" { "/".to_owned() } else { format!("/web/{name}") }
 }
 
-/// What is served of a file: of code, no comments and no indentation.
+/// The part of a file that is served: of code, no comments and no indentation.
 fn served(name: &str, content: &str) -> String {
     let is_script = name.ends_with(".js");
     if !is_script && !name.ends_with(".css") {
@@ -107,7 +107,7 @@ fn a_websocket_is_opened_at_the_address_of_the_page() {
     client.expect_error("x", "NOT_LOGGED_IN");
 }
 
-/// A policy only forbids; what is forbidden should not be asked for either.
+/// A policy only forbids; forbidden things should not be asked for either.
 #[test]
 fn the_page_needs_nothing_from_elsewhere_and_makes_no_markup_out_of_text() {
     let files = files();

@@ -3,7 +3,7 @@
 
 import { SYSTEM, whatToDo } from "./protocol.js";
 
-// What becomes of a message of ours whose sending failed. The states of a message:
+// The fate of a message of ours whose sending failed. The states of a message:
 //   wait     not sent yet, or to be sent again by itself
 //   sent     on its way: the server has not promised it
 //   safe     promised (MS)
@@ -93,8 +93,8 @@ export const title = (peer) => peer.nick || peer.name;
 export const matches = ({ name, nick }, words) =>
 	`${name}\n${nick}`.toLocaleLowerCase().includes(words.toLocaleLowerCase());
 
-// What keys that a profile shows now mean for a peer. `found`: readPublic of the profile, `text` its
-// rsaPublicKey. Edits the peer.
+// Applies the keys that a profile shows now to a peer. `found`: readPublic of the profile, `text`
+// its rsaPublicKey. Edits the peer.
 export function noteKeys(peer, found, text) {
 	if (!peer.keys) return pin(peer, found, text);
 	const same = found && found.encrypt === peer.keys.encrypt && found.sign === peer.keys.sign;

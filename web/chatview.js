@@ -206,7 +206,7 @@ function stateOf(peer, online) {
 	return known ? at + t(online ? "online" : "offline") : at.slice(0, -3);
 }
 
-// What the button in the head says of the encryption: [text, icon, kind].
+// The button in the head about the encryption: [text, icon, kind].
 function lockOf({ name, alert, friend, keys, plain, safe }) {
 	if (name === SYSTEM) return null;
 	if (alert) return ["lock.changed", "alert", "bad"];
@@ -216,7 +216,7 @@ function lockOf({ name, alert, friend, keys, plain, safe }) {
 	return safe ? ["lock.safe", "lock", "good"] : ["lock.on", "lock", "plain"];
 }
 
-// What stands above the messages: [text, kind, id of the banner if there is something to do].
+// The banners above the messages: [text, kind, id of the banner if there is something to do].
 function bannersOf({ name, alert, friend, incoming, outgoing, last, keys, plain }) {
 	if (alert) return [[alert.text ? "keys.changed" : "keys.gone", "bad", "key-warning"]];
 	if (name === SYSTEM) return [];

@@ -159,7 +159,7 @@ function askForm(name) {
 	return element;
 }
 
-// What is shown of the keys changes only with them: a number that is being compared stays.
+// The text about the keys changes only with the keys: a number that is being compared stays.
 async function showKeys(section, peer, other) {
 	const missing = peer.keys && keysMissing();
 	const { keys, alert, safe, plain, friend } = peer;
@@ -232,7 +232,8 @@ export function backupDialog(exportable) {
 		),
 		h("button.link#skip-backup", { onclick: skip }, t("backup.skip")),
 	);
-	// It is offered once: a click beside it or the escape key is no answer, and Enter does not close it.
+	// It is offered once: a click beside it or the escape key is no answer, and Enter does not close
+	// it.
 	passphrase.lastChild.focus();
 	element.firm = true;
 	element.leave = skip;

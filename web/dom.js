@@ -3,8 +3,8 @@
 import { isPicture } from "./protocol.js";
 import { title } from "./chat.js";
 
-// An element: h("button.small#id", {attributes}, ...children); the attributes may be left out. What
-// begins with "on" is a listener, and true sets an attribute that has no value.
+// An element: h("button.small#id", {attributes}, ...children); the attributes may be left out. A
+// name that begins with "on" is a listener, and true sets an attribute that has no value.
 export function h(spec, ...children) {
 	const [tag, ...marks] = spec.split(/(?=[.#])/);
 	const element = document.createElement(tag);

@@ -176,8 +176,8 @@ export function readEnvelope(content) {
 	return Object.fromEntries(ENVELOPE_FIELDS.map((field) => [field, text(found[field])]));
 }
 
-// Verifies an envelope, then decrypts it. `user`: the owner of the keys `own`. `signer`: what
-// readPublic gave for the pinned keys of the sender. The answer is {text} or {fault}: "receiver" (for
+// Verifies an envelope, then decrypts it. `user`: the owner of the keys `own`. `signer`: the result
+// of readPublic for the pinned keys of the sender. The answer is {text} or {fault}: "receiver" (for
 // other keys than ours), "signer" (not the pinned key) or "forged".
 export async function open({ user, sender, receiver, messageId, envelope, own, signer }) {
 	// `self` and `own` are for messages of the user's own: in a friend's they would be a second text.

@@ -1,5 +1,6 @@
-// What the leading tab does for all tabs: it holds the connection, stores what comes in before it
-// acks it, and sends what waits. Other tabs call it over the bus and hear of every change.
+// The work of the leading tab for all tabs: it holds the connection, stores each push before it
+// acks it, and sends the messages that wait. Other tabs call it over the bus and hear of every
+// change.
 
 import { emit, on, tab } from "./bus.js";
 import { afterFailure, afterRoster, agreeKeys, isNew, lastOf, noteRow, rowOf } from "./chat.js";
@@ -40,7 +41,8 @@ let skew = 0;
 const online = new Set();
 const views = new Map();
 
-// Continues the session of this browser, if there is one. The answer: what tabs may call.
+// Continues the session of this browser, if there is one. The answer: the functions that tabs may
+// call.
 export async function startEngine() {
 	on("view", ({ tab: who, peer }) => {
 		if (peer === undefined) views.delete(who);
@@ -342,7 +344,7 @@ async function block(request) {
 	return blocked;
 }
 
-// --- What comes in
+// --- Incoming pushes
 
 const queue = [];
 let draining = false;
@@ -415,7 +417,7 @@ async function readHeldOf(name) {
 	emit("peers", [await store.changePeer(name, note)]);
 }
 
-// --- What goes out
+// --- Outgoing messages
 
 // The peers to whom messages are being sent; true if more were written meanwhile.
 const sending = new Map();

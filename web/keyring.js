@@ -5,7 +5,7 @@ import { noteKeys } from "./chat.js";
 import * as e2e from "./e2e.js";
 import { ServerError } from "./protocol.js";
 
-// A friend may publish other keys at any time, so what was read is not believed for long.
+// A friend may publish other keys at any time, so keys that were read are not believed for long.
 const FRESH_MS = 10_000;
 const SUSPECT_MS = 1_000;
 
@@ -27,7 +27,7 @@ export class Keyring {
 	#public = new Map();
 	#peers = new Map();
 	#ownPublic = null;
-	// What ownState said last; "" if our profile was not read since.
+	// The last result of ownState; "" if our profile was not read since.
 	#ownState = "";
 	own = null;
 

@@ -204,7 +204,7 @@ function route(focus) {
 	else if (seq === undefined) chat.focus(wide.matches);
 }
 
-// --- What the user hears of
+// --- Notices to the user
 
 function headline() {
 	const count = model.user ? unread() : 0;
@@ -241,7 +241,7 @@ function toast(text) {
 	}, TOAST_MS);
 }
 
-// Who says what. What happened has the name in its text.
+// The speaker and the text. The text of an event has the name in it.
 function words(row) {
 	const name = row.peer === SYSTEM ? t("system.title") : title(peerOf(row.peer) ?? { name: row.peer });
 	const said = row.kind === "text" || row.kind === "notice";

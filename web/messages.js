@@ -15,7 +15,7 @@ const NEAR_PX = 500;
 const AT_END_PX = 60;
 const GROUP_MS = 5 * 60_000;
 
-// `focus()` puts the focus back into the chat when what had it is gone.
+// `focus()` puts the focus back into the chat when the element that had it is gone.
 export function messageList(focus) {
 	const list = h("ol.rows");
 	// New messages are announced elsewhere, once; older ones that scrolling brings in are not.
@@ -33,7 +33,7 @@ export function messageList(focus) {
 	let newSeq = 0;
 	let sticks = true;
 	scroller.addEventListener("scroll", soon(scrolled), { passive: true });
-	// A banner, a longer draft or a keyboard takes room: who saw the newest message still does.
+	// A banner, a longer draft or a keyboard takes room: a user who saw the newest message still does.
 	new ResizeObserver(() => sticks && toBottom()).observe(scroller);
 
 	// Opens a chat, at a message if `seq` is given.

@@ -1,5 +1,5 @@
-// What one tab knows and shows: a copy of the database's peers, kept up to date by the events of the
-// leader, and the things that the user can do.
+// The knowledge of one tab, which it shows: a copy of the database's peers, kept up to date by the
+// events of the leader; and the actions of the user.
 
 import { emit, call, on, tab, tell } from "./bus.js";
 import { isListed, lastOf } from "./chat.js";
@@ -28,7 +28,7 @@ export const model = {
 	open: "",
 };
 
-// --- What the leader tells
+// --- Events from the leader
 
 // Listens, and loads the session of this browser, if there is one.
 export async function loadModel() {
@@ -68,7 +68,7 @@ async function enter(user) {
 }
 
 async function session({ user, last, notice }) {
-	// At once: what the leader tells of the new user follows.
+	// At once: the events of the new user follow.
 	Object.assign(model, { me: null, online: new Set(), blocked: new Set(), open: "" });
 	if (user) await enter(user);
 	else {
@@ -88,7 +88,7 @@ function presence({ reset, changes }) {
 	tell("list", null);
 }
 
-// --- What the views ask
+// --- Questions of the views
 
 export const peerOf = (name) => model.peers.get(name) ?? null;
 
@@ -129,7 +129,7 @@ export function problem(name, text) {
 	return fits && byteLength(text) <= TEXT_BYTES_MAX ? null : "text.long";
 }
 
-// --- What the user does
+// --- Actions of the user
 
 export function look() {
 	const shown = document.visibilityState === "visible";

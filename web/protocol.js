@@ -22,7 +22,7 @@ export class ServerError extends Error {
 	}
 }
 
-// What to do after each error:
+// The right reaction to each error:
 //   again    send the same request again under the same id, after a growing pause
 //   later    tell the user; sending it again helps only after minutes
 //   never    an unchanged request is refused again
@@ -112,7 +112,7 @@ export const PROFILE_FIELDS = {
 	rsaPublicKey: 8192,
 };
 
-// What a page may show as a picture: a small image inside the profile itself. An address of another
+// A page may show as a picture: a small image inside the profile itself. An address of another
 // server would tell that server who looks at the profile.
 const PICTURE = /^data:image\/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}$/;
 export const isPicture = (value) =>

@@ -1,5 +1,5 @@
-// What this browser keeps, in IndexedDB: one database for the session and the settings, and one for
-// each user with their friends, messages and keys.
+// The data that this browser keeps, in IndexedDB: one database for the session and the settings,
+// and one for each user with their friends, messages and keys.
 
 const STRICT = { durability: "strict" };
 

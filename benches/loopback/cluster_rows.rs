@@ -1,5 +1,5 @@
-//! Several nodes over one MariaDB: what a name costs a server that is alone, what a second node
-//! adds, how long a message to a user of another node takes and what it writes, and log-ins.
+//! Several nodes over one MariaDB: the cost of a name for a server that is alone, the gain from a
+//! second node, the time and the writes of a message to a user of another node, and log-ins.
 
 use super::clients::open_all;
 use super::cluster_nodes::{Across, Nodes};
@@ -17,7 +17,7 @@ use super::{Fallible, check_interrupt, median};
 use hongyan::store::mysql::MysqlDatabase;
 use serde_json::json;
 
-/// Who is measured, in this order.
+/// The arrangements that are measured, in this order.
 const ALONE: &str = "one server without a name";
 const NODE: &str = "one node";
 const APART: &str = "two nodes, all pairs on one node";
@@ -57,7 +57,7 @@ pub struct Window {
     /// Until the sender has `MS`, and until the receiver has the message.
     pub promised: Histogram,
     pub pushed: Histogram,
-    /// What the database did: rows inserted or deleted, and transactions.
+    /// The work of the database: rows inserted or deleted, and transactions.
     pub rows: f64,
     pub commits: f64,
     pub frames: f64,

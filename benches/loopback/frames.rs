@@ -1,4 +1,4 @@
-//! What the clients say, prepared: only the id is written anew for each message, at its fixed
+//! The frames of the clients, prepared: only the id is written anew for each message, at its fixed
 //! place.
 //!
 //! hongyan is spoken to in the string form, in which the ids of all four frames stand at the

@@ -19,7 +19,7 @@ use std::time::Instant;
 pub const WAITING: usize = 20;
 /// A user is a friend of so many users before and so many behind in the ring.
 pub const NEIGHBOURS: usize = 5;
-/// What the server asks for: a page and one more, which tells whether there are more.
+/// The server asks for a page and one more, which tells whether there are more.
 const PAGE: u32 = 65;
 
 /// Users in a ring, each a friend of their neighbours.
@@ -131,8 +131,8 @@ impl Costs {
 }
 
 pub struct Cost {
-    /// Users a second. That is also the load's rate, whose clients make a connection each; what the
-    /// server needs of its core is not.
+    /// Users a second. The load has the same rate: its clients make a connection each. The rate
+    /// does not say how much of its core the server needs.
     pub rate: f64,
     pub cpu_us: f64,
 }

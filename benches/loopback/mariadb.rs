@@ -69,7 +69,7 @@ impl MariaDb {
         Ok(Some(Self { base: format!("mysql://hongyan:x@127.0.0.1:{port}"), ..this }))
     }
 
-    /// What it says it is.
+    /// The version that it reports.
     pub fn version(&self) -> Fallible<String> {
         Ok(connect(&self.base)?.query_first("SELECT VERSION()")?.unwrap_or_default())
     }
@@ -89,7 +89,7 @@ fn connect(base: &str) -> Result<Conn, mysql::Error> {
 }
 
 impl Database {
-    /// What `--store` takes.
+    /// The value for `--store`.
     pub fn url(&self) -> String {
         format!("{}/{}", self.base, self.name)
     }

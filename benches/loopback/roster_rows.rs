@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 const STAR: &str = "star";
 /// `--friends-max` of a server.
 const FRIENDS: usize = 5_000;
-/// What their friends may notice, in ms.
+/// The latency that their friends may notice, in ms.
 const NOTICED_MS_MAX: f64 = 20.0;
 const MESSAGES_PER_SECOND: f64 = 200.0;
 const COMES_EVERY: Duration = Duration::from_millis(50);

@@ -46,7 +46,7 @@ impl Secure {
     }
 }
 
-/// A connection with TLS. What is written before the handshake is done goes out behind it.
+/// A connection with TLS. Bytes that are written before the end of the handshake go out behind it.
 pub struct SecureStream<S> {
     session: Box<ClientConnection>,
     pub socket: S,

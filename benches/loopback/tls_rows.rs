@@ -1,5 +1,5 @@
-//! What TLS costs: of a message, of an idle connection, and those who talk while many others shake
-//! hands.
+//! The cost of TLS: for a message, for an idle connection, and for those who talk while many others
+//! shake hands.
 
 use super::Fallible;
 use super::clients::log_in_all;
@@ -17,7 +17,7 @@ use super::storm::{Guest, Proof};
 use super::storm_rows;
 use super::subjects::{Starter, sqlite_url};
 
-/// What a message over TLS may cost, of one without.
+/// The cost that a message over TLS may have, in percent of one without.
 const MESSAGE_PERCENT_MAX: f64 = 160.0;
 const CONNECTION_BYTES_MAX: f64 = 3_072.0;
 const P99_MS_MAX: f64 = 20.0;

@@ -143,8 +143,8 @@ pub enum CoreEvent<'a> {
         /// The frame.
         frame: Box<BusFrame>,
     },
-    /// Of a node with a bus: all that happened in this turn of the loop was handed in. Whatever the
-    /// turn has for another node is published now, together. Needed if
+    /// Of a node with a bus: all that happened in this turn of the loop was handed in. All frames
+    /// of the turn to other nodes are published now, together. Needed if
     /// [`ChatCore::publishes`](super::ChatCore::publishes).
     TurnEnded,
     /// Of a node with a bus: it can publish on no instance of it any more (`false`), or on one
@@ -385,7 +385,7 @@ pub enum Job {
     },
     /// Data lane of the user: the next page. → [`JobOutcome::Page`]
     LoadPage {
-        /// Whose.
+        /// The receiver of the pushes.
         user: UserName,
         /// Only pushes with a greater `seq`.
         after_seq: u64,
@@ -400,7 +400,7 @@ pub enum Job {
     GetProfile {
         /// The user who asks.
         asker: UserName,
-        /// Whose.
+        /// The user of the profile.
         user: UserName,
     },
     /// Data lane of the receiver: store a push. Storing it twice has the same effect as once. →
@@ -438,7 +438,7 @@ pub enum Job {
     /// Data lane of the user: make a resume token, store its hash, and delete the oldest tokens
     /// beyond `tokens_max`. → [`JobOutcome::Token`]
     MakeToken {
-        /// Whose.
+        /// The user who may log in with it.
         user: UserName,
         /// The time, in ms since the epoch.
         now_ms: u64,
@@ -451,7 +451,7 @@ pub enum Job {
     },
     /// Data lane of the user: delete all their tokens. → [`JobOutcome::TokensRevoked`]
     RevokeTokens {
-        /// Whose.
+        /// The user of the tokens.
         user: UserName,
     },
     /// Data lane of `other`: end a friendship in both directions, and withdraw the pending request

@@ -105,12 +105,12 @@ pub enum LogEvent {
     },
     /// A stop had cut short the deletion of an account. After the start the server resumes it.
     DeletionGoesOn {
-        /// Whose account it is.
+        /// The user of the account.
         user: UserName,
     },
     /// A resumed deletion has ended.
     DeletionWentOn {
-        /// Whose account it is.
+        /// The user of the account.
         user: UserName,
         /// Nothing is left; otherwise the next start resumes it.
         is_done: bool,
@@ -149,7 +149,7 @@ pub enum LogEvent {
     },
     /// A page of waiting pushes was read from the store; not noted for the first page of a log-in.
     PageRead {
-        /// Whose.
+        /// The receiver of the pushes.
         user: UserName,
         /// The number of pushes on the page.
         pushes: usize,

@@ -259,7 +259,7 @@ impl ChatCore {
         }
     }
 
-    /// Applies other rules from now on. Whatever exists already stays, even beyond a new limit. The
+    /// Applies other rules from now on. Everything that exists stays, even beyond a new limit. The
     /// new save delay also applies to pushes that are not saved yet; other waits that have begun
     /// keep their deadlines.
     pub fn set_rules(&mut self, rules: CoreSettings) {

@@ -1,6 +1,6 @@
 //! The settings of the chat core. Each is an option.
 
-/// Who may see the e-mail address in a user's profile. Users always see their own.
+/// The users who may see the e-mail address in a profile. Users always see their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmailVisibility {
     /// Every user who is logged in.
@@ -132,7 +132,7 @@ pub struct CoreSettings {
     pub pending_requests_max: u32,
     /// The largest number of users whom one user blocks.
     pub blocked_max: u32,
-    /// Who may see e-mail addresses.
+    /// The users who may see e-mail addresses.
     pub profile_email: EmailVisibility,
     /// The largest number of PRESENCE frames that are written at a time, to all connections
     /// together. The others follow a moment later.

@@ -1,6 +1,6 @@
 //! One connection to a server: raw or WebSocket, with or without TLS. It blocks only while it is
-//! being established, and in [`ServerLink::finish`]. Whatever the server sends, it uses no more
-//! memory than one frame needs.
+//! being established, and in [`ServerLink::finish`]. It uses no more memory
+//! than one frame needs, for any bytes from the server.
 
 use super::driver::SOCKET;
 use super::target::ServerAddress;

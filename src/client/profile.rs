@@ -40,7 +40,7 @@ pub struct Friend {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PendingFriendRequest {
-    /// The other user: who asked, or who was asked.
+    /// The other user: the one who asked, or the one who was asked.
     pub user_name: String,
     /// The id of the request.
     pub message_id: String,

@@ -96,7 +96,7 @@ impl SignUpProgress {
         }
     }
 
-    /// Is a heartbeat to be sent now? Only once. Whatever its answer is, it arrives after the frame
+    /// Is a heartbeat to be sent now? Only once. Its answer, of any kind, arrives after the frame
     /// that gives the reason, if there is one.
     fn must_send_heartbeat(&mut self) -> bool {
         self.failed && !std::mem::replace(&mut self.has_asked, true)

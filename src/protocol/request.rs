@@ -119,7 +119,7 @@ pub enum ClientRequest<'a> {
     GetUser {
         /// The request's id.
         mid: Option<MessageId<'a>>,
-        /// Whose profile.
+        /// The user of the profile.
         user: UserNameRef<'a>,
     },
     /// TYPE 4.

@@ -408,7 +408,7 @@ fn data_worker(
         // Answers first, then one wake: the loop finds them all.
         for answer in tickets.drain(..).zip(outcomes) {
             if done.send(answer).is_err() {
-                // The pool was dropped: nobody waits for answers any more, but what is queued is
+                // The pool was dropped: nobody waits for answers any more, but queued jobs are
                 // still done.
                 break;
             }

@@ -418,7 +418,7 @@ mod tests {
                 assert_eq!(read(&bytes[..length], to), None, "{record:?} {length}");
             }
             assert_eq!(read(&[&bytes[..], &[0]].concat(), to), None);
-            // Whatever the bytes are, decoding takes no more memory than they do.
+            // Decoding takes no more memory than the bytes do, for any bytes.
             for at in 0..bytes.len() {
                 let mut odd = bytes.clone();
                 odd[at] = 0xff;

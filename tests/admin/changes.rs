@@ -1,4 +1,4 @@
-//! What operators change: notices, disconnects, bans, passwords, deletions; and the line in the log
+//! Changes by operators: notices, disconnects, bans, passwords, deletions; and the line in the log
 //! that each leaves.
 
 use super::caller::{get, get_unix, post};

@@ -14,7 +14,7 @@ fn file() -> Value {
     serde_json::from_str(&std::fs::read_to_string(FILE).unwrap()).unwrap()
 }
 
-/// What a reference stands for.
+/// The value that a reference stands for.
 fn resolved<'a>(file: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {
         Some(place) => file.pointer(place.strip_prefix('#').unwrap()).unwrap_or_else(|| panic!("no {place}")),

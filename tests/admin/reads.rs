@@ -1,4 +1,4 @@
-//! What operators can see: health, users, messages.
+//! Reports for operators: health, users, messages.
 
 use super::caller::get;
 use crate::Managed;

@@ -1,5 +1,6 @@
-//! What a source file names of its own crate, read by a parser: `use` trees, paths in code, in
-//! types and in macros, with `self` and `super` resolved. Code for tests alone is left out.
+//! The names of its own crate that a source file uses, read by a parser: `use` trees, paths in
+//! code, in types and in macros, with `self` and `super` resolved. Code for tests alone is left
+//! out.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use std::collections::BTreeMap;
@@ -214,8 +215,8 @@ pub fn graph(of: &BTreeMap<Name, Vec<Import>>) -> Graph {
     edges.collect()
 }
 
-/// Modules that name each other in a circle, if there are any: what is left when those are taken
-/// away, one after another, that name none of the rest, or are named by none.
+/// Modules that name each other in a circle, if there are any: the ones that are left when those
+/// are taken away, one after another, that name none of the rest, or are named by none.
 pub fn circles(graph: &Graph) -> Vec<Name> {
     let mut left: Vec<Name> = graph.keys().cloned().collect();
     loop {

@@ -110,7 +110,7 @@ fn a_flood_of_pushes_is_read_only_as_fast_as_the_program_takes_them() {
     let mut talk = fake.log_in();
     give_token(&mut talk);
     talk.socket.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    // What the sockets hold is a few MiB; a client that reads without bound takes all of this.
+    // The sockets hold a few MiB; a client that reads without bound takes all of this.
     let mut written = 0;
     let blocked = loop {
         match talk.socket.write(large_push(written).as_bytes()) {

@@ -1,5 +1,5 @@
-//! What users and operators do on one node shows on the others: friendships begin and end, profiles
-//! change, notices arrive.
+//! The acts of users and operators on one node show on the others: friendships begin and end,
+//! profiles change, notices arrive.
 
 use super::life::Managed;
 use super::make_friends;
@@ -164,7 +164,7 @@ fn a_notice_reaches_users_on_all_nodes_once() {
     for user in [&mut ann, &mut bob] {
         take_notice(user, "tonight at eight");
     }
-    // Who was away, and on the other node last.
+    // The user who was away, and on the other node last.
     let mut cid = b.node.log_in("cid");
     take_notice(&mut cid, "tonight at eight");
     database.wait_for_pushes_awake(0, [&mut ann, &mut bob, &mut cid]);

@@ -1,5 +1,5 @@
-//! The life of a cluster: what operators do on one node holds on all, nodes are drained, come and
-//! go.
+//! The life of a cluster: an act of an operator on one node holds on all, nodes are drained, come
+//! and go.
 
 use super::make_friends;
 use crate::common::{Client, MariaDb, Node, PATIENCE, Redis, health};

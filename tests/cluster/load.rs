@@ -41,7 +41,7 @@ pub(crate) struct Answer {
     pub(crate) to: &'static str,
 }
 
-/// What the users of a run have recorded.
+/// The records of the users of a run.
 #[derive(Default)]
 pub(crate) struct Known {
     /// Answered with `MS`.

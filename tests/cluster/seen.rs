@@ -1,4 +1,4 @@
-//! What operators see of a cluster: how its nodes are, their numbers, and their health.
+//! Reports about a cluster for operators: the state of its nodes, their numbers, and their health.
 
 use super::life::{Managed, two};
 use super::make_friends;

@@ -27,7 +27,7 @@ impl Database {
         Some(Self { conn, name, server })
     }
 
-    /// What `--store` takes.
+    /// The value for `--store`.
     pub fn url(&self) -> String {
         format!("{}/{}", self.server.trim_end_matches('/'), self.name)
     }

@@ -11,13 +11,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Who the server under test is: no right to write into a database that is read-only.
+/// The user of the server under test, with no right to write into a database that is read-only.
 const USER: &str = "geese";
 const DATABASE: &str = "geese";
 /// A start after a kill repairs what was not finished.
 const START_WAIT: Duration = Duration::from_secs(60);
 
-/// The smallest there are: what these databases do is little.
+/// The smallest there are: these databases do little.
 const SMALL: [&str; 2] = ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M"];
 
 fn make_data(folder: &TempDir) {
@@ -49,7 +49,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Who may connect, and where to.
+/// The clients that may connect, and the address for them.
 #[derive(Clone, Copy)]
 enum Reach {
     Loopback,
@@ -115,8 +115,8 @@ impl MariaDb {
         Some(database)
     }
 
-    /// A second server that has what this one has now: what the other one of a pair that replicates
-    /// would be.
+    /// A second server with the data that this one has now, like the other one of a pair that
+    /// replicates.
     pub fn replica(&mut self) -> Self {
         self.stop();
         let folder = tempfile::tempdir().unwrap();
@@ -185,7 +185,7 @@ impl MariaDb {
         }
     }
 
-    /// What `--store` takes.
+    /// The value for `--store`.
     pub fn url(&self) -> String {
         self.url_by_way_of(self.port)
     }
@@ -214,7 +214,7 @@ impl MariaDb {
         self.root().query_first("SELECT count(*) FROM pushes").unwrap().unwrap()
     }
 
-    /// Waits until there are so many: what is acked is deleted in a moment.
+    /// Waits until there are so many: an acked push is deleted in a moment.
     pub fn wait_for_pushes(&self, count: u64) {
         self.wait_for_pushes_awake(count, []);
     }

@@ -1,5 +1,5 @@
-//! What the loopback tests share: a server in this process on a free port, and clients that wait
-//! for conditions.
+//! The parts that the loopback tests share: a server in this process on a free port, and clients
+//! that wait for conditions.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its part of it")]
 

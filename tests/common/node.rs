@@ -15,7 +15,7 @@ pub struct Node {
     words: Vec<String>,
     child: Child,
     log: Receiver<String>,
-    /// What it logged before it was ready, if it was started again.
+    /// Its log until it was ready, if it was started again.
     pub started_with: Vec<String>,
 }
 
@@ -154,7 +154,7 @@ impl Drop for Node {
     }
 }
 
-/// What a load balancer hears; empty when nothing comes.
+/// The answer that a load balancer gets; empty when nothing comes.
 pub fn health(addr: SocketAddr) -> String {
     let mut text = String::new();
     if let Ok(mut stream) = TcpStream::connect(addr) {

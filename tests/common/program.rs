@@ -14,7 +14,7 @@ pub const CHEAP_PASSWORDS: [&str; 4] = ["--argon2-memory", "8KiB", "--argon2-pas
 pub struct Program {
     child: Child,
     pub addr: SocketAddr,
-    /// What it logged before it was ready.
+    /// Its log until it was ready.
     pub start_log: Vec<String>,
     admin: Option<SocketAddr>,
     log: Receiver<String>,

@@ -24,7 +24,7 @@ fn program() -> Option<String> {
         let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         asked.is_ok_and(|status| status.success())
     };
-    // Who names one wants this one, and no skipped test.
+    // A developer who names a program wants this one, and no skipped test.
     if let Ok(program) = std::env::var("HONGYAN_TEST_REDIS_PROGRAM") {
         assert!(has(&program), "{program} does not run");
         return Some(program);

@@ -7,7 +7,7 @@ use hongyan::store::token::TokenExpiryBounds;
 use hongyan::store::{PushSaveResult, StoreConnection, StoreError, friendship};
 use std::collections::BTreeSet;
 
-/// Four bytes, a NUL, quotes, a combining mark, trailing space: what has to come back as it was.
+/// Four bytes, a NUL, quotes, a combining mark, trailing space: it has to come back as it was.
 pub(crate) const ODD: &str = "🪿 鸿雁\0\u{1f468}\u{200d}\u{1f469} e\u{301} '\"\\%_;-- \r\n ";
 
 pub(crate) fn user(name: &str) -> UserName {

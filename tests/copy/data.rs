@@ -126,11 +126,11 @@ struct Known {
     password_hash: Option<Secret>,
     friends: BTreeSet<String>,
     pushes: Vec<Push>,
-    /// What asking the hub once more says: already friends, or pending since when.
+    /// The answer to another request to the hub: already friends, or pending since when.
     asked: Option<FriendRequestOutcome>,
     /// Is their request pending under its id?
     pending: bool,
-    /// Whom they block.
+    /// The users they block.
     blocked: Vec<UserName>,
     /// Their friends and requests, as they are shown them.
     roster: (Vec<RosterFriend>, Vec<RosterFriendRequest>, Vec<RosterFriendRequest>),

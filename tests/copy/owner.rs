@@ -1,4 +1,4 @@
-//! Whose file a copy into SQLite is.
+//! The owner of a file that a copy into SQLite makes.
 
 use crate::{Folder, copied};
 

@@ -1,5 +1,5 @@
-//! Nobody knows whether two are friends: what the store did was lost on the way. Until it is known
-//! nobody is told that they are none.
+//! Nobody knows whether two are friends: the outcome of the store was lost on the way. Until it is
+//! known nobody is told that they are none.
 
 use super::{ann_and_bob, friendships};
 use crate::sim::lanes::{Fate, Plan};

@@ -1,4 +1,4 @@
-//! docs/protocol.md §6: who is still there.
+//! docs/protocol.md §6: idle connections.
 
 use super::{ann_and_bob, any};
 use crate::sim::say::Say;
@@ -146,7 +146,7 @@ fn when_very_many_fall_silent_together_they_are_closed_over_some_ticks() {
     }
 }
 
-/// The process was stopped; what came meanwhile is read over several turns.
+/// The process was stopped; the input of that time is read over several turns.
 #[test]
 fn nobody_is_judged_before_everything_that_came_by_then_was_heard() {
     let (mut w, ann, bob) = ann_and_bob();

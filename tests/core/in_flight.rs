@@ -76,8 +76,8 @@ fn a_flood_of_messages_to_an_absent_friend_waits() {
 #[test]
 fn large_messages_count_more() {
     let (w, bob) = world();
-    // 60,000 bytes and what is around them are 15 units of 4,096; the one that reaches the bound is
-    // taken.
+    // 60,000 bytes and the bytes around them are 15 units of 4,096; the one that reaches the bound
+    // is taken.
     flood(w, bob, bobs_saves, 1_024_usize.div_ceil(15), "MS ", |n| message("bob", "dan", n, 60_000));
 }
 

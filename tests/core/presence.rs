@@ -1,4 +1,4 @@
-//! PRESENCE: who is online, told to friends who watch.
+//! PRESENCE: friends who watch are told of users who come and go.
 
 use crate::sim::lanes::Fate;
 use crate::sim::say::Say;

@@ -1,4 +1,4 @@
-//! The push hook: who is announced, when, and how often.
+//! The push hook: the users it announces, when, and how often.
 
 use super::{ann_and_bob_by, pages};
 use crate::sim::lanes::Fate;
@@ -28,7 +28,7 @@ fn line((at_ms, notice): &(u64, PushHookNotice), start_ms: u64) -> String {
     format!("{} {} {} {waiting_pushes}{more}", at_ms - start_ms, push.receiver(), push.id())
 }
 
-/// Who was announced since it was last asked: when, since `start_ms`, the first push, how many.
+/// The users announced since the last call: when, since `start_ms`, the first push, how many.
 fn announced(w: &mut World, start_ms: u64) -> Vec<String> {
     std::mem::take(&mut w.announced).iter().map(|found| line(found, start_ms)).collect()
 }

@@ -1,5 +1,5 @@
-//! Other rules while the server runs: what is there stays, and what comes is held to them. The
-//! invariants, which are checked after each event, allow the one and not the other.
+//! Other rules while the server runs: everything that exists stays, and new things are held to
+//! them. The invariants, which are checked after each event, allow the one and not the other.
 
 use super::{ann_and_bob, ann_and_bob_by, ids};
 use crate::rules;

@@ -1,5 +1,5 @@
-//! docs/protocol.md §5: what is not acked in 15 s is sent again; not into a connection that is
-//! stuck.
+//! docs/protocol.md §5: a push that is not acked in 15 s is sent again; not into a connection that
+//! is stuck.
 
 use super::{ann_and_bob, ann_and_bob_by};
 use crate::sim::say::Frame;

@@ -1,4 +1,4 @@
-//! Whatever a client sends costs tokens, and a stranger has few.
+//! Everything that a client sends costs tokens, and a stranger has few.
 
 use super::{ann_and_bob_by, ids};
 use crate::sim::say::Say;

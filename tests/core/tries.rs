@@ -1,5 +1,5 @@
-//! Who may try a password: the budgets of connections, addresses and users, and who gets in
-//! whatever others do.
+//! The right to try a password: the budgets of connections, addresses and users, and users who get
+//! in under every attack by others.
 
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;

@@ -1,6 +1,6 @@
-//! What nodes say to each other over the bus. The bytes are a frame behind its header, of somebody
-//! who knows the key: whatever they say, they are read without harm, and a frame that is accepted
-//! says the same when it is written and read again.
+//! The frames between nodes, over the bus. The bytes are a frame behind its header, from a sender
+//! that knows the key. Any bytes are read without harm, and a frame that is accepted says the same
+//! when it is written and read again.
 
 use hongyan::bus::codec::{BusFrameCodec, DecodedBusMessage};
 use hongyan::chat::contract::{BusFrame, NodeId, NodeIncarnation};
@@ -26,7 +26,7 @@ pub fn bus(data: &[u8]) {
             assert_eq!(from, writer.own_incarnation());
             let mut again = writer.write(1, reader.own_incarnation(), &frame).expect("it was short enough");
             writer.seal(&mut again);
-            // Other bytes perhaps: what a newer version has added to a record is left out.
+            // Other bytes perhaps: additions of a newer version to a record are left out.
             assert_eq!(reader.read(&again), Ok(DecodedBusMessage::Frame { from, frame }));
         }
         Ok(DecodedBusMessage::Beat(number)) => panic!("a frame was taken for the beat {number}"),

@@ -1,5 +1,5 @@
-//! The envelope, against what serde_json reads: what is accepted says the same, what is refused as
-//! no JSON object is none.
+//! The envelope, compared with serde_json: an accepted input says the same, and an input that is
+//! refused as no JSON object is none.
 
 use super::raw::depth;
 use super::reference;

@@ -1,5 +1,5 @@
-//! The head of an HTTP request: what is decided is decided at the byte that decides it, and an
-//! accepted key is answered as tungstenite answers it.
+//! The head of an HTTP request: each decision is made at the byte that decides it, and an accepted
+//! key is answered as tungstenite answers it.
 
 use hongyan::protocol::http::{HEAD_BYTES_MAX, HttpHeadResult, HttpRefusal, header_values, read_head};
 

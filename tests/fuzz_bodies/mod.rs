@@ -1,6 +1,6 @@
-//! What is fuzzed, as plain functions of bytes. `fuzz/` feeds them what a coverage-guided fuzzer
-//! finds; `tests/fuzz.rs` feeds them mutations of the seeds in `fuzz/seeds/` in every run of the
-//! tests.
+//! The fuzzed parts, as plain functions of bytes. `fuzz/` feeds them with the finds of a
+//! coverage-guided fuzzer; `tests/fuzz.rs` feeds them mutations of the seeds in
+//! `fuzz/seeds/` in every run of the tests.
 
 pub mod bus;
 pub mod chat;

@@ -29,8 +29,8 @@ pub fn raw(data: &[u8]) {
     }
 }
 
-/// What is found; with `reacts`, the rest of the line is given up after an envelope that cannot be
-/// read, as the server does.
+/// The items that are found; with `reacts`, the rest of the line is given up after an envelope that
+/// cannot be read, as the server does.
 fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
     let mut raw = EnvelopeSplitter::default();
     let mut found = Vec::new();

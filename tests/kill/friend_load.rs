@@ -23,7 +23,7 @@ enum Said {
     Promised,
 }
 
-/// What one requester and the host know of the requester's latest request.
+/// The state of a requester's latest request, as the requester and the host know it.
 #[derive(Debug, Default)]
 struct Pair {
     number: u64,
@@ -215,8 +215,8 @@ impl FriendLoad {
         threads
     }
 
-    /// After the restart: what was answered holds, what was not is said again. In the end nobody is
-    /// the host's friend.
+    /// After the restart: requests that were answered hold, the others are sent again. In the end
+    /// nobody is the host's friend.
     pub(crate) fn check(&mut self, addr: SocketAddr) {
         let mut host = Back::log_in(addr, HOST);
         let mut pairs = self.pairs.lock().unwrap();

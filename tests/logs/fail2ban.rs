@@ -33,7 +33,7 @@ fn counted(lines: &str) -> BTreeMap<String, usize> {
     counts
 }
 
-/// What a server says to guesses from two addresses, some of them by names that are made to
+/// The log of a server after guesses from two addresses, some of them by names that are made to
 /// mislead.
 fn lines_of_guesses(program: &Program) -> String {
     let mut lines = String::new();

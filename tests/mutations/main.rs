@@ -1,7 +1,7 @@
-//! Deliberate mistakes in the server, to show that the tests would find them: what the simulation
-//! lets pass is given to the scenarios of the core, to the unit tests, to the simulation of nodes
-//! and to the stores' contract; what survives all of them is a hole in the tests. Only a real
-//! database has several lanes: HONGYAN_TEST_MYSQL has to name one.
+//! Deliberate mistakes in the server, to show that the tests would find them: a mistake that the
+//! simulation lets pass is given to the scenarios of the core, to the unit tests, to the simulation
+//! of nodes and to the stores' contract; one that survives all of them is a hole in the tests. Only
+//! a real database has several lanes: HONGYAN_TEST_MYSQL has to name one.
 //!
 //! `MUTANTS=1 cargo test --test mutations -- --nocapture` runs them all in an hour and prints a
 //! table; `MUTANTS=word` those whose name has the word, `MUTANTS='one|other'` those that have one

@@ -1,4 +1,4 @@
-//! The mistakes: a piece of a source file that stands there once, and what is put in its place.
+//! The mistakes: a piece of a source file that stands there once, and the text in its place.
 
 pub(crate) struct Mutation {
     pub(crate) name: &'static str,
@@ -291,7 +291,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "if op.was_in_doubt_before { Err(NOT_ASKED) }",
         "if op.was_in_doubt_before && op.failed > 1_000 { Err(NOT_ASKED) }",
     ),
-    // Of TLS: what `src/net/tests/tls.rs` finds.
+    // Mistakes in TLS, which `src/net/tests/tls.rs` finds.
     of(
         "a record that is not whole is forgotten",
         "src/net/tls.rs",

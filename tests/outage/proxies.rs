@@ -28,8 +28,7 @@ pub(crate) fn moving_proxy(target: &Arc<AtomicU16>) -> u16 {
     port
 }
 
-/// What becomes of a connection on which a COMMIT was forwarded, instead of handing back the
-/// answer.
+/// The end of a connection on which a COMMIT was forwarded, in place of the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Harm {
     /// It is ended.

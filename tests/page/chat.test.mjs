@@ -102,7 +102,7 @@ test("whatever a text has in it is shown as text, and an injected script does no
     });
     assert.equal(policed.injected, undefined);
     assert.ok(policed.violations.length >= 2, JSON.stringify(policed));
-    // What the browser said about that belongs to this test.
+    // The errors of the browser about that belong to this test.
     dan.errors.length = 0;
 });
 
@@ -150,7 +150,7 @@ test("a message is in the browser's database before the server hears that it was
     await kim.open("leo");
     await kim.sees("into a full database");
     await until("it is acked now", () => acks() > before);
-    // What the page says about a database that fails is wanted here.
+    // The errors of the page about a database that fails are expected here.
     kim.errors.length = 0;
 });
 
@@ -178,7 +178,7 @@ test("a promised message is never shown as refused, even if the database fails a
     await mia.say("behind it");
     await ned.sees("behind it");
     assert.equal(await ned.timesShown("promised"), 1);
-    // What the page says about a database that fails is wanted here.
+    // The errors of the page about a database that fails are expected here.
     mia.errors.length = 0;
 });
 

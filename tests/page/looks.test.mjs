@@ -1,4 +1,4 @@
-// What the page looks like: for everybody, on a phone, in Chinese, and without a mouse.
+// The looks of the page: for everybody, on a phone, in Chinese, and without a mouse.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -8,7 +8,7 @@ import { until } from "./server.mjs";
 const here = world();
 after(() => here.leave());
 
-/// What axe-core finds that keeps somebody from using the page.
+/// axe-core finds nothing that keeps somebody from using the page.
 async function expectAccessible(page, where) {
     // By the debugger: the page's own policy lets no script in.
     await page.evaluate(axeSource());

@@ -22,7 +22,7 @@ test("a message that is written offline goes out when the line is back", async (
     await ann.isLinked("online");
     await ann.isSafe("from the tunnel");
     await bob.sees("from the tunnel");
-    // What came meanwhile for the one who was away.
+    // Bob gets the messages of the time away.
     bob.line.cut();
     await ann.say("while you were away");
     await ann.isSafe("while you were away");

@@ -1,5 +1,5 @@
-// What a person does with the page, by the ids and attributes that the page has for it. Nothing here
-// depends on the language of the page.
+// The actions of a person on the page, by the ids and attributes that the page has for them.
+// Nothing here depends on the language of the page.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -7,7 +7,7 @@ import { PATIENCE_MS, until } from "./server.mjs";
 
 export const PASSWORD = "correct horse battery staple";
 
-/// What a browser itself says when a server is away; a page cannot keep it from saying so.
+/// The errors of the browser itself when a server is away; a page cannot prevent them.
 const SAID_BY_BROWSER = [/^WebSocket connection to .* failed/, /^Failed to load resource: net::ERR_/];
 
 const quoted = (text) => JSON.stringify(text);

@@ -78,7 +78,8 @@ export class Server {
     }
 }
 
-/// A line of one person to the server, which can be cut and hears what kind of connections there are.
+/// A line of one person to the server, which can be cut and hears what kind of connections there
+/// are.
 export class Line {
     #sockets = new Set();
     #server;
@@ -123,7 +124,7 @@ export class Line {
         for (const socket of [client, server]) socket.on("error", end).on("close", end);
     }
 
-    /// What the server says on WebSockets gets lost from now on, until the line is cut.
+    /// The frames of the server on WebSockets get lost from now on, until the line is cut.
     goDeaf() {
         this.#isDeaf = true;
     }

@@ -25,7 +25,7 @@ pub(super) struct Faults {
     pub(super) lose: u64,
     pub(super) takes_ms_max: u64,
     pub(super) answer_after_ms_max: u64,
-    /// What is done about friendships is done, and nobody learns of it.
+    /// The outcomes of jobs about friendships are lost, though the jobs were done.
     pub(super) loses_friends: bool,
 }
 
@@ -129,7 +129,7 @@ impl Simulation {
         Self { later, ..Self::ruled_by(hook, random, Random::new(seed ^ 0xFA17)) }
     }
 
-    /// What this seed meant before there were the habits of [`Later`].
+    /// The run of this seed as it was before there were the habits of [`Later`].
     pub fn without_later_habits(seed: u64) -> Self {
         Self::drawn_from(Random::new(seed), Random::new(seed ^ 0xFA17))
     }
@@ -346,7 +346,7 @@ impl Simulation {
             self.world.say(conn, Say::Ack { id: "never".into(), sender: None });
         }
         if self.random.chance(50) {
-            // What waits for this user, and perhaps was sent on another connection only.
+            // A push that waits for this user, and perhaps was sent on another connection only.
             let waiting = self.world.store.model.waiting_for(&user);
             let waiting: Vec<String> = waiting.into_iter().map(|push| push.id().to_owned()).collect();
             if let Some(id) = self.random.pick(&waiting).cloned() {

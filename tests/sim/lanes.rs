@@ -36,7 +36,7 @@ struct Work {
     outcome: Option<JobOutcome>,
 }
 
-/// What the workers did.
+/// A step of the workers.
 #[derive(Debug)]
 pub enum Step {
     /// It was committed, whatever the core will be told.
@@ -234,7 +234,7 @@ impl Lanes {
         Some(Step::Done(work.job.clone(), outcome))
     }
 
-    /// The machine stops: what is not committed is gone.
+    /// The machine stops: everything that is not committed is gone.
     pub fn crash(&mut self) {
         self.stuck.clear();
         self.stuck_lanes.clear();

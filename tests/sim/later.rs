@@ -15,7 +15,7 @@ pub struct Later {
     switch: u64,
     /// A request about a friendship is sent again under its id.
     again: u64,
-    /// Who asked deletes instead of waiting.
+    /// The user who asked deletes instead of waiting.
     withdraw: u64,
     /// A run begins, or ends, in which no answer about a friendship arrives.
     lose: u64,
@@ -46,7 +46,7 @@ impl Later {
 }
 
 impl Simulation {
-    /// What happens beside a step.
+    /// The events beside a step.
     pub fn step_later(&mut self) {
         let Some(mut later) = self.later.take() else {
             return;

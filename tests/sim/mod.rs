@@ -1,5 +1,5 @@
-//! What drives the chat core without a socket: a model of the store, a world with a virtual clock,
-//! clients that misbehave, and the oracle that watches them.
+//! The simulation drives the chat core without a socket: a model of the store, a world with a
+//! virtual clock, clients that misbehave, and the oracle that watches them.
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
 pub mod clients;

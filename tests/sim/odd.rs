@@ -1,4 +1,4 @@
-//! What clients say that is odd: bad input, and requests that are not about messages.
+//! Odd input of clients: bad input, and requests that are not about messages.
 
 use super::clients::Simulation;
 use super::say::Say;

@@ -1,6 +1,6 @@
 //! An operator in some of the runs: ends connections, bans, gives new passwords, sends notices,
-//! deletes. What they do is drawn from a source of its own, so that the other runs mean what they
-//! meant before.
+//! deletes. Their acts are drawn from a source of its own, so that the other runs stay as they
+//! were before.
 
 use super::clients::{Simulation, USERS};
 use super::random::Random;
@@ -32,7 +32,7 @@ impl Operator {
 }
 
 impl Simulation {
-    /// What the operator does beside a step.
+    /// The acts of the operator beside a step.
     pub(super) fn step_operator(&mut self) {
         let Some(mut operator) = self.operator.take() else {
             return;
@@ -117,7 +117,7 @@ impl Simulation {
         }
     }
 
-    /// The faults are over: nobody is banned, and what was begun is done.
+    /// The faults are over: nobody is banned, and every act that was begun is done.
     pub(super) fn operator_ends(&mut self) {
         if self.operator.is_none() {
             return;

@@ -24,7 +24,7 @@ pub fn pair_of(one: &str, other: &str) -> (String, String) {
     (one.min(other).to_owned(), one.max(other).to_owned())
 }
 
-/// Whose friendship a job is about.
+/// The pair whose friendship a job is about.
 fn pair_in(job: &Job) -> Option<(String, String)> {
     match job {
         Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(pair_of(push.sender(), push.receiver())),
@@ -52,7 +52,7 @@ struct Waiting {
     due_ms: u64,
 }
 
-/// What a client (and the oracle) knows of one connection.
+/// The knowledge of a client (and the oracle) about one connection.
 #[derive(Debug, Default)]
 pub struct View {
     pub user: Option<String>,
@@ -68,12 +68,12 @@ pub struct View {
     watches: bool,
     /// And was shown who is online.
     has_roster: bool,
-    /// What its user knows of friends: are they online?
+    /// The friends of its user, as the user knows them: are they online?
     known: BTreeMap<String, bool>,
 }
 
 impl View {
-    /// What is outstanding for sure.
+    /// The pushes that are outstanding for sure.
     fn certain(&self) -> impl Iterator<Item = &Outstanding> {
         self.outstanding.values().filter(|item| !item.in_question)
     }
@@ -116,7 +116,7 @@ pub struct Oracle {
     last_of_pair: BTreeMap<(String, String), u64>,
     /// Ids of friend requests and answers (and deletions) that the store has done or found done.
     befriended: BTreeSet<String>,
-    /// Who is whose friend, by what the store has done.
+    /// The pairs of friends, by the jobs that the store has done.
     pub friends: BTreeSet<(String, String)>,
     /// Pairs about whom the store has done a job whose outcome the core was not told yet.
     unsettled: BTreeSet<(String, String)>,
@@ -130,21 +130,21 @@ pub struct Oracle {
     refused: Option<(ConnId, String, (String, String))>,
     /// The answer that was noted and comes next.
     noted: Option<(ConnId, &'static str)>,
-    /// Who was announced to the push hook last when, and has not logged in since.
+    /// The users who were announced to the push hook and have not logged in since, and when.
     announced: BTreeMap<String, u64>,
     /// Ids of pushes for which the store had no room, as the core was told.
     full: BTreeSet<String>,
-    /// Requests and deletions by id: who about whom.
+    /// Requests and deletions by id: the users that each is about.
     wanted: BTreeMap<String, (FriendVerb, (String, String))>,
-    /// What the operator did to each account.
+    /// The acts of the operator on each account.
     accounts: BTreeMap<String, operator::Governed>,
-    /// What users did to their own accounts.
+    /// The acts of users on their own accounts.
     owned: accounts::Owned,
     /// Pairs of which the core was told that the store could not say what became of them.
     doubted: BTreeSet<(String, String)>,
     /// Notices of which the operator was told that they are stored.
     noticed: BTreeSet<MessageKey>,
-    /// What was seen, to show that the simulation is worth its time.
+    /// The numbers of the events, to show that the simulation is worth its time.
     pub counts: BTreeMap<&'static str, u64>,
 }
 
@@ -341,8 +341,8 @@ impl Oracle {
             }
             return;
         }
-        // Two messages may wait under one id: what is said in another's name is refused at once,
-        // whatever waits before it.
+        // Two messages may wait under one id: one in another's name is refused at once, ahead of
+        // any that wait before it.
         let taken = match reply {
             Reply::Message { is_durable } => Some(*is_durable),
             _ => None,
@@ -353,7 +353,7 @@ impl Oracle {
             None => true,
         });
         let Some(waiting) = waiting.or_else(|| self.take_waiting(conn, id)) else {
-            // What could not be read has no id, and waited for nothing.
+            // A request that could not be read has no id, and waited for nothing.
             assert!(id.is_empty(), "an answer to {id}, which nobody asked: {reply:?}");
             return;
         };

@@ -1,4 +1,4 @@
-//! The model store: what users do to their own accounts.
+//! The model store: the jobs of users about their own accounts.
 
 use super::store::Model;
 use hongyan::chat::contract::{AccountJob, AccountOutcome, ProfileChange, Roster, RosterFriend, RosterFriendRequest};

@@ -1,6 +1,6 @@
 //! Users who look after their own accounts in some of the runs: they ask for the roster and watch,
-//! change profile and password, block each other, delete their account. What they do is drawn from
-//! a source of its own, so that the other runs mean what they meant before.
+//! change profile and password, block each other, delete their account. Their acts are drawn from
+//! a source of its own, so that the other runs stay as they were before.
 
 use super::clients::{Simulation, USERS};
 use super::random::Random;
@@ -37,7 +37,7 @@ impl Owners {
 }
 
 impl Simulation {
-    /// What they do beside a step.
+    /// Their acts beside a step.
     pub(super) fn step_owners(&mut self) {
         let Some(mut owners) = self.owners.take() else {
             return;
@@ -123,7 +123,7 @@ impl Simulation {
         }
     }
 
-    /// The faults are over: what was begun is done.
+    /// The faults are over: every change that was begun is done.
     pub(super) fn owners_end(&mut self) {
         if self.owners.is_none() {
             return;

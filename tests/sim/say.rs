@@ -1,4 +1,4 @@
-//! What clients say, owned, and what they hear, as short lines.
+//! The frames of clients, owned, and the frames to clients, as short lines.
 
 use super::store::profile;
 use hongyan::chat::contract::CoreCloseReason;

@@ -1,4 +1,4 @@
-//! The model store: what a job does and answers, as its contract says, in plain maps.
+//! The model store: the effects and outcomes of jobs, as their contract says, in plain maps.
 
 use super::rows::Rows;
 use hongyan::chat::contract::{
@@ -11,7 +11,7 @@ use hongyan::protocol::request::Credential;
 use hongyan::store::quota::{QuotaUsage, Quotas};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// (sender, receiver, id): what makes two messages the same.
+/// (sender, receiver, id): two messages with one key are the same.
 pub type MessageKey = (String, String, String);
 
 pub fn key_of(push: &Push) -> MessageKey {
@@ -101,7 +101,7 @@ impl Model {
         self.accounts.insert(user.into(), (hashed(&Secret::new(password)), profile(user)));
     }
 
-    /// What is stored of this user's password is no hash any more.
+    /// Replaces the stored hash of this user's password by a text that is no hash.
     pub fn spoil_password(&mut self, user: &str) {
         if let Some((hash, _)) = self.accounts.get_mut(user) {
             *hash = Secret::new(UNREADABLE);
@@ -277,7 +277,7 @@ impl Model {
         JobOutcome::Token(token)
     }
 
-    /// What fits, if there is such an account.
+    /// The password that fits, if there is such an account.
     pub fn password_of(&self, user: &str) -> Option<String> {
         let (hash, _) = self.accounts.get(user)?;
         Some(hash.expose().strip_prefix("hash of ")?.to_owned())

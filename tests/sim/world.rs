@@ -17,7 +17,7 @@ use std::num::NonZeroU32;
 /// The wall clock at mono 0.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
 
-/// What happened, in its order: the oracle reads it.
+/// An event; the oracle reads them in their order.
 #[derive(Debug)]
 pub enum Seen {
     Opened(ConnId),
@@ -46,7 +46,7 @@ struct Conn {
     user: String,
     paused: bool,
     requests_paused: bool,
-    /// What waits until it may go on, in its order.
+    /// The input that waits until it may go on, in its order.
     inbox: VecDeque<Say>,
 }
 
@@ -77,11 +77,11 @@ pub struct World {
     pub stopped: u32,
     /// A drain has begun, or (`true`) is over.
     pub drained: Option<bool>,
-    /// Who was announced to the push hook, and when, when nobody reads `seen`.
+    /// The users announced to the push hook, and the times, if nobody reads `seen`.
     pub announced: Vec<(u64, PushHookNotice)>,
-    /// What was noted, when nobody reads `seen`.
+    /// The notes, if nobody reads `seen`.
     pub log_events: Vec<LogEvent>,
-    /// What the operator was answered.
+    /// The answers to the operator.
     pub answers: Vec<(AdminTicket, AdminAnswer)>,
     next_ticket: u64,
     /// The totals of the processes that have crashed.
@@ -422,7 +422,7 @@ impl World {
         self.note(Seen::Crashed);
     }
 
-    /// What the core counted, over all crashes.
+    /// The counts of the core, over all crashes.
     pub fn totals(&self) -> MessageTotals {
         let (before, now) = (self.crashed, self.chat.totals());
         MessageTotals {
@@ -436,12 +436,12 @@ impl World {
         }
     }
 
-    /// What a client heard since it was last asked, with the times.
+    /// The frames to a client since the last call, with the times.
     pub fn frames(&mut self, conn: ConnId) -> Vec<(u64, Frame)> {
         self.heard.remove(&conn).unwrap_or_default()
     }
 
-    /// What a client heard since it was last asked.
+    /// The frames to a client since the last call, as lines.
     pub fn heard(&mut self, conn: ConnId) -> Vec<String> {
         self.frames(conn).iter().map(|(_, frame)| frame.line()).collect()
     }
@@ -455,7 +455,7 @@ impl World {
         self.say(conn, Say::Login { mid: "l".into(), user: user.into(), password: user.into() });
     }
 
-    /// A connection on which this user is logged in, and what they heard at once is heard.
+    /// A connection on which this user is logged in; the first frames to it are taken.
     pub fn online(&mut self, user: &str) -> ConnId {
         let conn = self.open();
         self.log_in(conn, user);

@@ -46,7 +46,7 @@ impl Link {
     }
 }
 
-/// What the clients of a run know.
+/// The knowledge of the clients of a run.
 #[derive(Default)]
 pub(crate) struct Known {
     /// The ids of the messages that were answered with `MS`.

@@ -288,7 +288,7 @@ fn block_and_unblock(store: &StoreUrl) {
         (asks(workers, 1, "bob", "ann"), asks(workers, 2, "ann", "bob")),
         (FriendRequestOutcome::Pending, FriendRequestOutcome::Pending)
     );
-    // What was asked ends both ways; the push to Ann is left to her lane.
+    // The requests end both ways; the push to Ann is left to the lane of Ann.
     for _ in 0..2 {
         assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], Some(1)));
         assert_eq!((page_of(workers, "ann"), page_of(workers, "bob")), (vec![1], vec![]));

@@ -1,4 +1,5 @@
-//! What only a server far away can do: be shared, be somebody else's, end a connection, hang.
+//! Tests of a remote server alone: it is shared, it belongs to another server, it ends a
+//! connection, it hangs.
 //! Skipped without `HONGYAN_TEST_MYSQL`.
 
 use crate::common::store::*;
@@ -135,7 +136,7 @@ fn a_foreign_or_newer_database_is_refused() {
     assert!(refusal(&missing).contains("no_such_database_here"));
 }
 
-/// What `schema.sql` was in version 1, as far as the step from there changes it.
+/// The statements of `schema.sql` in version 1, as far as the step from there changes them.
 const VERSION_1: [&str; 8] = [
     "CREATE TABLE schema_version (one TINYINT NOT NULL DEFAULT 1, version INT NOT NULL, PRIMARY KEY (one))",
     "CREATE TABLE friend_requests (receiver VARBINARY(256) NOT NULL, sender VARBINARY(256) NOT NULL, message_id \
@@ -392,7 +393,7 @@ fn a_server_whose_database_another_one_took_over_never_writes_again() {
     }
 }
 
-/// What a server that has lost its lock may still be told by its numbers alone: nothing.
+/// A server that has lost its lock could not notice this take-over by its numbers alone.
 #[test]
 fn a_take_over_is_noticed_when_all_that_was_stored_is_gone_since() {
     let Some(mut database) = Database::new() else { return };
@@ -428,7 +429,8 @@ fn a_lock_that_was_taken_for_reading_only_is_had_again() {
     save(&mut first.connect().unwrap(), &[message(1, "bob", "ann", "m1")]);
 }
 
-/// A network that goes away without a word: what is cut on our side stays open on the database's.
+/// A network that goes away without a word: a connection that is cut on our side stays open on the
+/// database's.
 fn silent_cuts(target: String) -> (u16, Arc<Mutex<Vec<TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, ours) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));

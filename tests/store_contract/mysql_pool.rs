@@ -1,5 +1,4 @@
-//! What only MySQL and MariaDB have to show through the pool: several workers that write side by
-//! side.
+//! Tests of MySQL and MariaDB alone, through the pool: several workers that write side by side.
 
 use super::mysql::Database;
 use crate::common::store::*;

@@ -1,5 +1,5 @@
-//! What the quotas of what waits are reckoned from, on every store; and the quotas themselves
-//! through the pool.
+//! The figures from which the quotas of waiting pushes are reckoned, on every store; and the quotas
+//! themselves through the pool.
 
 use super::mysql::Database;
 use crate::common::store::*;

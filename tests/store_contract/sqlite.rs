@@ -1,4 +1,4 @@
-//! What only a file can do: last, be in use, be somebody else's, be damaged.
+//! Tests of a file alone: it lasts, it is in use, it belongs to another store, it is damaged.
 
 use crate::common::store::*;
 use hongyan::chat::contract::FriendAnswerOutcome;
@@ -90,7 +90,7 @@ fn a_file_that_is_none_of_ours_is_refused_and_left_alone() {
     let why = refusal(&path("newer"));
     assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 5)"), "{why}");
     assert!(refusal(&path("no/such/folder")).contains("the folder that it is to be in is not there"));
-    // Beside tables of ours; what SQLite itself makes is nobody's.
+    // Beside tables of ours; the tables of SQLite itself belong to nobody.
     drop(SqliteStore::open(&path("shared")).unwrap());
     let shared = rusqlite::Connection::open(path("shared")).unwrap();
     shared.execute_batch("PRAGMA journal_mode = DELETE; ANALYZE").unwrap();

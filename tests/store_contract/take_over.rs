@@ -44,7 +44,7 @@ fn who_takes_over_ends_a_transaction_that_does_not_end_itself() {
     assert!(store.is_broken(), "nothing was promised");
 }
 
-/// What the lock of another node of a cluster comes to: it keeps nobody away here.
+/// The lock of another node of a cluster keeps nobody away here.
 #[test]
 fn the_epoch_alone_ends_what_another_server_writes() {
     let Some(mut database) = Database::new() else { return };

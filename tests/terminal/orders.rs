@@ -1,4 +1,4 @@
-//! What people order: about others, about their keys, about messages that failed.
+//! Commands of users: about others, about their keys, about messages that failed.
 
 use super::place::Place;
 use super::screens::{SIZE, chat, friends, signed_up};

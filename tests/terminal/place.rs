@@ -40,7 +40,7 @@ impl Place {
         path
     }
 
-    /// What every command of a user begins with; each user has a data folder of their own.
+    /// The first options of every command of a user; each user has a data folder of their own.
     pub fn options(&self, server: &Program, user: &str) -> Vec<String> {
         self.options_at(server.addr, user)
     }

@@ -68,7 +68,7 @@ impl Tmux {
         self.tell(&["capture-pane", "-p"])
     }
 
-    /// What tmux knows of the terminal.
+    /// A value that tmux knows of the terminal.
     pub fn state(&self, what: &str) -> String {
         self.tell(&["display-message", "-p", &format!("#{{{what}}}")]).trim().to_owned()
     }

@@ -29,7 +29,7 @@ pub struct Met {
     pub latencies: Histogram,
     /// Refused, or not answered in time.
     pub refused: u64,
-    /// What was said the first time.
+    /// The first reason that was given.
     pub why: Option<String>,
 }
 
@@ -47,8 +47,8 @@ impl Met {
     }
 }
 
-/// What all of them met, in this order: those who talk, the one whose friend is away, the one who
-/// logs in again, those who log in for the first time.
+/// The experience of all of them, in this order: those who talk, the one whose friend is away, the
+/// one who logs in again, those who log in for the first time.
 pub type AllMet = [Met; 4];
 
 /// Honest users who go on until this is dropped.
@@ -93,7 +93,7 @@ impl Honest {
         }
     }
 
-    /// What they met since, after so long.
+    /// Waits for so long, and gives their experience of that time.
     pub fn after(&self, time: Duration) -> Fallible<AllMet> {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -163,14 +163,14 @@ fn ack_all(mut stream: TcpStream, frames: &Frames, stop: &AtomicBool) {
         let Ok(line) = lines.next(Instant::now() + Duration::from_millis(200)) else { continue };
         let mut output = vec![];
         let push = format!("{line}\n");
-        // What else it is told (an error) shows in what the sender meets.
+        // Another frame (an error) shows in the figures of the sender.
         if frames.take_push(Dialect::Raw, push.as_bytes(), &mut output).is_ok() && stream.write_all(&output).is_err() {
             return;
         }
     }
 }
 
-/// `user`: who logs in the next time; `None`: nobody any more.
+/// `user`: the user who logs in the next time; `None`: nobody any more.
 fn log_in_each_second(addr: SocketAddr, user: impl Fn(usize) -> Option<String>, stop: &AtomicBool, met: &Mutex<Met>) {
     let (mut due, mut number) = (Instant::now(), 0);
     while !stop.load(Ordering::Relaxed) {

@@ -43,7 +43,7 @@ impl Namespace {
         if status.success() { Ok(()) } else { Err(format!("ip {} failed", words.join(" ")).into()) }
     }
 
-    /// What to put before a command that is to run there.
+    /// The words before a command that is to run there.
     pub fn prefix(&self) -> Vec<OsString> {
         vec![self.ip.clone().into(), "netns".into(), "exec".into(), self.name.clone().into()]
     }

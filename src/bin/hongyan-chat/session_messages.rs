@@ -90,7 +90,7 @@ pub(crate) struct FriendItem {
 /// A friend request that waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListedFriendRequest {
-    /// The other user: who asked, or who was asked.
+    /// The other user: the one who asked, or the one who was asked.
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) text: String,

@@ -81,7 +81,7 @@ fn every_frame_is_decoded_unchanged() {
     for frame in frames() {
         let bytes = sealed(&a, b.own_incarnation(), &frame);
         assert_eq!(b.read(&bytes), Ok(DecodedBusMessage::Frame { from: a.own_incarnation(), frame: Box::new(frame) }));
-        // What is published elsewhere, or was meant for an earlier life, or comes back.
+        // Frames to another node or to an earlier life, and a frame of its own that comes back.
         for me in [life(2, 5), life(1_023, 4), a.own_incarnation()] {
             assert_eq!(BusFrameCodec::new(me, &KEY).read(&bytes), Err(BusDropCause::NotForMe));
         }

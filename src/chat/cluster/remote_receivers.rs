@@ -446,7 +446,7 @@ impl ChatCore {
             match found.save_state {
                 PushSaveState::Done => saved.push(delivery),
                 PushSaveState::Refused => self.release_delivery(delivery),
-                PushSaveState::InFlight => {} // Whatever the outcome is, the owner is told.
+                PushSaveState::InFlight => {} // The owner is told of any outcome.
                 PushSaveState::None | PushSaveState::Failed | PushSaveState::Full | PushSaveState::Foreign => {
                     unsaved.push(delivery)
                 }

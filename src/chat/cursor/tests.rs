@@ -178,7 +178,7 @@ fn looks_of_an_ack(
             cursor.first_sent(next, &world.deliveries, 1);
         }
     };
-    // What is examined once for each push, when it comes, is not the work of an ack.
+    // An entry that is examined once, when its push comes, is not the work of an ack.
     send(&world, &mut cursor);
     let acks = acked.len();
     look_count::take();

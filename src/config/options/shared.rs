@@ -98,7 +98,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
                 }
             },
         },
-        "Who may see the e-mail address in a user's profile; users always see their own.",
+        "The users who may see the e-mail address in a profile; users always see their own.",
     ),
     live(
         ACCOUNT,

@@ -1,5 +1,5 @@
-//! The whole process was stopped for longer than any time-out: what came meanwhile is read before
-//! anybody is judged.
+//! The whole process was stopped for longer than any time-out: the input of that time is read
+//! before any client is judged.
 
 use super::websocket::{HANDSHAKE, masked};
 use super::*;

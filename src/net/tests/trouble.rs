@@ -121,7 +121,7 @@ fn a_stop_tells_everybody_and_ends() {
     assert!(world.hub.conns.is_empty() && !world.hub.is_busy());
 }
 
-/// Whatever peers do, the hub stays sound, and when everything is over nothing is left.
+/// The hub stays sound under any behaviour of the peers, and when all is over nothing is left.
 #[test]
 fn anything_goes() {
     for seed in 0..100_u64 {

@@ -1,5 +1,5 @@
-//! What a node has written about itself in its row, or another node when it fenced it: more than
-//! whether it lives, for operators only.
+//! The mark that a node has written into its own row, or another node when it fenced that one. For
+//! operators only: it says more than whether the node lives.
 
 /// A mark of one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
--- From schema version 8 to 9: what nodes need to speak over a bus, and with newer ones. An older node does not look at either.
+-- From schema version 8 to 9: columns that nodes need to speak over a bus, and with newer nodes. An
+-- older node does not look at either.
 
 ALTER TABLE cluster
     ADD COLUMN mac_key VARBINARY(32) NOT NULL DEFAULT '' COMMENT 'the key by which nodes know each other on the bus; empty: none was made yet' AFTER hash_key;

@@ -31,7 +31,7 @@ struct TestStoreBehaviour {
     busy: AtomicUsize,
     /// Writes say Unavailable, reads work.
     read_only: AtomicUsize,
-    /// Saves say Unavailable; what changes nothing is done, as when the disk is full.
+    /// Saves say Unavailable; jobs that change nothing are done, as when the disk is full.
     full: AtomicUsize,
     /// Begins of writes find after a while that somebody else holds the store.
     held: AtomicUsize,

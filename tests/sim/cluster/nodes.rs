@@ -64,7 +64,7 @@ pub(super) struct Node {
     pub(super) lanes: BTreeMap<String, (u64, u64)>,
     pub(super) mail_ms: u64,
     pub(super) polls: bool,
-    /// What was seen of the leases of other nodes, and since when.
+    /// The leases of other nodes as they were seen, and since when.
     pub(super) seen: BTreeMap<usize, ((u64, u64), u64)>,
 }
 

@@ -58,7 +58,7 @@ impl Cluster {
     ) {
         let lives = self.nodes[node].life == life;
         if !lives {
-            // What was submitted before may still be done.
+            // A job that was submitted before may still be done.
             if self.random.chance(500) {
                 self.store.execute(me, &job);
             }

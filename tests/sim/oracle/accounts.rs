@@ -1,23 +1,23 @@
-//! What users do to their own accounts, and who is told who is online.
+//! The acts of users on their own accounts, and the news about who is online.
 
 use super::*;
 use hongyan::chat::contract::{AccountJob, AccountOutcome};
 use hongyan::protocol::account::RosterWithPresence;
 
-/// What is known of users' own accounts.
+/// The knowledge about users' own accounts.
 #[derive(Debug, Default)]
 pub(super) struct Owned {
-    /// What each request asks for.
+    /// The requests by their ids.
     asked: BTreeMap<String, Say>,
     /// Passwords and nick names that were stored at some time.
     stored: BTreeSet<(String, String)>,
-    /// Who blocks whom, in the store, and as the core was told.
+    /// The pairs of which one blocks the other, in the store, and as the core was told.
     blocks: BTreeSet<(String, String)>,
     told_blocks: BTreeSet<(String, String)>,
     /// Pushes of requests that were answered. They stay on their lists until they are acked,
     /// whatever becomes of the two.
     pub(super) answered: BTreeSet<u64>,
-    /// Whose change of the password the core was told last.
+    /// The user whose change of the password the core was told last.
     pub(super) changed: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What the oracle learns from the jobs that the store has done.
+//! The oracle learns from the jobs that the store has done.
 
 use super::*;
 

@@ -58,7 +58,7 @@ impl Oracle {
         self.counts.get(what).copied().unwrap_or(0)
     }
 
-    /// What the core counted, over all crashes.
+    /// The counts of the core, over all crashes.
     pub fn check_totals(&self, totals: &MessageTotals) {
         let sent = self.counted("pushes") + self.counted("sent on another connection");
         // Whether such a request is outstanding on its connection is not known here.

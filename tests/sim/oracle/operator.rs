@@ -1,10 +1,10 @@
-//! What the operator has done, as the store has done it and as the core was told.
+//! The acts of the operator, as the store has done them and as the core was told.
 
 use super::*;
 use hongyan::chat::contract::{AccountJob, AccountOutcome, AdminJob, AdminJobOutcome, LogEvent};
 use hongyan::protocol::field::UserName;
 
-/// What is known of one account.
+/// The knowledge about one account.
 #[derive(Debug, Default)]
 pub(super) struct Governed {
     /// In the store, and as the core knows it.

@@ -11,8 +11,8 @@ impl Oracle {
         self.check_blocked(push);
         let view = self.conns.get_mut(&conn).expect("it is open");
         assert!(!self.gone.contains(&push.seq), "withdrawn and sent again: {push:?}");
-        // What the store did and could not say may be found out only after a log-in has delivered
-        // it.
+        // If the store did a job and could not say so, that may be found out only after a log-in
+        // has delivered the push.
         let acked = self.acked_seqs.get(&push.seq) == Some(&self.incarnation);
         assert!(!acked || self.lost.contains(&push.seq), "acked and sent again: {push:?}");
         if let Some(item) = view.outstanding.get_mut(&push.seq) {

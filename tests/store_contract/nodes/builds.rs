@@ -28,7 +28,7 @@ fn living(database: &Database, name: &str) -> Living {
     Living::new(join(database, name), Duration::from_secs(3_600))
 }
 
-/// What the step from schema 9 to 10 has made is undone.
+/// The statements that undo the step from schema 9 to 10.
 const BACK_TO_9: [&str; 4] = [
     "ALTER TABLE cluster DROP COLUMN epoch_floor, DROP COLUMN seq_floor",
     "ALTER TABLE nodes DROP COLUMN frame_min, DROP COLUMN schema_max, DROP COLUMN state, DROP COLUMN state_epoch",

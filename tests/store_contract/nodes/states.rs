@@ -1,4 +1,4 @@
-//! What nodes record about themselves, and about those that they fence, as operators see it.
+//! The records of nodes about themselves, and about those that they fence, as operators see them.
 
 use super::super::mysql::Database;
 use super::{Living, PATIENCE, join, me};

@@ -85,7 +85,7 @@ fn if_too_many_owners_are_to_be_told_all_nodes_read_everything() {
     node.pass(1_000);
     assert_eq!(node.sent, [(life(OTHER, 1), NodeMessage::Missed)], "once, and later");
     assert_eq!(node.count(page_of("ann")), 1, "this node as well");
-    // What was lost was said; the others are told one by one.
+    // All nodes know that records are missing; the others are told one by one.
     for friend in &friends[..super::super::owner_notices::OWNER_NOTICES_MAX] {
         node.answer(owner_of(friend), owned(owner(life(OTHER, 1), 1)));
     }

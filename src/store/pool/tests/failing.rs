@@ -1,5 +1,5 @@
-//! A store that executes some jobs and not others: what happens to the other jobs of the batch, and
-//! what is logged.
+//! A store that executes some jobs and not others: the fate of the other jobs of the batch, and the
+//! lines in the log.
 
 use super::*;
 use crate::store::health::PROBE_EVERY;

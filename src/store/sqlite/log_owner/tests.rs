@@ -116,7 +116,7 @@ fn what_is_no_log_is_left_to_sqlite() {
     }
 }
 
-/// Whatever was done to a store before a crash, its own log is accepted.
+/// A store accepts its own log after any work before a crash.
 #[test]
 fn no_crash_leaves_a_log_that_is_taken_for_foreign() {
     let (mut random, mut logs) = (fastrand::Rng::with_seed(1), 0);
