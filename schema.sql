@@ -1,12 +1,14 @@
 -- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 11.
 --
--- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
--- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice.
--- The embedded SQLite store has the same tables (src/store/schema_sqlite.sql).
+-- The server applies this file when it starts on an empty database. To run it without the right to
+-- create tables, apply the file by hand before the first start: the server itself needs SELECT,
+-- INSERT, UPDATE and DELETE. Harmless when applied twice. The embedded SQLite store has the same
+-- tables (src/store/schema_sqlite.sql).
 --
--- Names and ids are VARBINARY: they compare byte for byte, and unlike any text collation a byte string is not padded, so
--- 'bob', 'Bob' and 'bob ' stay three. A user name has at most 64 characters (256 bytes of UTF-8), an id 128 bytes.
--- Texts of users are utf8mb4, four-byte characters included.
+-- Names and ids are VARBINARY: they compare byte for byte, and unlike any text collation a byte
+-- string is not padded, so 'bob', 'Bob' and 'bob ' stay three. A user name has at most 64
+-- characters (256 bytes of UTF-8), an id 128 bytes. Texts of users are utf8mb4, four-byte
+-- characters included.
 
 CREATE TABLE IF NOT EXISTS schema_version (
     one     TINYINT  NOT NULL DEFAULT 1 COMMENT 'there is one row',

@@ -1,4 +1,5 @@
--- The tables of the embedded store, version 1. Names and ids compare byte for byte (BINARY is SQLite's own collation).
+-- The tables of the embedded store, version 1. Names and ids compare byte for byte (BINARY is
+-- SQLite's own collation).
 
 CREATE TABLE accounts (
     user_name            TEXT PRIMARY KEY NOT NULL,
@@ -29,8 +30,9 @@ CREATE TABLE friend_requests (
     PRIMARY KEY (receiver, sender)
 ) WITHOUT ROWID;
 
--- Pushes that were taken and are not acked. seq is the order in which the server took them. Several devices of one user, or
--- several servers, will each need a column more here; the key then grows by it.
+-- Pushes that were taken and are not acked. seq is the order in which the server took them. Several
+-- devices of one user, or several servers, will each need a column more here; the key then grows by
+-- it.
 CREATE TABLE pushes (
     seq        INTEGER PRIMARY KEY NOT NULL,
     receiver   TEXT NOT NULL,

@@ -1,4 +1,5 @@
-// End-to-end encryption as users meet it: safety numbers, keys that change, keys on another browser.
+// End-to-end encryption as users meet it: safety numbers, keys that change, keys on another
+// browser.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

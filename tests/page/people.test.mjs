@@ -219,7 +219,8 @@ test("the focus stays in the page when what had it is gone", async () => {
     const [ada, ben] = [await here.user("ada"), await here.user("ben")];
     const { page } = ada;
     await page.bringToFront();
-    /// Presses Enter on it, waits for what it does, and sees where the focus is once that is settled.
+    /// Presses Enter on it, waits for what it does, and sees where the focus is once that is
+    /// settled.
     const enter = async (selector, done, focus) => {
         await page.focus(selector);
         await page.keyboard.press("Enter");

@@ -1,5 +1,5 @@
-// Page and Rust library read each other: both read docs/e2e_vectors.json, which the library wrote, and
-// docs/e2e_vectors_page.json, which the page wrote (UPDATE_VECTORS=1 makes new ones).
+// Page and Rust library read each other: both read docs/e2e_vectors.json, which the library wrote,
+// and docs/e2e_vectors_page.json, which the page wrote (UPDATE_VECTORS=1 makes new ones).
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";

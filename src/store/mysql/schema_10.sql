@@ -1,4 +1,5 @@
--- From schema version 9 to 10: rolling upgrades, and names of nodes that are forgotten. The tables say from now on which builds may use them.
+-- From schema version 9 to 10: rolling upgrades, and names of nodes that are forgotten. The tables
+-- say from now on which builds may use them.
 
 ALTER TABLE schema_version
     ADD COLUMN compatible INT NOT NULL DEFAULT 10 COMMENT 'the least version that a server must know to use these tables' AFTER version;

@@ -1,5 +1,5 @@
--- From schema version 10 to 11: a node says that it drains or has stopped, and that it was fenced. Builds that know version 10 go on
--- with these tables.
+-- From schema version 10 to 11: a node says that it drains or has stopped, and that it was fenced.
+-- Builds that know version 10 go on with these tables.
 
 ALTER TABLE nodes
     ADD COLUMN state TINYINT UNSIGNED NOT NULL DEFAULT 0 COMMENT '1 it drains, 2 it has stopped, 3 it was fenced, 0 neither' AFTER schema_max,

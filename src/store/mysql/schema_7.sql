@@ -1,5 +1,6 @@
--- From schema version 6 to 7: blocked users, and pending requests with their text. The first statement makes all of its changes or
--- none; the second finds no text for a request whose push was acked before.
+-- From schema version 6 to 7: blocked users, and pending requests with their text. The first
+-- statement makes all of its changes or none; the second finds no text for a request whose push was
+-- acked before.
 
 ALTER TABLE friend_requests
     ADD COLUMN hidden TINYINT UNSIGNED NOT NULL DEFAULT 0 COMMENT '1: the receiver blocks the sender, and is not shown it',

@@ -1,4 +1,5 @@
--- From schema version 7 to 8: several servers over one database. A server alone uses node 0 of the table lanes.
+-- From schema version 7 to 8: several servers over one database. A server alone uses node 0 of the
+-- table lanes.
 
 ALTER TABLE lanes
     ADD COLUMN node SMALLINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'of a cluster; 0: of the server that uses the database alone' FIRST,

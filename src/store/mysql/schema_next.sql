@@ -1,5 +1,5 @@
--- From schema version 11 to 12, for the tests of a rolling upgrade only: tables that older builds use get columns and an index that they do not
--- know, and there is a new table.
+-- From schema version 11 to 12, for the tests of a rolling upgrade only: tables that older builds
+-- use get columns and an index that they do not know, and there is a new table.
 
 ALTER TABLE pushes
     ADD COLUMN of_next BIGINT UNSIGNED NOT NULL DEFAULT 7 COMMENT 'of the build for tests',
