@@ -75,20 +75,22 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+fn all_files(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|found| found == ending) {
-                found.push(path);
-            }
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
         }
     }
     found.sort();
+    found
+}
+
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = all_files(folder);
+    found.retain(|path| path.extension().is_some_and(|found| found == ending));
     found
 }
 
@@ -267,19 +269,58 @@ fn files_and_functions_fit_a_head() {
     none(&complaints);
 }
 
+/// The mark at the beginning of a line of comment, in files that are read as text.
+fn comment_mark(path: &Path) -> Option<&'static str> {
+    match path.extension().map(|ending| ending.to_str().unwrap_or_default()) {
+        Some("rs" | "js" | "mjs") => Some("//"),
+        Some("sql") => Some("--"),
+        // Scripts have no extension.
+        None | Some("toml" | "yml" | "conf" | "service" | "py") => Some("#"),
+        Some(_) => None,
+    }
+}
+
+/// The lines of comment that are too wide, as (line, columns).
+fn wide_comments(path: &Path, text: &str) -> Vec<(usize, usize)> {
+    let Some(mark) = comment_mark(path) else { return Vec::new() };
+    let comments = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(mark));
+    let columns = comments.map(|(number, line)| (number + 1, line.chars().count()));
+    columns.filter(|(_, columns)| *columns > COMMENT_COLUMNS_MAX).collect()
+}
+
 #[test]
 fn comments_can_be_read_without_moving_the_head() {
+    let folders = ["src", "tests", "benches", "examples", "fuzz/fuzz_targets", "web", "packaging"];
+    let alone = ["Cargo.toml", "fuzz/Cargo.toml", "clippy.toml", ".cargo/config.toml", "schema.sql", "build.rs", "test"];
+    let alone = alone.iter().map(|file| root().join(file));
+    let paths = folders.iter().flat_map(|folder| all_files(folder)).filter(|path| comment_mark(path).is_some());
     let mut complaints = Vec::new();
-    let folders = ["src", "tests", "benches", "examples", "fuzz/fuzz_targets"];
-    for path in folders.iter().flat_map(|folder| files(folder, "rs")) {
-        for (number, line) in read(&path).lines().enumerate() {
-            let columns = line.chars().count();
-            if line.trim_start().starts_with("//") && columns > COMMENT_COLUMNS_MAX {
-                complaints.push(format!("{}:{}: a comment of {columns} columns", shown(&path), number + 1));
-            }
+    for path in paths.chain(alone) {
+        for (line, columns) in wide_comments(&path, &read(&path)) {
+            complaints.push(format!("{}:{line}: a comment of {columns} columns", shown(&path)));
         }
     }
     none(&complaints);
+}
+
+#[test]
+fn a_wide_comment_is_found_in_files_of_each_kind() {
+    let words = "w".repeat(COMMENT_COLUMNS_MAX);
+    for (file, mark) in [
+        ("a.rs", "    ///"),
+        ("a.js", "//"),
+        ("a.mjs", "\t//"),
+        ("a.sql", "--"),
+        ("a.toml", "#"),
+        ("a.yml", "#"),
+        ("a.service", "#"),
+        ("script", "    #"),
+    ] {
+        let text = format!("{mark} short\n{mark} {words}\n{words} {words}\n");
+        let columns = mark.len() + 1 + COMMENT_COLUMNS_MAX;
+        assert_eq!(wide_comments(Path::new(file), &text), [(2, columns)], "{file}");
+    }
+    assert_eq!(wide_comments(Path::new("a.json"), &format!("# {words}")), []);
 }
 
 #[test]
