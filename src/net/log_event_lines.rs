@@ -71,14 +71,9 @@ impl<S: NonblockingStream> Hub<S> {
             | LogEvent::NotFriends { .. }
             | LogEvent::PageRead { .. }
             | LogEvent::JobFailed { .. } => self.log_event_at_debug(event),
-            LogEvent::DeletionGoesOn { user } => {
-                log::info!(user = user.as_str(); "admin: a deletion that was cut short goes on");
+            LogEvent::DeletionGoesOn { .. } | LogEvent::DeletionWentOn { .. } | LogEvent::NoticeBegins { .. } => {
+                log_admin_event(event);
             }
-            LogEvent::DeletionWentOn { user, is_done } => {
-                let result = if *is_done { "done" } else { "the next start goes on" };
-                log::info!(user = user.as_str(); "admin: the deletion that went on has ended: {result}");
-            }
-            LogEvent::NoticeBegins { id } => log::info!(id = &**id; "admin: a notice to all users goes out"),
             LogEvent::Replaced { user, client, newer_conn } => {
                 self.log(
                     Kind::Replaced,
@@ -91,16 +86,18 @@ impl<S: NonblockingStream> Hub<S> {
                 let cause = limit_name(*limit).into();
                 self.log(Kind::LimitReached, Some(client.conn), Some(("cause", cause)), user.as_ref());
             }
-            LogEvent::MailboxFull { user, sender, quota } => {
-                if self.admits_line(Kind::MailboxFull) {
-                    let fields: [LogLineField<'_>; 3] = [
-                        ("cause", quota_name(*quota).into()),
-                        ("sender", Value::from_display(sender)),
-                        ("user", user.as_str().into()),
-                    ];
-                    self.write_line(Level::Info, Kind::MailboxFull.as_str(), None, &fields);
-                }
-            }
+            LogEvent::MailboxFull { user, sender, quota } => self.log_mailbox_full(user, sender, *quota),
+        }
+    }
+
+    fn log_mailbox_full(&mut self, user: &UserName, sender: &str, quota: MailboxQuotaKind) {
+        if self.admits_line(LogLineKind::MailboxFull) {
+            let fields: [LogLineField<'_>; 3] = [
+                ("cause", quota_name(quota).into()),
+                ("sender", Value::from_display(&sender)),
+                ("user", user.as_str().into()),
+            ];
+            self.write_line(Level::Info, LogLineKind::MailboxFull.as_str(), None, &fields);
         }
     }
 
@@ -231,6 +228,22 @@ struct LoggedConnection(ConnId);
 impl Display for LoggedConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0.slot, self.0.generation)
+    }
+}
+
+/// Logs an event about the work of an operator, which no rate limits.
+fn log_admin_event(event: &LogEvent) {
+    match event {
+        LogEvent::DeletionGoesOn { user } => {
+            log::info!(user = user.as_str(); "admin: a deletion that was cut short goes on");
+        }
+        LogEvent::DeletionWentOn { user, is_done } => {
+            let result = if *is_done { "done" } else { "the next start goes on" };
+            log::info!(user = user.as_str(); "admin: the deletion that went on has ended: {result}");
+        }
+        LogEvent::NoticeBegins { id } => log::info!(id = &**id; "admin: a notice to all users goes out"),
+        // The others are not about operators.
+        _ => {}
     }
 }
 

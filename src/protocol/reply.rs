@@ -212,6 +212,12 @@ impl<'a> FrameWriter<'a> {
         self.quote();
     }
 
+    /// Writes a content that is a text alone, and gives the type of its frame.
+    fn word(&mut self, content: &str, kind: &'static str) -> &'static str {
+        self.string("Content", content);
+        kind
+    }
+
     /// `"key":"1652791027673"`
     fn number(&mut self, key: &str, of: u64) {
         self.key(key);
@@ -276,57 +282,33 @@ pub fn write_reply(out: &mut Vec<u8>, form: JsonContentForm, id: &str, reply: &R
     frame.string("MessageId", id);
     frame.comma();
     let kind = match reply {
-        Reply::SignUp { done } => {
-            frame.string("Content", if *done { "SS" } else { "SF" });
-            "RE_SIGNUP"
-        }
-        Reply::Login { done } => {
-            frame.string("Content", if *done { "LS" } else { "LF" });
-            // The protocol's own word for it.
-            "RE_SIGNUP"
-        }
+        Reply::SignUp { done } => frame.word(if *done { "SS" } else { "SF" }, "RE_SIGNUP"),
+        // The protocol's own type for it.
+        Reply::Login { done } => frame.word(if *done { "LS" } else { "LF" }, "RE_SIGNUP"),
         Reply::Profile(profile) => {
             write_profile(&mut frame, profile);
             "RE_GETUSER_SUC"
         }
-        Reply::NoSuchProfile => {
-            frame.string("Content", "User could not be found");
-            "RE_GETUSER_FAILED"
-        }
+        Reply::NoSuchProfile => frame.word("User could not be found", "RE_GETUSER_FAILED"),
         // Written above, because it is the most frequent one.
         Reply::Message { .. } => return,
         Reply::Friend { time_ms } => {
             frame.number("Content", *time_ms);
             "RE_FRI_REQ"
         }
-        Reply::Token(token) => {
-            frame.string("Content", token.expose());
-            "RE_TOKEN"
-        }
-        Reply::TokensRevoked => {
-            frame.string("Content", "revoked");
-            "RE_TOKEN"
-        }
+        Reply::Token(token) => frame.word(token.expose(), "RE_TOKEN"),
+        Reply::TokensRevoked => frame.word("revoked", "RE_TOKEN"),
         Reply::Roster(shown) => {
             account::write_roster(&mut frame, shown);
             "RE_ROSTER"
         }
-        Reply::ProfileChanged => {
-            frame.string("Content", "changed");
-            "RE_PROFILE"
-        }
-        Reply::PasswordChanged => {
-            frame.string("Content", "changed");
-            "RE_PASSWORD"
-        }
+        Reply::ProfileChanged => frame.word("changed", "RE_PROFILE"),
+        Reply::PasswordChanged => frame.word("changed", "RE_PASSWORD"),
         Reply::Blocked(names) => {
             account::write_blocked(&mut frame, names);
             "RE_BLOCK"
         }
-        Reply::AccountDeleted => {
-            frame.string("Content", "deleted");
-            "RE_ACCOUNT"
-        }
+        Reply::AccountDeleted => frame.word("deleted", "RE_ACCOUNT"),
         Reply::Heartbeat { time_ms } => {
             frame.number("Content", *time_ms);
             "RE_HEARTBEAT"

@@ -69,19 +69,9 @@ impl EnvelopeSplitter {
         loop {
             match &mut self.mode {
                 State::Between => {
-                    let Some(start) = chunk.iter().position(|&byte| !is_space(byte)) else {
-                        *chunk = &[];
-                        return Item::More;
-                    };
-                    *chunk = &chunk[start..];
-                    self.mode = match chunk[0] {
-                        b'{' => State::Envelope(EnvelopeEndScanner::default()),
-                        first if first == BYTE_ORDER_MARK[0] => State::Mark(0),
-                        _ => {
-                            self.skip_line();
-                            return Item::Bad;
-                        }
-                    };
+                    if let Some(item) = self.read_begin(chunk) {
+                        return item;
+                    }
                 }
                 State::Mark(seen) => {
                     let seen = *seen;
@@ -131,6 +121,25 @@ impl EnvelopeSplitter {
                 }
             }
         }
+    }
+
+    /// Skips white space, and looks at the byte with which the next envelope begins.
+    #[inline]
+    fn read_begin(&mut self, chunk: &mut &[u8]) -> Option<EnvelopeStreamItem<'static>> {
+        let Some(start) = chunk.iter().position(|&byte| !is_space(byte)) else {
+            *chunk = &[];
+            return Some(EnvelopeStreamItem::More);
+        };
+        *chunk = &chunk[start..];
+        self.mode = match chunk[0] {
+            b'{' => EnvelopeSplitterState::Envelope(EnvelopeEndScanner::default()),
+            first if first == BYTE_ORDER_MARK[0] => EnvelopeSplitterState::Mark(0),
+            _ => {
+                self.skip_line();
+                return Some(EnvelopeStreamItem::Bad);
+            }
+        };
+        None
     }
 
     /// Takes the next byte of a byte order mark, of which so many were seen.

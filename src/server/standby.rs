@@ -51,17 +51,11 @@ pub(super) fn wait_and_open(
                 Ok(None)
             }
             Ok(ActiveServerCheck::Gone { epoch }) => {
-                let asked = Instant::now();
                 log::info!("standby: the active server is gone: this one takes its place");
-                let (config, wake) = (config.clone(), Arc::clone(wake));
                 let on_taken_over = Some(Arc::clone(&over.on_taken_over));
                 let claim = TakeoverSettings { predecessor: Some(epoch), on_taken_over, on_fenced: None };
-                let opened = on_a_thread(signals, "open-store", move || WorkerPool::start_as(&config, claim, wake))?;
-                let Some(opened) = opened else { return Ok(None) };
-                opened.map(|pool| {
-                    log::info!("standby: this server is active now, {} ms later", asked.elapsed().as_millis());
-                    Some(pool)
-                })
+                let Some(opened) = take_over(config, signals, wake, claim)? else { return Ok(None) };
+                opened.map(Some)
             }
             Err(error) => Err(error),
         };
@@ -87,6 +81,22 @@ pub(super) fn wait_and_open(
             thread::sleep(LOOK);
         }
     }
+}
+
+/// Opens the store in the place of the server that is gone. `None`: a signal came.
+fn take_over(
+    config: &Config,
+    signals: &mut Option<Signals>,
+    wake: &WakeFn,
+    claim: TakeoverSettings,
+) -> Result<Option<Result<WorkerPool, StoreError>>, StartError> {
+    let asked = Instant::now();
+    let (config, wake) = (config.clone(), Arc::clone(wake));
+    let opened = on_a_thread(signals, "open-store", move || WorkerPool::start_as(&config, claim, wake))?;
+    if let Some(Ok(_)) = &opened {
+        log::info!("standby: this server is active now, {} ms later", asked.elapsed().as_millis());
+    }
+    Ok(opened)
 }
 
 /// May a standby that has never seen the active server wait for the end of this error?

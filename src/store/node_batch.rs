@@ -96,6 +96,17 @@ pub(super) fn transact(
         store.end_reads()?;
         return Ok(outcomes);
     }
+    progress.committing = true;
+    commit(store, behind, &mut outcomes)?;
+    Ok(outcomes)
+}
+
+/// Commits, and completes the outcomes by reads behind the commit.
+fn commit(
+    store: &mut dyn StoreConnection,
+    behind: Vec<AfterCommit<'_>>,
+    outcomes: &mut [JobOutcome],
+) -> Result<(), StoreError> {
     let receivers: Vec<&str> = behind
         .iter()
         .filter_map(|one| match one {
@@ -103,7 +114,6 @@ pub(super) fn transact(
             AfterCommit::Claimed { .. } => None,
         })
         .collect();
-    progress.committing = true;
     let owners = nodes(store)?.commit_and_read(&receivers)?;
     let mut owners = owners.unwrap_or_default().into_iter();
     for one in behind {
@@ -119,7 +129,7 @@ pub(super) fn transact(
             *place = outcome;
         }
     }
-    Ok(outcomes)
+    Ok(())
 }
 
 fn nodes(store: &mut dyn StoreConnection) -> Result<&mut dyn ClusterStore, StoreError> {

@@ -67,7 +67,14 @@ pub(super) fn write(version: u16, from: NodeIncarnation, to: NodeIncarnation, re
     out
 }
 
-/// Writes a record behind what there is.
+/// The number of a cause in a record; 0 for none of the list.
+fn ending_number(cause: ForcedLogoutCause) -> u8 {
+    let place = ENDINGS.iter().position(|ending| *ending == cause).map_or(0, |place| place + 1);
+    // There are few.
+    place as u8
+}
+
+/// Appends a record to the bytes.
 pub fn append(out: &mut Vec<u8>, record: &NodeMessage) {
     match record {
         NodeMessage::Look { user } => {
@@ -91,9 +98,7 @@ pub fn append(out: &mut Vec<u8>, record: &NodeMessage) {
         NodeMessage::End { user, cause, order } => {
             out.push(END);
             write_name(out, user);
-            let place = ENDINGS.iter().position(|ending| ending == cause).map_or(0, |place| place + 1);
-            // There are few.
-            out.push(place as u8);
+            out.push(ending_number(*cause));
             out.extend(order.to_le_bytes());
         }
         NodeMessage::Ended { order, was_connected } => {
@@ -135,15 +140,19 @@ pub fn append(out: &mut Vec<u8>, record: &NodeMessage) {
         NodeMessage::Moved { number, users } => {
             out.push(MOVED);
             out.extend(number.to_le_bytes());
-            write_count(out, users.len());
-            for PresenceUpdate { user, is_online, friends } in users {
-                write_name(out, user);
-                out.push(u8::from(*is_online));
-                write_count(out, friends.len());
-                friends.iter().for_each(|friend| write_name(out, friend));
-            }
+            write_moved(out, users);
         }
         NodeMessage::Missed => out.push(MISSED),
+    }
+}
+
+fn write_moved(out: &mut Vec<u8>, users: &[PresenceUpdate]) {
+    write_count(out, users.len());
+    for PresenceUpdate { user, is_online, friends } in users {
+        write_name(out, user);
+        out.push(u8::from(*is_online));
+        write_count(out, friends.len());
+        friends.iter().for_each(|friend| write_name(out, friend));
     }
 }
 

@@ -384,20 +384,22 @@ impl Oracle {
                 assert!(done, "RE_FRI_REQ before the commit: {id}");
                 self.count("RE_FRI_REQ");
             }
-            Reply::Login { done: true } => {
-                self.count("log-ins");
-                let view = self.view(conn);
-                let before = std::mem::replace(&mut view.user, view.attempt.take());
-                let changed = before.is_some() && before != view.user;
-                assert!(!changed || view.waiting.is_empty(), "somebody else's answers are still to come: {view:?}");
-                view.outstanding.clear();
-                (view.watches, view.has_roster) = (false, false);
-                view.known.clear();
-                if changed {
-                    self.count("changes of user on a connection");
-                }
-            }
+            Reply::Login { done: true } => self.logged_in(conn),
             _ => {}
+        }
+    }
+
+    fn logged_in(&mut self, conn: ConnId) {
+        self.count("log-ins");
+        let view = self.view(conn);
+        let before = std::mem::replace(&mut view.user, view.attempt.take());
+        let changed = before.is_some() && before != view.user;
+        assert!(!changed || view.waiting.is_empty(), "somebody else's answers are still to come: {view:?}");
+        view.outstanding.clear();
+        (view.watches, view.has_roster) = (false, false);
+        view.known.clear();
+        if changed {
+            self.count("changes of user on a connection");
         }
     }
 

@@ -99,6 +99,10 @@ fn account<'a>(mid: &'a str, request: AccountRequest<'a>) -> ClientRequest<'a> {
     ClientRequest::Account { mid: Some(id(mid)), form: JsonContentForm::Text, request }
 }
 
+fn log_in<'a>(mid: &'a str, user: &'a str, credential: Credential) -> ClientRequest<'a> {
+    ClientRequest::Login { mid: Some(id(mid)), form: JsonContentForm::Text, user: name(user), credential }
+}
+
 /// Has it nothing that JSON escapes?
 fn is_escape_free(text: &str) -> bool {
     !text.contains(|char| matches!(char, '"' | '\\' | '\0'..' '))
@@ -114,18 +118,8 @@ impl Say {
                 profile: Box::new(profile(user)),
                 secret: Secret::new(password),
             },
-            Self::Login { mid, user, password } => ClientRequest::Login {
-                mid: Some(id(mid)),
-                form,
-                user: name(user),
-                credential: Credential::Password(Secret::new(password)),
-            },
-            Self::Resume { mid, user, token } => ClientRequest::Login {
-                mid: Some(id(mid)),
-                form,
-                user: name(user),
-                credential: Credential::Token(Secret::new(token)),
-            },
+            Self::Login { mid, user, password } => log_in(mid, user, Credential::Password(Secret::new(password))),
+            Self::Resume { mid, user, token } => log_in(mid, user, Credential::Token(Secret::new(token))),
             Self::Token { mid, verb } => ClientRequest::Token { mid: Some(id(mid)), form, verb: *verb },
             Self::GetUser { mid, user } => ClientRequest::GetUser { mid: Some(id(mid)), user: name(user) },
             Self::Message { id: of, sender, receiver, content } => ClientRequest::Message {

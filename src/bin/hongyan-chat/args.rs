@@ -209,20 +209,20 @@ const HELP_OF_ALL: &str = "  --server URL
       Print this help and exit.
 ";
 
-fn help(verb: &str) -> String {
-    let text = match verb {
-        "chat" => {
-            "\
+const HELP_OF_CHAT: &str = "\
 Chats in the terminal. F1 shows the keys and commands.
 
 Usage: hongyan chat [OPTIONS]
 
   --sign-up
       Create a new account first, with new keys.
-"
-        }
-        "send" => {
-            "\
+";
+
+const END_OF_CHAT: &str = "
+The exit status is 0 when the user leaves, 2 after an error, 4 when the log-in was refused.
+";
+
+const HELP_OF_SEND: &str = "\
 Sends one message, encrypted if the receiver has keys, and waits until the server has promised to
 deliver it. The user's undelivered pushes stay on the server. This log-in ends a hongyan chat of the
 same user.
@@ -238,10 +238,16 @@ Usage: hongyan send --to NAME [OPTIONS] TEXT     (with - as TEXT: read from stdi
       Send without encryption if encryption is not possible, although the receiver has keys.
   --timeout SECONDS
       How long to try [default 30].
-"
-        }
-        "listen" => {
-            "\
+";
+
+const END_OF_SEND: &str = "
+The exit status is 0 when the server has promised to deliver the message; 1 when the server refused
+it, or the receiver is not a friend; 2 after an error on this machine; 3 when the result is unknown
+(try again with the printed id; without a connection nothing was sent, and no id is printed); 4 when
+the log-in was refused; 5 when the receiver's keys prevented it.
+";
+
+const HELP_OF_LISTEN: &str = "\
 Prints one line of JSON for each push: messages, friend requests, answers to requests. A push is
 acked after its line was written; the server sends a push that was not acked again. If a hongyan
 chat or another listen of the same user is open on this machine, the exit status is 2: leave the
@@ -256,29 +262,28 @@ Usage: hongyan listen [OPTIONS]
       How long CMD may take; then it is killed and counts as failed [default 60].
   --count N
       Exit after N pushes.
-"
-        }
-        _ => {
-            return version()
-                + "\nUsage: hongyan chat [OPTIONS]\n       hongyan send --to NAME [OPTIONS] TEXT\n       \
-                   hongyan listen [OPTIONS]\n\nEach command has --help.\n";
-        }
-    };
-    let end = match verb {
-        "send" => {
-            "\nThe exit status is 0 when the server has promised to deliver the message; 1 when the server refused
-it, or the receiver is not a friend; 2 after an error on this machine; 3 when the result is unknown
-(try again with the printed id; without a connection nothing was sent, and no id is printed); 4 when
-the log-in was refused; 5 when the receiver's keys prevented it.
-"
-        }
-        "listen" => {
-            "\nThe exit status is 0 after a signal or N pushes, 1 when the connection has ended for good (because
+";
+
+const END_OF_LISTEN: &str = "
+The exit status is 0 after a signal or N pushes, 1 when the connection has ended for good (because
 of another log-in of the user, for example), 2 after an error on this machine, 4 when the log-in was
 refused.
-"
-        }
-        _ => "\nThe exit status is 0 when the user leaves, 2 after an error, 4 when the log-in was refused.\n",
+";
+
+const HELP: &str = "
+Usage: hongyan chat [OPTIONS]
+       hongyan send --to NAME [OPTIONS] TEXT
+       hongyan listen [OPTIONS]
+
+Each command has --help.
+";
+
+fn help(verb: &str) -> String {
+    let (text, end) = match verb {
+        "chat" => (HELP_OF_CHAT, END_OF_CHAT),
+        "send" => (HELP_OF_SEND, END_OF_SEND),
+        "listen" => (HELP_OF_LISTEN, END_OF_LISTEN),
+        _ => return version() + HELP,
     };
     format!("{}{text}{HELP_OF_ALL}{end}", version())
 }

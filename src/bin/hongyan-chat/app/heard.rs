@@ -1,7 +1,7 @@
 //! How the state changes when news arrive from the session.
 
 use super::ChatApp;
-use crate::message::KeyTrust;
+use crate::message::{ChatMessage, KeyTrust};
 use crate::session_messages::{
     FriendsAndRequests, ListedFriendRequest, ServerLinkStatus, SessionCommand, SessionEvent,
 };
@@ -30,22 +30,7 @@ impl ChatApp {
                     friend.is_online = is_online;
                 }
             }
-            SessionEvent::Message(message) => {
-                let (with, is_mine) = (message.with.clone(), message.is_own());
-                let rows = view::rows_of(self, &message);
-                let is_open = self.open.as_ref() == Some(&with);
-                let chat = self.chats.entry(with.clone()).or_default();
-                chat.add(message);
-                if is_mine {
-                    chat.scroll = 0;
-                } else if is_open && chat.scroll > 0 && chat.search.is_none() {
-                    // The messages that the user is looking at stay where they are.
-                    chat.scroll += rows;
-                }
-                if self.open.as_ref() == Some(&with) {
-                    return self.mark_seen().into_iter().collect();
-                }
-            }
+            SessionEvent::Message(message) => return self.on_message(message),
             SessionEvent::NotKept { with, text, reason } => {
                 self.warn(text::line(&reason));
                 // The text as it was entered.
@@ -85,6 +70,21 @@ impl ChatApp {
             }
         }
         Vec::new()
+    }
+
+    fn on_message(&mut self, message: ChatMessage) -> Vec<SessionCommand> {
+        let (with, is_mine) = (message.with.clone(), message.is_own());
+        let rows = view::rows_of(self, &message);
+        let is_open = self.open.as_ref() == Some(&with);
+        let chat = self.chats.entry(with).or_default();
+        chat.add(message);
+        if is_mine {
+            chat.scroll = 0;
+        } else if is_open && chat.scroll > 0 && chat.search.is_none() {
+            // The messages that the user is looking at stay where they are.
+            chat.scroll += rows;
+        }
+        if is_open { self.mark_seen().into_iter().collect() } else { Vec::new() }
     }
 
     fn on_link_status(&mut self, link: ServerLinkStatus) -> Vec<SessionCommand> {
