@@ -1,0 +1,134 @@
+//! The size of files, functions and comments, and words that are not to be in them.
+
+use super::{all_files, files, none, read, root, shown, top_module};
+use std::path::Path;
+
+/// Lines of a source file.
+const FILE_LINES_MAX: usize = 520;
+/// Lines of a function, from its `fn` to its closing brace.
+const FUNCTION_LINES_MAX: usize = 80;
+/// Columns of a line of comment; rustfmt looks after the code.
+const COMMENT_COLUMNS_MAX: usize = 100;
+
+#[test]
+fn the_pure_modules_deny_clocks_and_threads() {
+    for file in ["src/chat/mod.rs", "src/protocol/mod.rs"] {
+        assert!(read(&root().join(file)).contains("#![deny(clippy::disallowed_methods)]"), "{file}");
+    }
+    let mut complaints = Vec::new();
+    for path in files("src", "rs").into_iter().filter(|path| ["chat", "protocol"].contains(&top_module(path).as_str()))
+    {
+        for (number, line) in read(&path).lines().enumerate() {
+            for word in ["std::net", "std::io", "std::fs", "std::thread", "std::time", "std::env", "mio::"] {
+                if line.contains(word) {
+                    complaints.push(format!("{}:{}: {word} in a pure module", shown(&path), number + 1));
+                }
+            }
+        }
+    }
+    none(&complaints);
+}
+
+#[test]
+fn files_and_functions_fit_a_head() {
+    let mut complaints = Vec::new();
+    for path in files("src", "rs").into_iter().chain(files("tests", "rs")).chain(files("benches", "rs")) {
+        let text = read(&path);
+        let lines: Vec<&str> = text.lines().collect();
+        if lines.len() > FILE_LINES_MAX {
+            complaints.push(format!("{}: {} lines, split it at a purpose", shown(&path), lines.len()));
+        }
+        for (start, line) in lines.iter().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let is_function =
+                line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(super) ").starts_with("fn ");
+            if !is_function {
+                continue;
+            }
+            // rustfmt puts the closing brace under the `fn`.
+            let closing = format!("{}}}", " ".repeat(indent));
+            let length = lines[start..].iter().position(|line| *line == closing).unwrap_or(0);
+            if length > FUNCTION_LINES_MAX {
+                complaints.push(format!("{}:{}: a function of {length} lines", shown(&path), start + 1));
+            }
+        }
+    }
+    none(&complaints);
+}
+
+/// The mark at the beginning of a line of comment, in files that are read as text.
+fn comment_mark(path: &Path) -> Option<&'static str> {
+    match path.extension().map(|ending| ending.to_str().unwrap_or_default()) {
+        Some("rs" | "js" | "mjs") => Some("//"),
+        Some("sql") => Some("--"),
+        // Scripts have no extension.
+        None | Some("toml" | "yml" | "conf" | "service" | "py") => Some("#"),
+        Some(_) => None,
+    }
+}
+
+/// The lines of comment that are too wide, as (line, columns).
+fn wide_comments(path: &Path, text: &str) -> Vec<(usize, usize)> {
+    let Some(mark) = comment_mark(path) else { return Vec::new() };
+    let comments = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(mark));
+    let columns = comments.map(|(number, line)| (number + 1, line.chars().count()));
+    columns.filter(|(_, columns)| *columns > COMMENT_COLUMNS_MAX).collect()
+}
+
+#[test]
+fn comments_can_be_read_without_moving_the_head() {
+    let folders = ["src", "tests", "benches", "examples", "fuzz/fuzz_targets", "web", "packaging"];
+    let alone = ["Cargo.toml", "fuzz/Cargo.toml", "clippy.toml", ".cargo/config.toml", "schema.sql", "build.rs", "test"];
+    let alone = alone.iter().map(|file| root().join(file));
+    let paths = folders.iter().flat_map(|folder| all_files(folder)).filter(|path| comment_mark(path).is_some());
+    let mut complaints = Vec::new();
+    for path in paths.chain(alone) {
+        for (line, columns) in wide_comments(&path, &read(&path)) {
+            complaints.push(format!("{}:{line}: a comment of {columns} columns", shown(&path)));
+        }
+    }
+    none(&complaints);
+}
+
+#[test]
+fn a_wide_comment_is_found_in_files_of_each_kind() {
+    let words = "w".repeat(COMMENT_COLUMNS_MAX);
+    for (file, mark) in [
+        ("a.rs", "    ///"),
+        ("a.js", "//"),
+        ("a.mjs", "\t//"),
+        ("a.sql", "--"),
+        ("a.toml", "#"),
+        ("a.yml", "#"),
+        ("a.service", "#"),
+        ("script", "    #"),
+    ] {
+        let text = format!("{mark} short\n{mark} {words}\n{words} {words}\n");
+        let columns = mark.len() + 1 + COMMENT_COLUMNS_MAX;
+        assert_eq!(wide_comments(Path::new(file), &text), [(2, columns)], "{file}");
+    }
+    assert_eq!(wide_comments(Path::new("a.json"), &format!("# {words}")), []);
+}
+
+#[test]
+fn nothing_is_left_open_and_the_project_speaks_of_itself() {
+    // Put together here, so that this file does not find itself.
+    let open = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["un", "safe {"].concat(), ["#[ign", "ore"].concat()];
+    let elsewhere =
+        [["../sha", "red"].concat(), ["/wo", "rk/"].concat(), ["iss", "ue #"].concat(), ["crates", ".io/api"].concat()];
+    let texts = [root().join("README.md"), root().join("CHANGELOG.md"), root().join("schema.sql"), root().join("test")];
+    let packaging = ["hongyan.toml", "hongyan.service", "Containerfile", "try-deb", "deb/postinst", "deb/postrm"];
+    let packaging = packaging.iter().map(|name| root().join("packaging").join(name));
+    let mut complaints = Vec::new();
+    let sources = files("src", "rs").into_iter().chain(files("tests", "rs")).chain(files("benches", "rs"));
+    for path in sources.chain(files("docs", "md")).chain(texts).chain(packaging) {
+        for (number, line) in read(&path).lines().enumerate() {
+            for word in open.iter().chain(&elsewhere) {
+                if line.contains(word.as_str()) {
+                    complaints.push(format!("{}:{}: {word}", shown(&path), number + 1));
+                }
+            }
+        }
+    }
+    none(&complaints);
+}
