@@ -1,7 +1,7 @@
 //! The documents agree with the sources.
 
-use super::{files, none, read, root, shown};
-use std::collections::BTreeSet;
+use super::{MAY_KNOW, files, none, read, root, shown};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn the_documents_name_only_files_that_are_there() {
@@ -19,6 +19,62 @@ fn the_documents_name_only_files_that_are_there() {
         }
     }
     none(&complaints);
+}
+
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The table of modules in a document: each module, and the names that it may import.
+fn table_of_modules(document: &str) -> BTreeMap<&str, BTreeSet<&str>> {
+    let from_table = document.lines().skip_while(|line| *line != "| module | purpose | may import |");
+    let mut table = BTreeMap::new();
+    for row in from_table.skip(2).take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+        let [modules, _, imports] = cells[..] else { panic!("not three columns: {row}") };
+        for path in quoted(modules).filter_map(|path| path.strip_prefix("src/")) {
+            let module = path.split(['/', '.']).next().unwrap();
+            table.insert(module, quoted(imports).collect());
+        }
+    }
+    table
+}
+
+/// The differences between the table of a document and the table of the tests.
+fn differences(document: &str, may_know: &[(&str, &[&str])]) -> Vec<String> {
+    let documented = table_of_modules(document);
+    let checked: BTreeMap<&str, BTreeSet<&str>> =
+        may_know.iter().map(|(module, names)| (*module, names.iter().copied().collect())).collect();
+    let modules: BTreeSet<_> = documented.keys().chain(checked.keys()).collect();
+    let differing = modules.into_iter().filter(|module| documented.get(*module) != checked.get(*module));
+    let say = |names: Option<&BTreeSet<&str>>| names.map_or("no row".to_owned(), |names| format!("{names:?}"));
+    differing
+        .map(|module| {
+            let (documented, checked) = (say(documented.get(module)), say(checked.get(module)));
+            format!("{module}: {documented} in docs/architecture.md, {checked} in tests/architecture/main.rs")
+        })
+        .collect()
+}
+
+#[test]
+fn the_document_says_what_each_module_may_import() {
+    none(&differences(&read(&root().join("docs/architecture.md")), MAY_KNOW));
+}
+
+#[test]
+fn a_row_that_says_something_else_is_found() {
+    let document = "text\n\n| module | purpose | may import |\n|---|---|---|\n\
+        | `src/a.rs`, `src/b/` | `x` | `c::d`, `e` |\n| `src/c/` | | nothing |\n\ntext\n";
+    let (both, one, nothing): (&[&str], &[&str], &[&str]) = (&["e", "c::d"], &["e"], &[]);
+    let agreed = [("a", both), ("b", both), ("c", nothing)];
+    assert_eq!(differences(document, &agreed), Vec::<String>::new());
+    let more = [("a", both), ("b", both), ("c", one)];
+    assert_eq!(differences(document, &more).len(), 1);
+    let less = [("a", both), ("b", one), ("c", nothing)];
+    assert_eq!(differences(document, &less).len(), 1);
+    assert_eq!(differences(document, &agreed[1..]).len(), 1, "a row too many");
+    let new = [("a", both), ("b", both), ("c", nothing), ("d", nothing)];
+    assert_eq!(differences(document, &new).len(), 1, "no row");
 }
 
 /// The words of a source text.
