@@ -227,7 +227,7 @@ fn read_only_and_back() {
 }
 
 #[test]
-fn a_backlog_is_read_on_while_the_database_is_read_only_and_new_messages_to_who_acks_are_taken() {
+fn with_a_read_only_database_the_backlog_is_read_and_messages_to_users_who_ack_are_taken() {
     let Some(database) = MariaDb::start() else { return };
     let mut config = config(database.url());
     (config.rules.page_max, config.rules.list_max) = (8, 16);

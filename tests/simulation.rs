@@ -185,12 +185,12 @@ fn seed_8009814_friends_were_told_that_they_are_none_while_nobody_knew() {
 }
 
 #[test]
-fn seed_10301313_what_was_acked_while_a_list_that_was_cut_was_read_anew_was_sent_again() {
+fn seed_10301313_a_push_that_was_acked_during_a_reload_of_a_cut_list_was_sent_again() {
     run(10_301_313, 1_500);
 }
 
 #[test]
-fn seeds_13069575_and_13159814_an_accept_of_nothing_was_called_done_while_an_older_one_was_in_doubt() {
+fn seeds_13069575_and_13159814_an_accept_without_a_request_was_done_while_an_older_one_was_in_doubt() {
     run(13_069_575, 1_500);
     run(13_159_814, 1_500);
 }

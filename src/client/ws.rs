@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_writes_is_read_however_it_is_cut() {
+    fn frames_of_the_server_are_read_at_any_cut() {
         let texts = ["", "x", &"y".repeat(125), &"z".repeat(126), &"🪿".repeat(20_000)];
         let mut wire = Vec::new();
         for text in texts {

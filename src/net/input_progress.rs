@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_known_when_all_events_came_and_nobody_has_more_and_at_the_latest_after_some_turns() {
+    fn the_watermark_moves_when_no_input_is_left_and_at_the_latest_after_some_turns() {
         let mut progress = InputWatermark { polled_ms: 7, polled_all: true, ..InputWatermark::default() };
         progress.note_turn_end(false);
         assert_eq!(progress.handed_in_until_ms, 0);

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_waits_while_too_much_is_not_taken_and_goes_on_when_it_is_or_nobody_takes() {
+    fn a_worker_waits_until_its_outcomes_are_taken_or_nobody_takes_them() {
         let taker = OutcomeBudgetRelease::default();
         let undelivered = taker.0.clone();
         let (there, said) = channel();

@@ -93,7 +93,7 @@ fn one_in_the_store_is_promised_when_it_is_full_also_after_a_restart() {
 }
 
 #[test]
-fn one_whose_commit_was_not_heard_of_is_promised_when_it_is_said_again_to_a_full_mailbox() {
+fn a_message_with_a_lost_outcome_is_promised_at_a_repetition_to_a_full_mailbox() {
     let (mut w, bob) = ann_is_away(NONE, rows(1));
     w.store.fate(Fate::DoAndLose, any);
     assert_eq!(say(&mut w, bob, "m1"), ["MF m1", "UNAVAILABLE m1"]);
@@ -133,7 +133,7 @@ fn a_receiver_who_is_there_and_does_not_ack_is_full_too_and_her_ack_still_counts
 }
 
 #[test]
-fn one_that_was_refused_and_is_said_again_while_it_stands_on_the_list_is_saved_when_there_is_room() {
+fn a_refused_message_on_the_list_is_saved_at_a_repetition_when_there_is_room() {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.model.quotas = Quotas { receiver: NONE, pair: rows(1) };
     w.message(bob, "m1", "ann");

@@ -129,7 +129,7 @@ fn after_a_log_in_the_allowance_is_that_of_a_user() {
 }
 
 #[test]
-fn a_client_that_is_refused_again_and_again_is_closed_and_one_within_the_rate_makes_up_for_one() {
+fn a_client_with_too_many_refused_requests_is_closed_and_a_request_within_the_rate_makes_up_for_one() {
     let rules = CoreSettings { requests_per_second_max: 10, refused_requests_max: 5, ..crate::rules() };
     let (mut w, ann, bob) = ann_and_bob_by(rules);
     w.run_for(1_000);

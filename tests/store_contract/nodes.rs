@@ -465,7 +465,7 @@ fn records_that_cannot_be_kept_are_missed_in_their_place() {
 }
 
 #[test]
-fn a_user_belongs_to_whoever_claimed_them_first() {
+fn a_user_belongs_to_the_first_node_that_claimed_them() {
     let Some(database) = Database::new() else { return };
     let (a, b) = (join(&database, "a"), join(&database, "b"));
     let (mut one, mut other) = (a.connect().unwrap(), b.connect().unwrap());

@@ -207,7 +207,7 @@ impl AckListComparison {
 }
 
 #[test]
-fn it_sends_and_finds_what_one_does_that_looks_through_everything() {
+fn it_sends_and_finds_the_same_as_a_list_that_examines_every_push() {
     // Few ids and senders, so that much is deferred; short and long lists, little and much room.
     let kinds = [(3, 2, 12), (2, 30, 40), (40, 3, 60), (60, 60, 150), (1, 100, 100), (400, 20, 300)];
     for (seed, (ids, senders, long)) in (1..).zip(kinds.into_iter().cycle().take(24)) {

@@ -177,7 +177,7 @@ fn what_is_given_up_is_refused_and_found_out_in_another_way() {
 }
 
 #[test]
-fn who_may_say_what() {
+fn each_verb_is_allowed_to_its_own_side_of_a_friendship() {
     use FriendVerb::{Accept, Delete, Reject, Request};
     for (verb, sender, receiver, other) in [
         (Request, "ann", "bob", Ok("bob")),

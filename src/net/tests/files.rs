@@ -29,7 +29,7 @@ fn whole(file: &web_page::WebPageFile) -> Vec<u8> {
 }
 
 #[test]
-fn files_come_whole_however_they_are_torn_and_whoever_else_reads() {
+fn files_arrive_whole_in_any_pieces_and_beside_any_other_reader() {
     for (seed, piece_max) in [(1, 0), (2, 3_000), (3, 20_000)] {
         let mut world = world(seed, piece_max);
         let clients: Vec<(TestClient, &web_page::WebPageFile)> =

@@ -194,7 +194,7 @@ fn a_client_that_asks_for_more_than_its_output_may_use_and_reads_nothing_is_clos
 }
 
 #[test]
-fn when_very_many_end_their_sides_at_once_they_are_let_go_of_over_some_turns() {
+fn very_many_ends_at_once_are_handled_over_some_turns() {
     let mut world = TestConnectionHub::new(17, 0);
     let ended: Vec<_> = (0..300).map(|_| world.connect()).collect();
     for client in &ended {
@@ -256,7 +256,7 @@ fn a_request_head_must_come_in_time_and_everything_else_may_take_longer() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_of_what_waits_is_closed_in_time_and_one_that_takes_a_little_is_not() {
+fn a_client_that_takes_no_output_is_closed_in_time_and_a_slow_one_is_not() {
     let mut world = TestConnectionHub::new(16, 0);
     let (stuck, slow) = (world.connect(), world.connect());
     for client in [&stuck, &slow] {

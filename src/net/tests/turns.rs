@@ -74,7 +74,7 @@ fn strangers_who_are_woken_in_each_turn_make_a_users_turn_little_longer() {
 }
 
 #[test]
-fn those_who_never_stop_get_equal_shares_whatever_they_say() {
+fn clients_that_never_stop_get_equal_shares_for_any_input() {
     let mut world = TestConnectionHub::new(32, 0);
     let small = flood(&mut world, 40, ack(1).as_bytes());
     let large: Vec<_> = (0..40).map(|_| world.connect()).collect();

@@ -214,7 +214,7 @@ fn requests_of_a_user_do_not_wait_for_attempts_to_log_in_as_that_user() {
 }
 
 #[test]
-fn credentials_that_are_checked_for_a_user_hold_up_neither_saves_to_them_nor_their_own_jobs() {
+fn checks_of_credentials_delay_neither_saves_to_the_user_nor_the_users_own_jobs() {
     let mut bench = TestQueue::default();
     for _ in 0..2_000 {
         bench.submit(Job::Prove {
@@ -248,7 +248,7 @@ fn earlier_jobs_about_the_same_user_are_done_first_and_soon() {
 }
 
 #[test]
-fn the_floods_to_users_who_have_a_job_of_their_own_behind_them_do_not_hold_up_others() {
+fn floods_to_users_with_a_later_job_of_their_own_do_not_delay_others() {
     let mut bench = TestQueue::default();
     for (receiver, n) in (0..12).flat_map(|receiver| (0..900).map(move |n| (receiver, n))) {
         bench.submit(save(&format!("{receiver}, sender {}", n % 3), &format!("receiver {receiver}")));
