@@ -17,7 +17,8 @@ pub enum StoreUrl {
 impl StoreUrl {
     /// Reads a URL.
     ///
-    /// # Errors The fault in the URL, as the end of a sentence; a password in it is not repeated.
+    /// # Errors
+    /// The fault in the URL, as the end of a sentence; a password in it is not repeated.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "memory:" || text == "memory" {
             return Ok(Self::Memory);

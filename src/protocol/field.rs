@@ -80,7 +80,8 @@ pub struct UserNameRef<'a>(Cow<'a, str>);
 impl<'a> UserNameRef<'a> {
     /// Checks a name.
     ///
-    /// # Errors The fault in it.
+    /// # Errors
+    /// The fault in it.
     pub fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
         let text = text.into();
         check_user_name(&text)?;
@@ -89,7 +90,8 @@ impl<'a> UserNameRef<'a> {
 
     /// Checks a name for a sign-up. Existing accounts with other names can still log in.
     ///
-    /// # Errors The fault in it.
+    /// # Errors
+    /// The fault in it.
     pub fn for_sign_up(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
         let name = Self::new(text)?;
         check_new_name(name.as_str())?;
@@ -116,7 +118,8 @@ pub struct UserName(Arc<str>);
 impl UserName {
     /// Checks a name.
     ///
-    /// # Errors The fault in it.
+    /// # Errors
+    /// The fault in it.
     pub fn new(text: &str) -> Result<Self, FieldFault> {
         check_user_name(text)?;
         Ok(Self(Arc::from(text)))
@@ -166,7 +169,8 @@ pub struct MessageId<'a>(Cow<'a, str>);
 impl<'a> MessageId<'a> {
     /// Checks an id.
     ///
-    /// # Errors The fault in it.
+    /// # Errors
+    /// The fault in it.
     pub fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
         let text = text.into();
         match text.len() {
