@@ -1,9 +1,9 @@
 //! The memory that all connections share for reading and writing, lent to the one that is being
 //! served, so that an idle connection owns none.
 
-use super::conn::UnusedInput;
 use super::output::SpareBuffers;
 use super::tls::TlsReadBuffers;
+use super::unused_input::UnusedInput;
 use crate::protocol::envelope::ContentBuffer;
 
 /// The size of the buffer into which all connections are read.

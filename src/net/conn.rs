@@ -6,6 +6,7 @@ use super::output::{PendingOutput, SocketWriteResult, SpareBuffers};
 use super::socket::NonblockingStream;
 use super::state::{ConnectionReadState, HubListFlags, WriteState};
 use super::tls::{EncryptingSocket, TlsDecryptResult, TlsReadBuffers, TlsSession};
+use super::unused_input::UnusedInput;
 use super::wire::{Framing, InputDecoder};
 use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
@@ -60,44 +61,6 @@ pub enum InputGate {
     Narrow,
     /// Nothing.
     Shut,
-}
-
-/// Input that was read and not used up.
-#[derive(Debug, Default)]
-pub struct UnusedInput {
-    bytes: Vec<u8>,
-    /// The number of bytes that are used up.
-    used: usize,
-}
-
-impl UnusedInput {
-    /// The unused bytes.
-    pub fn unused(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.used..]
-    }
-
-    /// Is nothing left?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.used == self.bytes.len()
-    }
-
-    /// Marks `count` more bytes as used up.
-    pub fn consume(&mut self, count: usize) {
-        self.used += count;
-    }
-
-    /// Puts `before` in front of the unused bytes, and `after` behind them.
-    pub fn put(&mut self, before: &[u8], after: &[u8]) {
-        if !before.is_empty() {
-            self.bytes.splice(..self.used, before.iter().copied());
-            self.used = 0;
-        } else if !after.is_empty() {
-            self.bytes.drain(..self.used);
-            self.used = 0;
-        }
-        self.bytes.extend_from_slice(after);
-    }
 }
 
 /// The result of a read.
@@ -184,7 +147,7 @@ impl<S: NonblockingStream> Conn<S> {
     /// Updates `sum` by the present memory of its input.
     pub fn count_input(&mut self, sum: &mut usize) {
         let tls = self.tls.as_ref().map_or(0, |tls| tls.memory_bytes());
-        let used = tls + self.decoder.memory_bytes() + self.input.as_ref().map_or(0, |input| input.bytes.capacity());
+        let used = tls + self.decoder.memory_bytes() + self.input.as_ref().map_or(0, |input| input.memory_bytes());
         // Input is bounded by the largest envelope and a few reads.
         let used = u32::try_from(used).unwrap_or(u32::MAX);
         *sum = *sum - self.counted_input as usize + used as usize;
@@ -352,16 +315,14 @@ impl<S: NonblockingStream> Conn<S> {
         if input.is_empty() {
             return;
         }
-        if input.bytes.capacity() > input.bytes.len() * 2 + 64 {
-            input.bytes.shrink_to_fit();
-        }
+        input.shrink();
         self.input = Some(Box::new(input));
     }
 
     /// The size of the kept input, in bytes.
     #[cfg(test)]
     pub(super) fn kept_bytes(&self) -> usize {
-        self.input.as_ref().map_or(0, |input| input.bytes.len())
+        self.input.as_ref().map_or(0, |input| input.kept_bytes())
     }
 
     /// Does it own memory for incomplete input or unwritten output?

@@ -4,13 +4,14 @@
 //! handshake steps have a queue of their own, of which each turn does a few: a storm of handshakes
 //! waits there without delaying open connections.
 
-use super::conn::{ReadResult, UnusedInput};
+use super::conn::ReadResult;
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::NonblockingStream;
 use super::tls::{Certificates, TlsSession};
 use super::turn_work::{BYTE, CLOSING, MICROSECOND};
 use super::turns::QUANTUM_MAX;
+use super::unused_input::UnusedInput;
 use super::wire::Framing;
 use crate::chat::contract::ConnId;
 

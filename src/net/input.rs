@@ -1,12 +1,13 @@
 //! Reading: bytes → envelopes → the core.
 
-use super::conn::{InputGate, InputWaitReasons, REPLIES_SOFT_MAX, ReadResult, UnusedInput};
+use super::conn::{InputGate, InputWaitReasons, REPLIES_SOFT_MAX, ReadResult};
 use super::counters::CloseCause;
 use super::deadlines::HALF_CLOSED_MS;
 use super::hub::Hub;
 use super::socket::NonblockingStream;
 use super::state::{ConnectionReadState, HubListFlags};
 use super::turn_work::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
+use super::unused_input::UnusedInput;
 use super::web::AfterHead;
 use super::wire::{Framing, InputDecoder, SniffedProtocol, sniff};
 use crate::chat::contract::{ConnId, CoreEvent};
@@ -19,10 +20,6 @@ use crate::protocol::ws::{self, WsItem, WsServerDecoder};
 /// The largest number of reads of one connection in one turn; a connection with more input
 /// continues in the next turn, after the others.
 const READS_PER_TURN: usize = 4;
-
-/// The number of connections that are prefetched before the first of them is served: about as many
-/// cache misses as a processor can have in flight.
-pub(super) const PREFETCHED_AT_ONCE: usize = 8;
 
 /// The result of handing an envelope in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,6 +40,7 @@ pub mod tls;
 mod turn_clock;
 mod turn_work;
 mod turns;
+pub mod unused_input;
 mod wake_timer;
 mod web;
 pub mod wire;

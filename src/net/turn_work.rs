@@ -6,6 +6,10 @@ use super::state::HubListFlags;
 use crate::chat::contract::ConnId;
 use std::collections::VecDeque;
 
+/// The number of connections that are prefetched before the first of them is served: about as many
+/// cache misses as a processor can have in flight.
+pub(super) const PREFETCHED_AT_ONCE: usize = 8;
+
 /// A unit of work is about 2 ns; this many make a microsecond. The costs below come from profiles
 /// of the release build. An error of a factor of two does no harm: only the ratios between them
 /// decide whether turns are fair.

@@ -15,10 +15,9 @@
 //! skipped until it is repaid.
 
 use super::hub::Hub;
-use super::input::PREFETCHED_AT_ONCE;
 use super::socket::NonblockingStream;
 use super::state::HubListFlags;
-use super::turn_work::{CLOSING, MICROSECOND, ReadQueue, to_micros};
+use super::turn_work::{CLOSING, MICROSECOND, PREFETCHED_AT_ONCE, ReadQueue, to_micros};
 use crate::chat::contract::ConnId;
 
 /// Serving a connection at all.

@@ -4,10 +4,10 @@
 use super::conn::{Conn, InputWaitReasons, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX};
 use super::counters::CloseCause;
 use super::hub::Hub;
-use super::input::PREFETCHED_AT_ONCE;
 use super::output::SocketWriteResult;
 use super::socket::NonblockingStream;
 use super::state::{HubListFlags, WriteState};
+use super::turn_work::PREFETCHED_AT_ONCE;
 use crate::chat::contract::{ConnId, CoreEvent};
 
 impl<S: NonblockingStream> Hub<S> {
