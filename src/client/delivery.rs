@@ -1,9 +1,10 @@
 //! The events that a program gets from the library: pushes to ack, presence, and the state of the
 //! connection.
 
-use super::error::ClientEndReason;
+use super::connection_state::ConnectionState;
+use super::error::Error;
 use super::push::Push;
-use super::shared::ClientShared;
+use super::shared::{ClientShared, InboxEvent};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,29 +28,21 @@ pub enum ClientEvent {
     Connection(ConnectionState),
 }
 
-/// The state of the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectionState {
-    /// Logged in.
-    Online,
-    /// Not connected; the client will try again.
-    Offline {
-        /// The reason: a sentence for people.
-        reason: String,
-        /// The time until the next attempt.
-        retry_in: Duration,
-    },
-    /// The client has stopped for good.
-    Ended(ClientEndReason),
+/// The next event for the program.
+pub(super) fn next(shared: &Arc<ClientShared>, limit: Duration) -> Result<Option<ClientEvent>, Error> {
+    Ok(shared.next(limit)?.map(|event| match event {
+        InboxEvent::Push(push) => ClientEvent::Push(ReceivedPush { push, shared: Arc::clone(shared), acked: false }),
+        InboxEvent::Presence { user_name, online } => ClientEvent::Presence { user_name, online },
+        InboxEvent::Connection(connection) => ClientEvent::Connection(connection),
+    }))
 }
 
 /// A push that the program is handling. Ack it when that is done: when it is written to the disk,
 /// shown, or answered. If it is dropped without an ack, the server sends it again.
 pub struct ReceivedPush {
-    pub(super) push: Push,
-    pub(super) shared: Arc<ClientShared>,
-    pub(super) acked: bool,
+    push: Push,
+    shared: Arc<ClientShared>,
+    acked: bool,
 }
 
 impl ReceivedPush {

@@ -1,10 +1,10 @@
 //! The client's own thread. It has the socket and the clock, and carries out the outputs of the
 //! state machine.
 
-use super::delivery::ConnectionState;
+use super::connection_state::ConnectionState;
 use super::error::{ClientEndReason, Error};
 use super::frames::{self, ServerFrame};
-use super::link::{LinkReadResult, ServerLink};
+use super::link::{LinkReadResult, SOCKET, ServerLink};
 use super::machine::{
     ClientMachine, ClientMachineOrder, ClientMachineOutput, ClientMachineSettings, LoginCredential, MachineInput,
     RequestTicket,
@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const WAKE: Token = Token(0);
-pub(super) const SOCKET: Token = Token(1);
 /// The longest sleep: a clock that jumps can delay the thread by no more than this.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// How long the client writes what is still pending when it ends.

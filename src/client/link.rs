@@ -1,13 +1,12 @@
 //! One connection to a server: raw or WebSocket, with or without TLS. It blocks only while it is
-//! being established, and in [`ServerLink::finish`]. It uses no more memory
-//! than one frame needs, for any bytes from the server.
+//! being established, and in [`ServerLink::finish`]. It uses no more memory than one
+//! frame needs, for any bytes from the server.
 
-use super::driver::SOCKET;
 use super::target::ServerAddress;
 use super::ws::{self, WsHandshake, WsHandshakeState};
 use crate::protocol::ws::{WsClientReader, WsItem};
 use mio::net::TcpStream;
-use mio::{Interest, Registry};
+use mio::{Interest, Registry, Token};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,6 +14,8 @@ use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// The token of the socket in a poll.
+pub(super) const SOCKET: Token = Token(1);
 /// How many bytes are read at a time.
 const READ_BYTES: usize = 16 * 1024;
 /// Pongs are left out while at least this many bytes are waiting to be written.

@@ -8,7 +8,7 @@ mod requests;
 mod tests;
 
 use super::backoff::{Backoff, Jitter};
-use super::delivery::ConnectionState;
+use super::connection_state::ConnectionState;
 use super::error::{ClientEndReason, Error, Refusal};
 use super::frames::{self, RequestAnswer, RequestFrame, ServerFrame};
 use super::options::{ClientOptions, PasswordOrHash};

@@ -37,6 +37,7 @@
 
 mod account;
 mod backoff;
+mod connection_state;
 mod delivery;
 mod driver;
 #[cfg(feature = "client")]
@@ -60,7 +61,8 @@ mod ws;
 pub use crate::protocol::error::ErrorCode;
 pub use crate::protocol::push::PushKind;
 pub use account::ProfileChange;
-pub use delivery::{ClientEvent, ConnectionState, ReceivedPush};
+pub use connection_state::ConnectionState;
+pub use delivery::{ClientEvent, ReceivedPush};
 pub use error::{ClientEndReason, Error, RecommendedAction, Refusal};
 pub use options::ClientOptions;
 pub use password_hash::hash_value;
@@ -204,7 +206,7 @@ impl Client {
     /// # Errors
     /// [`Error::Ended`], once nothing more can come.
     pub fn next(&self, limit: Duration) -> Result<Option<ClientEvent>, Error> {
-        shared::next(&self.shared, limit)
+        delivery::next(&self.shared, limit)
     }
 
     /// Closes the connection and waits until it is closed; all acks have been written then. Other

@@ -1,7 +1,7 @@
 //! The data that the program's threads and the client's own thread share: commands in one
 //! direction, events in the other.
 
-use super::delivery::{ClientEvent, ConnectionState, ReceivedPush};
+use super::connection_state::ConnectionState;
 use super::error::{ClientEndReason, Error};
 use super::frames::{RequestAnswer, RequestFrame};
 use super::machine::ClientMachineOrder;
@@ -46,6 +46,13 @@ struct ClientInbox {
     full: bool,
     /// The next event is a presence event, even while many pushes arrive.
     is_presence_next: bool,
+}
+
+/// One of them, taken out.
+pub(super) enum InboxEvent {
+    Push(Push),
+    Presence { user_name: String, online: bool },
+    Connection(ConnectionState),
 }
 
 pub(super) struct ClientShared {
@@ -150,6 +157,36 @@ impl ClientShared {
             None => Err(Error::Unreachable(inbox.disconnect_reason.clone())),
         }
     }
+
+    /// The next event for the program.
+    pub(super) fn next(&self, limit: Duration) -> Result<Option<InboxEvent>, Error> {
+        let some = |inbox: &ClientInbox| {
+            !inbox.pushes.is_empty()
+                || !inbox.presence.is_empty()
+                || inbox.connection.is_some()
+                || inbox.ended.is_some()
+        };
+        let mut inbox = self.wait(limit, some);
+        if let Some(connection) = inbox.connection.take() {
+            return Ok(Some(InboxEvent::Connection(connection)));
+        }
+        let presence_next = std::mem::take(&mut inbox.is_presence_next) || inbox.pushes.is_empty();
+        if presence_next && let Some((user_name, online)) = inbox.presence.pop_first() {
+            return Ok(Some(InboxEvent::Presence { user_name, online }));
+        }
+        if let Some(push) = inbox.pushes.pop_front() {
+            inbox.bytes = inbox.bytes.saturating_sub(push.bytes());
+            inbox.is_presence_next = true;
+            if std::mem::take(&mut inbox.full) {
+                self.waker.wake().ok();
+            }
+            return Ok(Some(InboxEvent::Push(push)));
+        }
+        match &inbox.ended {
+            Some(end) => Err(Error::Ended(end.clone())),
+            None => Ok(None),
+        }
+    }
 }
 
 /// The end of the client's thread.
@@ -196,34 +233,6 @@ impl ClientShared {
         let mut inbox = lock(&self.inbox);
         inbox.full = inbox.pushes.len() >= self.inbox_max || inbox.bytes >= self.inbox_bytes_max;
         !inbox.full
-    }
-}
-
-/// The next event for the program.
-pub(super) fn next(shared: &Arc<ClientShared>, limit: Duration) -> Result<Option<ClientEvent>, Error> {
-    let some = |inbox: &ClientInbox| {
-        !inbox.pushes.is_empty() || !inbox.presence.is_empty() || inbox.connection.is_some() || inbox.ended.is_some()
-    };
-    let mut inbox = shared.wait(limit, some);
-    if let Some(connection) = inbox.connection.take() {
-        return Ok(Some(ClientEvent::Connection(connection)));
-    }
-    let presence_next = std::mem::take(&mut inbox.is_presence_next) || inbox.pushes.is_empty();
-    if presence_next && let Some((user_name, online)) = inbox.presence.pop_first() {
-        return Ok(Some(ClientEvent::Presence { user_name, online }));
-    }
-    if let Some(push) = inbox.pushes.pop_front() {
-        inbox.bytes = inbox.bytes.saturating_sub(push.bytes());
-        inbox.is_presence_next = true;
-        if std::mem::take(&mut inbox.full) {
-            shared.waker.wake().ok();
-        }
-        let shared = Arc::clone(shared);
-        return Ok(Some(ClientEvent::Push(ReceivedPush { push, shared, acked: false })));
-    }
-    match &inbox.ended {
-        Some(end) => Err(Error::Ended(end.clone())),
-        None => Ok(None),
     }
 }
 

@@ -1,9 +1,8 @@
 //! A sign-up, on a connection of its own.
 
-use super::driver::SOCKET;
 use super::error::{Error, Refusal};
 use super::frames::{self, ServerFrame};
-use super::link::{LinkReadResult, ServerLink};
+use super::link::{LinkReadResult, SOCKET, ServerLink};
 use super::options::ClientOptions;
 use super::profile::Profile;
 use super::tls;

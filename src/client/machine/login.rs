@@ -2,7 +2,7 @@
 //! is refused and when it succeeds.
 
 use super::{ClientMachine, ClientMachineOutput, ClientPhase, LIMITED_MS, LoginCredential};
-use crate::client::delivery::ConnectionState;
+use crate::client::connection_state::ConnectionState;
 use crate::client::error::{ClientEndReason, Refusal};
 use crate::client::frames::{self, RequestFrame, ServerFrame};
 use crate::protocol::error::ErrorCode;
