@@ -1,6 +1,6 @@
 //! The numbers of the bus between nodes.
 
-use super::metrics::{MetricsText, seconds};
+use super::metrics_text::{MetricsText, seconds};
 use crate::bus::BusFigures;
 use crate::bus::figures::BusInstanceFigures;
 

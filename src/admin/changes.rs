@@ -2,8 +2,8 @@
 //! before anything is done, which remains even if the process is killed, and one with the result.
 
 use super::answers;
+use super::context::AdminContext;
 use super::http::HttpResponse;
-use super::routes::AdminContext;
 use super::secret;
 use super::target::user_name;
 use crate::chat::contract::{AdminAnswer, AdminRequest};

@@ -1,6 +1,6 @@
 //! The numbers of a node about itself and the other nodes of its cluster.
 
-use super::metrics::{MetricsText, seconds};
+use super::metrics_text::{MetricsText, seconds};
 use crate::chat::contract::{ClusterCounters, ClusterGauges};
 use crate::net::admin::ClusterFigures;
 

@@ -2,7 +2,7 @@
 
 use super::escape::plain;
 use super::http::HttpResponse;
-use super::text_output::{number, text};
+use super::json_values::{number, text};
 use crate::bus::BusFigures;
 use crate::chat::contract::NodeLinkReport;
 use crate::net::admin::{ClusterMembers, NodeLiveness, NodeStatus};

@@ -2,28 +2,18 @@
 
 use super::answers;
 use super::changes::{AdminUserAction, change_of};
+use super::context::AdminContext;
 use super::http::{HttpMethod, HttpRequest, HttpResponse};
 use super::metrics;
 use super::nodes;
-use super::process::ProcessFacts;
 use super::target::{RequestTarget, user_name};
-use super::{AdminConfig, ProcessStage, RequestSlot, StageCell};
-use crate::chat::contract::{AdminAnswer, AdminRequest};
-use crate::net::admin::{
-    ClusterMembersReader, LoopAnswer, LoopCaller, LoopQuestion, NoAnswer, NodesReport, ServerSnapshot,
-};
+use crate::chat::contract::AdminRequest;
 use crate::protocol::field::{ID_BYTES_MAX, UserName};
 use serde_json::json;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// Users in one answer.
 const USERS_MAX: u32 = 100;
-
-/// One in so many of the requests at once may use the database on its own thread; all but so many
-/// may wait for the store. So a store that hangs leaves room for /health, /metrics and /users.
-const SHARE: usize = 4;
 
 /// The resource of a path.
 enum AdminRoute {
@@ -79,37 +69,7 @@ fn not_found() -> HttpResponse {
     HttpResponse::error(404, "not_found", "There is nothing at this path; docs/admin.openapi.json lists all paths.")
 }
 
-/// The parts from which answers are made.
-#[derive(Debug)]
-pub(super) struct AdminContext {
-    caller: LoopCaller,
-    stage: StageCell,
-    pub(super) process: ProcessFacts,
-    /// The requests whose threads use the database.
-    store_reads: Arc<AtomicUsize>,
-    store_reads_max: usize,
-    /// The requests that may wait for the store.
-    store_waits: Arc<AtomicUsize>,
-    store_waits_max: usize,
-    /// The largest text of a notice.
-    pub(super) notice_bytes_max: usize,
-}
-
 impl AdminContext {
-    pub(super) fn new(caller: LoopCaller, stage: StageCell, config: &AdminConfig) -> Self {
-        let share = (config.connections_max / SHARE).max(1);
-        Self {
-            caller,
-            stage,
-            process: ProcessFacts::new(),
-            store_reads: Arc::default(),
-            store_reads_max: share,
-            store_waits: Arc::default(),
-            store_waits_max: config.connections_max.saturating_sub(share).max(1),
-            notice_bytes_max: config.notice_bytes_max,
-        }
-    }
-
     /// Answers a request within a time.
     pub(super) fn answer(&self, request: &HttpRequest, who: &str, within: Duration) -> HttpResponse {
         self.try_answer(request, who, within).unwrap_or_else(|refusal| refusal)
@@ -136,13 +96,7 @@ impl AdminContext {
             let missing = || HttpResponse::error(400, "bad_request", format!("The query needs the parameter {name}."));
             query.get(name).ok_or_else(missing)
         };
-        let _slot = match route.waits_for_store() {
-            true => Some(
-                RequestSlot::take_below(&self.store_waits, self.store_waits_max)
-                    .ok_or_else(super::too_many_response)?,
-            ),
-            false => None,
-        };
+        let _slot = route.waits_for_store().then(|| self.wait_slot()).transpose()?;
         match route {
             AdminRoute::Health => Ok(self.health(within)),
             AdminRoute::Metrics => self.metrics(within),
@@ -166,76 +120,6 @@ impl AdminContext {
             AdminRoute::Notices => self.notice(&request.body, who, within),
             AdminRoute::Change(name, change) => self.change(name, change, &request.body, who, within),
         }
-    }
-
-    fn is_serving(&self) -> bool {
-        self.stage.now() == ProcessStage::Serving
-    }
-
-    /// Hands a request to the core; `answer` makes the response.
-    pub(super) fn ask(
-        &self,
-        request: AdminRequest,
-        within: Duration,
-        answer: impl FnOnce(AdminAnswer, &answers::AnswerSource) -> HttpResponse,
-    ) -> Result<HttpResponse, HttpResponse> {
-        if !self.is_serving() {
-            return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
-        }
-        match self.caller.ask(LoopQuestion::Core(request), within) {
-            Ok(LoopAnswer::Core { answer: given, addresses, node, names }) => {
-                Ok(answer(given, &answers::AnswerSource { addresses, node, names }))
-            }
-            Ok(LoopAnswer::Snapshot(_) | LoopAnswer::Nodes(_) | LoopAnswer::Busy) | Err(NoAnswer::Busy) => {
-                Err(HttpResponse::error(429, "busy", "Too many requests are in progress; ask again.")
-                    .with("Retry-After", "1"))
-            }
-            Err(NoAnswer::Late) => {
-                let message = "There was no answer in time (--admin-timeout); whether it was done is not known.";
-                Err(HttpResponse::too_late(message))
-            }
-            Err(NoAnswer::Gone) => Err(HttpResponse::error(503, "stopping", "The server has stopped.")),
-        }
-    }
-
-    fn snapshot(&self, within: Duration) -> Result<Box<ServerSnapshot>, &'static str> {
-        match self.stage.now() {
-            ProcessStage::Starting => return Err("starting"),
-            ProcessStage::Standby => return Err("standby"),
-            ProcessStage::Serving => {}
-        }
-        match self.caller.ask(LoopQuestion::Snapshot, within) {
-            Ok(LoopAnswer::Snapshot(snapshot)) => Ok(snapshot),
-            Err(NoAnswer::Gone) => Err("stopping"),
-            Ok(_) | Err(NoAnswer::Busy) => Err("busy"),
-            Err(NoAnswer::Late) => Err("loop"),
-        }
-    }
-
-    /// The nodes as far as the loop knows them.
-    fn known_nodes(&self, within: Duration) -> Result<Box<NodesReport>, HttpResponse> {
-        if !self.is_serving() {
-            return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
-        }
-        match self.caller.ask(LoopQuestion::Nodes, within) {
-            Ok(LoopAnswer::Nodes(Some(nodes))) => Ok(nodes),
-            Ok(LoopAnswer::Nodes(None)) => {
-                let message = "This server is no node of a cluster (--node-name).";
-                Err(HttpResponse::error(404, "no_cluster", message))
-            }
-            Ok(_) | Err(NoAnswer::Busy) => Err(super::too_many_response()),
-            Err(_) => Err(HttpResponse::error(503, "too_late", "The server did not answer in time.")),
-        }
-    }
-
-    /// A slot for a request whose thread uses the database.
-    pub(super) fn store_slot(&self) -> Result<RequestSlot, HttpResponse> {
-        RequestSlot::take_below(&self.store_reads, self.store_reads_max).ok_or_else(super::too_many_response)
-    }
-
-    /// The access to the table of nodes, for use on this thread.
-    pub(super) fn members(&self, within: Duration) -> Result<ClusterMembersReader, HttpResponse> {
-        Ok(self.known_nodes(within)?.reader)
     }
 
     /// The database is read by this thread.

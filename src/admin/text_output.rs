@@ -1,6 +1,7 @@
 //! Answers of the admin interface for people. Text of clients is escaped.
 
 use super::escape::plain;
+use super::json_values::{number, text};
 use super::nodes;
 use crate::config::admin::{AdminAccountCommand, AdminVerb};
 use serde_json::Value;
@@ -72,14 +73,6 @@ fn unconfirmed(value: &Value) -> String {
 fn node_called(value: &Value, name_key: &str) -> String {
     let number = number(&value["node"]);
     value[name_key].as_str().map_or_else(|| number.to_string(), |name| format!("{} ({number})", plain(name)))
-}
-
-pub(super) fn text(value: &Value) -> String {
-    plain(value.as_str().unwrap_or_default())
-}
-
-pub(super) fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or(0)
 }
 
 fn status(value: &Value) -> String {

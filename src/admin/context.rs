@@ -1,0 +1,124 @@
+//! The loop, the store and the process, as requests use them.
+
+use super::answers;
+use super::http::HttpResponse;
+use super::process::ProcessFacts;
+use super::{AdminConfig, ProcessStage, RequestSlot, StageCell};
+use crate::chat::contract::{AdminAnswer, AdminRequest};
+use crate::net::admin::{
+    ClusterMembersReader, LoopAnswer, LoopCaller, LoopQuestion, NoAnswer, NodesReport, ServerSnapshot,
+};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+/// One in so many of the requests at once may use the database on its own thread; all but so many
+/// may wait for the store. So a store that hangs leaves room for /health, /metrics and /users.
+const SHARE: usize = 4;
+
+/// The parts from which answers are made.
+#[derive(Debug)]
+pub(super) struct AdminContext {
+    caller: LoopCaller,
+    stage: StageCell,
+    pub(super) process: ProcessFacts,
+    /// The requests whose threads use the database.
+    store_reads: Arc<AtomicUsize>,
+    store_reads_max: usize,
+    /// The requests that may wait for the store.
+    store_waits: Arc<AtomicUsize>,
+    store_waits_max: usize,
+    /// The largest text of a notice.
+    pub(super) notice_bytes_max: usize,
+}
+
+impl AdminContext {
+    pub(super) fn new(caller: LoopCaller, stage: StageCell, config: &AdminConfig) -> Self {
+        let share = (config.connections_max / SHARE).max(1);
+        Self {
+            caller,
+            stage,
+            process: ProcessFacts::new(),
+            store_reads: Arc::default(),
+            store_reads_max: share,
+            store_waits: Arc::default(),
+            store_waits_max: config.connections_max.saturating_sub(share).max(1),
+            notice_bytes_max: config.notice_bytes_max,
+        }
+    }
+
+    fn is_serving(&self) -> bool {
+        self.stage.now() == ProcessStage::Serving
+    }
+
+    /// Hands a request to the core; `answer` makes the response.
+    pub(super) fn ask(
+        &self,
+        request: AdminRequest,
+        within: Duration,
+        answer: impl FnOnce(AdminAnswer, &answers::AnswerSource) -> HttpResponse,
+    ) -> Result<HttpResponse, HttpResponse> {
+        if !self.is_serving() {
+            return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
+        }
+        match self.caller.ask(LoopQuestion::Core(request), within) {
+            Ok(LoopAnswer::Core { answer: given, addresses, node, names }) => {
+                Ok(answer(given, &answers::AnswerSource { addresses, node, names }))
+            }
+            Ok(LoopAnswer::Snapshot(_) | LoopAnswer::Nodes(_) | LoopAnswer::Busy) | Err(NoAnswer::Busy) => {
+                Err(HttpResponse::error(429, "busy", "Too many requests are in progress; ask again.")
+                    .with("Retry-After", "1"))
+            }
+            Err(NoAnswer::Late) => {
+                let message = "There was no answer in time (--admin-timeout); whether it was done is not known.";
+                Err(HttpResponse::too_late(message))
+            }
+            Err(NoAnswer::Gone) => Err(HttpResponse::error(503, "stopping", "The server has stopped.")),
+        }
+    }
+
+    pub(super) fn snapshot(&self, within: Duration) -> Result<Box<ServerSnapshot>, &'static str> {
+        match self.stage.now() {
+            ProcessStage::Starting => return Err("starting"),
+            ProcessStage::Standby => return Err("standby"),
+            ProcessStage::Serving => {}
+        }
+        match self.caller.ask(LoopQuestion::Snapshot, within) {
+            Ok(LoopAnswer::Snapshot(snapshot)) => Ok(snapshot),
+            Err(NoAnswer::Gone) => Err("stopping"),
+            Ok(_) | Err(NoAnswer::Busy) => Err("busy"),
+            Err(NoAnswer::Late) => Err("loop"),
+        }
+    }
+
+    /// The nodes as far as the loop knows them.
+    pub(super) fn known_nodes(&self, within: Duration) -> Result<Box<NodesReport>, HttpResponse> {
+        if !self.is_serving() {
+            return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
+        }
+        match self.caller.ask(LoopQuestion::Nodes, within) {
+            Ok(LoopAnswer::Nodes(Some(nodes))) => Ok(nodes),
+            Ok(LoopAnswer::Nodes(None)) => {
+                let message = "This server is no node of a cluster (--node-name).";
+                Err(HttpResponse::error(404, "no_cluster", message))
+            }
+            Ok(_) | Err(NoAnswer::Busy) => Err(super::too_many_response()),
+            Err(_) => Err(HttpResponse::error(503, "too_late", "The server did not answer in time.")),
+        }
+    }
+
+    /// A slot for a request that may wait for the store.
+    pub(super) fn wait_slot(&self) -> Result<RequestSlot, HttpResponse> {
+        RequestSlot::take_below(&self.store_waits, self.store_waits_max).ok_or_else(super::too_many_response)
+    }
+
+    /// A slot for a request whose thread uses the database.
+    pub(super) fn store_slot(&self) -> Result<RequestSlot, HttpResponse> {
+        RequestSlot::take_below(&self.store_reads, self.store_reads_max).ok_or_else(super::too_many_response)
+    }
+
+    /// The access to the table of nodes, for use on this thread.
+    pub(super) fn members(&self, within: Duration) -> Result<ClusterMembersReader, HttpResponse> {
+        Ok(self.known_nodes(within)?.reader)
+    }
+}
