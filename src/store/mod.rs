@@ -29,6 +29,7 @@ mod reopen;
 pub mod roster;
 pub mod sqlite;
 pub mod token;
+mod transaction;
 mod undelivered;
 mod wal;
 mod work;

@@ -9,7 +9,7 @@ use super::node::ClusterStore;
 use super::password::VerifiedLogins;
 use super::quota::MailboxUsageCache;
 use super::token::TokenExpiryBounds;
-use super::work::{TransactionProgress, run_job};
+use super::transaction::{TransactionProgress, run_job};
 use super::{StoreConnection, StoreError, push_jobs};
 use crate::chat::contract::{ClusterJobOutcome, ClusterStoreJob, Job, JobOutcome, UserOwner};
 use crate::protocol::field::UserName;

@@ -1,16 +1,15 @@
-//! Does one batch of jobs in one transaction. Each group of writes is one call, and jobs are
-//! answered only after the commit. This module also handles the store's errors.
+//! Does one batch of jobs after another on a connection of its own. Jobs are answered only after
+//! the commit. This module also handles the store's errors.
 
 use super::health::{StoreHealth, WorkerStoreHealth};
-use super::job_kinds::{accounts_to_lock, is_write, push_seq};
+use super::job_kinds::{is_write, push_seq};
 use super::limits::{LimitAndWalCheck, StoreLimits};
-use super::login_reads::{load, load_proven, page, prove};
 use super::password::VerifiedLogins;
 use super::quota::MailboxUsageCache;
 use super::reopen::{StoreOpener, StoreReopener};
-use super::token::TokenExpiryBounds;
-use super::{StoreConnection, StoreError, account_job, admin, node_batch, push_jobs, token};
-use crate::chat::contract::{AccountJob, AccountOutcome, Job, JobOutcome};
+use super::transaction::{TransactionProgress, transact};
+use super::{StoreConnection, StoreError, node_batch};
+use crate::chat::contract::{Job, JobOutcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -388,123 +387,4 @@ fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
 
 fn panicked() -> StoreError {
     StoreError::Unavailable("its driver panicked".into())
-}
-
-/// How far a transaction came, whatever its outcome.
-#[derive(Default)]
-pub(super) struct TransactionProgress {
-    /// It has begun.
-    pub(super) has_begun: bool,
-    /// The commit was requested: if it fails, the outcome is not known.
-    pub(super) committing: bool,
-}
-
-fn transact(
-    store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxUsageCache,
-    jobs: &[Job],
-    verified: &VerifiedLogins,
-    progress: &mut TransactionProgress,
-) -> Result<Vec<JobOutcome>, StoreError> {
-    let writes = jobs.iter().any(is_write);
-    if writes {
-        store.begin()?
-    } else {
-        store.begin_reads()?
-    }
-    progress.has_begun = true;
-    let people = accounts_to_lock(jobs);
-    if !people.is_empty() {
-        store.lock_users(&people)?;
-    }
-    let mut outcomes = Vec::with_capacity(jobs.len());
-    let mut rest = jobs;
-    while let Some((job, after)) = rest.split_first() {
-        rest = match job {
-            Job::SavePush { .. } => push_jobs::save_all(store, mailbox_counts, rest, &mut outcomes)?,
-            Job::DeletePush { .. } => push_jobs::delete_all(store, mailbox_counts, rest, &mut outcomes)?,
-            job => {
-                outcomes.push(run_job(store, mailbox_counts, job, verified)?);
-                after
-            }
-        };
-    }
-    if writes {
-        progress.committing = true;
-        store.commit()?
-    } else {
-        store.end_reads()?
-    }
-    Ok(outcomes)
-}
-
-pub(super) fn run_job(
-    store: &mut dyn StoreConnection,
-    mailbox_counts: &mut MailboxUsageCache,
-    job: &Job,
-    verified: &VerifiedLogins,
-) -> Result<JobOutcome, StoreError> {
-    Ok(match job {
-        Job::CreateAccount { profile, password_hash } => {
-            if store.create_account(profile, password_hash)? {
-                JobOutcome::Created
-            } else {
-                JobOutcome::NameTaken
-            }
-        }
-        Job::LogIn { user, credential, uses_cache, now_ms, latest_ms, pushes_max, bytes_max } => {
-            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
-            match prove(store, user, (credential, *uses_cache), span, verified)? {
-                JobOutcome::Proven => load(store, user, *pushes_max, *bytes_max)?,
-                outcome => outcome,
-            }
-        }
-        Job::Prove { user, credential, uses_cache, now_ms, latest_ms } => {
-            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
-            prove(store, user, (credential, *uses_cache), span, verified)?
-        }
-        Job::Load { user, pushes_max: 0, bytes_max } => load(store, user, 0, *bytes_max)?,
-        Job::Load { user, pushes_max, bytes_max } => load_proven(store, user, *pushes_max, *bytes_max)?,
-        Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
-            JobOutcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
-        }
-        Job::GetProfile { user, .. } => JobOutcome::Profile(store.profile(user)?.map(Box::new)),
-        Job::AskFriend { push, pending_max } => {
-            JobOutcome::Asked(push_jobs::ask_friend(store, mailbox_counts, push, *pending_max)?)
-        }
-        Job::AnswerFriend { push, friends_max } => {
-            JobOutcome::Answered(push_jobs::answer_friend(store, mailbox_counts, push, *friends_max)?)
-        }
-        Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
-            let Some(stored) = store.password_hash(user)? else {
-                return Err(StoreError::Refused("a token for a user that does not exist".into()));
-            };
-            let token = token::new_token()?;
-            let hash = token::hash(user, &token, &stored);
-            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
-            token::save(store, user, &(hash, *expires_ms), span, *tokens_max)?;
-            JobOutcome::Token(token)
-        }
-        Job::RevokeTokens { user } => {
-            store.tokens().remove_all(user)?;
-            JobOutcome::TokensRevoked
-        }
-        Job::Unfriend { user, other } => {
-            push_jobs::unfriend(store, mailbox_counts, user, other)?;
-            JobOutcome::Unfriended
-        }
-        Job::Account { user, job } => {
-            let outcome = account_job::run(store, mailbox_counts, user, job)?;
-            if matches!(**job, AccountJob::ChangePassword { .. }) && outcome == AccountOutcome::Changed {
-                // With the old one still verified, the new password would count as different.
-                verified.remove(user);
-            }
-            JobOutcome::Account(Box::new(outcome))
-        }
-        Job::Admin { user, job } => JobOutcome::Admin(Box::new(admin::run(store, mailbox_counts, user, job)?)),
-        Job::Cluster { .. } => return Err(StoreError::Refused("this store has no cluster".into())),
-        Job::SavePush { .. } | Job::DeletePush { .. } | Job::Hash { .. } | Job::Verify { .. } => {
-            return Err(StoreError::Refused("a job of another lane".into()));
-        }
-    })
 }

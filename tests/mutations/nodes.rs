@@ -131,7 +131,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a fenced node is shown as one that has stopped",
-        "src/store/mysql/nodes.rs",
+        "src/store/mysql/epochs.rs",
         "NodeMark::Fenced.assignments(new)",
         "NodeMark::Stopped.assignments(new)",
     ),

@@ -1,10 +1,10 @@
 //! Connecting to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the
 //! lock that keeps a second server away.
 
+use super::cluster_checks::{check_no_cluster, check_no_node_alive, check_target_is_no_cluster};
 use super::error_text;
 use super::lanes::{self, ALONE, FenceLaneAllocator, FenceLaneGuard, WriterFence, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
-use super::nodes::{check_no_cluster, check_no_node_alive, check_target_is_no_cluster};
 use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{
     FIRST_OF_CLUSTERS, KNOWN, check_no_foreign_tables, create_marked_tables, log_if_newer, migrate, set_version,

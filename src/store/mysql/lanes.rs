@@ -9,7 +9,7 @@
 
 use super::fault;
 use super::named_lock::{LOCK_NAME, kill};
-use super::nodes::NodeIdentity;
+use super::node_identity::NodeIdentity;
 use crate::store::StoreError;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};

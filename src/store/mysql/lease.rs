@@ -3,6 +3,7 @@
 //! too long.
 
 use super::background_close;
+use super::epochs::lock;
 use super::fault;
 use super::forget_node::ForgetNodeProgress;
 use super::lanes::BEAT_LANE;
@@ -11,7 +12,7 @@ use super::look::{ClusterPollResult, LeaseRenewal, poll_statements, read};
 use super::members::ClusterMembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::{NodeDirectory, NodeNames};
-use super::nodes::{NodeDatabase, frame_version_of, lock, names_of, view_of};
+use super::nodes::{NodeDatabase, frame_version_of, names_of, view_of};
 use super::seq_max::{is_near_clock, limit_for, must_write_early, wall_seq};
 use super::silence::NodeSilence;
 use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeMessage};

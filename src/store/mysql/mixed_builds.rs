@@ -1,7 +1,7 @@
 //! Nodes of different builds in one cluster: which of them may live together.
 
+use super::epochs::{fence_unmarked, is_alive};
 use super::fault;
-use super::nodes::{fence_unmarked, is_alive};
 use super::schema::{COMPATIBLE, FIRST_COMPATIBLE, FIRST_OF_CLUSTERS, KNOWN};
 use crate::chat::contract::{NodeId, NodeIncarnation};
 use crate::store::StoreError;

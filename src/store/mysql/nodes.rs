@@ -1,17 +1,12 @@
-//! The nodes of a cluster in the database: how a node joins, is fenced, and leaves.
-//!
-//! Each node has an epoch, which is in its row of `nodes` and in its rows of `lanes`. One
-//! transaction raises it in all these rows, and increments the number of the view. So after the new
-//! view can be read, no transaction of the old epoch commits any more.
+//! The nodes of a cluster in the database: how a node joins, and how all of them are read.
 
 use super::connect::{MysqlDatabase, with_long_timeouts};
+use super::epochs::{EpochRaiseCause, fence, is_alive, leave, lock, raise_epoch, state};
 use super::fault;
-use super::lanes::{
-    ALONE, BEAT_LANE, FENCE_PAUSE_MAX, FENCE_TRIES, FenceLaneAllocator, FenceLaneGuard, LANES, PROBE_LANE, kill_holders,
-};
+use super::lanes::{ALONE, FenceLaneAllocator, FenceLaneGuard};
 use super::mixed_builds::{check_frames, check_migration};
-use super::named_lock::{LOCK_NAME, holder, take};
-use super::node_mark::NodeMark;
+use super::named_lock::{LOCK_NAME, take};
+use super::node_identity::{MAC_KEY_BYTES, NodeIdentity};
 use super::node_numbers::number_of;
 use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_no_foreign_tables, log_if_newer, migrate, usable_version};
@@ -27,8 +22,6 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A node that is alive gives a sign of life within this time.
-const LIVES_WITHIN: Duration = Duration::from_millis(2_500);
 /// How long a node that leaves waits until others have read its records, and how often it checks.
 const READ_WITHIN: Duration = Duration::from_secs(1);
 const READ_LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -36,47 +29,6 @@ const READ_LOOK_EVERY: Duration = Duration::from_millis(50);
 const BEGIN_TRIES: u32 = 4;
 /// The length of the hash key of a cluster.
 const HASH_KEY_BYTES: usize = 16;
-/// The length of the key that authenticates frames on the bus.
-const MAC_KEY_BYTES: usize = 32;
-
-/// The identity of this process in a cluster: one incarnation of one node.
-pub struct NodeIdentity {
-    /// This incarnation.
-    pub incarnation: NodeIncarnation,
-    /// The key for the hashes of messages, which all nodes share.
-    pub hash_key: [u64; 2],
-    /// The key that authenticates frames on the bus.
-    pub mac_key: [u8; MAC_KEY_BYTES],
-    /// No `seq` that this node gave before this incarnation is greater.
-    pub floor: u64,
-    /// A push with a greater `seq` is not written: the limit in the database is still lower.
-    pub(super) seq_max: SeqWriteLimit,
-    /// The newest version of frames that all nodes which are alive can read, at the last read.
-    pub(super) frame_version: AtomicU16,
-    /// A transaction has found that this node was fenced.
-    pub(super) is_fenced: AtomicBool,
-}
-
-impl NodeIdentity {
-    /// Was a transaction refused because this node was fenced?
-    #[must_use]
-    pub fn is_fenced(&self) -> bool {
-        self.is_fenced.load(Ordering::Acquire)
-    }
-
-    /// The newest version of frames that every node which is alive can read, at the last read.
-    #[must_use]
-    pub fn frame_version(&self) -> u16 {
-        self.frame_version.load(Ordering::Acquire)
-    }
-}
-
-/// The keys are not shown.
-impl std::fmt::Debug for NodeIdentity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seat").field("me", &self.incarnation).field("floor", &self.floor).finish_non_exhaustive()
-    }
-}
 
 impl std::fmt::Debug for NodeDatabase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -274,17 +226,6 @@ pub(super) fn frame_version_of(rows: &[Row]) -> u16 {
     least.and_then(|least| u16::try_from(least).ok()).unwrap_or(FRAME_MAX)
 }
 
-/// The name of a lock, as SQL, by which a connection of a node is found: that of its lane, or in
-/// lane 0 the one that gives signs of life. It has at most 64 characters.
-pub(super) fn lock(who: NodeIncarnation, lane: u16) -> String {
-    format!("CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 24), '-{:x}-{:x}-{lane:x}')", who.node.get(), who.epoch)
-}
-
-fn run(conn: &mut Conn, sql: String) -> Result<u64, StoreError> {
-    conn.query_drop(sql).map_err(|error| fault(&error).0)?;
-    Ok(conn.affected_rows())
-}
-
 /// Refuses a database that a server outside of a cluster uses.
 fn check_no_single_server(conn: &mut Conn) -> Result<(), StoreError> {
     match usable_version(conn)? {
@@ -304,39 +245,6 @@ fn check_no_single_server(conn: &mut Conn) -> Result<(), StoreError> {
 
 fn single_server_error() -> StoreError {
     StoreError::Unusable("it is that of a server without --node-name, which uses it alone: stop that one first".into())
-}
-
-/// Refuses the database of a cluster to a server that would use it alone.
-pub(super) fn check_no_cluster(conn: &mut Conn) -> Result<(), StoreError> {
-    let found: Option<u8> = conn.query_first("SELECT 1 FROM cluster").map_err(|error| fault(&error).0)?;
-    match found {
-        Some(_) => Err(StoreError::Unusable("it is that of a cluster: a server needs --node-name to use it".into())),
-        None => Ok(()),
-    }
-}
-
-/// Refuses the database of a cluster as the target of a copy.
-pub(super) fn check_target_is_no_cluster(conn: &mut Conn) -> Result<(), StoreError> {
-    let found: Option<u8> = conn.query_first("SELECT 1 FROM cluster").map_err(|error| fault(&error).0)?;
-    match found {
-        Some(_) => Err(StoreError::Unusable("it is that of a cluster: copy into an empty database".into())),
-        None => Ok(()),
-    }
-}
-
-/// Refuses the database of a cluster as the source of a copy while nodes use it.
-pub(super) fn check_no_node_alive(conn: &mut Conn) -> Result<(), StoreError> {
-    let sql = "SELECT node, name, epoch, renewed FROM nodes WHERE renewed > 0 ORDER BY node";
-    let rows: Vec<(u16, Vec<u8>, u64, u64)> = conn.query(sql).map_err(|error| fault(&error).0)?;
-    for (node, name, epoch, beats) in rows {
-        let node = NodeId::new(node)
-            .ok_or_else(|| StoreError::Corrupt(format!("it has a node with the invalid number {node}")))?;
-        if is_alive(conn, NodeIncarnation { node, epoch }, beats)? {
-            let name = String::from_utf8_lossy(&name).into_owned();
-            return Err(StoreError::InUse(format!("the node {name:?} of its cluster uses it: stop all nodes first")));
-        }
-    }
-    Ok(())
 }
 
 /// Makes the database that of a cluster, if it is not one already.
@@ -399,112 +307,4 @@ fn end_last_incarnation(conn: &mut Conn, node: NodeId, name: &str) -> Result<Nod
         }
     }
     Err(StoreError::Unavailable("this node is fenced each time it starts".into()))
-}
-
-/// The epoch of a node and its signs of life.
-pub(super) fn state(conn: &mut Conn, node: NodeId) -> Result<(u64, u64), StoreError> {
-    let sql = format!("SELECT epoch, renewed FROM nodes WHERE node = {}", node.get());
-    let found: Option<(u64, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
-    found.ok_or_else(|| StoreError::Corrupt(format!("its table nodes has no row of the node {}", node.get())))
-}
-
-/// Is this incarnation of a node still running? If its connection has ended, it was killed. The
-/// signs of life are watched only where that connection may be on another server of a database
-/// cluster.
-pub(super) fn is_alive(conn: &mut Conn, who: NodeIncarnation, beats: u64) -> Result<bool, StoreError> {
-    if holder(conn, &lock(who, BEAT_LANE))?.is_none() && cluster_of_databases(conn)?.is_none() {
-        return Ok(false);
-    }
-    std::thread::sleep(LIVES_WITHIN);
-    let (epoch, after) = state(conn, who.node)?;
-    // A fenced node gives none.
-    Ok(after > 0 && (epoch, after) != (who.epoch, beats))
-}
-
-/// Fences an incarnation of a node.
-pub(super) fn fence(conn: &mut Conn, who: NodeIncarnation) -> Result<bool, StoreError> {
-    raise_epoch(conn, who, EpochRaiseCause::Fenced)
-}
-
-/// The same while the tables may be too old for a mark.
-pub(super) fn fence_unmarked(conn: &mut Conn, who: NodeIncarnation) -> Result<bool, StoreError> {
-    raise_epoch(conn, who, EpochRaiseCause::FencedUnmarked)
-}
-
-/// Ends an incarnation of this node itself.
-fn leave(conn: &mut Conn, me: NodeIncarnation) -> Result<bool, StoreError> {
-    raise_epoch(conn, me, EpochRaiseCause::Stopped)
-}
-
-/// Why an epoch is raised.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum EpochRaiseCause {
-    /// An incarnation has ended by itself.
-    Stopped,
-    /// Another node ends it.
-    Fenced,
-    /// The same, on tables that may have no column for a mark.
-    FencedUnmarked,
-    /// The next one begins.
-    Begins,
-}
-
-/// Raises the epoch of a node if it is this one, and ends transactions that do not end by
-/// themselves. Returns `false` if the node has another epoch.
-fn raise_epoch(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> Result<bool, StoreError> {
-    let mut pause = Duration::from_millis(1);
-    for tried in 1.. {
-        // The update would wait for transactions that the node has begun.
-        kill_holders(conn, (BEAT_LANE..PROBE_LANE).map(|lane| lock(from, lane)))?;
-        match try_raise_epoch(conn, from, to) {
-            Err(StoreError::Busy(_)) if tried < FENCE_TRIES => {}
-            result => return result,
-        }
-        // On a database cluster a transaction of the node wins now and then.
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(FENCE_PAUSE_MAX);
-    }
-    Err(StoreError::Busy("the last try has failed".into()))
-}
-
-fn try_raise_epoch(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> Result<bool, StoreError> {
-    run(conn, "START TRANSACTION".into())?;
-    let raised = raise_in_transaction(conn, from, to);
-    let end = if matches!(raised, Ok(true)) { "COMMIT" } else { "ROLLBACK" };
-    let ended = run(conn, end.into());
-    let raised = raised?;
-    ended.map(|_| raised)
-}
-
-fn raise_in_transaction(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCause) -> Result<bool, StoreError> {
-    let (node, old, new) = (from.node.get(), from.epoch, from.epoch + 1);
-    let lanes = run(conn, format!("UPDATE lanes SET epoch = {new} WHERE node = {node} AND epoch = {old}"))?;
-    let change = match to {
-        // It keeps its limit: its numbers end there.
-        EpochRaiseCause::Stopped => format!("renewed = 0, {}", NodeMark::Stopped.assignments(new)),
-        EpochRaiseCause::FencedUnmarked => "renewed = 0".to_owned(),
-        EpochRaiseCause::Fenced => format!("renewed = 0, {}", NodeMark::Fenced.assignments(new)),
-        EpochRaiseCause::Begins => {
-            let build = env!("CARGO_PKG_VERSION");
-            format!(
-                "renewed = 1, build = '{build}', frame_min = {FRAME_MIN}, frame_max = {FRAME_MAX}, schema_max = {KNOWN}"
-            )
-        }
-    };
-    let sql = format!("UPDATE nodes SET epoch = {new}, {change} WHERE node = {node} AND epoch = {old}");
-    if run(conn, sql)? != 1 {
-        return Ok(false);
-    }
-    if to == EpochRaiseCause::Begins && lanes != LANES {
-        // At the first start it has none.
-        let rows: Vec<String> = (BEAT_LANE..=PROBE_LANE).map(|lane| format!("({node}, {lane}, {new}, 0)")).collect();
-        let rows = rows.join(", ");
-        let sql =
-            format!("INSERT INTO lanes (node, lane, epoch, n) VALUES {rows} ON DUPLICATE KEY UPDATE epoch = {new}");
-        run(conn, sql)?;
-    }
-    // It was meant for an incarnation that has ended.
-    run(conn, format!("DELETE FROM mail WHERE node = {node}"))?;
-    run(conn, "UPDATE cluster SET view = view + 1".into())?;
-    Ok(true)
 }

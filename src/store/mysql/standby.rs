@@ -1,9 +1,9 @@
 //! Watches the active server until it has stopped or shows no sign of life.
 
+use super::cluster_checks::check_no_cluster;
 use super::connect::MysqlDatabase;
 use super::fault;
 use super::lanes::{ALONE, PROBE_LANE};
-use super::nodes::check_no_cluster;
 use super::schema::{FIRST_OF_CLUSTERS, KNOWN, usable_version};
 use super::signs::{ActiveServerState, cluster, is_locked, read};
 use crate::store::StoreError;
