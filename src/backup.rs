@@ -1,7 +1,7 @@
 //! `hongyan backup`: writes the content of a store into one file, while a server may run.
 
 use crate::config::StoreUrl;
-use crate::config::backup::BackupOrder;
+use crate::config::command::BackupOrder;
 use crate::store::sqlite::{self, BackupContents};
 use std::io::{self, Write};
 use std::path::Path;

@@ -2,7 +2,9 @@
 
 use hongyan::admin::client;
 use hongyan::config::LogFormat;
-use hongyan::config::args::{self, CliCommand, ServerSettings};
+use hongyan::config::args;
+use hongyan::config::command::CliCommand;
+use hongyan::config::settings::ServerSettings;
 use hongyan::logging::{self, Stderr};
 use hongyan::server::reload::ReloadHooks;
 use hongyan::server::{self, ServerExitCause};

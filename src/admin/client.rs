@@ -7,7 +7,7 @@ use super::stream::{AdminStream, TimedStream};
 use super::target::encode;
 use super::text_output;
 use crate::config::AdminEndpoint;
-use crate::config::admin::{AdminAccountCommand, AdminCommand, AdminVerb};
+use crate::config::command::{AdminAccountCommand, AdminCommand, AdminVerb};
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

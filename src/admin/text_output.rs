@@ -3,7 +3,7 @@
 use super::escape::plain;
 use super::json_values::{number, text};
 use super::nodes;
-use crate::config::admin::{AdminAccountCommand, AdminVerb};
+use crate::config::command::{AdminAccountCommand, AdminVerb};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;

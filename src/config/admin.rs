@@ -1,17 +1,14 @@
 //! The command line of `hongyan admin`.
 
 use super::admin_place::{AdminEndpoint, AdminPlace};
-use super::args::{
-    CliCommand, ServerSettings, error_sentence, given_twice_error, relate_admin, settings, unexpected_argument_error,
-    version,
-};
-use super::backup::BackupOrder;
+use super::arg_errors::{error_sentence, given_twice_error, unexpected_argument_error, version};
+use super::command::{AdminAccountCommand, AdminCommand, AdminVerb, BackupOrder, CliCommand};
 use super::known::{EnvVariables, did_you_mean};
 use super::options::{CONFIG, ConfigOption, find};
+use super::settings::{ServerSettings, relate_admin, settings};
 use super::store_url::StoreUrl;
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 /// The name of the command.
 pub(super) const NAME: &str = "admin";
@@ -19,80 +16,6 @@ const HELP: &str = "hongyan admin --help";
 
 /// The server's options by which its admin interface is found.
 const OPTIONS_OF_PLACE: [&str; 4] = [CONFIG, "store", "admin", "admin-token-file"];
-
-/// An order to a running server, and where the server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminCommand {
-    /// Where its admin interface is.
-    pub endpoint: AdminEndpoint,
-    /// The file with the token for it.
-    pub token_file: Option<PathBuf>,
-    /// The id of the store that is meant, if it is given and the place does not imply it.
-    pub store_id: Option<String>,
-    /// Print the answer as JSON, for a program.
-    pub is_json: bool,
-    /// The order itself.
-    pub verb: AdminVerb,
-}
-
-/// The kinds of orders.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminVerb {
-    /// The state of the server.
-    Status,
-    /// The users who are online.
-    Users,
-    /// How the nodes of the cluster are.
-    Nodes,
-    /// Forget a node of this name, which will not come back.
-    ForgetNode(String),
-    /// A report about a user.
-    User(String),
-    /// The messages to a user with one id, and where they are.
-    Where {
-        /// The receiver.
-        receiver: String,
-        /// The messageId.
-        id: String,
-    },
-    /// A system notice.
-    Notice {
-        /// The receiver; `None`: all users.
-        to: Option<String>,
-        /// Its text.
-        text: String,
-    },
-    /// Close all connections, a slice at a time, and stop.
-    Drain {
-        /// The command ends when the server has stopped.
-        waits: bool,
-    },
-    /// A change that concerns one user.
-    Change {
-        /// The user's name.
-        name: String,
-        /// The change.
-        change: AdminAccountCommand,
-    },
-}
-
-/// The changes that concern one user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminAccountCommand {
-    /// Close the connection.
-    Disconnect,
-    /// Refuse log-ins.
-    Ban,
-    /// Lift a ban.
-    Unban,
-    /// Give the user a new password.
-    ResetPassword {
-        /// Clients send the password itself, and not its hash by the recipe of the protocol.
-        is_plain: bool,
-    },
-    /// Delete the account.
-    Delete,
-}
 
 /// The parsed words of the command line.
 #[derive(Default)]
@@ -268,8 +191,7 @@ impl ParsedAdminArgs {
 }
 
 /// The text of `hongyan admin --help`, at most 100 columns wide.
-#[must_use]
-pub fn help() -> String {
+fn help() -> String {
     version()
         + "\
 Queries or controls a running server through its admin interface.

@@ -1,7 +1,8 @@
 //! The command line of `hongyan backup`.
 
 use super::StoreUrl;
-use super::args::{CliCommand, error_sentence, given_twice_error, unexpected_argument_error, version};
+use super::arg_errors::{error_sentence, given_twice_error, unexpected_argument_error, version};
+use super::command::{BackupOrder, CliCommand};
 use super::known::{EnvVariables, did_you_mean};
 use super::options::find;
 use lexopt::{Arg, Parser, ValueExt};
@@ -11,15 +12,6 @@ use std::path::PathBuf;
 /// The name of the command.
 pub(super) const NAME: &str = "backup";
 const HELP: &str = "hongyan backup --help";
-
-/// A backup: of which store, into which file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackupOrder {
-    /// The store.
-    pub store: StoreUrl,
-    /// The new file.
-    pub file: PathBuf,
-}
 
 /// Reads the arguments after `backup`, and the variables of the environment. Flags override
 /// variables.
@@ -62,8 +54,7 @@ pub(super) fn read(
 }
 
 /// The text of `hongyan backup --help`, at most 100 columns wide.
-#[must_use]
-pub fn help() -> String {
+fn help() -> String {
     version()
         + "\
 Writes a backup of a SQLite store to one new file and verifies it. A server may use the store

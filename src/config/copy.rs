@@ -1,7 +1,8 @@
 //! The command line of `hongyan copy`.
 
 use super::StoreUrl;
-use super::args::{CliCommand, error_sentence, given_twice_error, unexpected_argument_error, version};
+use super::arg_errors::{error_sentence, given_twice_error, unexpected_argument_error, version};
+use super::command::{CliCommand, CopyArgs};
 use super::known::{EnvVariables, FROM, TO, did_you_mean};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
@@ -9,15 +10,6 @@ use std::ffi::OsString;
 /// The name of the command.
 pub(super) const NAME: &str = "copy";
 const HELP: &str = "hongyan copy --help";
-
-/// A copy: from which store into which.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CopyArgs {
-    /// The store that is copied, and not changed.
-    pub from: StoreUrl,
-    /// The empty store into which it is copied.
-    pub to: StoreUrl,
-}
 
 /// Reads the arguments after `copy`, and the variables of the environment. Flags override
 /// variables.
@@ -77,8 +69,7 @@ impl CopyUrlOption {
 }
 
 /// The text of `hongyan copy --help`, at most 100 columns wide.
-#[must_use]
-pub fn help() -> String {
+fn help() -> String {
     version()
         + "\
 Copies a whole store into an empty one, of the same kind or another, and verifies it: accounts with

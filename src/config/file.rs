@@ -122,7 +122,9 @@ fn is_world_readable(_: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::args::{self, CliCommand, ServerSettings};
+    use crate::config::args;
+    use crate::config::command::CliCommand;
+    use crate::config::settings::ServerSettings;
     use std::fs;
 
     fn texts(text: &str) -> Result<Vec<(&'static str, String)>, String> {

@@ -1,15 +1,18 @@
 //! Every setting, with its default, its bound and the unit in its name.
 //!
-//! [`options`] is the table of all options; [`args`] reads the command line, the environment and
-//! the configuration file (`file`) by it, and prints the help; [`copy`], [`backup`] and [`admin`]
-//! do the same for the other commands; `known` finds unknown names.
+//! [`options`] is the table of all options; [`args`] reads the command line by it, and prints the
+//! help; [`settings`] adds the environment and the configuration file (`file`); `copy`, `backup`
+//! and `admin` read the command lines of the other commands; [`command`] has the result; `known`
+//! finds unknown names.
 
-pub mod admin;
+mod admin;
 mod admin_place;
+mod arg_errors;
 pub mod args;
-pub mod backup;
+mod backup;
 mod bus_url;
-pub mod copy;
+pub mod command;
+mod copy;
 mod file;
 pub mod hook_url;
 mod known;
@@ -18,6 +21,7 @@ mod node_name;
 pub mod options;
 pub mod origins;
 pub mod regular_file;
+pub mod settings;
 pub mod store_id;
 mod store_url;
 mod units;

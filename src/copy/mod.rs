@@ -9,7 +9,7 @@ pub mod progress;
 mod transfer;
 
 use crate::config::StoreUrl;
-use crate::config::copy::CopyArgs;
+use crate::config::command::CopyArgs;
 use crate::store::StoreError;
 use crate::store::mysql::{MysqlCopyStore, MysqlDatabase};
 use crate::store::portable::{CopyableStore, StoreOpenMode, TableSchema};

@@ -8,8 +8,8 @@
 use super::certificate_validity::CertificateNotice;
 use super::certificates;
 use super::file_descriptors::OpenFileLimit;
-use crate::config::args::ServerSettings;
 use crate::config::options::{OPTIONS, OptionEffectTime};
+use crate::config::settings::ServerSettings;
 use crate::config::{Config, LogFormat};
 use crate::net::hub::ConnectionBounds;
 use crate::net::live_settings::{LoopSettings, ReloadedSettings};

@@ -1,6 +1,8 @@
 //! The command line, the environment and the file together.
 
 use super::*;
+use crate::config::StoreUrl;
+use crate::versions::{FRAME_MAX, FRAME_MIN, SCHEMA};
 
 fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
     let args = args.iter().map(OsString::from);
