@@ -1,8 +1,7 @@
 //! Requests of users about their own account, and the data in the answers.
 
+use super::escape::escaped_bytes;
 use super::field::{Secret, UserName, UserNameRef};
-use super::reply::escaped_bytes;
-use super::request::RequestType;
 
 /// A request about the user's own account.
 #[derive(Debug)]
@@ -41,20 +40,6 @@ pub enum BlockVerb<'a> {
     Unblock(UserNameRef<'a>),
     /// Lists the blocked users.
     List,
-}
-
-impl AccountRequest<'_> {
-    /// Its TYPE.
-    #[must_use]
-    pub fn verb(&self) -> RequestType {
-        match self {
-            Self::Roster { .. } => RequestType::Roster,
-            Self::Profile(_) => RequestType::Profile,
-            Self::Password { .. } => RequestType::Password,
-            Self::Block(_) => RequestType::Block,
-            Self::Delete { .. } => RequestType::Account,
-        }
-    }
 }
 
 /// New values of a profile; fields that are `None` are unchanged. The bounds are those of

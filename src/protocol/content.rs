@@ -1,12 +1,12 @@
 //! CONTENT → checked fields, for each TYPE.
 
-use super::envelope::{LONE_SURROGATE, has_lone_surrogate, string};
 use super::error::ErrorCode;
 use super::escape_free::is_escape_free;
 use super::field::{
     HASH_VALUE_BYTES_MAX, LONG_TEXT_BYTES_MAX, MessageId, PICTURE_BYTES_MAX, Profile, SHORT_TEXT_BYTES_MAX, Secret,
     UserNameRef,
 };
+use super::json_string::{LONE_SURROGATE, has_lone_surrogate, string};
 use super::request::{BadInput, ClientRequest, Credential, FriendVerb, JsonContentForm, RequestType, TokenVerb};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;

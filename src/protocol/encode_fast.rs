@@ -1,7 +1,7 @@
 //! The encode fast path for the two most frequent frames: a push, and the answer to a message.
 
+use super::escape::{escape, number};
 use super::push::{Push, PushKind};
-use super::reply::{escape, number};
 use super::request::JsonContentForm;
 
 /// The frame template: the fixed parts between the texts of these two frames.

@@ -4,9 +4,9 @@
 //! A [`PushBody`] is its content. One body can go to many receivers: each gets a [`Push`] with its
 //! own `seq`.
 
+use super::escape::escaped_bytes;
 use super::escape_free::is_escape_free;
 use super::field::{MessageId, UserName, UserNameRef};
-use super::reply::escaped_bytes;
 use super::request::JsonContentForm;
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -244,7 +244,8 @@ impl Push {
 
     /// Builds a push from what a store read back.
     ///
-    /// # Errors The fault in the row: it was not written by this server.
+    /// # Errors
+    /// The fault in the row: it was not written by this server.
     pub fn from_row(
         seq: u64,
         time_ms: u64,

@@ -187,6 +187,20 @@ pub enum ClientRequest<'a> {
     },
 }
 
+impl AccountRequest<'_> {
+    /// Its TYPE.
+    #[must_use]
+    pub fn verb(&self) -> RequestType {
+        match self {
+            Self::Roster { .. } => RequestType::Roster,
+            Self::Profile(_) => RequestType::Profile,
+            Self::Password { .. } => RequestType::Password,
+            Self::Block(_) => RequestType::Block,
+            Self::Delete { .. } => RequestType::Account,
+        }
+    }
+}
+
 impl ClientRequest<'_> {
     /// Is it handled while the requests of its connection are paused? Acks, heartbeats and log-ins
     /// are: a client whose acks had to wait for its own unread output could be blocked for ever.
