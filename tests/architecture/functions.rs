@@ -1,5 +1,5 @@
-//! The functions of a source file and their lines, found by a parser: of any visibility and kind, in
-//! modules, traits, impls and other functions.
+//! The functions of a source file and their lines, found by a parser: of any visibility and kind,
+//! in modules, traits, impls and other functions.
 
 use proc_macro2::Span;
 use syn::visit::{self, Visit};
