@@ -6,7 +6,7 @@ use super::deadlines::HALF_CLOSED_MS;
 use super::hub::Hub;
 use super::socket::NonblockingStream;
 use super::state::{ConnectionReadState, HubListFlags};
-use super::turn_work::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
+use super::turn_work::{BYTE, ESCAPE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, PARSED_BYTE, READ};
 use super::unused_input::UnusedInput;
 use super::web::AfterHead;
 use super::wire::{Framing, InputDecoder, SniffedProtocol, sniff};
@@ -331,7 +331,8 @@ impl<S: NonblockingStream> Hub<S> {
             self.work.spend(INPUT);
             return self.on_request(id, Ok(request), gate);
         }
-        self.work.spend(ODD_INPUT);
+        let escapes = memchr::memchr_iter(b'\\', text.as_bytes()).count();
+        self.work.spend(ODD_INPUT + PARSED_BYTE * text.len() as i64 + ESCAPE * escapes as i64);
         // The request borrows from this buffer, so it is given back only after the core's call.
         let mut scratch = self.buffers.lend_scratch();
         // In a WebSocket message, white space is allowed around the envelope, as it is between raw

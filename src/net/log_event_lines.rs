@@ -1,11 +1,11 @@
 //! The log lines about clients: the core's log events, and the connections that the hub itself
-//! refuses and closes. At the level `info` each kind has a rate limit (see [`LineRates`]); at
+//! refuses and closes. At the level `info` each kind has a rate limit (see [`LogRateLimits`]); at
 //! `debug` all of them are written, and each refused request as well.
 //!
 //! The address comes first and the user last, so that a program which reads the lines finds the
 //! address before any text of a client.
 //!
-//! [`LineRates`]: super::line_rates::LineRates
+//! [`LogRateLimits`]: super::line_rates::LogRateLimits
 
 use super::counters::CloseCause;
 use super::hub::Hub;

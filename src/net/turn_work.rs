@@ -21,9 +21,13 @@ pub(super) const INPUT: i64 = MICROSECOND;
 pub(super) const ODD_INPUT: i64 = 2 * MICROSECOND;
 /// Reading a byte on the usual way.
 pub(super) const BYTE: i64 = 1;
-/// One raw byte off the fast path: it is scanned for structure, kept until its envelope is whole,
-/// then parsed.
-pub(super) const ODD_BYTE: i64 = 4;
+/// One raw byte off the fast path: it is scanned for structure, and kept until its envelope is
+/// whole.
+pub(super) const ODD_BYTE: i64 = 1;
+/// Parsing one byte of an envelope off the fast path.
+pub(super) const PARSED_BYTE: i64 = 3;
+/// Parsing one escape of a string there: each of several passes stops at it.
+pub(super) const ESCAPE: i64 = 12;
 /// One byte of a WebSocket frame: unmasking, parsing and everything else.
 pub(super) const FRAME_BYTE: i64 = 2;
 /// One call of the system that reads.
@@ -139,6 +143,13 @@ impl TurnWork {
         let first = self.queue(queue).drain(..some.len());
         for (place, id) in some.iter_mut().zip(first) {
             *place = id;
+        }
+    }
+
+    /// Puts connections that were taken and not served back, before all others.
+    pub(super) fn put_back(&mut self, queue: ReadQueue, some: &[ConnId]) {
+        for &id in some.iter().rev() {
+            self.queue(queue).push_front(id);
         }
     }
 

@@ -25,8 +25,11 @@ const SERVED: i64 = MICROSECOND;
 /// Skipping a connection that repays its debt.
 const PASSED_OVER: i64 = MICROSECOND / 8;
 
-/// The work that all waiting connections share, and the part of the backlog that one turn serves.
+/// The work that all waiting connections share.
 const TURN: i64 = 3_000 * MICROSECOND;
+/// The part of the backlog that one turn serves. A message between friends takes up to three turns
+/// (message, ack, `MS`), and a shorter turn costs only one more wait for events.
+const BACKLOG_TURN: i64 = TURN / 3;
 /// The quantum of one connection when few wait: batching is nearly everything for the throughput.
 pub(super) const QUANTUM_MAX: i64 = 1_000 * MICROSECOND;
 /// And when very many do: a client with sixteen requests in flight is served in one go.
@@ -77,12 +80,15 @@ impl<S: NonblockingStream> Hub<S> {
             }
             self.prefetch(some);
             for &id in some {
+                if spent >= READY_TURN {
+                    break;
+                }
                 spent += self.serve_conn(id, &mut shared[..bytes], quantum);
+                served += 1;
             }
             self.check_memory();
-            served += some.len();
         }
-        self.serve_queue(ReadQueue::Backlog, TURN, &mut shared[..bytes], quantum);
+        self.serve_queue(ReadQueue::Backlog, BACKLOG_TURN, &mut shared[..bytes], quantum);
         let for_strangers = if users_wait { STRANGERS_BESIDE_USERS } else { STRANGERS_ALONE };
         self.serve_queue(ReadQueue::Strangers, for_strangers, &mut shared[..bytes], quantum);
         self.serve_handshakes(&mut shared);
@@ -102,7 +108,11 @@ impl<S: NonblockingStream> Hub<S> {
             self.work.take_first(queue, &mut some[..count]);
             waiting -= count;
             self.prefetch(&some[..count]);
-            for &id in &some[..count] {
+            for (at, &id) in some[..count].iter().enumerate() {
+                if spent >= work_max {
+                    self.work.put_back(queue, &some[at..count]);
+                    break;
+                }
                 spent += self.serve_conn(id, shared, quantum);
             }
             self.check_memory();

@@ -274,6 +274,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "let uses_cache = true;",
     ),
     of(
+        "parsing an envelope is no work",
+        "src/net/input.rs",
+        "self.work.spend(ODD_INPUT + PARSED_BYTE * text.len() as i64 + ESCAPE * escapes as i64);",
+        "self.work.spend(ODD_INPUT + escapes as i64);",
+    ),
+    of(
         "what was answered stays in the queue",
         "src/chat/awaited_answers.rs",
         "self.queue.retain(|(_, due)| is_open(*due));",

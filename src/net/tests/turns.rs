@@ -73,6 +73,29 @@ fn strangers_who_are_woken_in_each_turn_make_a_users_turn_little_longer() {
     assert_eq!(world.hub.counters().inputs - before, 300 * 20 + 20);
 }
 
+/// All of them come to the ends of their envelopes at the same time, and an end is where the work
+/// is.
+#[test]
+fn a_turn_parses_few_envelopes_that_are_full_of_escapes() {
+    let mut world = TestConnectionHub::new(36, 0);
+    let users: Vec<_> = (0..40).map(|_| world.connect()).collect();
+    for (place, user) in users.iter().enumerate() {
+        user.send(login(&format!("u{place}")));
+    }
+    world.settle();
+    let escapes = "\\u0001".repeat(9_000);
+    let envelope = format!(r#"{{"MID":"h","TYPE":"0","CONTENT":"{escapes}"}}"#);
+    users.iter().for_each(|user| user.send(envelope.repeat(3)));
+    let (before, mut most) = (world.hub.counters().inputs, 0);
+    while world.hub.counters().inputs < before + 3 * 40 {
+        let inputs = world.hub.counters().inputs;
+        world.turn();
+        most = most.max(world.hub.counters().inputs - inputs);
+    }
+    // Each takes half a millisecond.
+    assert!(most <= 4, "{most} in one turn");
+}
+
 #[test]
 fn clients_that_never_stop_get_equal_shares_for_any_input() {
     let mut world = TestConnectionHub::new(32, 0);
