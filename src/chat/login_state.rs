@@ -217,7 +217,10 @@ impl LoginState {
             (
                 Self::ProvingAndLoading { credential, attempt } | Self::Proving { credential, attempt },
                 Unproven { password_hash, differs_from_verified },
-            ) => Self::unproven(credential, password_hash, AdmittedTry { differs_from_verified, ..attempt }),
+            ) => {
+                let attempt = AdmittedTry { must_be_hashed: true, differs_from_verified, ..attempt };
+                Self::unproven(credential, password_hash, attempt)
+            }
 
             (Self::Queued { secret, password_hash, attempt }, HashingTurn) if facts.is_awaited => {
                 step(None, NextLoginStep::Enter(Self::Verifying { secret, password_hash, attempt }))

@@ -21,8 +21,10 @@
 //! they differ. A guess that differs and then finds no place to be hashed (or whose client does not
 //! wait) was compared all the same, but must not be counted as a wrong password: a guess at an
 //! unknown user would not be, so the answers would tell which users logged in recently. Such
-//! unhashed guesses have budgets of their own, with the same keys and paces. When one is used up,
-//! the next tries are not compared with the remembered password, as if there were none.
+//! unhashed guesses have budgets of their own, with the same keys and paces. That of an address
+//! counts every try that was not hashed, whether or not its user has a remembered password, since all users share it. When a
+//! budget is used up, the next tries are not compared with the remembered password, as if there
+//! were none.
 //!
 //! So whether a user exists makes no difference to any of this.
 
@@ -56,8 +58,9 @@ pub(super) struct AdmittedTry {
     pub(super) budget: TryBudgetKind,
     /// It may be compared with the remembered password.
     pub(super) uses_cache: bool,
-    /// The password differs from the remembered one: it counts as an unhashed guess if it is never
-    /// hashed.
+    /// The password must be hashed: it counts as unhashed for its address if it never is.
+    pub(super) must_be_hashed: bool,
+    /// The password differs from the remembered one: it also counts for its user then.
     pub(super) differs_from_verified: bool,
 }
 
@@ -104,6 +107,14 @@ struct TryBudgets {
     user: Option<(u64, RateLimit)>,
     user_at_address: Option<(u64, RateLimit)>,
     address: Option<(u64, RateLimit)>,
+}
+
+impl TryBudgets {
+    /// The budgets of the user, and that of the address.
+    fn parts(&self) -> (Self, Self) {
+        let &Self { user, user_at_address, address } = self;
+        (Self { user, user_at_address, address: None }, Self { user: None, user_at_address: None, address })
+    }
 }
 
 impl CountedGuesses {
@@ -253,15 +264,17 @@ impl AuthAttemptLimiter {
         }
         let uses_cache = self.unhashed.exhausted_budget(&budgets, budget, now_ms).is_none();
         self.wrong.reserve(&budgets);
+        let (of_user, of_address) = budgets.parts();
+        self.unhashed.reserve(&of_address);
         if uses_cache {
-            self.unhashed.reserve(&budgets);
+            self.unhashed.reserve(&of_user);
         }
         session.wrong_passwords = session.wrong_passwords.saturating_add(1);
         #[cfg(debug_assertions)]
         {
             self.open += 1;
         }
-        Ok(AdmittedTry { conn, address_key, budget, uses_cache, differs_from_verified: false })
+        Ok(AdmittedTry { conn, address_key, budget, uses_cache, must_be_hashed: false, differs_from_verified: false })
     }
 
     /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
@@ -281,7 +294,8 @@ impl AuthAttemptLimiter {
             self.open += 1;
         }
         let budget = TryBudgetKind::Token;
-        Ok(AdmittedTry { conn, address_key, budget, uses_cache: false, differs_from_verified: false })
+        let (uses_cache, must_be_hashed, differs_from_verified) = (false, false, false);
+        Ok(AdmittedTry { conn, address_key, budget, uses_cache, must_be_hashed, differs_from_verified })
     }
 
     /// Settles a try: gives back what it reserved, unless it was wrong. `session` is that of its
@@ -314,9 +328,13 @@ impl AuthAttemptLimiter {
         let budgets = self.budgets(user, address_key, budget, rules);
         let keys_max = rules.throttled_max;
         self.wrong.settle(&budgets, wrong, now_ms, keys_max);
+        // The address counts for all users, so a user without a remembered password counts there,
+        // too: otherwise a right password of another user would show the difference.
+        let is_unhashed = settled == CredentialTryOutcome::NotMade;
+        let (of_user, of_address) = budgets.parts();
+        self.unhashed.settle(&of_address, is_unhashed && attempt.must_be_hashed, now_ms, keys_max);
         if attempt.uses_cache {
-            let is_unhashed = attempt.differs_from_verified && settled == CredentialTryOutcome::NotMade;
-            self.unhashed.settle(&budgets, is_unhashed, now_ms, keys_max);
+            self.unhashed.settle(&of_user, is_unhashed && attempt.differs_from_verified, now_ms, keys_max);
         }
         // A client with a token need not know the password, so a token makes no address trusted: a
         // stolen one would give a budget for guesses at each address, and replace the owner's

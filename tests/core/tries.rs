@@ -157,8 +157,38 @@ fn guesses_without_a_place_to_be_hashed_look_alike_for_every_name_and_are_counte
     assert_eq!(try_from(&mut w, 4, "ann", "ann"), ["LS l"], "nor to another address");
 }
 
+/// All users of an address share its budget, so it must count alike for every name.
 #[test]
-fn unhashed_guesses_do_not_make_a_user_suspect_and_are_forgotten_like_wrong_passwords() {
+fn a_users_log_in_does_not_show_whether_guesses_there_met_a_remembered_password() {
+    for name in ["ann", "bob", "nobody"] {
+        let rules = CoreSettings {
+            auth_jobs_max: 4,
+            auth_running_max: 1,
+            wrong_passwords_per_address_max: 30,
+            wrong_passwords_per_user_and_address_max: 20,
+            ..crate::rules()
+        };
+        let mut w = World::of_friends(rules, &["ann", "bob", "eve"]);
+        w.store.model.cache_passwords = true;
+        for (user, address_key) in [("ann", 8), ("eve", 7)] {
+            let conn = w.open_from(address_key);
+            log_in(&mut w, conn, user, user);
+            w.run_for(10);
+            assert_eq!(w.heard(conn), ["LS l"]);
+        }
+        fill_auth_queue(&mut w);
+        for guess in 0..36 {
+            assert_eq!(try_from(&mut w, 7, name, &format!("guess {guess}")), CROWDED);
+            if guess == 20 {
+                assert_eq!(try_from(&mut w, 7, "eve", "eve"), ["LS l"], "{name}");
+            }
+        }
+        assert_eq!(try_from(&mut w, 7, "eve", "eve"), CROWDED, "{name}");
+    }
+}
+
+#[test]
+fn unhashed_guesses_are_forgotten_like_wrong_passwords() {
     let rules = CoreSettings { auth_jobs_max: 4, auth_running_max: 1, ..crate::rules() };
     let every_ms = rules.wrong_password_per_user_and_address_forgotten_after_ms;
     let mut w = World::of_friends(rules, &["ann"]);

@@ -252,8 +252,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a guess that the cache answered is given back when it is not hashed",
         "src/chat/tries.rs",
-        "let is_unhashed = attempt.differs_from_verified && settled == CredentialTryOutcome::NotMade;",
-        "let is_unhashed = attempt.differs_from_verified && settled == CredentialTryOutcome::Wrong;",
+        "self.unhashed.settle(&of_user, is_unhashed && attempt.differs_from_verified, now_ms, keys_max);",
+        "self.unhashed.settle(&of_user, false, now_ms, keys_max);",
+    ),
+    of(
+        "an address counts only guesses that met a remembered password",
+        "src/chat/tries.rs",
+        "self.unhashed.settle(&of_address, is_unhashed && attempt.must_be_hashed, now_ms, keys_max);",
+        "self.unhashed.settle(&of_address, is_unhashed && attempt.differs_from_verified, now_ms, keys_max);",
     ),
     of(
         "a guess that was never hashed counts as a wrong password",

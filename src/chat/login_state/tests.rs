@@ -11,6 +11,7 @@ const ATTEMPT: AdmittedTry = AdmittedTry {
     address_key: None,
     budget: TryBudgetKind::Untrusted,
     uses_cache: true,
+    must_be_hashed: true,
     differs_from_verified: false,
 };
 
