@@ -6,15 +6,18 @@ use super::contract::DirtyReceivers;
 use crate::protocol::field::UserName;
 use std::collections::{BTreeSet, HashMap};
 
-/// After this time the owners know: a node tries each second to find out the owner, and a record
-/// to another node is read in half of this time, or that node is fenced (`MAILED_FORGET_MS`). While
-/// the database is away, no user moves.
-pub(super) const SETTLED_AFTER_MS: u64 = 60_000;
+/// After this time the owners know: a node tries each second to find out an owner, and a record to
+/// another node is read within seconds, or that node is fenced. The time is long because an outage
+/// of the database, or tens of thousands of owners to be read, can hold up the first try.
+pub(super) const SETTLED_AFTER_MS: u64 = 600_000;
+/// The same for receivers who are not listed. It is shorter, since each move of such a sender makes
+/// the next node read all lists.
+pub(super) const UNLISTED_SETTLED_AFTER_MS: u64 = 60_000;
 /// The maximum number of senders and receivers together.
 const KEPT_MAX: usize = if cfg!(test) { 5_000 } else { 200_000 };
-/// The memory of a sender, in all tables, and of a receiver.
+/// The memory of a sender, in all tables, and of a receiver with the longest name.
 const SENDER_BYTES: usize = 128;
-const RECEIVER_BYTES: usize = 64;
+const RECEIVER_BYTES: usize = 320;
 
 /// The receivers of one sender.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ impl InheritedReceivers {
         }
         self.remove(sender);
         let DirtyReceivers { listed, has_unlisted, age_ms } = dirty;
+        let has_unlisted = has_unlisted && age_ms < UNLISTED_SETTLED_AFTER_MS;
         if age_ms >= SETTLED_AFTER_MS || (listed.is_empty() && !has_unlisted) {
             return true;
         }
@@ -80,14 +84,15 @@ impl InheritedReceivers {
         let Some(inherited) = self.by_sender.get(&sender).filter(is_open) else {
             return (DirtyReceivers::default(), 0);
         };
-        let InheritedOfSender { since_ms, listed, loss } = inherited;
-        let (listed, has_unlisted, age_ms) = (listed.clone(), loss.is_some(), now_ms - since_ms);
-        (DirtyReceivers { listed, has_unlisted, age_ms }, loss.unwrap_or(0))
+        let age_ms = now_ms - inherited.since_ms;
+        let loss = inherited.loss.filter(|_| age_ms < UNLISTED_SETTLED_AFTER_MS);
+        let listed = inherited.listed.clone();
+        (DirtyReceivers { listed, has_unlisted: loss.is_some(), age_ms }, loss.unwrap_or(0))
     }
 
     /// Is there a sender whose receivers are not known, because there was no room?
     pub(super) fn has_forgotten_some(&self, now_ms: u64) -> bool {
-        self.forgotten_since_ms.is_some_and(|since_ms| since_ms + SETTLED_AFTER_MS > now_ms)
+        self.forgotten_since_ms.is_some_and(|since_ms| since_ms + UNLISTED_SETTLED_AFTER_MS > now_ms)
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -121,7 +126,10 @@ mod tests {
         assert!(inherited.insert(1, dirty(2, true, 5_000), 7, 100_000));
         assert_eq!(inherited.of(1, 101_000), (dirty(2, true, 6_000), 7));
         assert_eq!(inherited.of(2, 101_000), nothing);
-        assert_eq!(inherited.of(1, LATE_MS - 1), (dirty(2, true, SETTLED_AFTER_MS - 1), 7));
+        let unlisted_ms = 95_000 + UNLISTED_SETTLED_AFTER_MS;
+        assert_eq!(inherited.of(1, unlisted_ms - 1), (dirty(2, true, UNLISTED_SETTLED_AFTER_MS - 1), 7));
+        assert_eq!(inherited.of(1, unlisted_ms), (dirty(2, false, UNLISTED_SETTLED_AFTER_MS), 0));
+        assert_eq!(inherited.of(1, LATE_MS - 1), (dirty(2, false, SETTLED_AFTER_MS - 1), 0));
         assert_eq!(inherited.of(1, LATE_MS), nothing);
         assert!(inherited.insert(2, dirty(1, false, 0), 8, LATE_MS));
         assert_eq!(inherited.of(2, LATE_MS), (dirty(1, false, 0), 0));
@@ -140,8 +148,8 @@ mod tests {
         assert!(!inherited.insert(u64::MAX, dirty(9, false, 1_000), 0, 100_000));
         assert_eq!(inherited.memory_bytes(), bytes);
         inherited.check();
-        assert!(inherited.has_forgotten_some(100_000 + SETTLED_AFTER_MS - 1));
-        assert!(!inherited.has_forgotten_some(100_000 + SETTLED_AFTER_MS));
+        assert!(inherited.has_forgotten_some(100_000 + UNLISTED_SETTLED_AFTER_MS - 1));
+        assert!(!inherited.has_forgotten_some(100_000 + UNLISTED_SETTLED_AFTER_MS));
         assert!(inherited.insert(u64::MAX, dirty(9, false, 0), 0, 100_000 + SETTLED_AFTER_MS));
         assert_eq!(inherited.by_sender.len(), 1);
     }

@@ -1,7 +1,7 @@
 //! A user comes from node 2 and moves on to node 3, before it is certain that the owners of their
 //! receivers were told of all pushes.
 
-use super::super::inherited::SETTLED_AFTER_MS;
+use super::super::inherited::{SETTLED_AFTER_MS, UNLISTED_SETTLED_AFTER_MS};
 use super::*;
 
 const AGE_MS: u64 = 5_000;
@@ -89,12 +89,26 @@ fn receivers_who_are_here_are_not_handed_on() {
 }
 
 #[test]
-fn after_a_minute_their_owners_have_been_told() {
+fn after_a_time_their_owners_have_been_told() {
     for has_unlisted in [false, true] {
         let mut node = node_of_three(&[]);
         come(&mut node, 5, DirtyReceivers { has_unlisted, age_ms: AGE_MS, ..dirty(&["bob"]) });
         node.pass(SETTLED_AFTER_MS - AGE_MS);
         assert_eq!(move_on(&mut node, 6), (false, dirty(&[])));
+    }
+}
+
+/// An outage of the database may hold up their owners for minutes. Unlisted ones are given up
+/// earlier.
+#[test]
+fn listed_receivers_are_handed_on_for_longer_than_others() {
+    for has_unlisted in [false, true] {
+        let mut node = node_of_three(&[]);
+        come(&mut node, 5, DirtyReceivers { has_unlisted, age_ms: AGE_MS, ..dirty(&["bob"]) });
+        node.pass(UNLISTED_SETTLED_AFTER_MS - AGE_MS);
+        let (is_missed, on) = move_on(&mut node, 6);
+        assert!(!is_missed && !on.has_unlisted);
+        assert_eq!(on.listed, dirty(&["bob"]).listed);
     }
 }
 
