@@ -337,6 +337,21 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_are_put_back_are_the_next_ones_in_their_order() {
+        let mut work = TurnWork::default();
+        for slot in 1..=4 {
+            work.queue_later(id(slot), &mut HubListFlags::default(), true);
+        }
+        let mut some = [id(0); 3];
+        work.take_first(ReadQueue::Backlog, &mut some);
+        work.queue_later(id(5), &mut HubListFlags::default(), true);
+        work.put_back(ReadQueue::Backlog, &some[1..]);
+        let mut all = [id(0); 4];
+        work.take_first(ReadQueue::Backlog, &mut all);
+        assert_eq!(all, [id(2), id(3), id(4), id(5)]);
+    }
+
+    #[test]
     fn the_woken_who_had_no_turn_come_before_those_who_were_woken_meanwhile() {
         let mut work = TurnWork::default();
         for slot in 1..=3 {
