@@ -213,7 +213,8 @@ const FIRST: &[ConfigOption] = &[
         TIMES,
         "answer-within",
         OptionKind::Duration(number!(10, HOUR, rules.answer_within_ms: u64)),
-        "Every request is answered within this time. If the store does not work, the answer is the error UNAVAILABLE.",
+        "Every request is answered within this time. If the store does not work, the answer is SF, LF or MF with \
+         UNAVAILABLE, or UNAVAILABLE alone.",
     ),
     live(
         CLIENT,

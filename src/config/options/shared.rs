@@ -123,40 +123,14 @@ pub(super) const SHARED: &[ConfigOption] = &[
         "wrong-passwords-per-user-max",
         OptionKind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_max: u32)),
         "Wrong passwords for one user, from all addresses that are not trusted (--trusted-address-age) together; \
-         then every password from there is refused. Loopback has a separate budget of the same size.",
+         then every password for that user from such an address is refused. Loopback has a separate budget of the \
+         same size.",
     ),
     live(
         ACCOUNT,
         "wrong-password-per-user-forgotten-after",
         OptionKind::Duration(number!(1, DAY, rules.wrong_password_per_user_forgotten_after_ms: u64)),
         "Each time this has passed, one wrong password for a user is forgotten.",
-    ),
-    live(
-        ACCOUNT,
-        "waiting-per-receiver-max",
-        OptionKind::Count(number!(1, 1_000_000_000, waiting_per_receiver_max: u64)),
-        "Messages and friend requests that wait in the store for one user; further ones are refused with FULL.",
-    ),
-    live(
-        ACCOUNT,
-        "waiting-bytes-per-receiver-max",
-        OptionKind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_receiver_max: u64)),
-        "Bytes of the messages and friend requests that wait in the store for one user; further ones are refused \
-         with FULL.",
-    ),
-    live(
-        ACCOUNT,
-        "waiting-per-pair-max",
-        OptionKind::Count(number!(1, 1_000_000_000, waiting_per_pair_max: u64)),
-        "Messages and friend requests from one sender to one user that wait in the store; further ones are refused \
-         with FULL.",
-    ),
-    live(
-        ACCOUNT,
-        "waiting-bytes-per-pair-max",
-        OptionKind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_pair_max: u64)),
-        "Bytes of the messages and friend requests from one sender to one user that wait in the store; further ones \
-         are refused with FULL.",
     ),
     live(
         ACCOUNT,
@@ -187,7 +161,34 @@ pub(super) const SHARED: &[ConfigOption] = &[
         ACCOUNT,
         "trusted-address-age",
         OptionKind::Duration(number!(0, 3_650 * DAY, rules.trusted_address_age_ms: u64)),
-        "How long an address stays trusted for a user after their last log-in from it.",
+        "How long an address stays trusted for a user after their last log-in from it, and at most until a restart.",
+    ),
+    live(
+        ACCOUNT,
+        "waiting-per-receiver-max",
+        OptionKind::Count(number!(1, 1_000_000_000, waiting_per_receiver_max: u64)),
+        "Messages and friend requests that wait in the store for one user; further ones are refused with FULL.",
+    ),
+    live(
+        ACCOUNT,
+        "waiting-bytes-per-receiver-max",
+        OptionKind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_receiver_max: u64)),
+        "Bytes of the messages and friend requests that wait in the store for one user; further ones are refused \
+         with FULL.",
+    ),
+    live(
+        ACCOUNT,
+        "waiting-per-pair-max",
+        OptionKind::Count(number!(1, 1_000_000_000, waiting_per_pair_max: u64)),
+        "Messages and friend requests from one sender to one user that wait in the store; further ones are refused \
+         with FULL.",
+    ),
+    live(
+        ACCOUNT,
+        "waiting-bytes-per-pair-max",
+        OptionKind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_pair_max: u64)),
+        "Bytes of the messages and friend requests from one sender to one user that wait in the store; further ones \
+         are refused with FULL.",
     ),
     live(
         WHOLE,
@@ -244,7 +245,8 @@ pub(super) const SHARED: &[ConfigOption] = &[
         WHOLE,
         "trusted-addresses-max",
         OptionKind::Count(number!(0, 100_000_000, rules.trusted_addresses_max: usize)),
-        "Trusted addresses that are remembered; each is trusted for one user, who logged in from it. 0: none.",
+        "Trusted addresses that are remembered until a restart; each is trusted for one user, who logged in from it. \
+         0: none.",
     ),
     live(
         WHOLE,
