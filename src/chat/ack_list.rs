@@ -1,7 +1,7 @@
 //! The ACK list of one user: the pushes to them that are not acked yet. It has two parts: the
 //! user's mailbox, and the cursor of their device in it. A user has one device today.
 
-use super::cursor::{MailboxCursor, PushToSend, SendWindowLimit};
+use super::cursor::{DeviceCursor, PushToSend, SendWindowLimit};
 use super::deliveries::Deliveries;
 use super::ids::DeliveryRef;
 use super::mailbox::{Mailbox, MailboxBackfillState};
@@ -12,12 +12,12 @@ mod tests;
 #[derive(Debug)]
 pub(super) struct AckList {
     pub(super) mailbox: Mailbox,
-    pub(super) cursor: MailboxCursor,
+    pub(super) cursor: DeviceCursor,
 }
 
 impl AckList {
     pub(super) fn new(backfill: MailboxBackfillState) -> Self {
-        Self { mailbox: Mailbox::new(backfill), cursor: MailboxCursor::new() }
+        Self { mailbox: Mailbox::new(backfill), cursor: DeviceCursor::new() }
     }
 
     /// Reads the first entries of mailbox and cursor, so that they are in the cache.

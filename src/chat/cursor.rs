@@ -81,7 +81,7 @@ impl PushToSend {
 
 /// One device's position in a mailbox.
 #[derive(Debug)]
-pub(super) struct MailboxCursor {
+pub(super) struct DeviceCursor {
     /// Entries before this place were sent or are deferred; entries from this place on were not.
     next: QueuePosition,
     deferred: Option<Box<DeferredPushes>>,
@@ -98,7 +98,7 @@ pub(super) struct MailboxCursor {
     pub(super) timer: Option<TimerId>,
 }
 
-impl MailboxCursor {
+impl DeviceCursor {
     /// A cursor at the beginning of the mailbox.
     pub(super) fn new() -> Self {
         Self {

@@ -2,7 +2,7 @@
 //! commit.
 //!
 //! This module connects the users, the store and
-//! [`PendingFriendOps`](super::friendship_ops::PendingFriendOps), which decides the order of the
+//! [`FriendshipOps`](super::friendship_ops::FriendshipOps), which decides the order of the
 //! operations and the retries. The meaning of the requests and outcomes is in
 //! [`friend_rules`](super::friend_rules).
 

@@ -44,7 +44,7 @@ struct UndecidedOp {
 
 /// The operations of all pairs.
 #[derive(Debug)]
-pub(super) struct PendingFriendOps {
+pub(super) struct FriendshipOps {
     /// Each pair here has one operation under way: the caller has it, or it is undecided.
     busy_pairs: HashMap<UserPair, BusyPair>,
     /// The total size of the queued operations, in bytes.
@@ -75,11 +75,11 @@ pub(super) enum FriendshipOpResult {
     Retry,
     /// Read whether the two are friends.
     ReadBack(RunningFriendOp),
-    /// It is over: call [`next`](PendingFriendOps::next).
+    /// It is over: call [`next`](FriendshipOps::next).
     Done(RunningFriendOp, FriendEffects),
 }
 
-impl PendingFriendOps {
+impl FriendshipOps {
     pub(super) fn new(undecided_max: usize) -> Self {
         Self {
             busy_pairs: HashMap::new(),
@@ -202,7 +202,7 @@ impl PendingFriendOps {
 }
 
 #[cfg(debug_assertions)]
-impl PendingFriendOps {
+impl FriendshipOps {
     /// Checks the invariants.
     pub(super) fn check(&self, undecided_max: usize) {
         let queued = self.busy_pairs.values().flat_map(|busy| &busy.queued);

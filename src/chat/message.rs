@@ -6,7 +6,7 @@ use super::dedup::DedupKey;
 use super::deliveries::{ConfirmationWaiter, Delivery, PushSaveState};
 use super::ids::DeliveryRef;
 use super::ids::UserSlot;
-use super::{AwaitedAnswer, ChatCore, ChatTimer};
+use super::{AnswerDeadline, ChatCore, ChatTimer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::PushBody;
@@ -128,15 +128,15 @@ impl ChatCore {
             // It is in its save delay.
             PushSaveState::None => {}
             PushSaveState::Failed | PushSaveState::Full | PushSaveState::Refused => {
-                self.queue_awaited_answer(waiter.due_ms, AwaitedAnswer::Push(known));
+                self.queue_answer_deadline(waiter.due_ms, AnswerDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }
             PushSaveState::InFlight | PushSaveState::Done => {
-                self.queue_awaited_answer(waiter.due_ms, AwaitedAnswer::Push(known))
+                self.queue_answer_deadline(waiter.due_ms, AnswerDeadline::Push(known))
             }
             PushSaveState::Foreign => {
                 self.take_foreign_over(known);
-                self.queue_awaited_answer(waiter.due_ms, AwaitedAnswer::Push(known));
+                self.queue_answer_deadline(waiter.due_ms, AnswerDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }
         }

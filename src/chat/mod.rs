@@ -14,8 +14,8 @@ pub mod admin_contract;
 mod admin_job;
 mod admin_op;
 mod answer;
+mod answer_deadlines;
 mod auth_queue;
-mod awaited_answers;
 mod close_reason;
 pub mod cluster;
 mod connections;
@@ -70,7 +70,7 @@ mod trust;
 mod users;
 pub mod wheel;
 
-use awaited_answers::{AwaitedAnswer, AwaitedAnswers};
+use answer_deadlines::{AnswerDeadline, AnswerDeadlines};
 use contract::{CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, JobTicket, TurnTimestamp};
 use deliveries::Deliveries;
 use ids::{DeliveryRef, UserSlot};
@@ -162,7 +162,7 @@ pub struct ChatCore {
     /// Log-ins in progress, each in one state.
     logins: login_state::LoginsInProgress,
     /// The operations on friendships, one at a time for each pair.
-    friendship_ops: friendship_ops::PendingFriendOps,
+    friendship_ops: friendship_ops::FriendshipOps,
     /// The number of BLOCK operations so far.
     blocks: u64,
     /// Friendships and pushes in doubt.
@@ -183,7 +183,7 @@ pub struct ChatCore {
     /// Pushes to online users that are saved unless they are acked in time.
     save_delay: SaveDelayQueue,
     /// The deadlines of requests to be answered.
-    awaited_answers: AwaitedAnswers,
+    answer_deadlines: AnswerDeadlines,
     /// After a pause of the process: input that had arrived by this time must be handed in before
     /// any deadline is applied.
     input_awaited_until_ms: u64,
@@ -233,7 +233,7 @@ impl ChatCore {
             requests: JobTicketTable::default(),
             claims: HashMap::new(),
             logins: login_state::LoginsInProgress::new(),
-            friendship_ops: friendship_ops::PendingFriendOps::new(undecided_max),
+            friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
             blocks: 0,
             in_doubt: doubt::FriendshipsInDoubt::default(),
             presence: presence::PresenceNotifier::default(),
@@ -243,7 +243,7 @@ impl ChatCore {
             dedup_bytes: 0,
             wheel: TimerWheel::new(),
             save_delay: SaveDelayQueue::default(),
-            awaited_answers: AwaitedAnswers::default(),
+            answer_deadlines: AnswerDeadlines::default(),
             input_awaited_until_ms: 0,
             totals: contract::MessageTotals::default(),
             outstanding: 0,
@@ -332,7 +332,7 @@ impl ChatCore {
     /// earlier input was not handed in yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let queues = [self.save_delay.first_ms(), self.awaited_answers.first_ms()];
+        let queues = [self.save_delay.first_ms(), self.answer_deadlines.first_ms()];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
@@ -355,13 +355,13 @@ impl ChatCore {
         while let Some(delivery) = self.save_delay.pop_due(now_ms) {
             self.save_if_unsaved(delivery, out);
         }
-        while is_input_read && let Some(due) = self.awaited_answers.pop_due(now_ms) {
+        while is_input_read && let Some(due) = self.answer_deadlines.pop_due(now_ms) {
             match due {
-                AwaitedAnswer::Request(request) => self.request_timed_out(request, out),
-                AwaitedAnswer::Push(delivery) => self.push_timed_out(delivery, out),
+                AnswerDeadline::Request(request) => self.request_timed_out(request, out),
+                AnswerDeadline::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
-        self.awaited_answers.shrink();
+        self.answer_deadlines.shrink();
         let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
@@ -393,11 +393,11 @@ impl ChatCore {
     }
 
     /// Appends to the queue of pending requests, and drops answered ones.
-    fn queue_awaited_answer(&mut self, due_ms: u64, due: AwaitedAnswer) {
+    fn queue_answer_deadline(&mut self, due_ms: u64, due: AnswerDeadline) {
         let (requests, deliveries) = (&self.requests, &self.deliveries);
-        self.awaited_answers.push(due_ms, due, |due| match due {
-            AwaitedAnswer::Request(request) => requests.contains(request),
-            AwaitedAnswer::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
+        self.answer_deadlines.push(due_ms, due, |due| match due {
+            AnswerDeadline::Request(request) => requests.contains(request),
+            AnswerDeadline::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
         });
     }
 

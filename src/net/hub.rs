@@ -4,8 +4,8 @@
 use super::admin::PendingAdminCalls;
 use super::buffers::SharedBuffers;
 use super::census::ConnectionCounts;
+pub use super::client_addresses::AdmittedConnection;
 use super::client_addresses::ClientAddresses;
-pub use super::client_addresses::ConnectionAdmission;
 use super::cluster::OtherNodes;
 use super::conn::{Conn, InputWaitReasons};
 use super::conns::Conns;
@@ -162,7 +162,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// May one more connection from this address be opened? If so, pass the result to `open`, or to
     /// `cancel_admission`.
-    pub fn admit(&mut self, address: IpAddr) -> Option<ConnectionAdmission> {
+    pub fn admit(&mut self, address: IpAddr) -> Option<AdmittedConnection> {
         if self.is_memory_exceeded() {
             self.counters.refused_at_memory_limit += 1;
             return None;
@@ -175,17 +175,17 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// An admitted connection was not opened.
-    pub fn cancel_admission(&mut self, admitted: ConnectionAdmission) {
+    pub fn cancel_admission(&mut self, admitted: AdmittedConnection) {
         self.addresses.cancel(admitted);
     }
 
     /// Opens an admitted connection.
     #[inline(never)]
-    pub fn open(&mut self, socket: S, admitted: ConnectionAdmission) -> ConnId {
+    pub fn open(&mut self, socket: S, admitted: AdmittedConnection) -> ConnId {
         self.counters.accepted += 1;
         let (address_key, proxy) = match admitted {
-            ConnectionAdmission::Client(address_key) => (address_key, None),
-            ConnectionAdmission::Proxy(address) => (None, Some(address)),
+            AdmittedConnection::Client(address_key) => (address_key, None),
+            AdmittedConnection::Proxy(address) => (None, Some(address)),
         };
         let id = self.conns.insert(Conn::new(socket, address_key, self.clock.now_ms()));
         self.count_opened(id);

@@ -47,7 +47,7 @@ pub use connect::MysqlDatabase;
 pub use export::MysqlCopyStore;
 pub use forget_node::ForgetNodeResult;
 pub use keeper::ActiveServerHeartbeat;
-use lanes::WriterFence;
+use lanes::WriterLane;
 pub use lease::{ClusterEvent, FenceCause, LeaseCallbacks, NodeLease};
 pub use life_signs::LeaseFigures;
 pub use members::{ClusterMembers, ClusterMembersReader, NodeLiveness, NodeStatus};
@@ -152,7 +152,7 @@ pub struct MysqlStore {
     opened_at: Instant,
     packet_max: u64,
     /// The lane of this connection, and what keeps the lock on the database held.
-    lock: WriterFence,
+    lock: WriterLane,
 }
 
 impl std::fmt::Debug for MysqlStore {

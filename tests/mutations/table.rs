@@ -156,8 +156,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request is not answered in time",
         "src/chat/mod.rs",
-        "AwaitedAnswer::Request(request) => self.request_timed_out(request, out),",
-        "AwaitedAnswer::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
+        "AnswerDeadline::Request(request) => self.request_timed_out(request, out),",
+        "AnswerDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
     ),
     of(
         "an answer to one user behind the log-in of another",
@@ -287,7 +287,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "what was answered stays in the queue",
-        "src/chat/awaited_answers.rs",
+        "src/chat/answer_deadlines.rs",
         "self.queue.retain(|(_, due)| is_open(*due));",
         "_ = is_open;",
     ),
@@ -464,8 +464,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a token makes an address trusted",
         "src/chat/tries.rs",
-        "(budget != TryBudgetKind::Token || self.trusts(user, address_key, rules, now_ms))",
-        "(budget != TryBudgetKind::Token || !self.trusts(user, address_key, rules, now_ms))",
+        "(budget != TryKind::Token || self.trusts(user, address_key, rules, now_ms))",
+        "(budget != TryKind::Token || !self.trusts(user, address_key, rules, now_ms))",
     ),
     of(
         "no worker gives way to a user who rarely has a job",

@@ -11,6 +11,8 @@ use std::collections::{BTreeSet, HashMap};
 /// A keyed hash of 64 bits of an id or a sender. Two that collide only wait for each other's acks.
 pub(super) type HashedId = u64;
 
+/// Pushes that must not be sent yet although the window has room: a push with the same id is
+/// outstanding, or an earlier push of the same sender is deferred.
 #[derive(Debug, Default)]
 pub(super) struct DeferredPushes {
     /// All deferred pushes, by sender.

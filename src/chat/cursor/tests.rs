@@ -4,7 +4,7 @@ use super::super::deliveries::{Deliveries, ann};
 use super::super::ids::DeliveryRef;
 use super::super::look_count;
 use super::super::mailbox::{Mailbox, MailboxBackfillState};
-use super::{INDEXED_FROM, MailboxCursor, SendWindowLimit};
+use super::{DeviceCursor, INDEXED_FROM, SendWindowLimit};
 use crate::protocol::push::PushKind;
 use crate::protocol::request::JsonContentForm;
 
@@ -33,7 +33,7 @@ impl TestMailbox {
     }
 
     /// Sends what the window has room for; gives the indexes of those pushes.
-    fn pump(&self, cursor: &mut MailboxCursor, count_max: usize, bytes_max: usize, now_ms: u64) -> Vec<usize> {
+    fn pump(&self, cursor: &mut DeviceCursor, count_max: usize, bytes_max: usize, now_ms: u64) -> Vec<usize> {
         let receiver = &ann();
         let window = SendWindowLimit { receiver, form: JsonContentForm::Text, count_max, bytes_max };
         let mut sent = Vec::new();
@@ -50,7 +50,7 @@ impl TestMailbox {
     }
 
     /// The only device has acked it.
-    fn ack(&mut self, cursor: &mut MailboxCursor, id: &str) -> Option<usize> {
+    fn ack(&mut self, cursor: &mut DeviceCursor, id: &str) -> Option<usize> {
         let delivery = cursor.find_sent(id, None, &self.deliveries)?;
         let place = self.mailbox.remove(delivery, &self.deliveries).unwrap();
         cursor.removed(place, delivery, &self.deliveries);
@@ -59,7 +59,7 @@ impl TestMailbox {
         Some(self.number(delivery))
     }
 
-    fn check(&self, cursor: &MailboxCursor) {
+    fn check(&self, cursor: &DeviceCursor) {
         #[cfg(debug_assertions)]
         cursor.check(&self.mailbox, &self.deliveries);
         let _ = cursor;
@@ -71,14 +71,14 @@ const MANY: usize = 1_000_000;
 #[test]
 fn it_sends_in_order_as_far_as_the_window_has_room() {
     let mut world = TestMailbox::new((0..10).map(|n| (format!("m{n}"), "bob".to_owned())));
-    let mut cursor = MailboxCursor::new();
+    let mut cursor = DeviceCursor::new();
     assert_eq!(world.pump(&mut cursor, 3, MANY, 1), [0, 1, 2]);
     assert_eq!(world.ack(&mut cursor, "m3"), None, "it was not sent");
     assert_eq!(world.ack(&mut cursor, "m1"), Some(1));
     assert_eq!(world.pump(&mut cursor, 3, MANY, 2), [3]);
     let written = cursor.outstanding_bytes / 3;
     assert_eq!(world.pump(&mut cursor, 10, 5 * written, 3), [4, 5], "by size");
-    let mut other = MailboxCursor::new();
+    let mut other = DeviceCursor::new();
     assert_eq!(world.pump(&mut other, 10, 1, 3), [0], "one always has room");
 }
 
@@ -86,7 +86,7 @@ fn it_sends_in_order_as_far_as_the_window_has_room() {
 fn a_push_with_an_outstanding_id_is_deferred_and_later_ones_of_its_sender() {
     let pushes = [("x", "bob"), ("x", "carol"), ("y", "carol"), ("z", "dan"), ("x", "dan")];
     let mut world = TestMailbox::new(pushes);
-    let mut cursor = MailboxCursor::new();
+    let mut cursor = DeviceCursor::new();
     assert_eq!(world.pump(&mut cursor, MANY, MANY, 1), [0, 3]);
     assert_eq!(world.ack(&mut cursor, "y"), None);
     assert_eq!(world.ack(&mut cursor, "x"), Some(0));
@@ -101,7 +101,7 @@ fn a_push_with_an_outstanding_id_is_deferred_and_later_ones_of_its_sender() {
 fn the_oldest_sending_is_sent_again_first_however_many_there_are() {
     let many = 3 * INDEXED_FROM;
     let mut world = TestMailbox::new((0..many).map(|n| (format!("m{n}"), format!("s{n}"))));
-    let mut cursor = MailboxCursor::new();
+    let mut cursor = DeviceCursor::new();
     assert_eq!(cursor.send_oldest_again(&world.deliveries, 1), None);
     assert_eq!(world.pump(&mut cursor, many / 2, MANY, 10).len(), many / 2);
     assert_eq!(world.ack(&mut cursor, "m0"), Some(0));
@@ -139,7 +139,7 @@ fn the_oldest_sending_is_sent_again_first_however_many_there_are() {
 #[test]
 fn on_a_new_connection_everything_is_ahead() {
     let mut world = TestMailbox::new([("a", "bob"), ("b", "bob"), ("a", "dan")]);
-    let mut cursor = MailboxCursor::new();
+    let mut cursor = DeviceCursor::new();
     assert_eq!(world.pump(&mut cursor, MANY, MANY, 1), [0, 1]);
     assert_eq!(world.ack(&mut cursor, "a"), Some(0));
     cursor.restart();
@@ -153,7 +153,7 @@ fn on_a_new_connection_everything_is_ahead() {
 #[test]
 fn two_cursors_go_their_own_way_through_one_mailbox() {
     let world = TestMailbox::new((0..5).map(|n| (format!("m{n}"), "bob".to_owned())));
-    let (mut phone, mut tablet) = (MailboxCursor::new(), MailboxCursor::new());
+    let (mut phone, mut tablet) = (DeviceCursor::new(), DeviceCursor::new());
     assert_eq!(world.pump(&mut phone, 2, MANY, 1), [0, 1]);
     assert_eq!(world.pump(&mut tablet, MANY, MANY, 2), [0, 1, 2, 3, 4]);
     phone.restart();
@@ -170,10 +170,10 @@ fn looks_of_an_ack(
     count_max: usize,
 ) -> usize {
     let mut world = TestMailbox::new(pushes);
-    let mut cursor = MailboxCursor::new();
+    let mut cursor = DeviceCursor::new();
     let receiver = &ann();
     let window = SendWindowLimit { receiver, form: JsonContentForm::Text, count_max, bytes_max: usize::MAX };
-    let send = |world: &TestMailbox, cursor: &mut MailboxCursor| {
+    let send = |world: &TestMailbox, cursor: &mut DeviceCursor| {
         while let Some(next) = cursor.next_to_send(&world.mailbox, &world.deliveries, &window) {
             cursor.first_sent(next, &world.deliveries, 1);
         }

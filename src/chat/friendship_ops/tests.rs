@@ -38,7 +38,7 @@ fn done() -> FriendOpTestStep {
 
 /// The operations, with a caller that runs one of them at a time. Requests are numbered from 1.
 struct TestFriendshipOps {
-    ops: PendingFriendOps,
+    ops: FriendshipOps,
     running: Option<RunningFriendOp>,
     now_ms: u64,
     requests: u32,
@@ -48,7 +48,7 @@ struct TestFriendshipOps {
 
 impl TestFriendshipOps {
     fn new(undecided_max: usize) -> Self {
-        let ops = PendingFriendOps::new(undecided_max);
+        let ops = FriendshipOps::new(undecided_max);
         Self { ops, running: None, now_ms: 0, requests: 0, answered: HashSet::new() }
     }
 

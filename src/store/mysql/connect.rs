@@ -3,7 +3,7 @@
 
 use super::cluster_checks::{check_no_cluster, check_no_node_alive, check_target_is_no_cluster};
 use super::error_text;
-use super::lanes::{self, ALONE, FenceLaneAllocator, FenceLaneGuard, WriterFence, lane_lock, mark_of};
+use super::lanes::{self, ALONE, FenceLaneAllocator, FenceLaneGuard, WriterLane, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
 use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{
@@ -158,7 +158,7 @@ impl MysqlDatabase {
         }
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").map_err(|error| fault(&error).0)?;
         let guard = Arc::clone(&self.guard);
-        let lock = WriterFence::new(lane, self.epoch, connection, guard);
+        let lock = WriterLane::new(lane, self.epoch, connection, guard);
         Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
     }
 

@@ -63,7 +63,7 @@ impl Drop for FenceLaneGuard {
 }
 
 /// The lane of a connection that writes, with what the connection needs for its transactions.
-pub(super) struct WriterFence {
+pub(super) struct WriterLane {
     /// The statements that begin a transaction. The second one changes one row; if it does not,
     /// another server has taken over or this node was fenced.
     pub(super) begin_statements: Arc<str>,
@@ -74,7 +74,7 @@ pub(super) struct WriterFence {
     _guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-impl WriterFence {
+impl WriterLane {
     /// For a lane of a server that uses the database alone; `connection` is the one that holds the
     /// lock. The lock itself is checked, too: a copy takes it without a take-over.
     pub(super) fn new(lane: FenceLaneGuard, epoch: u64, connection: u64, guard: Arc<dyn Any + Send + Sync>) -> Self {

@@ -12,7 +12,7 @@ use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_no_foreign_tables, log_if_newer, migrate, usable_version};
 use super::seq_max::SeqWriteLimit;
 use super::signs::cluster as cluster_of_databases;
-use super::{MysqlStore, lanes::WriterFence};
+use super::{MysqlStore, lanes::WriterLane};
 use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeState};
 use crate::store::StoreError;
 use crate::versions::{FRAME_MAX, FRAME_MIN};
@@ -111,7 +111,7 @@ impl NodeDatabase {
         let found: Option<(u64, Option<u8>, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
         match found {
             Some((epoch, Some(1), packet)) if epoch == self.seat.incarnation.epoch => {
-                Ok(MysqlStore::new(conn, packet, WriterFence::of_node(lane, Arc::clone(&self.seat))))
+                Ok(MysqlStore::new(conn, packet, WriterLane::of_node(lane, Arc::clone(&self.seat))))
             }
             Some((epoch, ..)) if epoch == self.seat.incarnation.epoch => {
                 Err(StoreError::Unavailable("the previous connection of its lane has not ended yet".into()))

@@ -3,7 +3,7 @@
 use super::*;
 
 impl MysqlStore {
-    pub(super) fn new(conn: Conn, packet_max: u64, lock: WriterFence) -> Self {
+    pub(super) fn new(conn: Conn, packet_max: u64, lock: WriterLane) -> Self {
         Self { conn: Some(conn), opened_at: Instant::now(), packet_max, lock }
     }
 

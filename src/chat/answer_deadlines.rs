@@ -9,7 +9,7 @@ const SWEPT_FROM: usize = 1_024;
 
 /// A deadline by which something must be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AwaitedAnswer {
+pub(super) enum AnswerDeadline {
     /// A request that waits for a job.
     Request(JobTicket),
     /// The waiters of this push.
@@ -19,21 +19,21 @@ pub(super) enum AwaitedAnswer {
 /// Requests to be answered, each with its deadline, in order. An answered request stays until the
 /// queue is searched for such requests: at most half of the queue is useless.
 #[derive(Debug)]
-pub(super) struct AwaitedAnswers {
-    queue: VecDeque<(u64, AwaitedAnswer)>,
+pub(super) struct AnswerDeadlines {
+    queue: VecDeque<(u64, AnswerDeadline)>,
     /// The length at which the queue is searched for answered requests.
     sweep_len: usize,
 }
 
-impl Default for AwaitedAnswers {
+impl Default for AnswerDeadlines {
     fn default() -> Self {
         Self { queue: VecDeque::new(), sweep_len: SWEPT_FROM }
     }
 }
 
-impl AwaitedAnswers {
+impl AnswerDeadlines {
     /// Appends a request. Drops answered ones: `is_open` says which are not answered yet.
-    pub(super) fn push(&mut self, due_ms: u64, due: AwaitedAnswer, is_open: impl Fn(AwaitedAnswer) -> bool) {
+    pub(super) fn push(&mut self, due_ms: u64, due: AnswerDeadline, is_open: impl Fn(AnswerDeadline) -> bool) {
         while let Some((_, front)) = self.queue.front()
             && !is_open(*front)
         {
@@ -50,7 +50,7 @@ impl AwaitedAnswers {
 
     /// Removes answered requests behind one that still waits.
     #[cold]
-    fn sweep(&mut self, is_open: impl Fn(AwaitedAnswer) -> bool) {
+    fn sweep(&mut self, is_open: impl Fn(AnswerDeadline) -> bool) {
         self.queue.retain(|(_, due)| is_open(*due));
         self.sweep_len = (2 * self.queue.len()).max(SWEPT_FROM);
         self.queue.shrink_to(self.sweep_len);
@@ -62,7 +62,7 @@ impl AwaitedAnswers {
     }
 
     /// Takes the first request whose deadline is over.
-    pub(super) fn pop_due(&mut self, now_ms: u64) -> Option<AwaitedAnswer> {
+    pub(super) fn pop_due(&mut self, now_ms: u64) -> Option<AnswerDeadline> {
         let &(_, due) = self.queue.front().filter(|(due_ms, _)| *due_ms <= now_ms)?;
         self.queue.pop_front();
         Some(due)
@@ -81,13 +81,13 @@ impl AwaitedAnswers {
     }
 
     /// The requests in the queue, also answered ones.
-    pub(super) fn iter(&self) -> impl Iterator<Item = AwaitedAnswer> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = AnswerDeadline> + '_ {
         self.queue.iter().map(|&(_, due)| due)
     }
 
     /// The memory of the queue, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.queue.capacity() * size_of::<(u64, AwaitedAnswer)>()
+        self.queue.capacity() * size_of::<(u64, AnswerDeadline)>()
     }
 
     /// The deadlines are in order.
@@ -101,54 +101,54 @@ impl AwaitedAnswers {
 mod tests {
     use super::*;
 
-    fn request(slot: u32) -> AwaitedAnswer {
-        AwaitedAnswer::Request(JobTicket { slot, generation: 0 })
+    fn request(slot: u32) -> AnswerDeadline {
+        AnswerDeadline::Request(JobTicket { slot, generation: 0 })
     }
 
     #[test]
     fn each_is_due_at_its_time_and_the_order_is_that_of_the_deadlines() {
-        let mut awaited = AwaitedAnswers::default();
+        let mut deadlines = AnswerDeadlines::default();
         for (due_ms, slot) in [(10, 1), (30, 2), (20, 3), (20, 4)] {
-            awaited.push(due_ms, request(slot), |_| true);
-            awaited.check();
+            deadlines.push(due_ms, request(slot), |_| true);
+            deadlines.check();
         }
-        assert_eq!((awaited.first_ms(), awaited.pop_due(9)), (Some(10), None));
-        let due: Vec<_> = std::iter::from_fn(|| awaited.pop_due(20)).collect();
+        assert_eq!((deadlines.first_ms(), deadlines.pop_due(9)), (Some(10), None));
+        let due: Vec<_> = std::iter::from_fn(|| deadlines.pop_due(20)).collect();
         assert_eq!(due, [1, 3, 4].map(request));
-        assert_eq!((awaited.first_ms(), awaited.is_empty()), (Some(30), false));
+        assert_eq!((deadlines.first_ms(), deadlines.is_empty()), (Some(30), false));
     }
 
     #[test]
     fn answered_requests_leave_the_front_at_once() {
-        let mut awaited = AwaitedAnswers::default();
+        let mut deadlines = AnswerDeadlines::default();
         for slot in 1..=3 {
-            awaited.push(10, request(slot), |_| true);
+            deadlines.push(10, request(slot), |_| true);
         }
-        awaited.push(10, request(4), |due| due != request(1) && due != request(3));
-        assert_eq!(awaited.iter().collect::<Vec<_>>(), [2, 3, 4].map(request), "the third is behind one that waits");
+        deadlines.push(10, request(4), |due| due != request(1) && due != request(3));
+        assert_eq!(deadlines.iter().collect::<Vec<_>>(), [2, 3, 4].map(request), "the third is behind one that waits");
     }
 
     #[test]
     fn at_most_half_of_a_long_queue_is_answered_requests() {
-        let mut awaited = AwaitedAnswers::default();
+        let mut deadlines = AnswerDeadlines::default();
         // The first one waits, the others are answered at once.
         for slot in 0..100_000 {
-            awaited.push(10, request(slot), |due| due == request(0));
-            assert!(awaited.queue.len() <= SWEPT_FROM);
+            deadlines.push(10, request(slot), |due| due == request(0));
+            assert!(deadlines.queue.len() <= SWEPT_FROM);
         }
-        assert!(awaited.memory_bytes() <= 4 * SWEPT_FROM * size_of::<(u64, AwaitedAnswer)>());
+        assert!(deadlines.memory_bytes() <= 4 * SWEPT_FROM * size_of::<(u64, AnswerDeadline)>());
         // If nearly all wait, a search must not follow each of them.
         let searches = std::cell::Cell::new(0);
         for slot in 0..100_000 {
-            awaited.push(10, request(slot), |_| {
+            deadlines.push(10, request(slot), |_| {
                 searches.set(searches.get() + 1);
                 true
             });
         }
         assert!(searches.get() < 500_000, "{} looks", searches.get());
-        while awaited.pop_due(10).is_some() {
-            awaited.shrink();
+        while deadlines.pop_due(10).is_some() {
+            deadlines.shrink();
         }
-        assert!(awaited.memory_bytes() <= 4 * SWEPT_FROM * size_of::<(u64, AwaitedAnswer)>());
+        assert!(deadlines.memory_bytes() <= 4 * SWEPT_FROM * size_of::<(u64, AnswerDeadline)>());
     }
 }
