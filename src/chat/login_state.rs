@@ -217,10 +217,7 @@ impl LoginState {
             (
                 Self::ProvingAndLoading { credential, attempt } | Self::Proving { credential, attempt },
                 Unproven { password_hash, differs_from_verified },
-            ) => {
-                let attempt = AdmittedTry { must_be_hashed: true, differs_from_verified, ..attempt };
-                Self::unproven(credential, password_hash, attempt)
-            }
+            ) => Self::unproven(credential, password_hash, differs_from_verified, attempt),
 
             (Self::Queued { secret, password_hash, attempt }, HashingTurn) if facts.is_awaited => {
                 step(None, NextLoginStep::Enter(Self::Verifying { secret, password_hash, attempt }))
@@ -273,9 +270,15 @@ impl LoginState {
         }
     }
 
-    fn unproven(credential: Credential, password_hash: Option<Secret>, attempt: AdmittedTry) -> LoginStep {
+    fn unproven(
+        credential: Credential,
+        password_hash: Option<Secret>,
+        differs_from_verified: bool,
+        attempt: AdmittedTry,
+    ) -> LoginStep {
         match credential {
             Credential::Password(secret) => {
+                let attempt = AdmittedTry { must_be_hashed: true, differs_from_verified, ..attempt };
                 step(None, NextLoginStep::Enter(Self::Queued { secret, password_hash, attempt }))
             }
             // Nobody can guess a token: this one has expired or was revoked, and it locks nobody

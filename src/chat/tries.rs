@@ -22,9 +22,9 @@
 //! wait) was compared all the same, but must not be counted as a wrong password: a guess at an
 //! unknown user would not be, so the answers would tell which users logged in recently. Such
 //! unhashed guesses have budgets of their own, with the same keys and paces. That of an address
-//! counts every try that was not hashed, whether or not its user has a remembered password, since all users share it. When a
-//! budget is used up, the next tries are not compared with the remembered password, as if there
-//! were none.
+//! counts every try that was not hashed, with or without a remembered password, since all users
+//! share it. When a budget is used up, the next tries are not compared with the remembered
+//! password, as if there were none.
 //!
 //! So whether a user exists makes no difference to any of this.
 
