@@ -108,8 +108,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a user who moves all the time is never settled",
         "src/chat/cluster/inherited.rs",
-        "loss.is_some(), now_ms - since_ms);",
-        "loss.is_some(), now_ms.min(*since_ms) - since_ms);",
+        "let age_ms = now_ms - inherited.since_ms;",
+        "let age_ms = now_ms.min(inherited.since_ms) - inherited.since_ms;",
     ),
     of(
         "the owners of all dirty receivers are read at each log-in",
