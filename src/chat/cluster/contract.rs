@@ -201,7 +201,7 @@ pub enum NodeMessage {
 pub struct ClusterGauges {
     /// Log-ins that wait until another node has released the user.
     pub claims: usize,
-    /// Users whom this node is releasing to others.
+    /// The users that this node is releasing to other nodes.
     pub releases: usize,
     /// Users whose owner still has to be told something.
     pub owner_notices: usize,

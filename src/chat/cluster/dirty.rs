@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const PAIRS_MAX: usize = if cfg!(test) { 1_000 } else { 100_000 };
 /// If a sender has more receivers than this, the sender's next node reads everything.
 const OF_SENDER_MAX: usize = 1_024;
-/// The same for those who are handed over, including those whom earlier nodes handed over.
+/// The same for receivers that are handed over, including those from earlier nodes.
 const HANDED_OVER_MAX: usize = 2 * OF_SENDER_MAX;
 
 /// The pairs. A sender may be in no table any more, so each is stored as the hash of the name. If

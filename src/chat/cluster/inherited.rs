@@ -1,5 +1,5 @@
-//! The dirty receivers whom the former node of a sender has handed over with the sender. That node
-//! tells their owners. If the sender moves on before this is certain, the next node must know of
+//! The dirty receivers that came with a sender from the sender's former node. That node tells their
+//! owners. If the sender moves on before this is certain, the next node must know of
 //! them, too.
 
 use super::contract::DirtyReceivers;

@@ -23,7 +23,7 @@ const MARKS_MAX: usize = 1 << 17;
 pub(super) struct ClaimableUsers {
     newer: HashMap<u64, u64>,
     older: HashMap<u64, u64>,
-    /// Some were evicted: another node may claim every user whom this node has not claimed
+    /// Some were evicted: another node may claim all users that this node has not claimed
     /// itself.
     has_evicted_some: bool,
 }
