@@ -6,7 +6,7 @@ use super::process::ProcessFacts;
 use super::{AdminConfig, ProcessStage, RequestSlot, StageCell};
 use crate::chat::contract::{AdminAnswer, AdminRequest};
 use crate::net::admin::{
-    ClusterMembersReader, LoopAnswer, LoopCaller, LoopQuestion, NoAnswer, NodesReport, ServerSnapshot,
+    ClusterMembersReader, LoopAnswer, LoopCallError, LoopCaller, LoopQuestion, NodesReport, ServerSnapshot,
 };
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -65,15 +65,15 @@ impl AdminContext {
             Ok(LoopAnswer::Core { answer: given, addresses, node, names }) => {
                 Ok(answer(given, &answers::AnswerSource { addresses, node, names }))
             }
-            Ok(LoopAnswer::Snapshot(_) | LoopAnswer::Nodes(_) | LoopAnswer::Busy) | Err(NoAnswer::Busy) => {
+            Ok(LoopAnswer::Snapshot(_) | LoopAnswer::Nodes(_) | LoopAnswer::Busy) | Err(LoopCallError::Busy) => {
                 Err(HttpResponse::error(429, "busy", "Too many requests are in progress; ask again.")
                     .with("Retry-After", "1"))
             }
-            Err(NoAnswer::Late) => {
+            Err(LoopCallError::Late) => {
                 let message = "There was no answer in time (--admin-timeout); whether it was done is not known.";
                 Err(HttpResponse::too_late(message))
             }
-            Err(NoAnswer::Gone) => Err(HttpResponse::error(503, "stopping", "The server has stopped.")),
+            Err(LoopCallError::Gone) => Err(HttpResponse::error(503, "stopping", "The server has stopped.")),
         }
     }
 
@@ -85,9 +85,9 @@ impl AdminContext {
         }
         match self.caller.ask(LoopQuestion::Snapshot, within) {
             Ok(LoopAnswer::Snapshot(snapshot)) => Ok(snapshot),
-            Err(NoAnswer::Gone) => Err("stopping"),
-            Ok(_) | Err(NoAnswer::Busy) => Err("busy"),
-            Err(NoAnswer::Late) => Err("loop"),
+            Err(LoopCallError::Gone) => Err("stopping"),
+            Ok(_) | Err(LoopCallError::Busy) => Err("busy"),
+            Err(LoopCallError::Late) => Err("loop"),
         }
     }
 
@@ -102,7 +102,7 @@ impl AdminContext {
                 let message = "This server is no node of a cluster (--node-name).";
                 Err(HttpResponse::error(404, "no_cluster", message))
             }
-            Ok(_) | Err(NoAnswer::Busy) => Err(super::too_many_response()),
+            Ok(_) | Err(LoopCallError::Busy) => Err(super::too_many_response()),
             Err(_) => Err(HttpResponse::error(503, "too_late", "The server did not answer in time.")),
         }
     }

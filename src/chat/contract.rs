@@ -15,7 +15,7 @@ pub use super::close_reason::CoreCloseReason;
 pub use super::cluster::contract::{
     BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterCounters, ClusterGauges, ClusterJobOutcome, ClusterStoreJob,
     ClusterView, DedupEntry, DirtyReceivers, ForcedLogoutCause, LinkBatch, LinkBatchNumber, MS_SHIFT, NodeId,
-    NodeIncarnation, NodeLinkReport, NodeMessage, NodeState, PresenceUpdate, UserHandoverData, UserOwner,
+    NodeIncarnation, NodeLinkReport, NodeMessage, NodeRow, PresenceUpdate, UserHandoverData, UserOwner,
 };
 pub use super::gauges::UnackedPushGauges;
 pub use super::identifiers::{AddressKey, ConnId, JobTicket};

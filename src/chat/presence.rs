@@ -9,7 +9,7 @@
 //! Nothing is written to a connection whose output is blocked. The core remembers of which friends
 //! its user was not told. When the output is written, it tells their state at that time.
 
-use super::cluster::PresenceMove;
+use super::cluster::PresenceReportReason;
 use super::contract::{ConnId, CoreAction, CoreSettings};
 use super::ids::UserSlot;
 use super::session::ConnectionSession;
@@ -162,7 +162,7 @@ impl ChatCore {
 
     /// This user has come online.
     pub(super) fn report_online(&mut self, user: UserSlot) {
-        self.note_move(user, PresenceMove::Comes);
+        self.schedule_presence_report(user, PresenceReportReason::Comes);
         if self.presence.watcher_count > 0 || self.presence.changes.contains_key(&user) {
             self.note_change(user, Vec::new());
         }
@@ -171,7 +171,7 @@ impl ChatCore {
     /// This user has gone offline: their friends who watch are told, and the references to all
     /// friends are released afterwards.
     pub(super) fn report_offline(&mut self, user: UserSlot) {
-        self.note_move(user, PresenceMove::Goes);
+        self.schedule_presence_report(user, PresenceReportReason::Goes);
         self.presence.remove(user);
         if self.stopping || (self.presence.watcher_count == 0 && !self.presence.changes.contains_key(&user)) {
             return self.users.release_friends(user);
@@ -220,7 +220,7 @@ impl ChatCore {
             }
             if self.users.is_here(to) && !self.users.is_here(about) {
                 // Their node must know that they are friends.
-                self.note_move(to, PresenceMove::HasNewFriends);
+                self.schedule_presence_report(to, PresenceReportReason::HasNewFriends);
             }
         }
     }
@@ -236,7 +236,7 @@ impl ChatCore {
         self.resume_unsent_presence(user);
         let has_new = |friend: &UserSlot| before.binary_search(friend).is_err() && !self.users.is_here(*friend);
         if self.has_other_nodes() && self.users.get(user).friends.iter().any(has_new) {
-            self.note_move(user, PresenceMove::HasNewFriends);
+            self.schedule_presence_report(user, PresenceReportReason::HasNewFriends);
         }
     }
 

@@ -112,7 +112,7 @@ pub struct ServerSnapshot {
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoAnswer {
+pub enum LoopCallError {
     /// Too many callers wait.
     Busy,
     /// It did not come in time.
@@ -145,18 +145,18 @@ impl LoopCaller {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub fn ask(&self, question: LoopQuestion, within: Duration) -> Result<LoopAnswer, NoAnswer> {
+    pub fn ask(&self, question: LoopQuestion, within: Duration) -> Result<LoopAnswer, LoopCallError> {
         let (reply, answer) = sync_channel(1);
         self.calls.try_send(LoopCall { question, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => NoAnswer::Busy,
-            TrySendError::Disconnected(_) => NoAnswer::Gone,
+            TrySendError::Full(_) => LoopCallError::Busy,
+            TrySendError::Disconnected(_) => LoopCallError::Gone,
         })?;
         (self.wake)();
         match answer.recv_timeout(within) {
-            Ok(LoopAnswer::Busy) => Err(NoAnswer::Busy),
+            Ok(LoopAnswer::Busy) => Err(LoopCallError::Busy),
             Ok(told) => Ok(told),
-            Err(RecvTimeoutError::Timeout) => Err(NoAnswer::Late),
-            Err(RecvTimeoutError::Disconnected) => Err(NoAnswer::Gone),
+            Err(RecvTimeoutError::Timeout) => Err(LoopCallError::Late),
+            Err(RecvTimeoutError::Disconnected) => Err(LoopCallError::Gone),
         }
     }
 }

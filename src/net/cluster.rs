@@ -8,14 +8,14 @@ use crate::store::cluster::{ClusterEvent, ClusterFigures, ClusterHandle, Cluster
 
 /// The ways to the other nodes, if this server is a node of a cluster.
 #[derive(Default)]
-pub(super) struct OtherNodes {
+pub(super) struct NodeTransport {
     /// The way through the database.
     cluster: Option<ClusterHandle>,
     /// The way over a bus.
     bus: Option<Box<dyn Bus>>,
 }
 
-impl OtherNodes {
+impl NodeTransport {
     /// These ways; none if this server is alone.
     pub(super) fn new(cluster: Option<ClusterHandle>, bus: Option<Box<dyn Bus>>) -> Self {
         Self { cluster, bus }

@@ -6,7 +6,7 @@ use super::buffers::SharedBuffers;
 use super::census::ConnectionCounts;
 pub use super::client_addresses::AdmittedConnection;
 use super::client_addresses::ClientAddresses;
-use super::cluster::OtherNodes;
+use super::cluster::NodeTransport;
 use super::conn::{Conn, InputWaitReasons};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
@@ -75,7 +75,7 @@ pub struct Hub<S> {
     pub(super) tls: TlsOffer,
     pub(super) memory: MemoryBudget,
     pub(super) push_hook: Option<PushHook>,
-    pub(super) nodes: OtherNodes,
+    pub(super) nodes: NodeTransport,
     pub(super) line_rates: LogRateLimits,
     pub(super) census: ConnectionCounts,
     pub(super) admin_calls: PendingAdminCalls,
@@ -102,7 +102,7 @@ impl<S: NonblockingStream> Hub<S> {
             tls: TlsOffer::default(),
             memory: MemoryBudget::default(),
             push_hook: None,
-            nodes: OtherNodes::default(),
+            nodes: NodeTransport::default(),
             line_rates: LogRateLimits::new(bounds.log_lines_per_second_max),
             census: ConnectionCounts::default(),
             admin_calls: PendingAdminCalls::default(),

@@ -58,7 +58,7 @@ use crate::store::cluster::ClusterHandle;
 use crate::store::pool::WorkerPool;
 use accept::LoopAcceptor;
 use admin::{LoopCalls, LoopFigures};
-use cluster::OtherNodes;
+use cluster::NodeTransport;
 use conns::{ALARM, LISTENER, SIGNALS, WAKER, conn_of};
 use hub::Hub;
 use live_settings::{LoopSettings, ReloadedSettings};
@@ -196,7 +196,7 @@ impl Loop {
         let (stop_wait_ms, conns_max) = (live.stop_wait_ms, live.conns_max);
         hub.apply_settings(live);
         hub.push_hook = push_hook;
-        hub.nodes = OtherNodes::new(cluster, bus);
+        hub.nodes = NodeTransport::new(cluster, bus);
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
         }

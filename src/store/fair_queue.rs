@@ -150,7 +150,7 @@ fn kind(job: &Job) -> JobBatchKind {
 
 /// A job's slot and number. Slots are reused, numbers never.
 #[derive(Clone, Copy)]
-struct JobRef {
+struct QueuedJobId {
     slot: usize,
     number: u64,
 }
@@ -168,7 +168,7 @@ struct QueuedJob {
 #[derive(Default)]
 struct UserJobQueue {
     /// Its jobs. Some of them may be done already, because others had to follow them.
-    jobs: VecDeque<JobRef>,
+    jobs: VecDeque<QueuedJobId>,
     /// The number of its jobs that are not done yet.
     job_count: usize,
     /// Its place among the turns.
@@ -265,7 +265,7 @@ impl FairQueue {
             self.flows_by_start.insert((entry.start_time, flow));
             self.busy += 1;
         }
-        entry.jobs.push_back(JobRef { slot, number });
+        entry.jobs.push_back(QueuedJobId { slot, number });
         entry.job_count += 1;
     }
 
@@ -348,7 +348,7 @@ impl FairQueue {
     }
 
     /// The first job of a flow that is still to be done.
-    fn first_job_of(&mut self, key: UserHash) -> Option<JobRef> {
+    fn first_job_of(&mut self, key: UserHash) -> Option<QueuedJobId> {
         let flow = self.flows.get_mut(&key)?;
         while let Some(&next) = flow.jobs.front() {
             if self.jobs.get(next.slot).is_some_and(|job| job.number == next.number) {

@@ -48,11 +48,11 @@ pub(crate) enum ChatEnd {
 }
 
 /// The terminal while its state is changed. Dropping this restores it.
-struct Screen {
+struct AlternateScreen {
     terminal: Terminal<CrosstermBackend<io::Stdout>>,
 }
 
-impl Screen {
+impl AlternateScreen {
     fn take() -> io::Result<Self> {
         terminal::enable_raw_mode()?;
         let taken = execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste)
@@ -66,7 +66,7 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for AlternateScreen {
     fn drop(&mut self) {
         if !HAS_PANICKED.load(Ordering::SeqCst) {
             restore();
@@ -111,7 +111,7 @@ pub(crate) fn run(setup: &ClientSetup, offset: i32) -> Result<ChatEnd, String> {
     let session = ChatSession::start(setup.clone(), tell)?;
     give_back_on_panic();
     let cannot = |error: io::Error| format!("cannot use the terminal: {error}");
-    let screen = Screen::take().map_err(cannot)?;
+    let screen = AlternateScreen::take().map_err(cannot)?;
     let is_over = Arc::new(AtomicBool::new(false));
     let read = {
         let is_over = Arc::clone(&is_over);
@@ -133,7 +133,7 @@ pub(crate) fn run(setup: &ClientSetup, offset: i32) -> Result<ChatEnd, String> {
 
 fn chat(
     mut app: ChatApp,
-    mut screen: Screen,
+    mut screen: AlternateScreen,
     session: &ChatSession,
     inputs: &Receiver<UiEvent>,
     stop: &AtomicBool,

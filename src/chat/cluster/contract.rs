@@ -47,7 +47,7 @@ pub struct NodeIncarnation {
 
 /// The state of one node, as the store has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeState {
+pub struct NodeRow {
     /// The latest incarnation. Earlier ones are fenced.
     pub last: NodeIncarnation,
     /// The store has no greater `seq` of this node, and accepts none. The limit never decreases.
@@ -63,13 +63,13 @@ pub struct ClusterView {
     /// Increases with every fence and every start.
     pub number: u64,
     /// In the order of their numbers, this node included.
-    pub nodes: Box<[NodeState]>,
+    pub nodes: Box<[NodeRow]>,
 }
 
 impl ClusterView {
     /// The state of one node, if the view has it.
     #[must_use]
-    pub fn node(&self, node: NodeId) -> Option<&NodeState> {
+    pub fn node(&self, node: NodeId) -> Option<&NodeRow> {
         let place = self.nodes.binary_search_by_key(&node, |state| state.last.node).ok()?;
         self.nodes.get(place)
     }

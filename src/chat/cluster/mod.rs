@@ -41,7 +41,7 @@ use super::ChatCore;
 use super::ChatTimer;
 use super::contract::CoreAction;
 use super::ids::UserSlot;
-use contract::{ClusterView, NodeId, NodeIncarnation, NodeMessage, NodeState, UserOwner};
+use contract::{ClusterView, NodeId, NodeIncarnation, NodeMessage, NodeRow, UserOwner};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 mod bus;
@@ -70,7 +70,7 @@ mod view_changes;
 
 pub(super) use forced_logouts::ForcedLogoutRequester;
 pub(super) use owner_notices::RereadScope;
-pub(super) use presence::PresenceMove;
+pub(super) use presence::PresenceReportReason;
 pub(super) use questions::PendingUserReport;
 
 /// The time after which a failed or unanswered operation is tried again.
@@ -142,8 +142,8 @@ impl ClusterState {
     fn life(&self, at: NodeIncarnation) -> IncarnationState {
         match self.view.node(at.node) {
             _ if at == self.me => IncarnationState::Me,
-            Some(NodeState { last, .. }) if *last == at => IncarnationState::Lives,
-            Some(NodeState { last, hlc_limit, .. }) if last.epoch > at.epoch => {
+            Some(NodeRow { last, .. }) if *last == at => IncarnationState::Lives,
+            Some(NodeRow { last, hlc_limit, .. }) if last.epoch > at.epoch => {
                 IncarnationState::Dead { hlc_limit: *hlc_limit }
             }
             _ => IncarnationState::Unknown,

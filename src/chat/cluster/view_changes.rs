@@ -36,7 +36,7 @@ impl ClusterViewChanges {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::{NodeIncarnation, NodeState};
+    use super::super::contract::{NodeIncarnation, NodeRow};
     use super::*;
 
     fn node(number: u16) -> NodeId {
@@ -44,7 +44,7 @@ mod tests {
     }
 
     fn view(nodes: &[(u16, u64, bool)]) -> ClusterView {
-        let state = |&(number, epoch, lives): &(u16, u64, bool)| NodeState {
+        let state = |&(number, epoch, lives): &(u16, u64, bool)| NodeRow {
             last: NodeIncarnation { node: node(number), epoch },
             hlc_limit: 0,
             is_alive: lives,

@@ -100,13 +100,13 @@ pub(super) fn first_mail_of(rows: &[Row]) -> Vec<(u16, Option<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{NodeIncarnation, NodeState};
+    use crate::chat::contract::{NodeIncarnation, NodeRow};
 
     #[test]
     fn a_node_that_is_in_the_view_no_more_does_not_count_as_living() {
         let state = |node| {
             let last = NodeIncarnation { node: NodeId::new(node).unwrap(), epoch: 1 };
-            NodeState { last, hlc_limit: 0, is_alive: true }
+            NodeRow { last, hlc_limit: 0, is_alive: true }
         };
         let seen = LastSigns::default();
         seen.update(&ClusterView { number: 1, nodes: [state(1), state(2)].into() }, &[1, 1]);
@@ -120,7 +120,7 @@ mod tests {
     fn the_age_of_mail_is_that_of_the_first_record_that_is_still_there() {
         let seen = LastSigns::default();
         let last = NodeIncarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
-        let view = ClusterView { number: 1, nodes: [NodeState { last, hlc_limit: 0, is_alive: true }].into() };
+        let view = ClusterView { number: 1, nodes: [NodeRow { last, hlc_limit: 0, is_alive: true }].into() };
         seen.update(&view, &[1]);
         assert_eq!(seen.mail_age(2), None);
         let since = |seen: &LastSigns| seen.nodes()[&2].mail.map(|(_, at)| at);

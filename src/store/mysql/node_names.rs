@@ -1,6 +1,6 @@
 //! The names of the nodes of a cluster, for log lines and answers: operators call nodes by name.
 
-use crate::chat::contract::{ClusterView, NodeId, NodeState};
+use crate::chat::contract::{ClusterView, NodeId, NodeRow};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -56,7 +56,7 @@ impl NodeNames {
     /// Replaces the nodes by those of another view. Returns the log lines about the changes.
     pub(super) fn update(&mut self, view: &ClusterView, names: Vec<String>, me: NodeId) -> Vec<String> {
         let is_first = self.view.replace(view.number).is_none();
-        let known = |(state, name): (&NodeState, String)| {
+        let known = |(state, name): (&NodeRow, String)| {
             (state.last.node.get(), NamedNode { name, epoch: state.last.epoch, is_alive: state.is_alive })
         };
         let before = std::mem::replace(&mut self.nodes, view.nodes.iter().zip(names).map(known).collect());
@@ -98,7 +98,7 @@ mod tests {
     fn a_line_says_who_has_come_or_gone_and_nothing_else_does() {
         let id = |node| NodeId::new(node).unwrap();
         let view = |number, nodes: &[(u16, u64, bool)]| {
-            let state = |&(node, epoch, lives): &_| NodeState {
+            let state = |&(node, epoch, lives): &_| NodeRow {
                 last: NodeIncarnation { node: id(node), epoch },
                 hlc_limit: 0,
                 is_alive: lives,

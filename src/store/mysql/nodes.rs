@@ -13,7 +13,7 @@ use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_no_foreign_tables, log_if_ne
 use super::seq_max::SeqWriteLimit;
 use super::signs::cluster as cluster_of_databases;
 use super::{MysqlStore, lanes::WriterLane};
-use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeState};
+use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeRow};
 use crate::store::StoreError;
 use crate::versions::{FRAME_MAX, FRAME_MIN};
 use mysql::prelude::Queryable;
@@ -205,7 +205,7 @@ pub(super) fn view_of(rows: &[Row]) -> Result<(ClusterView, Vec<u64>), StoreErro
         };
         let node = u16::try_from(node).ok().and_then(NodeId::new).ok_or_else(strange)?;
         number = view;
-        nodes.push(NodeState { last: NodeIncarnation { node, epoch }, hlc_limit, is_alive: beats > 0 });
+        nodes.push(NodeRow { last: NodeIncarnation { node, epoch }, hlc_limit, is_alive: beats > 0 });
         renewed.push(beats);
     }
     Ok((ClusterView { number, nodes: nodes.into() }, renewed))

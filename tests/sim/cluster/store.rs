@@ -5,13 +5,13 @@ use super::super::store::Model;
 use super::shared::lane_of;
 use hongyan::chat::contract::{
     AdminJob, ClusterJobOutcome, ClusterStoreJob, ClusterView, Job, JobOutcome, NodeId, NodeIncarnation, NodeMessage,
-    NodeState, UserOwner,
+    NodeRow, UserOwner,
 };
 use hongyan::protocol::field::UserName;
 use std::collections::BTreeMap;
 
 #[derive(Debug)]
-pub struct NodeRow {
+pub struct ModelNodeRow {
     pub epoch: u64,
     /// Increases with each renewal of its lease.
     pub renewed: u64,
@@ -43,7 +43,7 @@ pub enum Done {
 #[derive(Debug, Default)]
 pub struct Shared {
     pub model: Model,
-    pub nodes: Vec<NodeRow>,
+    pub nodes: Vec<ModelNodeRow>,
     pub view: u64,
     whereabouts: Rows<BTreeMap<String, UserOwner>>,
     pub mail: Vec<Letter>,
@@ -57,11 +57,11 @@ pub fn node_id(node: usize) -> NodeId {
 
 impl Shared {
     pub fn new(nodes: usize) -> Self {
-        let row = || NodeRow { epoch: 0, renewed: 0, hlc_limit: 0, lives: false };
+        let row = || ModelNodeRow { epoch: 0, renewed: 0, hlc_limit: 0, lives: false };
         Self { nodes: (0..nodes).map(|_| row()).collect(), ..Self::default() }
     }
 
-    pub fn row(&mut self, at: NodeIncarnation) -> &mut NodeRow {
+    pub fn row(&mut self, at: NodeIncarnation) -> &mut ModelNodeRow {
         &mut self.nodes[usize::from(at.node.get()) - 1]
     }
 
@@ -70,7 +70,7 @@ impl Shared {
     }
 
     pub fn read_view(&self) -> ClusterView {
-        let states = self.nodes.iter().enumerate().map(|(node, row)| NodeState {
+        let states = self.nodes.iter().enumerate().map(|(node, row)| NodeRow {
             last: NodeIncarnation { node: node_id(node), epoch: row.epoch },
             hlc_limit: row.hlc_limit,
             is_alive: row.lives,

@@ -47,7 +47,7 @@ impl MessageOutbox {
 
 /// The next step for an entry.
 #[derive(Debug, PartialEq, Eq)]
-enum OutboxEntryOutcome {
+enum OutboxEntryStep {
     Keep,
     Done(MessageState),
 }
@@ -112,9 +112,9 @@ impl ChatSessionWorker {
             let step = match entry.sending {
                 Some(_) => look_at(entry),
                 None if has_room && !is_paused => self.begin_sending(entry),
-                None => OutboxEntryOutcome::Keep,
+                None => OutboxEntryStep::Keep,
             };
-            if let OutboxEntryOutcome::Done(way) = step {
+            if let OutboxEntryStep::Done(way) = step {
                 self.set_state(&entry.with, &entry.id, way);
                 return false;
             }
@@ -122,9 +122,9 @@ impl ChatSessionWorker {
         });
     }
 
-    fn begin_sending(&mut self, entry: &mut OutboxEntry) -> OutboxEntryOutcome {
+    fn begin_sending(&mut self, entry: &mut OutboxEntry) -> OutboxEntryStep {
         let Some(client) = self.client.clone().filter(|client| self.is_online && client.is_online()) else {
-            return OutboxEntryOutcome::Keep;
+            return OutboxEntryStep::Keep;
         };
         if !self.knows_own_keys {
             self.check_own_keys();
@@ -134,7 +134,7 @@ impl ChatSessionWorker {
             // The keys could not be fetched; it will be tried again.
             Some(None) => {
                 self.outbox.paused_until = Some(Instant::now() + PAUSE);
-                return OutboxEntryOutcome::Keep;
+                return OutboxEntryStep::Keep;
             }
             Some(Some(KeyTrust::Changed { .. } | KeyTrust::Gone | KeyTrust::CannotSeal)) => {
                 return not_delivered("the keys stop it, as is said below");
@@ -147,7 +147,7 @@ impl ChatSessionWorker {
         };
         let Some(message) = found else { return not_delivered("it is not kept any more") };
         if tried.is_some_and(|tried| is_too_late(tried, now())) {
-            return OutboxEntryOutcome::Done(MessageState::Failed(MAY_BE_DELIVERED.to_owned()));
+            return OutboxEntryStep::Done(MessageState::Failed(MAY_BE_DELIVERED.to_owned()));
         }
         let sealed = self.shared.keyring().seal(&entry.with, &entry.id, &message.text);
         let sealed = match sealed {
@@ -171,16 +171,16 @@ impl ChatSessionWorker {
         match client.begin_send_with_id(&entry.id, &entry.with, &sealed.content) {
             Ok(sending) => {
                 entry.sending = Some(sending);
-                OutboxEntryOutcome::Keep
+                OutboxEntryStep::Keep
             }
-            Err(Error::Busy | Error::Ended(_)) => OutboxEntryOutcome::Keep,
+            Err(Error::Busy | Error::Ended(_)) => OutboxEntryStep::Keep,
             Err(error) => not_delivered(&error.to_string()),
         }
     }
 }
 
-fn not_delivered(why: &str) -> OutboxEntryOutcome {
-    OutboxEntryOutcome::Done(MessageState::Failed(format!("not delivered: {why}")))
+fn not_delivered(why: &str) -> OutboxEntryStep {
+    OutboxEntryStep::Done(MessageState::Failed(format!("not delivered: {why}")))
 }
 
 /// Might the server no longer recognise a message that was first sent at `tried`, and treat it as a
@@ -212,18 +212,18 @@ fn one_by_one(mut entries: Vec<OutboxEntry>, mut work: impl FnMut(&mut OutboxEnt
     entries
 }
 
-fn look_at(entry: &mut OutboxEntry) -> OutboxEntryOutcome {
-    let Some(result) = entry.sending.as_ref().and_then(PendingSend::result) else { return OutboxEntryOutcome::Keep };
+fn look_at(entry: &mut OutboxEntry) -> OutboxEntryStep {
+    let Some(result) = entry.sending.as_ref().and_then(PendingSend::result) else { return OutboxEntryStep::Keep };
     entry.sending = None;
     outcome_of(result)
 }
 
 /// The step that follows an answer.
-fn outcome_of(result: Result<(), Error>) -> OutboxEntryOutcome {
+fn outcome_of(result: Result<(), Error>) -> OutboxEntryStep {
     match result {
-        Ok(()) => OutboxEntryOutcome::Done(MessageState::Safe),
+        Ok(()) => OutboxEntryStep::Done(MessageState::Safe),
         // The message is sent again for as long as the server recognises it.
-        Err(error) if error.may_have_been_executed() || error == Error::Busy => OutboxEntryOutcome::Keep,
+        Err(error) if error.may_have_been_executed() || error == Error::Busy => OutboxEntryStep::Keep,
         Err(error) => not_delivered(&error.to_string()),
     }
 }
@@ -237,12 +237,12 @@ mod tests {
     fn a_message_that_may_be_delivered_is_sent_again_for_as_long_as_the_server_recognises_it() {
         let refused = |code| Err(Error::Refused(Refusal { code: Some(code), text: "said".into() }));
         for result in [Err(Error::TimedOut), refused(ErrorCode::Unavailable), refused(ErrorCode::ShuttingDown)] {
-            assert_eq!(outcome_of(result), OutboxEntryOutcome::Keep);
+            assert_eq!(outcome_of(result), OutboxEntryStep::Keep);
         }
         for result in [Err(Error::NotFriends), refused(ErrorCode::Full), refused(ErrorCode::BadField)] {
-            assert!(matches!(outcome_of(result), OutboxEntryOutcome::Done(MessageState::Failed(_))));
+            assert!(matches!(outcome_of(result), OutboxEntryStep::Done(MessageState::Failed(_))));
         }
-        assert_eq!(outcome_of(Ok(())), OutboxEntryOutcome::Done(MessageState::Safe));
+        assert_eq!(outcome_of(Ok(())), OutboxEntryStep::Done(MessageState::Safe));
         let minute = 60_000;
         for (tried, now, too_late) in
             [(50, 50, false), (50, 57, false), (50, 59, true), (50, 49, false), (50, 20, true)]

@@ -16,7 +16,7 @@ mod waiting_frames;
 
 use super::contract::{
     BusFrame, ClusterJobOutcome, ClusterStoreJob, ClusterView, DirtyReceivers, NodeId, NodeIncarnation, NodeMessage,
-    NodeState, UserHandoverData, UserOwner,
+    NodeRow, UserHandoverData, UserOwner,
 };
 use crate::chat::ChatCore;
 use crate::chat::contract::{
@@ -40,7 +40,7 @@ fn life(node: u16, epoch: u64) -> NodeIncarnation {
 
 /// The view with this number, in which node 1 and these others live.
 fn view(number: u64, others: &[(u16, u64)]) -> ClusterView {
-    let state = |&(node, epoch)| NodeState { last: life(node, epoch), hlc_limit: 1 << 40, is_alive: true };
+    let state = |&(node, epoch)| NodeRow { last: life(node, epoch), hlc_limit: 1 << 40, is_alive: true };
     ClusterView { number, nodes: [(1, 1)].iter().chain(others).map(state).collect() }
 }
 
