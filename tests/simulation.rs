@@ -243,6 +243,11 @@ fn seed_16374062_a_request_came_after_the_end_of_a_block_of_which_nobody_learnt(
 }
 
 #[test]
+fn seed_16777126_friends_accepted_again_and_the_answer_was_lost() {
+    run(16_777_126, 1_500);
+}
+
+#[test]
 fn seed_16549252_the_end_of_a_block_takes_a_request_off_the_list() {
     run(16_549_252, 1_500);
 }
