@@ -6,6 +6,7 @@ mod common;
 
 /// The parts of this test, in `tests/cluster/`.
 mod cluster {
+    mod balancer;
     mod bus;
     use super::make_friends;
 

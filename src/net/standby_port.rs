@@ -7,7 +7,7 @@
 use super::proxy_header::{self, ProxyHeader};
 use super::tls::Certificates;
 use super::wire::{SniffedProtocol, sniff};
-use crate::protocol::http::{self, HttpHeadResult, ServerHealth};
+use crate::protocol::http::{self, HealthPath, HttpHeadResult, ServerHealth};
 use rustls::ServerConnection;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -169,7 +169,7 @@ fn read_request_kind(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<O
 fn answer_to(asked: StandbyRequestKind, stream: &mut impl Write) -> io::Result<()> {
     let StandbyRequestKind::Http { no_body } = asked else { return Ok(()) };
     let mut response = Vec::new();
-    http::write_health(&mut response, ServerHealth::Standby, no_body);
+    http::write_health(&mut response, HealthPath::Healthz, ServerHealth::Standby, no_body);
     stream.write_all(&response)
 }
 

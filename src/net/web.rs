@@ -89,9 +89,9 @@ impl<S: NonblockingStream> Hub<S> {
                 self.refuse_request(id, refusal, no_body);
             }
             HttpHeadResult::File(path) => return self.answer_file(id, &path, bytes, no_body),
-            HttpHeadResult::Health => {
+            HttpHeadResult::Health(path) => {
                 let health = self.health();
-                self.answer_request(id, |out| http::write_health(out, health, no_body));
+                self.answer_request(id, |out| http::write_health(out, path, health, no_body));
             }
             HttpHeadResult::Options => self.answer_request(id, http::write_options),
             HttpHeadResult::Bad(refusal) => self.refuse_request(id, refusal, no_body),

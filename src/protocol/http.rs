@@ -30,11 +30,21 @@ pub enum HttpHeadResult {
     /// The file at this path, by GET or HEAD; `/` is the page.
     File(String),
     /// The health of the server, by GET or HEAD.
-    Health,
+    Health(HealthPath),
     /// A request for the allowed methods.
     Options,
     /// A request that is refused.
     Bad(HttpRefusal),
+}
+
+/// The path at which the health is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthPath {
+    /// `/healthz`: a server that is being drained answers 503.
+    Healthz,
+    /// `/readyz`: a server that is being drained answers 404. With `http-check disable-on-404`,
+    /// HAProxy sends it no new connections and leaves the open ones alone.
+    Readyz,
 }
 
 /// The health of a server, in one word.
@@ -119,7 +129,8 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> HttpHeadR
         Some("GET") if has_token("Upgrade", "websocket") => {}
         Some("GET" | "HEAD") => {
             return match path(request.path.unwrap_or_default()) {
-                "/healthz" => HttpHeadResult::Health,
+                "/healthz" => HttpHeadResult::Health(HealthPath::Healthz),
+                "/readyz" => HttpHeadResult::Health(HealthPath::Readyz),
                 "" => HttpHeadResult::File("/".to_owned()),
                 path => HttpHeadResult::File(path.to_owned()),
             };
@@ -189,14 +200,16 @@ pub fn write_about_text(out: &mut Vec<u8>, no_body: bool) {
 }
 
 /// Appends the health; with `no_body` only the headers.
-pub fn write_health(out: &mut Vec<u8>, health: ServerHealth, no_body: bool) {
-    let (status, word) = match health {
-        ServerHealth::Ok => ("200 OK", "ok\n"),
-        ServerHealth::Store => ("503 Service Unavailable", "store\n"),
-        ServerHealth::Lease => ("503 Service Unavailable", "lease\n"),
-        ServerHealth::Draining => ("503 Service Unavailable", "draining\n"),
-        ServerHealth::Stopping => ("503 Service Unavailable", "stopping\n"),
-        ServerHealth::Standby => ("503 Service Unavailable", "standby\n"),
+pub fn write_health(out: &mut Vec<u8>, path: HealthPath, health: ServerHealth, no_body: bool) {
+    const UNAVAILABLE: &str = "503 Service Unavailable";
+    let (status, word) = match (health, path) {
+        (ServerHealth::Ok, _) => ("200 OK", "ok\n"),
+        (ServerHealth::Store, _) => (UNAVAILABLE, "store\n"),
+        (ServerHealth::Lease, _) => (UNAVAILABLE, "lease\n"),
+        (ServerHealth::Draining, HealthPath::Healthz) => (UNAVAILABLE, "draining\n"),
+        (ServerHealth::Draining, HealthPath::Readyz) => ("404 Not Found", "draining\n"),
+        (ServerHealth::Stopping, _) => (UNAVAILABLE, "stopping\n"),
+        (ServerHealth::Standby, _) => (UNAVAILABLE, "standby\n"),
     };
     write_text(out, status, "", word, no_body);
 }
@@ -320,9 +333,12 @@ mod tests {
             ("HEAD /", file("/")),
             ("GET http://a.example:1102/", file("/")),
             ("GET http://a.example", file("/")),
-            ("GET /healthz", HttpHeadResult::Health),
-            ("HEAD /healthz?x", HttpHeadResult::Health),
-            ("GET http://a.example/healthz", HttpHeadResult::Health),
+            ("GET /healthz", HttpHeadResult::Health(HealthPath::Healthz)),
+            ("HEAD /healthz?x", HttpHeadResult::Health(HealthPath::Healthz)),
+            ("GET http://a.example/healthz", HttpHeadResult::Health(HealthPath::Healthz)),
+            ("GET /readyz", HttpHeadResult::Health(HealthPath::Readyz)),
+            ("HEAD http://a.example/readyz?x", HttpHeadResult::Health(HealthPath::Readyz)),
+            ("GET /readyz/", file("/readyz/")),
             ("GET /healthz/", file("/healthz/")),
             ("POST /healthz", not_allowed.clone()),
             ("GET /a.js?b/c", file("/a.js")),
@@ -349,6 +365,31 @@ mod tests {
         let (words, head) = (written(&|out| write_about_text(out, false)), written(&|out| write_about_text(out, true)));
         assert!(words.ends_with(WORDS) && words.starts_with(&head) && head.ends_with("\r\n\r\n"));
         assert!(head.contains(&format!("Content-Length: {}\r\n", WORDS.len())));
+    }
+
+    #[test]
+    fn only_a_drain_is_told_differently_at_the_two_paths() {
+        let answer = |path, health| {
+            let mut out = Vec::new();
+            write_health(&mut out, path, health, false);
+            String::from_utf8(out).unwrap()
+        };
+        for (health, status, word) in [
+            (ServerHealth::Ok, "200", "ok"),
+            (ServerHealth::Store, "503", "store"),
+            (ServerHealth::Lease, "503", "lease"),
+            (ServerHealth::Stopping, "503", "stopping"),
+            (ServerHealth::Standby, "503", "standby"),
+        ] {
+            let said = answer(HealthPath::Healthz, health);
+            assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+            assert!(said.ends_with(&format!("\r\n\r\n{word}\n")), "{said}");
+            assert_eq!(answer(HealthPath::Readyz, health), said);
+        }
+        let drained = |path| answer(path, ServerHealth::Draining);
+        assert!(drained(HealthPath::Healthz).starts_with("HTTP/1.1 503 "));
+        assert!(drained(HealthPath::Readyz).starts_with("HTTP/1.1 404 "));
+        assert!(drained(HealthPath::Readyz).ends_with("\r\n\r\ndraining\n"));
     }
 
     #[test]
