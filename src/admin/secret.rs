@@ -16,7 +16,8 @@ const ROUNDS: NonZeroU32 = match NonZeroU32::new(600_000) {
 
 /// A random password that is easy to read aloud.
 pub(super) fn one_time_password() -> Result<String, getrandom::Error> {
-    /// The greatest multiple of the alphabet's length in a byte: so all letters are equally likely.
+    /// The greatest multiple of the alphabet's length that fits a byte. Larger bytes are dropped,
+    /// so that all letters are equally likely.
     const FAIR: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
     let mut password = String::with_capacity(LENGTH);
     while password.len() < LENGTH {

@@ -1,5 +1,5 @@
-//! TYPE 1 and 3, and TOKEN: accounts, profiles and resume tokens. The outcome of every job is also
-//! passed on from here.
+//! TYPE 1 and 3, and TOKEN: accounts, profiles and resume tokens. This module also passes the
+//! outcome of each job to the function that handles it.
 
 use super::ChatCore;
 use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, SIGN_UPS_CLOSED, fault_of};
@@ -69,7 +69,7 @@ impl ChatCore {
         self.submit_for(request, Job::GetProfile { asker, user }, JobPurpose::Profile { request }, out);
     }
 
-    /// A profile as the user who asked for it may see it.
+    /// The answer with a profile, as the asking user may see it.
     fn shown_profile(&self, request: JobTicket, mut profile: Box<Profile>) -> Reply {
         let conn = self.requests.get(request).map(|pending| pending.conn);
         let asker = conn.and_then(|conn| self.sessions.get(conn)).and_then(|session| session.user);
@@ -111,7 +111,7 @@ impl ChatCore {
         }
     }
 
-    /// Undoes what was counted for a job that could not be submitted or has failed.
+    /// Cleans up after a job that could not be submitted or has failed.
     fn remove_job(&mut self, purpose: JobPurpose, out: &mut Vec<CoreAction>) {
         match purpose {
             JobPurpose::Hash { .. } | JobPurpose::NewPassword(_) => self.auth_queue.run_ended(),
@@ -222,7 +222,7 @@ impl ChatCore {
             | JobPurpose::ClaimedOwner { .. }
             | JobPurpose::AskedOwner(_)
             | JobPurpose::ReleaseBarrier(_)
-            // These purposes have cleaned up themselves.
+            // The functions of these purposes have cleaned up already.
             | JobPurpose::Account(_)
             | JobPurpose::NewPassword(_)
             | JobPurpose::AdminHash(_)

@@ -32,10 +32,10 @@ pub(super) enum PushSaveState {
     Failed,
     /// The mailbox was full: the push is not in the store, and the server does not retry.
     Full,
-    /// Its save failed after it was handed over to another node. The server does not retry; an ack
-    /// may still make it durable.
+    /// The save failed after this node had handed the push over to another node. The server does
+    /// not retry; an ack may still make the push durable.
     Refused,
-    /// Another node has taken it, and sees to it.
+    /// Another node has taken the push, and has to make it durable.
     Foreign,
 }
 
@@ -55,12 +55,12 @@ pub(super) struct Delivery {
     /// Its number in the order of all pushes.
     pub(super) seq: u64,
     pub(super) body: PushBody,
-    /// Counted as a reference. The name is in the table of users, and is added to the body when the
-    /// push is sent or saved.
+    /// Holds a reference to the user. The name is in the table of users, and is added to the body
+    /// when the push is sent or saved.
     pub(super) receiver: UserSlot,
     /// The length of the receiver's name in bytes.
     receiver_bytes: u16,
-    /// The sender of a message that this process took. Counted as a reference.
+    /// The sender of a message that this process took. Holds a reference to the user.
     pub(super) sender: Option<UserSlot>,
     pub(super) save_state: PushSaveState,
     /// It was committed: `MS` may be sent.
@@ -118,13 +118,13 @@ impl Delivery {
         }
     }
 
-    /// That of a push that another node hands over, and that is about to stand on a list.
+    /// The delivery of a push that another node hands over and that is about to be put on a list.
     pub(super) fn of_foreign(push: Push, receiver: UserSlot) -> Self {
         let Push { seq, receiver: name, body } = push;
         Self { save_state: PushSaveState::Foreign, is_listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
     }
 
-    /// The push for its receiver, who has this name, or for the store.
+    /// The push as it is sent or saved. `receiver` is the name of its receiver.
     pub(super) fn push_to(&self, receiver: &UserName) -> Push {
         Push { seq: self.seq, receiver: receiver.clone(), body: self.body.clone() }
     }
@@ -181,7 +181,7 @@ impl Delivery {
     }
 }
 
-/// All pushes on their way.
+/// All deliveries in memory.
 #[derive(Debug)]
 pub(super) struct Deliveries {
     slab: Slab<Delivery>,
@@ -233,7 +233,7 @@ impl Deliveries {
         Some(self.slab.remove(delivery.slot as usize))
     }
 
-    /// The memory that they use in bytes, with their entries on lists and in queues.
+    /// The memory that the deliveries use in bytes, with their entries on lists and in queues.
     pub(super) fn memory_bytes(&self) -> usize {
         self.bytes + self.slab.len() * DELIVERY_BYTES
     }
@@ -242,7 +242,7 @@ impl Deliveries {
         self.slab.len()
     }
 
-    /// Where the next one will stand, if none is removed before.
+    /// The slot that the next delivery will get, if none is removed before.
     pub(super) fn next_place(&self) -> u32 {
         self.slab.vacant_key() as u32
     }

@@ -69,9 +69,9 @@ impl ChatCore {
         }
     }
 
-    /// Each input costs a token. `false` if there was none left, so that it is refused; `None` if
-    /// that happened too often, or to a stranger: then the connection is to be closed, since
-    /// refusals are work, too.
+    /// Takes the token that each input costs. `Some(false)`: no token was left, so the input must
+    /// be refused. `None`: that happened too often, or to a stranger. Then the connection must be
+    /// closed, since refusals are work, too.
     fn take_token(&mut self, conn: ConnId) -> Option<bool> {
         let (now_ms, rules) = (self.now.mono_ms, &self.rules);
         let Some(session) = self.sessions.get_mut(conn) else {
@@ -89,7 +89,8 @@ impl ChatCore {
         (u32::from(session.excess_refusals) <= rules.refused_requests_max).then_some(false)
     }
 
-    /// Has the address of this connection, which is not logged in, any of its allowance left?
+    /// Takes one request from the allowance of the address of this connection, which is not logged
+    /// in. Returns whether any was left.
     fn has_address_allowance(&mut self, conn: ConnId) -> bool {
         let Some(AddressKey(address_key)) = self.sessions.get(conn).and_then(|session| session.address_key) else {
             return true;
@@ -104,7 +105,7 @@ impl ChatCore {
         open
     }
 
-    /// The last answer to a client that sends too much.
+    /// Gives the last answer to a client that sends too much, and closes its connection.
     #[inline(never)]
     fn close_rate_limited(
         &mut self,
@@ -124,8 +125,8 @@ impl ChatCore {
         self.close(conn, CoreCloseReason::TooFast, out);
     }
 
-    /// The fault of a request that is refused whatever it says. A 3 before log-in gets no answer at
-    /// all; `dispatch` takes care of that.
+    /// The error for a request that is refused whatever its content. A request of TYPE 3 before
+    /// log-in gets no answer at all: `dispatch` ignores it.
     fn immediate_refusal(
         &self,
         request: &ClientRequest<'_>,
@@ -143,7 +144,7 @@ impl ChatCore {
         if fault.is_some() {
             return fault;
         }
-        // Acks are still needed, and heartbeats cost nothing.
+        // During a stop, acks are still needed, and heartbeats cost nothing.
         (self.stopping && !matches!(verb, RequestType::Ack | RequestType::Heartbeat)).then_some(STOPPING)
     }
 
@@ -195,7 +196,7 @@ impl ChatCore {
             (ClientRequest::Heartbeat { mid }, Some(_)) => {
                 self.heartbeat(conn, owned_id(mid.as_ref().map(|mid| mid.as_str())), out);
             }
-            // Before log-in: a 3 is answered with nothing at all, the rest was refused.
+            // Before log-in, TYPE 3 gets no answer at all, and everything else was refused already.
             (_, None) => {}
         }
     }
@@ -341,7 +342,7 @@ fn answer_form_of(request: &ClientRequest<'_>) -> Option<JsonContentForm> {
     }
 }
 
-/// The id that its answer names.
+/// The id that the answer to a request names.
 fn id_of<'a>(request: &'a ClientRequest<'_>) -> Option<&'a str> {
     match request {
         ClientRequest::SignUp { mid, .. }
@@ -351,13 +352,13 @@ fn id_of<'a>(request: &'a ClientRequest<'_>) -> Option<&'a str> {
         | ClientRequest::Account { mid, .. }
         | ClientRequest::Heartbeat { mid } => mid.as_ref().map(|mid| mid.as_str()),
         ClientRequest::Message { id, .. } | ClientRequest::Friend { id, .. } => Some(id.as_str()),
-        // An ack is no request: an error about it answers nothing of the client's.
+        // An ack expects no answer: an error about it must not look like the answer to a request.
         ClientRequest::Ack { .. } => None,
     }
 }
 
-/// Does a request count as activity (docs/protocol.md §6)? A well-formed one counts whatever its
-/// answer is.
+/// Does a request count as activity (docs/protocol.md §6)? A well-formed request counts even if it
+/// is refused.
 fn counts_as_activity(verb: RequestType, logged_in: bool) -> bool {
     match verb {
         RequestType::Login => true,

@@ -12,8 +12,8 @@ use super::users::UserLocation;
 use crate::protocol::request::RequestType;
 use std::collections::{HashMap, HashSet};
 
-/// With more users and sessions than this, only some events are followed by a check: otherwise
-/// large tests would take too long.
+/// With more users, sessions and deliveries than this, a check follows only every `EVERY`th event:
+/// otherwise large tests would take too long.
 const SMALL: usize = 64;
 const EVERY: u64 = 257;
 
@@ -171,7 +171,7 @@ impl ChatCore {
             for conn in delivery.waiting_conns() {
                 *unanswered.entry(conn).or_default() += 1;
                 let user = self.sessions.get(conn).map(|session| session.user);
-                assert!(user.is_none_or(|user| user == delivery.sender), "somebody else waits for {:?}", delivery.body);
+                assert!(user.is_none_or(|user| user == delivery.sender), "another user waits for {:?}", delivery.body);
             }
         }
         for conn in self.sessions.ids() {
@@ -189,7 +189,7 @@ impl ChatCore {
         for delivery in self.deliveries.iter().filter(|delivery| delivery.counts_in_load) {
             assert!(
                 !delivery.is_durable && delivery.waits() && delivery.save_state != PushSaveState::InFlight,
-                "nothing is to come of it: {delivery:?}"
+                "it counts for a job that it does not need, or has already: {delivery:?}"
             );
             assert!(delivery.sender.is_some(), "only messages count");
             if let Some(sender) = delivery.sender {
@@ -214,12 +214,12 @@ impl ChatCore {
             assert_eq!(
                 user.route().local_conn(),
                 online.get(&id).copied(),
-                "{:?} is online where they are not",
+                "the users and the sessions disagree where {:?} is online",
                 user.name
             );
             assert!(user.is_here() || user.friends.is_empty());
             assert!(user.friends.is_sorted());
-            assert!(user.is_here() || user.loading.is_some() || user.list.is_none(), "a list for nobody");
+            assert!(user.is_here() || user.loading.is_some() || user.list.is_none(), "a list of an absent user");
         }
     }
 
@@ -246,11 +246,11 @@ impl ChatCore {
         for (_, user, _) in self.users.iter() {
             user.friends.iter().copied().for_each(&mut count);
             if let Some(loading) = &user.loading {
-                assert_eq!(loading.count, 1, "of each user one log-in reads");
+                assert_eq!(loading.count, 1, "only one log-in of a user reads at a time");
                 assert!(loading.waiting().count() <= self.ceilings.rules().log_ins_waiting_per_user_max as usize);
                 loading.changes.iter().for_each(|&(other, _)| count(other));
                 let others: HashSet<UserSlot> = loading.changes.iter().map(|&(other, _)| other).collect();
-                assert_eq!(others.len(), loading.changes.len(), "of each friend one");
+                assert_eq!(others.len(), loading.changes.len(), "one change for each friend");
             }
         }
         for delivery in self.deliveries.iter() {

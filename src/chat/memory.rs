@@ -30,8 +30,8 @@ impl ChatCore {
             + self.bus_memory_bytes()
     }
 
-    /// The part of [`memory_bytes`](Self::memory_bytes) that belongs to jobs: on the way to the
-    /// store, or soon used only by jobs.
+    /// The part of [`memory_bytes`](Self::memory_bytes) that belongs to jobs, with the pushes that
+    /// soon only jobs may use.
     #[must_use]
     pub fn memory_bytes_of_jobs(&self) -> usize {
         self.jobs.memory_bytes_with_pushes()
@@ -49,9 +49,9 @@ impl ChatCore {
         list + user.friends.len() * size_of::<UserSlot>()
     }
 
-    /// Releases approximately this many bytes. First pushes of the longest lists that are stored
-    /// and not sent yet: they are read again when there is room. Then, with `windows`, the dedup
-    /// windows of users who are offline.
+    /// Releases approximately this many bytes. First it removes pushes from the longest lists, if
+    /// they are stored and not sent yet: they are read again when there is room. Then, with
+    /// `windows`, it evicts the dedup windows of users who are offline.
     #[cold]
     pub(super) fn release_memory(&mut self, bytes: usize, windows: bool) {
         let mut left = bytes;
@@ -78,7 +78,7 @@ impl ChatCore {
     }
 
     /// Removes the end of a list from memory, as far as it is stored and not sent; a page will read
-    /// it again. Gives the number of bytes.
+    /// it again. Returns the number of bytes that were released.
     fn cut_list(&mut self, user: UserSlot) -> usize {
         let Some(list) = &self.users.get(user).list else {
             return 0;

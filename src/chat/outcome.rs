@@ -11,7 +11,7 @@ use crate::protocol::field::{Profile, Secret, UserName};
 pub enum JobOutcome {
     /// `Hash`: the hash to be stored.
     Hashed(Secret),
-    /// `CreateAccount`: it exists from now on.
+    /// `CreateAccount`: the account exists from now on.
     Created,
     /// `CreateAccount`: the name is taken.
     NameTaken,
@@ -50,9 +50,9 @@ pub enum JobOutcome {
     /// `SavePush`: another push of kind `Message` with the same receiver, sender and id is in the
     /// store; this one was not stored.
     Duplicate,
-    /// `SavePush`: it would exceed this quota of its receiver's mailbox, and was not stored.
+    /// `SavePush`: the push would exceed this quota of its receiver's mailbox, and was not stored.
     Full(MailboxQuotaKind),
-    /// `DeletePush`: it is gone.
+    /// `DeletePush`: the push is not in the store any more.
     Deleted,
     /// `AskFriend`: the result.
     Asked(FriendRequestOutcome),
@@ -66,10 +66,10 @@ pub enum JobOutcome {
     Admin(Box<AdminJobOutcome>),
     /// `Cluster`, and in a cluster the jobs that [`ClusterJobOutcome`] names.
     Cluster(Box<ClusterJobOutcome>),
-    /// It was not done, or it is not known whether it was done. Nothing may be promised.
+    /// The job was not done, or it is not known whether it was done. Nothing may be promised.
     Failed,
-    /// It was not done, and a retry would not help: the job itself, or a stored row, is faulty.
-    /// Other jobs are not affected.
+    /// The job was not done, and a retry would not help: the job itself, or a stored row, is
+    /// faulty. Other jobs are not affected.
     Refused,
     /// Like `Refused`: the push is larger than the store accepts.
     TooLarge,

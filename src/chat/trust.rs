@@ -20,7 +20,7 @@ struct KnownLoginAddress {
 
 /// The trusted addresses of all users, in two halves. A log-in puts its entry into the young one.
 /// When the young half is full, it becomes the old one, and the former old one is evicted. So the
-/// entries that are unused the longest go first, without a search.
+/// entries that were unused for the longest time go first, without a search.
 #[derive(Debug, Default)]
 pub(super) struct KnownLoginAddresses {
     young_entries: HashTable<KnownLoginAddress>,
@@ -37,7 +37,7 @@ fn seconds(now_ms: u64) -> u32 {
 }
 
 impl KnownLoginAddresses {
-    /// The memory that it uses, in bytes.
+    /// The memory that the table uses, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.young_entries.allocation_size() + self.old_entries.allocation_size()
     }
@@ -94,7 +94,7 @@ mod tests {
         assert!(trust.contains(1, 7, 60_000, 10_000) && !trust.contains(1, 7, 61_000, 10_000));
         assert!(!trust.contains(1, 8, 50_000, 10_000));
         trust.note(1, 8, 50_000, 10);
-        assert!(trust.contains(1, 8, 50_000, 0) && !trust.contains(1, 7, 50_000, 0), "one of each slot");
+        assert!(trust.contains(1, 8, 50_000, 0) && !trust.contains(1, 7, 50_000, 0), "one address for each slot");
         let mut none = KnownLoginAddresses::default();
         none.note(1, 7, 0, 0);
         assert!(!none.contains(1, 7, 0, 100));

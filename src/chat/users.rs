@@ -21,8 +21,8 @@ pub(super) enum UserLocation {
     Here(ConnId),
     /// On no connection of this server: pushes for the user go to the store.
     Away,
-    /// On none of this node; another one is known to which what comes for the user may be handed
-    /// over.
+    /// On no connection of this node, but another node is known to which messages for the user may
+    /// be handed over.
     Elsewhere,
 }
 
@@ -46,7 +46,7 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 #[derive(Debug)]
 pub(super) struct UserState {
     pub(super) name: UserName,
-    /// Their one live connection, if they are online here: read by [`UserState::route`] only.
+    /// Where the user is. Read by [`UserState::route`] only.
     location: UserLocation,
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserSlot]>,
@@ -71,7 +71,7 @@ impl UserState {
     }
 }
 
-/// Log-ins of one user that load or wait for that.
+/// The log-ins of one user that load, or wait for their turn to load.
 #[derive(Debug, Default)]
 pub(super) struct LoadingLogins {
     /// The number of log-ins that are loading.
@@ -90,7 +90,8 @@ impl LoadingLogins {
         self.waiting_logins.iter().copied()
     }
 }
-/// The memory of a user in bytes: the entry, a name of usual length, a slot in the table of names.
+/// The memory of a user in bytes: the entry, a name of usual length, and a slot in the table of
+/// names.
 const USER_BYTES: usize = size_of::<UserState>() + 48;
 
 /// All users that something refers to.
@@ -209,7 +210,7 @@ impl Users {
         self.get(user).is_here()
     }
 
-    /// The user is on this connection from now on; gives where they were before.
+    /// From now on the user is on this connection. Returns where the user was before.
     pub(super) fn set_route_here(&mut self, user: UserSlot, conn: ConnId) -> UserLocation {
         std::mem::replace(&mut self.get_mut(user).location, UserLocation::Here(conn))
     }
@@ -219,13 +220,13 @@ impl Users {
         self.get_mut(user).location = UserLocation::Away;
     }
 
-    /// The user, who is not here, is known to be on another node.
+    /// Notes that the user, who is not here, is on another node.
     pub(super) fn set_route_elsewhere(&mut self, user: UserSlot) {
-        debug_assert!(!self.is_here(user), "nobody is in two places");
+        debug_assert!(!self.is_here(user), "a user is in one place");
         self.get_mut(user).location = UserLocation::Elsewhere;
     }
 
-    /// It is not known any more that the user is on another node.
+    /// Forgets that the user is on another node.
     pub(super) fn clear_route_elsewhere(&mut self, user: UserSlot) {
         if self.route(user) == UserLocation::Elsewhere {
             self.set_route_away(user);
@@ -240,7 +241,8 @@ impl Users {
     /// request.
     pub(super) fn set_friends(&mut self, user: UserSlot, names: &[UserName]) {
         let before = std::mem::take(&mut self.get_mut(user).friends);
-        // Messages from `system` are notices of the operator, even if an account has that name.
+        // Messages from `system` are notices of the operator. So an account with that name must
+        // have no friends: they would take its messages for notices.
         let is_system = |name: &UserName| name.as_str() == RESERVED_NAME;
         let names = if is_system(&self.get(user).name) { &[] } else { names };
         let names = names.iter().filter(|name| !is_system(name));
@@ -255,7 +257,7 @@ impl Users {
         for (other, friends) in changes {
             self.change_friend(user, other, friends);
         }
-        // Last, so that users who remain friends keep their slots.
+        // Release the former friends last, so that users who remain friends keep their slots.
         before.into_iter().for_each(|friend| self.release(friend));
     }
 
@@ -332,8 +334,8 @@ impl Users {
         true
     }
 
-    /// Lets a log-in wait for its turn to load; `false` if as many wait as allowed. Log-ins that
-    /// are not awaited any more do not count.
+    /// Lets a log-in wait for its turn to load; `false` if as many wait as allowed. Before that,
+    /// removes the waiting log-ins whose clients do not await them any more.
     pub(super) fn wait_to_load(
         &mut self,
         user: UserSlot,
@@ -360,7 +362,7 @@ impl Users {
         self.get_mut(user).loading.as_mut()?.waiting_logins.pop_front()
     }
 
-    /// The memory of the users in bytes, without their lists and dedup windows.
+    /// The memory of the users in bytes, without their ACK lists and dedup windows.
     pub(super) fn memory_bytes(&self) -> usize {
         self.slab.len() * USER_BYTES + self.friends_len * size_of::<UserSlot>()
     }

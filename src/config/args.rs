@@ -20,7 +20,7 @@ type GivenFlags = Vec<(&'static ConfigOption, OsString)>;
 /// file.
 ///
 /// # Errors
-/// One sentence about the first thing that is wrong.
+/// One sentence about the first error.
 pub fn read<A, V>(args: A, variables: V) -> Result<CliCommand, String>
 where
     A: IntoIterator<Item = OsString>,

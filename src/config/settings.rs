@@ -14,7 +14,7 @@ use std::path::Path;
 pub struct ServerSettings {
     /// The settings.
     pub config: Config,
-    /// A line about where they came from, and the two most important ones.
+    /// One line: the two most important settings, and where the settings came from.
     pub summary: String,
     /// A warning about settings that are valid but should be different; a sentence.
     pub warning: Option<String>,
@@ -100,8 +100,8 @@ pub(super) fn check_relations(config: &mut Config, given: &[&str]) -> Result<(),
         }
         config.rules.auth_jobs_max = config.rules.jobs_max;
     }
-    // If the save delay were longer than that time, messages to a receiver who does not ack would
-    // always be answered MF.
+    // If the save delay were longer than the time limit of answers, messages to a receiver who does
+    // not ack would always be answered MF.
     if config.rules.save_after_ms > config.rules.answer_within_ms {
         if given.contains(&"save-after") {
             let (save, answer) = (shown(config, "save-after"), shown(config, "answer-within"));
@@ -152,7 +152,7 @@ pub(super) fn check_relations(config: &mut Config, given: &[&str]) -> Result<(),
     Ok(())
 }
 
-/// The only relation that concerns `hongyan admin` too.
+/// The only relation that `hongyan admin` checks, too.
 pub(super) fn relate_admin(config: &Config) -> Result<(), String> {
     if let AdminPlace::At(AdminEndpoint::Tcp(addr)) = config.admin
         && !addr.ip().to_canonical().is_loopback()

@@ -1,5 +1,5 @@
-//! The loop without its poll: all connections and the core between them. The kind of socket is
-//! left open, so that tests can put torn and broken ones underneath.
+//! The loop without its poll: it has all connections and the core. The type of the sockets is a
+//! parameter, so that tests can use sockets that cut the data into pieces or fail.
 
 use super::admin::PendingAdminCalls;
 use super::buffers::SharedBuffers;
@@ -119,13 +119,14 @@ impl<S: NonblockingStream> Hub<S> {
         self.web = WebSettings::new(allowed_origins, store);
     }
 
-    /// Begins a turn all of whose events will be handed in. All input that had arrived when the
-    /// last turn began is among them.
+    /// Begins a turn. The caller hands in all events of the poll, and so all input that had arrived
+    /// when the turn before began, unless it calls `expect_more_events`.
     pub fn begin_turn(&mut self, now: TurnTimestamp) {
         self.clock.begin_turn(now);
     }
 
-    /// There may be more events than this turn has, or the poll was interrupted and gave none.
+    /// Notes that the poll may not have given all events: it gave as many as fit, or was
+    /// interrupted and gave none.
     pub fn expect_more_events(&mut self) {
         self.clock.expect_more_events();
     }
@@ -222,14 +223,14 @@ impl<S: NonblockingStream> Hub<S> {
         }
     }
 
-    /// A job was done.
+    /// Hands the outcome of a job to the core.
     #[inline(never)]
     pub fn on_finished(&mut self, ticket: JobTicket, outcome: JobOutcome) {
         self.dispatch(CoreEvent::Finished { ticket, outcome });
         self.check_memory();
     }
 
-    /// The server is to stop.
+    /// Begins the stop of the server.
     #[inline(never)]
     pub fn shut_down(&mut self) {
         self.stop.begin();
@@ -242,7 +243,7 @@ impl<S: NonblockingStream> Hub<S> {
         self.stop.is_core_stopped()
     }
 
-    /// Is the stop to begin, since all connections have been closed?
+    /// Must the stop begin, because a drain has closed all connections?
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.stop.is_drained()
@@ -253,8 +254,8 @@ impl<S: NonblockingStream> Hub<S> {
         self.stop.is_draining()
     }
 
-    /// Closes the connections that the core left open. From now on only clients with unread output
-    /// are awaited.
+    /// Closes the connections that the core left open. From now on the hub waits only for clients
+    /// with unread output.
     pub fn close_all(&mut self) {
         self.stop.begin_closing_all();
         let ids: Vec<ConnId> = self.conns.keys().collect();
@@ -283,7 +284,8 @@ impl<S: NonblockingStream> Hub<S> {
         self.clock.note_turn_end(nobody_waits);
         if self.clock.is_due(self.chat.next_deadline()) {
             if self.is_late() {
-                // A client that reads its waiting output is active, too.
+                // A client that takes its waiting output is active, too: write before the core
+                // looks for idle ones.
                 self.flush_dirty();
             }
             self.dispatch(CoreEvent::Tick { input_read_until_ms: self.clock.input_read_until_ms() });
@@ -309,8 +311,8 @@ impl<S: NonblockingStream> Hub<S> {
         self.clock.is_late(self.next_deadline())
     }
 
-    /// Resumes deletions of accounts that a stop has cut short. They have no caller, so their
-    /// tickets are ones that no caller has.
+    /// Resumes deletions of accounts that a stop has cut short. No caller waits for the answers, so
+    /// the tickets are numbers that no caller gets.
     pub fn finish_deletions(&mut self, names: &[UserName]) {
         for (name, number) in names.iter().zip(0..) {
             let request = AdminRequest::FinishDeletion { name: name.clone() };
@@ -332,7 +334,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     pub(super) fn dispatch(&mut self, event: CoreEvent<'_>) {
         self.chat.handle(self.clock.now(), event, &mut self.actions);
-        // Applying actions never calls the core, so the list is not needed meanwhile, and actions
+        // `apply` never calls the core, so nothing else adds to the list meanwhile, and the actions
         // keep their order.
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {

@@ -1,5 +1,5 @@
-//! The time up to which all input of clients was handed to the core. Later deadlines are not
-//! applied.
+//! The time up to which all input of clients was handed to the core. The loop applies no deadline
+//! that is later than that time.
 //!
 //! A process can be paused at any place, and for longer than any time-out: by a signal, a debugger,
 //! a suspended machine. The clock of a turn is read after the poll, so the poll's events may be
@@ -10,7 +10,7 @@
 pub(super) const LATE_MS: u64 = 1_000;
 
 /// After this many turns in which some connection had more input, all input counts as handed in:
-/// clients that never stop sending must not keep others from being checked. A turn then takes some
+/// clients that never stop sending must not prevent the checks of others. A turn then takes some
 /// milliseconds, and has up to a thousand events.
 const TURNS_MAX: u32 = 256;
 
@@ -19,11 +19,11 @@ const TURNS_MAX: u32 = 256;
 pub(super) struct InputWatermark {
     /// Everything that was sent by this time was handed in, by the mono clock.
     handed_in_until_ms: u64,
-    /// When the poll of this turn was called, or before.
+    /// A time before the poll of this turn was called: the beginning of the turn before.
     polled_ms: u64,
     /// The poll gave all events there were.
     polled_all: bool,
-    /// The number of turns since that was last known.
+    /// The number of turns since the watermark last moved.
     turns: u32,
 }
 
@@ -43,8 +43,8 @@ impl InputWatermark {
         self.handed_in_until_ms
     }
 
-    /// Is this deadline so late that the process was paused, while the input since then is not
-    /// handed in yet?
+    /// Is this deadline so late that the process must have been paused, while input from before the
+    /// deadline may still be missing?
     pub(super) fn is_input_missing(&self, deadline_ms: u64, now_ms: u64) -> bool {
         self.handed_in_until_ms < deadline_ms && now_ms.saturating_sub(deadline_ms) >= LATE_MS
     }

@@ -11,7 +11,7 @@ pub struct LogEventCounts {
     pub log_ins: BTreeMap<CredentialKind, u64>,
     /// Refused log-ins, by cause.
     pub log_in_refusals: BTreeMap<LoginRefusalCause, u64>,
-    /// Accounts that were made.
+    /// Accounts that were created.
     pub sign_ups: u64,
     /// Refused sign-ups, by cause.
     pub sign_up_refusals: BTreeMap<LoginRefusalCause, u64>,
@@ -27,11 +27,11 @@ pub struct LogEventCounts {
     pub replaced: u64,
     /// Limits that were reached, by limit, besides those that refused a log-in or sign-up.
     pub limits: BTreeMap<ClientLimitKind, u64>,
-    /// Messages refused because the two are no friends.
+    /// Messages refused because sender and receiver are not friends.
     pub not_friends: u64,
     /// Pushes refused because there is no room for them in the store.
     pub mailbox_full: u64,
-    /// Pages read after the first, and the pushes on them.
+    /// Pages read after the first.
     pub pages: u64,
     /// Pushes on these pages.
     pub pushes_on_pages: u64,

@@ -1,7 +1,7 @@
-//! Connections that come from trusted proxies. Such a proxy may have any number of them. Each
-//! counts for the address of its client as soon as that is known: by a PROXY header in front of
-//! everything else, or by the head of an HTTP request. A proxy that sends neither counts as a
-//! client.
+//! Connections that come from trusted proxies. A trusted proxy may have any number of connections.
+//! Each counts for the address of its client as soon as that address is known: from a PROXY header
+//! in front of everything else, or from the head of an HTTP request. A proxy that sends neither
+//! counts as a client.
 
 use super::counters::CloseCause;
 use super::forwarded::client_address;
@@ -17,7 +17,7 @@ use std::net::IpAddr;
 /// Bytes of one entry of the table.
 const ENTRY_BYTES: usize = 64;
 
-/// How far the address of a client is known.
+/// How much is known about the address of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ProxiedAddressStage {
     /// No input has arrived.
@@ -33,7 +33,7 @@ enum ProxiedAddressStage {
 
 #[derive(Debug)]
 struct ProxiedConnection {
-    /// The client's, as far as it is known; the proxy's own at first.
+    /// The client's address, as far as it is known; at first the proxy's own.
     address: IpAddr,
     /// The address was given by a proxy.
     is_address_given: bool,
@@ -93,7 +93,7 @@ impl ProxiedConnections {
     }
 
     fn stage(&self, id: ConnId) -> Option<ProxiedAddressStage> {
-        // Without trusted proxies, this is all it costs.
+        // Without trusted proxies, this check is the whole cost.
         if self.conns.is_empty() { None } else { self.conns.get(&id).map(|proxied| proxied.stage) }
     }
 
@@ -102,8 +102,8 @@ impl ProxiedConnections {
         matches!(self.stage(id), Some(ProxiedAddressStage::Opened | ProxiedAddressStage::Header))
     }
 
-    /// The known address of a connection counts from now on. Returns it, and whether the proxy gave
-    /// it; `None`: it counts already.
+    /// From now on, a connection counts for the address that is known. Returns that address, and
+    /// whether the proxy gave it; `None`: the connection counts for it already.
     pub(super) fn settle(&mut self, id: ConnId) -> Option<(IpAddr, bool)> {
         self.stage(id).filter(|stage| *stage != ProxiedAddressStage::Known)?;
         let proxied = self.conns.get_mut(&id)?;

@@ -55,12 +55,12 @@ pub(super) enum AfterHead {
     Nothing,
     /// The connection is a WebSocket; the head has this many bytes.
     WebSocket(usize),
-    /// The connection is sent a file.
+    /// The answer is this file.
     File(Box<StaticFileOutput>),
 }
 
 impl<S: NonblockingStream> Hub<S> {
-    /// The health of the server, as load balancers are told it.
+    /// The health that the server reports to load balancers.
     pub(super) fn health(&self) -> ServerHealth {
         match self.stop.health() {
             Some(health) => health,

@@ -26,7 +26,7 @@ pub enum PushKind {
 }
 
 impl PushKind {
-    /// The number under which stores keep the kind: the TYPE 4 is 0, a TYPE 6 its inner type.
+    /// The number under which stores keep the kind: 0 for TYPE 4, the inner type for TYPE 6.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -54,7 +54,7 @@ impl PushKind {
 /// clones share: a clone copies no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushBody {
-    /// The server's time when it was taken, in ms since the epoch.
+    /// The server's time when it took the push, in ms since the Unix epoch.
     pub time_ms: u64,
     /// Its kind.
     pub kind: PushKind,
@@ -91,16 +91,17 @@ thread_local! {
     static JOINED: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// The number of bytes beside the texts of a written push in the string form, with the inner `type`
-/// of a friend request; below, that in the object form.
+/// The bytes of a written push other than its texts, in the string form, with the inner `type` of a
+/// friend request.
 const TEXT_BETWEEN_BYTES: usize = 140;
+/// The same in the object form.
 const OBJECT_BETWEEN_BYTES: usize = 112;
 
-/// A message with the sender, receiver and id of one that was taken within this time is that one
-/// again, whatever its text ([`PushBody::is_repetition_of`]).
+/// A message that has the sender, receiver and id of another one, and was taken within this time of
+/// it, is a repetition of it, whatever its text ([`PushBody::is_repetition_of`]).
 const REPEATED_WITHIN_MS: u64 = 10 * 60 * 1_000;
 
-/// The largest capacity of that buffer that is kept, in bytes.
+/// If the capacity of `JOINED` exceeds this, the buffer is freed after use.
 const JOINED_KEPT_BYTES: usize = 16 * 1024;
 
 fn concat_texts(texts: [&str; 3]) -> Arc<str> {
@@ -167,10 +168,11 @@ impl PushBody {
         &self.text[usize::from(self.sender_end)..]
     }
 
-    /// On a cluster, where a node does not know which of two messages with the same sender,
-    /// receiver and id was acked elsewhere: is this message the other one, sent again? The other
-    /// one was taken at `time_ms`. A client that encrypts its messages may send another text at
-    /// each try, for some minutes.
+    /// Is this message a repetition of the one with the same sender, receiver and id that was taken
+    /// at `time_ms`? A client may use an id again for a new message after the ack, and a node of a
+    /// cluster may not know yet what another node has seen acked. A repetition can have another
+    /// text: a client that encrypts its messages may send another text at each try, for some
+    /// minutes.
     #[must_use]
     pub fn is_repetition_of(&self, time_ms: u64, content: &str) -> bool {
         self.content() == content || self.time_ms.abs_diff(time_ms) <= REPEATED_WITHIN_MS
@@ -245,7 +247,7 @@ impl Push {
     /// Builds a push from what a store read back.
     ///
     /// # Errors
-    /// The fault in the row: it was not written by this server.
+    /// The fault in the row, which hongyan cannot have written.
     pub fn from_row(
         seq: u64,
         time_ms: u64,

@@ -21,11 +21,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Requests at once, a thread each.
+/// The number of requests at once; each has a thread.
 const SENDERS: usize = 4;
-/// The time for which a stop waits for the requests that are being made.
+/// The longest time that a stop waits for the requests in progress.
 const STOP_WAIT: Duration = Duration::from_millis(500);
-/// Failures are logged at most this often.
+/// The shortest time between two log lines about failures.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// The hook of a running server.
@@ -54,7 +54,7 @@ impl PushHook {
     /// Starts its threads.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     pub fn start(settings: HookSettings) -> io::Result<Self> {
         let HookSettings { url, content, queue_max, .. } = &settings;
         let (url_for_log, with_content) = (url.to_string(), *content);
@@ -80,7 +80,7 @@ impl PushHook {
         Ok(hook)
     }
 
-    /// Sends one request for this notice, sooner or later; never waits.
+    /// Puts one request for this notice into the queue. Never waits.
     pub fn announce(&self, notice: &PushHookNotice) {
         let message = HookMessage::of(notice, self.with_content, Instant::now());
         let mut state = self.shared.lock();
@@ -94,8 +94,8 @@ impl PushHook {
         }
     }
 
-    /// Ends its threads, and drops what waits. A request that is being made is waited for only for
-    /// a moment.
+    /// Ends the threads and drops the waiting requests. Waits only a moment for the requests in
+    /// progress.
     #[must_use]
     pub fn stop(self) -> HookCounts {
         let mut state = self.shared.stop();

@@ -1,7 +1,7 @@
 -- Version 2 of the embedded store: resume tokens, and requests counted by who asked.
 
--- Resume tokens: a client may log in with one instead of its password. Only the hash is kept, of
--- the token and the stored password hash.
+-- Resume tokens: a client may log in with one instead of its password. The store keeps only a hash,
+-- of the token together with the stored password hash.
 CREATE TABLE resume_tokens (
     user_name  TEXT NOT NULL,
     token_hash TEXT NOT NULL,

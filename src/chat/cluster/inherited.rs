@@ -1,6 +1,6 @@
 //! The dirty receivers that came with a sender from the sender's former node. That node tells their
-//! owners. If the sender moves on before this is certain, the next node must know of
-//! them, too.
+//! owners. If the sender moves on before all owners certainly know, the next node must learn of
+//! these receivers, too.
 
 use super::contract::DirtyReceivers;
 use crate::protocol::field::UserName;
@@ -22,30 +22,31 @@ const RECEIVER_BYTES: usize = 320;
 /// The receivers of one sender.
 #[derive(Debug)]
 struct InheritedOfSender {
-    /// None of them became dirty later.
+    /// All of them had become dirty by this time.
     since_ms: u64,
     listed: Vec<UserName>,
-    /// If there are others: the number of the loss (`UnannouncedMessages`).
+    /// If some receivers are not listed: the number of this loss (`UnannouncedMessages`).
     loss: Option<u64>,
 }
 
 /// The receivers of all senders who came here.
 #[derive(Debug, Default)]
 pub(super) struct InheritedReceivers {
-    /// By the hash of the sender's name. Never walked through.
+    /// By the hash of the sender's name. Never iterated, since its order is random.
     by_sender: HashMap<u64, InheritedOfSender>,
-    /// The senders by the time.
+    /// The senders in the order of `since_ms`.
     by_time: BTreeSet<(u64, u64)>,
     /// The number of receivers.
     listed: usize,
-    /// There was no room for some, who became dirty no later than this.
+    /// There was no room for some receivers. All of those had become dirty by this time.
     forgotten_since_ms: Option<u64>,
 }
 
 impl InheritedReceivers {
-    /// A sender has come. Their former node knew everything that this node knew before. If some
-    /// receivers are not listed, `loss` is the number of this loss. Returns `false` if there is no
-    /// room: then any sender may have receivers who are not known.
+    /// A sender has moved here. The receivers that this node knew before are replaced, because the
+    /// former node knew them, too. If some receivers are not listed, `loss` is the number of this
+    /// loss. Returns `false` if there is no room: then any sender may have receivers that this node
+    /// does not know.
     pub(super) fn insert(&mut self, sender: u64, dirty: DirtyReceivers, loss: u64, now_ms: u64) -> bool {
         while let Some(&(since_ms, settled)) = self.by_time.first()
             && since_ms + SETTLED_AFTER_MS <= now_ms
@@ -90,7 +91,7 @@ impl InheritedReceivers {
         (DirtyReceivers { listed, has_unlisted: loss.is_some(), age_ms }, loss.unwrap_or(0))
     }
 
-    /// Is there a sender whose receivers are not known, because there was no room?
+    /// May there be a sender whose receivers this node does not know, because there was no room?
     pub(super) fn has_forgotten_some(&self, now_ms: u64) -> bool {
         self.forgotten_since_ms.is_some_and(|since_ms| since_ms + UNLISTED_SETTLED_AFTER_MS > now_ms)
     }
@@ -136,7 +137,7 @@ mod tests {
         inherited.check();
         assert_eq!(inherited.by_sender.len(), 1, "the other one is settled");
         assert!(inherited.insert(2, dirty(1, false, SETTLED_AFTER_MS), 8, LATE_MS));
-        assert_eq!(inherited.memory_bytes(), 0, "what comes now takes the place of what came before");
+        assert_eq!(inherited.memory_bytes(), 0, "the new receivers replace the earlier ones");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Tells the owner of a user what was done for the user here: a push was saved, or their friends
-//! have changed.
+//! Tells the owner of a user what to read again: pushes, after this node has saved one for the
+//! user, or friends, after they have changed.
 //!
-//! Usually the owner is known, since the store has read it after the commit. If not, it is read
-//! until it is known. This also happens after a save that seems to have failed, because perhaps
-//! only its answer was lost.
+//! Usually the core knows the owner, since the store reads it after each commit. If not, the core
+//! asks the store until it knows the owner. It does the same after a save that seems to have
+//! failed, because perhaps only the answer was lost.
 
 use super::super::ChatCore;
 use super::super::contract::{CoreAction, Job, JobOutcome};
@@ -14,7 +14,7 @@ use super::IncarnationState;
 use super::contract::{ClusterJobOutcome, ClusterStoreJob, NodeMessage, UserOwner};
 use super::step_count;
 
-/// If more owners wait to be told, all nodes are told to look at all lists instead.
+/// Beyond this number of pending notices, this node tells all nodes to look at all lists instead.
 pub(super) const OWNER_NOTICES_MAX: usize = if cfg!(test) { 40 } else { 100_000 };
 
 /// The progress of reading the owner.
@@ -110,8 +110,8 @@ impl ChatCore {
         }
     }
 
-    /// The owner of this user is to be told, whichever node it is. Without a cluster it does
-    /// nothing.
+    /// Notes that the owner of this user must get a notice, and asks the store which node that is.
+    /// Does nothing without a cluster.
     pub(in super::super) fn notify_owner(
         &mut self,
         user: UserSlot,
@@ -122,8 +122,8 @@ impl ChatCore {
         if what.pushes
             && let Some(at) = self.is_direct(user)
         {
-            // This happens before any further message is handed over. The present owner is told,
-            // too.
+            // The node to which messages are handed over must look before it gets the next one. By
+            // now another node may be the owner, so the owner is read and told, too.
             self.send_record(at, NodeMessage::Look { user: self.users.get(user).name.clone() }, out);
         }
         let Some(cluster) = &mut self.cluster else {
@@ -152,7 +152,7 @@ impl ChatCore {
         self.ask_owner(user, out);
     }
 
-    /// All nodes will look for what cannot be remembered here.
+    /// There is no room for one more notice, so all nodes will look at all lists.
     #[cold]
     fn schedule_tell_all_nodes(&mut self) {
         if let Some(cluster) = &mut self.cluster {
@@ -162,7 +162,8 @@ impl ChatCore {
         self.arm_cluster();
     }
 
-    /// If an owner could not be told, all nodes look at all lists, including this one.
+    /// If there was no room for a notice, tells all other nodes to look at all lists, and does the
+    /// same on this node.
     pub(super) fn tell_all_nodes(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         if !std::mem::take(&mut cluster.tells_all_nodes) {
@@ -219,14 +220,14 @@ impl ChatCore {
         }
     }
 
-    /// The owner was read, or could not be read.
+    /// The store has answered a read of the owner, perhaps with a failure.
     pub(in super::super) fn owner_read(&mut self, user: UserSlot, outcome: &JobOutcome, out: &mut Vec<CoreAction>) {
         let Some(notice) = self.pending_notice_mut(user) else {
-            debug_assert!(false, "an owner is read only for an update");
+            debug_assert!(false, "an owner is read only for a pending notice");
             return;
         };
-        // Until the end of this call the read counts as being in progress: whatever is to be told
-        // from now on needs one more read.
+        // Until this call ends, the read counts as in progress: if the call adds something to the
+        // notice, one more read must follow.
         let is_late = notice.lookup == OwnerLookupState::Asked;
         let what = notice.scope;
         let owner = Self::owner_in(outcome);
@@ -255,8 +256,8 @@ impl ChatCore {
         self.users.release(user);
     }
 
-    /// Tells the owner of pushes from these senders, or of friends. Returns `false` if that is not
-    /// possible yet, because the view does not have the owner.
+    /// Tells the owner to read again what `what` names: pushes from these senders, or friends.
+    /// Returns `false` if that is not possible yet, because the view does not contain the owner.
     fn notify_owner_node(
         &mut self,
         (user, senders): (UserSlot, &[u64]),
@@ -265,7 +266,7 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) -> bool {
         let (Some(cluster), Some(at)) = (&self.cluster, owner.incarnation) else {
-            // The user belongs to no node: their next log-in reads it.
+            // The user belongs to no node: their next log-in reads pushes and friends.
             return true;
         };
         match cluster.life(at) {
@@ -286,7 +287,7 @@ impl ChatCore {
                     self.send_record(at, NodeMessage::Friend { user: name }, out);
                 }
             }
-            // Their next log-in, on another node, reads it.
+            // The user's next log-in, on another node, reads pushes and friends.
             IncarnationState::Dead { .. } => {}
             IncarnationState::Unknown => {
                 out.push(CoreAction::ReadView);

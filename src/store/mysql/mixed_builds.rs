@@ -10,7 +10,8 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use std::ops::RangeInclusive;
 
-/// The schema that nodes know of whose tables do not say it: the newest one before that which does.
+/// The schema that a node counts as knowing if the tables have no column for it: the newest version
+/// without that column.
 const SCHEMA_BEFORE: u64 = FIRST_COMPATIBLE as u64 - 1;
 
 /// A node that has not left, and was not fenced.
@@ -45,9 +46,9 @@ fn member(row: &Row) -> Result<UnfencedNode, StoreError> {
     })
 }
 
-/// Fails if tables of the version `schema` must not be brought to that of this build yet, because
-/// a node lives that could not use them afterwards. Such a node that does not live is fenced, so
-/// that nothing of it comes late.
+/// Fails if tables of the version `schema` must not be migrated to that of this build yet, because
+/// a live node could not use them afterwards. Fences such nodes that are not alive, so that they
+/// cannot commit anything later.
 pub(super) fn check_migration(conn: &mut Conn, schema: usize) -> Result<(), StoreError> {
     if !(FIRST_OF_CLUSTERS..KNOWN).contains(&schema) {
         return Ok(());
@@ -68,10 +69,10 @@ pub(super) fn check_migration(conn: &mut Conn, schema: usize) -> Result<(), Stor
     Ok(())
 }
 
-/// Fails if a node lives that speaks no version of frames that this build does.
+/// Fails if this build has no version of bus frames in common with a live node.
 pub(super) fn check_frames(conn: &mut Conn, name: &str) -> Result<(), StoreError> {
     for member in members(conn, KNOWN)? {
-        // An earlier life of this node itself ends before this one says anything.
+        // An earlier life of this node ends before this one sends anything.
         if member.name == name || have_common_version(&member.frames, &(FRAME_MIN.into()..=FRAME_MAX.into())) {
             continue;
         }
@@ -88,7 +89,7 @@ pub(super) fn check_frames(conn: &mut Conn, name: &str) -> Result<(), StoreError
     Ok(())
 }
 
-/// Do they have a version in common?
+/// Do the two ranges have a version in common?
 fn have_common_version(one: &RangeInclusive<u64>, other: &RangeInclusive<u64>) -> bool {
     one.start() <= other.end() && other.start() <= one.end()
 }

@@ -1,5 +1,5 @@
-//! The mark that a node has written into its own row, or another node when it fenced that one. For
-//! operators only: it says more than whether the node lives.
+//! The mark in the row of a node, written by the node itself, or by another node when it fenced
+//! that node. It is for operators only, and tells them more than whether the node lives.
 
 /// A mark of one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,8 @@ pub(super) enum NodeMark {
 }
 
 impl NodeMark {
-    /// The assignments of an `UPDATE` of the node's row. `epoch` is the one that the row has then.
+    /// The assignments in an `UPDATE` of the node's row. `epoch` is the epoch of the row after the
+    /// update.
     pub(super) fn assignments(self, epoch: u64) -> String {
         let state = match self {
             Self::Draining => 1,
@@ -23,8 +24,9 @@ impl NodeMark {
         format!("state = {state}, state_epoch = {epoch}")
     }
 
-    /// The mark in a row with these columns. `None`: there is none, or it is that of another
-    /// incarnation. A build that does not know these columns leaves the former values.
+    /// The mark in a row with these columns. `None`: there is no mark, or it belongs to another
+    /// incarnation, because a build that does not know these columns has left their values
+    /// unchanged.
     pub(super) fn of_row(state: u64, state_epoch: u64, epoch: u64) -> Option<Self> {
         match state {
             _ if state_epoch != epoch => None,
@@ -47,6 +49,6 @@ mod tests {
             assert_eq!(NodeMark::of_row(state, 7, 7), Some(mark));
             assert_eq!(NodeMark::of_row(state, 7, 8), None, "an older build has fenced or started it");
         }
-        assert_eq!([0, 4].map(|state| NodeMark::of_row(state, 7, 7)), [None, None], "none, or of a newer build");
+        assert_eq!([0, 4].map(|state| NodeMark::of_row(state, 7, 7)), [None, None], "no mark, or one of a newer build");
     }
 }

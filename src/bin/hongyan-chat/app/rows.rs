@@ -9,7 +9,7 @@ pub(crate) enum ContactListRow {
     /// A user who has sent a friend request.
     Asks(String),
     Friend(String),
-    /// A user who is not a friend (any more), but there are messages.
+    /// A user who is not a friend (any more), but with whom there are messages.
     Other(String),
     /// A user to whom this user has sent a request.
     Asked(String),
@@ -62,7 +62,7 @@ impl ChatApp {
         self.selected = rows.get(at.saturating_add_signed(by).min(last)).cloned();
     }
 
-    /// The next chat after the chosen one that has unread messages.
+    /// The next chat after the open one that has unread messages; after the last one, the first.
     pub(super) fn next_unread(&self) -> Option<String> {
         let names: Vec<&String> = self.chats.iter().filter(|(_, chat)| chat.unread > 0).map(|(name, _)| name).collect();
         let open = self.open.clone().unwrap_or_default();
