@@ -1,4 +1,4 @@
-//! The commands of the README work as it says, and the Chinese one has the same commands.
+//! The commands of the README work as it says, and the Chinese README has the same commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -24,7 +24,7 @@ fn the_chinese_readme_has_the_same_commands_and_the_same_conversation() {
     let (english, chinese) = (read("README.md"), read("README.zh-CN.md"));
     assert_eq!(blocks(&english), blocks(&chinese));
     for (text, other) in [(&english, "(README.zh-CN.md)"), (&chinese, "(README.md)")] {
-        assert!(text.contains(other), "they are linked");
+        assert!(text.contains(other), "each README links the other one");
         assert!(text.contains("http://127.0.0.1:1102"));
     }
 }
@@ -41,7 +41,7 @@ fn the_pictures_and_pages_that_they_link_are_there() {
     }
 }
 
-/// The place of a heading, as GitHub links it.
+/// The anchor that GitHub gives to a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase().replace(' ', "-");
     kept.chars().filter(|letter| letter.is_alphanumeric() || "-_".contains(*letter)).collect()

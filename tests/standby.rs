@@ -1,8 +1,8 @@
 //! Two servers and one database: the second one waits, and serves when the first one is killed,
-//! frozen, or cut off from the database. Nothing that either has promised is lost, and the first
-//! one writes nothing after that.
+//! frozen, or cut off from the database. Nothing that either server has promised is lost, and the
+//! first one writes nothing after the takeover.
 //!
-//! `tests/on_galera` runs the same on a pair of Galera nodes, each server on a node of its own.
+//! `tests/on_galera` runs the same on a pair of Galera nodes, with one server on each.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -26,19 +26,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// One that serves.
+/// Starts a server that serves.
 fn start_active(store: &str) -> Node {
     Node::start(&["--store", store])
 }
 
-/// One that has seen that another one is active.
+/// Starts a standby, and waits until it has seen the active server.
 fn start_standby(store: &str) -> Node {
     let node = Node::begin(&["--store", store, "--standby"]);
     node.wait_for("standby: waiting");
     node
 }
 
-/// A way to the database that can be cut without a word, and mended.
+/// A way to the database that can be cut silently, and restored.
 struct Way {
     port: u16,
     is_cut: Arc<AtomicBool>,
@@ -98,12 +98,12 @@ impl Deployment {
     }
 }
 
-/// All that users have in the database.
+/// Checksums of the tables with the users' data.
 fn contents(conn: &mut Conn) -> Vec<(String, Option<u64>)> {
     conn.query("CHECKSUM TABLE pushes, accounts, friendships, friend_requests, resume_tokens").unwrap()
 }
 
-/// Waits for so many more promises.
+/// Waits until `count` more messages are promised.
 fn wait_for_promises(known: &Known, count: usize) {
     let (until, before) = (Instant::now() + 2 * PATIENCE, known.promises());
     while known.promises() < before + count {
@@ -154,12 +154,12 @@ fn conn(deployment: &Deployment) -> Conn {
     Conn::new(Opts::from_url(&deployment.url_by(&deployment.standby)).unwrap()).unwrap()
 }
 
-/// Waits until the acks have been worked off.
+/// Waits until the acks have been processed, so that nothing is written any more.
 fn settles(conn: &mut Conn) {
     let until = Instant::now() + PATIENCE;
     let (mut before, mut since) = (contents(conn), Instant::now());
     while since.elapsed() < Duration::from_secs(1) {
-        assert!(Instant::now() < until, "something writes on and on");
+        assert!(Instant::now() < until, "a server writes on and on");
         let now = contents(conn);
         if now != before {
             (before, since) = (now, Instant::now());
@@ -168,7 +168,7 @@ fn settles(conn: &mut Conn) {
     }
 }
 
-/// A standby answers load balancers and nobody else.
+/// Checks that a standby answers load balancers and no other client.
 fn waits(standby: &Node) {
     let health = health(standby.addr);
     assert!(health.starts_with("HTTP/1.1 503 ") && health.ends_with("\r\n\r\nstandby\n"), "{health}");
@@ -181,7 +181,7 @@ fn waits(standby: &Node) {
     assert!(said.is_empty());
 }
 
-/// The server that was taken for gone comes back: it writes nothing and ends.
+/// The first server, which the second one took for dead, comes back: it writes nothing and ends.
 fn old_one_ends(deployment: &Deployment, fault: Fault, first: &mut Node, way: &Way) {
     let mut conn = conn(deployment);
     let before = contents(&mut conn);
@@ -192,7 +192,7 @@ fn old_one_ends(deployment: &Deployment, fault: Fault, first: &mut Node, way: &W
     }
     assert_eq!(first.status(), Some(3));
     first.wait_for("another server has taken this one's place");
-    // It has ended, so this is all that it said behind that.
+    // The server has ended, so these are all its lines after that one.
     let behind: Vec<String> = first.rest_of_log();
     assert!(behind.iter().all(|line| !line.contains("[ERROR]")), "{behind:#?}");
     assert_eq!(contents(&mut conn), before);
@@ -225,7 +225,8 @@ fn a_standby_takes_the_place_of_a_server_that_stops_and_lives_through_an_outage_
     let Some(mut database) = MariaDb::start() else { return };
     let mut first = start_active(&database.url());
     let second = start_standby(&database.url());
-    // Longer than a silent server may be: an outage of the database is nobody's death.
+    // The outage is longer than a server may be silent. It must not make the standby take the
+    // active server for dead.
     database.freeze();
     thread::sleep(Duration::from_secs(7));
     database.thaw();
@@ -259,7 +260,7 @@ fn haproxy_sends_users_to_the_server_that_serves() {
     ann.sign_up("ann");
     ann.log_in("ann");
     first.signal("-STOP");
-    // Her connection to a server that says nothing any more is ended.
+    // HAProxy ends her connection to the server that does not answer any more.
     ann.expect_closed();
     second.wait_for("listening on");
     proxy.settles();
@@ -303,7 +304,8 @@ fn on_a_galera_pair_a_standby_takes_the_place_of_the_server_on_the_other_node() 
         };
         make_database(&deployment, &format!("standby_{at}"));
         takes_over(&deployment, fault);
-        // The lock is free on a node that nobody uses, and yet nobody takes over by mistake.
+        // The lock is free on a Galera node that no server uses, and yet no server takes over by
+        // mistake.
         let only = start_active(&deployment.url_by(active));
         let other = Command::new(env!("CARGO_BIN_EXE_hongyan"))
             .args(["--listen", "127.0.0.1:0", "--store", &deployment.url_by(standby)])

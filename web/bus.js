@@ -1,5 +1,5 @@
 // The tabs of one browser that show this page. One of them, the leader, holds the connection to the
-// server; the others ask it. When it closes, the browser gives its lock to the next tab.
+// server; the others ask it. When the leader closes, the browser gives its lock to the next tab.
 
 import { ServerError } from "./protocol.js";
 
@@ -45,7 +45,8 @@ export function call(name, ...args) {
 	});
 }
 
-// Becomes the leader as soon as no other tab is; then `start` gives the functions to call.
+// This tab becomes the leader as soon as no other tab is. Then `start` returns the functions that
+// the tabs can call.
 export function lead(start) {
 	navigator.locks.request(NAME, async () => {
 		handlers = await start();
@@ -66,7 +67,7 @@ function hear(message) {
 	if (message.answer) finish(message.answer, message);
 }
 
-// Requests that the former leader did not answer may or may not be done.
+// The former leader may or may not have done the calls that it did not answer.
 function newLeader(id) {
 	const unsent = new Set(waiting.map((message) => message.call));
 	if (leader && leader !== id) {
@@ -88,7 +89,7 @@ async function serve({ call: id, name, args }) {
 		Object.assign(message, { code: error.code ?? "UNAVAILABLE", sentence: error.message });
 	}
 	channel.postMessage(message);
-	// A call of this very tab, made before it led.
+	// The call may be this tab's own, from before it became the leader.
 	finish(id, message);
 }
 

@@ -9,21 +9,21 @@ use mysql::{Conn, OptsBuilder};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-/// A server of databases. A private one is ended with this.
+/// A database server. A private one ends when this is dropped.
 pub struct MariaDb {
     /// `mysql://user:password@host:port`
     base: String,
     _process: Option<Process>,
 }
 
-/// One database of it, dropped in the end.
+/// One database on it, removed when this is dropped.
 pub struct Database {
     base: String,
     name: String,
 }
 
 impl MariaDb {
-    /// `None` when there is none.
+    /// `None`: there is no MariaDB on this machine.
     pub fn find(starter: &Starter) -> Fallible<Option<Self>> {
         if let Ok(base) = std::env::var("HONGYAN_TEST_MYSQL") {
             return Ok(Some(Self { base: base.trim_end_matches('/').to_owned(), _process: None }));
@@ -94,7 +94,7 @@ impl Database {
         format!("{}/{}", self.base, self.name)
     }
 
-    /// Runs one statement in it.
+    /// Runs one statement in this database.
     pub fn run(&self, sql: &str) -> Fallible<()> {
         let mut conn = connect(&self.base)?;
         conn.query_drop(format!("USE {}", self.name))?;
@@ -114,7 +114,7 @@ impl Database {
         Ok((sum(false).sum(), sum(true).sum()))
     }
 
-    /// Removes all that waits for anybody.
+    /// Removes the waiting pushes of all users.
     pub fn empty_lists(&self) -> Fallible<()> {
         Ok(connect(&self.base)?.query_drop(format!("TRUNCATE TABLE {}.pushes", self.name))?)
     }
@@ -122,8 +122,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // If this fails: a private server is deleted anyway, and on a server of the user's a
-        // database hongyan_bench_… is left.
+        // If this fails, a private server is deleted anyway, but a database hongyan_bench_… stays
+        // on the user's own server.
         connect(&self.base).and_then(|mut conn| conn.query_drop(format!("DROP DATABASE {}", self.name))).unwrap_or(());
     }
 }

@@ -51,7 +51,7 @@ pub const SHAPES: &[Shape] = &[
 /// The result of one window.
 #[derive(Clone)]
 pub struct Measured {
-    /// CPU of the subject for one message, all its threads.
+    /// CPU time of the subject for one message, over all its threads.
     pub cpu_us: f64,
     pub per_second: f64,
     /// The used shares of their cores: of the subject, and of the load.
@@ -68,7 +68,7 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// On a copy of the store, so that one run does not affect the next.
+    /// Starts the subject on a copy of the store, so that one run does not affect the next.
     pub fn open(starter: &Starter, contender: &Contender, store: &Path, shape: Shape) -> Fallible<Self> {
         let subject = match (&contender.server, contender.dialect) {
             (Some(_), _) if contender.secure.is_some() => {
@@ -93,7 +93,7 @@ impl Talk {
         Ok(measured)
     }
 
-    /// At a rate that the subject can easily hold.
+    /// Sends at a fixed rate, which the subject must be able to sustain easily.
     pub fn measure_paced(&mut self, per_second: f64, at_once: usize, settings: &Settings) -> Fallible<Measured> {
         self.load.run_paced(per_second, at_once, settings.warm_up())?;
         let measured = self.window(|load| load.run_paced(per_second, at_once, settings.time))?;
@@ -119,14 +119,14 @@ impl Talk {
     }
 }
 
-/// Logs everybody in.
+/// Logs in all senders and receivers.
 fn connect(subject: &Subject, contender: &Contender, shape: Shape) -> Fallible<Load> {
     let dialect = contender.dialect;
     let content = "x".repeat(shape.content_bytes);
     let users = (0..shape.pairs).flat_map(|number| [sender(number), receiver(number)]);
     let frames =
         (0..shape.pairs).map(|number| vec![Frames::new(dialect, &sender(number), &receiver(number), &content)]);
-    // Room for a paced load that meets a hiccup.
+    // Room for the messages of a paced load that pile up during a short stall.
     let room = if shape.pairs <= 100 { 256 } else { shape.in_flight };
     if let Some(secure) = &contender.secure {
         let streams = log_in_all(users.map(|user| (secure.connect(subject.addr), user)), dialect, 0)?;
@@ -170,11 +170,11 @@ pub fn plain_and_secure(starter: &Starter) -> Fallible<Vec<Contender>> {
     Ok(vec![one(RAW, None), one(TLS, Some(Secure::new()?))])
 }
 
-/// All windows of one of them.
+/// A program with all its windows.
 pub type Windows = (Contender, Vec<Measured>);
 
-/// One shape with these programs. They run at the same time and take turns in short windows, so
-/// that a disturbance of the machine affects them all. Each run has new processes.
+/// Measures one shape with these programs. They run at the same time and take turns in short
+/// windows, so that a disturbance of the machine affects them all. Each run has new processes.
 pub fn measure_shape(
     starter: &Starter,
     store: &Path,
@@ -201,8 +201,9 @@ pub fn measure_shape(
     Ok(all)
 }
 
-/// The ratio of the CPU of another program, as the median over all rounds of windows. The two
-/// windows of a round follow each other directly, so that a slow machine affects both.
+/// The CPU time that `one` needs for a message, divided by that of `other`, as the median over all
+/// rounds of windows. The two windows of a round follow each other directly, so that a slow machine
+/// affects both.
 pub fn cpu_times(all: &[Windows], one: &str, other: &str) -> Option<f64> {
     let of = |name: &str| all.iter().find(|(contender, _)| contender.name == name).map(|(_, windows)| windows);
     Some(median(of(one)?.iter().zip(of(other)?).map(|(one, other)| one.cpu_us / other.cpu_us)))

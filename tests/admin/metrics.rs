@@ -1,5 +1,5 @@
-//! The numbers for a monitoring system: their form, checked by the rules of OpenMetrics and by a
-//! parser of others, and that they are true.
+//! The metrics: their form, checked by the rules of OpenMetrics and by a third-party parser, and
+//! their values.
 
 use super::caller::get;
 use crate::Managed;
@@ -10,11 +10,11 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// The samples of a text, after its form was checked.
+/// Checks that a text has the form of OpenMetrics, and returns its samples.
 fn samples(text: &str) -> BTreeMap<String, f64> {
     let mut samples = BTreeMap::new();
     let (mut family, mut kind, mut families) = (String::new(), String::new(), Vec::new());
-    let mut lines = text.strip_suffix("# EOF\n").expect("it ends with # EOF").lines();
+    let mut lines = text.strip_suffix("# EOF\n").expect("the text ends with # EOF").lines();
     for line in &mut lines {
         if let Some(rest) = line.strip_prefix("# ") {
             let (what, rest) = rest.split_once(' ').unwrap();
@@ -54,7 +54,7 @@ fn metrics(managed: &Managed) -> BTreeMap<String, f64> {
     samples(&answer.body)
 }
 
-/// Waits until a number has a value.
+/// Waits until a sample has this value.
 #[track_caller]
 fn becomes(managed: &Managed, sample: &str, value: f64) {
     let until = Instant::now() + PATIENCE;
@@ -144,7 +144,7 @@ fn connections_over_tls_are_counted_as_such_until_they_are_gone() {
         |tls: &str| format!("hongyan_connections{{transport=\"unknown\",tls=\"{tls}\",state=\"not_logged_in\"}}");
     let mut stream = std::net::TcpStream::connect(managed.server.addr).unwrap();
     becomes(&managed, &kind("no"), 1.0);
-    // A handshake that has begun.
+    // The first bytes of a TLS handshake.
     stream.write_all(b"\x16\x03\x01\x00\x80\x01").unwrap();
     becomes(&managed, &kind("yes"), 1.0);
     assert_eq!(metrics(&managed)[&kind("no")], 0.0);
@@ -161,16 +161,16 @@ fn a_push_that_is_sent_again_and_again_shows_its_age() {
     bob.expect_push("4", "m");
     let until = Instant::now() + PATIENCE;
     while metrics(&managed)["hongyan_oldest_unacked_seconds"] < 0.2 {
-        assert!(Instant::now() < until, "it has no age");
+        assert!(Instant::now() < until, "the push has no age");
     }
     bob.ack("m");
     while metrics(&managed)["hongyan_oldest_unacked_seconds"] > 0.0 {
-        assert!(Instant::now() < until, "it is acked");
+        assert!(Instant::now() < until, "the push was acked, and still has an age");
     }
 }
 
-/// A parser that others wrote: that of the Python library `prometheus_client`, where it is
-/// installed. `HONGYAN_TEST_PYTHON` names a Python that has it.
+/// The third-party parser is that of the Python library `prometheus_client`, where it is installed.
+/// `HONGYAN_TEST_PYTHON` names a Python that has it.
 #[test]
 fn a_real_parser_takes_them() {
     let python = std::env::var("HONGYAN_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());

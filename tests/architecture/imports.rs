@@ -1,6 +1,5 @@
 //! The names of its own crate that a source file uses, read by a parser: `use` trees, paths in
-//! code, in types and in macros, with `self` and `super` resolved. Code for tests alone is left
-//! out.
+//! code, in types and in macros, with `self` and `super` resolved. Test-only code is left out.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use std::collections::BTreeMap;
@@ -18,7 +17,7 @@ pub struct Import {
     pub name: Name,
 }
 
-/// The module that a file below `src` is.
+/// The module that a file contains; `inside` is its path below `src`.
 pub fn module_of(inside: &Path) -> Name {
     let mut module: Name =
         inside.with_extension("").components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
@@ -28,8 +27,7 @@ pub fn module_of(inside: &Path) -> Name {
     module
 }
 
-/// Everything of the crate that the code of this module names, and each of its children that is for
-/// tests alone.
+/// All names of the crate that the code of this module uses, and its test-only child modules.
 pub fn imports(text: &str, module: &[String]) -> (Vec<Import>, Vec<Name>) {
     let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{}: {error}", module.join("::")));
     let mut found = Found { module: module.to_vec(), imports: Vec::new(), for_tests: Vec::new() };
@@ -46,7 +44,7 @@ struct Found {
 }
 
 impl Found {
-    /// Notes a path, if it leads anywhere in this crate.
+    /// Notes a path, if it leads into this crate.
     fn note(&mut self, segments: &[String], at: Span) {
         let mut base = match segments.first().map(String::as_str) {
             Some("hongyan") => Vec::new(),
@@ -89,7 +87,7 @@ impl Found {
         self.note(&segments, last.span());
     }
 
-    /// Paths among the tokens of a macro, which no parser understands.
+    /// Notes the paths among the tokens of a macro, which `syn` does not parse.
     fn note_tokens(&mut self, tokens: TokenStream) {
         let (mut path, mut colons): (Vec<String>, usize) = (Vec::new(), 0);
         let mut at = Span::call_site();
@@ -192,7 +190,7 @@ impl<'ast> Visit<'ast> for Found {
     }
 
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {
-        // `pub(in super::super)` says who may see it, and imports nothing.
+        // `pub(in super::super)` limits the visibility, and imports nothing.
     }
 
     fn visit_macro(&mut self, of: &'ast syn::Macro) {
@@ -200,7 +198,8 @@ impl<'ast> Visit<'ast> for Found {
     }
 }
 
-/// Which modules each module names, by the longest module that a name begins with.
+/// The modules that each module names. A name counts for the longest module path with which it
+/// begins.
 pub type Graph = BTreeMap<Name, Vec<Name>>;
 
 pub fn graph(of: &BTreeMap<Name, Vec<Import>>) -> Graph {
@@ -215,8 +214,9 @@ pub fn graph(of: &BTreeMap<Name, Vec<Import>>) -> Graph {
     edges.collect()
 }
 
-/// Modules that name each other in a circle, if there are any: the ones that are left when those
-/// are taken away, one after another, that name none of the rest, or are named by none.
+/// Modules that name each other in a cycle, if there are any. Again and again, this removes the
+/// modules that name none of the rest, or that none of the rest names. The modules that are left
+/// are on a cycle, or on a path between two.
 pub fn circles(graph: &Graph) -> Vec<Name> {
     let mut left: Vec<Name> = graph.keys().cloned().collect();
     loop {

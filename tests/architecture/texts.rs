@@ -1,4 +1,4 @@
-//! The size of files, functions and comments, and words that are not to be in them.
+//! The sizes of files, functions and comments, and the words that must not be in them.
 
 use super::functions::{Function, functions};
 use super::{all_files, files, none, read, root, shown, top_module};
@@ -8,7 +8,7 @@ use std::path::Path;
 const FILE_LINES_MAX: usize = 520;
 /// Lines of a function, from its `fn` to its closing brace.
 const FUNCTION_LINES_MAX: usize = 70;
-/// Columns of a line of comment; rustfmt looks after the code.
+/// Columns of a line of comment; rustfmt limits the code.
 const COMMENT_COLUMNS_MAX: usize = 100;
 
 #[test]
@@ -37,7 +37,7 @@ fn files_and_functions_fit_a_head() {
         let text = read(&path);
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
-            complaints.push(format!("{}: {lines} lines, split it at a purpose", shown(&path)));
+            complaints.push(format!("{}: {lines} lines, split it into files with one purpose each", shown(&path)));
         }
         for Function { name, line, lines } in functions(&text).into_iter().filter(|of| of.lines > FUNCTION_LINES_MAX) {
             complaints.push(format!("{}:{line}: {name} has {lines} lines", shown(&path)));
@@ -103,7 +103,7 @@ fn a_wide_comment_is_found_in_files_of_each_kind() {
 
 #[test]
 fn nothing_is_left_open_and_the_project_speaks_of_itself() {
-    // Put together here, so that this file does not find itself.
+    // The words are put together from parts, so that the test does not find them in this file.
     let open = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["un", "safe {"].concat(), ["#[ign", "ore"].concat()];
     let elsewhere =
         [["../sha", "red"].concat(), ["/wo", "rk/"].concat(), ["iss", "ue #"].concat(), ["crates", ".io/api"].concat()];

@@ -1,4 +1,4 @@
-//! The client and servers that are broken, or mean it harm: it neither panics nor hangs nor grows.
+//! The client with broken or malicious servers: it must not panic, hang, or take ever more memory.
 
 use super::super::{PATIENCE, end, options, push};
 use super::fake::{Fake, Talk};
@@ -39,16 +39,16 @@ fn a_line_without_an_end_is_not_kept() {
     let mut talk = fake.log_in();
     let piece = [b'x'; 64 * 1024];
     let until = Instant::now() + PATIENCE;
-    // The client leaves long before this.
+    // The client closes the connection long before these bounds.
     let mut sent = 0;
     while talk.socket.write_all(&piece).is_ok() {
         sent += piece.len();
-        assert!(Instant::now() < until && sent < 64 * 1024 * 1024, "it reads on");
+        assert!(Instant::now() < until && sent < 64 * 1024 * 1024, "the client reads on");
     }
     fake.log_in();
 }
 
-/// Nothing else is to be answered then.
+/// Answers the request for a token, so that no request of the client is left unanswered.
 fn give_token(talk: &mut Talk) {
     let asked = talk.expect("TOKEN");
     talk.reply("RE_TOKEN", &asked["MID"], &json!("token"));
@@ -79,13 +79,14 @@ fn answers_come_through_while_the_program_takes_no_pushes() {
         };
         let sending = client.begin_send("bob", "x").unwrap();
         promise(&mut talk, sending);
-        // A new connection can be had, too.
+        // The client can connect again, too.
         drop(talk);
         let sending = client.begin_send("bob", "x").unwrap();
         let mut talk = fake.log_in();
         talk.send(&all);
         promise(&mut talk, sending);
-        // Some wait for the program, about as many as it allows; all others come again.
+        // About as many pushes as the program allows wait for it. The server sends all others
+        // again.
         let mut next = 0;
         while let Some(event) = client.next(Duration::ZERO).unwrap() {
             if let ClientEvent::Push(push) = event {
@@ -259,7 +260,7 @@ fn a_program_that_is_gone_takes_its_connection_along() {
     let mut talk = fake.log_in();
     talk.push("m1");
     drop(client);
-    let Ok(Some(ClientEvent::Connection(_))) = other.next(PATIENCE) else { panic!("it goes on") };
+    let Ok(Some(ClientEvent::Connection(_))) = other.next(PATIENCE) else { panic!("the connection goes on") };
     assert_eq!(push(&other).message_id, "m1");
     talk.expect("5");
     other.close();

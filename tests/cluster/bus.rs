@@ -1,11 +1,12 @@
-//! Nodes with a bus, which may fail.
+//! Nodes with a bus. The bus, the database or both may fail.
 
 use crate::common::{Client, MariaDb, Node, PATIENCE, Redis};
 use crate::{Run, make_friends};
 use mysql::prelude::Queryable;
 use std::time::Instant;
 
-/// Waits until the log has each of these lines, in any order. Gives all lines.
+/// Waits until the log has a line with each of these words, in any order. Returns all lines until
+/// then.
 #[track_caller]
 fn wait_for_all(node: &Node, words: &[&str]) -> Vec<String> {
     let mut said = Vec::new();
@@ -15,7 +16,8 @@ fn wait_for_all(node: &Node, words: &[&str]) -> Vec<String> {
     said
 }
 
-/// A node on this bus. The save delay is long, so that an ack is earlier even on a slow machine.
+/// Starts a node on this bus. The save delay is long, so that an ack comes before the save even on
+/// a slow machine.
 fn start(database: &MariaDb, bus: &str, name: &str) -> Node {
     let node = Node::begin(&[
         "--store",
@@ -37,7 +39,8 @@ fn start(database: &MariaDb, bus: &str, name: &str) -> Node {
 struct Written<'a>(&'a MariaDb);
 
 impl<'a> Written<'a> {
-    /// In a database of its own, because the nodes need theirs for themselves.
+    /// The count is in a database of its own, because nodes refuse a database that has other
+    /// tables.
     fn count(database: &'a MariaDb, name: &str) -> Self {
         let mut root = database.root();
         for sql in [
@@ -58,7 +61,7 @@ impl<'a> Written<'a> {
     }
 }
 
-/// One message: it is acked, and then promised.
+/// Sends one message. It is acked, and then promised.
 #[track_caller]
 fn talk(sender: &mut Client, receiver: &mut Client, id: &str) {
     let message = sender.message(id, &receiver.name, "honk");
@@ -67,13 +70,14 @@ fn talk(sender: &mut Client, receiver: &mut Client, id: &str) {
     sender.expect_reply("RE_MESSAGE", id, "MS");
 }
 
-/// The first messages of each pair go through the store, which tells the node of their receiver.
+/// The first messages of a pair go through the store, from which the taker learns the receiver's
+/// node.
 #[track_caller]
 fn talk_until_nothing_is_written(written: &Written<'_>, one: &mut Client, other: &mut Client) {
     let until = Instant::now() + PATIENCE;
     let (mut number, mut rows) = (0, 1);
     while rows > 0 {
-        assert!(Instant::now() < until, "they are not talked to directly");
+        assert!(Instant::now() < until, "their messages still go through the store");
         let before = written.rows();
         talk(one, other, &format!("a{number}"));
         talk(other, one, &format!("b{number}"));
@@ -100,7 +104,7 @@ fn friends_on_two_nodes_with_a_bus_cost_no_row_in_the_database() {
     assert_eq!(written.rows(), before);
 }
 
-/// Both directions, so often; the ids begin with this word.
+/// Sends 20 messages in each direction, with ids that begin with this word.
 #[track_caller]
 fn talk_both_ways(one: &mut Client, other: &mut Client, word: &str) {
     for number in 0..20 {
@@ -109,8 +113,8 @@ fn talk_both_ways(one: &mut Client, other: &mut Client, word: &str) {
     }
 }
 
-/// Waits until each node has given some more signs of life. Then every node that was to be fenced
-/// for its silence has been.
+/// Waits until each node has given some more signs of life. By then, every node that had to be
+/// fenced for its silence has been fenced.
 #[track_caller]
 fn wait_for_signs_of_life(database: &MariaDb) {
     let mut root = database.root();
@@ -142,7 +146,7 @@ fn pairs_talk_on_while_the_database_is_frozen_and_neighbours_without_the_bus_too
     database.freeze();
     talk_both_ways(&mut ann, &mut bob, "across");
     talk_both_ways(&mut ann, &mut cid, "near");
-    // Nobody is there to ack these, and they cannot be saved.
+    // Dan is away and the database is frozen, so these can be neither acked nor saved.
     for sender in [&mut bob, &mut cid] {
         sender.send(&sender.message("away", "dan", "honk"));
     }
@@ -184,7 +188,7 @@ fn a_killed_or_frozen_bus_loses_no_promised_message() {
     run.wait_for_promises(100);
     one.kill();
     run.wait_for_promises(50);
-    // Both instances are away: messages go through the database.
+    // Both instances are down: messages go through the database.
     two.freeze();
     run.wait_for_promises(50);
     one.start_again();

@@ -14,14 +14,14 @@ fn user(name: &str) -> UserName {
     UserName::new(name).unwrap()
 }
 
-/// Asks, lets some time pass, and gives the one answer.
+/// Sends a request, lets some time pass, and returns the only answer.
 fn ask(world: &mut World, request: AdminRequest) -> AdminAnswer {
     let ticket = world.admin(request);
     world.run_for(100);
-    answer(world, ticket).expect("it is answered")
+    answer(world, ticket).expect("the request is answered")
 }
 
-/// The answer with this ticket, of which there is one at most.
+/// The answer with this ticket, if it has arrived; there may be only one.
 fn answer(world: &mut World, ticket: hongyan::chat::contract::AdminTicket) -> Option<AdminAnswer> {
     let mut found = world.answers.extract_if(.., |(of, _)| *of == ticket).map(|(_, answer)| answer);
     let first = found.next();

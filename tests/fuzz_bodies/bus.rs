@@ -1,5 +1,5 @@
-//! The frames between nodes, over the bus. The bytes are a frame behind its header, from a sender
-//! that knows the key. Any bytes are read without harm, and a frame that is accepted says the same
+//! Bus frames. The input is the part of a frame after its header, from a sender that knows the key.
+//! The decoder must not panic on any input, and a frame that it accepts must have the same content
 //! when it is written and read again.
 
 use hongyan::bus::codec::{BusFrameCodec, DecodedBusMessage};
@@ -15,18 +15,18 @@ fn codec(node: u16) -> BusFrameCodec {
 
 pub fn bus(data: &[u8]) {
     let (writer, reader) = (codec(1), codec(2));
-    assert!(reader.read(data).is_err(), "nobody guesses the MAC");
+    assert!(reader.read(data).is_err(), "input without a valid MAC was accepted");
     let empty = BusFrame { view: 0, confirmed_batch: None, refused_epoch: None, batch: None };
-    let mut bytes = writer.write(1, reader.own_incarnation(), &empty).expect("it is short");
+    let mut bytes = writer.write(1, reader.own_incarnation(), &empty).expect("an empty frame is short");
     bytes.truncate(HEADER_BYTES);
     bytes.extend(data);
     writer.seal(&mut bytes);
     match reader.read(&bytes) {
         Ok(DecodedBusMessage::Frame { from, frame }) => {
             assert_eq!(from, writer.own_incarnation());
-            let mut again = writer.write(1, reader.own_incarnation(), &frame).expect("it was short enough");
+            let mut again = writer.write(1, reader.own_incarnation(), &frame).expect("this frame was short enough");
             writer.seal(&mut again);
-            // Other bytes perhaps: additions of a newer version to a record are left out.
+            // The bytes may differ, since additions of a newer version to a record are left out.
             assert_eq!(reader.read(&again), Ok(DecodedBusMessage::Frame { from, frame }));
         }
         Ok(DecodedBusMessage::Beat(number)) => panic!("a frame was taken for the beat {number}"),

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A file of this text that only its owner may read.
+/// Writes a configuration file with this text, which only its owner may read.
 fn file(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("hongyan.toml");
     fs::write(&path, text).unwrap();
@@ -15,7 +15,7 @@ fn file(folder: &Path, text: &str) -> PathBuf {
     path
 }
 
-/// Status 0, one line on stdout and nothing on stderr; gives the line.
+/// Expects status 0, one line on stdout and nothing on stderr. Returns the line.
 #[track_caller]
 fn good(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

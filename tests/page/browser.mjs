@@ -18,7 +18,7 @@ export async function launch() {
     return chromium.launch({ executablePath: CHROMIUM, args: ["--disable-dev-shm-usage"] });
 }
 
-/// A server and a browser for all tests of a file; at the end nobody may have met an error.
+/// A server and a browser for all tests of a file. `leave` fails if any page has reported an error.
 export function world(...args) {
     const here = { server: null, browser: null, people: [], lines: [] };
     before(async () => {
@@ -30,7 +30,8 @@ export function world(...args) {
         for (const line of here.lines) line.close();
         await here.server?.stop();
     });
-    /// Somebody with a browser profile of their own, on a line of their own, before the page.
+    /// A person with a browser profile and a line to the server of their own, who has opened the
+    /// page.
     here.person = async (name, options = {}) => {
         const line = await Line.to(here.server);
         here.lines.push(line);
@@ -45,7 +46,7 @@ export function world(...args) {
         await person.signUp();
         return person;
     };
-    /// Two who are friends.
+    /// Two users who are friends.
     here.friends = async (one, other, options) => {
         const [a, b] = [await here.user(one, options), await here.user(other, options)];
         await a.request(other);
@@ -54,7 +55,8 @@ export function world(...args) {
         await b.isFriendOf(one);
         return [a, b];
     };
-    /// Closes all browsers and complains of what their consoles said.
+    /// Closes the browser profiles of all people, and fails if a page of theirs has reported an
+    /// error.
     here.leave = async () => {
         const people = here.people.splice(0);
         for (const person of people) await person.context.close();

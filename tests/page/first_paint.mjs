@@ -1,5 +1,5 @@
-// Prints how long a browser takes to the first paint of the page, over loopback. Not a test:
-// nothing measures speed there. After `./test page`: node tests/page/first_paint.mjs
+// Prints how long a browser takes to the first paint of the page, over loopback. It is not a test,
+// because no test measures speed. Run it after `./test page`: node tests/page/first_paint.mjs
 
 import { launch } from "./browser.mjs";
 import { Server } from "./server.mjs";

@@ -101,7 +101,7 @@ impl Model {
         let Some((stored, _)) = self.accounts.get_mut(me) else {
             return AccountOutcome::NoSuchUser;
         };
-        // One that is tried again.
+        // If the new hash is stored already, the job is only tried again.
         if stored != new_hash && old_hash.is_some_and(|old_hash| old_hash != stored) {
             return AccountOutcome::Stale;
         }
@@ -143,7 +143,7 @@ impl Model {
         self.blocks.contains(&(user.to_owned(), other.to_owned()))
     }
 
-    /// A server starts: the pushes of hidden requests go.
+    /// A server starts, and deletes the pushes of hidden requests.
     pub(super) fn restart(&mut self) {
         for ((_, asked), asking) in self.pending.iter().filter(|(_, asking)| asking.hidden) {
             self.pushes.remove(&(asked.clone(), asking.seq));

@@ -28,7 +28,7 @@ pub(super) struct Asking {
     pub(super) hidden: bool,
 }
 
-/// Nothing is ever full.
+/// No quota is ever exceeded.
 const NO_QUOTAS: Quotas = {
     let none = QuotaUsage { rows: u64::MAX, bytes: u64::MAX };
     Quotas { receiver: none, pair: none }
@@ -37,22 +37,22 @@ const NO_QUOTAS: Quotas = {
 /// Everything that survives a crash.
 #[derive(Debug)]
 pub struct Model {
-    /// Of what waits.
+    /// The quotas of mailboxes.
     pub quotas: Quotas,
     pub(super) accounts: Rows<BTreeMap<String, (Secret, Profile)>>,
     pub(super) friends: Rows<BTreeSet<(String, String)>>,
-    /// By (who asked, who was asked).
+    /// Pending friend requests, by (asking user, asked user).
     pub(super) pending: Rows<BTreeMap<(String, String), Asking>>,
-    /// By (who blocks, who is blocked).
+    /// By (blocking user, blocked user).
     pub(super) blocks: Rows<BTreeSet<(String, String)>>,
     pub(super) pushes: Rows<BTreeMap<(String, u64), Push>>,
-    /// Passwords that were verified: the next log-in is spared the hashing.
+    /// Passwords that were verified: the next log-in with one needs no hashing.
     pub(super) verified: BTreeMap<String, Secret>,
-    /// By user: resume tokens, and until when each may be used.
+    /// By user: resume tokens, each with the time when it expires.
     pub(super) tokens: Rows<BTreeMap<String, Vec<(Secret, u64)>>>,
     tokens_made: u64,
     pub(super) banned: Rows<BTreeSet<String>>,
-    /// Names of deleted accounts, and whether something of them is left.
+    /// Names of deleted accounts, and whether data of the account is left.
     pub(super) deleted: Rows<BTreeMap<String, bool>>,
     pub cache_passwords: bool,
     pub last_seq: u64,
@@ -108,7 +108,7 @@ impl Model {
         }
     }
 
-    /// The next log-in with the right password (the name) is spared the hashing.
+    /// The next log-in with the right password (the name) needs no hashing.
     pub fn note_verified(&mut self, user: &str) {
         self.verified.insert(user.into(), Secret::new(user));
     }
@@ -175,7 +175,7 @@ impl Model {
         self.pushes.insert((push.receiver().into(), push.seq), push.clone());
     }
 
-    /// Does a job and gives its answer.
+    /// Does a job and returns its outcome.
     pub fn execute(&mut self, job: &Job) -> JobOutcome {
         match job {
             Job::Hash { secret } => JobOutcome::Hashed(hashed(secret)),
@@ -201,7 +201,7 @@ impl Model {
             }
             Job::Verify { user, secret, password_hash } => {
                 let fits = password_hash.as_ref() == Some(&hashed(secret));
-                // The cache is bound to what was compared: of no use once another hash is stored.
+                // The cache is bound to the compared hash: of no use once another one is stored.
                 let is_stored =
                     self.accounts.get(user.as_str()).is_some_and(|(hash, _)| Some(hash) == password_hash.as_ref());
                 if fits && is_stored && self.cache_passwords {
@@ -217,8 +217,8 @@ impl Model {
             Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
                 JobOutcome::Page(self.page(user, *after_seq, *pushes_max, *bytes_max))
             }
-            // A session may outlive its account, while nobody knows that the deletion has begun.
-            Job::Cluster { .. } => panic!("it is the store of a node alone"),
+            Job::Cluster { .. } => panic!("this is the store of a single server"),
+            // A session may outlive its account, while the core does not know of the deletion yet.
             Job::MakeToken { user, .. } if !self.accounts.contains_key(user.as_str()) => JobOutcome::Refused,
             Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
                 self.make_token(user.as_str(), (*now_ms, *latest_ms), *expires_ms, *tokens_max as usize)
@@ -265,7 +265,7 @@ impl Model {
         let token = Secret::new(&format!("token {}", self.tokens_made));
         let tokens = self.tokens.entry(user.into()).or_default();
         let is_valid = |until_ms: u64| until_ms > now_ms && until_ms <= latest_ms;
-        // The last ones first, and of what is not valid the expired first.
+        // Keep those that expire last. Of invalid ones, expired ones before those too far ahead.
         tokens.sort_by_key(|&(_, until_ms)| (until_ms > latest_ms, std::cmp::Reverse(until_ms)));
         let (mut valid, mut others) = (tokens_max - 1, 2 * tokens_max);
         tokens.retain(|&(_, until_ms)| {
@@ -291,7 +291,7 @@ impl Model {
         self.accounts.contains_key(user)
     }
 
-    /// Is anything left that a deletion removes?
+    /// Is any data of the user left that a deletion removes?
     pub fn is_anything_left(&self, user: &str) -> bool {
         let of_user = |pair: &(String, String)| pair.0 == user || pair.1 == user;
         self.accounts.contains_key(user)
@@ -302,7 +302,7 @@ impl Model {
             || self.pushes.values().any(|push| push.receiver() == user)
     }
 
-    /// Is something left of a deleted account?
+    /// Was the account deleted, and is data of it left?
     pub fn is_deleting(&self, user: &str) -> bool {
         self.deleted.get(user) == Some(&true)
     }

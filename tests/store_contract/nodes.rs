@@ -1,5 +1,5 @@
-//! Several nodes use one database: each joins, is fenced, gives signs of life and tells the others
-//! what is new. Skipped without `HONGYAN_TEST_MYSQL`.
+//! Several nodes use one database: they join, are fenced, give signs of life and send records to
+//! each other. Skipped without `HONGYAN_TEST_MYSQL`.
 
 mod builds;
 mod forget;
@@ -36,7 +36,7 @@ fn last(view: &ClusterView, node: &NodeDatabase) -> u64 {
     view.node(me(node).node).unwrap().last.epoch
 }
 
-/// A node with its lease.
+/// A node with its lease, and the events that the lease has reported.
 struct Living {
     server: NodeDatabase,
     lease: NodeLease,
@@ -54,7 +54,7 @@ impl Living {
         Self { server, lease, first_view, fenced, news: Vec::new() }
     }
 
-    /// Waits until something is among the news; takes all up to it.
+    /// Waits for an event for which `find` returns something. Takes out all events up to it.
     #[track_caller]
     fn wait_for<T>(&mut self, find: impl Fn(&ClusterEvent) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
@@ -63,7 +63,7 @@ impl Living {
             if let Some(at) = self.news.iter().position(|news| find(news).is_some()) {
                 return self.news.drain(..=at).next_back().as_ref().and_then(&find).unwrap();
             }
-            assert!(Instant::now() < until, "it is not told: {:?}", self.news);
+            assert!(Instant::now() < until, "the event did not come: {:?}", self.news);
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -98,7 +98,7 @@ fn frames_are_of_the_newest_version_that_every_living_node_reads() {
     for (change, version) in [
         ("UPDATE nodes SET frame_max = node + 5", 6),
         ("UPDATE nodes SET frame_max = 9 - node", 7),
-        // As one does that leaves.
+        // A node that leaves does this.
         ("UPDATE nodes SET renewed = 0 WHERE node = 2", 8),
     ] {
         database.admin.query_drop(change).unwrap();
@@ -123,7 +123,7 @@ fn nodes_have_numbers_that_stay_and_one_key() {
     let number = view.number;
     let again = join(&database, "a");
     assert_eq!((me(&again).node, me(&again).epoch), (me(&a).node, me(&a).epoch + 1));
-    assert!(b.view().unwrap().number > number, "a life that begins is news");
+    assert!(b.view().unwrap().number > number, "the beginning of a life changes the view");
     assert!(a.connect().is_err(), "its life is over");
     assert!(a.identity().is_fenced() && !b.identity().is_fenced());
 }
@@ -168,11 +168,11 @@ fn a_server_alone_and_a_cluster_refuse_each_others_database() {
     let node = join(&database, "a");
     assert_eq!(refusal(&database.server()), "it is that of a cluster: a server needs --node-name to use it");
     assert!(node.end_incarnation().unwrap());
-    assert!(refusal(&database.server()).contains("--node-name"), "it stays one");
+    assert!(refusal(&database.server()).contains("--node-name"), "it stays the database of a cluster");
     join(&database, "a");
 }
 
-/// As docs/operations.md says it.
+/// The steps are those of docs/operations.md.
 #[test]
 fn the_database_of_one_server_becomes_that_of_a_cluster_and_back_when_nobody_uses_it() {
     let Some(mut database) = Database::new() else { return };
@@ -202,7 +202,7 @@ fn nothing_of_a_node_is_committed_behind_its_fence() {
     let (a, b) = (join(&database, "a"), join(&database, "b"));
     let (mut one, mut other) = (a.connect().unwrap(), a.connect().unwrap());
     save(&mut one, &[message(1, "bob", "ann", "m1")]);
-    // One is in the middle of a transaction, the other one is between two.
+    // `one` is in the middle of a transaction, and `other` is between two.
     one.begin().unwrap();
     one.save_pushes(&[message(2, "bob", "ann", "m2")]).unwrap();
     let number = b.view().unwrap().number;
@@ -214,12 +214,13 @@ fn nothing_of_a_node_is_committed_behind_its_fence() {
     other.begin().unwrap_err();
     assert!(a.connect().is_err());
     assert_eq!(waiting(&mut b.connect().unwrap(), "ann"), [1]);
-    assert!(!b.fence(me(&a)).unwrap(), "it was over already");
+    assert!(!b.fence(me(&a)).unwrap(), "the life was over already");
     assert_eq!(b.view().unwrap().number, number + 1);
     assert!(!a.end_incarnation().unwrap());
 }
 
-/// As on a cluster of databases, where a fence cannot end connections to other servers.
+/// This can happen on a database cluster, where a fence cannot end the connections to other
+/// database servers.
 #[test]
 fn a_connection_that_outlives_the_fence_writes_nothing() {
     let Some(mut database) = Database::new() else { return };
@@ -230,7 +231,7 @@ fn a_connection_that_outlives_the_fence_writes_nothing() {
     store.begin().unwrap_err();
 }
 
-/// The writers of one node go on while another one fences it again and again.
+/// Node b fences each life of node a while the writers of node a go on.
 #[test]
 fn a_node_that_writes_without_a_pause_is_fenced_all_the_same() {
     let Some(database) = Database::new() else { return };
@@ -277,7 +278,8 @@ fn a_name_is_that_of_one_process_while_it_lives() {
     assert!(why.starts_with("another process uses it as the node \"a\": stop that one"), "{why}");
     let number = a.first_view.number;
     a.wait_for_view(|view| view.number == number);
-    // It was killed: its connection is gone, and nobody waits for its silence.
+    // The process was killed. Its connection is gone, so the next life need not wait until it is
+    // silent for long enough.
     drop(a);
     let until = Instant::now() + PATIENCE;
     let again = loop {
@@ -289,7 +291,7 @@ fn a_name_is_that_of_one_process_while_it_lives() {
     assert_eq!(me(&again).node.get(), 1);
 }
 
-/// Nobody knows whether it lives, until it is known that it was fenced.
+/// The next life cannot know whether the former one lives, until that one is fenced.
 #[test]
 fn a_node_that_is_fenced_while_its_next_life_waits_for_a_sign_of_it_begins_all_the_same() {
     let Some(database) = Database::new() else { return };
@@ -311,27 +313,27 @@ fn a_silent_node_is_fenced_by_those_that_live_and_hears_of_it() {
     let a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
     let mut b = Living::new(join(&database, "b"), silent_max);
     let (was, me_of_a) = (b.first_view.number, me(&a.server));
-    // Nobody is silent: for longer than that.
+    // All nodes give signs of life, for longer than `silent_max`: none is fenced.
     std::thread::sleep(silent_max + Duration::from_millis(1_500));
     b.lease.read_view();
     b.wait_for_view(|view| view.number == was);
     b.lease.take(&mut b.news);
     let views = b.news.iter().filter(|news| matches!(news, ClusterEvent::View(_))).count();
     assert!(b.news.len() == views, "{:?}", b.news);
-    // It cannot say anything any more.
+    // Without its lease, node a gives no signs of life.
     drop(a.lease);
     let view = b.wait_for_view(|view| view.number > was);
     assert_eq!(last(&view, &a.server), me_of_a.epoch + 1);
     assert!(b.fenced.try_recv().is_err());
-    // One that has left, or was fenced, is not fenced again and again.
+    // A node that has left, or was fenced, is not fenced again.
     std::thread::sleep(silent_max + Duration::from_millis(1_500));
     assert_eq!(b.server.view().unwrap().number, view.number);
-    // Fenced by mistake, it hears of it though it has nothing to write.
+    // A node that is fenced by mistake learns of it, even if it has nothing to write.
     let c = Living::new(join(&database, "c"), Duration::from_secs(3_600));
     assert!(b.server.fence(me(&c.server)).unwrap());
     assert_eq!(c.fenced.recv_timeout(PATIENCE).unwrap(), FenceCause::Fenced);
     assert!(c.server.identity().is_fenced());
-    // Or another process has its name.
+    // A node also learns that another process has taken its name.
     let d = Living::new(join(&database, "d"), Duration::from_secs(3_600));
     let sql = "UPDATE nodes SET epoch = epoch + 2, renewed = 7 WHERE name = 'd'";
     database.admin.query_drop(sql).unwrap();
@@ -357,7 +359,7 @@ fn an_outage_of_the_database_fences_nobody() {
     assert!(a.fenced.try_recv().is_err() && b.fenced.try_recv().is_err());
 }
 
-/// As a server does that stops: nobody waits for its silence.
+/// A server that stops does this, so that the other nodes need not wait for its silence.
 #[test]
 fn a_node_that_leaves_is_news_at_once() {
     let Some(database) = Database::new() else { return };
@@ -367,7 +369,7 @@ fn a_node_that_leaves_is_news_at_once() {
     a.lease.end_incarnation();
     let view = b.wait_for_view(|view| view.number > was);
     assert_eq!(view.node(me_of_a.node).unwrap().last.epoch, me_of_a.epoch + 1);
-    assert!(a.fenced.try_recv().is_err(), "it knows");
+    assert!(a.fenced.try_recv().is_err(), "a node that leaves is not told that it was fenced");
 }
 
 #[test]
@@ -378,7 +380,7 @@ fn the_limit_of_the_numbers_stays_above_the_clock() {
     let first = limit(&a.first_view);
     assert!(first > 0 && a.server.identity().floor == 0);
     a.wait_for_view(|view| limit(view) > first);
-    // The clock of the core is far ahead: that of another node was.
+    // The clock of the core is far ahead, because the clock of another node was.
     let ahead = first + (3_600_000 << 20);
     a.lease.note_next_seq(ahead);
     let view = a.wait_for_view(|view| limit(view) > ahead);
@@ -386,10 +388,10 @@ fn the_limit_of_the_numbers_stays_above_the_clock() {
     drop(a);
     let again = join(&database, "a");
     assert_eq!(me(&again).epoch, number.epoch + 1);
-    assert!(again.identity().floor >= limit(&view), "what it gave before is below");
+    assert!(again.identity().floor >= limit(&view), "the numbers of the former life are below the floor");
 }
 
-/// With a bus a node looks once a second by itself: 20 jumps would take 20 s.
+/// With a bus, the lease works only once a second by itself, so 20 jumps would take 20 s.
 #[test]
 fn the_limit_of_the_numbers_follows_a_jump_of_the_clock_at_once() {
     let Some(database) = Database::new() else { return };
@@ -432,7 +434,7 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
         assert!(Instant::now() < until);
         std::thread::sleep(Duration::from_millis(20));
     }
-    // Behind its fence nothing of it is read, and it writes nothing.
+    // After its fence, no record of node a is read, and node a writes nothing.
     assert!(b.server.fence(me(&a)).unwrap());
     outbox.send(to, look("late"));
     writer.begin().unwrap_err();
@@ -449,11 +451,11 @@ fn records_that_cannot_be_kept_are_missed_in_their_place() {
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
     let to = me(&b.server);
     let outbox = NodeRecordOutbox::start(a.clone(), mail(3)).unwrap();
-    // Nothing can be written for a while.
+    // The lock keeps the outbox from writing for a while.
     database.admin.query_drop("LOCK TABLES mail READ, nodes WRITE, cluster WRITE").unwrap();
     outbox.send(to, look("first"));
     std::thread::sleep(Duration::from_millis(300));
-    // Of the same user once, while nothing else is between them.
+    // Looks for the same user are kept once, as long as only looks are between them.
     for name in ["ann", "ann", "bob", "ann", "cid", "dan", "eve"] {
         outbox.send(to, look(name));
     }
@@ -475,13 +477,13 @@ fn a_user_belongs_to_the_first_node_that_claimed_them() {
     };
     assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), UserOwner::default());
     assert!(claim(&mut one, 0, 70));
-    assert!(!claim(&mut other, 0, 90), "the other one was faster");
+    assert!(!claim(&mut other, 0, 90), "node a was faster");
     let owner = UserOwner { incarnation: Some(me(&a)), epoch: 1, floor: 70 };
     assert_eq!(other.nodes().unwrap().owner(&ann).unwrap(), owner);
     assert!(claim(&mut other, 1, 50));
     let owner = UserOwner { incarnation: Some(me(&b)), epoch: 2, floor: 70 };
-    assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), owner, "a floor never sinks");
-    // Read behind the commit, in the order that was asked for.
+    assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), owner, "a floor never becomes less");
+    // The owners are read after the commit, and returned in the order of the names.
     one.begin().unwrap();
     one.save_pushes(&[message(1, "bob", "ann", "m")]).unwrap();
     let owners = one.nodes().unwrap().commit_and_read(&["nobody'); DROP TABLE pushes; --", "ann", "ann"]);

@@ -7,11 +7,12 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The two ends (198.18.0.0/15 is for benchmarks, RFC 2544: nobody else has them).
+/// The addresses of the two ends (198.18.0.0/15 is for benchmarks, RFC 2544, so no other host has
+/// them).
 pub const OUR_END: Ipv4Addr = Ipv4Addr::new(198, 18, 77, 1);
 const ITS_END: &str = "198.18.77.2/30";
 
-/// Removed with this.
+/// A namespace and its cable, removed when this is dropped.
 pub struct Namespace {
     ip: PathBuf,
     name: String,
@@ -19,8 +20,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// `None` where there are no namespaces to be had: without the program `ip`, or without the
-    /// right.
+    /// `None` if no namespace can be made: the program `ip` or the permission is missing.
     pub fn make() -> Option<Self> {
         let id = std::process::id();
         let this = Self { ip: find_program("ip")?, name: format!("hongyan{id}"), cable: format!("hy{id}") };
@@ -43,7 +43,7 @@ impl Namespace {
         if status.success() { Ok(()) } else { Err(format!("ip {} failed", words.join(" ")).into()) }
     }
 
-    /// The words before a command that is to run there.
+    /// The words to put before a command, so that it runs in the namespace.
     pub fn prefix(&self) -> Vec<OsString> {
         vec![self.ip.clone().into(), "netns".into(), "exec".into(), self.name.clone().into()]
     }
@@ -51,7 +51,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // It may not exist: that is no error.
+        // If `make` failed, one of them may not exist: that is no error.
         self.run(&["link", "del", &self.cable]).unwrap_or(());
         self.run(&["netns", "del", &self.name]).unwrap_or(());
     }

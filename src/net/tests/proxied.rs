@@ -29,7 +29,7 @@ fn each_client_behind_a_proxy_counts_for_its_own_address() {
     let four = |address: [u8; 4]| v2(0x21, 0x11, &[address, [198, 51, 100, 1], [1, 2, 3, 4]].concat());
     for piece_max in [0, 1, 7] {
         let mut world = world(piece_max);
-        // Three may come from one address, by whatever header.
+        // One address may have three connections, whichever header gives the address.
         let headers = [v1("192.0.2.7").into_bytes(), four([192, 0, 2, 7]), v1("192.0.2.7").into_bytes()];
         for header in headers.iter().chain([&four([192, 0, 2, 8])]) {
             let client = world.connect_from(PROXY).unwrap();
@@ -43,10 +43,10 @@ fn each_client_behind_a_proxy_counts_for_its_own_address() {
         world.settle();
         assert_eq!((one_too_many.text().as_str(), one_too_many.dropped()), ("", true));
         assert_eq!(world.hub.counters().closed(CloseCause::AddressFull), 1);
-        assert!(world.connect_from("192.0.2.7").is_none(), "without the proxy it is the same address");
+        assert!(world.connect_from("192.0.2.7").is_none(), "a direct connection counts for the same address");
         world.clients[0].1.0.borrow_mut().broken = true;
         world.settle();
-        assert!(world.connect_from("192.0.2.7").is_some(), "one has gone");
+        assert!(world.connect_from("192.0.2.7").is_some(), "one of the three is gone");
     }
 }
 
@@ -77,7 +77,7 @@ fn a_proxy_that_speaks_for_itself_is_a_client() {
     for _ in 0..9 {
         let silent = world.connect_from("10.1.2.3").unwrap();
         world.settle();
-        assert!(!silent.server_ended(), "where it comes from is not known yet");
+        assert!(!silent.server_ended(), "the address of its client is not known yet");
     }
 }
 
@@ -97,7 +97,7 @@ fn nobody_else_is_believed() {
     forger.send(upgrade("X-Forwarded-For: 127.0.0.1\r\nForwarded: for=10.1.1.1\r\n"));
     world.settle();
     assert!(forger.text().starts_with("HTTP/1.1 101 "), "{}", forger.text());
-    assert!(world.connect_from("192.0.2.9").is_none(), "all three are its own");
+    assert!(world.connect_from("192.0.2.9").is_none(), "all three count for its own address");
     // Behind a proxy, the client's own headers and a second PROXY header are not believed either.
     let client = world.connect_from(PROXY).unwrap();
     client.send(v1("192.0.2.10") + &upgrade("X-Forwarded-For: 127.0.0.1\r\n"));
@@ -142,7 +142,8 @@ fn the_head_of_a_request_says_who_the_client_is() {
             assert!(client.text().starts_with("HTTP/1.1 101 "), "{}", client.text());
         }
         let fourth = world.connect_from(PROXY).unwrap();
-        // Two proxies in a row: the header PROXY names the outer one, X-Forwarded-For the client.
+        // Two proxies in a row: the PROXY header gives the address of the outer one, and
+        // X-Forwarded-For that of the client.
         fourth.send(v1("10.1.2.3") + &upgrade("X-Forwarded-For: 192.0.2.7\r\n"));
         world.settle();
         assert!(fourth.dropped() && fourth.text().is_empty(), "{}", fourth.text());
@@ -241,7 +242,7 @@ fn only_pages_of_allowed_origins_open_a_websocket() {
     let page = world.connect();
     page.send("GET / HTTP/1.1\r\nOrigin: https://evil.example\r\n\r\n");
     world.settle();
-    assert!(page.text().starts_with("HTTP/1.1 200 "), "there is nothing secret on it");
+    assert!(page.text().starts_with("HTTP/1.1 200 "), "the page has no secrets");
 }
 
 #[test]

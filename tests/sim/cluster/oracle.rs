@@ -1,6 +1,7 @@
-//! The common promises of the nodes. No promised message is lost. The messages of each pair of
-//! users arrive for the first time in the order in which they were taken, even if several nodes
-//! took them. Each user has at most one live session on nodes that are not fenced.
+//! Checks the promises that all nodes of a cluster make together. No promised message is lost. The
+//! messages of each pair of users arrive for the first time in the order in which they were taken,
+//! even if several nodes took them. Each user has at most one live session on nodes that are not
+//! fenced.
 
 use super::super::store::{MessageKey, key_of};
 use super::store::Shared;
@@ -11,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
 pub struct Oracle {
-    /// `Some` if nothing fails: then an acked message does not arrive again, with one exception. On
-    /// another connection it may arrive again within this many ms after the ack: with a bus, the
-    /// taker deletes it a moment after the ack, and the user may move to another node before that.
+    /// `Some` in runs without failures: there, an acked message must not arrive again, with one
+    /// exception. It may arrive on another connection within this many ms after the ack: with a
+    /// bus, the taker deletes the message a moment after the ack, and the user may move to another
+    /// node before that.
     checks_acked_ms: Option<u64>,
     taken: u64,
     /// When a message was first and last taken.
@@ -120,6 +122,6 @@ impl Oracle {
     pub fn check_end(&mut self, store: &Shared) {
         self.check(store);
         let left: Vec<&MessageKey> = self.promised.iter().filter(|key| !self.acked.contains_key(*key)).collect();
-        assert!(left.is_empty(), "{left:?} never came");
+        assert!(left.is_empty(), "{left:?} were promised and never acked");
     }
 }

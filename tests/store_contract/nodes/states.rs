@@ -1,4 +1,5 @@
-//! The records of nodes about themselves, and about those that they fence, as operators see them.
+//! The marks that nodes write about themselves, and about nodes that they fence, as operators see
+//! them.
 
 use super::super::mysql::Database;
 use super::{Living, PATIENCE, join, me};
@@ -40,7 +41,7 @@ fn operators_see_whether_a_node_drains_has_stopped_or_was_fenced() {
     wait_for(&a, "b", NodeLiveness::Draining);
     assert!(a.server.fence(me(&b.server)).unwrap());
     assert_eq!(state_of(&a, "b"), NodeLiveness::Fenced);
-    // A build that does not know the columns changes the others only.
+    // A build that does not know the columns of the mark changes only the others.
     let c = Living::new(join(&database, "c"), NEVER);
     c.lease.note_draining();
     wait_for(&a, "c", NodeLiveness::Draining);

@@ -3,7 +3,8 @@
 use super::*;
 use crate::chat::contract::{AdminRequest, AdminTicket};
 
-/// The operator disconnects ann, who is not here; gives the number of the order to node 2.
+/// The operator disconnects Ann, who is not on this node. Returns the number of the order that this
+/// node sends to node 2.
 fn disconnect(node: &mut TestNode) -> u64 {
     let request = AdminRequest::Disconnect { name: user("ann") };
     node.event(CoreEvent::Admin { ticket: AdminTicket(7), request });

@@ -1,5 +1,5 @@
-//! One node by hand: its jobs are answered one by one, as the test says, and what it says to others
-//! is looked at.
+//! One node, driven by hand: the tests answer its jobs one by one, and check what it sends to other
+//! nodes.
 
 mod coming;
 mod endings;
@@ -33,7 +33,7 @@ fn user(name: &str) -> UserName {
     UserName::new(name).unwrap()
 }
 
-/// Life `epoch` of a node.
+/// The incarnation of a node with this epoch.
 fn life(node: u16, epoch: u64) -> NodeIncarnation {
     NodeIncarnation { node: NodeId::new(node).unwrap(), epoch }
 }
@@ -49,7 +49,7 @@ fn owner(at: NodeIncarnation, epoch: u64) -> UserOwner {
     UserOwner { incarnation: Some(at), epoch, floor: 0 }
 }
 
-/// It is saved, and the receiver belongs to this one.
+/// The push was saved, and the store has read this owner of its receiver.
 fn saved(at: Option<UserOwner>) -> JobOutcome {
     JobOutcome::Cluster(Box::new(ClusterJobOutcome::Saved { is_first: true, owner: at }))
 }
@@ -67,7 +67,7 @@ fn loaded(epoch: u64, friends: &[&str], page: PushPage) -> JobOutcome {
     JobOutcome::Cluster(Box::new(ClusterJobOutcome::Loaded { epoch, friends, page }))
 }
 
-/// Dirty receivers of whom nothing is known but their names.
+/// Dirty receivers with these names; the other fields have their defaults.
 fn dirty(names: &[&str]) -> DirtyReceivers {
     DirtyReceivers { listed: names.iter().map(|name| user(name)).collect(), ..DirtyReceivers::default() }
 }
@@ -89,17 +89,17 @@ fn page(pushes: Vec<Push>) -> PushPage {
 struct TestNode {
     chat: ChatCore,
     now: TurnTimestamp,
-    /// Submitted and not answered.
+    /// The jobs that are submitted and not answered.
     jobs: VecDeque<(JobTicket, Job)>,
-    /// Said to others.
+    /// The records sent to other nodes.
     sent: Vec<(NodeIncarnation, NodeMessage)>,
-    /// For node 2, over the bus.
+    /// The frames published on the bus, for any node.
     published: Vec<BusFrame>,
     views_asked: usize,
     replies: Vec<(ConnId, Reply)>,
     pushes: Vec<(ConnId, Push)>,
     closed: Vec<ConnId>,
-    /// To the operator.
+    /// The answers to the operator.
     told: Vec<AdminAnswer>,
     conns: u32,
 }
@@ -160,19 +160,19 @@ impl TestNode {
         self.event(CoreEvent::Frame { from: life(OTHER, 1), record });
     }
 
-    /// The first job of which this is true.
+    /// The place of the first job that `is_it` accepts.
     fn place_of(&self, is_it: impl Fn(&Job) -> bool) -> Option<usize> {
         self.jobs.iter().position(|(_, job)| is_it(job))
     }
 
-    /// Answers the first job of which this is true; there must be one.
+    /// Answers the first job that `is_it` accepts; there must be one.
     fn answer(&mut self, is_it: impl Fn(&Job) -> bool, outcome: JobOutcome) {
         let place = self.place_of(is_it).unwrap_or_else(|| panic!("no such job among {:?}", self.jobs));
         let (ticket, _) = self.jobs.remove(place).unwrap();
         self.event(CoreEvent::Finished { ticket, outcome });
     }
 
-    /// Begins a log-in; its job `LogIn` is to be answered.
+    /// Begins a log-in; the caller must answer its job `LogIn`.
     fn ask_log_in(&mut self, name: &str) -> ConnId {
         let conn = ConnId { slot: self.conns, generation: 0 };
         self.conns += 1;
@@ -210,12 +210,12 @@ impl TestNode {
         self.event(CoreEvent::Input { conn, input });
     }
 
-    /// Node 2 wants a user.
+    /// Node 2 asks this node to release a user.
     fn release(&mut self, name: &str, epoch: u64, claim: u64) {
         self.frame(NodeMessage::Release { user: user(name), epoch, claim });
     }
 
-    /// The answers to that.
+    /// The answers to such requests.
     fn released(&self) -> Vec<&UserHandoverData> {
         let all = self.sent.iter().filter_map(|(_, record)| match record {
             NodeMessage::Released(released) => Some(&**released),

@@ -1,9 +1,10 @@
-//! A user logs in on another node, and this node lets them go.
+//! A user logs in on another node, and this node releases the user to it.
 
 use super::super::contract::BusRecord;
 use super::*;
 
-/// Ann is released to node 3. Was it told that it missed records, and which receivers are dirty?
+/// Releases Ann to node 3. Returns whether that node was told that it missed records, and the dirty
+/// receivers that it got.
 fn release_to_three(node: &mut TestNode) -> (bool, DirtyReceivers) {
     release_one_to_three(node, "ann")
 }
@@ -45,7 +46,7 @@ fn a_release_waits_for_all_messages_of_the_user_even_those_not_in_the_dedup_wind
     node.answer(save_of("m2"), saved(None));
     assert_eq!(node.count(owner_of("ann")), 0, "m3 is not durable");
     node.answer(save_of("m3"), JobOutcome::Failed);
-    assert_eq!(node.count(owner_of("ann")), 0, "it is saved again");
+    assert_eq!(node.count(owner_of("ann")), 0, "m3 is being saved again");
     node.pass(1_000);
     node.answer(save_of("m3"), saved(None));
     node.answer(owner_of("ann"), owned(owner(life(OTHER, 1), 1)));
@@ -84,9 +85,9 @@ fn a_release_begins_anew_if_the_user_was_here_again() {
     node.say(again, "ann", "m1", "bob");
     // Then the user logs in on another node again.
     node.release("ann", 2, 8);
-    assert_eq!(node.closed, [ann, again], "the connection of the second time is closed");
+    assert_eq!(node.closed, [ann, again], "the connection of the second log-in is closed, too");
     node.answer(owner_of("ann"), owned(owner(life(1, 1), 2)));
-    assert!(node.released().is_empty(), "m1 is not durable, and that answer was asked for before");
+    assert!(node.released().is_empty(), "m1 is not durable, and this barrier was submitted before it");
     node.answer(save_of("m1"), saved(None));
     node.answer(owner_of("ann"), owned(owner(life(1, 1), 2)));
     let [released] = node.released()[..] else { panic!("{:?}", node.sent) };
@@ -105,8 +106,8 @@ fn a_refused_message_for_a_user_who_moves_is_not_saved_after_a_later_one() {
     node.answer(save_of("m1"), JobOutcome::Failed);
     node.answer(save_of("m2"), saved(Some(owner(life(OTHER, 1), 1))));
     node.release("ann", 1, 7);
-    assert_eq!(node.count(save_of("m1")), 0, "it would come behind m2");
-    assert_eq!(node.count(owner_of("ann")), 1, "and is not waited for");
+    assert_eq!(node.count(save_of("m1")), 0, "it would come after m2");
+    assert_eq!(node.count(owner_of("ann")), 1, "the release does not wait for m1");
 }
 
 #[test]
@@ -123,8 +124,8 @@ fn dirty_receivers_are_handed_over() {
     assert_eq!(released.dirty, dirty(&["bob"]));
 }
 
-/// Node 2 may not have read that it must look. If Ann goes on to it by way of node 3, only that
-/// node can tell it.
+/// Node 2 may not have read yet that it must look. If Ann moves to node 2 by way of node 3, only
+/// node 3 can tell node 2.
 #[test]
 fn receivers_whose_node_has_not_confirmed_that_it_looks_are_handed_over() {
     const OTHERS: [u16; 2] = [2, 3];
@@ -136,7 +137,7 @@ fn receivers_whose_node_has_not_confirmed_that_it_looks_are_handed_over() {
         node.say(ann, "ann", id, friend);
         node.answer(save_of(id), saved(Some(owner(life(at, 1), 1))));
     }
-    assert_eq!(release_to_three(&mut node).1, dirty(&["bob"]), "node 3 reads of Cid before it reads of Ann");
+    assert_eq!(release_to_three(&mut node).1, dirty(&["bob"]), "node 3 reads of Cid before the release of Ann");
 }
 
 #[test]
@@ -191,7 +192,8 @@ fn with_too_many_unconfirmed_looks_the_other_node_reads_everything() {
     assert_eq!((missed, unlisted.has_unlisted), (true, true));
 }
 
-/// Ann says something to her friends, who belong to node 2, until the link to it gives up.
+/// Ann sends messages to her friends, who belong to node 2, until the link to that node gives up
+/// its records.
 fn give_up_link_to_two(node: &mut TestNode, ann: ConnId, friends: &[&str]) {
     for (n, friend) in friends.iter().enumerate() {
         let (id, before) = (format!("m{n}"), node.chat.bus_memory_bytes());
@@ -217,7 +219,7 @@ fn what_a_link_gave_up_is_told_even_if_no_owner_waits_to_be_told() {
         let ann = node.log_in("ann", &friends);
         give_up_link_to_two(&mut node, ann, &friends);
         if with_notice {
-            // An unrelated update is told: Zed belongs to no node.
+            // An unrelated notice ends: Zed belongs to no node.
             node.say(ann, "ann", "z", "zed");
             node.answer(save_of("z"), saved(None));
             node.answer(owner_of("zed"), owned(UserOwner::default()));
@@ -227,14 +229,15 @@ fn what_a_link_gave_up_is_told_even_if_no_owner_waits_to_be_told() {
     }
 }
 
-/// A node confirms everything that was published last.
+/// The node with this number confirms the last batch that was published.
 fn confirm(node: &mut TestNode, number: u16) {
     let confirmed_batch = node.published.iter().rev().find_map(|frame| Some(frame.batch.as_ref()?.position));
     let frame = Box::new(BusFrame { view: 2, confirmed_batch, refused_epoch: None, batch: None });
     node.event(CoreEvent::Bus { from: life(number, 1), frame });
 }
 
-/// Node 3 has read everything since. The node to which Zed goes from there may not have.
+/// Node 3 has looked at all lists since then. The node to which a user moves from node 3 may not
+/// have.
 #[test]
 fn what_a_link_gave_up_is_handed_on_with_every_user_until_all_nodes_have_read() {
     let names: Vec<String> = (0..500).map(|n| format!("friend{n:04}")).collect();
@@ -250,9 +253,9 @@ fn what_a_link_gave_up_is_handed_on_with_every_user_until_all_nodes_have_read() 
     let to_two = node.published.split_off(0);
     let unlisted = DirtyReceivers { has_unlisted: true, ..dirty(&[]) };
     assert_eq!(release_one_to_three(&mut node, "wil"), (true, unlisted.clone()));
-    assert_eq!(release_one_to_three(&mut node, "xia"), (false, unlisted.clone()), "it was told before");
+    assert_eq!(release_one_to_three(&mut node, "xia"), (false, unlisted.clone()), "node 3 was told before");
     confirm(&mut node, 3);
-    assert_eq!(release_one_to_three(&mut node, "yan"), (false, unlisted), "node 2 has not read");
+    assert_eq!(release_one_to_three(&mut node, "yan"), (false, unlisted), "node 2 has not confirmed");
     node.published = to_two;
     confirm(&mut node, 2);
     assert_eq!(release_one_to_three(&mut node, "zed"), (false, dirty(&[])));
