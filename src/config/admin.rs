@@ -57,14 +57,12 @@ pub(super) fn read(
                     None => {
                         let known = OPTIONS_OF_PLACE.into_iter().chain(FLAGS);
                         let meant = did_you_mean("--", name, known);
-                        return Err(format!(
-                            "hongyan admin has no option \"--{name}\"{meant}; {HELP} shows what there is"
-                        ));
+                        return Err(format!("hongyan admin has no option \"--{name}\"{meant}; see {HELP}"));
                     }
                 }
             }
             Arg::Short(letter) => {
-                return Err(format!("hongyan admin has no option \"-{letter}\"; {HELP} shows what there is"));
+                return Err(format!("hongyan admin has no option \"-{letter}\"; see {HELP}"));
             }
             Arg::Value(word) => {
                 let word = word.string().map_err(|_| "an argument is not valid UTF-8".to_owned())?;
@@ -119,7 +117,7 @@ impl ParsedAdminArgs {
 
     fn verb(&self) -> Result<AdminVerb, String> {
         let Some((verb, words)) = self.words.split_first() else {
-            return Err(format!("hongyan admin needs a command, such as status; {HELP} shows what there is"));
+            return Err(format!("hongyan admin needs a command, such as status; see {HELP}"));
         };
         let change = |change| AdminVerb::Change { name: words.first().cloned().unwrap_or_default(), change };
         let (usage, count, read) = match verb.as_str() {
@@ -146,12 +144,12 @@ impl ParsedAdminArgs {
                 ("[--plain] NAME", 1, change(AdminAccountCommand::ResetPassword { is_plain: self.is_plain }))
             }
             "delete" => ("NAME --yes", 1, change(AdminAccountCommand::Delete)),
-            "backup" => return Err(format!("hongyan admin backup needs one FILE; {HELP} shows what there is")),
+            "backup" => return Err(format!("hongyan admin backup needs one FILE; see {HELP}")),
             // Not repeated: it may be a password in the wrong place.
             other => {
                 let meant = did_you_mean("", other, VERBS.into_iter().chain(["backup"]));
                 let shown = if meant.is_empty() { String::new() } else { format!(" {other:?}{meant}") };
-                return Err(format!("hongyan admin has no such command{shown}; {HELP} shows what there is"));
+                return Err(format!("hongyan admin has no such command{shown}; see {HELP}"));
             }
         };
         let allowed: &[&str] = match verb.as_str() {
@@ -184,7 +182,7 @@ impl ParsedAdminArgs {
     fn check_flags(&self, verb: &str, allowed: &[&str]) -> Result<(), String> {
         let given = [("all", self.to_all), ("yes", self.is_confirmed), ("plain", self.is_plain), ("wait", self.waits)];
         match given.into_iter().find(|(flag, is_given)| *is_given && !allowed.contains(flag)) {
-            Some((flag, _)) => Err(format!("hongyan admin {verb} has no option --{flag}; {HELP} shows what there is")),
+            Some((flag, _)) => Err(format!("hongyan admin {verb} has no option --{flag}; see {HELP}")),
             None => Ok(()),
         }
     }

@@ -14,7 +14,7 @@ pub(super) fn given_twice_error(name: &str) -> String {
 pub(super) fn unexpected_argument_error(value: &OsStr, help: &str) -> String {
     let value = value.to_string_lossy();
     let shown = if value.contains([':', '@']) { String::new() } else { format!(" {:?}", shorten(&value)) };
-    format!("unexpected argument{shown}; {help} shows what there is")
+    format!("unexpected argument{shown}; see {help}")
 }
 
 /// Lexopt's errors as sentences, without repeating a value (it may be a store URL with its

@@ -71,7 +71,7 @@ where
 }
 
 fn unknown_flag_error(flag: &str, meant: &str) -> String {
-    format!("unknown option {:?}{meant}; hongyan --help shows what there is", shorten(flag))
+    format!("unknown option {:?}{meant}; see hongyan --help", shorten(flag))
 }
 
 const WIDTH: usize = 98;

@@ -32,10 +32,10 @@ pub(super) fn read(
             }
             Arg::Long(name) => {
                 let meant = did_you_mean("--", name, ["store", "help", "version"]);
-                return Err(format!("hongyan backup has no option \"--{name}\"{meant}; {HELP} shows what there is"));
+                return Err(format!("hongyan backup has no option \"--{name}\"{meant}; see {HELP}"));
             }
             Arg::Short(letter) => {
-                return Err(format!("hongyan backup has no option \"-{letter}\"; {HELP} shows what there is"));
+                return Err(format!("hongyan backup has no option \"-{letter}\"; see {HELP}"));
             }
             Arg::Value(value) if file.is_none() && !value.is_empty() => file = Some(value.into()),
             Arg::Value(value) => return Err(unexpected_argument_error(&value, HELP)),
@@ -49,7 +49,7 @@ pub(super) fn read(
     };
     let value = value.string().map_err(|_| format!("{source} is not valid UTF-8"))?;
     let store = StoreUrl::parse(&value).map_err(|why| format!("{source}: {why}"))?;
-    let file = file.ok_or_else(|| format!("hongyan backup needs a FILE to write to; {HELP} shows what there is"))?;
+    let file = file.ok_or_else(|| format!("hongyan backup needs a FILE to write to; see {HELP}"))?;
     Ok(CliCommand::Backup(BackupOrder { store, file }))
 }
 
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_one_sentence_without_a_password() {
+    fn each_error_is_one_sentence_without_a_password() {
         for (args, words) in [
             (&["backup", "f"][..], &["--store URL", "HONGYAN_STORE"][..]),
             (&["backup", "--store", "sqlite:a"], &["FILE", "hongyan backup --help"]),

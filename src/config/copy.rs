@@ -31,11 +31,11 @@ pub(super) fn read(
                 }
                 None => {
                     let meant = did_you_mean("--", name, ["from", "to", "help", "version"]);
-                    return Err(format!("hongyan copy has no option \"--{name}\"{meant}; {HELP} shows what there is"));
+                    return Err(format!("hongyan copy has no option \"--{name}\"{meant}; see {HELP}"));
                 }
             },
             Arg::Short(letter) => {
-                return Err(format!("hongyan copy has no option \"-{letter}\"; {HELP} shows what there is"));
+                return Err(format!("hongyan copy has no option \"-{letter}\"; see {HELP}"));
             }
             Arg::Value(value) => return Err(unexpected_argument_error(&value, HELP)),
         }

@@ -61,7 +61,7 @@ fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<ConfigFileEntry,
         }
         let known = OPTIONS.iter().map(|opt| opt.name).filter(|name| *name != CONFIG);
         let meant = did_you_mean("", &key, known);
-        return Err(format!("{place}: unknown option {key:?}{meant}; hongyan --help shows what there is"));
+        return Err(format!("{place}: unknown option {key:?}{meant}; see hongyan --help"));
     };
     if opt.name == CONFIG {
         return Err(format!("{place}: a configuration file cannot name another one"));

@@ -35,7 +35,7 @@ impl EnvVariables {
                 let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
                 let meant = did_you_mean(PREFIX, &name[PREFIX.len()..], known);
                 let why = "unknown variable of the environment";
-                return Err(format!("{why} {}{meant}; hongyan --help shows what there is", shorten(name)));
+                return Err(format!("{why} {}{meant}; see hongyan --help", shorten(name)));
             }
         }
         Ok(Self(ours))

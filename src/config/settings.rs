@@ -121,7 +121,7 @@ pub(super) fn check_relations(config: &mut Config, given: &[&str]) -> Result<(),
         (Some(_), None) => {
             return Err("--push-hook needs --push-hook-secret-file, the key of its signatures".to_owned());
         }
-        (None, Some(_)) => return Err("--push-hook-secret-file needs --push-hook, the URL to tell".to_owned()),
+        (None, Some(_)) => return Err("--push-hook-secret-file needs --push-hook, the URL of a service".to_owned()),
         _ => {}
     }
     relate_admin(config)?;
@@ -129,14 +129,14 @@ pub(super) fn check_relations(config: &mut Config, given: &[&str]) -> Result<(),
         return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());
     }
     if config.node_name.is_none() && !config.bus.is_empty() {
-        return Err("--bus needs --node-name: it is there for nodes to talk to each other".to_owned());
+        return Err("--bus needs --node-name: only the nodes of a cluster use a bus".to_owned());
     }
     if config.node_name.is_some() {
         if !matches!(config.store, StoreUrl::Mysql(_)) {
             return Err("--node-name needs a store that several machines share: --store mysql://…".to_owned());
         }
         if config.is_standby {
-            return Err("--standby and --node-name exclude each other: the nodes stand in for one another".to_owned());
+            return Err("--standby and --node-name exclude each other: a node needs no standby".to_owned());
         }
     }
     // A frame becomes at most three times as large when it is written in the other content form. A

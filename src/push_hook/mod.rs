@@ -142,7 +142,7 @@ impl HookShared {
             let too_old = state.queue.drop_expired(now);
             if too_old > 0 {
                 state.counts.dropped += too_old;
-                self.log_failure(&mut state, "it is too slow");
+                self.log_failure(&mut state, "it is too slow, so requests waited too long");
             }
             match state.queue.next(now) {
                 NextHookSend::Send(message) => {

@@ -90,7 +90,7 @@ pub(crate) fn parse(line: &str, open: Option<&str>) -> Result<InputCommand, Stri
         return Ok(InputCommand::Panic);
     }
     let Some((word, usage, _)) = COMMANDS.iter().find(|(name, ..)| *name == word) else {
-        return Err(format!("there is no command /{word}; /help shows what there is, // writes a slash"));
+        return Err(format!("there is no command /{word}; /help lists the commands, // writes a slash"));
     };
     if usage.is_empty() && !rest.is_empty() {
         return Err(format!("/{word} takes nothing behind it"));

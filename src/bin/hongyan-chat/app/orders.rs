@@ -227,7 +227,7 @@ impl ChatApp {
         };
         let text = format!(
             "{head}{}\n\nCompare it with {name} where nobody can change it: face to face, or by a call. If both see \
-             the same number, nobody reads along.",
+             the same number, nobody else can read your messages.",
             format_in_rows(&safety)
         );
         self.show("Safety number", &text);
