@@ -30,7 +30,7 @@ fn the_chinese_readme_has_the_same_commands_and_the_same_conversation() {
 }
 
 #[test]
-fn the_pictures_and_pages_that_they_link_are_there() {
+fn the_pictures_and_pages_that_the_readmes_link_exist() {
     for name in ["README.md", "README.zh-CN.md"] {
         for link in read(name).split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap();
@@ -48,7 +48,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn the_headings_that_pages_link_are_there() {
+fn the_headings_that_pages_link_exist() {
     let folder = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let pages = folder.chain(["README.md", "README.zh-CN.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
     for page in pages.filter(|page| page.extension().is_some_and(|ending| ending == "md")) {
@@ -66,7 +66,7 @@ fn the_headings_that_pages_link_are_there() {
 }
 
 #[test]
-fn the_first_conversation_goes_as_it_is_told() {
+fn the_first_conversation_works_as_the_readme_says() {
     let readme = read("README.md");
     let blocks = blocks(&readme);
     let lines: Vec<&str> = blocks.iter().filter_map(|block| block.strip_prefix("\n{")).collect();

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_bounded_and_removes_the_longest_unused_and_what_is_too_old() {
+    fn the_table_is_bounded_and_evicts_the_longest_unused_and_old_entries_do_not_count() {
         let mut trust = KnownLoginAddresses::default();
         for user in 1..1_000 {
             trust.note(user, 7, user, 10);

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_header_says_the_same() {
+    fn the_header_forwarded_gives_the_client_in_the_same_way() {
         for (lines, expected) in [
             (&["for=192.0.2.7"][..], "192.0.2.7"),
             (&["For=\"192.0.2.7:4711\";proto=https;by=10.0.0.1"], "192.0.2.7"),

@@ -88,7 +88,7 @@ mod tests {
     use crate::protocol::field::UserName;
 
     #[test]
-    fn each_note_is_counted_under_its_cause() {
+    fn each_log_event_is_counted_under_its_cause() {
         let user = UserName::new("ann").unwrap();
         let client = ConnAndAddress { conn: ConnId { slot: 1, generation: 2 }, address_key: None };
         let mut noted = LogEventCounts::default();

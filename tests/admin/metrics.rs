@@ -69,7 +69,7 @@ fn becomes(managed: &Managed, sample: &str, value: f64) {
 }
 
 #[test]
-fn the_numbers_are_those_of_what_happened() {
+fn the_metrics_have_the_values_of_what_happened() {
     let managed = Managed::start();
     let (mut ann, mut bob) = managed.server.friends("ann", "bob");
     let web = managed.server.client(Transport::WebSocket, ContentForm::Text);
@@ -172,7 +172,7 @@ fn a_push_that_is_sent_again_and_again_shows_its_age() {
 /// The third-party parser is that of the Python library `prometheus_client`, where it is installed.
 /// `HONGYAN_TEST_PYTHON` names a Python that has it.
 #[test]
-fn a_real_parser_takes_them() {
+fn a_third_party_parser_accepts_the_metrics() {
     let python = std::env::var("HONGYAN_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = Command::new(&python).args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
     if !has.is_ok_and(|status| status.success()) {

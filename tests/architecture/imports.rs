@@ -217,7 +217,7 @@ pub fn graph(of: &BTreeMap<Name, Vec<Import>>) -> Graph {
 /// Modules that name each other in a cycle, if there are any. Again and again, this removes the
 /// modules that name none of the rest, or that none of the rest names. The modules that are left
 /// are on a cycle, or on a path between two.
-pub fn circles(graph: &Graph) -> Vec<Name> {
+pub fn cycles(graph: &Graph) -> Vec<Name> {
     let mut left: Vec<Name> = graph.keys().cloned().collect();
     loop {
         let before = left.len();

@@ -7,7 +7,7 @@ mod functions;
 mod imports;
 mod texts;
 
-use imports::{Import, Name, circles, graph, imports, module_of};
+use imports::{Import, Name, cycles, graph, imports, module_of};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -144,7 +144,7 @@ fn forbidden(module: &Name, imports: &[Import]) -> Vec<String> {
 }
 
 #[test]
-fn every_part_knows_only_what_it_may() {
+fn every_part_names_only_modules_that_it_may() {
     let all = all_imports();
     none(&all.iter().flat_map(|(module, imports)| forbidden(module, imports)).collect::<Vec<_>>());
 }
@@ -192,7 +192,7 @@ fn planted_violations_are_found_wherever_they_are() {
 }
 
 #[test]
-fn a_circle_is_found_and_what_hangs_on_it_is_not_blamed() {
+fn a_cycle_is_found_and_modules_that_only_lead_to_or_from_it_are_not_blamed() {
     let of = |module: &str, text: &str| (name(module), imports(text, &name(module)).0);
     let all = BTreeMap::from([
         of("chat::a", "use super::b::B;"),
@@ -201,12 +201,12 @@ fn a_circle_is_found_and_what_hangs_on_it_is_not_blamed() {
         of("chat::d", ""),
         of("chat::e", "use super::a;"),
     ]);
-    assert_eq!(circles(&graph(&all)), [name("chat::a"), name("chat::b"), name("chat::c")]);
+    assert_eq!(cycles(&graph(&all)), [name("chat::a"), name("chat::b"), name("chat::c")]);
 }
 
 /// The parts of the program whose modules must not name each other in a cycle. The root of a part
 /// does not count: it may name all its modules, and they may name it.
-const WITHOUT_CIRCLES: [&str; 11] =
+const WITHOUT_CYCLES: [&str; 11] =
     ["protocol", "chat", "net", "store", "admin", "config", "bus", "client", "push_hook", "server", "copy"];
 
 /// Types that have the state of a whole part. Many modules of the part add methods to the type, and
@@ -215,7 +215,7 @@ const WITHOUT_CIRCLES: [&str; 11] =
 const STATE_OF_A_PART: [&str; 1] = ["net::hub::Hub"];
 
 /// The modules of a part that name each other in a cycle, and the modules that each of them names.
-fn circles_in(part: &str, all: &BTreeMap<Name, Vec<Import>>) -> Vec<String> {
+fn cycles_in(part: &str, all: &BTreeMap<Name, Vec<Import>>) -> Vec<String> {
     let is_state = |import: &Import| STATE_OF_A_PART.iter().any(|state| import.name == name(state));
     let of_part = all.iter().filter(|(module, _)| module.len() > 1 && module[0] == part);
     let counted = of_part.map(|(module, imports)| {
@@ -223,7 +223,7 @@ fn circles_in(part: &str, all: &BTreeMap<Name, Vec<Import>>) -> Vec<String> {
         (module.clone(), imports.cloned().collect())
     });
     let edges = graph(&counted.collect());
-    let said = circles(&edges).into_iter().map(|module| {
+    let said = cycles(&edges).into_iter().map(|module| {
         let to: Vec<String> = edges[&module].iter().map(|to| to.join("::")).collect();
         format!("{} names {}", module.join("::"), to.join(", "))
     });
@@ -231,16 +231,16 @@ fn circles_in(part: &str, all: &BTreeMap<Name, Vec<Import>>) -> Vec<String> {
 }
 
 #[test]
-fn the_modules_of_a_part_do_not_name_each_other_in_a_circle() {
+fn the_modules_of_a_part_do_not_name_each_other_in_a_cycle() {
     let all = all_imports();
-    for part in WITHOUT_CIRCLES {
+    for part in WITHOUT_CYCLES {
         assert!(all.keys().any(|module| module.len() > 1 && module[0] == part), "{part} has no modules");
-        none(&circles_in(part, &all));
+        none(&cycles_in(part, &all));
     }
 }
 
 #[test]
-fn a_circle_is_found_in_its_part_and_not_by_the_state_of_the_part() {
+fn a_cycle_is_found_in_its_part_and_not_by_the_state_of_the_part() {
     let of = |module: &str, text: &str| (name(module), imports(text, &name(module)).0);
     let all = BTreeMap::from([
         of("net::hub", "use super::input::Input;"),
@@ -249,13 +249,13 @@ fn a_circle_is_found_in_its_part_and_not_by_the_state_of_the_part() {
         of("store::pool", "use super::work::Work; use super::Store;"),
         of("store::work", "use crate::store::pool::Pool;"),
     ]);
-    assert_eq!(circles_in("net", &all), Vec::<String>::new());
+    assert_eq!(cycles_in("net", &all), Vec::<String>::new());
     assert_eq!(
-        circles_in("store", &all),
+        cycles_in("store", &all),
         ["store::pool names store::work", "store::work names store::pool"],
         "the root of a part may be named"
     );
     let more = of("net::hub", "use super::input::Input; pub struct Settings;");
     let input = of("net::input", "use super::hub::{Hub, Settings};");
-    assert_eq!(circles_in("net", &BTreeMap::from([more, input])).len(), 2, "another type of the same file");
+    assert_eq!(cycles_in("net", &BTreeMap::from([more, input])).len(), 2, "another type of the same file");
 }

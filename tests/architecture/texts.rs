@@ -31,7 +31,7 @@ fn the_pure_modules_deny_clocks_and_threads() {
 }
 
 #[test]
-fn files_and_functions_fit_a_head() {
+fn files_and_functions_are_short() {
     let mut complaints = Vec::new();
     for path in ["src", "tests", "benches", "examples"].into_iter().flat_map(|folder| files(folder, "rs")) {
         let text = read(&path);
@@ -66,7 +66,7 @@ fn wide_comments(path: &Path, text: &str) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn comments_can_be_read_without_moving_the_head() {
+fn comments_are_narrow() {
     let folders = ["src", "tests", "benches", "examples", "fuzz/fuzz_targets", "web", "packaging"];
     let alone =
         ["Cargo.toml", "fuzz/Cargo.toml", "clippy.toml", ".cargo/config.toml", "schema.sql", "build.rs", "test"];
@@ -102,7 +102,7 @@ fn a_wide_comment_is_found_in_files_of_each_kind() {
 }
 
 #[test]
-fn nothing_is_left_open_and_the_project_speaks_of_itself() {
+fn there_are_no_open_ends_and_no_references_to_things_outside_the_project() {
     // The words are put together from parts, so that the test does not find them in this file.
     let open = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["un", "safe {"].concat(), ["#[ign", "ore"].concat()];
     let elsewhere =

@@ -12,7 +12,7 @@ fn start(fake: &Fake) -> Client {
 }
 
 #[test]
-fn what_is_no_frame_ends_the_connection_and_the_client_comes_back() {
+fn input_that_is_no_frame_ends_the_connection_and_the_client_reconnects() {
     let fake = Fake::start();
     let client = start(&fake);
     for bad in [
@@ -185,7 +185,7 @@ fn a_server_that_talks_without_an_end_does_not_hold_up_a_sign_up() {
 }
 
 #[test]
-fn only_so_many_requests_wait_for_their_answers() {
+fn requests_beyond_the_limit_are_refused_as_busy() {
     let fake = Fake::start();
     let mut few = options(&fake.url(), "ann");
     few.requests_max = 3;
@@ -220,7 +220,7 @@ fn a_message_whose_answer_was_lost_is_sent_again_under_its_id() {
 }
 
 #[test]
-fn the_server_may_end_it_and_may_not_end_it() {
+fn forbidden_ends_the_client_and_a_stop_of_the_server_does_not() {
     let fake = Fake::start();
     let client = start(&fake);
     for code in ["IDLE: silence", "SHUTTING_DOWN: bye", "UNAVAILABLE: the operator ended it"] {
@@ -235,7 +235,7 @@ fn the_server_may_end_it_and_may_not_end_it() {
 }
 
 #[test]
-fn a_web_socket_server_of_another_kind_is_refused() {
+fn a_server_that_does_not_accept_the_web_socket_is_unreachable() {
     for answer in [
         "HTTP/1.1 200 OK\r\n\r\n".to_owned(),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: no\r\n\r\n".to_owned(),
@@ -253,7 +253,7 @@ fn a_web_socket_server_of_another_kind_is_refused() {
 }
 
 #[test]
-fn a_program_that_is_gone_takes_its_connection_along() {
+fn a_clone_keeps_the_connection_until_it_is_closed() {
     let fake = Fake::start();
     let client = start(&fake);
     let other = client.clone();

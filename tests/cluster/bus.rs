@@ -137,7 +137,7 @@ fn send_until_promised(sender: &mut Client, id: &str, to: &str) {
 
 /// The freeze is longer than the lease: a node that cannot write itself fences nobody.
 #[test]
-fn pairs_talk_on_while_the_database_is_frozen_and_neighbours_without_the_bus_too() {
+fn while_the_database_is_frozen_pairs_talk_over_the_bus_and_users_of_one_node_even_without_it() {
     let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
     let [a, b] = ["a", "b"].map(|name| start(&database, &redis.url(), name));
     make_friends(a.addr, &["ann", "bob", "cid", "dan"]);

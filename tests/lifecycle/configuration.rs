@@ -78,7 +78,7 @@ fn a_wrong_file_is_refused_in_one_sentence_with_its_line() {
 }
 
 #[test]
-fn checking_says_what_there_is_and_opens_neither_the_store_nor_the_port() {
+fn check_config_prints_a_summary_and_opens_neither_the_store_nor_the_port() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let _held = TcpListener::bind(&taken).unwrap();
@@ -105,7 +105,7 @@ fn checking_says_what_there_is_and_opens_neither_the_store_nor_the_port() {
 }
 
 #[test]
-fn a_password_that_everybody_may_read_is_warned_of_at_the_start_and_by_the_check() {
+fn the_start_and_check_config_warn_of_a_password_in_a_file_that_everybody_may_read() {
     let folder = tempfile::tempdir().unwrap();
     let text =
         format!("listen = \"127.0.0.1:0\"\nstore-wait = \"0s\"\nstore = \"mysql://u:geheim@{}/d\"\n", free_addr());

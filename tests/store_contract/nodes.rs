@@ -129,7 +129,7 @@ fn nodes_have_numbers_that_stay_and_one_key() {
 }
 
 #[test]
-fn many_that_join_at_once_each_have_a_place() {
+fn nodes_that_join_at_once_get_different_numbers() {
     let Some(database) = Database::new() else { return };
     let url = database.url();
     let joining: Vec<_> = (0..8)
@@ -159,7 +159,7 @@ fn many_that_join_at_once_each_have_a_place() {
 }
 
 #[test]
-fn a_server_alone_and_a_cluster_refuse_each_others_database() {
+fn a_single_server_and_a_cluster_refuse_each_others_database() {
     let Some(database) = Database::new() else { return };
     drop(database.server().connect().unwrap());
     let why = NodeDatabase::join(&database.url(), "a").unwrap_err().to_string();
@@ -197,7 +197,7 @@ fn the_database_of_one_server_becomes_that_of_a_cluster_and_back_when_nobody_use
 }
 
 #[test]
-fn nothing_of_a_node_is_committed_behind_its_fence() {
+fn nothing_of_a_node_is_committed_after_its_fence() {
     let Some(database) = Database::new() else { return };
     let (a, b) = (join(&database, "a"), join(&database, "b"));
     let (mut one, mut other) = (a.connect().unwrap(), a.connect().unwrap());
@@ -271,7 +271,7 @@ fn a_node_that_writes_without_a_pause_is_fenced_all_the_same() {
 }
 
 #[test]
-fn a_name_is_that_of_one_process_while_it_lives() {
+fn a_second_process_cannot_take_the_name_of_a_live_node() {
     let Some(database) = Database::new() else { return };
     let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
     let why = NodeDatabase::join(&database.url(), "a").unwrap_err().to_string();
@@ -293,7 +293,7 @@ fn a_name_is_that_of_one_process_while_it_lives() {
 
 /// The next life cannot know whether the former one lives, until that one is fenced.
 #[test]
-fn a_node_that_is_fenced_while_its_next_life_waits_for_a_sign_of_it_begins_all_the_same() {
+fn the_next_life_of_a_node_begins_if_the_former_one_is_fenced_meanwhile() {
     let Some(database) = Database::new() else { return };
     let (a, b) = (join(&database, "a"), join(&database, "b"));
     let mut frozen = mysql::Conn::new(mysql::Opts::from_url(&database.url()).unwrap()).unwrap();
@@ -307,7 +307,7 @@ fn a_node_that_is_fenced_while_its_next_life_waits_for_a_sign_of_it_begins_all_t
 }
 
 #[test]
-fn a_silent_node_is_fenced_by_those_that_live_and_hears_of_it() {
+fn a_silent_node_is_fenced_by_the_live_nodes_and_learns_of_it() {
     let Some(mut database) = Database::new() else { return };
     let silent_max = Duration::from_secs(2);
     let a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
@@ -341,7 +341,7 @@ fn a_silent_node_is_fenced_by_those_that_live_and_hears_of_it() {
 }
 
 #[test]
-fn an_outage_of_the_database_fences_nobody() {
+fn an_outage_of_the_database_fences_no_node() {
     let Some(mut database) = Database::new() else { return };
     let silent_max = Duration::from_secs(2);
     let mut a = Living::new(join(&database, "a"), silent_max);
@@ -361,7 +361,7 @@ fn an_outage_of_the_database_fences_nobody() {
 
 /// A server that stops does this, so that the other nodes need not wait for its silence.
 #[test]
-fn a_node_that_leaves_is_news_at_once() {
+fn the_other_nodes_learn_at_once_that_a_node_has_left() {
     let Some(database) = Database::new() else { return };
     let a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
@@ -373,7 +373,7 @@ fn a_node_that_leaves_is_news_at_once() {
 }
 
 #[test]
-fn the_limit_of_the_numbers_stays_above_the_clock() {
+fn the_limit_of_seq_stays_above_the_clock() {
     let Some(database) = Database::new() else { return };
     let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
     let limit = |view: &ClusterView| view.nodes[0].hlc_limit;
@@ -393,7 +393,7 @@ fn the_limit_of_the_numbers_stays_above_the_clock() {
 
 /// With a bus, the lease works only once a second by itself, so 20 jumps would take 20 s.
 #[test]
-fn the_limit_of_the_numbers_follows_a_jump_of_the_clock_at_once() {
+fn the_limit_of_seq_follows_a_jump_of_the_clock_at_once() {
     let Some(database) = Database::new() else { return };
     let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
     a.lease.poll_rarely(true);
@@ -445,7 +445,7 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
 }
 
 #[test]
-fn records_that_cannot_be_kept_are_missed_in_their_place() {
+fn missed_takes_the_place_of_records_for_which_the_outbox_has_no_room() {
     let Some(mut database) = Database::new() else { return };
     let a = join(&database, "a");
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
@@ -494,7 +494,7 @@ fn a_user_belongs_to_the_first_node_that_claimed_them() {
 }
 
 #[test]
-fn a_page_has_the_first_pushes_that_are_not_known() {
+fn a_page_has_the_first_pushes_that_the_node_does_not_know() {
     let Some(database) = Database::new() else { return };
     let a = join(&database, "a");
     let mut store = a.connect().unwrap();

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn if_there_is_no_room_any_sender_counts_for_a_while() {
+    fn without_room_any_sender_may_have_unknown_receivers_for_a_while() {
         let mut inherited = InheritedReceivers::default();
         let senders = (0..).take_while(|&sender| inherited.insert(sender, dirty(9, false, 0), 0, 100_000)).count();
         assert_eq!(senders, KEPT_MAX / 10);

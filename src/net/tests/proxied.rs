@@ -82,7 +82,7 @@ fn a_proxy_that_speaks_for_itself_is_a_client() {
 }
 
 #[test]
-fn nobody_else_is_believed() {
+fn headers_of_clients_are_not_believed() {
     let mut world = world(0);
     let client = world.connect_from("192.0.2.9").unwrap();
     client.send(v1("127.0.0.1"));
@@ -110,7 +110,7 @@ fn nobody_else_is_believed() {
 }
 
 #[test]
-fn behind_a_proxy_that_does_not_know_its_client_nothing_else_is_believed() {
+fn after_a_proxy_header_without_an_address_no_other_header_is_believed() {
     let mut world = world(0);
     for client in 0..4 {
         let pipe = world.connect_from(PROXY).unwrap();
@@ -128,7 +128,7 @@ fn behind_a_proxy_that_does_not_know_its_client_nothing_else_is_believed() {
 }
 
 #[test]
-fn the_head_of_a_request_says_who_the_client_is() {
+fn the_head_of_a_request_gives_the_address_of_the_client() {
     for piece_max in [0, 9] {
         let mut world = world(piece_max);
         for headers in [
@@ -162,7 +162,7 @@ fn the_head_of_a_request_says_who_the_client_is() {
 }
 
 #[test]
-fn the_rules_of_the_core_concern_the_client_and_not_the_proxy() {
+fn the_core_limits_requests_by_the_address_of_the_client_and_not_of_the_proxy() {
     let rules = CoreSettings { requests_before_login_per_address_max: 5, ..CoreSettings::default() };
     let mut world = world(0);
     world.hub = Hub::new(ChatCore::new(rules, 1, [1, 2]), world.hub.bounds, [1, 2]);
@@ -182,7 +182,7 @@ fn the_rules_of_the_core_concern_the_client_and_not_the_proxy() {
 }
 
 #[test]
-fn a_header_that_is_bad_or_slow_is_the_end_and_silence_is_not() {
+fn a_bad_or_slow_proxy_header_ends_the_connection_and_silence_does_not() {
     let mut world = world(0);
     let bad = world.connect_from(PROXY).unwrap();
     bad.send("PROXY TCP4 nonsense\r\n".to_owned() + BEAT);
@@ -246,7 +246,7 @@ fn only_pages_of_allowed_origins_open_a_websocket() {
 }
 
 #[test]
-fn a_server_that_stops_says_so_to_who_asks_how_it_is() {
+fn a_stopping_server_answers_health_checks_with_503() {
     let mut world = TestConnectionHub::new(23, 0);
     world.store_answers = false;
     let (ann, asks) = (world.connect(), world.connect());

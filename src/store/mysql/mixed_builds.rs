@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_builds_speak_if_they_have_a_version_in_common() {
+    fn two_builds_understand_each_other_if_they_have_a_version_in_common() {
         for (one, other, common) in [
             (1..=1, 1..=1, true),
             (1..=1, 1..=2, true),

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_that_of_one_epoch() {
+    fn a_mark_counts_only_in_its_epoch() {
         for (state, mark) in [(1, NodeMark::Draining), (2, NodeMark::Stopped), (3, NodeMark::Fenced)] {
             assert_eq!(mark.assignments(7), format!("state = {state}, state_epoch = 7"));
             assert_eq!(NodeMark::of_row(state, 7, 7), Some(mark));

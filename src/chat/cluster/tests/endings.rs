@@ -18,7 +18,7 @@ fn disconnect(node: &mut TestNode) -> u64 {
 }
 
 #[test]
-fn a_user_whose_node_says_that_they_were_there_was_disconnected() {
+fn the_answer_of_the_other_node_decides_whether_the_user_was_disconnected() {
     for (was_here, answer) in [(true, AdminAnswer::Done), (false, AdminAnswer::NotOnline)] {
         let mut node = TestNode::new();
         let order = disconnect(&mut node);

@@ -206,7 +206,7 @@ fn give_up_link_to_two(node: &mut TestNode, ann: ConnId, friends: &[&str]) {
 }
 
 #[test]
-fn what_a_link_gave_up_is_told_even_if_no_owner_waits_to_be_told() {
+fn after_a_link_gave_up_records_a_release_says_so_even_if_no_owner_notice_is_pending() {
     const FRIENDS: usize = 500;
     let names: Vec<String> = (0..FRIENDS).map(|n| format!("friend{n:04}")).collect();
     let mut friends: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -239,7 +239,7 @@ fn confirm(node: &mut TestNode, number: u16) {
 /// Node 3 has looked at all lists since then. The node to which a user moves from node 3 may not
 /// have.
 #[test]
-fn what_a_link_gave_up_is_handed_on_with_every_user_until_all_nodes_have_read() {
+fn after_a_link_gave_up_records_every_release_has_unlisted_receivers_until_all_nodes_confirm() {
     let names: Vec<String> = (0..500).map(|n| format!("friend{n:04}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
     let rules = CoreSettings { jobs_per_connection_max: 10_000, link_bytes_max: 64 * 1024, ..CoreSettings::default() };
