@@ -295,7 +295,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "a user with new friends who leaves was never here",
         "src/chat/cluster/presence/tell.rs",
         "was_reported_online: reason != PresenceReportReason::Comes,",
-        "was_reported_online: what == PresenceReportReason::Goes,",
+        "was_reported_online: reason == PresenceReportReason::Goes,",
     ),
     of(
         "a message that is refused before it can be handed over is handed over later",
