@@ -243,8 +243,13 @@ fn seed_16374062_a_request_came_after_the_end_of_a_block_of_which_nobody_learnt(
 }
 
 #[test]
-fn seed_16777126_friends_accepted_again_and_the_answer_was_lost() {
+fn seed_16777126_an_accept_of_nothing_began_while_its_user_was_offline() {
     run(16_777_126, 1_500);
+}
+
+#[test]
+fn seed_16735877_a_request_was_refused_after_a_try_that_was_committed() {
+    run(16_735_877, 1_500);
 }
 
 #[test]

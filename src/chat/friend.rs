@@ -142,7 +142,7 @@ impl ChatCore {
             time_ms,
             push,
             were_friends,
-            was_in_doubt_before: self.in_doubt.is_in_doubt(me),
+            friends_were_unknown: self.in_doubt.is_in_doubt(me) || !self.users.is_here(me),
             failed: 0,
             only_reads: false,
         };

@@ -82,9 +82,9 @@ pub(super) struct RunningFriendOp {
     /// The two were friends when it began. Then no request can have been pending, so this operation
     /// has not accepted one.
     pub(super) were_friends: bool,
-    /// The friendship was in doubt when it began. If the two are friends now, an earlier operation
-    /// may have made them friends.
-    pub(super) was_in_doubt_before: bool,
+    /// It was not known whether the two were friends when it began: the friendship was in doubt,
+    /// or its user was offline. If they are friends now, an earlier operation may be the cause.
+    pub(super) friends_were_unknown: bool,
     /// The number of failed tries.
     pub(super) failed: u32,
     /// It only reads whether the two are friends.

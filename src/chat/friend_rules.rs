@@ -144,7 +144,7 @@ pub(super) fn interpret_friend_outcome(
     // The two are friends: requests of the user who accepted are removed from the other user's
     // list.
     let befriended = FriendEffects { friends: Some(true), removes_requests_of_me: true, ..done };
-    FriendOutcomeMeaning::Known(match outcome {
+    let effects = match outcome {
         JobOutcome::Failed => return FriendOutcomeMeaning::Unknown,
         JobOutcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: PushFate::Kept, ..done },
         JobOutcome::Asked(FriendRequestOutcome::AlreadyPending { time_ms }) => FriendEffects::answer(Ok(*time_ms)),
@@ -186,8 +186,11 @@ pub(super) fn interpret_friend_outcome(
             _ => refused(UNAVAILABLE),
         },
         JobOutcome::Loaded { friends, .. } if friends.contains(other) => {
-            // An older operation that was in doubt when this one began may have made them friends.
-            FriendEffects { answer: if op.was_in_doubt_before { Err(NOT_ASKED) } else { Ok(op.time_ms) }, ..befriended }
+            // If nobody knew it when this operation began, an older one may have made them friends.
+            FriendEffects {
+                answer: if op.friends_were_unknown { Err(NOT_ASKED) } else { Ok(op.time_ms) },
+                ..befriended
+            }
         }
         JobOutcome::Loaded { .. } => refused(NOT_ASKED),
         // An earlier try may have done it: a retry would not tell.
@@ -195,7 +198,11 @@ pub(super) fn interpret_friend_outcome(
             FriendEffects { leaves_doubt: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome)) }
         }
         _ => refused(fault_of(outcome)),
-    })
+    };
+    // An earlier try may have been committed before the accounts or the store changed: a refusal
+    // of the last try says nothing about its push.
+    let is_unknown = op.failed > 0 && effects.answer.is_err();
+    FriendOutcomeMeaning::Known(if is_unknown { FriendEffects { push: PushFate::Unknown, ..effects } } else { effects })
 }
 
 #[cfg(test)]

@@ -125,6 +125,55 @@ fn a_refusal_after_an_unknown_outcome_is_read_back() {
     assert_eq!((w.heard(ann), w.heard(bob)), (vec!["MF m1".to_owned()], vec!["MF m2".to_owned()]));
 }
 
+/// The accept begins when Bob's connection is gone: nobody knows then that the two are friends.
+#[test]
+fn an_accept_of_nothing_that_begins_while_its_user_is_offline_is_not_done() {
+    let (mut w, ann, bob) = ann_and_bob();
+    let mut tries = 0;
+    w.store.plan(move |job| {
+        tries += u32::from(friendships(job));
+        let is_lost = friendships(job) && [1, 3].contains(&tries);
+        Plan { takes_ms: 1, answer_after_ms: 0, fate: if is_lost { Fate::DoAndLose } else { Fate::Do } }
+    });
+    w.friend(bob, Accept, "f1", "ann");
+    w.friend(bob, Accept, "f2", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["UNAVAILABLE f1"], "the other one waits for it");
+    w.hang_up(bob);
+    w.run_for(1_200);
+    assert_eq!(w.store.count("AnswerFriend"), 3, "the second accept has begun");
+    let bob = w.online("bob");
+    w.friend(bob, Accept, "f2", "ann");
+    w.run_for(5_000);
+    assert_eq!(w.heard(bob), ["NO_SUCH_REQUEST f2"]);
+    assert_friends(&mut w, ann, bob);
+}
+
+#[test]
+fn a_request_that_is_refused_after_a_try_that_was_committed_is_delivered() {
+    let mut w = World::new(crate::rules());
+    w.store.model.add_account("ann", "ann");
+    w.store.model.add_account("bob", "bob");
+    let (ann, bob) = (w.online("ann"), w.online("bob"));
+    let mut tries = 0;
+    w.store.plan(move |job| {
+        tries += u32::from(friendships(job));
+        let fate = match (friendships(job), tries) {
+            (true, 1) => Fate::DoAndLose,
+            (true, _) => Fate::Refuse,
+            _ => Fate::Do,
+        };
+        Plan { takes_ms: 1, answer_after_ms: 0, fate }
+    });
+    w.friend(ann, Request, "f1", "bob");
+    w.run_for(5_000);
+    assert_eq!(w.heard(ann), ["UNAVAILABLE f1"]);
+    assert_eq!(w.heard(bob), ["ask ann f1"], "the store has it, although the last try was refused");
+    w.ack(bob, "f1");
+    w.run_for(10);
+    assert_eq!(w.store.model.pushes().count(), 0);
+}
+
 /// Bob's accept of what was never asked; they are friends.
 #[test]
 fn an_accept_of_nothing_between_friends_is_not_done_however_often_its_answer_is_lost() {

@@ -202,6 +202,18 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "FriendEffects { leaves_doubt: false, ..refused(fault_of(outcome))",
     ),
     of(
+        "the friends of a user who is offline count as known",
+        "src/chat/friend.rs",
+        "self.in_doubt.is_in_doubt(me) || !self.users.is_here(me),",
+        "self.in_doubt.is_in_doubt(me),",
+    ),
+    of(
+        "nobody looks for the push of a request that is refused after a committed try",
+        "src/chat/friend_rules.rs",
+        "let is_unknown = op.failed > 0 && effects.answer.is_err();",
+        "let is_unknown = false;",
+    ),
+    of(
         "a withdrawn request stays on the list",
         "src/chat/friend_rules.rs",
         "FriendEffects { friends: Some(false), removes_requests_of_me: true, ..done }",
@@ -300,8 +312,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an accept that began in doubt is called done by what an older one did",
         "src/chat/friend_rules.rs",
-        "if op.was_in_doubt_before { Err(NOT_ASKED) }",
-        "if op.was_in_doubt_before && op.failed > 1_000 { Err(NOT_ASKED) }",
+        "if op.friends_were_unknown { Err(NOT_ASKED) }",
+        "if op.friends_were_unknown && op.failed > 1_000 { Err(NOT_ASKED) }",
     ),
     // Mistakes in TLS, which `src/net/tests/tls.rs` finds.
     of(

@@ -108,8 +108,6 @@ pub struct Oracle {
     moot: BTreeSet<u64>,
     /// Pushes of friend requests and answers of which the core does not know what became.
     lost: BTreeSet<u64>,
-    /// The ids of the friend requests and answers among them.
-    lost_ids: BTreeSet<String>,
     /// Messages whose `MS` went out: the incarnation and the time of each.
     promised: BTreeMap<MessageKey, Vec<(u32, u64)>>,
     /// Pushes that were sent at all, and the last of each message.
@@ -164,7 +162,6 @@ impl Oracle {
             requests: BTreeMap::new(),
             moot: BTreeSet::new(),
             lost: BTreeSet::new(),
-            lost_ids: BTreeSet::new(),
             promised: BTreeMap::new(),
             sent: BTreeSet::new(),
             last_sent: BTreeMap::new(),
@@ -299,9 +296,7 @@ impl Oracle {
             };
             view.waiting.push(Waiting { id: id.clone(), sender, due_ms });
         }
-        if let Say::Friend { id, sender, receiver, verb, .. } = say
-            && *verb != FriendVerb::Reject
-        {
+        if let Say::Friend { id, sender, receiver, verb: verb @ (FriendVerb::Request | FriendVerb::Delete), .. } = say {
             self.wanted.insert(id.clone(), (*verb, pair_of(sender, receiver)));
         }
         if let Say::Ack { id, sender } = say {
@@ -383,12 +378,7 @@ impl Oracle {
                     Some((FriendVerb::Delete, pair)) => {
                         !self.friends.contains(pair) || self.is_deleted(&pair.0) || self.is_deleted(&pair.1)
                     }
-                    Some((FriendVerb::Request, pair)) if self.friends.contains(pair) => true,
-                    // If the answer to a try was lost, nobody can tell whether this accept or an
-                    // earlier one made them friends.
-                    Some((FriendVerb::Accept, pair)) if self.lost_ids.contains(id) && self.friends.contains(pair) => {
-                        true
-                    }
+                    Some((_, pair)) if self.friends.contains(pair) => true,
                     _ => self.befriended.contains(id),
                 };
                 assert!(done, "RE_FRI_REQ before the commit: {id}");

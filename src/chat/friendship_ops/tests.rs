@@ -151,7 +151,7 @@ fn begun_with(op: QueuedFriendOp, content: &str) -> RunningFriendOp {
         time_ms: 7,
         push: push_kind(op.verb).map(|kind| Push::new(1, 7, kind, &id, &name, &name, content)),
         were_friends: false,
-        was_in_doubt_before: false,
+        friends_were_unknown: false,
         failed: 0,
         only_reads: false,
     }

@@ -102,7 +102,6 @@ impl Oracle {
             }
             (Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }, JobOutcome::Failed) => {
                 self.lost.insert(push.seq);
-                self.lost_ids.insert(push.id().to_owned());
                 return;
             }
             (Job::AnswerFriend { push, .. }, JobOutcome::Answered(FriendAnswerOutcome::Done))
