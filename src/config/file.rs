@@ -187,7 +187,7 @@ mod tests {
             ("log = \"info\"\n[server]\nlisten = \"x\"", 2, &["\"server\" is a table", "at the top of the file"]),
             ("log = \"info\"\n# again\nlog = \"info\"", 3, &["log is given twice"]),
             ("log = \"info\"\n\"log\" = \"info\"", 2, &["log is given twice"]),
-            (&format!("{} = 1", "k".repeat(500_000)), 1, &["unknown option \"kkk", "kkk…\"; hongyan --help"]),
+            (&format!("{} = 1", "k".repeat(500_000)), 1, &["unknown option \"kkk", "kkk…\"; see hongyan --help"]),
             ("log = \"info\"\nidle-timeout = 120s", 2, &["not TOML", "idle-timeout = \"120s\""]),
             ("log = \"info\"\nstore = mysql://u:geheim@h/d", 2, &["not TOML"]),
             ("store = \"mysql://u:geheim@h/d", 1, &["not TOML"]),
