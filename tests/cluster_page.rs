@@ -75,6 +75,10 @@ fn the_commands_make_a_cluster() {
     };
     let run = |block| sh(folder.path(), block, &database);
     assert!(run(make_database).status().unwrap().success());
+    let options = folder.path().join("hongyan.toml");
+    fs::write(&options, blocks("toml")[0]).unwrap();
+    let check = format!("hongyan --config {} --check-config", options.display());
+    assert!(run(&check).status().unwrap().success());
     let (name, bus) = blocks("env")[0].trim().split_once('=').unwrap();
     let has_bus = run("command -v redis-server").status().unwrap().success();
     if has_bus {
