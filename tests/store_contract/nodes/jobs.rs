@@ -1,7 +1,7 @@
 //! The jobs of a node of a cluster, through the pool. Skipped without `HONGYAN_TEST_MYSQL`.
 
 use super::super::mysql::Database;
-use super::join;
+use super::{PATIENCE, join};
 use crate::common::store::*;
 use hongyan::chat::contract::{
     AdminJob, ClusterJobOutcome, ClusterStoreJob, Job, JobOutcome, JobTicket, NodeIncarnation, UserOwner,
@@ -12,6 +12,8 @@ use hongyan::protocol::push::PushKind;
 use hongyan::protocol::request::Credential;
 use hongyan::store::cluster::ClusterHandle;
 use hongyan::store::pool::WorkerPool;
+use mysql::Conn;
+use mysql::prelude::Queryable;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,11 +44,20 @@ impl Node {
 
     /// All at once; their outcomes in this order.
     fn run<const N: usize>(&mut self, jobs: [Job; N]) -> [JobOutcome; N] {
+        self.submit(jobs);
+        self.finish()
+    }
+
+    fn submit<const N: usize>(&mut self, jobs: [Job; N]) {
         let first = self.next;
         self.next += N as u32;
         let ticket = |at: usize| JobTicket { slot: first + at as u32, generation: 0 };
         self.pool.submit(jobs.into_iter().enumerate().map(|(at, job)| (ticket(at), job)));
-        let (mut out, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+    }
+
+    /// The outcomes of all jobs that were submitted, in this order.
+    fn finish<const N: usize>(&mut self) -> [JobOutcome; N] {
+        let (mut out, deadline) = (Vec::new(), Instant::now() + PATIENCE);
         while out.len() < N {
             assert!(Instant::now() < deadline, "{out:?}");
             self.pool.take(&mut out);
@@ -191,6 +202,55 @@ fn who_saves_is_told_to_whom_the_receiver_belongs_behind_the_commit() {
     assert!(
         matches!(deleted, JobOutcome::Deleted) && saved(&full).is_some() && matches!(profile, JobOutcome::Profile(_))
     );
+}
+
+/// Waits until this query gives a row. InnoDB shows its locks anew only to those who have not looked
+/// for 100 ms.
+#[track_caller]
+fn wait_for_row(conn: &mut Conn, sql: &str) {
+    let until = Instant::now() + PATIENCE;
+    while conn.query_first::<u64, _>(sql).unwrap().is_none() {
+        assert!(Instant::now() < until, "no row: {sql}");
+        std::thread::sleep(Duration::from_millis(150));
+    }
+}
+
+#[test]
+fn the_owner_of_a_receiver_who_moves_while_a_save_waits_is_the_new_one() {
+    let Some(mut database) = Database::new() else { return };
+    let (mut a, mut b) = (Node::new(&database, "a"), Node::new(&database, "b"));
+    a.sign_up("ann");
+    database.admin.query_drop("BEGIN").unwrap();
+    let lanes = format!("SELECT lane FROM lanes WHERE node = {} AND lane > 0 FOR UPDATE", a.me().node.get());
+    assert!(!database.admin.query::<u16, _>(lanes).unwrap().is_empty());
+    a.submit([save_text(1, "ann", "m", "hello")]);
+    let waits = "SELECT p.id FROM information_schema.processlist p \
+                 JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id \
+                 WHERE p.db = DATABASE() AND t.trx_state = 'LOCK WAIT'";
+    wait_for_row(&mut database.admin, waits);
+    assert_eq!(loaded(&b.claim("ann", 0)), Some((1, 0, vec![])));
+    database.admin.query_drop("ROLLBACK").unwrap();
+    let owner = UserOwner { incarnation: Some(b.me()), epoch: 1, floor: 7 };
+    assert_eq!(saved(&a.finish::<1>()[0]), Some((true, Some(owner))));
+}
+
+/// While another connection locks the whole table, nobody can read an owner.
+#[test]
+fn a_save_is_committed_before_the_owner_of_its_receiver_is_read() {
+    let Some(mut database) = Database::new() else { return };
+    let mut a = Node::new(&database, "a");
+    a.sign_up("ann");
+    let mut reader = Conn::new(mysql::Opts::from_url(&database.url()).unwrap()).unwrap();
+    database.admin.query_drop("LOCK TABLES whereabouts WRITE").unwrap();
+    a.submit([save_text(1, "ann", "m", "hello")]);
+    wait_for_row(&mut reader, "SELECT seq FROM pushes");
+    // As another node claims a user.
+    let (at, node) = (a.me(), "INSERT INTO whereabouts (user_name, node, node_epoch, epoch, floor)");
+    let claim = format!("{node} VALUES ('ann', {}, {}, 5, 7)", at.node.get(), at.epoch);
+    database.admin.query_drop(claim).unwrap();
+    database.admin.query_drop("UNLOCK TABLES").unwrap();
+    let owner = UserOwner { incarnation: Some(at), epoch: 5, floor: 7 };
+    assert_eq!(saved(&a.finish::<1>()[0]), Some((true, Some(owner))));
 }
 
 #[test]
