@@ -4,6 +4,7 @@
 mod builds;
 mod forget;
 mod jobs;
+mod polling;
 mod states;
 
 use super::mysql::{Database, refusal};
