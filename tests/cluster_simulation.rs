@@ -161,3 +161,8 @@ fn without_the_bus_messages_come_with_the_next_poll() {
     late(LateFault::BusCut, &[true], LateBounds { log_in_ms: 0, deliver_ms: 1_500 });
     late(LateFault::BusAway, &[true], LateBounds { log_in_ms: 0, deliver_ms: 1_500 });
 }
+
+#[test]
+fn when_the_database_works_again_everything_is_delivered_within_seconds() {
+    late(LateFault::StoreFails, BOTH, LateBounds { log_in_ms: 0, deliver_ms: 3_000 });
+}

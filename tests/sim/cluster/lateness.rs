@@ -17,6 +17,8 @@ pub enum LateFault {
     BusCut,
     /// The bus carries nothing, and all nodes know.
     BusAway,
+    /// All jobs fail for a while, and nothing is read. The bounds count from the end of that.
+    StoreFails,
 }
 
 /// The bounds of a fault, in ms.
@@ -30,6 +32,7 @@ pub struct LateBounds {
 
 const PAUSE_MS: u64 = 20_000;
 const AWAY_MS: u64 = 60_000;
+const STORE_FAILS_MS: u64 = 20_000;
 
 impl Cluster {
     /// Four users on three nodes who ack at once.
@@ -87,6 +90,17 @@ impl Cluster {
             LateFault::NodeFenced => self.fence_wrongly(node),
             LateFault::BusCut => self.bus.cut_all(self.nodes.len()),
             LateFault::BusAway => (0..self.nodes.len()).for_each(|node| self.set_bus_works(node, false)),
+            LateFault::StoreFails => self.fail_store(),
         }
+    }
+
+    /// Users talk on while it fails.
+    fn fail_store(&mut self) {
+        self.faults.jobs = 1_000;
+        for _ in 0..4 {
+            self.pass(STORE_FAILS_MS / 4);
+            self.all_say();
+        }
+        self.faults.jobs = 0;
     }
 }
