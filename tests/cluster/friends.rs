@@ -39,7 +39,7 @@ fn skip_errors(client: &mut Client) {
 /// Sends one message after another until the answer is this one. Gives the ids of those with the
 /// other answer, and how long it took.
 #[track_caller]
-fn send_until(sender: &mut Client, receiver: &str, expected: &str) -> (Vec<String>, Duration) {
+pub(super) fn send_until(sender: &mut Client, receiver: &str, expected: &str) -> (Vec<String>, Duration) {
     let (since, mut others) = (Instant::now(), Vec::new());
     for number in 0.. {
         let id = format!("{expected}{number}");

@@ -1,6 +1,7 @@
 //! The life of a cluster: an act of an operator on one node holds on all, nodes are drained, come
 //! and go.
 
+use super::friends::send_until;
 use super::make_friends;
 use crate::common::{Client, MariaDb, Node, PATIENCE, Redis, health};
 use mysql::prelude::Queryable;
@@ -77,7 +78,7 @@ fn answer(client: &mut Client, name: &str, password: &str) -> String {
 fn an_order_of_the_operator_ends_connections_on_all_nodes() {
     let Some(database) = MariaDb::start() else { return };
     let [a, b] = two(&database);
-    make_friends(a.node.addr, &["ann", "bob"]);
+    make_friends(a.node.addr, &["ann", "bob", "cid", "dan"]);
     let mut ann = b.node.log_in("ann");
     a.done(&["disconnect", "ann"]);
     ann.expect_error("", "UNAVAILABLE");
@@ -96,13 +97,20 @@ fn an_order_of_the_operator_ends_connections_on_all_nodes() {
     ann.expect_error("", "FORBIDDEN");
     ann.expect_closed();
     refused(&b.node, "ann");
-    // Each node knows that a friend is gone.
-    let (mut bob, mut cid) = (b.node.log_in("bob"), a.node.user("cid"));
+    let (mut bob, mut cid, mut dan) = (b.node.log_in("bob"), a.node.log_in("cid"), b.node.log_in("dan"));
+    for friend in [&mut cid, &mut dan] {
+        let id = format!("of {}", friend.name);
+        friend.say(&id, "bob", "honk", "MS");
+        bob.take(&id);
+    }
     a.done(&["delete", "bob", "--yes"]);
     bob.expect_error("", "FORBIDDEN");
     bob.expect_closed();
     refused(&b.node, "bob");
-    cid.fence();
+    // Each node knows that a friend is gone.
+    for friend in [&mut cid, &mut dan] {
+        send_until(friend, "bob", "MF");
+    }
 }
 
 #[test]
