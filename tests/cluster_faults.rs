@@ -199,7 +199,6 @@ impl Cluster {
         let addresses: Vec<_> = shown.into_iter().zip(hosts.iter().map(Host::listen)).collect();
         // Before HAProxy, so that its checks do not fail: after two failed checks it closes the
         // connections to a node.
-        // connections to a node.
         let mut nodes = vec![begin(&hosts[0], NAMES[0])];
         nodes[0].wait_for("listening on");
         let proxy = HaProxy::start(&page, "### The load balancer", &addresses)?;
