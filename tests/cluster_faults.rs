@@ -32,6 +32,10 @@ const USERS: [&str; 8] = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal"
 const STAYING: Habits =
     Habits { log_in: Duration::from_secs(9), stay_ms: (20_000, 60_000), pause: Duration::from_millis(100) };
 const NAMES: [&str; 3] = ["a", "b", "c"];
+/// The maximum time after a fault until users talk again and everything is delivered, beyond the
+/// lease of a node that has to be fenced: several times as long as it ever took, because the machine
+/// may have other work.
+const RECOVERY_MAX: Duration = Duration::from_secs(20);
 /// The time after which a supervisor starts a server again.
 const RESTARTS_AFTER: Duration = Duration::from_millis(500);
 
@@ -121,11 +125,17 @@ impl Fault {
     fn fences(self) -> bool {
         matches!(self, Self::Frozen) || self.cables().contains(&Cable::Database)
     }
+
+    /// The maximum time for which users wait.
+    fn wait_max(self, lease: Duration) -> Duration {
+        let waits_for_lease = self.fences() || matches!(self, Self::KilledForLong | Self::TwoKilled);
+        if waits_for_lease { lease + RECOVERY_MAX } else { RECOVERY_MAX }
+    }
 }
 
 /// The number of rounds, and the duration of the fault.
 struct Plan {
-    lease: &'static str,
+    lease: Duration,
     faults: Vec<Fault>,
     frozen_for: Duration,
     cut_for: Duration,
@@ -154,10 +164,10 @@ impl Plan {
         let seconds = Duration::from_secs;
         let mut plan = if kills.is_some() {
             let (frozen_for, cut_for, database_frozen_for) = (seconds(60), seconds(15), seconds(10));
-            Self { lease: "5s", faults, frozen_for, cut_for, database_frozen_for }
+            Self { lease: seconds(5), faults, frozen_for, cut_for, database_frozen_for }
         } else {
             let (frozen_for, cut_for, database_frozen_for) = (seconds(4), seconds(5), seconds(3));
-            Self { lease: "2s", faults, frozen_for, cut_for, database_frozen_for }
+            Self { lease: seconds(2), faults, frozen_for, cut_for, database_frozen_for }
         };
         fastrand::Rng::with_seed(seed).shuffle(&mut plan.faults);
         plan
@@ -175,7 +185,8 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(lease: &str, has_bus: bool) -> Option<Self> {
+    fn start(lease: Duration, has_bus: bool) -> Option<Self> {
+        let lease = format!("{}s", lease.as_secs());
         let database = MariaDb::start_for_all_networks()?;
         let redis = || Redis::with(&["--bind", "0.0.0.0", "--protected-mode", "no"]);
         let buses: Vec<Redis> = if has_bus { vec![redis()?, redis()?] } else { vec![] };
@@ -186,7 +197,7 @@ impl Cluster {
             let bus = buses.iter().map(place).collect::<Vec<_>>().join(",");
             let before = host.enter();
             let before: Vec<&str> = before.iter().map(String::as_str).collect();
-            let mut args = vec!["--store", &store, "--node-name", name, "--silent-server-max", lease];
+            let mut args = vec!["--store", &store, "--node-name", name, "--silent-server-max", &lease];
             args.extend(["--trusted-proxies", "10.77.0.0/16"]);
             if has_bus {
                 args.extend(["--bus", &bus]);
@@ -338,11 +349,12 @@ impl Cluster {
         let at = self.fullest();
         let waiting = self.waiting(fault, at);
         let since = self.fail(fault, at, plan);
-        let talks = known.wait_until_they_talk(&waiting, since);
-        known.wait_until_delivered(|| self.explain());
+        let max = fault.wait_max(plan.lease);
+        let talks = known.wait_until_they_talk(&waiting, since, max);
+        known.wait_until_delivered(max, || self.explain());
         let delivered = since.elapsed();
         self.mend(fault, at, since, plan);
-        known.wait_until_delivered(|| self.explain());
+        known.wait_until_delivered(max, || self.explain());
         (talks, delivered)
     }
 }
@@ -355,7 +367,7 @@ fn run(test: &str, has_bus: bool) {
     let Some(mut cluster) = Cluster::start(plan.lease, has_bus) else { return };
     let (known, users) = cluster.talk();
     let all: Vec<Waiting> = USERS.map(|user| Waiting { user, but_to: Vec::new() }).into();
-    known.wait_until_they_talk(&all, Instant::now());
+    known.wait_until_they_talk(&all, Instant::now(), RECOVERY_MAX);
     let mut table: BTreeMap<Fault, Measured> = BTreeMap::new();
     for (round, fault) in plan.faults.iter().enumerate() {
         println!("{round}: {fault:?}");

@@ -6,8 +6,6 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The longest time that a user may wait, whatever fails.
-const PATIENCE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(5);
 
 /// A user who waits until they can talk again, to any user but these.
@@ -18,31 +16,32 @@ pub(crate) struct Waiting {
 
 impl Known {
     /// Waits until each of these users has sent a message after this moment that was promised, and
-    /// whose receiver is not among their exceptions. Gives how long each waited.
-    pub(crate) fn wait_until_they_talk(&self, users: &[Waiting], since: Instant) -> Vec<Duration> {
-        let talks = |waiting: &Waiting| self.wait_until_talks(waiting.user, &waiting.but_to, since);
-        users.iter().map(|waiting| talks(waiting).saturating_duration_since(since)).collect()
+    /// whose receiver is not among their exceptions. Gives how long each waited, at most so long.
+    pub(crate) fn wait_until_they_talk(&self, users: &[Waiting], since: Instant, max: Duration) -> Vec<Duration> {
+        users.iter().map(|waiting| self.wait_until_talks(waiting, since, max)).collect()
     }
 
-    fn wait_until_talks(&self, name: &str, but_to: &[&str], since: Instant) -> Instant {
+    fn wait_until_talks(&self, waiting: &Waiting, since: Instant, max: Duration) -> Duration {
+        let Waiting { user, but_to } = waiting;
         loop {
             let answers = self.answers.lock().unwrap();
-            let later = answers.get(name).and_then(|answers| {
+            let later = answers.get(user).and_then(|answers| {
                 let later = &answers[answers.partition_point(|answer| answer.sent <= since)..];
                 later.iter().find(|answer| !but_to.contains(&answer.to)).map(|answer| answer.came)
             });
             drop(answers);
-            if let Some(at) = later {
-                return at;
+            let waited = later.map_or_else(|| since.elapsed(), |at| at.saturating_duration_since(since));
+            assert!(waited <= max, "{user} does not talk again within {max:?}");
+            if later.is_some() {
+                return waited;
             }
-            assert!(since.elapsed() < PATIENCE, "{name} does not talk again");
             thread::sleep(TICK);
         }
     }
 
-    /// Waits until all messages that are promised by now have arrived in order. If that takes long,
-    /// it prints an explanation.
-    pub(crate) fn wait_until_delivered(&self, explain: impl Fn() -> String) {
+    /// Waits, at most so long, until all messages that are promised by now have arrived in order. If
+    /// that takes long, it prints an explanation.
+    pub(crate) fn wait_until_delivered(&self, max: Duration, explain: impl Fn() -> String) {
         let promised: BTreeSet<(Pair, u64)> = {
             let promised = self.promised.lock().unwrap();
             promised.iter().flat_map(|(pair, numbers)| numbers.iter().map(|number| (*pair, *number))).collect()
@@ -58,7 +57,7 @@ impl Known {
             if missing.is_empty() {
                 break;
             }
-            assert!(since.elapsed() < PATIENCE, "promised and not delivered: {missing:?}");
+            assert!(since.elapsed() < max, "promised and not delivered within {max:?}: {missing:?}");
             if since.elapsed() > Duration::from_secs(5) && !std::mem::replace(&mut was_said, true) {
                 println!("    promised and not delivered for long: {missing:?}; {}", explain());
             }
