@@ -166,3 +166,17 @@ fn without_the_bus_messages_come_with_the_next_poll() {
 fn when_the_database_works_again_everything_is_delivered_within_seconds() {
     late(LateFault::StoreFails, BOTH, LateBounds { log_in_ms: 0, deliver_ms: 3_000 });
 }
+
+#[test]
+fn an_end_of_a_friendship_that_a_killed_node_could_not_tell_is_known_after_its_fence() {
+    for has_bus in [false, true] {
+        let late = (0..16).filter_map(|seed| Cluster::of_late_users(seed, has_bus).run_end_of_friendship());
+        let late: Vec<u64> = late.collect();
+        let longest = late.iter().max().copied().unwrap_or(0);
+        println!("the end of a friendship, bus {has_bus}: {late:?}");
+        // In some of these seeds both users are on one node.
+        assert!(late.len() >= 4 && longest > 4_000, "{late:?}");
+        // The lease, three reads of the database, and a second until the friends are read.
+        assert!(longest < 9_500, "a former friend could still write after {longest} ms");
+    }
+}

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub(super) struct Client {
     pub(super) user: &'static str,
     /// The node to which it is connected.
-    at: Option<(usize, ConnId)>,
+    pub(super) at: Option<(usize, ConnId)>,
     /// Grows when a connection begins or ends. The client ignores frames of earlier connections.
     pub(super) serial: u64,
     pub(super) on: bool,

@@ -2,7 +2,9 @@
 //! the database once a second, or ten times as often; a client whose connection has ended connects
 //! again within a second.
 
+use super::super::say::Say;
 use super::*;
+use hongyan::protocol::request::FriendVerb;
 
 /// A fault, and what must be over when.
 #[derive(Clone, Copy, Debug)]
@@ -102,5 +104,37 @@ impl Cluster {
             self.all_say();
         }
         self.faults.jobs = 0;
+    }
+
+    /// A user ends a friendship, and the node is killed when that is committed: it cannot tell the
+    /// node of the former friend. Gives how long that node takes messages to the user who ended it.
+    /// `None`: they are on one node.
+    pub fn run_end_of_friendship(&mut self) -> Option<u64> {
+        self.are_all_friends = false;
+        self.pass(3_000);
+        let (who, friend) = (0, 1);
+        let node = self.clients[who].at.map(|(node, _)| node)?;
+        if self.clients[friend].at.is_none_or(|(at, _)| at == node) {
+            return None;
+        }
+        let [sender, receiver] = [who, friend].map(|client| self.clients[client].user.to_owned());
+        let (id, verb, content) = ("end".to_owned(), FriendVerb::Delete, String::new());
+        let names = (sender.clone(), receiver.clone());
+        self.client_says(who, Say::Friend { id, sender, receiver, verb, content });
+        while self.store.model.are_friends(&names.0, &names.1) {
+            self.pass(1);
+        }
+        self.kill_for(node, AWAY_MS);
+        let began_ms = self.now_ms;
+        let mut asked = Vec::new();
+        for _ in 0..AWAY_MS / 100 {
+            self.say_new(friend, who);
+            let id = self.clients[friend].unanswered.last().map(|(_, id)| id.clone())?;
+            asked.push((self.now_ms - began_ms, (names.1.clone(), names.0.clone(), id)));
+            self.pass(100);
+        }
+        self.recover();
+        let taken = asked.iter().filter(|(_, key)| self.oracle.is_promised(key));
+        Some(taken.map(|(ms, _)| *ms).max().unwrap_or(0))
     }
 }
