@@ -28,7 +28,9 @@ use std::sync::{Arc, Mutex};
 
 /// Bytes of the core for each session that is logged in, with 10 friends who are online, too.
 const CORE_BYTES_PER_SESSION_MAX: usize = 360;
-/// The same with the connection, raw.
+/// The same on a node of a cluster.
+const NODE_BYTES_PER_SESSION_MAX: usize = 390;
+/// The same with the connection, raw, on a server alone.
 const HUB_BYTES_PER_SESSION_MAX: usize = 500;
 /// Allocations for one message (envelope, push, ack, answer, in the string form) of a user whose
 /// list and dedup window have grown already.
@@ -57,10 +59,8 @@ fn at_most(what: &str, got: usize, max: usize) {
     assert!(got <= max, "{what}: {got}, at most {max} are allowed");
 }
 
-#[test]
-fn a_session_of_the_core() {
-    let _alone = ALONE.lock();
-    let mut core = Core::new(CoreSettings::default(), SESSIONS);
+/// The bytes that the core keeps for each of its users when all have logged in.
+fn bytes_per_session(mut core: Core) -> usize {
     let (bytes, ()) = bytes_kept(|| {
         for number in 0..SESSIONS {
             core.log_in(number);
@@ -69,7 +69,21 @@ fn a_session_of_the_core() {
     });
     assert_eq!(core.replies, SESSIONS as u64);
     assert_eq!(friends(0, SESSIONS).len(), 10);
-    at_most("bytes of the core per session", bytes / SESSIONS, CORE_BYTES_PER_SESSION_MAX);
+    bytes / SESSIONS
+}
+
+#[test]
+fn a_session_of_the_core() {
+    let _alone = ALONE.lock();
+    let bytes = bytes_per_session(Core::new(CoreSettings::default(), SESSIONS));
+    at_most("bytes of the core per session", bytes, CORE_BYTES_PER_SESSION_MAX);
+}
+
+#[test]
+fn a_session_of_a_node_of_a_cluster() {
+    let _alone = ALONE.lock();
+    let bytes = bytes_per_session(Core::of_node(CoreSettings::default(), SESSIONS));
+    at_most("bytes of the core of a node per session", bytes, NODE_BYTES_PER_SESSION_MAX);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each user needs its part of it")]
 
 use hongyan::chat::ChatCore;
-use hongyan::chat::contract::{ConnId, CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, PushPage, TurnTimestamp};
+use hongyan::chat::contract::{
+    ClusterJobOutcome, ClusterView, ConnId, CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, NodeId,
+    NodeIncarnation, NodeRow, PushPage, TurnTimestamp,
+};
 use hongyan::protocol::encode_fast::write_push;
 use hongyan::protocol::envelope::{ContentBuffer, parse};
 use hongyan::protocol::field::UserName;
@@ -45,6 +48,16 @@ fn answer_by(job: &Job, users: usize, friends: fn(usize, usize) -> Vec<UserName>
     }
 }
 
+/// The outcome on the node to which the user belongs.
+fn of_node(outcome: JobOutcome) -> JobOutcome {
+    match outcome {
+        JobOutcome::Loaded { friends, page } => {
+            JobOutcome::Cluster(Box::new(ClusterJobOutcome::Loaded { epoch: 1, friends, page }))
+        }
+        outcome => outcome,
+    }
+}
+
 /// A log-in as a client sends it.
 pub fn login(number: usize) -> String {
     let content = format!(r#"{{\"PASS\":\"secret\",\"USER\":\"{}\"}}"#, name(number));
@@ -84,6 +97,8 @@ pub struct Core {
     pub replies: u64,
     users: usize,
     friends: fn(usize, usize) -> Vec<UserName>,
+    /// It is a node of a cluster, to which all users belong.
+    is_node: bool,
     conns: u32,
     actions: Vec<CoreAction>,
     scratch: ContentBuffer,
@@ -100,6 +115,7 @@ impl Core {
             replies: 0,
             users,
             friends,
+            is_node: false,
             conns: 0,
             actions: Vec::with_capacity(64),
             scratch: ContentBuffer::default(),
@@ -109,6 +125,15 @@ impl Core {
     /// With a star of so many users, none of them logged in.
     pub fn of_star(rules: CoreSettings, users: usize) -> Self {
         Self { friends: friends_in_star, ..Self::new(rules, users) }
+    }
+
+    /// With a ring of so many users, as a node of a cluster in which another node lives.
+    pub fn of_node(rules: CoreSettings, users: usize) -> Self {
+        let mut core = Self { is_node: true, ..Self::new(rules, users) };
+        let [me, other] = [1, 2].map(|node| NodeIncarnation { node: NodeId::new(node).expect("a number"), epoch: 1 });
+        let row = |last| NodeRow { last, hlc_limit: u64::MAX, is_alive: true };
+        core.chat.join(me, ClusterView { number: 1, nodes: [row(me), row(other)].into() });
+        core
     }
 
     /// A connection on which this user is logged in.
@@ -160,8 +185,10 @@ impl Core {
                         self.pushes += 1;
                     }
                     CoreAction::Submit { ticket, job } => {
-                        finished.push((ticket, answer_by(&job, self.users, self.friends)))
+                        let outcome = answer_by(&job, self.users, self.friends);
+                        finished.push((ticket, if self.is_node { of_node(outcome) } else { outcome }));
                     }
+                    CoreAction::Send { .. } | CoreAction::ReadView if self.is_node => {}
                     CoreAction::Pause { .. }
                     | CoreAction::Resume { .. }
                     | CoreAction::LoggedIn { .. }
