@@ -140,7 +140,7 @@ fn messages(starter: &Starter, settings: &Settings, report: &mut Report, mariadb
     }
     report.table(table);
     report.table(paced);
-    goals(report, &contenders, &cpu, &full);
+    goals(report, &contenders, &cpu, &half);
     Ok(())
 }
 
@@ -150,8 +150,9 @@ fn table(title: &str) -> Table {
 
 fn table_of_latency() -> Table {
     Table::new(
-        "The same at half of the rate of the slowest pair: latency in µs until the sender has MS, and until the receiver has the message",
-        &["", "messages/s", "CPU µs", "MS p50", "MS p99", "received p50", "received p99"],
+        "The same at half of the rate of the slowest pair: latency in µs until the sender has MS, and until the receiver has the message; \
+         rows written and frames for a message",
+        &["", "messages/s", "CPU µs", "MS p50", "MS p99", "received p50", "received p99", "rows", "frames"],
     )
 }
 
@@ -173,17 +174,19 @@ fn add(
     table.row(&[name, &shown[0], &thousands(rate), &shown[1], &shown[2], &shown[3], &shown[4], &shown[5]]);
     let times = [p50, p99, received50, received99].map(significant);
     let (paced_rate, paced_cpu) = (half.messages / half.seconds, half.cpu_us / half.messages);
-    let shown = (thousands(paced_rate), significant(paced_cpu));
-    paced.row(&[name, &shown.0, &shown.1, &times[0], &times[1], &times[2], &times[3]]);
+    let (paced_rows, paced_frames) = (half.rows / half.messages, half.frames / half.messages);
+    let (shown, work) = ((thousands(paced_rate), significant(paced_cpu)), [paced_rows, paced_frames].map(significant));
+    paced.row(&[name, &shown.0, &shown.1, &times[0], &times[1], &times[2], &times[3], &work[0], &work[1]]);
     report.value(
         "cluster",
         json!({"subject": name, "cpu_us": cpu_us, "per_second": rate, "p50_us": promised[0], "p99_us": promised[1],
             "rows": rows, "transactions": commits, "frames": frames, "half_per_second": paced_rate, "half_cpu_us": paced_cpu,
+            "half_rows": paced_rows, "half_frames": paced_frames,
             "half_p50_us": p50, "half_p99_us": p99, "half_received_p50_us": received50, "half_received_p99_us": received99}),
     );
 }
 
-fn goals(report: &mut Report, contenders: &[Contender<'_>], cpu: &[Vec<f64>], full: &[Window]) {
+fn goals(report: &mut Report, contenders: &[Contender<'_>], cpu: &[Vec<f64>], half: &[Window]) {
     let place = |name: &str| contenders.iter().position(|contender| contender.name == name);
     let times = |one: &str, other: &str| {
         let (one, other) = (&cpu[place(one)?], &cpu[place(other)?]);
@@ -192,14 +195,14 @@ fn goals(report: &mut Report, contenders: &[Contender<'_>], cpu: &[Vec<f64>], fu
     if let Some(times) = times(NODE, ALONE) {
         report.at_most("one node: CPU of a message, of a server without a name", times * 100.0, 102.0, " %");
     }
-    for half in [HALF.to_owned(), with_bus(HALF)] {
-        if let Some(times) = times(NODE, &half) {
-            report.at_least(&format!("{half}: of one node on one core"), times * 2.0, 1.6, " times");
+    for name in [HALF.to_owned(), with_bus(HALF)] {
+        if let Some(times) = times(NODE, &name) {
+            report.at_least(&format!("{name}: of one node on one core"), times * 2.0, 1.6, " times");
         }
     }
     if let Some(place) = place(&with_bus(ALL)) {
-        let rows = full[place].rows / full[place].messages;
-        report.at_most("direct pairs: rows written for a message", rows, 0.05, "");
+        let rows = half[place].rows / half[place].messages;
+        report.at_most("direct pairs: rows written for a message, at half load", rows, 0.01, "");
     }
 }
 
@@ -221,6 +224,8 @@ fn log_ins(starter: &Starter, settings: &Settings, report: &mut Report, mariadb:
     first.push(log_in(&two.subjects[0])?);
     log_in(&two.subjects[1])?;
     for _ in 0..settings.runs {
+        // As on the node: the second of two log-ins counts.
+        log_in(&one.subjects[0])?;
         alone.push(log_in(&one.subjects[0])?);
         moved.push(log_in(&two.subjects[0])?);
         again.push(log_in(&two.subjects[0])?);
