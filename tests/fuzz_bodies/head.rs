@@ -29,6 +29,6 @@ pub fn head(data: &[u8]) {
             assert!(answers.any(|answer| answer == accept), "the key is answered otherwise");
         }
         HttpHeadResult::Bad(HttpRefusal::TooLong) => assert!(data.len() >= HEAD_BYTES_MAX || data.len() > 64),
-        HttpHeadResult::File(_) | HttpHeadResult::Health | HttpHeadResult::Options | HttpHeadResult::Bad(_) => {}
+        HttpHeadResult::File(_) | HttpHeadResult::Health(_) | HttpHeadResult::Options | HttpHeadResult::Bad(_) => {}
     }
 }
