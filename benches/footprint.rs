@@ -261,7 +261,7 @@ fn a_connection_with_tls_and_its_session() {
 }
 
 #[test]
-fn what_is_counted_for_a_session_with_tls_is_what_it_takes() {
+fn the_counted_memory_of_a_tls_session_is_the_memory_it_takes() {
     const SESSIONS: usize = 50;
     let _alone = ALONE.lock();
     for suite in ring::ALL_CIPHER_SUITES {

@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_stands_still_stops_nobody_and_what_was_lost_is_said() {
+    fn a_sink_that_stands_still_stops_nobody_and_lost_lines_are_counted() {
         let sink = BlockedSink::default();
         let stuck = sink.0.lock().unwrap();
         let stderr = Stderr::start_on(sink.clone()).unwrap();

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_reader_cannot_see_is_not_shown_as_itself() {
+    fn invisible_characters_are_not_shown_as_themselves() {
         // Among them fillers of Hangul, a variation selector and a grapheme joiner.
         for char in "\u{3164}\u{fe00}\u{34f}\u{115f}\u{e0100}\u{200b}\u{202e}\u{a0}\u{7}\u{85}\u{e000}".chars() {
             assert!(!is_shown(char), "{char:?}");

@@ -112,7 +112,7 @@ fn small(path: &Path) {
 }
 
 #[test]
-fn a_store_without_a_server_is_backed_up_and_says_what_is_in_it() {
+fn a_store_without_a_server_is_backed_up_and_its_contents_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let (path, file) = (folder.path().join("im.db"), folder.path().join("copy.db"));
     small(&path);
@@ -143,7 +143,7 @@ fn no_file_is_ever_overwritten() {
 }
 
 #[test]
-fn what_an_interrupted_backup_left_is_used_again_and_never_by_two() {
+fn the_files_of_an_interrupted_backup_are_used_again_and_never_by_two() {
     let folder = tempfile::tempdir().unwrap();
     let (path, file) = (folder.path().join("im.db"), folder.path().join("copy.db"));
     small(&path);
@@ -207,7 +207,7 @@ fn a_pipe_is_no_store_and_holds_nobody_up() {
 }
 
 #[test]
-fn what_is_no_whole_store_is_refused_and_leaves_nothing() {
+fn a_file_that_is_no_whole_store_is_refused_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("letter"), "this is a letter, not a database. ".repeat(100)).unwrap();

@@ -149,7 +149,7 @@ fn items(chunks: &[&[u8]]) -> Vec<String> {
 }
 
 #[test]
-fn both_forms_of_a_message_say_the_same_and_what_serde_json_says() {
+fn both_forms_of_a_message_are_read_alike_and_as_serde_json_reads_them() {
     for seed in 0..SEEDS {
         let mut random = Random::new(seed);
         let mut words = json!({"messageId": format!("m{}", random.text(20)), "sender": "ann", "receiver": "鸿雁",

@@ -91,7 +91,7 @@ fn write_vectors() {
 }
 
 #[test]
-fn the_vectors_are_what_the_page_says() {
+fn the_vectors_match_the_page() {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         write_vectors();
     }
@@ -140,7 +140,7 @@ fn check(vectors: &Value) {
 }
 
 #[test]
-fn whatever_is_changed_on_its_way_is_noticed() {
+fn every_change_on_the_way_is_noticed() {
     let (ann, bob) = pair();
     let content = ann.seal(bob.public(), LETTER, "meet me at noon").unwrap();
     assert_eq!(bob.open(ann.public(), LETTER, &content).unwrap(), "meet me at noon");
@@ -179,7 +179,7 @@ fn whatever_is_changed_on_its_way_is_noticed() {
 }
 
 #[test]
-fn what_is_no_encrypted_message_is_plain_text() {
+fn a_text_that_is_no_encrypted_message_is_plain_text() {
     for plain in ["", "hello", "{", "{}", "[1]", "{\"hongyan\":1}", "{\"hongyan\":\"e2e2\"}", "\"e2e1\""] {
         assert!(!is_encrypted(plain), "{plain}");
     }

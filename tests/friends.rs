@@ -45,7 +45,7 @@ fn a_rejection_carries_its_words_and_makes_no_friends() {
 }
 
 #[test]
-fn a_request_and_its_answer_wait_for_who_is_away() {
+fn a_request_and_its_answer_wait_for_a_user_who_is_away() {
     let server = Server::start();
     let mut ann = server.user("ann");
     drop(server.user("bob"));

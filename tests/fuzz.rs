@@ -71,7 +71,7 @@ fn raw_input_is_split_the_same_however_it_is_cut() {
 }
 
 #[test]
-fn an_envelope_says_what_serde_json_says() {
+fn an_envelope_is_read_as_serde_json_reads_it() {
     run("envelope", 60_000);
 }
 
@@ -86,7 +86,7 @@ fn frames_are_read_as_tungstenite_reads_them() {
 }
 
 #[test]
-fn what_nodes_say_is_read_without_harm() {
+fn frames_of_nodes_are_read_without_harm() {
     run("bus", 100_000);
 }
 

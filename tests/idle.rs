@@ -75,7 +75,7 @@ fn heartbeats_and_pings_keep_it() {
 }
 
 #[test]
-fn after_the_drop_what_was_not_acked_waits_in_the_store() {
+fn after_the_drop_unacked_pushes_wait_in_the_store() {
     let server = server();
     let (mut ann, mut bob) = server.friends("ann", "bob");
     ann.send(&ann.message("m", "bob", "are you there?"));

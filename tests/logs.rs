@@ -45,7 +45,7 @@ fn next(program: &Program, message: &str) -> String {
 }
 
 #[test]
-fn what_clients_do_is_logged_with_address_connection_cause_and_user() {
+fn events_of_clients_are_logged_with_address_connection_cause_and_user() {
     let program = server(&["--wrong-passwords-per-connection-max", "1", "--sign-ups-per-address-max", "1"]);
     let mut ann = client(&program, "192.0.2.7");
     ann.sign_up("ann");
@@ -96,7 +96,7 @@ fn each_line_is_a_json_object_if_that_is_asked_for() {
 }
 
 #[test]
-fn a_name_cannot_change_what_a_line_says() {
+fn a_name_cannot_change_the_meaning_of_a_line() {
     let program = server(&[]);
     let mut mallory = client(&program, "192.0.2.7");
     for (name, shown) in [

@@ -53,7 +53,7 @@ fn an_unacked_push_comes_again_unchanged_until_it_is_acked() {
 }
 
 #[test]
-fn messages_wait_for_who_is_away_and_come_in_order_and_in_pages() {
+fn messages_wait_for_an_offline_user_and_come_in_order_and_in_pages() {
     let server = Server::tuned(|config| {
         config.rules.outstanding_max = 32;
         config.rules.page_max = 16;
@@ -135,7 +135,7 @@ fn a_message_said_twice_is_answered_twice_and_delivered_once() {
 }
 
 #[test]
-fn a_message_said_twice_to_who_is_away_waits_once_even_across_a_restart() {
+fn a_message_sent_twice_to_an_offline_user_waits_once_even_across_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = common::config();
     config.store = hongyan::config::StoreUrl::Sqlite(folder.path().join("hongyan.db"));
@@ -179,7 +179,7 @@ fn two_senders_may_use_one_id_and_the_second_waits_for_the_first_ack() {
 }
 
 #[test]
-fn an_ack_takes_off_only_what_was_sent_on_that_connection() {
+fn an_ack_removes_only_pushes_that_were_sent_on_its_connection() {
     let server = Server::start();
     let (mut ann, mut bob) = server.friends("ann", "bob");
     ann.send(&ann.message("m", "bob", "hi"));

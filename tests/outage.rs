@@ -500,7 +500,7 @@ fn a_commit_that_is_not_answered_for_too_long_is_done_again_and_everything_comes
 }
 
 #[test]
-fn whatever_happens_to_the_database_all_that_was_promised_comes_once_and_in_order() {
+fn through_random_outages_all_that_was_promised_comes_once_and_in_order() {
     let Some(mut database) = MariaDb::start() else { return };
     let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     println!("SEED={seed}");

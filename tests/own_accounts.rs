@@ -25,7 +25,7 @@ fn expect_presence(client: &mut Client, user: &str, online: bool) {
 }
 
 #[test]
-fn who_watches_is_told_on_every_transport_and_in_the_form_of_the_log_in() {
+fn a_watching_client_is_told_on_every_transport_and_in_the_form_of_the_log_in() {
     for transport in TRANSPORTS {
         for form in BOTH {
             let server = Server::start();

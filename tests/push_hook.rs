@@ -64,7 +64,7 @@ fn is_signed(request: &Request) {
 }
 
 #[test]
-fn one_who_is_away_is_announced_once_with_a_signature_and_without_content() {
+fn a_user_who_is_away_is_announced_once_with_a_signature_and_without_content() {
     let receiver = Receiver::start(|_, _| Answer::Status(200));
     let mut hooked = server(&receiver.url("/hook?x=1"), &[]);
     let mut bob = bob_without_ann(&hooked.program);
@@ -101,7 +101,7 @@ fn one_who_is_away_is_announced_once_with_a_signature_and_without_content() {
 }
 
 #[test]
-fn one_who_is_here_and_does_not_ack_is_announced_and_who_acks_is_not() {
+fn an_online_user_is_announced_if_they_do_not_ack_and_not_if_they_ack() {
     let receiver = Receiver::start(|_, _| Answer::Status(204));
     let hooked = server(&receiver.url("/"), &["--push-hook-after", "500ms"][..0]);
     let [mut ann, mut bob, mut cid] = ["ann", "bob", "cid"].map(|name| hooked.program.user(name, ContentForm::Object));
@@ -140,7 +140,7 @@ fn hostile_names_arrive_as_they_are_and_content_only_if_it_is_asked_for() {
 }
 
 #[test]
-fn what_may_get_better_is_sent_again_and_what_was_refused_is_not() {
+fn a_failed_call_is_sent_again_and_a_refused_one_is_not() {
     // Each user has a receiver of their own kind.
     let receiver = Receiver::start(|request, seen| match (request.json()["receiver"].as_str().unwrap(), seen) {
         ("twice", 1) => Answer::Status(500),
@@ -307,7 +307,7 @@ impl Drop for Python {
 }
 
 #[test]
-fn the_receiver_of_the_docs_believes_what_is_signed_and_nothing_else() {
+fn the_receiver_of_the_docs_believes_only_signed_calls() {
     if Command::new("python3").arg("--version").output().is_err() {
         println!("there is no python3: skipped");
         return;

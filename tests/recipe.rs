@@ -55,7 +55,7 @@ fn the_reference_agrees_with_a_published_vector() {
 }
 
 #[test]
-fn the_recipe_gives_what_the_page_says() {
+fn the_recipe_gives_the_result_of_the_page() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md")).unwrap();
     assert!(page.contains("600,000 rounds, 32 bytes"));
     let mut rows = page.lines().skip_while(|line| *line != "| userName | password | hashValue |").skip(2);

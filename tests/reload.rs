@@ -56,7 +56,7 @@ fn expect(client: &mut Client, code: &str) {
 }
 
 #[test]
-fn a_limit_changes_for_those_who_are_there_and_those_who_come() {
+fn a_limit_changes_for_present_and_future_connections() {
     let server = Configured::start("max-frame = \"4KiB\"\n", &[]);
     let mut before = server.client();
     expect(&mut before, "UNKNOWN_TYPE");
@@ -71,7 +71,7 @@ fn a_limit_changes_for_those_who_are_there_and_those_who_come() {
 }
 
 #[test]
-fn what_needs_a_restart_is_said_and_stays() {
+fn an_option_that_needs_a_restart_is_reported_and_stays() {
     let server = Configured::start("", &[]);
     fs::write(server.path(), "backlog-connections-max = 7\nauth-threads = 2\nmax-frame = 1024\n").unwrap();
     server.hang_up();
@@ -153,7 +153,7 @@ fn the_log_changes_its_level_and_its_form() {
 }
 
 #[test]
-fn quotas_of_the_store_change_for_what_comes() {
+fn quotas_of_the_store_change_for_later_messages() {
     let server = Configured::start("waiting-per-pair-max = 2\n", &[]);
     let (mut ann, mut bob) =
         (server.program.user("ann", ContentForm::Text), server.program.user("bob", ContentForm::Text));

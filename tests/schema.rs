@@ -20,7 +20,7 @@ fn apply(conn: &mut Conn) {
 }
 
 #[test]
-fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
+fn it_can_be_applied_twice_and_keeps_each_value_to_the_byte() {
     let Some(mut database) = Database::create("twice") else { return };
     apply(&mut database.conn);
     apply(&mut database.conn);
@@ -300,7 +300,7 @@ fn check_plan(database: &mut Database, query: &str, index: &str) -> u64 {
 }
 
 #[test]
-fn a_server_without_the_right_to_make_tables_says_what_to_do_and_works_on_those_made_by_hand() {
+fn a_server_that_may_not_make_tables_says_how_and_works_on_tables_made_by_hand() {
     let Some(database) = MariaDb::start() else { return };
     database.leave_rights("SELECT, INSERT, UPDATE, DELETE");
     let url = database.url();

@@ -173,7 +173,7 @@ fn a_client_that_is_gone_without_a_word_is_closed_and_its_messages_wait() {
 }
 
 #[test]
-fn a_client_that_speaks_and_takes_nothing_of_what_waits_is_closed_and_its_messages_wait() {
+fn a_client_that_sends_and_takes_no_output_is_closed_and_its_messages_wait() {
     let server = Server::start(&["--output-timeout", "400ms", "--resend-every", "20ms"]);
     let (mut ann, mut bob) = server.friends("ann", "bob");
     let files = server.files();

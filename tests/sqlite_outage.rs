@@ -98,7 +98,7 @@ fn nothing_is_promised_into_a_file_that_has_lost_its_name() {
 }
 
 #[test]
-fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
+fn when_the_same_file_is_back_it_goes_on_and_all_promised_messages_are_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("im.db");
     let server = start(&path);
@@ -181,7 +181,7 @@ fn health_tells_of_a_disk_that_takes_nothing_without_traffic() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn on_a_full_disk_a_backlog_is_read_on_and_what_was_acked_is_deleted_once_there_is_room() {
+fn on_a_full_disk_a_backlog_is_read_on_and_acked_pushes_are_deleted_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("im.db");
     // Nothing is refused for the time alone.
@@ -310,7 +310,7 @@ fn a_link_that_leads_elsewhere_by_now_is_noticed() {
 }
 
 #[test]
-fn while_somebody_else_holds_the_file_a_backlog_is_read_on_and_who_is_there_talks() {
+fn while_another_program_holds_the_file_a_backlog_is_read_on_and_online_users_talk() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("im.db");
     let mut config = common::config();

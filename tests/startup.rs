@@ -93,7 +93,7 @@ fn is_plain(said: &str) {
 }
 
 #[test]
-fn a_url_that_is_wrong_is_refused_at_once_and_what_is_wrong_is_named() {
+fn a_wrong_url_is_refused_at_once_and_the_error_names_the_wrong_part() {
     for (url, why) in [
         ("mysql://geese:secret@127.0.0.1:70000/geese", "70000"),
         ("mysql://geese:secret@127.0.0.1:33o6/geese", "33o6"),
@@ -117,7 +117,7 @@ fn a_url_that_is_wrong_is_refused_at_once_and_what_is_wrong_is_named() {
 }
 
 #[test]
-fn whatever_keeps_a_database_away_is_said_plainly() {
+fn each_reason_why_a_database_is_away_is_reported_plainly() {
     // Nobody listens; the name leads nowhere; another program answers; a program accepts and says
     // nothing.
     let greeting = TcpListener::bind("127.0.0.1:0").unwrap();

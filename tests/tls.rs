@@ -237,7 +237,7 @@ fn keys_may_change_and_nobody_begins_anew() {
 }
 
 #[test]
-fn the_certificate_is_shown_and_http_1_1_is_what_is_spoken() {
+fn the_certificate_is_shown_and_http_1_1_is_spoken() {
     if !has_openssl() {
         return;
     }
@@ -294,7 +294,7 @@ fn a_hang_up_has_the_certificate_read_again_and_disturbs_nobody() {
 }
 
 #[test]
-fn what_is_no_tls_harms_nobody() {
+fn bytes_that_are_no_tls_harm_nobody() {
     let program = server(&["--handshake-timeout", "300ms"]);
     let mut bob = program.user("bob", ContentForm::Text);
     // Rubbish that looks like a hello.
@@ -338,7 +338,7 @@ fn hello() -> Vec<u8> {
 }
 
 #[test]
-fn who_is_on_loopback_may_be_plain_where_others_may_not() {
+fn a_client_on_loopback_may_use_plain_tcp_where_others_must_use_tls() {
     if !has_openssl() {
         return;
     }

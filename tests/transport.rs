@@ -98,7 +98,7 @@ fn an_answer_that_takes_a_while_comes_to_a_client_that_ended_its_side() {
 }
 
 #[test]
-fn a_plain_get_is_told_what_this_is() {
+fn a_plain_get_is_answered_with_a_description() {
     let server = Server::start();
     let answer = server.ask_http("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("hongyan"), "{answer}");
@@ -110,7 +110,7 @@ fn a_plain_get_is_told_what_this_is() {
 }
 
 #[test]
-fn a_get_cut_anywhere_is_still_a_get_and_what_only_begins_like_one_is_raw() {
+fn a_get_cut_anywhere_is_still_a_get_and_input_that_only_begins_like_one_is_raw() {
     let server = Server::start();
     let mut stream = TcpStream::connect(server.addr).unwrap();
     for byte in b"GET / HTTP/1.1\r\n\r\n" {

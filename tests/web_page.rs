@@ -91,7 +91,7 @@ fn a_browser_that_has_a_file_is_not_sent_it_again() {
 }
 
 #[test]
-fn without_the_page_the_server_says_what_it_is() {
+fn without_the_page_the_server_describes_itself() {
     let server = Server::tuned(|config| config.web_page = false);
     let answer = server.ask_http("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");

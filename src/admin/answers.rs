@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_has_not_confirmed_is_said() {
+    fn an_answer_names_the_nodes_that_have_not_confirmed() {
         let nodes = [2, 1_023].map(|number| NodeId::new(number).unwrap()).to_vec();
         let from = AnswerSource { names: names(), ..AnswerSource::default() };
         let response = of_change(&AdminAnswer::Unconfirmed { nodes }, &from);

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_the_log_is_escaped_and_short() {
+    fn text_in_the_log_is_escaped_and_short() {
         assert_eq!(escaped("a\n\u{1b}[31m\u{202e}b"), "\"a\\n\\u{1b}[31m\\u{202e}b\"");
         let long = escaped(&"x".repeat(1_000));
         assert!(long.len() < 220 && long.ends_with("\"…"), "{long}");

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_behind_the_head_of_one_who_is_not_admitted() {
+    fn nothing_is_read_behind_the_head_of_a_refused_request() {
         let bytes = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nnine byte";
         let mut pieces = PieceReader { rest: bytes, size: 1, written: Vec::new() };
         let refused = read(&mut pieces, |_, _| Err(bad_request("No."))).unwrap_err();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_or_too_large_is_refused() {
+    fn a_malformed_or_too_large_request_is_refused() {
         let with = |headers: &str| format!("POST / HTTP/1.1\r\n{headers}\r\n\r\n").into_bytes();
         for (bytes, status) in [
             (b"\x16\x03\x01\x00\x05hello".to_vec(), 400),

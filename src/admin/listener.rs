@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_dead_server_left_is_replaced() {
+    fn only_the_socket_of_a_dead_server_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
         drop(UnixListener::bind(&path).unwrap());

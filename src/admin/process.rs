@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_tells_what_a_process_has() {
+    fn the_system_reports_the_resources_of_a_process() {
         assert!(resident_bytes().is_some_and(|bytes| bytes > 1024 * 1024));
         let (open, max) = descriptors();
         assert!(open.is_some_and(|open| open >= 3 && max.is_none_or(|max| open <= max)), "{open:?} of {max:?}");

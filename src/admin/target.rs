@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded() {
+    fn an_encoded_text_is_decoded_to_the_same_text() {
         for text in ["ann", "..", "a b/c?d=e&f#g%h+i", "鸿雁 🪿\u{202e}", ""] {
             let target = RequestTarget::read(&format!("/{}?id={}", encode(text), encode(text))).unwrap();
             assert_eq!(target.path, [text]);

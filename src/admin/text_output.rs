@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_done_on_all_nodes_is_never_silent() {
+    fn the_output_names_the_nodes_on_which_a_change_is_not_done() {
         let ban = AdminVerb::Change { name: "ann".into(), change: AdminAccountCommand::Ban };
         assert_eq!(show(&ban, &json!({"done": true})), "done\n");
         let said = show(&ban, &json!({"done": true, "unconfirmed_nodes": [{"node": 2, "name": "b"}]}));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_user_of_another_node_is_and_what_only_one_node_knows_is_said() {
+    fn the_output_names_the_node_of_a_user_and_the_node_that_answered() {
         let user = |online: Value, elsewhere: Value| {
             show(&AdminVerb::User("ann".into()), &json!({"name": "ann", "online": online, "elsewhere": elsewhere}))
         };

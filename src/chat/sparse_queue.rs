@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_there_is_found_and_taken_out() {
+    fn only_present_entries_are_found_and_taken_out() {
         let mut queue = queue(400);
         let odd: Vec<QueuePosition> = (0..400).filter(|place| place % 2 == 1).collect();
         for &place in &odd {

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_removes_what_is_clean_and_nothing_that_is_reserved() {
+    fn it_is_bounded_and_removes_clean_entries_and_no_reserved_ones() {
         let mut throttle = Throttle::default();
         throttle.reserve(7);
         for key in 0..1_000 {

@@ -239,7 +239,7 @@ mod tests {
     /// The wheel against a map sorted by time, over random inserts, cancels and jumps of every
     /// size.
     #[test]
-    fn the_wheel_does_what_a_sorted_map_does() {
+    fn the_wheel_behaves_like_a_sorted_map() {
         for seed in 1..=200u64 {
             let mut random = Rng::with_seed(seed);
             let mut wheel = TimerWheel::new();

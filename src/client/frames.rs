@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_none() {
+    fn a_text_that_is_no_frame_is_refused() {
         let deep = format!("{{\"TYPE\":\"4\",\"CONTENT\":{}}}", "[".repeat(100_000));
         let long = json!({"TYPE": "PRESENCE", "CONTENT": {"userName": "x".repeat(300), "online": true}}).to_string();
         for text in [

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_reads_what_is_written() {
+    fn the_server_reads_the_written_frames() {
         for length in [0, 1, 125, 126, 65_535, 65_536] {
             let text = "x".repeat(length);
             let mut out = Vec::new();

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_one_sentence() {
+    fn a_wrong_admin_command_is_refused_in_one_sentence() {
         for (words, said) in [
             (&[][..], "needs a command"),
             (&["staus"], "did you mean status?"),

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_or_off_may_be_written_as_toml_does() {
+    fn a_switch_may_be_written_as_a_toml_boolean() {
         let found = texts("standby = true\nsign-ups = false\ntls-only = \"on\"\n").unwrap();
         let expected = [("standby", "on"), ("sign-ups", "off"), ("tls-only", "on")];
         assert_eq!(found, expected.map(|(name, value)| (name, value.to_owned())));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_one_sentence_with_file_and_line() {
+    fn an_error_in_the_file_is_one_sentence_with_file_and_line() {
         for (text, line, words) in [
             ("\nidle-timeuot = \"1s\"", 2, &["unknown option \"idle-timeuot\"", "did you mean idle-timeout?"][..]),
             ("idle_timeout = \"1s\"", 1, &["did you mean idle-timeout?"]),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_checked_as_a_whole_and_with_what_is_set_elsewhere() {
+    fn a_file_is_checked_as_a_whole_and_with_the_options_set_elsewhere() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hongyan.toml");
         let file = path.to_str().unwrap();

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_is_cut_for_an_error() {
+    fn a_long_value_is_cut_for_an_error() {
         assert_eq!(shorten(&"é".repeat(80)), "é".repeat(80));
         assert_eq!(shorten(&"é".repeat(500_000)), format!("{}…", "é".repeat(80)));
     }

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_reads_back() {
+    fn the_shown_networks_read_back() {
         for (text, shown) in [
             ("none", "none"),
             ("127.0.0.1", "127.0.0.1/32"),

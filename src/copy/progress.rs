@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_what_how_far_and_how_fast() {
+    fn a_line_names_the_table_the_progress_and_the_rate() {
         let two = Duration::from_secs(2);
         assert_eq!(sentence(&step(500, 2_000), two), "copying pushes: 500 of 2000 (25 %), 250 rows/s");
         assert_eq!(sentence(&step(0, 0), Duration::ZERO), "copying pushes: 0 of 0 (100 %), 0 rows/s");

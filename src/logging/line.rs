@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_is_cut() {
+    fn a_long_log_line_is_cut() {
         let said = line(LogLineFormat::Text, Level::Info, &"é".repeat(100_000), "u");
         assert!(said.len() < TEXT_BYTES_MAX + 200 && said.contains("é… conn=7.0"), "{}", said.len());
     }

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lent_comes_back_whole() {
+    fn a_lent_buffer_comes_back_whole() {
         let mut buffers = SharedBuffers::default();
         let shared = buffers.lend_shared();
         assert_eq!(shared.len(), READ_BYTES);

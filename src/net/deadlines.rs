@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_nothing_of_what_waits_is_stuck_and_who_takes_a_little_is_not() {
+    fn a_reader_is_stuck_if_it_takes_nothing_and_not_if_it_takes_a_little() {
         let mut deadlines = deadlines();
         for slot in [1, 2, 3] {
             deadlines.begin_blocked(0, id(slot));

@@ -152,7 +152,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_begins_otherwise_is_no_header() {
+    fn input_that_does_not_begin_like_a_header_is_no_header() {
         for bytes in
             ["{", "GET /", "PUT /", "PROXY /", "PROXY *", "PROXY TCP5 ", "proxy TCP4 ", "\r\n\r\n{", "\r\n\r\n\r"]
         {
@@ -161,7 +161,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_only_begins_like_one_is_bad() {
+    fn input_that_only_begins_like_a_header_is_bad() {
         for line in [
             "PROXY TCP4 192.0.2.7 198.51.100.1 56324\r\n",
             "PROXY TCP4 192.0.2.7 198.51.100.1 56324 443 \r\n",
@@ -194,7 +194,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn whatever_comes_is_decided_once_and_within_its_bound() {
+    fn mutated_headers_are_decided_once_and_within_their_bound() {
         let mut random = fastrand::Rng::with_seed(7);
         let seeds = good();
         for _ in 0..500 {

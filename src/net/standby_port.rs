@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_say_nothing_take_no_place_from_those_who_ask() {
+    fn silent_clients_take_no_place_from_those_that_ask() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();

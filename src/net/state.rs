@@ -184,7 +184,7 @@ mod tests {
     use ConnectionReadState::{Drained, Ended, Ending, HalfClosed, Readable};
 
     #[test]
-    fn what_happens_to_the_reading_side() {
+    fn each_event_moves_the_read_state_as_the_table_says() {
         // Each state, and the state after an edge, an edge with the end, a short read, a full read,
         // a blocked read and the end.
         for (state, expected) in [
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cause_says_what_is_still_written() {
+    fn every_close_cause_has_its_write_state() {
         for cause in CloseCause::ALL {
             let expected = match cause {
                 CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {

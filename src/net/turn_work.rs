@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_gives_those_who_wait_the_longest() {
+    fn a_queue_gives_the_connections_that_wait_the_longest() {
         let mut work = TurnWork::default();
         for slot in 1..=3 {
             work.queue_later(id(slot), &mut HubListFlags::default(), false);
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn the_woken_who_had_no_turn_come_before_those_who_were_woken_meanwhile() {
+    fn woken_connections_without_a_turn_come_before_those_woken_meanwhile() {
         let mut work = TurnWork::default();
         for slot in 1..=3 {
             work.queue_soon(id(slot), &mut HubListFlags::default(), true);

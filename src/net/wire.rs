@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn more_bytes_never_change_what_was_decided() {
+    fn more_bytes_never_change_the_decision() {
         for whole in
             ["GET / HTTP/1.1", "POST /x HTTP/1.1", "hello you there", "OPTIONS * HTTP/1.1", "{\"TYPE\":\"0\"}", "odd /"]
         {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_wrapped_in_what_the_client_speaks() {
+    fn frames_are_wrapped_in_the_protocol_of_the_client() {
         let wrapped = |framing: Framing| {
             let mut out = Vec::new();
             framing.wrap(&mut out, |out| out.extend_from_slice(b"{}"));

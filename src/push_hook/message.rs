@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_who_has_waited_for_whom_and_nothing_of_the_content() {
+    fn the_body_names_both_users_and_nothing_of_the_content() {
         for (kind, name) in [
             (PushKind::Message, "message"),
             (PushKind::FriendRequest, "request"),

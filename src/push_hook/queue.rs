@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_is_given_up() {
+    fn a_call_that_is_too_old_is_given_up() {
         let (mut queue, start) = (queue(9), Instant::now());
         let later = start + 900 * SECOND;
         assert!(queue.push(message("a", start)) && queue.push(message("b", start + SECOND)));

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_get_better_is_tried_again() {
+    fn only_a_status_that_may_pass_is_tried_again() {
         let failed = |status| matches!(result_of_status(status), HookResult::Failed(_));
         let refused = |status| matches!(result_of_status(status), HookResult::Refused(_));
         assert!([200, 201, 202, 204, 299].into_iter().all(|status| result_of_status(status) == HookResult::Delivered));

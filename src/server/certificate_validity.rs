@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_valid_says_when_it_expires_and_what_is_not_is_warned_of() {
+    fn a_valid_certificate_is_logged_with_its_end_and_any_other_with_a_warning() {
         let chain = [CertificateDer::from_pem_slice(CERTIFICATE).unwrap()];
         let good = |days: &str| (format!("the certificate in cert.pem expires in {days}"), false);
         assert_eq!(said(&chain, FROM_S), good("36524 days"));

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_get_what_the_store_does_not_need() {
+    fn connections_get_the_descriptors_that_the_store_does_not_need() {
         let limit = |new_limit| OpenFileLimit { old_limit: new_limit, new_limit };
         let with = |store, connections_max| Config {
             store,

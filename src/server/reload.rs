@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_changed_is_said_with_both_values() {
+    fn a_changed_option_is_shown_with_both_values() {
         let mut new = Config { log: LevelFilter::Debug, ..config() };
         new.rules.idle_timeout_ms = 90_000;
         assert_eq!(changes(&config(), &new), "log info → debug, idle-timeout 120s → 90s");

@@ -63,7 +63,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn those_just_answered_are_waited_for_together_with_those_who_wait() {
+    fn clients_just_answered_are_waited_for_together_with_those_that_wait() {
         let mut group_commit = GroupCommitDelay::default();
         assert_eq!(group_commit.delay(1), None, "nobody is expected at first");
         group_commit.note_batch(5, 5, MS * 2);

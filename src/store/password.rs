@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_knows_what_was_verified_against_what_is_stored() {
+    fn the_cache_knows_which_password_was_verified_against_which_hash() {
         let cache = VerifiedLogins::new(4).unwrap();
         let user = |name: &str| UserName::new(name).unwrap();
         let (password, stored) = (Secret::new("p"), Secret::new("h"));

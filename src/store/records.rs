@@ -386,7 +386,7 @@ mod tests {
 
     /// As it is written with nothing but names, and read by programs that know nothing else.
     #[test]
-    fn what_is_not_known_of_dirty_receivers_is_an_entry_of_the_window_with_an_id_that_no_message_has() {
+    fn unlisted_dirty_receivers_are_a_window_entry_with_an_id_that_no_message_has() {
         let released = |dirty, window| {
             let user = UserName::new("ann").unwrap();
             let released = UserHandoverData { user, claim: 1, epoch: 2, clock: 3, dirty, window };
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_program_says_counts_as_missed_unless_it_may_be_skipped() {
+    fn an_unknown_record_counts_as_missed_unless_it_may_be_skipped() {
         let (from, to) = (life(1, 1), life(2, 5));
         let mut known = write(1, from, to, &NodeMessage::Missed);
         let at = known.len() - 1;
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_goes_on_is_no_record() {
+    fn a_record_that_is_cut_off_or_goes_on_is_refused() {
         let (from, to) = (life(1, 1), life(2, 5));
         for record in all() {
             let bytes = write(1, from, to, &record);

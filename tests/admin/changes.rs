@@ -95,7 +95,7 @@ fn an_account_is_deleted_for_good() {
 }
 
 #[test]
-fn each_change_is_in_the_log_before_and_after_without_secrets_and_without_what_it_could_inject() {
+fn each_change_is_in_the_log_before_and_after_without_secrets_and_injected_text() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("a.db").display());
     let program = Program::on(&store, &[]);

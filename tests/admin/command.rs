@@ -163,7 +163,7 @@ fn the_commands_of_the_page_for_operators_work() {
 
 /// Where `promtool` is installed (Debian's package `prometheus`).
 #[test]
-fn the_alerts_are_what_prometheus_reads_and_name_metrics_that_are_there() {
+fn prometheus_reads_the_alerts_and_they_name_existing_metrics() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/prometheus/hongyan.rules.yml");
     let text = std::fs::read_to_string(rules).unwrap();
     let (_folder, program) = {

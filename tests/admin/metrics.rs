@@ -69,7 +69,7 @@ fn becomes(managed: &Managed, sample: &str, value: f64) {
 }
 
 #[test]
-fn the_metrics_have_the_values_of_what_happened() {
+fn the_metrics_count_the_events() {
     let managed = Managed::start();
     let (mut ann, mut bob) = managed.server.friends("ann", "bob");
     let web = managed.server.client(Transport::WebSocket, ContentForm::Text);

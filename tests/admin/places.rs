@@ -49,7 +49,7 @@ fn the_socket_stands_beside_the_store_for_its_owner_alone_and_goes_at_a_clean_st
 }
 
 #[test]
-fn what_a_killed_server_left_is_replaced_and_the_socket_of_a_live_one_is_not() {
+fn the_socket_of_a_killed_server_is_replaced_and_that_of_a_live_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let (store, socket) = (folder.path().join("a.db"), folder.path().join("a.db.sock"));
     drop(Program::on(&url(&store), &[]));

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 #[test]
-fn those_who_stall_have_their_time_and_others_are_told_that_there_are_too_many() {
+fn callers_that_stall_have_their_time_and_others_are_told_that_there_are_too_many() {
     let managed = Managed::tuned(|config| {
         config.admin_connections_max = 3;
         config.admin_timeout_ms = 2_000;

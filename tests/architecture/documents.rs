@@ -57,7 +57,7 @@ fn differences(document: &str, may_know: &[(&str, &[&str])]) -> Vec<String> {
 }
 
 #[test]
-fn the_document_says_what_each_module_may_import() {
+fn the_document_lists_the_imports_that_each_module_may_have() {
     none(&differences(&read(&root().join("docs/architecture.md")), MAY_KNOW));
 }
 

@@ -84,7 +84,7 @@ fn presence(client: &Client, name: &str, expected: bool) {
 }
 
 #[test]
-fn a_profile_changes_in_what_is_named() {
+fn a_profile_changes_only_in_the_named_fields() {
     let (_fake, client, mut talk) = start();
     let change =
         ProfileChange { nick_name: Some("Ann".into()), location: Some(String::new()), ..ProfileChange::default() };

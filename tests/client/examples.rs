@@ -82,7 +82,7 @@ fn the_echo_bot_gives_up_only_where_another_try_changes_nothing_or_would_hold_up
 }
 
 #[test]
-fn the_echo_bot_acks_what_others_can_keep_it_from_answering() {
+fn the_echo_bot_acks_messages_that_others_keep_it_from_answering() {
     let fake = Fake::start();
     let folder = tempfile::tempdir().unwrap();
     let (url, token) = (fake.url(), folder.path().join("token").to_str().unwrap().to_owned());
@@ -198,7 +198,7 @@ fn the_python_client_keeps_the_rules_across_a_restart() {
 }
 
 #[test]
-fn the_python_client_sends_again_what_a_server_refuses_that_does_not_know_it_any_more() {
+fn the_python_client_repeats_a_message_that_a_server_refuses_because_its_log_in_is_gone() {
     let fake = Fake::start();
     let folder = tempfile::tempdir().unwrap();
     let Some(mut python) = Python::start(fake.addr, "py", folder.path()) else { return };

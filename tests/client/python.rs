@@ -37,7 +37,7 @@ fn the_python_client_accepts_a_request_whose_text_is_longer_in_escapes() {
 }
 
 #[test]
-fn the_python_client_does_not_send_what_no_server_takes() {
+fn the_python_client_does_not_send_messages_that_no_server_takes() {
     let fake = Fake::start();
     let folder = tempfile::tempdir().unwrap();
     let Some(mut python) = Python::start(fake.addr, "py", folder.path()) else { return };
@@ -51,7 +51,7 @@ fn the_python_client_does_not_send_what_no_server_takes() {
 }
 
 #[test]
-fn the_python_client_does_not_send_again_what_was_too_large_for_its_server() {
+fn the_python_client_does_not_repeat_a_message_that_was_too_large_for_its_server() {
     let fake = Fake::start();
     let folder = tempfile::tempdir().unwrap();
     let Some(mut python) = Python::start(fake.addr, "py", folder.path()) else { return };
@@ -173,7 +173,7 @@ fn the_python_client_takes_no_more_friend_requests_than_it_can_keep() {
 }
 
 #[test]
-fn what_a_server_writes_neither_ends_the_python_client_nor_controls_the_terminal() {
+fn hostile_frames_neither_end_the_python_client_nor_control_the_terminal() {
     let fake = Fake::start();
     let folder = tempfile::tempdir().unwrap();
     let Some(python) = Python::start(fake.addr, "py", folder.path()) else { return };

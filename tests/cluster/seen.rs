@@ -81,7 +81,7 @@ fn a_database_that_hangs_leaves_room_for_requests_that_do_not_need_it() {
 }
 
 #[test]
-fn a_node_says_how_its_links_are_and_counts_what_becomes_of_them() {
+fn a_node_reports_the_state_of_its_links_and_counts_their_events() {
     let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
     let [a, b] = ["a", "b"].map(|name| Managed::start(&database.url(), name, &["--bus", &redis.url()]));
     make_friends(a.node.addr, &["ann", "bob"]);

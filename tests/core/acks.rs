@@ -67,7 +67,7 @@ fn an_ack_that_names_another_sender_takes_nothing_off() {
 }
 
 #[test]
-fn an_ack_takes_off_only_what_was_sent_on_that_connection() {
+fn an_ack_removes_only_pushes_that_were_sent_on_its_connection() {
     let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { outstanding_max: 1, ..crate::rules() });
     w.message(bob, "m1", "ann");
     w.message(bob, "m2", "ann");
@@ -85,7 +85,7 @@ fn an_ack_takes_off_only_what_was_sent_on_that_connection() {
 }
 
 #[test]
-fn an_ack_on_a_new_connection_for_what_only_the_old_one_was_sent_is_ignored() {
+fn an_ack_on_a_new_connection_for_a_push_sent_only_on_the_old_one_is_ignored() {
     let (mut w, ann, bob) = ann_and_bob();
     w.message(bob, "m1", "ann");
     w.run_for(10);

@@ -236,7 +236,7 @@ fn a_client_that_waited_too_long_or_is_gone_costs_no_hash() {
 }
 
 #[test]
-fn a_stop_does_not_begin_what_waits() {
+fn a_stop_does_not_begin_waiting_log_ins() {
     let mut w = slow_hashes(crate::rules(), &["a", "b", "c"]);
     let conns: Vec<_> = ["a", "b", "c"].map(|name| (name, w.open())).into();
     for &(name, conn) in &conns {

@@ -53,7 +53,7 @@ fn blocking_ends_the_friendship_and_nothing_tells_the_blocked_user() {
 }
 
 #[test]
-fn what_was_asked_either_way_is_moot_when_one_blocks_the_other() {
+fn requests_in_both_directions_end_when_one_user_blocks_the_other() {
     let (mut w, ann, bob) = strangers();
     w.hang_up(bob);
     w.friend(ann, FriendVerb::Request, "a1", "bob");
@@ -197,7 +197,7 @@ fn a_request_on_the_list_goes_with_the_end_of_a_block_of_which_nobody_learnt() {
 }
 
 #[test]
-fn what_cannot_be_blocked_is_refused() {
+fn a_block_that_is_not_allowed_is_refused() {
     let mut w = World::of_friends(CoreSettings { blocked_max: 2, ..rules() }, &["ann", "bob", "cid", "dan"]);
     let ann = w.online("ann");
     assert_eq!(block(&mut w, ann, "ann", true), ["BAD_FIELD b"]);
@@ -216,7 +216,7 @@ fn what_cannot_be_blocked_is_refused() {
 }
 
 #[test]
-fn a_block_of_which_the_store_cannot_say_what_became_is_tried_again() {
+fn a_block_with_an_unknown_outcome_is_tried_again() {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.fate(Fate::DoAndLose, accounts);
     assert_eq!(block(&mut w, ann, "bob", true), ["UNAVAILABLE b"]);

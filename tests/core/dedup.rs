@@ -117,7 +117,7 @@ fn it_is_evicted_after_so_many_others_and_not_before() {
 }
 
 #[test]
-fn after_a_restart_what_is_on_the_list_is_still_known() {
+fn after_a_restart_messages_on_the_list_are_still_known() {
     let (mut w, ann, bob) = ann_and_bob();
     w.message(bob, "m1", "ann");
     w.run_for(100);

@@ -194,7 +194,7 @@ fn a_failed_save_is_mf_and_unavailable_and_a_retry_is_heard_again() {
 }
 
 #[test]
-fn what_failed_at_once_is_not_said_to_have_taken_too_long() {
+fn a_save_that_failed_at_once_is_not_reported_as_too_slow() {
     let (mut w, ann, bob) = ann_and_bob();
     let sentence = |w: &mut World, conn| {
         let frames = w.frames(conn);

@@ -179,7 +179,7 @@ fn when_the_store_has_little_room_each_has_a_part_of_it() {
 }
 
 #[test]
-fn messages_that_wait_for_an_ack_count_as_what_they_may_need() {
+fn messages_that_wait_for_an_ack_count_with_the_jobs_they_may_need() {
     let (mut w, ann, bob) = ann_and_bob_by(CoreSettings {
         save_after_ms: 1_000,
         jobs_per_connection_max: 10,

@@ -27,7 +27,7 @@ fn a_new_log_in_takes_over_the_list_and_ends_the_older_connection() {
 }
 
 #[test]
-fn a_take_over_needs_no_save_of_what_is_acked_in_time() {
+fn a_take_over_needs_no_save_of_pushes_acked_in_time() {
     let (mut w, _, bob) = ann_and_bob();
     let new = w.open();
     w.log_in(new, "ann");
@@ -356,7 +356,7 @@ fn a_log_in_that_waits_for_a_turn_is_answered_in_time_and_leaves_room() {
 }
 
 #[test]
-fn a_log_in_of_a_user_who_is_online_reads_nothing_and_one_who_went_meanwhile_is_read() {
+fn a_log_in_reads_nothing_for_an_online_user_and_reads_a_user_who_went_meanwhile() {
     let (mut w, old, bob) = ann_and_bob();
     w.message(bob, "m1", "ann");
     let loads = w.store.count("Load") + w.store.count("LogIn");

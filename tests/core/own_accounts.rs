@@ -86,7 +86,7 @@ fn the_roster_shows_friends_in_pages_and_requests_with_the_first_of_them() {
 }
 
 #[test]
-fn the_roster_is_for_those_who_are_logged_in_and_asking_is_not_speaking() {
+fn the_roster_is_for_logged_in_users_and_asking_is_not_speaking() {
     let mut w = World::of_friends(rules(), &["ann"]);
     let conn = w.open();
     for say in [
@@ -149,7 +149,7 @@ fn a_profile_is_changed_where_it_is_said_and_everybody_sees_it() {
 }
 
 #[test]
-fn who_sees_an_address_is_a_rule() {
+fn the_visibility_rule_decides_which_users_see_an_address() {
     for (shown_to, friend_sees, other_sees) in [
         (EmailVisibility::Everyone, true, true),
         (EmailVisibility::Friends, true, false),
@@ -232,7 +232,7 @@ fn a_wrong_old_password_is_forbidden_and_counts_like_one_of_a_log_in() {
 }
 
 #[test]
-fn who_goes_on_beyond_the_budget_is_closed() {
+fn a_client_that_goes_on_beyond_the_budget_is_closed() {
     let rules = CoreSettings { wrong_passwords_per_connection_max: 2, refused_tries_max: 3, ..rules() };
     let mut w = World::of_friends(rules, &["ann"]);
     let ann = w.online("ann");
@@ -312,7 +312,7 @@ fn the_operators_new_password_is_not_undone_by_the_users() {
 }
 
 #[test]
-fn a_change_of_which_the_store_cannot_say_what_became_is_not_promised() {
+fn a_change_with_an_unknown_outcome_is_not_promised() {
     let (mut w, ann, _) = ann_and_bob();
     w.store.fate(Fate::DoAndLose, accounts);
     assert_eq!(change_password(&mut w, ann, "ann", "new"), ["UNAVAILABLE p"]);
@@ -326,7 +326,7 @@ fn a_change_of_which_the_store_cannot_say_what_became_is_not_promised() {
 }
 
 #[test]
-fn a_deleted_account_leaves_nothing_but_its_name_and_what_it_promised() {
+fn a_deleted_account_leaves_nothing_but_its_name_and_its_promised_messages() {
     let (mut w, ann, bob) = ann_and_bob();
     let cid = w.online("cid");
     w.message(ann, "m1", "bob");

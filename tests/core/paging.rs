@@ -222,7 +222,7 @@ fn an_older_connection_that_closes_with_a_page_on_its_way_and_a_log_in_behind_it
 }
 
 #[test]
-fn an_ack_of_what_was_read_from_the_store_is_not_read_again_by_a_page() {
+fn a_push_that_was_read_from_the_store_and_acked_is_not_read_again_by_a_page() {
     let (mut w, ann, bob) = ann_and_bob_by(small());
     w.hang_up(ann);
     send(&mut w, bob, 0..7);
@@ -254,7 +254,7 @@ fn writes(job: &Job) -> bool {
 }
 
 #[test]
-fn while_nothing_can_be_written_pages_go_on_and_what_is_sent_to_who_acks_is_taken() {
+fn while_nothing_can_be_written_pages_go_on_and_messages_to_users_who_ack_are_taken() {
     for room in [4, 100] {
         let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { list_max: room, ..small() });
         w.hang_up(ann);

@@ -16,7 +16,7 @@ fn watch(w: &mut World, conn: ConnId) {
 }
 
 #[test]
-fn friends_who_watch_are_told_who_comes_and_goes_and_nobody_else_is() {
+fn only_watching_friends_are_told_which_users_come_and_go() {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.model.add_account("eve", "eve");
     let eve = w.online("eve");
@@ -33,7 +33,7 @@ fn friends_who_watch_are_told_who_comes_and_goes_and_nobody_else_is() {
 }
 
 #[test]
-fn who_is_taken_over_never_goes_offline() {
+fn a_user_whose_new_log_in_replaces_the_old_one_never_goes_offline() {
     let (mut w, ann, bob) = ann_and_bob();
     watch(&mut w, ann);
     let again = w.online("bob");
@@ -98,7 +98,7 @@ fn nothing_is_written_into_a_connection_whose_output_waits_and_the_state_follows
 }
 
 #[test]
-fn a_user_who_goes_before_they_are_told_what_is_owed_harms_nobody() {
+fn a_user_who_goes_before_their_unsent_frames_are_sent_harms_nobody() {
     // The output is written, so Ann's unsent frames are queued. Ann goes offline before they are
     // sent. Nobody else is there, so that nothing about Ann is kept.
     let (mut w, ann, bob) = ann_and_bob();
@@ -135,7 +135,7 @@ fn a_log_in_ends_the_watch_and_so_does_its_end() {
 }
 
 #[test]
-fn who_becomes_a_friend_is_told_of_and_who_is_none_any_more_is_not() {
+fn a_new_friend_is_told_of_and_a_former_friend_is_not() {
     let (mut w, ann, bob) = strangers();
     watch(&mut w, ann);
     w.friend(bob, FriendVerb::Request, "f1", "ann");
@@ -152,7 +152,7 @@ fn who_becomes_a_friend_is_told_of_and_who_is_none_any_more_is_not() {
 }
 
 #[test]
-fn who_ends_the_friendship_while_it_is_told_is_told_nothing() {
+fn a_user_who_ends_the_friendship_while_a_change_is_told_is_told_nothing() {
     let (mut w, ann, bob) = ann_and_bob();
     let cid = w.online("cid");
     watch(&mut w, ann);
@@ -195,7 +195,7 @@ fn watch_at_once(w: &mut World, conn: ConnId) {
 }
 
 #[test]
-fn many_who_watch_are_told_a_part_at_a_time() {
+fn many_watching_users_are_told_a_part_at_a_time() {
     let names: Vec<String> = (0..200).map(|n| format!("u{n:03}")).collect();
     let rules = CoreSettings { presence_at_once_max: 8, ..crate::rules() };
     let mut w = World::new(rules);
@@ -235,7 +235,7 @@ fn many_who_watch_are_told_a_part_at_a_time() {
 }
 
 #[test]
-fn one_who_comes_and_goes_all_the_time_does_not_keep_others_from_being_told_of() {
+fn a_user_who_comes_and_goes_all_the_time_does_not_delay_news_of_others() {
     let names: Vec<String> = (0..100).map(|n| format!("u{n:03}")).collect();
     let mut w = World::new(CoreSettings { presence_at_once_max: 2, ..crate::rules() });
     for name in ["ann", "eve"] {
@@ -265,7 +265,7 @@ fn one_who_comes_and_goes_all_the_time_does_not_keep_others_from_being_told_of()
 }
 
 #[test]
-fn the_state_is_told_whatever_becomes_of_a_friendship_that_is_in_doubt() {
+fn the_state_is_told_for_each_outcome_of_a_friendship_in_doubt() {
     let (mut w, ann, bob) = ann_and_bob();
     watch(&mut w, ann);
     w.store.fate(Fate::Fail, friendships);

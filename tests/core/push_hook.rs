@@ -46,7 +46,7 @@ fn without_a_hook_nobody_is_announced() {
 }
 
 #[test]
-fn one_who_is_away_is_announced_after_ten_seconds_with_the_first_push_and_the_number() {
+fn a_user_who_is_away_is_announced_after_ten_seconds_with_the_first_push_and_the_number() {
     let (mut w, bob) = ann_is_away();
     let start = w.now_ms;
     w.message(bob, "m1", "ann");
@@ -63,7 +63,7 @@ fn one_who_is_away_is_announced_after_ten_seconds_with_the_first_push_and_the_nu
 }
 
 #[test]
-fn one_who_is_here_and_does_not_ack_is_announced_without_asking_the_store() {
+fn an_online_user_who_does_not_ack_is_announced_without_asking_the_store() {
     let (mut w, _ann, bob) = ann_and_bob_by(rules());
     let start = w.now_ms;
     w.message(bob, "m1", "ann");
@@ -74,7 +74,7 @@ fn one_who_is_here_and_does_not_ack_is_announced_without_asking_the_store() {
 }
 
 #[test]
-fn who_acks_in_time_is_not_announced_however_much_comes() {
+fn a_user_who_acks_in_time_is_not_announced_however_much_comes() {
     let (mut w, ann, bob) = ann_and_bob_by(rules());
     let start = w.now_ms;
     for n in 0..200 {
@@ -102,7 +102,7 @@ fn an_ack_before_the_time_is_over_is_the_end_of_it() {
 }
 
 #[test]
-fn one_is_announced_once_until_the_pause_ends_and_again_only_for_what_is_new() {
+fn a_user_is_announced_once_until_the_pause_ends_and_again_only_for_new_pushes() {
     let (mut w, bob) = ann_is_away();
     let start = w.now_ms;
     w.message(bob, "m1", "ann");
@@ -126,7 +126,7 @@ fn one_is_announced_once_until_the_pause_ends_and_again_only_for_what_is_new() {
 }
 
 #[test]
-fn what_comes_just_before_the_pause_ends_waits_its_ten_seconds_too() {
+fn a_push_just_before_the_pause_ends_waits_its_ten_seconds_too() {
     let (mut w, bob) = ann_is_away();
     let start = w.now_ms;
     w.message(bob, "m1", "ann");
@@ -158,7 +158,7 @@ fn a_log_in_ends_the_pause_and_gives_ten_seconds_to_ack() {
 }
 
 #[test]
-fn one_who_logs_in_while_their_mailbox_is_counted_is_not_announced() {
+fn a_user_who_logs_in_while_their_mailbox_is_counted_is_not_announced() {
     let (mut w, bob) = ann_is_away();
     w.message(bob, "m1", "ann");
     w.run_for(AFTER_MS - 100);
@@ -176,7 +176,7 @@ fn one_who_logs_in_while_their_mailbox_is_counted_is_not_announced() {
 }
 
 #[test]
-fn one_who_goes_without_an_ack_is_announced_by_the_time_of_the_push() {
+fn a_user_who_goes_without_an_ack_is_announced_by_the_time_of_the_push() {
     let (mut w, ann, bob) = ann_and_bob_by(rules());
     let start = w.now_ms;
     w.message(bob, "m1", "ann");
@@ -187,7 +187,7 @@ fn one_who_goes_without_an_ack_is_announced_by_the_time_of_the_push() {
 }
 
 #[test]
-fn what_was_acked_before_they_went_does_not_shorten_the_time_of_what_follows() {
+fn a_push_acked_before_the_user_left_does_not_shorten_the_time_of_the_next() {
     let (mut w, ann, bob) = ann_and_bob_by(rules());
     w.message(bob, "m1", "ann");
     w.ack(ann, "m1");
@@ -299,7 +299,7 @@ fn more_than_a_page_is_counted_as_more() {
 }
 
 #[test]
-fn of_many_who_are_due_at_once_few_are_counted_at_a_time() {
+fn of_many_users_due_at_once_few_are_counted_at_a_time() {
     let names: Vec<String> = (0..60).map(|n| format!("user{n}")).collect();
     let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
     all.push("bob");
@@ -339,7 +339,7 @@ fn so_many_users_are_watched_and_no_more() {
 }
 
 #[test]
-fn after_a_restart_only_what_is_new_is_announced() {
+fn after_a_restart_only_new_pushes_are_announced() {
     let (mut w, bob) = ann_is_away();
     w.message(bob, "m1", "ann");
     w.run_for(1_000);

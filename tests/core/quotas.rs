@@ -58,7 +58,7 @@ fn bytes_count_too() {
 }
 
 #[test]
-fn an_ack_makes_room_what_was_promised_comes_and_what_was_refused_may_be_said_again() {
+fn an_ack_makes_room_promised_messages_come_and_refused_ones_may_be_sent_again() {
     let (mut w, bob) = ann_is_away(NONE, rows(2));
     say(&mut w, bob, "m1");
     say(&mut w, bob, "m2");
@@ -103,7 +103,7 @@ fn a_message_with_a_lost_outcome_is_promised_at_a_repetition_to_a_full_mailbox()
 }
 
 #[test]
-fn a_receiver_who_is_there_and_does_not_ack_is_full_too_and_her_ack_still_counts() {
+fn an_online_receiver_who_does_not_ack_is_full_too_and_their_ack_still_counts() {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.model.quotas = Quotas { receiver: NONE, pair: rows(1) };
     w.message(bob, "m1", "ann");

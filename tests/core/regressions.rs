@@ -92,7 +92,7 @@ fn a_message_to_somebody_online_is_answered_within_ten_seconds_of_its_taking_too
 }
 
 #[test]
-fn a_request_that_comes_off_the_list_lets_go_what_waited_for_its_id() {
+fn a_request_that_comes_off_the_list_releases_the_messages_that_waited_for_its_id() {
     // A window of pages keeps the accept from coming onto the list at once, so that nothing else
     // wakes it.
     let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { list_max: 2, page_max: 2, ..crate::rules() });

@@ -27,7 +27,7 @@ fn a_push_that_waits_to_be_saved_waits_by_the_new_delay() {
 }
 
 #[test]
-fn what_is_outstanding_stays_and_no_more_is_sent_until_there_is_room() {
+fn outstanding_pushes_stay_and_no_more_are_sent_until_there_is_room() {
     let (mut w, ann, bob) = ann_and_bob();
     for n in 1..=4 {
         w.message(bob, &format!("m{n}"), "ann");

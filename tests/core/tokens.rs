@@ -63,7 +63,7 @@ fn a_token_expires_and_can_be_revoked_and_only_so_many_are_kept() {
 }
 
 #[test]
-fn tokens_are_for_those_who_are_logged_in_and_asking_is_not_speaking() {
+fn tokens_are_for_logged_in_users_and_asking_is_not_speaking() {
     let mut w = World::of_friends(crate::rules(), &["ann"]);
     let conn = w.open();
     assert_eq!(ask(&mut w, conn, TokenVerb::New), ["NOT_LOGGED_IN t"]);

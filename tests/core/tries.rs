@@ -229,7 +229,7 @@ fn first_tries_of_a_few_addresses_do_not_fill_the_room_of_the_unsuspected() {
 }
 
 #[test]
-fn right_passwords_use_up_nothing_and_what_the_store_did_not_answer_neither() {
+fn right_passwords_and_unanswered_checks_use_up_nothing() {
     let rules = CoreSettings {
         wrong_passwords_per_user_max: 2,
         wrong_passwords_per_user_and_address_max: 2,
@@ -307,7 +307,7 @@ fn many_addresses_shut_out_neither_trusted_ones_nor_tokens_nor_loopback() {
 }
 
 #[test]
-fn who_has_a_stolen_token_gets_no_guesses_for_it_and_does_not_push_out_the_owner() {
+fn a_thief_of_a_token_gets_no_guesses_for_it_and_does_not_push_out_the_owner() {
     let mut w = World::of_friends(crate::rules(), &["ann"]);
     let ann = w.open_from(1);
     log_in(&mut w, ann, "ann", "ann");

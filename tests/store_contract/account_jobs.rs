@@ -391,7 +391,7 @@ fn count_pushes(store: &StoreUrl) {
 }
 
 #[test]
-fn what_a_block_takes_out_of_a_mailbox_leaves_room() {
+fn pushes_that_a_block_removes_from_a_mailbox_leave_room() {
     through_workers(count_pushes);
 }
 

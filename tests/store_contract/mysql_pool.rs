@@ -127,7 +127,7 @@ fn people_who_block_and_ask_each_other_at_once_end_as_one_or_the_other() {
 }
 
 #[test]
-fn two_who_accept_each_other_at_once_are_friends_once() {
+fn two_users_who_accept_each_other_at_once_are_friends_once() {
     let Some(database) = Database::new() else { return };
     let mut workers = Workers::new(&database);
     let mut seq = 0;
@@ -175,7 +175,7 @@ fn two_who_accept_each_other_at_once_are_friends_once() {
 }
 
 #[test]
-fn many_who_make_friends_in_all_directions_at_once_all_get_their_answer() {
+fn many_users_who_make_friends_in_all_directions_at_once_all_get_their_answer() {
     let Some(database) = Database::new() else { return };
     let mut workers = Workers::new(&database);
     let people: Vec<String> = (0..40).map(|number| format!("user {number}")).collect();

@@ -20,7 +20,7 @@ fn transaction_without_lock(database: &mut Database) -> (MysqlDatabase, MysqlSto
 }
 
 #[test]
-fn who_takes_over_waits_for_a_transaction_that_is_under_way() {
+fn a_take_over_waits_for_a_transaction_that_is_under_way() {
     let Some(mut database) = Database::new() else { return };
     let (_first, mut store) = transaction_without_lock(&mut database);
     let second = database.server();
@@ -35,7 +35,7 @@ fn who_takes_over_waits_for_a_transaction_that_is_under_way() {
 }
 
 #[test]
-fn who_takes_over_ends_a_transaction_that_does_not_end_itself() {
+fn a_take_over_ends_a_transaction_that_does_not_end_itself() {
     let Some(mut database) = Database::new() else { return };
     let (_first, mut store) = transaction_without_lock(&mut database);
     let second = database.server();
@@ -46,7 +46,7 @@ fn who_takes_over_ends_a_transaction_that_does_not_end_itself() {
 
 /// The lock of another node of a cluster keeps nobody away here.
 #[test]
-fn the_epoch_alone_ends_what_another_server_writes() {
+fn the_epoch_alone_ends_the_writes_of_another_server() {
     let Some(mut database) = Database::new() else { return };
     let first = database.server();
     let mut store = first.connect().unwrap();

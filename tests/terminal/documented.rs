@@ -23,7 +23,7 @@ fn blocks() -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn the_commands_of_the_page_do_what_it_says() {
+fn the_commands_of_the_page_work_as_described() {
     if !tmux::is_there() {
         return;
     }

@@ -46,7 +46,7 @@ fn line_of(child: &mut Child) -> Value {
 }
 
 #[test]
-fn the_status_of_send_says_what_became_of_the_message() {
+fn the_status_of_send_tells_the_result_of_the_message() {
     let place = Place::new();
     let server = place.serve();
     let (ann, bob) = (account(&place, &server, "ann"), account(&place, &server, "bob"));
@@ -92,7 +92,7 @@ fn the_status_of_send_says_what_became_of_the_message() {
 }
 
 #[test]
-fn listen_prints_lines_and_acks_what_it_has_printed() {
+fn listen_prints_lines_and_acks_the_printed_messages() {
     let place = Place::new();
     let server = place.serve();
     let (ann, bob) = (account(&place, &server, "ann"), account(&place, &server, "bob"));

@@ -67,7 +67,7 @@ fn put_executable(path: &Path, text: &str) {
 }
 
 #[test]
-fn the_commands_do_what_the_page_says() {
+fn the_commands_work_as_the_page_describes() {
     if !has_openssl() {
         return;
     }

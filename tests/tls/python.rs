@@ -54,7 +54,7 @@ fn connections_may_end_without_a_word() {
 }
 
 #[test]
-fn what_is_no_record_ends_that_connection_alone() {
+fn bytes_that_are_no_record_end_their_connection_alone() {
     run("garbage");
 }
 

@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_one_sentence() {
+    fn wrong_arguments_are_refused_in_one_sentence() {
         for (words, said) in [
             (&["talk"][..], "hongyan chat"),
             (&["chat", "bob"], "no more words"),

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unread_is_counted_until_it_is_seen() {
+    fn an_unread_message_is_counted_until_it_is_seen() {
         let mut chat = FriendChatView::default();
         chat.add(message("1", 5, MessageState::Received));
         chat.add(message("2", 6, MessageState::Sent));

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_one_sentence() {
+    fn a_wrong_command_is_refused_in_one_sentence() {
         for line in ["nonsense", "", "find", "block", "request", "request \"bob", "profile shoes 7", "quit now"] {
             let why = parse(line, None).unwrap_err();
             assert!(!why.contains('\n') && why.contains('/'), "{line}: {why}");

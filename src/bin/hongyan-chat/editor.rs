@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pasted_is_text_and_has_a_bound() {
+    fn pasted_input_is_text_and_has_a_bound() {
         let mut editor = LineEditor::default();
         editor.insert("a\u{1b}[2Jb\r\nc\0");
         assert_eq!(editor.text(), "a[2Jb\nc");

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_there_after_a_restart() {
+    fn a_kept_message_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
         let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_in_doubt_can_be_cleared() {
+    fn a_doubtful_message_can_be_cleared() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
         let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();

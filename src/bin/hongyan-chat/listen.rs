@@ -224,7 +224,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_a_command_has_started_ends_with_it() {
+    fn processes_that_a_command_has_started_end_with_it() {
         let until = Instant::now() + Duration::from_secs(20);
         let wait_until = |is_so: &dyn Fn() -> bool| {
             while !is_so() {

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wide_counts_twice() {
+    fn a_wide_character_counts_twice() {
         assert_eq!(columns("鸿雁"), 4);
         assert_eq!(columns("e\u{301}"), 1);
         assert_eq!(

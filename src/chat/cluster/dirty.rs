@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_much_is_told_to_each_node_once() {
+    fn an_overflow_is_told_to_each_node_once() {
         let to = NodeIncarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
         let mut dirty = UnannouncedMessages::default();
         (0..PAIRS_MAX as u64).for_each(|sender| dirty.insert(sender, UserSlot::of(sender as usize % 100)));

@@ -101,7 +101,7 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn it_finds_what_a_map_finds() {
+    fn it_finds_the_same_entries_as_a_map() {
         let (mut index, mut map) = (DedupIndex::default(), HashMap::new());
         let mut random = fastrand::Rng::with_seed(1);
         for step in 0..200_000_u32 {

@@ -173,7 +173,7 @@ fn each_answer_of_the_store_means_one_thing_for_each_verb_in_each_state() {
 }
 
 #[test]
-fn what_is_given_up_is_refused_and_found_out_in_another_way() {
+fn an_operation_that_is_given_up_is_refused_and_may_leave_a_doubt() {
     for (verb, doubts) in
         [(Request, false), (Accept, true), (Reject, false), (Delete, true), (Block, true), (Unblock, false)]
     {
@@ -220,7 +220,7 @@ fn all_that_is_said_and_nothing_else_is_told_to_the_other() {
 }
 
 #[test]
-fn who_may_be_blocked() {
+fn all_but_oneself_and_reserved_names_may_be_blocked() {
     for (other, blocks, expected) in [
         ("bob", true, Ok(())),
         ("bob", false, Ok(())),

@@ -217,7 +217,7 @@ fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
 }
 
 #[test]
-fn what_will_never_work_counts_as_tried_and_is_not_to_be_tried_again() {
+fn a_log_in_that_can_never_work_counts_as_a_wrong_try_and_is_not_retried() {
     let (never, now) = (Failed { refused: true }, Failed { refused: false });
     let row = |login: &LoginState, event: &LoginEvent, settled, refusal| {
         (login.clone(), event.clone(), WAITED, Loading, settled, NextLoginStep::Refuse(refusal))
@@ -244,7 +244,7 @@ fn what_will_never_work_counts_as_tried_and_is_not_to_be_tried_again() {
 }
 
 #[test]
-fn a_try_is_settled_when_its_state_is_left_for_one_without_and_the_states_say_what_they_hold() {
+fn a_try_is_settled_when_its_state_is_left_for_one_without() {
     let user = UserName::new("ann").unwrap();
     let rules = CoreSettings::default();
     for (login, has_try, loads, hashes, job) in [

@@ -19,7 +19,7 @@ fn without_a_hook_nothing_is_kept() {
 }
 
 #[test]
-fn one_who_is_watched_is_known_until_the_watch_listens() {
+fn a_watched_user_is_known_until_the_watch_listens() {
     let mut hook = hook(2);
     let [ann, bob] = [0, 9].map(UserSlot::of);
     assert!(!hook.knows(ann) && hook.get(ann).is_none());
@@ -60,7 +60,7 @@ fn so_many_are_counted_at_a_time_each_once_and_in_their_order() {
 }
 
 #[test]
-fn those_who_are_due_again_and_again_take_no_more_room() {
+fn users_that_are_due_again_and_again_take_no_more_room() {
     let mut hook = hook(100);
     hook.insert(watch(UserSlot::of(3)));
     for _ in 0..10_000 {

@@ -294,7 +294,7 @@ fn a_message_that_a_server_refuses_because_it_stops_is_sent_to_the_next_one() {
 }
 
 #[test]
-fn what_the_server_refuses_is_told_with_its_cause() {
+fn a_refusal_of_the_server_is_told_with_its_cause() {
     let mut run = TestClientMachine::online();
     run.begin(1, "m1");
     let asked = run.reply("RE_MESSAGE", "m1", "MF");
@@ -324,7 +324,7 @@ fn time_ends_a_request_with_the_last_word_about_it() {
 }
 
 #[test]
-fn what_must_not_be_done_twice_is_not_sent_twice() {
+fn a_request_that_is_not_repeatable_is_not_sent_twice() {
     let mut run = TestClientMachine::online();
     let request = RequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).not_repeatable();
     run.handle(MachineInput::Begin(1, request.clone()));

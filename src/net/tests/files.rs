@@ -47,7 +47,7 @@ fn files_arrive_whole_in_any_pieces_and_beside_any_other_reader() {
 }
 
 #[test]
-fn who_takes_nothing_uses_one_piece_and_is_closed_by_the_time_for_output() {
+fn a_client_that_takes_nothing_uses_one_piece_and_is_closed_by_the_output_timeout() {
     let (file, request) = largest();
     let mut world = world(4, 0);
     let (stuck, slow) = (world.connect(), world.connect());
@@ -71,7 +71,7 @@ fn who_takes_nothing_uses_one_piece_and_is_closed_by_the_time_for_output() {
 }
 
 #[test]
-fn very_many_who_read_at_full_speed_leave_the_turn_to_others() {
+fn very_many_fast_readers_leave_the_turn_to_others() {
     let (file, request) = largest();
     let mut world = world(5, 0);
     let readers: Vec<TestClient> = (0..500).map(|_| world.connect()).collect();
@@ -123,7 +123,7 @@ fn nothing_behind_the_request_is_read_and_a_client_that_ended_its_side_gets_all(
 }
 
 #[test]
-fn what_is_known_or_not_wanted_is_not_sent() {
+fn a_body_that_is_cached_or_not_asked_for_is_not_sent() {
     let (file, request) = largest();
     let mut world = world(7, 0);
     let etag = file.head().split("ETag: ").nth(1).unwrap().split("\r\n").next().unwrap();

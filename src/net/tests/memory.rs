@@ -7,7 +7,7 @@ const MIB: usize = 1024 * 1024;
 const BEAT: &str = r#"{"MID":"h","TYPE":"0"}"#;
 
 #[test]
-fn when_the_budget_is_reached_those_who_use_the_most_go_and_others_do_not_notice() {
+fn when_the_budget_is_reached_the_largest_users_are_closed_and_others_do_not_notice() {
     let budget = 4 * MIB;
     let mut world = TestConnectionHub::within(20, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());
@@ -48,7 +48,7 @@ fn when_the_budget_is_reached_those_who_use_the_most_go_and_others_do_not_notice
 }
 
 #[test]
-fn very_many_who_only_connect_go_before_those_who_talk() {
+fn very_many_clients_that_only_connect_are_closed_before_active_ones() {
     let budget = 2 * MIB;
     let mut world = TestConnectionHub::within(25, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());
@@ -71,7 +71,7 @@ fn very_many_who_only_connect_go_before_those_who_talk() {
 }
 
 #[test]
-fn a_user_with_a_backlog_does_not_lose_to_very_many_who_use_a_little_each() {
+fn a_user_with_a_backlog_does_not_lose_to_very_many_clients_that_use_a_little_each() {
     let budget = 4 * MIB;
     let mut world = TestConnectionHub::within(26, 0, |bounds| bounds.memory_bytes_max = budget);
     let (ann, bob) = (world.connect(), world.connect());

@@ -95,7 +95,7 @@ fn after_a_pause_everything_that_came_is_read_before_anybody_is_judged() {
 
 /// Those who never stop do not keep the silent from being closed.
 #[test]
-fn a_flood_keeps_nobody_who_is_silent() {
+fn a_flood_keeps_no_silent_client() {
     let mut world = TestConnectionHub::new(52, 0);
     let silent = world.connect();
     let flooder = world.connect();

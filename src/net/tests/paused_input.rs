@@ -141,7 +141,7 @@ fn messages_of_a_friend_pause_nothing() {
 }
 
 #[test]
-fn a_client_that_takes_what_waits_slowly_and_says_nothing_is_there() {
+fn a_silent_client_that_takes_its_output_slowly_is_kept() {
     let mut world = TestConnectionHub::new(45, 0);
     let (ann, _bob) = full_of_pushes(&mut world);
     let start_ms = world.now_ms;

@@ -228,7 +228,7 @@ fn a_call_that_fails_ends_that_connection_and_disturbs_nobody() {
 }
 
 #[test]
-fn what_is_no_tls_ends_that_connection_with_an_alert() {
+fn bytes_that_are_no_tls_end_their_connection_with_an_alert() {
     for piece_max in [0, 1] {
         let mut world = world(7, piece_max);
         // Rubbish instead of a hello, a hello that is too large, rubbish behind the hello, rubbish

@@ -78,7 +78,7 @@ fn a_client_that_goes_on_sending_after_its_end_is_dropped_before_its_deadline() 
 }
 
 #[test]
-fn last_words_get_out_and_who_does_not_take_them_is_dropped_in_time() {
+fn last_words_get_out_and_a_client_that_does_not_take_them_is_dropped_in_time() {
     let mut world = TestConnectionHub::new(14, 0);
     let (first, second) = (world.connect(), world.connect());
     first.send(sign_up("ann") + &login("ann"));

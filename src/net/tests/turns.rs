@@ -30,7 +30,7 @@ fn flood(world: &mut TestConnectionHub, count: usize, said: &[u8]) -> Vec<TestCl
 }
 
 #[test]
-fn a_client_that_says_little_waits_for_one_turn_beside_very_many_who_never_stop() {
+fn a_client_that_says_little_waits_for_one_turn_beside_very_many_that_never_stop() {
     let ping = masked(9, b"");
     let pings = [HANDSHAKE.as_bytes(), &ping.repeat(10_000)].concat();
     let large = format!(r#"{{"TYPE":"5","CONTENT":{{"MessageId":"m","x":"{}"}}}}"#, "\\n".repeat(30_000));

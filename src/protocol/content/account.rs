@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_is_read_in_both_forms() {
+    fn account_requests_are_read_in_both_forms() {
         for (kind, content, expected) in [
             ("ROSTER", "{}", "Roster Roster { after: None, watch: false }"),
             (
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn a_wrong_account_request_is_refused_with_the_reason() {
         for (kind, content, explanation) in [
             ("ROSTER", r#"{"watch":"true"}"#, "watch must be"),
             ("ROSTER", r#"{"watch":null}"#, "watch must be"),

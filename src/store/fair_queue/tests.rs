@@ -74,7 +74,7 @@ fn cost_of(batch: &[(u32, Job)]) -> u64 {
 }
 
 #[test]
-fn a_newcomer_is_in_one_of_the_next_two_batches_whatever_waits() {
+fn a_newcomer_is_in_one_of_the_next_two_batches_however_many_jobs_wait() {
     type Flood = fn(usize) -> Job;
     let floods: [(&str, Flood); 7] = [
         ("tokens of one", |_| token("eve")),
@@ -112,7 +112,7 @@ fn a_newcomer_is_in_one_of_the_next_two_batches_whatever_waits() {
 }
 
 #[test]
-fn a_user_who_rarely_has_a_job_is_in_the_next_batch_beside_very_many_who_always_have() {
+fn a_user_with_rare_jobs_is_in_the_next_batch_beside_very_many_users_who_always_have_jobs() {
     let mut bench = TestQueue::default();
     for n in 0..100 * 200 {
         let sender = format!("eve{}", n % 200);
@@ -140,7 +140,7 @@ fn only_users_who_rarely_have_a_job_are_urgent() {
 }
 
 #[test]
-fn those_who_always_have_jobs_are_served_beside_very_many_who_have_one_at_a_time() {
+fn users_who_always_have_jobs_are_served_beside_very_many_who_have_one_at_a_time() {
     let mut bench = TestQueue::default();
     (0..2_000).for_each(|_| _ = bench.submit(save("dee", "fay")));
     let (mut saves, mut tokens) = (0, 0);
@@ -160,7 +160,7 @@ fn those_who_always_have_jobs_are_served_beside_very_many_who_have_one_at_a_time
 }
 
 #[test]
-fn while_newcomers_come_a_batch_takes_what_was_measured_to_be_quick() {
+fn while_newcomers_come_a_batch_takes_as_many_jobs_as_were_measured_to_be_quick() {
     let mut bench = TestQueue::default();
     (0..6_000).for_each(|n| _ = bench.submit(save(["ann", "dee"][n % 2], "bob")));
     assert_eq!(bench.take().len(), SHARED_COST_MAX as usize);
@@ -175,7 +175,7 @@ fn while_newcomers_come_a_batch_takes_what_was_measured_to_be_quick() {
 }
 
 #[test]
-fn between_the_jobs_of_a_newcomer_a_batch_of_one_who_always_has_jobs_is_short() {
+fn between_the_jobs_of_a_newcomer_a_batch_of_a_user_who_always_has_jobs_is_short() {
     let mut bench = TestQueue::default();
     (0..5_000).for_each(|_| _ = bench.submit(save("eve", "dan")));
     assert_eq!(bench.take().len(), BATCH_MAX, "nobody else has any");
@@ -285,7 +285,7 @@ fn a_user_alone_fills_a_batch_and_shares_it_when_others_come() {
 }
 
 #[test]
-fn those_who_ask_share_the_work_by_its_cost() {
+fn users_share_the_work_by_its_cost() {
     let mut bench = TestQueue::default();
     for _ in 0..5_000 {
         bench.submit(token("eve"));
@@ -323,7 +323,7 @@ fn saves_and_deletions_stand_side_by_side_as_far_as_the_order_allows() {
 }
 
 #[test]
-fn the_memory_of_what_waited_is_given_back() {
+fn the_memory_of_waiting_jobs_is_given_back() {
     let mut bench = TestQueue::default();
     (0..50_000).for_each(|n| _ = bench.submit(save(&format!("a{n}"), &format!("b{n}"))));
     while !bench.take().is_empty() {}
@@ -339,7 +339,7 @@ fn the_memory_of_what_waited_is_given_back() {
 }
 
 #[test]
-fn whatever_comes_nothing_is_lost_and_each_user_is_served_in_order_and_newcomers_soon() {
+fn with_random_jobs_nothing_is_lost_each_user_is_served_in_order_and_newcomers_soon() {
     for seed in 0..12 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut bench = TestQueue::default();

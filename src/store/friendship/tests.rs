@@ -410,7 +410,7 @@ fn shown(withdrawn: RemovedFriendRequest) -> String {
 }
 
 #[test]
-fn each_operation_says_and_does_what_its_rule_says() {
+fn each_operation_has_the_answer_and_effect_of_its_rule() {
     for (what, before, has_room, operation, said, afterwards) in ROWS {
         let mut store = people();
         for earlier in *before {
@@ -435,7 +435,7 @@ fn each_operation_says_and_does_what_its_rule_says() {
 }
 
 #[test]
-fn what_is_withdrawn_is_weighed_only_when_that_is_asked_for() {
+fn the_size_of_a_withdrawn_request_is_read_only_on_demand() {
     let mut store = people();
     step(&mut store, Ask(1, "bob", "ann"), true);
     let withdrawn = end_friendship(&mut store, &user("bob"), &user("ann"), false).unwrap();

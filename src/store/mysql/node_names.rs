@@ -95,7 +95,7 @@ mod tests {
     use crate::chat::contract::NodeIncarnation;
 
     #[test]
-    fn a_line_says_who_has_come_or_gone_and_nothing_else_does() {
+    fn only_a_node_that_comes_or_goes_writes_a_line() {
         let id = |node| NodeId::new(node).unwrap();
         let view = |number, nodes: &[(u16, u64, bool)]| {
             let state = |&(node, epoch, lives): &_| NodeRow {

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_a_bound_is_told_as_missed_once() {
+    fn records_beyond_a_bound_are_told_as_missed_once() {
         let few = NodeOutboxLimits { records_max: 2, bytes_max: 1 << 20 };
         let mut waiting = MailOutboxState::default();
         for name in ["ann", "bob", "cid", "dan"] {
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_in_bytes() {
+    fn waiting_records_are_bounded_in_bytes() {
         let bounds = NodeOutboxLimits { records_max: 1_000, bytes_max: 32 << 10 };
         let mut waiting = MailOutboxState::default();
         assert!(waiting.push(node(1), released(1_024), bounds));

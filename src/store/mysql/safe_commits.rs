@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_is_safe_when_whatever_decides_after_a_crash_is_on_the_disk() {
+    fn a_commit_is_safe_if_the_log_that_decides_after_a_crash_is_on_the_disk() {
         for (flushes, has_binlog, sync_binlog) in [(1, false, 0), (1, true, 1), (3, true, 0)] {
             assert_eq!(unsafe_reason(flushes, has_binlog, sync_binlog), None);
         }

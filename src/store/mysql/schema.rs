@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn each_step_and_the_whole_schema_write_what_they_are_compatible_with() {
+    fn each_step_and_the_whole_schema_write_their_compatible_version() {
         let whole =
             format!("INSERT IGNORE INTO schema_version (one, version, compatible) VALUES (1, {KNOWN}, {COMPATIBLE})");
         let last = statements(SCHEMA).pop().unwrap();

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_has_its_meaning_and_what_is_not_listed_is_nobodys_fault() {
+    fn every_error_has_its_meaning_and_an_unlisted_one_is_nobodys_fault() {
         const BUSY: &[u16] = &[
             1020, 1040, 1203, 1205, 1206, 1213, 1226, 1317, 1412, 1613, 1614, 1615, 1637, 1689, 1969, 3024, 3058, 3101,
             3572,

@@ -341,7 +341,7 @@ fn a_bad_row_fails_alone() {
 }
 
 #[test]
-fn a_row_at_which_the_store_says_what_nobody_knows_fails_alone() {
+fn a_row_with_an_unknown_error_of_the_store_fails_alone() {
     let mut bench = TestPool::new();
     // Sent in one piece, so that they are one batch.
     let jobs = (0..600).map(|slot| {
@@ -357,7 +357,7 @@ fn a_row_at_which_the_store_says_what_nobody_knows_fails_alone() {
 }
 
 #[test]
-fn a_store_that_says_nothing_but_what_nobody_knows_is_not_come_to_for_each_job() {
+fn a_store_with_nothing_but_unknown_errors_is_not_called_for_each_job() {
     let mut bench = TestPool::new();
     bench.pool.submit((0..600).map(|slot| (JobTicket { slot, generation: 0 }, save(u64::from(slot) + 1, "unknown"))));
     bench.next = 600;
@@ -432,7 +432,7 @@ fn while_the_store_is_gone_jobs_fail_at_once_and_it_is_left_alone() {
 }
 
 #[test]
-fn a_stop_finishes_what_was_submitted() {
+fn a_stop_finishes_the_submitted_jobs() {
     let mut bench = TestPool::new();
     for seq in 1..=2_500 {
         bench.submit(save(seq, "good"));

@@ -109,7 +109,7 @@ fn a_ban_comes_before_the_log_ins_that_are_on_their_way() {
 }
 
 #[test]
-fn nobody_is_banned_who_does_not_exist_and_a_ban_that_failed_is_no_ban() {
+fn a_user_who_does_not_exist_is_not_banned_and_a_ban_that_failed_is_no_ban() {
     let (mut w, ann, _) = ann_and_bob();
     for request in [ban("eve"), unban("eve"), set_password("eve", "p")] {
         assert_eq!(ask(&mut w, request), AdminAnswer::NoSuchUser);
@@ -193,7 +193,7 @@ fn a_new_password_is_hashed_before_those_of_clients_and_takes_a_place_of_theirs(
 }
 
 #[test]
-fn what_is_asked_for_while_the_server_stops_has_failed() {
+fn an_admin_request_during_a_stop_fails() {
     let (mut w, ann, _) = ann_and_bob();
     w.store.hang(any);
     let banned = w.admin(ban("ann"));

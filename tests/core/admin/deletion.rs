@@ -15,7 +15,7 @@ fn deletes(job: &Job) -> bool {
 }
 
 #[test]
-fn nothing_is_left_of_an_account_but_its_name_and_what_it_promised() {
+fn nothing_is_left_of_an_account_but_its_name_and_its_promised_messages() {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.model.add_account("eve", "eve");
     let eve = w.online("eve");
@@ -104,7 +104,7 @@ fn a_deletion_that_a_crash_cut_short_goes_on_when_it_is_asked_for_again() {
 }
 
 #[test]
-fn whatever_the_store_loses_a_deletion_comes_to_its_end() {
+fn a_deletion_ends_if_the_store_loses_any_of_its_answers() {
     for lost in 0..6 {
         let (mut w, ann, bob) = ann_and_bob();
         w.message(bob, "m1", "ann");
@@ -132,7 +132,7 @@ fn whatever_the_store_loses_a_deletion_comes_to_its_end() {
 }
 
 #[test]
-fn what_friends_say_while_nobody_knows_whether_they_are_is_not_left_over() {
+fn messages_of_friends_in_doubt_do_not_outlive_a_deleted_account() {
     let (mut w, _, bob) = ann_and_bob();
     w.store.fate(Fate::DoAndLose, friendships);
     let ticket = w.admin(delete("ann"));

@@ -79,7 +79,7 @@ fn crowd_name(number: u32) -> String {
 }
 
 #[test]
-fn many_users_are_looked_at_in_parts_and_each_who_stays_is_found_once() {
+fn many_users_are_looked_at_in_parts_and_each_user_who_stays_is_found_once() {
     const COUNT: u32 = 10_000;
     let mut chat = crowd(COUNT);
     let mut expected: Vec<String> = (0..COUNT).map(crowd_name).collect();
@@ -112,7 +112,7 @@ fn many_users_are_looked_at_in_parts_and_each_who_stays_is_found_once() {
 }
 
 #[test]
-fn what_waits_is_counted_once_whether_it_is_in_memory_or_in_the_store() {
+fn a_waiting_push_is_counted_once_whether_it_is_in_memory_or_in_the_store() {
     let (mut w, ann, bob) = ann_and_bob_slowly();
     assert_eq!(report(&mut w, "ann").waiting_pushes, 0);
     // Not saved yet.

@@ -131,7 +131,7 @@ fn a_node_that_cannot_speak_with_one_that_lives_is_refused() {
 }
 
 #[test]
-fn a_cluster_of_an_older_schema_gets_what_a_bus_needs() {
+fn a_cluster_of_an_older_schema_gets_the_columns_for_a_bus() {
     let Some(mut database) = Database::new() else { return };
     let first = join(&database, "a");
     for sql in [

@@ -76,7 +76,7 @@ fn users_of_a_forgotten_node_belong_to_nobody_and_their_numbers_go_on_above_its_
 }
 
 #[test]
-fn what_is_not_finished_in_time_goes_on_at_the_next_call() {
+fn a_forget_that_is_not_finished_in_time_goes_on_at_the_next_call() {
     let Some(mut database) = Database::new() else { return };
     let (a, b) = (living(&database, "a"), living(&database, "b"));
     insert_users(&mut database, 2_500, &b.server);

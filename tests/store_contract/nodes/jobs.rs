@@ -181,7 +181,7 @@ fn a_message_that_is_saved_beside_another_one_counts_for_the_quotas() {
 }
 
 #[test]
-fn who_saves_is_told_to_whom_the_receiver_belongs_behind_the_commit() {
+fn a_save_is_answered_with_the_receivers_owner_behind_the_commit() {
     let Some(database) = Database::new() else { return };
     let (mut a, mut b) = (Node::new(&database, "a"), Node::new(&database, "b"));
     a.sign_up("ann");

@@ -126,7 +126,7 @@ fn a_sentence_goes_after_a_while_and_a_warning_once_the_user_is_there() {
 }
 
 #[test]
-fn what_is_typed_over_a_window_is_a_command_or_nothing() {
+fn text_typed_over_a_window_is_a_command_or_nothing() {
     let mut app = app();
     let mut typed = |line: &str| {
         assert!(press(&mut app, KeyCode::Enter).is_empty() && matches!(app.popup, Some(Popup::Text { .. })), "{line}");
@@ -172,7 +172,7 @@ fn requests_are_answered_from_the_list() {
 }
 
 #[test]
-fn what_is_in_sight_is_read_and_nothing_else() {
+fn only_messages_in_sight_become_read() {
     let mut app = app();
     app.on_event(received("bob", 5));
     assert_eq!(app.chats["bob"].unread, 1);

@@ -62,7 +62,7 @@ fn friends_requests_and_a_chat_stand_beside_each_other() {
 }
 
 #[test]
-fn what_must_not_be_missed_is_said_in_words() {
+fn warnings_are_shown_in_words() {
     let mut app = app("bob");
     app.enter("bob");
     app.on_event(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::NoKeys });

@@ -319,7 +319,7 @@ fn consecutive_looks_do_not_postpone_the_mail() {
 }
 
 #[test]
-fn what_is_said_to_one_who_never_confirms_goes_by_the_mail_at_once() {
+fn records_to_a_node_that_never_confirms_go_by_the_mail_at_once() {
     let mut one = TestLinkEnd::open();
     one.say(look("ann"));
     drop(one.frames());

@@ -126,7 +126,7 @@ fn with_a_bus_it_is_told_over_it_and_by_the_mail_if_that_is_not_confirmed() {
 }
 
 #[test]
-fn very_many_users_are_told_by_the_mail_and_so_is_what_follows() {
+fn very_many_users_and_later_changes_are_told_by_the_mail() {
     let mut node = TestNode::with(CoreSettings { link_bytes_max: 1_200, ..CoreSettings::default() });
     node.chat.use_bus();
     for number in 0..40 {

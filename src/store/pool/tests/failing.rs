@@ -114,7 +114,7 @@ fn a_flood_of_one_does_not_keep_the_others_waiting() {
 }
 
 #[test]
-fn packets_that_are_smaller_than_what_clients_may_send_are_told_of() {
+fn a_warning_says_that_packets_are_smaller_than_the_largest_frame() {
     let frame = 64 * 1024;
     assert_eq!(small_packets(frame, frame), None);
     assert_eq!(small_packets(16 << 20, frame), None);

@@ -98,7 +98,7 @@ fn a_store_takes_its_own_journal() {
 }
 
 #[test]
-fn what_is_no_journal_is_left_to_sqlite() {
+fn a_file_that_is_no_journal_is_left_to_sqlite() {
     let store = TestStoreFolder::with(1);
     for rubbish in [&b""[..], b"x", &[0; 5_000], &[0xFF; 5_000], &MAGIC] {
         std::fs::write(store.path("-journal"), rubbish).unwrap();

@@ -65,7 +65,7 @@ fn count(store: &mut SqliteStore) -> usize {
 const FOREIGN: &str = "im.db-wal beside it was written for another file";
 
 #[test]
-fn a_backup_beside_the_log_of_what_it_replaces_is_refused() {
+fn a_backup_beside_the_log_of_the_file_it_replaces_is_refused() {
     let (live, copies) = (TestStoreFolder::new(), TestStoreFolder::new());
     let mut store = live.open();
     save(&mut store, 1..50, 100);
@@ -107,7 +107,7 @@ fn a_log_of_pages_of_another_size_is_refused() {
 }
 
 #[test]
-fn what_is_no_log_is_left_to_sqlite() {
+fn a_file_that_is_no_log_is_left_to_sqlite() {
     let live = TestStoreFolder::new();
     save(&mut live.open(), 1..50, 100);
     for rubbish in [&b""[..], b"x", &[0; 5_000], &[0xFF; 5_000]] {
@@ -163,7 +163,7 @@ fn no_crash_leaves_a_log_that_is_taken_for_foreign() {
 }
 
 #[test]
-fn a_restored_store_that_was_used_and_stopped_refuses_the_log_of_what_it_replaced() {
+fn a_restored_store_that_was_used_and_stopped_refuses_the_log_of_the_replaced_file() {
     let (live, restored) = (TestStoreFolder::new(), TestStoreFolder::new());
     let mut store = live.open();
     save(&mut store, 1..50, 100);
