@@ -70,7 +70,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "                continue;",
     ),
     of(
-        "what a blocked user asked stays on the list",
+        "the request of a blocked user stays on the list",
         "src/chat/friend.rs",
         "let taken_off = self.remove_friend_requests(me, other, out);",
         "let taken_off: Vec<u64> = Vec::new();",

@@ -22,7 +22,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "if version == 0 {",
     ),
     of(
-        "what follows a record is not looked at",
+        "bytes behind a record are not looked at",
         "src/bus/codec.rs",
         "        self.0.is_empty().then_some(record)\n",
         "        Some(record)\n",

@@ -40,7 +40,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "Some((claim.owner.floor.max(hlc_limit.min(1)), OwnershipClaimOutcome::Fenced))",
     ),
     of(
-        "what was saved for somebody who comes is sent from memory",
+        "pushes saved for a user who comes are sent from memory",
         "src/chat/cluster/claims.rs",
         "        self.remove_saved(user);\n",
         "",
@@ -124,7 +124,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            (going.stage, going.barriers) = (UserReleaseStage::Asked, 1);\n            return self.finish_release(user, out);\n        }\n",
     ),
     of(
-        "what an earlier claim was answered is believed",
+        "the answer to an earlier claim is believed",
         "src/chat/cluster/claims.rs",
         ".filter(|claim| claim.serial == serial && claim.owner.epoch == epoch)",
         ".filter(|claim| claim.serial != serial || claim.owner.epoch <= epoch || serial < u64::MAX)",
@@ -148,7 +148,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "else { state.last.epoch > epoch + 1 && lived }",
     ),
     of(
-        "what is missed often begins again from the start",
+        "looks that are often missed begin again from the start",
         "src/chat/cluster/looks.rs",
         "            users.rotate_left(place);",
         "            users.rotate_left(place.min(0));",
@@ -160,7 +160,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            _ = (&cluster.unsaved_messages, &self.deliveries);",
     ),
     of(
-        "what a user has on other nodes goes on after a ban",
+        "sessions of a user on other nodes go on after a ban",
         "src/chat/cluster/forced_logouts.rs",
         "            None => self.end_session_here(user, cause, out),",
         "            None => cause == ForcedLogoutCause::Disconnected && self.end_session_here(user, cause, out),",
@@ -220,7 +220,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "RemoteDeliveryMode::Stored { last })) if last >= seq",
     ),
     of(
-        "what was saved while direct is not looked for",
+        "messages saved while direct are not looked for",
         "src/chat/cluster/remote_receivers.rs",
         "            self.notify_owner(receiver, RereadScope::PUSHES, sender, out);\n            self.release_delivery(delivery);",
         "            self.release_delivery(delivery);",
@@ -232,7 +232,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            _ = serial;\n        }\n        // If",
     ),
     of(
-        "what is not durable is lost when direct ends",
+        "messages that are not durable are lost when direct ends",
         "src/chat/cluster/remote_receivers.rs",
         "        for delivery in unsaved {\n            self.save_if_unsaved(delivery, out);",
         "        for delivery in unsaved {\n            self.save_later(delivery);",
@@ -268,7 +268,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "filter(|(_, link)| link.has_unconfirmed() && !link.has_begun())",
     ),
     of(
-        "what a user who moves here left undone elsewhere is not passed on",
+        "the dirty receivers of a user who moves here are not passed on",
         "src/chat/cluster/claims.rs",
         "cluster.inherited.insert(hash, dirty, loss, now_ms)",
         "cluster.inherited.insert(hash, Default::default(), loss, now_ms)",
@@ -286,7 +286,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "found.save_state = save;",
     ),
     of(
-        "what came up while an owner was told is forgotten",
+        "news that came up while an owner was told is forgotten",
         "src/chat/cluster/owner_notices.rs",
         "        if must_read_again && owner.is_some() {",
         "        if must_read_again && owner.is_none() {",
@@ -310,7 +310,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            if unconfirmed.len() > 2 * OF_SENDER_MAX {",
     ),
     of(
-        "what a link gave up counts as confirmed",
+        "records that a link gave up count as confirmed",
         "src/chat/cluster/link.rs",
         "self.looks.memory_bytes() > 0 || self.kept.contains_key(&self.missed_serial)",
         "self.looks.memory_bytes() > 0",

@@ -124,7 +124,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "        self.answer(request, Reply::Friend { time_ms }, out);\n        let submitted = self.submit_op(op, out);\n",
     ),
     of(
-        "what an online user had not acked is not saved when they go",
+        "unacked pushes of an online user are not saved when they go",
         "src/chat/paging.rs",
         "for delivery in unsaved {",
         "for delivery in unsaved.into_iter().skip(usize::MAX) {",
@@ -142,7 +142,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "FriendEffects { friends: Some(true), ..done }",
     ),
     of(
-        "what is taken while a page is on its way is forgotten",
+        "messages taken while a page is on its way are forgotten",
         "src/chat/paging.rs",
         "let more = page.has_more || !whole;",
         "let more = page.has_more;",
@@ -196,7 +196,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "_ = push,",
     ),
     of(
-        "what the store refused in the end is not read back",
+        "an operation that the store refused in the end is not read back",
         "src/chat/friend_rules.rs",
         "FriendEffects { leaves_doubt: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome))",
         "FriendEffects { leaves_doubt: false, ..refused(fault_of(outcome))",
@@ -298,7 +298,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "self.work.spend(ODD_INPUT + escapes as i64);",
     ),
     of(
-        "what was answered stays in the queue",
+        "answered requests stay in the queue",
         "src/chat/answer_deadlines.rs",
         "self.queue.retain(|(_, due)| is_open(*due));",
         "_ = is_open;",
@@ -323,7 +323,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "self.incoming = records[end..end].to_vec();",
     ),
     of(
-        "what the socket does not take of a record is forgotten",
+        "the rest of a record that the socket did not take is forgotten",
         "src/net/tls.rs",
         "        self.tls.outgoing.extend_from_slice(&self.sealed[out..end]);",
         "        self.tls.outgoing.extend_from_slice(&self.sealed[end.max(out)..end]);",
@@ -408,31 +408,31 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "!pairs.is_empty()",
     ),
     of(
-        "who is online is told to those who did not ask",
+        "presence is told to clients that did not ask",
         "src/chat/presence.rs",
         "self.sessions.get(conn).filter(|session| session.watches).map(|_| conn)",
         "self.sessions.get(conn).map(|_| conn)",
     ),
     of(
-        "who is online is told to strangers",
+        "presence is told to strangers",
         "src/chat/presence.rs",
         "self.watching_conn(to).filter(|_| self.users.are_friends(to, about))",
         "self.watching_conn(to)",
     ),
     of(
-        "who is online is written behind output that waits",
+        "presence is written behind output that waits",
         "src/chat/presence.rs",
         "if session.is_output_blocked || self.may_be_friends",
         "if self.may_be_friends",
     ),
     of(
-        "who comes and goes while output waits is never told of",
+        "a change of presence while output waits is never told",
         "src/chat/input.rs",
         "            if session.watches {",
         "            if session.watches && self.now.mono_ms == 1 {",
     ),
     of(
-        "who was seen meanwhile is not told of again",
+        "a friend who was seen meanwhile is not told of again",
         "src/chat/presence.rs",
         "            && change.known_state == Some(!is_here)\n        {\n            change.known_state = None;",
         "            && change.known_state == Some(!is_here)\n        {\n            change.known_state = Some(!is_here);",
