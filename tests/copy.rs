@@ -504,5 +504,5 @@ fn every_table_and_every_column_is_copied() {
         .collect();
     there.sort();
     copied.sort();
-    assert_eq!(copied, there, "src/store/portable.rs names what is copied");
+    assert_eq!(copied, there, "src/store/portable.rs names the copied columns");
 }

@@ -215,7 +215,7 @@ fn pushes_are_deleted(store: &rusqlite::Connection) {
     let count = || store.query_row("SELECT count(*) FROM pushes", [], |row| row.get::<_, i64>(0)).unwrap();
     let until = Instant::now() + PATIENCE;
     while count() > 0 {
-        assert!(Instant::now() < until, "what was acked is not deleted");
+        assert!(Instant::now() < until, "the acked pushes are not deleted");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -335,7 +335,7 @@ fn a_user_who_ends_it_withdraws_their_own_request() {
         ask(store, &request(2, "ann", "bob", "s"));
         ask(store, &request(3, "bob", "cy", "r"));
         save(store, &[message(4, "bob", "ann", "r")]);
-        assert_eq!(end(store, "cy", "bob"), None, "what the other asked stays");
+        assert_eq!(end(store, "cy", "bob"), None, "the request of the other user stays");
         assert_eq!(waiting(store, "cy"), [3]);
         assert_eq!(end(store, "bob", "ann"), Some(1));
         assert_eq!(end(store, "bob", "ann"), None, "the very same once more");
@@ -434,8 +434,8 @@ fn pending_requests_and_friends_are_limited() {
             reply_within(store, &push, friends_max, true)
         };
         assert!(matches!(accept(8, "bob", "ann", 1), Answered::Done));
-        assert_eq!(accept(9, "bob", "dan", 1), Answered::TooManyFriends, "of who accepts");
-        assert_eq!(accept(10, "cy", "ann", 1), Answered::TooManyFriends, "of who asked");
+        assert_eq!(accept(9, "bob", "dan", 1), Answered::TooManyFriends, "the limit of the user who accepts");
+        assert_eq!(accept(10, "cy", "ann", 1), Answered::TooManyFriends, "the limit of the user who asked");
         assert!(matches!(accept(11, "bob", "dan", 2), Answered::Done), "it was still pending");
         let reject = answer(12, PushKind::FriendReject, "cy", "ann", "r");
         assert_eq!(reply_within(store, &reject, 1, true), Answered::Done);

@@ -249,7 +249,7 @@ fn the_certificate_is_shown_and_http_1_1_is_spoken() {
         assert!(says(&said, "Secure Renegotiation IS supported") || version == "-tls1_3", "{said:?}");
     }
     let said = handshake(program.addr, &["-alpn", "h2"]);
-    assert!(!said.status.success(), "who wants nothing but HTTP/2 gets nothing");
+    assert!(!said.status.success(), "a client that wants only HTTP/2 gets nothing");
     let said = handshake(program.addr, &["-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0"]);
     assert!(!said.status.success(), "older versions are not spoken");
 }

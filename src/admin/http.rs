@@ -300,7 +300,7 @@ mod tests {
             assert_eq!(request.host.as_deref(), Some("localhost"));
             assert_eq!(request.authorization.as_deref(), Some(&b"Bearer t"[..]));
             assert_eq!((request.body.as_slice(), request.has_origin), (&b"{}"[..], false));
-            assert!(!written.is_empty() || size > 1, "it is asked for what is not there yet");
+            assert!(!written.is_empty() || size > 1, "100 Continue is written if the body is not there yet");
         }
         let (request, _) = read_all(b"GET / HTTP/1.0\r\nOrigin: null\r\n\r\n", 9).unwrap();
         assert!(request.has_origin && request.host.is_none());

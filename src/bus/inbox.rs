@@ -119,7 +119,7 @@ mod tests {
         news.clear();
         inbox.take(&mut news);
         assert_eq!(news.len(), 1);
-        assert!(inbox.push(from, frame(), 1_000_000), "what was taken has no size");
+        assert!(inbox.push(from, frame(), 1_000_000), "taken frames have no size");
         // A state that has changed twice between two reads has not changed for the loop.
         inbox.report_state(false);
         inbox.report_state(true);

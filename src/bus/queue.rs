@@ -168,7 +168,7 @@ mod tests {
         assert!(matches!(queue.push(frame(100)), QueueResult::Taken));
         assert_eq!(queue.close(), 1);
         queue.open();
-        assert!(matches!(queue.push(frame(100)), QueueResult::Taken), "what is lost has no size");
+        assert!(matches!(queue.push(frame(100)), QueueResult::Taken), "lost frames have no size");
         queue.shut_down();
         assert!(queue.take(Instant::now()).is_none() && queue.is_closed());
         assert!(!queue.pause(Duration::from_secs(60)));

@@ -369,7 +369,7 @@ impl DeviceCursor {
         let (passed, ahead): (Vec<MailboxEntry>, Vec<MailboxEntry>) =
             entries().partition(|entry| entry.place < self.next);
         let is_sent = |entry: &&MailboxEntry| sent.contains(&entry.delivery().slot);
-        assert_eq!(passed.iter().filter(is_sent).count(), sent.len(), "only what is in the mailbox is outstanding");
+        assert_eq!(passed.iter().filter(is_sent).count(), sent.len(), "only pushes in the mailbox are outstanding");
         assert!(!ahead.iter().any(|entry| is_sent(&entry)));
         let deferred = self.deferred.as_ref().map(|deferred| deferred.places()).unwrap_or_default();
         let unsent: BTreeSet<QueuePosition> =

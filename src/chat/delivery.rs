@@ -310,7 +310,10 @@ impl ChatCore {
             && !found.is_listed
             && found.save_state != PushSaveState::InFlight
         {
-            debug_assert!(found.save_state != PushSaveState::None, "what is neither listed nor saved is lost");
+            debug_assert!(
+                found.save_state != PushSaveState::None,
+                "a delivery that is neither listed nor saved is lost"
+            );
             match found.save_state {
                 PushSaveState::Foreign => self.release_foreign(delivery),
                 _ => self.release_delivery(delivery),

@@ -330,7 +330,7 @@ impl ChatCore {
     pub(super) fn reading_ended(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         while let Some(id) = self.users.next_to_load(user) {
             let Some(LoginInProgress { request, user: name, aim, login, barred }) = self.logins.remove(id) else {
-                debug_assert!(false, "what waits is in progress");
+                debug_assert!(false, "a waiting log-in is in progress");
                 continue;
             };
             let whereabouts = if self.users.is_here(user) { UserLoadState::Here } else { UserLoadState::Loading };
@@ -444,7 +444,7 @@ impl ChatCore {
             }
             UserLocation::Here(_) | UserLocation::Away | UserLocation::Elsewhere => {}
         }
-        debug_assert_eq!(read.is_some(), older == UserLocation::Away, "who was not online is read, in turn");
+        debug_assert_eq!(read.is_some(), older == UserLocation::Away, "a user who was not online is read, in turn");
         if let Some(LoadedLoginData { friends, page, epoch }) = read {
             self.owns_from_now_on(user, epoch);
             self.users.set_friends(user, &friends);

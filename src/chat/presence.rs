@@ -383,7 +383,7 @@ impl ChatCore {
     fn continue_presence_change(&mut self, user: UserSlot, looks_max: u32, out: &mut Vec<CoreAction>) -> u32 {
         let is_here = self.users.is_here(user);
         let Some(change) = self.presence.changes.get_mut(&user) else {
-            debug_assert!(false, "what is queued is there");
+            debug_assert!(false, "a queued change is there");
             return 0;
         };
         match change.phase {

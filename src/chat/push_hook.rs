@@ -136,7 +136,7 @@ impl PushHookWatches {
     /// of further ones.
     fn enter(&mut self, user: UserSlot, stage: PushWatchStage) {
         let Some(watch) = self.get_mut(user) else {
-            debug_assert!(false, "who is not watched has no stage");
+            debug_assert!(false, "only a watched user has a stage");
             return;
         };
         watch.stage = stage;
@@ -210,7 +210,7 @@ impl PushHookWatches {
             }
         }
         let idle = self.rests || self.counting == COUNTING_MAX || !self.due.iter().any(|&entry| self.is_valid(entry));
-        assert!(idle, "who is due is counted as soon as possible");
+        assert!(idle, "the mailbox of a due user is counted as soon as possible");
     }
 }
 

@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), "[::1]:1", "the file beats the default");
         assert_eq!(config.log, log::LevelFilter::Debug, "the environment beats the file");
         assert_eq!(config.rules.idle_timeout_ms, 9_000, "a flag beats both");
-        assert_eq!(config.rules.outstanding_max, 8, "what was not given follows what was");
+        assert_eq!(config.rules.outstanding_max, 8, "a default follows the options that were given");
         assert_eq!(config.file.as_deref(), Some(Path::new(path)));
         let sources = format!("2 set in {path}, 1 set in the environment, 1 set in the command line");
         assert_eq!(summary, format!("listen [::1]:1, store sqlite:hongyan.db; {sources}"));

@@ -332,7 +332,7 @@ mod tests {
         while !spare.buffers.is_empty() {
             spare.take();
         }
-        assert_eq!(spare.bytes, 0, "what is taken counts no longer");
+        assert_eq!(spare.bytes, 0, "taken buffers count no longer");
         spare.put(grown());
         assert_eq!(spare.buffers.len(), 1);
     }

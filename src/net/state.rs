@@ -220,7 +220,7 @@ mod tests {
         for closed in [WriteState::Closing(FinalOutputMode::Reason), WriteState::Ended, WriteState::Dead] {
             let mut state = closed;
             assert!(!state.is_open() && !state.begin_blocked() && !state.end_blocked());
-            assert_eq!(state, closed, "what is closed is in use never again");
+            assert_eq!(state, closed, "a closed side is never in use again");
         }
     }
 

@@ -125,6 +125,6 @@ mod tests {
         rings(&mut alarm);
         assert_eq!(alarm.set(5, 5), Some(Duration::ZERO));
         assert_eq!(alarm.set(5, 4), Some(Duration::ZERO));
-        assert!(alarm.fires_at_ms.is_none(), "what is due needs no timer");
+        assert!(alarm.fires_at_ms.is_none(), "a deadline that is due needs no timer");
     }
 }

@@ -172,7 +172,7 @@ mod tests {
         assert!(queue.push(message("a", now)));
         let failed = sends(&mut queue, now).unwrap();
         assert!(queue.retry(failed, now) && queue.push(message("b", now)) && queue.push(message("c", now)));
-        assert!(!queue.push(message("d", now)), "what is tried again counts");
+        assert!(!queue.push(message("d", now)), "a call that is tried again counts");
         assert_eq!(sends(&mut queue, now).unwrap().body, b"b");
         assert_eq!(sends(&mut queue, now + SECOND).unwrap().body, b"a", "it is due");
         assert_eq!(sends(&mut queue, now + SECOND).unwrap().body, b"c");

@@ -177,7 +177,7 @@ mod tests {
         assert!(next().is_empty());
         sender.send(&mut jobs(3..4)).unwrap();
         drop(sender);
-        assert_eq!(next(), [3], "what is queued is done when no more can come");
+        assert_eq!(next(), [3], "queued jobs are done when no more can come");
         worker.join().unwrap();
     }
 

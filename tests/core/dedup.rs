@@ -256,7 +256,7 @@ fn the_dedup_window_of_an_absent_sender_is_dropped_only_on_demand() {
     assert!(w.heard(ann).is_empty(), "it is known");
     w.release_memory(usize::MAX, true);
     w.message(bob, "m", "ann");
-    assert!(w.heard(ann).is_empty(), "who is there is remembered in any case");
+    assert!(w.heard(ann).is_empty(), "the messages of an online sender are remembered in any case");
     w.hang_up(bob);
     w.release_memory(usize::MAX, true);
     let bob = w.online("bob");

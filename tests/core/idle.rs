@@ -163,7 +163,7 @@ fn nobody_is_judged_before_everything_that_came_by_then_was_heard() {
     w.heartbeat(bob);
     w.run_until(310_000);
     assert!(w.is_open(ann) && w.is_open(bob));
-    assert!(w.heard(ann).is_empty(), "what was acked in time is not sent again");
+    assert!(w.heard(ann).is_empty(), "a push that was acked in time is not sent again");
     w.run_until(500_000);
     assert!(!w.is_open(ann) && !w.is_open(bob));
 }

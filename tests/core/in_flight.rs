@@ -172,7 +172,7 @@ fn when_the_store_has_little_room_each_has_a_part_of_it() {
     }
     assert!(before < 1_600, "{before} of 1,600");
     w.message(ann, "mine", "dan");
-    assert_eq!(w.store.in_flight(), before + 1, "there is room for one who needs little");
+    assert_eq!(w.store.in_flight(), before + 1, "there is room for a user who needs little");
     w.store.work(w.now_ms);
     w.run_for(1_000);
     assert_eq!(w.heard(ann), ["MS mine"]);

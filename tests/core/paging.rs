@@ -271,7 +271,7 @@ fn while_nothing_can_be_written_pages_go_on_and_messages_to_users_who_ack_are_ta
         all_safe(&mut w, bob, 4);
         w.store.work(w.now_ms);
         w.run_for(3_000);
-        assert!(w.store.model.waiting_for("ann").is_empty(), "what was acked is deleted when that works again");
+        assert!(w.store.model.waiting_for("ann").is_empty(), "acked pushes are deleted when that works again");
         w.message(bob, "after", "ann");
         assert_eq!(ids(&w.heard(ann)), ["after"]);
     }

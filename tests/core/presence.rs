@@ -87,7 +87,7 @@ fn nothing_is_written_into_a_connection_whose_output_waits_and_the_state_follows
     w.run_for(100);
     let mut heard = w.heard(ann);
     heard.sort();
-    assert_eq!(heard, ["off cid", "on bob"], "what is true now");
+    assert_eq!(heard, ["off cid", "on bob"], "the present state of both");
     w.block(ann);
     w.hang_up(bob);
     w.run_for(3_000);

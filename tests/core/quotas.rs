@@ -64,7 +64,7 @@ fn an_ack_makes_room_promised_messages_come_and_refused_ones_may_be_sent_again()
     say(&mut w, bob, "m2");
     assert_eq!(say(&mut w, bob, "m3"), ["MF m3", "FULL m3"]);
     assert_eq!(say(&mut w, bob, "m3"), ["MF m3", "FULL m3"], "it is not remembered as taken");
-    assert_eq!(say(&mut w, bob, "m1"), ["MS m1"], "and what is there stays promised");
+    assert_eq!(say(&mut w, bob, "m1"), ["MS m1"], "a message that is there stays promised");
     let ann = w.open();
     w.log_in(ann, "ann");
     w.run_for(10);
@@ -124,7 +124,7 @@ fn an_online_receiver_who_does_not_ack_is_full_too_and_their_ack_still_counts() 
     assert_eq!((w.heard(bob), w.heard(ann)), (vec!["MS m2".into()], vec![]), "she has it");
     w.message(bob, "m3", "ann");
     w.ack(ann, "m3");
-    assert_eq!(w.heard(bob), ["MS m3"], "who acks at once needs no room");
+    assert_eq!(w.heard(bob), ["MS m3"], "a receiver that acks at once needs no room");
     assert_eq!(w.heard(ann).len(), 1);
     w.ack(ann, "m1");
     w.message(bob, "m4", "ann");

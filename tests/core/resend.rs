@@ -136,7 +136,7 @@ fn only_so_many_are_outstanding_and_acks_let_the_next_ones_go_in_order() {
     w.ack(ann, "m2");
     assert_eq!(w.heard(ann), ["msg bob m4", "msg bob m5"]);
     w.run_for(15_100);
-    assert_eq!(w.heard(ann).len(), 3, "only what is outstanding is sent again");
+    assert_eq!(w.heard(ann).len(), 3, "only outstanding pushes are sent again");
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn when_a_budget_is_used_up_nothing_is_compared_whatever_is_cached() {
             w.run_for(10);
             let heard = w.heard(guesser);
             assert_eq!(heard[..2], LIMITED, "the right one, too");
-            assert_eq!(heard.get(2).is_some(), n == refused_max, "who goes on is closed: {heard:?}");
+            assert_eq!(heard.get(2).is_some(), n == refused_max, "a client that goes on is closed: {heard:?}");
         }
         assert!(!w.is_open(guesser));
         assert_eq!(w.store.submitted.len(), jobs, "and nothing of it reached the store");

@@ -8,7 +8,7 @@ pub fn head(data: &[u8]) {
     let ends = (0..data.len().min(64)).chain((64..data.len()).step_by(37));
     let first = ends.map(|end| read_head(&data[..end])).find(|head| *head != HttpHeadResult::More);
     if let Some(first) = first {
-        assert_eq!(first, whole, "more input changes what was decided");
+        assert_eq!(first, whole, "more input changes the decision");
     }
     match whole {
         HttpHeadResult::More => assert!(data.len() < HEAD_BYTES_MAX, "a head that never ends"),

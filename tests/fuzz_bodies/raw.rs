@@ -56,7 +56,7 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
                     }
                 }
                 EnvelopeStreamItem::Bad => {
-                    assert!(usual.is_none(), "the short way took what is bad");
+                    assert!(usual.is_none(), "the fast path took bad input");
                     found.push(Item::Bad);
                 }
                 EnvelopeStreamItem::TooLarge => {

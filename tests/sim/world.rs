@@ -172,7 +172,7 @@ impl World {
                 }
                 CoreAction::Presence { conn, user, online, .. } => self.hear(conn, Frame::Presence { user, online }),
                 CoreAction::Pause { conn } => {
-                    self.conns.get_mut(&conn).expect("only what is open is paused").paused = true
+                    self.conns.get_mut(&conn).expect("only an open connection is paused").paused = true
                 }
                 CoreAction::Resume { conn } => {
                     if let Some(entry) = self.conns.get_mut(&conn) {
@@ -181,7 +181,7 @@ impl World {
                     }
                 }
                 CoreAction::PauseRequests { conn } => {
-                    let conn = self.conns.get_mut(&conn).expect("only what is open is paused");
+                    let conn = self.conns.get_mut(&conn).expect("only an open connection is paused");
                     assert!(!std::mem::replace(&mut conn.requests_paused, true), "paused twice");
                 }
                 CoreAction::ResumeRequests { conn } => {
@@ -201,7 +201,7 @@ impl World {
                     assert!(self.store.most_reading() <= 1, "two pages of one user at once");
                 }
                 CoreAction::LoggedIn { conn } => {
-                    assert!(self.conns.contains_key(&conn), "only what is open is logged in on")
+                    assert!(self.conns.contains_key(&conn), "only an open connection has a log-in")
                 }
                 CoreAction::PushHook(notice) if self.seen.is_some() => self.note(Seen::Announced(*notice)),
                 CoreAction::PushHook(notice) => self.announced.push((self.now_ms, *notice)),

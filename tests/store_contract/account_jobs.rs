@@ -434,7 +434,7 @@ fn delete_an_account(store: &StoreUrl) {
     }
     assert_eq!(step(workers), None);
     assert_eq!(does(workers, "ann", AccountJob::Blocked), blocked(&[], None));
-    assert_eq!(does(workers, "cid", AccountJob::Blocked), blocked(&["dan"], None), "what is between others stays");
+    assert_eq!(does(workers, "cid", AccountJob::Blocked), blocked(&["dan"], None), "blocks between others stay");
     for name in crowd.iter().map(String::as_str).chain(["bob", "cid"]) {
         let left = if name == "cid" { blocked(&["dan"], None) } else { blocked(&[], None) };
         assert_eq!(does(workers, name, AccountJob::Blocked), left);

@@ -85,7 +85,7 @@ fn each_room_has_places_of_its_own_and_an_address_a_share_of_all() {
         let address_key = NonZeroU32::new(from).map(AddressKey);
         assert_eq!(queue.has_place(class, address_key, &rules), enters, "{before:?} {class:?} {from}");
         let refused = queue.enter(class, log_in(9, from), &rules).err().map(|waiting| waiting.request.slot);
-        assert_eq!(refused, (!enters).then_some(9), "what has no place comes back");
+        assert_eq!(refused, (!enters).then_some(9), "a log-in without a place comes back");
         queue.check(&rules);
     }
 }

@@ -182,7 +182,7 @@ impl ClusterState {
         assert!(waiting.all(|user| self.to_ask.contains(user)));
         self.dirty.check(|user| self.owner_notices.contains_key(&user));
         self.inherited.check();
-        assert!(self.timer_set || !self.waits(), "what waits is tried again");
+        assert!(self.timer_set || !self.waits(), "a waiting notice is tried again");
         self.check_bus();
         self.presence.check();
     }

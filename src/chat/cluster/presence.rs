@@ -120,7 +120,7 @@ impl RemotePresence {
 
     #[cfg(debug_assertions)]
     pub(super) fn check(&self) {
-        assert!(self.timer_set || !self.waits(), "what is to be told is not forgotten");
+        assert!(self.timer_set || !self.waits(), "the timer is set while a report waits");
     }
 }
 

@@ -112,7 +112,7 @@ impl DeferredPushes {
         for (id, places) in &self.waiting {
             // A push that is outstanding, or is about to be, wakes the next one.
             let first = places.first().is_some_and(|&first| is_outstanding(first));
-            assert!(first || !self.candidates.is_empty(), "nobody wakes who waits for {id}");
+            assert!(first || !self.candidates.is_empty(), "nothing wakes the pushes that wait for {id}");
         }
     }
 }

@@ -191,7 +191,7 @@ fn scripts_of_turns() -> Vec<FriendOpTestCase> {
 fn scripts_of_retries() -> Vec<FriendOpTestCase> {
     vec![
         (
-            "what fails is tried after 1, 2, 4, 4, 4 s until it is known, and keeps the pair busy",
+            "an operation that fails is tried after 1, 2, 4, 4, 4 s until it is known, and keeps the pair busy",
             vec![
                 (Says(Bob, Accept, "f"), "runs 1"),
                 (FAILED, "retry"),

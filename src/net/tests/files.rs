@@ -89,7 +89,7 @@ fn very_many_fast_readers_leave_the_turn_to_others() {
         let answered = ann.received().len();
         world.turn();
         turns += 1;
-        assert!(taken(&readers) - before <= 16 * PIECE, "what a turn gives all readers together");
+        assert!(taken(&readers) - before <= 16 * PIECE, "a turn has a bound for all readers together");
         assert!(ann.received().len() > answered, "and Ann is answered in each");
     }
     assert!(turns >= 500 * (file.bytes.len() - PIECE) / (16 * PIECE), "{turns}");

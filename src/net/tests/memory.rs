@@ -145,7 +145,7 @@ fn a_client_that_has_not_logged_in_and_does_not_read_uses_little() {
     assert!(strangers.iter().all(TestClient::dropped));
     assert_eq!(world.hub.counters().closed(CloseCause::SlowReader), 50);
     assert!(!known.dropped() && !reader.dropped());
-    assert_eq!(reader.text().lines().count(), 3_000, "who reads is told everything");
+    assert_eq!(reader.text().lines().count(), 3_000, "a client that reads is told everything");
 }
 
 #[test]

@@ -298,8 +298,8 @@ impl Hub<FakeSocket> {
             let dirty = conn.lists.has(HubListFlags::TO_WRITE);
             assert_eq!(dirty, self.work.dirty_from(0).contains(&id), "it knows whether it is on that list");
             assert!(!dirty, "every dirty connection was written before the end of the turn");
-            assert!(conn.is_open() || conn.lists.has(HubListFlags::LINGERING), "what closes has a deadline");
-            assert!(!conn.has_output() || conn.write != WriteState::Free, "what waits, waits for the edge");
+            assert!(conn.is_open() || conn.lists.has(HubListFlags::LINGERING), "a closing connection has a deadline");
+            assert!(!conn.has_output() || conn.write != WriteState::Free, "output that waits, waits for the edge");
         }
     }
 }

@@ -37,7 +37,7 @@ fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
     world.now_ms += CoreSettings::default().save_after_ms;
     world.settle();
     assert!(world.hub.conns_len() >= 1 && !bob.dropped());
-    assert_eq!(bob.text().lines().count(), 42, "what cannot be written is durable all the same");
+    assert_eq!(bob.text().lines().count(), 42, "a push that cannot be written is durable all the same");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_client_that_goes_on_sending_after_its_end_is_dropped_before_its_deadline() 
     world.settle();
     first.send("x".repeat(1024 * 1024));
     world.settle();
-    assert!(!first.dropped(), "what was under way is read, so that no reset destroys its last words");
+    assert!(!first.dropped(), "input under way is read, so that no reset destroys the last words");
     first.send("x".repeat(17 * 1024 * 1024));
     let began_ms = world.now_ms;
     while !first.dropped() && world.now_ms < began_ms + 1_000 {

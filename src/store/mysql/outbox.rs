@@ -322,6 +322,6 @@ mod tests {
         assert!(waiting.push(node(1), look("ann"), bounds));
         assert!(!waiting.push(node(1), look("ann"), bounds));
         assert!(waiting.push(node(1), released(1), bounds));
-        assert!(waiting.push(node(1), look("ann"), bounds), "it must not come before what is between");
+        assert!(waiting.push(node(1), look("ann"), bounds), "it must not overtake the record between");
     }
 }

@@ -67,7 +67,11 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
         }
         mailbox_counts.note_deleted(&user("ann"), 0, "bob".into(), message(0, "bob", "ann").text_bytes() as u64);
         mailbox_counts.next_round();
-        assert_eq!(mailbox_counts.admit(&message(9, "bob", "ann"), false), QuotaCheck::Room, "what is gone makes room");
+        assert_eq!(
+            mailbox_counts.admit(&message(9, "bob", "ann"), false),
+            QuotaCheck::Room,
+            "a deleted push makes room"
+        );
         assert!(mailbox_counts.exceeded_quota(&message(10, "bob", "ann")).is_some());
     }
 }
@@ -119,7 +123,7 @@ fn a_rollback_is_not_counted_and_an_unknown_outcome_is_counted_again() {
     mailbox_counts.counted_all("dan");
     mailbox_counts.rolled_back();
     assert_eq!(mailbox_counts.usage("ann"), before);
-    assert!(!mailbox_counts.is_known("dan"), "it may have counted what was rolled back");
+    assert!(!mailbox_counts.is_known("dan"), "the counts may contain rows that were rolled back");
     assert_eq!(mailbox_counts.entries(), 2);
     mailbox_counts.begin();
     mailbox_counts.note_saved(&message(2, "bob", "ann"));

@@ -116,7 +116,7 @@ fn a_notice_to_all_reaches_everybody_in_small_parts() {
     let ids: BTreeSet<&str> = w.store.model.pushes().map(|push| push.id()).collect();
     assert_eq!(ids.len(), 1, "one body");
     let said = |event: &LogEvent| matches!(event, LogEvent::NoticeBegins { id } if ids.contains(&**id));
-    assert!(w.log_events.iter().any(said), "who has it can be looked up if the server is killed");
+    assert!(w.log_events.iter().any(said), "the log has the id, by which its receivers can be found after a kill");
     assert_eq!(notices(&mut w, ann).len(), 1);
     // The notice to all is done, so the next one may begin.
     assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswer::Noticed { users: 1 });

@@ -188,7 +188,7 @@ impl Oracle {
     /// those who deleted their accounts.
     pub(super) fn check_owned(&self, model: &Model) {
         for view in self.conns.values().filter(|view| view.watches && view.has_roster) {
-            let me = view.user.as_deref().expect("who watches is logged in");
+            let me = view.user.as_deref().expect("a watching client is logged in");
             let friends = self.friends.iter().filter_map(|(one, other)| match me {
                 me if me == one => Some(other),
                 me if me == other => Some(one),
@@ -196,7 +196,7 @@ impl Oracle {
             });
             for friend in friends {
                 let known = view.known.get(friend).copied();
-                assert_eq!(known, Some(self.is_online(friend)), "what {me} knows of {friend}: {view:?}");
+                assert_eq!(known, Some(self.is_online(friend)), "{me} knows the state of {friend}: {view:?}");
             }
         }
         for user in self.accounts.keys().filter(|user| self.is_deleted(user)) {

@@ -61,7 +61,7 @@ fn a_line_becomes_a_message_and_two_slashes_one() {
     assert!(enter(&mut app, "   ").is_empty());
     app.editor_mut().clear();
     app.paste("two\nlines\n/quit");
-    assert_eq!(press(&mut app, KeyCode::Enter), send("two\nlines\n/quit"), "what is pasted is not typed");
+    assert_eq!(press(&mut app, KeyCode::Enter), send("two\nlines\n/quit"), "pasted text is not typed");
     assert!(app.editor().is_empty() && !app.has_quit);
 }
 
@@ -154,7 +154,7 @@ fn requests_are_answered_from_the_list() {
     assert_eq!(press(&mut app, KeyCode::Char('r')), [SessionCommand::Answer { ask: ask("carl"), is_accepted: false }]);
     press(&mut app, KeyCode::End);
     assert_eq!(press(&mut app, KeyCode::Char('w')), [SessionCommand::Withdraw(ask("dora"))]);
-    assert!(press(&mut app, KeyCode::Char('a')).is_empty(), "who was asked cannot be accepted");
+    assert!(press(&mut app, KeyCode::Char('a')).is_empty(), "a sent request cannot be accepted");
     press(&mut app, KeyCode::Up);
     assert_eq!(app.current_row(), Some(ContactListRow::Friend("zoe".into())));
     assert!(press(&mut app, KeyCode::Char('b')).is_empty());

@@ -169,7 +169,7 @@ fn one_can_look_back_and_no_further_than_to_the_first() {
     let before = talk(&app);
     app.on_event(SessionEvent::Message(message(300, MessageState::Received, &"unseen ".repeat(30))));
     assert_eq!(app.chat().unwrap().unread, 1, "it is not in sight");
-    assert_eq!(talk(&app), before, "what is read stays where it is");
+    assert_eq!(talk(&app), before, "the text on the screen stays where it is");
     press(&mut app, KeyCode::Esc);
     assert!(shows(&app, "unseen") && app.chat().unwrap().unread == 0);
 }
