@@ -86,7 +86,7 @@ fn write(criterion: &mut Criterion) {
             out.clear();
             write_push(&mut out, form, &push);
             group.throughput(Throughput::Bytes(out.len() as u64));
-            group.bench_function(BenchmarkId::new(format!("write push, {word} spelling"), name), |bench| {
+            group.bench_function(BenchmarkId::new(format!("write push, {word} form"), name), |bench| {
                 bench.iter(|| {
                     out.clear();
                     write_push(&mut out, form, black_box(&push));

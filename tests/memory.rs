@@ -71,7 +71,7 @@ impl Server {
         }
     }
 
-    /// A connection for which the system uses little: what it uses is not the server's.
+    /// A connection for which the system uses little memory: that memory is not the server's.
     fn narrow(&self) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();

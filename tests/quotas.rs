@@ -34,7 +34,7 @@ fn a_full_mailbox_is_said_in_the_same_breath_and_an_ack_makes_room() {
     bob.ack("m2");
     bob.fence();
     drop(bob);
-    // The deletion is on its way, and who is told FULL until then may say it again.
+    // The deletion is on its way. A client that is told FULL until then may send it again.
     loop {
         ann.send(&ann.message("m4", "bob", "once more"));
         let answer = ann.recv();

@@ -443,7 +443,7 @@ async function send(name) {
 	} catch (error) {
 		// Logged out in the middle of it.
 		if (store !== now) return;
-		console.error("What became of a message could not be stored.", error);
+		console.error("The result of a message could not be stored.", error);
 		emit("trouble");
 	} finally {
 		sending.delete(name);

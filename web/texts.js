@@ -162,7 +162,7 @@ const lines = [
 	"field.emailAddress|E-mail|电子邮件",
 	"field.personalDescription|About|简介",
 	"status.connecting|Connecting …|正在连接……",
-	"status.waiting|The server is away. What you write is sent when it is back.|服务器暂时无法连接。你写的内容会在恢复后发送。",
+	"status.waiting|The server is away. Your messages will be sent when it is back.|服务器暂时无法连接。你写的内容会在恢复后发送。",
 	"status.again|Trying again in {seconds} s|{seconds} 秒后重试",
 	"status.now|Try now|立即重试",
 	"status.replaced|You are logged in on another device or in another program: this page is offline.|你已在另一台设备或程序中登录，本页面处于离线状态。",

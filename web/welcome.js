@@ -1,4 +1,4 @@
-// The page before log-in: log in, or create an account. And what all forms have in common.
+// The page before log-in: log in, or create an account. And the common parts of all forms.
 
 import { h, once, ui } from "./dom.js";
 import { LANGUAGES, currentLanguage, t } from "./i18n.js";

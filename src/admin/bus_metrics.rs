@@ -25,7 +25,7 @@ pub(super) fn write(text: &mut MetricsText, figures: &BusFigures) {
         let values = figures.instances.iter().map(|instance| (label(&instance.address), number(instance)));
         text.counters(name, "instance", help, values);
     }
-    text.family("bus_beat_seconds", "gauge", "How long what the node last said to itself was on its way.");
+    text.family("bus_beat_seconds", "gauge", "Time that the last frame of the node to itself was on its way.");
     for instance in figures.instances.iter().filter(|instance| instance.beat_us > 0) {
         let (place, time) = (label(&instance.address), seconds(instance.beat_us));
         text.line(format_args!("hongyan_bus_beat_seconds{{instance=\"{place}\"}} {time}"));

@@ -156,7 +156,7 @@ fn store(text: &mut MetricsText, snapshot: &ServerSnapshot) {
     }
     text.gauge("jobs_in_flight", "Jobs for the store, and passwords to be hashed.", snapshot.jobs_in_flight);
     let failed = noted.jobs_failed.iter().map(|(job, count)| (words(job), *count));
-    text.counters("jobs_failed", "job", "Jobs that failed, by what they were for.", failed);
+    text.counters("jobs_failed", "job", "Jobs that failed, by their kind.", failed);
     let help = "Time that a batch of jobs with writes took, with its commit.";
     text.histogram("commit_seconds", help, &store.commits());
 }

@@ -35,7 +35,7 @@ pub struct LogEventCounts {
     pub pages: u64,
     /// Pushes on these pages.
     pub pushes_on_pages: u64,
-    /// Jobs that failed, by what they were for.
+    /// Jobs that failed, by their kind.
     pub jobs_failed: BTreeMap<JobKind, u64>,
 }
 

@@ -1,8 +1,8 @@
 //! Friend requests in flight while the server is killed. Each of some requesters asks the host, who
 //! accepts; then the requester ends it and asks anew under the next id. After the restart a
-//! requester who had no answer says it again, and what was answered must hold: a request can be
-//! accepted once, the push of an accept comes unless it was acked, friends can write to each other,
-//! and nobody else can.
+//! requester who had no answer sends it again, and the answers must hold: a request can be accepted
+//! once, the push of an accept comes unless it was acked, friends can write to each other, and
+//! nobody else can.
 
 use super::killed::Client;
 use serde_json::{Value, json};

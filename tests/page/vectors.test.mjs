@@ -37,7 +37,7 @@ async function made() {
 	const [passphrase, samePassphrase] = ["cafe\u0301 🪿", "caf\u00e9 🪿"];
 	const number = ({ name, own }) => ({ name, encrypt: own.encrypt, sign: own.sign });
 	return {
-		about: "What the page wrote in the format of docs/e2e.md. Keys for tests only.",
+		about: "Vectors that the page wrote in the format of docs/e2e.md. Keys for tests only.",
 		ann: said(ann),
 		bob: said(bob),
 		safetyNumber: await e2e.safetyNumber(number(ann), number(bob)),

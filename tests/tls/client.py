@@ -233,7 +233,7 @@ def unclean():
 
 
 def garbage():
-    """What is no record of this session, behind the handshake."""
+    """Bytes that are no record of this session, behind the handshake."""
     for number, version in enumerate(VERSIONS):
         name = f"garbage{number}"
         Raw(connect(context(version))).ask(sign_up(name), "SS")

@@ -296,7 +296,8 @@ fn a_connection_that_shakes_hands_and_is_closed_is_told_nothing_in_the_clear() {
     assert!(!pipe.received().windows(4).any(|bytes| bytes == b"SHUT"));
 }
 
-/// Handshakes of very many are spread over turns, and who is connected is answered in each.
+/// The handshakes of very many clients are spread over turns, and a connected client is answered
+/// in each.
 #[test]
 fn a_storm_of_handshakes_keeps_nobody_waiting() {
     let mut world = world(10, 0);
