@@ -190,7 +190,7 @@ fn no_mutation_of_an_envelope_makes_it_panic() {
         let result = parse(&bytes, &mut scratch);
         if let (Err(bad), Ok(Value::Object(_))) = (&result, serde_json::from_slice::<Value>(&bytes)) {
             assert!(
-                bad.request_type.is_some() || bad.explanation != "an envelope is one JSON object",
+                bad.request_type.is_some() || bad.explanation != "an envelope must be one JSON object",
                 "seed {seed}: {bad:?}"
             );
         }

@@ -37,7 +37,7 @@ fn the_frames_byte_for_byte() {
     assert!(ann.recv().starts_with(r#"{"CONTENT":"{\"MessageId\":\"h\""#));
     ann.send(r#"{"MID":"l","CONTENT":{"USER":"ann","PASS":"secret","TOKEN":"x"},"TYPE":"2"}"#);
     ann.expect(r#"{"CONTENT":{"MessageId":"l","Content":"LF"},"TYPE":"RE_SIGNUP"}"#);
-    let why = "BAD_FIELD: CONTENT has PASS or TOKEN, not both";
+    let why = "BAD_FIELD: CONTENT must not have both PASS and TOKEN";
     ann.expect(&format!(r#"{{"CONTENT":{{"MessageId":"l","Content":"{why}"}},"TYPE":"RE_ERROR"}}"#));
 }
 

@@ -108,15 +108,16 @@ fn values<'a>(
     }
     match values {
         Some(values) => Ok((form, values)),
-        None => Err(bad_input(verb, Some(form), "", "CONTENT does not hold a JSON object")),
+        None => Err(bad_input(verb, Some(form), "", "CONTENT must hold a JSON object")),
     }
 }
 
 /// TYPE 3: the bare name.
 pub(super) fn user_name<'a>(raw: Option<&'a str>, mid: &Option<MessageId<'a>>) -> Result<ClientRequest<'a>, BadInput> {
-    let name = raw.and_then(string).ok_or("CONTENT is the user name, as a string").and_then(UserNameRef::new).map_err(
-        |explanation| bad_input(RequestType::GetUser, None, mid.as_ref().map_or("", |mid| mid.as_str()), explanation),
-    )?;
+    let name = raw.and_then(string).ok_or("CONTENT must be the user name, as a string").and_then(UserNameRef::new);
+    let name = name.map_err(|explanation| {
+        bad_input(RequestType::GetUser, None, mid.as_ref().map_or("", |mid| mid.as_str()), explanation)
+    })?;
     Ok(ClientRequest::GetUser { mid: mid.clone(), user: name })
 }
 
@@ -199,7 +200,7 @@ fn log_in<'a>(values: &UnparsedContentFields<'a>) -> Result<(UserNameRef<'a>, Cr
             let token = string(token).ok_or("TOKEN must be a string")?;
             Credential::Token(secret(&token, "TOKEN must have 1 to 256 bytes")?)
         }
-        (Some(_), Some(_)) => return Err("CONTENT has PASS or TOKEN, not both"),
+        (Some(_), Some(_)) => return Err("CONTENT must not have both PASS and TOKEN"),
         (_, None) => {
             let pass = values.text(1, "CONTENT lacks the key PASS (or TOKEN)", "PASS must be a string")?;
             Credential::Password(secret(&pass, "PASS must have 1 to 256 bytes")?)

@@ -27,7 +27,7 @@ const SCRATCH_KEPT_BYTES: usize = 16 * 1024;
 
 /// The sentence for input that is not UTF-8.
 pub const NOT_UTF8: &str = "an envelope must be UTF-8";
-pub(super) const NOT_AN_OBJECT: &str = "an envelope is one JSON object";
+pub(super) const NOT_AN_OBJECT: &str = "an envelope must be one JSON object";
 
 /// The unparsed values of the envelope's keys.
 struct RawEnvelopeValues<'a> {
@@ -170,7 +170,7 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<Cl
     let envelope = text.as_bytes();
     let opened = envelope.iter().filter(|&&byte| byte == b'{' || byte == b'[').count();
     if opened > DEPTH_MAX as usize && !split::is_one_envelope(envelope) {
-        return Err(BadInput::unreadable(ErrorCode::BadJson, "an envelope is one JSON object, at most 64 deep"));
+        return Err(BadInput::unreadable(ErrorCode::BadJson, "an envelope must be one JSON object, at most 64 deep"));
     }
     let keys = read_keys(text)?;
     if has_lone_surrogate(text) {

@@ -72,7 +72,7 @@ fn block<'a>(values: &UnparsedContentFields<'a>) -> Result<BlockVerb<'a>, FaultT
         (Some(name), None) => Ok(BlockVerb::Block(name)),
         (None, Some(name)) => Ok(BlockVerb::Unblock(name)),
         (None, None) => Ok(BlockVerb::List),
-        (Some(_), Some(_)) => Err("CONTENT has block or unblock, not both"),
+        (Some(_), Some(_)) => Err("CONTENT must not have both block and unblock"),
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
             ("PROFILE", r#"{"nickName":null}"#, "nickName must be"),
             ("PASSWORD", r#"{"new":"b"}"#, "lacks the key old"),
             ("PASSWORD", r#"{"old":"b","new":""}"#, "new must have 1 to 256"),
-            ("BLOCK", r#"{"block":"a","unblock":"b"}"#, "not both"),
+            ("BLOCK", r#"{"block":"a","unblock":"b"}"#, "must not have both"),
             ("BLOCK", r#"{"block":null}"#, "block must be"),
             ("ACCOUNT", r#"{"want":"keep","PASS":"p"}"#, "want must be delete"),
             ("ACCOUNT", r#"{"want":"delete"}"#, "lacks the key PASS"),
