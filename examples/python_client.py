@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""A small client with the rules that every client keeps (docs/protocol.md); nothing but the standard library.
+"""A small client with the rules that every client keeps (docs/protocol.md), by the standard
+library alone.
     python_client.py HOST PORT USER PASSWORD_FILE TOKEN_FILE
-It writes each push as a line of JSON to stdout and acks it after that; it accepts every friend request. A line NAME TEXT on stdin sends
-TEXT to NAME. It writes to stderr whether a message is safe, what the server refused for good, and whether the connection is there.
-It has no TLS and no encryption: use it beside the server, or in a tunnel. Messages without a promise are lost when it ends. It keeps on no disk
-what it has seen, so a push may come out twice, once before and once after a restart of it or of the server (then with another time)."""
+It writes each push as a line of JSON to stdout and acks it after that; it accepts every friend
+request. A line NAME TEXT on stdin sends TEXT to NAME. It writes to stderr whether a message is
+safe, which requests the server refused for good, and whether the connection is there. It has no TLS
+and no encryption: use it beside the server, or in a tunnel. Messages without a promise are lost
+when it ends. It keeps on no disk which pushes it has seen, so a push may come out twice, once
+before and once after a restart of it or of the server (then with another time)."""
 import hashlib, json, os, queue, random, select, socket, sys, threading, time, unicodedata, uuid
 class Stop(Exception): """Do not connect again."""
 class Again(Exception): """This connection is over."""
@@ -29,8 +32,9 @@ class Client:
     def __init__(self, host, port, user, password, token_file, handle):
         self.address, self.user, self.password, self.token_file, self.handle = (host, int(port)), user, password, token_file, handle
         self.token = open(token_file).read(1024).strip() if os.path.exists(token_file) else None
-        self.outbox, self.seen = queue.Queue(256), {}  # messages of other threads; the last 8,192 pushes that were dealt with
-        self.waiting = {}  # id: [TYPE, envelope, when it is sent (again), the next delay]; until it is promised
+        # Messages of other threads; the last 8,192 pushes that were handled; and, until it is
+        # promised, id: [TYPE, envelope, time of the next sending, the next delay].
+        self.outbox, self.seen, self.waiting = queue.Queue(256), {}, {}
     def write(self, *request): self.socket.sendall(envelope(*request) + b"\n")
     def read(self):
         if b"\n" in self.buffer:
@@ -76,13 +80,14 @@ class Client:
             self.token = None
             self.log_in()
         elif code == "NOT_LOGGED_IN": raise Again(said)  # the next connection takes it
-        elif suspect and not (code and mid == suspect): self.done(suspect, "not friends")  # MF, and nothing says why
+        elif suspect and not (code and mid == suspect): self.done(suspect, "not friends")  # only MF
         elif waiting and (code in ("UNAVAILABLE", "SHUTTING_DOWN") or code == "RATE_LIMITED" and waiting[0] == "4"):
-            waiting[2:] = [time.monotonic() + waiting[3], min(2 * waiting[3], 60)]  # the same again, later
-        elif code: self.done(mid, said)  # a friend request whose accept is RATE_LIMITED (too many friends) or FULL stays pending
+            waiting[2:] = [time.monotonic() + waiting[3], min(2 * waiting[3], 60)]  # once more
+        # A friend request whose accept is RATE_LIMITED (too many friends) or FULL stays pending.
+        elif code: self.done(mid, said)
         if said in ("LF", "MF") and kind in ("RE_SIGNUP", "RE_MESSAGE"):
             self.suspect = mid
-            self.write("0", {})  # its answer comes behind what the server has to say about the cause
+            self.write("0", {})  # the cause comes before its answer, if the server sends one
         elif said == "LS" and kind == "RE_SIGNUP":
             self.online, self.dead = True, None
             say("online")
@@ -92,10 +97,12 @@ class Client:
             with open(os.open(self.token_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file: file.write(said)
         elif kind in ("RE_MESSAGE", "RE_FRI_REQ"): self.done(mid, "safe")
         elif kind in ("4", "6"):
-            key = hashlib.sha256(json.dumps([kind, {**content, "content": ""}]).encode()).digest()  # all but the text
+            # All but the text.
+            key = hashlib.sha256(json.dumps([kind, {**content, "content": ""}]).encode()).digest()
             if key not in self.seen:
                 asks = content.get("type") == "1"
-                if asks and (waiting or len(self.waiting) >= 512): return  # without an ack: it comes again in 15 s
+                # Without an ack: it comes again in 15 s.
+                if asks and (waiting or len(self.waiting) >= 512): return
                 self.handle({"TYPE": kind, **content})
                 if asks: self.wait("6", {**content, "content": "", "type": "2"})
                 self.seen = dict([*self.seen.items()][-8191:] + [(key, None)])

@@ -39,7 +39,8 @@ CREATE TABLE pushes (
     sender     TEXT NOT NULL,
     message_id TEXT NOT NULL,
     kind       INTEGER NOT NULL,  -- 0 message, 1 friend request, 2 accept, 3 reject
-    once       INTEGER NOT NULL,  -- 0 for a message, which is kept once under its id; seq for all else
+    -- 0 for a message, which is kept once under its id; otherwise seq.
+    once       INTEGER NOT NULL,
     time_ms    INTEGER NOT NULL,
     content    TEXT NOT NULL,
     UNIQUE (receiver, sender, message_id, once)

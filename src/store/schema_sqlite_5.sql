@@ -1,6 +1,7 @@
 -- Version 5 of the embedded store: blocked users, and pending requests with their text.
 
-ALTER TABLE friend_requests ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;  -- 1: the receiver blocks the sender, and is not shown it
+-- 1: the receiver blocks the sender, and is not shown the request.
+ALTER TABLE friend_requests ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE friend_requests ADD COLUMN content TEXT NOT NULL DEFAULT '';
 
 -- A request whose push was acked before has no text any more.

@@ -46,7 +46,7 @@ fn files_and_functions_are_short() {
     none(&complaints);
 }
 
-/// The mark at the beginning of a line of comment, in files that are read as text.
+/// The mark at the beginning of a comment, in files that are read as text.
 fn comment_mark(path: &Path) -> Option<&'static str> {
     match path.extension().map(|ending| ending.to_str().unwrap_or_default()) {
         Some("rs" | "js" | "mjs") => Some("//"),
@@ -57,10 +57,16 @@ fn comment_mark(path: &Path) -> Option<&'static str> {
     }
 }
 
-/// The lines of comment that are too wide, as (line, columns).
+/// A comment is the whole line, or stands behind code. A mark in a text in quotes is none.
+fn has_comment(line: &str, mark: &str) -> bool {
+    let mut behind = line.match_indices(mark).filter(|(at, _)| line[..*at].ends_with(char::is_whitespace));
+    line.trim_start().starts_with(mark) || behind.any(|(at, _)| line[..at].matches('"').count().is_multiple_of(2))
+}
+
+/// The lines with a comment that are too wide, as (line, columns).
 fn wide_comments(path: &Path, text: &str) -> Vec<(usize, usize)> {
     let Some(mark) = comment_mark(path) else { return Vec::new() };
-    let comments = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(mark));
+    let comments = text.lines().enumerate().filter(|(_, line)| has_comment(line, mark));
     let columns = comments.map(|(number, line)| (number + 1, line.chars().count()));
     columns.filter(|(_, columns)| *columns > COMMENT_COLUMNS_MAX).collect()
 }
@@ -94,9 +100,9 @@ fn a_wide_comment_is_found_in_files_of_each_kind() {
         ("a.service", "#"),
         ("script", "    #"),
     ] {
-        let text = format!("{mark} short\n{mark} {words}\n{words} {words}\n");
+        let text = format!("{mark} short\n{mark} {words}\n{words} {words}\nx {mark} {words}\n\"x {mark} {words}\"\n");
         let columns = mark.len() + 1 + COMMENT_COLUMNS_MAX;
-        assert_eq!(wide_comments(Path::new(file), &text), [(2, columns)], "{file}");
+        assert_eq!(wide_comments(Path::new(file), &text), [(2, columns), (4, columns + 2)], "{file}");
     }
     assert_eq!(wide_comments(Path::new("a.json"), &format!("# {words}")), []);
 }
