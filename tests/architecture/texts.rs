@@ -2,7 +2,7 @@
 
 use super::functions::{Function, functions};
 use super::{all_files, files, none, read, root, shown, top_module};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Lines of a source file.
 const FILE_LINES_MAX: usize = 520;
@@ -114,11 +114,13 @@ fn there_are_no_open_ends_and_no_references_to_things_outside_the_project() {
     let elsewhere =
         [["../sha", "red"].concat(), ["/wo", "rk/"].concat(), ["iss", "ue #"].concat(), ["crates", ".io/api"].concat()];
     let texts = [root().join("README.md"), root().join("CHANGELOG.md"), root().join("schema.sql"), root().join("test")];
-    let packaging = ["hongyan.toml", "hongyan.service", "Containerfile", "try-deb", "deb/postinst", "deb/postrm"];
-    let packaging = packaging.iter().map(|name| root().join("packaging").join(name));
+    let folders = ["web", "examples", "packaging", "fuzz/fuzz_targets", "fuzz/src"];
+    // Python leaves its compiled files beside the examples.
+    let is_text = |path: &PathBuf| path.extension().is_none_or(|ending| ending != "pyc");
+    let others = folders.into_iter().flat_map(all_files).filter(is_text);
     let mut complaints = Vec::new();
     let sources = files("src", "rs").into_iter().chain(files("tests", "rs")).chain(files("benches", "rs"));
-    for path in sources.chain(files("docs", "md")).chain(texts).chain(packaging) {
+    for path in sources.chain(files("docs", "md")).chain(texts).chain(others) {
         for (number, line) in read(&path).lines().enumerate() {
             for word in open.iter().chain(&elsewhere) {
                 if line.contains(word.as_str()) {
