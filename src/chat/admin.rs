@@ -6,7 +6,7 @@ use super::admin_op::{AdminOperation, AdminStep};
 use super::answer::{BANNED, ErrorReply};
 use super::cluster::ForcedLogoutRequester;
 use super::contract::{
-    AdminAnswer, AdminJob, AdminJobOutcome, AdminRequest, AdminTicket, CoreAction, CoreCloseReason, ForcedLogoutCause,
+    AdminAnswer, AdminJob, AdminJobOutcome, AdminRequest, AdminTicket, CoreAction, CoreCloseCause, ForcedLogoutCause,
     Job, JobOutcome, LogEvent, LoginRefusalCause, MailboxQuotaKind,
 };
 use super::job::JobPurpose;
@@ -206,18 +206,16 @@ impl ChatCore {
         cause: ForcedLogoutCause,
         out: &mut Vec<CoreAction>,
     ) -> bool {
-        let (cause, fault, reason) = match cause {
-            ForcedLogoutCause::Disconnected => (None, DISCONNECTED, CoreCloseReason::ByOperator),
-            ForcedLogoutCause::Banned => (Some(LoginRefusalCause::Banned), BANNED, CoreCloseReason::ByOperator),
+        let (cause, fault, close_cause) = match cause {
+            ForcedLogoutCause::Disconnected => (None, DISCONNECTED, CoreCloseCause::ByOperator),
+            ForcedLogoutCause::Banned => (Some(LoginRefusalCause::Banned), BANNED, CoreCloseCause::ByOperator),
             ForcedLogoutCause::NewPassword => {
-                (Some(LoginRefusalCause::WrongPassword), NEW_PASSWORD, CoreCloseReason::ByOperator)
+                (Some(LoginRefusalCause::WrongPassword), NEW_PASSWORD, CoreCloseCause::ByOperator)
             }
             ForcedLogoutCause::OwnNewPassword => {
-                (Some(LoginRefusalCause::WrongPassword), CHANGED_ELSEWHERE, CoreCloseReason::Replaced)
+                (Some(LoginRefusalCause::WrongPassword), CHANGED_ELSEWHERE, CoreCloseCause::Replaced)
             }
-            ForcedLogoutCause::Deleted => {
-                (Some(LoginRefusalCause::WrongPassword), DELETED, CoreCloseReason::ByOperator)
-            }
+            ForcedLogoutCause::Deleted => (Some(LoginRefusalCause::WrongPassword), DELETED, CoreCloseCause::ByOperator),
         };
         if let Some(cause) = cause {
             self.logins.bar(user, cause);
@@ -228,7 +226,7 @@ impl ChatCore {
                 if let Some(client) = self.client(conn) {
                     out.push(CoreAction::Log(LogEvent::ForcedLogout { user: user.clone(), client }));
                 }
-                self.close_with_error(conn, fault, reason, out);
+                self.close_with_error(conn, fault, close_cause, out);
                 true
             }
             Some(UserLocation::Away | UserLocation::Elsewhere) | None => false,

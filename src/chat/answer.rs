@@ -1,6 +1,6 @@
 //! Answers to requests: the request's own reply, and the error that gives the reason.
 
-use super::contract::{ConnId, CoreAction, CoreCloseReason, JobOutcome, JobTicket, LoginRefusalCause};
+use super::contract::{ConnId, CoreAction, CoreCloseCause, JobOutcome, JobTicket, LoginRefusalCause};
 use super::{AnswerDeadline, ChatCore};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
@@ -287,12 +287,12 @@ impl ChatCore {
         &mut self,
         conn: ConnId,
         fault: ErrorReply,
-        reason: CoreCloseReason,
+        cause: CoreCloseCause,
         out: &mut Vec<CoreAction>,
     ) {
         let form = self.sessions.get(conn).map_or(JsonContentForm::Text, |session| session.form);
         let ErrorReply(code, explanation) = fault;
         self.reply(conn, form, ReplyId::Empty, Reply::Error { code, explanation }, out);
-        self.close(conn, reason, out);
+        self.close(conn, cause, out);
     }
 }

@@ -1,6 +1,6 @@
 //! Connections that open, become idle and close.
 
-use super::contract::{AddressKey, ConnId, CoreAction, CoreCloseReason};
+use super::contract::{AddressKey, ConnId, CoreAction, CoreCloseCause};
 use super::{ChatCore, ChatTimer, answer};
 
 /// The largest number of idle connections that one tick closes. Thousands that were opened together
@@ -13,7 +13,7 @@ impl ChatCore {
         self.sessions.open(conn, address_key, self.now.mono_ms);
         self.arm_idle(conn, self.next_look(self.now.mono_ms));
         if self.stopping {
-            self.close_with_error(conn, answer::STOPPING, CoreCloseReason::ShuttingDown, out);
+            self.close_with_error(conn, answer::STOPPING, CoreCloseCause::ShuttingDown, out);
         }
     }
 
@@ -39,7 +39,7 @@ impl ChatCore {
                 self.arm_idle(conn, look);
             } else {
                 *closes += 1;
-                self.close_with_error(conn, answer::SILENT, CoreCloseReason::Idle, out);
+                self.close_with_error(conn, answer::SILENT, CoreCloseCause::Idle, out);
             }
         }
         self.wheel.insert(self.now.mono_ms + 1, ChatTimer::Idle { look_ms });
@@ -52,8 +52,8 @@ impl ChatCore {
     }
 
     /// Closes a connection on behalf of the core.
-    pub(super) fn close(&mut self, conn: ConnId, reason: CoreCloseReason, out: &mut Vec<CoreAction>) {
-        out.push(CoreAction::Close { conn, reason });
+    pub(super) fn close(&mut self, conn: ConnId, cause: CoreCloseCause, out: &mut Vec<CoreAction>) {
+        out.push(CoreAction::Close { conn, cause });
         self.on_closed(conn, out);
     }
 

@@ -11,7 +11,7 @@ pub use super::admin_contract::{
     UserStatusReport,
 };
 pub use super::admin_job::{AdminJob, AdminJobOutcome, StoredPushInfo};
-pub use super::close_reason::CoreCloseReason;
+pub use super::close_cause::CoreCloseCause;
 pub use super::cluster::contract::{
     BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterCounters, ClusterGauges, ClusterJobOutcome, ClusterStoreJob,
     ClusterView, DedupEntry, DirtyReceivers, ForcedLogoutCause, LinkBatch, LinkBatchNumber, MS_SHIFT, NodeId,
@@ -241,7 +241,7 @@ pub enum CoreAction {
         /// This connection.
         conn: ConnId,
         /// Why.
-        reason: CoreCloseReason,
+        cause: CoreCloseCause,
     },
     /// Do this job, and report it with [`CoreEvent::Finished`], exactly once, however long it
     /// takes.

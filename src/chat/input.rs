@@ -2,7 +2,7 @@
 //! handles the rest.
 
 use super::answer::{ErrorReply, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSED, owned_id};
-use super::contract::{AddressKey, ConnId, CoreAction, CoreCloseReason};
+use super::contract::{AddressKey, ConnId, CoreAction, CoreCloseCause};
 use super::ids::UserSlot;
 use super::throttle::RateLimit;
 use super::{ChatCore, ChatTimer};
@@ -122,7 +122,7 @@ impl ChatCore {
         };
         let user = input.as_ref().ok().and_then(claim_in);
         self.refuse_claim((conn, form, owned_id(id)), verb, user, Some(TOO_FAST_CLOSED), out);
-        self.close(conn, CoreCloseReason::TooFast, out);
+        self.close(conn, CoreCloseCause::TooFast, out);
     }
 
     /// The error for a request that is refused whatever its content. A request of TYPE 3 before
@@ -226,9 +226,9 @@ impl ChatCore {
         };
         self.refuse((conn, form, owned_id(Some(&bad.id))), bad.request_type, Some(fault), out);
         if bad.code == ErrorCode::TooLarge {
-            self.close(conn, CoreCloseReason::TooLarge, out);
+            self.close(conn, CoreCloseCause::TooLarge, out);
         } else if u32::from(bad_inputs) >= self.rules.bad_inputs_max {
-            self.close(conn, CoreCloseReason::Garbage, out);
+            self.close(conn, CoreCloseCause::Garbage, out);
         }
     }
 
@@ -237,7 +237,7 @@ impl ChatCore {
         // too many pings is closed.
         if self.take_token(conn).is_none() {
             self.note_rate_limited(conn, out);
-            return self.close_with_error(conn, TOO_FAST_CLOSED, CoreCloseReason::TooFast, out);
+            return self.close_with_error(conn, TOO_FAST_CLOSED, CoreCloseCause::TooFast, out);
         }
         if let Some(session) = self.sessions.get_mut(conn)
             && session.user.is_some()

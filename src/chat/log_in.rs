@@ -13,7 +13,7 @@ use super::answer::ReplyTo;
 use super::answer::{CROWDED, ErrorReply, PendingRequest, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
 use super::auth_queue::{AuthQueueClass, HashPurpose, NextPasswordToHash, QueuedHash};
 use super::contract::{
-    ClientLimitKind, ConnAndAddress, ConnId, CoreAction, CoreCloseReason, CredentialKind, Job, JobOutcome, JobTicket,
+    ClientLimitKind, ConnAndAddress, ConnId, CoreAction, CoreCloseCause, CredentialKind, Job, JobOutcome, JobTicket,
     LogEvent, LoginRefusalCause, PushPage,
 };
 use super::ids::{LoginAttemptId, UserSlot};
@@ -394,7 +394,7 @@ impl ChatCore {
         };
         session.refused_tries = session.refused_tries.saturating_add(1);
         if u32::from(session.refused_tries) >= self.rules.refused_tries_max {
-            self.close(conn, CoreCloseReason::TooManyTries, out);
+            self.close(conn, CoreCloseCause::TooManyTries, out);
         }
     }
 
@@ -440,7 +440,7 @@ impl ChatCore {
                 if let Some(client) = self.client(older) {
                     out.push(CoreAction::Log(LogEvent::Replaced { user: name.clone(), client, newer_conn: conn }));
                 }
-                self.close_with_error(older, REPLACED, CoreCloseReason::Replaced, out);
+                self.close_with_error(older, REPLACED, CoreCloseCause::Replaced, out);
             }
             UserLocation::Here(_) | UserLocation::Away | UserLocation::Elsewhere => {}
         }

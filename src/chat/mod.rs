@@ -16,7 +16,7 @@ mod admin_op;
 mod answer;
 mod answer_deadlines;
 mod auth_queue;
-mod close_reason;
+mod close_cause;
 pub mod cluster;
 mod connections;
 pub mod contract;

@@ -8,7 +8,7 @@ use super::answer::{BUSY, CROWDED, ErrorReply, ReplyTo};
 use super::auth_queue::{AuthQueueClass, HashPurpose, QueuedHash};
 use super::cluster::ForcedLogoutRequester;
 use super::contract::{
-    AccountJob, CoreAction, CoreCloseReason, ForcedLogoutCause, Job, JobOutcome, JobTicket, LogEvent, LoginRefusalCause,
+    AccountJob, CoreAction, CoreCloseCause, ForcedLogoutCause, Job, JobOutcome, JobTicket, LogEvent, LoginRefusalCause,
 };
 use super::ids::UserSlot;
 use super::job::JobPurpose;
@@ -118,7 +118,7 @@ impl ChatCore {
         let conn = self.requests.get(request).map(|pending| pending.conn);
         match self.users.find(user.as_str()).map(|user| self.users.route(user)) {
             Some(UserLocation::Here(other)) if Some(other) != conn => {
-                self.close_with_error(other, CHANGED_ELSEWHERE, CoreCloseReason::Replaced, out);
+                self.close_with_error(other, CHANGED_ELSEWHERE, CoreCloseCause::Replaced, out);
             }
             Some(UserLocation::Here(_) | UserLocation::Away | UserLocation::Elsewhere) | None => {}
         }
@@ -151,7 +151,7 @@ impl ChatCore {
         out.push(CoreAction::Log(LogEvent::AccountDeleted { user: user.clone(), client }));
         self.answer(request, Reply::AccountDeleted, out);
         if let Some(conn) = conn.filter(|conn| self.sessions.get(*conn).is_some()) {
-            self.close(conn, CoreCloseReason::AccountDeleted, out);
+            self.close(conn, CoreCloseCause::AccountDeleted, out);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The stop: all messages that were taken are made durable, then every client is told.
 
 use super::answer::STOPPING;
-use super::contract::{ConnId, CoreAction, CoreCloseReason, JobTicket};
+use super::contract::{ConnId, CoreAction, CoreCloseCause, JobTicket};
 use super::{ChatCore, ChatTimer};
 
 impl ChatCore {
@@ -41,7 +41,7 @@ impl ChatCore {
         }
         let conns: Vec<ConnId> = self.sessions.ids().collect();
         for conn in conns {
-            self.close_with_error(conn, STOPPING, CoreCloseReason::ShuttingDown, out);
+            self.close_with_error(conn, STOPPING, CoreCloseCause::ShuttingDown, out);
         }
         out.push(CoreAction::Stopped);
     }

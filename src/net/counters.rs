@@ -1,14 +1,14 @@
 //! Counters of connections. Every close has a cause.
 
 use super::log_event_counts::LogEventCounts;
-use crate::chat::contract::CoreCloseReason;
+use crate::chat::contract::CoreCloseCause;
 use std::fmt;
 
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCause {
     /// The core closed it.
-    Chat(CoreCloseReason),
+    Chat(CoreCloseCause),
     /// The client closed it.
     PeerClosed,
     /// Reading or writing failed.
@@ -47,11 +47,11 @@ pub enum CloseCause {
 impl CloseCause {
     /// All of them, in the order of the counters.
     pub const ALL: [Self; 25] = [
-        Self::Chat(CoreCloseReason::Idle),
-        Self::Chat(CoreCloseReason::Replaced),
-        Self::Chat(CoreCloseReason::Garbage),
-        Self::Chat(CoreCloseReason::TooLarge),
-        Self::Chat(CoreCloseReason::ShuttingDown),
+        Self::Chat(CoreCloseCause::Idle),
+        Self::Chat(CoreCloseCause::Replaced),
+        Self::Chat(CoreCloseCause::Garbage),
+        Self::Chat(CoreCloseCause::TooLarge),
+        Self::Chat(CoreCloseCause::ShuttingDown),
         Self::PeerClosed,
         Self::IoError,
         Self::SlowReader,
@@ -63,24 +63,24 @@ impl CloseCause {
         Self::Stopped,
         Self::OutputTimeout,
         Self::HandshakeTimeout,
-        Self::Chat(CoreCloseReason::TooManyTries),
-        Self::Chat(CoreCloseReason::TooFast),
+        Self::Chat(CoreCloseCause::TooManyTries),
+        Self::Chat(CoreCloseCause::TooFast),
         Self::Memory,
         Self::TlsBroken,
         Self::PlainRefused,
         Self::AddressFull,
         Self::BadProxyHeader,
-        Self::Chat(CoreCloseReason::ByOperator),
-        Self::Chat(CoreCloseReason::AccountDeleted),
+        Self::Chat(CoreCloseCause::ByOperator),
+        Self::Chat(CoreCloseCause::AccountDeleted),
     ];
 
     fn index(self) -> usize {
         match self {
-            Self::Chat(CoreCloseReason::Idle) => 0,
-            Self::Chat(CoreCloseReason::Replaced) => 1,
-            Self::Chat(CoreCloseReason::Garbage) => 2,
-            Self::Chat(CoreCloseReason::TooLarge) => 3,
-            Self::Chat(CoreCloseReason::ShuttingDown) => 4,
+            Self::Chat(CoreCloseCause::Idle) => 0,
+            Self::Chat(CoreCloseCause::Replaced) => 1,
+            Self::Chat(CoreCloseCause::Garbage) => 2,
+            Self::Chat(CoreCloseCause::TooLarge) => 3,
+            Self::Chat(CoreCloseCause::ShuttingDown) => 4,
             Self::PeerClosed => 5,
             Self::IoError => 6,
             Self::SlowReader => 7,
@@ -92,15 +92,15 @@ impl CloseCause {
             Self::Stopped => 13,
             Self::OutputTimeout => 14,
             Self::HandshakeTimeout => 15,
-            Self::Chat(CoreCloseReason::TooManyTries) => 16,
-            Self::Chat(CoreCloseReason::TooFast) => 17,
+            Self::Chat(CoreCloseCause::TooManyTries) => 16,
+            Self::Chat(CoreCloseCause::TooFast) => 17,
             Self::Memory => 18,
             Self::TlsBroken => 19,
             Self::PlainRefused => 20,
             Self::AddressFull => 21,
             Self::BadProxyHeader => 22,
-            Self::Chat(CoreCloseReason::ByOperator) => 23,
-            Self::Chat(CoreCloseReason::AccountDeleted) => 24,
+            Self::Chat(CoreCloseCause::ByOperator) => 23,
+            Self::Chat(CoreCloseCause::AccountDeleted) => 24,
         }
     }
 
@@ -108,7 +108,7 @@ impl CloseCause {
     /// stops, it gets all waiting output.
     #[must_use]
     pub fn sends_only_reason(self) -> bool {
-        use CoreCloseReason::{Garbage, Idle, Replaced, TooLarge};
+        use CoreCloseCause::{Garbage, Idle, Replaced, TooLarge};
         matches!(
             self,
             Self::Chat(Idle | Replaced | Garbage | TooLarge) | Self::WebSocketClosed | Self::WebSocketProtocol
@@ -119,15 +119,15 @@ impl CloseCause {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Chat(CoreCloseReason::Idle) => "idle",
-            Self::Chat(CoreCloseReason::Replaced) => "replaced",
-            Self::Chat(CoreCloseReason::Garbage) => "garbage",
-            Self::Chat(CoreCloseReason::TooLarge) => "too large",
-            Self::Chat(CoreCloseReason::TooFast) => "too fast",
-            Self::Chat(CoreCloseReason::ShuttingDown) => "shutting down",
-            Self::Chat(CoreCloseReason::TooManyTries) => "too many tries",
-            Self::Chat(CoreCloseReason::ByOperator) => "by the operator",
-            Self::Chat(CoreCloseReason::AccountDeleted) => "account deleted",
+            Self::Chat(CoreCloseCause::Idle) => "idle",
+            Self::Chat(CoreCloseCause::Replaced) => "replaced",
+            Self::Chat(CoreCloseCause::Garbage) => "garbage",
+            Self::Chat(CoreCloseCause::TooLarge) => "too large",
+            Self::Chat(CoreCloseCause::TooFast) => "too fast",
+            Self::Chat(CoreCloseCause::ShuttingDown) => "shutting down",
+            Self::Chat(CoreCloseCause::TooManyTries) => "too many tries",
+            Self::Chat(CoreCloseCause::ByOperator) => "by the operator",
+            Self::Chat(CoreCloseCause::AccountDeleted) => "account deleted",
             Self::PeerClosed => "closed by the client",
             Self::IoError => "broken",
             Self::SlowReader => "slow reader",

@@ -373,7 +373,7 @@ impl<S: NonblockingStream> Hub<S> {
                 }
                 self.count_changed(conn);
             }
-            CoreAction::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
+            CoreAction::Close { conn, cause } => self.begin_close(conn, CloseCause::Chat(cause)),
             CoreAction::Submit { ticket, job } => self.jobs.push((ticket, job)),
             CoreAction::PushHook(notice) => {
                 if let Some(hook) = &self.push_hook {

@@ -180,7 +180,7 @@ impl HubListFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::CoreCloseReason;
+    use crate::chat::contract::CoreCloseCause;
     use ConnectionReadState::{Drained, Ended, Ending, HalfClosed, Readable};
 
     #[test]
@@ -233,10 +233,10 @@ mod tests {
                 }
                 CloseCause::AddressFull => WriteState::Dead,
                 CloseCause::Chat(
-                    CoreCloseReason::Idle
-                    | CoreCloseReason::Replaced
-                    | CoreCloseReason::Garbage
-                    | CoreCloseReason::TooLarge,
+                    CoreCloseCause::Idle
+                    | CoreCloseCause::Replaced
+                    | CoreCloseCause::Garbage
+                    | CoreCloseCause::TooLarge,
                 )
                 | CloseCause::WebSocketClosed
                 | CloseCause::WebSocketProtocol => WriteState::Closing(FinalOutputMode::Reason),

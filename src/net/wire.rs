@@ -1,7 +1,7 @@
 //! The protocol of a connection, chosen by its first bytes.
 
 use super::counters::CloseCause;
-use crate::chat::contract::CoreCloseReason;
+use crate::chat::contract::CoreCloseCause;
 use crate::protocol::split::EnvelopeSplitter;
 use crate::protocol::ws::{self, WsServerDecoder, close_code};
 
@@ -114,18 +114,18 @@ impl Framing {
     /// framings, or if a close frame was sent already or can no longer be sent.
     pub fn write_close(self, cause: CloseCause, out: &mut Vec<u8>) {
         let code = match cause {
-            CloseCause::Chat(CoreCloseReason::Idle | CoreCloseReason::ShuttingDown) | CloseCause::Stopped => {
+            CloseCause::Chat(CoreCloseCause::Idle | CoreCloseCause::ShuttingDown) | CloseCause::Stopped => {
                 close_code::GOING_AWAY
             }
             CloseCause::Chat(
-                CoreCloseReason::Replaced
-                | CoreCloseReason::Garbage
-                | CoreCloseReason::TooManyTries
-                | CoreCloseReason::TooFast
-                | CoreCloseReason::ByOperator,
+                CoreCloseCause::Replaced
+                | CoreCloseCause::Garbage
+                | CoreCloseCause::TooManyTries
+                | CoreCloseCause::TooFast
+                | CoreCloseCause::ByOperator,
             ) => close_code::POLICY,
-            CloseCause::Chat(CoreCloseReason::TooLarge) => close_code::TOO_LARGE,
-            CloseCause::Chat(CoreCloseReason::AccountDeleted) => close_code::NORMAL,
+            CloseCause::Chat(CoreCloseCause::TooLarge) => close_code::TOO_LARGE,
+            CloseCause::Chat(CoreCloseCause::AccountDeleted) => close_code::NORMAL,
             // A close frame was sent already, or the client cannot read it any more.
             CloseCause::WebSocketClosed
             | CloseCause::WebSocketProtocol
@@ -243,22 +243,22 @@ mod tests {
 
     #[test]
     fn every_reason_of_the_core_has_a_close_code() {
-        for (reason, code) in [
-            (CoreCloseReason::Idle, 1001_u16),
-            (CoreCloseReason::Replaced, 1008),
-            (CoreCloseReason::Garbage, 1008),
-            (CoreCloseReason::TooManyTries, 1008),
-            (CoreCloseReason::TooLarge, 1009),
-            (CoreCloseReason::ShuttingDown, 1001),
-            (CoreCloseReason::TooFast, 1008),
-            (CoreCloseReason::ByOperator, 1008),
-            (CoreCloseReason::AccountDeleted, 1000),
+        for (cause, code) in [
+            (CoreCloseCause::Idle, 1001_u16),
+            (CoreCloseCause::Replaced, 1008),
+            (CoreCloseCause::Garbage, 1008),
+            (CoreCloseCause::TooManyTries, 1008),
+            (CoreCloseCause::TooLarge, 1009),
+            (CoreCloseCause::ShuttingDown, 1001),
+            (CoreCloseCause::TooFast, 1008),
+            (CoreCloseCause::ByOperator, 1008),
+            (CoreCloseCause::AccountDeleted, 1000),
         ] {
             let mut out = Vec::new();
-            Framing::WebSocket.write_close(CloseCause::Chat(reason), &mut out);
+            Framing::WebSocket.write_close(CloseCause::Chat(cause), &mut out);
             assert_eq!(out, [0x88, 2, (code >> 8) as u8, code as u8]);
             out.clear();
-            Framing::Lines.write_close(CloseCause::Chat(reason), &mut out);
+            Framing::Lines.write_close(CloseCause::Chat(cause), &mut out);
             assert!(out.is_empty());
         }
     }

@@ -3,13 +3,13 @@
 use super::{ann_and_bob, any};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, CoreCloseReason, CoreSettings};
+use hongyan::chat::contract::{ConnId, CoreCloseCause, CoreSettings};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::request::{FriendVerb, RequestType};
 
 fn idle_at(w: &mut World, conn: ConnId) -> Option<u64> {
-    w.closed(conn).map(|(at_ms, reason)| {
-        assert_eq!(reason, CoreCloseReason::Idle);
+    w.closed(conn).map(|(at_ms, cause)| {
+        assert_eq!(cause, CoreCloseCause::Idle);
         at_ms
     })
 }

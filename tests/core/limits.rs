@@ -4,7 +4,7 @@ use super::{ann_and_bob, ann_and_bob_by, any, ids};
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{CoreCloseReason, CoreSettings, Job};
+use hongyan::chat::contract::{CoreCloseCause, CoreSettings, Job};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::request::{FriendVerb, RequestType};
 
@@ -207,7 +207,7 @@ fn passwords_wait_in_a_bounded_queue() {
 fn a_closed_connection_says_why() {
     let (mut w, ann, _) = ann_and_bob();
     w.online("ann");
-    assert_eq!(w.closed(ann).map(|(_, reason)| reason), Some(CoreCloseReason::Replaced));
+    assert_eq!(w.closed(ann).map(|(_, cause)| cause), Some(CoreCloseCause::Replaced));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{ann_and_bob_by, ids};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, CoreCloseReason, CoreSettings};
+use hongyan::chat::contract::{ConnId, CoreCloseCause, CoreSettings};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::request::RequestType;
 
@@ -153,7 +153,7 @@ fn a_client_with_too_many_refused_requests_is_closed_and_a_request_within_the_ra
     }
     assert!(w.is_open(bob));
     w.ping(bob);
-    assert_eq!(w.closed(bob).map(|(_, reason)| reason), Some(CoreCloseReason::TooFast));
+    assert_eq!(w.closed(bob).map(|(_, cause)| cause), Some(CoreCloseCause::TooFast));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn nothing_but_tries_to_log_in_keeps_a_stranger_connected() {
         }
         w.run_for(1_000);
     }
-    assert_eq!(w.closed(silent), Some((125_000, CoreCloseReason::Idle)));
-    assert_eq!(w.closed(busy), Some((125_000, CoreCloseReason::Idle)));
+    assert_eq!(w.closed(silent), Some((125_000, CoreCloseCause::Idle)));
+    assert_eq!(w.closed(busy), Some((125_000, CoreCloseCause::Idle)));
     assert!(w.is_open(trying));
 }

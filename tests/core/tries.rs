@@ -4,7 +4,7 @@
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, CoreCloseReason, CoreSettings, Job};
+use hongyan::chat::contract::{ConnId, CoreCloseCause, CoreSettings, Job};
 use hongyan::protocol::request::TokenVerb;
 
 const LIMITED: [&str; 2] = ["LF l", "RATE_LIMITED l"];
@@ -100,7 +100,7 @@ fn a_connection_that_goes_on_is_closed_and_a_log_in_starts_the_count_again() {
         assert_eq!(w.heard(conn), LIMITED);
     }
     log_in(&mut w, conn, "ann", "ann");
-    assert_eq!(w.closed(conn).map(|(_, reason)| reason), Some(CoreCloseReason::TooManyTries));
+    assert_eq!(w.closed(conn).map(|(_, cause)| cause), Some(CoreCloseCause::TooManyTries));
 }
 
 #[test]

@@ -106,8 +106,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the older connection stays after a new log-in",
         "src/chat/log_in.rs",
-        "            self.close_with_error(older, REPLACED, CoreCloseReason::Replaced, out);",
-        "                let _ = (REPLACED, CoreCloseReason::Replaced);",
+        "            self.close_with_error(older, REPLACED, CoreCloseCause::Replaced, out);",
+        "                let _ = (REPLACED, CoreCloseCause::Replaced);",
     ),
     of("idle a look too early", "src/chat/connections.rs", "/ every + 1) * every", "/ every) * every"),
     of("idle a look too late", "src/chat/connections.rs", "/ every + 1) * every", "/ every + 2) * every"),
@@ -361,14 +361,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a log-in by an old password goes on",
         "src/chat/admin.rs",
-        "(Some(LoginRefusalCause::WrongPassword), NEW_PASSWORD, CoreCloseReason::ByOperator)",
-        "(None, NEW_PASSWORD, CoreCloseReason::ByOperator)",
+        "(Some(LoginRefusalCause::WrongPassword), NEW_PASSWORD, CoreCloseCause::ByOperator)",
+        "(None, NEW_PASSWORD, CoreCloseCause::ByOperator)",
     ),
     of(
         "a ban ends no session",
         "src/chat/admin.rs",
-        "                self.close_with_error(conn, fault, reason, out);\n                true",
-        "                if cause != Some(LoginRefusalCause::Banned) {\n                    self.close_with_error(conn, fault, reason, out);\n                }\n                true",
+        "                self.close_with_error(conn, fault, close_cause, out);\n                true",
+        "                if cause != Some(LoginRefusalCause::Banned) {\n                    self.close_with_error(conn, fault, close_cause, out);\n                }\n                true",
     ),
     of(
         "a deleted user goes on as if nothing had happened",

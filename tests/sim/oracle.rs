@@ -11,7 +11,7 @@ mod pushes;
 use super::store::{MessageKey, Model, key_of};
 use super::world::{EPOCH_MS, Seen};
 use hongyan::chat::contract::{
-    ConnId, CoreCloseReason, CoreSettings, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
+    ConnId, CoreCloseCause, CoreSettings, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
 };
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::field::RESERVED_NAME;
@@ -230,7 +230,7 @@ impl Oracle {
             Seen::Heard(conn, Frame::Push(push)) => self.pushed(at_ms, *conn, push),
             Seen::Heard(conn, Frame::Reply { id, reply }) => self.replied(at_ms, *conn, id.as_str(), reply),
             Seen::Heard(conn, Frame::Presence { user, online }) => self.told_presence(*conn, user.as_str(), *online),
-            Seen::Heard(conn, Frame::Closed(reason)) => self.closed(at_ms, *conn, *reason),
+            Seen::Heard(conn, Frame::Closed(cause)) => self.closed(at_ms, *conn, *cause),
             Seen::Done(job, outcome) => {
                 self.governed(job, outcome, false);
                 self.owned_done(job, outcome);
@@ -403,16 +403,16 @@ impl Oracle {
         }
     }
 
-    fn closed(&mut self, at_ms: u64, conn: ConnId, reason: CoreCloseReason) {
+    fn closed(&mut self, at_ms: u64, conn: ConnId, cause: CoreCloseCause) {
         let Some(view) = self.conns.remove(&conn) else {
             return;
         };
-        match reason {
-            CoreCloseReason::Idle => {
+        match cause {
+            CoreCloseCause::Idle => {
                 self.count("idle closes");
                 assert_eq!(at_ms, self.look_ms(view.last_active_ms), "closed as idle at the wrong time");
             }
-            CoreCloseReason::Replaced => {
+            CoreCloseCause::Replaced => {
                 self.count("take-overs");
                 let other = self.conns.values().any(|other| other.user == view.user);
                 // The new one's `LS` comes right after.

@@ -1,7 +1,7 @@
 //! The frames of clients, owned, and the frames to clients, as short lines.
 
 use super::store::profile;
-use hongyan::chat::contract::CoreCloseReason;
+use hongyan::chat::contract::CoreCloseCause;
 use hongyan::protocol::account::{AccountRequest, BlockVerb, ProfileChange};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::field::{MessageId, Secret, UserName, UserNameRef};
@@ -179,14 +179,14 @@ pub enum Frame {
     Reply { id: ReplyId, reply: Reply },
     Push(Push),
     Presence { user: UserName, online: bool },
-    Closed(CoreCloseReason),
+    Closed(CoreCloseCause),
 }
 
 impl Frame {
     /// `MS m1`, `msg bob m1`, `UNAVAILABLE f1`, `on ann`, `off ann`, `closed Idle`.
     pub fn line(&self) -> String {
         let (word, id) = match self {
-            Self::Closed(reason) => return format!("closed {reason:?}"),
+            Self::Closed(cause) => return format!("closed {cause:?}"),
             Self::Push(push) => {
                 let word = match push.kind {
                     PushKind::Message => "msg",

@@ -5,7 +5,7 @@ use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
 use hongyan::chat::ChatCore;
 use hongyan::chat::contract::{
-    AddressKey, AdminAnswer, AdminRequest, AdminTicket, ConnId, CoreAction, CoreCloseReason, CoreEvent, CoreSettings,
+    AddressKey, AdminAnswer, AdminRequest, AdminTicket, ConnId, CoreAction, CoreCloseCause, CoreEvent, CoreSettings,
     Job, JobOutcome, LogEvent, MessageTotals, PushHookNotice, TurnTimestamp,
 };
 use hongyan::protocol::reply::Reply;
@@ -190,8 +190,8 @@ impl World {
                         resumed.push_back(conn);
                     }
                 }
-                CoreAction::Close { conn, reason } => {
-                    self.hear(conn, Frame::Closed(reason));
+                CoreAction::Close { conn, cause } => {
+                    self.hear(conn, Frame::Closed(cause));
                     self.conns.remove(&conn);
                 }
                 CoreAction::Submit { ticket, job } => {
@@ -244,7 +244,7 @@ impl World {
                 conn.hash(trace)
             }
             CoreAction::PauseRequests { conn } | CoreAction::ResumeRequests { conn } => conn.hash(trace),
-            CoreAction::Close { conn, reason } => (conn, reason).hash(trace),
+            CoreAction::Close { conn, cause } => (conn, cause).hash(trace),
             CoreAction::Submit { ticket, job } => {
                 (ticket, name_of(job)).hash(trace);
                 match job {
@@ -502,9 +502,9 @@ impl World {
     }
 
     /// Why this connection was closed, if that was heard since it was last asked.
-    pub fn closed(&mut self, conn: ConnId) -> Option<(u64, CoreCloseReason)> {
+    pub fn closed(&mut self, conn: ConnId) -> Option<(u64, CoreCloseCause)> {
         self.frames(conn).iter().find_map(|(at_ms, frame)| match frame {
-            Frame::Closed(reason) => Some((*at_ms, *reason)),
+            Frame::Closed(cause) => Some((*at_ms, *cause)),
             _ => None,
         })
     }

@@ -3,7 +3,7 @@
 //! all that were connected are gone, the shell begins the stop.
 
 use super::super::answer::{ReplyTo, STOPPING};
-use super::super::contract::{AdminAnswer, AdminTicket, ConnId, CoreAction, CoreCloseReason};
+use super::super::contract::{AdminAnswer, AdminTicket, ConnId, CoreAction, CoreCloseCause};
 use super::super::{ChatCore, ChatTimer};
 use crate::protocol::request::RequestType;
 
@@ -46,7 +46,7 @@ impl ChatCore {
     pub(in super::super) fn refuse_drained(&mut self, to: ReplyTo, verb: RequestType, out: &mut Vec<CoreAction>) {
         let conn = to.0;
         self.send_refusal(to, Some(verb), Some(STOPPING), out);
-        self.close(conn, CoreCloseReason::ShuttingDown, out);
+        self.close(conn, CoreCloseCause::ShuttingDown, out);
     }
 
     /// Closes the next slice of connections.
@@ -61,7 +61,7 @@ impl ChatCore {
         let slice = drain.conns.split_off(drain.conns.len() - count);
         let is_over = drain.conns.is_empty();
         for conn in slice {
-            self.close_with_error(conn, STOPPING, CoreCloseReason::ShuttingDown, out);
+            self.close_with_error(conn, STOPPING, CoreCloseCause::ShuttingDown, out);
         }
         if is_over {
             out.push(CoreAction::Draining { is_over: true });

@@ -6,7 +6,7 @@
 //! here again. That log-in must change the whereabouts, too, and only one of the two can succeed.
 
 use super::super::ChatCore;
-use super::super::contract::{CoreAction, CoreCloseReason, Job};
+use super::super::contract::{CoreAction, CoreCloseCause, Job};
 use super::super::ids::UserSlot;
 use super::super::job::JobPurpose;
 use super::super::log_in::REPLACED;
@@ -107,7 +107,7 @@ impl ChatCore {
             }
         }
         if let Some(conn) = self.users.route(user).local_conn() {
-            self.close_with_error(conn, REPLACED, CoreCloseReason::Replaced, out);
+            self.close_with_error(conn, REPLACED, CoreCloseCause::Replaced, out);
         }
         self.await_messages(user, true);
         self.arm_cluster();

@@ -3,7 +3,7 @@
 
 use super::websocket::{HANDSHAKE, masked};
 use super::*;
-use crate::chat::contract::CoreCloseReason;
+use crate::chat::contract::CoreCloseCause;
 use crate::net::counters::CloseCause;
 
 const CONNS: usize = 3_000;
@@ -31,7 +31,7 @@ fn turn_of(world: &mut TestConnectionHub, some: &[(ConnId, TestClient)], more: b
 }
 
 fn closed(world: &TestConnectionHub) -> [u64; 3] {
-    let reasons = [CloseCause::Chat(CoreCloseReason::Idle), CloseCause::OutputTimeout, CloseCause::HandshakeTimeout];
+    let reasons = [CloseCause::Chat(CoreCloseCause::Idle), CloseCause::OutputTimeout, CloseCause::HandshakeTimeout];
     reasons.map(|cause| world.hub.counters().closed(cause))
 }
 

@@ -159,7 +159,7 @@ fn a_silent_client_that_takes_its_output_slowly_is_kept() {
         world.settle();
     }
     let counters = world.hub.counters();
-    let idle = counters.closed(CloseCause::Chat(crate::chat::contract::CoreCloseReason::Idle));
+    let idle = counters.closed(CloseCause::Chat(crate::chat::contract::CoreCloseCause::Idle));
     assert_eq!(idle + counters.closed(CloseCause::OutputTimeout), 1 + 1, "Ann, and Bob, who said nothing for so long");
 }
 

@@ -1,7 +1,7 @@
 //! WebSocket clients.
 
 use super::*;
-use crate::chat::contract::CoreCloseReason;
+use crate::chat::contract::CoreCloseCause;
 use crate::net::counters::CloseCause;
 
 pub(super) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -89,5 +89,5 @@ fn a_websocket_is_told_why_it_is_closed() {
     world.now_ms += 200_000;
     world.settle();
     assert_eq!(code(&clients[4]), of(1001), "idle");
-    assert_eq!(world.hub.counters().closed(CloseCause::Chat(CoreCloseReason::Idle)), 1);
+    assert_eq!(world.hub.counters().closed(CloseCause::Chat(CoreCloseCause::Idle)), 1);
 }

@@ -305,8 +305,8 @@ impl Cluster {
             CoreAction::Resume { conn } => self.set_paused(node, conn, |conn| &mut conn.input_paused, false),
             CoreAction::PauseRequests { conn } => self.set_paused(node, conn, |conn| &mut conn.requests_paused, true),
             CoreAction::ResumeRequests { conn } => self.set_paused(node, conn, |conn| &mut conn.requests_paused, false),
-            CoreAction::Close { conn, reason } => {
-                self.write(node, conn, Frame::Closed(reason), true);
+            CoreAction::Close { conn, cause } => {
+                self.write(node, conn, Frame::Closed(cause), true);
                 self.nodes[node].conns.remove(&conn);
             }
             CoreAction::Submit { ticket, job } => self.submit(node, ticket, job),

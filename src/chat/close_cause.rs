@@ -2,7 +2,7 @@
 
 /// Why a connection was closed. Each is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CoreCloseReason {
+pub enum CoreCloseCause {
     /// Silent for longer than the idle time-out.
     Idle,
     /// The same user logged in elsewhere.
