@@ -64,10 +64,10 @@ pub(super) fn write_message_answer(out: &mut Vec<u8>, form: JsonContentForm, id:
 
 // Inlined, like `write_push_as`.
 #[inline(always)]
-fn write_message_answer_as(between: &'static FrameTemplate, out: &mut Vec<u8>, id: &str, taken: bool) {
-    out.extend_from_slice(between.answer);
-    escape(out, id, between.escape_levels);
-    out.extend_from_slice(between.answer_ends[usize::from(taken)]);
+fn write_message_answer_as(template: &'static FrameTemplate, out: &mut Vec<u8>, id: &str, taken: bool) {
+    out.extend_from_slice(template.answer);
+    escape(out, id, template.escape_levels);
+    out.extend_from_slice(template.answer_ends[usize::from(taken)]);
 }
 
 /// Appends one push frame (TYPE 4 or 6) to `out`, without a line end.
@@ -80,36 +80,36 @@ pub fn write_push(out: &mut Vec<u8>, form: JsonContentForm, push: &Push) {
 
 // Inlined, so that the fixed parts have a known length and cost only a few moves each.
 #[inline(always)]
-fn write_push_as(between: &'static FrameTemplate, out: &mut Vec<u8>, push: &Push) {
+fn write_push_as(template: &'static FrameTemplate, out: &mut Vec<u8>, push: &Push) {
     let escape_free = push.is_escape_free();
     let text = |out: &mut Vec<u8>, text: &str| {
         if escape_free {
             out.extend_from_slice(text.as_bytes());
         } else {
-            escape(out, text, between.escape_levels);
+            escape(out, text, template.escape_levels);
         }
     };
     out.reserve(BETWEEN_BYTES + push.text_bytes());
-    out.extend_from_slice(between.id);
+    out.extend_from_slice(template.id);
     text(out, push.id());
-    out.extend_from_slice(between.sender);
+    out.extend_from_slice(template.sender);
     text(out, push.sender());
-    out.extend_from_slice(between.receiver);
+    out.extend_from_slice(template.receiver);
     // The body does not say whether the receiver's name needs escaping. A name is short.
-    escape(out, push.receiver(), between.escape_levels);
-    out.extend_from_slice(between.time);
+    escape(out, push.receiver(), template.escape_levels);
+    out.extend_from_slice(template.time);
     number(out, push.time_ms);
-    out.extend_from_slice(between.content);
+    out.extend_from_slice(template.content);
     text(out, push.content());
     let kind = match push.kind {
-        PushKind::Message => return out.extend_from_slice(between.end),
+        PushKind::Message => return out.extend_from_slice(template.end),
         PushKind::FriendRequest => b"1",
         PushKind::FriendAccept => b"2",
         PushKind::FriendReject => b"3",
     };
-    out.extend_from_slice(between.kind);
+    out.extend_from_slice(template.kind);
     out.extend_from_slice(kind);
-    out.extend_from_slice(between.kind_end);
+    out.extend_from_slice(template.kind_end);
 }
 
 #[cfg(test)]

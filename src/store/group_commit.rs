@@ -49,9 +49,9 @@ impl GroupCommitDelay {
         Some((self.expected_jobs, WAIT_MAX.min(self.last_batch_duration / 2)))
     }
 
-    /// The commit was delayed for `wanted` more jobs, and `came` of them came.
-    pub(super) fn after_delay(&mut self, wanted: usize, came: usize) {
-        self.misses = if came * 2 > wanted { 0 } else { (self.misses + 1).min(SKIP_MAX) };
+    /// The commit was delayed for `expected` more jobs, and `arrived` of them arrived.
+    pub(super) fn after_delay(&mut self, expected: usize, arrived: usize) {
+        self.misses = if arrived * 2 > expected { 0 } else { (self.misses + 1).min(SKIP_MAX) };
         self.skip = (1 << self.misses) - 1;
     }
 }

@@ -420,10 +420,10 @@ fn data_worker(
 
 fn delay_commit(waiting: &mut FairQueue, jobs: &mut LaneReceiver, group_commit: &mut GroupCommitDelay) {
     let have = waiting.len();
-    let Some((wanted, wait)) = group_commit.delay(have) else { return };
-    jobs.wait(wanted - have, Some(wait));
+    let Some((expected, wait)) = group_commit.delay(have) else { return };
+    jobs.wait(expected - have, Some(wait));
     waiting.extend(jobs.take());
-    group_commit.after_delay(wanted - have, waiting.len() - have);
+    group_commit.after_delay(expected - have, waiting.len() - have);
 }
 
 struct AuthWorker {

@@ -27,7 +27,7 @@ const HELD_FOR: Duration = Duration::from_millis(100);
 /// reads are done meanwhile.
 const REST_MAX: Duration = Duration::from_secs(2);
 /// A batch is bisected because of locks or unknown errors only within this time after it began.
-const HALVE_WITHIN: Duration = Duration::from_secs(1);
+const BISECT_WITHIN: Duration = Duration::from_secs(1);
 /// The largest number of times that a batch with an unknown error is split. It is more than enough
 /// to find one or two jobs among a thousand, and bounded because each half reconnects to a store
 /// that may fail all of them.
@@ -182,7 +182,7 @@ impl DataWorker {
     /// Does all jobs. Returns one outcome for each, in the same order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<JobOutcome> {
         let bisect =
-            &mut BatchSplitLimits { deadline: Instant::now() + HALVE_WITHIN, unknown_splits_left: UNKNOWN_MAX };
+            &mut BatchSplitLimits { deadline: Instant::now() + BISECT_WITHIN, unknown_splits_left: UNKNOWN_MAX };
         let row_bytes_max = match &self.link {
             StoreConnectionState::Open(store) => store.row_bytes_max(),
             StoreConnectionState::Opening(_) | StoreConnectionState::Lost => usize::MAX,
