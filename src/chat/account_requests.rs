@@ -159,7 +159,7 @@ impl ChatCore {
             (JobPurpose::Friends(user), JobOutcome::Loaded { friends, .. }) => {
                 self.friends_read(user, Some(&friends), out)
             }
-            (JobPurpose::Friendship(friendship), outcome) => self.friendship_done(friendship, outcome, out),
+            (JobPurpose::Friendship(friendship), outcome) => self.on_friendship_result(friendship, outcome, out),
             (JobPurpose::Hash { request, profile }, JobOutcome::Hashed(password_hash)) => {
                 self.auth_queue.run_ended();
                 if self.requests.contains(request) {

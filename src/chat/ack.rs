@@ -24,11 +24,11 @@ impl ChatCore {
             // commit was lost.
             let stored = !matches!(delivery.save_state, PushSaveState::None | PushSaveState::Full);
             if stored && delivery.save_state == PushSaveState::Foreign {
-                self.acked_foreign(user, &delivery, out);
+                self.on_foreign_ack(user, &delivery, out);
                 self.settle_acked_delivery(delivery, out);
             } else {
                 if stored && self.cluster.is_some() {
-                    self.acked_row(user, &delivery);
+                    self.on_row_ack(user, &delivery);
                 }
                 self.settle_acked_delivery(delivery, out);
                 if stored {

@@ -219,7 +219,7 @@ impl ChatCore {
     }
 
     /// The job of an operation has ended.
-    pub(super) fn friendship_done(&mut self, op: RunningFriendOp, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
+    pub(super) fn on_friendship_result(&mut self, op: RunningFriendOp, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         let decision = interpret_friend_outcome(&op, &self.users.get(op.other).name, &outcome);
         let blocked = match outcome {
             JobOutcome::Account(outcome) => match *outcome {

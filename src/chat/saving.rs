@@ -71,7 +71,7 @@ impl ChatCore {
                     self.on_space(receiver, out);
                 }
             }
-            JobOutcome::Cluster(outcome) => self.saved_in_cluster(delivery, outcome, out),
+            JobOutcome::Cluster(outcome) => self.on_saved_in_cluster(delivery, outcome, out),
             // An ack may still remove it from the list, but only the receiver can make room:
             // waiters are told at once.
             JobOutcome::Full(_) => self.on_save_failed(delivery, PushSaveState::Full, FULL, out),

@@ -210,7 +210,7 @@ impl ClientMachine {
             }
             _ if self.is_ended() => {}
             MachineInput::Connected => self.connected(now),
-            MachineInput::Lost(why) => self.lost(now, why, 0),
+            MachineInput::Lost(why) => self.on_lost(now, why, 0),
             MachineInput::Bytes => self.dead_at = None,
             MachineInput::Frame(frame) => self.frame(now, frame),
             MachineInput::Garbage => self.drop_connection(now, "the server sent something that is no frame"),
@@ -296,10 +296,10 @@ impl ClientMachine {
     /// Drops the present connection.
     fn drop_connection(&mut self, now: u64, why: &str) {
         self.out.push(ClientMachineOutput::Disconnect);
-        self.lost(now, why.to_owned(), 0);
+        self.on_lost(now, why.to_owned(), 0);
     }
 
-    fn lost(&mut self, now: u64, reason: String, least_ms: u64) {
+    fn on_lost(&mut self, now: u64, reason: String, least_ms: u64) {
         if let ClientPhase::Online { since } = self.phase
             && now.saturating_sub(since) >= GOOD_MS
         {
@@ -308,7 +308,7 @@ impl ClientMachine {
         self.failures = self.failures.saturating_add(1);
         self.suspect = None;
         self.dead_at = None;
-        for (ticket, error) in self.requests.connection_lost() {
+        for (ticket, error) in self.requests.on_connection_lost() {
             self.out.push(ClientMachineOutput::Done(ticket, Err(error)));
         }
         let delay = self.rules.backoff.delay_ms(self.failures, least_ms, &mut self.jitter);
@@ -409,7 +409,7 @@ impl ClientMachine {
 
     fn go(&mut self, now: u64, why: String, least_ms: u64) {
         self.out.push(ClientMachineOutput::Disconnect);
-        self.lost(now, why, least_ms);
+        self.on_lost(now, why, least_ms);
     }
 
     fn push(&mut self, push: Push) {

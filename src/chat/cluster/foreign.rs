@@ -203,7 +203,7 @@ impl ChatCore {
 
     /// The client has acked a push that was handed over. Its delivery is removed.
     #[cold]
-    pub(in super::super) fn acked_foreign(&mut self, user: UserSlot, delivery: &Delivery, out: &mut Vec<CoreAction>) {
+    pub(in super::super) fn on_foreign_ack(&mut self, user: UserSlot, delivery: &Delivery, out: &mut Vec<CoreAction>) {
         let seq = delivery.seq;
         let name = self.users.get(user).name.clone();
         self.note_acked(&name, delivery);
@@ -222,7 +222,7 @@ impl ChatCore {
     /// The client has acked a push that is, or may be, in the store. If another node took it, its
     /// frame may still arrive: then the push is not listed.
     #[cold]
-    pub(in super::super) fn acked_row(&mut self, user: UserSlot, delivery: &Delivery) {
+    pub(in super::super) fn on_row_ack(&mut self, user: UserSlot, delivery: &Delivery) {
         let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.bus.is_some()) else { return };
         let is_own = taker_node(delivery.seq) == Some(cluster.me.node);
         if !is_own && delivery.body.kind == PushKind::Message {

@@ -56,7 +56,7 @@ impl RereadScope {
 impl ChatCore {
     /// The store of a cluster has answered the save of a delivery.
     #[inline(never)]
-    pub(in super::super) fn saved_in_cluster(
+    pub(in super::super) fn on_saved_in_cluster(
         &mut self,
         delivery: DeliveryRef,
         outcome: &ClusterJobOutcome,
@@ -81,7 +81,7 @@ impl ChatCore {
                 // The other push may have been taken by another node.
                 self.look(receiver, out);
             }
-        } else if is_handed_over && self.saved_in_direct(delivery, (receiver, sender), owner, out) {
+        } else if is_handed_over && self.on_saved_in_direct(delivery, (receiver, sender), owner, out) {
             // The owner has it already, or gets it now.
             self.try_direct_mode(receiver, delivery.seq, owner, out);
         } else {

@@ -270,7 +270,7 @@ impl ChatCore {
 
     /// A message that was handed over was committed, because it was not acked in time. `owner` was
     /// read after the commit. Returns `false` if it is no longer handed over.
-    pub(super) fn saved_in_direct(
+    pub(super) fn on_saved_in_direct(
         &mut self,
         delivery: DeliveryRef,
         (receiver, sender): (UserSlot, Option<UserSlot>),

@@ -27,7 +27,7 @@ impl ClientMachine {
 
     pub(super) fn log_in_reply(&mut self, now: u64, with: LoginCredential, kind: &str, content: &Value) {
         match (kind, content.as_str()) {
-            ("RE_SIGNUP", Some("LS")) => self.logged_in(now, with),
+            ("RE_SIGNUP", Some("LS")) => self.on_logged_in(now, with),
             ("RE_SIGNUP", Some("LF")) => {
                 self.phase = ClientPhase::Refused { with, until: now + self.rules.answer_ms };
                 // The answer to this heartbeat arrives after the frame that gives the reason, if
@@ -78,7 +78,7 @@ impl ClientMachine {
         }
     }
 
-    fn logged_in(&mut self, now: u64, with: LoginCredential) {
+    fn on_logged_in(&mut self, now: u64, with: LoginCredential) {
         self.phase = ClientPhase::Online { since: now };
         self.beat_at = now + self.rules.heartbeat_ms;
         self.dead_at = None;

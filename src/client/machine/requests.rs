@@ -76,7 +76,7 @@ impl WaitingRequests {
 
     /// Removes and returns the requests that must not be written again; the others wait for the
     /// next connection.
-    pub(super) fn connection_lost(&mut self) -> Vec<(RequestTicket, Error)> {
+    pub(super) fn on_connection_lost(&mut self) -> Vec<(RequestTicket, Error)> {
         let lost: Vec<UnansweredRequest> = self
             .all
             .extract_if(.., |waiting| {
