@@ -32,7 +32,7 @@ impl Default for AnswerDeadlines {
 }
 
 impl AnswerDeadlines {
-    /// Appends a request. Drops answered ones: `is_open` says which are not answered yet.
+    /// Appends a request. Removes answered ones: `is_open` says which are not answered yet.
     pub(super) fn push(&mut self, due_ms: u64, due: AnswerDeadline, is_open: impl Fn(AnswerDeadline) -> bool) {
         while let Some((_, front)) = self.queue.front()
             && !is_open(*front)

@@ -392,7 +392,7 @@ impl ChatCore {
         }
     }
 
-    /// Appends to the queue of pending requests, and drops answered ones.
+    /// Appends to the queue of pending requests, and removes answered ones.
     fn queue_answer_deadline(&mut self, due_ms: u64, due: AnswerDeadline) {
         let (requests, deliveries) = (&self.requests, &self.deliveries);
         self.answer_deadlines.push(due_ms, due, |due| match due {

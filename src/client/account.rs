@@ -179,13 +179,13 @@ impl Client {
         Ok(())
     }
 
-    /// Logs out: invalidates all resume tokens of the user, forgets the stored one, and closes the
+    /// Logs out: invalidates all resume tokens of the user, removes the stored one, and closes the
     /// connection.
     ///
     /// # Errors
     /// The errors of every request; the client stays open in this case.
     pub fn log_out(self) -> Result<(), Error> {
-        self.order(ClientMachineOrder::ForgetToken);
+        self.order(ClientMachineOrder::RemoveToken);
         self.ask(RequestFrame::word("TOKEN", &new_id()?, &serde_json::json!({"want": "revoke"})))?.word("revoked")?;
         self.close();
         Ok(())

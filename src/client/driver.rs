@@ -207,10 +207,10 @@ impl ClientDriver {
                 }
                 self.token = Some(token);
             }
-            ClientMachineOutput::ForgetToken => {
+            ClientMachineOutput::RemoveToken => {
                 self.token = None;
                 if let Some(tokens) = &mut self.tokens
-                    && let Err(error) = tokens.forget()
+                    && let Err(error) = tokens.remove()
                 {
                     log::warn!("the resume token cannot be removed: {error}");
                 }

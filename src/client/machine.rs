@@ -38,7 +38,7 @@ pub(super) enum ClientMachineOrder {
     /// The password was changed, or was not.
     PasswordChanged(bool),
     /// The token must not be used again, and no new one is requested.
-    ForgetToken,
+    RemoveToken,
     /// Stop.
     End(ClientEndReason),
 }
@@ -88,7 +88,7 @@ pub(super) enum ClientMachineOutput {
     Connection(ConnectionState),
     Done(RequestTicket, Result<RequestAnswer, Error>),
     KeepToken(String),
-    ForgetToken,
+    RemoveToken,
     /// The password of this log-in is now the valid one; the other one is to be forgotten.
     PasswordIs(LoginCredential),
 }
@@ -349,9 +349,9 @@ impl ClientMachine {
                     self.ask_for_token(now);
                 }
             }
-            ClientMachineOrder::ForgetToken => {
+            ClientMachineOrder::RemoveToken => {
                 (self.has_token, self.wants_token) = (false, false);
-                self.out.push(ClientMachineOutput::ForgetToken);
+                self.out.push(ClientMachineOutput::RemoveToken);
             }
             ClientMachineOrder::End(end) => self.end(end),
         }

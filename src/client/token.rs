@@ -26,7 +26,7 @@ pub trait ResumeTokenStore: Send {
     ///
     /// # Errors
     /// It cannot be removed.
-    fn forget(&mut self) -> io::Result<()>;
+    fn remove(&mut self) -> io::Result<()>;
 }
 
 /// A token in a file that only its owner may read (mode 0600). A new token is written to another
@@ -59,7 +59,7 @@ impl ResumeTokenStore for ResumeTokenFile {
         write_private(&self.path, format!("{token}\n").as_bytes())
     }
 
-    fn forget(&mut self) -> io::Result<()> {
+    fn remove(&mut self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             other => other,
@@ -127,8 +127,8 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
-        file.forget().unwrap();
-        file.forget().unwrap();
+        file.remove().unwrap();
+        file.remove().unwrap();
         assert_eq!(file.load().unwrap(), None);
     }
 

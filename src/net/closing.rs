@@ -218,7 +218,7 @@ impl<S: NonblockingStream> Hub<S> {
         if let Some(mut conn) = self.conns.remove(id) {
             self.count_removed(&conn);
             self.addresses.remove(id, conn.address_key);
-            conn.output.discard(&mut self.buffers.spare);
+            conn.output.clear(&mut self.buffers.spare);
             self.memory.input_bytes -= conn.counted_input();
         }
     }

@@ -280,7 +280,7 @@ impl<S: NonblockingStream> Conn<S> {
             written = self.output.flush(&mut sealing, &mut buffers.spare)?;
         } else if !self.write.is_open() {
             // The client cannot read it any more, or could not read it yet.
-            self.output.discard(&mut buffers.spare);
+            self.output.clear(&mut buffers.spare);
         }
         if tls.flush(&mut self.socket)? && self.output.is_empty() {
             Ok(written)
@@ -338,7 +338,7 @@ impl<S: NonblockingStream> Conn<S> {
         self.decoder = InputDecoder::default();
         self.write = WriteState::after_close(cause);
         if self.write == WriteState::Dead {
-            self.output.discard(spare);
+            self.output.clear(spare);
         } else if self.framing == Framing::WebSocket {
             self.framing.write_close(cause, self.output.tail(spare));
         }

@@ -249,12 +249,12 @@ impl PendingOutput {
                 }
             }
         }
-        self.discard(spare);
+        self.clear(spare);
         Ok(SocketWriteResult::All)
     }
 
-    /// Drops the waiting output.
-    pub fn discard(&mut self, spare: &mut SpareBuffers) {
+    /// Removes the waiting output.
+    pub fn clear(&mut self, spare: &mut SpareBuffers) {
         if let Some(buffer) = self.0.take() {
             spare.put(buffer);
         }
@@ -353,10 +353,10 @@ mod tests {
         assert_eq!(outputs[4].flush(&mut socket, &mut spare).unwrap(), SocketWriteResult::Blocked);
         assert!(outputs[4].memory_bytes() < 10_000, "{}", outputs[4].memory_bytes());
         for output in &mut outputs[..4] {
-            output.discard(&mut spare);
+            output.clear(&mut spare);
         }
         assert_eq!(spare.lent_capacity, outputs[4].memory_bytes());
-        outputs[4].discard(&mut spare);
+        outputs[4].clear(&mut spare);
         assert_eq!(spare.lent_capacity, 0);
     }
 

@@ -139,7 +139,7 @@ impl HookShared {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let too_old = state.queue.drop_expired(now);
+            let too_old = state.queue.remove_expired(now);
             if too_old > 0 {
                 state.counts.dropped += too_old;
                 self.log_failure(&mut state, "it is too slow, so requests waited too long");

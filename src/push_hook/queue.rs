@@ -80,14 +80,14 @@ impl HookQueue {
         true
     }
 
-    /// Drops announcements that have waited too long for their first request; gives their number.
-    pub(super) fn drop_expired(&mut self, now: Instant) -> u64 {
-        let mut dropped = 0;
+    /// Removes announcements that have waited too long for their first request; gives their number.
+    pub(super) fn remove_expired(&mut self, now: Instant) -> u64 {
+        let mut removed = 0;
         while self.new_messages.front().is_some_and(|message| now >= message.created_at + self.retries.age_max) {
             self.new_messages.pop_front();
-            dropped += 1;
+            removed += 1;
         }
-        dropped
+        removed
     }
 
     pub(super) fn next(&mut self, now: Instant) -> NextHookSend {
@@ -183,8 +183,8 @@ mod tests {
         let (mut queue, start) = (queue(9), Instant::now());
         let later = start + 900 * SECOND;
         assert!(queue.push(message("a", start)) && queue.push(message("b", start + SECOND)));
-        assert_eq!(queue.drop_expired(later - SECOND), 0);
-        assert_eq!(queue.drop_expired(later), 1);
+        assert_eq!(queue.remove_expired(later - SECOND), 0);
+        assert_eq!(queue.remove_expired(later), 1);
         let failed = sends(&mut queue, later).unwrap();
         assert_eq!(failed.body, b"b");
         assert!(!queue.retry(failed, later), "it would be too old at its next try");

@@ -208,7 +208,7 @@ pub struct MailboxUsageCache {
     /// The number of shares of all mailboxes together.
     shares: usize,
     /// The largest number of mailboxes and shares in memory. Beyond it, the mailboxes that are
-    /// cheapest to count again are dropped.
+    /// cheapest to count again are evicted.
     entries_max: usize,
     /// The changes of the transaction under way.
     journal: Vec<UsageUndoEntry>,
@@ -447,7 +447,7 @@ impl MailboxUsageCache {
         self.by_receiver.len() + self.shares
     }
 
-    /// Drops a quarter of the mailboxes: those with the fewest rows, which are quickly counted
+    /// Evicts a quarter of the mailboxes: those with the fewest rows, which are quickly counted
     /// again.
     fn evict(&mut self) {
         let mut rows: Vec<u64> = self.by_receiver.values().map(|mailbox| mailbox.total.rows).collect();

@@ -121,10 +121,10 @@ impl UnannouncedMessages {
 
 impl ClusterState {
     /// If every owner was told, no pair is lost any more.
-    pub(super) fn forget_told_losses(&mut self, now_ms: u64) {
+    pub(super) fn remove_told_losses(&mut self, now_ms: u64) {
         let is_all_told = self.owner_notices.is_empty() && !self.tells_all_nodes;
         let is_confirmed = self.bus.as_ref().is_none_or(|bus| !bus.has_unconfirmed_senders());
-        if is_all_told && is_confirmed && !self.inherited.has_forgotten_some(now_ms) {
+        if is_all_told && is_confirmed && !self.inherited.has_omitted_some(now_ms) {
             self.dirty.clear();
         }
     }
@@ -165,7 +165,7 @@ impl ChatCore {
     ) -> DirtyReceivers {
         let (now_ms, hash) = (self.now.mono_ms, self.users.hash(self.users.get(sender).name.as_str()));
         let Some(cluster) = &mut self.cluster else { return DirtyReceivers::default() };
-        cluster.forget_told_losses(now_ms);
+        cluster.remove_told_losses(now_ms);
         let (inherited, loss) = cluster.inherited.of(hash, now_ms);
         let own = cluster.dirty_of(sender, &self.users, to);
         let has_lost_pairs = cluster.dirty.has_lost_pairs();

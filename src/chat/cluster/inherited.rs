@@ -39,7 +39,7 @@ pub(super) struct InheritedReceivers {
     /// The number of receivers.
     listed: usize,
     /// There was no room for some receivers. All of those had become dirty by this time.
-    forgotten_since_ms: Option<u64>,
+    omitted_since_ms: Option<u64>,
 }
 
 impl InheritedReceivers {
@@ -61,7 +61,7 @@ impl InheritedReceivers {
         }
         let since_ms = now_ms.saturating_sub(age_ms);
         if self.by_sender.len() + self.listed + listed.len() >= KEPT_MAX {
-            self.forgotten_since_ms = self.forgotten_since_ms.max(Some(since_ms));
+            self.omitted_since_ms = self.omitted_since_ms.max(Some(since_ms));
             return false;
         }
         self.listed += listed.len();
@@ -92,8 +92,8 @@ impl InheritedReceivers {
     }
 
     /// May there be a sender whose receivers this node does not know, because there was no room?
-    pub(super) fn has_forgotten_some(&self, now_ms: u64) -> bool {
-        self.forgotten_since_ms.is_some_and(|since_ms| since_ms + UNLISTED_SETTLED_AFTER_MS > now_ms)
+    pub(super) fn has_omitted_some(&self, now_ms: u64) -> bool {
+        self.omitted_since_ms.is_some_and(|since_ms| since_ms + UNLISTED_SETTLED_AFTER_MS > now_ms)
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -149,8 +149,8 @@ mod tests {
         assert!(!inherited.insert(u64::MAX, dirty(9, false, 1_000), 0, 100_000));
         assert_eq!(inherited.memory_bytes(), bytes);
         inherited.check();
-        assert!(inherited.has_forgotten_some(100_000 + UNLISTED_SETTLED_AFTER_MS - 1));
-        assert!(!inherited.has_forgotten_some(100_000 + UNLISTED_SETTLED_AFTER_MS));
+        assert!(inherited.has_omitted_some(100_000 + UNLISTED_SETTLED_AFTER_MS - 1));
+        assert!(!inherited.has_omitted_some(100_000 + UNLISTED_SETTLED_AFTER_MS));
         assert!(inherited.insert(u64::MAX, dirty(9, false, 0), 0, 100_000 + SETTLED_AFTER_MS));
         assert_eq!(inherited.by_sender.len(), 1);
     }

@@ -252,7 +252,7 @@ impl ChatCore {
         cluster.owner_notices.remove(&user);
         cluster.to_ask.remove(&user);
         cluster.dirty.remove(user);
-        cluster.forget_told_losses(self.now.mono_ms);
+        cluster.remove_told_losses(self.now.mono_ms);
         self.users.release(user);
     }
 

@@ -136,7 +136,7 @@ impl ChatCore {
         self.dedup_bytes = self.dedup_bytes + dedup.memory_bytes() - before;
     }
 
-    /// Drops a packed window.
+    /// Evicts a packed window.
     pub(in super::super) fn evict_dedup(&mut self, user: UserSlot) {
         if let Some(dedup) = self.users.get_mut(user).dedup.take() {
             self.dedup_bytes -= dedup.memory_bytes();

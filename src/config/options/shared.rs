@@ -253,14 +253,14 @@ pub(super) const SHARED: &[ConfigOption] = &[
         "dedup-bytes-max",
         OptionKind::Size(number!(64 * KIB, 64 * GIB, rules.dedup_bytes_max: usize)),
         "Memory for the dedup windows of senders who are offline; the window of the sender who has been offline the \
-         longest is dropped first.",
+         longest is evicted first.",
     ),
     live(
         WHOLE,
         "throttled-max",
         OptionKind::Count(number!(1, 10_000_000, rules.throttled_max: usize)),
         "Users and addresses whose wrong passwords and sign-ups are remembered. Beyond that, the one that was seen \
-         longest ago is forgotten.",
+         longest ago is evicted.",
     ),
     node::NAME,
     bus::URLS,

@@ -58,7 +58,7 @@ pub fn backup(source: &Path, target: &Path, stop: &AtomicBool) -> Result<BackupC
     drop(snapshot);
     let made = copied.and_then(|()| partial.verify()).and_then(|contents| partial.publish(target, contents));
     made.map_err(|error| {
-        partial.discard();
+        partial.remove();
         of_target(error)
     })
 }
@@ -290,7 +290,7 @@ impl PartialBackup {
         Ok(contents)
     }
 
-    fn discard(&self) {
+    fn remove(&self) {
         self.remove_beside();
         if let Err(error) = std::fs::remove_file(&self.path) {
             log::warn!("{} is left behind: {error}", self.path.display());
