@@ -54,13 +54,13 @@ impl InputWaitReasons {
 
 /// The kinds of input that may be handed to the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InputGate {
+pub enum AcceptedInput {
     /// Everything.
-    Open,
+    All,
     /// Only input that passes paused requests.
-    Narrow,
+    ExceptRequests,
     /// Nothing.
-    Shut,
+    None,
 }
 
 /// The result of a read.
@@ -174,19 +174,19 @@ impl<S: NonblockingStream> Conn<S> {
 
     /// The kinds of its input that may be handed to the core now.
     #[must_use]
-    pub fn gate(&self) -> InputGate {
+    pub fn accepted_input(&self) -> AcceptedInput {
         match self.input_waits {
-            _ if !self.is_open() => InputGate::Shut,
-            waits if waits == InputWaitReasons::default() => InputGate::Open,
-            waits if waits.has(InputWaitReasons::ALL) || waits.has(InputWaitReasons::STALLED) => InputGate::Shut,
-            _ => InputGate::Narrow,
+            _ if !self.is_open() => AcceptedInput::None,
+            waits if waits == InputWaitReasons::default() => AcceptedInput::All,
+            waits if waits.has(InputWaitReasons::ALL) || waits.has(InputWaitReasons::STALLED) => AcceptedInput::None,
+            _ => AcceptedInput::ExceptRequests,
         }
     }
 
     /// May anything be read?
     #[must_use]
     pub fn can_read(&self) -> bool {
-        self.gate() != InputGate::Shut
+        self.accepted_input() != AcceptedInput::None
     }
 
     /// Reads once into `buffer`, and remembers whether there may be more.
