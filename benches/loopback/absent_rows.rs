@@ -9,7 +9,7 @@ use super::load::Load;
 use super::mariadb::MariaDb;
 use super::messages::{Measured, Talk, middle};
 use super::prepare::{Filler, message, sender};
-use super::report::{Report, Table, significant, thousands};
+use super::report::{Report, ReportTable, significant, thousands};
 use super::settings::Settings;
 use super::subjects::Starter;
 use super::{Fallible, check_interrupt, median};
@@ -64,7 +64,7 @@ fn fill(store: &mut dyn StoreConnection) -> Fallible<()> {
 
 /// The rows, on each store that is available.
 pub fn absent(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
-    let mut table = Table::new(
+    let mut table = ReportTable::new(
         "Messages to friends who are away, 100 B, durable before MS",
         &["in flight", "hongyan/s", "CPU µs", "p50 ms", "p99 ms", "the store alone/s", "share"],
     );
@@ -73,7 +73,7 @@ pub fn absent(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     result
 }
 
-fn all(starter: &Starter, settings: &Settings, report: &mut Report, table: &mut Table) -> Fallible<()> {
+fn all(starter: &Starter, settings: &Settings, report: &mut Report, table: &mut ReportTable) -> Fallible<()> {
     settings.say("absent: filling a store");
     let file = starter.folder.join("absent.db");
     fill(&mut SqliteStore::open(&file)?)?;
@@ -93,7 +93,7 @@ fn measure_store(
     starter: &Starter,
     settings: &Settings,
     report: &mut Report,
-    table: &mut Table,
+    table: &mut ReportTable,
     kept: &Kept,
 ) -> Fallible<()> {
     for in_flight in IN_FLIGHT {

@@ -10,7 +10,7 @@ use super::mariadb::{Database, MariaDb};
 use super::messages::SHAPES;
 use super::prepare::pairs;
 use super::process::file_descriptors;
-use super::report::{Report, Table, significant, thousands};
+use super::report::{Report, ReportTable, significant, thousands};
 use super::settings::Settings;
 use super::subjects::{Starter, Subject};
 use super::{Fallible, check_interrupt, median};
@@ -144,12 +144,12 @@ fn messages(starter: &Starter, settings: &Settings, report: &mut Report, mariadb
     Ok(())
 }
 
-fn table(title: &str) -> Table {
-    Table::new(title, &["", "CPU µs", "messages/s", "MS p50", "MS p99", "rows", "transactions", "frames"])
+fn table(title: &str) -> ReportTable {
+    ReportTable::new(title, &["", "CPU µs", "messages/s", "MS p50", "MS p99", "rows", "transactions", "frames"])
 }
 
-fn table_of_latency() -> Table {
-    Table::new(
+fn table_of_latency() -> ReportTable {
+    ReportTable::new(
         "The same at half of the rate of the slowest pair: latency in µs until the sender has MS, and until the receiver has the message; \
          rows written and frames for a message",
         &["", "messages/s", "CPU µs", "MS p50", "MS p99", "received p50", "received p99", "rows", "frames"],
@@ -157,8 +157,8 @@ fn table_of_latency() -> Table {
 }
 
 fn add(
-    table: &mut Table,
-    paced: &mut Table,
+    table: &mut ReportTable,
+    paced: &mut ReportTable,
     report: &mut Report,
     contender: &Contender<'_>,
     (full, half): (&Window, &Window),
@@ -232,7 +232,7 @@ fn log_ins(starter: &Starter, settings: &Settings, report: &mut Report, mariadb:
         moved.push(log_in(&two.subjects[1])?);
     }
     let title = format!("Log-in and {WAITING} waiting messages on MariaDB, {users} users, 128 at a time");
-    let mut table = Table::new(&title, &["", "users/s", "CPU µs"]);
+    let mut table = ReportTable::new(&title, &["", "users/s", "CPU µs"]);
     let mut row = |name: &str, costs: &[Cost]| {
         let of = |cost: fn(&Cost) -> f64| median(costs.iter().map(cost));
         let (rate, cpu_us) = (of(|cost| cost.rate), of(|cost| cost.cpu_us));

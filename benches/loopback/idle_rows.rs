@@ -7,7 +7,7 @@ use super::log_in_rows::{NEIGHBOURS, ring};
 use super::messages::{Talk, middle};
 use super::prepare::user;
 use super::process::file_descriptors;
-use super::report::{Report, Table, significant, thousands};
+use super::report::{Report, ReportTable, significant, thousands};
 use super::settings::Settings;
 use super::subjects::{Starter, Subject, wait_until};
 use super::svg::{Line, Plot};
@@ -41,7 +41,7 @@ pub fn start(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     }
     let [ready, resident, own] = [ready, resident, own].map(median);
     let title = format!("At start, with {} accounts in the store", thousands(users as f64));
-    let mut table = Table::new(&title, &["", ""]);
+    let mut table = ReportTable::new(&title, &["", ""]);
     table.row(&[&"ready after, ms", &significant(ready)]);
     table.row(&[&"resident, MB", &significant(resident)]);
     table.row(&[&"of it without files, MB", &significant(own)]);
@@ -129,7 +129,7 @@ impl Silent {
     }
 
     /// Adds them to the table and the values.
-    pub fn tell(&self, name: &str, count: usize, table: &mut Table, report: &mut Report) {
+    pub fn tell(&self, name: &str, count: usize, table: &mut ReportTable, report: &mut Report) {
         let Self { bytes, resident_mb, log_ins_per_second, cpu_us, ticks } = *self;
         let cells = [thousands(bytes), significant(resident_mb), thousands(log_ins_per_second), significant(cpu_us)];
         table.row(&[&name, &cells[0], &cells[1], &cells[2], &cells[3], &ticks]);
@@ -143,8 +143,8 @@ impl Silent {
 }
 
 /// The table of connections that are silent.
-pub fn silent_table(count: usize) -> Table {
-    Table::new(
+pub fn silent_table(count: usize) -> ReportTable {
+    ReportTable::new(
         &format!("{} connections, logged in, {} friends each, silent", thousands(count as f64), 2 * NEIGHBOURS),
         &["", "bytes per connection", "resident MB", "log-ins/s", "CPU at rest, µs a second", "CPU ticks in that time"],
     )
@@ -223,7 +223,7 @@ pub fn growth(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
 fn growth_by_connections(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<Vec<Line>> {
     let most = connections(settings)?;
     let file = ring(starter, settings, most, NEIGHBOURS, 0)?;
-    let mut table = Table::new(
+    let mut table = ReportTable::new(
         "Growth: five pairs talk (16 in flight, 100 B), all others are silent",
         &["connections", "CPU µs a message", "CPU at rest, ns a second and connection"],
     );
@@ -245,7 +245,8 @@ fn growth_by_connections(starter: &Starter, settings: &Settings, report: &mut Re
 }
 
 fn growth_by_accounts(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<Vec<Line>> {
-    let mut table = Table::new("Growth: accounts in the store", &["accounts", "CPU µs a message", "CPU µs a log-in"]);
+    let mut table =
+        ReportTable::new("Growth: accounts in the store", &["accounts", "CPU µs a message", "CPU µs a log-in"]);
     let (mut messages, mut log_ins) = (vec![], vec![]);
     let most = if settings.full {
         1_000_000

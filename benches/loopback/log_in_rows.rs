@@ -5,7 +5,7 @@ use super::frames::Dialect;
 use super::idle_rows::settle;
 use super::prepare::{Filler, user};
 use super::process::file_descriptors;
-use super::report::{Report, Table, significant, thousands};
+use super::report::{Report, ReportTable, significant, thousands};
 use super::settings::Settings;
 use super::subjects::{Starter, Subject};
 use super::{Fallible, check_interrupt, median};
@@ -73,7 +73,7 @@ pub fn log_in(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     }
     let alone = median(alone);
     let title = format!("Log-in and {WAITING} waiting messages, {} users, {} friends each", users, 2 * NEIGHBOURS);
-    let mut table = Table::new(&title, &["", "users/s", "CPU µs", "busy", "of the store"]);
+    let mut table = ReportTable::new(&title, &["", "users/s", "CPU µs", "busy", "of the store"]);
     let mut values = json!({"users": users, "waiting": WAITING, "store_alone_per_second": alone});
     let mut row = |name: &str, key: &str, costs: &[Cost]| {
         let of = |cost: fn(&Cost) -> f64| median(costs.iter().map(cost));

@@ -2,7 +2,7 @@
 
 use super::messages::{self, Contender, Measured, SHAPES, Shape, Talk, Windows};
 use super::prepare;
-use super::report::{Report, Table, significant, thousands};
+use super::report::{Report, ReportTable, significant, thousands};
 use super::settings::Settings;
 use super::subjects::Starter;
 use super::svg::{self, Line, Plot};
@@ -33,12 +33,12 @@ pub fn closed(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
-pub fn table(title: &str) -> Table {
-    Table::new(title, &["", "CPU µs", "messages/s", "p50", "p99", "p99.9", "busy", "load busy", "resident MB"])
+pub fn table(title: &str) -> ReportTable {
+    ReportTable::new(title, &["", "CPU µs", "messages/s", "p50", "p99", "p99.9", "busy", "load busy", "resident MB"])
 }
 
 /// Adds what one program needed.
-pub fn add(table: &mut Table, report: &mut Report, shape: Shape, name: &str, one: &Measured) {
+pub fn add(table: &mut ReportTable, report: &mut Report, shape: Shape, name: &str, one: &Measured) {
     let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| significant(one.latencies.quantile_us(share)));
     let share = |part: f64| format!("{:.0} %", part * 100.0);
     let megabytes = format!("{:.1}", one.resident_bytes as f64 / 1e6);
@@ -105,7 +105,7 @@ pub fn store(starter: &Starter, settings: &Settings, pairs: usize) -> Fallible<P
 pub fn paced(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
     let shape = SHAPES[0];
     let file = store(starter, settings, shape.pairs)?;
-    let mut table = Table::new(
+    let mut table = ReportTable::new(
         "Latency in µs at half the rate that each program reached just before (50 pairs, 100 B, 16 in flight), counted from the time at which a message was due",
         &["", "messages/s", "p50", "p99", "p99.9", "max", "CPU µs"],
     );

@@ -4,12 +4,12 @@ use serde_json::{Map, Value, json};
 use std::fmt;
 
 /// One table, its first column to the left and all others to the right.
-pub struct Table {
+pub struct ReportTable {
     title: String,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl ReportTable {
     pub fn new(title: &str, head: &[&str]) -> Self {
         Self { title: title.into(), rows: vec![head.iter().map(ToString::to_string).collect()] }
     }
@@ -19,7 +19,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for ReportTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
@@ -57,14 +57,14 @@ struct Goal {
 /// Everything that was measured.
 #[derive(Default)]
 pub struct Report {
-    tables: Vec<Table>,
+    tables: Vec<ReportTable>,
     goals: Vec<Goal>,
     notes: Vec<String>,
     values: Map<String, Value>,
 }
 
 impl Report {
-    pub fn table(&mut self, table: Table) {
+    pub fn table(&mut self, table: ReportTable) {
         self.tables.push(table);
     }
 
@@ -106,7 +106,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tables.iter().try_for_each(|table| table.fmt(f))?;
         if !self.goals.is_empty() {
-            let mut table = Table::new("Goals", &["goal", "bound", "reached", ""]);
+            let mut table = ReportTable::new("Goals", &["goal", "bound", "reached", ""]);
             for Goal { what, bound, got, met } in &self.goals {
                 table.row(&[what, bound, got, &if *met { "met" } else { "MISSED" }]);
             }

@@ -7,7 +7,7 @@ use super::load::Load;
 use super::messages::{Talk, middle};
 use super::prepare::{Filler, receiver, sender, user};
 use super::process::file_descriptors;
-use super::report::{Report, Table, significant, thousands};
+use super::report::{Report, ReportTable, significant, thousands};
 use super::settings::Settings;
 use super::subjects::{Starter, Subject};
 use super::{Fallible, check_interrupt, median};
@@ -121,7 +121,7 @@ pub fn rosters(starter: &Starter, settings: &Settings, report: &mut Report) -> F
     let friends = (if settings.quick { 500 } else { FRIENDS }).min(file_descriptors()?.saturating_sub(500));
     let file = store(starter, settings, friends)?;
     let title = format!("A user with {} friends, on SQLite", thousands(friends as f64));
-    let mut table = Table::new(&title, &["", ""]);
+    let mut table = ReportTable::new(&title, &["", ""]);
 
     settings.say("roster: page by page");
     let subject = starter.server(&starter.copy(&file)?)?;

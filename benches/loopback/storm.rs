@@ -28,9 +28,9 @@ const TALK: Token = Token(usize::MAX);
 /// Between two messages of the talk.
 const TALK_EVERY: Duration = Duration::from_millis(2);
 
-/// How a guest proves who they are.
+/// The credential with which a guest logs in.
 #[derive(Clone)]
-pub enum Proof {
+pub enum Credential {
     Password,
     WrongPassword,
     Token(String),
@@ -54,7 +54,7 @@ enum Way {
 /// Somebody who comes.
 pub struct Guest {
     pub name: String,
-    pub proof: Proof,
+    pub credential: Credential,
     /// The token that they were given.
     pub token: Option<String>,
     /// They were told RATE_LIMITED at the end.
@@ -74,22 +74,22 @@ enum Refusal {
 }
 
 impl Guest {
-    pub fn new(name: String, proof: Proof) -> Self {
+    pub fn new(name: String, credential: Credential) -> Self {
         let way = Way::Away(Instant::now());
-        Self { name, proof, token: None, throttled: false, stream: None, input: vec![], way, refusal: None }
+        Self { name, credential, token: None, throttled: false, stream: None, input: vec![], way, refusal: None }
     }
 
     /// Loses their connection, and comes again.
-    pub fn leave(&mut self, proof: Proof) {
-        *self = Self::new(std::mem::take(&mut self.name), proof);
+    pub fn leave(&mut self, credential: Credential) {
+        *self = Self::new(std::mem::take(&mut self.name), credential);
     }
 
     /// The log-in and a heartbeat: its answer ends the attempt, whatever that brought.
     fn words(&self) -> String {
-        let (key, value) = match &self.proof {
-            Proof::Password => ("PASS", PASSWORD),
-            Proof::WrongPassword => ("PASS", "not the password"),
-            Proof::Token(token) => ("TOKEN", token.as_str()),
+        let (key, value) = match &self.credential {
+            Credential::Password => ("PASS", PASSWORD),
+            Credential::WrongPassword => ("PASS", "not the password"),
+            Credential::Token(token) => ("TOKEN", token.as_str()),
         };
         let name = &self.name;
         format!(
@@ -317,7 +317,7 @@ impl Storm {
             guest.token = frame.split("\"Content\":\"").nth(1).and_then(|rest| rest.split('"').next()).map(Into::into);
             guest.way = Way::Done;
         } else if frame.contains("NOT_LOGGED_IN") {
-            let guesses = matches!(guest.proof, Proof::WrongPassword);
+            let guesses = matches!(guest.credential, Credential::WrongPassword);
             guest.throttled = guest.refusal == Some(Refusal::RateLimited);
             guest.way = match guest.refusal {
                 Some(Refusal::Wrong) => Way::Done,

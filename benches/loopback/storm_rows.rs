@@ -6,9 +6,9 @@ use super::frames::{Dialect, Frames};
 use super::histogram::Histogram;
 use super::prepare::{Filler, receiver, sender, user};
 use super::process::file_descriptors;
-use super::report::{Report, Table, significant, thousands};
+use super::report::{Report, ReportTable, significant, thousands};
 use super::settings::Settings;
-use super::storm::{Guest, Outcome, Proof, Storm};
+use super::storm::{Credential, Guest, Outcome, Storm};
 use super::subjects::{Starter, Subject, sqlite_url};
 use hongyan::config::Config;
 use hongyan::store::sqlite::SqliteStore;
@@ -43,8 +43,8 @@ pub fn storm(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     settings.say("storm: by password, after a start");
     let subject = starter.server(&store)?;
     let mut storm = talk(&subject, 1)?;
-    let mut guests: Vec<Guest> = (0..dear).map(|number| Guest::new(user(number), Proof::Password)).collect();
-    let guess = |number| Guest::new(sender(PAIRS + number % VICTIMS), Proof::WrongPassword);
+    let mut guests: Vec<Guest> = (0..dear).map(|number| Guest::new(user(number), Credential::Password)).collect();
+    let guess = |number| Guest::new(sender(PAIRS + number % VICTIMS), Credential::WrongPassword);
     // Spreads the guessers evenly among the honest users.
     let step = (dear / guesses).max(1);
     for number in 0..guesses {
@@ -53,10 +53,10 @@ pub fn storm(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     let title = format!("restart, {dear} by password, {guesses} wrong ones among them");
     all.push(measure(&subject, &mut storm, settings, &mut guests, true, title)?);
     let throttled = guests.iter().filter(|guest| guest.throttled).count();
-    guests.retain(|guest| !matches!(guest.proof, Proof::WrongPassword));
+    guests.retain(|guest| !matches!(guest.credential, Credential::WrongPassword));
     // The other users (cheap hashes) log in, too, so that the server has verified every password
     // once.
-    let mut others: Vec<Guest> = (dear..users).map(|number| Guest::new(user(number), Proof::Password)).collect();
+    let mut others: Vec<Guest> = (dear..users).map(|number| Guest::new(user(number), Credential::Password)).collect();
     storm.rage(&mut others, true)?;
     guests.append(&mut others);
     let tokens: Vec<String> = guests.iter().filter_map(|guest| guest.token.clone()).collect();
@@ -65,11 +65,11 @@ pub fn storm(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     }
 
     settings.say("storm: by password, after a break in the network");
-    guests.iter_mut().for_each(|guest| guest.leave(Proof::Password));
+    guests.iter_mut().for_each(|guest| guest.leave(Credential::Password));
     all.push(measure(&subject, &mut storm, settings, &mut guests, false, format!("blip, {users} by password"))?);
     settings.say("storm: by token, after a break in the network");
     let by_token = |guests: &mut Vec<Guest>| {
-        guests.iter_mut().zip(&tokens).for_each(|(guest, token)| guest.leave(Proof::Token(token.clone())));
+        guests.iter_mut().zip(&tokens).for_each(|(guest, token)| guest.leave(Credential::Token(token.clone())));
     };
     by_token(&mut guests);
     all.push(measure(&subject, &mut storm, settings, &mut guests, false, format!("blip, {users} by token"))?);
@@ -138,16 +138,16 @@ pub fn measure(
     let outcome = storm.rage(guests, want_tokens)?;
     let storm = std::mem::take(&mut storm.latencies);
     let resident = [before, subject.process.resident_bytes()?, subject.process.peak_bytes()?];
-    let users = guests.iter().filter(|guest| !matches!(guest.proof, Proof::WrongPassword)).count();
+    let users = guests.iter().filter(|guest| !matches!(guest.credential, Credential::WrongPassword)).count();
     Ok(Measured { title, users, outcome, calm, storm, resident })
 }
 
 pub fn tell(report: &mut Report, title: &str, all: &[Measured]) {
-    let mut times = Table::new(
+    let mut times = ReportTable::new(
         title,
         &["", "s", "log-ins/s", "UNAVAILABLE", "RATE_LIMITED", "closed", "MB before", "after", "peak"],
     );
-    let mut latencies = Table::new(
+    let mut latencies = ReportTable::new(
         "Messages of those who are connected: ms",
         &["", "p50 calm", "p99", "max", "p50 storm", "p99", "max"],
     );

@@ -166,7 +166,7 @@ pub fn wait_until(mut condition: impl FnMut() -> Fallible<bool>) -> Fallible<()>
     while !condition()? {
         check_interrupt()?;
         if start.elapsed() > PATIENCE {
-            return Err("waited in vain".into());
+            return Err("timed out".into());
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -13,7 +13,7 @@ use super::process::file_descriptors;
 use super::report::Report;
 use super::secure::Secure;
 use super::settings::Settings;
-use super::storm::{Guest, Proof};
+use super::storm::{Credential, Guest};
 use super::storm_rows;
 use super::subjects::{Starter, sqlite_url};
 
@@ -82,12 +82,12 @@ fn storm(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallibl
     storm_rows::fill(&file, users, 0)?;
     let subject = starter.secure_server(&sqlite_url(&file))?;
     let mut storm = storm_rows::talk(&subject, 1)?;
-    let mut guests: Vec<Guest> = (0..users).map(|number| Guest::new(user(number), Proof::Password)).collect();
+    let mut guests: Vec<Guest> = (0..users).map(|number| Guest::new(user(number), Credential::Password)).collect();
     storm.rage(&mut guests, false)?;
     let mut all = vec![];
     let rows = [(None, "without TLS"), (Some(Secure::new()?), "with TLS, a whole handshake each")];
     for (secure, how) in rows {
-        guests.iter_mut().for_each(|guest| guest.leave(Proof::Password));
+        guests.iter_mut().for_each(|guest| guest.leave(Credential::Password));
         storm.secure = secure;
         let title = format!("{users} by password, {how}");
         all.push(storm_rows::measure(&subject, &mut storm, settings, &mut guests, false, title)?);

@@ -66,7 +66,7 @@ pub fn run(order: &AdminCommand) -> Result<AdminCommandResult, String> {
         return Ok(AdminCommandResult {
             is_success: false,
             stdout_text: String::new(),
-            err: format!("hongyan: {}", escape::plain(message)),
+            err: format!("hongyan: {}", escape::printable(message)),
         });
     }
     // The receiver's node may know more.

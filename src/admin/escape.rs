@@ -4,8 +4,8 @@
 use crate::safe_text::is_shown;
 use std::fmt::Write;
 
-/// Plain text for a terminal.
-pub(super) fn plain(text: &str) -> String {
+/// The text with everything escaped that a terminal would not print.
+pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn nothing_hidden_reaches_a_terminal() {
-        let shown = plain(ODD);
+        let shown = printable(ODD);
         assert_eq!(shown, "a\\u{1b}[31m\\u{9b}2J\\u{202e}b\\u{d}\\n\\t\\u{7f}\\u{e0041}鸿 🪿 é\\u{0}");
         assert!(shown.chars().all(is_shown));
     }

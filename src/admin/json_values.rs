@@ -1,11 +1,11 @@
 //! Values of an answer, for people.
 
-use super::escape::plain;
+use super::escape::printable;
 use serde_json::Value;
 
 /// A text of a client, escaped; empty if there is none.
 pub(super) fn text(value: &Value) -> String {
-    plain(value.as_str().unwrap_or_default())
+    printable(value.as_str().unwrap_or_default())
 }
 
 /// A number; 0 if there is none.

@@ -1,6 +1,6 @@
 //! How the nodes of a cluster are: as JSON, and as lines of text.
 
-use super::escape::plain;
+use super::escape::printable;
 use super::http::HttpResponse;
 use super::json_values::{number, text};
 use crate::bus::BusFigures;
@@ -81,7 +81,7 @@ pub(super) fn show(value: &Value) -> String {
     for node in nodes {
         // A server of an earlier version says only whether a node lives.
         let state = match (node["state"].as_str(), node["lives"].as_bool()) {
-            (Some(state), _) => plain(state),
+            (Some(state), _) => printable(state),
             (None, Some(true)) => "lives".to_owned(),
             (None, _) => "gone".to_owned(),
         };

@@ -1,6 +1,6 @@
 //! Answers of the admin interface for people. Text of clients is escaped.
 
-use super::escape::plain;
+use super::escape::printable;
 use super::json_values::{number, text};
 use super::nodes;
 use crate::config::command::{AdminAccountCommand, AdminVerb};
@@ -17,7 +17,7 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
                 1 => "1 user was".to_owned(),
                 users => format!("{users} users were"),
             };
-            format!("the node {} is forgotten; {users} on it last\n", plain(name))
+            format!("the node {} is forgotten; {users} on it last\n", printable(name))
         }
         AdminVerb::Nodes => nodes::show(value),
         AdminVerb::Users => users(value),
@@ -29,7 +29,7 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
             None => "the notice is on its way; the log will say to how many users\n".to_owned(),
         },
         AdminVerb::Change { name, change: AdminAccountCommand::ResetPassword { .. } } => {
-            let (name, password) = (plain(name), text(&value["password"]));
+            let (name, password) = (printable(name), text(&value["password"]));
             format!("the new password of {name} is {password}\nit works until it is changed: log in and change it\n")
                 + &unconfirmed(value)
         }
@@ -72,7 +72,7 @@ fn unconfirmed(value: &Value) -> String {
 /// A node by its name, if the server knows it, and by its number.
 fn node_called(value: &Value, name_key: &str) -> String {
     let number = number(&value["node"]);
-    value[name_key].as_str().map_or_else(|| number.to_string(), |name| format!("{} ({number})", plain(name)))
+    value[name_key].as_str().map_or_else(|| number.to_string(), |name| format!("{} ({number})", printable(name)))
 }
 
 fn status(value: &Value) -> String {
@@ -106,7 +106,7 @@ fn users(value: &Value) -> String {
     for user in users {
         let (since, address) = (time(&user["online_since_ms"]), user["address"].as_str().unwrap_or("-"));
         let (unacked, name) = (number(&user["outstanding"]), text(&user["name"]));
-        shown += &format!("{since:<23} {:<39} {unacked:>7} {name}\n", plain(address));
+        shown += &format!("{since:<23} {:<39} {unacked:>7} {name}\n", printable(address));
     }
     let here = match value["node"].is_u64() {
         true => format!(" on this node, {}; ask the others for theirs", node_called(value, "node_name")),
@@ -134,7 +134,7 @@ fn user(value: &Value) -> String {
         false if there.is_object() => format!("not online; on node {node} last\n"),
         true => {
             let (since, unacked) = (time(&online["online_since_ms"]), number(&online["outstanding"]));
-            let address = online["address"].as_str().map_or_else(|| "an unknown address".to_owned(), plain);
+            let address = online["address"].as_str().map_or_else(|| "an unknown address".to_owned(), printable);
             format!("online since {since} from {address}, {unacked} pushes sent and not acked\n")
         }
         false => "not online\n".to_owned(),
@@ -147,7 +147,7 @@ fn user(value: &Value) -> String {
 
 fn messages(receiver: &str, value: &Value) -> String {
     let messages = value["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let name = plain(receiver);
+    let name = printable(receiver);
     // Only the node with the connection knows which pushes were sent on it.
     let there =
         value["receiver"]["elsewhere"].is_object().then(|| node_called(&value["receiver"]["elsewhere"], "node_name"));

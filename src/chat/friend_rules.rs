@@ -143,7 +143,7 @@ pub(super) fn interpret_friend_outcome(
     let (done, refused) = (FriendEffects::answer(Ok(op.time_ms)), |fault| FriendEffects::answer(Err(fault)));
     // The two are friends: requests of the user who accepted are removed from the other user's
     // list.
-    let befriended = FriendEffects { friends: Some(true), removes_requests_of_me: true, ..done };
+    let new_friends = FriendEffects { friends: Some(true), removes_requests_of_me: true, ..done };
     let effects = match outcome {
         JobOutcome::Failed => return FriendOutcomeMeaning::Unknown,
         JobOutcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: PushFate::Kept, ..done },
@@ -157,7 +157,7 @@ pub(super) fn interpret_friend_outcome(
             refused(FULL)
         }
         JobOutcome::Answered(FriendAnswerOutcome::Done) if op.verb == PairVerb::Accept => {
-            FriendEffects { push: PushFate::Kept, ..befriended }
+            FriendEffects { push: PushFate::Kept, ..new_friends }
         }
         JobOutcome::Answered(FriendAnswerOutcome::Done) => FriendEffects { push: PushFate::Kept, ..done },
         // An earlier try may have been committed and its push acked: then only the friendship shows
@@ -189,7 +189,7 @@ pub(super) fn interpret_friend_outcome(
             // If nobody knew it when this operation began, an older one may have made them friends.
             FriendEffects {
                 answer: if op.friends_were_unknown { Err(NOT_ASKED) } else { Ok(op.time_ms) },
-                ..befriended
+                ..new_friends
             }
         }
         JobOutcome::Loaded { .. } => refused(NOT_ASKED),

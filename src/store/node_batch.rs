@@ -30,7 +30,8 @@ const RAISED_WITHIN: Duration = Duration::from_secs(1);
 /// Gives each batch the limit of `seq`, and waits if the limit is too low.
 #[derive(Default)]
 pub(super) struct SeqLimitWait {
-    /// The limit at which a batch has waited in vain. While it is unchanged, no other batch waits.
+    /// The limit at which a batch has waited without success. While it is unchanged, no other batch
+    /// waits.
     stuck_limit: Option<u64>,
 }
 

@@ -23,8 +23,8 @@ const BUSY_WITHIN: Duration = Duration::from_secs(2);
 /// If a transaction waited at least this long and still could not begin, another process holds the
 /// whole store.
 const HELD_FOR: Duration = Duration::from_millis(100);
-/// The longest pause of writes after one has waited in vain. The pause is as long as that wait;
-/// reads are done meanwhile.
+/// The longest pause of writes after one has waited without success. The pause is as long as that
+/// wait; reads are done meanwhile.
 const REST_MAX: Duration = Duration::from_secs(2);
 /// A batch is bisected because of locks or unknown errors only within this time after it began.
 const BISECT_WITHIN: Duration = Duration::from_secs(1);

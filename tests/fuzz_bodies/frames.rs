@@ -10,7 +10,7 @@ use tungstenite::{Error, Message, WebSocket};
 const MESSAGE_BYTES_MAX: usize = 1_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Item {
+enum OwnedWsItem {
     Text(Vec<u8>),
     Ping(Vec<u8>),
     Pong,
@@ -28,7 +28,7 @@ pub fn frames(data: &[u8]) {
     compare(whole, &found);
 }
 
-fn items(chunks: &[&[u8]]) -> Vec<Item> {
+fn items(chunks: &[&[u8]]) -> Vec<OwnedWsItem> {
     let mut input = WsServerDecoder::default();
     let mut found = Vec::new();
     for chunk in chunks {
@@ -43,18 +43,18 @@ fn items(chunks: &[&[u8]]) -> Vec<Item> {
                 }
                 WsItem::Text(text) => {
                     assert!(text.len() <= MESSAGE_BYTES_MAX);
-                    Item::Text(text.into())
+                    OwnedWsItem::Text(text.into())
                 }
                 WsItem::Ping(payload) => {
                     assert!(payload.len() <= 125);
-                    Item::Ping(payload.to_vec())
+                    OwnedWsItem::Ping(payload.to_vec())
                 }
-                WsItem::Pong => Item::Pong,
-                WsItem::Close(code) => Item::Close(code),
-                WsItem::Error(code) => Item::Error(code),
-                WsItem::TooLarge => Item::TooLarge,
+                WsItem::Pong => OwnedWsItem::Pong,
+                WsItem::Close(code) => OwnedWsItem::Close(code),
+                WsItem::Error(code) => OwnedWsItem::Error(code),
+                WsItem::TooLarge => OwnedWsItem::TooLarge,
             };
-            let ends = matches!(item, Item::Close(_) | Item::Error(_) | Item::TooLarge);
+            let ends = matches!(item, OwnedWsItem::Close(_) | OwnedWsItem::Error(_) | OwnedWsItem::TooLarge);
             found.push(item);
             if ends {
                 return found;
@@ -84,7 +84,7 @@ impl Write for Wire {
 }
 
 /// Both read the same until one of them ends it, and one that ends it for a fault is not alone.
-fn compare(bytes: &[u8], found: &[Item]) {
+fn compare(bytes: &[u8], found: &[OwnedWsItem]) {
     let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX));
     let wire = Wire(Cursor::new(bytes.to_vec()));
     let mut server = WebSocket::from_raw_socket(wire, Role::Server, Some(config));
@@ -93,19 +93,19 @@ fn compare(bytes: &[u8], found: &[Item]) {
         let theirs = server.read();
         let ours = found.next();
         match (theirs, ours) {
-            (Ok(Message::Text(text)), Some(Item::Text(found))) => assert_eq!(text.as_bytes(), found),
-            (Ok(Message::Ping(payload)), Some(Item::Ping(found))) => assert_eq!(&payload[..], found),
-            (Ok(Message::Pong(_)), Some(Item::Pong)) => {}
+            (Ok(Message::Text(text)), Some(OwnedWsItem::Text(found))) => assert_eq!(text.as_bytes(), found),
+            (Ok(Message::Ping(payload)), Some(OwnedWsItem::Ping(found))) => assert_eq!(&payload[..], found),
+            (Ok(Message::Pong(_)), Some(OwnedWsItem::Pong)) => {}
             // RFC 6455 §5.2: the shortest form of a length must be used. tungstenite takes the
             // others, too.
-            (Ok(_), Some(Item::Error(1002))) if !has_shortest_lengths(bytes) => return,
+            (Ok(_), Some(OwnedWsItem::Error(1002))) if !has_shortest_lengths(bytes) => return,
             // No binary messages here; of one in many frames we say so at the first.
-            (Ok(Message::Binary(_)), Some(Item::Error(1003))) => return,
-            (Ok(_) | Err(_), Some(Item::Error(1003))) => return,
-            (Ok(Message::Close(_)), Some(Item::Close(_))) => return,
+            (Ok(Message::Binary(_)), Some(OwnedWsItem::Error(1003))) => return,
+            (Ok(_) | Err(_), Some(OwnedWsItem::Error(1003))) => return,
+            (Ok(Message::Close(_)), Some(OwnedWsItem::Close(_))) => return,
             // A close frame's own faults, and a text that is no UTF-8, are seen by both, at
             // different moments.
-            (Ok(Message::Close(_)) | Err(_), Some(Item::Error(_) | Item::TooLarge)) => return,
+            (Ok(Message::Close(_)) | Err(_), Some(OwnedWsItem::Error(_) | OwnedWsItem::TooLarge)) => return,
             (Err(Error::Protocol(_) | Error::Utf8(_) | Error::Capacity(_)), None) => return,
             (Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)), None) => return,
             // A text is looked at when it is whole, or while it comes.

@@ -10,7 +10,7 @@ use serde_json::Value;
 const FRAME_BYTES_MAX: usize = 200;
 
 #[derive(Debug, PartialEq, Eq)]
-enum Item {
+enum OwnedEnvelopeItem {
     Envelope(Vec<u8>),
     Bad,
     TooLarge,
@@ -31,7 +31,7 @@ pub fn raw(data: &[u8]) {
 
 /// The items that are found; with `reacts`, the rest of the line is given up after an envelope that
 /// cannot be read, as the server does.
-fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
+fn items(chunks: &[&[u8]], reacts: bool) -> Vec<OwnedEnvelopeItem> {
     let mut raw = EnvelopeSplitter::default();
     let mut found = Vec::new();
     for chunk in chunks {
@@ -50,17 +50,17 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
                     assert!(text.len() <= FRAME_BYTES_MAX, "an envelope larger than allowed");
                     assert!(text.first() == Some(&b'{') && text.last() == Some(&b'}'), "by its braces");
                     let unreadable = parse(text, &mut ContentBuffer::default()).is_err();
-                    found.push(Item::Envelope(text.to_vec()));
+                    found.push(OwnedEnvelopeItem::Envelope(text.to_vec()));
                     if reacts && unreadable {
                         raw.skip_line();
                     }
                 }
                 EnvelopeStreamItem::Bad => {
                     assert!(usual.is_none(), "the fast path took bad input");
-                    found.push(Item::Bad);
+                    found.push(OwnedEnvelopeItem::Bad);
                 }
                 EnvelopeStreamItem::TooLarge => {
-                    found.push(Item::TooLarge);
+                    found.push(OwnedEnvelopeItem::TooLarge);
                     return found;
                 }
             }
@@ -71,7 +71,7 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
 }
 
 /// Up to the first thing that is no object of an allowed size, both find the same.
-fn compare(stream: &[u8], found: &[Item]) {
+fn compare(stream: &[u8], found: &[OwnedEnvelopeItem]) {
     let mut found = found.iter();
     let mut rest = behind_space(stream);
     // A reader for each, since between two stands what serde_json does not know.
@@ -83,7 +83,12 @@ fn compare(stream: &[u8], found: &[Item]) {
         if !value.is_object() || text.len() > FRAME_BYTES_MAX || depth(&value) > DEPTH_MAX {
             return;
         }
-        assert_eq!(found.next(), Some(&Item::Envelope(text.to_vec())), "{}", String::from_utf8_lossy(stream));
+        assert_eq!(
+            found.next(),
+            Some(&OwnedEnvelopeItem::Envelope(text.to_vec())),
+            "{}",
+            String::from_utf8_lossy(stream)
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::kept::Kept;
 use super::super::mariadb::MariaDb;
 use super::super::prepare::Filler;
 use super::super::process::Process;
-use super::super::report::{Report, Table, significant, thousands};
+use super::super::report::{Report, ReportTable, significant, thousands};
 use super::super::settings::Settings;
 use super::super::subjects::{Starter, Subject};
 use super::attacker::{ATTACKER_ARGUMENT, READY};
@@ -63,7 +63,7 @@ pub fn hostile(starter: &Starter, settings: &Settings, report: &mut Report) -> F
     settings.say("hostile: filling a store");
     let file = starter.folder.join("hostile.db");
     fill(&mut SqliteStore::open(&file)?)?;
-    let mut table = Table::new(
+    let mut table = ReportTable::new(
         "Honest users beside attackers: ms; refused: of messages between friends, to an absent friend, log-ins, first log-ins",
         &[
             "",
@@ -125,7 +125,7 @@ fn on_store(
     starter: &Starter,
     settings: &Settings,
     report: &mut Report,
-    table: &mut Table,
+    table: &mut ReportTable,
     kept: &Kept,
     namespace: Option<&Namespace>,
 ) -> Fallible<()> {
@@ -222,7 +222,7 @@ fn begin_attack(
 }
 
 fn add(
-    table: &mut Table,
+    table: &mut ReportTable,
     report: &mut Report,
     kept: &Kept,
     what: &str,

@@ -63,7 +63,7 @@ fn refused(fault: ErrorReply) -> FriendOutcomeMeaning {
     FriendOutcomeMeaning::Known(FriendEffects::answer(Err(fault)))
 }
 
-fn befriended(answer: Result<u64, ErrorReply>) -> FriendEffects {
+fn new_friends(answer: Result<u64, ErrorReply>) -> FriendEffects {
     FriendEffects { friends: Some(true), removes_requests_of_me: true, ..FriendEffects::answer(answer) }
 }
 
@@ -113,7 +113,7 @@ fn table() -> Vec<FriendOutcomeTestCase> {
         row(account(AccountOutcome::NoSuchUser), &[Block], first_try, refused(NOBODY)),
         row(account(AccountOutcome::NoSuchUser), &[Block], tried_before, Known(doubted_of(NOBODY))),
         row(account(AccountOutcome::TooMany), &[Block], always, refused(TOO_MANY_BLOCKED)),
-        row(Answer(FriendAnswerOutcome::Done), &[Accept], always, kept(befriended(Ok(NOW_MS)))),
+        row(Answer(FriendAnswerOutcome::Done), &[Accept], always, kept(new_friends(Ok(NOW_MS)))),
         row(Answer(FriendAnswerOutcome::Done), &[Reject], always, kept(done())),
         row(Answer(FriendAnswerOutcome::NoSuchRequest), &[Accept], |op| op.failed > 0 && !op.were_friends, ReadBack),
         row(
@@ -126,8 +126,8 @@ fn table() -> Vec<FriendOutcomeTestCase> {
         row(Answer(FriendAnswerOutcome::TooManyFriends), &[Accept], always, refused(TOO_MANY_FRIENDS)),
         row(Answer(FriendAnswerOutcome::Full(MailboxQuotaKind::Receiver)), &[Accept, Reject], always, refused(FULL)),
         row(Unfriended, &[Delete], always, Known(unfriended)),
-        row(loaded(&["cid", "bob"]), &[Accept], |op| !op.friends_were_unknown, Known(befriended(Ok(NOW_MS)))),
-        row(loaded(&["cid", "bob"]), &[Accept], |op| op.friends_were_unknown, Known(befriended(Err(NOT_ASKED)))),
+        row(loaded(&["cid", "bob"]), &[Accept], |op| !op.friends_were_unknown, Known(new_friends(Ok(NOW_MS)))),
+        row(loaded(&["cid", "bob"]), &[Accept], |op| op.friends_were_unknown, Known(new_friends(Err(NOT_ASKED)))),
         row(loaded(&["cid"]), &[Accept], always, refused(NOT_ASKED)),
         row(Refused, &[Request, Reject, Unblock], always, refused(REFUSED)),
         row(Refused, &[Accept, Delete, Block], first_try, refused(REFUSED)),
