@@ -28,12 +28,12 @@ impl ChatCore {
         let address_key = self.sessions.get(to.0).and_then(|session| session.address_key);
         if !self.auth_queue.has_place(AuthQueueClass::SignUps, address_key, &self.rules) {
             let user = Some(profile.user_name.clone());
-            return self.refuse_claim(to, Some(RequestType::SignUp), user, Some(CROWDED), out);
+            return self.refuse_with_name(to, Some(RequestType::SignUp), user, Some(CROWDED), out);
         }
         if let Err(limit) = self.auth_attempts.admit_sign_up(address_key, &self.rules, self.now.mono_ms) {
             return self.refuse_try(to, RequestType::SignUp, profile.user_name.clone(), limit, out);
         }
-        let request = self.ask_for_claimed_user(to, RequestType::SignUp, profile.user_name.clone(), out);
+        let request = self.ask_with_name(to, RequestType::SignUp, profile.user_name.clone(), out);
         let waiting = QueuedHash { request, address_key, purpose: HashPurpose::SignUp { profile, secret } };
         match self.auth_queue.enter(AuthQueueClass::SignUps, waiting, &self.rules) {
             Ok(()) => self.start_auth_runs(out),
@@ -90,8 +90,8 @@ impl ChatCore {
         self.await_answer(PendingRequest { conn, form, id, request_type: verb }, out)
     }
 
-    /// Like `ask`, for a log-in or sign-up of a client that claims to be `user`.
-    pub(super) fn ask_for_claimed_user(
+    /// Like `ask`, for a log-in or sign-up that states the user name `user`.
+    pub(super) fn ask_with_name(
         &mut self,
         to: ReplyTo,
         verb: RequestType,
@@ -99,7 +99,7 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) -> JobTicket {
         let request = self.ask(to, verb, out);
-        self.claims.insert(request, user);
+        self.stated_names.insert(request, user);
         request
     }
 
@@ -193,7 +193,7 @@ impl ChatCore {
     }
 
     fn on_signed_up(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) {
-        let user = self.claim_of(request);
+        let user = self.stated_name_of(request);
         if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
             if let (Some(user), Some(client)) = (user, self.client(conn)) {
                 out.push(CoreAction::Log(LogEvent::SignedUp { user, client }));

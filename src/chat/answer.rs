@@ -119,11 +119,11 @@ impl ChatCore {
         fault: Option<ErrorReply>,
         out: &mut Vec<CoreAction>,
     ) {
-        self.refuse_claim(to, verb, None, fault, out);
+        self.refuse_with_name(to, verb, None, fault, out);
     }
 
-    /// Like `refuse`, for a client that claims to be `user`.
-    pub(super) fn refuse_claim(
+    /// Like `refuse`, for a client that states the user name `user`.
+    pub(super) fn refuse_with_name(
         &self,
         to: ReplyTo,
         verb: Option<RequestType>,
@@ -184,7 +184,7 @@ impl ChatCore {
     pub(super) fn take_pending(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) -> Option<PendingRequest> {
         let pending = self.requests.remove(request)?;
         if matches!(pending.request_type, RequestType::SignUp | RequestType::Login) {
-            self.claims.remove(&request);
+            self.stated_names.remove(&request);
         }
         let session = self.sessions.get_mut(pending.conn)?;
         if !pauses_input(pending.request_type) {
@@ -224,9 +224,9 @@ impl ChatCore {
 
     /// Refuses a request that waited.
     pub(super) fn refuse_waiting(&mut self, request: JobTicket, fault: Option<ErrorReply>, out: &mut Vec<CoreAction>) {
-        let user = self.claim_of(request);
+        let user = self.stated_name_of(request);
         if let Some(PendingRequest { conn, form, id, request_type }) = self.take_pending(request, out) {
-            self.refuse_claim((conn, form, id), Some(request_type), user, fault, out);
+            self.refuse_with_name((conn, form, id), Some(request_type), user, fault, out);
         }
     }
 
@@ -238,16 +238,16 @@ impl ChatCore {
         fault: Option<ErrorReply>,
         out: &mut Vec<CoreAction>,
     ) {
-        let user = self.claim_of(request);
+        let user = self.stated_name_of(request);
         if let Some(PendingRequest { conn, form, id, request_type }) = self.take_pending(request, out) {
             self.note_refusal_for(conn, request_type, user, cause, out);
             self.send_refusal((conn, form, id), Some(request_type), fault, out);
         }
     }
 
-    /// The user name that a waiting log-in or sign-up claims.
-    pub(super) fn claim_of(&self, request: JobTicket) -> Option<UserName> {
-        self.claims.get(&request).cloned()
+    /// The user name that a waiting log-in or sign-up states.
+    pub(super) fn stated_name_of(&self, request: JobTicket) -> Option<UserName> {
+        self.stated_names.get(&request).cloned()
     }
 
     /// Does any client wait for an answer?

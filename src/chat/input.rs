@@ -60,8 +60,8 @@ impl ChatCore {
                     Some(fault) => {
                         let id = owned_id(id_of(&request));
                         let form = answer_form_of(&request).unwrap_or(form);
-                        let (verb, user) = (verb_of(&request), claim_in(&request));
-                        self.refuse_claim((conn, form, id), Some(verb), user, Some(fault), out);
+                        let (verb, user) = (verb_of(&request), stated_name_in(&request));
+                        self.refuse_with_name((conn, form, id), Some(verb), user, Some(fault), out);
                     }
                     None => self.dispatch(conn, user, request, out),
                 }
@@ -120,8 +120,8 @@ impl ChatCore {
             Ok(request) => (Some(verb_of(request)), id_of(request), answer_form_of(request).unwrap_or(form)),
             Err(bad) => (bad.request_type, Some(&*bad.id), bad.form.unwrap_or(form)),
         };
-        let user = input.as_ref().ok().and_then(claim_in);
-        self.refuse_claim((conn, form, owned_id(id)), verb, user, Some(TOO_FAST_CLOSED), out);
+        let user = input.as_ref().ok().and_then(stated_name_in);
+        self.refuse_with_name((conn, form, owned_id(id)), verb, user, Some(TOO_FAST_CLOSED), out);
         self.close(conn, CoreCloseCause::TooFast, out);
     }
 
@@ -308,8 +308,8 @@ fn verb_of(request: &ClientRequest<'_>) -> RequestType {
     }
 }
 
-/// The user name that a log-in or sign-up claims.
-fn claim_in(request: &ClientRequest<'_>) -> Option<UserName> {
+/// The user name that a log-in or sign-up states.
+fn stated_name_in(request: &ClientRequest<'_>) -> Option<UserName> {
     match request {
         ClientRequest::SignUp { profile, .. } => Some(profile.user_name.clone()),
         ClientRequest::Login { user, .. } => Some(user.to_owned()),

@@ -64,7 +64,7 @@ impl ChatCore {
         self.check_in_flight();
         self.check_packed();
         self.check_logins();
-        self.check_claims();
+        self.check_stated_names();
         self.check_friendships();
         self.check_push_hook();
         self.check_unanswered();
@@ -150,14 +150,14 @@ impl ChatCore {
         assert_eq!(sign_ups.count() + log_ins.count(), self.auth_queue.running());
     }
 
-    /// Exactly the waiting log-ins and sign-ups have a claimed name.
-    fn check_claims(&self) {
-        let claims = self
+    /// Exactly the waiting log-ins and sign-ups have a stated user name.
+    fn check_stated_names(&self) {
+        let named = self
             .requests
             .values()
             .filter(|pending| matches!(pending.request_type, RequestType::SignUp | RequestType::Login));
-        assert_eq!(claims.count(), self.claims.len());
-        assert!(self.claims.keys().all(|request| self.requests.contains(*request)));
+        assert_eq!(named.count(), self.stated_names.len());
+        assert!(self.stated_names.keys().all(|request| self.requests.contains(*request)));
     }
 
     /// The count of unanswered requests of each connection is right, and all are of its present

@@ -30,7 +30,7 @@ pub enum LogEvent {
     },
     /// A log-in was refused: the `LF` to this client follows directly.
     LogInRefused {
-        /// The user name that the client claimed; `None` if its request could not be read.
+        /// The user name that the client stated; `None` if its request could not be read.
         user: Option<UserName>,
         /// On this connection.
         client: ConnAndAddress,

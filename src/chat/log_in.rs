@@ -59,7 +59,7 @@ impl ChatCore {
         let session = self.sessions.get(conn);
         let is_another = |present| self.users.get(present).name != user;
         let waits = session.is_some_and(|session| session.unanswered > 0 && session.user.is_some_and(is_another));
-        let request = self.ask_for_claimed_user(to, RequestType::Login, user.clone(), out);
+        let request = self.ask_with_name(to, RequestType::Login, user.clone(), out);
         let by = match &credential {
             Credential::Password(_) => CredentialKind::Password,
             Credential::Token(_) => CredentialKind::Token,

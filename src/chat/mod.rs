@@ -157,8 +157,8 @@ pub struct ChatCore {
     auth_attempts: tries::AuthAttemptLimiter,
     /// Requests that wait for jobs and are not answered yet.
     requests: JobTicketTable<answer::PendingRequest>,
-    /// The user names that waiting log-ins and sign-ups claim.
-    claims: HashMap<JobTicket, UserName>,
+    /// The user names that waiting log-ins and sign-ups state.
+    stated_names: HashMap<JobTicket, UserName>,
     /// Log-ins in progress, each in one state.
     logins: login_state::LoginsInProgress,
     /// The operations on friendships, one at a time for each pair.
@@ -231,7 +231,7 @@ impl ChatCore {
             auth_queue: auth_queue::AuthQueue::default(),
             auth_attempts: tries::AuthAttemptLimiter::new(hash_key),
             requests: JobTicketTable::default(),
-            claims: HashMap::new(),
+            stated_names: HashMap::new(),
             logins: login_state::LoginsInProgress::new(),
             friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
             blocks: 0,
