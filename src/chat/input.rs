@@ -79,7 +79,7 @@ impl ChatCore {
         };
         let taken = session.take_token(now_ms, rules);
         if session.user.is_none() {
-            return (taken && self.has_address_allowance(conn)).then_some(true);
+            return (taken && self.take_address_allowance(conn)).then_some(true);
         }
         if taken {
             session.excess_refusals = session.excess_refusals.saturating_sub(1);
@@ -91,7 +91,7 @@ impl ChatCore {
 
     /// Takes one request from the allowance of the address of this connection, which is not logged
     /// in. Returns whether any was left.
-    fn has_address_allowance(&mut self, conn: ConnId) -> bool {
+    fn take_address_allowance(&mut self, conn: ConnId) -> bool {
         let Some(AddressKey(address_key)) = self.sessions.get(conn).and_then(|session| session.address_key) else {
             return true;
         };
