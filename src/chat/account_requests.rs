@@ -86,19 +86,24 @@ impl ChatCore {
         Reply::Profile(profile)
     }
 
-    pub(super) fn ask(&mut self, (conn, form, id): ReplyTo, verb: RequestType, out: &mut Vec<CoreAction>) -> JobTicket {
-        self.await_answer(PendingRequest { conn, form, id, request_type: verb }, out)
+    pub(super) fn ask(
+        &mut self,
+        (conn, form, id): ReplyTo,
+        request_type: RequestType,
+        out: &mut Vec<CoreAction>,
+    ) -> JobTicket {
+        self.await_answer(PendingRequest { conn, form, id, request_type }, out)
     }
 
     /// Like `ask`, for a log-in or sign-up that states the user name `user`.
     pub(super) fn ask_with_name(
         &mut self,
         to: ReplyTo,
-        verb: RequestType,
+        request_type: RequestType,
         user: UserName,
         out: &mut Vec<CoreAction>,
     ) -> JobTicket {
-        let request = self.ask(to, verb, out);
+        let request = self.ask(to, request_type, out);
         self.stated_names.insert(request, user);
         request
     }

@@ -67,8 +67,8 @@ pub(super) fn fault_of(outcome: &JobOutcome) -> ErrorReply {
 
 /// Is the connection's input paused until a request of this type is answered? It is paused for
 /// requests that need a password check.
-pub(super) fn pauses_input(verb: RequestType) -> bool {
-    matches!(verb, RequestType::SignUp | RequestType::Login | RequestType::Password | RequestType::Account)
+pub(super) fn pauses_input(request_type: RequestType) -> bool {
+    matches!(request_type, RequestType::SignUp | RequestType::Login | RequestType::Password | RequestType::Account)
 }
 
 /// A request that waits for a job, with the place where its answer goes.
@@ -115,24 +115,24 @@ impl ChatCore {
     pub(super) fn refuse(
         &self,
         to: ReplyTo,
-        verb: Option<RequestType>,
+        request_type: Option<RequestType>,
         fault: Option<ErrorReply>,
         out: &mut Vec<CoreAction>,
     ) {
-        self.refuse_with_name(to, verb, None, fault, out);
+        self.refuse_with_name(to, request_type, None, fault, out);
     }
 
     /// Like `refuse`, for a client that states the user name `user`.
     pub(super) fn refuse_with_name(
         &self,
         to: ReplyTo,
-        verb: Option<RequestType>,
+        request_type: Option<RequestType>,
         user: Option<UserName>,
         fault: Option<ErrorReply>,
         out: &mut Vec<CoreAction>,
     ) {
-        self.note_refusal(to.0, verb, user, fault, out);
-        self.send_refusal(to, verb, fault, out);
+        self.note_refusal(to.0, request_type, user, fault, out);
+        self.send_refusal(to, request_type, fault, out);
     }
 
     /// Sends a refusal. Requests of TYPE 1, 2 and 4 get their own answer first, and directly after
@@ -141,11 +141,11 @@ impl ChatCore {
     pub(super) fn send_refusal(
         &self,
         (conn, form, id): ReplyTo,
-        verb: Option<RequestType>,
+        request_type: Option<RequestType>,
         fault: Option<ErrorReply>,
         out: &mut Vec<CoreAction>,
     ) {
-        let own = match verb {
+        let own = match request_type {
             Some(RequestType::SignUp) => Some(Reply::SignUp { done: false }),
             Some(RequestType::Login) => Some(Reply::Login { done: false }),
             Some(RequestType::Message) => Some(Reply::Message { is_durable: false }),
@@ -274,7 +274,7 @@ impl ChatCore {
 
     pub(super) fn request_timed_out(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) {
         match self.requests.get(request).map(|pending| pending.request_type) {
-            Some(verb) if pauses_input(verb) => {
+            Some(request_type) if pauses_input(request_type) => {
                 self.refuse_for(request, LoginRefusalCause::TimedOut, Some(LATE), out);
             }
             Some(_) => self.refuse_waiting(request, Some(LATE), out),

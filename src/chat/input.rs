@@ -48,7 +48,7 @@ impl ChatCore {
                 if let Some(form) = form_of(&request) {
                     session.form = form;
                 }
-                if counts_as_activity(verb_of(&request), session.user.is_some()) {
+                if counts_as_activity(request_type_of(&request), session.user.is_some()) {
                     session.last_active_ms = now_ms;
                 }
                 let (user, form) = (session.user, session.form);
@@ -60,8 +60,8 @@ impl ChatCore {
                     Some(fault) => {
                         let id = owned_id(id_of(&request));
                         let form = answer_form_of(&request).unwrap_or(form);
-                        let (verb, user) = (verb_of(&request), stated_name_in(&request));
-                        self.refuse_with_name((conn, form, id), Some(verb), user, Some(fault), out);
+                        let (request_type, user) = (request_type_of(&request), stated_name_in(&request));
+                        self.refuse_with_name((conn, form, id), Some(request_type), user, Some(fault), out);
                     }
                     None => self.dispatch(conn, user, request, out),
                 }
@@ -116,12 +116,12 @@ impl ChatCore {
         let form = self.sessions.get(conn).map(|session| session.form).unwrap_or_default();
         self.note_rate_limited(conn, out);
         // Requests of TYPE 1, 2 and 4 have an answer of their own, which comes before the error.
-        let (verb, id, form) = match input {
-            Ok(request) => (Some(verb_of(request)), id_of(request), answer_form_of(request).unwrap_or(form)),
+        let (request_type, id, form) = match input {
+            Ok(request) => (Some(request_type_of(request)), id_of(request), answer_form_of(request).unwrap_or(form)),
             Err(bad) => (bad.request_type, Some(&*bad.id), bad.form.unwrap_or(form)),
         };
         let user = input.as_ref().ok().and_then(stated_name_in);
-        self.refuse_with_name((conn, form, owned_id(id)), verb, user, Some(TOO_FAST_CLOSED), out);
+        self.refuse_with_name((conn, form, owned_id(id)), request_type, user, Some(TOO_FAST_CLOSED), out);
         self.close(conn, CoreCloseCause::TooFast, out);
     }
 
@@ -133,9 +133,9 @@ impl ChatCore {
         user: Option<UserSlot>,
         fault: Option<ErrorReply>,
     ) -> Option<ErrorReply> {
-        let verb = verb_of(request);
+        let request_type = request_type_of(request);
         if user.is_none() {
-            match verb {
+            match request_type {
                 RequestType::GetUser => return None,
                 RequestType::SignUp | RequestType::Login => {}
                 _ => return Some(LOG_IN_FIRST),
@@ -145,7 +145,7 @@ impl ChatCore {
             return fault;
         }
         // During a stop, acks are still needed, and heartbeats cost nothing.
-        (self.stopping && !matches!(verb, RequestType::Ack | RequestType::Heartbeat)).then_some(STOPPING)
+        (self.stopping && !matches!(request_type, RequestType::Ack | RequestType::Heartbeat)).then_some(STOPPING)
     }
 
     fn dispatch(
@@ -220,7 +220,7 @@ impl ChatCore {
             {
                 LOG_IN_FIRST
             }
-            Some(verb) if verb.is_word() && !logged_in => LOG_IN_FIRST,
+            Some(request_type) if request_type.is_word() && !logged_in => LOG_IN_FIRST,
             _ if !enough && bad.code != ErrorCode::TooLarge => TOO_FAST,
             _ => ErrorReply(bad.code, bad.explanation),
         };
@@ -294,7 +294,7 @@ impl ChatCore {
     }
 }
 
-fn verb_of(request: &ClientRequest<'_>) -> RequestType {
+fn request_type_of(request: &ClientRequest<'_>) -> RequestType {
     match request {
         ClientRequest::SignUp { .. } => RequestType::SignUp,
         ClientRequest::Login { .. } => RequestType::Login,
@@ -303,7 +303,7 @@ fn verb_of(request: &ClientRequest<'_>) -> RequestType {
         ClientRequest::Ack { .. } => RequestType::Ack,
         ClientRequest::Friend { .. } => RequestType::Friend,
         ClientRequest::Token { .. } => RequestType::Token,
-        ClientRequest::Account { request, .. } => request.verb(),
+        ClientRequest::Account { request, .. } => request.request_type(),
         ClientRequest::Heartbeat { .. } => RequestType::Heartbeat,
     }
 }
@@ -359,8 +359,8 @@ fn id_of<'a>(request: &'a ClientRequest<'_>) -> Option<&'a str> {
 
 /// Does a request count as activity (docs/protocol.md §6)? A well-formed request counts even if it
 /// is refused.
-fn counts_as_activity(verb: RequestType, logged_in: bool) -> bool {
-    match verb {
+fn counts_as_activity(request_type: RequestType, logged_in: bool) -> bool {
+    match request_type {
         RequestType::Login => true,
         RequestType::SignUp => !logged_in,
         RequestType::Heartbeat | RequestType::Message | RequestType::Ack | RequestType::Friend => logged_in,

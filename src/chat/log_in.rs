@@ -376,7 +376,7 @@ impl ChatCore {
     pub(super) fn refuse_try(
         &mut self,
         to: ReplyTo,
-        verb: RequestType,
+        request_type: RequestType,
         user: UserName,
         limit: ClientLimitKind,
         out: &mut Vec<CoreAction>,
@@ -387,8 +387,8 @@ impl ChatCore {
             ClientLimitKind::TokensPerConnection => TOO_MANY_TOKENS,
             _ => TOO_MANY_TRIES,
         };
-        self.note_refusal_for(conn, verb, Some(user), LoginRefusalCause::Limit(limit), out);
-        self.send_refusal(to, Some(verb), Some(fault), out);
+        self.note_refusal_for(conn, request_type, Some(user), LoginRefusalCause::Limit(limit), out);
+        self.send_refusal(to, Some(request_type), Some(fault), out);
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };

@@ -31,7 +31,7 @@ impl ChatCore {
         request: AccountRequest<'_>,
         out: &mut Vec<CoreAction>,
     ) {
-        let verb = request.verb();
+        let request_type = request.request_type();
         match request {
             AccountRequest::Roster { after, watch } => {
                 self.want_presence(out);
@@ -40,19 +40,19 @@ impl ChatCore {
                 }
                 let after = after.map(|after| after.to_owned());
                 let (rows_max, bytes_max) = (ROSTER_ROWS_MAX, ROSTER_BYTES_MAX);
-                self.ask_store(to, user, verb, AccountJob::Roster { after, rows_max, bytes_max }, out);
+                self.ask_store(to, user, request_type, AccountJob::Roster { after, rows_max, bytes_max }, out);
             }
             AccountRequest::Profile(change) => {
-                self.ask_store(to, user, verb, AccountJob::ChangeProfile(*change), out);
+                self.ask_store(to, user, request_type, AccountJob::ChangeProfile(*change), out);
             }
-            AccountRequest::Block(BlockVerb::List) => self.ask_store(to, user, verb, AccountJob::Blocked, out),
+            AccountRequest::Block(BlockVerb::List) => self.ask_store(to, user, request_type, AccountJob::Blocked, out),
             AccountRequest::Block(BlockVerb::Block(other)) => self.change_blocked(to, user, (&other, true), out),
             AccountRequest::Block(BlockVerb::Unblock(other)) => self.change_blocked(to, user, (&other, false), out),
             AccountRequest::Password { old, new } => {
-                self.prove(to, user, verb, (old, CredentialCheckPurpose::ChangePassword(new)), out)
+                self.prove(to, user, request_type, (old, CredentialCheckPurpose::ChangePassword(new)), out)
             }
             AccountRequest::Delete { password } => {
-                self.prove(to, user, verb, (password, CredentialCheckPurpose::DeleteAccount), out)
+                self.prove(to, user, request_type, (password, CredentialCheckPurpose::DeleteAccount), out)
             }
         }
     }
@@ -61,13 +61,13 @@ impl ChatCore {
         &mut self,
         to: ReplyTo,
         user: UserSlot,
-        verb: RequestType,
+        request_type: RequestType,
         job: AccountJob,
         out: &mut Vec<CoreAction>,
     ) {
-        let request = self.ask(to, verb, out);
+        let request = self.ask(to, request_type, out);
         let user = self.users.get(user).name.clone();
-        self.submit_own(OwnAccountJob { request, user, request_type: verb }, job, out);
+        self.submit_own(OwnAccountJob { request, user, request_type }, job, out);
     }
 
     /// Submits a job, or refuses the request.

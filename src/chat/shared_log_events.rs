@@ -13,9 +13,9 @@ use crate::protocol::field::UserName;
 use crate::protocol::request::RequestType;
 
 /// The cause of a log-in's or sign-up's refusal with this fault.
-fn cause_of(verb: RequestType, fault: Option<ErrorReply>) -> LoginRefusalCause {
+fn cause_of(request_type: RequestType, fault: Option<ErrorReply>) -> LoginRefusalCause {
     match fault {
-        None if verb == RequestType::SignUp => LoginRefusalCause::NameTaken,
+        None if request_type == RequestType::SignUp => LoginRefusalCause::NameTaken,
         None => LoginRefusalCause::WrongPassword,
         Some(CROWDED) => LoginRefusalCause::QueueFull,
         Some(BUSY) => LoginRefusalCause::Busy,
@@ -67,19 +67,19 @@ impl ChatCore {
     pub(super) fn note_refusal(
         &self,
         conn: ConnId,
-        verb: Option<RequestType>,
+        request_type: Option<RequestType>,
         user: Option<UserName>,
         fault: Option<ErrorReply>,
         out: &mut Vec<CoreAction>,
     ) {
-        if let Some(verb) = verb.filter(|verb| pauses_input(*verb)) {
-            let cause = match cause_of(verb, fault) {
+        if let Some(request_type) = request_type.filter(|request_type| pauses_input(*request_type)) {
+            let cause = match cause_of(request_type, fault) {
                 LoginRefusalCause::Limit(ClientLimitKind::Requests) => {
                     LoginRefusalCause::Limit(self.request_limit(conn))
                 }
                 cause => cause,
             };
-            self.note_refusal_for(conn, verb, user, cause, out);
+            self.note_refusal_for(conn, request_type, user, cause, out);
         }
     }
 
@@ -87,7 +87,7 @@ impl ChatCore {
     pub(super) fn note_refusal_for(
         &self,
         conn: ConnId,
-        verb: RequestType,
+        request_type: RequestType,
         user: Option<UserName>,
         cause: LoginRefusalCause,
         out: &mut Vec<CoreAction>,
@@ -95,7 +95,7 @@ impl ChatCore {
         let Some(client) = self.client(conn) else {
             return;
         };
-        out.push(CoreAction::Log(match verb {
+        out.push(CoreAction::Log(match request_type {
             RequestType::SignUp => LogEvent::SignUpRefused { user, client, cause },
             RequestType::Password | RequestType::Account => {
                 LogEvent::ProofRefused { user: user.or_else(|| self.user_on(conn)), client, cause }

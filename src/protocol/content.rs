@@ -82,19 +82,19 @@ impl<'a> UnparsedContentFields<'a> {
     }
 }
 
-fn bad_input(verb: RequestType, form: Option<JsonContentForm>, id: &str, explanation: FaultText) -> BadInput {
-    BadInput { request_type: Some(verb), form, id: id.into(), code: ErrorCode::BadField, explanation }
+fn bad_input(request_type: RequestType, form: Option<JsonContentForm>, id: &str, explanation: FaultText) -> BadInput {
+    BadInput { request_type: Some(request_type), form, id: id.into(), code: ErrorCode::BadField, explanation }
 }
 
 /// The values of CONTENT, or the fault of CONTENT as a whole.
 fn values<'a>(
-    verb: RequestType,
+    request_type: RequestType,
     form: Option<JsonContentForm>,
     text: &'a str,
     keys: &'static [&'static str],
 ) -> Result<(JsonContentForm, UnparsedContentFields<'a>), BadInput> {
     let Some(form) = form else {
-        return Err(bad_input(verb, None, "", "CONTENT must be an object, or a string that holds one"));
+        return Err(bad_input(request_type, None, "", "CONTENT must be an object, or a string that holds one"));
     };
     let values = UnparsedContentFields::read(text, keys);
     // In the object form this was checked with the envelope. In a key it is a parse error, which is
@@ -104,11 +104,11 @@ fn values<'a>(
         && (values.is_some() || serde_json::from_str::<IgnoredAny>(text).is_ok())
     {
         let code = ErrorCode::BadJson;
-        return Err(BadInput { code, ..bad_input(verb, Some(form), "", LONE_SURROGATE) });
+        return Err(BadInput { code, ..bad_input(request_type, Some(form), "", LONE_SURROGATE) });
     }
     match values {
         Some(values) => Ok((form, values)),
-        None => Err(bad_input(verb, Some(form), "", "CONTENT must hold a JSON object")),
+        None => Err(bad_input(request_type, Some(form), "", "CONTENT must hold a JSON object")),
     }
 }
 
@@ -146,20 +146,21 @@ const PUBLIC_KEY: FaultText = "rsaPublicKey must be a string of at most 8192 byt
 
 /// TYPE 1 and 2, and the TYPEs that are words.
 pub(super) fn with_mid<'a>(
-    verb: RequestType,
+    request_type: RequestType,
     form: Option<JsonContentForm>,
     text: &'a str,
     mid: Option<MessageId<'a>>,
 ) -> Result<ClientRequest<'a>, BadInput> {
     let id: Box<str> = mid.as_ref().map_or_else(Box::default, |mid| mid.as_str().into());
-    let keys = match verb {
+    let keys = match request_type {
         RequestType::SignUp => SIGN_UP,
         RequestType::Login => LOG_IN,
         RequestType::Token => TOKEN,
-        _ => account::keys(verb),
+        _ => account::keys(request_type),
     };
-    let (form, values) = values(verb, form, text, keys).map_err(|error| BadInput { id: id.clone(), ..error })?;
-    let request = match verb {
+    let (form, values) =
+        values(request_type, form, text, keys).map_err(|error| BadInput { id: id.clone(), ..error })?;
+    let request = match request_type {
         RequestType::SignUp => {
             sign_up(&values).map(|(profile, secret)| ClientRequest::SignUp { mid, form, profile, secret })
         }
@@ -167,9 +168,9 @@ pub(super) fn with_mid<'a>(
             log_in(&values).map(|(user, credential)| ClientRequest::Login { mid, form, user, credential })
         }
         RequestType::Token => token(&values).map(|verb| ClientRequest::Token { mid, form, verb }),
-        _ => account::request(verb, &values).map(|request| ClientRequest::Account { mid, form, request }),
+        _ => account::request(request_type, &values).map(|request| ClientRequest::Account { mid, form, request }),
     };
-    request.map_err(|explanation| bad_input(verb, Some(form), &id, explanation))
+    request.map_err(|explanation| bad_input(request_type, Some(form), &id, explanation))
 }
 
 fn secret(text: &str, explanation: FaultText) -> Result<Secret, FaultText> {
@@ -219,17 +220,17 @@ fn token(values: &UnparsedContentFields<'_>) -> Result<TokenVerb, FaultText> {
 
 /// TYPE 4, 5 and 6.
 pub(super) fn without_mid<'a>(
-    verb: RequestType,
+    request_type: RequestType,
     form: Option<JsonContentForm>,
     text: &'a str,
 ) -> Result<ClientRequest<'a>, BadInput> {
-    let keys = match verb {
+    let keys = match request_type {
         RequestType::Message => MESSAGE,
         RequestType::Ack => ACK,
         _ => FRIEND,
     };
-    let (form, values) = values(verb, form, text, keys)?;
-    let request = match verb {
+    let (form, values) = values(request_type, form, text, keys)?;
+    let request = match request_type {
         RequestType::Message => message(&values, form),
         RequestType::Ack => ack(&values, form),
         _ => friend(&values, form),
@@ -237,12 +238,12 @@ pub(super) fn without_mid<'a>(
     request.map_err(|explanation| {
         // The id is given even if something else is wrong, so that the client knows which request
         // failed. An ack has none.
-        let id = if verb == RequestType::Ack {
+        let id = if request_type == RequestType::Ack {
             None
         } else {
             values.raw[0].and_then(string).and_then(|id| MessageId::new(id).ok())
         };
-        bad_input(verb, Some(form), id.as_ref().map_or("", |id| id.as_str()), explanation)
+        bad_input(request_type, Some(form), id.as_ref().map_or("", |id| id.as_str()), explanation)
     })
 }
 

@@ -99,7 +99,7 @@ fn read_keys(text: &str) -> Result<RawEnvelopeValues<'_>, BadInput> {
 }
 
 /// TYPE as a string or a number.
-fn verb(raw: &str) -> Option<RequestType> {
+fn request_type(raw: &str) -> Option<RequestType> {
     let spelled;
     let digits = match raw.strip_prefix('"') {
         None => raw,
@@ -177,19 +177,19 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<Cl
         return Err(BadInput::unreadable(ErrorCode::BadJson, LONE_SURROGATE));
     }
     let mid = parse_mid(keys.mid);
-    let Some(verb) = keys.kind.and_then(verb) else {
+    let Some(request_type) = keys.kind.and_then(request_type) else {
         let id = mid.ok().flatten().map_or_else(Box::default, |id| id.as_str().into());
         let explanation = if keys.kind.is_some() { "this TYPE is not known" } else { "the envelope lacks its TYPE" };
         return Err(BadInput { request_type: None, form: None, id, code: ErrorCode::UnknownType, explanation });
     };
     let bad = |explanation, id: Box<str>| BadInput {
-        request_type: Some(verb),
+        request_type: Some(request_type),
         form: None,
         id,
         code: ErrorCode::BadField,
         explanation,
     };
-    match verb {
+    match request_type {
         RequestType::Heartbeat => {
             Ok(ClientRequest::Heartbeat { mid: mid.map_err(|explanation| bad(explanation, Box::default()))? })
         }
@@ -199,12 +199,12 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<Cl
         }
         RequestType::Message | RequestType::Ack | RequestType::Friend => {
             let (form, inner) = read_content_form(keys.content, scratch);
-            content::without_mid(verb, form, inner)
+            content::without_mid(request_type, form, inner)
         }
         _ => {
             let (form, inner) = read_content_form(keys.content, scratch);
             let mid = mid.map_err(|explanation| BadInput { form, ..bad(explanation, Box::default()) })?;
-            content::with_mid(verb, form, inner, mid)
+            content::with_mid(request_type, form, inner, mid)
         }
     }
 }

@@ -190,7 +190,7 @@ pub enum ClientRequest<'a> {
 impl AccountRequest<'_> {
     /// Its TYPE.
     #[must_use]
-    pub fn verb(&self) -> RequestType {
+    pub fn request_type(&self) -> RequestType {
         match self {
             Self::Roster { .. } => RequestType::Roster,
             Self::Profile(_) => RequestType::Profile,

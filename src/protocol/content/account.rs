@@ -14,8 +14,8 @@ const BLOCK: &[&str] = &["block", "unblock"];
 const ACCOUNT: &[&str] = &["want", "PASS"];
 
 /// The known keys of this TYPE.
-pub(super) fn keys(verb: RequestType) -> &'static [&'static str] {
-    match verb {
+pub(super) fn keys(request_type: RequestType) -> &'static [&'static str] {
+    match request_type {
         RequestType::Roster => ROSTER,
         RequestType::Profile => PROFILE,
         RequestType::Password => PASSWORD,
@@ -25,10 +25,10 @@ pub(super) fn keys(verb: RequestType) -> &'static [&'static str] {
 }
 
 pub(super) fn request<'a>(
-    verb: RequestType,
+    request_type: RequestType,
     values: &UnparsedContentFields<'a>,
 ) -> Result<AccountRequest<'a>, FaultText> {
-    match verb {
+    match request_type {
         RequestType::Roster => roster(values),
         RequestType::Profile => profile(values).map(|change| AccountRequest::Profile(Box::new(change))),
         RequestType::Password => password(values),
@@ -100,7 +100,7 @@ mod tests {
             match parse(envelope.as_bytes(), &mut ContentBuffer::default()) {
                 Ok(ClientRequest::Account { mid, form: found, request }) => {
                     assert_eq!((mid.as_ref().map(|mid| mid.as_str()), found), (Some("a1"), form));
-                    format!("{:?} {request:?}", request.verb())
+                    format!("{:?} {request:?}", request.request_type())
                 }
                 Ok(other) => panic!("{other:?}"),
                 Err(bad) => {
