@@ -78,8 +78,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an owner that was asked for too early is believed",
         "src/chat/cluster/owner_notices.rs",
-        "            OwnerLookupState::Asked => notice.lookup = OwnerLookupState::AskedTooEarly,",
-        "            OwnerLookupState::Asked => {}",
+        "            OwnerLookupState::Reading => notice.lookup = OwnerLookupState::ReadingTooEarly,",
+        "            OwnerLookupState::Reading => {}",
     ),
     of(
         "that records were missed changes nothing",

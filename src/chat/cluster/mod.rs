@@ -99,7 +99,7 @@ pub(super) struct ClusterState {
     /// Users whose owner is still to be told something; each is retained.
     owner_notices: BTreeMap<UserSlot, owner_notices::PendingOwnerNotice>,
     /// Those of them whose owner must be read. It may be known by now.
-    to_ask: BTreeSet<UserSlot>,
+    owners_to_read: BTreeSet<UserSlot>,
     /// There were too many: all nodes look at all lists.
     tells_all_nodes: bool,
     dirty: dirty::UnannouncedMessages,
@@ -179,7 +179,7 @@ impl ClusterState {
         assert_eq!(claims_at, self.claims_at);
         assert!(self.claims_to_ask.iter().is_sorted_by_key(|to_ask| to_ask.0));
         let mut waiting = self.owner_notices.iter().filter(|(_, notice)| notice.waits()).map(|(user, _)| user);
-        assert!(waiting.all(|user| self.to_ask.contains(user)));
+        assert!(waiting.all(|user| self.owners_to_read.contains(user)));
         self.dirty.check(|user| self.owner_notices.contains_key(&user));
         self.inherited.check();
         assert!(self.timer_set || !self.waits(), "a waiting notice is tried again");
@@ -194,7 +194,7 @@ impl ClusterState {
 
     /// Is there an operation to be repeated?
     fn waits(&self) -> bool {
-        let is_idle = self.to_ask.is_empty()
+        let is_idle = self.owners_to_read.is_empty()
             && self.releases.is_empty()
             && self.claims.is_empty()
             && self.forced_logouts.is_empty();
@@ -211,7 +211,7 @@ impl ClusterState {
             + self.releases.len() * OF_TREE * size_of::<(UserSlot, release::UserRelease)>()
             + self.claimable_users.memory_bytes()
             + self.owner_notices.len() * OF_TREE * size_of::<(UserSlot, owner_notices::PendingOwnerNotice)>()
-            + self.to_ask.len() * OF_TREE * size_of::<UserSlot>()
+            + self.owners_to_read.len() * OF_TREE * size_of::<UserSlot>()
             + self.dirty.memory_bytes()
             + self.unsaved_messages.memory_bytes()
             + self.inherited.memory_bytes()
@@ -241,7 +241,7 @@ impl ChatCore {
             releases: BTreeMap::new(),
             claimable_users: release::ClaimableUsers::default(),
             owner_notices: BTreeMap::new(),
-            to_ask: BTreeSet::new(),
+            owners_to_read: BTreeSet::new(),
             tells_all_nodes: false,
             dirty: dirty::UnannouncedMessages::default(),
             inherited: inherited::InheritedReceivers::default(),
@@ -296,7 +296,7 @@ impl ChatCore {
         }
         if !changes.nodes.is_empty() {
             self.consider_claims(&changes.nodes, out);
-            self.ask_owners(out);
+            self.read_waiting_owners(out);
         }
         self.order_endings(true, out);
         self.end_questions(out);
@@ -376,7 +376,7 @@ impl ChatCore {
             cluster.timer_set = false;
         }
         self.tell_all_nodes(out);
-        self.ask_owners(out);
+        self.read_waiting_owners(out);
         self.retry_releases(out);
         self.ask_for_claims(out);
         self.order_endings(false, out);

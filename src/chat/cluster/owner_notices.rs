@@ -23,9 +23,9 @@ enum OwnerLookupState {
     /// The read is still to be submitted.
     Waits,
     /// The read is in progress.
-    Asked,
+    Reading,
     /// The read is in progress, but began before the latest change: one more read must follow.
-    AskedTooEarly,
+    ReadingTooEarly,
 }
 
 /// A notice that the owner of a user must still get.
@@ -140,8 +140,8 @@ impl ChatCore {
         notice.scope.pushes |= what.pushes;
         notice.scope.friends |= what.friends;
         match notice.lookup {
-            OwnerLookupState::Asked => notice.lookup = OwnerLookupState::AskedTooEarly,
-            OwnerLookupState::Waits | OwnerLookupState::AskedTooEarly => {}
+            OwnerLookupState::Reading => notice.lookup = OwnerLookupState::ReadingTooEarly,
+            OwnerLookupState::Waits | OwnerLookupState::ReadingTooEarly => {}
         }
         if let Some(sender) = sender {
             cluster.dirty.insert(self.users.hash(self.users.get(sender).name.as_str()), user);
@@ -149,7 +149,7 @@ impl ChatCore {
         if is_new {
             self.users.retain(user);
         }
-        self.ask_owner(user, out);
+        self.read_owner(user, out);
     }
 
     /// There is no room for one more notice, so all nodes will look at all lists.
@@ -183,40 +183,40 @@ impl ChatCore {
     }
 
     /// Returns `false` if the store accepts no more jobs.
-    fn ask_owner(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) -> bool {
+    fn read_owner(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) -> bool {
         if !self.pending_notice_mut(user).is_some_and(|notice| notice.waits()) {
             return true;
         }
         let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
-        let is_asked = self.submit(job, JobPurpose::Owner(user), out).is_ok();
-        if let Some(notice) = self.pending_notice_mut(user).filter(|_| is_asked) {
-            notice.lookup = OwnerLookupState::Asked;
+        let is_submitted = self.submit(job, JobPurpose::Owner(user), out).is_ok();
+        if let Some(notice) = self.pending_notice_mut(user).filter(|_| is_submitted) {
+            notice.lookup = OwnerLookupState::Reading;
         }
-        if !is_asked {
-            self.ask_owner_later(user);
+        if !is_submitted {
+            self.read_owner_later(user);
         }
-        is_asked
+        is_submitted
     }
 
-    fn ask_owner_later(&mut self, user: UserSlot) {
+    fn read_owner_later(&mut self, user: UserSlot) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.to_ask.insert(user);
+            cluster.owners_to_read.insert(user);
         }
         self.arm_cluster();
     }
 
     /// Reads again the owners that are not known, as far as the store accepts jobs.
-    pub(super) fn ask_owners(&mut self, out: &mut Vec<CoreAction>) {
+    pub(super) fn read_waiting_owners(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
-        let mut waiting = std::mem::take(&mut cluster.to_ask);
+        let mut waiting = std::mem::take(&mut cluster.owners_to_read);
         while let Some(user) = waiting.pop_first() {
             step_count::count(1);
-            if !self.ask_owner(user, out) {
+            if !self.read_owner(user, out) {
                 break;
             }
         }
         if let Some(cluster) = &mut self.cluster {
-            cluster.to_ask.append(&mut waiting);
+            cluster.owners_to_read.append(&mut waiting);
         }
     }
 
@@ -228,29 +228,31 @@ impl ChatCore {
         };
         // Until this call ends, the read counts as in progress: if the call adds something to the
         // notice, one more read must follow.
-        let is_late = notice.lookup == OwnerLookupState::Asked;
+        let is_recent_enough = notice.lookup == OwnerLookupState::Reading;
         let what = notice.scope;
         let owner = Self::owner_in(outcome);
         let senders = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.dirty.senders_to(user));
-        let is_told = is_late && owner.is_some_and(|owner| self.notify_owner_node((user, &senders), owner, what, out));
+        let is_told =
+            is_recent_enough && owner.is_some_and(|owner| self.notify_owner_node((user, &senders), owner, what, out));
         if let Some(owner) = owner.filter(|_| is_told) {
             self.on_receiver_owner_read(user, owner, out);
         }
         let Some(notice) = self.pending_notice_mut(user) else { return };
-        let must_read_again = std::mem::replace(&mut notice.lookup, OwnerLookupState::Waits) != OwnerLookupState::Asked;
+        let must_read_again =
+            std::mem::replace(&mut notice.lookup, OwnerLookupState::Waits) != OwnerLookupState::Reading;
         if must_read_again && owner.is_some() {
-            self.ask_owner(user, out);
+            self.read_owner(user, out);
         } else if is_told {
             self.finish_owner_notice(user);
         } else {
-            self.ask_owner_later(user);
+            self.read_owner_later(user);
         }
     }
 
     fn finish_owner_notice(&mut self, user: UserSlot) {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.owner_notices.remove(&user);
-        cluster.to_ask.remove(&user);
+        cluster.owners_to_read.remove(&user);
         cluster.dirty.remove(user);
         cluster.remove_told_losses(self.now.mono_ms);
         self.users.release(user);
