@@ -243,7 +243,7 @@ impl Deliveries {
     }
 
     /// The slot that the next delivery will get, if none is removed before.
-    pub(super) fn next_place(&self) -> u32 {
+    pub(super) fn next_slot(&self) -> u32 {
         self.slab.vacant_key() as u32
     }
 

@@ -37,7 +37,7 @@ pub(super) struct UnsavedMessages {
     /// The number of messages of all senders.
     len: usize,
     /// The slot of the next delivery.
-    next_place: u32,
+    next_slot: u32,
 }
 
 fn is_open(user: UserSlot, found: &Delivery) -> bool {
@@ -53,7 +53,7 @@ fn is_awaited(user: UserSlot, found: &Delivery) -> bool {
 
 impl UnsavedMessages {
     fn note(&mut self, deliveries: &Deliveries) {
-        let place = std::mem::replace(&mut self.next_place, deliveries.next_place());
+        let place = std::mem::replace(&mut self.next_slot, deliveries.next_slot());
         let Some((delivery, found)) = deliveries.at(place) else { return };
         let Some(sender) = found.sender.filter(|&sender| is_open(sender, found)) else { return };
         self.insert(sender, delivery);
