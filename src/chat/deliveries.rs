@@ -34,7 +34,7 @@ pub(super) enum PushSaveState {
     Full,
     /// The save failed after this node had handed the push over to another node. The server does
     /// not retry; an ack may still make the push durable.
-    Refused,
+    FailedAfterHandOver,
     /// Another node has taken the push, and has to make it durable.
     Foreign,
 }

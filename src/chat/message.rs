@@ -127,7 +127,7 @@ impl ChatCore {
         match save {
             // It is in its save delay.
             PushSaveState::None => {}
-            PushSaveState::Failed | PushSaveState::Full | PushSaveState::Refused => {
+            PushSaveState::Failed | PushSaveState::Full | PushSaveState::FailedAfterHandOver => {
                 self.queue_answer_deadline(waiter.due_ms, AnswerDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }

@@ -26,7 +26,7 @@ impl ChatCore {
         let unsaved = |found: &&mut Delivery| match found.save_state {
             PushSaveState::None | PushSaveState::Failed | PushSaveState::Full => true,
             // If the sender has sent it again, it comes after all messages until now.
-            PushSaveState::Refused => found.waits(),
+            PushSaveState::FailedAfterHandOver => found.waits(),
             PushSaveState::InFlight | PushSaveState::Done | PushSaveState::Foreign => false,
         };
         let Some(found) = self.deliveries.get_mut(delivery).filter(unsaved) else {
@@ -128,7 +128,7 @@ impl ChatCore {
     ) {
         let is_handed_over = self.keep_refused(delivery);
         if let Some(found) = self.deliveries.get_mut(delivery) {
-            found.save_state = if is_handed_over { PushSaveState::Refused } else { save };
+            found.save_state = if is_handed_over { PushSaveState::FailedAfterHandOver } else { save };
             if self.cluster.is_some() && !is_handed_over && !self.users.is_here(found.receiver) {
                 // Another node may have read later messages of this sender already: a refused one
                 // may not follow them.

@@ -282,7 +282,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a handed-over message that is refused is saved when its sender moves",
         "src/chat/saving.rs",
-        "found.save_state = if is_handed_over { PushSaveState::Refused } else { save };",
+        "found.save_state = if is_handed_over { PushSaveState::FailedAfterHandOver } else { save };",
         "found.save_state = save;",
     ),
     of(

@@ -445,7 +445,7 @@ impl ChatCore {
             found.is_listed = false;
             match found.save_state {
                 PushSaveState::Done => saved.push(delivery),
-                PushSaveState::Refused => self.release_delivery(delivery),
+                PushSaveState::FailedAfterHandOver => self.release_delivery(delivery),
                 PushSaveState::InFlight => {} // The owner is told of any outcome.
                 PushSaveState::None | PushSaveState::Failed | PushSaveState::Full | PushSaveState::Foreign => {
                     unsaved.push(delivery)

@@ -44,10 +44,10 @@ fn is_open(user: UserSlot, found: &Delivery) -> bool {
     found.sender == Some(user) && !found.is_durable
 }
 
-/// Will it be acked or saved? A push for which there is no room may not be, nor one that was
-/// refused after it was handed over.
+/// Will it be acked or saved? A push for which there is no room may not be, nor one whose save
+/// failed after it was handed over.
 fn is_awaited(user: UserSlot, found: &Delivery) -> bool {
-    let is_given_up = matches!(found.save_state, PushSaveState::Full | PushSaveState::Refused);
+    let is_given_up = matches!(found.save_state, PushSaveState::Full | PushSaveState::FailedAfterHandOver);
     is_open(user, found) && (!is_given_up || found.waits())
 }
 
