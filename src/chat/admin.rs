@@ -11,7 +11,7 @@ use super::contract::{
 };
 use super::job::JobPurpose;
 use super::proof::CHANGED_ELSEWHERE;
-use super::users::UserLocation;
+use super::users::UserRoute;
 use super::wheel::TimerId;
 use super::{ChatCore, ChatTimer};
 use crate::protocol::error::ErrorCode;
@@ -222,14 +222,14 @@ impl ChatCore {
         }
         let route = self.users.find(user.as_str()).map(|user| self.users.route(user));
         match route {
-            Some(UserLocation::Here(conn)) => {
+            Some(UserRoute::Here(conn)) => {
                 if let Some(client) = self.client(conn) {
                     out.push(CoreAction::Log(LogEvent::ForcedLogout { user: user.clone(), client }));
                 }
                 self.close_with_error(conn, fault, close_cause, out);
                 true
             }
-            Some(UserLocation::Away | UserLocation::Elsewhere) | None => false,
+            Some(UserRoute::Away | UserRoute::Elsewhere) | None => false,
         }
     }
 

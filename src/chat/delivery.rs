@@ -13,7 +13,7 @@ use super::ids::DeliveryRef;
 use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::mailbox::MailboxBackfillState;
-use super::users::UserLocation;
+use super::users::UserRoute;
 use super::{AnswerDeadline, ChatCore, ChatTimer};
 use crate::protocol::push::{Push, PushBody};
 use crate::protocol::reply::{Reply, ReplyId};
@@ -40,10 +40,10 @@ impl ChatCore {
         let (receiver, weight) = (found.receiver, found.weight_bytes());
         let user = self.users.get_mut(receiver);
         let online = match user.route() {
-            UserLocation::Here(_) => true,
-            UserLocation::Elsewhere if HANDS_OVER => return self.deliver_to_other_node(delivery, out),
+            UserRoute::Here(_) => true,
+            UserRoute::Elsewhere if HANDS_OVER => return self.deliver_to_other_node(delivery, out),
             // The next log-in reads it.
-            UserLocation::Away | UserLocation::Elsewhere => false,
+            UserRoute::Away | UserRoute::Elsewhere => false,
         };
         if online && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(MailboxBackfillState::Live)));
@@ -127,7 +127,7 @@ impl ChatCore {
     /// Sends the pushes that can be sent for the first time.
     pub(super) fn pump(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let entry = self.users.get_mut(user);
-        let (UserLocation::Here(conn), Some(list)) = (entry.route(), &mut entry.list) else {
+        let (UserRoute::Here(conn), Some(list)) = (entry.route(), &mut entry.list) else {
             return;
         };
         let Some(session) = self.sessions.get(conn).filter(|session| !session.is_output_blocked) else {
@@ -163,7 +163,7 @@ impl ChatCore {
             return;
         };
         list.cursor.timer = None;
-        let UserLocation::Here(conn) = route else {
+        let UserRoute::Here(conn) = route else {
             return;
         };
         let Some(session) = self.sessions.get(conn) else {

@@ -8,7 +8,7 @@ use super::friend_op::UserPair;
 use super::friendship_ops::RETRY_MS;
 use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::users::UserLocation;
+use super::users::UserRoute;
 use super::{ChatCore, ChatTimer};
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
@@ -149,9 +149,9 @@ impl ChatCore {
     fn search_push(&mut self, receiver: UserSlot, seq: u64, out: &mut Vec<CoreAction>) {
         let entry = self.users.get(receiver);
         match entry.route() {
-            UserLocation::Here(_) => {}
+            UserRoute::Here(_) => {}
             // The receiver's next log-in reads it, or the node on which they are.
-            UserLocation::Away | UserLocation::Elsewhere => {
+            UserRoute::Away | UserRoute::Elsewhere => {
                 self.notify_owner(receiver, RereadScope::PUSHES, None, out);
                 return self.users.release(receiver);
             }

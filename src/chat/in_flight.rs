@@ -14,7 +14,7 @@ use super::contract::{ConnId, CoreAction, Job};
 use super::ids::DeliveryRef;
 use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::users::UserLocation;
+use super::users::UserRoute;
 
 /// One user may have the free room divided by this in flight.
 const PART_OF_FREE: usize = 16;
@@ -173,9 +173,9 @@ impl ChatCore {
 
     fn settle_requests_of_user(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         match self.users.route(user) {
-            UserLocation::Here(conn) => self.settle_requests(conn, out),
+            UserRoute::Here(conn) => self.settle_requests(conn, out),
             // The load belongs to the user: the next log-in takes what is left of it into account.
-            UserLocation::Away | UserLocation::Elsewhere => {}
+            UserRoute::Away | UserRoute::Elsewhere => {}
         }
     }
 

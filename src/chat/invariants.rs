@@ -8,7 +8,7 @@ use super::ids::{LoginAttemptId, UserSlot};
 use super::in_flight::units;
 use super::job::JobPurpose;
 use super::login_state::LoginState;
-use super::users::UserLocation;
+use super::users::UserRoute;
 use crate::protocol::request::RequestType;
 use std::collections::{HashMap, HashSet};
 
@@ -208,7 +208,7 @@ impl ChatCore {
                 continue;
             };
             assert_eq!(online.insert(user, conn), None, "two live connections of one user");
-            assert_eq!(self.users.route(user), UserLocation::Here(conn));
+            assert_eq!(self.users.route(user), UserRoute::Here(conn));
         }
         for (id, user, _) in self.users.iter() {
             assert_eq!(

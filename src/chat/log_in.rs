@@ -23,7 +23,7 @@ use super::login_state::{
 };
 use super::own_op::CredentialCheckPurpose;
 use super::tries::{AdmittedTry, CredentialTryOutcome};
-use super::users::UserLocation;
+use super::users::UserRoute;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
@@ -432,7 +432,7 @@ impl ChatCore {
         self.remove_remote(user, out);
         let older = self.users.set_route_here(user, conn);
         match older {
-            UserLocation::Here(older) if older != conn => {
+            UserRoute::Here(older) if older != conn => {
                 // Nobody is logged in on it now, so that its close does not end the user's list.
                 if let Some(session) = self.sessions.get_mut(older) {
                     session.user = None;
@@ -442,9 +442,9 @@ impl ChatCore {
                 }
                 self.close_with_error(older, REPLACED, CoreCloseCause::Replaced, out);
             }
-            UserLocation::Here(_) | UserLocation::Away | UserLocation::Elsewhere => {}
+            UserRoute::Here(_) | UserRoute::Away | UserRoute::Elsewhere => {}
         }
-        debug_assert_eq!(read.is_some(), older == UserLocation::Away, "a user who was not online is read, in turn");
+        debug_assert_eq!(read.is_some(), older == UserRoute::Away, "a user who was not online is read, in turn");
         if let Some(LoadedLoginData { friends, page, epoch }) = read {
             self.owns_from_now_on(user, epoch);
             self.users.set_friends(user, &friends);

@@ -14,7 +14,7 @@ use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::login_state::{LoginEvent, LoginInProgress, LoginState, fault_of};
 use super::own_op::{CredentialCheckPurpose, OwnAccountJob, PendingPasswordChange};
-use super::users::UserLocation;
+use super::users::UserRoute;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::reply::Reply;
@@ -117,10 +117,10 @@ impl ChatCore {
         self.logins.bar(&user, LoginRefusalCause::WrongPassword);
         let conn = self.requests.get(request).map(|pending| pending.conn);
         match self.users.find(user.as_str()).map(|user| self.users.route(user)) {
-            Some(UserLocation::Here(other)) if Some(other) != conn => {
+            Some(UserRoute::Here(other)) if Some(other) != conn => {
                 self.close_with_error(other, CHANGED_ELSEWHERE, CoreCloseCause::Replaced, out);
             }
-            Some(UserLocation::Here(_) | UserLocation::Away | UserLocation::Elsewhere) | None => {}
+            Some(UserRoute::Here(_) | UserRoute::Away | UserRoute::Elsewhere) | None => {}
         }
         let client = conn.and_then(|conn| self.client(conn));
         out.push(CoreAction::Log(LogEvent::PasswordChanged { user: user.clone(), client }));

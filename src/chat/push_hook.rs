@@ -11,7 +11,7 @@ use super::contract::{CoreAction, CoreSettings, Job, JobOutcome, PushHookNotice,
 use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::mailbox::MailboxBackfillState;
-use super::users::UserLocation;
+use super::users::UserRoute;
 use super::wheel::TimerId;
 use super::{ChatCore, ChatTimer};
 use slab::Slab;
@@ -341,8 +341,8 @@ impl ChatCore {
     /// The time of a watch is over: does its push still wait?
     fn look_whether_it_waits(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         match self.users.route(user) {
-            UserLocation::Here(_) => self.look_at_list_of(user, out),
-            UserLocation::Away | UserLocation::Elsewhere => {
+            UserRoute::Here(_) => self.look_at_list_of(user, out),
+            UserRoute::Away | UserRoute::Elsewhere => {
                 if let Some(hook) = &mut self.push_hook {
                     hook.is_due(user);
                 }

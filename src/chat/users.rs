@@ -2,7 +2,7 @@
 //! friends.
 //!
 //! A user is in the table as long as something refers to them: a connection, a friend's list, a
-//! delivery, a job. Only this module answers where a user is: see [`UserLocation`].
+//! delivery, a job. Only this module answers where a user is: see [`UserRoute`].
 
 use super::ack_list::AckList;
 use super::contract::ConnId;
@@ -16,7 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Where a user is. Callers match on all variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UserLocation {
+pub(super) enum UserRoute {
     /// Online, on this connection.
     Here(ConnId),
     /// On no connection of this server: pushes for the user go to the store.
@@ -26,7 +26,7 @@ pub(super) enum UserLocation {
     Elsewhere,
 }
 
-impl UserLocation {
+impl UserRoute {
     /// The connection, if the user is online here.
     pub(super) fn local_conn(self) -> Option<ConnId> {
         match self {
@@ -47,7 +47,7 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 pub(super) struct UserState {
     pub(super) name: UserName,
     /// Where the user is. Read by [`UserState::route`] only.
-    location: UserLocation,
+    route: UserRoute,
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserSlot]>,
     /// Their ACK list; released when it has been empty for a while.
@@ -61,8 +61,8 @@ pub(super) struct UserState {
 
 impl UserState {
     /// Where are they?
-    pub(super) fn route(&self) -> UserLocation {
-        self.location
+    pub(super) fn route(&self) -> UserRoute {
+        self.route
     }
 
     /// Are they online on this server?
@@ -138,7 +138,7 @@ impl Users {
         let hash = self.hash(name.as_str());
         let slot = self.slab.insert(UserState {
             name: name.clone(),
-            location: UserLocation::Away,
+            route: UserRoute::Away,
             friends: Box::default(),
             list: None,
             loading: None,
@@ -201,7 +201,7 @@ impl Users {
     }
 
     /// Where is this user?
-    pub(super) fn route(&self, user: UserSlot) -> UserLocation {
+    pub(super) fn route(&self, user: UserSlot) -> UserRoute {
         self.get(user).route()
     }
 
@@ -211,24 +211,24 @@ impl Users {
     }
 
     /// From now on the user is on this connection. Returns where the user was before.
-    pub(super) fn set_route_here(&mut self, user: UserSlot, conn: ConnId) -> UserLocation {
-        std::mem::replace(&mut self.get_mut(user).location, UserLocation::Here(conn))
+    pub(super) fn set_route_here(&mut self, user: UserSlot, conn: ConnId) -> UserRoute {
+        std::mem::replace(&mut self.get_mut(user).route, UserRoute::Here(conn))
     }
 
     /// The user is on no connection any more.
     pub(super) fn set_route_away(&mut self, user: UserSlot) {
-        self.get_mut(user).location = UserLocation::Away;
+        self.get_mut(user).route = UserRoute::Away;
     }
 
     /// Notes that the user, who is not here, is on another node.
     pub(super) fn set_route_elsewhere(&mut self, user: UserSlot) {
         debug_assert!(!self.is_here(user), "a user is in one place");
-        self.get_mut(user).location = UserLocation::Elsewhere;
+        self.get_mut(user).route = UserRoute::Elsewhere;
     }
 
     /// Forgets that the user is on another node.
     pub(super) fn clear_route_elsewhere(&mut self, user: UserSlot) {
-        if self.route(user) == UserLocation::Elsewhere {
+        if self.route(user) == UserRoute::Elsewhere {
             self.set_route_away(user);
         }
     }

@@ -4,7 +4,7 @@
 //! go in the meantime may be missed.
 
 use super::super::contract::{AdminAnswer, AdminTicket, CoreAction, OnlineUser};
-use super::super::users::UserLocation;
+use super::super::users::UserRoute;
 use super::super::{ChatCore, ChatTimer};
 use crate::protocol::field::UserName;
 use std::collections::BinaryHeap;
@@ -98,8 +98,8 @@ impl ChatCore {
     pub(in super::super) fn online_user(&self, name: &UserName) -> Option<OnlineUser> {
         let user = self.users.get(self.users.find(name.as_str())?);
         let conn = match user.route() {
-            UserLocation::Here(conn) => conn,
-            UserLocation::Away | UserLocation::Elsewhere => return None,
+            UserRoute::Here(conn) => conn,
+            UserRoute::Away | UserRoute::Elsewhere => return None,
         };
         let outstanding = user.list.as_ref().map_or(0, |list| list.cursor.outstanding_len());
         Some(OnlineUser {

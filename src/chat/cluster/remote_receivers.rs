@@ -12,7 +12,7 @@ use super::super::ChatCore;
 use super::super::contract::CoreAction;
 use super::super::deliveries::PushSaveState;
 use super::super::ids::{DeliveryRef, UserSlot};
-use super::super::users::UserLocation;
+use super::super::users::UserRoute;
 use super::contract::{BusRecord, NodeId, NodeIncarnation, NodeMessage, UserOwner};
 use super::{RereadScope, step_count};
 use crate::protocol::field::UserName;
@@ -379,7 +379,7 @@ impl ChatCore {
 
     /// The receiver logs in here, or belongs to another node now.
     pub(in super::super) fn remove_remote(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
-        if self.users.route(user) == UserLocation::Elsewhere {
+        if self.users.route(user) == UserRoute::Elsewhere {
             self.end_direct(user, out);
             self.remove_unused_remote(user);
         }
@@ -412,7 +412,7 @@ impl ChatCore {
     pub(in super::super) fn keep_refused(&mut self, delivery: DeliveryRef) -> bool {
         let Some(found) = self.deliveries.get(delivery) else { return false };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
-        if self.users.route(receiver) != UserLocation::Elsewhere {
+        if self.users.route(receiver) != UserRoute::Elsewhere {
             return false;
         }
         let Some(remotes) = self.remotes() else { return false };
