@@ -31,7 +31,7 @@
 use super::contract::{AddressKey, ClientLimitKind, ConnId, CoreSettings};
 use super::session::ConnectionSession;
 use super::throttle::{RateLimit, Throttle};
-use super::trust::{KnownLoginAddresses, SLOTS};
+use super::trust::{SLOTS, TrustedAddresses};
 use crate::protocol::field::UserName;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -92,7 +92,7 @@ pub(super) struct AuthAttemptLimiter {
     /// They differ from the remembered password and were never hashed.
     unhashed: GuessThrottles,
     sign_ups_by_address: Throttle,
-    trust: KnownLoginAddresses,
+    trust: TrustedAddresses,
     /// Tries that are admitted and not settled.
     #[cfg(debug_assertions)]
     open: usize,
@@ -171,7 +171,7 @@ impl AuthAttemptLimiter {
             wrong: GuessThrottles::default(),
             unhashed: GuessThrottles::default(),
             sign_ups_by_address: Throttle::default(),
-            trust: KnownLoginAddresses::default(),
+            trust: TrustedAddresses::default(),
             #[cfg(debug_assertions)]
             open: 0,
         }
