@@ -62,7 +62,7 @@ fn value(shape: Shape, name: &str, one: &Measured) -> Value {
 /// The goals against the relay (a share of its messages per CPU second) and against mosquitto (a
 /// part of its CPU).
 fn goals(report: &mut Report, shape: Shape, all: &[Windows]) {
-    let times = |one, other| messages::cpu_times(all, one, other);
+    let times = |one, other| messages::cpu_ratio(all, one, other);
     let relay_share = match shape.name {
         "50x16x100" => Some(0.40),
         "500x4x100" => Some(0.60),

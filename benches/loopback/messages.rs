@@ -204,7 +204,7 @@ pub fn measure_shape(
 /// The CPU time that `one` needs for a message, divided by that of `other`, as the median over all
 /// rounds of windows. The two windows of a round follow each other directly, so that a slow machine
 /// affects both.
-pub fn cpu_times(all: &[Windows], one: &str, other: &str) -> Option<f64> {
+pub fn cpu_ratio(all: &[Windows], one: &str, other: &str) -> Option<f64> {
     let of = |name: &str| all.iter().find(|(contender, _)| contender.name == name).map(|(_, windows)| windows);
     Some(median(of(one)?.iter().zip(of(other)?).map(|(one, other)| one.cpu_us / other.cpu_us)))
 }

@@ -42,7 +42,7 @@ fn messages(starter: &Starter, settings: &Settings, report: &mut Report) -> Fall
         message_rows::add(&mut table, report, shape, contender.name, &messages::middle(windows));
     }
     report.table(table);
-    if let Some(times) = messages::cpu_times(&all, TLS, RAW) {
+    if let Some(times) = messages::cpu_ratio(&all, TLS, RAW) {
         report.at_most(&format!("{}: TLS, of raw", shape.name), times * 100.0, MESSAGE_PERCENT_MAX, " %");
     }
     Ok(())

@@ -363,10 +363,10 @@ impl<S: NonblockingStream> Hub<S> {
             CoreAction::Presence { conn, form, user, online } => {
                 self.write(conn, false, |out| write_presence(out, form, &user, online));
             }
-            CoreAction::Pause { conn } => self.set_waits(conn, InputWaitReasons::PAUSED, true),
-            CoreAction::Resume { conn } => self.set_waits(conn, InputWaitReasons::PAUSED, false),
-            CoreAction::PauseRequests { conn } => self.set_waits(conn, InputWaitReasons::REQUESTS_PAUSED, true),
-            CoreAction::ResumeRequests { conn } => self.set_waits(conn, InputWaitReasons::REQUESTS_PAUSED, false),
+            CoreAction::Pause { conn } => self.set_wait_reason(conn, InputWaitReasons::PAUSED, true),
+            CoreAction::Resume { conn } => self.set_wait_reason(conn, InputWaitReasons::PAUSED, false),
+            CoreAction::PauseRequests { conn } => self.set_wait_reason(conn, InputWaitReasons::REQUESTS_PAUSED, true),
+            CoreAction::ResumeRequests { conn } => self.set_wait_reason(conn, InputWaitReasons::REQUESTS_PAUSED, false),
             CoreAction::LoggedIn { conn } => {
                 if let Some(known) = self.conns.get_mut(conn) {
                     known.had_login = true;
@@ -399,11 +399,11 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Sets or clears a reason for a connection's input to wait. When it is cleared, kept input may
     /// be handed in.
-    pub(super) fn set_waits(&mut self, id: ConnId, reason: InputWaitReasons, there: bool) {
+    pub(super) fn set_wait_reason(&mut self, id: ConnId, reason: InputWaitReasons, is_set: bool) {
         if let Some(conn) = self.conns.get_mut(id) {
-            let was_there = conn.input_waits.has(reason);
-            conn.input_waits.set(reason, there);
-            if was_there && !there {
+            let was_set = conn.input_waits.has(reason);
+            conn.input_waits.set(reason, is_set);
+            if was_set && !is_set {
                 self.queue(id);
             }
         }

@@ -84,10 +84,10 @@ impl<S: NonblockingStream> Hub<S> {
         };
         let replies = conn.output.replies();
         if replies <= REPLIES_SOFT_MAX {
-            self.set_waits(id, InputWaitReasons::SHUT, false);
+            self.set_wait_reason(id, InputWaitReasons::SHUT, false);
         }
         if replies <= REPLIES_SOFT_MAX / 2 {
-            self.set_waits(id, InputWaitReasons::CHOKED, false);
+            self.set_wait_reason(id, InputWaitReasons::CHOKED, false);
         }
         self.queue_reader(id);
     }

@@ -150,9 +150,9 @@ impl HookShared {
                         self.changed.notify_one();
                     }
                     drop(state);
-                    let verdict = self.sender.send(&message);
+                    let result = self.sender.send(&message);
                     state = self.lock();
-                    self.record_result(&mut state, message, verdict);
+                    self.record_result(&mut state, message, result);
                 }
                 NextHookSend::WaitUntil(until) => {
                     let wait = until.saturating_duration_since(now).max(Duration::from_millis(1));
@@ -167,8 +167,8 @@ impl HookShared {
         self.changed.notify_all();
     }
 
-    fn record_result(&self, state: &mut HookState, message: HookMessage, verdict: HookResult) {
-        let why = match verdict {
+    fn record_result(&self, state: &mut HookState, message: HookMessage, result: HookResult) {
+        let why = match result {
             HookResult::Delivered => {
                 state.counts.delivered += 1;
                 return;

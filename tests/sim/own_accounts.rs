@@ -86,11 +86,13 @@ impl Model {
                 bytes += asking.content.len();
                 begun_below
             });
-            let entry = |((asker, asked), asking): (&(String, String), &super::store::Asking)| RosterFriendRequest {
-                user_name: name(if is_mine { asked } else { asker }),
-                message_id: asking.id.as_str().into(),
-                content: asking.content.as_str().into(),
-                time_ms: asking.time_ms,
+            let entry = |((asker, asked), asking): (&(String, String), &super::store::PendingFriendRequest)| {
+                RosterFriendRequest {
+                    user_name: name(if is_mine { asked } else { asker }),
+                    message_id: asking.id.as_str().into(),
+                    content: asking.content.as_str().into(),
+                    time_ms: asking.time_ms,
+                }
             };
             entries.map(entry).collect()
         };

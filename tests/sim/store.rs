@@ -19,7 +19,7 @@ pub fn key_of(push: &Push) -> MessageKey {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Asking {
+pub(super) struct PendingFriendRequest {
     pub(super) id: String,
     pub(super) time_ms: u64,
     pub(super) seq: u64,
@@ -42,7 +42,7 @@ pub struct Model {
     pub(super) accounts: Rows<BTreeMap<String, (Secret, Profile)>>,
     pub(super) friends: Rows<BTreeSet<(String, String)>>,
     /// Pending friend requests, by (asking user, asked user).
-    pub(super) pending: Rows<BTreeMap<(String, String), Asking>>,
+    pub(super) pending: Rows<BTreeMap<(String, String), PendingFriendRequest>>,
     /// By (blocking user, blocked user).
     pub(super) blocks: Rows<BTreeSet<(String, String)>>,
     pub(super) pushes: Rows<BTreeMap<(String, u64), Push>>,
@@ -483,7 +483,7 @@ impl Model {
         }
         let (id, content) = (push.id().into(), push.content().to_owned());
         self.last_seq = self.last_seq.max(push.seq);
-        self.pending.insert(pair, Asking { id, time_ms: push.time_ms, seq: push.seq, content, hidden });
+        self.pending.insert(pair, PendingFriendRequest { id, time_ms: push.time_ms, seq: push.seq, content, hidden });
         if hidden {
             return FriendRequestOutcome::Hidden;
         }

@@ -42,7 +42,7 @@ fn while_requests_are_paused_the_others_go_on_to_the_first_of_them() {
             }
             say(&login("bob"));
             world.settle();
-            world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, true);
+            world.hub.set_wait_reason(id, InputWaitReasons::REQUESTS_PAUSED, true);
             for text in [&beat(1), &ack(3), &beat(2), &request, &beat(4), &request.replace("m1", "m2"), &beat(5)] {
                 say(text);
             }
@@ -50,7 +50,7 @@ fn while_requests_are_paused_the_others_go_on_to_the_first_of_them() {
             let ids = ["h1", "h2", "g", "t", "m1", "s", "h4", "m2", "h5"];
             assert_eq!(answered(&bob.received(), &ids), ["h1", "h2"], "{case}");
             assert!(world.hub.work.has_nothing_to_read(), "nobody turns for nothing");
-            world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, false);
+            world.hub.set_wait_reason(id, InputWaitReasons::REQUESTS_PAUSED, false);
             world.settle();
             world.now_ms += 1_000;
             world.settle();
@@ -71,12 +71,12 @@ fn a_log_in_passes_and_pauses_the_rest_until_it_is_done() {
     let mut world = TestConnectionHub::new(42, 0);
     let ann = world.connect();
     let id = world.clients[0].0;
-    world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, true);
+    world.hub.set_wait_reason(id, InputWaitReasons::REQUESTS_PAUSED, true);
     world.store_answers = false;
     ann.send(login("ann") + &beat(1) + ASK);
     world.settle();
     assert_eq!(ann.text(), "");
-    world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, false);
+    world.hub.set_wait_reason(id, InputWaitReasons::REQUESTS_PAUSED, false);
     world.settle();
     assert_eq!(ann.text(), "", "it is paused for its log-in all the same");
     world.store_answers = true;
@@ -92,12 +92,12 @@ fn a_client_that_ends_its_side_behind_a_paused_request_gets_its_answer() {
         let id = world.clients[0].0;
         ann.send(login("ann"));
         world.settle();
-        world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, true);
+        world.hub.set_wait_reason(id, InputWaitReasons::REQUESTS_PAUSED, true);
         ann.send(ASK);
         ann.end();
         world.settle();
         assert!(!ann.server_ended());
-        world.hub.set_waits(id, InputWaitReasons::REQUESTS_PAUSED, false);
+        world.hub.set_wait_reason(id, InputWaitReasons::REQUESTS_PAUSED, false);
         world.settle();
         assert_eq!(answered(&ann.received(), &["l", "g"]), ["l", "g"]);
     }

@@ -14,7 +14,7 @@ const REQUESTS_TO: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests F
 const FRIENDS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friendships WHERE user_name = ? LIMIT ?) AS some";
 
 /// The relation of two users, in one round trip.
-const TIE: &str = "SELECT 0 FROM friendships WHERE user_name = ? AND friend_name = ? \
+const RELATION: &str = "SELECT 0 FROM friendships WHERE user_name = ? AND friend_name = ? \
                    UNION ALL SELECT 1 FROM blocks WHERE user_name = ? AND blocked_name = ? \
                    UNION ALL SELECT 2 FROM blocks WHERE user_name = ? AND blocked_name = ?";
 
@@ -40,7 +40,7 @@ impl FriendshipTable for MysqlStore {
     fn relation(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let both = |one: &UserName, other: &UserName| [bytes(one.as_str()), bytes(other.as_str())];
         let params = [both(user, other), both(user, other), both(other, user)].into_iter().flatten();
-        let rows = self.rows(TIE, params.collect())?;
+        let rows = self.rows(RELATION, params.collect())?;
         let found = rows.iter().map(|row| number(row, 0)).collect::<Result<Vec<_>, _>>()?;
         let [are_friends, blocks, is_blocked] = [0, 1, 2].map(|which| found.contains(&which));
         Ok(UserRelation { are_friends, blocks, is_blocked })
