@@ -129,7 +129,7 @@ pub enum CoreEvent<'a> {
     View(ClusterView),
     /// Only on a node of a cluster: another node has sent a record. A view that contains the sender
     /// was handed in before.
-    Frame {
+    Record {
         /// The sender.
         from: NodeIncarnation,
         /// The record.

@@ -302,7 +302,7 @@ impl ChatCore {
             CoreEvent::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
             CoreEvent::Admin { ticket, request } => self.admin(ticket, request, out),
             CoreEvent::View(view) => self.view_read(view, out),
-            CoreEvent::Frame { from, record } => self.frame(from, record, out),
+            CoreEvent::Record { from, record } => self.on_record_from(from, record, out),
             CoreEvent::Bus { from, frame } => self.bus_frame(from, *frame, out),
             CoreEvent::TurnEnded => self.publish(out),
             CoreEvent::BusWorks(works) => self.bus_works(works, out),

@@ -130,7 +130,7 @@ impl<S: NonblockingStream> Hub<S> {
         for event in events {
             self.dispatch(match event {
                 ClusterEvent::View(view) => CoreEvent::View(view),
-                ClusterEvent::Frame { from, record } => CoreEvent::Frame { from, record },
+                ClusterEvent::Record { from, record } => CoreEvent::Record { from, record },
             });
         }
         for event in self.nodes.take_bus_events() {

@@ -80,7 +80,7 @@ impl Living {
     #[track_caller]
     fn next_record(&mut self) -> (NodeIncarnation, NodeMessage) {
         self.wait_for(|news| match news {
-            ClusterEvent::Frame { from, record } => Some((*from, record.clone())),
+            ClusterEvent::Record { from, record } => Some((*from, record.clone())),
             ClusterEvent::View(_) => None,
         })
     }

@@ -305,7 +305,7 @@ impl ChatCore {
     }
 
     /// A record of another node has arrived by the mail.
-    pub(super) fn frame(&mut self, from: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
+    pub(super) fn on_record_from(&mut self, from: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &self.cluster else {
             debug_assert!(false, "only a cluster has records");
             return;

@@ -43,7 +43,7 @@ pub enum ClusterEvent {
     /// The view has changed.
     View(ClusterView),
     /// A record of another node.
-    Frame {
+    Record {
         /// The sender.
         from: NodeIncarnation,
         /// The record.
@@ -489,7 +489,7 @@ impl LeaseKeeper {
             self.delivered_records.push(id);
             let Some(letter) = records::read(&text, me) else { continue };
             if looked.view.node(letter.from.node).is_some_and(|state| state.last == letter.from) {
-                frames.push(ClusterEvent::Frame { from: letter.from, record: letter.record });
+                frames.push(ClusterEvent::Record { from: letter.from, record: letter.record });
             }
         }
         self.last_view = looked.view.number;

@@ -157,7 +157,7 @@ impl Cluster {
                 for Letter { from, record, .. } in letters {
                     if cluster.nodes[node].life == life {
                         cluster.say(|| format!("node {node} reads from {from:?}: {record:?}"));
-                        cluster.feed(node, CoreEvent::Frame { from, record });
+                        cluster.feed(node, CoreEvent::Record { from, record });
                     }
                 }
             });

@@ -27,7 +27,7 @@ fn log_ins_from_another_node_are_counted_by_how_they_went_on() {
     node.event(CoreEvent::View(view(2, &[(OTHER, 3)])));
     assert_eq!((totals(&node).claims_begun, totals(&node).claims_fenced, totals(&node).claims_ms), (2, 1, 500));
     // Ann goes back.
-    node.event(CoreEvent::Frame {
+    node.event(CoreEvent::Record {
         from: life(OTHER, 3),
         record: NodeMessage::Release { user: user("ann"), epoch: 6, claim: 1 },
     });

@@ -176,7 +176,7 @@ fn receivers_whose_node_has_not_confirmed_a_push_are_handed_over_with_the_sender
     node.say(ann, "ann", "m3", "bob");
     node.event(CoreEvent::TurnEnded);
     node.published.clear();
-    node.event(CoreEvent::Frame {
+    node.event(CoreEvent::Record {
         from: life(3, 1),
         record: NodeMessage::Release { user: user("ann"), epoch: 1, claim: 7 },
     });

@@ -157,7 +157,7 @@ impl TestNode {
     }
 
     fn frame(&mut self, record: NodeMessage) {
-        self.event(CoreEvent::Frame { from: life(OTHER, 1), record });
+        self.event(CoreEvent::Record { from: life(OTHER, 1), record });
     }
 
     /// The place of the first job that `is_it` accepts.

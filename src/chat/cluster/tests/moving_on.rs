@@ -39,7 +39,7 @@ fn come(node: &mut TestNode, epoch: u64, dirty: DirtyReceivers) -> ConnId {
 fn move_on(node: &mut TestNode, epoch: u64) -> (bool, DirtyReceivers) {
     node.sent.clear();
     let record = NodeMessage::Release { user: user("ann"), epoch, claim: 7 };
-    node.event(CoreEvent::Frame { from: life(3, 1), record });
+    node.event(CoreEvent::Record { from: life(3, 1), record });
     node.answer(owner_of("ann"), JobOutcome::Failed);
     assert!(node.sent.iter().all(|(to, _)| *to == life(3, 1)), "{:?}", node.sent);
     match &node.sent[..] {

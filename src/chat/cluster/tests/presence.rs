@@ -4,7 +4,7 @@ use super::super::contract::{BusRecord, LinkBatchNumber, PresenceUpdate};
 use super::*;
 
 fn says(node: &mut TestNode, from: u16, record: NodeMessage) {
-    node.event(CoreEvent::Frame { from: life(from, 1), record });
+    node.event(CoreEvent::Record { from: life(from, 1), record });
 }
 
 fn moved(node: &mut TestNode, from: u16, number: u64, is_online: bool) {

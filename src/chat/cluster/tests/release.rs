@@ -13,7 +13,7 @@ fn release_one_to_three(node: &mut TestNode, name: &str) -> (bool, DirtyReceiver
     node.event(CoreEvent::TurnEnded);
     node.published.clear();
     let record = NodeMessage::Release { user: user(name), epoch: 1, claim: 7 };
-    node.event(CoreEvent::Frame { from: life(3, 1), record });
+    node.event(CoreEvent::Record { from: life(3, 1), record });
     node.answer(owner_of(name), JobOutcome::Failed);
     node.event(CoreEvent::TurnEnded);
     let records = node.published.iter().filter_map(|frame| frame.batch.as_ref()).flat_map(|batch| &batch.records);
