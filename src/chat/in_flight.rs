@@ -5,7 +5,7 @@
 //! connection (acks, heartbeats and log-ins are still read), and to resume them when half of the
 //! load is done. The load belongs to the user, so connecting again does not allow more.
 //!
-//! As long as the job queue has enough room, the limit is `jobs_per_connection_max`. Otherwise each
+//! As long as the job queue has enough room, the limit is `jobs_per_user_max`. Otherwise each
 //! user may have a part of the free room (a dynamic threshold): however many users fill the queue,
 //! there is room for a user who needs little.
 
@@ -101,12 +101,12 @@ impl ChatCore {
             JobPurpose::Delete { receiver, .. } => Some((self.users.find(receiver.as_str())?, 1)),
             JobPurpose::Token { request } | JobPurpose::Profile { request } => {
                 let conn = self.requests.get(*request)?.conn;
-                let weight = rules.jobs_per_connection_max / rules.reads_per_connection_max.max(1);
+                let weight = rules.jobs_per_user_max / rules.reads_per_user_max.max(1);
                 Some((self.sessions.get(conn)?.user?, weight.max(1)))
             }
             JobPurpose::Account(own) => {
                 let conn = self.requests.get(own.request)?.conn;
-                let weight = own.reads() * rules.jobs_per_connection_max / rules.reads_per_connection_max.max(1);
+                let weight = own.reads() * rules.jobs_per_user_max / rules.reads_per_user_max.max(1);
                 Some((self.sessions.get(conn)?.user?, weight.max(1)))
             }
             _ => None,
@@ -117,7 +117,7 @@ impl ChatCore {
         let rules = &self.rules;
         let (free, free_bytes) = self.jobs.room(rules);
         let part = free.min(free_bytes / 1_024) / PART_OF_FREE;
-        rules.jobs_per_connection_max.min(u32::try_from(part.max(LEAST)).unwrap_or(u32::MAX))
+        rules.jobs_per_user_max.min(u32::try_from(part.max(LEAST)).unwrap_or(u32::MAX))
     }
 
     pub(super) fn charge(&mut self, (user, units): (UserSlot, u32), out: &mut Vec<CoreAction>) {

@@ -74,10 +74,10 @@ pub struct CoreSettings {
     /// The largest load of one user: jobs in flight for their requests, and their messages that may
     /// need a job. At this load their connection's requests are paused. Large pushes count more
     /// than once; when the job queue has little room left, the limit is lower.
-    pub jobs_per_connection_max: u32,
+    pub jobs_per_user_max: u32,
     /// The same limit as a number of requests that are answered with a profile or a token, if there
     /// is no other load.
-    pub reads_per_connection_max: u32,
+    pub reads_per_user_max: u32,
     /// The largest number of log-ins and sign-ups that wait for a password to be hashed: half of
     /// them unsuspected log-ins, a quarter other log-ins, a quarter sign-ups.
     pub auth_jobs_max: usize,
@@ -185,8 +185,8 @@ impl Default for CoreSettings {
             jobs_max: 65_536,
             jobs_bytes_max: 64 * 1024 * 1024,
             undecided_max: 10_000,
-            jobs_per_connection_max: 1_024,
-            reads_per_connection_max: 16,
+            jobs_per_user_max: 1_024,
+            reads_per_user_max: 16,
             auth_jobs_max: 512,
             auth_jobs_per_address_max: 64,
             auth_running_max: 2,

@@ -292,19 +292,6 @@ const FIRST: &[ConfigOption] = &[
         "How fast the allowance of a client that is not logged in refills, in requests a second.",
     ),
     live(
-        CLIENT,
-        "jobs-per-connection-max",
-        OptionKind::Count(number!(1, 1_000_000, rules.jobs_per_connection_max: u32)),
-        "Jobs for the store that the requests of one connection may have in flight; its further requests wait.",
-    ),
-    live(
-        CLIENT,
-        "reads-per-connection-max",
-        OptionKind::Count(number!(1, 1_000_000, rules.reads_per_connection_max: u32)),
-        "Requests for profiles, tokens and the user's own account that one user may have in flight. A ROSTER request \
-         counts as four.",
-    ),
-    live(
         USER,
         "outstanding-max",
         OptionKind::Count(number!(1, 65_536, rules.outstanding_max: u32)),

@@ -102,7 +102,7 @@ fn message(sender: &str, receiver: &str, n: usize, size: usize) -> Say {
 
 #[test]
 fn acks_heartbeats_and_log_ins_are_read_while_requests_are_paused() {
-    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { jobs_per_connection_max: 4, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { jobs_per_user_max: 4, ..crate::rules() });
     w.message(ann, "to bob", "bob");
     w.store.hang(saves);
     (0..4).for_each(|n| w.say(bob, message("bob", "cid", n, 10)));
@@ -182,7 +182,7 @@ fn when_the_store_has_little_room_each_has_a_part_of_it() {
 fn messages_that_wait_for_an_ack_count_with_the_jobs_they_may_need() {
     let (mut w, ann, bob) = ann_and_bob_by(CoreSettings {
         save_after_ms: 1_000,
-        jobs_per_connection_max: 10,
+        jobs_per_user_max: 10,
         outstanding_max: 100,
         ..crate::rules()
     });
@@ -206,7 +206,7 @@ fn messages_that_wait_for_an_ack_count_with_the_jobs_they_may_need() {
 
 #[test]
 fn a_failed_save_counts_as_in_flight_until_it_is_answered() {
-    let (mut w, _, bob) = ann_and_bob_by(CoreSettings { jobs_per_connection_max: 10, ..crate::rules() });
+    let (mut w, _, bob) = ann_and_bob_by(CoreSettings { jobs_per_user_max: 10, ..crate::rules() });
     w.store.fate(crate::sim::lanes::Fate::Fail, saves);
     (0..30).for_each(|n| w.say(bob, message("bob", "ann", n, 10)));
     w.run_for(100);

@@ -112,8 +112,7 @@ fn a_hundred_thousand_a_second_by_default() {
 
 #[test]
 fn when_too_many_jobs_are_in_flight_requests_are_refused_and_nothing_promised_is_lost() {
-    let (mut w, ann, bob) =
-        ann_and_bob_by(CoreSettings { jobs_max: 2, reads_per_connection_max: 1_024, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { jobs_max: 2, reads_per_user_max: 1_024, ..crate::rules() });
     w.store.hang(any);
     for n in 0..4 {
         w.say(bob, Say::GetUser { mid: format!("g{n}"), user: "ann".into() });

@@ -28,7 +28,7 @@ pub fn of(random: &mut Random) -> CoreSettings {
     if small {
         // These are derived from values already drawn: another draw would change what each seed
         // does.
-        CoreSettings { jobs_per_connection_max: 1 + rules.list_max, reads_per_connection_max: rules.page_max, ..rules }
+        CoreSettings { jobs_per_user_max: 1 + rules.list_max, reads_per_user_max: rules.page_max, ..rules }
     } else {
         rules
     }

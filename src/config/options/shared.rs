@@ -63,6 +63,19 @@ pub(super) const SHARED: &[ConfigOption] = &[
     ),
     live(
         ACCOUNT,
+        "jobs-per-user-max",
+        OptionKind::Count(number!(1, 1_000_000, rules.jobs_per_user_max: u32)),
+        "Jobs for the store that the requests of one user may have in flight; their further requests wait.",
+    ),
+    live(
+        ACCOUNT,
+        "reads-per-user-max",
+        OptionKind::Count(number!(1, 1_000_000, rules.reads_per_user_max: u32)),
+        "Requests for profiles, tokens and the user's own account that one user may have in flight. A ROSTER request \
+         counts as four.",
+    ),
+    live(
+        ACCOUNT,
         "friends-max",
         OptionKind::Count(number!(1, 1_000_000, rules.friends_max: u32)),
         "Friends that one user may have.",

@@ -215,8 +215,8 @@ impl TestConnectionHub {
         let rules = CoreSettings {
             jobs_max: 10_000_000,
             jobs_bytes_max: 64 << 30,
-            jobs_per_connection_max: 1_000_000,
-            reads_per_connection_max: 1_000_000,
+            jobs_per_user_max: 1_000_000,
+            reads_per_user_max: 1_000_000,
             requests_before_login_max: 1_000_000,
             ..CoreSettings::default()
         };

@@ -9,7 +9,7 @@ const AGE_MS: u64 = 5_000;
 const AT_ONCE: usize = 16;
 
 fn node_of_three(friends: &[&str]) -> TestNode {
-    let mut node = TestNode::with(CoreSettings { jobs_per_connection_max: 10_000, ..CoreSettings::default() });
+    let mut node = TestNode::with(CoreSettings { jobs_per_user_max: 10_000, ..CoreSettings::default() });
     // The clock of a node that has just started is less than the ages.
     node.pass(100_000);
     node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));

@@ -75,7 +75,7 @@ fn if_too_many_owners_are_to_be_told_all_nodes_read_everything() {
     let names: Vec<String> =
         (0..super::super::owner_notices::OWNER_NOTICES_MAX + 3).map(|n| format!("friend{n}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut node = TestNode::with(CoreSettings { jobs_per_connection_max: 10_000, ..CoreSettings::default() });
+    let mut node = TestNode::with(CoreSettings { jobs_per_user_max: 10_000, ..CoreSettings::default() });
     let ann = node.log_in("ann", &friends);
     for (n, friend) in friends.iter().enumerate() {
         node.say(ann, "ann", &format!("m{n}"), friend);

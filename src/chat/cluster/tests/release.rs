@@ -161,7 +161,7 @@ fn with_too_many_dirty_receivers_the_other_node_reads_everything() {
     const FRIENDS: usize = 1_025;
     let names: Vec<String> = (0..FRIENDS).map(|n| format!("friend{n:04}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut node = TestNode::with(CoreSettings { jobs_per_connection_max: 10_000, ..CoreSettings::default() });
+    let mut node = TestNode::with(CoreSettings { jobs_per_user_max: 10_000, ..CoreSettings::default() });
     let ann = node.log_in("ann", &friends);
     for (n, friend) in friends.iter().enumerate() {
         node.say(ann, "ann", &format!("m{n}"), friend);
@@ -180,7 +180,7 @@ fn with_too_many_unconfirmed_looks_the_other_node_reads_everything() {
     const FRIENDS: usize = 1_500;
     let names: Vec<String> = (0..FRIENDS).map(|n| format!("friend{n:04}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut node = TestNode::with(CoreSettings { jobs_per_connection_max: 10_000, ..CoreSettings::default() });
+    let mut node = TestNode::with(CoreSettings { jobs_per_user_max: 10_000, ..CoreSettings::default() });
     node.chat.use_bus();
     node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
     let ann = node.log_in("ann", &friends);
@@ -211,7 +211,7 @@ fn after_a_link_gave_up_records_a_release_says_so_even_if_no_owner_notice_is_pen
     let names: Vec<String> = (0..FRIENDS).map(|n| format!("friend{n:04}")).collect();
     let mut friends: Vec<&str> = names.iter().map(String::as_str).collect();
     friends.push("zed");
-    let rules = CoreSettings { jobs_per_connection_max: 10_000, link_bytes_max: 64 * 1024, ..CoreSettings::default() };
+    let rules = CoreSettings { jobs_per_user_max: 10_000, link_bytes_max: 64 * 1024, ..CoreSettings::default() };
     for with_notice in [false, true] {
         let mut node = TestNode::with(rules.clone());
         node.chat.use_bus();
@@ -242,7 +242,7 @@ fn confirm(node: &mut TestNode, number: u16) {
 fn after_a_link_gave_up_records_every_release_has_unlisted_receivers_until_all_nodes_confirm() {
     let names: Vec<String> = (0..500).map(|n| format!("friend{n:04}")).collect();
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
-    let rules = CoreSettings { jobs_per_connection_max: 10_000, link_bytes_max: 64 * 1024, ..CoreSettings::default() };
+    let rules = CoreSettings { jobs_per_user_max: 10_000, link_bytes_max: 64 * 1024, ..CoreSettings::default() };
     let mut node = TestNode::with(rules);
     node.chat.use_bus();
     node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));

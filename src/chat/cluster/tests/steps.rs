@@ -6,7 +6,7 @@ use super::*;
 /// With so many messages in memory, none of them acked, and so many log-ins that wait for node 2.
 fn crowd(messages: usize, claims: usize) -> TestNode {
     const OF_RECEIVER: usize = 500;
-    let rules = CoreSettings { jobs_per_connection_max: 1 << 20, list_max: 1_024, ..CoreSettings::default() };
+    let rules = CoreSettings { jobs_per_user_max: 1 << 20, list_max: 1_024, ..CoreSettings::default() };
     let mut node = TestNode::with(rules);
     let names: Vec<String> = (0..messages.div_ceil(OF_RECEIVER)).map(|n| format!("receiver{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
