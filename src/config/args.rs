@@ -133,7 +133,9 @@ pub fn markdown() -> String {
         if opt.group != group {
             group = opt.group;
             push(&mut text, format_args!("\n## {group}\n\n"));
-            text.push_str("| option | environment | default | allowed | a change | |\n|---|---|---|---|---|---|\n");
+            text.push_str(
+                "| option | environment | default | allowed | applies at | meaning |\n|---|---|---|---|---|---|\n",
+            );
         }
         push(
             &mut text,
