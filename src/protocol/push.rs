@@ -37,6 +37,18 @@ impl PushKind {
         }
     }
 
+    /// The word for the kind in what operators get: the answers of the admin interface and the
+    /// requests of the push hook.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::FriendRequest => "request",
+            Self::FriendAccept => "accept",
+            Self::FriendReject => "reject",
+        }
+    }
+
     /// The kind with this stored number, if there is one.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {

@@ -1,7 +1,6 @@
 //! The body of a request: the data for the operator's service.
 
 use crate::chat::contract::PushHookNotice;
-use crate::protocol::push::PushKind;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -34,15 +33,6 @@ struct HookBody<'a> {
     content_is_cut: Option<bool>,
 }
 
-fn kind_of(kind: PushKind) -> &'static str {
-    match kind {
-        PushKind::Message => "message",
-        PushKind::FriendRequest => "request",
-        PushKind::FriendAccept => "accept",
-        PushKind::FriendReject => "reject",
-    }
-}
-
 /// The beginning of a text, in whole characters.
 fn shorten(text: &str) -> &str {
     let end = (0..=CONTENT_BYTES_MAX.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
@@ -57,7 +47,7 @@ impl HookMessage {
         let body = HookBody {
             receiver: push.receiver(),
             sender: push.sender(),
-            kind: kind_of(push.kind),
+            kind: push.kind.word(),
             waiting: *waiting_pushes,
             more: *has_more,
             content,
@@ -74,6 +64,7 @@ mod tests {
     use super::*;
     use crate::protocol::field::{MessageId, UserName, UserNameRef};
     use crate::protocol::push::Push;
+    use crate::protocol::push::PushKind;
     use serde_json::{Value, json};
 
     fn body(kind: PushKind, (sender, receiver): (&str, &str), content: &str, with_content: bool) -> Value {

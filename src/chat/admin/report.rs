@@ -108,7 +108,7 @@ impl ChatCore {
             if let Some((_, report)) = known.iter_mut().find(|(known, _)| *known == seq) {
                 report.is_stored = true;
             } else if !self.failed_deletions.contains(&seq) {
-                let (kind, state) = (word_of(kind), PushState::Waiting);
+                let (kind, state) = (kind.word(), PushState::Waiting);
                 known.push((seq, PushReport { sender, kind, time_ms, state, times_sent: 0, is_stored: true }));
             }
         }
@@ -128,7 +128,7 @@ impl ChatCore {
             let times_sent = list.cursor.times_sent(delivery, &self.deliveries);
             let report = PushReport {
                 sender: UserName::new(found.body.sender()).ok()?,
-                kind: word_of(found.body.kind),
+                kind: found.body.kind.word(),
                 time_ms: found.body.time_ms,
                 state: if times_sent.is_some() { PushState::Outstanding } else { PushState::Waiting },
                 times_sent: times_sent.unwrap_or(0),
@@ -151,7 +151,7 @@ impl ChatCore {
             let is_acked = !waiting.iter().any(|push| push.kind == "message" && push.sender == friend.name);
             is_acked.then(|| PushReport {
                 sender: friend.name.clone(),
-                kind: word_of(PushKind::Message),
+                kind: PushKind::Message.word(),
                 time_ms: self.now.wall_ms.saturating_sub(self.now.mono_ms - at_ms),
                 state: PushState::Acked,
                 times_sent: 0,
@@ -161,14 +161,5 @@ impl ChatCore {
         let mut acked: Vec<PushReport> = acked.collect();
         acked.sort_by(|one, other| one.sender.cmp(&other.sender));
         acked
-    }
-}
-
-fn word_of(kind: PushKind) -> &'static str {
-    match kind {
-        PushKind::Message => "message",
-        PushKind::FriendRequest => "request",
-        PushKind::FriendAccept => "accept",
-        PushKind::FriendReject => "reject",
     }
 }
