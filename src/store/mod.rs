@@ -85,6 +85,11 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+/// The error about a row that this server would not write.
+fn corrupt_error(why: &str) -> StoreError {
+    StoreError::Corrupt(format!("a row of the store is not what this server writes: {why}"))
+}
+
 /// The result of saving a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushSaveResult {

@@ -19,7 +19,7 @@ use super::blocks::BlockedUserTable;
 use super::friendship::FriendshipTable;
 use super::roster::RosterQueries;
 use super::token::ResumeTokenTable;
-use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};
+use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError, corrupt_error};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use open::FileLock;
@@ -164,10 +164,6 @@ fn to_i64(number: u64) -> i64 {
 /// A stored time. A negative one, which this server never writes, counts as 0.
 fn time(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
-}
-
-fn corrupt_error(why: &str) -> StoreError {
-    StoreError::Corrupt(format!("a row of the store is not what this server writes: {why}"))
 }
 
 fn profile_of(user: &UserName, row: &Row<'_>) -> rusqlite::Result<Profile> {

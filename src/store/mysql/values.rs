@@ -3,6 +3,7 @@
 use super::error_text;
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
+pub(super) use crate::store::corrupt_error;
 use mysql::{Row, Value};
 
 /// Error numbers: the server, the transaction, or the server's mode is read-only.
@@ -99,10 +100,6 @@ fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
         1216 | 1217 | 1369 | 1451 | 1452 | 1526 | 1644 | 3819 | 4025 => (StoreError::Refused, true),
         _ => (StoreError::Unknown, false),
     }
-}
-
-pub(super) fn corrupt_error(why: &str) -> StoreError {
-    StoreError::Corrupt(format!("a row of the store is not what this server writes: {why}"))
 }
 
 pub(super) fn text(row: &Row, at: usize) -> Result<&str, StoreError> {
