@@ -55,7 +55,7 @@ pub(super) enum TryKind {
 pub(super) struct AdmittedTry {
     pub(super) conn: ConnId,
     pub(super) address_key: Option<AddressKey>,
-    pub(super) budget: TryKind,
+    pub(super) kind: TryKind,
     /// It may be compared with the remembered password.
     pub(super) uses_cache: bool,
     /// The password must be hashed: it counts as unhashed for its address if it never is.
@@ -141,14 +141,14 @@ impl GuessThrottles {
     }
 
     /// The first budget that is used up, if one is.
-    fn exhausted_budget(&self, budgets: &TryBudgets, budget: TryKind, now_ms: u64) -> Option<ClientLimitKind> {
+    fn exhausted_budget(&self, budgets: &TryBudgets, kind: TryKind, now_ms: u64) -> Option<ClientLimitKind> {
         let is_open = |throttle: &Throttle, budget: Option<(u64, RateLimit)>| {
             budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
         };
         if !is_open(&self.by_address, budgets.address) {
             Some(ClientLimitKind::PasswordsPerAddress)
         } else if !is_open(&self.by_user_and_address, budgets.user_at_address) {
-            let is_trusted = budget == TryKind::Trusted;
+            let is_trusted = kind == TryKind::Trusted;
             Some(if is_trusted {
                 ClientLimitKind::PasswordsPerTrustedAddress
             } else {
@@ -200,7 +200,7 @@ impl AuthAttemptLimiter {
         &self,
         user: &UserName,
         address_key: Option<AddressKey>,
-        budget: TryKind,
+        kind: TryKind,
         rules: &CoreSettings,
     ) -> TryBudgets {
         let (name, address_number) = (user.as_str(), number(address_key));
@@ -220,7 +220,7 @@ impl AuthAttemptLimiter {
             burst: rules.wrong_passwords_per_address_max,
             every_ms: rules.wrong_password_per_address_forgotten_after_ms,
         };
-        let (user, there) = match budget {
+        let (user, there) = match kind {
             TryKind::Token => (None, None),
             TryKind::Trusted => (None, Some((self.hash_at(name, (address_number << 1) | 1), trusted_pace))),
             TryKind::Untrusted => {
@@ -228,7 +228,7 @@ impl AuthAttemptLimiter {
                 (Some((self.hash_at(name, u64::from(address_key.is_none())), user_pace)), there)
             }
         };
-        let address_key = address_key.filter(|_| budget != TryKind::Token);
+        let address_key = address_key.filter(|_| kind != TryKind::Token);
         TryBudgets { user, user_at_address: there, address: address_key.map(|_| (address_number, address_pace)) }
     }
 
@@ -257,12 +257,12 @@ impl AuthAttemptLimiter {
         };
         let address_key = session.address_key;
         let is_trusted = self.trusts(user, address_key, rules, now_ms);
-        let budget = if is_trusted { TryKind::Trusted } else { TryKind::Untrusted };
-        let budgets = self.budgets(user, address_key, budget, rules);
-        if let Some(limit) = self.wrong.exhausted_budget(&budgets, budget, now_ms) {
+        let kind = if is_trusted { TryKind::Trusted } else { TryKind::Untrusted };
+        let budgets = self.budgets(user, address_key, kind, rules);
+        if let Some(limit) = self.wrong.exhausted_budget(&budgets, kind, now_ms) {
             return Err(limit);
         }
-        let uses_cache = self.unhashed.exhausted_budget(&budgets, budget, now_ms).is_none();
+        let uses_cache = self.unhashed.exhausted_budget(&budgets, kind, now_ms).is_none();
         self.wrong.reserve(&budgets);
         let (of_user, of_address) = budgets.parts();
         self.unhashed.reserve(&of_address);
@@ -274,7 +274,7 @@ impl AuthAttemptLimiter {
         {
             self.open += 1;
         }
-        Ok(AdmittedTry { conn, address_key, budget, uses_cache, must_be_hashed: false, differs_from_verified: false })
+        Ok(AdmittedTry { conn, address_key, kind, uses_cache, must_be_hashed: false, differs_from_verified: false })
     }
 
     /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
@@ -293,9 +293,9 @@ impl AuthAttemptLimiter {
         {
             self.open += 1;
         }
-        let budget = TryKind::Token;
+        let kind = TryKind::Token;
         let (uses_cache, must_be_hashed, differs_from_verified) = (false, false, false);
-        Ok(AdmittedTry { conn, address_key, budget, uses_cache, must_be_hashed, differs_from_verified })
+        Ok(AdmittedTry { conn, address_key, kind, uses_cache, must_be_hashed, differs_from_verified })
     }
 
     /// Settles a try: gives back what it reserved, unless it was wrong. `session` is that of its
@@ -313,10 +313,10 @@ impl AuthAttemptLimiter {
         {
             self.open -= 1;
         }
-        let AdmittedTry { address_key, budget, .. } = attempt;
+        let AdmittedTry { address_key, kind, .. } = attempt;
         let wrong = settled == CredentialTryOutcome::Wrong;
         if let Some(session) = session {
-            match (budget, wrong) {
+            match (kind, wrong) {
                 (TryKind::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
                 (TryKind::Token, false) | (_, true) => {}
                 (_, false) => session.wrong_passwords = session.wrong_passwords.saturating_sub(1),
@@ -325,7 +325,7 @@ impl AuthAttemptLimiter {
                 session.refused_tries = 0;
             }
         }
-        let budgets = self.budgets(user, address_key, budget, rules);
+        let budgets = self.budgets(user, address_key, kind, rules);
         let keys_max = rules.throttled_max;
         self.wrong.settle(&budgets, wrong, now_ms, keys_max);
         // The address counts for all users, so a user without a remembered password counts there,
@@ -340,7 +340,7 @@ impl AuthAttemptLimiter {
         // stolen one would give a budget for guesses at each address, and replace the owner's
         // addresses.
         if settled == CredentialTryOutcome::Right
-            && (budget != TryKind::Token || self.trusts(user, address_key, rules, now_ms))
+            && (kind != TryKind::Token || self.trusts(user, address_key, rules, now_ms))
         {
             let (hash, address_number) = self.trust_key(user, address_key);
             self.trust.note(hash, address_number, now_ms, rules.trusted_addresses_max);
@@ -360,7 +360,7 @@ impl AuthAttemptLimiter {
         let Some(session) = session else {
             return false;
         };
-        let budgets = self.budgets(user, attempt.address_key, attempt.budget, rules);
+        let budgets = self.budgets(user, attempt.address_key, attempt.kind, rules);
         let is_clean = |throttle: &Throttle, budget: Option<(u64, RateLimit)>| {
             budget.is_none_or(|(key, _)| throttle.is_clean(key, now_ms, UNSETTLED_MAX))
         };

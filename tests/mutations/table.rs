@@ -288,7 +288,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the core lets every password be compared with the remembered one",
         "src/chat/tries.rs",
-        "let uses_cache = self.unhashed.exhausted_budget(&budgets, budget, now_ms).is_none();",
+        "let uses_cache = self.unhashed.exhausted_budget(&budgets, kind, now_ms).is_none();",
         "let uses_cache = true;",
     ),
     of(
@@ -476,8 +476,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a token makes an address trusted",
         "src/chat/tries.rs",
-        "(budget != TryKind::Token || self.trusts(user, address_key, rules, now_ms))",
-        "(budget != TryKind::Token || !self.trusts(user, address_key, rules, now_ms))",
+        "(kind != TryKind::Token || self.trusts(user, address_key, rules, now_ms))",
+        "(kind != TryKind::Token || !self.trusts(user, address_key, rules, now_ms))",
     ),
     of(
         "no worker gives way to a user who rarely has a job",

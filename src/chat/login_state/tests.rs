@@ -9,7 +9,7 @@ use crate::chat::tries::TryKind;
 const ATTEMPT: AdmittedTry = AdmittedTry {
     conn: ConnId { slot: 1, generation: 2 },
     address_key: None,
-    budget: TryKind::Untrusted,
+    kind: TryKind::Untrusted,
     uses_cache: true,
     must_be_hashed: true,
     differs_from_verified: false,
