@@ -155,7 +155,7 @@ fn a_profile_is_changed_where_something_is_given() {
     through_workers(change_profiles);
 }
 
-fn log_in(credential: Credential) -> Job {
+pub(super) fn log_in(credential: Credential) -> Job {
     Job::LogIn {
         user: user("ann"),
         credential,

@@ -1,5 +1,6 @@
 //! Bans, new passwords and deletions, on every store, and through the pool.
 
+use super::account_jobs::log_in;
 use super::mysql::Database;
 use super::quotas::Workers;
 use crate::common::store::*;
@@ -143,16 +144,7 @@ fn create(name: &str) -> Job {
 }
 
 fn by_token(token: Secret) -> Job {
-    let credential = Credential::Token(token);
-    Job::LogIn {
-        user: user("ann"),
-        credential,
-        uses_cache: true,
-        now_ms: 1,
-        latest_ms: 1_000,
-        pushes_max: 9,
-        bytes_max: 999,
-    }
+    log_in(Credential::Token(token))
 }
 
 /// The rules, through the workers.
