@@ -3,13 +3,13 @@
 //! every commit, it asks to which nodes the receivers of the saved pushes belong. After a claim, it
 //! reads the user's friends and pushes only when the claim is committed.
 
-use super::job_kinds::{accounts_to_lock, is_write, push_seq};
+use super::job_kinds::push_seq;
 use super::login_reads::{load, may_log_in, page_of, prove};
 use super::node::ClusterStore;
 use super::password::VerifiedLogins;
 use super::quota::MailboxUsageCache;
 use super::token::TokenExpiryBounds;
-use super::transaction::{TransactionProgress, run_job};
+use super::transaction::{TransactionProgress, begin, run_job};
 use super::{StoreConnection, StoreError, push_jobs};
 use crate::chat::contract::{ClusterJobOutcome, ClusterStoreJob, Job, JobOutcome, UserOwner};
 use crate::protocol::field::UserName;
@@ -57,17 +57,7 @@ pub(super) fn transact(
     verified: &VerifiedLogins,
     progress: &mut TransactionProgress,
 ) -> Result<Vec<JobOutcome>, StoreError> {
-    let writes = jobs.iter().any(is_write);
-    if writes {
-        store.begin()?;
-    } else {
-        store.begin_reads()?;
-    }
-    progress.has_begun = true;
-    let people = accounts_to_lock(jobs);
-    if !people.is_empty() {
-        store.lock_users(&people)?;
-    }
+    let writes = begin(store, jobs, progress)?;
     let mut outcomes = Vec::with_capacity(jobs.len());
     let mut behind = Vec::new();
     let mut rest = jobs;

@@ -17,6 +17,27 @@ pub(super) struct TransactionProgress {
     pub(super) committing: bool,
 }
 
+/// Begins the transaction of a batch, and locks the users whose friendships it will change. Returns
+/// whether it writes.
+pub(super) fn begin(
+    store: &mut dyn StoreConnection,
+    jobs: &[Job],
+    progress: &mut TransactionProgress,
+) -> Result<bool, StoreError> {
+    let writes = jobs.iter().any(is_write);
+    if writes {
+        store.begin()?;
+    } else {
+        store.begin_reads()?;
+    }
+    progress.has_begun = true;
+    let people = accounts_to_lock(jobs);
+    if !people.is_empty() {
+        store.lock_users(&people)?;
+    }
+    Ok(writes)
+}
+
 pub(super) fn transact(
     store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxUsageCache,
@@ -24,17 +45,7 @@ pub(super) fn transact(
     verified: &VerifiedLogins,
     progress: &mut TransactionProgress,
 ) -> Result<Vec<JobOutcome>, StoreError> {
-    let writes = jobs.iter().any(is_write);
-    if writes {
-        store.begin()?
-    } else {
-        store.begin_reads()?
-    }
-    progress.has_begun = true;
-    let people = accounts_to_lock(jobs);
-    if !people.is_empty() {
-        store.lock_users(&people)?;
-    }
+    let writes = begin(store, jobs, progress)?;
     let mut outcomes = Vec::with_capacity(jobs.len());
     let mut rest = jobs;
     while let Some((job, after)) = rest.split_first() {
