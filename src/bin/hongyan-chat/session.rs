@@ -4,6 +4,7 @@
 mod account;
 mod incoming;
 mod outbox;
+mod shared;
 mod trust;
 
 use crate::history::{HistoryLimits, MessageHistory};
@@ -13,10 +14,10 @@ use crate::session_messages::{ServerLinkStatus, SessionCommand, SessionEvent};
 use crate::setup::ClientSetup;
 use hongyan::client::{Client, ClientEndReason, Error};
 use outbox::MessageOutbox;
+use shared::{ChatSessionTask, SessionEventSender, SessionShared};
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -25,74 +26,6 @@ const TASKS_MAX: usize = 4_096;
 /// How often the results of messages that are being sent are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(1);
-
-/// The tasks of the session's thread.
-#[derive(Debug)]
-pub(crate) enum ChatSessionTask {
-    Order(SessionCommand),
-    /// A message is stored and must be sent.
-    Send {
-        to: String,
-        id: String,
-    },
-    /// The client has logged in, for the first time or again.
-    Online,
-    /// Friends or requests have changed.
-    Refresh,
-    /// The client has stopped for good.
-    Over(ClientEndReason),
-}
-
-/// The receiver of news: a closure, because the screen has one queue for news and keys.
-pub(crate) type SessionEventSender = Arc<dyn Fn(SessionEvent) + Send + Sync>;
-
-/// The state that the two threads of a session share.
-pub(crate) struct SessionShared {
-    history: Mutex<MessageHistory>,
-    keyring: Mutex<Keyring>,
-    event_sender: SessionEventSender,
-}
-
-impl SessionShared {
-    fn history(&self) -> MutexGuard<'_, MessageHistory> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the stored messages, and reports any problem of the file to the screen.
-    fn update_history<T>(&self, change: impl FnOnce(&mut MessageHistory) -> io::Result<T>) -> io::Result<T> {
-        let (kept, news) = self.change(change);
-        news.into_iter().for_each(|news| self.emit(news));
-        kept
-    }
-
-    /// Does the same for the screen's own thread, which cannot receive news meanwhile, and so gets
-    /// them as a result.
-    fn change<T>(
-        &self,
-        change: impl FnOnce(&mut MessageHistory) -> io::Result<T>,
-    ) -> (io::Result<T>, Vec<SessionEvent>) {
-        let mut history = self.history();
-        let kept = change(&mut history);
-        let grows = |error| format!("the file of the messages grows, and cannot be written anew: {error}");
-        (kept, history.take_rewrite_error().map(|error| SessionEvent::Warned(grows(error))).into_iter().collect())
-    }
-
-    fn keyring(&self) -> MutexGuard<'_, Keyring> {
-        self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn emit(&self, news: SessionEvent) {
-        (self.event_sender)(news);
-    }
-
-    fn emit_sentence(&self, sentence: impl Into<String>) {
-        self.emit(SessionEvent::Said(sentence.into()));
-    }
-
-    fn warn(&self, sentence: impl Into<String>) {
-        self.emit(SessionEvent::Warned(sentence.into()));
-    }
-}
 
 /// The session as the screen uses it.
 pub(crate) struct ChatSession {

@@ -1,6 +1,7 @@
 //! Draws the state: where each part of the screen is and what it shows. This needs no terminal,
 //! because it draws into ratatui's buffer.
 
+mod lines;
 mod list;
 mod look;
 mod popup;
@@ -10,6 +11,7 @@ use crate::app::{ChatApp, Focus, Popup};
 use crate::message::ChatMessage;
 use crate::session_messages::ServerLinkStatus;
 use crate::text;
+use lines::put;
 pub(crate) use look::TextLook;
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -96,14 +98,6 @@ pub(crate) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>) {
     }
     if let Some((x, y)) = cursor {
         frame.set_cursor_position(Position::new(x.min(area.right() - 1), y.min(area.bottom() - 1)));
-    }
-}
-
-/// Writes a line into a row of an area, and cuts off what does not fit.
-fn put(frame: &mut Frame<'_>, area: Rect, row: u16, line: Line<'_>) {
-    if row < area.height {
-        let (x, y) = (area.x, area.y + row);
-        frame.buffer_mut().set_line(x, y, &line, area.width);
     }
 }
 

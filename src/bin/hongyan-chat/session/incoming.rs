@@ -1,6 +1,7 @@
 //! Handles what arrives from the server. Each message is on the disk before it is acked.
 
-use super::{ChatSessionTask, SessionShared, trust};
+use super::shared::{ChatSessionTask, SessionShared};
+use super::trust;
 use crate::message::{ChatMessage, MessageSecurity, MessageState};
 use crate::session_messages::{ListedFriendRequest, ServerLinkStatus, SessionEvent};
 use hongyan::client::{Client, ClientEndReason, ClientEvent, ConnectionState, Error, Push, PushKind};

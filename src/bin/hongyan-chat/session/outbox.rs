@@ -1,7 +1,8 @@
 //! Messages that the server has not promised to deliver yet, in their order. A message whose result
 //! is unknown is sent again under the same id.
 
-use super::{ChatSessionTask, ChatSessionWorker, SessionShared};
+use super::ChatSessionWorker;
+use super::shared::{ChatSessionTask, SessionShared};
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
 use crate::session_messages::SessionEvent;
 use hongyan::client::{Error, PendingSend, new_id};

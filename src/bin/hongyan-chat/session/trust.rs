@@ -1,6 +1,7 @@
 //! Keys: the user's own in the profile, and those of friends.
 
-use super::{ChatSessionWorker, SessionShared};
+use super::ChatSessionWorker;
+use super::shared::SessionShared;
 use crate::keyring::OwnKeysCheck;
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
 use crate::session_messages::{SessionCommand, SessionEvent};

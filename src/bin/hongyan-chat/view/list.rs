@@ -1,6 +1,7 @@
 //! The list: requests, friends with presence and unread counts, others.
 
-use super::{TextLook, put};
+use super::lines::put;
+use super::look::TextLook;
 use crate::app::{ChatApp, ContactListRow, Focus};
 use crate::text;
 use ratatui::Frame;

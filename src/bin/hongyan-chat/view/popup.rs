@@ -1,6 +1,7 @@
 //! Windows in front of the rest of the screen: they show a text, or ask a question or for a secret.
 
-use super::{TextLook, put};
+use super::lines::put;
+use super::look::TextLook;
 use crate::app::Popup;
 use crate::text;
 use ratatui::Frame;

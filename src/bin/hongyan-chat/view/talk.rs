@@ -1,7 +1,8 @@
 //! The chat with one friend: the name, the messages, the reason why it is stopped (if it is), and
 //! the input line.
 
-use super::{TextLook, put};
+use super::lines::put;
+use super::look::TextLook;
 use crate::app::{ChatApp, Focus};
 use crate::chat::{FriendChatView, mark, remark, visible};
 use crate::message::{ChatMessage, KeyTrust, MessageSecurity};

@@ -1,0 +1,76 @@
+//! The parts of a session that both of its threads use.
+
+use crate::history::MessageHistory;
+use crate::keyring::Keyring;
+use crate::session_messages::{SessionCommand, SessionEvent};
+use hongyan::client::ClientEndReason;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The tasks of the session's thread.
+#[derive(Debug)]
+pub(super) enum ChatSessionTask {
+    Order(SessionCommand),
+    /// A message is stored and must be sent.
+    Send {
+        to: String,
+        id: String,
+    },
+    /// The client has logged in, for the first time or again.
+    Online,
+    /// Friends or requests have changed.
+    Refresh,
+    /// The client has stopped for good.
+    Over(ClientEndReason),
+}
+
+/// The receiver of news: a closure, because the screen has one queue for news and keys.
+pub(super) type SessionEventSender = Arc<dyn Fn(SessionEvent) + Send + Sync>;
+
+/// The state that the two threads of a session share.
+pub(super) struct SessionShared {
+    pub(super) history: Mutex<MessageHistory>,
+    pub(super) keyring: Mutex<Keyring>,
+    pub(super) event_sender: SessionEventSender,
+}
+
+impl SessionShared {
+    pub(super) fn history(&self) -> MutexGuard<'_, MessageHistory> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the stored messages, and reports any problem of the file to the screen.
+    pub(super) fn update_history<T>(&self, change: impl FnOnce(&mut MessageHistory) -> io::Result<T>) -> io::Result<T> {
+        let (kept, news) = self.change(change);
+        news.into_iter().for_each(|news| self.emit(news));
+        kept
+    }
+
+    /// Does the same for the screen's own thread, which cannot receive news meanwhile, and so gets
+    /// them as a result.
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut MessageHistory) -> io::Result<T>,
+    ) -> (io::Result<T>, Vec<SessionEvent>) {
+        let mut history = self.history();
+        let kept = change(&mut history);
+        let grows = |error| format!("the file of the messages grows, and cannot be written anew: {error}");
+        (kept, history.take_rewrite_error().map(|error| SessionEvent::Warned(grows(error))).into_iter().collect())
+    }
+
+    pub(super) fn keyring(&self) -> MutexGuard<'_, Keyring> {
+        self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn emit(&self, news: SessionEvent) {
+        (self.event_sender)(news);
+    }
+
+    pub(super) fn emit_sentence(&self, sentence: impl Into<String>) {
+        self.emit(SessionEvent::Said(sentence.into()));
+    }
+
+    pub(super) fn warn(&self, sentence: impl Into<String>) {
+        self.emit(SessionEvent::Warned(sentence.into()));
+    }
+}
