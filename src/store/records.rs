@@ -142,7 +142,7 @@ pub fn append(out: &mut Vec<u8>, record: &NodeMessage) {
             out.extend(number.to_le_bytes());
             write_moved(out, users);
         }
-        NodeMessage::Missed => out.push(MISSED),
+        NodeMessage::RecordsMissed => out.push(MISSED),
     }
 }
 
@@ -212,7 +212,7 @@ fn read_versions(versions: RangeInclusive<u16>, bytes: &[u8], to: NodeIncarnatio
 fn skip_unknown(bytes: &[u8]) -> Option<NodeMessage> {
     let kind = *bytes.first()?;
     let is_known = KINDS.contains(&kind);
-    (!is_known && kind < MAY_BE_SKIPPED).then_some(NodeMessage::Missed)
+    (!is_known && kind < MAY_BE_SKIPPED).then_some(NodeMessage::RecordsMissed)
 }
 
 /// Reads the record that these bytes are. `None`: they are none.
@@ -246,7 +246,7 @@ pub fn parse(bytes: &[u8]) -> Option<NodeMessage> {
                 (0..rest.count(MOVED_BYTES_MIN)?).map(|_| rest.presence_update()).collect::<Option<Vec<_>>>()?;
             NodeMessage::Moved { number, users }
         }
-        MISSED => NodeMessage::Missed,
+        MISSED => NodeMessage::RecordsMissed,
         _ => return None,
     };
     rest.0.is_empty().then_some(record)
@@ -367,7 +367,7 @@ mod tests {
                     PresenceUpdate { user: user("bob"), is_online: false, friends: Vec::new() },
                 ],
             },
-            NodeMessage::Missed,
+            NodeMessage::RecordsMissed,
         ]
         .into_iter()
         .chain(ENDINGS.map(|why| NodeMessage::End { user: user("ann"), cause: why, order: 7 }))
@@ -402,10 +402,10 @@ mod tests {
     #[test]
     fn an_unknown_record_counts_as_missed_unless_it_may_be_skipped() {
         let (from, to) = (life(1, 1), life(2, 5));
-        let mut known = write(1, from, to, &NodeMessage::Missed);
+        let mut known = write(1, from, to, &NodeMessage::RecordsMissed);
         let at = known.len() - 1;
         for (kind, record) in
-            [(11, Some(NodeMessage::Missed)), (127, Some(NodeMessage::Missed)), (128, None), (255, None)]
+            [(11, Some(NodeMessage::RecordsMissed)), (127, Some(NodeMessage::RecordsMissed)), (128, None), (255, None)]
         {
             known[at] = kind;
             let mut newer = known.clone();

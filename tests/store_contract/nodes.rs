@@ -462,7 +462,7 @@ fn missed_takes_the_place_of_records_for_which_the_outbox_has_no_room() {
     }
     database.admin.query_drop("UNLOCK TABLES").unwrap();
     let heard: Vec<NodeMessage> = (0..5).map(|_| b.next_record().1).collect();
-    assert_eq!(heard, [look("first"), look("ann"), look("bob"), look("cid"), NodeMessage::Missed]);
+    assert_eq!(heard, [look("first"), look("ann"), look("bob"), look("cid"), NodeMessage::RecordsMissed]);
     outbox.send(to, look("ann"));
     assert_eq!(b.next_record().1, look("ann"));
 }

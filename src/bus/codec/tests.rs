@@ -40,7 +40,7 @@ fn records() -> Vec<BusRecord> {
         BusRecord::Record(NodeMessage::Friend { user: user("bob") }),
         BusRecord::Record(NodeMessage::Release { user: user("bob"), epoch: 7, claim: 8 }),
         BusRecord::Record(NodeMessage::Released(Box::new(released))),
-        BusRecord::Record(NodeMessage::Missed),
+        BusRecord::Record(NodeMessage::RecordsMissed),
     ]
 }
 

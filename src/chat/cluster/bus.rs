@@ -249,7 +249,7 @@ impl ChatCore {
             cluster.dirty.record_lost_pair();
         }
         let Some(bus) = self.bus() else { return };
-        _ = bus.link(to).say(BusRecord::Record(NodeMessage::Missed), now_ms, bytes_max);
+        _ = bus.link(to).say(BusRecord::Record(NodeMessage::RecordsMissed), now_ms, bytes_max);
         self.acks_given_up(given_up.records, out);
     }
 

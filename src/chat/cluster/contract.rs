@@ -95,8 +95,8 @@ pub struct UserOwner {
 /// A message from one node to another.
 ///
 /// Records from one incarnation to another arrive in the order in which they were sent, each at
-/// least once. Some consecutive records may arrive again. [`NodeMessage::Missed`] takes the place
-/// of records that could not be kept. All records are lost when either incarnation is fenced.
+/// least once. Some consecutive records may arrive again. [`NodeMessage::RecordsMissed`] takes the
+/// place of records that could not be kept. All records are lost when either incarnation is fenced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeMessage {
     /// A push was saved for this user: read the pushes that wait for them. If several such records
@@ -192,7 +192,7 @@ pub enum NodeMessage {
         users: Vec<PresenceUpdate>,
     },
     /// Records of this sender could not be kept. They may have been of any kind.
-    Missed,
+    RecordsMissed,
 }
 
 /// The present state of a node's work with other nodes: how many users and orders wait for others
@@ -314,8 +314,8 @@ pub struct UserHandoverData {
 pub struct DirtyReceivers {
     /// Those who are known.
     pub listed: Vec<UserName>,
-    /// There may be others. The next node of the user was told by `Missed` to read everything, and
-    /// must tell the node after it.
+    /// There may be others. The next node of the user was told by `RecordsMissed` to read
+    /// everything, and must tell the node after it.
     pub has_unlisted: bool,
     /// For how long at least all of them have been dirty.
     pub age_ms: u64,
@@ -431,7 +431,7 @@ impl NodeMessage {
                 });
                 4 + names.sum::<usize>()
             }
-            Self::Missed => 0,
+            Self::RecordsMissed => 0,
         }
     }
 }

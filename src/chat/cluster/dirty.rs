@@ -180,7 +180,7 @@ impl ChatCore {
             }
         }
         cluster.dirty.mark_node_informed(to);
-        self.send_record(to, NodeMessage::Missed, out);
+        self.send_record(to, NodeMessage::RecordsMissed, out);
         DirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms }
     }
 }

@@ -226,7 +226,7 @@ impl NodeLink {
                 | NodeMessage::Present { .. }
                 | NodeMessage::Moved { .. },
             ) => {}
-            BusRecord::Record(NodeMessage::Missed) => (self.barrier, self.missed_serial) = (serial, serial),
+            BusRecord::Record(NodeMessage::RecordsMissed) => (self.barrier, self.missed_serial) = (serial, serial),
             _ => self.barrier = serial,
         }
         let bytes = record.weight_bytes() + KEPT_BYTES;

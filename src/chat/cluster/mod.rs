@@ -354,7 +354,7 @@ impl ChatCore {
                     self.on_remote_presence_changes(from, users);
                 }
             }
-            NodeMessage::Missed => {
+            NodeMessage::RecordsMissed => {
                 self.end_direct_receivers_at(from.node, out);
                 self.start_sweep_of_all_lists(out);
                 self.presence_missed(from, out);

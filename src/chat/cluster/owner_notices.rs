@@ -173,7 +173,7 @@ impl ChatCore {
             if let Some(cluster) = &mut self.cluster {
                 cluster.dirty.mark_node_informed(to);
             }
-            self.send_record(to, NodeMessage::Missed, out);
+            self.send_record(to, NodeMessage::RecordsMissed, out);
         }
         self.start_sweep_of_all_lists(out);
     }

@@ -70,12 +70,14 @@ impl MailOutboxState {
         true
     }
 
-    /// Takes all records. `Missed` takes the place of those that were not kept.
+    /// Takes all records. `RecordsMissed` takes the place of those that were not kept.
     fn take(&mut self) -> VecDeque<(NodeIncarnation, NodeMessage)> {
         let mut records = std::mem::take(&mut self.records);
         self.pending_looks.clear();
         self.bytes = 0;
-        records.extend(std::mem::take(&mut self.missed_incarnations).into_iter().map(|to| (to, NodeMessage::Missed)));
+        records.extend(
+            std::mem::take(&mut self.missed_incarnations).into_iter().map(|to| (to, NodeMessage::RecordsMissed)),
+        );
         records
     }
 }
@@ -98,8 +100,8 @@ impl MailOutboxShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All waiting records, as soon as there are some. `Missed` takes the place of those that were
-    /// not kept. `None`: the outbox has ended.
+    /// All waiting records, as soon as there are some. `RecordsMissed` takes the place of those that
+    /// were not kept. `None`: the outbox has ended.
     fn take(&self) -> Option<VecDeque<(NodeIncarnation, NodeMessage)>> {
         let mut waiting = self.lock_state();
         while waiting.records.is_empty() && !waiting.is_closed && !waiting.is_last {
@@ -233,7 +235,7 @@ fn write_first(
     for (to, record) in records.iter().take(SIZES[0]) {
         let mut text = records::write(version, me, *to, record);
         if text.len() > row_max {
-            text = records::write(version, me, *to, &NodeMessage::Missed);
+            text = records::write(version, me, *to, &NodeMessage::RecordsMissed);
         }
         weight += text.len();
         if weight > STATEMENT_BYTES_MAX.min(row_max) && !rows.is_empty() {
@@ -295,7 +297,7 @@ mod tests {
             waiting.push(node(1), look(name), few);
         }
         waiting.push(node(2), look("ann"), few);
-        let missed = |to: u16| (to, NodeMessage::Missed);
+        let missed = |to: u16| (to, NodeMessage::RecordsMissed);
         assert_eq!(taken(&mut waiting), [(1, look("ann")), (1, look("bob")), missed(1), missed(2)]);
         assert_eq!(taken(&mut waiting), []);
     }
@@ -308,11 +310,11 @@ mod tests {
         assert!(!waiting.push(node(1), released(1_024), bounds));
         assert!(waiting.push(node(2), look("ann"), bounds), "there is room for a small one");
         assert!(waiting.bytes <= bounds.bytes_max);
-        assert_eq!(taken(&mut waiting), [(1, released(1_024)), (2, look("ann")), (1, NodeMessage::Missed)]);
+        assert_eq!(taken(&mut waiting), [(1, released(1_024)), (2, look("ann")), (1, NodeMessage::RecordsMissed)]);
         // A single record may exceed the limit: otherwise it would never be sent.
         assert!(waiting.push(node(1), released(4_096), bounds));
         assert!(!waiting.push(node(1), look("ann"), bounds));
-        assert_eq!(taken(&mut waiting), [(1, released(4_096)), (1, NodeMessage::Missed)]);
+        assert_eq!(taken(&mut waiting), [(1, released(4_096)), (1, NodeMessage::RecordsMissed)]);
     }
 
     #[test]

@@ -191,7 +191,7 @@ impl Cluster {
         let (life, Some(from)) = (entry.life, entry.me) else { return };
         entry.mail_ms = entry.mail_ms.max(self.now_ms + takes_ms);
         let at_ms = entry.mail_ms;
-        let record = if self.random.chance(self.faults.lost) { NodeMessage::Missed } else { record };
+        let record = if self.random.chance(self.faults.lost) { NodeMessage::RecordsMissed } else { record };
         let is_twice = self.random.chance(self.faults.twice);
         self.oracle.count("records");
         self.say(|| format!("node {node} sends {to:?}: {record:?}"));

@@ -43,7 +43,7 @@ fn move_on(node: &mut TestNode, epoch: u64) -> (bool, DirtyReceivers) {
     node.answer(owner_of("ann"), JobOutcome::Failed);
     assert!(node.sent.iter().all(|(to, _)| *to == life(3, 1)), "{:?}", node.sent);
     match &node.sent[..] {
-        [(_, NodeMessage::Missed), (_, NodeMessage::Released(released))] => (true, released.dirty.clone()),
+        [(_, NodeMessage::RecordsMissed), (_, NodeMessage::Released(released))] => (true, released.dirty.clone()),
         [(_, NodeMessage::Released(released))] => (false, released.dirty.clone()),
         other => panic!("{other:?}"),
     }

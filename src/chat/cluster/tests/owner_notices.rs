@@ -83,7 +83,7 @@ fn if_too_many_owners_are_to_be_told_all_nodes_read_everything() {
     }
     assert!(node.sent.is_empty());
     node.pass(1_000);
-    assert_eq!(node.sent, [(life(OTHER, 1), NodeMessage::Missed)], "once, and later");
+    assert_eq!(node.sent, [(life(OTHER, 1), NodeMessage::RecordsMissed)], "once, and later");
     assert_eq!(node.count(page_of("ann")), 1, "this node as well");
     // All nodes know that records are missing; the others are told one by one.
     for friend in &friends[..super::super::owner_notices::OWNER_NOTICES_MAX] {
@@ -91,7 +91,7 @@ fn if_too_many_owners_are_to_be_told_all_nodes_read_everything() {
     }
     node.release("ann", 1, 7);
     node.answer(owner_of("ann"), JobOutcome::Failed);
-    assert_eq!(node.sent.iter().filter(|(_, record)| *record == NodeMessage::Missed).count(), 1);
+    assert_eq!(node.sent.iter().filter(|(_, record)| *record == NodeMessage::RecordsMissed).count(), 1);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_look_while_a_page_is_read_is_followed_by_another_one() {
 fn if_records_were_missed_all_lists_are_read() {
     let (mut node, _) = ann();
     node.log_in("bob", &["ann"]);
-    node.frame(NodeMessage::Missed);
+    node.frame(NodeMessage::RecordsMissed);
     assert_eq!((node.count(page_of("ann")), node.count(page_of("bob"))), (1, 1));
 }
 
@@ -123,7 +123,7 @@ fn the_sweep_reaches_every_user_however_often_records_are_missed() {
         node.log_in(&format!("user{n:02}"), &[]);
     }
     for _ in 0..2 * USERS / 16 {
-        node.frame(NodeMessage::Missed);
+        node.frame(NodeMessage::RecordsMissed);
         node.pass(100);
     }
     let unread: Vec<_> =

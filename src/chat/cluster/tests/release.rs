@@ -20,7 +20,7 @@ fn release_one_to_three(node: &mut TestNode, name: &str) -> (bool, DirtyReceiver
     let (mut missed, mut dirty) = (false, None);
     for record in records {
         match record {
-            BusRecord::Record(NodeMessage::Missed) => missed = true,
+            BusRecord::Record(NodeMessage::RecordsMissed) => missed = true,
             BusRecord::Record(NodeMessage::Released(released)) => dirty = Some(released.dirty.clone()),
             _ => {}
         }
@@ -169,7 +169,7 @@ fn with_too_many_dirty_receivers_the_other_node_reads_everything() {
     }
     node.release("ann", 1, 7);
     node.answer(owner_of("ann"), JobOutcome::Failed);
-    let [.., (_, NodeMessage::Missed), (_, NodeMessage::Released(released))] = &node.sent[..] else {
+    let [.., (_, NodeMessage::RecordsMissed), (_, NodeMessage::Released(released))] = &node.sent[..] else {
         panic!("{:?}", node.sent.last())
     };
     assert_eq!(released.dirty, DirtyReceivers { has_unlisted: true, ..dirty(&[]) });
