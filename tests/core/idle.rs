@@ -80,8 +80,8 @@ fn before_log_in_only_attempts_to_log_in_and_sign_up_count() {
     assert!(!counts(false, |w, conn| w.ping(conn)));
     assert!(!counts(false, |w, conn| w.ack(conn, "m1")));
     assert!(!counts(false, |w, conn| w.say(conn, Say::GetUser { mid: "g".into(), user: "bob".into() })));
-    for verb in [None, Some(RequestType::Login), Some(RequestType::SignUp)] {
-        assert!(!counts(false, |w, conn| w.say(conn, Say::Bad { code: ErrorCode::BadField, verb })));
+    for request_type in [None, Some(RequestType::Login), Some(RequestType::SignUp)] {
+        assert!(!counts(false, |w, conn| w.say(conn, Say::Bad { code: ErrorCode::BadField, request_type })));
     }
 }
 
@@ -108,7 +108,7 @@ fn after_log_in_nothing_else_counts() {
     assert!(
         !counts(true, |w, conn| w.say(conn, Say::SignUp { mid: "s".into(), user: "new".into(), password: "p".into() }))
     );
-    for verb in [
+    for request_type in [
         None,
         Some(RequestType::Message),
         Some(RequestType::Ack),
@@ -116,7 +116,7 @@ fn after_log_in_nothing_else_counts() {
         Some(RequestType::Heartbeat),
     ] {
         for code in [ErrorCode::BadJson, ErrorCode::BadField, ErrorCode::UnknownType] {
-            assert!(!counts(true, |w, conn| w.say(conn, Say::Bad { code, verb })), "{verb:?} {code:?}");
+            assert!(!counts(true, |w, conn| w.say(conn, Say::Bad { code, request_type })), "{request_type:?} {code:?}");
         }
     }
     assert!(!counts(true, |w, conn| w.drain(conn)) && !counts(true, |w, conn| w.flush(conn)), "nothing waited");

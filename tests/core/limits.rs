@@ -10,8 +10,8 @@ use hongyan::protocol::request::{FriendVerb, RequestType};
 
 const NOTHING: [&str; 0] = [];
 
-fn bad(code: ErrorCode, verb: Option<RequestType>) -> Say {
-    Say::Bad { code, verb }
+fn bad(code: ErrorCode, request_type: Option<RequestType>) -> Say {
+    Say::Bad { code, request_type }
 }
 
 #[test]
@@ -54,8 +54,8 @@ fn readable_requests_with_errors_only_get_their_errors() {
 fn malformed_requests_before_log_in_are_answered_by_kind() {
     let mut w = World::new(crate::rules());
     let conn = w.open();
-    let say = |w: &mut World, verb, code| {
-        w.say(conn, bad(code, verb));
+    let say = |w: &mut World, request_type, code| {
+        w.say(conn, bad(code, request_type));
         w.heard(conn)
     };
     assert_eq!(say(&mut w, Some(RequestType::GetUser), ErrorCode::BadField), NOTHING);

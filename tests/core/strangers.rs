@@ -17,8 +17,8 @@ fn get() -> Say {
     Say::GetUser { mid: "g".into(), user: "ann".into() }
 }
 
-fn bad(code: ErrorCode, verb: Option<RequestType>) -> Say {
-    Say::Bad { code, verb }
+fn bad(code: ErrorCode, request_type: Option<RequestType>) -> Say {
+    Say::Bad { code, request_type }
 }
 
 /// How often a stranger may do so at once.

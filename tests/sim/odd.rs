@@ -10,14 +10,14 @@ impl Simulation {
         let Some(conn) = self.conn() else {
             return;
         };
-        let verbs = [
+        let request_types = [
             None,
             Some(RequestType::Message),
             Some(RequestType::Ack),
             Some(RequestType::GetUser),
             Some(RequestType::Login),
         ];
-        let verb = verbs[self.random.below(5) as usize];
+        let request_type = request_types[self.random.below(5) as usize];
         let code = match self.random.below(40) {
             0 => ErrorCode::TooLarge,
             1..=20 => ErrorCode::BadJson,
@@ -44,7 +44,7 @@ impl Simulation {
                 let mid = self.world.fresh("s");
                 self.world.say(conn, Say::SignUp { mid, user, password: "p".into() });
             }
-            _ => self.world.say(conn, Say::Bad { code, verb }),
+            _ => self.world.say(conn, Say::Bad { code, request_type }),
         }
     }
 }

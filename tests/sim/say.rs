@@ -83,7 +83,7 @@ pub enum Say {
     },
     Bad {
         code: ErrorCode,
-        verb: Option<RequestType>,
+        request_type: Option<RequestType>,
     },
 }
 
@@ -160,9 +160,9 @@ impl Say {
             Self::DeleteAccount { mid, password } => {
                 account(mid, AccountRequest::Delete { password: Secret::new(password) })
             }
-            Self::Bad { code, verb } => {
+            Self::Bad { code, request_type } => {
                 return Err(BadInput {
-                    request_type: *verb,
+                    request_type: *request_type,
                     form: None,
                     id: "".into(),
                     code: *code,
