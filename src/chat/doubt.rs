@@ -24,9 +24,9 @@ enum FriendsReading {
     /// Not requested yet.
     Waits,
     /// In flight.
-    Asked,
+    Reading,
     /// In flight, but requested before something else came into doubt: read once more.
-    AskedTooEarly,
+    ReadingTooEarly,
 }
 
 /// The users and pushes about which the store is asked.
@@ -61,7 +61,7 @@ impl FriendshipsInDoubt {
     /// caller must retain the user.
     fn begin(&mut self, user: UserSlot) -> bool {
         match self.users.get_mut(&user) {
-            Some(reading @ FriendsReading::Asked) => *reading = FriendsReading::AskedTooEarly,
+            Some(reading @ FriendsReading::Reading) => *reading = FriendsReading::ReadingTooEarly,
             Some(_) => {}
             None => return self.users.insert(user, FriendsReading::Waits).is_none(),
         }
@@ -76,14 +76,14 @@ impl FriendshipsInDoubt {
 
     /// The friends of this user were requested.
     fn mark_requested(&mut self, user: UserSlot) {
-        self.users.insert(user, FriendsReading::Asked);
+        self.users.insert(user, FriendsReading::Reading);
     }
 
     /// The friends of this user were read, or (`read` is false) could not be read. `true` if that
     /// settles the doubt.
     fn mark_answered(&mut self, user: UserSlot, read: bool) -> bool {
         match self.users.get_mut(&user) {
-            Some(reading) if !read || *reading == FriendsReading::AskedTooEarly => {
+            Some(reading) if !read || *reading == FriendsReading::ReadingTooEarly => {
                 *reading = FriendsReading::Waits;
                 false
             }
