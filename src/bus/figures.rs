@@ -47,7 +47,7 @@ pub(super) enum BusLossCause {
     /// No client had subscribed to its channel.
     Nobody,
     /// Too many frames waited for the loop.
-    Inbox,
+    LoopBusy,
     /// The message was not a frame for this node.
     Undecoded(BusDropCause),
 }
@@ -59,7 +59,7 @@ impl BusLossCause {
         Self::TooLong,
         Self::Failed,
         Self::Nobody,
-        Self::Inbox,
+        Self::LoopBusy,
         Self::Undecoded(BusDropCause::Size),
         Self::Undecoded(BusDropCause::Version),
         Self::Undecoded(BusDropCause::Mac),
@@ -74,7 +74,7 @@ impl BusLossCause {
             Self::TooLong => 2,
             Self::Failed => 3,
             Self::Nobody => 4,
-            Self::Inbox => 5,
+            Self::LoopBusy => 5,
             Self::Undecoded(BusDropCause::Size) => 6,
             Self::Undecoded(BusDropCause::Version) => 7,
             Self::Undecoded(BusDropCause::Mac) => 8,
@@ -90,7 +90,7 @@ impl BusLossCause {
             Self::TooLong => "too_long",
             Self::Failed => "instance_failed",
             Self::Nobody => "nobody_subscribed",
-            Self::Inbox => "loop_busy",
+            Self::LoopBusy => "loop_busy",
             Self::Undecoded(BusDropCause::Size) => "bad_size",
             Self::Undecoded(BusDropCause::Version) => "unknown_version",
             Self::Undecoded(BusDropCause::Mac) => "wrong_mac",

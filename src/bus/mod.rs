@@ -7,13 +7,13 @@
 //! | `settings.rs` | the options, and the files that they name |
 //! | `connection.rs` | one connection to a Redis or Valkey server |
 //! | `queue.rs` | frames that wait to be published |
-//! | `inbox.rs` | frames that wait for the loop |
+//! | `received_frames.rs` | frames that wait for the loop |
 //! | `instance.rs` | one server, and whether it works |
 //! | `publisher.rs`, `subscriber.rs` | its two threads |
 //! | `pubsub.rs` | all of them as one bus |
 //! | `figures.rs` | counters |
 //!
-//! The loop puts frames into a queue, and takes frames from the inbox when it is woken; it never
+//! The loop puts frames into a queue, and takes the received frames when it is woken; it never
 //! waits. Instances are independent of each other: a node subscribes on all, and publishes on the
 //! first that works. The *beat* shows whether an instance works: each second a node sends itself a
 //! message, and treats an instance over which no beat arrives as dead.
@@ -23,10 +23,10 @@ use crate::chat::contract::{BusFrame, NodeIncarnation};
 pub mod codec;
 mod connection;
 pub mod figures;
-mod inbox;
 mod publisher;
 mod pubsub;
 mod queue;
+mod received_frames;
 mod redis_instance;
 mod settings;
 mod subscriber;

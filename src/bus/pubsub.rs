@@ -63,7 +63,7 @@ impl Bus for PubSub {
     }
 
     fn take(&self, out: &mut Vec<BusEvent>) {
-        self.shared.inbox.take(out);
+        self.shared.received_frames.take(out);
     }
 
     fn set_version(&self, version: u16) {

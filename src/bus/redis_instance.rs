@@ -3,8 +3,8 @@
 use super::codec::BusFrameCodec;
 use super::connection::{BusConnection, BusInstanceError, ConnectionCloser};
 use super::figures::{BusInstanceFigures, BusLossCause, BusLossCounts, FrameTraffic};
-use super::inbox::BusInbox;
 use super::queue::PublishQueue;
+use super::received_frames::ReceivedFrames;
 use super::settings::{BusInstanceAddress, BusSettings};
 use crate::chat::contract::NodeId;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ const CAUSES_MAX: usize = 8;
 pub(super) struct BusInstances {
     pub(super) codec: BusFrameCodec,
     pub(super) instances: Vec<RedisInstance>,
-    pub(super) inbox: BusInbox,
+    pub(super) received_frames: ReceivedFrames,
     pub(super) losses: BusLossCounts,
     pub(super) timeout: Duration,
     started: Instant,
@@ -105,7 +105,7 @@ impl BusInstances {
             channels: format!("hongyan:{}:", codec.cluster_name()),
             codec,
             instances: instances.into_iter().map(instance).collect(),
-            inbox: BusInbox::new(bounds, on_news),
+            received_frames: ReceivedFrames::new(bounds, on_news),
             losses: BusLossCounts::default(),
             timeout,
             started: Instant::now(),
@@ -185,7 +185,7 @@ impl BusInstances {
 
     fn update_working_state(&self) {
         let works = self.instances.iter().any(RedisInstance::is_up);
-        if self.inbox.report_state(works) && !works {
+        if self.received_frames.report_state(works) && !works {
             log::warn!("no instance of the bus works: nodes talk through the database until one does");
         }
     }

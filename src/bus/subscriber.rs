@@ -78,8 +78,8 @@ fn take(shared: &BusInstances, at: usize, value: Value) -> Result<bool, BusInsta
         }
         Ok(DecodedBusMessage::Frame { from, frame }) => {
             shared.instances[at].received.add(bytes.len());
-            if !shared.inbox.push(from, frame, bytes.len()) {
-                shared.losses.add(BusLossCause::Inbox, 1);
+            if !shared.received_frames.push(from, frame, bytes.len()) {
+                shared.losses.add(BusLossCause::LoopBusy, 1);
             }
         }
         Err(why) => shared.losses.add(BusLossCause::Undecoded(why), 1),

@@ -35,13 +35,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "the frames that wait for the loop are not bounded",
-        "src/bus/inbox.rs",
+        "src/bus/received_frames.rs",
         "waiting.frames.len() >= self.bounds.frames_max || ",
         "",
     ),
     of(
         "the loop is not woken for what is left",
-        "src/bus/inbox.rs",
+        "src/bus/received_frames.rs",
         "let is_more = !waiting.frames.is_empty();",
         "let is_more = false;",
     ),

@@ -1,4 +1,4 @@
-//! Frames that wait for the loop.
+//! Frames that have arrived over the bus and wait for the loop.
 
 use super::BusEvent;
 use super::settings::QueueBounds;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The maximum number of frames that the loop takes in one turn.
 const TAKEN_MAX: usize = 1_024;
 
-struct BusInboxState {
+struct ReceivedFramesState {
     /// Each frame with its encoded size.
     frames: VecDeque<(NodeIncarnation, Box<BusFrame>, usize)>,
     bytes: usize,
@@ -18,22 +18,23 @@ struct BusInboxState {
     last_told_works: bool,
 }
 
-pub(super) struct BusInbox {
-    state: Mutex<BusInboxState>,
+/// The queue of these frames.
+pub(super) struct ReceivedFrames {
+    state: Mutex<ReceivedFramesState>,
     bounds: QueueBounds,
     /// Wakes the loop.
     on_news: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl BusInbox {
+impl ReceivedFrames {
     /// Initially the bus does not work, and the loop is told so.
     pub(super) fn new(bounds: QueueBounds, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
         on_news();
-        let waiting = BusInboxState { frames: VecDeque::new(), bytes: 0, works: false, last_told_works: true };
+        let waiting = ReceivedFramesState { frames: VecDeque::new(), bytes: 0, works: false, last_told_works: true };
         Self { state: Mutex::new(waiting), bounds, on_news }
     }
 
-    fn lock_state(&self) -> MutexGuard<'_, BusInboxState> {
+    fn lock_state(&self) -> MutexGuard<'_, ReceivedFramesState> {
         // No code under this lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +95,7 @@ mod tests {
         let wakes = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&wakes);
         let bounds = QueueBounds { frames_max: TAKEN_MAX + 1, bytes_max: 1_000_000 };
-        let inbox = BusInbox::new(
+        let received = ReceivedFrames::new(
             bounds,
             Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);
@@ -103,28 +104,28 @@ mod tests {
         let from = NodeIncarnation { node: NodeId::new(1).unwrap(), epoch: 1 };
         let frame = || Box::new(BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch: None });
         let mut news = Vec::new();
-        inbox.take(&mut news);
+        received.take(&mut news);
         assert_eq!(news, [BusEvent::Works(false)], "it counted as one that works");
-        assert!(!inbox.push(from, frame(), 1_000_001));
+        assert!(!received.push(from, frame(), 1_000_001));
         for _ in 0..=TAKEN_MAX {
-            assert!(inbox.push(from, frame(), 1));
+            assert!(received.push(from, frame(), 1));
         }
-        assert!(!inbox.push(from, frame(), 1));
+        assert!(!received.push(from, frame(), 1));
         assert_eq!(wakes.load(Ordering::SeqCst), 2);
-        assert!(inbox.report_state(true) && !inbox.report_state(true));
+        assert!(received.report_state(true) && !received.report_state(true));
         news.clear();
-        inbox.take(&mut news);
+        received.take(&mut news);
         assert_eq!((news.len(), &news[0]), (TAKEN_MAX + 1, &BusEvent::Works(true)));
         assert_eq!(wakes.load(Ordering::SeqCst), 4, "there is more");
         news.clear();
-        inbox.take(&mut news);
+        received.take(&mut news);
         assert_eq!(news.len(), 1);
-        assert!(inbox.push(from, frame(), 1_000_000), "taken frames have no size");
+        assert!(received.push(from, frame(), 1_000_000), "taken frames have no size");
         // A state that has changed twice between two reads has not changed for the loop.
-        inbox.report_state(false);
-        inbox.report_state(true);
+        received.report_state(false);
+        received.report_state(true);
         news.clear();
-        inbox.take(&mut news);
+        received.take(&mut news);
         assert_eq!(news.len(), 1);
     }
 }
