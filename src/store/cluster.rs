@@ -2,7 +2,7 @@
 //! database, and the records from them and to them.
 
 use super::StoreError;
-use super::mysql::{FenceCause, LeaseCallbacks, NodeDatabase, NodeLease, NodeOutboxLimits, NodeRecordOutbox};
+use super::mysql::{FenceCause, LeaseCallbacks, NodeDatabase, NodeLease, NodeRecordWriter, NodeRecordWriterLimits};
 use crate::chat::contract::{ClusterView, NodeIncarnation, NodeMessage};
 use crate::config::Config;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ pub use super::mysql::{
     NodeDirectory, NodeLiveness, NodeStatus,
 };
 
-/// How long a node that leaves waits until what it said is written.
-const MAIL_WITHIN: Duration = Duration::from_secs(2);
+/// How long a node that leaves waits until its records for other nodes are written.
+const WRITE_RECORDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Called when this life of this node is over.
 pub type OnFenced = Arc<dyn Fn(FenceCause) + Send + Sync>;
@@ -33,7 +33,7 @@ pub struct ClusterFigures {
 pub struct ClusterHandle {
     server: NodeDatabase,
     lease: NodeLease,
-    outbox: NodeRecordOutbox,
+    record_writer: NodeRecordWriter,
     view: ClusterView,
 }
 
@@ -48,10 +48,11 @@ impl ClusterHandle {
         let silent_max = Duration::from_millis(config.silent_server_max_ms);
         let calls = LeaseCallbacks { on_news, on_fenced: Box::new(move |cause| on_fenced(cause)) };
         let (lease, view) = NodeLease::start(server.clone(), silent_max, calls)?;
-        let bounds = NodeOutboxLimits { records_max: config.mail_max, bytes_max: config.mail_bytes_max };
-        let outbox = NodeRecordOutbox::start(server.clone(), bounds);
-        let outbox = outbox.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
-        Ok(Self { server, lease, outbox, view })
+        let bounds = NodeRecordWriterLimits { records_max: config.mail_max, bytes_max: config.mail_bytes_max };
+        let record_writer = NodeRecordWriter::start(server.clone(), bounds);
+        let record_writer =
+            record_writer.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
+        Ok(Self { server, lease, record_writer, view })
     }
 
     /// The identity of this node.
@@ -91,13 +92,13 @@ impl ClusterHandle {
 
     /// Says something to another node. Never waits.
     pub fn send(&self, to: NodeIncarnation, record: NodeMessage) {
-        self.outbox.send(to, record);
+        self.record_writer.send(to, record);
     }
 
     /// How the nodes are, as this one sees them.
     #[must_use]
     pub fn figures(&self) -> ClusterFigures {
-        ClusterFigures { lease: self.lease.figures(), unwritten_records: self.outbox.waiting_count() }
+        ClusterFigures { lease: self.lease.figures(), unwritten_records: self.record_writer.waiting_count() }
     }
 
     /// Has this node given no sign of life for as long as others wait before they fence it?
@@ -146,7 +147,7 @@ impl ClusterHandle {
 
     /// Ends this life of this node, when nothing of it is to be written any more.
     pub fn end_incarnation(self) {
-        self.outbox.finish(MAIL_WITHIN);
+        self.record_writer.finish(WRITE_RECORDS_WITHIN);
         self.lease.end_incarnation();
     }
 }

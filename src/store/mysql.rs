@@ -30,7 +30,7 @@ mod node_mark;
 mod node_names;
 mod node_numbers;
 mod nodes;
-mod outbox;
+mod record_writer;
 mod roster;
 mod rows;
 mod safe_commits;
@@ -54,7 +54,7 @@ pub use members::{ClusterMembers, ClusterMembersReader, NodeLiveness, NodeStatus
 pub use node_identity::NodeIdentity;
 pub use node_names::NodeDirectory;
 pub use nodes::NodeDatabase;
-pub use outbox::{NodeOutboxLimits, NodeRecordOutbox};
+pub use record_writer::{NodeRecordWriter, NodeRecordWriterLimits};
 pub use standby::{ActiveServerCheck, ActiveServerWatch};
 use values::{bytes, corrupt_error, fault, is_read_only, name, number, text};
 

@@ -1,4 +1,5 @@
-//! The outbox: a thread of its own writes this node's records to others into the table `mail`.
+//! The record writer: a thread that writes the records of this node for other nodes into their
+//! inboxes, the table `mail`.
 
 use super::nodes::NodeDatabase;
 use super::{MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, repeat_list, size_of_group};
@@ -20,7 +21,7 @@ const RECORD_BYTES: usize = 128;
 
 /// How much may wait to be written. While records are being written, as much again may wait.
 #[derive(Clone, Copy, Debug)]
-pub struct NodeOutboxLimits {
+pub struct NodeRecordWriterLimits {
     /// The maximum number of records.
     pub records_max: usize,
     /// The maximum of their total size in bytes; a single record may exceed it.
@@ -29,7 +30,7 @@ pub struct NodeOutboxLimits {
 
 /// The records that wait to be written.
 #[derive(Default)]
-struct MailOutboxState {
+struct NodeRecordWriterState {
     records: VecDeque<(NodeIncarnation, NodeMessage)>,
     bytes: usize,
     /// The waiting `Look`s that only `Look` and `Friend` records follow.
@@ -43,9 +44,9 @@ struct MailOutboxState {
     has_ended: bool,
 }
 
-impl MailOutboxState {
+impl NodeRecordWriterState {
     /// Keeps one more record, if there is room. Returns `false` if there is nothing new to write.
-    fn push(&mut self, to: NodeIncarnation, record: NodeMessage, bounds: NodeOutboxLimits) -> bool {
+    fn push(&mut self, to: NodeIncarnation, record: NodeMessage, bounds: NodeRecordWriterLimits) -> bool {
         match &record {
             NodeMessage::Look { user } => {
                 if self.pending_looks.contains(&(to, user.clone())) {
@@ -82,26 +83,26 @@ impl MailOutboxState {
     }
 }
 
-/// Takes records to other nodes. Its thread ends when it is dropped.
-pub struct NodeRecordOutbox {
-    shared: Arc<MailOutboxShared>,
-    bounds: NodeOutboxLimits,
+/// Takes records for other nodes, and writes them. Its thread ends when it is dropped.
+pub struct NodeRecordWriter {
+    shared: Arc<NodeRecordWriterShared>,
+    bounds: NodeRecordWriterLimits,
 }
 
 #[derive(Default)]
-struct MailOutboxShared {
-    state: Mutex<MailOutboxState>,
+struct NodeRecordWriterShared {
+    state: Mutex<NodeRecordWriterState>,
     changed: Condvar,
 }
 
-impl MailOutboxShared {
-    fn lock_state(&self) -> MutexGuard<'_, MailOutboxState> {
+impl NodeRecordWriterShared {
+    fn lock_state(&self) -> MutexGuard<'_, NodeRecordWriterState> {
         // No code under this lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All waiting records, as soon as there are some. `RecordsMissed` takes the place of those that
-    /// were not kept. `None`: the outbox has ended.
+    /// were not kept. `None`: the record writer has ended.
     fn take(&self) -> Option<VecDeque<(NodeIncarnation, NodeMessage)>> {
         let mut waiting = self.lock_state();
         while waiting.records.is_empty() && !waiting.is_closed && !waiting.is_last {
@@ -115,7 +116,7 @@ impl MailOutboxShared {
         Some(waiting.take())
     }
 
-    /// Waits. Returns `false` if the outbox has ended.
+    /// Waits. Returns `false` if the writer has ended.
     fn pause(&self, time: Duration) -> bool {
         let waiting = self.lock_state();
         let (waiting, _) = self
@@ -126,26 +127,26 @@ impl MailOutboxShared {
     }
 }
 
-impl std::fmt::Debug for NodeRecordOutbox {
+impl std::fmt::Debug for NodeRecordWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outbox").field("bounds", &self.bounds).finish_non_exhaustive()
+        f.debug_struct("RecordWriter").field("bounds", &self.bounds).finish_non_exhaustive()
     }
 }
 
-impl NodeRecordOutbox {
+impl NodeRecordWriter {
     /// Starts its thread. Beyond the bounds it only remembers that there were records.
     ///
     /// # Errors
     /// The system cannot start a thread.
-    pub fn start(server: NodeDatabase, bounds: NodeOutboxLimits) -> std::io::Result<Self> {
-        let shared = Arc::new(MailOutboxShared::default());
+    pub fn start(server: NodeDatabase, bounds: NodeRecordWriterLimits) -> std::io::Result<Self> {
+        let shared = Arc::new(NodeRecordWriterShared::default());
         let of_thread = Arc::clone(&shared);
         let work = move || {
-            deliver(&server, &of_thread);
+            write_until_closed(&server, &of_thread);
             of_thread.lock_state().has_ended = true;
             of_thread.changed.notify_all();
         };
-        std::thread::Builder::new().name("mail".to_owned()).spawn(work)?;
+        std::thread::Builder::new().name("record-writer".to_owned()).spawn(work)?;
         Ok(Self { shared, bounds })
     }
 
@@ -157,7 +158,7 @@ impl NodeRecordOutbox {
     }
 }
 
-impl NodeRecordOutbox {
+impl NodeRecordWriter {
     /// The number of records that wait to be written.
     #[must_use]
     pub fn waiting_count(&self) -> usize {
@@ -180,14 +181,15 @@ impl NodeRecordOutbox {
     }
 }
 
-impl Drop for NodeRecordOutbox {
+impl Drop for NodeRecordWriter {
     fn drop(&mut self) {
         self.shared.lock_state().is_closed = true;
         self.shared.changed.notify_one();
     }
 }
 
-fn deliver(server: &NodeDatabase, shared: &MailOutboxShared) {
+/// Writes until no more records come, the writer is dropped, or this node is fenced.
+fn write_until_closed(server: &NodeDatabase, shared: &NodeRecordWriterShared) {
     let mut store = None;
     while let Some(mut records) = shared.take() {
         let mut pause = FIRST_PAUSE;
@@ -285,14 +287,14 @@ mod tests {
         }))
     }
 
-    fn taken(waiting: &mut MailOutboxState) -> Vec<(u16, NodeMessage)> {
+    fn taken(waiting: &mut NodeRecordWriterState) -> Vec<(u16, NodeMessage)> {
         waiting.take().into_iter().map(|(to, record)| (to.node.get(), record)).collect()
     }
 
     #[test]
     fn records_beyond_a_bound_are_told_as_missed_once() {
-        let few = NodeOutboxLimits { records_max: 2, bytes_max: 1 << 20 };
-        let mut waiting = MailOutboxState::default();
+        let few = NodeRecordWriterLimits { records_max: 2, bytes_max: 1 << 20 };
+        let mut waiting = NodeRecordWriterState::default();
         for name in ["ann", "bob", "cid", "dan"] {
             waiting.push(node(1), look(name), few);
         }
@@ -304,8 +306,8 @@ mod tests {
 
     #[test]
     fn waiting_records_are_bounded_in_bytes() {
-        let bounds = NodeOutboxLimits { records_max: 1_000, bytes_max: 32 << 10 };
-        let mut waiting = MailOutboxState::default();
+        let bounds = NodeRecordWriterLimits { records_max: 1_000, bytes_max: 32 << 10 };
+        let mut waiting = NodeRecordWriterState::default();
         assert!(waiting.push(node(1), released(1_024), bounds));
         assert!(!waiting.push(node(1), released(1_024), bounds));
         assert!(waiting.push(node(2), look("ann"), bounds), "there is room for a small one");
@@ -319,8 +321,8 @@ mod tests {
 
     #[test]
     fn looks_between_which_nothing_else_is_are_one() {
-        let bounds = NodeOutboxLimits { records_max: 1_000, bytes_max: 1 << 20 };
-        let mut waiting = MailOutboxState::default();
+        let bounds = NodeRecordWriterLimits { records_max: 1_000, bytes_max: 1 << 20 };
+        let mut waiting = NodeRecordWriterState::default();
         assert!(waiting.push(node(1), look("ann"), bounds));
         assert!(!waiting.push(node(1), look("ann"), bounds));
         assert!(waiting.push(node(1), released(1), bounds));
