@@ -12,7 +12,7 @@ pub(super) fn write(
 ) {
     lease(text, figures);
     let help = "Records to other nodes that wait to be written into the database.";
-    text.gauge("cluster_mail_unwritten", help, figures.unwritten_records);
+    text.gauge("cluster_records_unwritten", help, figures.unwritten_records);
     text.gauge("cluster_claims", "Log-ins that wait until another node has let their user go.", gauges.claims);
     text.gauge("cluster_let_gos", "Users that this node is handing over to another one.", gauges.releases);
     text.gauge("cluster_untold", "Users whose node is still to be told something.", gauges.owner_notices);
@@ -36,8 +36,8 @@ fn lease(text: &mut MetricsText, figures: &ClusterFigures) {
     text.counter("cluster_lease_failures", "Renewals of the lease that failed.", lease.failures);
     text.counter("cluster_fences", "Other nodes that this one has fenced.", lease.fences);
     text.counter("cluster_fenced", "Fences of this node by others since the process began.", lease.fence_count);
-    let help = "How long the first record that waits for this node in the database has been the same.";
-    text.gauge("cluster_mail_age_seconds", help, lease.mail_age.as_secs_f64());
+    let help = "How long the first record in this node's inbox in the database has been the same.";
+    text.gauge("cluster_inbox_age_seconds", help, lease.inbox_age.as_secs_f64());
 }
 
 fn claims(text: &mut MetricsText, totals: &ClusterCounters) {

@@ -35,8 +35,8 @@ pub(super) fn answer(
             "lease_age_ms": member.lease_age.map(ms),
             "build": member.build,
             "frame_version_max": member.frame_max,
-            "mail_waiting": member.mail_waiting,
-            "mail_age_ms": member.mail_age.map(ms),
+            "inbox_records": member.inbox_records,
+            "inbox_age_ms": member.inbox_age.map(ms),
             "users": member.is_asked_node.then_some(users),
             "link": link.map(link_value),
         })
@@ -76,7 +76,7 @@ pub(super) fn show(value: &Value) -> String {
     let nodes = value["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut shown = format!(
         "{:>6} {:<8} {:>5} {:>10} {:>6} {:>8} {:>6} {:<9} {:>5} name\n",
-        "number", "state", "epoch", "lease age", "mail", "oldest", "users", "build", "frame"
+        "number", "state", "epoch", "lease age", "inbox", "oldest", "users", "build", "frame"
     );
     for node in nodes {
         // A server of an earlier version says only whether a node lives.
@@ -87,11 +87,11 @@ pub(super) fn show(value: &Value) -> String {
         };
         let this = if node["this"].as_bool() == Some(true) { " (this one)" } else { "" };
         let users = node["users"].as_u64().map_or_else(|| "-".to_owned(), |users| users.to_string());
-        let [at, epoch, mail, frame] =
-            ["node", "epoch", "mail_waiting", "frame_version_max"].map(|key| number(&node[key]));
-        let [lease, oldest] = ["lease_age_ms", "mail_age_ms"].map(|key| seconds(&node[key]));
+        let [at, epoch, inbox, frame] =
+            ["node", "epoch", "inbox_records", "frame_version_max"].map(|key| number(&node[key]));
+        let [lease, oldest] = ["lease_age_ms", "inbox_age_ms"].map(|key| seconds(&node[key]));
         shown += &format!(
-            "{at:>6} {state:<8} {epoch:>5} {lease:>10} {mail:>6} {oldest:>8} {users:>6} {:<9} {frame:>5} {}{this}\n",
+            "{at:>6} {state:<8} {epoch:>5} {lease:>10} {inbox:>6} {oldest:>8} {users:>6} {:<9} {frame:>5} {}{this}\n",
             text(&node["build"]),
             text(&node["name"])
         );
@@ -140,8 +140,8 @@ mod tests {
             lease_age: Some(Duration::from_millis(400)),
             build: "1.0".into(),
             frame_max: 4,
-            mail_waiting: 7,
-            mail_age: (node == 2).then_some(Duration::from_millis(1_250)),
+            inbox_records: 7,
+            inbox_age: (node == 2).then_some(Duration::from_millis(1_250)),
         }
     }
 

@@ -103,9 +103,9 @@ pub struct Config {
     /// The name of this node, if it is one of a cluster.
     pub node_name: Option<Box<str>>,
     /// The largest number of records for other nodes that wait to be written.
-    pub mail_max: usize,
+    pub node_records_max: usize,
     /// The largest size of the records for other nodes that wait to be written, in bytes.
-    pub mail_bytes_max: usize,
+    pub node_record_bytes_max: usize,
     /// The instances of the bus, if there is a bus.
     pub bus: BusUrls,
     /// The longest time in which an instance of the bus must connect or answer, in ms.
@@ -214,8 +214,8 @@ impl Default for Config {
             is_standby: false,
             silent_server_max_ms: 5_000,
             node_name: None,
-            mail_max: 65_536,
-            mail_bytes_max: 32 << 20,
+            node_records_max: 65_536,
+            node_record_bytes_max: 32 << 20,
             bus: BusUrls::default(),
             bus_timeout_ms: 1_000,
             bus_frames_max: 16_384,

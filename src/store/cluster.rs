@@ -48,7 +48,8 @@ impl ClusterHandle {
         let silent_max = Duration::from_millis(config.silent_server_max_ms);
         let calls = LeaseCallbacks { on_news, on_fenced: Box::new(move |cause| on_fenced(cause)) };
         let (lease, view) = NodeLease::start(server.clone(), silent_max, calls)?;
-        let bounds = NodeRecordWriterLimits { records_max: config.mail_max, bytes_max: config.mail_bytes_max };
+        let bounds =
+            NodeRecordWriterLimits { records_max: config.node_records_max, bytes_max: config.node_record_bytes_max };
         let record_writer = NodeRecordWriter::start(server.clone(), bounds);
         let record_writer =
             record_writer.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;

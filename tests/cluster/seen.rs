@@ -140,7 +140,7 @@ fn an_operator_is_told_on_which_node_a_user_is_and_which_node_speaks() {
 }
 
 #[test]
-fn mail_that_a_node_does_not_read_grows_old() {
+fn records_that_a_node_does_not_read_grow_old_in_its_inbox() {
     let Some(database) = MariaDb::start() else { return };
     let [a, _b] = two(&database);
     // To a node that has never begun a life.
@@ -153,14 +153,14 @@ fn mail_that_a_node_does_not_read_grows_old() {
     wait_until("it is old", || {
         let found = nodes(&a);
         let there = &found["nodes"][2];
-        there["mail_waiting"] == 2 && there["mail_age_ms"].as_u64().is_some_and(|age_ms| age_ms > 500)
+        there["inbox_records"] == 2 && there["inbox_age_ms"].as_u64().is_some_and(|age_ms| age_ms > 500)
     });
     assert_eq!(
-        (&nodes(&a)["nodes"][2]["state"], metric(&a, "hongyan_cluster_mail_age_seconds") < 60.0),
+        (&nodes(&a)["nodes"][2]["state"], metric(&a, "hongyan_cluster_inbox_age_seconds") < 60.0),
         (&json!("gone"), true)
     );
     root.query_drop("DELETE FROM geese.mail WHERE node = 7").unwrap();
-    wait_until("it is read", || nodes(&a)["nodes"][2]["mail_age_ms"].is_null());
+    wait_until("it is read", || nodes(&a)["nodes"][2]["inbox_age_ms"].is_null());
 }
 
 #[test]

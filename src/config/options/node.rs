@@ -25,18 +25,18 @@ pub(super) const LINK_BYTES_MAX: ConfigOption = live(
      are saved at once.",
 );
 
-pub(super) const MAIL_MAX: ConfigOption = opt(
+pub(super) const RECORDS_MAX: ConfigOption = opt(
     CLUSTER,
-    "mail-max",
-    OptionKind::Count(number!(1, 10_000_000, mail_max: usize)),
+    "node-records-max",
+    OptionKind::Count(number!(1, 10_000_000, node_records_max: usize)),
     "Records for other nodes that may wait to be written to the database. Further records are dropped, and the nodes \
      concerned are told that they missed some.",
 );
 
-pub(super) const MAIL_BYTES_MAX: ConfigOption = opt(
+pub(super) const RECORD_BYTES_MAX: ConfigOption = opt(
     CLUSTER,
-    "mail-bytes-max",
-    OptionKind::Size(number!(MIB, 64 * GIB, mail_bytes_max: usize)),
+    "node-record-bytes-max",
+    OptionKind::Size(number!(MIB, 64 * GIB, node_record_bytes_max: usize)),
     "Bytes of the records for other nodes that may wait to be written to the database. Further records are dropped, \
      and the nodes concerned are told that they missed some.",
 );

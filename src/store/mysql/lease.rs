@@ -165,7 +165,7 @@ impl NodeLease {
             failures: self.shared.failures.load(Ordering::Relaxed),
             fences: self.shared.fences.load(Ordering::Relaxed),
             fence_count: FENCED.load(Ordering::Relaxed),
-            mail_age: self.shared.last_signs.mail_age(me).unwrap_or_default(),
+            inbox_age: self.shared.last_signs.inbox_age(me).unwrap_or_default(),
         }
     }
 

@@ -22,8 +22,8 @@ pub struct LeaseFigures {
     pub fences: u64,
     /// How often this process was fenced.
     pub fence_count: u64,
-    /// For how long the first record that waits for this node was the same.
-    pub mail_age: Duration,
+    /// For how long the first record in the inbox of this node was the same.
+    pub inbox_age: Duration,
 }
 
 /// A sign of life: the epoch of a node, and the number of signs that it gave.
@@ -82,8 +82,8 @@ impl LastSigns {
         self.nodes().get(&node).map(|seen| seen.last_sign.1.elapsed())
     }
 
-    /// For how long the same record is the first that waits for a node. `None`: none waits.
-    pub(super) fn mail_age(&self, node: u16) -> Option<Duration> {
+    /// For how long the same record is the first in the inbox of a node. `None`: it is empty.
+    pub(super) fn inbox_age(&self, node: u16) -> Option<Duration> {
         self.nodes().get(&node)?.mail.map(|(_, at)| at.elapsed())
     }
 }
@@ -122,7 +122,7 @@ mod tests {
         let last = NodeIncarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
         let view = ClusterView { number: 1, nodes: [NodeRow { last, hlc_limit: 0, is_alive: true }].into() };
         seen.update(&view, &[1]);
-        assert_eq!(seen.mail_age(2), None);
+        assert_eq!(seen.inbox_age(2), None);
         let since = |seen: &LastSigns| seen.nodes()[&2].mail.map(|(_, at)| at);
         seen.note_mail(&[(2, Some(7)), (3, Some(1))]);
         let first = since(&seen);
@@ -132,6 +132,6 @@ mod tests {
         seen.note_mail(&[(2, Some(8))]);
         assert!(since(&seen) > first, "another one");
         seen.note_mail(&[(2, None)]);
-        assert_eq!((seen.mail_age(2), seen.mail_age(3), seen.sign_age(3)), (None, None, None));
+        assert_eq!((seen.inbox_age(2), seen.inbox_age(3), seen.sign_age(3)), (None, None, None));
     }
 }

@@ -70,11 +70,11 @@ pub struct NodeStatus {
     pub build: String,
     /// The newest version of frames that the node can read.
     pub frame_max: u64,
-    /// Records that wait in the database until it reads them; counted up to a bound.
-    pub mail_waiting: u64,
+    /// Records in its inbox in the database, until it reads them; counted up to a bound.
+    pub inbox_records: u64,
     /// For how long the first of them has been the same, as the node that was asked has seen once a
     /// second.
-    pub mail_age: Option<Duration>,
+    pub inbox_age: Option<Duration>,
 }
 
 /// All nodes.
@@ -107,16 +107,16 @@ impl std::fmt::Debug for ClusterMembersReader {
 
 const MEMBERS: &str = "SELECT cluster.view, nodes.node, nodes.name, nodes.epoch, nodes.renewed, nodes.build, \
                        nodes.frame_max, nodes.state, nodes.state_epoch FROM cluster, nodes ORDER BY nodes.node";
-/// Records of the mail of one node that are counted.
-const MAIL_COUNTED_MAX: u64 = 10_000;
+/// The maximum number of records that are counted in one inbox.
+const INBOX_COUNTED_MAX: u64 = 10_000;
 /// A node gives a sign of life once a second. One that was late by more is silent.
 const SILENT_AFTER: Duration = Duration::from_millis(2_500);
 
-/// How many records wait for each of these nodes, in one round trip.
-fn mail_waiting(conn: &mut Conn, nodes: &[u16]) -> Result<HashMap<u16, u64>, StoreError> {
+/// How many records are in the inbox of each of these nodes, in one round trip.
+fn count_inbox_records(conn: &mut Conn, nodes: &[u16]) -> Result<HashMap<u16, u64>, StoreError> {
     let count = |node: &u16| {
         format!(
-            "SELECT {node}, count(*) FROM (SELECT 1 FROM mail WHERE node = {node} LIMIT {MAIL_COUNTED_MAX}) AS counted"
+            "SELECT {node}, count(*) FROM (SELECT 1 FROM mail WHERE node = {node} LIMIT {INBOX_COUNTED_MAX}) AS counted"
         )
     };
     let counts: Vec<String> = nodes.iter().map(count).collect();
@@ -146,7 +146,7 @@ impl ClusterMembersReader {
         let schema = version(&mut conn)?;
         let rows: Vec<Row> = conn.query(MEMBERS).map_err(|error| fault(&error).0)?;
         let number_of = |row: &Row| row.get_opt::<u16, _>(1).and_then(Result::ok);
-        let waiting = mail_waiting(&mut conn, &rows.iter().filter_map(number_of).collect::<Vec<_>>())?;
+        let waiting = count_inbox_records(&mut conn, &rows.iter().filter_map(number_of).collect::<Vec<_>>())?;
         let me = self.server.identity().incarnation.node.get();
         let number = |row: &Row, at: usize| row.get_opt::<u64, _>(at).and_then(Result::ok).unwrap_or_default();
         let text = |row: &Row, at: usize| {
@@ -167,8 +167,8 @@ impl ClusterMembersReader {
                 lease_age,
                 build: text(row, 5),
                 frame_max: number(row, 6),
-                mail_waiting: waiting.get(&node).copied().unwrap_or(0),
-                mail_age: self.last_signs.mail_age(node),
+                inbox_records: waiting.get(&node).copied().unwrap_or(0),
+                inbox_age: self.last_signs.inbox_age(node),
             }
         };
         let view = rows.first().map_or(0, |row| number(row, 0));
