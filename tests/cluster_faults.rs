@@ -248,8 +248,8 @@ impl Cluster {
         let mut root = self.database.root();
         let pushes: Vec<(String, String, String)> =
             root.query("SELECT sender, receiver, message_id FROM pushes").unwrap();
-        let mail: Vec<(u16, u64)> = root.query("SELECT node, COUNT(*) FROM mail GROUP BY node").unwrap();
-        format!("users {:?}, pushes in the database {pushes:?}, letters by node {mail:?}", self.users())
+        let inboxes: Vec<(u16, u64)> = root.query("SELECT node, COUNT(*) FROM mail GROUP BY node").unwrap();
+        format!("users {:?}, pushes in the database {pushes:?}, records for each node {inboxes:?}", self.users())
     }
 
     /// The node with the most users.

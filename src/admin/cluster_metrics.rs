@@ -21,7 +21,7 @@ pub(super) fn write(
     claims(text, totals);
     let help = "Orders to other nodes to read what waits for a user.";
     text.counter("cluster_looks_sent", help, totals.looks_sent);
-    let help = "Such orders of other nodes; one may come both over the bus and by the database.";
+    let help = "Such orders of other nodes; one may come both over the bus and through the database.";
     text.counter("cluster_looks_received", help, totals.looks_received);
     links(text, gauges, totals);
 }

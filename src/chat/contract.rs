@@ -263,7 +263,7 @@ pub enum CoreAction {
         /// The answer.
         answer: AdminAnswer,
     },
-    /// Of a node in a cluster: carry this to another one, as [`NodeMessage`] says.
+    /// Of a node in a cluster: write this to the inbox of another one, as [`NodeMessage`] says.
     Send {
         /// The receiver: this life of the node, and no later one.
         to: NodeIncarnation,

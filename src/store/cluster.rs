@@ -136,7 +136,7 @@ impl ClusterHandle {
         self.lease.note_draining();
     }
 
-    /// Looks less often at what others say by the database, while a bus works.
+    /// Reads the inbox less often, while a bus works.
     pub fn poll_rarely(&self, rarely: bool) {
         self.lease.poll_rarely(rarely);
     }

@@ -1,7 +1,7 @@
-//! The encoding of node records in the table `mail`, and within the frames of the bus.
+//! The encoding of node records in inboxes (the table `mail`), and within the frames of the bus.
 //!
 //! A record has its kind and its fields. Numbers are little-endian; texts and lists follow their
-//! length. In `mail` the version, the epoch of the receiving node and the sender precede it.
+//! length. In an inbox the version, the epoch of the receiving node and the sender precede it.
 
 use crate::chat::contract::{
     DedupEntry, DirtyReceivers, ForcedLogoutCause, NodeId, NodeIncarnation, NodeMessage, PresenceUpdate,

@@ -47,7 +47,7 @@ struct Conn {
     paused: bool,
     requests_paused: bool,
     /// The input that waits until it may go on, in its order.
-    inbox: VecDeque<Say>,
+    waiting_input: VecDeque<Say>,
 }
 
 impl Conn {
@@ -58,7 +58,7 @@ impl Conn {
     }
 
     fn next(&mut self) -> Option<Say> {
-        if self.hears(self.inbox.front()?) { self.inbox.pop_front() } else { None }
+        if self.hears(self.waiting_input.front()?) { self.waiting_input.pop_front() } else { None }
     }
 }
 
@@ -341,8 +341,8 @@ impl World {
         let Some(entry) = self.conns.get_mut(&conn) else {
             return;
         };
-        if !entry.inbox.is_empty() || !entry.hears(&say) {
-            return entry.inbox.push_back(say);
+        if !entry.waiting_input.is_empty() || !entry.hears(&say) {
+            return entry.waiting_input.push_back(say);
         }
         self.note(Seen::Fed(conn, say.clone()));
         self.feed(CoreEvent::Input { conn, input: say.request() });

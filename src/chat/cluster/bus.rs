@@ -1,7 +1,7 @@
 //! The bus, as the core sees it: a link to each other node, the frames that wait for a newer view,
 //! and the end of each turn, at which all new records are published.
 //!
-//! Without a bus all records are sent by the mail.
+//! Without a bus all records are sent through the database.
 
 use super::super::contract::CoreAction;
 use super::super::{ChatCore, ChatTimer};
@@ -158,7 +158,8 @@ impl ChatCore {
         self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref()).map_or(0, |bus| bus.memory_bytes())
     }
 
-    /// Sends a record to another node: over the bus, and also by the mail if that takes long.
+    /// Sends a record to another node: over the bus, and also through the database if that takes
+    /// long.
     pub(super) fn send_record(&mut self, to: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
         let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
         let lives = self.cluster.as_ref().is_some_and(|cluster| cluster.is_alive(to));
@@ -172,14 +173,14 @@ impl ChatCore {
         let works = bus.can_publish;
         if record.weight_bytes() > RECORD_BYTES_MAX {
             // Earlier records go first.
-            let mailed = bus.link(to).mail(now_ms, 0);
-            out.extend(mailed.into_iter().chain([record]).map(|record| CoreAction::Send { to, record }));
+            let for_inbox = bus.link(to).take_due_for_inbox(now_ms, 0);
+            out.extend(for_inbox.into_iter().chain([record]).map(|record| CoreAction::Send { to, record }));
             return;
         }
         let link = bus.open_link(to);
         let is_too_much = link.say(BusRecord::Record(record), now_ms, bytes_max);
-        let mailed = if works { Vec::new() } else { link.mail(now_ms, 0) };
-        out.extend(mailed.into_iter().map(|record| CoreAction::Send { to, record }));
+        let for_inbox = if works { Vec::new() } else { link.take_due_for_inbox(now_ms, 0) };
+        out.extend(for_inbox.into_iter().map(|record| CoreAction::Send { to, record }));
         if is_too_much {
             self.give_up_kept_records(to, out);
         }
@@ -203,7 +204,8 @@ impl ChatCore {
         }
     }
 
-    /// The same for a small record that starts nothing: if the bus is away, the timer mails it.
+    /// The same for a small record that starts nothing: if the bus is away, the timer sends it
+    /// through the database.
     pub(super) fn send_record_quietly(&mut self, to: NodeIncarnation, record: NodeMessage) {
         self.send_phase_begin(to, BusRecord::Record(record));
     }
@@ -318,11 +320,11 @@ impl ChatCore {
         let Some(bus) = self.bus() else { return };
         let (works, mut last_epoch) = (bus.can_publish, bus.last_epoch);
         let link = bus.link(to);
-        let mailed = link.pass(now_ms, works, &mut last_epoch);
+        let for_inbox = link.pass(now_ms, works, &mut last_epoch);
         let publishes = link.has_to_publish(now_ms);
         bus.last_epoch = last_epoch;
         bus.publishes |= publishes;
-        out.extend(mailed.into_iter().map(|record| CoreAction::Send { to, record }));
+        out.extend(for_inbox.into_iter().map(|record| CoreAction::Send { to, record }));
         self.arm_bus(to.node);
     }
 

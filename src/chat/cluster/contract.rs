@@ -220,7 +220,8 @@ pub struct ClusterGauges {
 pub struct ClusterCounters {
     /// Records `Look` to other nodes.
     pub looks_sent: u64,
-    /// Records `Look` from other nodes; one may come both over the bus and by the mail.
+    /// Records `Look` from other nodes; one may come both over the bus and through the
+    /// database.
     pub looks_received: u64,
     /// Log-ins that found their user on another node.
     pub claims_begun: u64,
@@ -383,7 +384,7 @@ pub enum BusRecord {
         /// A push of the kind `Message`.
         push: Push,
     },
-    /// A record that can also be sent through the table `mail`. It may be sent both ways.
+    /// A record that can also be sent through the database. It may be sent both ways.
     Record(NodeMessage),
 }
 

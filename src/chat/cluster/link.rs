@@ -4,8 +4,8 @@
 //! Records are sent in numbered batches, and a batch is taken only after the preceding one. If a
 //! batch is missing, or is not confirmed in time, the numbering begins again with a greater epoch.
 //! Records are kept until they are confirmed. In each new epoch they are sent again, in their
-//! order; after a second they are also sent by the mail. Pushes are not kept: the node that hands a
-//! push over saves it when the epoch ends.
+//! order; after a second they are also sent through the database, into the inbox of the other node.
+//! Pushes are not kept: the node that hands a push over saves it when the epoch ends.
 
 use super::contract::{
     BATCH_BYTES_MAX, BusFrame, BusRecord, LinkBatch, LinkBatchNumber, NodeIncarnation, NodeLinkReport, NodeMessage,
@@ -20,16 +20,16 @@ mod tests;
 
 /// A batch that is not confirmed within this time ends its epoch.
 pub(super) const UNCONFIRMED_MS: u64 = 300;
-/// A record that is kept for this long is also sent by the mail.
-pub(super) const MAIL_AFTER_MS: u64 = 1_000;
-/// A record that was mailed is removed after this time, confirmed or not: by then it was read, or
-/// its receiver is fenced.
-pub(super) const MAILED_REMOVE_MS: u64 = 30_000;
+/// A record that is kept for this long is also written to the inbox of the other node.
+pub(super) const WRITE_TO_INBOX_AFTER_MS: u64 = 1_000;
+/// A record that was written to the inbox is removed after this time, confirmed or not: by then it
+/// was read, or its receiver is fenced.
+pub(super) const REMOVE_WRITTEN_AFTER_MS: u64 = 30_000;
 /// A confirmation waits this long for a frame with which it can be sent.
 pub(super) const CONFIRM_MS: u64 = 5;
 /// The longest pause between two epochs of which the first was never confirmed.
 const OPEN_AGAIN_MAX_MS: u64 = 4_800;
-/// A record larger than this is sent by the mail only.
+/// A record larger than this is sent through the database only.
 pub(super) const RECORD_BYTES_MAX: usize = 512 * 1024;
 /// The memory of a kept record or of an unconfirmed batch, without its texts.
 const KEPT_BYTES: usize = 96;
@@ -44,7 +44,8 @@ struct UnconfirmedRecord {
     said_ms: u64,
     /// The batch of this epoch that has it; 0 if there is none yet.
     number: u64,
-    mailed: bool,
+    /// It was given to the record writer, which writes it to the inbox.
+    is_written: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,10 +106,11 @@ pub(super) struct NodeLink {
     missed_serial: u64,
     /// A `Look` with a smaller serial may not be moved behind this one.
     barrier: u64,
-    /// All kept records with a smaller serial were mailed.
-    mailed_to: u64,
-    /// No kept record that was not mailed was given to the link before this time.
-    unmailed_ms: Option<u64>,
+    /// All kept records with a smaller serial were written to the inbox.
+    written_below_serial: u64,
+    /// No kept record that is still to be written to the inbox was given to the link before this
+    /// time.
+    oldest_unwritten_ms: Option<u64>,
     /// When the next epoch begins after one that was given up.
     open_at_ms: Option<u64>,
     open_again_ms: u64,
@@ -214,8 +216,8 @@ impl NodeLink {
                 if let Some(earlier) = earlier {
                     // This `Look` covers the earlier one, and is not moved behind later records any
                     // more.
-                    let unmailed = self.remove_kept(earlier).filter(|kept| !kept.mailed);
-                    said_ms = unmailed.map_or(now_ms, |kept| kept.said_ms);
+                    let unwritten = self.remove_kept(earlier).filter(|kept| !kept.is_written);
+                    said_ms = unwritten.map_or(now_ms, |kept| kept.said_ms);
                 }
             }
             BusRecord::Record(
@@ -230,8 +232,8 @@ impl NodeLink {
             _ => self.barrier = serial,
         }
         let bytes = record.weight_bytes() + KEPT_BYTES;
-        self.kept.insert(serial, UnconfirmedRecord { record, bytes, said_ms, number: 0, mailed: false });
-        self.unmailed_ms = self.unmailed_ms.into_iter().chain([said_ms]).min();
+        self.kept.insert(serial, UnconfirmedRecord { record, bytes, said_ms, number: 0, is_written: false });
+        self.oldest_unwritten_ms = self.oldest_unwritten_ms.into_iter().chain([said_ms]).min();
         self.kept_bytes += bytes;
         if self.epoch > 0 {
             self.waiting_bytes += bytes;
@@ -303,9 +305,9 @@ impl NodeLink {
             kept.number = 0;
             if let BusRecord::Begin { user, .. } = &kept.record {
                 kept.record = BusRecord::Record(NodeMessage::Look { user: user.clone() });
-                kept.mailed = false;
-                self.mailed_to = self.mailed_to.min(*serial);
-                self.unmailed_ms = self.unmailed_ms.into_iter().chain([kept.said_ms]).min();
+                kept.is_written = false;
+                self.written_below_serial = self.written_below_serial.min(*serial);
+                self.oldest_unwritten_ms = self.oldest_unwritten_ms.into_iter().chain([kept.said_ms]).min();
             }
         }
     }
@@ -323,60 +325,61 @@ impl NodeLink {
         self.unconfirmed.front().is_some_and(|oldest| now_ms >= oldest.sent_ms + UNCONFIRMED_MS)
     }
 
-    /// Called when time has passed: begins an epoch that is due, and returns the records to mail
-    /// now.
+    /// Called when time has passed: begins an epoch that is due, and returns the records to
+    /// write to the inbox now.
     pub(super) fn pass(&mut self, now_ms: u64, works: bool, last_epoch: &mut u64) -> Vec<NodeMessage> {
         if works && self.open_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.begin(last_epoch);
         }
-        let mailed = self.mail(now_ms, self.mail_after_ms(works));
+        let for_inbox = self.take_due_for_inbox(now_ms, self.write_to_inbox_after_ms(works));
         while let Some((&serial, kept)) = self.kept.first_key_value()
-            && kept.mailed
-            && kept.said_ms + MAILED_REMOVE_MS <= now_ms
+            && kept.is_written
+            && kept.said_ms + REMOVE_WRITTEN_AFTER_MS <= now_ms
         {
             self.remove_kept(serial);
         }
-        mailed
+        for_inbox
     }
 
-    /// How long a record waits for its confirmation before it is mailed as well: not at all if
-    /// nothing of the epoch before was confirmed, since the other node may have no bus.
-    fn mail_after_ms(&self, works: bool) -> u64 {
-        if works && self.open_again_ms == 0 { MAIL_AFTER_MS } else { 0 }
+    /// How long a record waits for its confirmation before it is written to the inbox as well: not
+    /// at all if nothing of the epoch before was confirmed, since the other node may have no bus.
+    fn write_to_inbox_after_ms(&self, works: bool) -> u64 {
+        if works && self.open_again_ms == 0 { WRITE_TO_INBOX_AFTER_MS } else { 0 }
     }
 
-    /// If a record given at that time was not mailed yet, it is mailed now, after all earlier ones.
-    pub(super) fn mail(&mut self, now_ms: u64, after_ms: u64) -> Vec<NodeMessage> {
-        let mut mailed = Vec::new();
-        if self.unmailed_ms.is_none_or(|unmailed_ms| unmailed_ms + after_ms > now_ms) {
-            return mailed;
+    /// The records to write to the inbox now: those that have waited for so long, and all earlier
+    /// ones before them.
+    pub(super) fn take_due_for_inbox(&mut self, now_ms: u64, after_ms: u64) -> Vec<NodeMessage> {
+        let mut for_inbox = Vec::new();
+        if self.oldest_unwritten_ms.is_none_or(|oldest_ms| oldest_ms + after_ms > now_ms) {
+            return for_inbox;
         }
-        let unmailed = self.kept.range_mut(self.mailed_to..);
-        let is_due = |kept: &UnconfirmedRecord| !kept.mailed && kept.said_ms + after_ms <= now_ms;
-        let last_due = unmailed.filter(|(_, kept)| is_due(kept)).map(|(serial, _)| *serial).last();
+        let unwritten = self.kept.range_mut(self.written_below_serial..);
+        let is_due = |kept: &UnconfirmedRecord| !kept.is_written && kept.said_ms + after_ms <= now_ms;
+        let last_due = unwritten.filter(|(_, kept)| is_due(kept)).map(|(serial, _)| *serial).last();
         if let Some(last_due) = last_due {
-            for kept in self.kept.range_mut(self.mailed_to..=last_due).map(|(_, kept)| kept) {
-                if !std::mem::replace(&mut kept.mailed, true)
+            for kept in self.kept.range_mut(self.written_below_serial..=last_due).map(|(_, kept)| kept) {
+                if !std::mem::replace(&mut kept.is_written, true)
                     // A `Begin` holds for this epoch only.
                     && let BusRecord::Record(record) = &kept.record
                 {
-                    mailed.push(record.clone());
+                    for_inbox.push(record.clone());
                 }
             }
-            self.mailed_to = last_due + 1;
+            self.written_below_serial = last_due + 1;
         }
-        let unmailed = self.kept.range(self.mailed_to..).filter(|(_, kept)| !kept.mailed);
-        self.unmailed_ms = unmailed.map(|(_, kept)| kept.said_ms).min();
-        mailed
+        let unwritten = self.kept.range(self.written_below_serial..).filter(|(_, kept)| !kept.is_written);
+        self.oldest_unwritten_ms = unwritten.map(|(_, kept)| kept.said_ms).min();
+        for_inbox
     }
 
     /// The time at which to call [`pass`](Self::pass) next, or to check whether the link is late.
     pub(super) fn due_ms(&self, works: bool) -> Option<u64> {
         let late = self.unconfirmed.front().map(|oldest| oldest.sent_ms + UNCONFIRMED_MS);
-        let mail = self.unmailed_ms.map(|unmailed_ms| unmailed_ms + self.mail_after_ms(works));
-        let remove = self.kept.values().next().map(|kept| kept.said_ms + MAILED_REMOVE_MS);
+        let write = self.oldest_unwritten_ms.map(|oldest_ms| oldest_ms + self.write_to_inbox_after_ms(works));
+        let remove = self.kept.values().next().map(|kept| kept.said_ms + REMOVE_WRITTEN_AFTER_MS);
         let open = self.open_at_ms.filter(|_| works);
-        [late, mail, remove, open, self.confirm_ms].into_iter().flatten().min()
+        [late, write, remove, open, self.confirm_ms].into_iter().flatten().min()
     }
 
     /// Must the confirmation be sent now, even if there is nothing else to send?
@@ -474,7 +477,7 @@ impl NodeLink {
             self.remove_kept(serial);
         }
         if self.kept.is_empty() {
-            self.unmailed_ms = None;
+            self.oldest_unwritten_ms = None;
         }
         self.open_again_ms = 0;
         !std::mem::replace(&mut self.is_up, true)

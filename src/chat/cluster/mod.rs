@@ -304,7 +304,7 @@ impl ChatCore {
         self.presence_by_view(out);
     }
 
-    /// A record of another node has arrived by the mail.
+    /// A record of another node has arrived through the database.
     pub(super) fn on_record_from(&mut self, from: NodeIncarnation, record: NodeMessage, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &self.cluster else {
             debug_assert!(false, "only a cluster has records");

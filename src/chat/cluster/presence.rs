@@ -57,8 +57,8 @@ struct NodePresenceQuery {
 struct PresenceSubscriber {
     /// The number of the last record to it.
     last: u64,
-    /// Until then all goes by the mail.
-    mail_only_until_ms: u64,
+    /// Until then all goes through the database.
+    database_only_until_ms: u64,
 }
 
 /// The known users of other nodes, and what other nodes were told. Maps are only walked through if

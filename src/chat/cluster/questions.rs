@@ -1,8 +1,8 @@
 //! Questions of operators about users who are not online here. They are passed on to the node to
 //! which the user belongs.
 //!
-//! Questions and answers go by the mail, where an older version skips them. If the other node does
-//! not answer in time, the operator is told its name.
+//! Questions and answers go through the database, where an older version skips them. If the other
+//! node does not answer in time, the operator is told its name.
 
 use super::super::ChatCore;
 use super::super::contract::{

@@ -7,7 +7,7 @@ use super::epochs::lock;
 use super::fault;
 use super::forget_node::ForgetNodeProgress;
 use super::lanes::BEAT_LANE;
-use super::life_signs::{LastSigns, LeaseFigures, first_mail_of};
+use super::life_signs::{LastSigns, LeaseFigures, first_inbox_records_of};
 use super::look::{ClusterPollResult, LeaseRenewal, poll_statements, read};
 use super::members::ClusterMembersReader;
 use super::named_lock::{holder, kill, take};
@@ -25,16 +25,16 @@ use std::time::{Duration, Instant};
 
 /// The interval between two signs of life.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
-/// The interval between two reads of the mail and the view.
+/// The interval between two reads of the inbox and the view.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Where there was mail there may be more, for so long: of a node that has no bus, for example.
-const MAIL_LASTS: Duration = Duration::from_secs(10);
+/// After a record, more are expected for so long: of a node that has no bus, for example.
+const INBOX_BUSY_FOR: Duration = Duration::from_secs(10);
 /// How often nodes of this process were fenced: each begins another life, with other figures.
 static FENCED: AtomicU64 = AtomicU64::new(0);
 
 /// The maximum number of records in one read.
-const MAIL_MAX: usize = 1_000;
-/// The maximum number of events that wait for the loop. Beyond it no more mail is read.
+const INBOX_READ_MAX: usize = 1_000;
+/// The maximum number of events that wait for the loop. Beyond it no more records are read.
 const NEWS_MAX: usize = 4_000;
 
 /// An event from the database.
@@ -65,7 +65,7 @@ struct LeaseThreadState {
     events: Vec<ClusterEvent>,
     /// The view is to be read now, and given to the loop.
     view: bool,
-    /// Records arrive over the bus, too, so the mail is read rarely.
+    /// Records arrive over the bus, too, so the inbox is read rarely.
     polls_rarely: bool,
     /// The clock has jumped close to the limit, or beyond it.
     limit: bool,
@@ -209,7 +209,7 @@ impl NodeLease {
         }
     }
 
-    /// While `rarely` is set, the mail is read only with each sign of life: a bus is faster.
+    /// While `rarely` is set, the inbox is read only with each sign of life: a bus is faster.
     pub fn poll_rarely(&self, rarely: bool) {
         self.shared.lock_state().polls_rarely = rarely;
     }
@@ -264,8 +264,8 @@ struct LeaseKeeper {
     delivered_records: Vec<u64>,
     last_view: u64,
     renewed_at: Instant,
-    /// When there was mail last.
-    mail_at: Option<Instant>,
+    /// When a record was in the inbox last.
+    last_record_at: Option<Instant>,
     is_fencing: Arc<Mutex<()>>,
 }
 
@@ -282,7 +282,7 @@ impl LeaseKeeper {
             delivered_records: Vec::new(),
             last_view: 0,
             renewed_at: Instant::now(),
-            mail_at: None,
+            last_record_at: None,
             is_fencing: Arc::default(),
         }
     }
@@ -313,7 +313,7 @@ impl LeaseKeeper {
                 return;
             }
             self.record_poll(&looked, renews);
-            if renews || looked.view.number != self.last_view || !looked.mail.is_empty() {
+            if renews || looked.view.number != self.last_view || !looked.inbox.is_empty() {
                 self.deliver_poll(looked, calls.on_news.as_ref());
             }
         }
@@ -322,7 +322,7 @@ impl LeaseKeeper {
     /// Waits until there is work. `None`: the lease has ended.
     fn wait(&mut self) -> Option<bool> {
         let asked = self.shared.lock_state();
-        let is_quiet = self.mail_at.is_none_or(|at| at.elapsed() >= MAIL_LASTS);
+        let is_quiet = self.last_record_at.is_none_or(|at| at.elapsed() >= INBOX_BUSY_FOR);
         let time = if asked.polls_rarely && is_quiet { RENEW_EVERY } else { LOOK_EVERY };
         let (mut asked, _) = self
             .shared
@@ -350,17 +350,17 @@ impl LeaseKeeper {
         };
         let sql = self.statements(renews);
         match read(&mut conn, &sql) {
-            Ok((mail, rows)) => {
+            Ok((records, rows)) => {
                 self.conn = Some(conn);
                 self.delivered_records.clear();
                 let (view, beats) = view_of(&rows)?;
                 self.say_changes(&view, &rows);
                 if renews {
-                    self.shared.last_signs.note_mail(&first_mail_of(&rows));
+                    self.shared.last_signs.note_first_inbox_records(&first_inbox_records_of(&rows));
                 }
                 self.server.identity().frame_version.store(frame_version_of(&rows), Ordering::Release);
-                let mail = mail.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
-                Ok(ClusterPollResult { view, beats, mail })
+                let inbox = records.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
+                Ok(ClusterPollResult { view, beats, inbox })
             }
             Err(error) => {
                 let (error, usable) = fault(&error);
@@ -403,7 +403,7 @@ impl LeaseKeeper {
             let clock = self.shared.clock.load(Ordering::Acquire);
             LeaseRenewal { seq_max: limit_for(clock, wall_seq()), is_draining: state.is_draining }
         });
-        let records_max = if state.events.len() < NEWS_MAX { MAIL_MAX } else { 0 };
+        let records_max = if state.events.len() < NEWS_MAX { INBOX_READ_MAX } else { 0 };
         poll_statements(self.server.identity().incarnation, renewal, &self.delivered_records, records_max)
     }
 
@@ -481,15 +481,15 @@ impl LeaseKeeper {
     /// Gives the loop the view, and the records of the nodes that are alive in it.
     fn deliver_poll(&mut self, looked: ClusterPollResult, on_news: &dyn Fn()) {
         let me = self.server.identity().incarnation;
-        if !looked.mail.is_empty() {
-            self.mail_at = Some(Instant::now());
+        if !looked.inbox.is_empty() {
+            self.last_record_at = Some(Instant::now());
         }
         let mut frames = Vec::new();
-        for (id, text) in looked.mail {
+        for (id, text) in looked.inbox {
             self.delivered_records.push(id);
-            let Some(letter) = records::read(&text, me) else { continue };
-            if looked.view.node(letter.from.node).is_some_and(|state| state.last == letter.from) {
-                frames.push(ClusterEvent::Record { from: letter.from, record: letter.record });
+            let Some(received) = records::read(&text, me) else { continue };
+            if looked.view.node(received.from.node).is_some_and(|state| state.last == received.from) {
+                frames.push(ClusterEvent::Record { from: received.from, record: received.record });
             }
         }
         self.last_view = looked.view.number;

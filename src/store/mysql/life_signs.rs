@@ -1,5 +1,5 @@
 //! The signs of life of all nodes, as one node has seen them: when the last new one came from each,
-//! and since when the same record is the first that waits for the node.
+//! and since when the same record is the first in the inbox of the node.
 
 use crate::chat::contract::{ClusterView, NodeId};
 use mysql::Row;
@@ -29,11 +29,11 @@ pub struct LeaseFigures {
 /// A sign of life: the epoch of a node, and the number of signs that it gave.
 type LifeSign = (u64, u64);
 
-/// The last new sign of life of one node, with the time when it was seen, and its mail.
+/// The last new sign of life of one node, with the time when it was seen, and its inbox.
 struct NodeLastSeen {
     last_sign: (LifeSign, Instant),
-    /// The first record that waits for it in the database, by its id.
-    mail: Option<(u64, Instant)>,
+    /// The first record in its inbox, by its id, and since when it is the first.
+    first_inbox_record: Option<(u64, Instant)>,
 }
 
 /// The time when the last new sign of life of each node was seen.
@@ -50,7 +50,9 @@ impl LastSigns {
         let (mut seen, now) = (self.nodes(), Instant::now());
         for (state, &beats) in view.nodes.iter().zip(beats) {
             let sign = (state.last.epoch, beats);
-            let last = seen.entry(state.last.node.get()).or_insert(NodeLastSeen { last_sign: (sign, now), mail: None });
+            let last = seen
+                .entry(state.last.node.get())
+                .or_insert(NodeLastSeen { last_sign: (sign, now), first_inbox_record: None });
             if last.last_sign.0 != sign {
                 last.last_sign = (sign, now);
             }
@@ -59,14 +61,14 @@ impl LastSigns {
         seen.retain(|node, _| NodeId::new(*node).is_some_and(|node| view.node(node).is_some()));
     }
 
-    /// The first record that waits for each node, or that there is none.
-    pub(super) fn note_mail(&self, first: &[(u16, Option<u64>)]) {
+    /// Notes the first record in the inbox of each node, or that the inbox is empty.
+    pub(super) fn note_first_inbox_records(&self, first: &[(u16, Option<u64>)]) {
         let (mut seen, now) = (self.nodes(), Instant::now());
         for &(node, id) in first {
             if let Some(last) = seen.get_mut(&node)
-                && last.mail.map(|(id, _)| id) != id
+                && last.first_inbox_record.map(|(id, _)| id) != id
             {
-                last.mail = id.map(|id| (id, now));
+                last.first_inbox_record = id.map(|id| (id, now));
             }
         }
     }
@@ -84,12 +86,12 @@ impl LastSigns {
 
     /// For how long the same record is the first in the inbox of a node. `None`: it is empty.
     pub(super) fn inbox_age(&self, node: u16) -> Option<Duration> {
-        self.nodes().get(&node)?.mail.map(|(_, at)| at.elapsed())
+        self.nodes().get(&node)?.first_inbox_record.map(|(_, at)| at.elapsed())
     }
 }
 
-/// The first record that waits for each node, in the rows of a view with its mail.
-pub(super) fn first_mail_of(rows: &[Row]) -> Vec<(u16, Option<u64>)> {
+/// The first record in the inbox of each node, in the rows of `VIEW_AND_FIRST_RECORDS`.
+pub(super) fn first_inbox_records_of(rows: &[Row]) -> Vec<(u16, Option<u64>)> {
     let first = |row: &Row| {
         let node = row.get_opt::<u16, _>(1)?.ok()?;
         Some((node, row.get_opt::<Option<u64>, _>(7)?.ok()?))
@@ -117,21 +119,21 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_mail_is_that_of_the_first_record_that_is_still_there() {
+    fn the_age_of_an_inbox_is_that_of_the_first_record_that_is_still_there() {
         let seen = LastSigns::default();
         let last = NodeIncarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
         let view = ClusterView { number: 1, nodes: [NodeRow { last, hlc_limit: 0, is_alive: true }].into() };
         seen.update(&view, &[1]);
         assert_eq!(seen.inbox_age(2), None);
-        let since = |seen: &LastSigns| seen.nodes()[&2].mail.map(|(_, at)| at);
-        seen.note_mail(&[(2, Some(7)), (3, Some(1))]);
+        let since = |seen: &LastSigns| seen.nodes()[&2].first_inbox_record.map(|(_, at)| at);
+        seen.note_first_inbox_records(&[(2, Some(7)), (3, Some(1))]);
         let first = since(&seen);
-        seen.note_mail(&[(2, Some(7))]);
+        seen.note_first_inbox_records(&[(2, Some(7))]);
         assert!(first.is_some() && since(&seen) == first, "it waits on");
         while Some(Instant::now()) == first {}
-        seen.note_mail(&[(2, Some(8))]);
+        seen.note_first_inbox_records(&[(2, Some(8))]);
         assert!(since(&seen) > first, "another one");
-        seen.note_mail(&[(2, None)]);
+        seen.note_first_inbox_records(&[(2, None)]);
         assert_eq!((seen.inbox_age(2), seen.inbox_age(3), seen.sign_age(3)), (None, None, None));
     }
 }

@@ -1,7 +1,7 @@
-//! One look of a node at the database: its mail, and the view behind that.
+//! One look of a node at the database: its inbox, and the view behind that.
 
 use super::node_mark::NodeMark;
-use super::nodes::{VIEW, VIEW_AND_MAIL};
+use super::nodes::{VIEW, VIEW_AND_FIRST_RECORDS};
 use crate::chat::contract::{ClusterView, NodeIncarnation};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
@@ -11,7 +11,8 @@ pub(super) struct ClusterPollResult {
     pub(super) view: ClusterView,
     /// The signs of life of each node of the view.
     pub(super) beats: Vec<u64>,
-    pub(super) mail: Vec<(u64, Vec<u8>)>,
+    /// The records in its inbox, each with its id.
+    pub(super) inbox: Vec<(u64, Vec<u8>)>,
 }
 
 /// A sign of life.
@@ -32,7 +33,7 @@ pub(super) fn poll_statements(
 ) -> String {
     let NodeIncarnation { node, epoch } = me;
     let (node, mut sql) = (node.get(), String::new());
-    let view = if renewal.is_some() { VIEW_AND_MAIL } else { VIEW };
+    let view = if renewal.is_some() { VIEW_AND_FIRST_RECORDS } else { VIEW };
     if let Some(LeaseRenewal { seq_max, is_draining }) = renewal {
         let mark = if is_draining { format!(", {}", NodeMark::Draining.assignments(epoch)) } else { String::new() };
         sql += &format!(
@@ -50,13 +51,13 @@ pub(super) fn poll_statements(
 /// The records, and the view.
 pub(super) fn read(conn: &mut Conn, sql: &str) -> mysql::Result<(Vec<Row>, Vec<Row>)> {
     let mut results = conn.query_iter(sql)?;
-    let (mut mail, mut view) = (Vec::new(), Vec::new());
+    let (mut records, mut view) = (Vec::new(), Vec::new());
     while let Some(result) = results.iter() {
         let has_rows = !result.columns().as_ref().is_empty();
         let rows = result.collect::<mysql::Result<Vec<Row>>>()?;
         if has_rows {
-            mail = std::mem::replace(&mut view, rows);
+            records = std::mem::replace(&mut view, rows);
         }
     }
-    Ok((mail, view))
+    Ok((records, view))
 }

@@ -162,7 +162,7 @@ impl NodeDatabase {
     }
 }
 
-/// Waits until the other nodes that are alive have read what is in the mail now, for a limited
+/// Waits until the other nodes that are alive have read what is in their inboxes now, for a limited
 /// time.
 fn wait_until_read(conn: &mut Conn, me: NodeId) -> Result<(), StoreError> {
     let others =
@@ -186,11 +186,12 @@ fn wait_until_read(conn: &mut Conn, me: NodeId) -> Result<(), StoreError> {
 pub(super) const VIEW: &str = "SELECT cluster.view, nodes.node, nodes.epoch, nodes.renewed, nodes.hlc_limit, \
                                nodes.frame_max, nodes.name FROM cluster, nodes ORDER BY nodes.node";
 
-/// The same with the first record that waits for each node.
-pub(super) const VIEW_AND_MAIL: &str = "SELECT cluster.view, nodes.node, nodes.epoch, nodes.renewed, \
-                                        nodes.hlc_limit, nodes.frame_max, nodes.name, \
-                                        (SELECT id FROM mail WHERE mail.node = nodes.node ORDER BY id LIMIT 1) \
-                                        FROM cluster, nodes ORDER BY nodes.node";
+/// The same with the first record in the inbox of each node.
+pub(super) const VIEW_AND_FIRST_RECORDS: &str = "SELECT cluster.view, nodes.node, nodes.epoch, nodes.renewed, \
+                                                 nodes.hlc_limit, nodes.frame_max, nodes.name, \
+                                                 (SELECT id FROM mail WHERE mail.node = nodes.node \
+                                                 ORDER BY id LIMIT 1) \
+                                                 FROM cluster, nodes ORDER BY nodes.node";
 
 /// The view, and the signs of life of each node in it.
 pub(super) fn view_of(rows: &[Row]) -> Result<(ClusterView, Vec<u64>), StoreError> {

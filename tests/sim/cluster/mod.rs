@@ -188,9 +188,9 @@ impl Cluster {
         self.recover();
     }
 
-    /// The same with a bus that stands still now and then, for longer than a `Look` takes by the
-    /// mail, and no other fault: messages that are read from the store meanwhile, and acked, do not
-    /// arrive again with a late frame.
+    /// The same with a bus that stands still now and then, for longer than a `Look` takes through
+    /// the database, and no other fault: messages that are read from the store meanwhile, and
+    /// acked, do not arrive again with a late frame.
     pub fn run_pairs_with_a_stalling_bus(&mut self) {
         self.pass(3_000);
         for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! One node: its core, its connections, its lanes to the store, its lease and its mail.
+//! One node: its core, its connections, its lanes to the store, its lease and its inbox.
 
 use super::super::say::{Frame, Say};
 use super::super::store::MessageKey;
@@ -26,7 +26,7 @@ pub(super) struct Conn {
     attempt: String,
     input_paused: bool,
     requests_paused: bool,
-    inbox: VecDeque<Say>,
+    waiting_input: VecDeque<Say>,
     outstanding: BTreeSet<MessageKey>,
     /// Unanswered messages, each with the time by which it must be answered.
     waiting: Vec<(String, u64)>,
@@ -62,7 +62,8 @@ pub(super) struct Node {
     pub(super) conns: BTreeMap<ConnId, Conn>,
     /// When the last job of each lane is done and answered.
     pub(super) lanes: BTreeMap<String, (u64, u64)>,
-    pub(super) mail_ms: u64,
+    /// When the last of its records for other nodes is written.
+    pub(super) records_written_ms: u64,
     pub(super) polls: bool,
     /// The leases of other nodes as they were seen, and since when.
     pub(super) seen: BTreeMap<usize, ((u64, u64), u64)>,
@@ -81,7 +82,7 @@ impl Node {
             stuck: BTreeSet::new(),
             conns: BTreeMap::new(),
             lanes: BTreeMap::new(),
-            mail_ms: 0,
+            records_written_ms: 0,
             polls: false,
             seen: BTreeMap::new(),
         }
@@ -109,7 +110,7 @@ impl Cluster {
         let entry = &mut self.nodes[node];
         entry.life += 1;
         (entry.chat, entry.me, entry.started_ms) = (Some(chat), Some(me), self.now_ms);
-        (entry.paused, entry.polls, entry.mail_ms) = (false, false, 0);
+        (entry.paused, entry.polls, entry.records_written_ms) = (false, false, 0);
         entry.seen.clear();
         let life = entry.life;
         self.say(|| format!("node {node} starts as {me:?}"));
@@ -225,8 +226,8 @@ impl Cluster {
         let conn = ConnId { slot, generation: self.serial as u32 };
         let (input_paused, requests_paused) = (false, false);
         let (user, attempt) = (None, String::new());
-        let (inbox, outstanding, waiting) = (VecDeque::new(), BTreeSet::new(), Vec::new());
-        let entry = Conn { peer, user, attempt, input_paused, requests_paused, inbox, outstanding, waiting };
+        let (waiting_input, outstanding, waiting) = (VecDeque::new(), BTreeSet::new(), Vec::new());
+        let entry = Conn { peer, user, attempt, input_paused, requests_paused, waiting_input, outstanding, waiting };
         self.nodes[node].conns.insert(conn, entry);
         let life = self.nodes[node].life;
         self.when_running(node, life, move |cluster| {
@@ -241,8 +242,8 @@ impl Cluster {
     pub(super) fn node_hears(&mut self, node: usize, life: u64, conn: ConnId, say: Say) {
         self.when_running(node, life, move |cluster| {
             if let Some(entry) = cluster.nodes[node].conns.get_mut(&conn) {
-                entry.inbox.push_back(say);
-                cluster.feed_inbox(node, conn);
+                entry.waiting_input.push_back(say);
+                cluster.feed_waiting_input(node, conn);
             }
         });
     }
@@ -255,13 +256,13 @@ impl Cluster {
         });
     }
 
-    fn feed_inbox(&mut self, node: usize, conn: ConnId) {
+    fn feed_waiting_input(&mut self, node: usize, conn: ConnId) {
         loop {
             let Some(entry) = self.nodes[node].conns.get_mut(&conn) else { return };
-            if !entry.inbox.front().is_some_and(|say| entry.hears(say)) {
+            if !entry.waiting_input.front().is_some_and(|say| entry.hears(say)) {
                 return;
             }
-            let Some(say) = entry.inbox.pop_front() else { return };
+            let Some(say) = entry.waiting_input.pop_front() else { return };
             match &say {
                 Say::Login { user, .. } => entry.attempt.clone_from(user),
                 Say::Message { id, sender, receiver, .. } if entry.user.as_ref() == Some(sender) => {
@@ -332,7 +333,7 @@ impl Cluster {
             *which(entry) = paused;
             let life = self.nodes[node].life;
             self.later(0, move |cluster| {
-                cluster.when_running(node, life, move |cluster| cluster.feed_inbox(node, conn));
+                cluster.when_running(node, life, move |cluster| cluster.feed_waiting_input(node, conn));
             });
         }
     }

@@ -1,7 +1,7 @@
-//! A node's use of what all share: its jobs in the store, its lease, the view and the mail.
+//! A node's use of what all share: its jobs in the store, its lease, the view and the inbox.
 
 use super::Cluster;
-use super::store::{Done, Letter};
+use super::store::{Done, InboxRecord};
 use hongyan::chat::ChatCore;
 use hongyan::chat::contract::{CoreEvent, Job, JobOutcome, JobTicket, NodeIncarnation, NodeMessage};
 
@@ -104,7 +104,7 @@ impl Cluster {
         });
     }
 
-    // The lease, the view and the mail.
+    // The lease, the view and the inbox.
 
     pub(super) fn poll_on(&mut self, node: usize, life: u64) {
         if self.nodes[node].life == life {
@@ -135,13 +135,13 @@ impl Cluster {
                 row.renewed += 1;
                 row.hlc_limit = row.hlc_limit.max((wall_ms << 20) + ahead).max(clock + ahead);
             }
-            let (view, mut letters) = (cluster.store.read_view(), Vec::new());
+            let (view, mut records) = (cluster.store.read_view(), Vec::new());
             if !is_lost {
-                let mail = std::mem::take(&mut cluster.store.mail);
-                let (mine, others): (Vec<Letter>, Vec<Letter>) =
-                    mail.into_iter().partition(|one| one.to.node == me.node);
-                cluster.store.mail = others;
-                letters.extend(mine.into_iter().filter(|letter| letter.to == me));
+                let all = std::mem::take(&mut cluster.store.inboxes);
+                let (mine, others): (Vec<InboxRecord>, Vec<InboxRecord>) =
+                    all.into_iter().partition(|one| one.to.node == me.node);
+                cluster.store.inboxes = others;
+                records.extend(mine.into_iter().filter(|record| record.to == me));
             }
             let leases: Vec<(u64, u64)> = cluster.store.nodes.iter().map(|row| (row.epoch, row.renewed)).collect();
             cluster.when_running(node, life, move |cluster| {
@@ -154,7 +154,7 @@ impl Cluster {
                 }
                 cluster.look_at_leases(node, me, &leases);
                 cluster.feed(node, CoreEvent::View(view));
-                for Letter { from, record, .. } in letters {
+                for InboxRecord { from, record, .. } in records {
                     if cluster.nodes[node].life == life {
                         cluster.say(|| format!("node {node} reads from {from:?}: {record:?}"));
                         cluster.feed(node, CoreEvent::Record { from, record });
@@ -189,16 +189,16 @@ impl Cluster {
         let takes_ms = self.latency() + late_ms;
         let entry = &mut self.nodes[node];
         let (life, Some(from)) = (entry.life, entry.me) else { return };
-        entry.mail_ms = entry.mail_ms.max(self.now_ms + takes_ms);
-        let at_ms = entry.mail_ms;
+        entry.records_written_ms = entry.records_written_ms.max(self.now_ms + takes_ms);
+        let at_ms = entry.records_written_ms;
         let record = if self.random.chance(self.faults.lost) { NodeMessage::RecordsMissed } else { record };
         let is_twice = self.random.chance(self.faults.twice);
         self.oracle.count("records");
         self.say(|| format!("node {node} sends {to:?}: {record:?}"));
-        self.later(at_ms - self.now_ms, move |cluster| cluster.write_mail((node, life), from, to, record, is_twice));
+        self.later(at_ms - self.now_ms, move |cluster| cluster.write_record((node, life), from, to, record, is_twice));
     }
 
-    pub(super) fn write_mail(
+    pub(super) fn write_record(
         &mut self,
         (node, life): (usize, u64),
         from: NodeIncarnation,
@@ -207,17 +207,17 @@ impl Cluster {
         is_twice: bool,
     ) {
         let lives = self.nodes[node].life == life;
-        if lives && self.nodes[node].paused && (self.nodes[node].stuck.contains("mail") || self.random.chance(500)) {
+        if lives && self.nodes[node].paused && (self.nodes[node].stuck.contains("records") || self.random.chance(500)) {
             let entry = &mut self.nodes[node];
-            entry.stuck.insert("mail".into());
+            entry.stuck.insert("records".into());
             entry.resumes.push(Box::new(move |cluster: &mut Self| {
-                cluster.write_mail((node, life), from, to, record, is_twice);
+                cluster.write_record((node, life), from, to, record, is_twice);
             }));
             return;
         }
         if (lives || self.random.chance(500)) && self.store.is_current(from) {
             for _ in 0..1 + u64::from(is_twice) {
-                self.store.post(Letter { from, to, record: record.clone() });
+                self.store.write_to_inbox(InboxRecord { from, to, record: record.clone() });
             }
         }
     }

@@ -22,7 +22,7 @@ pub struct ModelNodeRow {
 
 /// A record that waits to be read.
 #[derive(Debug)]
-pub struct Letter {
+pub struct InboxRecord {
     pub from: NodeIncarnation,
     pub to: NodeIncarnation,
     pub record: NodeMessage,
@@ -46,7 +46,8 @@ pub struct Shared {
     pub nodes: Vec<ModelNodeRow>,
     pub view: u64,
     whereabouts: Rows<BTreeMap<String, UserOwner>>,
-    pub mail: Vec<Letter>,
+    /// The records in the inboxes of all nodes.
+    pub inboxes: Vec<InboxRecord>,
     /// For each lane of a node, the epoch of the last transaction that changed rows.
     lanes: BTreeMap<(NodeId, String), u64>,
 }
@@ -120,10 +121,10 @@ impl Shared {
         *last = me.epoch;
     }
 
-    /// Leaves a record for another node.
-    pub fn post(&mut self, letter: Letter) {
-        assert_eq!(letter.from.epoch, self.row(letter.from).epoch, "a record behind a fence: {letter:?}");
-        self.mail.push(letter);
+    /// Writes a record for another node.
+    pub fn write_to_inbox(&mut self, record: InboxRecord) {
+        assert_eq!(record.from.epoch, self.row(record.from).epoch, "a record behind a fence: {record:?}");
+        self.inboxes.push(record);
     }
 
     fn transact(&mut self, me: NodeIncarnation, job: &Job) -> Done {

@@ -68,9 +68,9 @@ impl TestLinkEnd {
 
     fn pass(&mut self, wait_ms: u64) -> Vec<NodeMessage> {
         self.now_ms += wait_ms;
-        let mailed = self.link.pass(self.now_ms, true, &mut self.last_epoch);
+        let for_inbox = self.link.pass(self.now_ms, true, &mut self.last_epoch);
         self.link.check();
-        mailed
+        for_inbox
     }
 }
 
@@ -192,29 +192,29 @@ fn epochs_that_are_not_confirmed_follow_each_other_at_growing_intervals() {
 }
 
 #[test]
-fn records_not_confirmed_within_a_second_are_mailed_once_in_order() {
+fn records_not_confirmed_within_a_second_are_written_to_the_inbox_once_in_order() {
     let (mut one, _) = both_up();
     one.say(ack(1));
     one.pass(10);
     one.say(ack(2));
     drop(one.frames());
-    assert!(one.pass(MAIL_AFTER_MS - 11).is_empty());
+    assert!(one.pass(WRITE_TO_INBOX_AFTER_MS - 11).is_empty());
     assert_eq!(one.pass(1), vec![ack(1)]);
     assert_eq!(one.pass(10), vec![ack(2)]);
     assert!(one.pass(10).is_empty());
     // It is still said over the bus, so that nothing overtakes it, and removed at last.
     one.down();
     assert_eq!(one.frames()[0].batch.as_ref().unwrap().records, of(vec![ack(1), ack(2)]));
-    one.pass(MAILED_REMOVE_MS);
+    one.pass(REMOVE_WRITTEN_AFTER_MS);
     assert!(one.link.kept.is_empty());
 }
 
 #[test]
-fn without_a_bus_all_records_are_mailed_at_once() {
+fn without_a_bus_all_records_are_written_to_the_inbox_at_once() {
     let (mut one, _) = both_up();
     one.say(ack(1));
     assert_eq!(one.link.pass(one.now_ms, false, &mut one.last_epoch), vec![ack(1)]);
-    assert_eq!(one.link.due_ms(false), Some(one.now_ms + MAILED_REMOVE_MS));
+    assert_eq!(one.link.due_ms(false), Some(one.now_ms + REMOVE_WRITTEN_AFTER_MS));
 }
 
 #[test]
@@ -237,8 +237,8 @@ fn a_begin_of_a_former_epoch_becomes_a_look_in_the_next() {
     let (mut one, _) = both_up();
     assert!(!one.link.say(BusRecord::Begin { user: user("ann"), phase: 3 }, 0, BYTES_MAX));
     drop(one.frames());
-    assert!(one.pass(MAIL_AFTER_MS).is_empty(), "a beginning holds for its epoch");
-    assert_eq!(one.down(), vec![look("ann")], "by the mail, since it is a second old");
+    assert!(one.pass(WRITE_TO_INBOX_AFTER_MS).is_empty(), "a beginning holds for its epoch");
+    assert_eq!(one.down(), vec![look("ann")], "through the database, since it is a second old");
     assert_eq!(one.frames().remove(0).batch.unwrap().records, of(vec![look("ann")]));
 }
 
@@ -305,21 +305,21 @@ fn a_confirmation_is_sent_alone_after_a_short_wait() {
 }
 
 #[test]
-fn consecutive_looks_do_not_postpone_the_mail() {
+fn consecutive_looks_do_not_postpone_the_write_to_the_inbox() {
     let (mut one, _) = both_up();
-    let mut mailed_ms = Vec::new();
+    let mut written_ms = Vec::new();
     for _ in 0..30 {
         one.say(look("ann"));
         drop(one.frames());
         if one.pass(100) == vec![look("ann")] {
-            mailed_ms.push(one.now_ms);
+            written_ms.push(one.now_ms);
         }
     }
-    assert_eq!(mailed_ms, [1_000, 2_000, 3_000]);
+    assert_eq!(written_ms, [1_000, 2_000, 3_000]);
 }
 
 #[test]
-fn records_to_a_node_that_never_confirms_go_by_the_mail_at_once() {
+fn records_to_a_node_that_never_confirms_go_through_the_database_at_once() {
     let mut one = TestLinkEnd::open();
     one.say(look("ann"));
     drop(one.frames());
@@ -333,7 +333,7 @@ fn records_to_a_node_that_never_confirms_go_by_the_mail_at_once() {
     one.link.wake(one.now_ms);
     one.say(look("cid"));
     assert_eq!(one.pass(1), []);
-    assert_eq!(one.pass(MAIL_AFTER_MS), [look("cid")]);
+    assert_eq!(one.pass(WRITE_TO_INBOX_AFTER_MS), [look("cid")]);
 }
 
 #[test]

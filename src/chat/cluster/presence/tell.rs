@@ -16,12 +16,12 @@ const MOVES_MAX: usize = 10_000;
 const PRESENT_MAX: usize = 4_096;
 /// The bytes of names in one [`NodeMessage::Moved`], without its last user.
 const MOVED_BYTES_MAX: usize = 32 * 1024;
-/// All users are told over the bus if that is at most this part of what a link may hold, and by the
-/// mail otherwise.
+/// All users are told over the bus if that is at most this part of what a link may hold, and
+/// through the database otherwise.
 const PRESENT_OF_LINK: usize = 4;
-/// After this time, a record that was sent by the mail has been read. Until then, later records go
-/// the same way, so that they do not overtake it.
-const MAIL_READ_AFTER_MS: u64 = 5_000;
+/// After this time, a record that was sent through the database has been read. Until then, later
+/// records go the same way, so that they do not overtake it.
+const INBOX_READ_WITHIN_MS: u64 = 5_000;
 
 /// A reason to report a user to the other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl ChatCore {
         let is_too_much = size_of_val(&*here) > self.rules.link_bytes_max / PRESENT_OF_LINK;
         for &to in listeners {
             if is_too_much {
-                self.send_presence_by_mail(to);
+                self.send_presence_through_database(to);
             }
             for (place, part) in parts.iter().enumerate() {
                 let (is_first, is_last) = (place == 0, place + 1 == parts.len());
@@ -67,10 +67,10 @@ impl ChatCore {
         }
     }
 
-    fn send_presence_by_mail(&mut self, to: NodeIncarnation) {
-        let until_ms = self.now.mono_ms + MAIL_READ_AFTER_MS;
+    fn send_presence_through_database(&mut self, to: NodeIncarnation) {
+        let until_ms = self.now.mono_ms + INBOX_READ_WITHIN_MS;
         if let Some(listener) = self.cluster.as_mut().and_then(|cluster| cluster.presence.listeners.get_mut(&to)) {
-            listener.mail_only_until_ms = until_ms;
+            listener.database_only_until_ms = until_ms;
         }
     }
 
@@ -88,8 +88,8 @@ impl ChatCore {
             return;
         };
         listener.last += 1;
-        let (record, by_mail) = (record(listener.last), now_ms < listener.mail_only_until_ms);
-        if by_mail {
+        let (record, through_database) = (record(listener.last), now_ms < listener.database_only_until_ms);
+        if through_database {
             out.push(CoreAction::Send { to, record });
         } else {
             self.send_record(to, record, out);

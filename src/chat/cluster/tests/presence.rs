@@ -97,15 +97,15 @@ fn published(node: &mut TestNode) -> Vec<NodeMessage> {
     records.collect()
 }
 
-/// The same of those that went by the mail.
-fn mailed(node: &mut TestNode) -> Vec<NodeMessage> {
+/// The same of those that went through the database.
+fn sent_through_database(node: &mut TestNode) -> Vec<NodeMessage> {
     let sent = std::mem::take(&mut node.sent).into_iter().map(|(_, record)| record);
     sent.filter(|record| matches!(record, NodeMessage::Who | NodeMessage::Present { .. } | NodeMessage::Moved { .. }))
         .collect()
 }
 
 #[test]
-fn with_a_bus_it_is_told_over_it_and_by_the_mail_if_that_is_not_confirmed() {
+fn with_a_bus_it_is_told_over_it_and_through_the_database_if_that_is_not_confirmed() {
     let mut node = TestNode::new();
     node.chat.use_bus();
     node.log_in("ann", &["bob"]);
@@ -119,14 +119,14 @@ fn with_a_bus_it_is_told_over_it_and_by_the_mail_if_that_is_not_confirmed() {
     node.pass(500);
     let moved = published(&mut node);
     assert!(matches!(moved[..], [NodeMessage::Moved { number: 2, .. }]), "{moved:?}");
-    assert_eq!(mailed(&mut node), []);
+    assert_eq!(sent_through_database(&mut node), []);
     node.pass(1_000);
-    let mailed = mailed(&mut node);
-    assert!(matches!(mailed[..], [NodeMessage::Moved { number: 2, .. }]), "{mailed:?}");
+    let sent = sent_through_database(&mut node);
+    assert!(matches!(sent[..], [NodeMessage::Moved { number: 2, .. }]), "{sent:?}");
 }
 
 #[test]
-fn very_many_users_and_later_changes_are_told_by_the_mail() {
+fn very_many_users_and_later_changes_are_told_through_the_database() {
     let mut node = TestNode::with(CoreSettings { link_bytes_max: 1_200, ..CoreSettings::default() });
     node.chat.use_bus();
     for number in 0..40 {
@@ -136,7 +136,7 @@ fn very_many_users_and_later_changes_are_told_by_the_mail() {
     node.log_in("bob", &["ann"]);
     node.pass(500);
     assert_eq!(published(&mut node), []);
-    let told = mailed(&mut node);
+    let told = sent_through_database(&mut node);
     assert!(
         matches!(told[..], [NodeMessage::Present { number: 1, .. }, NodeMessage::Moved { number: 2, .. }]),
         "{told:?}"
