@@ -33,8 +33,8 @@ const STAYING: Habits =
     Habits { log_in: Duration::from_secs(9), stay_ms: (20_000, 60_000), pause: Duration::from_millis(100) };
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// The maximum time after a fault until users talk again and everything is delivered, beyond the
-/// lease of a node that has to be fenced: several times as long as it ever took, because the machine
-/// may have other work.
+/// lease of a node that has to be fenced. The longest of the long runs is about half of it, because
+/// the machine may have other work.
 const RECOVERY_MAX: Duration = Duration::from_secs(20);
 /// The time after which a supervisor starts a server again.
 const RESTARTS_AFTER: Duration = Duration::from_millis(500);

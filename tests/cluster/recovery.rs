@@ -39,8 +39,8 @@ impl Known {
         }
     }
 
-    /// Waits, at most so long, until all messages that are promised by now have arrived in order. If
-    /// that takes long, it prints an explanation.
+    /// Waits, at most so long, until all messages that are promised by now have arrived in order.
+    /// If that takes long, it prints an explanation.
     pub(crate) fn wait_until_delivered(&self, max: Duration, explain: impl Fn() -> String) {
         let promised: BTreeSet<(Pair, u64)> = {
             let promised = self.promised.lock().unwrap();

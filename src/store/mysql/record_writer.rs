@@ -101,8 +101,8 @@ impl NodeRecordWriterShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All waiting records, as soon as there are some. `RecordsMissed` takes the place of those that
-    /// were not kept. `None`: the record writer has ended.
+    /// All waiting records, as soon as there are some. `RecordsMissed` takes the place of those
+    /// that were not kept. `None`: the record writer has ended.
     fn take(&self) -> Option<VecDeque<(NodeIncarnation, NodeMessage)>> {
         let mut waiting = self.lock_state();
         while waiting.records.is_empty() && !waiting.is_closed && !waiting.is_last {

@@ -30,8 +30,8 @@
 //! Jobs of a node take their time in lanes, each in its order; a read after a commit happens at
 //! another moment than the commit. A killed or paused node leaves jobs that may still be done.
 //! Records between nodes go through the store: they are late, some arrive twice, and some are lost,
-//! so that only a `RecordsMissed` is left. Clocks are wrong by seconds. Half of the seeds have a bus
-//! as well.
+//! so that only a `RecordsMissed` is left. Clocks are wrong by seconds. Half of the seeds have a
+//! bus as well.
 
 mod bus;
 mod clients;

@@ -204,8 +204,8 @@ fn a_save_is_answered_with_the_receivers_owner_behind_the_commit() {
     );
 }
 
-/// Waits until this query gives a row. InnoDB shows its locks anew only to those who have not looked
-/// for 100 ms.
+/// Waits until this query gives a row. InnoDB shows its locks anew only to those who have not
+/// looked for 100 ms.
 #[track_caller]
 fn wait_for_row(conn: &mut Conn, sql: &str) {
     let until = Instant::now() + PATIENCE;
