@@ -28,7 +28,7 @@ fn states(verb: PairVerb) -> impl Iterator<Item = RunningFriendOp> {
         time_ms: NOW_MS,
         push: None,
         were_friends,
-        friends_were_unknown: friends_were_unknown,
+        friends_were_unknown,
         failed,
         only_reads: false,
     })
