@@ -122,7 +122,7 @@ impl ChatCore {
             JobPurpose::Hash { .. } | JobPurpose::NewPassword(_) => self.auth_queue.run_ended(),
             JobPurpose::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
             JobPurpose::Friends(user) => self.friends_read(user, None, out),
-            JobPurpose::Lost { receiver, seq, .. } => self.look_again_later(receiver, seq),
+            JobPurpose::Lost { receiver, seq, .. } => self.search_failed(receiver, seq),
             JobPurpose::Count { user, seq } => self.not_counted((user, seq), &JobOutcome::Failed, out),
             JobPurpose::Delete { receiver, seq } => self.delete_failed(receiver, seq),
             JobPurpose::Create { .. }
@@ -236,6 +236,8 @@ impl ChatCore {
         };
         match (purpose, outcome) {
             (JobPurpose::Page(user), JobOutcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),
+            // A damaged row: another try would find it again.
+            (JobPurpose::Lost { receiver, .. }, JobOutcome::Refused) => self.end_search(receiver),
             (JobPurpose::Count { user, seq }, _) => self.not_counted((user, seq), outcome, out),
             (purpose, _) => self.remove_job(purpose, out),
         }

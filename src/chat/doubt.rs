@@ -29,6 +29,14 @@ enum FriendsReading {
     ReadingTooEarly,
 }
 
+/// The searches of one receiver's pushes that are in flight.
+#[derive(Clone, Copy, Debug, Default)]
+struct PushSearches {
+    count: u32,
+    /// How many users the receiver has blocked since the first of them began.
+    blocks: u32,
+}
+
 /// The users and pushes about which the store is asked.
 #[derive(Debug, Default)]
 pub(super) struct FriendshipsInDoubt {
@@ -38,11 +46,40 @@ pub(super) struct FriendshipsInDoubt {
     /// Pushes that may be in the store and must be searched, with their receivers. Each receiver
     /// counts as a reference.
     lost: Vec<(UserSlot, u64)>,
+    /// The receivers whose pushes are being searched.
+    searches: BTreeMap<UserSlot, PushSearches>,
     /// The timer for reading these, and for retrying undecided operations, is set.
     timer_set: bool,
 }
 
 impl FriendshipsInDoubt {
+    /// A search begins. Gives the number of users whom its receiver has blocked so far.
+    fn begin_search(&mut self, receiver: UserSlot) -> u32 {
+        let searches = self.searches.entry(receiver).or_default();
+        searches.count += 1;
+        searches.blocks
+    }
+
+    fn end_search(&mut self, receiver: UserSlot) {
+        if let Some(searches) = self.searches.get_mut(&receiver) {
+            searches.count -= 1;
+            if searches.count == 0 {
+                self.searches.remove(&receiver);
+            }
+        }
+    }
+
+    fn blocks(&self, receiver: UserSlot) -> u32 {
+        self.searches.get(&receiver).map_or(0, |searches| searches.blocks)
+    }
+
+    /// This user has blocked another one: the pages of searches may be older than that.
+    pub(super) fn note_block(&mut self, user: UserSlot) {
+        if let Some(searches) = self.searches.get_mut(&user) {
+            searches.blocks += 1;
+        }
+    }
+
     /// May this user's friends in memory differ from those in the store?
     pub(super) fn is_in_doubt(&self, user: UserSlot) -> bool {
         self.users.contains_key(&user)
@@ -158,13 +195,25 @@ impl ChatCore {
         }
         let (user, after_seq) = (entry.name.clone(), seq.saturating_sub(1));
         let job = Job::LoadPage { user, after_seq, pushes_max: 1, bytes_max: 1 };
-        if self.submit(job, JobPurpose::Lost { receiver, seq, blocks: self.blocks }, out).is_err() {
-            self.look_again_later(receiver, seq);
+        let blocks = self.in_doubt.begin_search(receiver);
+        if self.submit(job, JobPurpose::Lost { receiver, seq, blocks }, out).is_err() {
+            self.search_failed(receiver, seq);
         }
     }
 
     /// The push could not be searched: try again later.
-    pub(super) fn look_again_later(&mut self, receiver: UserSlot, seq: u64) {
+    pub(super) fn search_failed(&mut self, receiver: UserSlot, seq: u64) {
+        self.in_doubt.end_search(receiver);
+        self.look_again_later(receiver, seq);
+    }
+
+    /// The push will not be searched any more.
+    pub(super) fn end_search(&mut self, receiver: UserSlot) {
+        self.in_doubt.end_search(receiver);
+        self.users.release(receiver);
+    }
+
+    fn look_again_later(&mut self, receiver: UserSlot, seq: u64) {
         if self.in_doubt.add_lost_push(receiver, seq) {
             self.arm_undecided();
         } else {
@@ -176,18 +225,28 @@ impl ChatCore {
     pub(super) fn on_push_search_page(
         &mut self,
         (receiver, seq): (UserSlot, u64),
-        blocks: u64,
+        blocks: u32,
         page: PushPage,
         out: &mut Vec<CoreAction>,
     ) {
-        if let Some(push) = page.pushes.into_iter().next().filter(|push| push.seq == seq) {
-            if push.kind == PushKind::FriendRequest && blocks != self.blocks {
-                // Some user has blocked another since: it may have been these two.
-                return self.look_again_later(receiver, seq);
-            }
-            self.deliver_committed(push, receiver, out);
+        let found = page.pushes.into_iter().next().filter(|push| push.seq == seq);
+        let is_request = found.as_ref().is_some_and(|push| push.kind == PushKind::FriendRequest);
+        if is_request && blocks != self.in_doubt.blocks(receiver) {
+            // The receiver has blocked somebody since: perhaps the sender.
+            return self.search_failed(receiver, seq);
         }
-        self.users.release(receiver);
+        if let Some(push) = found.filter(|push| !self.failed_deletions.contains(&push.seq))
+            && !self.delete_if_acked_here(receiver, seq, out)
+        {
+            let sender = UserName::new(push.sender());
+            if is_request && sender.is_ok_and(|sender| self.is_account_gone(&sender)) {
+                // The deletion of the account withdraws its requests. This one is not listed yet.
+                self.delete(seq, receiver, out);
+            } else {
+                self.deliver_committed(push, receiver, out);
+            }
+        }
+        self.end_search(receiver);
     }
 
     /// The user's friends in memory may differ from those in the store. Users who are away have no

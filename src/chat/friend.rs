@@ -10,7 +10,8 @@ use super::answer::{BUSY, PendingRequest, ReplyTo, UNAVAILABLE, id_text};
 use super::contract::{AccountJob, AccountOutcome, ConnId, CoreAction, Job, JobOutcome, LogEvent};
 use super::friend_op::{PairVerb, QueuedFriendOp, RunningFriendOp, UserPair};
 use super::friend_rules::{
-    FriendEffects, FriendOutcomeMeaning, PushFate, interpret_friend_outcome, may_block, of_deleted, other_of, push_kind,
+    FriendEffects, FriendOpPushState, FriendOutcomeMeaning, interpret_friend_outcome, may_block, of_deleted, other_of,
+    push_kind,
 };
 use super::friendship_ops::{FriendOpSubmitResult, FriendshipOpResult};
 use super::ids::UserSlot;
@@ -304,9 +305,9 @@ impl ChatCore {
             Err(fault) => self.refuse_waiting(request, Some(fault), out),
         }
         match (effects.push, push) {
-            (PushFate::Kept, Some(push)) => self.deliver_committed(push, other, out),
-            (PushFate::Unknown, Some(push)) => self.look_for(other, push.seq, out),
-            (PushFate::Dropped, _) | (_, None) => {}
+            (FriendOpPushState::Kept, Some(push)) => self.deliver_committed(push, other, out),
+            (FriendOpPushState::Unknown, Some(push)) => self.look_for(other, push.seq, out),
+            (FriendOpPushState::Dropped, _) | (_, None) => {}
         }
         // If the friendship was in doubt, it is not any more.
         self.resume_unsent_presence(me);
@@ -316,7 +317,7 @@ impl ChatCore {
     /// `me` blocks `other`: the request of `other` is removed from the list, and must not come back
     /// with a page that was read before.
     fn block(&mut self, me: UserSlot, other: UserSlot, hidden_push: Option<u64>, out: &mut Vec<CoreAction>) {
-        self.blocks += 1;
+        self.in_doubt.note_block(me);
         let taken_off = self.remove_friend_requests(me, other, out);
         if let Some(seq) = hidden_push.filter(|seq| !taken_off.contains(seq)) {
             self.delete(seq, me, out);

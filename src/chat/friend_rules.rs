@@ -99,14 +99,14 @@ pub(super) struct FriendEffects {
     pub(super) removes_requests_of_me: bool,
     /// Friend requests of the other user are removed from this user's list.
     pub(super) removes_requests_of_other: bool,
-    pub(super) push: PushFate,
+    pub(super) push: FriendOpPushState,
     /// It is not known whether the two are friends: their friends are read again.
     pub(super) leaves_doubt: bool,
 }
 
 /// Where the operation's push is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PushFate {
+pub(super) enum FriendOpPushState {
     /// Not in the store, or delivered by an earlier operation.
     Dropped,
     /// In the store, to be delivered.
@@ -123,14 +123,26 @@ impl FriendEffects {
             friends: None,
             removes_requests_of_me: false,
             removes_requests_of_other: false,
-            push: PushFate::Dropped,
+            push: FriendOpPushState::Dropped,
             leaves_doubt: false,
         }
     }
 
     /// The outcome is not known, and the operation is not tried again.
     pub(super) fn of_abandoned_op(op: &RunningFriendOp) -> Self {
-        Self { push: PushFate::Unknown, leaves_doubt: op.changes_friends(), ..Self::answer(Err(UNAVAILABLE)) }
+        Self { push: FriendOpPushState::Unknown, leaves_doubt: op.changes_friends(), ..Self::answer(Err(UNAVAILABLE)) }
+    }
+}
+
+/// An earlier try may have been committed before the accounts or the store changed: then a refusal
+/// of the last try says nothing about its push. (Before it says that no request is pending, the
+/// store has looked for the push.)
+fn after_failed_tries(op: &RunningFriendOp, effects: FriendEffects) -> FriendEffects {
+    match effects.answer {
+        Err(fault) if op.failed > 0 && fault != NOT_ASKED => {
+            FriendEffects { push: FriendOpPushState::Unknown, ..effects }
+        }
+        _ => effects,
     }
 }
 
@@ -146,7 +158,7 @@ pub(super) fn interpret_friend_outcome(
     let new_friends = FriendEffects { friends: Some(true), removes_requests_of_me: true, ..done };
     let effects = match outcome {
         JobOutcome::Failed => return FriendOutcomeMeaning::Unknown,
-        JobOutcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: PushFate::Kept, ..done },
+        JobOutcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: FriendOpPushState::Kept, ..done },
         JobOutcome::Asked(FriendRequestOutcome::AlreadyPending { time_ms }) => FriendEffects::answer(Ok(*time_ms)),
         JobOutcome::Asked(FriendRequestOutcome::AlreadyFriends) => FriendEffects { friends: Some(true), ..done },
         JobOutcome::Asked(FriendRequestOutcome::NoSuchUser) => refused(NOBODY),
@@ -157,9 +169,9 @@ pub(super) fn interpret_friend_outcome(
             refused(FULL)
         }
         JobOutcome::Answered(FriendAnswerOutcome::Done) if op.verb == PairVerb::Accept => {
-            FriendEffects { push: PushFate::Kept, ..new_friends }
+            FriendEffects { push: FriendOpPushState::Kept, ..new_friends }
         }
-        JobOutcome::Answered(FriendAnswerOutcome::Done) => FriendEffects { push: PushFate::Kept, ..done },
+        JobOutcome::Answered(FriendAnswerOutcome::Done) => FriendEffects { push: FriendOpPushState::Kept, ..done },
         // An earlier try may have been committed and its push acked: then only the friendship shows
         // the outcome.
         JobOutcome::Answered(FriendAnswerOutcome::NoSuchRequest) if op.may_have_befriended() => {
@@ -199,10 +211,7 @@ pub(super) fn interpret_friend_outcome(
         }
         _ => refused(fault_of(outcome)),
     };
-    // An earlier try may have been committed before the accounts or the store changed: a refusal
-    // of the last try says nothing about its push.
-    let is_unknown = op.failed > 0 && effects.answer.is_err();
-    FriendOutcomeMeaning::Known(if is_unknown { FriendEffects { push: PushFate::Unknown, ..effects } } else { effects })
+    FriendOutcomeMeaning::Known(after_failed_tries(op, effects))
 }
 
 #[cfg(test)]

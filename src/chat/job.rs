@@ -47,8 +47,9 @@ pub(super) enum JobPurpose {
     Lost {
         receiver: UserSlot,
         seq: u64,
-        /// The value of `Chat::blocks` when the job was submitted.
-        blocks: u64,
+        /// How many users the receiver had blocked when the job was submitted, as counted by
+        /// [`FriendshipsInDoubt`](super::doubt::FriendshipsInDoubt).
+        blocks: u32,
     },
     /// Reads this user's friends again. Retains the user, whose `loading` is set.
     Friends(UserSlot),

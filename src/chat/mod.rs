@@ -163,8 +163,6 @@ pub struct ChatCore {
     logins: login_state::LoginsInProgress,
     /// The operations on friendships, one at a time for each pair.
     friendship_ops: friendship_ops::FriendshipOps,
-    /// The number of BLOCK operations so far.
-    blocks: u64,
     /// Friendships and pushes in doubt.
     in_doubt: doubt::FriendshipsInDoubt,
     /// The PRESENCE frames that are to be sent.
@@ -234,7 +232,6 @@ impl ChatCore {
             stated_names: HashMap::new(),
             logins: login_state::LoginsInProgress::new(),
             friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
-            blocks: 0,
             in_doubt: doubt::FriendshipsInDoubt::default(),
             presence: presence::PresenceNotifier::default(),
             admin: admin::PendingAdminRequests::default(),

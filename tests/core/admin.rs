@@ -62,7 +62,7 @@ fn set_password(name: &str, password: &str) -> AdminRequest {
     AdminRequest::SetPassword { name: user(name), secret: Secret::new(password) }
 }
 
-fn delete(name: &str) -> AdminRequest {
+pub(super) fn delete(name: &str) -> AdminRequest {
     AdminRequest::Delete { name: user(name) }
 }
 

@@ -1,8 +1,10 @@
 //! Nobody knows whether two are friends: the outcome of the store was lost on the way. Until it is
 //! known nobody is told that they are none.
 
+use super::admin::delete;
 use super::{ann_and_bob, friendships};
 use crate::sim::lanes::{Fate, Plan};
+use crate::sim::say::Say;
 use crate::sim::world::World;
 use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 use hongyan::protocol::request::FriendVerb::{Accept, Delete, Request};
@@ -125,6 +127,105 @@ fn a_refusal_after_an_unknown_outcome_is_read_back() {
     assert_eq!((w.heard(ann), w.heard(bob)), (vec!["MF m1".to_owned()], vec!["MF m2".to_owned()]));
 }
 
+/// Ann asks Bob: the first try is committed and its answer lost, the next one is refused, so that
+/// the push is searched. `others`: the fates of all other jobs. It ends when the search begins.
+fn search(mut others: impl FnMut(&Job) -> Fate + 'static) -> (World, [ConnId; 3]) {
+    let mut w = World::new(crate::rules());
+    let conns = ["ann", "bob", "eve"].map(|name| {
+        w.store.model.add_account(name, name);
+        w.online(name)
+    });
+    let mut asks = 0;
+    w.store.plan(move |job| {
+        asks += u32::from(friendships(job));
+        let fate = match job {
+            Job::AskFriend { .. } if asks == 1 => Fate::DoAndLose,
+            Job::AskFriend { .. } => Fate::Refuse,
+            job => others(job),
+        };
+        let takes_ms = if matches!(job, Job::LoadPage { .. }) { 50 } else { 1 };
+        Plan { takes_ms, answer_after_ms: 0, fate }
+    });
+    w.friend(conns[0], Request, "f1", "bob");
+    for _ in 0..5_000 {
+        if w.store.count("LoadPage") == 0 {
+            w.run_for(1);
+        }
+    }
+    assert_eq!(w.store.count("LoadPage"), 1);
+    (w, conns)
+}
+
+fn block(w: &mut World, conn: ConnId, other: &str) {
+    w.say(conn, Say::Block { mid: "b".into(), other: Some((other.into(), true)) });
+}
+
+#[test]
+fn a_request_that_is_refused_after_a_try_that_was_committed_is_delivered() {
+    let (mut w, [ann, bob, _]) = search(|_| Fate::Do);
+    w.run_for(1_000);
+    assert_eq!(w.heard(ann), ["UNAVAILABLE f1"]);
+    assert_eq!(w.heard(bob), ["ask ann f1"], "the store has it, although the last try was refused");
+    w.ack(bob, "f1");
+    w.run_for(10);
+    assert_eq!(w.store.model.pushes().count(), 0);
+}
+
+/// Bob blocks Ann while the search is under way, and the deletion of the push fails once.
+#[test]
+fn a_search_does_not_deliver_a_push_whose_deletion_failed() {
+    let mut deletions = 0;
+    let (mut w, [_, bob, _]) = search(move |job| {
+        deletions += u32::from(matches!(job, Job::DeletePush { .. }));
+        if matches!(job, Job::DeletePush { .. }) && deletions == 1 { Fate::Fail } else { Fate::Do }
+    });
+    block(&mut w, bob, "ann");
+    w.run_for(10_000);
+    let heard = w.heard(bob);
+    assert!(!heard.iter().any(|line| line.starts_with("ask ")), "of a blocked user: {heard:?}");
+    assert!(w.store.count("DeletePush") >= 2, "it failed, and was tried again");
+    assert_eq!(w.store.model.pushes().count(), 0);
+}
+
+#[test]
+fn blocks_of_other_users_do_not_hold_up_a_search() {
+    let (mut w, [_, bob, eve]) = search(|_| Fate::Do);
+    block(&mut w, eve, "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["ask ann f1"]);
+    assert_eq!(w.store.count("LoadPage"), 1, "it was not read again");
+}
+
+#[test]
+fn a_damaged_row_ends_the_search_of_a_push() {
+    let (mut w, _) = search(|job| if matches!(job, Job::LoadPage { .. }) { Fate::Refuse } else { Fate::Do });
+    w.run_for(20_000);
+    assert_eq!(w.store.count("LoadPage"), 1, "another try would find the same row");
+}
+
+/// Ann's account is deleted after a try of the request that was committed: the next one is
+/// answered that there is no such user.
+#[test]
+fn a_search_does_not_deliver_the_request_of_a_deleted_account() {
+    let mut w = World::new(crate::rules());
+    let [ann, bob] = ["ann", "bob"].map(|name| {
+        w.store.model.add_account(name, name);
+        w.online(name)
+    });
+    let mut asks = 0;
+    w.store.plan(move |job| {
+        asks += u32::from(friendships(job));
+        let is_lost = matches!(job, Job::AskFriend { .. }) && asks == 1;
+        Plan { takes_ms: 1, answer_after_ms: 0, fate: if is_lost { Fate::DoAndLose } else { Fate::Do } }
+    });
+    w.friend(ann, Request, "f1", "bob");
+    w.run_for(100);
+    w.admin(delete("ann"));
+    w.run_for(10_000);
+    assert_eq!(w.heard(bob), [""; 0], "the request is gone with the account");
+    assert_eq!(w.store.model.pushes().count(), 0);
+}
+
 /// The accept begins when Bob's connection is gone: nobody knows then that the two are friends.
 #[test]
 fn an_accept_of_nothing_that_begins_while_its_user_is_offline_is_not_done() {
@@ -147,31 +248,6 @@ fn an_accept_of_nothing_that_begins_while_its_user_is_offline_is_not_done() {
     w.run_for(5_000);
     assert_eq!(w.heard(bob), ["NO_SUCH_REQUEST f2"]);
     assert_friends(&mut w, ann, bob);
-}
-
-#[test]
-fn a_request_that_is_refused_after_a_try_that_was_committed_is_delivered() {
-    let mut w = World::new(crate::rules());
-    w.store.model.add_account("ann", "ann");
-    w.store.model.add_account("bob", "bob");
-    let (ann, bob) = (w.online("ann"), w.online("bob"));
-    let mut tries = 0;
-    w.store.plan(move |job| {
-        tries += u32::from(friendships(job));
-        let fate = match (friendships(job), tries) {
-            (true, 1) => Fate::DoAndLose,
-            (true, _) => Fate::Refuse,
-            _ => Fate::Do,
-        };
-        Plan { takes_ms: 1, answer_after_ms: 0, fate }
-    });
-    w.friend(ann, Request, "f1", "bob");
-    w.run_for(5_000);
-    assert_eq!(w.heard(ann), ["UNAVAILABLE f1"]);
-    assert_eq!(w.heard(bob), ["ask ann f1"], "the store has it, although the last try was refused");
-    w.ack(bob, "f1");
-    w.run_for(10);
-    assert_eq!(w.store.model.pushes().count(), 0);
 }
 
 /// Bob's accept of what was never asked; they are friends.

@@ -186,8 +186,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "beyond the bound of what is in doubt nobody's friends are read anew",
         "src/chat/friend_rules.rs",
-        "push: PushFate::Unknown, leaves_doubt: op.changes_friends(),",
-        "push: PushFate::Unknown, leaves_doubt: false,",
+        "push: FriendOpPushState::Unknown, leaves_doubt: op.changes_friends(),",
+        "push: FriendOpPushState::Unknown, leaves_doubt: false,",
     ),
     of(
         "beyond the bound of what is in doubt nobody looks for the push",
@@ -208,10 +208,22 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "self.in_doubt.is_in_doubt(me),",
     ),
     of(
+        "a search delivers a push whose deletion failed",
+        "src/chat/doubt.rs",
+        "found.filter(|push| !self.failed_deletions.contains(&push.seq))",
+        "found",
+    ),
+    of(
+        "a search delivers the request of a deleted account",
+        "src/chat/doubt.rs",
+        "if is_request && sender.is_ok_and(|sender| self.is_account_gone(&sender)) {",
+        "if is_request && sender.is_ok_and(|sender| self.is_account_gone(&sender)) && false {",
+    ),
+    of(
         "nobody looks for the push of a request that is refused after a committed try",
         "src/chat/friend_rules.rs",
-        "let is_unknown = op.failed > 0 && effects.answer.is_err();",
-        "let is_unknown = false;",
+        "Err(fault) if op.failed > 0 && fault != NOT_ASKED => {",
+        "Err(fault) if op.failed > 0 && fault != NOT_ASKED && false => {",
     ),
     of(
         "a withdrawn request stays on the list",
@@ -476,8 +488,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a token makes an address trusted",
         "src/chat/tries.rs",
-        "(kind != TryKind::Token || self.trusts(user, address_key, rules, now_ms))",
-        "(kind != TryKind::Token || !self.trusts(user, address_key, rules, now_ms))",
+        "(kind != TryBudgetKind::Token || self.trusts(user, address_key, rules, now_ms))",
+        "(kind != TryBudgetKind::Token || !self.trusts(user, address_key, rules, now_ms))",
     ),
     of(
         "no worker gives way to a user who rarely has a job",

@@ -70,7 +70,7 @@ fn new_friends(answer: Result<u64, ErrorReply>) -> FriendEffects {
 fn table() -> Vec<FriendOutcomeTestCase> {
     use FriendOutcomeMeaning::{Known, ReadBack, Unknown};
     use JobOutcome::{Answered as Answer, Asked as Ask, Failed, Refused, TooLarge, Unfriended};
-    let kept = |effects| Known(FriendEffects { push: PushFate::Kept, ..effects });
+    let kept = |effects| Known(FriendEffects { push: FriendOpPushState::Kept, ..effects });
     let tried_before: fn(&RunningFriendOp) -> bool = |op| op.failed > 0;
     let first_try: fn(&RunningFriendOp) -> bool = |op| op.failed == 0;
     let doubted_of = |fault| FriendEffects { leaves_doubt: true, ..FriendEffects::answer(Err(fault)) };
@@ -139,11 +139,13 @@ fn table() -> Vec<FriendOutcomeTestCase> {
 }
 
 /// The meaning of a row for this operation. If an earlier try may have been committed, the push
-/// of a refused operation must be searched.
+/// of a refused operation must be searched, unless the store has looked for it already.
 fn meaning(row: &FriendOutcomeTestCase, op: &RunningFriendOp) -> FriendOutcomeMeaning {
     match row.means {
-        FriendOutcomeMeaning::Known(effects) if op.failed > 0 && effects.answer.is_err() => {
-            FriendOutcomeMeaning::Known(FriendEffects { push: PushFate::Unknown, ..effects })
+        FriendOutcomeMeaning::Known(effects)
+            if op.failed > 0 && ![Ok(NOW_MS), Ok(EARLIER_MS), Err(NOT_ASKED)].contains(&effects.answer) =>
+        {
+            FriendOutcomeMeaning::Known(FriendEffects { push: FriendOpPushState::Unknown, ..effects })
         }
         means => means,
     }
@@ -179,7 +181,7 @@ fn an_operation_that_is_given_up_is_refused_and_may_leave_a_doubt() {
     {
         for op in states(verb) {
             let effects = FriendEffects {
-                push: PushFate::Unknown,
+                push: FriendOpPushState::Unknown,
                 leaves_doubt: doubts,
                 ..FriendEffects::answer(Err(UNAVAILABLE))
             };

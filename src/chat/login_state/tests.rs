@@ -4,12 +4,12 @@ use super::CredentialTryOutcome::{NotMade, Right, Wrong};
 use super::LoginEvent::*;
 use super::UserLoadState::{Away, Here, Loading};
 use super::*;
-use crate::chat::tries::TryKind;
+use crate::chat::tries::TryBudgetKind;
 
 const ATTEMPT: AdmittedTry = AdmittedTry {
     conn: ConnId { slot: 1, generation: 2 },
     address_key: None,
-    kind: TryKind::Untrusted,
+    kind: TryBudgetKind::Untrusted,
     uses_cache: true,
     must_be_hashed: true,
     differs_from_verified: false,
