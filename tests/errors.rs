@@ -169,6 +169,10 @@ fn a_message_that_cannot_be_read_is_mf_and_then_the_error() {
         ann.expect_reply("RE_MESSAGE", "", "MF");
         ann.expect_error("", "BAD_JSON");
     }
+    // In a key of the envelope, the TYPE is not known.
+    ann.send(r#"{"\ud83e":1,"TYPE":"4"}"#);
+    let error = ann.recv();
+    assert!(error.contains("BAD_JSON") && error.contains("half of a surrogate pair"), "{error}");
     ann.send(r#"{"TYPE":"5","CONTENT":"{}"}"#);
     ann.expect_error("", "BAD_FIELD");
 }

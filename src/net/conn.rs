@@ -54,7 +54,7 @@ impl InputWaitReasons {
 
 /// The kinds of input that may be handed to the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcceptedInput {
+pub enum UnpausedInput {
     /// Everything.
     All,
     /// Only input that passes paused requests.
@@ -174,19 +174,19 @@ impl<S: NonblockingStream> Conn<S> {
 
     /// The kinds of its input that may be handed to the core now.
     #[must_use]
-    pub fn accepted_input(&self) -> AcceptedInput {
+    pub fn unpaused_input(&self) -> UnpausedInput {
         match self.input_waits {
-            _ if !self.is_open() => AcceptedInput::None,
-            waits if waits == InputWaitReasons::default() => AcceptedInput::All,
-            waits if waits.has(InputWaitReasons::ALL) || waits.has(InputWaitReasons::STALLED) => AcceptedInput::None,
-            _ => AcceptedInput::ExceptRequests,
+            _ if !self.is_open() => UnpausedInput::None,
+            waits if waits == InputWaitReasons::default() => UnpausedInput::All,
+            waits if waits.has(InputWaitReasons::ALL) || waits.has(InputWaitReasons::STALLED) => UnpausedInput::None,
+            _ => UnpausedInput::ExceptRequests,
         }
     }
 
     /// May anything be read?
     #[must_use]
     pub fn can_read(&self) -> bool {
-        self.accepted_input() != AcceptedInput::None
+        self.unpaused_input() != UnpausedInput::None
     }
 
     /// Reads once into `buffer`, and remembers whether there may be more.

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 /// The limits of connections.
 #[derive(Clone, Copy, Debug)]
-pub struct ConnectionBounds {
+pub struct ConnectionLimits {
     /// The largest envelope.
     pub frame_bytes_max: usize,
     /// Unwritten output beyond which a connection is closed.
@@ -60,7 +60,7 @@ pub struct ConnectionBounds {
 pub struct Hub<S> {
     pub(super) conns: Conns<Conn<S>>,
     pub(super) chat: ChatCore,
-    pub(super) bounds: ConnectionBounds,
+    pub(super) bounds: ConnectionLimits,
     pub(super) counters: Counters,
     pub(super) clock: TurnClock,
     pub(super) buffers: SharedBuffers,
@@ -84,7 +84,7 @@ pub struct Hub<S> {
 impl<S: NonblockingStream> Hub<S> {
     /// A hub without connections. `hash_key` should be random.
     #[must_use]
-    pub fn new(chat: ChatCore, bounds: ConnectionBounds, hash_key: [u64; 2]) -> Self {
+    pub fn new(chat: ChatCore, bounds: ConnectionLimits, hash_key: [u64; 2]) -> Self {
         Self {
             conns: Conns::default(),
             chat,

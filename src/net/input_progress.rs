@@ -16,7 +16,7 @@ const TURNS_MAX: u32 = 256;
 
 /// The time up to which all input was handed in, and the data to find it.
 #[derive(Debug, Default)]
-pub(super) struct InputWatermark {
+pub(super) struct InputProgress {
     /// Everything that was sent by this time was handed in, by the mono clock.
     handed_in_until_ms: u64,
     /// A time before the poll of this turn was called: the beginning of the turn before.
@@ -27,7 +27,7 @@ pub(super) struct InputWatermark {
     turns: u32,
 }
 
-impl InputWatermark {
+impl InputProgress {
     /// A turn begins; the one before, after which the poll was called, began at this time.
     pub(super) fn begin_turn(&mut self, polled_ms: u64) {
         (self.polled_ms, self.polled_all) = (polled_ms, true);
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_watermark_moves_when_no_input_is_left_and_at_the_latest_after_some_turns() {
-        let mut progress = InputWatermark { polled_ms: 7, polled_all: true, ..InputWatermark::default() };
+        let mut progress = InputProgress { polled_ms: 7, polled_all: true, ..InputProgress::default() };
         progress.note_turn_end(false);
         assert_eq!(progress.handed_in_until_ms, 0);
         progress.polled_all = false;

@@ -1,6 +1,6 @@
 //! The time of a turn, and the deadlines that may be applied in it.
 
-use super::input_progress::{InputWatermark, LATE_MS};
+use super::input_progress::{InputProgress, LATE_MS};
 use crate::chat::contract::TurnTimestamp;
 
 /// The time of a turn. It does not change during the turn.
@@ -8,7 +8,7 @@ use crate::chat::contract::TurnTimestamp;
 pub(super) struct TurnClock {
     now: TurnTimestamp,
     /// Everything that clients had sent by this time was handed to the core.
-    input: InputWatermark,
+    input: InputProgress,
 }
 
 impl TurnClock {

@@ -11,7 +11,7 @@ use super::file_descriptors::OpenFileLimit;
 use crate::config::options::{OPTIONS, OptionEffectTime};
 use crate::config::settings::ServerSettings;
 use crate::config::{Config, LogFormat};
-use crate::net::hub::ConnectionBounds;
+use crate::net::hub::ConnectionLimits;
 use crate::net::live_settings::{LoopSettings, ReloadedSettings};
 use crate::net::tls::Certificates;
 use crate::store::pool::{StoreLimits, WakeFn};
@@ -46,7 +46,7 @@ pub(super) fn loop_settings(
     rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
     LoopSettings {
         rules,
-        bounds: ConnectionBounds {
+        bounds: ConnectionLimits {
             frame_bytes_max: config.frame_bytes_max,
             output_bytes_max: config.output_bytes_max,
             stranger_output_bytes_max: config.stranger_output_bytes_max,

@@ -13,7 +13,7 @@ mod trouble;
 mod turns;
 mod websocket;
 
-use super::hub::{ConnectionBounds, Hub};
+use super::hub::{ConnectionLimits, Hub};
 use super::socket::NonblockingStream;
 use super::state::{HubListFlags, WriteState};
 use crate::chat::ChatCore;
@@ -197,8 +197,8 @@ impl TestConnectionHub {
     }
 
     /// Creates a hub with the bounds that `tune` has changed.
-    fn within(seed: u64, piece_max: usize, tune: impl FnOnce(&mut ConnectionBounds)) -> Self {
-        let mut bounds = ConnectionBounds {
+    fn within(seed: u64, piece_max: usize, tune: impl FnOnce(&mut ConnectionLimits)) -> Self {
+        let mut bounds = ConnectionLimits {
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 1024 * 1024,
             stranger_output_bytes_max: 8 * 1024,
