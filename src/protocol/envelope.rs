@@ -95,7 +95,11 @@ impl<'de> serde::Deserialize<'de> for EnvelopeFieldName {
 fn read_keys(text: &str) -> Result<RawEnvelopeValues<'_>, BadInput> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let keys = deserializer.deserialize_map(KeysVisitor).and_then(|keys| deserializer.end().map(|()| keys));
-    keys.map_err(|_| BadInput::unreadable(ErrorCode::BadJson, NOT_AN_OBJECT))
+    keys.map_err(|_| {
+        let is_json = || serde_json::from_str::<IgnoredAny>(text).is_ok();
+        let fault = if has_lone_surrogate(text) && is_json() { LONE_SURROGATE } else { NOT_AN_OBJECT };
+        BadInput::unreadable(ErrorCode::BadJson, fault)
+    })
 }
 
 /// TYPE as a string or a number.
