@@ -179,7 +179,7 @@ const FIRST: &[ConfigOption] = &[
         SERVER,
         "drain",
         OptionKind::Duration(number!(1, HOUR, rules.drain_ms: u64)),
-        "How long the command hongyan admin drain takes to close all connections, some at a time, before it stops the server.",
+        "The longest time that hongyan admin drain takes to close all connections, a slice each 100 ms, before it stops the server.",
     ),
     admin::PLACE,
     admin::TOKEN_FILE,

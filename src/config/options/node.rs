@@ -29,8 +29,8 @@ pub(super) const RECORDS_MAX: ConfigOption = opt(
     CLUSTER,
     "node-records-max",
     OptionKind::Count(number!(1, 10_000_000, node_records_max: usize)),
-    "Records for other nodes that may wait to be written to the database. Further records are dropped, and the nodes \
-     concerned are told that they missed some.",
+    "Records (messages to other nodes of the cluster) that may wait to be written to the database, for all nodes \
+     together. Further records are dropped, and the nodes concerned are told that they missed some.",
 );
 
 pub(super) const RECORD_BYTES_MAX: ConfigOption = opt(

@@ -65,7 +65,8 @@ pub(super) const SHARED: &[ConfigOption] = &[
         ACCOUNT,
         "jobs-per-user-max",
         OptionKind::Count(number!(1, 1_000_000, rules.jobs_per_user_max: u32)),
-        "Jobs for the store that the requests of one user may have in flight; their further requests wait.",
+        "How much work for the store the requests of one user may cause at a time, in jobs (a push is one for each 4 KiB). \
+         Further requests wait; acks and heartbeats do not.",
     ),
     live(
         ACCOUNT,
