@@ -19,8 +19,13 @@ impl Oracle {
                 self.committed.insert(key_of(push));
             }
             (Job::DeletePush { receiver, seq }, _) => {
-                let is_due =
-                    self.acked_seqs.contains_key(seq) || self.moot.contains(seq) || self.is_deleted(receiver.as_str());
+                // Also a request of an account that is deleted, which was found by a search.
+                let is_withdrawn =
+                    self.requests.iter().any(|((asker, _), seqs)| self.is_deleted(asker) && seqs.contains(seq));
+                let is_due = self.acked_seqs.contains_key(seq)
+                    || self.moot.contains(seq)
+                    || self.is_deleted(receiver.as_str())
+                    || is_withdrawn;
                 assert!(is_due, "deleted and not acked: {seq}");
             }
             (Job::LogIn { pushes_max, .. } | Job::Load { pushes_max, .. } | Job::LoadPage { pushes_max, .. }, _) => {
