@@ -57,7 +57,8 @@ fn copy(from: &Path, to: &Path) {
             let name = entry.unwrap().file_name();
             copy(&from.join(&name), &to.join(&name));
         }
-    } else {
+    } else if from.is_file() {
+        // Not the socket of a server that was run here.
         std::fs::copy(from, to).unwrap();
     }
 }
