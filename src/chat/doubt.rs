@@ -53,7 +53,8 @@ pub(super) struct FriendshipsInDoubt {
 }
 
 impl FriendshipsInDoubt {
-    /// A search begins. Gives the number of users whom its receiver has blocked so far.
+    /// Counts a new search of a push to `receiver`. Returns how many users the receiver has blocked
+    /// since the first search that is still in flight began.
     fn begin_search(&mut self, receiver: UserSlot) -> u32 {
         let searches = self.searches.entry(receiver).or_default();
         searches.count += 1;

@@ -9,7 +9,7 @@ pub(crate) enum ContactListRow {
     /// A user who has sent a friend request.
     Asks(String),
     Friend(String),
-    /// A user who is not a friend (any more), but with whom there are messages.
+    /// Not a friend, or a former one. There are messages with this user.
     Other(String),
     /// A user to whom this user has sent a request.
     Asked(String),
