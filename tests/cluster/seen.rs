@@ -39,7 +39,7 @@ fn each_node_reports_the_state_of_all_nodes() {
     let found = loop {
         let found = nodes(&a);
         let all = found["nodes"].as_array().unwrap();
-        if all.len() == 2 && all.iter().all(|node| node["lease_age_ms"].is_u64()) {
+        if all.len() == 2 && all.iter().all(|node| node["lease_age_ms"].as_u64().is_some_and(|age_ms| age_ms < 2_000)) {
             break found;
         }
         assert!(Instant::now() < until, "{found}");
@@ -48,7 +48,7 @@ fn each_node_reports_the_state_of_all_nodes() {
     let all = found["nodes"].as_array().unwrap();
     for (node, name) in all.iter().zip(["a", "b"]) {
         assert_eq!((&node["name"], &node["lives"], &node["this"]), (&json!(name), &json!(true), &json!(name == "a")));
-        assert!(node["lease_age_ms"].as_u64().unwrap() < 2_000 && node["build"] == env!("CARGO_PKG_VERSION"), "{node}");
+        assert_eq!(node["build"], env!("CARGO_PKG_VERSION"));
     }
     assert!(a.done(&["nodes"]).contains("a (this one)"));
     b.node.signal("-TERM");
@@ -175,7 +175,8 @@ fn a_node_whose_lease_runs_out_says_so_until_it_is_renewed() {
     wait_until("the lease has run out", || health(a.node.addr).ends_with("\r\n\r\nlease\n"));
     assert!(a.ask(&["status"]).1.contains("not ready: lease"));
     assert!(metric(&a, "hongyan_cluster_lease_age_seconds") >= 2.0);
-    assert!(metric(&a, "hongyan_cluster_lease_failures_total") >= 1.0);
+    // The wait for the lock ends after a second at the earliest, which can be after the lease.
+    wait_until("a renewal has failed", || metric(&a, "hongyan_cluster_lease_failures_total") >= 1.0);
     root.query_drop("ROLLBACK").unwrap();
     wait_until("it is renewed", || health(a.node.addr).ends_with("ok\n"));
 }
