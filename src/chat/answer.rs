@@ -1,7 +1,7 @@
 //! Answers to requests: the request's own reply, and the error that gives the reason.
 
 use super::contract::{ConnId, CoreAction, CoreCloseCause, JobOutcome, JobTicket, LoginRefusalCause};
-use super::{AnswerDeadline, ChatCore};
+use super::{ChatCore, RequestDeadline};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, ReplyId};
@@ -175,7 +175,7 @@ impl ChatCore {
             out.push(CoreAction::Pause { conn: pending.conn });
         }
         let request = self.requests.insert(pending);
-        self.queue_answer_deadline(self.now.mono_ms + self.rules.answer_within_ms, AnswerDeadline::Request(request));
+        self.queue_request_deadline(self.now.mono_ms + self.rules.answer_within_ms, RequestDeadline::Request(request));
         request
     }
 
@@ -253,19 +253,19 @@ impl ChatCore {
     /// Does any client wait for an answer?
     #[must_use]
     pub fn has_unanswered_requests(&self) -> bool {
-        !(self.answer_deadlines.is_empty() && self.save_delay.is_empty())
+        !(self.request_deadlines.is_empty() && self.save_delay.is_empty())
     }
 
     /// The connections with unanswered requests, once for each such request. It looks at all
     /// waiting requests, so do not call it for every event.
     pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
-        let requests = self.answer_deadlines.iter().filter_map(|due| match due {
-            AnswerDeadline::Request(request) => self.requests.get(request).map(|pending| pending.conn),
-            AnswerDeadline::Push(_) => None,
+        let requests = self.request_deadlines.iter().filter_map(|due| match due {
+            RequestDeadline::Request(request) => self.requests.get(request).map(|pending| pending.conn),
+            RequestDeadline::Push(_) => None,
         });
-        let saving = self.answer_deadlines.iter().filter_map(|due| match due {
-            AnswerDeadline::Request(_) => None,
-            AnswerDeadline::Push(delivery) => Some(delivery),
+        let saving = self.request_deadlines.iter().filter_map(|due| match due {
+            RequestDeadline::Request(_) => None,
+            RequestDeadline::Push(delivery) => Some(delivery),
         });
         // In the save delay a push is not being saved yet, but its sender waits, too.
         let pushes = saving.chain(self.save_delay.iter()).filter_map(|delivery| self.deliveries.get(delivery));

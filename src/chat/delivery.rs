@@ -14,7 +14,7 @@ use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::mailbox::MailboxBackfillState;
 use super::users::UserRoute;
-use super::{AnswerDeadline, ChatCore, ChatTimer};
+use super::{ChatCore, ChatTimer, RequestDeadline};
 use crate::protocol::push::{Push, PushBody};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::RequestType;
@@ -215,7 +215,7 @@ impl ChatCore {
     pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         self.refuse_waiters(delivery, Some(self.now.mono_ms), LATE, out);
         if let Some(due_ms) = self.deliveries.get(delivery).and_then(Delivery::next_due_ms) {
-            self.queue_answer_deadline(due_ms, AnswerDeadline::Push(delivery));
+            self.queue_request_deadline(due_ms, RequestDeadline::Push(delivery));
         }
     }
 

@@ -10,8 +10,8 @@ use super::answer::{BUSY, PendingRequest, ReplyTo, UNAVAILABLE, id_text};
 use super::contract::{AccountJob, AccountOutcome, ConnId, CoreAction, Job, JobOutcome, LogEvent};
 use super::friend_op::{PairVerb, QueuedFriendOp, RunningFriendOp, UserPair};
 use super::friend_rules::{
-    FriendEffects, FriendOpPushState, FriendOutcomeMeaning, interpret_friend_outcome, may_block, of_deleted, other_of,
-    push_kind,
+    FriendEffects, FriendOpPushInStore, FriendOutcomeMeaning, interpret_friend_outcome, may_block, of_deleted,
+    other_of, push_kind,
 };
 use super::friendship_ops::{FriendOpSubmitResult, FriendshipOpResult};
 use super::ids::UserSlot;
@@ -305,9 +305,9 @@ impl ChatCore {
             Err(fault) => self.refuse_waiting(request, Some(fault), out),
         }
         match (effects.push, push) {
-            (FriendOpPushState::Kept, Some(push)) => self.deliver_committed(push, other, out),
-            (FriendOpPushState::Unknown, Some(push)) => self.look_for(other, push.seq, out),
-            (FriendOpPushState::Dropped, _) | (_, None) => {}
+            (FriendOpPushInStore::Kept, Some(push)) => self.deliver_committed(push, other, out),
+            (FriendOpPushInStore::Unknown, Some(push)) => self.look_for(other, push.seq, out),
+            (FriendOpPushInStore::Dropped, _) | (_, None) => {}
         }
         // If the friendship was in doubt, it is not any more.
         self.resume_unsent_presence(me);

@@ -77,7 +77,7 @@ impl ChatCore {
         let watching = self.sessions.ids().filter_map(|conn| self.sessions.get(conn)).filter(|session| session.watches);
         self.presence.check(watching.count());
         self.save_delay.check();
-        self.answer_deadlines.check();
+        self.request_deadlines.check();
         let friends: usize = self.users.iter().map(|(_, user, _)| user.friends.len()).sum();
         assert_eq!(self.users.friends_len(), friends);
         let dedup = self.users.iter().filter_map(|(_, user, _)| user.dedup.as_ref().map(|dedup| dedup.memory_bytes()));

@@ -22,7 +22,7 @@ impl ChatCore {
             + self.stranger_rates.memory_bytes()
             + self.jobs.memory_bytes()
             + self.requests.len() * REQUEST_BYTES
-            + self.answer_deadlines.memory_bytes()
+            + self.request_deadlines.memory_bytes()
             + self.friendship_ops.memory_bytes()
             + self.presence.memory_bytes()
             + self.push_hook.as_ref().map_or(0, |hook| hook.memory_bytes())

@@ -14,7 +14,6 @@ pub mod admin_contract;
 mod admin_job;
 mod admin_op;
 mod answer;
-mod answer_deadlines;
 mod auth_queue;
 mod close_cause;
 pub mod cluster;
@@ -57,6 +56,7 @@ mod presence;
 mod proof;
 mod push_hook;
 mod push_size;
+mod request_deadlines;
 mod rules;
 mod save_delay;
 mod saving;
@@ -70,12 +70,12 @@ mod trust;
 mod users;
 pub mod wheel;
 
-use answer_deadlines::{AnswerDeadline, AnswerDeadlines};
 use contract::{CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, JobTicket, TurnTimestamp};
 use deliveries::Deliveries;
 use ids::{DeliveryRef, UserSlot};
 use job_tables::JobTicketTable;
 use jobs_in_flight::{JobInFlight, JobsInFlight};
+use request_deadlines::{RequestDeadline, RequestDeadlines};
 use save_delay::SaveDelayQueue;
 use session::Sessions;
 use std::collections::HashMap;
@@ -181,7 +181,7 @@ pub struct ChatCore {
     /// Pushes to online users that are saved unless they are acked in time.
     save_delay: SaveDelayQueue,
     /// The deadlines of requests to be answered.
-    answer_deadlines: AnswerDeadlines,
+    request_deadlines: RequestDeadlines,
     /// After a pause of the process: input that had arrived by this time must be handed in before
     /// any deadline is applied.
     input_awaited_until_ms: u64,
@@ -240,7 +240,7 @@ impl ChatCore {
             dedup_bytes: 0,
             wheel: TimerWheel::new(),
             save_delay: SaveDelayQueue::default(),
-            answer_deadlines: AnswerDeadlines::default(),
+            request_deadlines: RequestDeadlines::default(),
             input_awaited_until_ms: 0,
             totals: contract::MessageTotals::default(),
             outstanding: 0,
@@ -329,7 +329,7 @@ impl ChatCore {
     /// earlier input was not handed in yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let queues = [self.save_delay.first_ms(), self.answer_deadlines.first_ms()];
+        let queues = [self.save_delay.first_ms(), self.request_deadlines.first_ms()];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
@@ -352,13 +352,13 @@ impl ChatCore {
         while let Some(delivery) = self.save_delay.pop_due(now_ms) {
             self.save_if_unsaved(delivery, out);
         }
-        while is_input_read && let Some(due) = self.answer_deadlines.pop_due(now_ms) {
+        while is_input_read && let Some(due) = self.request_deadlines.pop_due(now_ms) {
             match due {
-                AnswerDeadline::Request(request) => self.request_timed_out(request, out),
-                AnswerDeadline::Push(delivery) => self.push_timed_out(delivery, out),
+                RequestDeadline::Request(request) => self.request_timed_out(request, out),
+                RequestDeadline::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
-        self.answer_deadlines.shrink();
+        self.request_deadlines.shrink();
         let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
@@ -390,11 +390,11 @@ impl ChatCore {
     }
 
     /// Appends to the queue of pending requests, and removes answered ones.
-    fn queue_answer_deadline(&mut self, due_ms: u64, due: AnswerDeadline) {
+    fn queue_request_deadline(&mut self, due_ms: u64, due: RequestDeadline) {
         let (requests, deliveries) = (&self.requests, &self.deliveries);
-        self.answer_deadlines.push(due_ms, due, |due| match due {
-            AnswerDeadline::Request(request) => requests.contains(request),
-            AnswerDeadline::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
+        self.request_deadlines.push(due_ms, due, |due| match due {
+            RequestDeadline::Request(request) => requests.contains(request),
+            RequestDeadline::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
         });
     }
 

@@ -54,7 +54,7 @@ impl InputWaitReasons {
 
 /// The kinds of input that may be handed to the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnpausedInput {
+pub enum AllowedInputKinds {
     /// Everything.
     All,
     /// Only input that passes paused requests.
@@ -174,19 +174,21 @@ impl<S: NonblockingStream> Conn<S> {
 
     /// The kinds of its input that may be handed to the core now.
     #[must_use]
-    pub fn unpaused_input(&self) -> UnpausedInput {
+    pub fn allowed_input(&self) -> AllowedInputKinds {
         match self.input_waits {
-            _ if !self.is_open() => UnpausedInput::None,
-            waits if waits == InputWaitReasons::default() => UnpausedInput::All,
-            waits if waits.has(InputWaitReasons::ALL) || waits.has(InputWaitReasons::STALLED) => UnpausedInput::None,
-            _ => UnpausedInput::ExceptRequests,
+            _ if !self.is_open() => AllowedInputKinds::None,
+            waits if waits == InputWaitReasons::default() => AllowedInputKinds::All,
+            waits if waits.has(InputWaitReasons::ALL) || waits.has(InputWaitReasons::STALLED) => {
+                AllowedInputKinds::None
+            }
+            _ => AllowedInputKinds::ExceptRequests,
         }
     }
 
     /// May anything be read?
     #[must_use]
     pub fn can_read(&self) -> bool {
-        self.unpaused_input() != UnpausedInput::None
+        self.allowed_input() != AllowedInputKinds::None
     }
 
     /// Reads once into `buffer`, and remembers whether there may be more.

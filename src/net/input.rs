@@ -1,6 +1,6 @@
 //! Reading: bytes → envelopes → the core.
 
-use super::conn::{InputWaitReasons, REPLIES_SOFT_MAX, ReadResult, UnpausedInput};
+use super::conn::{AllowedInputKinds, InputWaitReasons, REPLIES_SOFT_MAX, ReadResult};
 use super::counters::CloseCause;
 use super::deadlines::HALF_CLOSED_MS;
 use super::hub::Hub;
@@ -200,8 +200,8 @@ impl<S: NonblockingStream> Hub<S> {
     fn decode_raw(&mut self, id: ConnId, raw: &mut EnvelopeSplitter, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         loop {
-            let unpaused = self.unpaused_input(id);
-            if unpaused == UnpausedInput::None {
+            let allowed = self.allowed_input(id);
+            if allowed == AllowedInputKinds::None {
                 break;
             }
             // The usual case: a complete message or ack, which is parsed in one pass.
@@ -209,7 +209,7 @@ impl<S: NonblockingStream> Hub<S> {
                 && let Some((request, length)) = envelope::read_fast(rest)
                 && length <= self.bounds.frame_bytes_max
             {
-                if unpaused == UnpausedInput::ExceptRequests && !request.passes_paused_requests() {
+                if allowed == AllowedInputKinds::ExceptRequests && !request.passes_paused_requests() {
                     self.stall_input(id);
                     break;
                 }
@@ -224,7 +224,7 @@ impl<S: NonblockingStream> Hub<S> {
             self.work.spend(ODD_BYTE * (before - rest.len()) as i64);
             let outcome = match item {
                 EnvelopeStreamItem::More => break,
-                EnvelopeStreamItem::Envelope(envelope) => match self.on_envelope(id, envelope, unpaused) {
+                EnvelopeStreamItem::Envelope(envelope) => match self.on_envelope(id, envelope, allowed) {
                     ClientInputOutcome::Paused => {
                         self.buffers.keep_envelope(|out| out.extend_from_slice(envelope));
                         break;
@@ -251,8 +251,8 @@ impl<S: NonblockingStream> Hub<S> {
         let length = bytes.len();
         let mut rest = bytes;
         loop {
-            let unpaused = self.unpaused_input(id);
-            if unpaused == UnpausedInput::None {
+            let allowed = self.allowed_input(id);
+            if allowed == AllowedInputKinds::None {
                 break;
             }
             let before = rest.len();
@@ -261,7 +261,7 @@ impl<S: NonblockingStream> Hub<S> {
             match item {
                 WsItem::More => break,
                 WsItem::Text(envelope) => {
-                    if self.on_text(id, envelope, unpaused) == ClientInputOutcome::Paused {
+                    if self.on_text(id, envelope, allowed) == ClientInputOutcome::Paused {
                         self.buffers.keep_envelope(|out| ws::write_as_client(out, envelope));
                         break;
                     }
@@ -291,17 +291,17 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// The kinds of input that may go from this connection to the core now. If too much output
     /// waits, it is written first to make room.
-    fn unpaused_input(&mut self, id: ConnId) -> UnpausedInput {
+    fn allowed_input(&mut self, id: ConnId) -> AllowedInputKinds {
         if self.work.is_used_up() {
-            return UnpausedInput::None;
+            return AllowedInputKinds::None;
         }
         match self.conns.get(id) {
-            Some(conn) if conn.output.len() <= REPLIES_SOFT_MAX => conn.unpaused_input(),
+            Some(conn) if conn.output.len() <= REPLIES_SOFT_MAX => conn.allowed_input(),
             Some(_) => {
                 self.limit_output(id);
-                self.conns.get(id).map_or(UnpausedInput::None, super::conn::Conn::unpaused_input)
+                self.conns.get(id).map_or(AllowedInputKinds::None, super::conn::Conn::allowed_input)
             }
-            None => UnpausedInput::None,
+            None => AllowedInputKinds::None,
         }
     }
 
@@ -315,9 +315,9 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Hands one envelope to the core.
     #[inline(never)]
-    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], unpaused: UnpausedInput) -> ClientInputOutcome {
+    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], allowed: AllowedInputKinds) -> ClientInputOutcome {
         match std::str::from_utf8(bytes) {
-            Ok(text) => self.on_text(id, text, unpaused),
+            Ok(text) => self.on_text(id, text, allowed),
             Err(_) => {
                 self.on_bad_input(id, ErrorCode::BadJson, envelope::NOT_UTF8);
                 ClientInputOutcome::Unreadable
@@ -326,10 +326,10 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// Like `on_envelope`, for an envelope that is known to be UTF-8.
-    fn on_text(&mut self, id: ConnId, text: &str, unpaused: UnpausedInput) -> ClientInputOutcome {
+    fn on_text(&mut self, id: ConnId, text: &str, allowed: AllowedInputKinds) -> ClientInputOutcome {
         if let Some(request) = envelope::read_fast_text(text) {
             self.work.spend(INPUT);
-            return self.on_request(id, Ok(request), unpaused);
+            return self.on_request(id, Ok(request), allowed);
         }
         let escapes = memchr::memchr_iter(b'\\', text.as_bytes()).count();
         self.work.spend(ODD_INPUT + PARSED_BYTE * text.len() as i64 + ESCAPE * escapes as i64);
@@ -338,7 +338,7 @@ impl<S: NonblockingStream> Hub<S> {
         // In a WebSocket message, white space is allowed around the envelope, as it is between raw
         // envelopes.
         let input = envelope::parse_any(split::trim(text), &mut scratch);
-        let outcome = self.on_request(id, input, unpaused);
+        let outcome = self.on_request(id, input, allowed);
         self.buffers.return_scratch(scratch);
         outcome
     }
@@ -347,9 +347,9 @@ impl<S: NonblockingStream> Hub<S> {
         &mut self,
         id: ConnId,
         input: Result<ClientRequest<'_>, BadInput>,
-        unpaused: UnpausedInput,
+        allowed: AllowedInputKinds,
     ) -> ClientInputOutcome {
-        if unpaused == UnpausedInput::ExceptRequests
+        if allowed == AllowedInputKinds::ExceptRequests
             && input.as_ref().is_ok_and(|request| !request.passes_paused_requests())
         {
             self.stall_input(id);

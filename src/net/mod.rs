@@ -22,7 +22,7 @@ mod forwarded;
 mod handshakes;
 pub mod hub;
 mod input;
-mod input_progress;
+mod input_handled_until;
 mod line_rates;
 pub mod live_settings;
 pub mod log_event_counts;

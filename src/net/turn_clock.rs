@@ -1,18 +1,18 @@
 //! The time of a turn, and the deadlines that may be applied in it.
 
-use super::input_progress::{InputProgress, LATE_MS};
+use super::input_handled_until::{InputHandledUntil, LATE_MS};
 use crate::chat::contract::TurnTimestamp;
 
 /// The time of a turn. It does not change during the turn.
 #[derive(Debug, Default)]
 pub(super) struct TurnClock {
     now: TurnTimestamp,
-    /// Everything that clients had sent by this time was handed to the core.
-    input: InputProgress,
+    /// Everything that clients had sent by this time was handled.
+    input: InputHandledUntil,
 }
 
 impl TurnClock {
-    /// Begins a turn all of whose events will be handed in.
+    /// Begins a turn all of whose events will be handled.
     pub(super) fn begin_turn(&mut self, now: TurnTimestamp) {
         self.input.begin_turn(self.now.mono_ms);
         self.now = now;
@@ -38,9 +38,9 @@ impl TurnClock {
         self.now.mono_ms
     }
 
-    /// The time up to which all input was handed in.
+    /// The time up to which all input was handled.
     pub(super) fn input_read_until_ms(&self) -> u64 {
-        self.input.handed_in_until_ms()
+        self.input.handled_until_ms()
     }
 
     /// Is this deadline over?
@@ -54,7 +54,7 @@ impl TurnClock {
     }
 
     /// Is this deadline so late that the process was paused, while the input since then is not
-    /// handed in yet?
+    /// handled yet?
     pub(super) fn is_input_missing(&self, deadline_ms: Option<u64>) -> bool {
         deadline_ms.is_some_and(|deadline_ms| self.input.is_input_missing(deadline_ms, self.now.mono_ms))
     }

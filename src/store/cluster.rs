@@ -2,7 +2,7 @@
 //! database, and the records from them and to them.
 
 use super::StoreError;
-use super::mysql::{FenceCause, LeaseCallbacks, NodeDatabase, NodeLease, NodeRecordWriter, NodeRecordWriterLimits};
+use super::mysql::{FenceCause, LeaseCallbacks, NodeDatabase, NodeInboxWriter, NodeInboxWriterLimits, NodeLease};
 use crate::chat::contract::{ClusterView, NodeIncarnation, NodeMessage};
 use crate::config::Config;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct ClusterFigures {
 pub struct ClusterHandle {
     server: NodeDatabase,
     lease: NodeLease,
-    record_writer: NodeRecordWriter,
+    inbox_writer: NodeInboxWriter,
     view: ClusterView,
 }
 
@@ -49,11 +49,11 @@ impl ClusterHandle {
         let calls = LeaseCallbacks { on_news, on_fenced: Box::new(move |cause| on_fenced(cause)) };
         let (lease, view) = NodeLease::start(server.clone(), silent_max, calls)?;
         let bounds =
-            NodeRecordWriterLimits { records_max: config.node_records_max, bytes_max: config.node_record_bytes_max };
-        let record_writer = NodeRecordWriter::start(server.clone(), bounds);
-        let record_writer =
-            record_writer.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
-        Ok(Self { server, lease, record_writer, view })
+            NodeInboxWriterLimits { records_max: config.node_records_max, bytes_max: config.node_record_bytes_max };
+        let inbox_writer = NodeInboxWriter::start(server.clone(), bounds);
+        let inbox_writer =
+            inbox_writer.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
+        Ok(Self { server, lease, inbox_writer, view })
     }
 
     /// The identity of this node.
@@ -93,13 +93,13 @@ impl ClusterHandle {
 
     /// Says something to another node. Never waits.
     pub fn send(&self, to: NodeIncarnation, record: NodeMessage) {
-        self.record_writer.send(to, record);
+        self.inbox_writer.send(to, record);
     }
 
     /// How the nodes are, as this one sees them.
     #[must_use]
     pub fn figures(&self) -> ClusterFigures {
-        ClusterFigures { lease: self.lease.figures(), unwritten_records: self.record_writer.waiting_count() }
+        ClusterFigures { lease: self.lease.figures(), unwritten_records: self.inbox_writer.waiting_count() }
     }
 
     /// Has this node given no sign of life for as long as others wait before they fence it?
@@ -148,7 +148,7 @@ impl ClusterHandle {
 
     /// Ends this life of this node, when nothing of it is to be written any more.
     pub fn end_incarnation(self) {
-        self.record_writer.finish(WRITE_RECORDS_WITHIN);
+        self.inbox_writer.finish(WRITE_RECORDS_WITHIN);
         self.lease.end_incarnation();
     }
 }

@@ -156,8 +156,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request is not answered in time",
         "src/chat/mod.rs",
-        "AnswerDeadline::Request(request) => self.request_timed_out(request, out),",
-        "AnswerDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
+        "RequestDeadline::Request(request) => self.request_timed_out(request, out),",
+        "RequestDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
     ),
     of(
         "an answer to one user behind the log-in of another",
@@ -186,8 +186,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "beyond the bound of what is in doubt nobody's friends are read anew",
         "src/chat/friend_rules.rs",
-        "push: FriendOpPushState::Unknown, leaves_doubt: op.changes_friends(),",
-        "push: FriendOpPushState::Unknown, leaves_doubt: false,",
+        "leaves_doubt: op.changes_friends(),",
+        "leaves_doubt: false,",
     ),
     of(
         "beyond the bound of what is in doubt nobody looks for the push",
@@ -311,7 +311,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "answered requests stay in the queue",
-        "src/chat/answer_deadlines.rs",
+        "src/chat/request_deadlines.rs",
         "self.queue.retain(|(_, due)| is_open(*due));",
         "_ = is_open;",
     ),

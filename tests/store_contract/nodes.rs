@@ -11,7 +11,7 @@ use super::mysql::{Database, refusal};
 use crate::common::store::*;
 use hongyan::chat::contract::{ClusterView, DirtyReceivers, NodeIncarnation, NodeMessage, UserHandoverData, UserOwner};
 use hongyan::store::mysql::{
-    ClusterEvent, FenceCause, LeaseCallbacks, NodeDatabase, NodeLease, NodeRecordWriter, NodeRecordWriterLimits,
+    ClusterEvent, FenceCause, LeaseCallbacks, NodeDatabase, NodeInboxWriter, NodeInboxWriterLimits, NodeLease,
 };
 use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
@@ -25,8 +25,8 @@ pub(crate) fn join(database: &Database, name: &str) -> NodeDatabase {
     NodeDatabase::join(&database.url(), name).unwrap()
 }
 
-fn writer_limits(records_max: usize) -> NodeRecordWriterLimits {
-    NodeRecordWriterLimits { records_max, bytes_max: 1 << 20 }
+fn writer_limits(records_max: usize) -> NodeInboxWriterLimits {
+    NodeInboxWriterLimits { records_max, bytes_max: 1 << 20 }
 }
 
 fn me(node: &NodeDatabase) -> NodeIncarnation {
@@ -413,9 +413,9 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     let a = join(&database, "a");
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
     let mut writer = a.connect().unwrap();
-    let record_writer = NodeRecordWriter::start(a.clone(), writer_limits(10_000)).unwrap();
+    let inbox_writer = NodeInboxWriter::start(a.clone(), writer_limits(10_000)).unwrap();
     let (to, earlier) = (me(&b.server), NodeIncarnation { epoch: 0, ..me(&b.server) });
-    record_writer.send(earlier, look("nobody"));
+    inbox_writer.send(earlier, look("nobody"));
     let release = |claim| NodeMessage::Release { user: user("ann"), epoch: 1, claim };
     let window = (1..=20_000).map(|n| hongyan::chat::contract::DedupEntry { key: n, age_ms: n }).collect();
     let dirty = DirtyReceivers { listed: vec![user("bob")], has_unlisted: true, age_ms: 7 };
@@ -425,7 +425,7 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
         .chain([release(1), NodeMessage::Released(Box::new(released))])
         .chain((2..300).map(release))
         .collect();
-    sent.iter().for_each(|record| record_writer.send(to, record.clone()));
+    sent.iter().for_each(|record| inbox_writer.send(to, record.clone()));
     for record in &sent {
         assert_eq!(b.next_record(), (me(&a), record.clone()));
     }
@@ -437,33 +437,33 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     }
     // After its fence, no record of node a is read, and node a writes nothing.
     assert!(b.server.fence(me(&a)).unwrap());
-    record_writer.send(to, look("late"));
+    inbox_writer.send(to, look("late"));
     writer.begin().unwrap_err();
     let c = join(&database, "c");
-    let record_writer = NodeRecordWriter::start(c.clone(), writer_limits(10_000)).unwrap();
-    record_writer.send(to, look("ann"));
+    let inbox_writer = NodeInboxWriter::start(c.clone(), writer_limits(10_000)).unwrap();
+    inbox_writer.send(to, look("ann"));
     assert_eq!(b.next_record(), (me(&c), look("ann")));
 }
 
 #[test]
-fn missed_takes_the_place_of_records_for_which_the_record_writer_has_no_room() {
+fn missed_takes_the_place_of_records_for_which_the_inbox_writer_has_no_room() {
     let Some(mut database) = Database::new() else { return };
     let a = join(&database, "a");
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
     let to = me(&b.server);
-    let record_writer = NodeRecordWriter::start(a.clone(), writer_limits(3)).unwrap();
-    // The lock keeps the record writer from writing for a while.
+    let inbox_writer = NodeInboxWriter::start(a.clone(), writer_limits(3)).unwrap();
+    // The lock keeps the inbox writer from writing for a while.
     database.admin.query_drop("LOCK TABLES mail READ, nodes WRITE, cluster WRITE").unwrap();
-    record_writer.send(to, look("first"));
+    inbox_writer.send(to, look("first"));
     std::thread::sleep(Duration::from_millis(300));
     // Looks for the same user are kept once, as long as only looks are between them.
     for name in ["ann", "ann", "bob", "ann", "cid", "dan", "eve"] {
-        record_writer.send(to, look(name));
+        inbox_writer.send(to, look(name));
     }
     database.admin.query_drop("UNLOCK TABLES").unwrap();
     let heard: Vec<NodeMessage> = (0..5).map(|_| b.next_record().1).collect();
     assert_eq!(heard, [look("first"), look("ann"), look("bob"), look("cid"), NodeMessage::RecordsMissed]);
-    record_writer.send(to, look("ann"));
+    inbox_writer.send(to, look("ann"));
     assert_eq!(b.next_record().1, look("ann"));
 }
 

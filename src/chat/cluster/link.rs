@@ -44,7 +44,7 @@ struct UnconfirmedRecord {
     said_ms: u64,
     /// The batch of this epoch that has it; 0 if there is none yet.
     number: u64,
-    /// It was given to the record writer, which writes it to the inbox.
+    /// It was given to the inbox writer, which writes it to the inbox.
     is_written: bool,
 }
 

@@ -1,6 +1,6 @@
 use super::super::answer::UNAVAILABLE;
 use super::super::friend_op::PairVerb::{self, Accept, Delete, Reject, Request};
-use super::super::friend_rules::{FriendOpPushState, push_kind};
+use super::super::friend_rules::{FriendOpPushInStore, push_kind};
 use super::super::ids::UserSlot;
 use super::*;
 use crate::protocol::field::{MessageId, UserNameRef};
@@ -337,7 +337,7 @@ fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
 #[track_caller]
 fn assert_given_up(finished: &FriendshipOpResult) {
     let FriendshipOpResult::Done(_, effects) = finished else { panic!("{finished:?}") };
-    assert_eq!((effects.answer, effects.push), (Err(UNAVAILABLE), FriendOpPushState::Unknown));
+    assert_eq!((effects.answer, effects.push), (Err(UNAVAILABLE), FriendOpPushInStore::Unknown));
 }
 
 #[test]

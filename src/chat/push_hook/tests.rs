@@ -8,9 +8,9 @@ fn hook(users_max: usize) -> Box<PushHookWatches> {
     PushHookWatches::new(&rules).unwrap()
 }
 
-fn watch(user: UserSlot) -> PushWatch {
+fn watch(user: UserSlot) -> PushHookWatch {
     let timer = TimerWheel::new().insert(1, ());
-    PushWatch { user, seq: 1, stage: PushWatchStage::Waiting(timer), news: None }
+    PushHookWatch { user, seq: 1, stage: PushHookWatchStage::Waiting(timer), news: None }
 }
 
 #[test]
@@ -27,10 +27,10 @@ fn a_watched_user_is_known_until_the_watch_listens() {
     assert!(hook.knows(bob) && !hook.knows(ann) && !hook.is_full());
     hook.insert(watch(ann));
     assert!(hook.is_full());
-    hook.enter(bob, PushWatchStage::Counting);
+    hook.enter(bob, PushHookWatchStage::Counting);
     assert!(!hook.knows(bob) && hook.get(bob).is_some(), "the next push is news");
     hook.get_mut(bob).unwrap().news = Some((7, 7));
-    hook.enter(bob, PushWatchStage::Counting);
+    hook.enter(bob, PushHookWatchStage::Counting);
     assert!(hook.knows(bob), "and the one after it is not");
     assert_eq!(hook.remove(bob).map(|watch| watch.user), Some(bob));
     assert!(!hook.knows(bob) && hook.remove(bob).is_none() && hook.knows(ann));
@@ -50,7 +50,7 @@ fn so_many_are_counted_at_a_time_each_once_and_in_their_order() {
     let mut counted = Vec::new();
     while let Some((user, _)) = hook.next_to_count() {
         hook.counting += 1;
-        hook.enter(user, PushWatchStage::Counting);
+        hook.enter(user, PushHookWatchStage::Counting);
         counted.push(user);
     }
     assert_eq!(counted, users[2..2 + COUNTING_MAX]);

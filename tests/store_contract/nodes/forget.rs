@@ -6,7 +6,7 @@ use crate::common::store::*;
 use ::mysql::prelude::Queryable;
 use hongyan::chat::contract::{NodeMessage, UserOwner};
 use hongyan::store::mysql::{ForgetNodeResult, NodeDatabase};
-use hongyan::store::{StoreConnection, mysql::NodeRecordWriter};
+use hongyan::store::{StoreConnection, mysql::NodeInboxWriter};
 use std::time::{Duration, Instant};
 
 fn living(database: &Database, name: &str) -> Living {
@@ -54,12 +54,12 @@ fn users_of_a_forgotten_node_belong_to_nobody_and_their_numbers_go_on_above_its_
     insert_users(&mut database, count, &b.server);
     claim(&b.server, "ann", 0, 70);
     claim(&a.server, "bob", 0, 70);
-    let record_writer = NodeRecordWriter::start(a.server.clone(), super::writer_limits(100)).unwrap();
+    let inbox_writer = NodeInboxWriter::start(a.server.clone(), super::writer_limits(100)).unwrap();
     let limit = b.first_view.nodes[1].hlc_limit;
     b.lease.end_incarnation();
     // The records for it are not read any more.
-    record_writer.send(me(&b.server), NodeMessage::Who);
-    record_writer.finish(Duration::from_secs(30));
+    inbox_writer.send(me(&b.server), NodeMessage::Who);
+    inbox_writer.finish(Duration::from_secs(30));
     let number = a.server.view().unwrap().number;
     assert_eq!(a.lease.members().forget("b", later()).unwrap(), ForgetNodeResult::Done { users: count + 1 });
     let ann = owner(&a.server, "ann");

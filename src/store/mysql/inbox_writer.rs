@@ -1,4 +1,4 @@
-//! The record writer: a thread that writes the records of this node for other nodes into their
+//! The inbox writer: a thread that writes the records of this node for other nodes into their
 //! inboxes, the table `mail`.
 
 use super::nodes::NodeDatabase;
@@ -21,7 +21,7 @@ const RECORD_BYTES: usize = 128;
 
 /// How much may wait to be written. While records are being written, as much again may wait.
 #[derive(Clone, Copy, Debug)]
-pub struct NodeRecordWriterLimits {
+pub struct NodeInboxWriterLimits {
     /// The maximum number of records.
     pub records_max: usize,
     /// The maximum of their total size in bytes; a single record may exceed it.
@@ -30,7 +30,7 @@ pub struct NodeRecordWriterLimits {
 
 /// The records that wait to be written.
 #[derive(Default)]
-struct NodeRecordWriterState {
+struct NodeInboxWriterState {
     records: VecDeque<(NodeIncarnation, NodeMessage)>,
     bytes: usize,
     /// The waiting `Look`s that only `Look` and `Friend` records follow.
@@ -44,9 +44,9 @@ struct NodeRecordWriterState {
     has_ended: bool,
 }
 
-impl NodeRecordWriterState {
+impl NodeInboxWriterState {
     /// Keeps one more record, if there is room. Returns `false` if there is nothing new to write.
-    fn push(&mut self, to: NodeIncarnation, record: NodeMessage, bounds: NodeRecordWriterLimits) -> bool {
+    fn push(&mut self, to: NodeIncarnation, record: NodeMessage, bounds: NodeInboxWriterLimits) -> bool {
         match &record {
             NodeMessage::Look { user } => {
                 if self.pending_looks.contains(&(to, user.clone())) {
@@ -84,25 +84,25 @@ impl NodeRecordWriterState {
 }
 
 /// Takes records for other nodes, and writes them. Its thread ends when it is dropped.
-pub struct NodeRecordWriter {
-    shared: Arc<NodeRecordWriterShared>,
-    bounds: NodeRecordWriterLimits,
+pub struct NodeInboxWriter {
+    shared: Arc<NodeInboxWriterShared>,
+    bounds: NodeInboxWriterLimits,
 }
 
 #[derive(Default)]
-struct NodeRecordWriterShared {
-    state: Mutex<NodeRecordWriterState>,
+struct NodeInboxWriterShared {
+    state: Mutex<NodeInboxWriterState>,
     changed: Condvar,
 }
 
-impl NodeRecordWriterShared {
-    fn lock_state(&self) -> MutexGuard<'_, NodeRecordWriterState> {
+impl NodeInboxWriterShared {
+    fn lock_state(&self) -> MutexGuard<'_, NodeInboxWriterState> {
         // No code under this lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All waiting records, as soon as there are some. `RecordsMissed` takes the place of those
-    /// that were not kept. `None`: the record writer has ended.
+    /// that were not kept. `None`: the inbox writer has ended.
     fn take(&self) -> Option<VecDeque<(NodeIncarnation, NodeMessage)>> {
         let mut waiting = self.lock_state();
         while waiting.records.is_empty() && !waiting.is_closed && !waiting.is_last {
@@ -127,26 +127,26 @@ impl NodeRecordWriterShared {
     }
 }
 
-impl std::fmt::Debug for NodeRecordWriter {
+impl std::fmt::Debug for NodeInboxWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecordWriter").field("bounds", &self.bounds).finish_non_exhaustive()
+        f.debug_struct("NodeInboxWriter").field("bounds", &self.bounds).finish_non_exhaustive()
     }
 }
 
-impl NodeRecordWriter {
+impl NodeInboxWriter {
     /// Starts its thread. Beyond the bounds it only remembers that there were records.
     ///
     /// # Errors
     /// The system cannot start a thread.
-    pub fn start(server: NodeDatabase, bounds: NodeRecordWriterLimits) -> std::io::Result<Self> {
-        let shared = Arc::new(NodeRecordWriterShared::default());
+    pub fn start(server: NodeDatabase, bounds: NodeInboxWriterLimits) -> std::io::Result<Self> {
+        let shared = Arc::new(NodeInboxWriterShared::default());
         let of_thread = Arc::clone(&shared);
         let work = move || {
             write_until_closed(&server, &of_thread);
             of_thread.lock_state().has_ended = true;
             of_thread.changed.notify_all();
         };
-        std::thread::Builder::new().name("record-writer".to_owned()).spawn(work)?;
+        std::thread::Builder::new().name("inbox-writer".to_owned()).spawn(work)?;
         Ok(Self { shared, bounds })
     }
 
@@ -158,7 +158,7 @@ impl NodeRecordWriter {
     }
 }
 
-impl NodeRecordWriter {
+impl NodeInboxWriter {
     /// The number of records that wait to be written.
     #[must_use]
     pub fn waiting_count(&self) -> usize {
@@ -181,7 +181,7 @@ impl NodeRecordWriter {
     }
 }
 
-impl Drop for NodeRecordWriter {
+impl Drop for NodeInboxWriter {
     fn drop(&mut self) {
         self.shared.lock_state().is_closed = true;
         self.shared.changed.notify_one();
@@ -189,7 +189,7 @@ impl Drop for NodeRecordWriter {
 }
 
 /// Writes until no more records come, the writer is dropped, or this node is fenced.
-fn write_until_closed(server: &NodeDatabase, shared: &NodeRecordWriterShared) {
+fn write_until_closed(server: &NodeDatabase, shared: &NodeInboxWriterShared) {
     let mut store = None;
     while let Some(mut records) = shared.take() {
         let mut pause = FIRST_PAUSE;
@@ -287,14 +287,14 @@ mod tests {
         }))
     }
 
-    fn taken(waiting: &mut NodeRecordWriterState) -> Vec<(u16, NodeMessage)> {
+    fn taken(waiting: &mut NodeInboxWriterState) -> Vec<(u16, NodeMessage)> {
         waiting.take().into_iter().map(|(to, record)| (to.node.get(), record)).collect()
     }
 
     #[test]
     fn records_beyond_a_bound_are_told_as_missed_once() {
-        let few = NodeRecordWriterLimits { records_max: 2, bytes_max: 1 << 20 };
-        let mut waiting = NodeRecordWriterState::default();
+        let few = NodeInboxWriterLimits { records_max: 2, bytes_max: 1 << 20 };
+        let mut waiting = NodeInboxWriterState::default();
         for name in ["ann", "bob", "cid", "dan"] {
             waiting.push(node(1), look(name), few);
         }
@@ -306,8 +306,8 @@ mod tests {
 
     #[test]
     fn waiting_records_are_bounded_in_bytes() {
-        let bounds = NodeRecordWriterLimits { records_max: 1_000, bytes_max: 32 << 10 };
-        let mut waiting = NodeRecordWriterState::default();
+        let bounds = NodeInboxWriterLimits { records_max: 1_000, bytes_max: 32 << 10 };
+        let mut waiting = NodeInboxWriterState::default();
         assert!(waiting.push(node(1), released(1_024), bounds));
         assert!(!waiting.push(node(1), released(1_024), bounds));
         assert!(waiting.push(node(2), look("ann"), bounds), "there is room for a small one");
@@ -321,8 +321,8 @@ mod tests {
 
     #[test]
     fn looks_between_which_nothing_else_is_are_one() {
-        let bounds = NodeRecordWriterLimits { records_max: 1_000, bytes_max: 1 << 20 };
-        let mut waiting = NodeRecordWriterState::default();
+        let bounds = NodeInboxWriterLimits { records_max: 1_000, bytes_max: 1 << 20 };
+        let mut waiting = NodeInboxWriterState::default();
         assert!(waiting.push(node(1), look("ann"), bounds));
         assert!(!waiting.push(node(1), look("ann"), bounds));
         assert!(waiting.push(node(1), released(1), bounds));
